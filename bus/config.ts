@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { backoffDelayMs } from '../core/backoff.ts'
 import { tell } from '../core/callbacks.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
@@ -139,9 +140,12 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     }
   }
 
-  /** @param time of the event @throws SchemaError, what `load` throws, BusControlRefused; the old value stays then */
+  /**
+   * @param time of the event
+   * @throws SchemaError, what `load` throws, BusControlRefused, also when the value known here is newer; the old value stays then
+   */
   async change({ value, version }: ConfigChange, time: number): Promise<void> {
-    if (value !== undefined && version !== undefined) return this.#take(value, version, true)
+    if (value !== undefined && version !== undefined) return this.#takeOrRefuse(value, version, true)
     if (this.canLoad) return this.refresh()
     if (value === undefined)
       throw new BusControlRefused(`config "${this.name}" has no load option here: publish the value with the change`)
@@ -149,7 +153,19 @@ export class LiveConfig<T> implements WatchedConfig<T> {
       throw new BusControlRefused(
         `config "${this.name}" is at version ${this.#version}: publish a version with the change, from where it is kept`,
       )
-    return this.#take(value, time, false)
+    return this.#takeOrRefuse(value, time, false)
+  }
+
+  /** Who publishes a change hears whether it applies: an older one is no success. The same change again is one. */
+  async #takeOrRefuse(value: unknown, version: number, fromSource: boolean): Promise<void> {
+    const isRepeated = version === this.#version && isDeepStrictEqual(value, this.#value)
+    if ((await this.#take(value, version, fromSource)) || isRepeated) return
+    const remedy = fromSource
+      ? 'publish a version above it, from where the value is kept'
+      : 'versions are times here, and a clock was ahead: correct it, or give `load` and publish versions'
+    throw new BusControlRefused(
+      `config "${this.name}" keeps version ${this.#version}, and the change has ${version}: ${remedy}`,
+    )
   }
 
   async #read(): Promise<void> {
@@ -173,15 +189,17 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#load?.()
   }
 
-  async #take(candidate: unknown, version: number, fromSource: boolean): Promise<void> {
-    if (this.#isOld(version, fromSource)) return
+  /** @returns false when the value known here is newer, or of the same version */
+  async #take(candidate: unknown, version: number, fromSource: boolean): Promise<boolean> {
+    if (this.#isOld(version, fromSource)) return false
     const limit = { clock: this.#host.clock, timeoutMs: this.#loadTimeoutMs, option: 'loadTimeoutMs' }
     const value = await validateInTime(limit, `config "${this.name}"`, this.#schema, candidate)
-    if (this.#isOld(version, fromSource)) return
+    if (this.#isOld(version, fromSource)) return false
     this.#value = value
     this.#version = version
     this.#hasSourceVersion = fromSource
     for (const listener of Array.from(this.#listeners)) this.#tell(listener)
+    return true
   }
 
   #isOld(version: number, fromSource: boolean): boolean {

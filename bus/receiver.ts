@@ -4,6 +4,7 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { finishesWithin, within } from '../core/time-limit.ts'
+import { turnsOf } from '../core/turns.ts'
 import { type Address, matches } from './address.ts'
 import type { Authorization } from './authorize.ts'
 import type { Counters } from './counters.ts'
@@ -61,6 +62,7 @@ export class Receiver {
       CONCURRENCY,
       ({ event }) => event.sender,
       (item) => this.#run(item),
+      { turns: turnsOf(host.clock) },
     )
     this.#lanes.hold()
   }

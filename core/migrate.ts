@@ -153,6 +153,12 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
   if (!isDone(state, schema, part)) throw new SqlVersionMismatch(schema, part, state.version)
 }
 
+/**
+ * Method of a part that keeps tables of its own, such as locks or a transport: `migrate: 'check'` of a service calls it.
+ * It throws as `requireMigrated`.
+ */
+export const REQUIRE_TABLES: unique symbol = Symbol.for('concordat.requireTables')
+
 /** What is applied of a part, and the lowest version that a release must know for it; 0 for nothing. Reads only. */
 export async function migrationState(
   sql: SqlExecutor,

@@ -45,8 +45,11 @@ export interface SqlTransaction extends SqlExecutor {
   /**
    * Calls `listener` once after the server confirmed the commit; never when it rolled back or the outcome is unknown, so
    * only good for hints; what it throws becomes a process warning. Absent when the transaction's end is not ours to see (`pgTransaction`).
+   *
+   * `isWhole` is true when no statement of the transaction has rolled back to a savepoint. Otherwise what was written before the call may be gone
+   * though the transaction committed: look at the rows before acting on them.
    */
-  readonly afterCommit?: ((listener: () => void) => void) | undefined
+  readonly afterCommit?: ((listener: (isWhole?: boolean) => void) => void) | undefined
   /** What was set when it began. */
   readonly limits?: TransactionLimits | undefined
   /** Runs several statements without parameters, divided by semicolons, in one round trip. Absent where the driver cannot. */
@@ -218,8 +221,9 @@ export class SqlTransactionEnded extends ConcordatError {
   readonly code = 'core.sql_transaction_ended' as const
   readonly retryable = false as const
 
-  constructor() {
-    super('the transaction has ended: await every query inside its callback, and keep `tx` nowhere else')
+  constructor({ reason, cause }: { readonly reason?: string; readonly cause?: unknown } = {}) {
+    const remedy = reason ?? 'await every query inside its callback, and keep `tx` nowhere else'
+    super(`the transaction has ended: ${remedy}`, cause === undefined ? undefined : { cause })
   }
 }
 
@@ -249,8 +253,8 @@ export function refuseOwnTransaction(sql: Pick<SqlClient, 'isInTransaction'>): v
 }
 
 /**
- * A connection was given as an open transaction, but none is open on it: each statement would have committed by itself.
- * The statement was not run.
+ * A connection was given as an open transaction, but none is open on it, or another one by now: the statement would have committed by
+ * itself, or with the work of another caller. It was not run.
  */
 export class SqlTransactionMissing extends ConcordatError {
   readonly code = 'core.sql_transaction_missing' as const
@@ -258,7 +262,9 @@ export class SqlTransactionMissing extends ConcordatError {
 
   constructor(options?: ErrorOptions) {
     super(
-      "no transaction is open on this connection: run `await client.query('BEGIN')` before, COMMIT after, or use sql.transaction(async (tx) => ...)",
+      'the transaction that this statement belongs to is not open on its connection: it has ended, or was not begun. Run ' +
+        "`await client.query('BEGIN')` before, and await every statement before COMMIT or ROLLBACK. With `Promise.all`, the first error ends " +
+        'the transaction while the other calls still run: use `Promise.allSettled`',
       options,
     )
   }

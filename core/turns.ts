@@ -8,14 +8,15 @@ export const LONGEST_RUN_MS = 10
  * alone: no timer, heartbeat, acknowledgement or signal of the process is served until the whole backlog is done.
  *
  * Call `isDue()` after each call of user code, and go on in `next()` once it is true. All loops on one clock share one
- * measure, so many short loops in a row count as one run. A clock that stands still while code runs (fake, simulated) is
- * never due, which keeps simulations deterministic.
+ * measure, so many short loops in a row count as one run. A clock that does not move while code runs (a fake one) is never
+ * due, and code on virtual time neither, which keeps simulations deterministic.
  */
 export class Turns {
   readonly #clock: Clock
   /** When this run of the loop began; `undefined` until the first question after a turn. */
   #beganAt: number | undefined
   readonly #waiting: Array<() => void> = []
+  #isAsked = false
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -23,10 +24,11 @@ export class Turns {
 
   /** Whether callbacks and microtasks have run for `LONGEST_RUN_MS` without a turn of the event loop. */
   isDue(): boolean {
+    if (isOnVirtualTime()) return false
     const now = this.#clock.monotonic()
     if (this.#beganAt === undefined) {
       this.#beganAt = now
-      if (this.#waiting.length === 0) setImmediate(this.#turned)
+      this.#askForTurn()
       return false
     }
     return now - this.#beganAt >= LONGEST_RUN_MS
@@ -34,7 +36,8 @@ export class Turns {
 
   /** Calls `goOn` after a turn of the event loop. One waiting loop goes on per turn, first come, first served. */
   afterTurn(goOn: () => void): void {
-    if (this.#waiting.push(goOn) === 1) setImmediate(this.#turned)
+    this.#waiting.push(goOn)
+    this.#askForTurn()
   }
 
   /** As `afterTurn`, as a promise. */
@@ -47,11 +50,30 @@ export class Turns {
     if (this.isDue()) await this.next()
   }
 
+  /** Once per turn: of two immediates of one turn the second would let a loop go on that has only just begun to wait. */
+  #askForTurn(): void {
+    if (this.#isAsked) return
+    this.#isAsked = true
+    setImmediate(this.#turned)
+  }
+
   readonly #turned = (): void => {
+    this.#isAsked = false
     this.#beganAt = undefined
     const goOn = this.#waiting.shift()
-    if (this.#waiting.length > 0) setImmediate(this.#turned)
+    if (this.#waiting.length > 0) this.#askForTurn()
     goOn?.()
+  }
+}
+
+let isOnVirtualTime = (): boolean => false
+
+/** Tells which running code lives on virtual time. For the simulator, whose worlds share the process's clock. */
+export function virtualTimeIn(isVirtual: () => boolean): () => void {
+  const before = isOnVirtualTime
+  isOnVirtualTime = isVirtual
+  return () => {
+    isOnVirtualTime = before
   }
 }
 

@@ -21,6 +21,15 @@ export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' |
 const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03'])
 /** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
 const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
+/** Tables, settings or a deployment that do not fit: the same write succeeds once an operator has put that right. */
+const OPERATOR: ReadonlySet<unknown> = new Set([
+  'core.tables_missing',
+  'core.sql_version',
+  'outbox.partitions',
+  'outbox.owner',
+  'saga.shards_mismatch',
+  'saga.other_shard',
+])
 /** Data exceptions, program limits, CHECK constraints. */
 const PERMANENT = /^(22...|54...|23514)$/
 
@@ -39,10 +48,28 @@ export function writeFault(error: unknown): WriteFault | undefined {
   }
 }
 
+/** Rights, passwords, clocks: an operator changes them while services run. Names of Kafka's protocol, and AMQP's `access-refused`. */
+const BROKER_DENIED = /_AUTHORIZATION_FAILED$|^SASL_AUTHENTICATION_FAILED$|^INVALID_TIMESTAMP$/
+
+/** What became of a message, by the kind of a `TransportError` and what the broker said. */
+function faultOfBroker(error: object): WriteFault | undefined {
+  const isDenied = causesOf(error).some(
+    (cause) =>
+      ('type' in cause && typeof cause.type === 'string' && BROKER_DENIED.test(cause.type)) ||
+      ('code' in cause && cause.code === 403),
+  )
+  if (isDenied) return 'operator'
+  return 'retryable' in error && error.retryable === false && 'kind' in error && error.kind !== 'closed'
+    ? 'permanent'
+    : 'unavailable'
+}
+
 function faultOf(cause: object): WriteFault | undefined {
   const code = 'code' in cause ? cause.code : undefined
+  if (code === 'binder.transport') return faultOfBroker(cause)
   if (BUSY.has(code)) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
-  if (isDenied(code, cause)) return 'operator'
+  if (OPERATOR.has(code) || isDenied(code, cause)) return 'operator'
+  if (code === 'binder.transport' && 'kind' in cause && cause.kind === 'closed') return 'unavailable'
   return typeof code === 'string' && PERMANENT.test(code) ? 'permanent' : undefined
 }

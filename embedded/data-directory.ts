@@ -6,12 +6,12 @@
  *                  only begun is half made, and is made again
  *   DIR/pg/        the database
  */
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
-import { ConcordatError, hasCode } from '../core/errors.ts'
+import { ConcordatError, hasCode, toError } from '../core/errors.ts'
 import { type DirectoryLock, isOfLock, lockDirectory, sweepLeftovers } from './directory-lock.ts'
-import { DataDirectoryForeign, DataDirectoryLost } from './errors.ts'
+import { DataDirectoryForeign, DataDirectoryLost, DataDirectoryUnusable } from './errors.ts'
 import { loadPglite, type OwnDatabase } from './open-pglite.ts'
 import { unopened, unusable } from './unusable.ts'
 import { writeWhole } from './whole-file.ts'
@@ -22,7 +22,8 @@ export interface OpenDatabase {
 }
 
 /**
- * Statements throw DataDirectoryLost once another process has the folder.
+ * Statements throw DataDirectoryLost once another process has the folder, and DataDirectoryUnusable once the disk has no room
+ * for the log of the database. The folder is made for its owner alone.
  * @throws DataDirectoryInUse, DataDirectoryForeign, DataDirectoryUnusable
  */
 export async function openDataDirectory(path: string, clock: Clock = systemClock): Promise<OpenDatabase> {
@@ -30,13 +31,14 @@ export async function openDataDirectory(path: string, clock: Clock = systemClock
   const lock = await onDisk(directory, async () => {
     await makeFolders(directory)
     await requireOurs(directory)
+    await closeToOthers(directory)
     return lockDirectory(directory, clock)
   })
   try {
     await onDisk(directory, () => sweepLeftovers(directory))
     const database = await openDatabase(directory)
-    stopWithout(lock, database, directory)
-    return { database, close: () => close(database, lock) }
+    const guard = guardDatabase(lock, database, directory)
+    return { database, close: () => close(guard, database, lock) }
   } catch (error) {
     await lock.release()
     throw error
@@ -52,15 +54,25 @@ async function onDisk<T>(directory: string, work: () => Promise<T>): Promise<T> 
   }
 }
 
+/** Mode of the folder itself, as `initdb` of PostgreSQL makes its own; the folders above it get the usual mode. */
+const OWNER_ONLY = 0o700
+const ANY_READER = 0o777
+
+/** Takes the rights of group and others from a folder that is ours. A file system without modes keeps its own. */
+async function closeToOthers(directory: string): Promise<void> {
+  const { mode } = await stat(directory)
+  if ((mode & 0o077) !== 0) await chmod(directory, OWNER_ONLY).catch(() => undefined)
+}
+
 /** Not `mkdir` with `recursive`: Node never comes back from it where nothing can be made, such as below /proc. */
-async function makeFolders(directory: string): Promise<void> {
+async function makeFolders(directory: string, mode = OWNER_ONLY): Promise<void> {
   try {
-    await mkdir(directory)
+    await mkdir(directory, { mode })
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return
     if (!hasCode(error, 'ENOENT') || dirname(directory) === directory) throw error
-    await makeFolders(dirname(directory))
-    await mkdir(directory).catch((again: unknown) => {
+    await makeFolders(dirname(directory), ANY_READER)
+    await mkdir(directory, { mode }).catch((again: unknown) => {
       // Another process made it meanwhile.
       if (!hasCode(again, 'EEXIST')) throw again
     })
@@ -98,19 +110,46 @@ async function openDatabase(directory: string): Promise<OwnDatabase> {
   }
 }
 
-/** Whoever else has the folder reads and writes it: then nothing of ours may be run any more. */
-function stopWithout(lock: DirectoryLock, database: OwnDatabase, directory: string): void {
-  const run = database.execProtocolRawSync.bind(database)
-  database.execProtocolRawSync = (message) => {
-    if (!lock.isHeld()) throw new DataDirectoryLost(directory)
-    return run(message)
-  }
+interface DatabaseGuard {
+  /** False: no further byte may go to the database, not even at its end. */
+  isUsable(): boolean
 }
 
-/** A database that is closed is written to. */
-async function close(database: OwnDatabase, lock: DirectoryLock): Promise<void> {
+/**
+ * Refuses every statement once another process has the folder, which reads and writes it; or once PostgreSQL found no room for
+ * its log: PGlite would try to recover from that in a loop that never returns, and the process with it.
+ */
+function guardDatabase(lock: DirectoryLock, database: OwnDatabase, directory: string): DatabaseGuard {
+  const run = database.execProtocolRawSync.bind(database)
+  let isFull = false
+  database.execProtocolRawSync = (message) => {
+    if (!lock.isHeld()) throw new DataDirectoryLost(directory)
+    if (isFull)
+      throw new DataDirectoryUnusable(directory, NO_ROOM, 'make room on its disk, then start the process again')
+    return run(message)
+  }
+  // Both ways in which PGlite reports what a statement answered.
+  for (const name of ['execProtocol', 'execProtocolStream'] as const) {
+    const exec = database[name].bind(database)
+    database[name] = async (message, options) => {
+      try {
+        return await exec(message, options)
+      } catch (error) {
+        isFull ||= hasCode(error, DISK_FULL) && toError(error).message.includes('"pg_wal/')
+        throw error
+      }
+    }
+  }
+  return { isUsable: () => lock.isHeld() && !isFull }
+}
+
+const NO_ROOM = 'its disk has no room for the log of the database'
+const DISK_FULL = '53100'
+
+/** Closing the database writes to it. */
+async function close(guard: DatabaseGuard, database: OwnDatabase, lock: DirectoryLock): Promise<void> {
   try {
-    if (lock.isHeld()) await database.close()
+    if (guard.isUsable()) await database.close()
   } finally {
     await lock.release()
   }

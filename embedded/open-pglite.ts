@@ -4,6 +4,9 @@ import type { PgliteDatabase } from '../core/pglite/pglite-client.ts'
 export interface OwnDatabase extends PgliteDatabase {
   /** The one way into the database: whatever is run is run by it. */
   execProtocolRawSync(message: Uint8Array): Uint8Array
+  /** Runs it and rejects with what the server refused. */
+  execProtocol(message: Uint8Array, options?: object): Promise<unknown>
+  execProtocolStream(message: Uint8Array, options?: object): Promise<unknown>
   close(): Promise<void>
 }
 

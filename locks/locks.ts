@@ -30,6 +30,7 @@ import {
   resolveLocks,
 } from './options.ts'
 import type { LockFeature, LockOperator, LockStore } from './store.ts'
+import { WatchedStore } from './watched-store.ts'
 
 const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
 
@@ -45,8 +46,14 @@ export function createLocks(store: LockStore, options: LocksOptions = {}): Locks
   return locksOn(store, options)
 }
 
-/** For our own stores, whose factories have checked the names of their options. */
+/** For our own stores on a server, whose factories have checked the names of their options. */
 export function locksOn(store: LockStore, options: LocksOptions): Locks {
+  const resolved = resolveLocks(options)
+  return new LeaseLocks(new WatchedStore(store, resolved.clock), resolved)
+}
+
+/** For a store in this process, which cannot be away: its health is its own. */
+export function locksInProcess(store: LockStore, options: LocksOptions): Locks {
   return new LeaseLocks(store, resolveLocks(options))
 }
 

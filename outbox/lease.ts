@@ -6,6 +6,9 @@
  * lease without noticing writes nothing. A relay believes in a lease until `leaseMs` after it *sent* the renewal, less a
  * margin, on the later of the monotonic and the wall clock: it stops before the server lets anyone else in.
  *
+ * A server's clock that is set back prolongs no lease: none ends later than `leaseMs` from now, so relays of one outbox are given the same
+ * `leaseMs`.
+ *
  * No session advisory locks: they do not survive a transaction pooler, and a lost connection looks like a held lock.
  *
  * Not guaranteed: a process that is suspended between its check and its publish publishes after its lease ended. What
@@ -88,10 +91,20 @@ export class LeaseKeeper {
   readonly #sql: SqlClient
   readonly #tables: OutboxTables
   readonly #leaseMs: number
+  readonly #longestPauseMs: number
   readonly #clock: Clock
   readonly #held = new Map<number, HeldLease>()
 
-  constructor(fields: { sql: SqlClient; tables: OutboxTables; instance: string; leaseMs: number; clock: Clock }) {
+  constructor(fields: {
+    sql: SqlClient
+    tables: OutboxTables
+    instance: string
+    leaseMs: number
+    /** No pause between two attempts is longer. */
+    longestPauseMs: number
+    clock: Clock
+  }) {
+    this.#longestPauseMs = fields.longestPauseMs
     this.#sql = fields.sql
     this.#tables = fields.tables
     this.#leaseMs = fields.leaseMs
@@ -116,7 +129,10 @@ export class LeaseKeeper {
     )
   }
 
-  /** Says that this relay lives and extends its leases. */
+  /**
+   * Says that this relay lives and extends its leases. What ends later than the longest lease, or pause, from now was written before the
+   * server's clock was set back, or by another server: it is counted anew from now.
+   */
   async renew(): Promise<Census> {
     const sent = this.#instant()
     const { rows } = await this.#sql.query<RenewedRow>(
@@ -126,6 +142,15 @@ export class LeaseKeeper {
        ), kept AS (
          UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + $2::int * interval '1 ms'
          WHERE owner = $1 RETURNING partition, epoch
+       ), anew AS (
+         UPDATE ${this.#tables.relay} SET live_until = clock_timestamp() + $2::int * interval '1 ms'
+         WHERE owner <> $1 AND live_until > clock_timestamp() + $2::int * interval '1 ms'
+       ), leased_anew AS (
+         UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + $2::int * interval '1 ms'
+         WHERE owner <> $1 AND lease_until > clock_timestamp() + $2::int * interval '1 ms'
+       ), tried_anew AS (
+         UPDATE ${this.#tables.outbox} SET next_attempt_at = clock_timestamp() + $3::int * interval '1 ms'
+         WHERE partition = ANY ($4::int[]) AND next_attempt_at > clock_timestamp() + $3::int * interval '1 ms' AND next_attempt_at < 'infinity'
        ), others AS (
          SELECT count(*)::int AS n FROM ${this.#tables.relay} WHERE owner <> $1 AND live_until > clock_timestamp()
        ), free AS (
@@ -133,7 +158,7 @@ export class LeaseKeeper {
          WHERE owner IS NULL OR (owner <> $1 AND lease_until < clock_timestamp())
        )
        SELECT others.n + 1 AS live, free.n AS free, kept.partition, kept.epoch::text AS epoch FROM others CROSS JOIN free LEFT JOIN kept ON true`,
-      [this.owner, this.#leaseMs],
+      [this.owner, this.#leaseMs, this.#longestPauseMs, [...this.#held.keys()]],
     )
     this.#keep(rows, sent)
     return { live: rows[0]?.live ?? 1, free: rows[0]?.free ?? 0 }

@@ -6,6 +6,7 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Trouble } from '../core/trouble.ts'
+import { turnsOf } from '../core/turns.ts'
 import { AwayDestinations, type Trial } from './away.ts'
 import type { IdleLook, IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
@@ -129,6 +130,7 @@ export class PartitionRelay {
   async #run(): Promise<void> {
     const { clock } = this.#options
     while (this.#goesOn) {
+      await turnsOf(clock).give()
       const since = clock.monotonic()
       try {
         const rows = this.lease.isValid() ? await this.#window() : 0

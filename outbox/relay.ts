@@ -119,7 +119,14 @@ class LeasedRelay implements Relay {
       onLook: (error) => this.#looked(error),
     })
     const instance = `${options.instance}/${newId()}`
-    this.#keeper = new LeaseKeeper({ sql: outbox.sql, tables: this.#tables, instance, leaseMs, clock })
+    this.#keeper = new LeaseKeeper({
+      sql: outbox.sql,
+      tables: this.#tables,
+      instance,
+      leaseMs,
+      longestPauseMs: options.backoff.maxMs,
+      clock,
+    })
   }
 
   async start(): Promise<void> {

@@ -50,6 +50,8 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
       'core/pglite',
       'binder',
       'binder/memory',
+      'outbox',
+      'saga',
       'locks',
       'locks/memory',
       'election',

@@ -33,8 +33,9 @@ export interface CloseOnSignalsOptions {
   /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
   readonly timeoutMs?: number | undefined
   /**
-   * Ends the process in the end, by the signal that came (process 1 of a container: with the exit code that stands for it, 143
-   * after SIGTERM), unless somebody else listens to it. False: it ends when nothing keeps it alive. @default true
+   * Ends the process once every `closeOnSignals` of it has closed, by the signal that came (process 1 of a container: with the
+   * exit code that stands for it, 143 after SIGTERM). A process with a listener of its own for the signal, added by `on` or by
+   * `once`, ends itself. False: it ends when nothing keeps it alive. @default true
    */
   readonly exit?: boolean | undefined
   /** @default stderrLogger */
@@ -72,6 +73,11 @@ export function closeOnSignals(options: CloseOnSignalsOptions): SignalHandling {
   return new Shutdown(options)
 }
 
+/** Listeners of every `closeOnSignals` in this process. */
+const ours = new WeakSet<object>()
+/** Shutdowns that go on in this process: the last one that is done may end it. */
+const underWay = new Set<object>()
+
 class Shutdown implements SignalHandling {
   readonly #ending: readonly EndsBySignal[]
   readonly #steps: ReadonlyArray<ReadonlyArray<() => unknown>>
@@ -94,6 +100,7 @@ class Shutdown implements SignalHandling {
     this.#logger = checkLogger('closeOnSignals.logger', options.logger)
     this.#clock = options.clock ?? systemClock
     try {
+      ours.add(this.#onSignal)
       for (const signal of this.#signals) listen(signal, this.#onSignal)
     } catch (error) {
       this.stop()
@@ -114,18 +121,22 @@ class Shutdown implements SignalHandling {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
+    // Asked now: a listener added by `once` is no longer counted when the parts have closed.
+    const isAlone = process.listeners(signal).every((listener) => ours.has(listener))
+    underWay.add(this)
     this.stop()
-    void this.#shutDown(signal)
+    void this.#shutDown(signal, isAlone)
   }
 
-  async #shutDown(signal: NodeJS.Signals): Promise<void> {
+  async #shutDown(signal: NodeJS.Signals, isAlone: boolean): Promise<void> {
     this.#logger.info({ signal }, 'closing')
     for (const part of this.#ending) part[ENDS](signal, this.closed)
     const inTime = await finishesWithin(this.#clock, this.#timeoutMs, this.#closeAll())
     if (inTime) this.#logger.info({ signal }, 'closed')
     else this.#logger.error({ signal, timeoutMs: this.#timeoutMs }, 'not closed in time')
     this.#done.resolve()
-    if (this.#exit && process.listenerCount(signal) === 0) endBy(signal)
+    underWay.delete(this)
+    if (this.#exit && isAlone && underWay.size === 0 && process.listenerCount(signal) === 0) endBy(signal)
   }
 
   async #closeAll(): Promise<void> {
@@ -157,7 +168,8 @@ function listen(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => vo
   // Of a name that is no signal `process` would make an event that never comes.
   if (!Object.hasOwn(constants.signals, signal)) throw refused
   try {
-    process.once(signal, listener)
+    // Before the listeners of others, which it counts.
+    process.prependOnceListener(signal, listener)
   } catch {
     throw refused
   }
@@ -169,7 +181,8 @@ function requireList<T>(path: string, value: readonly T[]): readonly T[] {
 }
 
 function closing(path: string, part: unknown): () => unknown {
-  if (typeof part === 'function') return part as () => unknown
+  // A part may be a function with a `close`, as a console for Express is: it is closed, not called.
   if (hasMethods(part, ['close'])) return () => part.close()
+  if (typeof part === 'function') return part as () => unknown
   throw wrongKind(path, part, 'something with close(), or a function')
 }

@@ -140,13 +140,15 @@ function makeRoles(options: ResolvedService, locks: Locks | undefined): Roles {
   const schedules: Record<string, Schedule> = {}
   if (locks === undefined) return { elections, schedules }
   const { identity, parts, drainTimeoutMs } = options
-  const { instance, logger, telemetry } = identity
+  const { service, instance, logger, telemetry } = identity
+  // Its own roles: another service on the same store may have one of the same name.
+  const scoped = (role: string): string => `${service}/${role}`
   const common = { stopGraceMs: drainTimeoutMs, ...parts.elections, locks, instance, logger, telemetry }
   for (const [role, onGranted] of Object.entries(options.leads ?? {})) {
-    elections[role] = createElection({ ...common, role, onGranted })
+    elections[role] = createElection({ ...common, role: scoped(role), onGranted })
   }
   for (const [role, schedule] of Object.entries(options.schedules ?? {})) {
-    const election = createElection({ ...common, role })
+    const election = createElection({ ...common, role: scoped(role) })
     elections[role] = election
     schedules[role] = createSchedule({
       stopGraceMs: drainTimeoutMs,

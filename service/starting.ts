@@ -1,6 +1,6 @@
 /** What a service does to start, step by step: between two of them it can be told to close. */
 import { needsService } from '../binder/bindings/of-service.ts'
-import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
+import { migrate, REQUIRE_TABLES, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods } from '../core/options.ts'
 import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 import type { ResolvedService } from './options.ts'
@@ -31,7 +31,8 @@ export function startSteps(options: ResolvedService, parts: Parts): readonly Ste
 
 function tableSteps(options: ResolvedService, { stored, locks }: Parts): readonly Step[] {
   const { transport, cluster, migrate: mode } = options
-  const own = mode === 'check' ? [] : [transport, locks, cluster?.store].map((part) => () => makeTables(part))
+  const prepare = mode === 'check' ? checkTables : makeTables
+  const own = [transport, locks, cluster?.store].map((part) => () => prepare(part))
   if (stored === undefined) return own
   return [...own, ...(mode === 'check' ? checks(options, stored) : migrations(options, stored))]
 }
@@ -39,6 +40,12 @@ function tableSteps(options: ResolvedService, { stored, locks }: Parts): readonl
 /** Of a transport, locks or a store that keep theirs in a database. */
 async function makeTables(part: unknown): Promise<void> {
   if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
+}
+
+/** @throws SqlTablesMissing, SqlVersionMismatch */
+async function checkTables(part: unknown): Promise<void> {
+  if (typeof part !== 'object' || part === null || !(REQUIRE_TABLES in part)) return
+  await (part as { [REQUIRE_TABLES](): Promise<void> })[REQUIRE_TABLES]()
 }
 
 function migrations(options: ResolvedService, stored: StoredParts): readonly Step[] {

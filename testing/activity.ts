@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import type { Inbox } from '../binder/bindings/inbox.ts'
 import type { Clock } from '../core/clock.ts'
+import type { SqlClient } from '../core/sql.ts'
 
 type Call = (...args: readonly unknown[]) => unknown
 
@@ -98,11 +99,26 @@ export class Activity {
   }
 
   #watchInbox(inbox: Inbox): Inbox {
-    return new Proxy(inbox, {
-      get: (target, property) => {
-        const value: unknown = Reflect.get(target, property, target)
+    return this.#watchMethods(inbox, () => 'inbox')
+  }
+
+  /** The client, whose statements and transactions count as running until they end. */
+  watchSql(sql: SqlClient): SqlClient {
+    const names: Readonly<Record<string, string>> = { query: 'a statement', transaction: 'a transaction' }
+    return this.#watchMethods(sql, (method) => names[method])
+  }
+
+  /** @param nameOf what a call of the method is called; `undefined` for a method that is not watched */
+  #watchMethods<T extends object>(of: T, nameOf: (method: string) => string | undefined): T {
+    // Not a proxy of the object itself: of a frozen one, a proxy has to hand out each method as it is.
+    return new Proxy({} as T, {
+      has: (_, property) => property in of,
+      get: (_, property) => {
+        const value: unknown = Reflect.get(of, property, of)
         if (typeof value !== 'function') return value
-        return this.watchCall('inbox', value.bind(target) as Call)
+        const name = nameOf(String(property))
+        const bound = value.bind(of) as Call
+        return name === undefined ? bound : this.watchCall(name, bound)
       },
     })
   }

@@ -15,14 +15,17 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
+import { replyPlace } from '../saga/wire/wire.ts'
 import { Activity } from './activity.ts'
 import { KitClock } from './clock.ts'
 import { FaultyTransport, type PublishFault } from './faulty-transport.ts'
 import { shuffled } from './shuffle.ts'
+import { type StoredParts, storedParts } from './stored-parts.ts'
 import type { Output, TestKit, TestKitOptions } from './test-kit.ts'
 
 const NAMES = optionNames<TestKitOptions>({
   bindings: true,
+  sql: true,
   service: true,
   startAt: true,
   logger: true,
@@ -52,16 +55,30 @@ export async function createTestKit(options: TestKitOptions): Promise<TestKit> {
   if (!Array.isArray(options.bindings)) {
     throw invalidOption('createTestKit.bindings', options.bindings, 'an array of bindings')
   }
-  const kit = new MemoryKit(options)
+  const { bindings, sql, service = 'test', startAt, logger = silentLogger } = options
+  const activity = new Activity()
+  const clock = new KitClock(requireInteger('createTestKit.startAt', startAt ?? START, 0))
+  const stored = await storedParts({ bindings, sql, service, clock, logger, activity })
+  const kit = new MemoryKit(
+    { ...options, service, logger, bindings: stored?.bindings ?? bindings },
+    { activity, clock, stored },
+  )
   await kit.start()
   return kit
+}
+
+interface KitParts {
+  readonly activity: Activity
+  readonly clock: KitClock
+  readonly stored: StoredParts | undefined
 }
 
 class MemoryKit implements TestKit {
   readonly clock: Clock
   readonly binder: Binder
   readonly #clock: KitClock
-  readonly #activity = new Activity()
+  readonly #activity: Activity
+  readonly #stored: StoredParts | undefined
   readonly #broker = memoryBroker()
   readonly #transport: FaultyTransport
   readonly #patienceMs: number
@@ -71,11 +88,13 @@ class MemoryKit implements TestKit {
   #number = 0
   #isAway = false
 
-  constructor(options: TestKitOptions) {
-    const { bindings, service = 'test', startAt, patienceMs, logger = silentLogger, ...rest } = options
+  constructor(options: TestKitOptions & { readonly service: string; readonly logger: Logger }, parts: KitParts) {
+    const { bindings, sql: _, service, startAt: __, patienceMs, logger, ...rest } = options
     this.#service = service
     this.#logger = logger
-    this.#clock = new KitClock(requireInteger('createTestKit.startAt', startAt ?? START, 0))
+    this.#activity = parts.activity
+    this.#stored = parts.stored
+    this.#clock = parts.clock
     this.clock = this.#activity.watchClock(this.#clock)
     this.#patienceMs = requireInteger('createTestKit.patienceMs', patienceMs ?? 5 * SECOND, 1)
     this.#transport = new FaultyTransport(memoryTransport({ broker: this.#broker }), this.#activity)
@@ -87,11 +106,13 @@ class MemoryKit implements TestKit {
       clock: this.#clock,
       logger,
       bindings: bindings.map((binding) => this.#activity.watch(binding)),
+      ...(parts.stored !== undefined && { unlisted: replyPlace }),
     })
   }
 
   async start(): Promise<void> {
     await this.binder.start()
+    this.#stored?.start(this.binder)
     await this.#still()
   }
 
@@ -162,7 +183,8 @@ class MemoryKit implements TestKit {
       await this.#still()
       if (this.#isAway) throw new Error('not settled: the broker is away since disconnect(): call reconnect() before')
       const nextInMs = this.#clock.nextInMs
-      if (nextInMs === undefined || !this.#isUnderWay()) return
+      if (nextInMs === undefined) return
+      if (!this.#isUnderWay() && (await this.#stored?.hasPending()) !== true) return
       this.#clock.step(nextInMs)
     }
     throw new Error(`not settled: the clock was moved ${MOST_STEPS} times. ${NO_END}`)
@@ -190,7 +212,12 @@ class MemoryKit implements TestKit {
   }
 
   close(): Promise<void> {
-    return this.#play(this.binder.close(), turn)
+    return this.#play(this.#close(), turn)
+  }
+
+  async #close(): Promise<void> {
+    await this.binder.close()
+    await this.#stored?.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -8,6 +8,7 @@ import type { DeadLetter } from '../binder/redrive/letter.ts'
 import type { RedriveOptions, RedriveReport } from '../binder/redrive/redrive.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
+import type { SqlClient } from '../core/sql.ts'
 import type { PublishFault } from './faulty-transport.ts'
 
 /** What of a binder's options says how messages are sent and handled; the rest is the kit's. */
@@ -20,6 +21,11 @@ type ServiceOptions = Pick<
 export interface TestKitOptions extends ServiceOptions {
   /** What the service under test declares: sinks, processors, sources, as `createBinder` gets them. */
   readonly bindings: readonly Binding[]
+  /**
+   * Database for bindings that need a service: `inbox: true`, participants. The kit makes their tables in the schema
+   * `concordat`, and publishes what handlers send in their transactions. @default a PGlite in memory, when a binding needs one
+   */
+  readonly sql?: SqlClient | undefined
   /** @default 'test' */
   readonly service?: string | undefined
   /** Where the clock stands at first, epoch ms. @default 2026-01-01T00:00:00Z */

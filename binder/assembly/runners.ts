@@ -5,6 +5,7 @@ import { wrongKind } from '../../core/options.ts'
 import type { BatchBinding, Binding, ConsumerBinding, PollBinding, SourceBinding } from '../bindings/declarations.ts'
 import { requireComplete } from '../bindings/of-service.ts'
 import { pathOf, type ResolvedConsumer, resolveConsumer, resolveSource } from '../bindings/options.ts'
+import { ownerOf } from '../bindings/pipeline-part.ts'
 import { Consumer } from '../consuming/consumer.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { Puller } from '../consuming/puller.ts'
@@ -44,6 +45,7 @@ export interface RunnersHost extends ConsumerHost {
 export function makeRunners(bindings: readonly Binding[], host: RunnersHost): ReadonlyMap<string, Runner> {
   const runners = new Map<string, Runner>()
   const places = new Map<string, string>()
+  requireOwnNames(bindings)
   for (const binding of bindings) {
     const runner = makeRunner(binding, host, places)
     const { name } = runner.status()
@@ -52,6 +54,20 @@ export function makeRunners(bindings: readonly Binding[], host: RunnersHost): Re
     runners.set(name, runner)
   }
   return runners
+}
+
+/** Windows lie under the name of their pipeline: two of one name would share them. @throws TypeError naming the pipeline */
+function requireOwnNames(bindings: readonly Binding[]): void {
+  const owners = new Map<string, object>()
+  for (const binding of bindings) {
+    const part = 'pipeline' in binding ? binding.pipeline : undefined
+    const owner = part && ownerOf(part)
+    if (part === undefined || owner === undefined) continue
+    const other = owners.get(part.pipeline) ?? owner
+    if (other !== owner)
+      throw invalidOption('createBinder.bindings', `pipeline ${part.pipeline}`, 'a name of its own for each pipeline')
+    owners.set(part.pipeline, owner)
+  }
 }
 
 /** Resolves after each one's first attempt. @throws what no retry will mend */

@@ -26,14 +26,16 @@ export function failed(error: unknown): BatchOutcome<never> {
  * `batch.maxWaitMs`. Payloads that do not decode never reach the handler.
  *
  * - *Outcomes.* Nothing returned: all were handled. One outcome per message: each is settled, tried again or
- *   dead-lettered on its own. A throw fails all of them.
+ *   dead-lettered on its own. A throw says nothing of each: the messages are handed over again in halves, and an attempt
+ *   counts for a message that was alone.
  * - *Order.* The messages of a key are in one batch at a time, in their order. When one fails and is to be tried again,
  *   the later ones of its key are handed over again behind it, whatever was said of them: they may be handled twice, but
  *   never before it. Messages without a key do not wait for one another. With `retry: 'delayed'` none waits: the one that
  *   failed leaves the line and comes back in a later batch.
  * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
  * - *Inbox.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
- *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction.
+ *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction. Where a failed
+ *   statement aborted it, the batch is taken apart in halves.
  */
 export function sinkBatch<
   In,

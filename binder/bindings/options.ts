@@ -39,6 +39,8 @@ export interface ResolvedConsumer {
   readonly prefetch: number
   readonly prefetchBytes: number
   readonly autoStart: boolean
+  /** Its handler runs in a transaction that the binding begins: with an inbox, or `settlesIn`. */
+  readonly isInTransaction: boolean
   /** Only with an inbox, and where more than one can be ready. */
   readonly sharesTransactions: boolean
   /** Of a batch consumer. */
@@ -141,6 +143,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
     ),
     prefetchBytes: requireInteger(`${path}.prefetchBytes`, options.prefetchBytes ?? DEFAULTS.prefetchBytes, 1),
     autoStart: kind !== 'poll' && resolveAutoStart(path, options.autoStart),
+    isInTransaction: isInTransaction(binding.options),
     sharesTransactions: resolveSharing(path, binding.options, concurrency),
     batch,
     rateLimit,
@@ -171,14 +174,18 @@ function resolveRetry(path: string, retry: unknown, group: string | null, backof
   return 'delayed'
 }
 
+function isInTransaction(options: object): boolean {
+  const { inbox, settlesIn } = options as DeclaredConsumer
+  return inbox !== undefined || settlesIn !== undefined
+}
+
 function resolveSharing(path: string, options: object, concurrency: number): boolean {
-  const { inbox, settlesIn, sharesTransactions: shares } = options as DeclaredConsumer
-  const isInTransaction = inbox !== undefined || settlesIn !== undefined
+  const { sharesTransactions: shares } = options as DeclaredConsumer
   if (shares !== undefined && typeof shares !== 'boolean')
     throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
-  if (shares !== undefined && !isInTransaction)
+  if (shares !== undefined && !isInTransaction(options))
     throw invalidOption(`${path}.sharesTransactions`, shares, 'an inbox, whose transactions are shared')
-  return isInTransaction && concurrency > 1 && (shares ?? true)
+  return isInTransaction(options) && concurrency > 1 && (shares ?? true)
 }
 
 function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean {

@@ -18,3 +18,14 @@ export interface PipelinePart {
   readonly role: 'stages' | 'timers'
   readonly stages: readonly PipelineStage[]
 }
+
+const owners = new WeakMap<PipelinePart, object>()
+
+/** Notes which declaration of a pipeline the part belongs to: two pipelines may have one name. */
+export function setOwner(part: PipelinePart, owner: object): void {
+  owners.set(part, owner)
+}
+
+export function ownerOf(part: PipelinePart): object | undefined {
+  return owners.get(part)
+}

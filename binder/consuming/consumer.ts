@@ -1,5 +1,5 @@
-import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { finishesWithin } from '../../core/time-limit.ts'
+import { turnsOf } from '../../core/turns.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
@@ -7,6 +7,7 @@ import type { ConsumerName } from '../telemetry/telemetry.ts'
 import type { Hindrance, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
+import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
 import { Keeper } from './keeper.ts'
@@ -77,11 +78,13 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    this.#processing = new Processing(this.#run, this.#newHandlings(), {
+    const takenAway = new TakenAway()
+    this.#processing = new Processing(this.#run, this.#newHandlings(takenAway), {
       binding: options.name,
       logger: host.logger,
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
+      takenAway,
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)
   }
@@ -144,7 +147,7 @@ export class Consumer {
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     const run = new Run()
     this.#run = run
-    this.#processing.begin(run, this.#newHandlings())
+    this.#processing.begin(run, this.#newHandlings(this.#processing.takenAway))
     this.#pace?.reset()
     this.#error = undefined
     this.#state = 'connecting'
@@ -196,16 +199,20 @@ export class Consumer {
     this.#state = 'stopped'
   }
 
-  #newHandlings(): Handlings {
-    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace)
+  #newHandlings(takenAway: TakenAway): Handlings {
+    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, takenAway)
   }
 
   #newLine(gate: Gate | undefined): Line<TransportDelivery> {
     const { concurrency, batch } = this.options
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
-    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#processing.one(delivery), gate)
+    const { clock } = this.#host
+    if (batch === undefined) {
+      const handle = (delivery: TransportDelivery): Promise<void> | undefined => this.#processing.one(delivery)
+      return new Lanes(concurrency, keyOf, handle, { turns: turnsOf(clock), gate })
+    }
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
-    return new BatchLanes({ limits: { concurrency, ...batch }, clock: this.#host.clock, keyOf, run, gate })
+    return new BatchLanes({ limits: { concurrency, ...batch }, clock, keyOf, run, gate })
   }
 
   #end(state: BindingState): { run: Run } {
@@ -280,7 +287,7 @@ export class Consumer {
     this.#lanes.hold()
     this.#keeper.pause()
     pace.dismiss()
-    await turnOfTheLoop()
+    await turnsOf(this.#host.clock).next()
     this.giveBack()
     if (run.over || this.#paused) return
     this.#lanes.release()

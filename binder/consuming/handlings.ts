@@ -6,6 +6,7 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Publisher } from '../sending/publisher.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
+import type { TakenAway } from './failure/taken-away.ts'
 import { Handling } from './handling.ts'
 import type { KeeperHost } from './keeper.ts'
 import type { OutageLog } from './outage-log.ts'
@@ -38,6 +39,7 @@ export function newHandlings(
   host: ConsumerHost,
   run: Run,
   pace: Pace | undefined,
+  takenAway: TakenAway,
 ): Handlings {
   const { service, clock, logger, publisher, ambient, destinations, telemetry, handlerLogger } = host
   const common: BatchHandlingHost = {
@@ -58,6 +60,7 @@ export function newHandlings(
   const place = placeInboxOf(binding.options.inbox)
   const one = new Handling(binding, options, {
     ...common,
+    takenAway,
     move: place && ((delivery, messages) => place.move(delivery, messages)),
     answer: answering(binding, options.group, { service, clock, destinations }),
   })

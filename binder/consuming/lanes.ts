@@ -1,4 +1,5 @@
 import { Queue } from '../../core/queue.ts'
+import type { Turns } from '../../core/turns.ts'
 import type { Gate, Line } from './gate.ts'
 
 /**
@@ -6,11 +7,15 @@ import type { Gate, Line } from './gate.ts'
  * without a key, and items of different keys, run side by side. With concurrency 1 everything runs in the order pushed.
  *
  * A blocked item (a retry waiting for its backoff) keeps its place and its slot, so order survives a retry.
+ *
+ * Items that never wait for I/O end in the microtask in which they began. The event loop gets a turn between two of them
+ * once they have run for long enough.
  */
 export class Lanes<Item> implements Line<Item> {
   readonly #concurrency: number
   readonly #keyOf: (item: Item) => string | null
   readonly #run: (item: Item) => Promise<void> | undefined
+  readonly #turns: Turns
   readonly #gate: Gate | undefined
   readonly #ready: Queue<Item> = new Queue()
   /** Keys with a running or ready item, and what waits behind it. */
@@ -20,14 +25,17 @@ export class Lanes<Item> implements Line<Item> {
   #waiting = 0
   #held = false
   #pumping = false
+  /** It goes on after a turn of the event loop. */
+  #waitsForTurn = false
 
   /** @param run must neither throw nor reject; `undefined` says that it is done already */
   constructor(
     concurrency: number,
     keyOf: (item: Item) => string | null,
     run: (item: Item) => Promise<void> | undefined,
-    gate?: Gate,
+    { turns, gate }: { readonly turns: Turns; readonly gate?: Gate | undefined },
   ) {
+    this.#turns = turns
     this.#gate = gate
     this.#concurrency = concurrency
     this.#keyOf = concurrency === 1 ? () => null : keyOf
@@ -103,10 +111,15 @@ export class Lanes<Item> implements Line<Item> {
 
   /** What settles an item may push the next one in the same turn: the loop that runs takes it, however long the line. */
   #pump(): void {
-    if (this.#pumping) return
+    if (this.#pumping || this.#waitsForTurn) return
     this.#pumping = true
-    while (!this.#held && this.#running < this.#concurrency) {
-      if (this.#gate !== undefined && (this.#ready.length === 0 || this.#gate.admit(1) === 0)) break
+    while (!this.#held && this.#running < this.#concurrency && this.#ready.length > 0) {
+      if (this.#turns.isDue()) {
+        this.#waitsForTurn = true
+        this.#turns.afterTurn(this.#turned)
+        break
+      }
+      if (this.#gate !== undefined && this.#gate.admit(1) === 0) break
       const item = this.#ready.shift()
       if (item === undefined) break
       this.#running++
@@ -116,6 +129,11 @@ export class Lanes<Item> implements Line<Item> {
     }
     this.#pumping = false
     if (this.#running === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  readonly #turned = (): void => {
+    this.#waitsForTurn = false
+    this.#pump()
   }
 
   /** What must not throw and does so all the same is nobody's to catch, and must not leave the line standing. */

@@ -1,6 +1,9 @@
 import type { Logger } from '../../core/logger.ts'
+import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { HandlingEnd } from './failure/failures.ts'
+import type { TakenAway } from './failure/taken-away.ts'
+import type { Handling } from './handling.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
 
@@ -11,6 +14,7 @@ export interface ProcessingHost {
   /** A turn is over, before what it settled is. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
+  readonly takenAway: TakenAway
 }
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
@@ -25,6 +29,11 @@ export class Processing {
     this.#host = host
   }
 
+  /** Outlasts runs. */
+  get takenAway(): TakenAway {
+    return this.#host.takenAway
+  }
+
   /** What comes from now on belongs to this run. */
   begin(run: Run, handlings: Handlings): void {
     this.#run = run
@@ -33,11 +42,13 @@ export class Processing {
 
   /** A promise only where there is something to wait for: most of what a message costs here is promises. */
   one(delivery: TransportDelivery): Promise<void> | undefined {
-    const end = this.#handle(delivery)
-    if (typeof end === 'string') return this.#ended(delivery, end)
+    const { one } = this.#handlings
+    if (one === undefined || delivery.signal.aborted) return this.#ended(delivery, 'returned')
+    const end = this.#handle(one, delivery)
+    if (typeof end === 'string') return this.#finished(delivery, end)
     return end.then(
-      (late) => this.#ended(delivery, late),
-      (error: unknown) => this.#ended(delivery, this.#unexpected(error)),
+      (late) => this.#finished(delivery, late),
+      (error: unknown) => this.#finished(delivery, this.#unexpected(error)),
     )
   }
 
@@ -60,14 +71,25 @@ export class Processing {
     for (const delivery of left) settle(delivery, end)
   }
 
-  #handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
-    const { one } = this.#handlings
-    if (one === undefined || delivery.signal.aborted) return 'returned'
+  #handle(one: Handling, delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
     try {
       return this.#run.context(() => one.handle(delivery))
     } catch (error) {
       return this.#unexpected(error)
     }
+  }
+
+  /** What was handled after its place was lost is not settled, and comes again. */
+  #finished(delivery: TransportDelivery, end: HandlingEnd): undefined {
+    const { signal, message } = delivery
+    const { takenAway } = this.#host
+    if (!signal.aborted) {
+      if (end !== 'returned') takenAway.forget(message)
+      return this.#ended(delivery, end)
+    }
+    takenAway.add(message)
+    const isHandled = end === 'handled' || end === 'discarded'
+    return this.#ended(delivery, isHandled && signal !== uncertainSignal() ? 'returned' : end)
   }
 
   #ended(delivery: TransportDelivery, end: HandlingEnd): undefined {

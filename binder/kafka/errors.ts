@@ -1,4 +1,5 @@
 /** Kafka's words translated into the binder's. The only file that knows the protocol's names of errors. */
+import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { failureOf } from '../transport/kit/failure.ts'
@@ -19,6 +20,8 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   // A password may be changed on either side first, and rights are given and taken while services run: it mends itself, and says so
   // until then.
   SASL_AUTHENTICATION_FAILED: 'refused',
+  // A clock is put right while services run.
+  INVALID_TIMESTAMP: 'refused',
   CLUSTER_AUTHORIZATION_FAILED: 'refused',
   GROUP_AUTHORIZATION_FAILED: 'refused',
   TOPIC_AUTHORIZATION_FAILED: 'refused',
@@ -30,7 +33,6 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   INVALID_RECORD: 'mismatch',
   INVALID_REPLICATION_FACTOR: 'mismatch',
   INVALID_SESSION_TIMEOUT: 'mismatch',
-  INVALID_TIMESTAMP: 'mismatch',
   INVALID_TOPIC_EXCEPTION: 'mismatch',
   POLICY_VIOLATION: 'mismatch',
   UNSUPPORTED_SASL_MECHANISM: 'mismatch',
@@ -68,9 +70,32 @@ export function toTransportError(
     `${attempted} failed: ${textOf(error)}`,
     destination,
     error,
-    remedyFor(error) ?? (isDenied(error) ? RIGHTS : undefined),
+    remedyFor(error) ?? remedyOf(error),
   )
 }
+
+/** What is to be done about a failure, where that is not the same for all of its kind. */
+export function remedyOf(error: unknown): string | undefined {
+  if (error instanceof StoodStill) return STOOD_STILL
+  if (isDenied(error)) return RIGHTS
+  return hasType(error, 'INVALID_TIMESTAMP') ? TIMESTAMP : undefined
+}
+
+const TIMESTAMP =
+  'The timestamp is out of range for the broker: put the clock of this host or of the broker right (message.timestamp.after.max.ms, 1 hour ' +
+  'unless it is set). It is tried again.'
+
+/** No heartbeat left, since nothing ran in this process: the brokers have no part in it. */
+export class StoodStill extends Error {
+  constructor(stillMs: number) {
+    super(
+      `the event loop was blocked for ${Math.round(stillMs / SECOND)} s, or the process was stopped, and no heartbeat was sent`,
+    )
+  }
+}
+
+const STOOD_STILL =
+  'Let a handler of long computation run in a worker thread, or raise `sessionTimeoutMs` above its time; the place is taken again.'
 
 const RIGHTS = 'Give the user the rights on it (`kafka-acls`): it is tried again.'
 
@@ -82,7 +107,7 @@ export function isDenied(error: unknown): boolean {
 const PLAIN: DriverErrors = { names: {}, remedyFor: () => undefined }
 
 /** An aggregate says "Topic creation errors", and which topic and why only in the parts of it. */
-function textOf(error: unknown): string {
+export function textOf(error: unknown): string {
   const { message } = toError(error)
   const { errors } = error as KafkaError
   if (!Array.isArray(errors) || errors.length === 0) return message

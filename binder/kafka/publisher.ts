@@ -5,7 +5,7 @@ import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
 import type { PublishOutcome, PublishUntil } from '../transport/transport.ts'
 import type { Envelope, Producer } from './driver.ts'
-import { isDenied, toTransportError, transportError } from './errors.ts'
+import { isDenied, remedyOf, textOf, toTransportError, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
 import { toDelayed } from './wire/delay.ts'
@@ -172,11 +172,17 @@ export class Publisher {
     if (request.length === 1) {
       const topic = request[0]?.topic as string
       if (error.kind === 'unroutable') this.#topics.forget(topic)
-      return failed(request, transportError(error.kind, `publishing to "${topic}" failed`, topic, error.cause))
+      return failed(request, refusalOf(error, topic))
     }
     const [first, second] = halve(request)
     return new Map([...(await this.#send(first, until)), ...(await this.#send(second, until))])
   }
+}
+
+/** Of one record, with what the broker says of it. */
+function refusalOf({ kind, cause }: TransportError, topic: string): TransportError {
+  const why = cause === undefined ? '' : `: ${textOf(cause)}`
+  return transportError(kind, `publishing to "${topic}" failed${why}`, topic, cause, remedyOf(cause))
 }
 
 function failed(

@@ -14,7 +14,7 @@ import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
 import type { Binding, Completion, ProcessorBinding } from '../bindings/declarations.ts'
 import { consumerOptions } from '../bindings/of-service.ts'
-import type { PipelinePart } from '../bindings/pipeline-part.ts'
+import { type PipelinePart, setOwner } from '../bindings/pipeline-part.ts'
 import type { Channel } from '../channel/channel.ts'
 import { checkName } from '../channel/channel.ts'
 import { compile, handlerOf, type Part } from './compile.ts'
@@ -154,6 +154,7 @@ class Assembly {
     options: FlowOptions | InboxFlowOptions,
     { pipeline: part, ...rest }: Pick<ProcessorBinding, 'input' | 'outputs' | 'handler'> & { pipeline: PipelinePart },
   ): ProcessorBinding {
+    setOwner(part, this)
     return Object.freeze({
       kind: 'processor',
       output: undefined,

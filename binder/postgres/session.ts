@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
+import { LastHeard } from '../transport/kit/last-heard.ts'
 import type { Database } from './database.ts'
 import type { TransportTables } from './tables.ts'
 
@@ -13,9 +14,6 @@ export interface GroupNow {
   readonly before: number
 }
 
-/** Share of `leaseMs` that a process gives up, for clocks that run at different speeds. */
-const MARGIN = 0.1
-
 /**
  * This process towards the others: one row, renewed each second, and not one for each partition. While it lives, nobody
  * takes what it holds. The process believes in it until `leaseMs` after it *sent* the renewal, less a margin, on the later
@@ -25,35 +23,40 @@ export class Session {
   readonly owner: string
   readonly #database: Database
   readonly #tables: TransportTables
-  readonly #clock: Clock
   readonly #leaseMs: number
-  #validUntil = { monotonic: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY }
+  readonly #renewed: LastHeard
+  #isHeld = false
 
   constructor(fields: { owner: string; database: Database; tables: TransportTables; clock: Clock; leaseMs: number }) {
     this.owner = fields.owner
     this.#database = fields.database
     this.#tables = fields.tables
-    this.#clock = fields.clock
+    this.#renewed = new LastHeard(fields.clock)
     this.#leaseMs = fields.leaseMs
   }
 
   isValid(): boolean {
-    return this.#clock.monotonic() < this.#validUntil.monotonic && this.#clock.now() < this.#validUntil.wall
+    return this.#isHeld && this.#renewed.isCertain(this.#leaseMs)
   }
 
   /**
+   * Says that this process lives. A session that ends later than `leaseMs` from now was written before the server's clock was set back, or
+   * by another server: it is counted anew from now.
    * @param groups one entry for each subscription of this process
    * @returns those of the groups that there are
    * @throws TransportError
    */
   async renew(groups: readonly number[]): Promise<ReadonlyMap<number, GroupNow>> {
-    const sent = { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
+    const sentAt = this.#renewed.now()
     const { session, group, ring } = this.#tables
     const { rows } = await this.#database.query<GroupNow & { readonly id: number }>(
       'renew the session',
       `WITH alive AS (
          INSERT INTO ${session} (owner, live_until, groups) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $3::int[])
          ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, groups = EXCLUDED.groups
+       ), anew AS (
+         UPDATE ${session} SET live_until = clock_timestamp() + $2::int * interval '1 ms'
+         WHERE owner <> $1 AND live_until > clock_timestamp() + $2::int * interval '1 ms'
        ), other AS (
          SELECT g.grp, count(*)::int AS others, (count(*) FILTER (WHERE s.owner < $1))::int AS before
          FROM ${session} s CROSS JOIN LATERAL unnest(s.groups) AS g(grp)
@@ -64,8 +67,8 @@ export class Session {
        FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN other o ON o.grp = g.id WHERE g.id = ANY ($3::int[])`,
       [this.owner, this.#leaseMs, [...groups]],
     )
-    const validMs = this.#leaseMs * (1 - MARGIN)
-    this.#validUntil = { monotonic: sent.monotonic + validMs, wall: sent.wall + validMs }
+    this.#renewed.heard(sentAt)
+    this.#isHeld = true
     return new Map(rows.map((row) => [row.id, row]))
   }
 
@@ -83,7 +86,7 @@ export class Session {
 
   /** What it still holds is free at once. */
   async end(): Promise<void> {
-    this.#validUntil = { monotonic: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY }
+    this.#isHeld = false
     await this.#database.query('end the session', `DELETE FROM ${this.#tables.session} WHERE owner = $1`, [this.owner])
   }
 }

@@ -1,7 +1,7 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { HOUR, systemClock } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
-import { migrate, requireMigrated } from '../../core/migrate.ts'
+import { migrate, REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
@@ -332,6 +332,11 @@ class LogTransport implements PostgresTransport {
         'mismatch',
         `${problems.join('; ')}. Start once with provision: 'create', or align the declarations.`,
       )
+  }
+
+  [REQUIRE_TABLES](): Promise<void> {
+    const { sql, schema } = this.#options
+    return requireMigrated(sql, schema, TRANSPORT_PART)
   }
 
   /** @throws TransportError */

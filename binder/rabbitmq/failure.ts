@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, MINUTE } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { within as withinDeadline } from '../transport/kit/deadline.ts'
@@ -26,6 +26,18 @@ export function toTransportError(what: string, cause: unknown, destination?: str
   if (cause instanceof TransportError) return cause
   const { kind, remedy } = verdict(cause)
   return failure(kind, `could not ${what}: ${toError(cause).message}. ${remedy}`, { destination, cause })
+}
+
+const ACK_TIMEOUT = /delivery acknowledgement .*timed out\. Timeout value used: (\d+) ms/
+
+/** Why the broker closed a consumer's channel. Its own words do not say which setting it was. */
+export function closedBecause(error: Error): Error {
+  const timeoutMs = ACK_TIMEOUT.exec(error.message)?.[1]
+  if (timeoutMs === undefined) return error
+  const text =
+    `RabbitMQ consumer_timeout of ${Number(timeoutMs) / MINUTE} min: a message was not settled in that time after it was handed ` +
+    'to this process. Lower `prefetch`, which counts the wait behind others, or raise consumer_timeout of the broker.'
+  return failure('unavailable', text, { cause: error })
 }
 
 function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {

@@ -2,6 +2,7 @@ import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
+import { turnsOf } from '../../core/turns.ts'
 import { claim } from '../assembly/transport-owner.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -169,6 +170,7 @@ export class RedriveRun {
   /** The next one in line; `undefined` when the caller wants no more. @throws RedriveStalled, LostSubscription */
   async #next(): Promise<TransportDelivery | undefined> {
     for (;;) {
+      await turnsOf(this.#options.clock).give()
       if (this.#options.signal?.aborted) return undefined
       if (this.#lost !== undefined) throw new LostSubscription(this.#lost)
       const delivery = this.#waiting.shift()

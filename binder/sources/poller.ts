@@ -7,7 +7,8 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import type { SourceBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { publishUntilConfirmed } from '../consuming/failure/confirm.ts'
+import { publishEach } from '../consuming/failure/confirm.ts'
+import { SendError, TransportError } from '../errors.ts'
 import { type AmbientHeaders, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
@@ -25,7 +26,10 @@ export interface PollerHost extends OutputHost {
 
 /**
  * One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff.
- * When the broker refuses for good what was polled, the source halts and keeps it: `start()` sends it again first.
+ *
+ * A message that the broker never takes is logged, counted and dropped, and the source goes on: when it is too large, or others of
+ * its poll were taken. When the broker refuses all of a poll, names, settings or rights are wrong: the source halts and keeps
+ * them, and `start()` sends them again first. What was confirmed is not sent again.
  */
 export class Poller {
   readonly name: string
@@ -46,6 +50,7 @@ export class Poller {
   #wake: (() => void) | undefined
   #started = 0
   #handled = 0
+  #dropped = 0
   /** Polled and not confirmed yet. */
   #unsent: readonly EncodedMessage[] = []
 
@@ -70,7 +75,7 @@ export class Poller {
       queued: 0,
       handled: this.#handled,
       deadLettered: 0,
-      dropped: 0,
+      dropped: this.#dropped,
       discarded: 0,
       retried: 0,
     }
@@ -133,8 +138,7 @@ export class Poller {
   async #pollOnce(signal: AbortSignal): Promise<boolean> {
     try {
       if (this.#unsent.length === 0) this.#unsent = await this.#messages(signal)
-      await publishUntilConfirmed(this.#host, this.#unsent, () => signal)
-      this.#unsent = []
+      await this.#send(signal)
       this.#handled++
       this.#error = undefined
       return true
@@ -152,6 +156,29 @@ export class Poller {
     }
   }
 
+  /** @throws why none of them was taken, or the signal's reason; what was not confirmed stays unsent */
+  async #send(signal: AbortSignal): Promise<void> {
+    const sent = this.#unsent
+    const ends = await publishEach(this.#host, sent, () => signal)
+    const wasTaken = ends.includes(undefined)
+    const kept: EncodedMessage[] = []
+    let reason: unknown
+    for (const [i, message] of sent.entries()) {
+      const error = ends[i]
+      if (error === undefined) continue
+      if (error instanceof SendError && (wasTaken || isTooLarge(error))) {
+        this.#dropped++
+        const fields = { err: error, binding: this.name, messageId: message.id }
+        this.#host.logger.error(fields, 'the broker never takes a message of this source: dropped')
+        continue
+      }
+      kept.push(message)
+      reason ??= error
+    }
+    this.#unsent = kept
+    if (kept.length > 0) throw reason
+  }
+
   #isHalted(): boolean {
     return this.#state === 'halted'
   }
@@ -162,4 +189,8 @@ export class Poller {
     if (made.value === undefined) return []
     return encodeOutputs(made, this.#binding.output, this.#host, () => undefined)
   }
+}
+
+function isTooLarge({ cause }: SendError): boolean {
+  return cause instanceof TransportError && cause.kind === 'too_large'
 }

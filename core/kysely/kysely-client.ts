@@ -1,4 +1,5 @@
 import { hasCode } from '../errors.ts'
+import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { fromDriver } from '../sql-away.ts'
@@ -38,7 +39,8 @@ export function kyselyClient(database: KyselyDatabase): SqlClient {
 }
 
 /**
- * The caller's own open transaction as a `SqlTransaction`, e.g. for `outbox.add`. Begins and ends nothing.
+ * The caller's own open transaction as a `SqlTransaction`, e.g. for `outbox.add`. Begins and ends nothing. Make it at the start of the
+ * callback: it is bound to that transaction, and a statement that comes after its end is not run.
  * @throws TypeError when it is no Kysely transaction
  */
 export function kyselyTransaction(trx: KyselyTransaction): SqlTransaction {
@@ -51,7 +53,7 @@ export function kyselyTransaction(trx: KyselyTransaction): SqlTransaction {
     )
   }
   const statements = new Statements(trx)
-  return { inTransaction: true, query: (text, parameters) => statements.query(text, parameters) }
+  return joinedTransaction((text, parameters) => statements.query(text, parameters), { of: trx })
 }
 
 async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {

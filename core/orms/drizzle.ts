@@ -1,11 +1,14 @@
+import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import type { SqlTransaction } from '../sql.ts'
-import { joined, PROBE, probing } from './joined.ts'
+import { isPostgresJs, postgresTransaction } from './postgres-js.ts'
 
 /** The part of a transaction of Drizzle that is used. `rollback` tells it from the database, which has none. */
 export interface DrizzleTransaction {
   execute(query: never): PromiseLike<unknown>
   rollback(): never
+  /** Holds the driver's own transaction. */
+  readonly session?: unknown
 }
 
 /** The part of `sql` of `drizzle-orm` that is used. */
@@ -20,7 +23,8 @@ export interface DrizzleSql {
  *
  *     await db.transaction(async (tx) => { await outbox.add(drizzleTransaction(tx, sql), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionMissing`, for which the server is asked before each one: await them before the transaction ends.
+ * Make it at the start of the callback, before the first `await` of anything else. It is bound to that transaction: after its end statements
+ * reject with `SqlTransactionMissing` and are not run, over `postgres` with `SqlTransactionEnded`.
  * @param sql of `drizzle-orm`
  * @throws TypeError when it is no transaction
  */
@@ -29,10 +33,11 @@ export function drizzleTransaction(tx: DrizzleTransaction, sql: DrizzleSql): Sql
     throw wrongKind('drizzleTransaction', tx, 'the transaction that db.transaction(async (tx) => ...) hands out')
   if (!hasMethods(sql, ['raw', 'param', 'join']))
     throw wrongKind('drizzleTransaction.sql', sql, "the `sql` of drizzle-orm: import { sql } from 'drizzle-orm'")
-  const execute = (query: unknown): PromiseLike<unknown> => tx.execute(query as never)
-  return joined(
-    async (text, parameters) => execute(sql.join(chunksOf(text, parameters, sql) as never[])),
-    probing(() => execute(sql.raw(PROBE))),
+  const client = (tx.session as { readonly client?: unknown } | undefined)?.client
+  if (isPostgresJs(client)) return postgresTransaction(client)
+  return joinedTransaction(
+    async (text, parameters) => tx.execute(sql.join(chunksOf(text, parameters, sql) as never[]) as never),
+    { of: tx },
   )
 }
 

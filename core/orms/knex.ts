@@ -1,6 +1,6 @@
+import { joinedTransaction, requireActive } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import type { SqlTransaction } from '../sql.ts'
-import { joined, requireActive } from './joined.ts'
 
 /** The part of a transaction of Knex that is used. */
 export interface KnexTransaction {
@@ -14,13 +14,14 @@ export interface KnexTransaction {
  *
  *     await knex.transaction(async (trx) => { await outbox.add(knexTransaction(trx), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionEnded`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionEnded` and are not
+ * run, behind a ROLLBACK under way with `SqlTransactionMissing`.
  * @throws TypeError when it is no transaction
  */
 export function knexTransaction(trx: KnexTransaction): SqlTransaction {
   if (!hasMethods(trx, ['raw', 'isCompleted']) || trx.isTransaction !== true)
     throw wrongKind('knexTransaction', trx, 'the transaction that knex.transaction(async (trx) => ...) hands out')
-  return joined(
+  return joinedTransaction(
     async (text, parameters) => {
       const bindings: unknown[] = []
       // Knex has `?` for a value, and `\?` for the operators of jsonb.
@@ -35,7 +36,7 @@ export function knexTransaction(trx: KnexTransaction): SqlTransaction {
         throw withoutValues(error)
       }
     },
-    () => requireActive(!trx.isCompleted()),
+    { of: trx, requireOpen: () => requireActive(!trx.isCompleted()) },
   )
 }
 

@@ -1,6 +1,6 @@
+import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import type { SqlTransaction } from '../sql.ts'
-import { joined, PROBE, probing } from './joined.ts'
 
 /** The part of `EntityManager` of MikroORM that is used: what it gives is a transaction of Kysely. */
 export interface MikroOrmTransaction {
@@ -17,8 +17,8 @@ interface Executor {
  *
  *     await em.transactional(async (em) => { await outbox.add(mikroOrmTransaction(em), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionMissing`, for which the server is asked before each one: await them before the transaction ends. What
- * the manager has not written yet is written by its `flush`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionMissing` and are
+ * not run. What the manager has not written yet is written by its `flush`.
  * @throws TypeError when the manager is in no transaction
  */
 export function mikroOrmTransaction(em: MikroOrmTransaction): SqlTransaction {
@@ -31,10 +31,7 @@ export function mikroOrmTransaction(em: MikroOrmTransaction): SqlTransaction {
     const { rows, numAffectedRows } = await plain.executeQuery(query as never)
     return { rows, rowCount: Math.max(Number(numAffectedRows ?? 0), rows.length) }
   }
-  return joined(
-    run,
-    probing(() => run(PROBE, [])),
-  )
+  return joinedTransaction(run, { of: trx })
 }
 
 /** Plugins know queries by it; there are none. */

@@ -1,10 +1,11 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
-import type { SqlTransaction } from '../sql.ts'
-import { joined, PROBE, probing } from './joined.ts'
+import { type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
 
 /** The part of `TransactionSql` of `postgres` that is used. `savepoint` tells it from `Sql`, which has none. */
 export interface PostgresJsTransaction {
-  unsafe(text: string, parameters?: never[]): PromiseLike<unknown>
+  unsafe(text: string, parameters?: never[], options?: never): PromiseLike<unknown>
   typed(value: never, type: number): unknown
   savepoint(...values: never[]): unknown
 }
@@ -17,15 +18,84 @@ const UNKNOWN = 705
  *
  *     await sql.begin(async (tx) => { await outbox.add(postgresTransaction(tx), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionMissing`, for which the server is asked before each one: await them before the transaction ends.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionEnded` and are not
+ * run, behind a ROLLBACK under way with `SqlTransactionMissing`.
  * @throws TypeError when it is no transaction
  */
 export function postgresTransaction(tx: PostgresJsTransaction): SqlTransaction {
-  if (!hasMethods(tx, ['unsafe', 'typed', 'savepoint']))
+  if (!isPostgresJs(tx))
     throw wrongKind('postgresTransaction', tx, 'the transaction that sql.begin(async (tx) => ...) hands out')
   const asText = (value: unknown): unknown => (typeof value === 'string' ? tx.typed(value as never, UNKNOWN) : value)
-  return joined(
-    async (text, parameters) => tx.unsafe(text, parameters.map(asText) as never[]),
-    probing(() => tx.unsafe(PROBE)),
+  const reservation = new Reservation()
+  return joinedTransaction(
+    (text, parameters) =>
+      reservation.settled(() =>
+        parameters.length > 0
+          ? tx.unsafe(text, parameters.map(asText) as never[])
+          : tx.unsafe(text, [], { onexecute: reservation.seen } as never),
+      ),
+    { of: tx, requireOpen: () => reservation.requireHeld() },
   )
 }
+
+export function isPostgresJs(value: unknown): value is PostgresJsTransaction {
+  return hasMethods(value, ['unsafe', 'typed', 'savepoint'])
+}
+
+/** A connection of `postgres`: while a transaction has it, `reserved` is that transaction's own function. */
+interface Connection {
+  readonly reserved?: unknown
+}
+
+/** A query of `postgres`: it has a `state` once it is sent. */
+interface Sent {
+  readonly state?: unknown
+}
+
+/**
+ * Sees the end of a transaction. `postgres` runs a statement that comes after it on the connection all the same, or puts it into a queue
+ * that no connection reads any more, where it would wait forever.
+ */
+class Reservation {
+  #connection: Connection | undefined
+  #reserved: unknown
+
+  /** `postgres` calls it when it sends the statement, and goes on as it was when it returns true. */
+  readonly seen = (connection: Connection): true => {
+    // It is reserved in the turn in which BEGIN is sent, before any statement of the transaction.
+    this.#reserved ??= connection.reserved
+    this.#connection ??= connection
+    return true
+  }
+
+  /** @throws SqlTransactionEnded */
+  requireHeld(): void {
+    if (this.#isOver()) throw new SqlTransactionEnded()
+  }
+
+  /** Rejects with `SqlTransactionEnded` when the transaction has ended before the statement was sent. */
+  settled(send: () => PromiseLike<unknown>): Promise<unknown> {
+    const query = send()
+    const answered = Promise.resolve(query)
+    // The first `then` sends it, or queues it.
+    return Promise.race([answered, this.#overBeforeSent(query as Sent, answered)])
+  }
+
+  async #overBeforeSent(query: Sent, answered: Promise<unknown>): Promise<unknown> {
+    let isAnswered = false
+    const answer = (): void => void (isAnswered = true)
+    answered.then(answer, answer)
+    await new Promise(setImmediate)
+    while (query.state === null && !isAnswered) {
+      if (this.#isOver()) throw new SqlTransactionEnded()
+      await pause(LOOK_EVERY_MS)
+    }
+    return answered
+  }
+
+  #isOver(): boolean {
+    return this.#connection !== undefined && this.#connection.reserved !== this.#reserved
+  }
+}
+
+const LOOK_EVERY_MS = 5

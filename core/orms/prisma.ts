@@ -1,7 +1,7 @@
-import { hasCode } from '../errors.ts'
+import { hasCode, toError } from '../errors.ts'
+import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
-import { joined } from './joined.ts'
 
 /** The part of `Prisma.TransactionClient` that is used. The client itself has a `$connect` too, which tells it from this. */
 export interface PrismaTransaction {
@@ -22,7 +22,7 @@ export interface PrismaTransaction {
 export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
   if (!hasMethods(tx, ['$queryRawUnsafe', '$executeRawUnsafe']) || hasMethods(tx, ['$connect']))
     throw wrongKind('prismaTransaction', tx, 'the transaction that prisma.$transaction(async (tx) => ...) hands out')
-  return joined(
+  return joinedTransaction(
     async (text, parameters) => {
       try {
         // Prisma counts the rows of the one and returns those of the other.
@@ -30,11 +30,23 @@ export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
         const rows = await tx.$queryRawUnsafe(text, ...parameters)
         return (rows as object[]).map(withTextForBigints)
       } catch (error) {
-        throw hasCode(error, 'P2028') ? new SqlTransactionEnded() : ofServer(error)
+        throw hasCode(error, 'P2028') ? ended(error) : ofServer(error)
       }
     },
-    () => {},
+    { of: tx },
   )
+}
+
+/** Prisma has one code for a transaction that has ended and for one that it ended itself, and says which in its text. */
+function ended(error: unknown): SqlTransactionEnded {
+  const { message } = toError(error)
+  const isLate = /timeout|timed out|expired/i.test(message)
+  return new SqlTransactionEnded({
+    ...(isLate && {
+      reason: "Prisma's timeout for it passed: give `prisma.$transaction(work, { timeout })` a longer one",
+    }),
+    cause: error,
+  })
 }
 
 /** Looks at the statement itself, not at what is in parentheses, between quotes or in a comment. */

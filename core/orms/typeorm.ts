@@ -1,6 +1,6 @@
+import { joinedTransaction, requireActive } from '../joined-transaction.ts'
 import { wrongKind } from '../options.ts'
 import type { SqlTransaction } from '../sql.ts'
-import { joined, requireActive } from './joined.ts'
 
 /** The part of `EntityManager` of TypeORM that is used. */
 export interface TypeormTransaction {
@@ -17,7 +17,8 @@ export interface TypeormTransaction {
  *
  *     await dataSource.transaction(async (manager) => { await outbox.add(typeormTransaction(manager), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionEnded`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionEnded` and are not
+ * run, behind a ROLLBACK under way with `SqlTransactionMissing`.
  * @throws TypeError when the manager is in no transaction
  */
 export function typeormTransaction(manager: TypeormTransaction): SqlTransaction {
@@ -28,8 +29,7 @@ export function typeormTransaction(manager: TypeormTransaction): SqlTransaction 
       manager,
       'the manager that dataSource.transaction(async (manager) => ...) hands out',
     )
-  return joined(
-    async (text, parameters) => runner.query(text, [...parameters], true),
-    () => requireActive(runner.isTransactionActive),
-  )
+  return joinedTransaction(async (text, parameters) => runner.query(text, [...parameters], true), {
+    requireOpen: () => requireActive(runner.isTransactionActive),
+  })
 }

@@ -7,6 +7,7 @@
  */
 
 import { hasCode, invalidOption, toError } from '../errors.ts'
+import { joinedTransaction } from '../joined-transaction.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import {
@@ -17,12 +18,12 @@ import {
   SqlCommitError,
   SqlStatementLost,
   type SqlTransaction,
-  SqlTransactionMissing,
   type TransactionLimits,
 } from '../sql.ts'
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
+import { LastWords } from './last-words.ts'
 import { RoundTrips } from './round-trips.ts'
 import { StatementNames } from './statement-names.ts'
 import { type PgConnection, run } from './statements.ts'
@@ -38,8 +39,6 @@ export interface PgPoolConnection extends PgConnection {
 /** The part of `pg.Client` / `pg.PoolClient` that `pgTransaction` uses. A pool is none: each of its statements may go elsewhere. */
 export interface PgOwnConnection extends PgConnection {
   readonly totalCount?: never
-  /** `T` in a transaction, `E` in a failed one, `I` outside of any, as of the last answer. In `pg` since 8.17. */
-  getTransactionStatus?(): string | null
 }
 
 /** The part of `pg.Pool` that is used. */
@@ -110,7 +109,8 @@ function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
  * The caller's own open transaction as a `SqlTransaction`, e.g. to call `outbox.add` between one's `BEGIN` and
  * `COMMIT` on a `PoolClient`. Begins and ends nothing.
  *
- * A statement outside of `BEGIN` rejects with `SqlTransactionMissing` and is not run.
+ * Call it after `BEGIN`, at once: it is bound to the transaction that is open then. A statement outside of that rejects with
+ * `SqlTransactionMissing` and is not run.
  * @throws TypeError for a pool
  */
 export function pgTransaction(connection: PgOwnConnection): SqlTransaction {
@@ -121,39 +121,7 @@ export function pgTransaction(connection: PgOwnConnection): SqlTransaction {
       'one connection with an open transaction: const client = await pool.connect(), then BEGIN, then pgTransaction(client)',
     )
   }
-  const guard = new OpenTransaction(connection)
-  return {
-    inTransaction: true,
-    query: (text, parameters) => guard.run(() => run(connection, text, parameters)),
-  }
-}
-
-/** Lets a statement through only while a transaction is open. */
-class OpenTransaction {
-  readonly #connection: PgOwnConnection
-  #probed: Promise<void> | undefined
-
-  constructor(connection: PgOwnConnection) {
-    this.#connection = connection
-  }
-
-  run<T>(statement: () => Promise<T>): Promise<T> {
-    const status = this.#connection.getTransactionStatus?.()
-    if (status === 'T' || status === 'E') return statement()
-    // A driver that cannot tell is asked once. One that says "no" may have a BEGIN under way, so the server decides.
-    if (status !== undefined) return this.#probe().then(statement)
-    this.#probed ??= this.#probe()
-    return this.#probed.then(statement)
-  }
-
-  /** @throws SqlTransactionMissing */
-  async #probe(): Promise<void> {
-    try {
-      await this.#connection.query('SAVEPOINT concordat_open; RELEASE SAVEPOINT concordat_open')
-    } catch (error) {
-      throw hasCode(error, '25P01') ? new SqlTransactionMissing({ cause: error }) : error
-    }
-  }
+  return joinedTransaction((text, parameters) => run(connection, text, parameters))
 }
 
 const ignoreError = (): void => {}
@@ -218,11 +186,12 @@ async function transaction<T>(
   names: StatementNames | undefined,
 ): Promise<T> {
   const connection = await pool.connect().catch(throwFromConnecting)
-  connection.on('error', ignoreError)
+  const said = new LastWords()
+  connection.on('error', said.hear)
   let broken = false
   const notStale = (error: unknown): never => {
     broken ||= isStale(error)
-    throw error
+    throw said.explain(error)
   }
   const trips = new RoundTrips(connection, begin, names)
   const scope = new TransactionScope({
@@ -260,9 +229,9 @@ async function transaction<T>(
         broken = true
       })
     }
-    throw error
+    throw said.explain(error)
   } finally {
-    connection.off('error', ignoreError)
+    connection.off('error', said.hear)
     connection.release(broken)
   }
   scope.committed()

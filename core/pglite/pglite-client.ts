@@ -3,6 +3,7 @@ import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
+import { turnsOf } from '../turns.ts'
 import { connectionOf, type PgliteExecutor } from './connection.ts'
 
 /** The part of `PGlite` that is used. */
@@ -126,11 +127,21 @@ async function refuseAborted(inner: PgliteExecutor): Promise<void> {
   }
 }
 
+/**
+ * PGlite answers in microtasks: without a turn now and then a loop of statements would keep the event loop to itself. The caller waits
+ * for the turn after its statement, not before: statements reach the database in the order in which they were asked for.
+ */
+const turns = turnsOf()
+
 async function run<Row extends object>(
   executor: Pick<PgliteExecutor, 'query'>,
   text: string,
   parameters?: readonly unknown[],
 ): Promise<SqlResult<Row>> {
-  const result = await executor.query(text, parameters === undefined ? undefined : [...parameters])
-  return { rows: result.rows as Row[], rowCount: Math.max(result.affectedRows ?? 0, result.rows.length) }
+  try {
+    const result = await executor.query(text, parameters === undefined ? undefined : [...parameters])
+    return { rows: result.rows as Row[], rowCount: Math.max(result.affectedRows ?? 0, result.rows.length) }
+  } finally {
+    if (turns.isDue()) await turns.next()
+  }
 }

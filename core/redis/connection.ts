@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { toError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
+import { turnsOf } from '../turns.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
 import { IdleSocket } from './idle-socket.ts'
 import { failureKind, isFromReplica, isReply } from './replies.ts'
@@ -208,11 +209,15 @@ export class RedisConnection implements ScriptRunner {
     return result
   }
 
-  /** The connected client. @throws `errors.unavailable`, `not_done` */
+  /**
+   * The connected client. While there is none it rejects after a turn of the event loop, so that a caller that tries again
+   * without a pause does not keep the connection from being made. @throws `errors.unavailable`, `not_done`
+   */
   async ready(): Promise<RedisConnectionClient> {
     await this.#session.opened()
     const client = this.#session.current
     if (client !== undefined) return client
+    await turnsOf(this.#options.clock).next()
     throw this.#unavailable('not_done', this.#session.isClosed ? 'closed' : 'not connected')
   }
 

@@ -1,6 +1,7 @@
 /** One piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 import { hasCode } from '../errors.ts'
 import { type SqlResult, type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { rollsBack } from '../transaction-scope.ts'
 import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statements-together.ts'
 
 const NAME = 'concordat_share'
@@ -41,7 +42,9 @@ export class SavepointScope implements Asker {
   readonly tx: SqlTransaction
   readonly #outer: SqlTransaction
   readonly #together: StatementsTogether | undefined
-  readonly #listeners: Array<() => void> = []
+  readonly #listeners: Array<(isWhole: boolean) => void> = []
+  /** Its own statements have not gone back to a savepoint. */
+  #isWhole = true
   isOpen = true
   #hasLingered = false
   #obstacle: Obstacle | undefined
@@ -66,7 +69,7 @@ export class SavepointScope implements Asker {
       }),
       within: outer.within,
       ...(outer.afterCommit !== undefined && {
-        afterCommit: (listener: () => void) => void this.#listeners.push(listener),
+        afterCommit: (listener: (isWhole: boolean) => void) => void this.#listeners.push(listener),
       }),
     }
   }
@@ -102,11 +105,13 @@ export class SavepointScope implements Asker {
 
   /** It commits with the transaction: so do its listeners. */
   join(): void {
-    for (const listener of this.#listeners) this.#outer.afterCommit?.(listener)
+    const isWhole = this.#isWhole
+    for (const listener of this.#listeners) this.#outer.afterCommit?.(() => listener(isWhole))
   }
 
   async #run<T>(text: string, statement: () => Promise<T>): Promise<T> {
     if (!this.isOpen) throw new SqlTransactionEnded()
+    if (rollsBack(text)) this.#isWhole = false
     if (this.#obstacle === 'beyond' || reachesBeyond(text)) {
       this.#obstacle = 'beyond'
       throw new NeedsOwnTransaction()

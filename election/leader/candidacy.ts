@@ -12,6 +12,7 @@ export class Candidacy {
   readonly #options: ResolvedElection
   readonly #closing: AbortController
   #error: string | undefined
+  #isWaiting = false
 
   /** @param closing ends it; aborted here when there are no locks any more to campaign for */
   constructor(options: ResolvedElection, closing: AbortController) {
@@ -19,9 +20,16 @@ export class Candidacy {
     this.#closing = closing
   }
 
-  /** Why it does not work at the moment. */
+  /**
+   * Why this candidate cannot campaign at the moment. A candidate that waits for the lock is in line as soon as the store
+   * answers, however long the leader leads: from then on an earlier failure says nothing.
+   */
   get error(): string | undefined {
-    return this.#error
+    return this.#isInLine ? undefined : this.#error
+  }
+
+  get #isInLine(): boolean {
+    return this.#isWaiting && this.#options.locks.health().status !== 'down'
   }
 
   /** A lease; `undefined` when closing, when the store failed, or when somebody else leads: try again. */
@@ -64,12 +72,16 @@ export class Candidacy {
     try {
       const waitMs = Number.POSITIVE_INFINITY
       const { signal } = this.#closing
+      this.#isWaiting = true
       const lease = await locks.acquire(key, { ttlMs, lockDelayMs, waitMs, owner: instance, signal })
       this.#error = undefined
       return lease
     } catch (error) {
+      this.#isWaiting = false
       await this.#storeFailed(error)
       return undefined
+    } finally {
+      this.#isWaiting = false
     }
   }
 

@@ -31,6 +31,8 @@ export class JobRunner implements RunHost {
   #failures = 0
   #skipped = 0
   #error: string | undefined
+  /** The instant that `lastTick` told, when it was far in the future. */
+  #recordedAhead: number | undefined
 
   constructor(job: ResolvedJob, schedule: ResolvedSchedule, closing: AbortSignal) {
     this.#job = job
@@ -55,7 +57,18 @@ export class JobRunner implements RunHost {
     if (!this.#isLeading) return undefined
     const { name, timeoutMs } = this.#job
     if (this.#current?.isOverdue === true) return `a run of job "${name}" has not returned after ${timeoutMs} ms`
+    const ahead = this.#aheadText()
+    if (ahead !== undefined) return `job "${name}": ${ahead}`
     return this.#error === undefined ? undefined : `job "${name}": ${this.#error}`
+  }
+
+  /** Effects that compare their tick with the record are dropped until the clock has passed it. */
+  #aheadText(): string | undefined {
+    const { clock } = this.#schedule
+    if (this.#recordedAhead === undefined || this.#recordedAhead - clock.now() <= SET_BACK_MS) return undefined
+    const instant = new Date(this.#recordedAhead)
+    const at = Number.isNaN(instant.getTime()) ? String(this.#recordedAhead) : instant.toISOString()
+    return `its last tick is recorded at ${at}, ahead of this clock: a leader's clock was wrong, or this one is; correct the record`
   }
 
   /** Resolves when what runs has ended; at once for a caller that is part of it, which would wait for itself. */
@@ -69,6 +82,9 @@ export class JobRunner implements RunHost {
     const runs = new TermRuns(this, term, signal)
     const over = AbortSignal.any([signal, runs.failed])
     this.#isLeading = true
+    // What was wrong in an earlier term: another leader may have done the job since.
+    this.#error = undefined
+    this.#recordedAhead = undefined
     try {
       let from = await this.#makeUp(runs, signal)
       while (!over.aborted) {
@@ -99,8 +115,11 @@ export class JobRunner implements RunHost {
         const missed = this.#job.ticks.upTo(now)
         if (done === undefined || missed === undefined) return now
         if (missed > done) runs.fallDue(missed)
-        // Done by a leader whose clock is ahead; if by far, it is one of the two clocks that is wrong.
-        return done - now <= SET_BACK_MS ? Math.max(now, done) : now
+        // Done by a leader whose clock is ahead; if by far, one of the two clocks is wrong.
+        if (done - now <= SET_BACK_MS) return Math.max(now, done)
+        this.#recordedAhead = done
+        logger.warn({ job: this.#job.name, recordedAt: done, now }, 'schedule: the last tick is recorded in the future')
+        return now
       } catch (error) {
         signal.throwIfAborted()
         this.#error = `lastTick failed: ${toError(error).message}`

@@ -1,6 +1,6 @@
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { Locks } from '../lock.ts'
-import { locksOn } from '../locks.ts'
+import { locksInProcess } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
 import { MemoryLockServer } from './server.ts'
 import { MemoryLockStore } from './store.ts'
@@ -22,5 +22,5 @@ export function memoryLockServer(options: Pick<LocksOptions, 'clock'> = {}): Mem
 /** @throws TypeError / RangeError naming the option */
 export function memoryLocks(options: MemoryLocksOptions = {}): Locks {
   refuseUnknown('memoryLocks', options, NAMES)
-  return locksOn(new MemoryLockStore(options.server ?? memoryLockServer({ clock: options.clock })), options)
+  return locksInProcess(new MemoryLockStore(options.server ?? memoryLockServer({ clock: options.clock })), options)
 }

@@ -63,6 +63,7 @@ DECLARE
   l_now bigint := ${NOW};
   l_due {schema}.lock_upkeep;
   l_most bigint;
+  l_count bigint := 0;
 BEGIN
   ${REQUIRE_READ_COMMITTED};
   ${WITHOUT_WAITING};
@@ -73,7 +74,7 @@ BEGIN
   DELETE FROM {schema}.lock_client c WHERE c.live_us <= l_now - ${SWEEP_US};
   DELETE FROM {schema}.lock_waiter t WHERE t.kept_us <= l_now - ${SWEEP_US};
   DELETE FROM {schema}.lock_audit a WHERE a.at_us <= l_now - ${AUDIT_KEPT_US};
-  IF l_due.keys_us BETWEEN l_now - ${KEYS_US} AND l_now THEN RETURN true; END IF;
+  IF l_due.keys_us BETWEEN l_now - ${KEYS_US} AND l_now THEN RETURN false; END IF;
   WITH unused AS (
     SELECT k.key FROM {schema}.lock_key k
     WHERE k.since_us <= l_now - ${UNUSED_US} AND k.token <= l_now AND (k.value IS NULL OR k.frees_us <= l_now)
@@ -83,15 +84,16 @@ BEGIN
   ), gone AS (
     DELETE FROM {schema}.lock_key k USING unused WHERE k.key = unused.key RETURNING k.token
   )
-  SELECT max(token) INTO l_most FROM gone;
+  SELECT max(token), count(*) INTO l_most, l_count FROM gone;
   IF l_most IS NULL THEN
     UPDATE {schema}.lock_upkeep SET keys_us = l_now;
   ELSE
     ${DURABLY};
-    UPDATE {schema}.lock_upkeep SET floor = greatest(floor, l_most);
+    UPDATE {schema}.lock_upkeep
+    SET floor = greatest(floor, l_most), swept_us = CASE WHEN l_count = p_limit THEN 0 ELSE l_now END;
   END IF;
   DELETE FROM {schema}.lock_holder h WHERE h.frees_us <= l_now - ${SWEEP_US};
-  RETURN true;
+  RETURN l_count = p_limit;
 END $$`
 
 export const OPERATOR_FUNCTIONS: readonly string[] = [FORCE_FUNCTION, SWEEP_FUNCTION]

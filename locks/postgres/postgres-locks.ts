@@ -1,6 +1,6 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
-import { migrate } from '../../core/migrate.ts'
+import { migrate, REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import {
   DEFAULT_SCHEMA,
@@ -79,7 +79,9 @@ const NAMES = optionNames<PostgresLocksOptions>({
 })
 
 const SWEEP_EVERY_MS = 1 * MINUTE
+/** At most so many unused keys in one sweep; the next one follows soon while there are more. */
 const SWEEP_KEYS = 1_000
+const SWEEP_SOON_MS = 1 * SECOND
 
 /** @throws TypeError / RangeError for a bad option; asks the server later, so never because it is away */
 export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
@@ -101,7 +103,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
       refused: (cause) => new LockStoreRefused('postgres', cause),
     },
   })
-  let sweptAt = clock.monotonic()
+  let sweepAt = clock.monotonic() + SWEEP_EVERY_MS
   const store = new PostgresLockStore({
     steps,
     schema: quoted,
@@ -114,15 +116,20 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
       return homeOf(sql).adopted(schema, () => steps.run(adopt, [sql.exclusive]))
     },
     upkeep: () => {
-      if (clock.monotonic() - sweptAt < SWEEP_EVERY_MS) return
-      sweptAt = clock.monotonic()
-      steps.run(`SELECT FROM ${quoted}.lock_sweep($1)`, [SWEEP_KEYS]).catch(() => {})
+      if (clock.monotonic() < sweepAt) return
+      sweepAt = clock.monotonic() + SWEEP_EVERY_MS
+      const sweep = `SELECT ${quoted}.lock_sweep($1) AS more`
+      steps.run<{ more: boolean }>(sweep, [SWEEP_KEYS]).then(
+        ([row]) => row?.more === true && (sweepAt = clock.monotonic() + SWEEP_SOON_MS),
+        () => {},
+      )
     },
   })
   const locks = locksOn(store, options)
   const guard = new Guard({ sql, schema, quoted })
   return Object.assign(locks, {
     migrate: () => migrate(sql, schema, LOCK_STORE_PART.name, LOCK_STORE_PART.migrations),
+    [REQUIRE_TABLES]: () => requireMigrated(sql, schema, LOCK_STORE_PART),
     guard: (tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>) => guard.guard(tx, lease),
     transaction: <T>(key: string, wish: AcquireOptions, work: (tx: SqlTransaction, lease: Lease) => T | Promise<T>) => {
       requireFunction(`transaction("${key}") work`, work)

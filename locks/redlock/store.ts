@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { within } from '../../core/time-limit.ts'
+import { turnsOf } from '../../core/turns.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockFeatures, LockStore, NotHeld } from '../store.ts'
 import { STRAGGLER_MS } from '../undo.ts'
@@ -75,7 +76,7 @@ export class RedlockStore implements LockStore {
       }
       if (result.kind === 'failed') {
         // Servers that are known to be away say so at once: who asks again and again must not stop the event loop.
-        await new Promise((resolve) => setImmediate(resolve))
+        await turnsOf(this.#clock).next()
         throw result.error
       }
       const elapsedMs = this.#clock.monotonic() - begunAt

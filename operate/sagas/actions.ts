@@ -74,7 +74,7 @@ export async function actOnOne(
   const result = (await actOnAll(host, [key], order, waitMs))[0]
   if (result === undefined) throw new SagaNotFound(key.name, key.id)
   if (result.outcome === 'refused') {
-    throw new SagaActionRefused(key.name, key.id, order.action.do, result.why ?? result.status)
+    throw new SagaActionRefused(key.name, key.id, order.action.do, (result.why ?? result.status).replace(/^it is /, ''))
   }
   return result
 }

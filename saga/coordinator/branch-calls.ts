@@ -19,6 +19,7 @@ import type { SagaKey, SagaRow } from '../store/rows.ts'
 import type { Engine } from './engine.ts'
 import { applyLeftReplies } from './left-replies.ts'
 import type { Snapshot } from './plan.ts'
+import { isUnwritable } from './unwritable.ts'
 
 export interface BranchHost {
   /** The transaction as it is in the database now. */
@@ -135,7 +136,8 @@ export class BranchCalls {
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
         throw new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, 'nothing more can be called')
       } catch (error) {
-        if (error instanceof GlobalTransactionEnded || error instanceof SqlOwnTransaction) throw error
+        if (error instanceof GlobalTransactionEnded || error instanceof SqlOwnTransaction || isUnwritable(error))
+          throw error
         this.#caller.log().warn({ branch: step, err: toError(error) }, 'branch not written, trying again')
         await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()), this.signal)
       }

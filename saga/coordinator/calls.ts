@@ -14,14 +14,14 @@ import type { DirectTarget } from '../direct/target.ts'
 import { SagaInputUnreadable } from '../errors.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
-import type { Call, SagaParent, SagaState, StepState } from '../machine/state.ts'
+import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
 import type { Bodies } from './bodies.ts'
 import type { DirectCommand } from './direct-calls.ts'
 import { readInput } from './input.ts'
 import { describeError, resultsOf } from './outcome.ts'
-import type { Snapshot } from './plan.ts'
+import { callKey, type Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 /** What readying calls needs of the coordinator. */
@@ -47,6 +47,10 @@ export interface Asked {
   readonly spans: TelemetrySpan[]
   readonly starts: SagaWrite[]
   readonly posts: SagaPost[]
+  /** Calls, by `callKey`, that cannot be written, and why. */
+  readonly refusals: ReadonlyMap<string, StepFailure>
+  /** Those that send or plan something, by `callKey`. */
+  readonly asked: string[]
   /** Whether this process makes the local calls: one answer for all of a plan. */
   readonly mayRun: () => boolean
 }
@@ -56,19 +60,26 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
   const definition = asked.before.saga.steps[call.index] as StepDefinition
   const { step, operation, attempt } = call
   const isFirst = operation === 'invoke' && attempt === 1 && state.steps[call.index]?.doubt !== true
+  const unsent = (error: StepFailure): SagaEvent =>
+    // Of the first call certainly nothing was sent.
+    isFirst ? { type: 'refused', step, operation, error } : { type: 'failed', step, operation, error, terminal: true }
+  const refusal = asked.refusals.get(callKey(call))
+  if (refusal !== undefined) return unsent(refusal)
   const prepared = new PlannedCall(asked, state, call)
   try {
-    if (isFirst && definition.conditional === true && !isNeeded(definition, await prepared.context())) {
+    if (
+      isFirst &&
+      definition.conditional === true &&
+      !isNeeded(asked.before.saga, state.steps, call.index, await prepared.context())
+    ) {
       return { type: 'omitted', step }
     }
-    return await kindOf(definition).prepare(definition, prepared)
+    const answer = await kindOf(definition).prepare(definition, prepared)
+    if (prepared.hasSent || answer?.type === 'planned' || answer?.type === 'signalled') asked.asked.push(callKey(call))
+    return answer
   } catch (cause) {
     if (cause instanceof SagaInputUnreadable) throw cause
-    const error = describeError(cause)
-    // Of the first call certainly nothing was sent.
-    return isFirst
-      ? { type: 'refused', step, operation, error }
-      : { type: 'failed', step, operation, error, terminal: true }
+    return unsent(describeError(cause))
   }
 }
 
@@ -82,6 +93,8 @@ class PlannedCall implements PreparedCall {
   readonly maxPayloadBytes: number
   readonly #asked: Asked
   readonly #saga: SagaState
+  /** It gave the plan something that leaves with it. */
+  hasSent = false
   #context: Promise<RequestContext> | undefined
 
   constructor(asked: Asked, saga: SagaState, call: Call) {
@@ -115,6 +128,7 @@ class PlannedCall implements PreparedCall {
 
   send(command: EncodedMessage, at?: DirectTarget): void {
     const { host, before, spans } = this.#asked
+    this.hasSent = true
     if (host.telemetry === undefined) return this.#leave(command, at)
     const { message, span } = host.telemetry.command(before.row, this.call, command)
     spans.push(span)
@@ -129,10 +143,12 @@ class PlannedCall implements PreparedCall {
   }
 
   async start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void> {
+    this.hasSent = true
     this.#asked.starts.push(await this.#asked.host.begin(saga, id, input, parent, this.row.trace))
   }
 
   post(mail: SagaPost): void {
+    this.hasSent = true
     this.#asked.posts.push(mail)
   }
 

@@ -175,7 +175,7 @@ export class Driver implements RunHost {
   }
 
   health(closed: boolean): SagaHealth {
-    const error = this.#sweeper.lastError?.message ?? this.replies.problem()
+    const error = this.#sweeper.lastError?.message ?? this.#engine.unwritten.problem() ?? this.replies.problem()
     const live = error === undefined ? 'up' : 'down'
     const status = closed ? 'closed' : this.#sweeper.running ? live : 'idle'
     const census = this.#census

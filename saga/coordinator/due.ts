@@ -8,11 +8,12 @@ import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
 import type { ClaimedRow, SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
-import { type Applied, type Engine, withoutMail } from './engine.ts'
+import type { Applied, Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
 import { mailEvent } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
+import { withoutMail } from './snapshot.ts'
 
 export interface DueHost
   extends Pick<ResolvedOptions, 'sagas' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger' | 'instance'> {
@@ -30,6 +31,8 @@ const LIMIT = 32
 export class DueSagas {
   readonly #host: DueHost
   #isBehind = false
+  /** The server's clock at the last look; `undefined` before the first one, and when it has gone back. */
+  #serverNowMs: number | undefined
   /** What the last look saw of it, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
@@ -57,12 +60,15 @@ export class DueSagas {
     if (limit === 0) return false
     runner.keep(limit)
     try {
+      if (this.#serverNowMs === undefined) await store.countAnew(sql, leaseMs)
       const takenAt = clock.monotonic()
-      const { rows, nextDueMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      // The next look counts anew.
+      this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.
-      if (rows.length === 0) this.#seen = { nextDueMs }
+      if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
       await Promise.all(rows.map((row) => this.#settles(row, this.#handle(row, takenAt))))
-      return rows.length === limit
+      return rows.length === limit || this.#serverNowMs === undefined
     } finally {
       runner.letGo(limit)
     }
@@ -113,7 +119,7 @@ export class DueSagas {
         now = withoutMail(now, [item])
       }
       if (event === undefined) continue
-      const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read })
+      const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
       if (applied === undefined) return undefined
       const { changed, heard, snapshot } = applied
       if (item !== undefined && !(changed && heard)) await this.#refuse(row, item, `it is ${snapshot.row.state.status}`)

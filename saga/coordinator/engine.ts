@@ -9,7 +9,9 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import type { SqlClient, SqlExecutor } from '../../core/sql.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { type SqlClient, type SqlExecutor, SqlOwnTransaction } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
 import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -17,21 +19,25 @@ import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance, mayCancel } from '../machine/machine.ts'
-import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
+import { isEnded } from '../machine/state.ts'
 import { mailAtEnd } from '../store/mail.ts'
-import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow, SagaWrite } from '../store/rows.ts'
+import type { SagaKey, SagaMail, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer } from './committer.ts'
 import { KeptRoom, type RoomHost } from './kept-room.ts'
 import { operatorEvent } from './outcome.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
+import { cacheKey, isCancel, isGoingOn, isOther, isSmall, moved, withoutMail, withoutOrder } from './snapshot.ts'
+import { WriteAttempts } from './unwritable.ts'
+import { Unwritten } from './unwritten.ts'
 
 export interface EngineHost extends CallHost, RoomHost {
   readonly sql: SqlClient
   readonly store: SagaStore
   readonly outbox: CommandOutbox
   readonly instance: string
+  readonly logger: Logger
   /** The definition of a row, `undefined` when its version is not loaded. */
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined
   /** After each commit, in the order of one saga's writes. */
@@ -64,11 +70,12 @@ export interface ApplyOptions {
   readonly birth?: string | undefined
   /** Mail that was read and that `snapshot` has no more: it is forgotten with what is written. */
   readonly read?: readonly SagaMail[] | undefined
+  /** The sender of the event cannot be told: when it can never be written, the saga is parked. */
+  readonly parks?: true | undefined
 }
 
 const MAX_CACHED = 1_000
-/** Larger ones are read again: a thousand of the largest would be a gigabyte. */
-const MAX_CACHED_SIZE = 16 * 1_024
+const NONE: WriteAttempts['refusals'] = new Map()
 const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
 export class Engine {
@@ -76,6 +83,8 @@ export class Engine {
   readonly #committer: Committer
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, Snapshot>()
+  /** Sagas whose last write failed. */
+  readonly unwritten: Unwritten
 
   /** Around whoever made the coordinator: a command is not sent in the locks of who started its saga or brought a reply. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
@@ -83,6 +92,7 @@ export class Engine {
   constructor(host: EngineHost) {
     this.#host = host
     this.#committer = new Committer(host)
+    this.unwritten = new Unwritten(host.clock, 3 * host.leaseMs)
   }
 
   /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
@@ -107,6 +117,7 @@ export class Engine {
    * @throws OwnershipLost when `epoch` is given and is not the present one
    */
   async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
+    const attempts = new WriteAttempts(event, options.parks === true)
     let known = options.snapshot ?? this.#recent.get(cacheKey(key))
     for (;;) {
       const snapshot = known ?? (await this.#loadWithout(key, options.read))
@@ -118,13 +129,37 @@ export class Engine {
         continue
       }
       this.#requireEpoch(snapshot, options.epoch)
-      const plan = await this.#plan(snapshot, event, options.epoch)
+      const plan = await this.#plan(snapshot, attempts.event, options.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
-      if (plan !== undefined && (await this.commit(plan))) {
+      const written = plan === undefined ? 'stale' : await this.#write(plan, attempts)
+      if (written === 'again') continue
+      if (plan !== undefined && written === 'written') {
         return { snapshot: plan.next, changed: true, heard: plan.heard !== false }
       }
       known = undefined
       this.#recent.delete(cacheKey(key))
+    }
+  }
+
+  /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
+  async #write(plan: Plan, attempts: WriteAttempts): Promise<'written' | 'stale' | 'again'> {
+    const { logger } = this.#host
+    const { name, id } = plan.next.row
+    try {
+      const written = await this.commit(plan)
+      this.unwritten.written(cacheKey(plan.next.row))
+      return written ? 'written' : 'stale'
+    } catch (error) {
+      if (!attempts.next(error, plan)) {
+        if (!(error instanceof SqlOwnTransaction)) this.unwritten.failed(cacheKey(plan.next.row), toError(error))
+        throw error
+      }
+      const err = toError(error)
+      logger.warn(
+        { saga: name, id, err },
+        'what a saga came to can never be written: the step that it comes from fails',
+      )
+      return 'again'
     }
   }
 
@@ -201,14 +236,19 @@ export class Engine {
     throw new OwnershipLost(row.name, row.id)
   }
 
-  async #plan(before: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined> {
+  async #plan(
+    before: Snapshot,
+    event: SagaEvent,
+    epoch: number | undefined,
+    refusals: WriteAttempts['refusals'] = NONE,
+  ): Promise<Plan | undefined> {
     const { saga, row } = before
     const elapsedMs = this.#host.clock.monotonic() - before.writtenAt
     const order = this.#order(before)
     const first = order && advance(saga, row.state, order, 0, elapsedMs)
     if (order === undefined || first === undefined) {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#settle(before, transition, event, epoch)
+      return transition && this.#settle(before, transition, event, epoch, refusals)
     }
     // With a call in hand the event may be what that came to; else it is from before the order.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
@@ -218,6 +258,7 @@ export class Engine {
       both,
       order,
       epoch,
+      refusals,
     )
     return then === undefined ? { ...plan, heard: false } : plan
   }
@@ -232,7 +273,13 @@ export class Engine {
   }
 
   /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #settle(from: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+  async #settle(
+    from: Snapshot,
+    first: Transition,
+    event: SagaEvent,
+    epoch: number | undefined,
+    refusals: WriteAttempts['refusals'] = NONE,
+  ): Promise<Plan> {
     const saga = grown(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
     const room = new KeptRoom(this.#host, epoch !== undefined)
@@ -244,6 +291,8 @@ export class Engine {
       spans: [],
       starts: [],
       posts: [],
+      refusals,
+      asked: [],
       mayRun: () => room.mayRun(),
     }
     let plan: Plan | undefined
@@ -286,7 +335,7 @@ export class Engine {
   }
 
   #toPlan(
-    { before, messages, requests, starts, posts }: Asked,
+    { before, messages, requests, starts, posts, asked }: Asked,
     { state, wake }: Transition,
     timeline: readonly TimelineEntry[],
     epoch: number | undefined,
@@ -324,63 +373,6 @@ export class Engine {
       ...(starts.length > 0 && { starts }),
       ...(leaving.length > 0 && { posts: leaving }),
     }
-    return { before, next, messages, requests, write }
+    return { before, next, messages, requests, asked, write }
   }
-}
-
-/** The call where its step is now: steps were added before it. */
-function moved(call: Call, { steps }: SagaState): Call {
-  return { ...call, index: steps.findIndex(({ step }) => step === call.step) }
-}
-
-function isCancel(mail: SagaMail): mail is SagaOperatorMail {
-  return 'operator' in mail && mail.operator.do === 'cancel'
-}
-
-/** The mail that is left when this order was followed. */
-function withoutOrder(mail: SagaRow['mail'], order: SagaEvent): SagaRow['mail'] {
-  const first = order.type === 'operator' ? mail?.find(isCancel) : undefined
-  const rest = mail?.filter((item) => item !== first && (order.type !== 'undo' || !('undo' in item))) ?? []
-  return rest.length === 0 ? null : rest
-}
-
-/** Without these items, each once. What the database gave has one text for one value. */
-export function withoutMail(snapshot: Snapshot, read: readonly SagaMail[]): Snapshot {
-  const mail = [...(snapshot.row.mail ?? [])]
-  for (const item of read) {
-    const text = JSON.stringify(item)
-    const index = mail.findIndex((other) => JSON.stringify(other) === text)
-    if (index !== -1) mail.splice(index, 1)
-  }
-  return { ...snapshot, row: { ...snapshot.row, mail: mail.length === 0 ? null : mail } }
-}
-
-/** A stuck saga is written at once again, when somebody was told of it: what is kept here would be stale. */
-function isGoingOn(status: SagaStatus): boolean {
-  return !isEnded(status) && status !== 'stuck'
-}
-
-/** It is for an earlier saga with this id. */
-function isOther({ birth }: SagaRow, meant: string | undefined): boolean {
-  return meant !== undefined && birth !== null && birth !== meant
-}
-
-/** Characters of text and, about, what the rest would take as JSON. Looks no further than it has to. */
-function isSmall({ input, state, mail }: SagaRow): boolean {
-  let left = MAX_CACHED_SIZE
-  const spend = (value: unknown): boolean => {
-    left -= typeof value === 'string' ? value.length + 2 : 8
-    if (left < 0) return false
-    if (typeof value !== 'object' || value === null) return true
-    for (const key in value) {
-      left -= key.length
-      if (!spend((value as Record<string, unknown>)[key])) return false
-    }
-    return true
-  }
-  return spend(input) && spend(state) && spend(mail)
-}
-
-function cacheKey({ name, id }: SagaKey): string {
-  return `${name}/${id}`
 }

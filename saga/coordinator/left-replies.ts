@@ -1,7 +1,7 @@
 import type { Engine } from './engine.ts'
-import { withoutMail } from './engine.ts'
 import { replyEvent } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
+import { withoutMail } from './snapshot.ts'
 
 /**
  * Applies the answers that were left in the row by instances without the definition. Other mail is for whoever takes the saga

@@ -6,7 +6,7 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { traceFields } from '../../core/telemetry.ts'
-import { isEnded } from '../machine/state.ts'
+import { isEnded, type SagaFailure, type SagaState } from '../machine/state.ts'
 import type { SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { LateStep } from './health.ts'
@@ -14,6 +14,12 @@ import { Lateness } from './lateness.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
 import { traceOf } from './telemetry.ts'
+
+/** The step that an operator has to see to, and why: not the one that turned the saga back before. */
+export function stuckOn({ steps, failure }: SagaState): SagaFailure | undefined {
+  const parked = steps.find(({ wait }) => wait === 'operator')
+  return parked?.error === undefined ? failure : { step: parked.step, ...parked.error }
+}
 
 export interface NoticesHost extends Pick<ResolvedOptions, 'onStuck' | 'onLate'> {
   readonly sql: SqlClient
@@ -40,7 +46,8 @@ export class Notices {
   /** A saga that has ended or is stuck. */
   ended(row: SagaRow): void {
     const { logger, onStuck } = this.#host
-    const { status, failure } = row.state
+    const { status } = row.state
+    const failure = status === 'stuck' ? stuckOn(row.state) : row.state.failure
     const fields = {
       saga: row.name,
       id: row.id,

@@ -1,6 +1,7 @@
 /** From what happened outside to what the machine understands. */
 import { isRetryable, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
+import { writeFault } from '../../core/write-fault.ts'
 import { grown } from '../definition/grown.ts'
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -16,7 +17,10 @@ const MAX_MESSAGE = 500
 
 /** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
 export function describeError(error: unknown): StepFailure {
-  const { message, name } = toError(error)
+  const cause = toError(error)
+  const { message } = cause
+  // A class that sets no name of its own is told by what it is called.
+  const name = cause.name === 'Error' ? cause.constructor.name : cause.name
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
   return {
     code: clean(typeof code === 'string' && code !== '' ? code : name, 100),
@@ -27,6 +31,20 @@ export function describeError(error: unknown): StepFailure {
 /** A `Refusal`, also one of another copy of this package. */
 export function isRefusal(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'refusal' in error && error.refusal === true
+}
+
+/** True when the same call fails whenever it is made: the error says so, or the database never takes what it writes. */
+export function isPermanent(error: unknown): boolean {
+  return !isRetryable(error) || writeFault(error) === 'permanent'
+}
+
+/** In text that every database can store: its encoding may lack all that is not ASCII. */
+export function storable({ code, message }: StepFailure): StepFailure {
+  return { code: toAscii(code), message: toAscii(message) }
+}
+
+function toAscii(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/gu, '?')
 }
 
 /** What a local call that rejected means. */

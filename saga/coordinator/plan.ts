@@ -3,6 +3,7 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import type { Saga } from '../definition/saga.ts'
+import type { Call } from '../machine/state.ts'
 import type { SagaRow, SagaWrite } from '../store/rows.ts'
 import type { DirectCommand } from './direct-calls.ts'
 
@@ -28,10 +29,17 @@ export interface Plan {
   readonly messages: readonly EncodedMessage[]
   /** To be asked by this process once it is committed. */
   readonly requests: readonly DirectCommand[]
+  /** The calls, by `callKey`, that it sends or plans: what cannot be written may be in them. */
+  readonly asked: readonly string[]
   /** To end once it is committed; with telemetry only. */
   readonly spans?: readonly TelemetrySpan[] | undefined
   /** False: what is written is not what the event said, but something that came before it. */
   readonly heard?: false | undefined
+}
+
+/** Tells the calls of a plan apart. */
+export function callKey({ step, operation }: Call): string {
+  return `${step}/${operation}`
 }
 
 /** What the engine needs of the outbox. */

@@ -14,8 +14,9 @@ import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import { DirectCalls } from './direct-calls.ts'
 import type { Applied, Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
-import { replyEvent } from './outcome.ts'
+import { describeError, replyEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
+import { isUnwritable } from './unwritable.ts'
 
 export interface RepliesHost
   extends Pick<
@@ -87,13 +88,13 @@ export class Replies {
 
   /** An answer, however it came. */
   async take(reply: SagaReply): Promise<void> {
-    const { sql, store, engine, logger } = this.#host
+    const { sql, engine, logger } = this.#host
     const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
     const key = { name: reply.saga, id: reply.sagaId }
     const found = await engine.find(key)
     const known = found !== undefined && isBehind(found, reply) ? await engine.load(sql, key) : found
     if (known === undefined) {
-      if (await store.post(sql, key, reply)) logger.info(fields, 'reply left for an instance with its version')
+      if (await this.#post(key, reply)) logger.info(fields, 'reply left for an instance with its version')
       else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
       return
     }
@@ -102,14 +103,28 @@ export class Replies {
     else if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
   }
 
+  /** Leaves it in the row for another instance: without what the database can never store. */
+  async #post(key: SagaKey, reply: SagaReply): Promise<boolean> {
+    const { sql, store } = this.#host
+    try {
+      return await store.post(sql, key, reply)
+    } catch (error) {
+      if (!isUnwritable(error)) throw error
+      const { result: _, ...rest } = reply
+      const { code = 'saga.participant', message = '' } = reply.status === 'ok' ? describeError(error) : reply
+      const failed = reply.status === 'ok' ? ({ status: 'failed', final: true } as const) : {}
+      return store.post(sql, key, { ...rest, ...failed, ...storable({ code, message }) })
+    }
+  }
+
   /** One that is not applied within a lease is tried again, and does not hold up the others behind it. */
   async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
-    const { clock, leaseMs, maxPayloadBytes, sql, store, engine } = this.#host
+    const { clock, leaseMs, maxPayloadBytes, engine } = this.#host
     const work = replyEvent(saga, reply, maxPayloadBytes)
       .then((event) => engine.apply(key, event, { birth: reply.birth }))
       .catch(async (error: unknown) => {
         if (!(error instanceof SagaInputUnreadable)) throw error
-        await store.post(sql, key, reply)
+        await this.#post(key, reply)
         return 'left' as const
       })
     const applied = await within(clock, leaseMs, work, 'hangs' as const)

@@ -9,6 +9,7 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { traceFields } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
+import { BusyTries } from '../busy.ts'
 import { CoordinatorClosed } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, localCalls } from '../machine/state.ts'
@@ -218,15 +219,20 @@ export class Runner {
     const { step, operation } = call
     const yielded = { type: 'yielded', step } as const
     if (this.#closing) return { next: await this.#record(current, yielded, lease) }
-    let done: StepDone
-    try {
-      done = await this.#transactions.run(current, call, async (tx) => {
-        if (this.#closing) return undefined
-        const result = await attempt(this.#host, current, call, lease.signal, tx)
-        return { type: 'succeeded', step, operation, result }
-      })
-    } catch (error) {
-      return { next: await this.#record(current, this.#failed(current, call, lease, error), lease) }
+    const busy = new BusyTries(this.#host.clock, lease.signal)
+    let done: StepDone | undefined
+    while (done === undefined) {
+      try {
+        done = await this.#transactions.run(current, call, async (tx) => {
+          if (this.#closing) return undefined
+          const result = await attempt(this.#host, current, call, lease.signal, tx)
+          return { type: 'succeeded', step, operation, result }
+        })
+      } catch (error) {
+        if (await busy.wait(error)) continue
+        const event = this.#failed(current, call, lease, error)
+        return { next: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
+      }
     }
     if ('notBegun' in done) return { notBegun: toError(done.notBegun) }
     if (done.plan === undefined) return { next: await this.#record(current, yielded, lease) }
@@ -264,6 +270,13 @@ export class Runner {
       }
     }
   }
+}
+
+/** A no after a try that was rolled back says nothing of what that one did outside of its transaction. */
+function afterBusy({ saga }: Snapshot, { index }: Call, event: SagaEvent): SagaEvent {
+  if (event.type !== 'refused' || saga.steps[index]?.transactional === true) return event
+  const { step, operation, error } = event
+  return { type: 'failed', step, operation, error, terminal: true }
 }
 
 /** `undefined` when there is no saga any more. */

@@ -53,7 +53,7 @@ export class Starter {
       const known = await this.#host.store.register(sql, name, version, graphHash)
       if (known !== graphHash) throw new SagaGraphChanged(name, version)
     }
-    if ('inTransaction' in sql) sql.afterCommit?.(() => (this.#registered = true))
+    if ('inTransaction' in sql) sql.afterCommit?.((isWhole) => (this.#registered ||= isWhole === true))
     else this.#registered = true
   }
 
@@ -129,8 +129,18 @@ export class Starter {
       : this.#insert(tx, plan).finally(() => engine.settled(plan))
     ).catch(throwExplained)
     if (!inserted) await this.#requireSame(tx ?? sql, fresh.row)
-    else tx?.afterCommit?.(() => engine.committed(plan))
+    else tx?.afterCommit?.((isWhole) => (isWhole === true ? engine.committed(plan) : void this.#goOnIfStored(plan)))
     return inserted
+  }
+
+  /** The transaction committed, but went back to a savepoint: the row says whether that was after this start or before it. */
+  async #goOnIfStored(plan: Plan): Promise<void> {
+    const { sql, store, engine } = this.#host
+    const { row } = plan.next
+    const known = await store.load(sql, row).catch(() => undefined)
+    // Where the database does not answer, the lease in the row ends, and a coordinator takes the saga over.
+    if (known?.birth === row.birth && known.owner === row.owner && known.epoch === row.epoch) engine.committed(plan)
+    else for (const span of plan.spans ?? []) span.end()
   }
 
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */

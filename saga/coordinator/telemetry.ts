@@ -249,6 +249,8 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
       return 'signal'
     case 'undo':
       return 'undo'
+    case 'unwritable':
+      return 'stuck'
     case 'expired':
       return 'deadline'
     case 'operator':

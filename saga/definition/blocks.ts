@@ -34,7 +34,9 @@ export function blockMethods(site: Site): object {
   return {
     when: (condition: unknown, more: unknown) => {
       alone('when')
-      const asked = requireCondition(path, condition)
+      const given = requireCondition(path, condition)
+      // A function of this block alone: what it was decided to is told by the steps that have it.
+      const asked: Condition = (context) => given(context)
       return block(site, 'when', more, { ...around, conditions: [...around.conditions, asked] })
     },
     parallel: (more: unknown) => {

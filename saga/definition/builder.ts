@@ -201,7 +201,7 @@ interface AddsOthers<P extends Place, In, Out, Known extends object, Results ext
 interface AddsBlocks<P extends 'undoable' | 'forward', In, Out, Results extends object> {
   /**
    * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
-   * and no result. Pure: it is asked for each of them. The pivot cannot be among them.
+   * and no result. Pure. It is asked once, for the first of them. The pivot cannot be among them.
    */
   when<After extends Results>(
     condition: When<Out, Results>,

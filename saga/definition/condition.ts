@@ -1,7 +1,8 @@
 /** Steps that are made only when the condition around them says so. */
 import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption } from '../../core/errors.ts'
-import type { Condition, StepDefinition } from './saga.ts'
+import type { StepState } from '../machine/state.ts'
+import type { Condition, Saga, StepDefinition } from './saga.ts'
 import type { RequestContext } from './step-contexts.ts'
 
 export function requireCondition(path: string, condition: unknown): Condition {
@@ -18,11 +19,41 @@ export function conditional(path: string, step: StepDefinition, conditions: read
   )
 }
 
-/** @throws TypeError when a condition gives something else than true or false (a promise, say) */
-export function isNeeded({ name, conditions = [] }: StepDefinition, context: RequestContext): boolean {
+/**
+ * Whether the step is made. Each condition is asked once, for the first step of its block: the steps before it tell what it was
+ * decided to, so a block is made as a whole, whatever the condition would say by now.
+ * @throws TypeError when a condition gives something else than true or false (a promise, say)
+ */
+export function isNeeded(
+  saga: Pick<Saga, 'steps'>,
+  states: readonly StepState[],
+  index: number,
+  context: RequestContext,
+): boolean {
+  const { name, conditions = [] } = saga.steps[index] as StepDefinition
+  const known = decided(saga, states.slice(0, index))
   return conditions.every((condition) => {
+    const before = known.get(condition)
+    if (before !== undefined) return before
     const needed = notAwaited(condition(context))
     if (typeof needed === 'boolean') return needed
     throw invalidOption(`when(...) of step "${name}"`, needed, 'true or false, not a promise')
   })
+}
+
+/** What the conditions of these steps were decided to, as far as their states tell. */
+function decided({ steps }: Pick<Saga, 'steps'>, states: readonly StepState[]): ReadonlyMap<Condition, boolean> {
+  const known = new Map<Condition, boolean>()
+  for (const [index, { status }] of states.entries()) {
+    const { conditions = [], choices = [] } = steps[index] ?? {}
+    if (status === 'pending' || conditions.length === 0) continue
+    if (status !== 'omitted') {
+      for (const condition of conditions) known.set(condition, true)
+      continue
+    }
+    const isOfOtherBranch = choices.some(({ of, is }) => states.find(({ step }) => step === of)?.result !== is)
+    const [open, ...more] = conditions.filter((condition) => known.get(condition) !== true)
+    if (!isOfOtherBranch && open !== undefined && more.length === 0) known.set(open, false)
+  }
+  return known
 }

@@ -4,7 +4,7 @@ import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SagaShape, Script, StepShape } from '../machine/state.ts'
 import type { RequestContext } from './step-contexts.ts'
 
-/** Pure: asked for each step below it, and again when the step did not begin after all. */
+/** Pure: asked once per block, and again when its first step did not begin after all. */
 export type Condition = (context: RequestContext) => unknown
 
 /** A step. What its kind adds is known to the file of the kind alone (`kinds/`). */

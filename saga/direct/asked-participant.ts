@@ -67,6 +67,7 @@ export class AskedParticipant {
       madeBy: side.path.slice(0, side.path.indexOf('(')),
       // The coordinator asks again, with its own pauses.
       maxAttempts: 1,
+      clock: by.clock,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
       unanswered: new Unanswered(),
       shared: isSharing ? new SharedCommands(sql, by.clock, barrier) : undefined,

@@ -3,6 +3,7 @@ import { toError } from '../../core/errors.ts'
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
 import type { RetryRule, TaskState } from './machine.ts'
 import type { Rows, Suspended, TaskResult } from './rows.ts'
+import { verdictOfCall } from './status.ts'
 
 /** The branches of the saga that a machine is. */
 export const BRANCHES = { task: 'task', pause: 'pause', recovery: 'recovery', outcome: 'outcome' } as const
@@ -41,16 +42,25 @@ export function outputOf(state: TaskState, value: unknown): Record<string, unkno
   return Object.fromEntries(entries.filter(([, output]) => output !== null && output !== undefined))
 }
 
+/** What an execution came to with all its calls. */
+export interface CallsResult extends TaskResult {
+  /** A call before the last one may have taken effect: it failed after it was sent, or its process ended. */
+  readonly inDoubt: boolean
+}
+
 /** Calls it, and again as its rules say. The pauses are rows, too. */
-export function* called(rows: Rows, row: string, state: TaskState, payload: TaskPayload): Suspended<TaskResult> {
+export function* called(rows: Rows, row: string, state: TaskState, payload: TaskPayload): Suspended<CallsResult> {
   const counts = new Map<RetryRule, number>()
+  let inDoubt = false
   for (let attempt = 0; ; attempt++) {
     const name = attempt === 0 ? row : `${row} retry ${attempt}`
     const result = taskResult(yield* rows.done(name, BRANCHES.task, payload))
-    if (state.isAsync) return {}
+    inDoubt ||= rows.isInDoubt(name)
+    if (state.isAsync) return { inDoubt }
     const rule = result.thrown && ruleFor(state.retry, result.thrown)
     const made = rule === undefined ? 0 : (counts.get(rule) ?? 0)
-    if (rule === undefined || made >= rule.maxAttempts) return result
+    if (rule === undefined || made >= rule.maxAttempts) return { ...result, inDoubt }
+    inDoubt ||= verdictOfCall(state, result.value, result.thrown) !== 'FA'
     counts.set(rule, made + 1)
     const ms = pauseMs(rule, made)
     if (ms > 0) yield* rows.done(`${row} pause ${attempt + 1}`, BRANCHES.pause, { ms })

@@ -6,6 +6,8 @@ export interface Thrown {
   /** What it can be caught as: its class and those above it, `name`, `code`, and the names that `exceptions` gives it. */
   readonly names: readonly string[]
   readonly message: string
+  /** The call itself failed to connect, so its request was certainly not sent. Absent: it may have been. */
+  readonly unsent?: true | undefined
 }
 
 /** Which errors a Java class stands for: those of a class, or with this `code` or `name`. */
@@ -13,12 +15,16 @@ export type ExceptionClass = string | (new (...args: never[]) => Error)
 
 /** Caught as these, any error is. */
 const ALL: readonly string[] = ['java.lang.Throwable', 'java.lang.Exception', 'java.lang.RuntimeException']
+/** System calls that come before anything is sent. */
+const BEFORE_SENDING: ReadonlySet<unknown> = new Set(['connect', 'getaddrinfo'])
 const MAX_CAUSES = 20
 const MAX_TEXT = 500
 
+const CONNECT_CODES: readonly string[] = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN']
+
 /** What Node's drivers say, by what it is in Java. */
 const NETWORK: ReadonlyArray<readonly [name: string, codes: readonly string[]]> = [
-  ['ConnectException', ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ConnectException']],
+  ['ConnectException', [...CONNECT_CODES, 'ConnectException']],
   ['ConnectTimeoutException', ['UND_ERR_CONNECT_TIMEOUT', 'ConnectTimeoutError', 'ConnectTimeoutException']],
   [
     'SocketTimeoutException',
@@ -46,7 +52,27 @@ export function thrownBy(error: unknown, classes: Readonly<Record<string, Except
   for (const [name, is] of Object.entries(classes)) {
     if (typeof is === 'string' ? names.has(is) : error instanceof is) names.add(name)
   }
-  return { names: [...names].map(clean), message: clean(message) }
+  const unsent = isUnsent(error, classes)
+  return { names: [...names].map(clean), message: clean(message), ...(unsent && { unsent }) }
+}
+
+/**
+ * True when the error itself, and not one of its causes, says that no connection was made: `connect ECONNREFUSED`, an error of
+ * the class or name `ConnectException`. A cause may come from a call that the service made after it had done its work, and
+ * `read EHOSTUNREACH` ends a connection on which the request was sent.
+ */
+function isUnsent(error: unknown, classes: Readonly<Record<string, ExceptionClass>>): boolean {
+  if (typeof error !== 'object' || error === null) return false
+  const own = namesOf(error)
+  const { ConnectException: declared } = classes
+  if (declared !== undefined && (typeof declared === 'string' ? own.includes(declared) : error instanceof declared))
+    return true
+  if (own.includes('ConnectException')) return true
+  if (!CONNECT_CODES.some((code) => own.includes(code))) return false
+  if ('syscall' in error) return BEFORE_SENDING.has(error.syscall)
+  // Node tries each address of a host: the error has those of all.
+  const each = 'errors' in error && Array.isArray(error.errors) ? error.errors : []
+  return each.length > 0 && each.every((one) => isUnsent(one, {}))
 }
 
 /** What PostgreSQL stores: without NUL and halves of surrogate pairs, and not too long. */

@@ -3,8 +3,8 @@
  * same answer, so a process that dies anywhere leaves nothing that another one does not find out. The rules are those of
  * Seata's engine as it runs.
  */
-import { called, messageOf, outputOf, parametersOf, type TaskPayload } from './calling.ts'
-import { isA, type Thrown } from './exceptions.ts'
+import { type CallsResult, called, messageOf, outputOf, parametersOf, type TaskPayload } from './calling.ts'
+import { isA } from './exceptions.ts'
 import { Frame, type FramedExecution, withoutNulls } from './frame.ts'
 import { contextOf, inTurns, itemsOf, LoopPass, type LoopState, loops } from './looping.ts'
 import { isTask, type StateMachine, type TaskState, type Verdict } from './machine.ts'
@@ -123,8 +123,8 @@ export class Interpreter {
     const keyRow = again?.keyRow ?? row
     const execution = state.type === 'ScriptTask' ? undefined : frame.execution({ row, name, state, keyRow, visit })
     const payload: TaskPayload = { calls: state.calls, key: keyRow, undoes: false, params: params.values }
-    const { value, thrown } = yield* called(this.#rows, row, state, payload)
-    return this.#judged(frame, state, execution, value, thrown, undefined)
+    const result = yield* called(this.#rows, row, state, payload)
+    return this.#judged(frame, state, execution, { ...result, inDoubt: result.inDoubt || mayHaveEffect(again) })
   }
 
   /** A machine as a state: its end is the value, and what the engine cannot do with it an exception. */
@@ -145,10 +145,10 @@ export class Interpreter {
       Object.assign(sub.context, params)
       yield* this.forward(sub, false)
     } else yield* this.run(sub, sub.machine.startState)
-    if (sub.raised !== undefined) return this.#judged(frame, state, execution, undefined, sub.raised, undefined)
+    if (sub.raised !== undefined) return this.#judged(frame, state, execution, { thrown: sub.raised })
     const verdict = sub.verdictForCaller(frame.isForward)
     const value = { ...sub.context, _sub_statemachine_execution_status_: verdict }
-    return this.#judged(frame, state, execution, value, undefined, verdict)
+    return this.#judged(frame, state, execution, { value }, verdict)
   }
 
   /** The verdict, and where an exception leads. @param known what stands unless a rule says something else */
@@ -156,15 +156,14 @@ export class Interpreter {
     frame: Frame,
     state: TaskState,
     execution: FramedExecution | undefined,
-    value: unknown,
-    thrown: Thrown | undefined,
-    known: Verdict | undefined,
+    { value, thrown, inDoubt = false }: Partial<CallsResult>,
+    known?: Verdict,
   ): Made {
     const caught = thrown && state.catches.find(({ exceptions }) => exceptions.some((name) => isA(thrown, name)))?.next
     let verdict: Verdict | undefined
     let output: Record<string, unknown>
     try {
-      verdict = verdictOf(state, value, thrown) ?? known
+      verdict = verdictOf(state, value, thrown, inDoubt) ?? known
       output = outputOf(state, value)
     } catch (error) {
       if (execution !== undefined) execution.verdict = state.isForUpdate ? 'UN' : 'FA'
@@ -258,8 +257,7 @@ export class Interpreter {
     if (state.type === 'CompensateSubMachine')
       return yield* this.#undoSub(frame, state, execution, undone, params.values)
     const payload: TaskPayload = { calls: state.calls, key: undone.keyRow, undoes: true, params: params.values }
-    const { value, thrown } = yield* called(this.#rows, row, state, payload)
-    const judged = this.#judged(frame, state, execution, value, thrown, undefined)
+    const judged = this.#judged(frame, state, execution, yield* called(this.#rows, row, state, payload))
     Object.assign(frame.context, judged.output)
     return judged
   }
@@ -274,10 +272,15 @@ export class Interpreter {
     if (sub === undefined) return raised(frame, 'ObjectNotExists', `"${state.name}" undoes no machine`)
     Object.assign(sub.context, withoutNulls(Object(given) as Record<string, unknown>))
     yield* this.compensate(sub)
-    if (sub.raised !== undefined) return this.#judged(frame, state, execution, undefined, sub.raised, undefined)
+    if (sub.raised !== undefined) return this.#judged(frame, state, execution, { thrown: sub.raised })
     const verdict = sub.compensation === undefined || sub.compensation === 'RU' ? 'SU' : sub.compensation
-    return this.#judged(frame, state, execution, { ...sub.context }, undefined, verdict)
+    return this.#judged(frame, state, execution, { value: { ...sub.context } }, verdict)
   }
+}
+
+/** An execution that is made again may have taken effect, and nothing has undone it. */
+function mayHaveEffect(again: FramedExecution | undefined): boolean {
+  return again !== undefined && again.verdict !== 'FA' && again.compensation?.verdict !== 'SU'
 }
 
 /** Whether there is anything that a compensation has to undo. */

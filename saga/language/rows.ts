@@ -50,6 +50,11 @@ export class Rows {
     return row.result
   }
 
+  /** An earlier call under this row may have taken effect: its process ended before it returned. */
+  isInDoubt(step: string): boolean {
+    return this.#known.get(step)?.doubt === true
+  }
+
   /** Something of this name was begun. */
   isBegun(name: string): boolean {
     return this.#begun.has(name)

@@ -16,8 +16,23 @@ export interface Execution {
   compensation: Execution | undefined
 }
 
-/** `undefined`: it matched nothing, and there is no exception. */
+/**
+ * The verdict of one execution; `undefined`: it matched nothing, and there is no exception.
+ * @param inDoubt an earlier call of it may have taken effect: then nothing that the last one says makes it `FA`
+ */
 export function verdictOf(
+  state: TaskState,
+  value: unknown,
+  thrown: Thrown | undefined,
+  inDoubt: boolean,
+): Verdict | undefined {
+  const verdict = verdictOfCall(state, value, thrown)
+  const mayChange = state.isForUpdate || state.isForCompensation
+  return inDoubt && mayChange && verdict !== 'SU' ? 'UN' : verdict
+}
+
+/** What one call came to, by itself. @throws TypeError when the values do not fit a rule */
+export function verdictOfCall(
   { status, isForUpdate, isForCompensation, isAsync }: TaskState,
   value: unknown,
   thrown: Thrown | undefined,
@@ -31,7 +46,7 @@ export function verdictOf(
   }
   if (thrown === undefined) return 'SU'
   if (!isForUpdate && !isForCompensation) return 'FA'
-  return networkFailure(thrown) === 'connect' ? 'FA' : 'UN'
+  return thrown.unsent === true ? 'FA' : 'UN'
 }
 
 /** After an exception there is no result, and what is asked of it says nothing. @throws TypeError when the values do not fit */

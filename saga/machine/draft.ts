@@ -229,8 +229,10 @@ export class Draft {
 
   /** Opens an operation and asks for its first call. */
   begin(index: number, status: OpenStatus): void {
-    const { step, result, error, signal, reserved, branch, payload } = this.step(index)
+    const { step, status: before, result, error, signal, reserved, branch, payload } = this.step(index)
+    const isUndone = status === 'compensating' && before === 'invoked' && this.shapeOf(index).remote
     const known = {
+      ...(isUndone && { succeeded: true as const }),
       ...(branch !== undefined && { branch }),
       ...(payload !== undefined && { payload }),
       ...(reserved !== undefined && { reserved }),
@@ -276,6 +278,19 @@ export class Draft {
     return true
   }
 
+  /** How many calls of the open operation were answered, the newest included. */
+  answered(index: number): number {
+    const { attempts, unanswered = 0 } = this.step(index)
+    return attempts - unanswered
+  }
+
+  /** An earlier copy was answered while a newer one is waited for: whoever answers is there, so that is waited for anew. */
+  answeredLate(index: number, attempt: number): void {
+    const unanswered = Math.max(0, (this.step(index).unanswered ?? 0) - 1)
+    this.wait(index, 'reply', longerPause(this.shapeOf(index), unanswered))
+    this.set(index, { unanswered, failedAttempt: attempt })
+  }
+
   /** What an open step waits for, and how long at most. */
   wait(index: number, wait: Wait, leftMs: number | undefined): void {
     const { leftMs: _, ...rest } = this.step(index)
@@ -296,6 +311,7 @@ export class Draft {
       orphans: ____,
       signal: _____,
       unanswered: ______,
+      failedAttempt: _______,
       ...rest
     } = this.step(index)
     this.#steps[index] = { ...rest, ...fields, status }

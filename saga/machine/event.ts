@@ -47,6 +47,8 @@ export type SagaEvent =
   | { readonly type: 'branched'; readonly step: string; readonly branch: string; readonly payload?: unknown }
   /** The time of one step may have come while a local call is in hand, so that nobody else looks. */
   | { readonly type: 'late'; readonly step: string }
+  /** What came can never be written: what is open waits for an operator. `step`: of which step it came. */
+  | { readonly type: 'unwritable'; readonly error: StepFailure; readonly step?: string | undefined }
   /** The saga that this one is a step of turns back: undo what was done, also if it has completed. */
   | { readonly type: 'undo' }
   /** The saga's deadline has passed. */

@@ -30,8 +30,7 @@
  */
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { Draft, type Transition } from './draft.ts'
-import { end } from './ends.ts'
-import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
+import type { SagaEvent, TimelineEntry } from './event.ts'
 import {
   backward,
   confirmed,
@@ -45,9 +44,10 @@ import {
   turnBack,
   undoFurther,
 } from './moves.ts'
+import { operate } from './operate.ts'
 import type { Operation } from './operation.ts'
-import { chosen, fitsPlan, leaveOut, planned, skipPlan } from './plans.ts'
-import { isOrder, order } from './scripted.ts'
+import { chosen, leaveOut, planned } from './plans.ts'
+import { isOrder } from './scripted.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
@@ -108,6 +108,8 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
       return branched(draft, event)
     case 'late':
       return late(draft, event.step)
+    case 'unwritable':
+      return unwritable(draft, event)
     case 'undo':
       return undo(draft)
     case 'expired':
@@ -238,6 +240,14 @@ function late(draft: Draft, step: string): boolean {
   return true
 }
 
+/** Local calls that others have in hand return first. */
+function unwritable(draft: Draft, { error, step }: Extract<SagaEvent, { type: 'unwritable' }>): boolean {
+  if (draft.status === 'stuck') return false
+  const parked = draft.open().filter((index) => draft.step(index).wait !== 'call' || draft.step(index).step === step)
+  for (const index of parked) if (draft.step(index).wait !== 'operator') park(draft, index, error)
+  return parked.length > 0
+}
+
 function omitted(draft: Draft, step: string): boolean {
   const index = draft.indexOf(step, 'invoke')
   if (index === -1 || !draft.mayOmit(index)) return false
@@ -293,7 +303,9 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   switch (operation) {
     case 'invoke': {
       const reserved = draft.shapeOf(index).confirm === undefined ? {} : ({ reserved: true } as const)
-      draft.close(index, 'invoked', { ...reserved, ...(result !== undefined && { result }) })
+      // A script asks whether an earlier call may have had an effect: its result may be that it failed.
+      const doubt = draft.isScripted && draft.step(index).doubt === true ? ({ doubt: true } as const) : {}
+      draft.close(index, 'invoked', { ...reserved, ...doubt, ...(result !== undefined && { result }) })
       draft.note('invoked', index)
       onward(draft, index)
       return true
@@ -336,64 +348,24 @@ function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): 
 function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, random: number): boolean {
   const index = draft.indexOf(event.step, event.operation)
   if (index === -1 || isOfEarlierRound(draft, index, event.round)) return false
-  const { attempts, wait } = draft.step(index)
+  const { attempts, wait, failedAttempt = 0 } = draft.step(index)
   if (wait !== 'call' && wait !== 'reply') return false
-  if (!event.terminal && event.attempt !== undefined && event.attempt !== attempts) return false
+  const attempt = event.attempt ?? attempts
+  const isEarlier = attempt !== attempts && !event.terminal
+  // Of an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
+  if (isEarlier && (wait === 'call' || draft.policy(index).patient !== true)) return false
+  if (isEarlier && (attempt > attempts || attempt <= failedAttempt)) return false
   const { code, message } = event.error
-  draft.note('failed', index, { attempt: attempts, code, message })
+  draft.note('failed', index, { attempt: isEarlier ? attempt : attempts, code, message })
   draft.doubt(index, event.error)
   if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
-  const policy = draft.policy(index)
-  const answered = attempts - (draft.step(index).unanswered ?? 0)
-  if (event.terminal || answered >= policy.maxAttempts) return giveUp(draft, index, event.error)
-  draft.wait(index, 'retry', backoffDelayMs(policy.backoff, answered, random))
-  return true
-}
-
-function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>, by: string, reason: string): boolean {
-  const [index] = draft.open()
-  const isAtEnd = draft.isScripted && (index === undefined || draft.step(index).branch === 'recovery')
-  if (isAtEnd && isOrder(action.do)) return order(draft, action.do, by, reason)
-  if (draft.status !== 'stuck' || index === undefined) return false
-  const invoking = draft.operation(index) === 'invoke'
-  if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
-  if (action.do === 'skip' && invoking && !fitsPlan(draft, index, action.result)) return false
-  draft.note(`operator-${action.do}`, index, { by, reason })
-  switch (action.do) {
-    case 'resolve':
-      return end(draft, action.outcome)
-    case 'retry':
-      goOn(draft, index)
-      // Several of a group, or of confirmations: all of them, for one would leave the saga stuck on the next.
-      for (const parked of draft.open()) again(draft, parked)
-      return true
-    case 'compensate': {
-      const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
-      // A pivot certainly did not happen, says the operator; any other step is undone.
-      draft.close(index, draft.shapeOf(index).pivot ? 'skipped' : draft.undoneAs(index))
-      draft.failure = undefined
-      return turnBack(draft, index, error)
-    }
-    case 'skip':
-      goOn(draft, index)
-      return skip(draft, index, action.result)
-  }
-}
-
-function again(draft: Draft, index: number): void {
-  if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
-  draft.set(index, { unanswered: undefined })
-  draft.call(index, 1)
-}
-
-function skip(draft: Draft, index: number, result: unknown): true {
-  const operation = draft.operation(index)
-  draft.close(index, 'skipped', result === undefined ? {} : { result })
-  if (operation === 'invoke') {
-    skipPlan(draft, index, result)
-    onward(draft, index)
-  }
-  if (operation === 'confirm') confirmed(draft)
-  if (operation === 'compensate') backward(draft)
+  const { maxAttempts, backoff } = draft.policy(index)
+  if (isEarlier) draft.answeredLate(index, attempt)
+  const answered = draft.answered(index) - (isEarlier ? 1 : 0)
+  if (event.terminal || answered >= maxAttempts) return giveUp(draft, index, event.error)
+  // A newer copy is on its way: its answer is waited for, and no other copy is sent before.
+  if (isEarlier) return true
+  if (wait === 'reply') draft.set(index, { failedAttempt: attempts })
+  draft.wait(index, 'retry', backoffDelayMs(backoff, answered, random))
   return true
 }

@@ -164,12 +164,16 @@ export interface StepState {
   readonly leftMs?: number | undefined
   /** How many of the attempts nobody answered, of an operation that waits for its answer without end. */
   readonly unanswered?: number | undefined
+  /** The latest attempt that a participant answered with a failure: each attempt counts once, also when its answer comes late. */
+  readonly failedAttempt?: number | undefined
   /** An earlier attempt may have had an effect. */
   readonly doubt?: true | undefined
   /** How often an operator had it tried again. */
   readonly round?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
+  /** Of a step of a participant that is undone: it was answered `ok`. */
+  readonly succeeded?: true | undefined
   /** Of a step that is confirmed later: what it reserves certainly stands. */
   readonly reserved?: true | undefined
   readonly result?: unknown

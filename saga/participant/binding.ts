@@ -48,6 +48,7 @@ export interface ParticipantDatabase {
   readonly concurrency: number
 }
 
+/** Of a command that could not be answered: in place, by the binder. */
 const DEFAULT_ATTEMPTS = 3
 
 /** @throws TypeError / RangeError naming the option */
@@ -91,14 +92,16 @@ export function participantBinding<In, Out>(
     duties,
     kind,
     madeBy: path.slice(0, path.indexOf('(')),
-    maxAttempts,
+    // A failure is answered at once: the coordinator makes the pauses, and the commands behind it do not wait for them.
+    maxAttempts: options.maxAttempts ?? 1,
+    waitsForDatabase: true,
+    clock: systemClock,
     telemetry,
     unanswered: new Unanswered(),
     shared: sharesTransactions ? new SharedCommands(sql, systemClock, barrier) : undefined,
   })
-  const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
-    handler.handle(request, context),
-  )
+  const handle = (request: Out, context: HandlerContext) => handler.handle(request, context)
+  const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, handle)
   return Object.freeze({
     ...binding,
     ...declared,

@@ -4,13 +4,16 @@
  */
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
-import { isRetryable } from '../../core/errors.ts'
+import type { Clock } from '../../core/clock.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
-import { describeError, isRefusal } from '../coordinator/outcome.ts'
+import { writeFault } from '../../core/write-fault.ts'
+import { BusyTries } from '../busy.ts'
+import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
+import type { StepFailure } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
@@ -49,6 +52,9 @@ export interface CommandHandlerParts<Request> {
   readonly madeBy: string
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
+  /** While its database is away a command is not answered: the binder delivers it again, without counting that. */
+  readonly waitsForDatabase?: boolean | undefined
+  readonly clock: Clock
   readonly telemetry: Telemetry | undefined
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
   readonly unanswered: Unanswered
@@ -152,8 +158,8 @@ export class CommandHandler<Request> {
     calling: (nth: number) => void,
   ): Promise<void> {
     using patience = duty.patience?.(message.signal)
-    for (;;) {
-      let calls = 0
+    const busy = new BusyTries(this.#parts.clock, message.signal)
+    for (let calls = 0; ; ) {
       try {
         // A shared transaction that was rolled back has called it before: what that did outside of it stands.
         await this.#transaction({ command, duty }, request, (tx) => {
@@ -162,7 +168,8 @@ export class CommandHandler<Request> {
         })
         return
       } catch (error) {
-        if ((await patience?.wait(error)) !== true) throw error
+        if ((await patience?.wait(error)) === true) calls = 0
+        else if (duty.isHeld?.(error) === true || !(await busy.wait(error))) throw error
       }
     }
   }
@@ -258,20 +265,27 @@ export class CommandHandler<Request> {
     const saysNo = isRefusal(error) && duty.mayRefuse
     // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
     const refused = saysNo && (isFirst || duty.isInside === true)
-    const final = saysNo || !isRetryable(error)
-    const isLast = final || duty.isHeld?.(error) === true || message.attempt >= this.#parts.maxAttempts
+    const final = saysNo || isPermanent(error)
+    const { maxAttempts, waitsForDatabase } = this.#parts
+    const isAway = waitsForDatabase === true && writeFault(error) === 'unavailable'
+    const isLast = final || duty.isHeld?.(error) === true || (message.attempt >= maxAttempts && !isAway)
     if (message.signal.aborted || !isLast) throw error
-    const { operation, key, attempt } = command
-    const { code, message: text } = describeError(error)
+    const { operation, key } = command
+    const failure = describeError(error)
+    const { code } = failure
     const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
     // A no is an answer of the business, however often it is given; all else is something to look at.
     message.log[refused ? 'info' : 'warn']({ sagaKey: key, operation, code, status }, 'saga command not done')
-    const no = { ...answerTo(command), code, message: text, ...(attempt !== undefined && { attempt }) }
-    const failed: SagaReply = { ...no, status: 'failed' }
-    const reply: SagaReply = status === 'refused' ? { ...no, status } : status === 'final' ? inDoubt(failed) : failed
-    await this.#parts.sql.transaction(async (tx) => {
-      await this.#send(tx, command, await duty.givenUp(tx, command, status, reply))
-    })
+    const answer = (said: StepFailure): Promise<void> =>
+      this.#parts.sql.transaction(async (tx) => {
+        await this.#send(tx, command, await duty.givenUp(tx, command, status, noOf(command, status, said)))
+      })
+    try {
+      await answer(failure)
+    } catch (unanswered) {
+      if (!isPermanent(unanswered)) throw unanswered
+      await answer(storable(failure))
+    }
   }
 
   /** The last that is done in `tx`. */
@@ -294,6 +308,14 @@ export class CommandHandler<Request> {
     const trace = this.#parts.telemetry?.active()
     return { key: sagaId, headers: trace === undefined ? undefined : traceHeaders(trace) }
   }
+}
+
+function noOf(command: CommandHeaders, status: GivenUp, failure: StepFailure): SagaReply {
+  const { attempt } = command
+  const no = { ...answerTo(command), ...failure, ...(attempt !== undefined && { attempt }) }
+  if (status === 'refused') return { ...no, status }
+  const failed: SagaReply = { ...no, status: 'failed' }
+  return status === 'final' ? inDoubt(failed) : failed
 }
 
 const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }

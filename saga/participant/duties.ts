@@ -176,15 +176,27 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
   readonly isInside: boolean
   readonly #barrier: Barrier
   readonly #handler: (request: Request, context: Context) => unknown
+  readonly #kind: string | undefined
 
-  constructor(barrier: Barrier, handler: (request: Request, context: Context) => unknown, isInside: boolean) {
+  /** @param kind kept with the answer: what was done waits for a decision */
+  constructor(
+    barrier: Barrier,
+    handler: (request: Request, context: Context) => unknown,
+    isInside: boolean,
+    kind?: string,
+  ) {
     this.#barrier = barrier
     this.#handler = handler
     this.isInside = isInside
+    this.#kind = kind
+  }
+
+  #ok(command: CommandHeaders): SagaReply {
+    return { ...answerTo(command), status: 'ok', ...(this.#kind !== undefined && { kind: this.#kind }) }
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    const ok: SagaReply = { ...answerTo(command), status: 'ok' }
+    const ok = this.#ok(command)
     // What has effects elsewhere was begun before, in a commit of its own.
     const entry = await this.#barrier[this.isInside ? 'enter' : 'hold'](tx, command, 'invoke', 'ok', ok)
     const known = answered(command, entry)
@@ -206,7 +218,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
 
   async #call(request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const result = stored(`result of ${command.key}`, await this.#handler(request, context), Number.POSITIVE_INFINITY)
-    const ok: SagaReply = { ...answerTo(command), status: 'ok' }
+    const ok = this.#ok(command)
     return result === undefined ? ok : { ...ok, result }
   }
 
@@ -247,6 +259,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
     if (!entry.isNew && entry.status === 'ok') return { ...answerTo(command), status: 'ok' }
@@ -256,6 +269,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
 
   /** What was never done is undone without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (mayHaveEffect(invoked, this.#isInside)) return failed
     return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
@@ -295,6 +309,28 @@ export function answered(
 export function mayHaveEffect({ isNew, status }: BarrierEntry, isInside: boolean): boolean {
   if (isNew) return false
   return isInside ? status === 'ok' : status !== 'refused' && status !== 'cancelled'
+}
+
+/**
+ * The coordinator was told that the step was done, and the barrier does not know of it: its row was purged, or the database was
+ * restored from before the step. Whether it is still to be undone is for an operator to see; it must not count as undone.
+ */
+export async function isForgotten(
+  barrier: Barrier,
+  tx: SqlTransaction,
+  command: CommandHeaders,
+  isInside: boolean,
+): Promise<boolean> {
+  if (command.succeeded !== true) return false
+  const entry = await barrier.find(tx, command, 'invoke')
+  return entry === undefined || (entry.status !== 'cancelled' && !mayHaveEffect(entry, isInside))
+}
+
+export function forgotten(command: CommandHeaders): SagaReply {
+  const message =
+    'the step was answered ok, and the barrier has no row of it: the row was purged, or the database was restored from before. ' +
+    'Undo it by hand if it is still there, then skip'
+  return { ...answerTo(command), status: 'failed', final: true, code: 'saga.step_forgotten', message }
 }
 
 /** A no of a step that may have had an effect all the same: it is not asked for again, and is undone. */

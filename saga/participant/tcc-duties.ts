@@ -4,9 +4,18 @@
  */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import { answerTo, type CommandHeaders, TCC } from '../wire/wire.ts'
 import type { Barrier, BarrierEntry } from './barrier.ts'
-import { Beginning, Doing, type Duties, type Duty, type GivenUp, mayHaveEffect } from './duties.ts'
+import {
+  Beginning,
+  Doing,
+  type Duties,
+  type Duty,
+  forgotten,
+  type GivenUp,
+  isForgotten,
+  mayHaveEffect,
+} from './duties.ts'
 
 /** What is known of `try` when it is confirmed or cancelled. */
 export interface Tried {
@@ -28,7 +37,12 @@ export function tccDuties<Request, Context>(
   functions: TccFunctions<Request, Context>,
   isInside: boolean,
 ): Duties<Request, Context> {
-  const trying = new Doing<Request, Context>(barrier, (request, context) => functions.try(request, context), isInside)
+  const trying = new Doing<Request, Context>(
+    barrier,
+    (request, context) => functions.try(request, context),
+    isInside,
+    TCC,
+  )
   return {
     invoke: isInside ? trying : new Beginning(barrier, trying),
     confirm: new Confirming(barrier, async (request, context) => functions.confirm(request, context)),
@@ -88,6 +102,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if ((await this.#barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok', done(command))
@@ -98,6 +113,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
 
   /** What needs no cancellation is cancelled without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (this.#isWanted(tried)) return failed
     return this.#cancelled(

@@ -28,7 +28,11 @@ const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, state, inp
   (extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS "deadlineInMs",
   (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
   (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
-const SUMMARY = `name, id, version, status, state->'failure' AS failure,
+/** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */
+const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(
+  (SELECT jsonb_build_object('step', s->'step') || (s->'error') FROM jsonb_array_elements(state->'steps') AS s
+   WHERE s->>'wait' = 'operator' AND s->'error' IS NOT NULL LIMIT 1), state->'failure') ELSE state->'failure' END)`
+const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,
   (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
 
@@ -97,8 +101,9 @@ export class SagaStore {
     leaseMs: number,
     versions: readonly SagaVersion[],
     limit: number,
-  ): Promise<{ readonly rows: readonly ClaimedRow[]; readonly nextDueMs: number | undefined }> {
-    const { rows } = await this.#query<(ClaimedRow | { readonly name: null }) & { readonly nextDueMs: number | null }>(
+  ): Promise<{ readonly rows: readonly ClaimedRow[]; readonly nextDueMs: number | undefined; readonly nowMs: number }> {
+    type Row = (ClaimedRow | { readonly name: null }) & { readonly nextDueMs: number | null; readonly nowMs: number }
+    const { rows } = await this.#query<Row>(
       sql,
       `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), due AS MATERIALIZED (
          SELECT name, id, owner AS former FROM ${this.#saga}
@@ -111,10 +116,28 @@ export class SagaStore {
        ), next AS (
          SELECT (extract(epoch FROM min(due_at) - (SELECT now FROM clock)) * 1000)::float8 AS ms
          FROM ${this.#saga} WHERE due_at > (SELECT now FROM clock)
-       ) SELECT ${COLUMNS}, former, next.ms AS "nextDueMs" FROM next LEFT JOIN taken ON true`,
+       ) SELECT ${COLUMNS}, former, next.ms AS "nextDueMs",
+         (SELECT extract(epoch FROM now) * 1000 FROM clock)::float8 AS "nowMs" FROM next LEFT JOIN taken ON true`,
       [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
     )
-    return { rows: rows.filter((row) => row.name !== null), nextDueMs: rows[0]?.nextDueMs ?? undefined }
+    const { nextDueMs, nowMs = 0 } = rows[0] ?? {}
+    return { rows: rows.filter((row) => row.name !== null), nextDueMs: nextDueMs ?? undefined, nowMs }
+  }
+
+  /**
+   * Counts times anew that were written before the server's clock was set back, or by another server: leases that end later than `leaseMs`
+   * from now, and pauses since a write that is yet to come.
+   */
+  async countAnew(sql: SqlExecutor, leaseMs: number): Promise<void> {
+    await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET updated_at = least(updated_at, clock_timestamp()),
+         due_at = CASE WHEN owner IS NULL THEN due_at - (updated_at - clock_timestamp())
+           ELSE least(due_at, clock_timestamp() + $1 * interval '1 millisecond') END
+       WHERE due_at > ${NOW} AND CASE WHEN owner IS NULL THEN updated_at > ${NOW}
+         ELSE due_at > ${NOW} + $1 * interval '1 millisecond' END`,
+      [leaseMs],
+    )
   }
 
   /** In how many ms the next row becomes due, as `claim` says it. */
@@ -357,7 +380,7 @@ function listCondition(filter: ResolvedFilter): { readonly where: string; readon
   if (status === 'running' || status === 'compensating' || status === 'stuck') conditions.push('ended_at IS NULL')
   if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
   if (version !== undefined) conditions.push(`version = ${given(version)}`)
-  if (code !== undefined) conditions.push(`state->'failure'->>'code' = ${given(code)}`)
+  if (code !== undefined) conditions.push(`${FAILURE}->>'code' = ${given(code)}`)
   if (startedAfter !== undefined) conditions.push(`created_at > ${moment(startedAfter)}`)
   if (startedBefore !== undefined) conditions.push(`created_at < ${moment(startedBefore)}`)
   if (after !== undefined) {

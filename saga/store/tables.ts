@@ -141,9 +141,11 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
 }
 
 /**
- * Deletes what participants remember of steps that are older than `olderThanMs`. A command or a compensation that comes
- * after that is taken for new, so keep it longer than a saga can last and a message can be late (weeks; at least a day).
- * What a prepared transaction of an `xaParticipant` belongs to stays, and what an `undoParticipant` may still have to undo.
+ * Deletes what participants remember of steps that are older than `olderThanMs`. A command that comes after that is taken for
+ * new, so keep it longer than a message can be late (weeks; at least a day). A compensation of a step that was done, and whose
+ * row is gone, is answered with `saga.step_forgotten`: the saga is stuck, so keep it longer than a saga can last.
+ * What is undecided stays: what a `tccParticipant` tried and was not told to confirm or cancel, what failed and may have had an
+ * effect, what a prepared transaction of an `xaParticipant` belongs to, and what an `undoParticipant` may still have to undo.
  * @param options `schema`: the participant's own, `concordat` by default
  * @returns how many rows
  */
@@ -166,6 +168,10 @@ export async function purgeParticipant(
            -- What is prepared elsewhere is in no list here: kept until it was confirmed or cancelled.
            AND (gid IS NULL OR operation <> 'invoke' OR status NOT IN ('begun', 'ok') OR EXISTS (
              SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
+           -- Undecided: it was tried, or may have had an effect, and was neither confirmed nor undone.
+           AND (operation <> 'invoke'
+             OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND reply->>'kind' = 'tcc'))
+             OR EXISTS (SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
            AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE u.saga_key = split_part(b.saga_key, E'\\x1f', 1))
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs],

@@ -19,6 +19,8 @@ export interface SagaReply {
   readonly attempt?: number | undefined
   /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
   readonly birth?: string | undefined
+  /** Of the answer to a `try`: `tcc`. Its row of the barrier is kept until it was confirmed or cancelled. */
+  readonly kind?: string | undefined
   /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
   readonly round?: number | undefined
 }

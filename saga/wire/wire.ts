@@ -34,6 +34,8 @@ export const HEADERS = Object.freeze({
   /** How often an operator had it tried again after a refusal; absent: never. Replies repeat it. */
   round: 'saga-round',
   replyTo: 'saga-reply-to',
+  /** Of a compensation, `true`: the step was answered `ok`. Absent: its outcome is not known. */
+  succeeded: 'saga-succeeded',
   /** What the participant has to be: `tcc`. Absent: one that can invoke and compensate. */
   kind: 'saga-kind',
 })
@@ -91,6 +93,8 @@ export interface CommandHeaders {
   readonly birth: string | undefined
   /** 0: no operator tried it again. */
   readonly round: number
+  /** Of a compensation: the coordinator knows that the step was done. */
+  readonly succeeded?: true | undefined
   /** What kind of participant it is for; `undefined`: for one that can invoke and compensate. */
   readonly kind?: string | undefined
 }
@@ -119,6 +123,7 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
     attempt: typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt > 0 ? attempt : undefined,
     birth: text(HEADERS.birth),
     kind: text(HEADERS.kind),
+    ...(headers[HEADERS.succeeded] === true && { succeeded: true }),
     round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
   }
 }
@@ -140,6 +145,7 @@ export interface Sending {
   readonly birth: string | null
   readonly round: number | undefined
   readonly kind?: string | undefined
+  readonly succeeded?: true | undefined
 }
 
 /** What a command needs to know of its sender. */
@@ -158,7 +164,7 @@ export interface Commanded {
 /** Encodes one send of a command. @throws whatever `request` or the channel's schema throws; SendError from `headers` */
 export async function encodeCommand(
   step: Commanded,
-  { saga, operation, attempt, birth, round, kind }: Sending,
+  { saga, operation, attempt, birth, round, kind, succeeded }: Sending,
   { service, headers }: Sender,
   context: RequestContext,
 ): Promise<EncodedMessage> {
@@ -178,6 +184,7 @@ export async function encodeCommand(
       ...(birth !== null && { [HEADERS.birth]: birth }),
       ...(round !== undefined && { [HEADERS.round]: round }),
       ...(kind !== undefined && { [HEADERS.kind]: kind }),
+      ...(succeeded === true && { [HEADERS.succeeded]: true }),
     },
   }
   if (headers === undefined) return encodeMessage(step.to, payload, service, options)

@@ -112,8 +112,20 @@ export function requireReachable(all: readonly Provided[]): void {
   }
 }
 
+/**
+ * Where the handlers of a provider are declared: its class, or the class that is its token. A test module that overrides a
+ * provider with a mock, by value, class or factory, keeps the token, and the mock gets the messages.
+ */
+function declaredOn(provided: Provided): object | undefined {
+  const made = madeOf(provided)
+  if (made !== undefined && methodsOf(made).length > 0) return made
+  const { token } = provided as { readonly token?: unknown }
+  const asked = typeof token === 'function' ? (token.prototype as object | undefined) : undefined
+  return asked !== undefined && methodsOf(asked).length > 0 ? asked : made
+}
+
 /** A class's prototype, or a value; of what a factory will make nothing is known. */
-function declaredOn({ metatype, inject, instance }: Provided): object | undefined {
+function madeOf({ metatype, inject, instance }: Provided): object | undefined {
   if (typeof metatype === 'function')
     return Array.isArray(inject) ? undefined : (metatype.prototype as object | undefined)
   return typeof instance === 'object' && instance !== null ? (instance as object) : undefined
@@ -122,7 +134,11 @@ function declaredOn({ metatype, inject, instance }: Provided): object | undefine
 function calling({ provided, declaration }: Found): AnyMethod {
   return (...values) => {
     const { instance } = provided as { readonly instance: Readonly<Record<PropertyKey, AnyMethod>> }
-    return instance[declaration.method]?.call(instance, ...values)
+    const method = instance[declaration.method]
+    // Without it the message would count as handled.
+    if (typeof method !== 'function')
+      throw wrongKind(pathOf({ provided, declaration }), method, 'a method of what Nest provides, also of a mock')
+    return method.call(instance, ...values)
   }
 }
 

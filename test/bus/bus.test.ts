@@ -41,6 +41,7 @@ describe('an event', () => {
     const one = await join({ instance: 'a' })
     for (let n = 0; n < 20; n++) await one.bus.publish(Ping, { n }, { to: 'orders:*:a' })
     await until('all echoes came', () => (counters(one) as { duplicates: number }).duplicates === 20)
+    await until('all were handled', () => one.pings.length === 20)
     expect(one.pings).toEqual(Array.from({ length: 20 }, (_, n) => n))
   })
 

@@ -16,10 +16,12 @@ describe('a config with versions', () => {
     const seen: unknown[] = []
     config.subscribe((value, version) => seen.push([value.eur, version]))
     expect([config.value, config.version]).toEqual([{ eur: 0 }, 0])
+    const acked: boolean[] = []
     for (const version of [2, 1, 3, 3, 2]) {
       const answer = await bus.publish(ConfigChanged, { name: 'rates', ...rates(version * 10, version) }, TO)
-      expect(answer.acked).toHaveLength(1)
+      acked.push(answer.acked.length === 1)
     }
+    expect(acked).toEqual([true, false, true, true, false])
     expect([config.value, config.version, seen]).toEqual([
       { eur: 30 },
       3,
@@ -28,6 +30,18 @@ describe('a config with versions', () => {
         [30, 3],
       ],
     ])
+  })
+
+  it.each([
+    ['an older version', rates(4, 6)],
+    ['another value of the same version', rates(4, 7)],
+  ])('tells the publisher of %s that it does not apply', async (_, change) => {
+    const { bus } = await world().join()
+    const config = bus.config('rates', { schema: Rates, initial: { eur: 0 } })
+    await bus.publish(ConfigChanged, { name: 'rates', ...rates(1, 7) }, TO)
+    const answer = await bus.publish(ConfigChanged, { name: 'rates', ...change }, TO)
+    expect(answer.failed[0]?.error.message).toContain('keeps version 7, and the change has')
+    expect([config.value, config.version]).toEqual([{ eur: 1 }, 7])
   })
 
   it('refuses a change without a version: nobody could say whether it is newer', async () => {

@@ -18,6 +18,7 @@ import { redriveCases } from './transport-redrive.ts'
 import { sendCases } from './transport-send.ts'
 import { settleCases } from './transport-settle.ts'
 import { topologyCases } from './transport-topology.ts'
+import { turnCases } from './transport-turns.ts'
 import { upstreamCases } from './transport-upstream.ts'
 
 export interface TransportHarness {
@@ -91,6 +92,7 @@ export function transportConformance(
     sendCases(context)
     delayCases(context)
     redriveCases(context)
+    turnCases(context)
     upstreamCases(context)
     lifeCases(context)
     composeCases(context)

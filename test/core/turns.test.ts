@@ -1,6 +1,7 @@
+// oxlint-disable no-restricted-imports -- tests what users do not import
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../core/clock.ts'
-import { LONGEST_RUN_MS, Turns } from '../../core/turns.ts'
+import { LONGEST_RUN_MS, Turns, virtualTimeIn } from '../../core/turns.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 
 function busy(durationMs: number): void {
@@ -36,6 +37,30 @@ describe('Turns', () => {
     await Promise.all([loop('a'), loop('b')])
     await turns.next()
     expect(order).toEqual(['a', 'timer', 'b'])
+  })
+
+  it('lets one loop go on per turn, however often it asks before it waits', async () => {
+    const turns = new Turns(systemClock)
+    let inThisTurn = 0
+    let most = 0
+    const timer = setInterval(() => (inThisTurn = 0), 1)
+    for (let n = 0; n < 20; n++) {
+      while (!turns.isDue()) busy(LONGEST_RUN_MS)
+      most = Math.max(most, ++inThisTurn)
+      await turns.next()
+    }
+    clearInterval(timer)
+    expect(most).toBeLessThanOrEqual(2)
+  })
+
+  it('is never due for code on virtual time, and due again afterwards', () => {
+    const turns = new Turns(systemClock)
+    turns.isDue()
+    busy(LONGEST_RUN_MS + 1)
+    const undo = virtualTimeIn(() => true)
+    expect(turns.isDue()).toBe(false)
+    undo()
+    expect(turns.isDue()).toBe(true)
   })
 
   it('is never due on a clock that stands still', () => {

@@ -1,3 +1,5 @@
+// oxlint-disable no-restricted-imports -- inside of the core: the classifier has no public name
+import { TransportError } from 'concordat/binder'
 import { describe, expect, it } from 'vitest'
 import { fromDriver } from '../../core/sql-away.ts'
 import { writeFault } from '../../core/write-fault.ts'
@@ -27,8 +29,38 @@ describe('writeFault', () => {
     expect(writeFault(sql(code))).toBe(fault)
   })
 
+  it.each([
+    ['unavailable', {}, 'unavailable'],
+    ['timeout', {}, 'unavailable'],
+    ['closed', {}, 'unavailable'],
+    ['refused', { type: 'NOT_ENOUGH_REPLICAS' }, 'unavailable'],
+    ['refused', { code: 530 }, 'unavailable'],
+    ['refused', { type: 'TOPIC_AUTHORIZATION_FAILED' }, 'operator'],
+    ['refused', { type: 'SASL_AUTHENTICATION_FAILED' }, 'operator'],
+    ['refused', { type: 'INVALID_TIMESTAMP' }, 'operator'],
+    ['refused', { code: 403 }, 'operator'],
+    ['too_large', { type: 'MESSAGE_TOO_LARGE' }, 'permanent'],
+    ['mismatch', { type: 'INVALID_RECORD' }, 'permanent'],
+    ['mismatch', { code: 406 }, 'permanent'],
+  ] as const)('classifies a broker that says %s with %o as %s', (kind, said, fault) => {
+    const cause = Object.assign(new Error('the broker'), said)
+    expect(writeFault(new TransportError({ transport: 'kafka', kind, message: 'not sent', cause }))).toBe(fault)
+  })
+
   it('classifies a missing right as a task of the operator', () => {
     expect(writeFault(sql('42501', { routine: 'aclcheck_error' }))).toBe('operator')
+  })
+
+  it.each(['core.tables_missing', 'outbox.partitions', 'outbox.owner', 'saga.shards_mismatch'])(
+    'classifies %s, which a deployment causes, as a task of the operator',
+    (code) => {
+      expect(writeFault(Object.assign(new Error(code), { code, retryable: false }))).toBe('operator')
+    },
+  )
+
+  it('classifies a transport that is closed as unavailable', () => {
+    const closed = { code: 'binder.transport', kind: 'closed', retryable: false }
+    expect(writeFault(Object.assign(new Error('closed'), closed))).toBe('unavailable')
   })
 
   it('looks through what a library put around the error', () => {

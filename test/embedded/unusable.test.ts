@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -54,10 +54,15 @@ describe('a folder in which PGlite cannot open the database', () => {
 
 /** On a disk that only its processes see. Undefined where mounting is not permitted. */
 function openOnFullDisk(disk: string, mode: 'new' | 'killed'): string | undefined {
-  const file = fileURLToPath(new URL('support/full-disk.ts', import.meta.url))
-  const node = [process.execPath, '--conditions', 'concordat-source', file, disk, mode]
-  const env = mode === 'new' ? makingDatabases() : process.env
-  const { status, stdout } = spawnSync('unshare', ['--mount', ...node], { encoding: 'utf8', env })
+  return onDiskOfItsOwn('full-disk.ts', [disk, mode], mode === 'new' ? makingDatabases() : process.env)
+}
+
+function onDiskOfItsOwn(program: string, args: readonly string[], env = process.env): string | undefined {
+  const file = fileURLToPath(new URL(`support/${program}`, import.meta.url))
+  const node = [process.execPath, '--conditions', 'concordat-source', file, ...args]
+  const limits = { encoding: 'utf8', env, timeout: 90_000, killSignal: 'SIGKILL' } as const
+  const { status, signal, stdout } = spawnSync('unshare', ['--mount', ...node], limits)
+  expect(signal, `${program} did not end`).toBeNull()
   return status === 0 ? stdout : undefined
 }
 
@@ -75,4 +80,17 @@ describe('a folder on a full disk (where `unshare` and `mount` are permitted)', 
     if (said === undefined) return skip('cannot mount')
     expect(said).toMatch(/^DataDirectoryUnusable: .*, and its disk has \d+ KiB left\): make room on its disk/)
   }, 60_000)
+
+  it('refuses every statement once the log has no room, and lets timers go on', async ({ skip }) => {
+    const said = onDiskOfItsOwn('full-log.ts', [await folder()])
+    if (said === undefined) return skip('cannot mount')
+    expect(JSON.parse(said)).toEqual({ first: '53100', next: 'embedded.unusable', timer: 'fired' })
+  }, 120_000)
+})
+
+it.each(['is made', 'was open to others'])('a folder that %s is for its owner alone', async (how) => {
+  const dataDir = join(await folder(), 'data')
+  if (how === 'was open to others') await mkdir(dataDir, { mode: 0o755 })
+  await open(dataDir)
+  expect((await stat(dataDir)).mode & 0o777).toBe(0o700)
 })

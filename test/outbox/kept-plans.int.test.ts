@@ -32,7 +32,14 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     await using t = await setupOutboxOn(sql, { partitions: 1 })
     const schema = t.outbox.schema
     const tables = outboxTables(schema)
-    const keeper = new LeaseKeeper({ sql, tables, instance: 'relay', leaseMs: 60_000, clock: systemClock })
+    const keeper = new LeaseKeeper({
+      sql,
+      tables,
+      instance: 'relay',
+      leaseMs: 60_000,
+      longestPauseMs: 60_000,
+      clock: systemClock,
+    })
     await keeper.claim(1)
     const [lease] = keeper.held
     const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>)

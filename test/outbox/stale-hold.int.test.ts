@@ -16,7 +16,7 @@ const HELD_MS = 60_000
 async function relayOf(t: OutboxSetup, instance: string): Promise<PartitionTable> {
   const tables = outboxTables(t.outbox.schema)
   const sql: SqlClient = t.outbox.sql
-  const keeper = new LeaseKeeper({ sql, tables, instance, leaseMs: 60_000, clock: systemClock })
+  const keeper = new LeaseKeeper({ sql, tables, instance, leaseMs: 60_000, longestPauseMs: 60_000, clock: systemClock })
   await keeper.claim(1)
   const [lease] = keeper.held
   if (lease === undefined) throw new Error(`${instance} got no lease`)

@@ -66,6 +66,15 @@ describe('closeOnSignals', () => {
     expect(log).toEqual(['the last'])
   })
 
+  it('closes a part that is a function with a `close`, and does not call it', async () => {
+    const log: string[] = []
+    const page = Object.assign(() => log.push('called'), { close: () => log.push('closed') })
+    const { closed } = wire({ after: [page] })
+    send()
+    await closed
+    expect(log).toEqual(['closed'])
+  })
+
   it('does not wait longer than timeoutMs', async () => {
     const clock = new FakeClock()
     const { closed } = wire({ elections: [{ close: () => new Promise(() => {}) }], timeoutMs: 5_000, clock })

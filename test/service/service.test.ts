@@ -1,10 +1,13 @@
 import { createBinder, defineChannel, processor, sink, sinkBatch } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { postgresTransport } from 'concordat/binder/postgres'
 import { ClusterStoreUnavailable } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import { quoteIdentifier } from 'concordat/core'
+import { postgresStateStore } from 'concordat/cluster/postgres'
+import { quoteIdentifier, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryLocks } from 'concordat/locks/memory'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { defineSaga, participant, Refusal } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -151,6 +154,8 @@ describe('a service', () => {
     await shop.start()
     await led.opened
     expect(await shop.elections['settlement']?.leader()).toMatchObject({ instance: 'shop-1' })
+    // Another service on the same locks may lead a role of the same name.
+    expect((await locks.list()).map(({ key }) => key)).toEqual(['election/shop/settlement'])
     expect(shop.health()).toMatchObject({ status: 'up', parts: { 'leads settlement': { status: 'up' } } })
     await shop.close()
     expect(shop.elections['settlement']?.status().state).toBe('closed')
@@ -296,6 +301,24 @@ describe('a service', () => {
     expect(locks.health().status).toBe('closed')
     await expect(shop.ready()).rejects.toMatchObject({ code: 'service.closed' })
     await expect(shop.transaction(async () => {})).rejects.toMatchObject({ code: 'service.closed' })
+  })
+
+  test.each([
+    ['locks', (schema: string) => ({ locks: postgresLocks({ sql, schema }) })],
+    ['cluster state', (schema: string) => ({ cluster: { store: postgresStateStore({ sql, schema }) } })],
+    ['transport', (schema: string) => ({ transport: postgresTransport({ sql, schema }) })],
+  ])('refuses to start without the tables of its %s when it only checks', async (_, part) => {
+    const schema = uniqueName('part')
+    const options = () => ({ name: 'shop', transport: memoryTransport(), ...part(schema), logger: silentLogger })
+    const checking = createService({ ...options(), migrate: 'check' })
+    await expect(checking.start()).rejects.toMatchObject({ code: 'core.tables_missing' })
+    await checking.close()
+    const service = createService(options())
+    await service.start()
+    await service.close()
+    const second = createService({ ...options(), migrate: 'check' })
+    await second.start()
+    await second.close()
   })
 
   test('starts where the tables are there when it only checks', async () => {

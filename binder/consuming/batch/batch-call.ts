@@ -1,14 +1,15 @@
 import { type Logger, withFields } from '../../../core/logger.ts'
-import type { SqlTransaction } from '../../../core/sql.ts'
+import { SqlCommitError, type SqlTransaction } from '../../../core/sql.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import { BatchOutcomesInvalid } from '../../errors.ts'
 import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
 import { DeliveryContext } from '../context.ts'
 import type { Failures } from '../failure/failures.ts'
 import { Loans } from '../failure/loans.ts'
-import { type Item, type ItemResult, type ItemResults, without } from './batch-items.ts'
+import { type Item, type ItemFailure, type ItemResult, type ItemResults, without } from './batch-items.ts'
 import { checkOutcomes } from './batch-outcomes.ts'
 import { type BatchOutput, BatchOutputs, type BatchOutputsHost } from './batch-outputs.ts'
 
@@ -21,6 +22,9 @@ export interface BatchCallHost extends BatchOutputsHost {
 
 /** Takes a batch's transaction back. */
 class RolledBack extends Error {}
+
+/** A statement failed in a batch's transaction: what other messages say after that is not about them. */
+class Aborted extends Error {}
 
 /** Where a call takes place that has an inbox. */
 interface Transaction {
@@ -45,14 +49,16 @@ export class BatchCall {
     this.#outputs = new BatchOutputs(binding, options, host, failures)
   }
 
-  /** What became of each. A throw failed all of them; never rejects. */
+  /** What became of each. Never rejects. */
   async make(items: readonly Item[]): Promise<ItemResults> {
     const results = new Map<Item, ItemResult>()
     try {
       if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
       else await this.#attemptInTransaction(items, results)
     } catch (error) {
-      if (!(error instanceof RolledBack)) for (const item of items) results.set(item, { error })
+      if (error instanceof RolledBack) return results
+      const failure = items.length === 1 ? { error: causeOf(error) } : wholeFailure(error)
+      for (const item of items) results.set(item, failure)
     }
     return results
   }
@@ -106,8 +112,17 @@ export class BatchCall {
       const toHandle = items.filter((_, i) => unseen.has(i))
       for (const item of without(items, toHandle)) results.set(item, 'handled')
       if (toHandle.length === 0) return
-      await this.#attempt(toHandle, results, { tx, emit })
-      if (toHandle.every((item) => results.get(item) === 'handled')) return
+      try {
+        await this.#attempt(toHandle, results, { tx, emit })
+      } catch (error) {
+        throw (await isAborted(tx)) ? new Aborted('', { cause: error }) : error
+      }
+      const failures = toHandle.flatMap((item) => {
+        const result = results.get(item)
+        return typeof result === 'object' ? [result] : []
+      })
+      if (failures.length === 0) return
+      if (items.length > 1 && (await isAborted(tx))) throw new Aborted('', { cause: failures[0]?.error })
       for (const item of toHandle) if (results.get(item) === 'handled') results.set(item, 'undone')
       throw new RolledBack()
     })
@@ -143,4 +158,23 @@ export class BatchCall {
       },
     }
   }
+}
+
+/** In an aborted transaction any statement fails with 25P02. Where a database has no such state none is aborted. */
+async function isAborted(tx: SqlTransaction): Promise<boolean> {
+  try {
+    await tx.query('SELECT 1')
+    return false
+  } catch {
+    return true
+  }
+}
+
+const causeOf = (error: unknown): unknown => (error instanceof Aborted ? error.cause : error)
+
+/** What a handler returned says nothing of a part of the batch: it would return the same for that. */
+function wholeFailure(error: unknown): ItemFailure {
+  if (error instanceof BatchOutcomesInvalid) return { error }
+  const isUndone = error instanceof Aborted || error instanceof SqlCommitError
+  return { error: causeOf(error), apart: isUndone ? 'now' : 'later' }
 }

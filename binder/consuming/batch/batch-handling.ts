@@ -1,3 +1,4 @@
+import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import { decodePayload } from '../../channel/encode.ts'
@@ -9,7 +10,18 @@ import { attemptsBefore } from '../failure/retry.ts'
 import type { Permit } from '../pace/circuit-breaker.ts'
 import { FREE, type Pace } from '../pace/pace.ts'
 import { BatchCall, type BatchCallHost } from './batch-call.ts'
-import { byKey, type Item, type ItemResults, lineOf, without } from './batch-items.ts'
+import {
+  byKey,
+  type Item,
+  type ItemFailure,
+  type ItemResult,
+  type ItemResults,
+  lineOf,
+  partsOf,
+  without,
+} from './batch-items.ts'
+
+const ANY = Number.POSITIVE_INFINITY
 
 export interface BatchHandlingHost extends FailuresHost, BatchCallHost {
   readonly pace: Pace | undefined
@@ -65,7 +77,7 @@ export class BatchHandling {
     const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
     try {
       const payload = await decodePayload(this.#binding.input, delivery.message)
-      return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false }
+      return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false, together: ANY }
     } catch (error) {
       this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
       return this.#failures.fail(delivery, error, before)
@@ -76,7 +88,9 @@ export class BatchHandling {
   async #run(items: readonly Item[], settle: SettleOne, isRepeated = false): Promise<void> {
     let left = items
     let isFree = false
+    let halvings = 0
     for (let isAgain = isRepeated; left.length > 0; isAgain = true) {
+      if (isAgain) await turnsOf(this.#host.clock).give()
       const permit = await this.#enter(left, isAgain, isFree)
       left = this.#stillOurs(left, permit !== undefined, settle)
       if (permit === undefined) return
@@ -87,14 +101,61 @@ export class BatchHandling {
       const { now, later } = this.#split(left, permit.isTrial)
       this.#host.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
       for (const item of now) item.wasCalled = true
-      const results = await this.#handler.make(now)
+      const results = await this.#call(now)
       isFree = this.#note(now, results, permit)
       const undone = this.#undoneAlone(now, results)
       // Those that failed nobody wait for nobody: without the others, in a transaction of their own.
       await this.#run(undone, settle, true)
-      const again = await this.#judge(without(now, undone), results, settle, isFree)
-      left = [...again, ...later].toSorted((a, b) => a.index - b.index)
+      const apart = this.#takeApart(now, results)
+      const judged = this.#judge(without(without(now, undone), apart), results, settle, isFree)
+      if (apart.length > 0) await this.#pauseApart(apart, results, ++halvings)
+      left = [...(await judged), ...apart, ...later].toSorted((a, b) => a.index - b.index)
     }
+  }
+
+  /** In as many calls as what failed as a whole before asks for. Behind a failure of its key nothing is called. */
+  async #call(items: readonly Item[]): Promise<ItemResults> {
+    const parts = partsOf(items)
+    if (parts.length === 1) return this.#handler.make(items)
+    const results = new Map<Item, ItemResult>()
+    const failed = new Set<string>()
+    const mayCall = (item: Item): boolean => {
+      const key = this.#keyOf(item)
+      const isBehind = key !== null && failed.has(key)
+      return !isBehind && !this.#host.stopping.aborted && !this.#failures.gone(item.delivery)
+    }
+    for (const part of parts) {
+      await turnsOf(this.#host.clock).give()
+      const now = part.filter(mayCall)
+      const made = now.length === 0 ? undefined : await this.#handler.make(now)
+      for (const item of part) {
+        const result = made?.get(item) ?? 'undone'
+        results.set(item, result)
+        const key = this.#keyOf(item)
+        if (result !== 'handled' && key !== null) failed.add(key)
+      }
+    }
+    return results
+  }
+
+  async #pauseApart(items: readonly Item[], results: ItemResults, halvings: number): Promise<void> {
+    const failures = new Set(items.map((item) => results.get(item) as ItemFailure))
+    const later = [...failures].find(({ apart }) => apart === 'later')
+    const [first] = failures
+    await this.#failures.apart(items, (later ?? first)?.error, halvings, later !== undefined)
+  }
+
+  /** Those whose failure may be another's: next time with half as many. */
+  #takeApart(items: readonly Item[], results: ItemResults): readonly Item[] {
+    const failures = new Map<ItemFailure, Item[]>()
+    for (const item of items) {
+      const result = results.get(item)
+      if (typeof result !== 'object' || result.apart === undefined) continue
+      if (this.#failures.gone(item.delivery) || this.#failures.isAway(item.delivery, result.error)) continue
+      failures.set(result, [...(failures.get(result) ?? []), item])
+    }
+    for (const part of failures.values()) for (const item of part) item.together = Math.ceil(part.length / 2)
+    return [...failures.values()].flat()
   }
 
   /** `undefined` when the handler may not be called: the binding stops, or everything was taken away. */

@@ -13,13 +13,23 @@ export interface Item {
   trials: number
   /** It was in a handler call before. */
   wasCalled: boolean
+  /** Messages that may share its next handler call: half of those with which it failed as a whole. */
+  together: number
 }
 
 /**
  * - `handled`: and its outputs, if any, are confirmed or in the transaction that committed
  * - `undone`: all was well, but it has to be handed over again for another's sake
+ * - `error`: its own failure
+ * - `error` with `apart`: the call failed as a whole, which says nothing of each of its messages: they are handed over in halves,
+ *   `now` where the transaction was aborted, so that nothing has happened, else after a pause
  */
-export type ItemResult = 'handled' | 'undone' | { readonly error: unknown }
+export type ItemResult = 'handled' | 'undone' | ItemFailure
+
+export interface ItemFailure {
+  readonly error: unknown
+  readonly apart?: 'now' | 'later' | undefined
+}
 
 export type ItemResults = ReadonlyMap<Item, ItemResult>
 
@@ -49,4 +59,20 @@ export function byKey(items: readonly Item[], keyOf: (item: Item) => string | nu
     }
   }
   return groups
+}
+
+/** In order, each as large as all of its items allow. */
+export function partsOf(items: readonly Item[]): ReadonlyArray<readonly Item[]> {
+  const parts: Item[][] = []
+  let most = 0
+  for (const item of items) {
+    const part = parts.at(-1)
+    most = Math.min(most, item.together)
+    if (part !== undefined && part.length < most) part.push(item)
+    else {
+      parts.push([item])
+      most = item.together
+    }
+  }
+  return parts
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import { turnsOf } from '../../../core/turns.ts'
 import type { Gate, Line } from '../gate.ts'
 
 export interface BatchLaneLimits {
@@ -49,6 +50,8 @@ export class BatchLanes<Item> implements Line<Item> {
   #cancelTimer: (() => void) | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #pumpScheduled = false
+  /** It goes on after a turn of the event loop. */
+  #waitsForTurn = false
 
   constructor({ limits, clock, keyOf, run, gate }: BatchLanesParts<Item>) {
     this.#limits = limits
@@ -101,15 +104,26 @@ export class BatchLanes<Item> implements Line<Item> {
   }
 
   #pump(): void {
-    while (!this.#held && this.#running < this.#limits.concurrency) {
+    while (!this.#waitsForTurn && !this.#held && this.#running < this.#limits.concurrency) {
       const size = Math.min(this.#countFree(), this.#limits.maxSize)
       if (size === 0) return
       if (size < this.#limits.maxSize && !this.#isDue()) return
+      const turns = turnsOf(this.#clock)
+      if (turns.isDue()) {
+        this.#waitsForTurn = true
+        turns.afterTurn(this.#turned)
+        return
+      }
       const admitted = this.#gate?.admit(size) ?? size
       if (admitted === 0) return
       this.#running++
       void this.#start(this.#take(admitted))
     }
+  }
+
+  readonly #turned = (): void => {
+    this.#waitsForTurn = false
+    this.#pump()
   }
 
   /** True when what waits longest, and may go, has waited long enough; else sees to it that it will be looked at then. */

@@ -1,4 +1,4 @@
-import { backoffDelayMs } from '../../../core/backoff.ts'
+import { type Backoff, backoffDelayMs } from '../../../core/backoff.ts'
 import { synchronous } from '../../../core/callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
@@ -6,6 +6,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { sqlAway } from '../../../core/sql-away.ts'
 import { traceFields } from '../../../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
+import { writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
@@ -50,6 +51,12 @@ const DATABASE_AWAY = 'the database was away in the handler, which is no attempt
  */
 const MOST_LOST = 100
 
+const DATABASE_BUSY =
+  'the transaction of the handler met another one (conflict, deadlock or a lock that was not free), which is no attempt'
+/** A handler that conflicts with itself must not be tried for ever: after so many times, in some seconds, a conflict counts. */
+const MOST_BUSY = 12
+const BUSY_BACKOFF: Backoff = { initialMs: 20, factor: 2, maxMs: 1_000, jitter: 1 }
+
 /**
  * What becomes of a message whose handler call failed, one by one or in a batch: another attempt after its pause, here or
  * by a copy that comes back, or its end. Never rejects.
@@ -59,6 +66,8 @@ export class Failures {
   readonly #host: FailuresHost
   /** How often the database was away in a call for this delivery. */
   readonly #away = new WeakMap<TransportDelivery, number>()
+  /** How often its transaction met another one. */
+  readonly #busy = new WeakMap<TransportDelivery, number>()
 
   constructor(options: ResolvedConsumer, host: FailuresHost) {
     this.#options = options
@@ -81,14 +90,38 @@ export class Failures {
     const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
     if (isLast || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
-    const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? DATABASE_AWAY : undefined
+    const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? reasonOf(error) : undefined
     this.#host.logger.warn(
       { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
       noAttempt ?? 'handler failed, will be tried again',
     )
     if (isFree) return undefined
-    if (isAway) return this.#untilBack(delivery)
+    if (isAway) return this.#untilBack(delivery, error)
     return this.#beforeNext(delivery, attempt, backoffDelayMs(this.#options.backoff, attempt, Math.random()))
+  }
+
+  /** A batch handler failed as a whole: resolves when the parts may be handed over, or it is of no use to wait. Never rejects. */
+  async apart(
+    items: ReadonlyArray<{ readonly delivery: TransportDelivery }>,
+    error: unknown,
+    halvings: number,
+    mayWait: boolean,
+  ): Promise<void> {
+    const { name, backoff } = this.#options
+    this.#host.logger.warn(
+      { err: error, binding: name, messages: items.length },
+      'batch handler failed as a whole; its messages are handed over in smaller parts, which is no attempt',
+    )
+    if (!mayWait || !this.#worthRetrying(toError(error))) return
+    const { clock, stopping } = this.#host
+    const loans = new Loans(items.map(({ delivery }) => delivery))
+    try {
+      await clock.sleep(backoffDelayMs(backoff, halvings, Math.random()), AbortSignal.any([stopping, loans.signal]))
+    } catch {
+      // The caller looks what is still its own.
+    } finally {
+      loans.dispose()
+    }
   }
 
   /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
@@ -207,16 +240,24 @@ export class Failures {
     }
   }
 
-  /** True: the database was away, which is no attempt. Asks, and does nothing. */
+  /**
+   * True: the database was away, or busy in a transaction that is the binding's own, which is no attempt. A session that the server ended
+   * because the handler paused for too long in it is one. Asks, and does nothing.
+   */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
+    const fault = writeFault(error)
+    if (fault === 'session-ended') return false
+    if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY
     const away = sqlAway(error)
     return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
   }
 
-  async #untilBack(delivery: TransportDelivery): Promise<'again' | 'returned'> {
-    const times = (this.#away.get(delivery) ?? 0) + 1
-    this.#away.set(delivery, times)
-    const delayMs = backoffDelayMs(RECONNECT_BACKOFF, times, Math.random())
+  async #untilBack(delivery: TransportDelivery, error: Error): Promise<'again' | 'returned'> {
+    const isBusy = writeFault(error) === 'busy'
+    const counted = isBusy ? this.#busy : this.#away
+    const times = (counted.get(delivery) ?? 0) + 1
+    counted.set(delivery, times)
+    const delayMs = backoffDelayMs(isBusy ? BUSY_BACKOFF : RECONNECT_BACKOFF, times, Math.random())
     return (await this.#pause(delivery, delayMs)) ? 'again' : 'returned'
   }
 
@@ -268,11 +309,16 @@ export class Failures {
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
       await this.#host.clock.sleep(delayMs, this.mayWait(delivery))
-      return true
+      // A process that stood still through the pause has not heard of its loss yet.
+      return !this.gone(delivery)
     } catch {
       return false
     }
   }
+}
+
+function reasonOf(error: Error): string {
+  return writeFault(error) === 'busy' ? DATABASE_BUSY : DATABASE_AWAY
 }
 
 /** Of what is sent about a delivery when no handler call is under way. */

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import { uncertainSignal } from '../../transport/kit/last-heard.ts'
 import { type Lender, LentDelivery } from '../../transport/kit/lent-delivery.ts'
 import { Window } from '../../transport/kit/window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
@@ -16,6 +17,8 @@ export interface AssignmentLimits {
 }
 
 export interface AssignmentEvents {
+  /** Whether no other member can have the partitions yet. */
+  isCertain?(): boolean
   deliver(delivery: TransportDelivery): void
   /** The partition's commit position moved. */
   onProgress(assigned: AssignedPartition): void
@@ -57,7 +60,8 @@ export class Assignment implements Lender<Parcel> {
 
   /** Aborts when everything lent is withdrawn. One signal for all: it is never about one message alone. */
   get signal(): AbortSignal {
-    return this.#withdrawn.signal
+    const { signal } = this.#withdrawn
+    return signal.aborted || this.#events.isCertain?.() !== false ? signal : uncertainSignal()
   }
 
   /** While held nothing is lent. What is lent stays lent. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
-import { hasType, isExpelled, isRebalance } from '../errors.ts'
+import { LastHeard } from '../../transport/kit/last-heard.ts'
+import { hasType, isExpelled, isRebalance, StoodStill } from '../errors.ts'
 import { Membership, type MembershipTimes } from './membership.ts'
 
 const TICK_MS = 500
@@ -24,17 +25,21 @@ export class Heart {
   readonly membership: Membership
   readonly #clock: Clock
   readonly #tickMs: number
+  readonly #sessionTimeoutMs: number
   readonly #events: HeartEvents
   #call: (() => Promise<void>) | undefined
   /** Why the last beat that failed did. */
   #failure: { readonly error: Error; readonly at: number } | undefined
+  readonly #ticked: LastHeard
   #beating = false
   #stopped = false
 
   constructor(clock: Clock, times: MembershipTimes, events: HeartEvents) {
     this.membership = new Membership(clock, times)
     this.#clock = clock
+    this.#ticked = new LastHeard(clock)
     this.#tickMs = Math.min(TICK_MS, Math.ceil(times.heartbeatIntervalMs / 2))
+    this.#sessionTimeoutMs = times.sessionTimeoutMs
     this.#events = events
   }
 
@@ -44,7 +49,9 @@ export class Heart {
   }
 
   start(): void {
-    if (!this.#stopped) this.#tick()
+    if (this.#stopped) return
+    this.#ticked.heard()
+    this.#tick(0)
   }
 
   stop(): void {
@@ -58,15 +65,22 @@ export class Heart {
     return new Error(`${what}: ${failure.error.message}`, { cause: failure.error })
   }
 
-  #tick(): void {
+  /** @param stillMs how much later than planned it comes */
+  #tick(stillMs: number): void {
     const doubt = this.membership.doubt()
     if (doubt !== undefined) {
-      this.#events.onLost(this.because(doubt))
+      const isOurs = stillMs > this.#sessionTimeoutMs / 2
+      this.#events.onLost(isOurs ? new StoodStill(stillMs) : this.because(doubt))
       return
     }
     if (this.membership.isForgotten()) this.#events.onExpelled(new Error('the group does not know this member'))
     void this.#beat()
-    this.#clock.setTimer(this.#tickMs, () => this.start())
+    this.#clock.setTimer(this.#tickMs, () => {
+      if (this.#stopped) return
+      const stillMs = this.#ticked.silentMs - this.#tickMs
+      this.#ticked.heard()
+      this.#tick(stillMs)
+    })
   }
 
   /**

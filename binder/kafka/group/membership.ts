@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import { type Instant, LastHeard } from '../../transport/kit/last-heard.ts'
 
 export interface MembershipTimes {
   readonly sessionTimeoutMs: number
@@ -13,16 +14,14 @@ export interface MembershipTimes {
  * answer arrived, later by a round trip, so the broker may be first to give a partition away by that much.
  */
 export class Membership {
-  readonly #clock: Clock
   readonly #times: MembershipTimes
   #phase: 'joining' | 'member' | 'leaving' = 'joining'
-  #since: number
+  readonly #heard: LastHeard
   #term = 0
 
   constructor(clock: Clock, times: MembershipTimes) {
-    this.#clock = clock
     this.#times = times
-    this.#since = clock.monotonic()
+    this.#heard = new LastHeard(clock)
   }
 
   /** Another one with each join: tells an answer about this place from one about the place before. */
@@ -32,7 +31,7 @@ export class Membership {
 
   /** When the coordinator last knew this member, or a join began. */
   get answeredAt(): number {
-    return this.#since
+    return this.#heard.at
   }
 
   /** A join request is about to leave. */
@@ -49,14 +48,27 @@ export class Membership {
     if (this.#phase === 'member') this.#phase = 'leaving'
   }
 
-  /** The coordinator knows this member. */
-  confirmed(): void {
-    if (this.#phase !== 'joining') this.#since = this.#clock.monotonic()
+  /**
+   * The coordinator knows this member. An answer that lay in the socket while the process was stopped says nothing of now.
+   * @param sentAt when the heartbeat left. @default now
+   */
+  confirmed(sentAt?: Instant): void {
+    if (this.#phase !== 'joining' && this.doubt() === undefined) this.#heard.heard(sentAt)
+  }
+
+  /** For `confirmed`. */
+  now(): Instant {
+    return this.#heard.now()
+  }
+
+  /** Whether no other member can have its partitions yet: asked before a message begins. */
+  isCertain(): boolean {
+    return this.#phase === 'joining' || this.#heard.isCertain(this.#times.sessionTimeoutMs)
   }
 
   /** Why the place must be taken for lost, `undefined` while it stands. */
   doubt(): string | undefined {
-    const silence = this.#clock.monotonic() - this.#since
+    const silence = this.#heard.silentMs
     if (silence <= this.#patience()) return undefined
     const what = this.#phase === 'joining' ? 'the group was not joined' : 'no heartbeat was answered'
     return `${what} for ${Math.round(silence)} ms`
@@ -64,7 +76,7 @@ export class Membership {
 
   /** While giving partitions up: true when the broker seems not to know us, and there is nothing to wait for. */
   isForgotten(): boolean {
-    return this.#phase === 'leaving' && this.#clock.monotonic() - this.#since > 3 * this.#times.heartbeatIntervalMs
+    return this.#phase === 'leaving' && this.#heard.silentMs > 3 * this.#times.heartbeatIntervalMs
   }
 
   #patience(): number {
@@ -73,7 +85,7 @@ export class Membership {
 
   #enter(phase: 'joining' | 'member'): void {
     this.#phase = phase
-    this.#since = this.#clock.monotonic()
+    this.#heard.heard()
     this.#term++
   }
 }

@@ -28,7 +28,10 @@ function remedyFor(error: unknown): string | undefined {
   if (isOptions(error))
     return 'Check `brokers`, `ssl` and `sasl` of new Kafka, and that the brokers are up: it is tried again.'
   if (hasType(error, 'ILLEGAL_SASL_STATE'))
-    return 'The broker asks for no password at this port: check `brokers` and `sasl` of new Kafka.'
+    return (
+      'The broker asks for no password at this port, or ends sessions sooner than kafkajs renews them: check `brokers` and `sasl` of new ' +
+      'Kafka, and set `reauthenticationThreshold` below the lifetime of tokens and `connections.max.reauth.ms`.'
+    )
   if (hasType(error, 'INCONSISTENT_GROUP_PROTOCOL'))
     return (
       'A live member of the group shares partitions out by other rules (ours are the RoundRobinAssigner): start again when the ' +

@@ -188,6 +188,7 @@ export class KafkaSubscription implements Member {
     const partitions = memberAssignment[this.#spec.topic] ?? []
     this.#place = 'kept'
     this.#assignment = new Assignment(partitions, this.#spec, {
+      isCertain: () => this.#heart.membership.isCertain(),
       deliver: (delivery) => this.#receiver.deliver(delivery),
       onProgress: (assigned) => this.#onProgress(assigned),
       onReleased: (assigned) => this.#lentAgain.add(assigned),

@@ -1,4 +1,5 @@
 import type { EncodedMessage } from '../../channel/message.ts'
+import { uncertainSignal } from '../../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 
 /** Where a delivery goes when its loan ends. */
@@ -6,6 +7,8 @@ export interface Lender {
   readonly queue: string
   /** Aborts when what is lent now is withdrawn. */
   readonly signal: AbortSignal
+  /** Whether the broker can have given it to another member. */
+  isCertain(): boolean
   settled(delivery: RabbitDelivery): void
   returned(delivery: RabbitDelivery): void
 }
@@ -15,11 +18,11 @@ export class RabbitDelivery implements TransportDelivery {
   readonly message: EncodedMessage
   readonly tag: number
   readonly bytes: number
-  readonly signal: AbortSignal
   readonly redelivered: boolean
   /** With the receiver. */
   lent = false
   readonly #lender: Lender
+  readonly #signal: AbortSignal
 
   constructor(lender: Lender, message: EncodedMessage, tag: number, redelivered: boolean) {
     this.#lender = lender
@@ -27,7 +30,11 @@ export class RabbitDelivery implements TransportDelivery {
     this.tag = tag
     this.bytes = message.body?.byteLength ?? 0
     this.redelivered = redelivered
-    this.signal = lender.signal
+    this.#signal = lender.signal
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal.aborted || this.#lender.isCertain() ? this.#signal : uncertainSignal()
   }
 
   get position(): string {

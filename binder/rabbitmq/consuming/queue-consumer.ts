@@ -1,4 +1,5 @@
 import { toError } from '../../../core/errors.ts'
+import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
 import { fromAmqp } from '../wire/envelope.ts'
 import { type Lender, RabbitDelivery } from './delivery.ts'
@@ -12,6 +13,8 @@ export interface ConsumerHost {
   /** True while acks are kept back so that the broker sends nothing more. */
   readonly holdsAcks: boolean
   now(): number
+  /** Whether the broker can have given what is lent to another member. */
+  isCertain(): boolean
   openChannel(): Promise<AmqpChannel>
   closeChannel(channel: AmqpChannel): Promise<void>
   /** Something waits in `consumer`. */
@@ -66,11 +69,20 @@ export class QueueConsumer implements Lender {
     return this.#loan.signal
   }
 
+  isCertain(): boolean {
+    return this.#host.isCertain()
+  }
+
+  /** Asks the broker something that changes nothing. Its answer says that it has not given the place away. */
+  async ask(): Promise<void> {
+    await this.#channel?.prefetch(this.prefetch, false)
+  }
+
   /** Takes a place in the line of the queue's consumers. */
   async open(): Promise<void> {
     const channel = await this.#host.openChannel()
     let error: Error | undefined
-    channel.on('error', (cause: Error) => (error = cause))
+    channel.on('error', (cause: Error) => (error = closedBecause(cause)))
     channel.on('close', () => this.#broken(channel, error ?? this.#host.closed(this.queue)))
     this.#channel = channel
     this.#loan = new AbortController()

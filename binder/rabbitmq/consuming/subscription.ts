@@ -3,12 +3,15 @@ import { ended } from '../../transport/kit/deadline.ts'
 import { Window } from '../../transport/kit/window.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import { failure, within } from '../failure.ts'
+import { type Assurance, assuranceOf } from '../link/assurance.ts'
 import type { AmqpChannel, AmqpConnection } from '../link/client.ts'
 import { Presence } from '../link/presence.ts'
 import { surplus } from '../link/share.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import type { RabbitDelivery } from './delivery.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
+
+const ASK_AGAIN_MS = 100
 
 export interface SubscriptionHost extends TransportHost {
   readonly connection: AmqpConnection
@@ -48,12 +51,15 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   #waiting = 0
   #waitingBytes = 0
   #closed: Promise<void> | undefined
+  readonly #assurance: Assurance
+  #isAsking = false
 
   constructor(host: SubscriptionHost, spec: SubscriptionSpec, queues: readonly string[], receiver: Receiver) {
     this.#host = host
     this.#spec = spec
     this.#window = new Window(spec)
     this.#receiver = receiver
+    this.#assurance = assuranceOf(host.connection, host.clock)
     this.destination = spec.destination
     this.consumerTag = host.instance.slice(0, 60)
     const prefetch = Math.ceil(spec.prefetch / queues.length)
@@ -108,6 +114,35 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
 
   now(): number {
     return this.#host.clock.now()
+  }
+
+  isCertain(): boolean {
+    if (this.#assurance.isCertain()) return true
+    void this.#ask()
+    return false
+  }
+
+  /** Begins nothing until the broker answers, or the connection turns out to be lost. */
+  async #ask(): Promise<void> {
+    if (this.#isAsking) return
+    this.#isAsking = true
+    const { clock, logger } = this.#host
+    const { destination } = this
+    logger.warn(
+      { destination },
+      `nothing was heard from RabbitMQ for ${this.#assurance.silence}: the process or its event loop stood still, or the ` +
+        'broker is away; no message begins until it answers',
+    )
+    while (this.#state === 'open' && !this.#assurance.isCertain()) {
+      try {
+        await this.#request('ask whether the place is kept', Promise.all(this.#consumers.map((each) => each.ask())))
+        this.#assurance.answered()
+      } catch {
+        await clock.sleep(ASK_AGAIN_MS, this.#closing.signal).catch(() => {})
+      }
+    }
+    this.#isAsking = false
+    this.#lend()
   }
 
   openChannel(): Promise<AmqpChannel> {
@@ -170,7 +205,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   }
 
   #mayLend(): boolean {
-    return this.#state === 'open' && !this.#paused && this.#window.isOpen
+    return this.#state === 'open' && !this.#paused && this.#window.isOpen && this.isCertain()
   }
 
   /** Lends what waits, one from each consumer in turn, while the window is open. */

@@ -114,6 +114,20 @@ export function destroySocket(connection: AmqpConnection, reason: Error): void {
   inner?.stream?.destroy?.(reason)
 }
 
+/** The heartbeat that client and broker agreed on; `Infinity` where there is none, and the broker waits for ever. */
+export function heartbeatMsOf(connection: AmqpConnection): number {
+  const inner = (connection as { connection?: { heartbeat?: unknown } }).connection
+  const seconds = inner?.heartbeat
+  return typeof seconds === 'number' && seconds > 0 ? seconds * 1_000 : Number.POSITIVE_INFINITY
+}
+
+/** Calls `listener` whenever the broker sent something, heartbeats too. */
+export function onTraffic(connection: AmqpConnection, listener: () => void): void {
+  const inner = (connection as { connection?: { stream?: { prependListener?: unknown } } }).connection
+  const stream = inner?.stream as { prependListener?(event: string, listener: () => void): unknown } | undefined
+  stream?.prependListener?.('readable', listener)
+}
+
 /** The largest frame the broker takes, when amqplib tells. A message's headers have to fit in one. */
 export function frameMaxOf(connection: AmqpConnection): number {
   const inner = (connection as { connection?: { frameMax?: unknown } }).connection

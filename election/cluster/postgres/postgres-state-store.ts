@@ -1,7 +1,7 @@
 import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
 import { requireInteger } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
-import { migrate } from '../../../core/migrate.ts'
+import { migrate, REQUIRE_TABLES, requireMigrated } from '../../../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import {
   DEFAULT_SCHEMA,
@@ -13,6 +13,7 @@ import {
 import { SqlSteps } from '../../../core/sql-steps.ts'
 import { ClusterStoreRefused, ClusterStoreUnavailable } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
+import { WatchedClusterStore } from '../store/watched-store.ts'
 import { PostgresClusterStore } from './store.ts'
 import { CLUSTER_PART } from './tables.ts'
 import { Tail } from './tail.ts'
@@ -75,7 +76,9 @@ export function postgresStateStore(options: PostgresStateStoreOptions): Postgres
   const isTold = listener !== undefined || sql.exclusive !== undefined
   const tail = new Tail({ steps, schema, isTold, clock, logger })
   const wakes = new LogWakes(sql, name, listener, () => tail.wake())
-  return Object.assign(new PostgresClusterStore({ steps, tail, wakes, schema }), {
+  const store = new PostgresClusterStore({ steps, tail, wakes, schema })
+  return Object.assign(new WatchedClusterStore(store, clock), {
     migrate: () => migrate(sql, name, CLUSTER_PART.name, CLUSTER_PART.migrations),
+    [REQUIRE_TABLES]: () => requireMigrated(sql, name, CLUSTER_PART),
   })
 }

@@ -6,6 +6,7 @@ import { clientSource, isCluster, type RedisClient } from '../../../core/redis/c
 import { RedisConnection, type RedisErrors } from '../../../core/redis/connection.ts'
 import { ClusterStoreRefused, ClusterStoreUnavailable } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
+import { WatchedClusterStore } from '../store/watched-store.ts'
 import { RedisClusterStore } from './store.ts'
 import { BLOCK_MS } from './tail.ts'
 
@@ -47,7 +48,7 @@ export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
   const prefix = requireText('redisStateStore.prefix', options.prefix ?? 'concordat:cluster:')
   const answerMs = requireInteger('redisStateStore.answerMs', options.answerMs ?? 1 * SECOND, 10)
   const shared = { client: clientSource('redisStateStore', options), clock, logger, errors: ERRORS }
-  return new RedisClusterStore({
+  const store = new RedisClusterStore({
     commands: new RedisConnection({ ...shared, answerMs, name: 'concordat-cluster' }),
     newReader: () => new RedisConnection({ ...shared, answerMs: BLOCK_MS + answerMs, name: 'concordat-cluster-logs' }),
     prefix,
@@ -55,4 +56,5 @@ export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
     clock,
     logger,
   })
+  return new WatchedClusterStore(store, clock)
 }

@@ -44,7 +44,7 @@ export interface ClusterStore {
    * For calls that wait until a copy has been read in the background. Absent where no caller can be in the store's way.
    * @throws SqlOwnTransaction when the caller runs inside a transaction that the store's statements would wait for
    */
-  refuseInside?(): void
+  refuseInside?: (() => void) | undefined
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
   /** Idempotent, never rejects. What is under way rejects. */

@@ -13,7 +13,15 @@ export async function askParticipant(
   const { row, state, sender } = prepared
   const { operation, attempt } = prepared.call
   if (step.at !== undefined && !prepared.mayAsk()) return { type: 'yielded', step: step.name }
-  const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round, kind }
+  const sending = {
+    saga: row.name,
+    operation,
+    attempt,
+    birth: row.birth,
+    round: state.round,
+    kind,
+    succeeded: state.succeeded,
+  }
   const command = await encodeCommand(step, sending, sender, await prepared.context())
   step.at?.asking.requireSendable?.(command.body)
   prepared.send(command, step.at)

@@ -29,6 +29,8 @@ async function setup(
     return binder.close()
   })
   await binder.start()
+  // After a turn of the event loop what is delivered begins at once.
+  await new Promise(setImmediate)
   return { binder, transport, begun, finish: (n) => gateOf(n).open() }
 }
 
@@ -38,6 +40,7 @@ describe('messages', () => {
   it('without a key are handled side by side, those of one key are not', async () => {
     const { transport, begun } = await setup()
     for (const [n, key] of [null, null, 'k', 'k'].entries()) transport.subscription.deliver(key, n)
+    await until('they began', () => begun.includes(2))
     expect(begun).toEqual([0, 1, 2])
   })
 
@@ -98,6 +101,7 @@ describe('stop', () => {
     expect(status(binder).state).toBe('running')
     expect([before.closed, transport.subscription === before]).toEqual([true, false])
     transport.subscription.deliver('k', 1)
+    await until('it began', () => begun.includes(1))
     expect(begun).toEqual([0, 1])
   })
 

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest'
 import { BatchLanes } from '../../../binder/consuming/batch/batch-lanes.ts'
 import type { Line } from '../../../binder/consuming/gate.ts'
 import { Lanes } from '../../../binder/consuming/lanes.ts'
+import { turnsOf } from '../../../core/turns.ts'
 import { until } from '../../support/until.ts'
 
 /** Runs what is pushed, in the order of its keys, which are the first letters; each until it is told to end. */
@@ -24,7 +25,7 @@ class Work {
 const keyOf = (item: string): string => item.slice(0, 1)
 
 it.each<[string, (work: Work) => Line<string>]>([
-  ['one by one', (work) => new Lanes(2, keyOf, work.run)],
+  ['one by one', (work) => new Lanes(2, keyOf, work.run, { turns: turnsOf() })],
   [
     'in batches',
     (work) =>

@@ -65,3 +65,31 @@ it('tells the messages of a topic without rights at once, sends those of the oth
   expect(sent).toEqual([['denied', 'open'], ['denied'], ['open']])
   await publisher.close()
 })
+
+it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
+  'says of each record what the broker said of it: %s',
+  async (type) => {
+    const said = `the broker's own words about ${type}`
+    const producer = {
+      connect: async () => {},
+      disconnect: async () => {},
+      sendBatch: async ({ topicMessages }: Batch) => {
+        if (topicMessages.some(({ messages }) => messages.some(({ value }) => value.toString() === 'bad')))
+          throw Object.assign(new Error(said), { type })
+        return topicMessages.map(({ topic }) => ({ topicName: topic, partition: undefined, errorCode: 0 }))
+      },
+    }
+    const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
+    const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
+    const publisher = new Publisher({
+      settings: options,
+      topics,
+      producer: new ProducerSlot(options, systemClock),
+      clock: systemClock,
+    })
+    const messages = ['good', 'bad', 'good'].map((body) => plainMessage({ key: 'k', body: Buffer.from(body) }))
+    const outcomes = await publisher.publish(messages, { deadline: systemClock.monotonic() + 5_000 })
+    expect(outcomes.map((outcome) => outcome?.message.includes(said))).toEqual([undefined, true, undefined])
+    await publisher.close()
+  },
+)

@@ -1,4 +1,5 @@
-import { defineChannel, TerminalError } from 'concordat/binder'
+import { createBinder, defineChannel, TerminalError } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
 import { from, type Pipeline, pipeline } from 'concordat/pipeline'
 import { createTestKit } from 'concordat/testing'
 import { expect, test } from 'vitest'
@@ -254,6 +255,23 @@ test.each<[string, () => unknown, string]>([
           .forEach(() => 1),
       ),
     'pipeline("p").window.name: expected a name of its own for each window of a pipeline, got "window"',
+  ],
+  [
+    'two pipelines of one name, whose windows would be one',
+    () => {
+      const two = [placed, defineChannel('elsewhere', { payload: Order })].map((channel, n) =>
+        pipeline(
+          'p',
+          from(channel, { group: `g${n}` }).forEach(() => 1),
+        ),
+      )
+      createBinder({
+        service: 's',
+        transport: memoryTransport(),
+        bindings: two.flatMap(({ bindings }) => bindings),
+      })
+    },
+    'createBinder.bindings: expected a name of its own for each pipeline, got "pipeline p"',
   ],
 ])('refuses %s', (_, declare, message) => {
   expect(declare).toThrow(message)

@@ -162,13 +162,13 @@ describe('a source', () => {
     expect(new Set(ids).size).toBe(1)
   })
 
-  it('halts when the broker will never take what it polled, keeps it, and sends it first when started again', async () => {
+  it('halts when the broker refuses all of a poll, keeps it, and sends it first when started again', async () => {
     const transport = new ScriptedTransport()
     let isRefused = true
     transport.onPublish = async (messages) =>
       messages.map(() =>
         isRefused
-          ? new TransportError({ transport: 'scripted', kind: 'too_large', message: 'over the limit' })
+          ? new TransportError({ transport: 'scripted', kind: 'unroutable', message: 'no such channel' })
           : undefined,
       )
     let polls = 0
@@ -178,7 +178,7 @@ describe('a source', () => {
     await binder.start()
     const control = binder.binding('ticks.source')
     await until('it halted', () => control.status().state === 'halted')
-    expect(control.status().error).toContain('over the limit')
+    expect(control.status().error).toContain('no such channel')
     expect(binder.health().status).toBe('down')
     isRefused = false
     await control.start()
@@ -186,5 +186,35 @@ describe('a source', () => {
     const ids = transport.published.map(([message]) => message?.id)
     expect(ids).toHaveLength(2)
     expect(new Set(ids).size).toBe(1)
+  })
+
+  it('goes on after one message that the broker never takes: that one is logged, counted and dropped, the others are sent once', async () => {
+    const transport = new ScriptedTransport()
+    transport.onPublish = async (messages) =>
+      messages.map(({ body }) =>
+        (body?.byteLength ?? 0) > 3
+          ? new TransportError({ transport: 'scripted', kind: 'too_large', message: 'over the limit' })
+          : undefined,
+      )
+    const errors: string[] = []
+    const ignore = (): void => {}
+    const logger = { debug: ignore, info: ignore, warn: ignore, error: (_: unknown, text: string) => errors.push(text) }
+    let polls = 0
+    const binding = source(ticks, { everyMs: 0 }, () => {
+      polls++
+      if (polls === 1) return several([1, 99_999, 2])
+      if (polls === 2) return 88_888
+      return polls === 3 ? 3 : pending()
+    })
+    const options = { service: 'test', transport, bindings: [binding], drainTimeoutMs: 0 }
+    const binder = createBinder({ ...options, logger: logger as unknown as Logger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await until('it polls on', () => polls === 4)
+    const { state, dropped } = binder.binding('ticks.source').status()
+    expect({ state, dropped, health: binder.health().status }).toEqual({ state: 'running', dropped: 2, health: 'up' })
+    const sent = transport.published.flat().map(({ body }) => Buffer.from(body ?? []).toString())
+    expect(sent.filter((text) => text.length < 3)).toEqual(['1', '2', '3'])
+    expect(errors).toEqual(Array.from({ length: 2 }, () => 'the broker never takes a message of this source: dropped'))
   })
 })

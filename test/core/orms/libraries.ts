@@ -52,9 +52,12 @@ export interface Library {
   close(): unknown
 }
 
-export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
-  pg: (url) => {
-    const pool = new pg.Pool({ connectionString: url, max: 2 })
+/** @param max connections of its pool */
+type Open = (url: string, max?: number) => Library
+
+export const LIBRARIES: Readonly<Record<string, Open>> = {
+  pg: (url, max = 2) => {
+    const pool = new pg.Pool({ connectionString: url, max })
     return {
       ended: 'core.sql_transaction_missing',
       place: async (orderId, work) => {
@@ -75,8 +78,8 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: () => pool.end(),
     }
   },
-  Drizzle: (url) => {
-    const pool = new pg.Pool({ connectionString: url, max: 2 })
+  Drizzle: (url, max = 2) => {
+    const pool = new pg.Pool({ connectionString: url, max })
     const db = drizzle(pool)
     return {
       ended: 'core.sql_transaction_missing',
@@ -89,11 +92,11 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: () => pool.end(),
     }
   },
-  'Drizzle on postgres.js': (url) => {
-    const client = postgres(url, { max: 2 })
+  'Drizzle on postgres.js': (url, max = 2) => {
+    const client = postgres(url, { max })
     const db = drizzleOnPostgresJs(client)
     return {
-      ended: 'core.sql_transaction_missing',
+      ended: 'core.sql_transaction_ended',
       place: (orderId, work) =>
         db.transaction(async (tx) => {
           await tx.insert(orders).values({ orderId, by: 'drizzle' })
@@ -103,9 +106,9 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: () => client.end(),
     }
   },
-  Kysely: (url) => {
+  Kysely: (url, max = 2) => {
     const db = new Kysely<Tables>({
-      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 2 }) }),
+      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max }) }),
     })
     return {
       ended: '',
@@ -118,8 +121,8 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: () => db.destroy(),
     }
   },
-  Knex: (url) => {
-    const knex = knexOf({ client: 'pg', connection: url, pool: { min: 0, max: 2 } })
+  Knex: (url, max = 2) => {
+    const knex = knexOf({ client: 'pg', connection: url, pool: { min: 0, max } })
     return {
       ended: 'core.sql_transaction_ended',
       place: (orderId, work) =>
@@ -131,8 +134,13 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: () => knex.destroy(),
     }
   },
-  MikroORM: (url) => {
-    const opened = MikroORM.init({ clientUrl: url, entities: [MikroOrder], discovery: { warnWhenNoEntities: false } })
+  MikroORM: (url, max = 2) => {
+    const opened = MikroORM.init({
+      clientUrl: url,
+      entities: [MikroOrder],
+      discovery: { warnWhenNoEntities: false },
+      pool: { min: 0, max },
+    })
     return {
       ended: 'core.sql_transaction_missing',
       place: async (orderId, work) =>
@@ -144,10 +152,10 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: async () => (await opened).close(),
     }
   },
-  'postgres.js': (url) => {
-    const db = postgres(url, { max: 2 })
+  'postgres.js': (url, max = 2) => {
+    const db = postgres(url, { max })
     return {
-      ended: 'core.sql_transaction_missing',
+      ended: 'core.sql_transaction_ended',
       place: (orderId, work) =>
         db.begin(async (tx) => {
           await tx`INSERT INTO orders VALUES (${orderId}, 'postgres.js')`
@@ -157,8 +165,8 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       close: () => db.end(),
     }
   },
-  Prisma: (url) => {
-    const pool = new pg.Pool({ connectionString: url, max: 2 })
+  Prisma: (url, max = 2) => {
+    const pool = new pg.Pool({ connectionString: url, max })
     const prisma = new PrismaClient({ adapter: new PrismaPg(pool) })
     return {
       ended: 'core.sql_transaction_ended',
@@ -174,8 +182,8 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
       },
     }
   },
-  TypeORM: (url) => {
-    const source = new DataSource({ type: 'postgres', url, entities: [OrderEntity] })
+  TypeORM: (url, max = 2) => {
+    const source = new DataSource({ type: 'postgres', url, entities: [OrderEntity], poolSize: max })
     const opened = source.initialize()
     return {
       ended: 'core.sql_transaction_ended',

@@ -61,9 +61,10 @@ describe('ticks that nobody was there for', () => {
   it('do not stop a job whose record is far in the future', async () => {
     const { clock, node } = setup()
     const { job, minutes } = recorder()
-    node([job], { lastTick: () => MIDNIGHT + 365 * 24 * 60 * MINUTE })
+    const { schedule } = node([job], { lastTick: () => MIDNIGHT + 365 * 24 * 60 * MINUTE })
     await clock.advance(MINUTE)
     expect(minutes()).toEqual([1])
+    expect(schedule.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('ahead of this clock') })
   })
 
   it('wait for a record that cannot be read, which health tells', async () => {

@@ -380,3 +380,27 @@ describe('a mistake', () => {
     expect(() => createSchedule(js({ election, jobs: [], ...options }))).toThrow(message)
   })
 })
+
+describe('the health of a leader that led before', () => {
+  it('says nothing of a run that failed in an earlier term', async () => {
+    const { clock, node } = setup()
+    let fails = true
+    const work = (): void => {
+      if (fails) throw new Error('failed once')
+    }
+    const a = node([{ name: 'j', everyMs: MINUTE, work }])
+    await drain()
+    const b = node([{ name: 'j', everyMs: MINUTE, work }])
+    await clock.advance(MINUTE)
+    expect(a.schedule.health()).toMatchObject({ status: 'down' })
+    fails = false
+    await a.election.resign()
+    await drain()
+    await clock.advance(MINUTE)
+    expect(b.schedule.status()[0]).toMatchObject({ runs: 1, failures: 0 })
+    await b.election.close()
+    await drain()
+    expect(a.election.status().term).toBeDefined()
+    expect(a.schedule.health()).toEqual({ status: 'up' })
+  })
+})

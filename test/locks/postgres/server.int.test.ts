@@ -94,6 +94,20 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     await locks.close()
   })
 
+  it('are deleted batch by batch while there are more unused keys than one sweep takes', async () => {
+    await database.sql.query(
+      `INSERT INTO concordat.lock_key (key, token) SELECT 'old ' || n, 1 FROM generate_series(1, 25) n`,
+    )
+    await database.sql.query(`UPDATE concordat.lock_upkeep SET swept_us = 0, keys_us = 0`)
+    const sweep = async (): Promise<boolean | undefined> => {
+      const { rows } = await database.sql.query<{ more: boolean }>('SELECT concordat.lock_sweep(10) AS more')
+      return rows[0]?.more
+    }
+    expect([await sweep(), await sweep(), await sweep()]).toEqual([true, true, false])
+    const { rows } = await database.sql.query(`SELECT FROM concordat.lock_key WHERE key LIKE 'old %'`)
+    expect(rows).toEqual([])
+  })
+
   it('take the same time of a lock whose time is counted anew because the clock went back', async () => {
     const [locks, other, key] = [database.contender(), database.contender(), randomUUID()]
     await locks.acquire(key, { ttlMs: 500, maxHoldMs: 0 })

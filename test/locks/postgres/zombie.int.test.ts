@@ -66,6 +66,23 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     await successor.close()
   })
 
+  it.for(['REPEATABLE READ', 'SERIALIZABLE'])(
+    'does not commit under %s after its shared lease was given back, though its snapshot still shows the lease',
+    async (isolation) => {
+      const locks = database.contender()
+      const connection = await database.pool.connect()
+      const lease = await locks.acquire('shared', { mode: 'shared' })
+      await connection.query(`BEGIN ISOLATION LEVEL ${isolation}`)
+      await locks.guard(pgTransaction(connection), lease)
+      await connection.query(INSERT, [`never ${isolation}`])
+      await lease.release()
+      await expect(connection.query('COMMIT')).rejects.toMatchObject({ code: '40001' })
+      connection.release()
+      expect(await ledger()).not.toContain(`never ${isolation}`)
+      await locks.close()
+    },
+  )
+
   describe('and one that is committing', () => {
     it('is waited for by whoever takes over: the check and the commit are one step', async () => {
       await using stopped = zombie()

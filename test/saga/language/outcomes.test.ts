@@ -14,7 +14,8 @@ import {
 
 const ran = machineRunner()
 const broken = (): Error => new DemoError('broken')
-const refusing = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+const refusing = (): Error =>
+  Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED', syscall: 'connect' })
 
 describe('two services with compensations', () => {
   const start = (shop: Shop, params: Params = { count: 10, amount: 100 }) =>

@@ -15,7 +15,8 @@ import {
 
 const ran = machineRunner()
 const broken = (): Error => new DemoError('broken')
-const refusing = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+const refusing = (): Error =>
+  Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED', syscall: 'connect' })
 
 describe('retries', () => {
   const json = (retry: readonly object[]) =>

@@ -272,9 +272,29 @@ describe('forward', () => {
     ])
   })
 
-  test('a failure of an earlier attempt is ignored', () => {
+  test('a failure of an earlier attempt is ignored where each call counts as an attempt', () => {
     const { state } = play(s, ok('a'), due)
     expect(advance(s, state, failed('b', { attempt: 1 }))).toBeUndefined()
+  })
+
+  test('a failure of an earlier copy counts once where answers are waited for without end, and no copy is sent for it', () => {
+    const waits = shape(stepShape('b', { remote: true, timeoutMs: 100, invoke: { ...policy(3), patient: true } }))
+    const late = play(waits, due, due, failed('b', { attempt: 1 }))
+    expect(late.calls).toEqual([])
+    expect(late.state.steps[0]).toMatchObject({ wait: 'reply', attempts: 3, unanswered: 1, failedAttempt: 1 })
+    expect(late.wake, 'its participant is there: the newest copy is waited for anew').toEqual({ kind: 'in', ms: 200 })
+    expect(advance(waits, late.state, failed('b', { attempt: 1 }))).toBeUndefined()
+    const second = play(waits, due, due, failed('b', { attempt: 1 }), failed('b', { attempt: 2 }))
+    expect(summary(second.state)).toBe('running: invoking/reply')
+    const third = play(waits, due, due, ...[1, 2, 3].map((attempt) => failed('b', { attempt })))
+    expect(third.state.status).not.toBe('running')
+  })
+
+  test('failures that are answered one copy too late give a step up after as many as its policy says', () => {
+    const waits = shape(stepShape('b', { remote: true, invoke: { ...policy(5), patient: true } }))
+    const events = [1, 2, 3, 4, 5].flatMap((attempt) => [due, failed('b', { attempt })])
+    expect(play(waits, ...events).state.status).not.toBe('running')
+    expect(play(waits, ...events.slice(0, 9)).state.status).toBe('running')
   })
 
   test('a step that takes its process down is made again, and given up after 50 times', () => {

@@ -41,7 +41,11 @@ function bind(
     return async (_, { tx, sagaId }) => void (await tx.query('INSERT INTO effects VALUES ($1, $2)', [sagaId, what]))
   }
   const both = { invoke: write('done'), compensate: write('undone'), ...handlers }
-  return participant(stockCommands, { group: 'stock', sql: client, outbox, schema, backoff: FAST, effects }, both)
+  return participant(
+    stockCommands,
+    { group: 'stock', sql: client, outbox, schema, backoff: FAST, maxAttempts: 3, effects },
+    both,
+  )
 }
 
 async function send(binding: SinkBinding, operation: Operation, attempt = 1): Promise<string[]> {

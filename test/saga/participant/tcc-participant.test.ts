@@ -45,7 +45,7 @@ function bind({ client = sql, effects, ...handlers }: Setup = {}): SinkBinding {
     async (_, { tx, sagaId }) => {
       await tx.query('INSERT INTO tcc_effects VALUES ($1, $2)', [sagaId, what])
     }
-  const own = { group: 'stock', sql: client, outbox, schema, backoff: FAST, effects }
+  const own = { group: 'stock', sql: client, outbox, schema, backoff: FAST, maxAttempts: 3, effects }
   const all = { try: write('tried'), confirm: write('confirmed'), cancel: write('cancelled'), ...handlers }
   return tccParticipant(stockCommands, own, all as TccHandlers<StockCommand>)
 }

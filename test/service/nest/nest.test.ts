@@ -222,7 +222,7 @@ describe('a wrong wiring does not start', () => {
     ],
     [
       'a handler that a factory makes',
-      { imports: [root()], providers: [{ provide: First, useFactory: () => new First() }] },
+      { imports: [root()], providers: [{ provide: 'first', useFactory: () => new First() }] },
       'expected its class among the providers, not a factory',
     ],
     ['an unknown option', { imports: [root({ transprot: 1 } as never)] }, 'createService.transprot: expected one of'],
@@ -234,6 +234,34 @@ describe('a wrong wiring does not start', () => {
   ])('%s', async (_, metadata, says) => {
     expect(await refused(metadata)).toContain(says)
   })
+
+  test.each(['useValue', 'useClass', 'useFactory'] as const)(
+    'a provider that a test overrides with %s keeps its handlers, which call the mock',
+    async (how) => {
+      const got: unknown[] = []
+      class Mock {
+        reserve(order: unknown): void {
+          got.push(order)
+        }
+      }
+      const made = new Mock()
+      const override = Test.createTestingModule({ imports: [root()], providers: [First] }).overrideProvider(First)
+      const builder =
+        how === 'useClass'
+          ? override.useClass(Mock)
+          : how === 'useValue'
+            ? override.useValue(made)
+            : override.useFactory({ factory: () => made })
+      const app = (await builder.compile()).createNestApplication()
+      await app.init()
+      const { binder } = app.get(ConcordatService) as unknown as { readonly binder: Service['binder'] }
+      const order = { orderId: 'o-1', cents: 5 }
+      await binder.send(placed, order)
+      await until('the mock has it', () => got.length > 0)
+      expect(got).toMatchObject([order])
+      await app.close()
+    },
+  )
 
   test('a provider under a symbol is named like any other', async () => {
     const twice = ['stock', 'more'].map((name) => ({ provide: Symbol(name), useValue: new First() }))

@@ -3,6 +3,8 @@
  * runs in one gets those of its world; all other code of the process gets its own, as before.
  */
 import { syncBuiltinESMExports } from 'node:module'
+import { virtualTimeIn } from '../../../core/turns.ts'
+import { surroundingsHere } from '../surroundings.ts'
 import { replacedRandomness } from './randomness.ts'
 import { watchRealWaits } from './real-waits.ts'
 import type { Restore } from './replace.ts'
@@ -12,6 +14,7 @@ import { replacedTimers } from './timers.ts'
 /** Puts the world's answers in place of the process's. @returns takes them away again */
 export function installWorld(): Restore {
   const undone = [...replacedTimers(), ...replacedTime(), ...replacedRandomness(), ...watchRealWaits()]
+  undone.push(virtualTimeIn(() => surroundingsHere() !== undefined))
   syncBuiltinESMExports()
   return () => {
     for (const undo of undone.toReversed()) undo()

@@ -183,6 +183,7 @@ export class GroupMember implements Member {
       ...this.#spec,
       cluster,
       clock,
+      isCertain: () => this.#heart.membership.isCertain(),
       fetching: fetcherOptions(this.#spec, this.#host.settings),
       deliver: (delivery) => this.#receiver.deliver(delivery),
       onProgress: (assigned) => this.#onProgress(assigned),
@@ -291,6 +292,7 @@ export class GroupMember implements Member {
     const { clock, settings } = this.#host
     if (!this.#session.isPlaced || clock.monotonic() - this.#beatAt < settings.heartbeatIntervalMs) return
     this.#beatAt = clock.monotonic()
+    const sentAt = this.#heart.membership.now()
     try {
       await this.#session.heartbeat()
     } catch (error) {
@@ -299,7 +301,7 @@ export class GroupMember implements Member {
       this.#host.onAnswer(error)
       return
     }
-    this.#heart.membership.confirmed()
+    this.#heart.membership.confirmed(sentAt)
     this.#host.onAnswer()
   }
 

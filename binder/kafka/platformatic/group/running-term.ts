@@ -11,6 +11,7 @@ export interface TermParts extends AssignmentLimits {
   readonly cluster: Cluster
   readonly clock: Clock
   readonly fetching: FetcherSettings
+  isCertain(): boolean
   deliver(delivery: TransportDelivery): void
   onProgress(assigned: AssignedPartition): void
   onReleased(assigned: AssignedPartition): void
@@ -38,6 +39,7 @@ export class RunningTerm {
     const { cluster, clock, fetching, topic } = parts
     this.joined = joined
     this.assignment = new Assignment(joined.partitions, parts, {
+      isCertain: () => parts.isCertain(),
       deliver: (delivery) => parts.deliver(delivery),
       onProgress: (assigned) => parts.onProgress(assigned),
       onReleased: (assigned) => parts.onReleased(assigned),

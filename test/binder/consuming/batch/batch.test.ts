@@ -104,17 +104,35 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ handled: 1, deadLettered: 2 })
   })
 
-  it('of a throw are the same for all', async () => {
+  it('of a throw say nothing of each: the batch is handed over in halves, and an attempt counts for a message alone', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, () => {
       throw new Error('away')
     })
     deliver(test, [null, 0], ['a', 1], ['a', 2])
     await test.clock.advance(0)
-    expect(test.calls).toEqual([
-      ['0', '1', '2'],
-      ['0/2', '1/2', '2/2'],
-    ])
+    expect(test.calls).toEqual([['0', '1', '2'], ['0', '1'], ['0'], ['1'], ['0/2'], ['1/2'], ['2'], ['2/2']])
     expect(status(test)).toMatchObject({ deadLettered: 3 })
+  })
+
+  it('of one message that makes each call throw leave one dead letter, and one attempt of each other', async () => {
+    const handled: number[] = []
+    const test = await batchSink({ batch: { maxSize: 8, maxWaitMs: 10 }, maxAttempts: 2 }, (items) => {
+      if (items.some(({ payload }) => payload === 3)) throw new Error('poison')
+      handled.push(...items.map(({ payload, context }) => Number(payload) * context.attempt))
+    })
+    deliver(test, ...Array.from({ length: 8 }, (_, n) => [null, n] as const))
+    await test.clock.advance(0)
+    expect(handled.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 4, 5, 6, 7])
+    expect(status(test)).toMatchObject({ handled: 7, deadLettered: 1 })
+  })
+
+  it('of a terminal throw are looked for in halves at once, without a pause', async () => {
+    const test = await batchSink({ batch: { maxSize: 4, maxWaitMs: 10 }, backoff: { initialMs: 60_000 } }, (items) => {
+      if (items.some(({ payload }) => payload === 1)) throw new TerminalError('poison')
+    })
+    deliver(test, [null, 0], [null, 1], [null, 2], [null, 3])
+    await drain()
+    expect(status(test)).toMatchObject({ handled: 3, deadLettered: 1 })
   })
 
   it('that do not fit the messages fail all of them, and say what was expected', async () => {
@@ -192,7 +210,7 @@ describe('what is taken away', () => {
     await drain()
     loans[0]?.abort(new Error('moved'))
     await test.clock.advance(0)
-    expect(test.calls).toEqual([['0', '1'], ['1/2'], ['1/3']])
+    expect(test.calls).toEqual([['0', '1'], ['1'], ['1/2'], ['1/3']])
     expect(ends(deliveries)).toEqual(['released', 'acked'])
     expect(signals[0]?.aborted).toBe(false)
     expect(test.transport.published.flat()).toHaveLength(1)

@@ -1,4 +1,6 @@
 import { describe, it } from 'vitest'
+// oxlint-disable no-restricted-imports -- the words of the errors
+import { toTransportError } from '../../../../binder/kafka/errors.ts'
 import { FakeClock } from '../fake-clock.ts'
 import { Heart } from '../inside.ts'
 
@@ -54,5 +56,23 @@ describe('the heart of a member', () => {
     expect(lost).toHaveLength(1)
     expect(lost[0]?.message).toMatch(/^no heartbeat was answered for 10\d\d\d ms$/)
     expect(lost[0]?.cause).toBeUndefined()
+  })
+
+  it('says that the event loop was blocked when the place is lost for that, and not to look at the brokers', async ({
+    expect,
+  }) => {
+    const clock = new FakeClock()
+    const { heart, lost } = beating(clock)
+    heart.use(() => Promise.resolve())
+    heart.start()
+    await pass(clock, 2_000)
+    heart.membership.confirmed()
+    clock.advance(14_500)
+    expect(lost[0]?.message).toBe(
+      'the event loop was blocked for 14 s, or the process was stopped, and no heartbeat was sent',
+    )
+    const told = toTransportError(lost[0], 'consuming "t"').message
+    expect(told).toContain('raise `sessionTimeoutMs`')
+    expect(told).not.toContain('brokers')
   })
 })

@@ -25,6 +25,7 @@ async function setup(messages: number) {
     consumerTag: 'me',
     closed: (queue: string) => new Error(`the channel of ${queue} was closed`),
     holdsAcks: false,
+    isCertain: () => true,
     now: () => 0,
     openChannel: async () => channel,
     closeChannel: async () => {},

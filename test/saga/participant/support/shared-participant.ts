@@ -32,6 +32,7 @@ export async function sharedParticipant({ sql, outbox, schema, effects, invoke }
     duties,
     madeBy: 'participant',
     maxAttempts: 1,
+    clock: new StillClock(),
     telemetry: undefined,
     unanswered: new Unanswered(),
     shared: new SharedCommands(sql, new StillClock(), barrier),

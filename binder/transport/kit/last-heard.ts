@@ -1,0 +1,60 @@
+import type { Clock } from '../../../core/clock.ts'
+
+/** Share of a lease or session that a process gives up, for clocks that run at different speeds and answers that take their time. */
+const MARGIN = 0.1
+
+export interface Instant {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+/**
+ * When the server last confirmed that this process holds its place. A process that was stopped, or whose machine was
+ * suspended, asks this before it begins a message: timers and sockets may tell it of its loss only afterwards.
+ *
+ * Time is the later of both clocks: the monotonic one does not count while the machine is suspended, the wall clock may be
+ * set back.
+ */
+export class LastHeard {
+  readonly #clock: Clock
+  #at: Instant
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#at = this.now()
+  }
+
+  /** For `heard`: when a question leaves, since the server counts from when it arrived. */
+  now(): Instant {
+    return { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
+  }
+
+  /** The server confirmed it. @param sentAt when it was asked. @default now */
+  heard(sentAt: Instant = this.now()): void {
+    this.#at = sentAt
+  }
+
+  /** On the monotonic clock. */
+  get at(): number {
+    return this.#at.monotonic
+  }
+
+  get silentMs(): number {
+    return Math.max(this.#clock.monotonic() - this.#at.monotonic, this.#clock.now() - this.#at.wall)
+  }
+
+  /** Whether no other process can have the place yet. @param limitMs how long the server keeps it without a sign of life */
+  isCertain(limitMs: number): boolean {
+    return this.silentMs < limitMs * (1 - MARGIN)
+  }
+}
+
+let uncertain: AbortSignal | undefined
+
+/** Stands in for the signal of a loan while the place is not certain: nothing begins under it, and what has begun goes on. */
+export function uncertainSignal(): AbortSignal {
+  uncertain ??= AbortSignal.abort(
+    new Error('the place in the group is not certain: nothing was heard from the server for too long'),
+  )
+  return uncertain
+}

@@ -1,0 +1,124 @@
+/**
+ * A transaction that the caller's library begins and ends, as a `SqlTransaction`. Every adapter of such a transaction is made here.
+ *
+ * It is bound to one transaction. As it is made it asks the server for the id of the transaction, ahead of all that the caller sends
+ * from then on. Each statement carries that id as a condition: queued behind a ROLLBACK, or on a connection on which another
+ * transaction has begun meanwhile, it does nothing and rejects with `SqlTransactionMissing`.
+ */
+import { conditional } from './conditional-statement.ts'
+import { ConcordatError } from './errors.ts'
+import { type SqlResult, type SqlTransaction, SqlTransactionEnded, SqlTransactionMissing } from './sql.ts'
+import { fromDriver } from './sql-away.ts'
+
+/** Runs one statement of ours in a library's transaction. */
+export type Run = (text: string, parameters: readonly unknown[]) => Promise<unknown>
+
+export interface JoinedOptions {
+  /** What the library makes anew for each transaction: all adapters of it are one. */
+  readonly of?: object | undefined
+  /** Called before each statement. @throws when the library says that its transaction has ended */
+  readonly requireOpen?: (() => void) | undefined
+}
+
+/** Asks at once: call it where the transaction is open, not when its first statement is due. */
+export function joinedTransaction(run: Run, { of, requireOpen }: JoinedOptions = {}): SqlTransaction {
+  const known = of && made.get(of)
+  if (known !== undefined) return known
+  const joined = new JoinedTransaction(run, requireOpen)
+  const tx: SqlTransaction = {
+    inTransaction: true,
+    query: (text, parameters = []) => joined.query(text, parameters),
+  }
+  if (of !== undefined) {
+    made.set(of, tx)
+    joined.id.catch(() => made.delete(of))
+  }
+  return tx
+}
+
+const made = new WeakMap<object, SqlTransaction>()
+
+class JoinedTransaction {
+  readonly #run: Run
+  readonly #requireOpen: (() => void) | undefined
+  readonly id: Promise<string>
+
+  constructor(run: Run, requireOpen: (() => void) | undefined) {
+    this.#run = run
+    this.#requireOpen = requireOpen
+    this.id = this.#learn()
+    // Each statement rejects with it.
+    this.id.catch(() => {})
+  }
+
+  /** @throws SqlTransactionMissing, SqlTransactionEnded */
+  async query<Row extends object>(text: string, parameters: readonly unknown[]): Promise<SqlResult<Row>> {
+    this.#requireOpen?.()
+    const id = await this.id
+    this.#requireOpen?.()
+    const pieces = conditional(text)
+    if (pieces === undefined) await this.#requireCurrent(id)
+    const asked = pieces?.join(`pg_current_xact_id_if_assigned() = '${id}'::xid8`) ?? text
+    const result = (await this.#ask(asked, parameters)) as SqlResult<Row>
+    if (pieces === undefined || (result.rowCount === 0 && result.rows.length === 0)) await this.#requireCurrent(id)
+    return result
+  }
+
+  /** Outside of a transaction it is the id of the question alone, which no later statement has. */
+  async #learn(): Promise<string> {
+    const { rows } = await this.#ask('SELECT pg_current_xact_id()::text AS id', [])
+    const { id } = rows[0] as { readonly id: string }
+    return id
+  }
+
+  /** An id that was current once and is current now was so all the time. @throws SqlTransactionMissing */
+  async #requireCurrent(id: string): Promise<void> {
+    const { rows } = await this.#ask('SELECT pg_current_xact_id_if_assigned()::text AS id', [])
+    if ((rows[0] as { readonly id: string | null }).id !== id) throw new SqlTransactionMissing()
+  }
+
+  async #ask(text: string, parameters: readonly unknown[]): Promise<SqlResult<object>> {
+    try {
+      return resultOf(await this.#run(text, parameters))
+    } catch (error) {
+      throw error instanceof ConcordatError ? error : fromDriver(withState(error))
+    }
+  }
+}
+
+/** @throws SqlTransactionEnded */
+export function requireActive(isActive: boolean): void {
+  if (!isActive) throw new SqlTransactionEnded()
+}
+
+/** As `pg` answers, as `postgres` does (rows with a `count`), or as TypeORM does when it is asked for all. */
+interface Answer {
+  readonly rows?: readonly object[]
+  readonly rowCount?: number | null
+  readonly records?: readonly object[]
+  readonly affected?: number
+}
+
+function resultOf(answer: unknown): SqlResult<object> {
+  if (Array.isArray(answer)) {
+    const { count } = answer as { readonly count?: unknown }
+    return { rows: [...(answer as object[])], rowCount: typeof count === 'number' ? count : answer.length }
+  }
+  const { rows, rowCount, records, affected } = answer as Answer
+  const found = rows ?? records ?? []
+  return { rows: found, rowCount: rowCount ?? affected ?? found.length }
+}
+
+/** The error of the driver, with its SQLSTATE in `code`. What libraries put around it holds the values of the statement. */
+function withState(error: unknown): unknown {
+  const chain: object[] = []
+  for (let at = error; typeof at === 'object' && at !== null && !chain.includes(at); ) {
+    chain.push(at)
+    at = 'driverError' in at ? at.driverError : 'cause' in at ? at.cause : undefined
+  }
+  return (
+    chain.findLast((at) => 'code' in at && typeof at.code === 'string' && STATE.test(at.code)) ?? chain.at(-1) ?? error
+  )
+}
+
+const STATE = /^[0-9A-Z]{5}$/

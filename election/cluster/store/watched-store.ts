@@ -1,0 +1,114 @@
+import { CallHealth } from '../../../core/call-health.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { newId } from '../../../core/ids.ts'
+import { ClusterStoreRefused, ClusterStoreUnavailable } from './cluster-errors.ts'
+import type {
+  BeatReply,
+  ChangesReply,
+  ClusterStore,
+  CommitReply,
+  CommitRequest,
+  DescribeRequest,
+  JoinReply,
+  JoinRequest,
+  LogFollower,
+  LogId,
+  MemberRecord,
+  MembersReading,
+  StateId,
+  StateReading,
+} from './cluster-store.ts'
+
+/** State that a probe writes to. */
+const PROBE: StateId = { cluster: 'concordat/probe', state: 'probe' }
+
+/**
+ * A store whose `health` says what its last call said. A store that is idle, or whose last call failed, is probed: by a read,
+ * or by a write once this process has written, which needs the same rights, room and replicas.
+ */
+export class WatchedClusterStore implements ClusterStore {
+  readonly name: string
+  readonly refuseInside: ClusterStore['refuseInside']
+  readonly #store: ClusterStore
+  readonly #calls: CallHealth
+  #writes = false
+
+  constructor(store: ClusterStore, clock: Clock) {
+    this.#store = store
+    this.name = store.name
+    this.refuseInside = store.refuseInside?.bind(store)
+    this.#calls = new CallHealth({
+      clock,
+      probe: () => this.#probe(),
+      isFailure: (error) => error instanceof ClusterStoreUnavailable || error instanceof ClusterStoreRefused,
+    })
+  }
+
+  read(id: StateId, keys?: readonly string[]): Promise<StateReading> {
+    return this.#calls.track(this.#store.read(id, keys))
+  }
+
+  commit(request: CommitRequest): Promise<CommitReply> {
+    return this.#written(this.#store.commit(request))
+  }
+
+  members(cluster: string): Promise<MembersReading> {
+    return this.#calls.track(this.#store.members(cluster))
+  }
+
+  join(request: JoinRequest): Promise<JoinReply> {
+    return this.#written(this.#store.join(request))
+  }
+
+  beat(cluster: string, instance: string, generation: number, guardMs: number): Promise<BeatReply> {
+    return this.#written(this.#store.beat(cluster, instance, generation, guardMs))
+  }
+
+  sweep(cluster: string, guardMs: number): Promise<void> {
+    return this.#written(this.#store.sweep(cluster, guardMs))
+  }
+
+  describe(request: DescribeRequest): Promise<'described' | 'evicted'> {
+    return this.#written(this.#store.describe(request))
+  }
+
+  leave(cluster: string, instance: string, joinId: string, forget: boolean): Promise<void> {
+    return this.#written(this.#store.leave(cluster, instance, joinId, forget))
+  }
+
+  restore(cluster: string, members: readonly MemberRecord[]): Promise<void> {
+    return this.#written(this.#store.restore(cluster, members))
+  }
+
+  changes(log: LogId, after: number, limit: number): Promise<ChangesReply> {
+    return this.#calls.track(this.#store.changes(log, after, limit))
+  }
+
+  follow(log: LogId, after: number, follower: LogFollower): () => void {
+    return this.#store.follow(log, after, follower)
+  }
+
+  /** A connection that is known to be lost is `down` before the next call. */
+  health(): ReturnType<ClusterStore['health']> {
+    const store = this.#store.health()
+    const calls = this.#calls.state()
+    return store.status === 'down' || calls.status !== 'down' ? store : calls
+  }
+
+  close(): Promise<void> {
+    this.#calls.close()
+    return this.#store.close()
+  }
+
+  #written<T>(call: Promise<T>): Promise<T> {
+    this.#writes = true
+    return this.#calls.track(call)
+  }
+
+  #probe(): Promise<unknown> {
+    if (!this.#writes) return this.#store.read(PROBE, ['probe'])
+    const put = { kind: 'put', key: 'probe', ifVersion: undefined, json: 'true' } as const
+    const times = { attempt: 1, since: 0, keepChanges: 1, keepDeletedMs: 0 }
+    return this.#store.commit({ ...times, id: PROBE, operations: [put], requestId: newId() })
+  }
+}

@@ -1,0 +1,43 @@
+/** Sagas that a write of this process waits for: the database or the outbox did not take it, and it is tried again. */
+import type { Clock } from '../../core/clock.ts'
+
+interface Failure {
+  readonly saga: string
+  readonly error: Error
+  readonly atMs: number
+}
+
+export class Unwritten {
+  readonly #clock: Clock
+  readonly #keptMs: number
+  readonly #failures = new Map<string, Failure>()
+
+  /** @param keptMs a saga that was not tried again for so long is another instance's */
+  constructor(clock: Clock, keptMs: number) {
+    this.#clock = clock
+    this.#keptMs = keptMs
+  }
+
+  failed(saga: string, error: Error): void {
+    this.#failures.delete(saga)
+    this.#failures.set(saga, { saga, error, atMs: this.#clock.monotonic() })
+  }
+
+  written(saga: string): void {
+    if (this.#failures.size > 0) this.#failures.delete(saga)
+  }
+
+  /** Why a write waits, of the saga that failed last; `undefined` when none waits. */
+  problem(): string | undefined {
+    const oldest = this.#clock.monotonic() - this.#keptMs
+    for (const { saga, atMs } of this.#failures.values()) {
+      if (atMs >= oldest) break
+      this.#failures.delete(saga)
+    }
+    const last = [...this.#failures.values()].at(-1)
+    if (last === undefined) return undefined
+    const others = this.#failures.size - 1
+    const more = others === 0 ? '' : `, and ${others} more`
+    return `saga ${last.saga}${more} not written: ${last.error.message}`
+  }
+}

@@ -1,0 +1,61 @@
+/** What an operator does with a saga that is stuck, or whose script has ended. */
+import type { Draft } from './draft.ts'
+import { end } from './ends.ts'
+import type { OperatorAction } from './event.ts'
+import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
+import { fitsPlan, skipPlan } from './plans.ts'
+import { isOrder, order } from './scripted.ts'
+
+/** False: the action does not fit the state. */
+export function operate(
+  draft: Draft,
+  action: Exclude<OperatorAction, { do: 'cancel' }>,
+  by: string,
+  reason: string,
+): boolean {
+  const [index] = draft.open()
+  const isAtEnd = draft.isScripted && (index === undefined || draft.step(index).branch === 'recovery')
+  if (isAtEnd && isOrder(action.do)) return order(draft, action.do, by, reason)
+  if (draft.status !== 'stuck' || index === undefined) return false
+  const invoking = draft.operation(index) === 'invoke'
+  if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
+  if (action.do === 'skip' && invoking && !fitsPlan(draft, index, action.result)) return false
+  draft.note(`operator-${action.do}`, index, { by, reason })
+  switch (action.do) {
+    case 'resolve':
+      return end(draft, action.outcome)
+    case 'retry':
+      goOn(draft, index)
+      // Several of a group, or of confirmations: all of them, for one would leave the saga stuck on the next.
+      for (const parked of draft.open()) again(draft, parked)
+      return true
+    case 'compensate': {
+      const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
+      // A pivot certainly did not happen, says the operator; any other step is undone.
+      draft.close(index, draft.shapeOf(index).pivot ? 'skipped' : draft.undoneAs(index))
+      draft.failure = undefined
+      return turnBack(draft, index, error)
+    }
+    case 'skip':
+      goOn(draft, index)
+      return skip(draft, index, action.result)
+  }
+}
+
+function again(draft: Draft, index: number): void {
+  if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
+  draft.set(index, { unanswered: undefined, failedAttempt: undefined })
+  draft.call(index, 1)
+}
+
+function skip(draft: Draft, index: number, result: unknown): true {
+  const operation = draft.operation(index)
+  draft.close(index, 'skipped', result === undefined ? {} : { result })
+  if (operation === 'invoke') {
+    skipPlan(draft, index, result)
+    onward(draft, index)
+  }
+  if (operation === 'confirm') confirmed(draft)
+  if (operation === 'compensate') backward(draft)
+  return true
+}

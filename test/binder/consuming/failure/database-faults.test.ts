@@ -1,0 +1,75 @@
+import { type ConsumerOptions, createBinder, defineChannel, type Inbox, sink } from 'concordat/binder'
+import type { SqlTransaction } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { until } from '../../../support/until.ts'
+import { ScriptedTransport } from '../../support/scripted-transport.ts'
+
+const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
+const failed = (code: string, message = `SQLSTATE ${code}`): Error => Object.assign(new Error(message), { code })
+/** What `pg` says of a connection that the server has ended, with the server's reason. */
+const ended = (code: string): Error =>
+  Object.assign(new Error('Client has encountered a connection error and is not queryable: idle'), {
+    cause: failed(code),
+  })
+
+const tx: SqlTransaction = { inTransaction: true, query: async () => ({ rows: [], rowCount: 0 }) }
+const inbox = {
+  hasOutbox: false,
+  process: async (_: unknown, work: (tx: SqlTransaction, emit: never) => Promise<void>) => {
+    await work(tx, undefined as never)
+    return true
+  },
+} as unknown as Inbox
+
+async function attemptsOf(errors: readonly Error[], options: Partial<ConsumerOptions> & { readonly inbox?: Inbox }) {
+  const attempts: number[] = []
+  const left = [...errors]
+  const transport = new ScriptedTransport()
+  const binding = sink(
+    channel,
+    { group: 'g', maxAttempts: 2, backoff: { initialMs: 1 }, ...options } as ConsumerOptions,
+    (_, { attempt }) => {
+      attempts.push(attempt)
+      const error = left.shift()
+      if (error !== undefined) throw error
+    },
+  )
+  const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  const delivery = transport.subscription.deliver('k', 1)
+  await until('it is settled', () => delivery.end !== undefined)
+  return { attempts, letters: transport.published.flat().map(({ destination }) => destination) }
+}
+
+describe('what a database says of a handler', () => {
+  it.each(['40001', '40P01', '55P03'])('%s in the transaction of an inbox is no attempt', async (code) => {
+    const busy = Array.from({ length: 5 }, () => failed(code))
+    expect(await attemptsOf(busy, { inbox })).toEqual({ attempts: [1, 1, 1, 1, 1, 1], letters: [] })
+  })
+
+  it('a conflict counts in the end, so a handler that conflicts with itself becomes a dead letter', async () => {
+    const busy = Array.from({ length: 20 }, () => failed('40P01'))
+    const { attempts, letters } = await attemptsOf(busy, { inbox })
+    expect(attempts).toEqual([...Array.from({ length: 13 }, () => 1), 2])
+    expect(letters).toEqual(['numbers.g.dlq'])
+  }, 20_000)
+
+  it('a conflict in a transaction that is not the binding’s own is an attempt', async () => {
+    expect(await attemptsOf([failed('40001'), failed('40001')], {})).toEqual({
+      attempts: [1, 2],
+      letters: ['numbers.g.dlq'],
+    })
+  })
+
+  it.each(['25P03', '25P04'])(
+    '%s, a session that the server ended because the handler paused in it, is an attempt',
+    async (code) => {
+      expect(await attemptsOf([ended(code), ended(code)], { inbox })).toEqual({
+        attempts: [1, 2],
+        letters: ['numbers.g.dlq'],
+      })
+    },
+  )
+})

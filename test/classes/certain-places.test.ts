@@ -1,0 +1,114 @@
+/**
+ * A process that stood still, or whose machine was suspended, begins nothing that another member may have by now. Each
+ * transport that can lose a place to another process decides by the same measure, on the later of both clocks.
+ */
+// oxlint-disable no-restricted-imports -- the measure and its users are no part of the package's interface
+import { EventEmitter } from 'node:events'
+import { describe, expect, it } from 'vitest'
+import { Assignment } from '../../binder/kafka/group/assignment.ts'
+import { Membership } from '../../binder/kafka/group/membership.ts'
+import type { Database } from '../../binder/postgres/database.ts'
+import { Session } from '../../binder/postgres/session.ts'
+import type { TransportTables } from '../../binder/postgres/tables.ts'
+import { Assurance } from '../../binder/rabbitmq/link/assurance.ts'
+import type { AmqpConnection } from '../../binder/rabbitmq/link/client.ts'
+import { FakeClock } from '../support/locks/fake-clock.ts'
+
+const LIMIT_MS = 10_000
+
+interface Place {
+  readonly isCertain: () => boolean
+  /** The server answers a question that was asked just now. */
+  readonly answered: () => Promise<void> | void
+}
+
+const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
+  'a Kafka group': async (clock) => {
+    const times = { sessionTimeoutMs: LIMIT_MS, heartbeatIntervalMs: 1_000, joinTimeoutMs: 35_000 }
+    const membership = new Membership(clock, times)
+    membership.joined()
+    return { isCertain: () => membership.isCertain(), answered: () => membership.confirmed() }
+  },
+  'a connection to RabbitMQ': async (clock) => {
+    const stream = new EventEmitter()
+    const connection = { connection: { heartbeat: LIMIT_MS / 1_000, stream } } as unknown as AmqpConnection
+    const assurance = new Assurance(connection, clock)
+    return { isCertain: () => assurance.isCertain(), answered: () => void stream.emit('readable') }
+  },
+  'a session on PostgreSQL': async (clock) => {
+    const database = { query: () => Promise.resolve({ rows: [] }) } as unknown as Database
+    const session = new Session({ owner: 'o', database, tables: {} as TransportTables, clock, leaseMs: LIMIT_MS })
+    await session.renew([])
+    return { isCertain: () => session.isValid(), answered: async () => void (await session.renew([])) }
+  },
+}
+
+describe.each(Object.keys(PLACES))('%s', (name) => {
+  const place = (clock: FakeClock): Promise<Place> => (PLACES[name] as (clock: FakeClock) => Promise<Place>)(clock)
+
+  it('is certain for as long as its server answers, and no longer when the process stood still for almost the limit', async () => {
+    const clock = new FakeClock()
+    const { isCertain, answered } = await place(clock)
+    for (let n = 0; n < 10; n++) {
+      clock.stall(LIMIT_MS / 2)
+      expect(isCertain()).toBe(true)
+      await answered()
+    }
+    clock.stall(LIMIT_MS * 0.95)
+    expect(isCertain()).toBe(false)
+  })
+
+  it('is not certain when the machine was suspended, which only the wall clock shows', async () => {
+    const clock = new FakeClock()
+    const { isCertain } = await place(clock)
+    clock.suspend(LIMIT_MS)
+    expect(isCertain()).toBe(false)
+  })
+
+  it('is not made uncertain by a wall clock that is set back, nor kept certain by it', async () => {
+    const clock = new FakeClock()
+    const { isCertain } = await place(clock)
+    clock.suspend(-60_000)
+    expect(isCertain()).toBe(true)
+    clock.stall(LIMIT_MS)
+    expect(isCertain()).toBe(false)
+  })
+})
+
+it('what lay in the socket while the process stood still does not make its place certain again', () => {
+  const clock = new FakeClock()
+  const stream = new EventEmitter()
+  const connection = { connection: { heartbeat: LIMIT_MS / 1_000, stream } } as unknown as AmqpConnection
+  const assurance = new Assurance(connection, clock)
+  clock.stall(2 * LIMIT_MS)
+  stream.emit('readable')
+  expect(assurance.isCertain()).toBe(false)
+  assurance.answered()
+  expect(assurance.isCertain()).toBe(true)
+  const membership = new Membership(clock, {
+    sessionTimeoutMs: LIMIT_MS,
+    heartbeatIntervalMs: 1_000,
+    joinTimeoutMs: 35_000,
+  })
+  membership.joined()
+  clock.stall(2 * LIMIT_MS)
+  membership.confirmed()
+  expect(membership.isCertain()).toBe(false)
+})
+
+it('a delivery of Kafka looks again each time whether its place is certain, and keeps its own signal while it is', () => {
+  let isCertain = true
+  const signals: AbortSignal[] = []
+  const ignore = (): void => {}
+  const limits = { topic: 't', prefetch: 10, prefetchBytes: 1_000, partitions: 1 }
+  const events = { deliver: ignore, onProgress: ignore, onReleased: ignore, onRoom: ignore }
+  const assignment = new Assignment([0], limits, { ...events, isCertain: () => isCertain })
+  for (const certain of [true, false, true]) {
+    isCertain = certain
+    signals.push(assignment.signal)
+  }
+  expect(signals.map(({ aborted }) => aborted)).toEqual([false, true, false])
+  expect(signals[0]).toBe(signals[2])
+  assignment.withdraw(new Error('lost'))
+  expect(signals[0]?.aborted).toBe(true)
+})

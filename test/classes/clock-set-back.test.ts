@@ -1,0 +1,112 @@
+/**
+ * The server's clock is set back by an hour, or a standby whose clock is behind takes over. What a process that is gone held is free after
+ * one lease, and a pause is not longer than it was meant to be. Each part that stores moments of that clock is a case.
+ */
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { postgresTransport } from 'concordat/binder/postgres'
+import { silentLogger } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOutbox, createRelay } from 'concordat/outbox'
+import { createCoordinator, defineSaga } from 'concordat/saga'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
+
+const LEASE_MS = 1_000
+const LATER = `clock_timestamp() + interval '1 hour'`
+const Payload = z.object({ n: z.number() })
+const orders = defineChannel('orders', { payload: Payload, groups: ['g'] })
+const ran: string[] = []
+const charge = defineSaga('charge', { version: 1, input: Payload }).step('card', {
+  invoke: ({ sagaId }) => void ran.push(sagaId),
+  compensate: 'none',
+})
+
+describe('moments that were written before the clock was set back', () => {
+  const database = freshPglite()
+  // Another process could use it: nothing is freed because this client is the only one.
+  const { exclusive: _, ...sql } = pgliteClient(database)
+  const outbox = createOutbox({ sql, service: 'late', partitions: 2 })
+  const coordinator = createCoordinator({
+    service: 'late',
+    sql,
+    outbox,
+    sagas: [charge],
+    leaseMs: LEASE_MS,
+    logger: silentLogger,
+  })
+  beforeAll(async () => {
+    await database.waitReady
+    await outbox.migrate()
+    await coordinator.migrate()
+  }, 60_000)
+  afterAll(() => database.close())
+
+  test('hold up no outbox longer than one lease, and no message longer than the longest pause', async () => {
+    await sql.transaction(async (tx) => {
+      for (let n = 0; n < 4; n++) await outbox.add(tx, orders, { n })
+    })
+    await sql.query(`UPDATE concordat.outbox_lease SET owner = 'gone', lease_until = ${LATER}`)
+    await sql.query(`INSERT INTO concordat.outbox_relay (owner, live_until) VALUES ('gone', ${LATER})`)
+    await sql.query(`UPDATE concordat.outbox SET attempts = 1, strikes = 1, next_attempt_at = ${LATER}`)
+    const transport = memoryTransport()
+    const binder = createBinder({ service: 'late', transport, bindings: [], sends: [orders], logger: silentLogger })
+    await binder.start()
+    const relay = createRelay({
+      outbox,
+      publisher: binder,
+      leaseMs: LEASE_MS,
+      backoff: { initialMs: 10, maxMs: 500 },
+      logger: silentLogger,
+    })
+    await relay.start()
+    await until('all have left', async () => (await outbox.stats()).pending === 0)
+    await relay.close()
+    await binder.close()
+  })
+
+  test('hold up no saga of a process that is gone longer than one lease, and no pause of one', async () => {
+    for (const id of ['leased', 'paused']) await coordinator.start(charge, { id, input: { n: 1 } })
+    await sql.query(`UPDATE concordat.saga SET owner = 'gone', epoch = epoch + 1, due_at = ${LATER}`)
+    await sql.query(
+      `UPDATE concordat.saga SET owner = NULL, updated_at = ${LATER}, due_at = ${LATER} WHERE id = 'paused'`,
+    )
+    await coordinator.run()
+    await until('both ran', () => ran.includes('leased') && ran.includes('paused'))
+    await coordinator.close()
+  })
+
+  test('hold up no partition of the PostgreSQL transport longer than one lease', async () => {
+    const handled: number[] = []
+    const transport = postgresTransport({ sql, leaseMs: LEASE_MS, pollMs: 50 })
+    await transport.migrate()
+    const binder = createBinder({
+      service: 'late',
+      transport,
+      bindings: [sink(orders, { group: 'g' }, ({ n }) => void handled.push(n))],
+      logger: silentLogger,
+    })
+    await binder.start()
+    await binder.send(orders, { n: 10 })
+    await until('it is handled', () => handled.length === 1)
+    await binder.close()
+    await sql.query(
+      `INSERT INTO concordat.transport_session (owner, live_until, groups) SELECT 'gone', ${LATER}, array_agg(id) FROM concordat.transport_group`,
+    )
+    await sql.query(`UPDATE concordat.transport_progress SET owner = 'gone'`)
+    const next = postgresTransport({ sql, leaseMs: LEASE_MS, pollMs: 50 })
+    const again = createBinder({
+      service: 'late',
+      transport: next,
+      bindings: [sink(orders, { group: 'g' }, ({ n }) => void handled.push(n))],
+      logger: silentLogger,
+    })
+    await again.start()
+    for (let n = 0; n < 10; n++) await again.send(orders, { n })
+    await until('all are handled', () => handled.length === 11)
+    expect(new Set(handled).size).toBe(11)
+    await again.close()
+  })
+})

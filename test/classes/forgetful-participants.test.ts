@@ -1,0 +1,127 @@
+/** A participant that has lost its record of a step that was done never says that it is undone. */
+import { createBinder, defineChannel } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { createOutbox, createRelay } from 'concordat/outbox'
+import {
+  createCoordinator,
+  defineSaga,
+  migrateParticipant,
+  participant,
+  purgeParticipant,
+  sagaReplies,
+  tccParticipant,
+} from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'
+import { until } from '../support/until.ts'
+
+const DAY_MS = 24 * 60 * 60 * 1_000
+const commands = defineChannel('rent.commands', { payload: z.object({ n: z.number() }) })
+const Input = z.object({ n: z.number() })
+const by = { by: 'ann', reason: 'test' }
+const closing: Array<() => Promise<void>> = []
+let runs = 0
+
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close()
+})
+
+/** A saga whose step is done and that waits for a signal. */
+async function waiting(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx') {
+  const schema = `forgetful_${Date.now().toString(36)}_${++runs}`
+  const sql = embedded()
+  const outbox = createOutbox({ sql, service: 'shop', schema })
+  const options = { group: 'rent', sql, outbox, schema, effects } as const
+  const calls: string[] = []
+  const call = (name: string) => (): void => void calls.push(name)
+  const side =
+    kind === 'command'
+      ? participant(commands, options, { invoke: call('done'), compensate: call('undone') })
+      : tccParticipant(commands, options, { try: call('done'), confirm: call('confirmed'), cancel: call('undone') })
+  const request = ({ input }: { input: { n: number } }) => input
+  const base = defineSaga('rent', { version: 1, input: Input })
+  const saga = (
+    kind === 'command'
+      ? base.command('rent', { to: commands, request, compensate: true })
+      : base.tcc('rent', { to: commands, request })
+  ).signal('signed', { payload: z.string() })
+  const coordinator = createCoordinator({ service: 'shop', sql, outbox, schema, sagas: [saga], pollMs: 50 })
+  await outbox.migrate()
+  await coordinator.migrate()
+  await migrateParticipant(sql, schema)
+  const binder = createBinder({
+    service: 'shop',
+    transport: memoryTransport({ broker: memoryBroker() }),
+    bindings: [side, ...coordinator.bindings],
+    sends: [...coordinator.channels, sagaReplies('shop')],
+  })
+  const relay = createRelay({ outbox, publisher: binder, idlePollMs: 20 })
+  await binder.start()
+  await relay.start()
+  await coordinator.run()
+  closing.push(async () => {
+    await relay.close()
+    await binder.close()
+    await coordinator.close()
+  })
+  const run = await coordinator.start(saga, { id: '1', input: { n: 1 } })
+  await until('the step is done', async () => (await run.report())?.steps[0]?.status === 'invoked')
+  await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
+  const cancel = async () => {
+    await coordinator.cancel(run, by)
+    const { status } = await run.outcome({ timeoutMs: 20_000 })
+    return { status, calls, errors: (await run.report())?.steps.map(({ error }) => error?.code) }
+  }
+  return {
+    cancel,
+    purge: () => purgeParticipant(sql, { olderThanMs: 30 * DAY_MS, schema }),
+    sql,
+    schema,
+    calls,
+    run,
+    coordinator,
+    saga,
+  }
+}
+
+describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
+  test.each(['command', 'tcc'] as const)('a %s whose row was lost leaves the saga stuck', async (kind) => {
+    const { cancel, sql, schema } = await waiting(kind, effects)
+    await sql.query(`DELETE FROM ${schema}.saga_barrier`)
+    expect(await cancel()).toMatchObject({
+      status: 'stuck',
+      calls: ['done'],
+      errors: ['saga.step_forgotten', expect.anything()],
+    })
+  })
+
+  test.each(['command', 'tcc'] as const)('a %s whose row is there is undone', async (kind) => {
+    const { cancel } = await waiting(kind, effects)
+    expect(await cancel()).toMatchObject({ status: 'compensated', calls: ['done', 'undone'] })
+  })
+
+  test('a purge keeps what was tried until it is decided', async () => {
+    const { cancel, purge } = await waiting('tcc', effects)
+    expect(await purge()).toBe(0)
+    expect(await cancel()).toMatchObject({ status: 'compensated', calls: ['done', 'undone'] })
+  })
+})
+
+test('a purge deletes what was tried once it is confirmed', async () => {
+  const { purge, coordinator, saga, run, sql, schema } = await waiting('tcc', 'tx')
+  await coordinator.signal(saga, '1', 'signed', 'yes')
+  expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed' })
+  await sql.query(`UPDATE ${schema}.saga_barrier SET created_at = created_at - interval '40 days'`)
+  expect(await purge()).toBe(2)
+})
+
+test('a purge keeps a step that failed and may have had an effect', async () => {
+  const { purge, sql, schema } = await waiting('command', 'anywhere')
+  for (const status of ['begun', 'failed', 'final']) {
+    await sql.query(`UPDATE ${schema}.saga_barrier SET status = $1`, [status])
+    expect(await purge(), status).toBe(0)
+  }
+})
