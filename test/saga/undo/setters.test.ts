@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-// oxlint-disable no-restricted-imports -- inside of undo: the order in which changes are undone
+// oxlint-disable no-restricted-imports -- inside of undo: what a trigger's text says
 import { columnsSetAnew } from '../../../saga/undo/setters.ts'
 
 const COLUMNS = ['id', 'touched_at', 'Odd "one"', 'version', 'email']
