@@ -16,8 +16,9 @@ export async function examineUndo({ sql, schema, tables }: Examined): Promise<re
   const broken = listed.flatMap(({ table, problem }) => (problem === undefined ? [] : [{ table, problem }]))
   const held = await heldLong(sql, schema, tables.has('saga'))
   const lines: DoctorLine[] = broken.map(({ table, problem }) => {
-    const [what = problem, remedy = 'call undo.protect() again'] = problem.split(': ')
-    return warn('undo', `${table} ${what}`, remedy)
+    const colon = problem.indexOf(': ')
+    if (colon < 0) return warn('undo', `${table} ${problem}`, 'call undo.protect() again')
+    return warn('undo', `${table} ${problem.slice(0, colon)}`, problem.slice(colon + 2))
   })
   if (broken.length === 0) lines.push(ok('undo', `protected tables: ${listed.length}`))
   return [...lines, ...held]

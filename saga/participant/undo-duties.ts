@@ -122,8 +122,8 @@ class ForCommand<Request, Context extends InTransaction> implements Duty<Request
     const { images, lockTimeoutMs, alsoWrites } = this.#parts
     const before = await images.begin(context.tx, command, lockTimeoutMs, alsoWrites)
     const result = await this.#handler(request, context)
-    const unprotected = await images.end(context.tx, before, alsoWrites)
-    if (unprotected.length > 0) throw new UndoNotProtected(command.key, unprotected)
+    const strayed = await images.end(context.tx, before, alsoWrites)
+    if (strayed.length > 0) throw new UndoNotProtected(command.key, strayed)
     return result
   }
 }

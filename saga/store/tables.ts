@@ -11,8 +11,8 @@ import {
   requireSqlClient,
   type SqlClient,
 } from '../../core/sql.ts'
-import { UNDO_FUNCTIONS } from '../undo/functions.ts'
-import { UNDO_TABLES } from '../undo/tables.ts'
+import { UNDO_FUNCTIONS, UNDO_STRAYED } from '../undo/functions.ts'
+import { UNDO_NAMES, UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -123,6 +123,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   },
   { version: 5, worksWith: 2, statements: UNDO_TABLES },
   { version: 6, worksWith: 2, statements: UNDO_FUNCTIONS },
+  { version: 7, worksWith: 2, statements: [...UNDO_NAMES, ...UNDO_STRAYED] },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }

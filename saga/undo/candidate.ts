@@ -1,5 +1,7 @@
 /** What the catalog says of a table, and what of it keeps it from being protected. */
 import { quoteIdentifier } from '../../core/sql.ts'
+import { RULED_REMEDY } from './errors.ts'
+import type { Setter } from './setters.ts'
 import { type KeyColumn, keyText } from './text.ts'
 
 /** What the catalog says of a table that is to be protected. */
@@ -13,6 +15,10 @@ export interface Candidate {
   /** The schema of a participant that protects it already. */
   readonly protectedIn: string | null
   readonly columns: ReadonlyArray<{ readonly name: string; readonly base: string; readonly isVirtual: boolean }> | null
+  /** Roles of participants, and the one that asks, to which its row-level security applies. */
+  readonly ruled: readonly string[] | null
+  /** Its own row triggers that run before an update, in the order of their names. */
+  readonly setters: readonly Setter[] | null
   /** Its columns and their types, as `SHAPE` says. */
   readonly shape: string | null
   /** Of the primary key, then of other unique indexes of plain columns. */
@@ -55,6 +61,11 @@ export function problemOf(found: Candidate, schema: string): string | undefined 
   if (key === undefined) return 'has no primary key, so its rows cannot be told apart: add one'
   if (!key.isImmediate) return 'has a primary key that is DEFERRABLE: make it immediate'
   const loose = looseColumn(found, key)
+  if (found.ruled !== null)
+    return (
+      `has row-level security that applies to ${found.ruled.join(', ')}, which may then not see or not write the rows to be put ` +
+      `back: ${RULED_REMEDY}`
+    )
   if (loose !== undefined)
     return `has the key column "${loose}", whose type takes values for equal that are written differently: use integer, text or uuid`
   return undefined
@@ -103,7 +114,21 @@ export function shapeOf(oid: string): string {
      WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`
 }
 
-/** All that is asked of a table, in one row. */
+/**
+ * A role can be that of a participant if it may write to the table of branches and to the table itself: whichever role protects
+ * it, the rows are put back by that one.
+ */
+const RULED_ROLES = `(SELECT nullif(array_agg(r.rolname::text ORDER BY r.rolname), '{}') FROM pg_catalog.pg_roles r
+   WHERE c.relrowsecurity AND c.relkind IN ('r', 'p') AND (r.rolname = current_user OR (r.rolcanlogin AND has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE')
+       AND has_table_privilege(r.oid, $name$\{schema}.saga_undo$name$, 'INSERT')))
+     AND {schema}.saga_undo_ruled(c.oid, r.oid))`
+
+const SETTERS = `(SELECT jsonb_agg(jsonb_build_object('trigger', g.tgname, 'name', f.proname, 'source', f.prosrc,
+     'args', pg_catalog.encode(g.tgargs, 'escape')) ORDER BY g.tgname)
+   FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
+   WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 19 = 19)`
+
+/** All that is asked of a table, in one row; `{schema}` is where the quoted schema of the participant goes. */
 export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THEN $1 ELSE format('%I.%I', n.nspname, c.relname) END AS name,
   c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relispartition AS "isPartition",
   c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS "isInherited",
@@ -115,7 +140,7 @@ export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THE
    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
      JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(y.typbasetype, 0), y.oid)
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
-  ${shapeOf('c.oid')} AS shape,
+  ${shapeOf('c.oid')} AS shape, ${RULED_ROLES} AS ruled, ${SETTERS} AS setters,
   (SELECT jsonb_agg(jsonb_build_object('isPrimary', x.indisprimary, 'isImmediate', x.indimmediate,
      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(at, n)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.at WHERE k.n <= x.indnkeyatts),

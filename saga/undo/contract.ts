@@ -77,13 +77,15 @@ export interface Undo {
    * to all other writers until its saga is decided. Harmless again, so it can be part of a migration or of a start. Needs the
    * right to create triggers on the tables. Waits for transactions that write to them: 2 seconds at a time, so that writers do
    * not queue behind it, and 30 in all.
-   * @throws UndoTableRefused naming the table, and then none of the tables is protected: no primary key, a partition, others
-   * that wrote to it all the time, ...
+   * A table that was renamed or moved is protected again by its new name; one that was restored from a dump needs nothing.
+   * @throws UndoTableRefused naming the table with a remedy, and then none of the tables is protected: no primary key, a
+   * partition, row-level security that applies to the participant's role, a trigger that sets a column anew at each update and
+   * that is not in `ignored`, others that wrote to it all the time, ...
    */
   protect(sql: SqlClient, tables: readonly (string | ProtectTable)[], options?: UndoOptions): Promise<void>
   /** Takes the protection away. @throws UndoTableRefused while something of the table may still have to be undone */
   unprotect(sql: SqlClient, tables: readonly string[], options?: UndoOptions): Promise<void>
-  /** All protected tables, by name. */
+  /** All protected tables, by name, with what broke their protection since: a rename, a policy, a trigger, ... */
   protected(sql: SqlClient, options?: UndoOptions): Promise<readonly ProtectedTable[]>
   /**
    * Rows as no undecided saga has made them: `SELECT ... FOR UPDATE` by primary key, refused if another saga holds one of the

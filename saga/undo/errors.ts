@@ -15,19 +15,44 @@ export class UndoTableRefused extends ConcordatError {
   }
 }
 
-/** The handler of an `undoParticipant` wrote to tables that nothing could be undone in. All of it was rolled back. */
+/** A table that was written to, and why that could not be undone. */
+export interface Strayed {
+  readonly table: string
+  /** `ruled`: row-level security keeps rows of it from the role that wrote. */
+  readonly why: 'unprotected' | 'emptied' | 'ruled'
+}
+
+/** What to do about a role that does not see all rows. */
+export const RULED_REMEDY =
+  'give the participant a role with BYPASSRLS, or a policy FOR ALL TO that role USING (true), or name the table in `alsoWrites` if ' +
+  'it may stay as it is'
+
+/** The handler of an `undoParticipant` wrote what could not be undone. All of it was rolled back. */
 export class UndoNotProtected extends ConcordatError {
   readonly code = 'saga.undo_not_protected' as const
   readonly retryable = false as const
   readonly tables: readonly string[]
 
-  constructor(key: string, tables: readonly string[]) {
-    super(
-      `${key} wrote to ${tables.join(', ')}, which undo does not protect: call undo.protect(sql, [...]) in a migration, ` +
-        'or name what may stay as it is in `alsoWrites` of undoParticipant()',
-    )
-    this.tables = tables
+  constructor(key: string, strayed: readonly Strayed[]) {
+    const all = (['unprotected', 'emptied', 'ruled'] as const).flatMap((why) => {
+      const tables = strayed.flatMap((each) => (each.why === why ? [each.table] : []))
+      return tables.length === 0 ? [] : [PROBLEMS[why](tables.join(', '))]
+    })
+    super(`${key} ${all.join('; it ')}`)
+    this.tables = strayed.map(({ table }) => table)
   }
+}
+
+const PROBLEMS: Readonly<Record<Strayed['why'], (tables: string) => string>> = {
+  unprotected: (tables) =>
+    `wrote to ${tables}, which undo does not protect: call undo.protect(sql, [...]) in a migration, ` +
+    'or name what may stay as it is (such as an audit table) in `alsoWrites` of undoParticipant()',
+  emptied: (tables) =>
+    `emptied or rewrote ${tables} by TRUNCATE or ALTER TABLE, which cannot be undone: delete the rows, or name what may stay as it ` +
+    'is in `alsoWrites` of undoParticipant()',
+  ruled: (tables) =>
+    `wrote to ${tables}, where row-level security applies to its role, which may then not see or not write the rows to be put ` +
+    `back: ${RULED_REMEDY}`,
 }
 
 /** No branch of this saga waits here: it is decided, or it wrote to another database. */
@@ -60,7 +85,7 @@ export class UndoConflict extends ConcordatError {
 
   constructor(key: string, differences: readonly UndoDifference[]) {
     super(
-      `${key} is not undone, rows were changed since: ${describeDifferences(differences)}. ` +
+      `${key} is not undone, its tables are not as it left them: ${describeDifferences(differences)}. ` +
         'Put the rows right, or call undo.settle(); then retry',
     )
     this.differences = differences

@@ -2,7 +2,7 @@
 import { hasCode } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import { UndoNotYet } from './errors.ts'
+import { type Strayed, UndoNotYet } from './errors.ts'
 import { lockOf, SUMS } from './functions.ts'
 import type { Image } from './plan.ts'
 import { UNDO_CALL } from './relation.ts'
@@ -32,6 +32,11 @@ export function branchOf({ key, replyTo, birth }: Pick<Command, 'key' | 'replyTo
 /** A saga: its steps may change the rows of each other. */
 export function ownerOf({ saga, sagaId, replyTo, birth }: Command): string {
   return [saga, sagaId, replyTo, birth ?? ''].join(SEPARATOR)
+}
+
+/** What triggers add while branches of a saga are undone: no step has such a key. */
+function additionsOf(owner: string): string {
+  return ['undo', owner].join(SEPARATOR)
 }
 
 export class Images {
@@ -80,16 +85,16 @@ export class Images {
   }
 
   /**
-   * What is written from here on is of nobody: constraint triggers that would write at the commit do so before.
-   * @returns the tables that were written to and are not protected
+   * What is written from here on belongs to no branch: constraint triggers that would write at the commit do so before.
+   * @returns the tables that were written to and could not be undone
    */
-  async end(tx: SqlExecutor, before: Written, alsoWrites: readonly string[]): Promise<readonly string[]> {
-    const { rows } = await this.#query<{ tables: readonly string[] | null }>(
+  async end(tx: SqlExecutor, before: Written, alsoWrites: readonly string[]): Promise<readonly Strayed[]> {
+    const { rows } = await this.#query<{ strayed: readonly Strayed[] }>(
       tx,
-      `SELECT ${this.#quoted}.saga_undo_end($1::jsonb, $2::text[]) AS tables`,
+      `SELECT ${this.#quoted}.saga_undo_strayed($1::jsonb, $2::text[]) AS strayed`,
       [JSON.stringify(before), [...alsoWrites]],
     )
-    return rows[0]?.tables ?? []
+    return rows[0]?.strayed ?? []
   }
 
   /** Oldest first. */
@@ -145,7 +150,7 @@ export class Images {
 
   /** What is written from here on undoes branches of this saga, until `end`. @returns what that has to be told */
   async undoing(tx: SqlExecutor, owner: string): Promise<Undoing> {
-    const me = { schema: this.#quoted, by: 'undo', owner }
+    const me = { schema: this.#quoted, by: 'undo', owner, branch: additionsOf(owner) }
     const { rows } = await this.#query<Undoing>(
       tx,
       `SELECT set_config('${SETTING}', $1, true), (${SUMS}) AS written, ARRAY(
@@ -153,6 +158,17 @@ export class Images {
       [JSON.stringify(me), owner],
     )
     return rows[0] as Undoing
+  }
+
+  /** Rows that triggers have added to protected tables since `undoing`, the last one first. Forgets them. */
+  async takeAdded(tx: SqlExecutor, owner: string): Promise<readonly Added[]> {
+    const { rows } = await this.#query<Added>(
+      tx,
+      `WITH gone AS (DELETE FROM ${this.#quoted}.saga_undo_image WHERE branch = $1 RETURNING seq, relation, new_key)
+       SELECT relation::oid::text AS relation, new_key AS key FROM gone WHERE new_key IS NOT NULL ORDER BY seq DESC`,
+      [additionsOf(owner)],
+    )
+    return rows
   }
 
   /** Forgets the branch. With the last one of its saga in this database its rows are free. @see alone @returns false: there is none */
@@ -164,6 +180,13 @@ export class Images {
     )
     return rows[0]?.found === true
   }
+}
+
+/** A row that a trigger added. */
+export interface Added {
+  /** The oid of its table. */
+  readonly relation: string
+  readonly key: string
 }
 
 /** How much a connection has written to which tables, by their oids; what it did before this transaction may be in it. */

@@ -4,6 +4,7 @@ import {
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
+  quoteLiteral,
   type SqlClient,
   type SqlExecutor,
   type SqlTransaction,
@@ -11,9 +12,10 @@ import {
 import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './candidate.ts'
 import type { ProtectedTable, ProtectTable } from './contract.ts'
 import { UndoTableRefused } from './errors.ts'
-import { UNDO_CALL } from './relation.ts'
+import { movedRemedy, UNDO_CALL } from './relation.ts'
+import { columnsSetAnew } from './setters.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
-import { textsFunction, textsFunctionName, triggerFunction, triggerFunctionName } from './trigger.ts'
+import { textsFunction, triggerFunction, triggerFunctionName } from './trigger.ts'
 
 interface Wanted extends Candidate {
   readonly oid: string
@@ -28,21 +30,34 @@ interface Listed {
   readonly keys: readonly (readonly string[])[]
   readonly keysQuery: string
   readonly held: number
-  readonly triggers: number
+  readonly triggers: Triggers
+  readonly ignored: readonly string[]
+  /** The name that it was protected by. */
+  readonly protectedAs: string | null
 }
 
-const TRIGGERS = `(SELECT count(*)::int FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.relation AND g.tgenabled IN ('O', 'A')
-  AND g.tgname IN ('${TRIGGER}', '${TRUNCATE_TRIGGER}'))`
+/** How many of the two triggers are there and enabled, and how many of these call what they should. */
+interface Triggers {
+  readonly found: number
+  readonly own: number
+}
 
 export class Protection {
   readonly #query: OwnQuery
   readonly #schema: string
   readonly #home: string
+  readonly #triggers: string
 
   constructor(schema: string) {
     this.#schema = schema
     this.#home = quoteIdentifier(schema)
     this.#query = ownQuery(schema, UNDO_CALL)
+    const functionNamed = (name: string): string => `pg_catalog.to_regprocedure(${name} || '()')`
+    this.#triggers = `(SELECT pg_catalog.jsonb_build_object('found', count(*), 'own', count(*) FILTER (WHERE g.tgfoid = CASE g.tgname
+        WHEN '${TRIGGER}' THEN ${functionNamed(`${quoteLiteral(`${this.#home}.saga_undo_row_`)} || t.id`)}
+        ELSE ${functionNamed(quoteLiteral(`${this.#home}.saga_undo_truncate`))} END))
+      FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.relation AND g.tgenabled IN ('O', 'A')
+        AND g.tgname IN ('${TRIGGER}', '${TRUNCATE_TRIGGER}'))`
   }
 
   /** All of them, or none. @throws UndoTableRefused */
@@ -61,6 +76,7 @@ export class Protection {
           if (problem !== undefined) throw new UndoTableRefused('protect', each.name, problem)
         }
         for (const each of wanted) await this.#install(tx, each)
+        await this.#sweep(tx)
       },
     )
   }
@@ -82,10 +98,9 @@ export class Protection {
             `has rows that may still be undone, of ${sagas.join(', ')}: wait until these are decided`,
           )
         await dropTriggers(tx, name)
-        await tx.query(`DROP FUNCTION IF EXISTS ${triggerFunctionName(this.#home, oid)}()`)
-        await tx.query(`DROP FUNCTION IF EXISTS ${textsFunctionName(this.#home, oid)}(oid, record, record)`)
         await this.#query(tx, `DELETE FROM ${this.#home}.saga_undo_table WHERE relation = $1::oid`, [oid])
       }
+      await this.#sweep(tx)
     })
   }
 
@@ -96,7 +111,11 @@ export class Protection {
     for (const { name, keys, held, ...each } of listed) {
       const candidate = await this.#candidate(sql, name)
       const problem =
-        problemOf(candidate, this.#schema) ?? listedProblem(each, candidate) ?? followerProblem(candidate, together)
+        problemOf(candidate, this.#schema) ??
+        movedProblem(name, each) ??
+        listedProblem(each, candidate) ??
+        setterProblem(candidate, each.ignored) ??
+        followerProblem(candidate, together)
       tables.push({ table: name, key: keys[0] ?? [], held, ...(problem !== undefined && { problem }) })
     }
     return tables
@@ -112,6 +131,8 @@ export class Protection {
     const change = (): Promise<void> =>
       sql.transaction(async (tx) => {
         await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${LOCK_WAIT.lockTimeoutMs}ms`])
+        // Two that start at once would write the same functions.
+        await this.#query(tx, `LOCK TABLE ${this.#home}.saga_undo_table IN SHARE ROW EXCLUSIVE MODE`)
         await work(tx)
       })
     await untilFree(LOCK_WAIT, change, async (cause) => {
@@ -126,7 +147,7 @@ export class Protection {
     const { rows } = await this.#query<Listed>(
       sql,
       `SELECT t.relation::oid::text AS oid, CASE WHEN c.oid IS NULL THEN t.relation::text ELSE format('%I.%I', n.nspname, c.relname) END AS name,
-         t.keys, t.keys_of AS "keysQuery", ${TRIGGERS} AS triggers,
+         t.keys, t.keys_of AS "keysQuery", t.ignored, t.name AS "protectedAs", ${this.#triggers} AS triggers,
          (SELECT count(*)::int FROM ${this.#home}.saga_undo_lock l WHERE l.relation = t.relation) AS held
        FROM ${this.#home}.saga_undo_table t LEFT JOIN pg_catalog.pg_class c ON c.oid = t.relation
          LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -136,7 +157,11 @@ export class Protection {
   }
 
   async #candidate(sql: SqlExecutor, table: string): Promise<Candidate> {
-    const { rows } = await sql.query<Candidate>(CANDIDATE, [table])
+    const { rows } = await this.#query<Candidate>(
+      sql,
+      CANDIDATE.replaceAll('{schema}', () => this.#home),
+      [table],
+    )
     return rows[0] as Candidate
   }
 
@@ -144,7 +169,8 @@ export class Protection {
     const found = await this.#candidate(tx, table)
     const { oid, name } = found
     if (oid === null) throw new UndoTableRefused('protect', table, NO_TABLE)
-    const problem = problemOf(found, this.#schema) ?? columnProblem(found, ignored, hidden)
+    const problem =
+      problemOf(found, this.#schema) ?? columnProblem(found, ignored, hidden) ?? setterProblem(found, ignored)
     if (problem !== undefined) throw new UndoTableRefused('protect', name, problem)
     return { ...found, oid, ignored, hidden }
   }
@@ -152,27 +178,48 @@ export class Protection {
   async #install(tx: SqlTransaction, wanted: Wanted): Promise<void> {
     const { oid, name, ignored, hidden } = wanted
     const keys = keysOf(wanted)
-    const { rows } = await this.#query<{ triggers: number }>(
+    const { rows } = await this.#query<{ id: string; triggers: Triggers }>(
       tx,
-      `INSERT INTO ${this.#home}.saga_undo_table AS t (relation, keys, keys_of, ignored, hidden)
-       VALUES ($1::oid, $2::jsonb, $3, $4, $5)
+      `INSERT INTO ${this.#home}.saga_undo_table AS t (relation, keys, keys_of, ignored, hidden, name)
+       VALUES ($1::oid, $2::jsonb, $3, $4, $5, $6)
        ON CONFLICT (relation) DO UPDATE SET keys = excluded.keys, keys_of = excluded.keys_of, ignored = excluded.ignored,
-         hidden = excluded.hidden
-       RETURNING ${TRIGGERS} AS triggers`,
-      [oid, JSON.stringify(keys), keysQuery(wanted, keys), [...ignored], [...hidden]],
+         hidden = excluded.hidden, name = excluded.name
+       RETURNING id, ${this.#triggers} AS triggers`,
+      [oid, JSON.stringify(keys), keysQuery(wanted, keys), [...ignored], [...hidden], name],
     )
-    await tx.query(textsFunction(this.#home, oid, wanted))
-    await tx.query(triggerFunction(this.#home, oid, wanted, keys))
-    if (rows[0]?.triggers === 2) return
+    const { id, triggers } = rows[0] as { id: string; triggers: Triggers }
+    await tx.query(textsFunction(this.#home, id, wanted))
+    await tx.query(triggerFunction(this.#home, id, wanted, keys))
+    if (triggers.own === 2) return
     await dropTriggers(tx, name)
     await tx.query(
       `CREATE TRIGGER ${TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON ${name}
-       FOR EACH ROW EXECUTE FUNCTION ${triggerFunctionName(this.#home, oid)}()`,
+       FOR EACH ROW EXECUTE FUNCTION ${triggerFunctionName(this.#home, id)}()`,
     )
     await tx.query(
       `CREATE TRIGGER ${TRUNCATE_TRIGGER} BEFORE TRUNCATE ON ${name}
        FOR EACH STATEMENT EXECUTE FUNCTION ${this.#home}.saga_undo_truncate()`,
     )
+  }
+
+  /** Drops what no table has: functions of a restored dump under other names, and tables that are gone and of which nothing waits. */
+  async #sweep(tx: SqlTransaction): Promise<void> {
+    await this.#query(
+      tx,
+      `DELETE FROM ${this.#home}.saga_undo_table t WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.relation)
+         AND NOT EXISTS (SELECT FROM ${this.#home}.saga_undo_image i WHERE i.relation = t.relation)
+         AND NOT EXISTS (SELECT FROM ${this.#home}.saga_undo_lock l WHERE l.relation = t.relation)`,
+    )
+    const { rows } = await this.#query<{ name: string }>(
+      tx,
+      `SELECT f.oid::regprocedure::text AS name FROM pg_catalog.pg_proc f
+       WHERE f.pronamespace = to_regnamespace($1) AND f.proname ~ '^saga_undo_(row|texts)_' AND pg_has_role(f.proowner, 'USAGE')
+         AND NOT EXISTS (SELECT FROM ${this.#home}.saga_undo_table t WHERE f.proname ~ ('^saga_undo_(row|texts)_' || t.id || '$'))
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc o ON o.oid = g.tgfoid
+           WHERE o.pronamespace = f.pronamespace AND o.proname = replace(f.proname, '_texts_', '_row_'))`,
+      [this.#home],
+    )
+    for (const { name } of rows) await tx.query(`DROP FUNCTION ${name}`)
   }
 
   /** Some of those that have changed it and are not decided. */
@@ -212,13 +259,33 @@ function followerProblem({ follow }: Candidate, together: ReadonlySet<string>): 
   return `takes rows of ${missing.name} with it (foreign key ${missing.constraint}), and that is not protected: protect both in one call, or make the foreign key NO ACTION`
 }
 
+/** Where another one took its name, what sagas wrote before is in this one and what is read is in the other. */
+function movedProblem(name: string, { protectedAs }: Pick<Listed, 'protectedAs'>): string | undefined {
+  if (protectedAs === null || protectedAs === name) return undefined
+  return `was ${protectedAs} when it was protected, and is renamed or moved since, so nothing of it is undone: ${movedRemedy(protectedAs, name)}`
+}
+
+/** Values that are not those that were put back. */
+function setterProblem(found: Candidate, ignored: readonly string[]): string | undefined {
+  const columns = (found.columns ?? []).map(({ name }) => name).filter((name) => !primary(found).columns.includes(name))
+  const [first, ...others] = columnsSetAnew(found.setters ?? [], columns, ignored)
+  if (first === undefined) return undefined
+  const names = [...new Set([first, ...others].map(({ column }) => column))]
+  return (
+    `has the trigger "${first.trigger}" that sets ${names.map((each) => `"${each}"`).join(', ')} anew at each update, so what is put back ` +
+    `would differ: call undo.protect(sql, [{ table: ${JSON.stringify(found.name)}, ignored: ${JSON.stringify([...ignored, ...names])} }])`
+  )
+}
+
 /** What was changed since it was protected. */
 function listedProblem(
   { triggers, keysQuery: query }: Pick<Listed, 'triggers' | 'keysQuery'>,
   candidate: Candidate,
 ): string | undefined {
-  if (triggers !== 2)
+  if (triggers.found !== 2)
     return 'has triggers of undo that are missing or disabled: enable them, or call undo.protect() again'
+  if (triggers.own !== 2)
+    return 'has triggers of undo that call functions of another table or another release, as after a restored dump: call undo.protect() again'
   if (keysQuery(candidate, keysOf(candidate)) === query) return undefined
   return 'has other keys than when it was protected: call undo.protect() again while nothing of it waits'
 }

@@ -1,5 +1,6 @@
 /** A protected table as it is now: its columns, its keys, how its rows are read and told apart. */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { RULED_REMEDY } from './errors.ts'
 import { type KeyColumn, keyText, type RowText, textOf } from './text.ts'
 
 /** The call that makes the tables of undo. */
@@ -28,6 +29,15 @@ export interface Relation {
   readonly hidden: readonly string[]
   /** Where the functions of undo are, quoted. */
   readonly home: string
+  /** What keeps all of its rows from being put back. */
+  readonly obstacle?: Obstacle | undefined
+}
+
+/** A table that is not the one whose rows were written, or whose rows cannot all be seen. */
+export interface Obstacle {
+  readonly expected: string
+  readonly found: string
+  readonly remedy: string
 }
 
 /** A row as it is now, and the key that its locks have. */
@@ -36,9 +46,13 @@ export interface Found {
   readonly row: RowText
 }
 
-interface TableRow extends Omit<Relation, 'columns' | 'target' | 'home'> {
+interface TableRow extends Omit<Relation, 'columns' | 'target' | 'home' | 'obstacle'> {
   readonly columns: ReadonlyArray<Omit<Column, 'isNumeric'> & { readonly base: string }> | null
   readonly isPartitioned: boolean
+  /** The name that it was protected by; `null`: by a release that did not keep it. */
+  readonly protectedAs: string | null
+  /** The role that asks, where row-level security applies to it. */
+  readonly ruled: string | null
 }
 
 /** By their oids, as texts. A table that is gone, or not protected any more, is not in it. */
@@ -55,7 +69,9 @@ export class Relations {
     const { rows } = await this.#query<TableRow & { oid: string }>(
       tx,
       `SELECT c.oid::text AS oid, format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'p' AS "isPartitioned",
-         t.keys->0 AS key, t.ignored, t.hidden, ${COLUMNS} AS columns
+         t.keys->0 AS key, t.ignored, t.hidden, ${COLUMNS} AS columns, t.name AS "protectedAs",
+         (SELECT m.rolname::text FROM pg_catalog.pg_roles m
+          WHERE m.rolname = current_user AND c.relrowsecurity AND ${this.#home}.saga_undo_ruled(c.oid, m.oid)) AS ruled
        FROM ${this.#home}.saga_undo_table t JOIN pg_catalog.pg_class c ON c.oid = t.relation
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        WHERE t.relation = ANY($1::oid[])`,
@@ -71,13 +87,31 @@ export const COLUMNS = `(SELECT jsonb_agg(jsonb_build_object('name', a.attname, 
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`
 
-function relationOf({ columns, isPartitioned, ...row }: TableRow, home: string): Relation {
+function relationOf({ columns, isPartitioned, protectedAs, ruled, ...row }: TableRow, home: string): Relation {
   return {
     ...row,
     home,
+    obstacle: obstacleOf(row.name, protectedAs, ruled),
     target: isPartitioned ? row.name : `ONLY ${row.name}`,
     columns: (columns ?? []).map(({ base, ...column }) => ({ ...column, isNumeric: base === 'numeric' })),
   }
+}
+
+function obstacleOf(name: string, protectedAs: string | null, ruled: string | null): Obstacle | undefined {
+  if (protectedAs !== null && protectedAs !== name)
+    return { expected: `table ${protectedAs}`, found: `it is ${name} now`, remedy: movedRemedy(protectedAs, name) }
+  if (ruled === null) return undefined
+  const found = 'row-level security applies'
+  return { expected: `role ${ruled} to see all rows`, found, remedy: RULED_REMEDY }
+}
+
+/** What to do about a table that has another name than when it was protected. */
+export function movedRemedy(was: string, name: string): string {
+  return (
+    `if ${name} is still the table that sagas write to, call undo.protect(sql, [${JSON.stringify(name)}]); if another table took ` +
+    `the place of ${was}, put its rows right by hand, settle what waits with undo.settle() and "keep", and call ` +
+    `undo.unprotect(sql, [${JSON.stringify(name)}])`
+  )
 }
 
 export function columnsNamed({ columns }: Pick<Relation, 'columns'>, names: readonly string[]): readonly Column[] {

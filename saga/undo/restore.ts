@@ -4,10 +4,10 @@ import type { Barrier } from '../participant/barrier.ts'
 import { applySteps, putBack } from './apply.ts'
 import type { UndoChoice } from './contract.ts'
 import { differencesOf, shownKey } from './differences.ts'
-import { UndoConflict, type UndoDifference } from './errors.ts'
+import { type Strayed, UndoConflict, type UndoDifference } from './errors.ts'
 import type { BranchRow, Images } from './images.ts'
 import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
-import { type Relation, type Relations, readRows } from './relation.ts'
+import { type Obstacle, type Relation, type Relations, readRows } from './relation.ts'
 import { fixTexts } from './text.ts'
 
 /** Which branch of which saga. */
@@ -37,6 +37,8 @@ interface Looked {
 
 interface RowDifference {
   readonly row: Touched
+  /** What holds for the whole table. */
+  readonly obstacle?: Obstacle | undefined
   readonly differences: readonly UndoDifference[]
 }
 
@@ -81,14 +83,15 @@ export async function markCancelled(
 async function restoreBranch(
   tx: SqlTransaction,
   parts: RestoreParts,
-  { branch, key }: Branch,
+  { branch, owner, key }: Branch,
   choice: UndoChoice | undefined,
 ): Promise<void> {
   const { images } = parts
   const { plan, relations, differences } = await lookAfterLater(tx, parts, branch, choice)
-  if (differences.length > 0 && choice === undefined)
+  const obstacle = differences.find((each) => each.obstacle !== undefined)?.obstacle
+  if (differences.length > 0 && (choice === undefined || (choice === 'restore' && obstacle !== undefined)))
     throw new UndoConflict(
-      key,
+      obstacle === undefined ? key : `${key} (${obstacle.remedy})`,
       differences.flatMap((each) => each.differences),
     )
   const set = withMoves(
@@ -105,25 +108,60 @@ async function restoreBranch(
     plan.steps.filter((image) => !isSet(image)),
   )
   if (choice === 'restore') {
-    // What has to go may have a unique value of what comes back.
-    const overwritten = plan.touched
-      .filter(isKept)
-      .toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
-    for (const row of overwritten) await putBack(tx, relations.get(row.relation), row)
+    await putAllBack(tx, relations, plan.touched.filter(isKept))
   }
   await tx.query('SET CONSTRAINTS ALL IMMEDIATE')
   const done = plan.touched.filter((row) => !isKept(row))
-  const wrong = await compare(
-    tx,
-    relations,
-    done.map(({ before, ...row }) => ({ ...row, left: before, before })),
-  )
+  const wrong = await afterTriggers(tx, parts, owner, relations, done)
   if (wrong.length > 0)
     throw new UndoConflict(
       `${key} (a trigger of the table changed what was put back: name its columns in \`ignored\` of undo.protect())`,
       wrong.flatMap((each) => each.differences),
     )
   await images.release(tx, branch)
+}
+
+/** How often rows that triggers changed are put back: what a trigger adds may have triggers of its own. */
+const PASSES = 3
+
+/**
+ * Puts back what triggers of the tables did about rows that were put back: a total that one of them keeps, a line that it adds
+ * to a protected audit table. Each such row is one that the saga holds or that was not there.
+ * @returns what is still not as it was before the branch
+ */
+async function afterTriggers(
+  tx: SqlTransaction,
+  { images, relations: all }: RestoreParts,
+  owner: string,
+  known: ReadonlyMap<string, Relation>,
+  done: readonly Touched[],
+): Promise<readonly RowDifference[]> {
+  const relations = new Map(known)
+  const wanted = done.map(({ before, ...row }): Touched => ({ ...row, left: before, before }))
+  for (let pass = 1; ; pass++) {
+    const added = await images.takeAdded(tx, owner)
+    const unknown = added.map(({ relation }) => relation).filter((oid) => !relations.has(oid))
+    if (unknown.length > 0)
+      for (const [oid, relation] of await all.read(tx, [...new Set(unknown)])) relations.set(oid, relation)
+    const gone = added.map((row): Touched => ({ ...row, left: null, before: null }))
+    wanted.push(...gone)
+    const wrong = await compare(tx, relations, wanted)
+    if (wrong.length === 0 || pass > PASSES) return wrong
+    await tx.query('SET CONSTRAINTS ALL DEFERRED')
+    const rows = wrong.map(({ row }) => row)
+    await putAllBack(tx, relations, rows)
+    await tx.query('SET CONSTRAINTS ALL IMMEDIATE')
+  }
+}
+
+/** What has to go may have a unique value of what comes back, so it goes first. */
+async function putAllBack(
+  tx: SqlTransaction,
+  relations: ReadonlyMap<string, Relation>,
+  rows: readonly Touched[],
+): Promise<void> {
+  const ordered = rows.toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
+  for (const row of ordered) await putBack(tx, relations.get(row.relation), row)
 }
 
 /** The branch as it is once those are undone that changed its rows after it. */
@@ -158,6 +196,10 @@ async function compare(
   const all: RowDifference[] = touched.filter(({ relation }) => !relations.has(relation)).map(noTable)
   for (const [oid, relation] of relations) {
     const rows = touched.filter((row) => row.relation === oid)
+    if (relation.obstacle !== undefined) {
+      all.push(...rows.map((row) => obstructed(row, relation, relation.obstacle as Obstacle)))
+      continue
+    }
     const found = await readRows(
       tx,
       relation,
@@ -176,7 +218,7 @@ const STRAYED_REMEDY =
   'to undo it would change a table that undo does not protect, by a foreign key or a trigger: take away the rows that hang on ' +
   'what is undone, make the foreign key NO ACTION, or name a table that may be written in `alsoWrites`'
 
-function strayedInto(table: string): UndoDifference {
+function strayedInto({ table }: Strayed): UndoDifference {
   return { table, key: {}, expected: 'no change', found: 'rows that undoing would change' }
 }
 
@@ -191,6 +233,12 @@ function withMoves(steps: readonly Image[], places: readonly string[]): Readonly
     for (const ends of moves) if (ends.some((end) => all.has(end))) for (const end of ends) all.add(end)
   }
   return all
+}
+
+function obstructed(row: Touched, { name, hidden }: Relation, obstacle: Obstacle): RowDifference {
+  const { expected, found } = obstacle
+  const key = shownKey(row.key, (column) => hidden.includes(column))
+  return { row, obstacle, differences: [{ table: name, key, expected, found }] }
 }
 
 function noTable(row: Touched): RowDifference {

@@ -108,7 +108,15 @@ BEGIN
   IF me->>'by' = 'undo' THEN
     FOREACH one IN ARRAY array_remove(ARRAY[old_keys[1], new_keys[1]], NULL) LOOP
       IF NOT EXISTS (SELECT FROM {schema}.saga_undo_lock l WHERE l.relation = rel AND l.key = one AND l.owner = me->>'owner') THEN
-        RAISE EXCEPTION 'to undo it would also change row % of %, which the transaction did not change', {schema}.saga_undo_shown(rel, one), rel USING ERRCODE = '${STRAYED}';
+        IF old_keys IS NULL AND me ? 'branch' THEN
+          -- A trigger adds a row to what is put back, as to an audit table: it is kept, to be taken away again.
+          INSERT INTO {schema}.saga_undo_lock (relation, key, owner)
+          SELECT rel, k, me->>'owner' FROM unnest(new_keys) AS k WHERE k IS NOT NULL ON CONFLICT DO NOTHING;
+          PERFORM {schema}.saga_undo_refuse(rel, new_keys, ARRAY[NULL, new_keys[1]], me->>'owner');
+          RETURN me->>'branch';
+        END IF;
+        RAISE EXCEPTION 'to undo it would also change row % of %, which the transaction did not change: a foreign key or a trigger takes it along. Take that row away or make the foreign key NO ACTION, or name the table in alsoWrites of undoParticipant() and call undo.unprotect() for it once nothing of it waits; then retry the saga. undo.settle() with accept leaves what the step did',
+          {schema}.saga_undo_shown(rel, one), rel USING ERRCODE = '${STRAYED}';
       END IF;
     END LOOP;
     RETURN NULL;
@@ -162,6 +170,23 @@ BEGIN
   END IF;
   RETURN OLD;
 END $undo$`
+
+/**
+ * The name of a table's functions, and its own. By object ids the one would be that of another table after a restored dump,
+ * and a table that was swapped by renaming would not be missed. What was there before keeps the functions that it has.
+ */
+export const UNDO_NAMES: readonly string[] = [
+  'ALTER TABLE {schema}.saga_undo_table ADD COLUMN id text, ADD COLUMN name text',
+  `UPDATE {schema}.saga_undo_table t SET
+     id = CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
+         WHERE g.tgrelid = t.relation AND f.proname = 'saga_undo_row_' || t.relation::oid)
+       THEN t.relation::oid::text ELSE pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '') END,
+     name = (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = t.relation)`,
+  `ALTER TABLE {schema}.saga_undo_table ALTER id SET NOT NULL, ADD UNIQUE (id),
+     ALTER id SET DEFAULT pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')`,
+  CHANGED,
+]
 
 export const UNDO_TABLES: readonly string[] = [
   `CREATE TABLE {schema}.saga_undo_table (

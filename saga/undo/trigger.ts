@@ -8,10 +8,13 @@ import { type Candidate, type Keys, keyTexts, shapeOf } from './candidate.ts'
 import { FIXED, SETTING } from './tables.ts'
 import { textOf } from './text.ts'
 
-/** @param home the quoted schema of the participant */
-export function triggerFunction(home: string, oid: string, found: Candidate, keys: Keys): string {
-  const name = triggerFunctionName(home, oid)
-  const texts = textsFunctionName(home, oid)
+/**
+ * @param home the quoted schema of the participant
+ * @param id the table's in `saga_undo_table`: a dump keeps it, where object ids are others in the database it is restored to
+ */
+export function triggerFunction(home: string, id: string, found: Candidate, keys: Keys): string {
+  const name = triggerFunctionName(home, id)
+  const texts = textsFunctionName(home, id)
   return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp ${dependsOnSettings(found, keys) ? FIXED : ''} AS $undo$
 DECLARE
@@ -51,21 +54,21 @@ BEGIN
 END $undo$`
 }
 
-export function triggerFunctionName(home: string, oid: string): string {
-  return `${home}.${quoteIdentifier(`saga_undo_row_${oid}`)}`
+export function triggerFunctionName(home: string, id: string): string {
+  return `${home}.${quoteIdentifier(`saga_undo_row_${id}`)}`
 }
 
 /**
  * The texts of a row of this table before a change and after it. Its columns are written into it, which spares a plan for each
  * row; after an `ALTER TABLE` the catalog is asked for them, until the table is protected again.
  */
-export function textsFunction(home: string, oid: string, { columns, shape }: Candidate): string {
+export function textsFunction(home: string, id: string, { columns, shape }: Candidate): string {
   const plain = (columns ?? []).filter(({ isVirtual }) => !isVirtual)
   const names = plain.map(({ name }) => quoteLiteral(name)).join(', ')
   const texts = (row: string): string => plain.map(({ name }) => textOf(`${row}.${quoteIdentifier(name)}`)).join(', ')
   const textsAs = (row: string): string => `jsonb_object(ARRAY[${names}]::text[], ARRAY[${texts(row)}]::text[])`
   const isFixed = plain.some(({ base }) => !SETTLED.has(base))
-  return `CREATE OR REPLACE FUNCTION ${textsFunctionName(home, oid)}(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
+  return `CREATE OR REPLACE FUNCTION ${textsFunctionName(home, id)}(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp ${isFixed ? FIXED : ''} AS $undo$
 BEGIN
   IF ${shapeOf('rel')} IS DISTINCT FROM ${quoteLiteral(shape ?? '')} THEN
@@ -77,8 +80,8 @@ BEGIN
 END $undo$`
 }
 
-export function textsFunctionName(home: string, oid: string): string {
-  return `${home}.${quoteIdentifier(`saga_undo_texts_${oid}`)}`
+export function textsFunctionName(home: string, id: string): string {
+  return `${home}.${quoteIdentifier(`saga_undo_texts_${id}`)}`
 }
 
 /** Types whose texts are the same whatever the settings are. */

@@ -247,7 +247,12 @@ const ERRORS: readonly Row[] = [
     false,
     'add one',
   ),
-  row(new saga.UndoNotProtected('s/id-1/a', ['public.t']), 'saga.undo_not_protected', false, 'call undo.protect'),
+  row(
+    new saga.UndoNotProtected('s/id-1/a', [{ table: 'public.t', why: 'unprotected' }]),
+    'saga.undo_not_protected',
+    false,
+    'call undo.protect',
+  ),
   row(
     new saga.UndoConflict('s/id-1/a', [
       { table: 'public.t', key: { id: '1' }, column: 'n', expected: '1', found: '2' },

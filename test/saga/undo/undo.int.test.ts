@@ -8,6 +8,7 @@ import { createDatabase, type TestDatabase } from '../../outbox/support/postgres
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { undoConflictsSuite } from '../support/undo-conflicts.ts'
+import { undoOrdinarySuite } from '../support/undo-ordinary.ts'
 import { undoProtectSuite } from '../support/undo-protect.ts'
 import { makeTables, undoSuite } from '../support/undo-suite.ts'
 import { type UndoWorld, undoWorld } from '../support/undo-world.ts'
@@ -28,6 +29,7 @@ describeWith(['postgres'], 'undo on a server', () => {
   describe('writers', () => undoWritersSuite(() => world))
   describe('conflicts', () => undoConflictsSuite(() => world))
   describe('tables', () => undoProtectSuite(() => world))
+  describe('ordinary schemas', () => undoOrdinarySuite(() => world))
 
   describe('at the same time', () => {
     let sql: SqlClient
@@ -202,6 +204,36 @@ describeWith(['postgres'], 'undo on a server', () => {
       })
       await world.ask('compensate')
       await foreign.query("UPDATE account SET cents = 2 WHERE id = 'a1'")
+      await pool.end()
+      await sql.query(`DROP OWNED BY ${role}`)
+      await sql.query(`DROP ROLE ${role}`)
+    })
+
+    test('rows that row-level security hides from the role that cancels are not taken for rows that were changed', async () => {
+      const role = `undo_ruled_${process.pid}`
+      for (const text of [
+        `CREATE ROLE ${role} LOGIN`,
+        `GRANT USAGE ON SCHEMA public, ${world.schema} TO ${role}`,
+        `GRANT ALL ON ALL TABLES IN SCHEMA public, ${world.schema} TO ${role}`,
+        `GRANT ALL ON ALL SEQUENCES IN SCHEMA ${world.schema} TO ${role}`,
+      ])
+        await sql.query(text)
+      const url = new URL(database.url)
+      url.username = role
+      const pool = new pg.Pool({ connectionString: url.href, max: 2 })
+      const ruled = undoWorld(pgClient(pool), world.schema)
+      expect(await ruled.act(["UPDATE account SET cents = 1 WHERE id = 'a1'"])).toMatchObject({ status: 'ok' })
+      await sql.query('ALTER TABLE account ENABLE ROW LEVEL SECURITY')
+      expect(await ruled.ask('compensate')).toMatchObject({
+        status: 'failed',
+        code: 'saga.undo_conflict',
+        message: expect.stringMatching(
+          new RegExp(`BYPASSRLS.*expected role ${role} to see all rows, found row-level security applies`),
+        ),
+      })
+      await sql.query(`CREATE POLICY undo ON account FOR ALL TO ${role} USING (true)`)
+      expect(await ruled.ask('compensate')).toMatchObject({ status: 'ok' })
+      expect((await world.rows('account'))[1]).toContain('(a1,100,')
       await pool.end()
       await sql.query(`DROP OWNED BY ${role}`)
       await sql.query(`DROP ROLE ${role}`)

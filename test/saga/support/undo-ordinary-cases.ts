@@ -1,0 +1,161 @@
+/** Schemas as services have them, with what a step does there: undone to the letter, or refused at once. */
+export interface Works {
+  readonly name: string
+  readonly tables: readonly string[]
+  readonly protect: readonly (string | { readonly table: string; readonly ignored: readonly string[] })[]
+  readonly alsoWrites?: readonly string[]
+  readonly work: readonly string[]
+  /** These tables are not as they were: they are in `alsoWrites`, or have a column that is ignored. */
+  readonly differs?: readonly string[]
+}
+
+export const ACCOUNT: readonly string[] = [
+  'CREATE TABLE account (id int PRIMARY KEY, cents int)',
+  'INSERT INTO account VALUES (1, 1), (2, 2)',
+]
+export const AUDITED: readonly string[] = [
+  ...ACCOUNT,
+  'CREATE TABLE audit (no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account int, was int, is_now int)',
+  `CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+     INSERT INTO audit (account, was, is_now) VALUES (coalesce(NEW.id, OLD.id), OLD.cents, NEW.cents); RETURN NULL; END $$`,
+  'CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON account FOR EACH ROW EXECUTE FUNCTION audit()',
+]
+export const CHANGES: readonly string[] = [
+  'UPDATE account SET cents = 5 WHERE id = 1',
+  'DELETE FROM account WHERE id = 2',
+  'INSERT INTO account VALUES (3, 3)',
+]
+
+/** A column that a trigger sets. @param value an expression */
+export const setting = (value: string, as = 'touched_at := '): readonly string[] => [
+  'CREATE TABLE account (id int PRIMARY KEY, cents int, version int DEFAULT 0, touched_at timestamptz)',
+  'INSERT INTO account VALUES (1, 1), (2, 2)',
+  `CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.${as}${value}; RETURN NEW; END $$`,
+  'CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON account FOR EACH ROW EXECUTE FUNCTION touch()',
+]
+
+export const WORKS: readonly Works[] = [
+  {
+    name: 'an audit table that is protected',
+    tables: AUDITED,
+    protect: ['account', 'audit'],
+    work: CHANGES,
+  },
+  {
+    name: 'an audit table in alsoWrites',
+    tables: AUDITED,
+    protect: ['account'],
+    alsoWrites: ['audit'],
+    work: CHANGES,
+    differs: ['audit'],
+  },
+  {
+    name: 'an audit table that is protected and has an audit table of its own',
+    tables: [
+      ...AUDITED,
+      'CREATE TABLE audited (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, no int)',
+      `CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         INSERT INTO audited (no) VALUES (coalesce(NEW.no, OLD.no)); RETURN NULL; END $$`,
+      'CREATE TRIGGER again AFTER INSERT ON audit FOR EACH ROW EXECUTE FUNCTION again()',
+    ],
+    protect: ['account', 'audit', 'audited'],
+    work: CHANGES,
+  },
+  {
+    name: 'a total that a trigger adds up',
+    tables: [
+      'CREATE TABLE total (id int PRIMARY KEY, n int)',
+      'INSERT INTO total VALUES (1, 30)',
+      'CREATE TABLE line (id int PRIMARY KEY, n int)',
+      'INSERT INTO line VALUES (1, 10), (2, 20)',
+      `CREATE FUNCTION add_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         UPDATE total SET n = n + coalesce(NEW.n, 0) - coalesce(OLD.n, 0) WHERE id = 1; RETURN NULL; END $$`,
+      'CREATE TRIGGER add_up AFTER INSERT OR UPDATE OR DELETE ON line FOR EACH ROW EXECUTE FUNCTION add_up()',
+    ],
+    protect: ['total', 'line'],
+    work: ['INSERT INTO line VALUES (3, 5)', 'UPDATE line SET n = n + 1 WHERE id = 1', 'DELETE FROM line WHERE id = 2'],
+  },
+  {
+    name: 'a total that a trigger inserts with its first line',
+    tables: [
+      'CREATE TABLE total (day int PRIMARY KEY, n int)',
+      'CREATE TABLE line (id int PRIMARY KEY, day int, n int)',
+      `CREATE FUNCTION add_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         INSERT INTO total VALUES (coalesce(NEW.day, OLD.day), coalesce(NEW.n, -OLD.n))
+         ON CONFLICT (day) DO UPDATE SET n = total.n + excluded.n; RETURN NULL; END $$`,
+      'CREATE TRIGGER add_up AFTER INSERT OR DELETE ON line FOR EACH ROW EXECUTE FUNCTION add_up()',
+    ],
+    protect: ['total', 'line'],
+    work: ['INSERT INTO line VALUES (1, 1, 5), (2, 1, 6), (3, 2, 7)'],
+  },
+  {
+    name: 'a column that a trigger sets at each update and that is ignored',
+    tables: setting('now()'),
+    protect: [{ table: 'account', ignored: ['touched_at'] }],
+    work: CHANGES,
+    differs: ['account'],
+  },
+  {
+    name: 'a column that a trigger sets to the same at each update',
+    tables: setting('coalesce(NEW.version, 0)', 'version := '),
+    protect: ['account'],
+    work: CHANGES,
+  },
+  {
+    name: 'a write that was rolled back to a savepoint in a table that is not protected',
+    tables: [...ACCOUNT, 'CREATE TABLE other (id int)', 'INSERT INTO other VALUES (1)'],
+    protect: ['account'],
+    work: [
+      'SAVEPOINT s',
+      'UPDATE other SET id = 2',
+      'ROLLBACK TO SAVEPOINT s',
+      'SAVEPOINT t',
+      'TRUNCATE other',
+      'ROLLBACK TO SAVEPOINT t',
+      ...CHANGES,
+    ],
+  },
+  {
+    name: 'a table that the step makes itself',
+    tables: ACCOUNT,
+    protect: ['account'],
+    work: [
+      'CREATE TEMPORARY TABLE note (id int) ON COMMIT DROP',
+      'INSERT INTO note VALUES (1)',
+      'TRUNCATE note',
+      'CREATE TABLE made (id int)',
+      'DROP TABLE made',
+      ...CHANGES,
+    ],
+  },
+]
+
+export interface RefusedStep {
+  readonly name: string
+  readonly tables: readonly string[]
+  readonly work: readonly string[]
+  readonly message: string
+}
+
+/** `account` is protected. */
+export const REFUSED_STEPS: readonly RefusedStep[] = [
+  {
+    name: 'empties a table that is not protected',
+    tables: ['CREATE TABLE other (id int)', 'INSERT INTO other VALUES (1)'],
+    work: ['TRUNCATE other'],
+    message: 'emptied or rewrote public.other by TRUNCATE or ALTER TABLE, which cannot be undone: delete the rows',
+  },
+  {
+    name: 'empties a partition of a table that is not protected',
+    tables: ['CREATE TABLE whole (id int) PARTITION BY RANGE (id)', 'CREATE TABLE part PARTITION OF whole DEFAULT'],
+    work: ['TRUNCATE part'],
+    message: 'emptied or rewrote public.part',
+  },
+  {
+    name: 'writes to an audit table by a trigger',
+    tables: AUDITED.slice(ACCOUNT.length),
+    work: CHANGES,
+    message:
+      'wrote to public.audit, which undo does not protect: call undo.protect(sql, [...]) in a migration, or name',
+  },
+]
