@@ -23,7 +23,7 @@ import { Link } from './link/connection.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { checkDestinations } from './topology/check.ts'
-import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './topology/delay.ts'
+import { DelayLadder } from './topology/delay.ts'
 import { checkPlace, exchangeOf } from './topology/places.ts'
 import {
   declareAll,
@@ -76,10 +76,12 @@ class RabbitTransport implements Transport {
 
   attach(host: TransportHost): void {
     const options = this.#options
+    const ladder = new DelayLadder(host.service)
     const control = new Link('consume', options, host, { onBlocked: () => {} })
     const link = new Link('publish', options, host, { onBlocked: (reason) => publisher.setBlocked(reason) })
     const publisher: RabbitPublisher = new RabbitPublisher(link, options, {
       ...host,
+      ladder,
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
       takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
       reprovision: (destination) => {
@@ -87,21 +89,23 @@ class RabbitTransport implements Transport {
         return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
       },
     })
-    this.#parts = { host, control, link, publisher }
+    this.#parts = { host, control, link, publisher, ladder }
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     if (destinations.length === 0) return
     const { provision } = this.#options
     if (provision === 'check')
-      await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
+      await checkDestinations(destinations, this.#options, this.#attached().ladder, (what, ask) =>
+        this.#onControl(what, ask),
+      )
     if (provision !== 'none') await this.#checkPlaces(destinations)
     const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
     for (const spec of actual) this.#learn(spec)
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
-    return partsOf(destination, this.#options)
+    return partsOf(destination, this.#options, this.#parts?.ladder ?? LADDER_OF_ANY)
   }
 
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
@@ -201,13 +205,14 @@ class RabbitTransport implements Transport {
   }
 
   async #createDelays(names: readonly string[], settling: Settling): Promise<void> {
+    const { ladder } = this.#attached()
     if (!this.#hasLadder) {
-      await settling.begin(TOP_LEVEL, LADDER_SETTLED)
-      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
+      await settling.begin(ladder.topLevel, ladder.settled)
+      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladder.declarations()))
     }
     for (const name of names) {
-      const due = dueDeclaration(name, exchangeOf(name, this.#options.places))
-      await settling.begin(due.name, dueSettled(name))
+      const due = ladder.dueDeclaration(name, exchangeOf(name, this.#options.places))
+      await settling.begin(due.name, ladder.dueSettled(name))
       await this.#onControl(`provision delays of "${name}"`, (channel) => declareAll(channel, [due], name))
     }
   }
@@ -312,7 +317,11 @@ interface Parts {
   readonly control: Link
   readonly link: Link
   readonly publisher: RabbitPublisher
+  readonly ladder: DelayLadder
 }
+
+/** In what is described before the transport is attached to a service. */
+const LADDER_OF_ANY = new DelayLadder('<service>')
 
 const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
 
