@@ -62,8 +62,8 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     await expect(check()).rejects.toThrow(
       /^queue "concordat:delay:tests:level:3" differs: inequivalent arg 'x-dead-letter-exchange' .*; exchange "concordat:delay:tests:level:5" is missing\. .*; what differs has to be deleted first, once it is drained\.$/,
     )
-    await expect(admin(server.url, (channel) => channel.checkExchange('concordat:delay:tests:level:5'))).rejects.toThrow(
-      'NOT_FOUND',
-    )
+    await expect(
+      admin(server.url, (channel) => channel.checkExchange('concordat:delay:tests:level:5')),
+    ).rejects.toThrow('NOT_FOUND')
   })
 })
