@@ -23,8 +23,10 @@ export function retryName(destination: string, group: string): string {
   return `${destination}.${group}.retry`
 }
 
-export function retrySpec({ name, partitions }: DestinationSpec, group: string): DestinationSpec {
-  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true }
+/** Kept for as long as the channel's own messages. */
+export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, group: string): DestinationSpec {
+  const kept = retentionMs === undefined ? {} : { retentionMs }
+  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true, ...kept }
 }
 
 /**
