@@ -16,9 +16,9 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
-import { RabbitSubscription } from './consuming/subscription.ts'
-import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
-import type { AmqpChannel, AmqpConnection } from './link/client.ts'
+import { BIND_MS, RabbitSubscription } from './consuming/subscription.ts'
+import { CHANNELS, failure, replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
+import { type AmqpChannel, type AmqpConnection, channelMaxOf } from './link/client.ts'
 import { Link } from './link/connection.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
@@ -26,6 +26,7 @@ import { checkDestinations } from './topology/check.ts'
 import { DelayLadder } from './topology/delay.ts'
 import { checkPlace, exchangeOf } from './topology/places.ts'
 import {
+  declarationsOf,
   declareAll,
   existingCount,
   partsOf,
@@ -84,10 +85,7 @@ class RabbitTransport implements Transport {
       ladder,
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
       takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
-      reprovision: (destination) => {
-        this.#hasLadder = false
-        return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
-      },
+      reprovision: (destination) => this.#reprovision(destination),
     })
     this.#parts = { host, control, link, publisher, ladder }
   }
@@ -125,14 +123,16 @@ class RabbitTransport implements Transport {
         connection,
         options: this.#options,
         connectionError: () => control.error,
+        rebind: () => this.#rebind(spec),
         onClosed: () => this.#subscriptions.delete(subscription),
       },
       spec,
       queues,
       receiver,
     )
-    this.#subscriptions.add(subscription)
     try {
+      this.#requireChannels(connection, subscription)
+      this.#subscriptions.add(subscription)
       await subscription.open()
     } catch (cause) {
       const error = toTransportError(`subscribe to "${spec.destination}"`, cause, spec.destination)
@@ -141,6 +141,52 @@ class RabbitTransport implements Transport {
       throw error
     }
     return subscription
+  }
+
+  /** @throws TransportError `mismatch` when the connection has too few channels */
+  #requireChannels(connection: AmqpConnection, { destination, channels }: RabbitSubscription): void {
+    const most = channelMaxOf(connection)
+    let used = 0
+    for (const subscription of this.#subscriptions) used += subscription.channels
+    if (used + channels + RESERVED_CHANNELS <= most) return
+    const needs =
+      `the binding of "${destination}" needs ${channels} channels (one for each partition, and one to share them), ${used} are in use and ` +
+      `${RESERVED_CHANNELS} are kept for declarations and lag, but RabbitMQ allows ${most} on a connection (channel_max)`
+    throw failure('mismatch', `${needs}. ${CHANNELS}`, { destination })
+  }
+
+  /** Another process may know more groups than this one: those that run bind their queues again before a message is sent. */
+  async #reprovision(destination: string): Promise<void> {
+    const spec = this.#specs.get(destination)
+    if (spec === undefined) return
+    this.#hasLadder = false
+    const { logger } = this.#attached().host
+    logger.error(
+      { destination, groups: spec.groups },
+      'an exchange of RabbitMQ was deleted: it is made again with the bindings of these groups; other groups get messages again when ' +
+        'a member of them runs',
+    )
+    await this.provision([spec])
+    if (this.#options.provision === 'create') await this.#pause(BIND_MS)
+  }
+
+  /** A binding that is there stays as it is. */
+  async #rebind({ destination, partitions, group }: SubscriptionSpec): Promise<void> {
+    const spec = { name: destination, partitions, groups: group === null ? [] : [group] }
+    const queues = declarationsOf(spec, this.#options).filter((each) => each.kind === 'queue')
+    if (queues.length === 0) return
+    try {
+      await this.#onControl(`bind the queues of "${destination}" again`, async (channel) => {
+        for (const { name, exchange, routingKey } of queues) await channel.bindQueue(name, exchange, routingKey)
+      })
+    } catch (error) {
+      if (replyCodeOf(toError(error).cause) !== NOT_FOUND) throw error
+      this.#attached().host.logger.error(
+        { destination, group },
+        'an exchange or a queue of RabbitMQ was deleted: it is made again, with the bindings of this group',
+      )
+      await this.provision([this.#specs.get(destination) ?? spec])
+    }
   }
 
   async lag({ destination, partitions, group }: GroupPlace): Promise<number> {
@@ -322,6 +368,10 @@ interface Parts {
 
 /** In what is described before the transport is attached to a service. */
 const LADDER_OF_ANY = new DelayLadder('<service>')
+
+const NOT_FOUND = 404
+/** For declarations, lag and what else asks the broker beside the consumers. */
+const RESERVED_CHANNELS = 8
 
 const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
 

@@ -20,8 +20,8 @@ import { exchangeOf } from './places.ts'
 import { declarationsOf, existingCount, marksOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
-/** So many questions are open at once: the ladder alone has 52. */
-const AT_ONCE = 16
+/** So many questions are open at once, each on a channel of its own: the ladder alone has 52. */
+const AT_ONCE = 8
 
 /** @throws TransportError `mismatch` naming everything that is missing or differs */
 export async function checkDestinations(
