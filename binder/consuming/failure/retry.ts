@@ -7,6 +7,7 @@
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
 import type {
   DestinationSpec,
+  Displacement,
   Hindrance,
   Receiver,
   Subscription,
@@ -136,6 +137,7 @@ export async function subscribeWithRetries(
   }
   const common = {
     recall: () => receiver.recall(),
+    displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
     lost: (error: Error) => {
       if (isOver) return
       isOver = true
