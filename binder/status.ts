@@ -53,6 +53,13 @@ export interface BindingStatus {
   readonly discarded: number
   /** Failed and sent away to come back later (`retry: 'delayed'`). */
   readonly retried: number
+  /**
+   * Messages that the group will never get, since the broker had deleted them before it read them, or since it begins at the end
+   * (`startAt: 'latest'`). Absent while there are none.
+   */
+  readonly skipped?: number | undefined
+  /** Messages that the group gets and may have handled before, since the broker had no position of it. Absent while there are none. */
+  readonly repeated?: number | undefined
 }
 
 /** What the binder knows of its transport and its bindings, without I/O. */

@@ -4,7 +4,7 @@ import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/telemetry.ts'
-import type { Hindrance, TransportDelivery } from '../transport/transport.ts'
+import type { Displacement, Hindrance, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { TakenAway } from './failure/taken-away.ts'
@@ -52,6 +52,7 @@ export class Consumer {
   #error: Error | undefined
   #hindrance: Hindrance | undefined
   #subscribed = 0
+  readonly #displaced = { skipped: 0, repeated: 0 }
   /** The end of a halt: what ran has finished and the place in the group is given back. */
   #halting: Promise<void> = Promise.resolve()
   /** Set while it stops. */
@@ -75,6 +76,7 @@ export class Consumer {
       onTaken: () => this.#taken(),
       onAway: (error) => this.#away(error),
       onHindered: (hindrance) => this.#hindered(hindrance),
+      onDisplaced: (displacement) => this.#displacedBy(displacement),
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
@@ -109,6 +111,8 @@ export class Consumer {
       dropped: this.#counts.dropped,
       discarded: this.#counts.discarded,
       retried: this.#counts.retried,
+      ...(this.#displaced.skipped > 0 ? { skipped: this.#displaced.skipped } : {}),
+      ...(this.#displaced.repeated > 0 ? { repeated: this.#displaced.repeated } : {}),
     }
   }
 
@@ -264,6 +268,16 @@ export class Consumer {
     const binding = this.options.name
     if (hindrance === undefined) this.#host.logger.info({ binding }, 'all of the binding goes on')
     else this.#host.logger.warn({ err: hindrance.reason, binding }, 'part of the binding stands still')
+  }
+
+  #displacedBy({ reason, skipped, repeated, isLoss }: Displacement): void {
+    const { name, group } = this.options
+    this.#displaced.skipped += skipped
+    this.#displaced.repeated += repeated
+    const fields = { binding: name, group, skipped, repeated }
+    if (isLoss) this.#host.logger.error(fields, `messages are lost: ${reason}`)
+    else this.#host.logger.warn(fields, `the group begins at an unexpected position: ${reason}`)
+    this.#host.telemetry?.displaced(this.#binding.input.name, group, { skipped, repeated, isLoss })
   }
 
   #away(error: Error): void {

@@ -8,6 +8,7 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/options.ts
 import type { Destinations } from '../sending/destinations.ts'
 import type {
   DestinationSpec,
+  Displacement,
   Hindrance,
   Receiver,
   Subscription,
@@ -41,6 +42,8 @@ export interface KeeperEvents {
   onAway(error: Error): void
   /** Some of it stands still, the rest goes on; `undefined`: no longer. */
   onHindered(hindrance: Hindrance | undefined): void
+  /** The group does not go on where it stood. */
+  onDisplaced(displacement: Displacement): void
   /** No place, and trying again will not help. */
   onRefused(error: Error): void
 }
@@ -145,6 +148,7 @@ export class Keeper {
       hindered: (hindrance) => {
         if (!run.over && isLost === undefined) this.#events.onHindered(hindrance)
       },
+      displaced: (displacement) => this.#events.onDisplaced(displacement),
       lost: (error) => {
         if (isLost !== undefined) return
         isLost = error

@@ -3,6 +3,7 @@ import { ended } from '../transport/kit/deadline.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../transport/transport.ts'
 import type { AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
+import { beginning } from './group/displacements.ts'
 import { groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
 import { placeGroup } from './group/place-group.ts'
 import { SettledOffsets } from './group/settled-offsets.ts'
@@ -41,6 +42,7 @@ export class Subscriber {
   /** @throws TransportError */
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const partitions = await this.#parts.topics.verify(spec.destination)
+    await this.#reportBeginning(spec, receiver)
     await this.#placeGroup(spec)
     const groupId = this.#groupId(spec)
     const memberSpec: MemberSpec = {
@@ -100,6 +102,19 @@ export class Subscriber {
   #groupId({ group, destination }: SubscriptionSpec): string {
     if (group !== null) return kafkaGroupOf(this.#parts.settings, group, destination)
     return groupIdOf(`anonymous.${this.#parts.host.service}.${randomUUID()}`, destination)
+  }
+
+  /** Says where a group begins that has committed nothing anywhere. What cannot be looked up is no reason not to begin. */
+  async #reportBeginning({ group, destination: topic }: SubscriptionSpec, receiver: Receiver): Promise<void> {
+    if (group === null || receiver.displaced === undefined) return
+    const groupId = kafkaGroupOf(this.#parts.settings, group, topic)
+    const asked = this.#admin.use(`looking up where group "${groupId}" begins`, async (admin) => {
+      if ((await admin.committed(groupId, topic)).size > 0) return 0
+      return (await admin.ranges(topic)).reduce((records, { low, high }) => records + high - low, 0)
+    })
+    const records = await asked.catch(() => 0)
+    const displacement = beginning(topic, groupId, startOf(this.#parts.settings.startAt, group, topic), records)
+    if (displacement !== undefined) receiver.displaced(displacement)
   }
 
   /**

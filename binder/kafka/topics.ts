@@ -102,17 +102,29 @@ export class Topics {
     }
   }
 
-  /** A hosted broker may forbid a limit as large as a dead letter topic should have: then with the limit it has. */
+  /** A hosted broker may forbid the message limit or the retention of a dead letter topic: then without it, with a line in the log. */
   async #createAlone(admin: Admin, missing: readonly DestinationSpec[], error: unknown): Promise<void> {
     const [spec] = missing
     if (missing.length !== 1 || spec === undefined) throw error
     if (hasType(error, 'TOPIC_ALREADY_EXISTS')) return
     if (spec.deadLetters !== true || !hasType(error, 'INVALID_CONFIG', 'POLICY_VIOLATION')) throw error
-    this.#logger.warn(
-      { topic: spec.name, err: error },
-      'the dead letter topic has to do with the default message limit',
-    )
-    await admin.createTopics([this.#newTopic({ ...spec, deadLetters: false })], CREATE_TIMEOUT_MS)
+    const { config, ...topic } = this.#newTopic(spec)
+    const { 'max.message.bytes': limit, ...retaining } = config
+    try {
+      await admin.createTopics([{ ...topic, config: retaining }], CREATE_TIMEOUT_MS)
+      this.#logger.warn(
+        { topic: spec.name, limit, err: error },
+        'the broker forbids the message limit of a dead letter topic',
+      )
+    } catch (again) {
+      if (hasType(again, 'TOPIC_ALREADY_EXISTS')) return
+      if (!hasType(again, 'INVALID_CONFIG', 'POLICY_VIOLATION')) throw again
+      this.#logger.error(
+        { topic: spec.name, err: again },
+        'the broker forbids to keep dead letters without a limit of time: it deletes them after its own retention',
+      )
+      await admin.createTopics([this.#newTopic({ ...spec, deadLetters: false })], CREATE_TIMEOUT_MS)
+    }
   }
 
   #newTopic(spec: DestinationSpec): NewTopic {
@@ -186,7 +198,8 @@ const DEAD_LETTER_BYTES = 100 * 1024 * 1024
 
 /**
  * The settings of a topic that we make. What the channel says goes before what the transport says. Kafka deletes whole
- * segments only, so they must end, too. A dead letter topic takes whatever its channel takes, and the metadata on top.
+ * segments only, so they must end, too. A dead letter topic takes whatever its channel takes, and the metadata on top; a
+ * letter is kept until it is redriven or dropped, whatever the transport or the broker says of other topics.
  */
 export function topicConfigOf(
   { retentionMs, deadLetters, keepsEach }: DestinationSpec,
@@ -196,6 +209,8 @@ export function topicConfigOf(
     ...topicConfig,
     ...(retentionMs === undefined ? {} : { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }),
     ...(keepsEach === true ? { 'cleanup.policy': 'delete' } : {}),
-    ...(deadLetters === true ? { 'max.message.bytes': String(DEAD_LETTER_BYTES) } : {}),
+    ...(deadLetters === true
+      ? { 'retention.ms': '-1', 'retention.bytes': '-1', 'max.message.bytes': String(DEAD_LETTER_BYTES) }
+      : {}),
   }
 }

@@ -48,8 +48,14 @@ export interface RabbitTransportOptions {
    * package's dead letters. Set the policy `delivery-limit: -1` on them. @default 'classic'
    */
   readonly queueType?: 'classic' | 'quorum' | undefined
-  /** More arguments for a durable group's queues, e.g. `{ 'x-max-length-bytes': 1e9, 'x-overflow': 'reject-publish' }`. */
+  /**
+   * More arguments for a durable group's queues, of dead letters and retries too, e.g.
+   * `{ 'x-max-length-bytes': 1e9, 'x-overflow': 'reject-publish' }`. Arguments with which the broker discards messages that it has
+   * confirmed are refused unless `mayDiscard` is true: a length limit without `reject-publish`, `x-message-ttl`, `x-expires`.
+   */
   readonly queueArguments?: Readonly<Record<string, string | number | boolean>> | undefined
+  /** Allows `queueArguments` with which the broker discards confirmed messages that no consumer has handled. @default false */
+  readonly mayDiscard?: boolean | undefined
   /**
    * What becomes of a message that no queue gets: `refuse` gives the outcome `unroutable`, `accept` drops it as the
    * broker does. @default 'refuse'
@@ -122,6 +128,7 @@ const NAMES = optionNames<RabbitTransportOptions>({
   closeTimeoutMs: true,
   queueType: true,
   queueArguments: true,
+  mayDiscard: true,
   unroutable: true,
   maxMessageBytes: true,
   places: true,
@@ -146,7 +153,7 @@ export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedR
     requestTimeoutMs: milliseconds('requestTimeoutMs', 1),
     closeTimeoutMs: milliseconds('closeTimeoutMs', 0),
     queueArguments: Object.freeze({
-      ...checkArguments(options.queueArguments),
+      ...checkArguments(options),
       'x-queue-type': queueType,
       'x-single-active-consumer': true,
     }),
@@ -206,9 +213,42 @@ function checkPem(path: string, value: unknown): void {
     throw wrongKind(path, value, 'PEM as a text or a Buffer')
 }
 
-function checkArguments(given: RabbitTransportOptions['queueArguments']): RabbitTransportOptions['queueArguments'] {
-  if (given === undefined || (typeof given === 'object' && given !== null && !Array.isArray(given))) return given
-  throw wrongKind('rabbitTransport.queueArguments', given, 'an object of arguments')
+/** @throws TypeError also for arguments that lose messages, unless the user has allowed it by name */
+function checkArguments({
+  queueArguments: given,
+  mayDiscard = false,
+}: RabbitTransportOptions): RabbitTransportOptions['queueArguments'] {
+  if (typeof mayDiscard !== 'boolean') throw invalidOption('rabbitTransport.mayDiscard', mayDiscard, 'true or false')
+  if (given === undefined) return undefined
+  const path = 'rabbitTransport.queueArguments'
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw wrongKind(path, given, 'an object of arguments')
+  const loss = mayDiscard ? undefined : lossIn(given)
+  if (loss === undefined) return given
+  const { name, remedy } = loss
+  throw new TypeError(
+    `${path}['${name}']: got ${JSON.stringify(given[name])}, with which RabbitMQ discards messages that it has confirmed. ` +
+      `${remedy}, or allow the loss with rabbitTransport({ mayDiscard: true }).`,
+  )
+}
+
+const REJECTS = 'reject-publish'
+
+/** The first argument with which a queue discards messages that no consumer has handled. */
+function lossIn(
+  given: Readonly<Record<string, unknown>>,
+): { readonly name: string; readonly remedy: string } | undefined {
+  const overflow = given['x-overflow']
+  if (overflow !== undefined && overflow !== REJECTS)
+    return { name: 'x-overflow', remedy: `Use '${REJECTS}', which makes senders wait` }
+  for (const name of ['x-max-length', 'x-max-length-bytes'])
+    if (given[name] !== undefined && overflow === undefined)
+      return { name, remedy: `Add 'x-overflow': '${REJECTS}', which makes senders wait` }
+  for (const name of ['x-message-ttl', 'x-expires'])
+    if (given[name] !== undefined) return { name, remedy: 'Leave it out' }
+  if (given['x-delivery-limit'] !== undefined && given['x-delivery-limit'] !== -1)
+    return { name: 'x-delivery-limit', remedy: 'Use -1, since maxAttempts of a binding counts attempts' }
+  return undefined
 }
 
 function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[]): T {

@@ -16,16 +16,17 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
-import { RabbitSubscription } from './consuming/subscription.ts'
-import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
-import type { AmqpChannel, AmqpConnection } from './link/client.ts'
+import { BIND_MS, RabbitSubscription } from './consuming/subscription.ts'
+import { CHANNELS, failure, replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
+import { type AmqpChannel, type AmqpConnection, channelMaxOf } from './link/client.ts'
 import { Link } from './link/connection.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { checkDestinations } from './topology/check.ts'
-import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './topology/delay.ts'
+import { DelayLadder } from './topology/delay.ts'
 import { checkPlace, exchangeOf } from './topology/places.ts'
 import {
+  declarationsOf,
   declareAll,
   existingCount,
   partsOf,
@@ -76,32 +77,33 @@ class RabbitTransport implements Transport {
 
   attach(host: TransportHost): void {
     const options = this.#options
+    const ladder = new DelayLadder(host.service)
     const control = new Link('consume', options, host, { onBlocked: () => {} })
     const link = new Link('publish', options, host, { onBlocked: (reason) => publisher.setBlocked(reason) })
     const publisher: RabbitPublisher = new RabbitPublisher(link, options, {
       ...host,
+      ladder,
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
       takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
-      reprovision: (destination) => {
-        this.#hasLadder = false
-        return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
-      },
+      reprovision: (destination) => this.#reprovision(destination),
     })
-    this.#parts = { host, control, link, publisher }
+    this.#parts = { host, control, link, publisher, ladder }
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     if (destinations.length === 0) return
     const { provision } = this.#options
     if (provision === 'check')
-      await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
+      await checkDestinations(destinations, this.#options, this.#attached().ladder, (what, ask) =>
+        this.#onControl(what, ask),
+      )
     if (provision !== 'none') await this.#checkPlaces(destinations)
     const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
     for (const spec of actual) this.#learn(spec)
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
-    return partsOf(destination, this.#options)
+    return partsOf(destination, this.#options, this.#parts?.ladder ?? LADDER_OF_ANY)
   }
 
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
@@ -121,14 +123,16 @@ class RabbitTransport implements Transport {
         connection,
         options: this.#options,
         connectionError: () => control.error,
+        rebind: () => this.#rebind(spec),
         onClosed: () => this.#subscriptions.delete(subscription),
       },
       spec,
       queues,
       receiver,
     )
-    this.#subscriptions.add(subscription)
     try {
+      this.#requireChannels(connection, subscription)
+      this.#subscriptions.add(subscription)
       await subscription.open()
     } catch (cause) {
       const error = toTransportError(`subscribe to "${spec.destination}"`, cause, spec.destination)
@@ -137,6 +141,52 @@ class RabbitTransport implements Transport {
       throw error
     }
     return subscription
+  }
+
+  /** @throws TransportError `mismatch` when the connection has too few channels */
+  #requireChannels(connection: AmqpConnection, { destination, channels }: RabbitSubscription): void {
+    const most = channelMaxOf(connection)
+    let used = 0
+    for (const subscription of this.#subscriptions) used += subscription.channels
+    if (used + channels + RESERVED_CHANNELS <= most) return
+    const needs =
+      `the binding of "${destination}" needs ${channels} channels (one for each partition, and one to share them), ${used} are in use and ` +
+      `${RESERVED_CHANNELS} are kept for declarations and lag, but RabbitMQ allows ${most} on a connection (channel_max)`
+    throw failure('mismatch', `${needs}. ${CHANNELS}`, { destination })
+  }
+
+  /** Another process may know more groups than this one: those that run bind their queues again before a message is sent. */
+  async #reprovision(destination: string): Promise<void> {
+    const spec = this.#specs.get(destination)
+    if (spec === undefined) return
+    this.#hasLadder = false
+    const { logger } = this.#attached().host
+    logger.error(
+      { destination, groups: spec.groups },
+      'an exchange of RabbitMQ was deleted: it is made again with the bindings of these groups; other groups get messages again when ' +
+        'a member of them runs',
+    )
+    await this.provision([spec])
+    if (this.#options.provision === 'create') await this.#pause(BIND_MS)
+  }
+
+  /** A binding that is there stays as it is. */
+  async #rebind({ destination, partitions, group }: SubscriptionSpec): Promise<void> {
+    const spec = { name: destination, partitions, groups: group === null ? [] : [group] }
+    const queues = declarationsOf(spec, this.#options).filter((each) => each.kind === 'queue')
+    if (queues.length === 0) return
+    try {
+      await this.#onControl(`bind the queues of "${destination}" again`, async (channel) => {
+        for (const { name, exchange, routingKey } of queues) await channel.bindQueue(name, exchange, routingKey)
+      })
+    } catch (error) {
+      if (replyCodeOf(toError(error).cause) !== NOT_FOUND) throw error
+      this.#attached().host.logger.error(
+        { destination, group },
+        'an exchange or a queue of RabbitMQ was deleted: it is made again, with the bindings of this group',
+      )
+      await this.provision([this.#specs.get(destination) ?? spec])
+    }
   }
 
   async lag({ destination, partitions, group }: GroupPlace): Promise<number> {
@@ -201,13 +251,14 @@ class RabbitTransport implements Transport {
   }
 
   async #createDelays(names: readonly string[], settling: Settling): Promise<void> {
+    const { ladder } = this.#attached()
     if (!this.#hasLadder) {
-      await settling.begin(TOP_LEVEL, LADDER_SETTLED)
-      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
+      await settling.begin(ladder.topLevel, ladder.settled)
+      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladder.declarations()))
     }
     for (const name of names) {
-      const due = dueDeclaration(name, exchangeOf(name, this.#options.places))
-      await settling.begin(due.name, dueSettled(name))
+      const due = ladder.dueDeclaration(name, exchangeOf(name, this.#options.places))
+      await settling.begin(due.name, ladder.dueSettled(name))
       await this.#onControl(`provision delays of "${name}"`, (channel) => declareAll(channel, [due], name))
     }
   }
@@ -312,7 +363,15 @@ interface Parts {
   readonly control: Link
   readonly link: Link
   readonly publisher: RabbitPublisher
+  readonly ladder: DelayLadder
 }
+
+/** In what is described before the transport is attached to a service. */
+const LADDER_OF_ANY = new DelayLadder('<service>')
+
+const NOT_FOUND = 404
+/** For declarations, lag and what else asks the broker beside the consumers. */
+const RESERVED_CHANNELS = 8
 
 const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
 

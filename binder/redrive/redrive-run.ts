@@ -1,5 +1,6 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
+import { DAY } from '../../core/clock.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import { turnsOf } from '../../core/turns.ts'
@@ -40,6 +41,8 @@ import {
 
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
+/** The inbox of another group remembers for so long, unless it was given its own `retentionMs`, what it has handled. */
+const INBOX_MS = 7 * DAY
 /** Ids that are remembered, to know a copy. */
 const MOST_IDS = 100_000
 
@@ -60,6 +63,7 @@ export class RedriveRun {
   /** Of a dry run. */
   readonly #listing: Listing
   #isBeyondLimit = false
+  #hasWarned = false
   #lost: Error | undefined
   #wake: () => void = () => {}
   #nextAt = 0
@@ -243,12 +247,28 @@ export class RedriveRun {
       return
     }
     const isChosen = await this.#choose(message)
-    if (isChosen) await this.#pace()
+    if (isChosen) {
+      this.#warnOfAge(message)
+      await this.#pace()
+    }
     if (!isChosen) await this.#publish(this.#kept(message), delivery)
     else if (this.#options.to !== 'nowhere') await this.#publish(this.#sentBack(message), delivery)
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  /** Says once in a run that other groups can apply old letters a second time. */
+  #warnOfAge(message: EncodedMessage): void {
+    const { to, channel, group, clock, logger } = this.#options
+    const { failedAt } = readDeadLetter(message)
+    if (this.#hasWarned || to !== 'channel' || failedAt === undefined || clock.now() - failedAt <= INBOX_MS) return
+    this.#hasWarned = true
+    logger.warn(
+      { channel: channel.name, group, failedAt: new Date(failedAt).toISOString() },
+      'redrive sends letters back that failed more than 7 days ago: an inbox of another group that forgets after 7 days ' +
+        "applies them again. Send them to the group alone (to: 'group'), or give inboxes a longer retentionMs",
+    )
   }
 
   async #choose(message: EncodedMessage): Promise<boolean> {

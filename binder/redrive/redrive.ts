@@ -43,8 +43,8 @@ export interface RedriveOptions {
   /** Letters sent back in a second at most. @default 100 */
   readonly perSecond?: number | undefined
   /**
-   * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had; the
-   *   others handle it again.
+   * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had, for as
+   *   long as the inbox remembers it (7 days by default); the others handle it again.
    * - `group`: to the group that failed, and to no other. For groups whose binding has `retry: 'delayed'`, which read
    *   a destination of their own; for others it would lie there unread.
    * - `nowhere`: they are given up. They count as `sent`, and nothing of them is left.

@@ -31,6 +31,11 @@ export const REDELIVERED: Instrument = {
   unit: '{message}',
   description: 'Deliveries of which the broker says that they were handed out before',
 }
+export const DISPLACED: Instrument = {
+  name: 'concordat.binding.displaced',
+  unit: '{message}',
+  description: 'Messages that a group lost, left out or may get again, since it does not go on where it stood',
+}
 export const LAG: Instrument = {
   name: 'concordat.binding.lag',
   unit: '{message}',

@@ -18,11 +18,12 @@ import {
 import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { type BindingStatus, isAsTold } from '../status.ts'
-import type { PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
+import type { Displacement, PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
 import {
   CIRCUIT_OPEN,
   CONSUMED,
   DEAD_LETTERS,
+  DISPLACED,
   IN_FLIGHT,
   LAG,
   PROCESS_SECONDS,
@@ -67,6 +68,7 @@ export class BinderTelemetry {
   readonly #processSeconds: Measure
   readonly #settled: Measure
   readonly #redelivered: Measure
+  readonly #displaced: Measure
 
   constructor(telemetry: Telemetry, systemOf: (destination: string) => string, clock: Clock) {
     this.#telemetry = telemetry
@@ -78,6 +80,7 @@ export class BinderTelemetry {
     this.#processSeconds = telemetry.histogram(PROCESS_SECONDS)
     this.#settled = telemetry.counter(SETTLED)
     this.#redelivered = telemetry.counter(REDELIVERED)
+    this.#displaced = telemetry.counter(DISPLACED)
   }
 
   /** One span around one call of `publish`; the messages carry its context. */
@@ -195,6 +198,21 @@ export class BinderTelemetry {
     this.#consumed(1, { ...attributes, 'messaging.operation.name': 'process' })
     this.#settled(1, { ...attributes, 'concordat.outcome': outcome })
     if (delivery.redelivered === true) this.#redelivered(1, attributes)
+  }
+
+  /** The group does not go on where it stood. */
+  displaced(
+    destination: string,
+    group: string | null,
+    { skipped, repeated, isLoss }: Pick<Displacement, 'skipped' | 'repeated' | 'isLoss'>,
+  ): void {
+    const attributes = {
+      'messaging.system': this.#systemOf(destination),
+      'messaging.destination.name': destination,
+      ...(group === null ? {} : { 'messaging.consumer.group.name': group }),
+    }
+    if (skipped > 0) this.#displaced(skipped, { ...attributes, 'concordat.outcome': isLoss ? 'lost' : 'left-out' })
+    if (repeated > 0) this.#displaced(repeated, { ...attributes, 'concordat.outcome': 'repeated' })
   }
 
   /**

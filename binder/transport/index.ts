@@ -6,6 +6,7 @@
 
 export type {
   DestinationSpec,
+  Displacement,
   Feature,
   GroupPlace,
   Hindrance,

@@ -214,6 +214,20 @@ export interface Receiver {
    * cannot know calls it never.
    */
   hindered?(hindrance: Hindrance | undefined): void
+  /** The group does not go on where it stood. Called at each such event; a transport that keeps every message never calls it. */
+  displaced?(displacement: Displacement): void
+}
+
+/** A group begins somewhere else than at the position that it had settled. */
+export interface Displacement {
+  /** What happened where, with the remedy. */
+  readonly reason: string
+  /** Messages that the group will never get. */
+  readonly skipped: number
+  /** Messages that it gets and may have handled before. */
+  readonly repeated: number
+  /** Accepted messages are lost: an error, where the rest is a warning. */
+  readonly isLoss: boolean
 }
 
 /** Why part of a subscription stands still. */

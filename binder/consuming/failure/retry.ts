@@ -7,6 +7,7 @@
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
 import type {
   DestinationSpec,
+  Displacement,
   Hindrance,
   Receiver,
   Subscription,
@@ -23,8 +24,10 @@ export function retryName(destination: string, group: string): string {
   return `${destination}.${group}.retry`
 }
 
-export function retrySpec({ name, partitions }: DestinationSpec, group: string): DestinationSpec {
-  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true }
+/** Kept for as long as the channel's own messages. */
+export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, group: string): DestinationSpec {
+  const kept = retentionMs === undefined ? {} : { retentionMs }
+  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true, ...kept }
 }
 
 /**
@@ -134,6 +137,7 @@ export async function subscribeWithRetries(
   }
   const common = {
     recall: () => receiver.recall(),
+    displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
     lost: (error: Error) => {
       if (isOver) return
       isOver = true

@@ -22,6 +22,7 @@ import type { AssignedPartition } from '../group/assigned-partition.ts'
 import { Assignment } from '../group/assignment.ts'
 import { CarryOver } from '../group/carry-over.ts'
 import { Commits } from '../group/commits.ts'
+import { Displacements } from '../group/displacements.ts'
 import { Fetches } from '../group/fetches.ts'
 import { Heart } from '../group/heart.ts'
 import { Hindrances } from '../group/hindrances.ts'
@@ -34,6 +35,8 @@ import { FetchGate } from './fetch-gate.ts'
 import type { Fetched, FetchListener } from './mends/fetch-reader.ts'
 import type { KafkaOptions } from './options.ts'
 
+/** Of the protocol. kafkajs goes on at the first offset there is, and tells no caller. */
+const OFFSET_OUT_OF_RANGE = 1
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
@@ -59,6 +62,7 @@ export class KafkaSubscription implements Member {
   readonly #heart: Heart
   readonly #hindrances: Hindrances
   readonly #fetches = new Fetches()
+  readonly #displacements: Displacements
   readonly #joined = Promise.withResolvers<void>()
   readonly #carried: CarryOver
   readonly #lentAgain: LentAgain
@@ -75,6 +79,7 @@ export class KafkaSubscription implements Member {
     this.#host = host
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
+    this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
     this.#lentAgain = new LentAgain(clock, () => this.#assignment)
     this.#consumer = host.createConsumer(
       spec,
@@ -210,6 +215,9 @@ export class KafkaSubscription implements Member {
     const { partition } = fetched.answer
     if (fetched.topic !== this.#spec.topic || this.#ended !== undefined) return
     if (this.#assignment?.partitions.has(partition) !== true) return
+    const { offset, answer } = fetched
+    if (answer.errorCode === OFFSET_OUT_OF_RANGE) this.#displacements.outOfRange(partition, offset)
+    else if (answer.errorCode === 0) this.#displacements.heard(partition, offset, answer.highWatermark)
     this.#hindrances.heard(fetched)
     this.#fetches.answered(partition, fetched.offset)
   }

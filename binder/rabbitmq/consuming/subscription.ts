@@ -1,8 +1,9 @@
+import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import { Window } from '../../transport/kit/window.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
-import { failure, within } from '../failure.ts'
+import { failure, toTransportError, within } from '../failure.ts'
 import { type Assurance, assuranceOf } from '../link/assurance.ts'
 import type { AmqpChannel, AmqpConnection } from '../link/client.ts'
 import { Presence } from '../link/presence.ts'
@@ -12,12 +13,18 @@ import type { RabbitDelivery } from './delivery.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
 const ASK_AGAIN_MS = 100
+/** How often a member binds its queues again: a binding that is there stays as it is. */
+export const BIND_MS: number = 5 * SECOND
+/** A comparison that fails once may have met a broker that is busy. */
+const FAILURES_TOLD = 2
 
 export interface SubscriptionHost extends TransportHost {
   readonly connection: AmqpConnection
   readonly options: ResolvedRabbitOptions
   /** Why there is no connection, `undefined` while there is one. */
   connectionError(): Error | undefined
+  /** Binds the queues of the group to their exchange, and makes that when it is gone. @throws TransportError */
+  rebind(): Promise<void>
   onClosed(): void
 }
 
@@ -80,8 +87,8 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     }
     this.#state = 'open'
     this.#lendSoon()
-    if (this.#spec.group !== null && this.#consumers.length > 1 && this.#host.options.rebalanceMs > 0)
-      void this.#share()
+    if (this.#shares) void this.#share()
+    if (this.#spec.group !== null && this.#host.options.provision === 'create') void this.#keepBound()
   }
 
   pause(): void {
@@ -101,6 +108,15 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
 
   isOf(destination: string, group: string): boolean {
     return this.destination === destination && this.#spec.group === group
+  }
+
+  get #shares(): boolean {
+    return this.#spec.group !== null && this.#consumers.length > 1 && this.#host.options.rebalanceMs > 0
+  }
+
+  /** How many channels of the connection it needs: one for each queue, and one to compare shares on. */
+  get channels(): number {
+    return this.#consumers.length + (this.#shares ? 1 : 0)
   }
 
   /** Handed to this process and not settled. */
@@ -252,19 +268,50 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   async #share(): Promise<void> {
     const { clock, options, logger } = this.#host
     let presence: Presence | undefined
+    let failures = 0
     while (this.#state === 'open') {
       try {
         presence ??= await this.#join()
         await this.#compare(presence)
+        if (failures >= FAILURES_TOLD) this.#receiver.hindered?.(undefined)
+        failures = 0
       } catch (err) {
-        if (this.#state === 'open')
-          logger.warn({ err, destination: this.destination }, 'could not compare partition shares')
+        if (this.#state === 'open') {
+          logger.debug({ err, destination: this.destination }, 'could not compare partition shares')
+          if (++failures === FAILURES_TOLD) this.#receiver.hindered?.({ reason: this.#unshared(err), isPassing: true })
+        }
         if (presence !== undefined) await this.closeChannel(presence.channel)
         presence = undefined
       }
       await clock.sleep(options.rebalanceMs * (0.75 + Math.random() / 2), this.#closing.signal).catch(() => {})
     }
     if (presence !== undefined) await this.closeChannel(presence.channel)
+  }
+
+  #unshared(cause: unknown): Error {
+    const { destination } = this
+    const { message } = toTransportError(`compare partition shares of "${destination}"`, cause, destination)
+    return failure(
+      'unavailable',
+      `${message} Until then some members of the group can have all partitions and others none.`,
+      {
+        destination,
+        cause,
+      },
+    )
+  }
+
+  /** An operator, or a restore of definitions, can take the exchange or a binding away: sends to the others would still succeed. */
+  async #keepBound(): Promise<void> {
+    const { clock, logger } = this.#host
+    const { destination } = this
+    for (;;) {
+      await clock.sleep(BIND_MS * (0.75 + Math.random() / 4), this.#closing.signal).catch(() => {})
+      if (this.#state !== 'open') return
+      await this.#host.rebind().catch((err: unknown) => {
+        if (this.#state === 'open') logger.warn({ err, destination }, 'could not bind the queues of a group again')
+      })
+    }
   }
 
   async #compare(presence: Presence): Promise<void> {

@@ -134,6 +134,12 @@ export function frameMaxOf(connection: AmqpConnection): number {
   return typeof inner?.frameMax === 'number' && inner.frameMax > 0 ? inner.frameMax : Number.POSITIVE_INFINITY
 }
 
+/** How many channels the connection may have, as client and broker agreed; `Infinity` where amqplib does not tell. */
+export function channelMaxOf(connection: AmqpConnection): number {
+  const inner = (connection as { connection?: { channelMax?: unknown } }).connection
+  return typeof inner?.channelMax === 'number' && inner.channelMax > 0 ? inner.channelMax : Number.POSITIVE_INFINITY
+}
+
 interface FrameReader {
   rest: Buffer
   recvFrame(): unknown

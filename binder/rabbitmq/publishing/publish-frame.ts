@@ -1,6 +1,6 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { AmqpPublishOptions } from '../link/client.ts'
-import { delayRoute } from '../topology/delay.ts'
+import type { DelayLadder } from '../topology/delay.ts'
 import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 
 /** What one `basic.publish` says. */
@@ -28,12 +28,13 @@ export function publishFrame(
   exchange: string,
   unroutable: 'refuse' | 'accept',
   { maxBytes, frameMax }: PublishLimits,
+  ladder: DelayLadder,
   now: number,
 ): PublishFrame {
   const size = message.body?.byteLength ?? 0
   if (size > maxBytes) throw new RangeError(`the body has ${size} bytes`)
   const { content, options } = toAmqp(message, unroutable === 'refuse')
-  const first = delayed(message, options, now) ?? exchange
+  const first = delayed(message, options, ladder, now) ?? exchange
   if (frameMax < MOST_PROPERTY_BYTES && propertiesBytes(options) > frameMax)
     throw new RangeError(`the headers do not fit in a frame of ${frameMax} bytes`)
   return { exchange: first, content, options }
@@ -46,10 +47,11 @@ const MOST_PROPERTY_BYTES = 128 * 1024
 function delayed(
   { destination, notBefore }: EncodedMessage,
   options: AmqpPublishOptions,
+  ladder: DelayLadder,
   now: number,
 ): string | undefined {
   if (notBefore === undefined || notBefore <= now) return undefined
-  const { exchange, headers } = delayRoute(destination, notBefore - now)
+  const { exchange, headers } = ladder.route(destination, notBefore - now)
   Object.assign(options.headers, headers)
   options.mandatory = true
   return exchange

@@ -6,6 +6,7 @@ import { replyCodeOf, toTransportError } from '../failure.ts'
 import type { AmqpConfirmChannel, AmqpMessage } from '../link/client.ts'
 import type { Link } from '../link/connection.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import type { DelayLadder } from '../topology/delay.ts'
 import { exchangeOf } from '../topology/places.ts'
 import { routingKeyOf } from '../topology/topology.ts'
 import { idOf } from '../wire/envelope.ts'
@@ -29,6 +30,8 @@ import { publishFrame } from './publish-frame.ts'
 import { PublishQueue } from './publish-queue.ts'
 
 export interface PublisherHost extends TransportHost {
+  /** What delays the messages of this service. */
+  readonly ladder: DelayLadder
   /** Partitions of a provisioned destination. */
   partitionsOf(destination: string): number | undefined
   /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
@@ -143,10 +146,11 @@ export class RabbitPublisher {
   #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
     const { message } = entry
     const { unroutable: policy, maxMessageBytes } = this.#options
+    const { ladder, clock } = this.#host
     const maxBytes = this.#host.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
     const limits = { maxBytes, frameMax: this.#channel.frameMax }
     const to = exchangeOf(message.destination, this.#options.places)
-    const { exchange, content, options } = publishFrame(message, to, policy, limits, this.#host.clock.now())
+    const { exchange, content, options } = publishFrame(message, to, policy, limits, ladder, clock.now())
     entry.exchange = exchange
     entry.routingKey = routingKey
     const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))

@@ -15,25 +15,26 @@ import type { DestinationSpec } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Ask, type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
-import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
+import type { DelayLadder } from './delay.ts'
 import { exchangeOf } from './places.ts'
 import { declarationsOf, existingCount, marksOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
-/** So many questions are open at once: the ladder alone has 52. */
-const AT_ONCE = 16
+/** So many questions are open at once, each on a channel of its own: the ladder alone has 52. */
+const AT_ONCE = 8
 
 /** @throws TransportError `mismatch` naming everything that is missing or differs */
 export async function checkDestinations(
   specs: readonly DestinationSpec[],
   options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
+  ladder: DelayLadder,
   ask: Ask,
 ): Promise<void> {
   const faults = await faultsOf(
-    specs.flatMap((spec) => questionsOf(spec, options)),
+    specs.flatMap((spec) => questionsOf(spec, options, ladder)),
     ask,
   )
-  if (specs.some(({ delays }) => delays === true)) faults.push(...(await ladderFaults(ask)))
+  if (specs.some(({ delays }) => delays === true)) faults.push(...(await ladderFaults(ladder, ask)))
   if (faults.length === 0) return
   const said = faults.map(({ what, is }) => `${what} ${is}`).join('; ')
   const differs = faults.some(({ is }) => is !== MISSING)
@@ -61,6 +62,7 @@ const MISSING = 'is missing'
 function questionsOf(
   spec: DestinationSpec,
   options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
+  ladder: DelayLadder,
 ): readonly Question[] {
   const own = [...declarationsOf(spec, options), ...marksOf(spec, options)].map((declaration) => ({
     declaration,
@@ -69,17 +71,17 @@ function questionsOf(
   if (spec.delays !== true) return own
   return [
     ...own,
-    { declaration: dueDeclaration(spec.name, exchangeOf(spec.name, options.places)) },
-    { declaration: dueSettled(spec.name) },
+    { declaration: ladder.dueDeclaration(spec.name, exchangeOf(spec.name, options.places)) },
+    { declaration: ladder.dueSettled(spec.name) },
   ]
 }
 
 /** One fault instead of 52 where nobody has made it. */
-async function ladderFaults(ask: Ask): Promise<readonly Fault[]> {
-  const questions = [...ladderDeclarations(), LADDER_SETTLED].map((declaration) => ({ declaration }))
+async function ladderFaults(ladder: DelayLadder, ask: Ask): Promise<readonly Fault[]> {
+  const questions = [...ladder.declarations(), ladder.settled].map((declaration) => ({ declaration }))
   const faults = await faultsOf(questions, ask)
   if (faults.length < questions.length || faults.some(({ is }) => is !== MISSING)) return faults
-  return [{ what: `what delays messages, ${questions.length} exchanges and queues "concordat:delay:*",`, is: MISSING }]
+  return [{ what: `what delays messages, ${questions.length} exchanges and queues "${ladder.prefix}:*",`, is: MISSING }]
 }
 
 /** In the order of the questions. @throws when the broker does not answer */

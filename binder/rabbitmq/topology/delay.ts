@@ -1,12 +1,16 @@
 /**
- * Delayed messages on RabbitMQ: a ladder of queues whose messages expire, shared by all services of a virtual host.
+ * Delayed messages on RabbitMQ: a ladder of queues whose messages expire, one for each service.
  *
  * ```
- * concordat:delay:level:24 ... :0   headers exchanges and quorum queues; a queue holds its messages 100 ms x 2^level
- * concordat:delay:due               headers exchange: to the queue of the destination
- * concordat:delay:due:orders        quorum queue, 1 ms: hands what is due to the exchange `orders`
- * concordat:delay:settled[:orders]  exchanges that say: the queues of the ladder (of `orders`) are old enough
+ * concordat:delay:shop:level:24 ... :0   headers exchanges and quorum queues; a queue holds its messages 100 ms x 2^level
+ * concordat:delay:shop:due               headers exchange: to the queue of the destination
+ * concordat:delay:shop:due:orders        quorum queue, 1 ms: hands what is due to the exchange `orders`
+ * concordat:delay:shop:settled[:orders]  exchanges that say: the queues of the ladder (of `orders`) are old enough
  * ```
+ *
+ * A ladder must not be shared by services with different accounts. RabbitMQ checks the right to write to `orders` when the
+ * queue `...:due:orders` is declared, not when that queue forwards a message: every account that may write to a shared
+ * ladder could name any destination for which another service has declared such a queue.
  *
  * A delay is rounded up to 100 ms and written as a binary number; each bit that is set is a header
  * `concordat-delay-<level>`. The message enters at its highest level. A level's exchange sends it into the level's queue
@@ -21,23 +25,12 @@
 import { invalidOption } from '../../../core/errors.ts'
 import { MAX_DELAY_MS } from '../../channel/delay.ts'
 import { type Declaration, type ExchangeDeclaration, settledMark } from './declaration.ts'
+import { checked } from './topology.ts'
 
 const UNIT_MS = 100
 const LEVELS = 25
-const DUE = 'concordat:delay:due'
 const HEADER = 'concordat-delay-'
 const TO_HEADER = `${HEADER}to`
-
-const levelOf = (level: number): string => `concordat:delay:level:${level}`
-const below = (level: number): string => (level === 0 ? DUE : levelOf(level - 1))
-export const TOP_LEVEL: string = levelOf(LEVELS - 1)
-const queueOfDue = (destination: string): string => `${DUE}:${destination}`
-
-/** Declared when the queues of the ladder have settled (`settling.ts`). */
-export const LADDER_SETTLED: ExchangeDeclaration = settledMark('concordat:delay:settled')
-/** Likewise for the queue of a destination. */
-export const dueSettled = (destination: string): ExchangeDeclaration =>
-  settledMark(`concordat:delay:settled:${destination}`)
 
 /** Where a message that is due in `leftMs` is published to, and with which headers. */
 export interface DelayRoute {
@@ -45,54 +38,88 @@ export interface DelayRoute {
   readonly headers: Readonly<Record<string, string | boolean>>
 }
 
-/** @throws RangeError when it is further away than the ladder is high */
-export function delayRoute(destination: string, leftMs: number): DelayRoute {
-  if (!(leftMs > 0 && leftMs <= MAX_DELAY_MS)) throw invalidOption('delay', leftMs, `1 to ${MAX_DELAY_MS} ms`)
-  const units = Math.ceil(leftMs / UNIT_MS)
-  const headers: Record<string, string | boolean> = { [TO_HEADER]: destination }
-  let highest = 0
-  for (let level = 0; level < LEVELS; level++) {
-    if ((units & (1 << level)) === 0) continue
-    headers[HEADER + level] = true
-    highest = level
+/** The ladder of one service. Pure. */
+export class DelayLadder {
+  /** Everything of it is named `<prefix>:...`, so that rights can be given by prefix. */
+  readonly prefix: string
+
+  /** @param service a name without `:`, so that no ladder's names begin with those of another */
+  constructor(service: string) {
+    this.prefix = `concordat:delay:${service}`
   }
-  return { exchange: levelOf(highest), headers }
-}
 
-/** The ladder, from the bottom, so that every step has somewhere to go. */
-export function ladderDeclarations(): readonly Declaration[] {
-  const levels = Array.from({ length: LEVELS }, (_, level) => level)
-  return [
-    { kind: 'exchange', name: DUE, type: 'headers', options: { durable: true } },
-    ...levels.flatMap(levelDeclarations),
-  ]
-}
+  /** The queue that is declared last. */
+  get topLevel(): string {
+    return this.#level(LEVELS - 1)
+  }
 
-function levelDeclarations(level: number): readonly Declaration[] {
-  const name = levelOf(level)
-  const next = below(level)
-  return [
-    { kind: 'exchange', name, type: 'headers', options: { durable: true, alternateExchange: next } },
-    {
+  /** Declared when the queues of the ladder have settled (`settling.ts`). */
+  get settled(): ExchangeDeclaration {
+    return settledMark(`${this.prefix}:settled`)
+  }
+
+  /** Declared when the queue of a destination has settled. @throws TransportError for a name that is too long */
+  dueSettled(destination: string): ExchangeDeclaration {
+    return settledMark(checked(`${this.prefix}:settled:${destination}`, destination))
+  }
+
+  /** @throws RangeError when it is further away than the ladder is high */
+  route(destination: string, leftMs: number): DelayRoute {
+    if (!(leftMs > 0 && leftMs <= MAX_DELAY_MS)) throw invalidOption('delay', leftMs, `1 to ${MAX_DELAY_MS} ms`)
+    const units = Math.ceil(leftMs / UNIT_MS)
+    const headers: Record<string, string | boolean> = { [TO_HEADER]: destination }
+    let highest = 0
+    for (let level = 0; level < LEVELS; level++) {
+      if ((units & (1 << level)) === 0) continue
+      headers[HEADER + level] = true
+      highest = level
+    }
+    return { exchange: this.#level(highest), headers }
+  }
+
+  /** The ladder, from the bottom, so that every step has somewhere to go. */
+  declarations(): readonly Declaration[] {
+    const levels = Array.from({ length: LEVELS }, (_, level) => level)
+    return [
+      { kind: 'exchange', name: this.#due, type: 'headers', options: { durable: true } },
+      ...levels.flatMap((level) => this.#levelDeclarations(level)),
+    ]
+  }
+
+  /** What hands due messages to a destination, which lies on an exchange. @throws TransportError for a name that is too long */
+  dueDeclaration(destination: string, exchange: string): Declaration {
+    return {
       kind: 'queue',
-      name,
-      arguments: queueArguments(UNIT_MS * 2 ** level, next),
-      exchange: name,
+      name: checked(`${this.#due}:${destination}`, destination),
+      arguments: queueArguments(DUE_TTL_MS, exchange),
+      exchange: this.#due,
       routingKey: '',
-      headers: { 'x-match': 'all', [HEADER + level]: true },
-    },
-  ]
-}
+      headers: { 'x-match': 'all', [TO_HEADER]: destination },
+    }
+  }
 
-/** What hands due messages to a destination, which lies on an exchange. */
-export function dueDeclaration(destination: string, exchange: string): Declaration {
-  return {
-    kind: 'queue',
-    name: queueOfDue(destination),
-    arguments: queueArguments(DUE_TTL_MS, exchange),
-    exchange: DUE,
-    routingKey: '',
-    headers: { 'x-match': 'all', [TO_HEADER]: destination },
+  get #due(): string {
+    return `${this.prefix}:due`
+  }
+
+  #level(level: number): string {
+    return `${this.prefix}:level:${level}`
+  }
+
+  #levelDeclarations(level: number): readonly Declaration[] {
+    const name = this.#level(level)
+    const next = level === 0 ? this.#due : this.#level(level - 1)
+    return [
+      { kind: 'exchange', name, type: 'headers', options: { durable: true, alternateExchange: next } },
+      {
+        kind: 'queue',
+        name,
+        arguments: queueArguments(UNIT_MS * 2 ** level, next),
+        exchange: name,
+        routingKey: '',
+        headers: { 'x-match': 'all', [HEADER + level]: true },
+      },
+    ]
   }
 }
 

@@ -5,7 +5,7 @@ import { failure, replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts
 import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declaration.ts'
-import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
+import type { DelayLadder } from './delay.ts'
 import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './places.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'
 
@@ -108,15 +108,15 @@ export async function declareAll(
 }
 
 /** All that a destination needs, as data, exchanges first. Pure. */
-export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly TopologyPart[] {
-  const ladder = [
-    ...ladderDeclarations(),
-    LADDER_SETTLED,
-    dueDeclaration(spec.name, exchangeOf(spec.name, options.places)),
-    dueSettled(spec.name),
+export function partsOf(spec: DestinationSpec, options: QueueOptions, ladder: DelayLadder): readonly TopologyPart[] {
+  const delaying = (): readonly Declaration[] => [
+    ...ladder.declarations(),
+    ladder.settled,
+    ladder.dueDeclaration(spec.name, exchangeOf(spec.name, options.places)),
+    ladder.dueSettled(spec.name),
   ]
   const own = [...declarationsOf(spec, options), ...marksOf(spec, options)]
-  return [own, spec.delays === true ? ladder : []].flatMap((declarations) => [
+  return [own, spec.delays === true ? delaying() : []].flatMap((declarations) => [
     ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
     ...declarations.filter(({ kind }) => kind === 'queue').map(partOf),
   ])

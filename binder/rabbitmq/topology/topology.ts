@@ -58,7 +58,8 @@ export function countsOf(text: string): { readonly wanted: number; readonly exis
   return match === null ? undefined : { wanted: Number(match[1]), existing: Number(match[2]) }
 }
 
-function checked(name: string, destination: string): string {
+/** @returns the name. @throws TransportError when it is longer than RabbitMQ allows */
+export function checked(name: string, destination: string): string {
   if (name.length <= MAX_NAME_BYTES) return name
   throw new TransportError({
     transport: 'rabbitmq',

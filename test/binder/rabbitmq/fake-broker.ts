@@ -15,6 +15,8 @@ export class FakeBroker {
   readonly declared: string[] = []
   /** Queues of which a declaration has no answer, with how often it was asked. */
   readonly mute: Map<string, number> = new Map()
+  /** What a connection may have. */
+  channelMax = 2_047
   readonly #queues: Map<string, FakeQueue> = new Map()
 
   readonly connect = async (name: string): Promise<AmqpConnection> => {
@@ -93,15 +95,20 @@ export class FakeQueue {
 export class FakeConnection extends EventEmitter {
   readonly name: string
   readonly channels: FakeChannel[] = []
+  /** As amqplib keeps it. */
+  readonly connection: { channelMax: number }
   readonly #broker: FakeBroker
 
   constructor(name: string, broker: FakeBroker) {
     super()
     this.name = name
     this.#broker = broker
+    this.connection = { channelMax: broker.channelMax }
   }
 
   async createChannel(): Promise<FakeChannel> {
+    if (this.channels.filter(({ isOpen }) => isOpen).length >= this.connection.channelMax)
+      throw new Error('No channels left to allocate')
     const channel = new FakeChannel(this.#broker)
     this.channels.push(channel)
     return channel
@@ -170,8 +177,9 @@ export class FakeChannel extends EventEmitter {
     if (!this.#broker.hasQueue(name)) this.#missing(`queue '${name}'`)
   }
 
-  async bindQueue(name: string): Promise<void> {
+  async bindQueue(name: string, exchange: string): Promise<void> {
     this.#requireAllowed('bindQueue')
+    if (!this.#broker.exchanges.has(exchange)) this.#missing(`exchange '${exchange}'`)
     this.#broker.declared.push(`bind ${name}`)
   }
 

@@ -32,11 +32,12 @@ describe('rabbitTransport options', () => {
   })
 
   it('never let a queue lose its single active consumer', ({ expect }) => {
-    const queueArguments = { 'x-single-active-consumer': false, 'x-max-length': 10 }
+    const queueArguments = { 'x-single-active-consumer': false, 'x-max-length': 10, 'x-overflow': 'reject-publish' }
     expect(resolveRabbitOptions({ connect, queueArguments, queueType: 'quorum' }).queueArguments).toEqual({
       'x-queue-type': 'quorum',
       'x-single-active-consumer': true,
       'x-max-length': 10,
+      'x-overflow': 'reject-publish',
     })
   })
 
@@ -47,6 +48,35 @@ describe('rabbitTransport options', () => {
   })
 
   it.for([
+    [
+      { 'x-max-length': 5 },
+      /\['x-max-length'\]: got 5, with which RabbitMQ discards .*Add 'x-overflow': 'reject-publish'/,
+    ],
+    [{ 'x-max-length-bytes': 50 }, /\['x-max-length-bytes'\]: got 50, .*Add 'x-overflow': 'reject-publish'/],
+    [{ 'x-max-length': 5, 'x-overflow': 'drop-head' }, /\['x-overflow'\]: got "drop-head", .*Use 'reject-publish'/],
+    [{ 'x-overflow': 'reject-publish-dlx' }, /\['x-overflow'\]: got "reject-publish-dlx", /],
+    [
+      { 'x-message-ttl': 500 },
+      /\['x-message-ttl'\]: got 500, .*Leave it out, or allow the loss with .*mayDiscard: true/,
+    ],
+    [{ 'x-expires': 1_500 }, /\['x-expires'\]: got 1500, /],
+    [{ 'x-delivery-limit': 20 }, /\['x-delivery-limit'\]: got 20, .*Use -1/],
+  ] as const)(
+    'refuse arguments with which the broker discards messages, unless that is allowed: %o',
+    ([queueArguments, message], { expect }) => {
+      expect(() => rabbitTransport({ connect, queueArguments } as never)).toThrow(message)
+      expect(() => rabbitTransport({ connect, queueArguments, mayDiscard: true } as never)).not.toThrow()
+    },
+  )
+
+  it.for([{ 'x-max-length': 5, 'x-overflow': 'reject-publish' }, { 'x-delivery-limit': -1 }, { 'x-max-priority': 5 }])(
+    'take arguments that keep every message: %o',
+    (queueArguments, { expect }) => {
+      expect(() => rabbitTransport({ connect, queueArguments } as never)).not.toThrow()
+    },
+  )
+
+  it.for([
     [{}, /url: expected amqp/],
     [{ url: 'http://localhost' }, /url: expected amqp/],
     [{ url: [] }, /url: expected one address for each node of the cluster, got an empty list/],
@@ -54,6 +84,7 @@ describe('rabbitTransport options', () => {
     [{ url: 'amqp://localhost', connect }, /either url or connect, got both/],
     [{ connect: 'amqp://localhost' }, /connect: expected a function/],
     [{ url: 'amqp://user:secret@h:0' }, /url: expected amqp:.*with a port from 1 to 65535, or none, got port 0/],
+    [{ connect, mayDiscard: 1 }, /mayDiscard: expected true or false, got 1/],
     [{ connect, queueArguments: [] }, /queueArguments: expected an object of arguments, got an array/],
     [{ url: 'amqps://h', tls: [] }, /rabbitTransport.tls: expected an object of options, got an array/],
     [{ url: 'amqps://h', tls: { servername: 5 } }, /tls.servername: expected a text, got a number/],

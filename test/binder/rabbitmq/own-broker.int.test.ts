@@ -46,7 +46,7 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     await attached({ url: server.url }).provision([{ ...spec, delays: false }])
     await expect(check()).rejects.toMatchObject({ kind: 'mismatch', retryable: false, destination: 'slow' })
     const absent =
-      'queue "concordat:delay:due:slow" is missing; exchange "concordat:delay:settled:slow" is missing; ' +
+      'queue "concordat:delay:tests:due:slow" is missing; exchange "concordat:delay:tests:settled:slow" is missing; ' +
       'what delays messages, 52 exchanges and queues'
     await expect(check()).rejects.toThrow(absent)
     await expect(check()).rejects.toThrow(absent)
@@ -55,15 +55,15 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     await expect(check()).resolves.toBeUndefined()
 
     await admin(server.url, async (channel) => {
-      await channel.deleteQueue('concordat:delay:level:3')
-      await channel.assertQueue('concordat:delay:level:3', { arguments: { 'x-message-ttl': 800 } })
-      await channel.deleteExchange('concordat:delay:level:5')
+      await channel.deleteQueue('concordat:delay:tests:level:3')
+      await channel.assertQueue('concordat:delay:tests:level:3', { arguments: { 'x-message-ttl': 800 } })
+      await channel.deleteExchange('concordat:delay:tests:level:5')
     })
     await expect(check()).rejects.toThrow(
-      /^queue "concordat:delay:level:3" differs: inequivalent arg 'x-dead-letter-exchange' .*; exchange "concordat:delay:level:5" is missing\. .*; what differs has to be deleted first, once it is drained\.$/,
+      /^queue "concordat:delay:tests:level:3" differs: inequivalent arg 'x-dead-letter-exchange' .*; exchange "concordat:delay:tests:level:5" is missing\. .*; what differs has to be deleted first, once it is drained\.$/,
     )
-    await expect(admin(server.url, (channel) => channel.checkExchange('concordat:delay:level:5'))).rejects.toThrow(
-      'NOT_FOUND',
-    )
+    await expect(
+      admin(server.url, (channel) => channel.checkExchange('concordat:delay:tests:level:5')),
+    ).rejects.toThrow('NOT_FOUND')
   })
 })

@@ -9,11 +9,12 @@ import {
 } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
-import type { Clock } from 'concordat/core'
+import { type Clock, DAY, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
+import { memoryLogger } from '../support/memory-logger.ts'
 
 const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
 
@@ -78,6 +79,25 @@ function failingHalfWay(broker: MemoryBroker): Transport {
 }
 
 describe('a redrive', () => {
+  it.for([
+    { days: 6, to: 'channel', warnings: 0 },
+    { days: 8, to: 'channel', warnings: 1 },
+    { days: 8, to: 'group', warnings: 0 },
+  ] as const)(
+    'of letters that are $days days old to the $to gives $warnings warnings that inboxes may have forgotten them',
+    async ({ days, to, warnings }) => {
+      const { broker } = await withLetters(3)
+      const { logger, lines } = memoryLogger()
+      const now = Date.now() + days * DAY
+      const clock = { ...systemClock, now: () => now }
+      const transport = memoryTransport({ broker })
+      const host = { service: 'operator', transport, clock, logger }
+      await redrive(host, channel as unknown as Channel, 'g', { to })
+      const found = lines.filter((line) => String(line[1]).includes('failed more than 7 days ago'))
+      expect(found).toHaveLength(warnings)
+    },
+  )
+
   it('sends so many in a second, and those that stay take no time', async () => {
     const { broker, state } = await withLetters(10)
     state.isBroken = false

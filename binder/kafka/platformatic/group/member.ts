@@ -21,6 +21,7 @@ import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import type { Assignment } from '../../group/assignment.ts'
 import { CarryOver } from '../../group/carry-over.ts'
 import { Commits } from '../../group/commits.ts'
+import { Displacements } from '../../group/displacements.ts'
 import { Fetches } from '../../group/fetches.ts'
 import { Heart } from '../../group/heart.ts'
 import { LentAgain } from '../../group/lent-again.ts'
@@ -71,6 +72,7 @@ export class GroupMember implements Member {
   readonly #heart: Heart
   readonly #carried: CarryOver
   readonly #fetches = new Fetches()
+  readonly #displacements: Displacements
   readonly #joined = Promise.withResolvers<void>()
   readonly #lentAgain: LentAgain
   #term: RunningTerm | undefined
@@ -88,6 +90,7 @@ export class GroupMember implements Member {
     this.#host = host
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
+    this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
     this.#lentAgain = new LentAgain(clock, () => this.#term?.assignment)
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
     this.#commits = new Commits(spec.topic, clock, settings.commitIntervalMs, logger, (positions) =>
@@ -191,16 +194,15 @@ export class GroupMember implements Member {
       onProgress: (assigned) => this.#onProgress(assigned),
       onReleased: (assigned) => this.#lentAgain.add(assigned),
       onHindered: (hindrance) => this.#receiver.hindered?.(hindrance),
-      onHeard: (partition, offset) => this.#fetches.answered(partition, offset),
+      onHeard: (partition, offset, highWatermark) => {
+        this.#displacements.heard(partition, offset, highWatermark)
+        this.#fetches.answered(partition, offset)
+      },
       onUnknown: () => this.#sameTopic.doubt(),
       isSame: () => this.#sameTopic.isSame(),
       onAnswer: (error) => this.#host.onAnswer(error),
       onLost: (error) => this.#lost(error),
-      onOutOfRange: (partition, offset, first) =>
-        logger.warn(
-          { topic, group: groupId, partition, offset, first },
-          'an offset is not there: reading from the first',
-        ),
+      onOutOfRange: (partition, offset) => this.#displacements.outOfRange(partition, offset),
     })
     this.#term = term
     this.#fetches.begin(joined.partitions)

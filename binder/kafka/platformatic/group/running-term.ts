@@ -17,8 +17,9 @@ export interface TermParts extends AssignmentLimits {
   onReleased(assigned: AssignedPartition): void
   onHindered(hindrance: Hindrance | undefined): void
   /** A fetch of the partition from that offset was answered. */
-  onHeard(partition: number, offset: number): void
-  onOutOfRange(partition: number, offset: number, first: number): void
+  onHeard(partition: number, offset: number, highWatermark: string | number): void
+  /** The broker has nothing at that offset: reading goes on at the first that there is. */
+  onOutOfRange(partition: number, offset: number): void
   onUnknown(): void
   isSame(): Promise<boolean>
   onAnswer(error?: unknown): void
@@ -48,7 +49,7 @@ export class RunningTerm {
     this.#fetcher = new Fetcher(cluster, clock, fetching, {
       onNews: (news) => {
         this.#hindrances.heard(news)
-        parts.onHeard(news.answer.partition, news.offset)
+        parts.onHeard(news.answer.partition, news.offset, news.answer.highWatermark)
       },
       onBatch: (assigned, batch) => {
         assigned.append(batch)
@@ -58,7 +59,7 @@ export class RunningTerm {
         assigned.skip(next)
         parts.onProgress(assigned)
       },
-      onOutOfRange: (partition, offset, first) => parts.onOutOfRange(partition, offset, first),
+      onOutOfRange: (partition, offset) => parts.onOutOfRange(partition, offset),
       onUnknown: () => parts.onUnknown(),
       isSame: () => parts.isSame(),
       onAnswer: (error) => parts.onAnswer(error),

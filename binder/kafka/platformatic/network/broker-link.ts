@@ -1,10 +1,16 @@
-import type { Clock } from '../../../../core/clock.ts'
+import { type Clock, MINUTE } from '../../../../core/clock.ts'
 import { DeadlineExceeded, within } from '../../deadline.ts'
 import { Pieces } from '../../records/pieces.ts'
 import type { KafkaConnection, KafkaReader } from '../client.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
 import type { Request } from '../protocol/request.ts'
+
+/**
+ * A connection without a request for so long is replaced before the next one. Load balancers and firewalls drop idle connections
+ * without a word (Azure after 4 minutes, an AWS network load balancer after 350 s), and a request on one is never answered.
+ */
+const IDLE_MS = 3 * MINUTE
 
 /** Makes a connection that is not connected yet. */
 export type MakeConnection = () => KafkaConnection
@@ -15,11 +21,15 @@ export class BrokerLink {
   readonly #clock: Clock
   readonly #connection: KafkaConnection
   #isOpen = true
+  #inFlight = 0
+  /** When the last request was answered, monotonic. */
+  #usedAt: number
 
   private constructor(clock: Clock, address: string, connection: KafkaConnection) {
     this.#clock = clock
     this.address = address
     this.#connection = connection
+    this.#usedAt = clock.monotonic()
     connection.on('close', () => {
       this.#isOpen = false
     })
@@ -51,7 +61,7 @@ export class BrokerLink {
   }
 
   get isOpen(): boolean {
-    return this.#isOpen && this.#connection.isConnected()
+    return this.#isOpen && this.#connection.isConnected() && !this.#isStale()
   }
 
   /**
@@ -60,6 +70,7 @@ export class BrokerLink {
    * @throws KafkaRefusal as the request says
    */
   async call<T>(request: Request<T>, timeoutMs: number): Promise<T> {
+    this.#inFlight++
     const answering = this.#send(request)
     let answer: Pieces
     try {
@@ -68,6 +79,9 @@ export class BrokerLink {
       // What comes late would hold up all behind it.
       this.close()
       throw error instanceof DeadlineExceeded ? error : new ConnectionLost(request.name, this.address, error)
+    } finally {
+      this.#inFlight--
+      this.#usedAt = this.#clock.monotonic()
     }
     return request.read(new ByteReader(answer))
   }
@@ -80,6 +94,10 @@ export class BrokerLink {
     } finally {
       this.#connection.socket?.destroy()
     }
+  }
+
+  #isStale(): boolean {
+    return this.#inFlight === 0 && this.#clock.monotonic() - this.#usedAt >= IDLE_MS
   }
 
   #send<T>(request: Request<T>): Promise<Pieces> {

@@ -2,22 +2,23 @@ import { MAX_DELAY_MS } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { delayRoute } from '../../../../binder/rabbitmq/topology/delay.ts'
+import { DelayLadder } from '../../../../binder/rabbitmq/topology/delay.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { partsOf } from '../../../../binder/rabbitmq/topology/provision.ts'
 
 const spec = { name: 'orders', partitions: 1, groups: [], delays: true }
-const parts = partsOf(spec, { queueArguments: {}, places: new Map() })
+const ladder = new DelayLadder('shop')
+const parts = partsOf(spec, { queueArguments: {}, places: new Map() }, ladder)
 const queue = (name: string) => parts.find((part) => part.kind === 'queue' && part.name === name)?.details
 const exchange = (name: string) => parts.find((part) => part.kind === 'exchange' && part.name === name)?.details
 
 /** Walks a message down the ladder as the broker would. @returns how long it waits and where it ends */
 function walk(leftMs: number): { waitMs: number; end: unknown } {
-  const { exchange: entry, headers } = delayRoute('orders', leftMs)
+  const { exchange: entry, headers } = ladder.route('orders', leftMs)
   let waitMs = 0
   let at: unknown = entry
-  while (typeof at === 'string' && at.startsWith('concordat:delay:level:')) {
-    const level = at.slice('concordat:delay:level:'.length)
+  while (typeof at === 'string' && at.startsWith('concordat:delay:shop:level:')) {
+    const level = at.slice('concordat:delay:shop:level:'.length)
     const held = headers[`concordat-delay-${level}`] === true ? queue(at) : undefined
     waitMs += Number(held?.['x-message-ttl'] ?? 0)
     at = held === undefined ? exchange(at)?.['alternate-exchange'] : held['x-dead-letter-exchange']
@@ -29,18 +30,18 @@ describe('the delay ladder', () => {
   it('holds a message for its delay, rounded up to 100 ms', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: MAX_DELAY_MS }), (leftMs) => {
-        expect(walk(leftMs)).toEqual({ waitMs: Math.ceil(leftMs / 100) * 100, end: 'concordat:delay:due' })
+        expect(walk(leftMs)).toEqual({ waitMs: Math.ceil(leftMs / 100) * 100, end: 'concordat:delay:shop:due' })
       }),
       { examples: [[1], [100], [101], [MAX_DELAY_MS]] },
     )
   })
 
   it('enters at a level that holds it, and names the destination', () => {
-    expect(delayRoute('orders', 12_800)).toEqual({
-      exchange: 'concordat:delay:level:7',
+    expect(ladder.route('orders', 12_800)).toEqual({
+      exchange: 'concordat:delay:shop:level:7',
       headers: { 'concordat-delay-to': 'orders', 'concordat-delay-7': true },
     })
-    expect(queue('concordat:delay:due:orders')).toMatchObject({ 'x-dead-letter-exchange': 'orders' })
+    expect(queue('concordat:delay:shop:due:orders')).toMatchObject({ 'x-dead-letter-exchange': 'orders' })
   })
 
   it('moves messages only with a confirm: quorum queues that dead-letter at least once', () => {

@@ -77,8 +77,8 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     const binder = createBinder({ service: 'shop', transport: open(places), bindings: [own], sends: [orders] })
     onTestFinished(() => binder.close())
     theirs.forget(
-      [`${name}:stock`, `${name}.stock.dlq:redrive`, `concordat:delay:due:${name}`],
-      [`${name}.stock.dlq`, `${name}.stock.dlq:partitions`, `concordat:delay:settled:${name}`],
+      [`${name}:stock`, `${name}.stock.dlq:redrive`, `concordat:delay:shop:due:${name}`],
+      [`${name}.stock.dlq`, `${name}.stock.dlq:partitions`, `concordat:delay:shop:settled:${name}`],
     )
     await binder.start()
     await binder.ready()

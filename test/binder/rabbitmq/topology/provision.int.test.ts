@@ -82,10 +82,10 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
   it('with check tells the limits of a queue from a number of partitions, and what belongs to somebody else', async () => {
     const [limited, taken] = [freshDestination(url, ['g'], 1), freshDestination(url, ['g'], 1)]
     const spec = (name: string): DestinationSpec => ({ name, partitions: 1, groups: ['g'] })
-    const limits = { 'x-max-length': 20 }
+    const limits = { 'x-max-length': 20, 'x-overflow': 'reject-publish' }
     await attached({ url, queueArguments: limits }).provision([spec(limited)])
     await attached({ url }).provision([{ ...spec(taken), groups: [] }])
-    const checking = attached({ url, provision: 'check', queueArguments: { 'x-max-length': 10 } })
+    const checking = attached({ url, provision: 'check', queueArguments: { ...limits, 'x-max-length': 10 } })
     const refusal = `queue "${limited}:g" differs: inequivalent arg 'x-max-length' .*received '10' but current is '20'`
     await expect(checking.provision([spec(limited)])).rejects.toThrow(new RegExp(refusal))
     const assuming = attached({ url }).provision([{ ...spec(limited), assumed: true }])

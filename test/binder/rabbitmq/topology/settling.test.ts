@@ -8,7 +8,7 @@ import { attached } from '../kit.ts'
 const spec: DestinationSpec = { name: 'orders', partitions: 1, groups: ['g'], delays: true }
 /** Longer than a new queue is left alone. */
 const LONG_MS = 3_000
-const SAYS_SO = 'concordat:delay:settled:orders'
+const SAYS_SO = 'concordat:delay:tests:settled:orders'
 
 /** A process that begins to provision, and whether it is done. */
 async function starting(
@@ -31,7 +31,7 @@ it('a delay queue that another process has declared a moment ago is not relied o
   const first = await starting(broker)
   const second = await starting(broker)
   expect([first.state.isDone, second.state.isDone]).toEqual([false, false])
-  expect(broker.hasQueue('concordat:delay:due:orders')).toBe(true)
+  expect(broker.hasQueue('concordat:delay:tests:due:orders')).toBe(true)
   expect(broker.exchanges.has(SAYS_SO)).toBe(false)
 
   await first.clock.advance(LONG_MS)
@@ -56,7 +56,7 @@ it('one that was deleted and is made again has to settle again, for everybody', 
   const first = await starting(broker)
   await first.clock.advance(LONG_MS)
   await first.done
-  broker.deleteQueue('concordat:delay:due:orders')
+  broker.deleteQueue('concordat:delay:tests:due:orders')
   const second = await starting(broker)
   const third = await starting(broker)
   expect([second.state.isDone, third.state.isDone]).toEqual([false, false])

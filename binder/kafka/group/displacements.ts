@@ -1,0 +1,69 @@
+/**
+ * Notices when a group does not go on where it stood. A broker answers a fetch with `OFFSET_OUT_OF_RANGE` when retention has deleted the
+ * records at that offset, or when the offset lies past the end (the topic was made anew, or the broker lost records). Every driver then goes
+ * on at the first record there is; the next answer tells how far that is.
+ */
+import type { Displacement } from '../../transport/transport.ts'
+
+export class Displacements {
+  readonly #topic: string
+  readonly #tell: (displacement: Displacement) => void
+  /** Where reading stood, by partition, until the next answer about it. */
+  readonly #stood = new Map<number, number>()
+
+  constructor(topic: string, tell: (displacement: Displacement) => void) {
+    this.#topic = topic
+    this.#tell = tell
+  }
+
+  /** The broker has nothing at this offset. */
+  outOfRange(partition: number, offset: number): void {
+    if (!this.#stood.has(partition)) this.#stood.set(partition, offset)
+  }
+
+  /** A fetch from that offset was answered. */
+  heard(partition: number, offset: number, highWatermark: string | number): void {
+    const stood = this.#stood.get(partition)
+    if (stood === undefined) return
+    this.#stood.delete(partition)
+    const where = `partition ${partition} of "${this.#topic}"`
+    if (offset > stood) {
+      const skipped = offset - stood
+      const reason =
+        `${where}: ${skipped} messages (offsets ${stood} to ${offset - 1}) were deleted before this group read them. ` +
+        'Give the channel a longer retentionMs, or keep groups from falling so far behind.'
+      this.#tell({ reason, skipped, repeated: 0, isLoss: true })
+      return
+    }
+    const repeated = Math.max(0, Number(highWatermark) - offset)
+    const reason =
+      `${where}: the group stood at offset ${stood}, past the end: the topic was made anew or the broker lost records. ` +
+      `Reading begins at offset ${offset}; ${repeated} messages are there, of which it may have handled some.`
+    this.#tell({ reason, skipped: 0, repeated, isLoss: false })
+  }
+}
+
+/**
+ * What a group without any committed offset leaves out or may read again. The broker does not tell a new group from one whose offsets it
+ * has deleted (`offsets.retention.minutes`, 7 days by default, after the last member left).
+ */
+export function beginning(
+  topic: string,
+  groupId: string,
+  at: 'latest' | number | undefined,
+  records: number,
+): Displacement | undefined {
+  if (records === 0) return undefined
+  const why =
+    `group "${groupId}" has no committed offset on "${topic}": it is new, or the broker has deleted its offsets ` +
+    '(offsets.retention.minutes). '
+  if (at === 'latest')
+    return {
+      reason: `${why}It begins at the end (startAt) and leaves out ${records} messages.`,
+      skipped: records,
+      repeated: 0,
+      isLoss: false,
+    }
+  if (at !== undefined) return undefined
+  return { reason: `${why}It reads ${records} messages from the first.`, skipped: 0, repeated: records, isLoss: false }
+}
