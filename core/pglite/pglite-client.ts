@@ -127,7 +127,10 @@ async function refuseAborted(inner: PgliteExecutor): Promise<void> {
   }
 }
 
-/** PGlite answers in microtasks: without a turn now and then a loop of statements would keep the event loop to itself. */
+/**
+ * PGlite answers in microtasks: without a turn now and then a loop of statements would keep the event loop to itself. The caller waits
+ * for the turn after its statement, not before: statements reach the database in the order in which they were asked for.
+ */
 const turns = turnsOf()
 
 async function run<Row extends object>(
@@ -135,7 +138,10 @@ async function run<Row extends object>(
   text: string,
   parameters?: readonly unknown[],
 ): Promise<SqlResult<Row>> {
-  if (turns.isDue()) await turns.next()
-  const result = await executor.query(text, parameters === undefined ? undefined : [...parameters])
-  return { rows: result.rows as Row[], rowCount: Math.max(result.affectedRows ?? 0, result.rows.length) }
+  try {
+    const result = await executor.query(text, parameters === undefined ? undefined : [...parameters])
+    return { rows: result.rows as Row[], rowCount: Math.max(result.affectedRows ?? 0, result.rows.length) }
+  } finally {
+    if (turns.isDue()) await turns.next()
+  }
 }
