@@ -6,9 +6,9 @@
 
 import { memoryTransport } from 'concordat/binder/memory'
 import { createSharedState } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
 import { postgresStateStore } from 'concordat/cluster/postgres'
 import { redisStateStore } from 'concordat/cluster/redis'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createElection } from 'concordat/election'
