@@ -22,6 +22,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SqlTablesMissing',
     'SqlTransactionEnded',
     'SqlTransactionMissing',
+    'SqlSequenceBehind',
     'SqlVersionMismatch',
     'backoffDelayMs',
     'bytesCodec',
