@@ -56,7 +56,6 @@ function control<T>(
 /** All are tried, also when one fails. @throws what the first that fails throws */
 async function refresh({ configs }: ControlHost): Promise<HandlerResult> {
   const loadable = Array.from(configs.values()).filter(({ canLoad }) => canLoad)
-  if (loadable.length === 0) return NOT_MINE
   const results = await Promise.allSettled(loadable.map((config) => config.refresh()))
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }

@@ -7,6 +7,7 @@
  * Offsets of single records may be text or bigint too, as the library has them; all others are numbers, exact up to 2^53.
  */
 import type { Receiver, Subscription, TransportHost } from '../transport/transport.ts'
+import type { SettledOffsets } from './group/settled-offsets.ts'
 
 export interface KafkaDriver {
   /** Called once, before all else. Makes no connection. */
@@ -91,6 +92,8 @@ export interface MemberSpec {
   readonly startAt: ReadonlyMap<number, number> | undefined
   /** Each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
   readonly evenShares?: boolean | undefined
+  /** What this process has settled of the group and not committed; shared by the members that follow each other. */
+  readonly settled?: SettledOffsets | undefined
 }
 
 export interface MemberEvents {

@@ -5,6 +5,7 @@ import type { AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
 import { groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
 import { placeGroup } from './group/place-group.ts'
+import { SettledOffsets } from './group/settled-offsets.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
 import { FORWARDERS } from './wire/delay.ts'
@@ -28,6 +29,8 @@ export class Subscriber {
   readonly #parts: SubscriberParts
   readonly #admin: AdminLink
   readonly #open = new Set<Member>()
+  /** By group and topic: a group id may be one of the user's, for several topics. */
+  readonly #settled = new Map<string, SettledOffsets>()
   #isClosed = false
 
   constructor(parts: SubscriberParts) {
@@ -39,17 +42,25 @@ export class Subscriber {
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const partitions = await this.#parts.topics.verify(spec.destination)
     await this.#placeGroup(spec)
+    const groupId = this.#groupId(spec)
     const memberSpec: MemberSpec = {
       topic: spec.destination,
-      groupId: this.#groupId(spec),
+      groupId,
       partitions,
       prefetch: spec.prefetch,
       prefetchBytes: spec.prefetchBytes,
       startAt: spec.group === null ? await this.#endOf(spec.destination) : undefined,
+      settled: spec.group === null ? undefined : this.#settledOf(`${groupId} ${spec.destination}`),
     }
     return this.#openMember(memberSpec, receiver, async () => {
       if (spec.group === null) await this.#deleteGroup(memberSpec.groupId)
     })
+  }
+
+  #settledOf(key: string): SettledOffsets {
+    let settled = this.#settled.get(key)
+    if (settled === undefined) this.#settled.set(key, (settled = new SettledOffsets()))
+    return settled
   }
 
   async #openMember(spec: MemberSpec, receiver: Receiver, afterEnd: () => Promise<void>): Promise<Member> {

@@ -169,7 +169,7 @@ export async function purgeParticipant(
              SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
            -- Undecided: it was tried, or may have had an effect, and was neither confirmed nor undone.
            AND (operation <> 'invoke'
-             OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND reply->>'kind' = 'tcc'))
+             OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND coalesce(reply->>'kind', '') = 'tcc'))
              OR EXISTS (SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
            AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE u.saga_key = split_part(b.saga_key, E'\\x1f', 1))
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,

@@ -175,7 +175,7 @@ describe('a service', () => {
               name: 'sweep',
               everyMs: 10,
               work: ({ term }) => {
-                expect(term).toMatchObject({ role: 'nightly', instance: 'shop-1' })
+                expect(term).toMatchObject({ role: 'shop/nightly', instance: 'shop-1' })
                 ran.open()
               },
             },

@@ -1,6 +1,7 @@
 import type { FetchedBatch, IncomingRecord } from '../driver.ts'
 import { heldBytes } from '../records/record-size.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
+import { SettledRecords } from './settled-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
 /** A message of a partition that is lent, or was lent before in this process and given back. */
@@ -37,14 +38,43 @@ export class AssignedPartition {
   /** Given back, by offset; all of it lies below what was never lent. */
   readonly #returned: Parcel[] = []
   readonly #waitingBytes: WaitingBytes
+  readonly #settled: SettledRecords
+  #hasSkipped = false
   #fresh = 0
   #lastBatch = 0
   #held = 0
 
-  /** @param waitingBytes of all partitions of the member */
-  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED)) {
+  /**
+   * @param waitingBytes of all partitions of the member
+   * @param settled what an earlier assignment of this process settled and did not commit
+   */
+  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED), settled = new SettledRecords(undefined)) {
     this.partition = partition
     this.#waitingBytes = waitingBytes
+    this.#settled = settled
+  }
+
+  /** Settled and not committed. */
+  get uncommitted(): SettledRecords['uncommitted'] {
+    return this.#settled.uncommitted
+  }
+
+  /** Marks one finished. True when the position moved. */
+  finish(parcel: Parcel): boolean {
+    if (!parcel.done) this.#settled.add(parcel.offset, parcel.record)
+    return this.tracker.finish(parcel)
+  }
+
+  /** Everything below `position` is committed. */
+  committed(position: number): void {
+    this.#settled.committed(position)
+  }
+
+  /** True once after messages were passed over that were settled before: the position may have moved. */
+  takeSkipped(): boolean {
+    const skipped = this.#hasSkipped
+    this.#hasSkipped = false
+    return skipped
   }
 
   /** Fetched and waiting to be lent. */
@@ -60,7 +90,9 @@ export class AssignedPartition {
   append(batch: FetchedBatch): void {
     const records = batch.messages
     const end = Number(batch.lastOffset()) + 1
-    this.tracker.startAt(records.length === 0 ? end : Number(records[0]?.offset))
+    const first = records.length === 0 ? end : Number(records[0]?.offset)
+    this.tracker.startAt(first)
+    this.#settled.beginAt(first)
     this.#chunks.push({ records, end, taken: 0 })
     this.#hold(records.reduce((sum, record) => sum + heldBytes(record), 0))
     this.#fresh += records.length
@@ -107,6 +139,15 @@ export class AssignedPartition {
   }
 
   #takeFresh(): Parcel | undefined {
+    for (;;) {
+      const parcel = this.#takeRecord()
+      if (parcel === undefined || !this.#settled.has(parcel.offset, parcel.record)) return parcel
+      this.finish(parcel)
+      this.#hasSkipped = true
+    }
+  }
+
+  #takeRecord(): Parcel | undefined {
     const chunk = this.#chunks[0]
     const record = chunk?.records[chunk.taken]
     if (chunk === undefined || record === undefined) return undefined

@@ -5,6 +5,7 @@ import { Window } from '../../transport/kit/window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
+import { type SettledOffsets, SettledRecords } from './settled-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
 export interface AssignmentLimits {
@@ -14,6 +15,8 @@ export interface AssignmentLimits {
   /** Of the topic. */
   readonly partitions: number
   readonly evenShares?: boolean | undefined
+  /** What this process has settled of the group and not committed. */
+  readonly settled?: SettledOffsets | undefined
 }
 
 export interface AssignmentEvents {
@@ -51,7 +54,9 @@ export class Assignment implements Lender<Parcel> {
     // Even shares are of the topic's partitions, whoever has them.
     const sharing = limits.evenShares === true ? limits.partitions : partitions.length
     const waiting = new WaitingBytes({ ...limits, partitions: sharing })
-    this.partitions = new Map(partitions.map((partition) => [partition, new AssignedPartition(partition, waiting)]))
+    const newPartition = (partition: number): AssignedPartition =>
+      new AssignedPartition(partition, waiting, new SettledRecords(limits.settled?.take(partition)))
+    this.partitions = new Map(partitions.map((partition) => [partition, newPartition(partition)]))
     this.#limits = limits
     this.#window = new Window(limits)
     this.#events = events
@@ -77,9 +82,22 @@ export class Assignment implements Lender<Parcel> {
   /** Ends the assignment; everything unsettled comes back through the broker. */
   withdraw(reason: Error): void {
     if (this.#withdrawn.signal.aborted) return
+    this.#keepSettled()
     this.#ready.length = 0
     this.#withdrawn.abort(reason)
     this.#idle?.()
+  }
+
+  /** The group has committed these positions. */
+  committed(positions: ReadonlyMap<number, number>): void {
+    for (const [partition, position] of positions) this.partitions.get(partition)?.committed(position)
+  }
+
+  #keepSettled(): void {
+    const { settled } = this.#limits
+    if (settled === undefined) return
+    for (const { partition, uncommitted } of this.partitions.values())
+      if (uncommitted !== undefined) settled.keep(partition, uncommitted)
   }
 
   /** Resolves when nothing is lent any more, or at `withdraw`. */
@@ -104,6 +122,7 @@ export class Assignment implements Lender<Parcel> {
       }
       this.#ready.splice(i, 1)
       const parcel = each.next()
+      if (each.takeSkipped()) this.#events.onProgress(each)
       if (parcel !== undefined && this.#isGivenBack(parcel)) continue
       if (each.waiting > 0 && !this.#ready.includes(each)) this.#ready.push(each)
     }
@@ -168,7 +187,7 @@ export class Assignment implements Lender<Parcel> {
     parcel.assigned.unsettledBytes -= parcel.bytes
     this.#window.free(parcel.bytes)
     if (finished) {
-      if (parcel.assigned.tracker.finish(parcel)) this.#events.onProgress(parcel.assigned)
+      if (parcel.assigned.finish(parcel)) this.#events.onProgress(parcel.assigned)
       this.lend()
     } else {
       parcel.assigned.putBack(parcel)

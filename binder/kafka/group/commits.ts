@@ -13,13 +13,22 @@ export class Commits {
   readonly #clock: Clock
   readonly #intervalMs: number
   readonly #logger: Logger
+  readonly #onCommitted: (positions: ReadonlyMap<number, number>) => void
   readonly #dirty = new Map<number, number>()
   #call: CommitCall | undefined
   #cancelTimer: (() => void) | undefined
   #running: Promise<void> | undefined
   #generation = 0
 
-  constructor(topic: string, clock: Clock, intervalMs: number, logger: Logger) {
+  /** @param onCommitted called with what the group has committed, unless it was forgotten meanwhile */
+  constructor(
+    topic: string,
+    clock: Clock,
+    intervalMs: number,
+    logger: Logger,
+    onCommitted: (positions: ReadonlyMap<number, number>) => void = () => {},
+  ) {
+    this.#onCommitted = onCommitted
     this.#topic = topic
     this.#clock = clock
     this.#intervalMs = intervalMs
@@ -63,6 +72,7 @@ export class Commits {
     this.#dirty.clear()
     try {
       await call(positions)
+      if (generation === this.#generation) this.#onCommitted(positions)
     } catch (error) {
       if (generation === this.#generation) this.#putBack(positions)
       throw error

@@ -249,7 +249,7 @@ describe('a stuck saga', () => {
     stuckSagas.length = 0
     const { coordinator } = await stick()
     expect(stuckSagas).toEqual([
-      { saga: 'stuck', id: 'x', failure: { step: 'ship', code: 'ship.no', message: 'no ship' } },
+      { saga: 'stuck', id: 'x', failure: { step: 'pay', code: 'Error', message: 'bank is closed' } },
     ])
     expect(await coordinator.list({ status: 'stuck' })).toMatchObject([{ name: 'stuck', id: 'x', version: 1 }])
     broken = false

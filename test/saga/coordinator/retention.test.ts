@@ -20,10 +20,10 @@ async function count({ sql, schema }: World, table: string): Promise<number> {
 
 describe('retention', () => {
   test('deletes what has ended, with its timeline, and nothing that runs', async () => {
-    const w = await setup({ sagas: [echo, asks], coordinator: { retentionMs: 1 } })
+    const w = await setup({ sagas: [echo, asks], coordinator: { retentionMs: 1_000 } })
     await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
     await w.coordinator.start(asks, { id: 'y', input: { text: 'hi' } })
-    await expect.poll(() => count(w, 'saga'), { timeout: 10_000 }).toBe(1)
+    await expect.poll(() => count(w, 'saga'), { timeout: 20_000 }).toBe(1)
     expect(await w.events('echo', 'x')).toEqual([])
     expect(await w.events('asks', 'y')).not.toEqual([])
     expect((await w.coordinator.start(echo, { id: 'x', input: { text: 'again' } })).id).toBe('x')

@@ -90,7 +90,9 @@ export class GroupMember implements Member {
     this.#carried = new CarryOver(spec.startAt)
     this.#lentAgain = new LentAgain(clock, () => this.#term?.assignment)
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
-    this.#commits = new Commits(spec.topic, clock, settings.commitIntervalMs, logger)
+    this.#commits = new Commits(spec.topic, clock, settings.commitIntervalMs, logger, (positions) =>
+      this.#term?.assignment.committed(positions),
+    )
     this.#sameTopic = new SameTopic({
       topic: () => cluster.freshTopic(spec.topic),
       committed: (partitions) => this.#session.committed(partitions),

@@ -1,0 +1,108 @@
+import type { TransportDelivery } from 'concordat/binder/transport'
+import { describe, expect, it } from 'vitest'
+import { Assignment, type FetchedBatch, SettledOffsets } from '../inside.ts'
+import { range } from '../kit.ts'
+
+function batch(from: number, count: number, timestamp: string): FetchedBatch {
+  const messages = range(count, from).map((offset) => ({
+    key: null,
+    value: Buffer.alloc(1),
+    timestamp,
+    offset: String(offset),
+    headers: {},
+  }))
+  return { partition: 0, messages, lastOffset: () => String(from + count - 1) }
+}
+
+/** One process, whose members of the group follow each other. */
+function process() {
+  const settled = new SettledOffsets()
+  return () => {
+    const lent: TransportDelivery[] = []
+    const positions: Array<number | undefined> = []
+    const assignment = new Assignment(
+      [0],
+      { topic: 't', prefetch: 100, prefetchBytes: 1_000_000, partitions: 1, settled },
+      {
+        deliver: (delivery) => lent.push(delivery),
+        onProgress: ({ tracker }) => positions.push(tracker.position),
+        onReleased: () => {},
+        onRoom: () => {},
+      },
+    )
+    const feed = (from: number, count: number, timestamp = '7'): void => {
+      const assigned = assignment.partitions.get(0)
+      assigned?.append(batch(from, count, timestamp))
+      assignment.lend(assigned)
+    }
+    const offsets = (): number[] => lent.map(({ position }) => Number(position.split(' ').at(-1)))
+    return { assignment, lent, feed, offsets, positions }
+  }
+}
+
+const lost = new Error('no heartbeat was answered')
+
+describe('what a group has settled when its place is lost', () => {
+  it('is not handled again when the partition comes back, and is committed then', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 5)
+    for (const at of [0, 1, 3]) first.lent[at]?.ack()
+    first.assignment.withdraw(lost)
+    const second = member()
+    second.feed(0, 6)
+    expect(second.offsets()).toEqual([2, 4, 5])
+    expect(second.positions.at(-1)).toBe(2)
+    second.lent[0]?.ack()
+    expect(second.positions.at(-1)).toBe(4)
+  })
+
+  it('stays settled over several losses in a row', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 3)
+    first.lent[0]?.ack()
+    first.assignment.withdraw(lost)
+    member().assignment.withdraw(lost)
+    const third = member()
+    third.feed(0, 3)
+    third.lent[0]?.ack()
+    third.assignment.withdraw(lost)
+    const fourth = member()
+    fourth.feed(0, 3)
+    expect(fourth.offsets()).toEqual([2])
+  })
+
+  it('is read again when the group was moved back below its last commit', () => {
+    const member = process()
+    const first = member()
+    first.feed(10, 5)
+    first.lent[0]?.ack()
+    first.assignment.committed(new Map([[0, 11]]))
+    first.lent[1]?.ack()
+    first.assignment.withdraw(lost)
+    const second = member()
+    second.feed(10, 5)
+    expect(second.offsets()).toEqual([10, 11, 12, 13, 14])
+  })
+
+  it('says nothing of another record at the same offset: the topic was made anew, or lost records', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 3)
+    first.lent[0]?.ack()
+    first.assignment.withdraw(lost)
+    const second = member()
+    second.feed(0, 3, '8')
+    expect(second.offsets()).toEqual([0, 1, 2])
+  })
+
+  it('is forgotten with the commit: another member goes on from there', () => {
+    const member = process()
+    const first = member()
+    first.feed(0, 3)
+    for (const delivery of first.lent) delivery.ack()
+    first.assignment.committed(new Map([[0, 3]]))
+    expect(first.assignment.partitions.get(0)?.uncommitted).toBeUndefined()
+  })
+})
