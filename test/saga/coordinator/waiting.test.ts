@@ -176,14 +176,14 @@ describe('a message as signal', () => {
 
   test('that comes before its saga waits for it with missing: retry, and counts', async () => {
     const log = new LogLines()
-    const { telemetry, metric } = record()
+    const recording = record()
     const saga = early('retry')
-    const { coordinator, binder } = await setup({ sagas: [saga], coordinator: { logger: log.logger, telemetry } })
+    const { coordinator, binder } = await setup({ sagas: [saga], coordinator: { logger: log.logger, telemetry: recording.telemetry } })
     await binder.send(payments, { orderId: 'o-1', cents: 3 })
     await until('it found no saga', () => log.text.includes('message for a saga that does not exist'))
     const run = await coordinator.start(saga, { id: 'o-1', input })
     expect((await run.outcome(within)).results).toMatchObject({ end: 3 })
-    expect(await metric('concordat.saga.signal.missing')).toMatchObject([
+    expect(await recording.metric('concordat.saga.signal.missing')).toMatchObject([
       { attributes: { 'concordat.saga.name': 'early', 'concordat.saga.missing': 'retry' } },
     ])
   })
