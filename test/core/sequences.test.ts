@@ -2,6 +2,7 @@ import { createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- not exported: the doctor and the parts ask it
 import { sequencesBehind } from '../../core/sequences.ts'
 import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'
 

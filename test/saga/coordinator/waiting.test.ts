@@ -178,7 +178,10 @@ describe('a message as signal', () => {
     const log = new LogLines()
     const recording = record()
     const saga = early('retry')
-    const { coordinator, binder } = await setup({ sagas: [saga], coordinator: { logger: log.logger, telemetry: recording.telemetry } })
+    const { coordinator, binder } = await setup({
+      sagas: [saga],
+      coordinator: { logger: log.logger, telemetry: recording.telemetry },
+    })
     await binder.send(payments, { orderId: 'o-1', cents: 3 })
     await until('it found no saga', () => log.text.includes('message for a saga that does not exist'))
     const run = await coordinator.start(saga, { id: 'o-1', input })
