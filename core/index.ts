@@ -21,6 +21,7 @@ export {
 export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
 export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
+export { SqlSequenceBehind } from './sequences.ts'
 export {
   quoteIdentifier,
   SqlCannotPrepare,

@@ -11,6 +11,7 @@ import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { SqlVersionMismatch } from '../core/migrate.ts'
+import { SqlSequenceBehind } from '../core/sequences.ts'
 import { explainMissing, refuseOwnTransaction, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
@@ -70,7 +71,7 @@ export function createRelay(options: RelayOptions): Relay {
 }
 
 function isMistake(error: unknown): error is Error {
-  return [OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch].some(
+  return [OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch, SqlSequenceBehind].some(
     (type) => error instanceof type,
   )
 }

@@ -4,6 +4,7 @@
  */
 import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
+import { requireSequences } from '../core/sequences.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
 import {
@@ -192,7 +193,7 @@ async function isPrepared(sql: SqlClient, tables: OutboxTables): Promise<boolean
 
 /**
  * @returns the service that the tables belong to, `null` for none yet
- * @throws SqlTablesMissing, SqlVersionMismatch; OutboxPartitionsMismatch, OutboxOwned when the tables were made with another
+ * @throws SqlTablesMissing, SqlVersionMismatch, SqlSequenceBehind; OutboxPartitionsMismatch, OutboxOwned when the tables were made with another
  *   number, or for another service
  */
 export async function checkOutbox({ sql, schema, partitions, service }: ExpectedOutbox): Promise<string | null> {
@@ -204,5 +205,6 @@ export async function checkOutbox({ sql, schema, partitions, service }: Expected
   const stored = meta.rows[0]
   if (stored?.partitions !== partitions) throw new OutboxPartitionsMismatch(schema, partitions, stored?.partitions)
   if (stored.service !== null && stored.service !== service) throw new OutboxOwned(schema, service, stored.service)
+  await requireSequences(sql, schema, ['outbox'])
   return stored.service
 }

@@ -32,6 +32,7 @@ import { requireOneDatabase } from './one-database.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
 import { Place } from './place.ts'
 import { Publisher } from './publisher.ts'
+import { identifyRows } from './replica-identity.ts'
 import { Rotation } from './rotation.ts'
 import { Session } from './session.ts'
 import { Settling } from './settling.ts'
@@ -156,6 +157,7 @@ class LogTransport implements PostgresTransport {
 
   async repair(): Promise<LogRepair> {
     const { database, tables } = this.#attachedOrOwn()
+    await database.query('repair the log', identifyRows(this.#options.schema), [], HOUR)
     const { rows } = await database.query<{ missing: string }>(
       'repair the log',
       `SELECT ${tables.repair}()::text AS missing`,

@@ -2,11 +2,12 @@
 
 import { MINUTE } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
+import { sequencesBehind } from '../../core/sequences.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { readStats } from '../../outbox/stats.ts'
 import { outboxTables } from '../../outbox/tables.ts'
 import { type GroupLine, groupsIn } from '../groups.ts'
-import { type DoctorLine, duration, ok, warn } from './line.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { attempt, type Examined } from './look.ts'
 import { examineUndo } from './undo.ts'
 
@@ -21,7 +22,21 @@ export async function examineContent(examined: Examined): Promise<readonly Docto
   if (tables.has('saga_undo_table')) lines.push(...(await attempt('undo', () => examineUndo(examined))))
   if (tables.has('outbox')) lines.push(...(await attempt('outbox', () => examineOutbox(examined))))
   if (tables.has('transport_group')) lines.push(...(await attempt('groups', () => examineGroups(examined))))
+  lines.push(...(await attempt('sequences', () => examineSequences(examined))))
   return lines
+}
+
+/** Rows that logical replication copied came without their sequences. */
+async function examineSequences({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const behind = await sequencesBehind(sql, schema)
+  if (behind.length === 0) return [ok('sequences', 'each is past what its column holds')]
+  return behind.map(({ table, column, sequence, last, highest, remedy }) =>
+    fail(
+      'sequences',
+      `${sequence} has come to ${last}, ${table}.${column} to ${highest}`,
+      `stop the services of this schema, then: ${remedy}`,
+    ),
+  )
 }
 
 async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {

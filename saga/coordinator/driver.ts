@@ -1,5 +1,6 @@
 /** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
 import { SECOND } from '../../core/clock.ts'
+import { requireSequences } from '../../core/sequences.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
@@ -115,6 +116,7 @@ export class Driver implements RunHost {
 
   async run(resend: boolean): Promise<void> {
     const { sql, store } = this
+    await requireSequences(sql, this.#options.schema, ['saga_event'])
     await requireReadableInputs(sql, { store, ...this.#options })
     await requireFit(directTargets(this.#options.sagas), this.#options.clock, this.#options.logger)
     await this.#starter.register(sql)

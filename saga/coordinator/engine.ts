@@ -11,17 +11,14 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import { type SqlClient, type SqlExecutor, SqlOwnTransaction } from '../../core/sql.ts'
-import { reportToParent } from '../definition/child.ts'
+import { refuseOwnTransaction, type SqlClient, type SqlExecutor, SqlOwnTransaction } from '../../core/sql.ts'
 import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
-import { advance, mayCancel } from '../machine/machine.ts'
-import { isEnded } from '../machine/state.ts'
-import { mailAtEnd } from '../store/mail.ts'
-import type { SagaKey, SagaMail, SagaRow, SagaWrite } from '../store/rows.ts'
+import { advance } from '../machine/machine.ts'
+import type { SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer } from './committer.ts'
@@ -29,8 +26,10 @@ import { KeptRoom, type RoomHost } from './kept-room.ts'
 import { operatorEvent } from './outcome.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
 import { cacheKey, isCancel, isGoingOn, isOther, isSmall, moved, withoutMail, withoutOrder } from './snapshot.ts'
+import { toPlan } from './to-plan.ts'
 import { WriteAttempts } from './unwritable.ts'
 import { Unwritten } from './unwritten.ts'
+import { WriteLines } from './write-lines.ts'
 
 export interface EngineHost extends CallHost, RoomHost {
   readonly sql: SqlClient
@@ -81,6 +80,8 @@ const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 export class Engine {
   readonly #host: EngineHost
   readonly #committer: Committer
+  /** Events that wait for a write of their saga. */
+  readonly #lines: WriteLines
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, Snapshot>()
   /** Sagas whose last write failed. */
@@ -93,6 +94,18 @@ export class Engine {
     this.#host = host
     this.#committer = new Committer(host)
     this.unwritten = new Unwritten(host.clock, 3 * host.leaseMs)
+    this.#lines = new WriteLines({
+      clock: host.clock,
+      load: (key) => this.load(host.sql, key),
+      plan: async (snapshot, event, epoch) => {
+        this.#requireEpoch(snapshot, epoch)
+        return this.#plan(snapshot, event, epoch)
+      },
+      settled: (plan) => this.settled(plan),
+      commit: (plan) => this.#outside(() => this.commit(plan)),
+      failed: (key, error) => this.unwritten.failed(cacheKey(key), toError(error)),
+      alone: (key, event, options) => this.#apply(key, event, options, true),
+    })
   }
 
   /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
@@ -100,6 +113,7 @@ export class Engine {
     try {
       const written = await this.#committer.commit(plan)
       if (written) this.committed(plan)
+      this.unwritten.written(cacheKey(plan.next.row))
       return written
     } finally {
       this.settled(plan)
@@ -108,7 +122,7 @@ export class Engine {
 
   /** A plan was written or given up: what it takes is no longer on its way. */
   settled(plan: Plan): void {
-    if (takesOwnership(plan) && takesRoom(plan.next)) this.#host.letGo()
+    for (const each of plan.parts ?? [plan]) if (takesOwnership(each) && takesRoom(each.next)) this.#host.letGo()
   }
 
   /**
@@ -117,6 +131,14 @@ export class Engine {
    * @throws OwnershipLost when `epoch` is given and is not the present one
    */
   async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
+    // Mail that was read goes with the snapshot that it was taken from.
+    return this.#apply(key, event, options, options.read !== undefined)
+  }
+
+  /** @param leaves does not wait for a write of the saga that is under way */
+  async #apply(key: SagaKey, event: SagaEvent, options: ApplyOptions, leaves: boolean): Promise<Applied | undefined> {
+    let alone = leaves
+    if (!alone && this.#lines.isOpen(key)) return this.#join(key, event, options)
     const attempts = new WriteAttempts(event, options.parks === true)
     let known = options.snapshot ?? this.#recent.get(cacheKey(key))
     for (;;) {
@@ -131,8 +153,16 @@ export class Engine {
       this.#requireEpoch(snapshot, options.epoch)
       const plan = await this.#plan(snapshot, attempts.event, options.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
-      const written = plan === undefined ? 'stale' : await this.#write(plan, attempts)
-      if (written === 'again') continue
+      if (plan !== undefined && !alone && this.#lines.isOpen(key)) {
+        this.settled(plan)
+        return this.#join(key, attempts.event, options)
+      }
+      const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
+      if (written === 'again') {
+        // What is written in its place is known to these attempts alone.
+        alone = true
+        continue
+      }
       if (plan !== undefined && written === 'written') {
         return { snapshot: plan.next, changed: true, heard: plan.heard !== false }
       }
@@ -141,14 +171,23 @@ export class Engine {
     }
   }
 
+  /** Its sender's own transaction would wait for the write, and the write for that. */
+  async #join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
+    refuseOwnTransaction(this.#host.sql)
+    return this.#lines.join(key, event, options)
+  }
+
+  #writeInLine(plan: Plan, attempts: WriteAttempts, alone: boolean): Promise<'written' | 'stale' | 'again'> {
+    const write = () => this.#write(plan, attempts)
+    return alone ? write() : this.#lines.open(plan.next.row, write)
+  }
+
   /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
   async #write(plan: Plan, attempts: WriteAttempts): Promise<'written' | 'stale' | 'again'> {
     const { logger } = this.#host
     const { name, id } = plan.next.row
     try {
-      const written = await this.commit(plan)
-      this.unwritten.written(cacheKey(plan.next.row))
-      return written ? 'written' : 'stale'
+      return (await this.commit(plan)) ? 'written' : 'stale'
     } catch (error) {
       if (!attempts.next(error, plan)) {
         if (!(error instanceof SqlOwnTransaction)) this.unwritten.failed(cacheKey(plan.next.row), toError(error))
@@ -177,6 +216,7 @@ export class Engine {
   /** Keeps the new snapshot and tells the host. */
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)
+    this.#lines.wrote(plan.next)
     this.#recent.delete(key)
     if (isGoingOn(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
     if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
@@ -186,7 +226,7 @@ export class Engine {
 
   /** The saga as it was last written here, or else as it is in the database; maybe stale. */
   async find(key: SagaKey): Promise<Snapshot | undefined> {
-    return this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
+    return this.#lines.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
   }
 
   async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<Snapshot | undefined> {
@@ -322,7 +362,7 @@ export class Engine {
       pending.push(...next.calls)
       last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
     }
-    return this.#traced(asked, event, this.#toPlan(asked, last, timeline, epoch))
+    return this.#traced(asked, event, toPlan(this.#host, asked, last, timeline, epoch))
   }
 
   #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
@@ -332,47 +372,5 @@ export class Engine {
     const change = { saga: before.saga, before: before.row, after: next.row, event, timeline: write.timeline }
     const span = telemetry.change(change)
     return { ...plan, spans: span === undefined ? spans : [...spans, span] }
-  }
-
-  #toPlan(
-    { before, messages, requests, starts, posts, asked }: Asked,
-    { state, wake }: Transition,
-    timeline: readonly TimelineEntry[],
-    epoch: number | undefined,
-  ): Plan {
-    const { instance, leaseMs, clock } = this.#host
-    const owned = wake.kind === 'lease'
-    const kept = wake.kind === 'keep'
-    const isParked = state.status === 'stuck' && !kept
-    const { mail, refusals } = isEnded(state.status)
-      ? mailAtEnd(before.row.mail, state.status)
-      : { mail: before.row.mail, refusals: [] }
-    const row: SagaRow = {
-      ...before.row,
-      state,
-      mail,
-      revision: before.row.revision + 1,
-      owner: owned || isParked ? instance : kept ? before.row.owner : null,
-      epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
-    }
-    const laterMs = mail !== null ? 0 : wake.kind === 'in' ? wake.ms : isParked ? leaseMs : null
-    // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
-    const renewed = owned && epoch !== undefined
-    const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
-    const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
-    const writtenAt = clock.monotonic()
-    const next = { ...before, row, takenAt: renewed ? before.takenAt : writtenAt, writtenAt }
-    const report = reportToParent(state)
-    const leaving =
-      report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]
-    const write: SagaWrite = {
-      row,
-      wakeMs,
-      heedsDeadline,
-      timeline: [...timeline, ...refusals],
-      ...(starts.length > 0 && { starts }),
-      ...(leaving.length > 0 && { posts: leaving }),
-    }
-    return { before, next, messages, requests, asked, write }
   }
 }

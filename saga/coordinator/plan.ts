@@ -35,6 +35,33 @@ export interface Plan {
   readonly spans?: readonly TelemetrySpan[] | undefined
   /** False: what is written is not what the event said, but something that came before it. */
   readonly heard?: false | undefined
+  /** The plans that this one writes together. */
+  readonly parts?: readonly Plan[] | undefined
+}
+
+/** One plan that does what two do, the second of which was made on what the first leaves: one revision, one write. */
+export function folded(first: Plan, then: Plan): Plan {
+  const row = { ...then.next.row, revision: first.next.row.revision }
+  const due = then.write.wakeMs === 'as before' ? first.write : then.write
+  const starts = [...(first.write.starts ?? []), ...(then.write.starts ?? [])]
+  const posts = [...(first.write.posts ?? []), ...(then.write.posts ?? [])]
+  return {
+    before: first.before,
+    next: { ...then.next, row },
+    messages: [...first.messages, ...then.messages],
+    requests: [...first.requests, ...then.requests],
+    asked: [...first.asked, ...then.asked],
+    spans: [...(first.spans ?? []), ...(then.spans ?? [])],
+    parts: [...(first.parts ?? [first]), then],
+    write: {
+      row,
+      wakeMs: due.wakeMs,
+      heedsDeadline: due.heedsDeadline,
+      timeline: [...first.write.timeline, ...then.write.timeline],
+      ...(starts.length > 0 && { starts }),
+      ...(posts.length > 0 && { posts }),
+    },
+  }
 }
 
 /** Tells the calls of a plan apart. */

@@ -156,7 +156,7 @@ export class Runner {
     const begin = (snapshot: Snapshot): void => {
       for (const call of localCalls(snapshot.row.state)) {
         if (running.has(call.step)) continue
-        const made = this.#step(snapshot, call, lease).then(
+        const made = this.#step(snapshot, call, lease, () => last ?? snapshot).then(
           (next) => void (last = newest(last, next)),
           (error: unknown) => void failed.push(error),
         )
@@ -176,16 +176,17 @@ export class Runner {
     return last
   }
 
-  async #step(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
-    if (this.#closing) return this.#record(current, { type: 'yielded', step: call.step }, lease)
+  /** @param latest the saga as what came of the other calls left it */
+  async #step(current: Snapshot, call: Call, lease: HeldLease, latest = () => current): Promise<Snapshot | undefined> {
+    if (this.#closing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
     const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
     return (inTransaction ?? transactional) === true
       ? this.#transactional(current, call, lease)
-      : this.#plain(current, call, lease)
+      : this.#plain(current, call, lease, latest)
   }
 
   /** The intent is committed; now the effect, then its outcome. */
-  async #plain(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+  async #plain(current: Snapshot, call: Call, lease: HeldLease, latest: () => Snapshot): Promise<Snapshot | undefined> {
     const { step, operation } = call
     let event: SagaEvent
     try {
@@ -193,7 +194,7 @@ export class Runner {
     } catch (error) {
       event = this.#failed(current, call, lease, error)
     }
-    return this.#record(current, event, lease)
+    return this.#record(latest(), event, lease)
   }
 
   /**

@@ -7,13 +7,14 @@ import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
-import { correlated, messageSteps } from '../definition/ties.ts'
+import { type CorrelatedStep, correlated, messageSteps } from '../definition/ties.ts'
 import { SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import { signalEvent } from './outcome.ts'
+import type { SagaTelemetry } from './telemetry.ts'
 
 export interface SignalsHost {
   readonly sql: SqlClient
@@ -24,6 +25,7 @@ export interface SignalsHost {
   readonly replyConcurrency: number
   readonly maxPayloadBytes: number
   readonly logger: Logger
+  readonly telemetry?: SagaTelemetry | undefined
 }
 
 /** The durable group in which the coordinators of a service share the messages that are signals. */
@@ -35,6 +37,8 @@ const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Signals {
   readonly #host: SignalsHost
+  /** Steps of which a message has found no saga. */
+  readonly #missed = new Set<string>()
 
   constructor(host: SignalsHost) {
     this.#host = host
@@ -71,19 +75,21 @@ export class Signals {
     return false
   }
 
-  /** A message that no saga waits for is nobody's: it is not kept. */
+  /** A message whose saga does not exist is what `missing` of its step says; one that its saga does not wait for is settled. */
   async #message(channel: string, payload: unknown): Promise<void> {
     const names = [...new Set(this.#host.sagas.map((saga) => saga.name))]
     // One that fails keeps the message from none of the others; what they have heard already they ignore the next time.
     const told = await Promise.allSettled(names.map((name) => this.#tell(name, channel, payload)))
-    const failed = told.find((outcome) => outcome.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
+    const reasons = told.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+    // While one of them may still hear it, it is no dead letter.
+    if (reasons.length > 0) throw reasons.find((reason) => !hasCode(reason, 'saga.not_found')) ?? reasons[0]
   }
 
   async #tell(name: string, channel: string, payload: unknown): Promise<void> {
     const { sagas, logger, maxPayloadBytes } = this.#host
     const steps = sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
-    for (const { step, id } of correlated(steps, channel, payload)) {
+    for (const correlatedStep of correlated(steps, channel, payload)) {
+      const { step, id } = correlatedStep
       const fields = { saga: name, id, step, channel }
       try {
         const heard = await this.send(
@@ -93,8 +99,26 @@ export class Signals {
         if (!heard) logger.debug(fields, 'late or repeated signal ignored')
       } catch (error) {
         if (!hasCode(error, 'saga.not_found')) throw error
-        logger.info(fields, 'message for a saga that is not here: ignored')
+        this.#missing(name, channel, correlatedStep, error)
       }
+    }
+  }
+
+  /** @throws `error` for a dead letter; an error that the binder retries */
+  #missing(saga: string, channel: string, { step, id, missing }: CorrelatedStep, error: unknown): void {
+    const { logger, telemetry } = this.#host
+    telemetry?.missing(saga, step, missing)
+    const fields = { saga, id, step, channel, missing }
+    const isFirst = !this.#missed.has(`${saga}/${step}`)
+    this.#missed.add(`${saga}/${step}`)
+    // The first one of a step is a warning: that some messages are for no saga may be as it should be.
+    const level = isFirst ? 'warn' : 'info'
+    logger[level](fields, 'message for a saga that does not exist')
+    if (missing === 'dead-letter') throw error
+    if (missing === 'retry') {
+      throw new Error(`the saga ${saga}/${id} does not exist yet: the message of ${channel} is tried again`, {
+        cause: error,
+      })
     }
   }
 }

@@ -42,6 +42,7 @@ export class SagaTelemetry {
   readonly #started: Measure
   readonly #ended: Measure
   readonly #stuck: Measure
+  readonly #missing: Measure
   readonly #seconds: Measure
   readonly #stepSeconds: Measure
   /** What is counted in a database is counted by shard, for the others count too. */
@@ -54,6 +55,7 @@ export class SagaTelemetry {
     this.#started = telemetry.counter(STARTED)
     this.#ended = telemetry.counter(ENDED)
     this.#stuck = telemetry.counter(STUCK)
+    this.#missing = telemetry.counter(MISSING)
     this.#seconds = telemetry.histogram(SECONDS)
     this.#stepSeconds = telemetry.histogram(STEP_SECONDS)
   }
@@ -140,6 +142,15 @@ export class SagaTelemetry {
       })
     }
     return span
+  }
+
+  /** A message found no saga. */
+  missing(saga: string, step: string, action: string): void {
+    this.#missing(1, {
+      'concordat.saga.name': saga,
+      'concordat.saga.step': step,
+      'concordat.saga.missing': action,
+    })
   }
 
   /** A change was committed. */
@@ -266,6 +277,11 @@ function endedInTime(saga: Saga, timeline: readonly TimelineEntry[]): string | u
 
 const STARTED = { name: 'concordat.saga.started', unit: '{saga}', description: 'Sagas that began here' }
 const ENDED = { name: 'concordat.saga.ended', unit: '{saga}', description: 'Sagas that ended here, by status' }
+const MISSING = {
+  name: 'concordat.saga.signal.missing',
+  unit: '{message}',
+  description: 'Messages that are signals of sagas that do not exist',
+} as const
 const STUCK = {
   name: 'concordat.saga.stuck',
   unit: '{saga}',

@@ -3,7 +3,7 @@ import type { Channel } from '../../binder/channel/channel.ts'
 import { notAwaited } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { DirectTarget } from '../direct/target.ts'
-import type { SignalSource } from './kinds/kind.ts'
+import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/table.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 
@@ -71,16 +71,23 @@ export function messageSteps(saga: Saga): readonly MessageStep[] {
   })
 }
 
+/** A step that a message is for. */
+export interface CorrelatedStep {
+  readonly step: string
+  readonly id: string
+  readonly missing: MissingSaga
+}
+
 /** For which steps of which sagas a message is; several versions of a saga ask once. */
 export function correlated(
   steps: readonly MessageStep[],
   channel: string,
   payload: unknown,
-): readonly { readonly step: string; readonly id: string }[] {
-  const found = new Map<string, { readonly step: string; readonly id: string }>()
+): readonly CorrelatedStep[] {
+  const found = new Map<string, CorrelatedStep>()
   for (const { step, from } of steps) {
     const id = from.channel.name === channel ? notAwaited(from.correlate(payload)) : undefined
-    if (typeof id === 'string') found.set(`${step}/${id}`, { step, id })
+    if (typeof id === 'string') found.set(`${step}/${id}`, { step, id, missing: from.missing })
   }
   return [...found.values()]
 }

@@ -17,6 +17,7 @@ import {
   type World,
 } from '../saga/support/world.ts'
 import { latin1, refusingSql, serverError } from '../support/refusing-sql.ts'
+import { until } from '../support/until.ts'
 
 const Input = z.object({ n: z.number() })
 const GRIN = '😀'
@@ -74,6 +75,7 @@ async function run({ saga, others = [], sql, coordinatorSql, handler, signal }: 
   if (signal) await world.coordinator.signal(saga as never, '1', 'go' as never, 'now' as never)
   const outcome = await started.outcome(within)
   const { status } = outcome
+  if (status === 'stuck') await until('onStuck was called', () => told.length > 0)
   const failure = 'failure' in outcome ? outcome.failure : undefined
   return { status, code: failure?.code, told: told.length, health: world.coordinator.health().status, failure }
 }

@@ -18,6 +18,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SqlMigrationBlocked',
     'SqlOwnTransaction',
     'SqlRowCountWrong',
+    'SqlSequenceBehind',
     'SqlStatementLost',
     'SqlTablesMissing',
     'SqlTransactionEnded',

@@ -75,10 +75,14 @@ export interface StepTies {
   readonly result?: StandardSchemaV1 | undefined
 }
 
+/** What becomes of a message whose saga does not exist. */
+export type MissingSaga = 'ignore' | 'retry' | 'dead-letter'
+
 /** Which messages of which channel are signals, and for which sagas. */
 export interface SignalSource {
   readonly channel: Channel
   readonly correlate: (payload: unknown) => unknown
+  readonly missing: MissingSaga
 }
 
 export interface StepSpans {

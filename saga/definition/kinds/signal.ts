@@ -5,7 +5,7 @@ import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import { MAX_TIMEOUT_MS, stepPath, WAITING_STEP } from '../resolve.ts'
 import type { StepDefinition } from '../saga.ts'
-import type { SignalSource, StepKind } from './kind.ts'
+import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
 
 /** A signal sent with `coordinator.signal`. */
 export interface SignalOptions<Payload extends StandardSchemaV1> {
@@ -21,6 +21,13 @@ export interface MessageSignalOptions<In, Out> {
   readonly from: Channel<In, Out>
   /** The id of the saga that the message is for; `undefined`: of none. */
   readonly correlate: (payload: Out) => string | undefined
+  /**
+   * What becomes of a message whose saga does not exist, because it is not started yet or was deleted. `'ignore'`: it is settled, counted
+   * and logged. `'retry'`: it is tried again for about a minute, and is a dead letter then; messages behind it in its order wait.
+   * `'dead-letter'`: it is a dead letter at once, for an operator to send again.
+   * @default 'ignore'
+   */
+  readonly missing?: 'ignore' | 'retry' | 'dead-letter' | undefined
   /** As in `SignalOptions`. */
   readonly timeoutMs?: number | undefined
 }
@@ -36,13 +43,17 @@ interface Raw {
   readonly timeoutMs?: number | undefined
   readonly from?: unknown
   readonly correlate?: unknown
+  readonly missing?: unknown
 }
+
+const MISSING: readonly unknown[] = ['ignore', 'retry', 'dead-letter'] satisfies readonly MissingSaga[]
 
 const NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignalOptions<unknown, unknown>>({
   payload: true,
   timeoutMs: true,
   from: true,
   correlate: true,
+  missing: true,
 })
 
 export const SIGNAL: StepKind<SignalDefinition> = {
@@ -78,11 +89,18 @@ export const SIGNAL: StepKind<SignalDefinition> = {
     state.signal === undefined ? undefined : { type: 'signalled', step: state.step, ...state.signal },
 }
 
-function sourceOf(path: string, { from, correlate }: Raw): SignalSource | undefined {
+function sourceOf(path: string, { from, correlate, missing }: Raw): SignalSource | undefined {
   if (from !== undefined) requireChannel(`${path}.from`, from as Channel)
   if ((typeof correlate === 'function') !== (from !== undefined)) {
     throw invalidOption(`${path}.correlate`, correlate, 'a function from the message to the id of its saga, with from')
   }
+  if (missing !== undefined && (from === undefined || !MISSING.includes(missing))) {
+    throw invalidOption(`${path}.missing`, missing, "'ignore', 'retry' or 'dead-letter', with from")
+  }
   if (from === undefined) return undefined
-  return Object.freeze({ channel: from as Channel, correlate: correlate as SignalSource['correlate'] })
+  return Object.freeze({
+    channel: from as Channel,
+    correlate: correlate as SignalSource['correlate'],
+    missing: (missing ?? 'ignore') as MissingSaga,
+  })
 }

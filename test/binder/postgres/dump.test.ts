@@ -48,6 +48,14 @@ async function setup() {
 const future = (xid: string) => `(${xid}::text::bigint + ${FAR})::text::xid8`
 
 describe('a dump of another cluster', () => {
+  it('is repaired in a database that publishes all of its tables', async () => {
+    const t = await setup()
+    await sql.query('CREATE PUBLICATION everything FOR ALL TABLES')
+    onTestFinished(async () => void (await sql.query('DROP PUBLICATION everything')))
+    await t.table(`UPDATE {schema}.transport_tick SET n = n`)
+    expect(await t.repaired()).toEqual({ missing: 0 })
+  })
+
   it('is recognised and refused; repair loses nothing, and what had no position gets one in the old order', async () => {
     const t = await setup()
     await t.table(`UPDATE {schema}.transport_log SET xid = ${future('xid')}`)

@@ -2,7 +2,9 @@ import { defineChannel } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { gate } from '../../support/until.ts'
+import { LogLines } from '../../support/log-lines.ts'
+import { record } from '../../support/tracing.ts'
+import { gate, until } from '../../support/until.ts'
 import { runningWorlds } from '../support/running-world.ts'
 
 const Input = z.object({ n: z.number() })
@@ -165,5 +167,38 @@ describe('a message as signal', () => {
     await binder.sendBatch(payments, [{ cents: 1 }, { orderId: 'nobody', cents: 2 }, { orderId: 'o-1', cents: 3 }])
     expect((await run.outcome(within)).results).toMatchObject({ end: 3 })
     expect(binder.bindings().find(({ name }) => name.startsWith('payments'))).toMatchObject({ deadLettered: 0 })
+  })
+
+  const early = (missing: 'ignore' | 'retry' | 'dead-letter') =>
+    defineSaga('early', { version: 1, input: Input })
+      .signal('payment', { from: payments, missing, correlate: ({ orderId }) => orderId })
+      .step('end', { invoke: ({ results }) => results.payment.cents, compensate: 'none' })
+
+  test('that comes before its saga waits for it with missing: retry, and counts', async () => {
+    const log = new LogLines()
+    const recording = record()
+    const saga = early('retry')
+    const { coordinator, binder } = await setup({
+      sagas: [saga],
+      coordinator: { logger: log.logger, telemetry: recording.telemetry },
+    })
+    await binder.send(payments, { orderId: 'o-1', cents: 3 })
+    await until('it found no saga', () => log.text.includes('message for a saga that does not exist'))
+    const run = await coordinator.start(saga, { id: 'o-1', input })
+    expect((await run.outcome(within)).results).toMatchObject({ end: 3 })
+    expect(await recording.metric('concordat.saga.signal.missing')).toMatchObject([
+      { attributes: { 'concordat.saga.name': 'early', 'concordat.saga.missing': 'retry' } },
+    ])
+  })
+
+  test('that has no saga is a dead letter at once with missing: dead-letter', async () => {
+    const { binder } = await setup({ sagas: [early('dead-letter')] })
+    await binder.send(payments, { orderId: 'o-1', cents: 3 })
+    const isLetter = () => binder.bindings().some(({ deadLettered }) => deadLettered === 1)
+    await until('it is a dead letter', isLetter)
+  })
+
+  test('is not declared with another answer to a missing saga', () => {
+    expect(() => early('keep' as 'retry')).toThrow(/missing: .*'ignore', 'retry' or 'dead-letter'/)
   })
 })

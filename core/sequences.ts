@@ -1,0 +1,110 @@
+/**
+ * Finds sequences that are behind the rows they number. Logical replication copies rows and no sequences: after a cutover the next row
+ * gets a number that is taken, or one before rows that are older.
+ */
+import { ConcordatError } from './errors.ts'
+import { quoteIdentifier, type SqlExecutor } from './sql.ts'
+
+/** A sequence whose next value is not above what its column holds. */
+export interface SequenceBehind {
+  readonly table: string
+  readonly column: string
+  /** With its schema, quoted. */
+  readonly sequence: string
+  /** The last value that it gave; 0 for none. */
+  readonly last: bigint
+  /** The highest value of the column. */
+  readonly highest: bigint
+  /** The statement that repairs it. */
+  readonly remedy: string
+}
+
+/**
+ * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message has
+ * the statement that repairs it.
+ */
+export class SqlSequenceBehind extends ConcordatError {
+  readonly code = 'core.sequence_behind' as const
+  readonly retryable = false as const
+  readonly sequence: string
+
+  constructor({ table, column, sequence, last, highest, remedy }: SequenceBehind) {
+    super(
+      `the sequence ${sequence} has come to ${last}, and ${table}.${column} to ${highest}: rows were copied without their sequences, as by logical replication. Stop what writes to this schema, run "${remedy}", and start again`,
+    )
+    this.sequence = sequence
+  }
+}
+
+interface Row {
+  readonly table: string
+  readonly column: string
+  readonly sequence: string
+  readonly last: string | null
+}
+
+/** Tables that may be large and whose numbers matter in their order. `transport_log` is checked by the transport itself. */
+export const NUMBERED_TABLES: readonly string[] = [
+  'outbox',
+  'saga_event',
+  'saga_undo_image',
+  'lock_waiter',
+  'lock_audit',
+  'transport_partition',
+  'transport_group',
+  'transport_delayed',
+  'pipeline_window',
+]
+
+/** The sequences of these tables that are behind; tables that are not there are left out. Reads the highest number of each. */
+export async function sequencesBehind(
+  sql: SqlExecutor,
+  schema: string,
+  tables: readonly string[] = NUMBERED_TABLES,
+): Promise<readonly SequenceBehind[]> {
+  const { rows } = await sql.query<Row>(
+    `SELECT c.relname AS "table", a.attname AS "column", format('%I.%I', n.nspname, s.relname) AS sequence,
+       pg_catalog.pg_sequence_last_value(s.oid)::text AS last
+     FROM pg_catalog.pg_class s
+     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
+       AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+     JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE s.relkind = 'S' AND n.nspname = $1 AND c.relname = ANY ($2::text[])
+       AND CASE WHEN s.relkind = 'S' THEN pg_catalog.has_sequence_privilege(s.oid, 'USAGE, SELECT') ELSE false END
+       AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+     ORDER BY 1, 2`,
+    [schema, tables],
+  )
+  const behind: SequenceBehind[] = []
+  for (const { table, column, sequence, last } of rows) {
+    const highest = BigInt(await highestOf(sql, schema, table, column))
+    const given = BigInt(last ?? 0)
+    if (highest <= given) continue
+    const remedy = `SELECT setval('${sequence.replaceAll("'", "''")}', ${highest})`
+    behind.push({ table, column, sequence, last: given, highest, remedy })
+  }
+  return behind
+}
+
+/** @throws SqlSequenceBehind */
+export async function requireSequences(sql: SqlExecutor, schema: string, tables: readonly string[]): Promise<void> {
+  const [first] = await sequencesBehind(sql, schema, tables)
+  if (first !== undefined) throw new SqlSequenceBehind(first)
+}
+
+async function highestOf(sql: SqlExecutor, schema: string, table: string, column: string): Promise<string> {
+  const quoted = quoteIdentifier(schema)
+  const number = quoteIdentifier(column)
+  // The key of the outbox begins with the partition: one look at the end of each.
+  const from =
+    table === 'outbox'
+      ? `${quoted}.outbox_lease p CROSS JOIN LATERAL
+         (SELECT seq FROM ${quoted}.outbox o WHERE o.partition = p.partition ORDER BY o.seq DESC LIMIT 1) m`
+      : `${quoted}.${quoteIdentifier(table)}`
+  const { rows } = await sql.query<{ highest: string }>(
+    `SELECT coalesce(max(${number}), 0)::text AS highest FROM ${from}`,
+  )
+  return rows[0]?.highest ?? '0'
+}

@@ -1,0 +1,63 @@
+/** What a transition comes to in the database. */
+import type { Clock } from '../../core/clock.ts'
+import { reportToParent } from '../definition/child.ts'
+import type { Transition } from '../machine/draft.ts'
+import type { TimelineEntry } from '../machine/event.ts'
+import { mayCancel } from '../machine/machine.ts'
+import { isEnded } from '../machine/state.ts'
+import { mailAtEnd } from '../store/mail.ts'
+import type { SagaRow, SagaWrite } from '../store/rows.ts'
+import type { Asked } from './calls.ts'
+import type { Plan } from './plan.ts'
+
+interface PlanHost {
+  readonly instance: string
+  readonly leaseMs: number
+  readonly clock: Clock
+}
+
+/**
+ * The row, its times and what leaves with it, of a transition whose calls are ready.
+ * @param epoch of the owner, when the owner applies it
+ */
+export function toPlan(
+  { instance, leaseMs, clock }: PlanHost,
+  { before, messages, requests, starts, posts, asked }: Asked,
+  { state, wake }: Transition,
+  timeline: readonly TimelineEntry[],
+  epoch: number | undefined,
+): Plan {
+  const owned = wake.kind === 'lease'
+  const kept = wake.kind === 'keep'
+  const isParked = state.status === 'stuck' && !kept
+  const { mail, refusals } = isEnded(state.status)
+    ? mailAtEnd(before.row.mail, state.status)
+    : { mail: before.row.mail, refusals: [] }
+  const row: SagaRow = {
+    ...before.row,
+    state,
+    mail,
+    revision: before.row.revision + 1,
+    owner: owned || isParked ? instance : kept ? before.row.owner : null,
+    epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
+  }
+  const laterMs = mail !== null ? 0 : wake.kind === 'in' ? wake.ms : isParked ? leaseMs : null
+  // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
+  const renewed = owned && epoch !== undefined
+  const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
+  const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
+  const writtenAt = clock.monotonic()
+  const next = { ...before, row, takenAt: renewed ? before.takenAt : writtenAt, writtenAt }
+  const report = reportToParent(state)
+  const leaving =
+    report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]
+  const write: SagaWrite = {
+    row,
+    wakeMs,
+    heedsDeadline,
+    timeline: [...timeline, ...refusals],
+    ...(starts.length > 0 && { starts }),
+    ...(leaving.length > 0 && { posts: leaving }),
+  }
+  return { before, next, messages, requests, asked, write }
+}
