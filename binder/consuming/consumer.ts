@@ -62,13 +62,11 @@ export class Consumer {
   /** Replaced at each start: what belongs to an older one is stale. */
   #run: Run = new Run()
   readonly #processing: Processing
-  readonly #consumerName: ConsumerName
 
   constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: Gate) {
     this.#binding = binding
     this.options = options
     this.#host = host
-    this.#consumerName = { destination: binding.input.name, group: options.group }
     if (!options.autoStart) this.#state = 'stopped'
     this.#keeper = new Keeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),
@@ -89,6 +87,10 @@ export class Consumer {
       takenAway,
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)
+  }
+
+  get #consumerName(): ConsumerName {
+    return { destination: this.#binding.input.name, group: this.options.group }
   }
 
   get autoStart(): boolean {

@@ -20,6 +20,7 @@ import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
 import type { SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
+import type { Applied, ApplyOptions } from './applied.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer } from './committer.ts'
 import { KeptRoom, type RoomHost } from './kept-room.ts'
@@ -51,26 +52,6 @@ export function takesOwnership({ before, next }: Plan): boolean {
 /** The code of a global transaction waits for others most of the time: it takes no room, and none is kept for it. */
 export function takesRoom({ saga }: Snapshot): boolean {
   return saga.branches === undefined
-}
-
-export interface Applied {
-  readonly snapshot: Snapshot
-  /** False: the event meant nothing in this state, nothing was written. */
-  readonly changed: boolean
-  /** The event itself was taken: false when another one came before it, such as the end of the saga's time. */
-  readonly heard: boolean
-}
-
-/** Who applies: `epoch` when it is the owner, who must still be it. */
-export interface ApplyOptions {
-  readonly snapshot?: Snapshot | undefined
-  readonly epoch?: number | undefined
-  /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
-  readonly birth?: string | undefined
-  /** Mail that was read and that `snapshot` has no more: it is forgotten with what is written. */
-  readonly read?: readonly SagaMail[] | undefined
-  /** The sender of the event cannot be told: when it can never be written, the saga is parked. */
-  readonly parks?: true | undefined
 }
 
 const MAX_CACHED = 1_000

@@ -13,7 +13,7 @@ import { within } from '../../core/time-limit.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/rows.ts'
-import type { Applied, ApplyOptions } from './engine.ts'
+import type { Applied, ApplyOptions } from './applied.ts'
 import { folded, type Plan, type Snapshot } from './plan.ts'
 import { cacheKey, isOther } from './snapshot.ts'
 

@@ -4,6 +4,16 @@ import type { Logger } from '../../../core/logger.ts'
 /** Commits positions by partition, once. Rejects with what the broker said. */
 export type CommitCall = (positions: ReadonlyMap<number, number>) => Promise<void>
 
+export interface CommitsFields {
+  readonly topic: string
+  readonly clock: Clock
+  /** How long positions are gathered. */
+  readonly intervalMs: number
+  readonly logger: Logger
+  /** Called with what the group has committed, unless it was forgotten meanwhile. */
+  readonly onCommitted?: ((positions: ReadonlyMap<number, number>) => void) | undefined
+}
+
 /**
  * Writes positions to the group, gathered over an interval, one commit at a time. A commit that fails is tried again
  * with the next; the broker refuses those of a member that it has expelled.
@@ -20,19 +30,12 @@ export class Commits {
   #running: Promise<void> | undefined
   #generation = 0
 
-  /** @param onCommitted called with what the group has committed, unless it was forgotten meanwhile */
-  constructor(
-    topic: string,
-    clock: Clock,
-    intervalMs: number,
-    logger: Logger,
-    onCommitted: (positions: ReadonlyMap<number, number>) => void = () => {},
-  ) {
-    this.#onCommitted = onCommitted
+  constructor({ topic, clock, intervalMs, logger, onCommitted = () => {} }: CommitsFields) {
     this.#topic = topic
     this.#clock = clock
     this.#intervalMs = intervalMs
     this.#logger = logger
+    this.#onCommitted = onCommitted
   }
 
   /** How to commit, as of the newest batch. */

@@ -1,4 +1,8 @@
-import type { IncomingRecord } from '../driver.ts'
+/** What of a record tells it from another one at its offset. */
+interface Stamped {
+  /** Epoch ms. */
+  readonly timestamp: string | bigint | number
+}
 
 /** What of a partition was settled and not committed when its assignment ended. */
 interface Kept {
@@ -35,7 +39,7 @@ export class SettledRecords {
   #before: Kept | undefined
   /** In the order in which they were settled. */
   #offsets: number[] = []
-  #timestamps: Array<IncomingRecord['timestamp']> = []
+  #timestamps: Array<Stamped['timestamp']> = []
   #from: number | undefined
 
   constructor(before: Kept | undefined) {
@@ -50,7 +54,7 @@ export class SettledRecords {
   }
 
   /** Whether the record was settled in an earlier assignment. */
-  has(offset: number, record: IncomingRecord): boolean {
+  has(offset: number, record: Stamped): boolean {
     const timestamp = this.#before?.timestamps.get(offset)
     if (timestamp === undefined) return false
     if (timestamp === String(record.timestamp)) return true
@@ -58,7 +62,7 @@ export class SettledRecords {
     return false
   }
 
-  add(offset: number, record: IncomingRecord): void {
+  add(offset: number, record: Stamped): void {
     this.#offsets.push(offset)
     this.#timestamps.push(record.timestamp)
   }
@@ -67,11 +71,11 @@ export class SettledRecords {
   committed(position: number): void {
     this.#from = position
     const offsets: number[] = []
-    const timestamps: Array<IncomingRecord['timestamp']> = []
+    const timestamps: Array<Stamped['timestamp']> = []
     for (const [index, offset] of this.#offsets.entries()) {
       if (offset < position) continue
       offsets.push(offset)
-      timestamps.push(this.#timestamps[index] as IncomingRecord['timestamp'])
+      timestamps.push(this.#timestamps[index] as Stamped['timestamp'])
     }
     this.#offsets = offsets
     this.#timestamps = timestamps

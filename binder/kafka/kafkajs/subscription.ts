@@ -88,9 +88,13 @@ export class KafkaSubscription implements Member {
     )
     this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, partitionWindow(spec))
     this.#hindrances = new Hindrances(spec.topic, clock, this.#fetching, (each) => receiver.hindered?.(each))
-    this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger, (positions) =>
-      this.#assignment?.committed(positions),
-    )
+    this.#commits = new Commits({
+      topic: spec.topic,
+      clock,
+      intervalMs: options.commitIntervalMs,
+      logger,
+      onCommitted: (positions) => this.#assignment?.committed(positions),
+    })
     const joinTimeoutMs = options.rebalanceTimeoutMs + options.connectTimeoutMs
     this.#heart = new Heart(
       clock,

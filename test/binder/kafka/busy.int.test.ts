@@ -76,7 +76,10 @@ describeWith(['kafka'], 'a Kafka group whose handlers compute', () => {
       await until('the last one is settled', () => binder.bindings()[0]?.handled === 40, 60_000)
       expect(calls.filter((n) => n !== 20)).toEqual(range(40).filter((n) => n !== 20))
       expect(calls.filter((n) => n === 20).length).toBeLessThanOrEqual(2)
-      const reasons = lines.flatMap(([fields]) => String((fields as { err?: unknown }).err ?? ''))
+      const reasons = lines.flatMap(([fields]) => {
+        const { err } = fields as { readonly err?: unknown }
+        return err instanceof Error ? [err.message] : []
+      })
       expect(reasons.find((reason) => reason.includes('the event loop was blocked for 4 s'))).toBeDefined()
     },
   )

@@ -93,9 +93,13 @@ export class GroupMember implements Member {
     this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
     this.#lentAgain = new LentAgain(clock, () => this.#term?.assignment)
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
-    this.#commits = new Commits(spec.topic, clock, settings.commitIntervalMs, logger, (positions) =>
-      this.#term?.assignment.committed(positions),
-    )
+    this.#commits = new Commits({
+      topic: spec.topic,
+      clock,
+      intervalMs: settings.commitIntervalMs,
+      logger,
+      onCommitted: (positions) => this.#term?.assignment.committed(positions),
+    })
     this.#sameTopic = new SameTopic({
       topic: () => cluster.freshTopic(spec.topic),
       committed: (partitions) => this.#session.committed(partitions),

@@ -47,7 +47,7 @@ describe('commits', () => {
     const clock = new FakeClock()
     const written: unknown[] = []
     const silent = { debug() {}, info() {}, warn() {}, error() {} }
-    const commits = new Commits('t', clock, 200, silent)
+    const commits = new Commits({ topic: 't', clock, intervalMs: 200, logger: silent })
     commits.use((positions) => {
       written.push(...positions)
       return answer()

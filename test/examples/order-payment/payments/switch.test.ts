@@ -37,7 +37,8 @@ function setup() {
     return () => binder.binding('payments.commands.payments').status().state
   }
   const operator = async () => {
-    const bus = createBus({ service: 'operator', members: () => [] })
+    const members = () => [{ service: 'payments', group: 'default', instance: 'payments-1' }]
+    const bus = createBus({ service: 'operator', members })
     const transport = memoryTransport({ broker })
     const binder = createBinder({ service: 'operator', transport, bindings: bus.bindings, sends: bus.channels })
     onTestFinished(async () => {
@@ -66,13 +67,13 @@ test('a turn of the switch is done when it is answered, and an older one is not 
     bus.publish(
       ConfigChanged,
       { name: PAYMENTS_SWITCH, value: { paused }, version },
-      { to: 'payments:**', ackTimeoutMs: 200 },
+      { to: 'payments:**', ackTimeoutMs: 10_000 },
     )
   const off = await settings.put(PAYMENTS_SWITCH, { paused: true })
   expect((await publish(true, off.version)).acked).toEqual(['payments:default:payments-1'])
   expect(state()).toBe('paused')
   const on = await settings.put(PAYMENTS_SWITCH, { paused: false })
   await publish(false, on.version)
-  await publish(true, off.version)
+  expect((await publish(true, off.version)).failed).toHaveLength(1)
   expect(state()).toBe('running')
 })

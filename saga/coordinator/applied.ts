@@ -1,0 +1,23 @@
+/** What is asked of the engine with an event, and what it answers. */
+import type { SagaMail } from '../store/rows.ts'
+import type { Snapshot } from './plan.ts'
+
+export interface Applied {
+  readonly snapshot: Snapshot
+  /** False: the event meant nothing in this state, nothing was written. */
+  readonly changed: boolean
+  /** The event itself was taken: false when another one came before it, such as the end of the saga's time. */
+  readonly heard: boolean
+}
+
+/** Who applies: `epoch` when it is the owner, who must still be it. */
+export interface ApplyOptions {
+  readonly snapshot?: Snapshot | undefined
+  readonly epoch?: number | undefined
+  /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
+  readonly birth?: string | undefined
+  /** Mail that was read and that `snapshot` has no more: it is forgotten with what is written. */
+  readonly read?: readonly SagaMail[] | undefined
+  /** The sender of the event cannot be told: when it can never be written, the saga is parked. */
+  readonly parks?: true | undefined
+}
