@@ -77,11 +77,25 @@ export function checkTelemetry(path: string, telemetry: unknown): Telemetry | un
 }
 
 const MAX_TYPE = 100
+/** A code with blanks is a sentence, and may hold ids. */
+const CODE = /^[\w.:/-]+$/
+/** Different values of `error.type` in one process; what comes after them is `other`. */
+const MOST_TYPES = 200
+const types = new Set<string>()
 
-/** `error.type`: a stable code where there is one, else the class. Never the message. */
+/** `error.type`: a stable code where there is one, else the class. Never the message; at most 200 values in a process. */
 export function errorType(error: unknown): string {
+  const type = typeOf(error)
+  if (!types.has(type)) {
+    if (types.size >= MOST_TYPES) return 'other'
+    types.add(type)
+  }
+  return type
+}
+
+function typeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return typeof error
-  if ('code' in error && typeof error.code === 'string' && error.code !== '') return error.code.slice(0, MAX_TYPE)
+  if ('code' in error && typeof error.code === 'string' && CODE.test(error.code)) return error.code.slice(0, MAX_TYPE)
   return error instanceof Error ? error.name.slice(0, MAX_TYPE) : 'object'
 }
 

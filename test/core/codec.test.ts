@@ -88,3 +88,16 @@ function thrownBy(work: () => unknown): unknown {
   }
   throw new Error('nothing was thrown')
 }
+
+describe('JSON that is nested without end', () => {
+  const nested = (levels: number): Buffer => Buffer.from('['.repeat(levels) + ']'.repeat(levels))
+
+  it('is refused before it is parsed', () => {
+    expect(() => jsonCodec.decode(nested(1_000_000))).toThrow('nested deeper than 1000 levels, 2000000 bytes')
+  })
+
+  it('says nothing of brackets in texts, or of a long list', () => {
+    const value = { text: `${'["{\\'.repeat(50_000)}"`, list: Array.from({ length: 50_000 }, () => [{}]) }
+    expect(jsonCodec.decode(jsonCodec.encode(value))).toEqual(value)
+  })
+})
