@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 
 /** A module of its own: the types that are known belong to a process, which other files share. */
 const OWN = '../../core/telemetry.ts?types'
-const { errorType } = (await import(OWN)) as { errorType(error: unknown): string }
+const { errorType } = (await import(OWN)) as { readonly errorType: (error: unknown) => string }
 
 const coded = (code: string): Error => Object.assign(new TypeError('no such order'), { code })
 
