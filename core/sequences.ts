@@ -80,7 +80,8 @@ export async function sequencesBehind(
   const behind: SequenceBehind[] = []
   for (const { table, column, sequence, last } of rows) {
     const highest = BigInt(await highestOf(sql, schema, table, column))
-    const given = BigInt(last ?? 0)
+    // Rows may have come since the sequence was read: it is read once more, now after the rows, which it cannot be behind then.
+    const given = highest <= BigInt(last ?? 0) ? highest : await lastOf(sql, sequence)
     if (highest <= given) continue
     const remedy = `SELECT setval('${sequence.replaceAll("'", "''")}', ${highest})`
     behind.push({ table, column, sequence, last: given, highest, remedy })
@@ -92,6 +93,15 @@ export async function sequencesBehind(
 export async function requireSequences(sql: SqlExecutor, schema: string, tables: readonly string[]): Promise<void> {
   const [first] = await sequencesBehind(sql, schema, tables)
   if (first !== undefined) throw new SqlSequenceBehind(first)
+}
+
+/** @param sequence with its schema, quoted */
+async function lastOf(sql: SqlExecutor, sequence: string): Promise<bigint> {
+  const { rows } = await sql.query<{ last: string | null }>(
+    'SELECT pg_catalog.pg_sequence_last_value($1::text::regclass)::text AS last',
+    [sequence],
+  )
+  return BigInt(rows[0]?.last ?? 0)
 }
 
 async function highestOf(sql: SqlExecutor, schema: string, table: string, column: string): Promise<string> {

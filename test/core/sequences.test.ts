@@ -1,3 +1,4 @@
+import type { SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -22,6 +23,20 @@ afterAll(closeEmbedded)
 test('sequences of empty tables and of rows that they numbered are not behind', async () => {
   await sql.query(`INSERT INTO ${schema}.saga_event (saga, id, kind) VALUES ('one', 'x', 'started')`)
   expect(await sequencesBehind(sql, schema)).toEqual([])
+})
+
+test('rows that come while the sequences are checked are not taken for copied ones', async () => {
+  let added = false
+  const racing: SqlExecutor = {
+    query: async (text, parameters) => {
+      const result = await sql.query<never>(text, parameters)
+      if (!added) await sql.query(`INSERT INTO ${schema}.saga_event (saga, id, kind) VALUES ('one', 'x', 'started')`)
+      added = true
+      return result
+    },
+  }
+  expect(await sequencesBehind(racing, schema)).toEqual([])
+  expect(added).toBe(true)
 })
 
 test('a coordinator refuses to start on events that were copied without their sequence, until it is set', async () => {
