@@ -6,6 +6,7 @@ import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { parser } from '@prometheus-io/lezer-promql'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import type { Transport } from 'concordat/binder/transport'
 import { createBus, defineEvent } from 'concordat/bus'
 import { memoryStateStore } from 'concordat/cluster/memory'
 import { openTelemetry } from 'concordat/core/opentelemetry'
@@ -78,6 +79,22 @@ const GIVEN = new Set(['job', 'instance', 'le', 'value'])
 
 const labelsIn = (text: string): readonly string[] => Array.from(text.matchAll(LABEL), ([, label = '']) => label)
 
+/** A transport of which a group does not go on where it stood, as on Kafka after retention overtook it. */
+function displacing(transport: Transport): Transport {
+  const subscribe: Transport['subscribe'] = async (spec, receiver) => {
+    const subscription = await transport.subscribe(spec, receiver)
+    receiver.displaced?.({ reason: 'retention removed them', skipped: 1, repeated: 0, isLoss: true })
+    return subscription
+  }
+  return new Proxy(transport, {
+    get: (target, name) => {
+      if (name === 'subscribe') return subscribe
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}
+
 /** What a scrape of a service gives whose parts all had something to tell: the labels by metric, and the text. */
 async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, ReadonlySet<string>>; readonly text: string }> {
   const reader = new PrometheusExporter({ preventServerStart: true })
@@ -102,7 +119,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
   const shop = createService({
     name: 'shop',
     sql,
-    transport: memoryTransport({ broker }),
+    transport: displacing(memoryTransport({ broker })),
     locks,
     sagas: [works, fails],
     bindings: [

@@ -13,7 +13,7 @@ const PRINTS = `o-1 completed
 o-2 compensated
 sagas o-1 o-2
 receipts o-1 o-2
-leads shop/settlement
+leads settlement
 health up true true
 `
 

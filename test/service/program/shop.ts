@@ -52,7 +52,7 @@ await using shop = createService({
     }),
   ],
   sends: [orderConfirmed],
-  leads: { settlement: (term) => led.resolve(term.role) },
+  leads: { settlement: (term) => led.resolve(term.role.replace(`${prefix}/`, '')) },
   schema: 'shop',
   logger: pino({ level: 'error' }),
   telemetry: openTelemetry(),

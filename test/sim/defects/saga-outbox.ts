@@ -119,7 +119,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'shops',
     patches: [
       {
-        file: 'saga/machine/machine.ts',
+        file: 'saga/machine/operate.ts',
         find: 'if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })',
         put: '',
       },
@@ -170,7 +170,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'families',
     patches: [
       {
-        file: 'saga/coordinator/engine.ts',
+        file: 'saga/coordinator/to-plan.ts',
         find: "const isParked = state.status === 'stuck' && !kept",
         put: 'const isParked = false',
       },
