@@ -17,8 +17,8 @@ import { isDenied, sqlAway } from './sql-away.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 
-/** Serialization failure, deadlock, lock not available. */
-const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03'])
+/** Serialization failure, deadlock, lock not available; another call of the same XA step is at it. */
+const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03', 'saga.xa_not_yet'])
 /** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
 const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
 /** Tables, settings or a deployment that do not fit: the same write succeeds once an operator has put that right. */

@@ -180,9 +180,18 @@ export class CommandHandler<Request> {
     command: CommandHeaders,
     message: HandlerContext,
   ): Promise<void> {
+    const { sql, clock } = this.#parts
     const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx, command, message)
-    const decide = await duty.ahead({ request, command, message, contextIn })
-    await this.#parts.sql.transaction(async (tx) => this.#send(tx, command, await decide(tx)))
+    const busy = new BusyTries(clock, message.signal)
+    for (;;) {
+      try {
+        const decide = await duty.ahead({ request, command, message, contextIn })
+        await sql.transaction(async (tx) => this.#send(tx, command, await decide(tx)))
+        return
+      } catch (error) {
+        if (duty.isHeld?.(error) === true || !(await busy.wait(error))) throw error
+      }
+    }
   }
 
   /** It is for another kind of participant: nothing is done, and whoever sent it hears so. */

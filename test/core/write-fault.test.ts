@@ -12,6 +12,7 @@ describe('writeFault', () => {
     ['40001', 'busy'],
     ['40P01', 'busy'],
     ['55P03', 'busy'],
+    ['saga.xa_not_yet', 'busy'],
     ['25P03', 'session-ended'],
     ['25P04', 'session-ended'],
     ['22P05', 'permanent'],

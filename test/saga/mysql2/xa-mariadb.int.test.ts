@@ -65,7 +65,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     const outbox = createOutbox({ sql, service: 'stock', schema })
     return xaParticipant(
       stockCommands,
-      { group: 'stock', sql: client, outbox, schema, resource, backoff: FAST },
+      { group: 'stock', sql: client, outbox, schema, resource, backoff: FAST, maxAttempts: 3 },
       handler,
     )
   }

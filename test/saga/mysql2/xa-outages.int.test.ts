@@ -63,7 +63,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     const outbox = createOutbox({ sql, service: 'stock', schema })
     return xaParticipant(
       stockCommands,
-      { group: 'stock', sql, outbox, schema, resource, backoff: FAST, concurrency },
+      { group: 'stock', sql, outbox, schema, resource, backoff: FAST, concurrency, maxAttempts: 3 },
       handler,
     )
   }
