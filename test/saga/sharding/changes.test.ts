@@ -139,13 +139,23 @@ describe('a shard is added', () => {
   })
 
   test('two changes at once: one is decided, the other is told so', async () => {
-    const [one, two] = [await world.running(['a', 'b', 'c']), world.process(['a', 'b', 'c'])]
-    await two.run()
-    const outcomes = await Promise.allSettled([one.useShards(['a', 'b']), two.useShards(['a', 'c'])])
-    const failed = outcomes.filter((outcome) => outcome.status === 'rejected')
-    expect(failed.map(({ reason }) => reason as unknown)).toEqual([
-      expect.objectContaining({ code: 'saga.shards_changed' }),
-    ])
+    const one = await world.running(['a', 'b', 'c'])
+    const a = databases.sql['a'] as SqlClient
+    const [deciding, decided] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const late: SqlClient = {
+      ...a,
+      transaction: (work) => {
+        deciding.resolve()
+        return decided.promise.then(() => a.transaction(work))
+      },
+    }
+    const shards = { a: { ...world.shard('a'), sql: late }, b: world.shard('b'), c: world.shard('c') }
+    const two = world.process([], { shards })
+    const second = two.useShards(['a', 'c'])
+    await deciding.promise
+    await one.useShards(['a', 'b'])
+    decided.resolve()
+    await expect(second).rejects.toMatchObject({ code: 'saga.shards_changed' })
     await two.useShards(['b'])
     await startAll(one)
     expect(new Set((await world.spread()).map(({ shard }) => shard))).toEqual(new Set(['b']))
