@@ -126,6 +126,7 @@ describe('doctor', () => {
         'parked',
         'outbox',
         'groups',
+        'sequences',
       ]),
     )
   })
