@@ -112,7 +112,7 @@ export class PreparedWatch {
 
   async #look(): Promise<void> {
     const { sources, logger, olderThanMs } = this.#options
-    const looks = await Promise.allSettled(sources.map((source) => source.old(olderThanMs)))
+    const looks = await Promise.allSettled(sources.map(async (source) => source.old(olderThanMs)))
     const found = looks.flatMap((look) => (look.status === 'fulfilled' ? look.value : []))
     const failed = looks.find((look) => look.status === 'rejected')
     this.#error = failed && toError(failed.reason)

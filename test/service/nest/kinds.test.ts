@@ -145,6 +145,7 @@ describe('a class', () => {
       prepare: () => {},
       look: () => {},
       end: () => {},
+      old: async () => [],
       ready: async () => void asked.push('ready'),
     }
     class Ledger {
