@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type Admin, Kafka, logLevel } from 'kafkajs'
 import { nowMs } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 import { type BinderFault, doneByAnother } from './fault.ts'
@@ -25,6 +26,17 @@ export const BINDER_FAULTS: readonly BinderFault[] = [
     play: forwarderKill,
   },
   { name: 'slow-handler', what: 'a handler that takes longer than sessions and polls may', play: slowHandler },
+  {
+    name: 'cpu-bound',
+    what: 'each handler call of a consumer takes the processor for a while, together longer than any session',
+    play: cpuBound,
+  },
+  {
+    name: 'expired-offsets',
+    what: 'the groups are forgotten while nobody is in them',
+    on: 'kafka',
+    play: expiredOffsets,
+  },
   { name: 'rebalance-storm', what: 'members join and leave every second', play: rebalanceStorm },
   {
     name: 'cut',
@@ -134,6 +146,61 @@ async function slowHandler(site: Site, random: Random): Promise<string | undefin
   const others = site.ledger.done('audit').size - before
   const isSlow = took > SESSION_MS && took > REBALANCE_MS
   return isSlow && others > 0 ? `${key}/${n} took ${took.toFixed(0)} ms, ${others} others were handled` : undefined
+}
+
+const BURN_MS = 120
+
+/** Nothing is broken: who is busy keeps its place, and what it has handled does not come again. */
+async function cpuBound(site: Site, random: Random): Promise<string | undefined> {
+  await sleep(random.between(200, 500))
+  const { actor, name } = random.pick(site.of('consumer'))
+  const handled = (): number =>
+    site.ledger.count(({ process, op, type }) => process.startsWith(`${name}.`) && op === 'work' && type === 'ok')
+  site.ledger.read()
+  const before = handled()
+  actor.order({ do: 'burn', ms: BURN_MS })
+  site.note('act', `${name} takes ${BURN_MS} ms of the processor for each message`)
+  await sleep(2 * SESSION_MS)
+  actor.order({ do: 'burn', ms: 0 })
+  site.ledger.read()
+  const since = handled() - before
+  return since * BURN_MS > SESSION_MS
+    ? `${name} handled ${since} messages, each with ${BURN_MS} ms of the processor`
+    : undefined
+}
+
+/** As after a holiday that was longer than `offsets.retention.minutes`: everything comes again, and nothing is lost. */
+async function expiredOffsets(site: Site, random: Random): Promise<string | undefined> {
+  await sleep(random.between(300, 900))
+  const consumers = site.of('consumer')
+  for (const member of consumers) await site.kill(member)
+  const admin = new Kafka({ brokers: [site.server.url], logLevel: logLevel.NOTHING }).admin()
+  await admin.connect()
+  try {
+    const { groups } = await admin.listGroups()
+    const names = groups.map(({ groupId }) => groupId)
+    for (const name of names) await forget(admin, name)
+    site.note('act', `${names.length} groups are forgotten`)
+    for (const _ of consumers) await site.hire('consumer')
+    site.note('healed', 'others are in their places')
+    return names.length > 0 ? `${names.length} groups were forgotten` : undefined
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+/** Once the broker has noticed that nobody is in it any more. */
+async function forget(admin: Admin, name: string): Promise<void> {
+  const deadline = performance.now() + 6 * SESSION_MS
+  for (;;) {
+    try {
+      await admin.deleteGroups([name])
+      return
+    } catch (error) {
+      if (performance.now() > deadline) throw error
+      await sleep(200)
+    }
+  }
 }
 
 const JOINS = 4

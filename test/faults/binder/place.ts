@@ -34,6 +34,8 @@ export type Order =
   | { readonly do: 'rest' }
   /** In the next handler: tell, and wait. 0 ms: who waits goes on. */
   | { readonly do: 'linger'; readonly ms: number; readonly where: Lingers }
+  /** Each handler call of the first stage takes so much of the processor, and does not yield. */
+  | { readonly do: 'burn'; readonly ms: number }
   /** Joins and leaves so many times. */
   | { readonly do: 'drift'; readonly times: number; readonly everyMs: number }
   /** Tells when every binding runs and the broker answers. */

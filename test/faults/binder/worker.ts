@@ -33,6 +33,7 @@ class Worker {
   #loops: Promise<unknown> = Promise.resolve()
   #lingerMs = 0
   #lingers: Lingers = 'work'
+  #burnMs = 0
   #handled = 0
   #goOn: AbortController = new AbortController()
 
@@ -54,6 +55,10 @@ class Worker {
     this.#lingers = where
     if (ms > 0) this.#goOn = new AbortController()
     else this.#goOn.abort(new Error('enough'))
+  }
+
+  burn(ms: number): void {
+    this.#burnMs = ms
   }
 
   async begin(): Promise<void> {
@@ -216,7 +221,10 @@ class Worker {
   async #handle(op: 'work' | 'audit' | 'remind', payload: Numbered, context: HandlerContext): Promise<void> {
     const { id, attempt } = context
     const end = this.#log.invoke(op, { ...payload, message: id, attempt })
-    if (op === 'work') this.#handled++
+    if (op === 'work') {
+      this.#handled++
+      burn(this.#burnMs)
+    }
     if (op === 'work' && !this.#lingers.endsWith('its place')) await this.#linger(payload)
     await systemClock.sleep(this.#random.between(0, 6))
     if (attempt === 1 && this.#random.chance(op === 'remind' ? RETRIED : FAILS)) {
@@ -262,6 +270,11 @@ class Worker {
   }
 }
 
+function burn(ms: number): void {
+  const until = performance.now() + ms
+  while (performance.now() < until);
+}
+
 let worker: Worker | undefined
 
 async function obey(order: Order): Promise<void> {
@@ -275,6 +288,8 @@ async function obey(order: Order): Promise<void> {
       return worker?.rest()
     case 'linger':
       return worker?.linger(order.ms, order.where)
+    case 'burn':
+      return worker?.burn(order.ms)
     case 'drift':
       return worker?.drift(order.times, order.everyMs)
     case 'report':

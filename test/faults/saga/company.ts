@@ -4,7 +4,13 @@ import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, migrateParticipant } from 'concordat/saga'
 import pg from 'pg'
-import { type PrivateServer, startServer } from '../../support/servers/index.ts'
+import {
+  type PrivateServer,
+  type ServerClock,
+  serverClock,
+  serverClockLack,
+  startServer,
+} from '../../support/servers/index.ts'
 import { describe } from '../harness/errors.ts'
 import { Staff, type Lingerer as StaffLingerer, type Member as StaffMember } from '../harness/staff.ts'
 import type { Setting } from '../harness/suite.ts'
@@ -40,9 +46,12 @@ export class Company {
   readonly #staff: Staff<Role, Order>
   readonly #pools: readonly pg.Pool[]
   readonly #servers: readonly PrivateServer[]
+  readonly #clock: ServerClock | undefined
+  #steppedAt = Number.NEGATIVE_INFINITY
 
-  private constructor(setting: Setting, place: Place, servers: readonly PrivateServer[]) {
+  private constructor(setting: Setting, place: Place, servers: readonly PrivateServer[], clock?: ServerClock) {
     this.#setting = setting
+    this.#clock = clock
     this.#place = place
     this.#servers = servers
     const pools = [this.#place.here, this.#place.there].map(openPool) as [pg.Pool, pg.Pool]
@@ -62,8 +71,9 @@ export class Company {
     const kind = setting.transport as BrokerKind
     // On PostgreSQL alone it is one server, which may not forget what it has confirmed.
     const settings = { fsync: kind === 'postgres' ? 'on' : 'off', max_connections: '300' }
+    const clock = serverClockLack() === undefined ? await serverClock() : undefined
     const started = await Promise.allSettled([
-      startServer('postgres', { settings, signal }),
+      startServer('postgres', { settings, signal, ...(clock !== undefined && { env: clock.env }) }),
       ...(kind === 'postgres' ? [] : [startServer(kind, { signal })]),
     ])
     const servers = started.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
@@ -72,11 +82,12 @@ export class Company {
       const failed = started.find((start) => start.status === 'rejected')
       if (failed !== undefined) throw failed.reason
       const [postgres, broker = postgres] = servers as [PrivateServer, PrivateServer?]
-      company = new Company(setting, placeOf(postgres, broker), servers)
+      company = new Company(setting, placeOf(postgres, broker), servers, clock)
       await company.#found(COORDINATORS, PARTICIPANTS)
       return company
     } catch (error) {
       await (company?.close() ?? Promise.all(servers.map((server) => server.stop())))
+      if (company === undefined) clock?.dispose()
       throw error
     }
   }
@@ -95,6 +106,11 @@ export class Company {
 
   get postgres(): PrivateServer {
     return this.#server(0)
+  }
+
+  /** When the clock of the databases was set last, by the monotonic clock. */
+  get steppedAt(): number {
+    return this.#steppedAt
   }
 
   get broker(): PrivateServer {
@@ -133,6 +149,13 @@ export class Company {
     return this.#staff.lingerer(among, ms, blocks)
   }
 
+  /** Sets the clock of the databases. @param offsetMs ahead of the machine's, from now on */
+  shiftClock(offsetMs: number): void {
+    if (this.#clock === undefined) throw new Error('the servers have no clock of their own')
+    this.#clock.shift(offsetMs)
+    this.#steppedAt = performance.now()
+  }
+
   /** Writes down what everybody is at: nothing moves any more. */
   async explain(): Promise<void> {
     this.order({ do: 'tell' })
@@ -160,6 +183,7 @@ export class Company {
     await this.desk.close().catch(() => {})
     await Promise.all(this.#pools.map((pool) => pool.end().catch(() => {})))
     await Promise.all(this.#servers.map((server) => server.stop()))
+    this.#clock?.dispose()
     await this.#staff.dismiss()
   }
 

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MINUTE, SECOND } from 'concordat/core'
 import type { Random } from '../harness/random.ts'
 import type { FaultSpec } from '../harness/suite.ts'
 import type { Company, Lingerer, Member } from './company.ts'
@@ -38,6 +39,25 @@ export const SAGA_FAULTS: readonly SagaFault[] = [
     name: 'stop-participants',
     what: 'participants of both services are stopped in the middle of their transactions, and go on later',
     play: stopParticipants,
+  },
+  {
+    name: 'failing-participant',
+    what: 'whatever concerns one account fails for a while, and everything else goes on',
+    play: failingParticipant,
+  },
+  {
+    name: 'clock-back',
+    what: 'the clock of the databases is set back by minutes, while all processes and their clocks go on',
+    play: (company, random) => clockStep(company, -random.between(10, 60) * MINUTE),
+  },
+  {
+    name: 'clock-ahead',
+    what: 'the clock of the databases is set ahead by minutes, and back to where it was',
+    play: async (company, random) => {
+      const first = await clockStep(company, random.between(10, 60) * MINUTE)
+      const second = await clockStep(company, 0)
+      return first === undefined || second === undefined ? undefined : `${first}; ${second}`
+    },
   },
   { name: 'repeats', what: 'commands and replies leave twice, late and in any order', play: repeats },
 ]
@@ -199,6 +219,62 @@ async function open(company: Company): Promise<number> {
     'SELECT count(*)::int AS n FROM concordat.saga WHERE ended_at IS NULL',
   )
   return rows[0]?.n ?? 0
+}
+
+/** Long enough for a few pauses of the coordinator between its tries. */
+const FAILS_FOR_MS = 4_000
+
+async function failingParticipant(company: Company, random: Random): Promise<string | undefined> {
+  await sleep(random.between(200, 500))
+  let failures = 0
+  const unwatch = company.members.map(({ actor }) =>
+    actor.watch(({ op }) => {
+      if (op === 'failed on purpose') failures++
+    }),
+  )
+  const before = await completed(company)
+  const accounts = `-${random.between(0, 9)}`
+  company.order({ do: 'fail', accounts })
+  company.note('fault', `commands for accounts that end in ${accounts} fail`)
+  await sleep(FAILS_FOR_MS)
+  const others = (await completed(company)) - before
+  company.order({ do: 'fail', accounts: undefined })
+  company.note('healed', 'no command fails any more')
+  for (const stop of unwatch) stop()
+  return failures > 0 && others > 0
+    ? `${failures} calls failed, ${others} transfers were completed meanwhile`
+    : undefined
+}
+
+/** So long after a step every saga has an owner by the new clock, and is driven. */
+const STEADY_AFTER_MS = 2 * LEASE_MS
+
+/** @param offsetMs of the machine's clock, from now on */
+async function clockStep(company: Company, offsetMs: number): Promise<string | undefined> {
+  await sleep(1_000)
+  const under = await open(company)
+  const before = await serverTime(company)
+  company.shiftClock(offsetMs)
+  company.note('fault', `the clock of PostgreSQL is ${Math.round(offsetMs / SECOND)} s ahead from now on`)
+  const stepped = (await serverTime(company)) - before
+  await sleep(STEADY_AFTER_MS)
+  const early = await completed(company)
+  await sleep(1_500)
+  const moved = (await completed(company)) - early
+  company.note('healed', 'everybody has the new time')
+  return under > 0 && Math.abs(stepped) > MINUTE && moved > 0
+    ? `a step of ${Math.round(stepped / SECOND)} s with ${under} sagas under way, ${moved} were completed after it`
+    : undefined
+}
+
+async function serverTime(company: Company): Promise<number> {
+  const text = 'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now'
+  return (await company.here.query<{ now: number }>(text)).rows[0]?.now ?? 0
+}
+
+async function completed(company: Company): Promise<number> {
+  const text = `SELECT count(*)::int AS n FROM concordat.saga WHERE status = 'completed'`
+  return (await company.here.query<{ n: number }>(text)).rows[0]?.n ?? 0
 }
 
 async function bornAt(company: Company): Promise<number> {

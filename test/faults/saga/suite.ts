@@ -1,6 +1,7 @@
 import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { serverClockLack } from '../../support/servers/index.ts'
 import { type Event, nowMs, readEvents, writeEvents } from '../harness/events.ts'
 import type { Arena, Episode, EpisodeReport, Played, Setting, Suite } from '../harness/suite.ts'
 import { timelineOf } from '../harness/verdicts.ts'
@@ -41,7 +42,7 @@ export const sagaSuite: Suite = {
     unknown: 'calls cut short',
     handOverMs: 'saga p50/max ms',
   },
-  lack: () => undefined,
+  lack: (faults) => (faults.some((fault) => fault.startsWith('clock-')) ? serverClockLack() : undefined),
   open: (setting) => Bank.open(setting),
 }
 
@@ -64,7 +65,7 @@ class Bank implements Arena {
   private constructor(setting: Setting, company: Company) {
     this.#setting = setting
     this.#company = company
-    this.#watchman = new Watchman(company.here)
+    this.#watchman = new Watchman(company.here, () => company.steppedAt)
   }
 
   static async open(setting: Setting): Promise<Bank> {

@@ -4,6 +4,8 @@ import { LEASE_MS } from './settings.ts'
 const EVERY_MS = 150
 /** Between the clock of a statement and the lock that it had to wait for. */
 const MARGIN_MS = 100
+/** After a step of the database's clock, beside one lease: for the look that finds what is due by the new time. */
+const STEP_MS = 1_000
 /** Since when PostgreSQL takes statements: this process begins when what a crash left is recovered, the postmaster before. */
 const ANSWERS_SINCE = `(SELECT coalesce(min(backend_start), pg_postmaster_start_time())
    FROM pg_stat_activity WHERE backend_type IN ('logical replication launcher', 'autovacuum launcher'))`
@@ -29,13 +31,16 @@ export class Watchman {
   /** Sagas that ran when it last looked. */
   running = 0
   readonly #sql: SqlClient
+  readonly #steppedAt: () => number
   readonly #timer: NodeJS.Timeout
   #looking = false
   #explained = false
   readonly #told = new Set<string>()
 
-  constructor(sql: SqlClient) {
+  /** @param steppedAt when the clock of the database was set last, by the monotonic clock */
+  constructor(sql: SqlClient, steppedAt: () => number) {
     this.#sql = sql
+    this.#steppedAt = steppedAt
     this.#timer = setInterval(() => void this.#look(), EVERY_MS)
   }
 
@@ -55,7 +60,8 @@ export class Watchman {
       )
       this.samples++
       this.running = rows.length
-      for (const row of rows) this.#judge(row)
+      // Leases and pauses that were written by the time before are over, or written anew, within one lease.
+      if (performance.now() - this.#steppedAt() > LEASE_MS + STEP_MS) for (const row of rows) this.#judge(row)
       if (this.evidence.length > 0 && !this.#explained) await this.#explain()
     } catch {
       // The database is away: nobody can own anything.

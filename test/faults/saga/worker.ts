@@ -43,6 +43,7 @@ class Worker {
   #repeats: Repeats | undefined
   #state: () => object = () => ({})
   #linger = { ms: 0, blocks: false }
+  #failing: string | undefined
   #goOn = new AbortController()
 
   constructor(post: Post) {
@@ -73,6 +74,10 @@ class Worker {
     if (ms > 0) return
     this.#goOn.abort()
     this.#goOn = new AbortController()
+  }
+
+  fail(accounts: string | undefined): void {
+    this.#failing = accounts
   }
 
   tell(): void {
@@ -130,7 +135,7 @@ class Worker {
     return role === 'debit' ? this.#serve(debitCommands, debit) : this.#serve(creditCommands, credit)
   }
 
-  #serve<Request>(channel: Channel<Request, Request>, command: Command<Request>) {
+  #serve<Request extends { readonly account: string }>(channel: Channel<Request, Request>, command: Command<Request>) {
     const { role, name: worker, broken } = this.#post
     // What is reserved is told to the barrier together; of the other service each command tells it by itself.
     const sharing = role === 'debit' ? { concurrency: 16, sharesTransactions: true } : { concurrency: 4 }
@@ -138,6 +143,10 @@ class Worker {
     const handle =
       (operation: 'invoke' | 'compensate') =>
       async (request: Request, { tx, key }: { readonly tx: SqlExecutor; readonly key: string }) => {
+        if (this.#failing !== undefined && request.account.endsWith(this.#failing)) {
+          this.#log.note('failed on purpose', { key })
+          throw new Error('failed on purpose')
+        }
         await command[operation](request, tx)
         await leaveLine(tx, { key, operation, worker })
         await this.#inMiddle(key, operation)
@@ -195,6 +204,8 @@ async function obey(order: Order): Promise<void> {
       return worker?.linger(order.ms, order.blocks)
     case 'tell':
       return worker?.tell()
+    case 'fail':
+      return worker?.fail(order.accounts)
     case 'repeat':
       return worker?.repeat(order.chance)
     default:
