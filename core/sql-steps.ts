@@ -6,11 +6,13 @@
  * and from then on, each step is an explicit transaction: correct, and three round trips more. Such a transaction is ended
  * by the server when its client stops in the middle of it, so that a stopped process holds nobody up.
  */
+import { BusyTries } from './busy.ts'
 import { type Clock, SECOND } from './clock.ts'
 import { hasCode, toError } from './errors.ts'
 import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlResult, SqlTablesMissing } from './sql.ts'
 import { WRONG_ISOLATION } from './sql-functions.ts'
 import { within } from './time-limit.ts'
+import { writeFault } from './write-fault.ts'
 
 /** `not_done`: the server rolled it back or was never reached. `unknown`: it may have happened, or may yet happen. */
 export type StepOutcome = 'not_done' | 'unknown'
@@ -32,7 +34,6 @@ export interface SqlStepsFields {
   readonly errors: StepErrors
 }
 
-const TRIES = 3
 const NO_ANSWER = Symbol('no answer')
 
 export class SqlSteps {
@@ -96,13 +97,15 @@ export class SqlSteps {
 
   /** A step that the server took back, because of another one, is taken again. */
   async #persist<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
-    for (let attempt = 1; ; attempt++) {
+    const { clock, answerMs } = this.#fields
+    const busy = new BusyTries(clock, undefined, answerMs / 2)
+    for (;;) {
       const inTransaction = this.#inTransactions
       try {
         return (await this.#once<Row>(text, parameters, inTransaction)).rows
       } catch (error) {
         if (!inTransaction && hasCode(error, WRONG_ISOLATION)) this.#inTransactions = true
-        else if (attempt >= TRIES || !(hasCode(error, '40001') || hasCode(error, '40P01'))) throw error
+        else if (this.#closed || !(await busy.wait(error))) throw error
       }
     }
   }
@@ -127,6 +130,8 @@ export class SqlSteps {
     const explained = toError(explainMissing(error, schema, migrateCall))
     if (explained instanceof SqlTablesMissing) return errors.refused(explained)
     const outcome = outcomeOf(error)
+    // It answers, so it is not down.
+    if (writeFault(error) === 'busy') return errors.unavailable('not_done', explained.message, error)
     return outcome === 'refused' ? errors.refused(explained) : this.#away(outcome, explained.message, error)
   }
 

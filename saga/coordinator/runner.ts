@@ -4,12 +4,12 @@
  */
 import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
+import { BusyTries } from '../../core/busy.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { traceFields } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
-import { BusyTries } from '../busy.ts'
 import { CoordinatorClosed } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, localCalls } from '../machine/state.ts'

@@ -1,4 +1,5 @@
-import { type Backoff, backoffDelayMs } from '../../../core/backoff.ts'
+import { backoffDelayMs } from '../../../core/backoff.ts'
+import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/busy.ts'
 import { synchronous } from '../../../core/callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
@@ -53,9 +54,6 @@ const MOST_LOST = 100
 
 const DATABASE_BUSY =
   'the transaction of the handler met another one (conflict, deadlock or a lock that was not free), which is no attempt'
-/** A handler that conflicts with itself must not be tried for ever: after so many times, in some seconds, a conflict counts. */
-const MOST_BUSY = 12
-const BUSY_BACKOFF: Backoff = { initialMs: 20, factor: 2, maxMs: 1_000, jitter: 1 }
 
 /**
  * What becomes of a message whose handler call failed, one by one or in a batch: another attempt after its pause, here or
@@ -241,13 +239,14 @@ export class Failures {
   }
 
   /**
-   * True: the database was away, or busy in a transaction that is the binding's own, which is no attempt. A session that the server ended
+   * True: the database was away, or busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
+   * itself is not tried for ever: after so many tries, in some seconds, a conflict counts. A session that the server ended
    * because the handler paused for too long in it is one. Asks, and does nothing.
    */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
     const fault = writeFault(error)
     if (fault === 'session-ended') return false
-    if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY
+    if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY_TRIES
     const away = sqlAway(error)
     return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
   }
@@ -257,7 +256,7 @@ export class Failures {
     const counted = isBusy ? this.#busy : this.#away
     const times = (counted.get(delivery) ?? 0) + 1
     counted.set(delivery, times)
-    const delayMs = backoffDelayMs(isBusy ? BUSY_BACKOFF : RECONNECT_BACKOFF, times, Math.random())
+    const delayMs = isBusy ? busyPauseMs(times) : backoffDelayMs(RECONNECT_BACKOFF, times, Math.random())
     return (await this.#pause(delivery, delayMs)) ? 'again' : 'returned'
   }
 

@@ -50,11 +50,11 @@ describe('what a database says of a handler', () => {
   })
 
   it('a conflict counts in the end, so a handler that conflicts with itself becomes a dead letter', async () => {
-    const busy = Array.from({ length: 20 }, () => failed('40P01'))
+    const busy = Array.from({ length: 30 }, () => failed('40P01'))
     const { attempts, letters } = await attemptsOf(busy, { inbox })
-    expect(attempts).toEqual([...Array.from({ length: 13 }, () => 1), 2])
+    expect(attempts).toEqual([...Array.from({ length: 21 }, () => 1), 2])
     expect(letters).toEqual(['numbers.g.dlq'])
-  }, 20_000)
+  }, 40_000)
 
   it('a conflict in a transaction that is not the binding’s own is an attempt', async () => {
     expect(await attemptsOf([failed('40001'), failed('40001')], {})).toEqual({
