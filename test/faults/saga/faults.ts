@@ -47,17 +47,13 @@ export const SAGA_FAULTS: readonly SagaFault[] = [
   },
   {
     name: 'clock-back',
-    what: 'the clock of the databases is set back by minutes, while all processes and their clocks go on',
-    play: (company, random) => clockStep(company, -random.between(10, 60) * MINUTE),
+    what: 'the clock of the databases is set back by minutes, and to where it was, while all processes and their clocks go on',
+    play: (company, random) => clockSteps(company, -random.between(10, 60) * MINUTE),
   },
   {
     name: 'clock-ahead',
-    what: 'the clock of the databases is set ahead by minutes, and back to where it was',
-    play: async (company, random) => {
-      const first = await clockStep(company, random.between(10, 60) * MINUTE)
-      const second = await clockStep(company, 0)
-      return first === undefined || second === undefined ? undefined : `${first}; ${second}`
-    },
+    what: 'it is set ahead by minutes, and to where it was',
+    play: (company, random) => clockSteps(company, random.between(10, 60) * MINUTE),
   },
   { name: 'repeats', what: 'commands and replies leave twice, late and in any order', play: repeats },
 ]
@@ -248,6 +244,13 @@ async function failingParticipant(company: Company, random: Random): Promise<str
 
 /** So long after a step every saga has an owner by the new clock, and is driven. */
 const STEADY_AFTER_MS = 2 * LEASE_MS
+
+/** @param offsetMs of the machine's clock, for a while */
+async function clockSteps(company: Company, offsetMs: number): Promise<string | undefined> {
+  const away = await clockStep(company, offsetMs)
+  const again = await clockStep(company, 0)
+  return away === undefined || again === undefined ? undefined : `${away}; ${again}`
+}
 
 /** @param offsetMs of the machine's clock, from now on */
 async function clockStep(company: Company, offsetMs: number): Promise<string | undefined> {
