@@ -140,12 +140,16 @@ export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: nu
     seq: row.seq,
     strikes,
     delayMs: parks ? undefined : backoffDelayMs(backoff, row.attempts + 1, random),
-    error: `${error.kind}: ${error.message}`.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD'),
+    error: storable(`${error.kind}: ${error.message}`),
   }
 }
 
 /** Of a row that holds no message: parked. */
 export function unreadableHold(seq: string, error: Error): Hold {
-  const text = `cannot be read: ${error.message}`
-  return { seq, strikes: 0, delayMs: undefined, error: text.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD') }
+  return { seq, strikes: 0, delayMs: undefined, error: storable(`cannot be read: ${error.message}`) }
+}
+
+/** What a broker or another program said may hold anything, and a cut may halve a pair: the database takes neither. */
+function storable(text: string): string {
+  return text.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD').toWellFormed()
 }
