@@ -55,7 +55,10 @@ export class InboxTable {
       columnsOf(messages),
     )
     const inserted = new Set(rows.map((row) => nameOf(row.consumer, row.channel, row.source, row.message_id)))
-    return messages.map((m) => inserted.has(nameOf(m.group, m.destination, m.source, m.id)))
+    // The database holds U+FFFD in place of what UTF-8 cannot say.
+    return messages.map((m) =>
+      inserted.has(nameOf(...[m.group, m.destination, m.source, m.id].map((text) => text.toWellFormed()))),
+    )
   }
 
   /** Takes back what was entered in this transaction. */

@@ -101,12 +101,14 @@ function bodyOf(event: Event, contentType: string): Uint8Array | null {
 }
 
 /**
- * An attribute that somebody else chose. One that is too long to be kept becomes its SHA-256, which is the same each time
- * the message comes.
+ * An attribute that somebody else chose. One that is too long to be kept, or that UTF-8 cannot hold (two of those would become
+ * one), becomes its SHA-256, which is the same each time the message comes.
  */
 export function bounded(attribute: string): string {
-  if (attribute.length <= MAX_ATTRIBUTE_LENGTH) return attribute
-  return `sha256-${createHash('sha256').update(attribute).digest('hex')}`
+  const isWellFormed = attribute.isWellFormed()
+  if (isWellFormed && attribute.length <= MAX_ATTRIBUTE_LENGTH) return attribute
+  const bytes = isWellFormed ? Buffer.from(attribute) : Buffer.from(attribute, 'utf16le')
+  return `sha256-${createHash('sha256').update(bytes).digest('hex')}`
 }
 
 /** An RFC 3339 time with any offset in epoch ms; `undefined` for anything else. */

@@ -52,6 +52,33 @@ async function setup(fails: (n: number, attempt: number) => boolean = () => fals
   return { inbox, binder, calls, effects, status }
 }
 
+test('ids that UTF-8 cannot hold are different ones, and none is left out', async () => {
+  const { binder, effects, status } = await setup()
+  const event = (id: string, n: number) => ({
+    specversion: '1.0',
+    id,
+    source: 'shop',
+    type: 't',
+    data: { key: 'a', n },
+  })
+  const published = await binder.publish(
+    ['m-\ud83d', 'm-\ud83e', 'm'].map((id, n) => ({
+      destination: 'numbers',
+      id: `outer-${n}`,
+      key: 'a',
+      type: 'numbers',
+      source: 'shop',
+      time: 0,
+      headers: {},
+      contentType: 'application/cloudevents+json',
+      body: new TextEncoder().encode(JSON.stringify(event(id, n))),
+    })),
+  )
+  expect(published).toEqual([undefined, undefined, undefined])
+  await until('all were settled', () => status().handled === 3)
+  expect(await effects()).toEqual([0, 1, 2])
+})
+
 test('a batch is one transaction, and messages handled before are left out of it', async () => {
   const { binder, calls, effects, status } = await setup()
   for (const n of [0, 1, 2]) await binder.send(channel, { key: 'a', n }, { id: `m-${n}` })

@@ -140,6 +140,12 @@ describe('an attribute of somebody else', () => {
     expect(bounded('x'.repeat(257))).not.toBe(bounded('x'.repeat(256)))
   })
 
+  it('that is no UTF-16 stays itself, where UTF-8 would make two of them one', () => {
+    expect(bounded('order-\ud83d')).toMatch(/^sha256-[0-9a-f]{64}$/)
+    expect(bounded('order-\ud83d')).toBe(bounded('order-\ud83d'))
+    expect(bounded('order-\ud83d')).not.toBe(bounded('order-\ud83e'))
+  })
+
   it('is a time only when RFC 3339 says so', () => {
     const eight = Date.UTC(2026, 10, 20, 8)
     expect(instantOf('2026-11-20T08:00:00Z')).toBe(eight)
