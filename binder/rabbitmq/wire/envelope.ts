@@ -123,13 +123,15 @@ export function idOf(properties: AmqpProperties): string | undefined {
 export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
   const { content, properties } = message
   const { attributes, headers, tombstone } = sort(properties.headers ?? {}, foreignProperties(properties))
-  const id = text(attributes['id']) || text(properties.messageId)
+  const eventId = text(attributes['id'])
+  const id = eventId || text(properties.messageId)
+  const said = text(attributes['source']) ?? (text(properties.appId) || undefined)
   return unfoldStructured({
     id: bounded(id || newId()),
     destination,
     key: text(attributes['partitionkey']) ?? null,
     type: bounded(text(attributes['type']) ?? text(properties.type) ?? destination),
-    source: bounded(text(attributes['source']) ?? (text(properties.appId) || (id ? sourceOf(message) : UNKNOWN))),
+    source: bounded(said !== undefined && (eventId || !isGarbled(id, said)) ? said : sourceOf(message, id, said)),
     contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? '',
     time: firstInstant(...timesOf(attributes['time'], properties.timestamp), now),
     headers,
@@ -140,14 +142,19 @@ export function fromAmqp(message: AmqpMessage, destination: string, now: number)
 const UNKNOWN = 'unknown'
 
 /**
- * An id is one of its sender's, and nobody says who that is. Two programs that count from 1 are told apart by what they
- * say, which is the same whenever the message comes.
+ * An id is one of its sender's. Where nobody says who that is, two programs that count from 1 are told apart by what they
+ * say, which is the same whenever the message comes. So are two ids that are not UTF-8: what came of them may be one text.
  */
-function sourceOf({ content, properties }: AmqpMessage): string {
+function sourceOf({ content, properties }: AmqpMessage, id: string | undefined, sender = UNKNOWN): string {
+  if (!id) return sender
   const said = createHash('sha256')
     .update(`${text(properties.type) ?? ''}\0`)
     .update(content)
-  return `${UNKNOWN}/${said.digest('hex').slice(0, 32)}`
+  return `${sender}/${said.digest('hex').slice(0, 32)}`
+}
+
+function isGarbled(id = '', sender = ''): boolean {
+  return id.includes('\uFFFD') || sender.includes('\uFFFD')
 }
 
 /** What is whose: attributes by their plain names, the sender's headers with the extension attributes among them. */

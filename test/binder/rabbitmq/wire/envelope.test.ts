@@ -29,6 +29,19 @@ describe('AMQP envelope', () => {
     )
   })
 
+  it('tells ids that are no UTF-8 apart by what the messages say, though they read alike', ({ expect }) => {
+    const read = (body: string) => {
+      const properties = { messageId: 'm-\uFFFD', appId: 'shop', headers: {} }
+      return fromAmqp(
+        { content: Buffer.from(body), fields: { deliveryTag: 1, redelivered: false }, properties },
+        'd',
+        NOW,
+      )
+    }
+    expect(read('one').source).not.toBe(read('another').source)
+    expect(read('one').source).toBe(read('one').source)
+  })
+
   it('is CloudEvents in binary mode', ({ expect }) => {
     const { options } = toAmqp(plainMessage({ key: 'k', headers: { tenant: 'acme' } }), true)
     expect(options).toEqual({
