@@ -1,3 +1,4 @@
+import { MAX_DELAY_MS } from '../../channel/delay.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { AmqpPublishOptions } from '../link/client.ts'
 import type { DelayLadder } from '../topology/delay.ts'
@@ -51,7 +52,8 @@ function delayed(
   now: number,
 ): string | undefined {
   if (notBefore === undefined || notBefore <= now) return undefined
-  const { exchange, headers } = ladder.route(destination, notBefore - now)
+  // Of a sender whose clock is ahead of this one it may be more than anybody may ask for.
+  const { exchange, headers } = ladder.route(destination, Math.min(notBefore - now, MAX_DELAY_MS))
   Object.assign(options.headers, headers)
   options.mandatory = true
   return exchange

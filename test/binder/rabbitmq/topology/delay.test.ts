@@ -2,9 +2,12 @@ import { MAX_DELAY_MS } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
+import { publishFrame } from '../../../../binder/rabbitmq/publishing/publish-frame.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { DelayLadder } from '../../../../binder/rabbitmq/topology/delay.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { partsOf } from '../../../../binder/rabbitmq/topology/provision.ts'
+import { plainMessage } from '../messages.ts'
 
 const spec = { name: 'orders', partitions: 1, groups: [], delays: true }
 const ladder = new DelayLadder('shop')
@@ -34,6 +37,14 @@ describe('the delay ladder', () => {
       }),
       { examples: [[1], [100], [101], [MAX_DELAY_MS]] },
     )
+  })
+
+  it('holds a message of a sender whose clock is ahead no longer than anybody may ask for', () => {
+    const now = 1_700_000_000_000
+    const late = plainMessage({ notBefore: now + MAX_DELAY_MS + 20_000 })
+    const limits = { maxBytes: 1_000, frameMax: 131_072 }
+    const { exchange } = publishFrame(late, 'orders', 'refuse', limits, ladder, now)
+    expect(exchange).toBe(ladder.route('orders', MAX_DELAY_MS).exchange)
   })
 
   it('enters at a level that holds it, and names the destination', () => {
