@@ -1,5 +1,6 @@
 import { requireText } from '../../core/errors.ts'
 import { produced } from '../bindings/batch.ts'
+import { Discarded } from '../bindings/discarded.ts'
 import { type BatchOutcome } from '../bindings/handler-contexts.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers, HeaderValue } from '../channel/message.ts'
@@ -30,7 +31,7 @@ export function carryHeaders(...names: readonly string[]): Middleware & BatchMid
 }
 
 function carriedAll(result: unknown, headers: Headers | undefined): unknown {
-  if (result === undefined || headers === undefined) return result
+  if (result === undefined || headers === undefined || result instanceof Discarded) return result
   if (!(result instanceof Outputs)) return carried(result, headers)
   return new Outputs(result.payloads.map((output) => carried(output, headers)))
 }

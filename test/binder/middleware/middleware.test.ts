@@ -3,8 +3,10 @@ import {
   createBinder,
   defineChannel,
   ignoreErrors,
+  into,
   type Middleware,
   processor,
+  route,
   several,
   sink,
   timeout,
@@ -173,5 +175,19 @@ describe('carryHeaders', () => {
         [3, { tenant: 'own' }],
       ],
     )
+  })
+
+  it('leaves alone what a route discards', async () => {
+    const routed = route(numbers, {
+      group: 'g',
+      by: 'kind',
+      routes: { double: into(doubled, (n) => n) },
+      default: 'discard',
+    })
+    const binder = await running({ bindings: [routed], middleware: [carryHeaders('tenant')] })
+    await binder.send(numbers, 1, { headers: { kind: 'other', tenant: 'north' } })
+    const status = () => binder.binding('numbers.g').status()
+    await until('it is settled', () => status().discarded + status().deadLettered === 1)
+    expect(status().discarded).toBe(1)
   })
 })
