@@ -6,12 +6,12 @@ import { describe, it } from 'vitest'
 /** Files of this package at most, about a fifth more than there were in November 2026; packages exactly. */
 const BUDGETS = {
   core: { files: 20, packages: ['uuid'] },
-  binder: { files: 110, packages: ['uuid'] },
+  binder: { files: 111, packages: ['uuid'] },
   'binder/memory': { files: 25, packages: [] },
   'binder/kafka': { files: 90, packages: [] },
   'binder/kafka/platformatic': { files: 95, packages: [] },
   'binder/rabbitmq': { files: 55, packages: ['uuid'] },
-  'binder/postgres': { files: 61, packages: ['uuid'] },
+  'binder/postgres': { files: 64, packages: ['uuid'] },
   pipeline: { files: 30, packages: [] },
   outbox: { files: 75, packages: ['uuid'] },
   saga: { files: 230, packages: ['uuid'] },
