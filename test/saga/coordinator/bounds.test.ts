@@ -1,8 +1,10 @@
+import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, StandardSchemaV1 } from 'concordat/core'
 import { defineSaga, SagaInputUnreadable } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
+import { deliver } from '../support/delivery.ts'
 import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
 
 const Input = z.object({ sku: z.string(), n: z.number() })
@@ -131,6 +133,25 @@ describe('a schema that never settles', () => {
     const run = await world.coordinator.start(good, { id: 'g', input })
     isHanging = true
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+  })
+
+  test('fails a message for its saga after a lease, so that the messages behind it are read', async () => {
+    let isHanging = false
+    const validate: Schema['~standard']['validate'] = (value) =>
+      isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
+    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
+    const saga = defineSaga('silent', { version: 1, input: silent })
+      .signal('told', { from: stockCommands, correlate: ({ sku }) => sku })
+      .timer('after', { delay: () => 1 })
+    world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    await world.start()
+    const { coordinator } = world
+    await coordinator.start(saga, { id: 'apple', input })
+    isHanging = true
+    const signals = coordinator.bindings[1] as SinkBinding
+    await expect(deliver(signals, input, {}, 1)).rejects.toThrow(
+      'the signal "told" for silent/apple was not applied within 300 ms',
+    )
   })
 
   test('keeps no process from running that starts while its sagas are open', async () => {
