@@ -11,10 +11,11 @@ import type { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
-import { mailEvent } from './outcome.ts'
+import { describeError, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
 import { withoutMail } from './snapshot.ts'
+import { isUnwritable } from './unwritable.ts'
 
 export interface DueHost
   extends Pick<ResolvedOptions, 'sagas' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger' | 'instance'> {
@@ -132,10 +133,20 @@ export class DueSagas {
     }
   }
 
-  /** An operator is told in the timeline what became of an action that did not fit. */
-  async #refuse(row: SagaRow, mail: SagaMail, why: string): Promise<void> {
-    const refusal = refusalOf(mail, why)
-    if (refusal !== undefined) await this.#host.store.note(this.#host.sql, row, refusal)
+  /** An operator is told in the timeline what became of an action that did not fit; one that cannot be written down is in the log. */
+  async #refuse(row: SagaRow, mail: SagaMail, message: string): Promise<void> {
+    const { sql, store, logger } = this.#host
+    for (const why of [message, storable({ code: '', message }).message]) {
+      const refusal = refusalOf(mail, why)
+      if (refusal === undefined) return
+      try {
+        return await store.note(sql, row, refusal)
+      } catch (error) {
+        // Left in the row it would keep all mail behind it waiting.
+        if (!isUnwritable(error)) throw error
+        logger.warn({ saga: row.name, id: row.id, err: toError(error) }, "refusal of an operator's action not written")
+      }
+    }
   }
 
   /** `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told. */
@@ -145,8 +156,12 @@ export class DueSagas {
     try {
       return await mailEvent(saga, row.state, mail, maxPayloadBytes)
     } catch (error) {
-      logger.warn({ saga: name, id, err: toError(error) }, 'signal that does not fit its step ignored')
-      await this.#refuse(row, mail, toError(error).message)
+      const what =
+        'operator' in mail
+          ? "operator's action that does not fit its step refused"
+          : 'signal that does not fit its step ignored'
+      logger.warn({ saga: name, id, err: toError(error) }, what)
+      await this.#refuse(row, mail, describeError(error).message)
       return undefined
     }
   }
