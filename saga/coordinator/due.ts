@@ -1,12 +1,11 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
-import type { ClaimedRow, SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
+import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
@@ -14,6 +13,7 @@ import type { ResolvedOptions } from './options.ts'
 import { describeError, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
+import { settles } from './settling.ts'
 import { withoutMail } from './snapshot.ts'
 import { isUnwritable } from './unwritable.ts'
 
@@ -69,21 +69,11 @@ export class DueSagas {
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.
       if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
-      await Promise.all(rows.map((row) => this.#settles(row, this.#handle(row, takenAt))))
+      await Promise.all(rows.map((row) => settles(this.#host, row, this.#handle(row, takenAt))))
       return rows.length === limit || this.#serverNowMs === undefined
     } finally {
       runner.letGo(limit)
     }
-  }
-
-  /** A schema or a function of a definition that never settles holds up its own saga only. */
-  async #settles({ name, id }: SagaKey, work: Promise<void>): Promise<void> {
-    const { clock, leaseMs, logger } = this.#host
-    if (await finishesWithin(clock, leaseMs, work)) return
-    logger.error(
-      { saga: name, id, leaseMs },
-      'saga does not settle: the database does not answer, or a schema or a function of its definition hangs',
-    )
   }
 
   async #handle(row: ClaimedRow, takenAt: number): Promise<void> {

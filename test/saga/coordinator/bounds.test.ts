@@ -179,6 +179,28 @@ describe('a schema that never settles', () => {
     await next.close()
   })
 
+  test('keeps no process from running that sends unanswered commands again', async () => {
+    let isHanging = false
+    const validate: Schema['~standard']['validate'] = (value) =>
+      isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
+    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
+    const saga = defineSaga('silent', { version: 1, input: silent }).command('ask', {
+      to: stockCommands,
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    // No binder runs: nothing is answered.
+    await world.coordinator.run()
+    await world.coordinator.start(saga, { id: 's', input })
+    await world.coordinator.close()
+    isHanging = true
+    const next = world.another()
+    await next.run({ resend: true })
+    expect(next.health()).toMatchObject({ status: 'up' })
+    await next.close()
+  })
+
   test('ends with the time limit of the step that it is read for, and keeps no other saga waiting', async () => {
     let asked = 0
     const atStartOnly = Input.refine(() => (++asked > 1 ? new Promise<boolean>(() => {}) : true))
