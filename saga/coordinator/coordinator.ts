@@ -90,7 +90,7 @@ export interface Coordinator extends AsyncDisposable {
    * @throws TransactionHeaderInvalid, TransactionNotHere; what `work` throws
    */
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
-  /** A handle on a saga; reads nothing yet. */
+  /** A handle on a saga; reads nothing yet. @throws TypeError for an id that no saga can have */
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
   /**
    * Tells a saga what its step `.signal(step, ...)` waits for, maybe before it waits. Resolves when that is durable: false
@@ -223,7 +223,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {
-    return createRun<Results>(this.#driver, saga.name, id)
+    return createRun<Results>(this.#driver, saga.name, requireSagaId('get', id))
   }
 
   async signal<In, Out, Results extends object>(

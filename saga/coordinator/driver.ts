@@ -27,6 +27,7 @@ import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
 import type { RunHost } from './run.ts'
 import { Runner } from './runner.ts'
+import { settles } from './settling.ts'
 import { Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
@@ -137,7 +138,7 @@ export class Driver implements RunHost {
     let after: SagaKey = { name: '', id: '' }
     for (;;) {
       const keys = await this.store.unowned(this.sql, this.#options.sagas, after, RESEND_LIMIT)
-      await Promise.all(keys.map((key) => this.#engine.apply(key, { type: 'resumed' })))
+      await Promise.all(keys.map((key) => settles(this.#options, key, this.#engine.apply(key, { type: 'resumed' }))))
       const last = keys.at(-1)
       if (last === undefined) return
       after = last

@@ -1,20 +1,21 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
-import type { ClaimedRow, SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
+import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
-import { mailEvent } from './outcome.ts'
+import { describeError, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
+import { settles } from './settling.ts'
 import { withoutMail } from './snapshot.ts'
+import { isUnwritable } from './unwritable.ts'
 
 export interface DueHost
   extends Pick<ResolvedOptions, 'sagas' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger' | 'instance'> {
@@ -68,21 +69,11 @@ export class DueSagas {
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.
       if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
-      await Promise.all(rows.map((row) => this.#settles(row, this.#handle(row, takenAt))))
+      await Promise.all(rows.map((row) => settles(this.#host, row, this.#handle(row, takenAt))))
       return rows.length === limit || this.#serverNowMs === undefined
     } finally {
       runner.letGo(limit)
     }
-  }
-
-  /** A schema or a function of a definition that never settles holds up its own saga only. */
-  async #settles({ name, id }: SagaKey, work: Promise<void>): Promise<void> {
-    const { clock, leaseMs, logger } = this.#host
-    if (await finishesWithin(clock, leaseMs, work)) return
-    logger.error(
-      { saga: name, id, leaseMs },
-      'saga does not settle: the database does not answer, or a schema or a function of its definition hangs',
-    )
   }
 
   async #handle(row: ClaimedRow, takenAt: number): Promise<void> {
@@ -132,10 +123,20 @@ export class DueSagas {
     }
   }
 
-  /** An operator is told in the timeline what became of an action that did not fit. */
-  async #refuse(row: SagaRow, mail: SagaMail, why: string): Promise<void> {
-    const refusal = refusalOf(mail, why)
-    if (refusal !== undefined) await this.#host.store.note(this.#host.sql, row, refusal)
+  /** An operator is told in the timeline what became of an action that did not fit; one that cannot be written down is in the log. */
+  async #refuse(row: SagaRow, mail: SagaMail, message: string): Promise<void> {
+    const { sql, store, logger } = this.#host
+    for (const why of [message, storable({ code: '', message }).message]) {
+      const refusal = refusalOf(mail, why)
+      if (refusal === undefined) return
+      try {
+        return await store.note(sql, row, refusal)
+      } catch (error) {
+        // Left in the row it would keep all mail behind it waiting.
+        if (!isUnwritable(error)) throw error
+        logger.warn({ saga: row.name, id: row.id, err: toError(error) }, "refusal of an operator's action not written")
+      }
+    }
   }
 
   /** `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told. */
@@ -145,8 +146,12 @@ export class DueSagas {
     try {
       return await mailEvent(saga, row.state, mail, maxPayloadBytes)
     } catch (error) {
-      logger.warn({ saga: name, id, err: toError(error) }, 'signal that does not fit its step ignored')
-      await this.#refuse(row, mail, toError(error).message)
+      const what =
+        'operator' in mail
+          ? "operator's action that does not fit its step refused"
+          : 'signal that does not fit its step ignored'
+      logger.warn({ saga: name, id, err: toError(error) }, what)
+      await this.#refuse(row, mail, describeError(error).message)
       return undefined
     }
   }

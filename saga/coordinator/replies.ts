@@ -3,7 +3,6 @@ import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { SECOND } from '../../core/clock.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { commandChannels } from '../definition/ties.ts'
 import { SagaInputUnreadable } from '../errors.ts'
@@ -17,6 +16,7 @@ import type { Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
 import { describeError, replyEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
+import { appliedWithinLease } from './settling.ts'
 import { isUnwritable } from './unwritable.ts'
 
 export interface RepliesHost
@@ -120,7 +120,7 @@ export class Replies {
 
   /** One that is not applied within a lease is tried again, and does not hold up the others behind it. */
   async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
-    const { clock, leaseMs, maxPayloadBytes, engine } = this.#host
+    const { maxPayloadBytes, engine } = this.#host
     const work = replyEvent(saga, reply, maxPayloadBytes)
       .then((event) => engine.apply(key, event, { birth: reply.birth }))
       .catch(async (error: unknown) => {
@@ -128,11 +128,7 @@ export class Replies {
         await this.#post(key, reply)
         return 'left' as const
       })
-    const applied = await within(clock, leaseMs, work, 'hangs' as const)
-    if (applied !== 'hangs') return applied
-    throw new Error(
-      `the reply for ${key.name}/${key.id} was not applied within ${leaseMs} ms: the database does not answer, or a schema or a function of the definition hangs`,
-    )
+    return appliedWithinLease(this.#host, `the reply for ${key.name}/${key.id}`, work)
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
-import { SECOND } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
@@ -14,6 +14,7 @@ import type { SagaKey, SagaSignal } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import { signalEvent } from './outcome.ts'
+import { appliedWithinLease } from './settling.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 export interface SignalsHost {
@@ -24,6 +25,8 @@ export interface SignalsHost {
   readonly sagas: readonly Saga[]
   readonly replyConcurrency: number
   readonly maxPayloadBytes: number
+  readonly clock: Clock
+  readonly leaseMs: number
   readonly logger: Logger
   readonly telemetry?: SagaTelemetry | undefined
 }
@@ -92,10 +95,9 @@ export class Signals {
       const { step, id } = correlatedStep
       const fields = { saga: name, id, step, channel }
       try {
-        const heard = await this.send(
-          { name, id },
-          { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) },
-        )
+        const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) }
+        const sent = this.send({ name, id }, signal)
+        const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)
         if (!heard) logger.debug(fields, 'late or repeated signal ignored')
       } catch (error) {
         if (!hasCode(error, 'saga.not_found')) throw error

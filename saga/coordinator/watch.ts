@@ -9,6 +9,7 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
+import { writeFault } from '../../core/write-fault.ts'
 import { CoordinatorClosed, SagaPending } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -161,8 +162,17 @@ export class Watch {
       for (const key of await store.settled(sql, waiting)) this.settled(key)
       this.#trouble.over()
     } catch (error) {
-      this.#trouble.failed(toError(error))
+      if (writeFault(error) !== 'permanent') this.#trouble.failed(toError(error))
+      else if (waiting.length === 1) this.#fail(waiting[0] as SagaKey, toError(error))
+      // One that the database cannot be asked for must not keep the others from being asked for.
+      else for (const key of waiting) await this.#ask([key])
     }
+  }
+
+  #fail({ name, id }: SagaKey, error: Error): void {
+    const watched = this.#watched.get(`${name}/${id}`)
+    this.#watched.delete(`${name}/${id}`)
+    for (const { reject } of watched?.waiters ?? []) reject(error)
   }
 
   async #sleep(ms: number): Promise<void> {

@@ -3,13 +3,14 @@ import type { TimelineEntry } from '../machine/event.ts'
 import type { SagaStatus } from '../machine/state.ts'
 import type { SagaMail, SagaRow } from './rows.ts'
 
-const MAX_WHY = 500
-
-/** An operator is told in the timeline that an action did not fit. `undefined`: it is none, nobody is told. */
+/**
+ * An operator is told in the timeline that an action did not fit. `undefined`: it is none, nobody is told.
+ * @param why in text that the database can keep
+ */
 export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefined {
   if (!('operator' in mail)) return undefined
   const { operator, by, reason } = mail
-  return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why: why.slice(0, MAX_WHY) } }
+  return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why } }
 }
 
 /** What of the mail means something to a saga that ends so, and what is said of the rest: only an order to undo is heard. */

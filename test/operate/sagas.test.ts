@@ -261,6 +261,24 @@ test('an action that waits for an instance is refused when somebody else ends th
   expect(timeline.find(({ kind }) => kind === 'operator-refused')?.detail).toMatchObject({ ...note, action: 'retry' })
 })
 
+test.each([
+  ['more emoji than a line keeps', '😀'.repeat(300)],
+  ['half a surrogate pair', 'no \ud83d'],
+  ['NUL', 'no \0'],
+])('a result is refused when the schema says why in %s, and the next action is applied', async (_, message) => {
+  const Parcel = z.object({ n: z.number().refine((n) => n > 10, { error: message }) })
+  const saga = defineSaga('parcel', { version: 1, input: z.object({}) })
+    .step('pay', { pivot: true, invoke: () => undefined })
+    .signal('sent', { payload: Parcel, timeoutMs: 50 })
+  const { coordinator, sql, outbox } = await setup({ sagas: [saga] })
+  const operator = createOperator({ sql, schema: outbox.schema })
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  expect((await run.outcome()).status).toBe('stuck')
+  const skip = (n: number) => operator.sagas.skip({ saga: 'parcel', id: 'x' }, { ...note, result: { n } })
+  await expect(skip(1)).rejects.toMatchObject({ code: 'saga.action_refused' })
+  expect((await skip(11)).outcome).toBe('applied')
+})
+
 describe('bulk', () => {
   test('lists by default, and with dryRun false does each within the limit', async () => {
     const { operator, bank } = await stuckWorld(['o-1', 'o-2', 'o-3'])

@@ -1,8 +1,10 @@
+import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, StandardSchemaV1 } from 'concordat/core'
 import { defineSaga, SagaInputUnreadable } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
+import { deliver } from '../support/delivery.ts'
 import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
 
 const Input = z.object({ sku: z.string(), n: z.number() })
@@ -133,6 +135,25 @@ describe('a schema that never settles', () => {
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
   })
 
+  test('fails a message for its saga after a lease, so that the messages behind it are read', async () => {
+    let isHanging = false
+    const validate: Schema['~standard']['validate'] = (value) =>
+      isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
+    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
+    const saga = defineSaga('silent', { version: 1, input: silent })
+      .signal('told', { from: stockCommands, correlate: ({ sku }) => sku })
+      .timer('after', { delay: () => 1 })
+    world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    await world.start()
+    const { coordinator } = world
+    await coordinator.start(saga, { id: 'apple', input })
+    isHanging = true
+    const signals = coordinator.bindings[1] as SinkBinding
+    await expect(deliver(signals, input, {}, 1)).rejects.toThrow(
+      'the signal "told" for silent/apple was not applied within 300 ms',
+    )
+  })
+
   test('keeps no process from running that starts while its sagas are open', async () => {
     let isHanging = false
     let asked = 0
@@ -155,6 +176,28 @@ describe('a schema that never settles', () => {
     expect(await next.get(good, 'g').outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
     // It has shown that it hangs: the time of the others is not waited for, too.
     expect(asked).toBe(1)
+    await next.close()
+  })
+
+  test('keeps no process from running that sends unanswered commands again', async () => {
+    let isHanging = false
+    const validate: Schema['~standard']['validate'] = (value) =>
+      isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
+    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
+    const saga = defineSaga('silent', { version: 1, input: silent }).command('ask', {
+      to: stockCommands,
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    // No binder runs: nothing is answered.
+    await world.coordinator.run()
+    await world.coordinator.start(saga, { id: 's', input })
+    await world.coordinator.close()
+    isHanging = true
+    const next = world.another()
+    await next.run({ resend: true })
+    expect(next.health()).toMatchObject({ status: 'up' })
     await next.close()
   })
 

@@ -123,3 +123,7 @@ describe('an action', () => {
     )
   })
 })
+
+test.each(['', 'x\0y', '\ud800', 'x'.repeat(201)])('get refuses an id that no saga can have: %j', (id) => {
+  expect(() => bare().get(buy, id)).toThrow(/^get: expected a string of 1 to 200 characters/)
+})

@@ -6,8 +6,8 @@ import type { SagaKey } from '../../../saga/store/rows.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
-function setup(): Watch {
-  const store = { settled: async (_sql: unknown, keys: readonly SagaKey[]) => keys } as unknown as SagaStore
+function setup(settled = async (keys: readonly SagaKey[]) => keys): Watch {
+  const store = { settled: (_sql: unknown, keys: readonly SagaKey[]) => settled(keys) } as unknown as SagaStore
   const sql = {
     query: () => Promise.reject(new Error('not asked')),
     transaction: () => Promise.reject(new Error('not asked')),
@@ -27,3 +27,16 @@ test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
     watch.close()
   },
 )
+
+test('a saga that the database cannot be asked for is rejected, and keeps nobody from hearing of the others', async () => {
+  const untranslatable = Object.assign(new Error('character has no equivalent'), { code: '22P05' })
+  const watch = setup(async (keys) => {
+    if (keys.some(({ id }) => id === 'bad')) throw untranslatable
+    return keys
+  })
+  const wait = (id: string) => watch.wait({ name: 'saga', id }, watch.patience({ timeoutMs: 5_000 }))
+  const [bad, good] = await Promise.allSettled([wait('bad'), wait('good')])
+  expect(bad).toEqual({ status: 'rejected', reason: untranslatable })
+  expect(good.status).toBe('fulfilled')
+  watch.close()
+})
