@@ -262,7 +262,9 @@ export class BatchHandling {
         for (const each of again) {
           const own = results.get(each)
           if (typeof own !== 'object') continue
-          each[isFree || this.#failures.isAway(each.delivery, own.error) ? 'trials' : 'attempt']++
+          if (isFree || this.#failures.isAway(each.delivery, own.error)) each.trials++
+          // A message without an attempt left keeps its last one until the messages before it are settled.
+          else if (each.attempt < this.#options.maxAttempts) each.attempt++
         }
         return again
       }
