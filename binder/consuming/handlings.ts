@@ -52,6 +52,7 @@ export function newHandlings(
     telemetry,
     handlerLogger,
     ambient,
+    takenAway,
     learn: (channel, destination) => destinations.learn(channel, destination),
     confirmsSingly: publisher.confirmsSingly,
     publish: (messages, parent) => publisher.publishResult(messages, parent),
@@ -60,7 +61,6 @@ export function newHandlings(
   const place = placeInboxOf(binding.options.inbox)
   const one = new Handling(binding, options, {
     ...common,
-    takenAway,
     move: place && ((delivery, messages) => place.move(delivery, messages)),
     answer: answering(binding, options.group, { service, clock, destinations }),
   })

@@ -15,7 +15,8 @@ import type { PublishOutcome, TransportDelivery } from '../../transport/transpor
 import { outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
 import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { Loans } from './loans.ts'
-import { toRetry } from './retry.ts'
+import { attemptsBefore, toRetry } from './retry.ts'
+import type { TakenAway } from './taken-away.ts'
 
 /** What settling a failure needs of the binder around it. */
 export interface FailuresHost {
@@ -28,6 +29,8 @@ export interface FailuresHost {
   readonly stopping: AbortSignal
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortSignal
+  /** Messages that were taken away while their handler ran. */
+  readonly takenAway?: TakenAway | undefined
   /** As `Transport.confirmsSingly`. */
   readonly confirmsSingly?: boolean | undefined
   /** Sends and settles in one transaction, where the binding settles in transactions. @throws TransportError, what the driver says */
@@ -70,6 +73,19 @@ export class Failures {
   constructor(options: ResolvedConsumer, host: FailuresHost) {
     this.#options = options
     this.#host = host
+  }
+
+  /** Attempts that count before the first handler call of this delivery. */
+  attemptsBefore(delivery: TransportDelivery): number {
+    const delayed = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
+    return delayed + (this.#host.takenAway?.attempts(delivery.message) ?? 0)
+  }
+
+  /** Why the message fails without a further call: it was taken away from its handler, and has no attempt left. */
+  takenAwayTooOften({ message }: TransportDelivery, before: number): Error | undefined {
+    const takenAway = this.#host.takenAway?.attempts(message) ?? 0
+    if (takenAway === 0 || before < this.#options.maxAttempts) return undefined
+    return new Error(`taken away from its running handler ${takenAway + 1} times`)
   }
 
   /**
