@@ -12,9 +12,10 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
 import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
-import { outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
+import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
 import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { Loans } from './loans.ts'
+import type { Refusals } from './refusals.ts'
 import { attemptsBefore, toRetry } from './retry.ts'
 import type { TakenAway } from './taken-away.ts'
 
@@ -29,6 +30,8 @@ export interface FailuresHost {
   readonly stopping: AbortSignal
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortSignal
+  /** Hears of what the binding may not write. */
+  readonly refusals?: Refusals | undefined
   /** Messages that were taken away while their handler ran. */
   readonly takenAway?: TakenAway | undefined
   /** As `Transport.confirmsSingly`. */
@@ -219,9 +222,9 @@ export class Failures {
   async #moved(message: EncodedMessage, delivery: TransportDelivery, parent: TraceContext | 'none'): Promise<void> {
     const { move } = this.#host
     if (move === undefined) return this.publishConfirmed([message], delivery, parent)
-    const { clock, logger, drain } = this.#host
+    const { drain } = this.#host
     const publish = async (messages: readonly EncodedMessage[]) => [await outcomeOf(move(delivery, messages))]
-    await publishUntilConfirmed({ clock, logger, publish }, [message], () => AbortSignal.any([delivery.signal, drain]))
+    await publishUntilConfirmed(this.#confirming(publish), [message], () => AbortSignal.any([delivery.signal, drain]))
   }
 
   /** For as long as the delivery is ours. */
@@ -230,11 +233,13 @@ export class Failures {
     delivery: TransportDelivery,
     parent?: TraceContext | 'none',
   ): Promise<void> {
-    const { clock, logger, drain, confirmsSingly } = this.#host
-    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left, parent)
-    return publishUntilConfirmed({ clock, logger, confirmsSingly, publish }, messages, () =>
-      AbortSignal.any([delivery.signal, drain]),
-    )
+    const host = this.#confirming((left) => this.#host.publish(left, parent))
+    return publishUntilConfirmed(host, messages, () => AbortSignal.any([delivery.signal, this.#host.drain]))
+  }
+
+  #confirming(publish: ConfirmHost['publish']): ConfirmHost {
+    const { clock, logger, confirmsSingly, refusals } = this.#host
+    return { clock, logger, binding: this.#options.name, refusals, confirmsSingly, publish }
   }
 
   /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
@@ -242,13 +247,10 @@ export class Failures {
     messages: readonly EncodedMessage[],
     deliveries: readonly TransportDelivery[],
   ): Promise<readonly unknown[]> {
-    const { clock, logger, drain, confirmsSingly } = this.#host
     const loans = new Loans(deliveries)
-    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left)
+    const host = this.#confirming((left) => this.#host.publish(left))
     try {
-      return await publishEach({ clock, logger, confirmsSingly, publish }, messages, () =>
-        AbortSignal.any([loans.signal, drain]),
-      )
+      return await publishEach(host, messages, () => AbortSignal.any([loans.signal, this.#host.drain]))
     } finally {
       loans.dispose()
     }
