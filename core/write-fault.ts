@@ -53,12 +53,12 @@ const BROKER_DENIED = /_AUTHORIZATION_FAILED$|^SASL_AUTHENTICATION_FAILED$|^INVA
 
 /** What became of a message, by the kind of a `TransportError` and what the broker said. */
 function faultOfBroker(error: object): WriteFault | undefined {
-  const isDenied = causesOf(error).some(
+  const isForOperator = causesOf(error).some(
     (cause) =>
       ('type' in cause && typeof cause.type === 'string' && BROKER_DENIED.test(cause.type)) ||
-      ('code' in cause && cause.code === 403),
+      ('code' in cause && (cause.code === 403 || isDenied(cause.code, cause))),
   )
-  if (isDenied) return 'operator'
+  if (isForOperator) return 'operator'
   return 'retryable' in error && error.retryable === false && 'kind' in error && error.kind !== 'closed'
     ? 'permanent'
     : 'unavailable'

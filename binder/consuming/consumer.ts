@@ -7,6 +7,7 @@ import type { ConsumerName } from '../telemetry/telemetry.ts'
 import type { Displacement, Hindrance, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
+import { Refusals } from './failure/refusals.ts'
 import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
@@ -50,7 +51,11 @@ export class Consumer {
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
   #error: Error | undefined
+  /** Of the subscription. */
   #hindrance: Hindrance | undefined
+  /** Of what is sent. */
+  #refusal: Hindrance | undefined
+  readonly #refusals: Refusals = new Refusals((refusal) => this.#refused(refusal))
   #subscribed = 0
   readonly #displaced = { skipped: 0, repeated: 0 }
   /** The end of a halt: what ran has finished and the place in the group is given back. */
@@ -134,10 +139,10 @@ export class Consumer {
   #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
     const isRunning = this.#state === 'running'
     const isBroken = this.#pace?.reason !== undefined && isRunning
-    const isHindered = isRunning && this.#hindrance?.isPassing === false
-    const hindrance = isRunning ? this.#hindrance?.reason.message : undefined
+    const worst = this.#hindrance?.isPassing === false ? this.#hindrance : (this.#refusal ?? this.#hindrance)
+    const hindrance = isRunning ? worst?.reason.message : undefined
     return {
-      state: isHindered ? 'connecting' : isBroken ? 'paused' : this.#state,
+      state: isRunning && worst?.isPassing === false ? 'connecting' : isBroken ? 'paused' : this.#state,
       error: this.#error?.message ?? hindrance ?? (isBroken ? this.#pace?.reason : undefined),
       circuit: this.#pace?.circuit,
     }
@@ -206,7 +211,10 @@ export class Consumer {
   }
 
   #newHandlings(takenAway: TakenAway): Handlings {
-    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, takenAway)
+    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, {
+      takenAway,
+      refusals: this.#refusals,
+    })
   }
 
   #newLine(gate: Gate | undefined): Line<TransportDelivery> {
@@ -267,6 +275,16 @@ export class Consumer {
     const isNews = hindrance?.reason.message !== this.#hindrance?.reason.message
     this.#hindrance = hindrance
     if (!isNews) return
+    this.#logHindrance(hindrance)
+  }
+
+  #refused(refusal: Hindrance | undefined): void {
+    const isNews = (refusal === undefined) !== (this.#refusal === undefined)
+    this.#refusal = refusal
+    if (isNews) this.#logHindrance(refusal)
+  }
+
+  #logHindrance(hindrance: Hindrance | undefined): void {
     const binding = this.options.name
     if (hindrance === undefined) this.#host.logger.info({ binding }, 'all of the binding goes on')
     else this.#host.logger.warn({ err: hindrance.reason, binding }, 'part of the binding stands still')

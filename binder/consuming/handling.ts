@@ -13,8 +13,6 @@ import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failure/failures.ts'
-import { attemptsBefore } from './failure/retry.ts'
-import type { TakenAway } from './failure/taken-away.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 import type { Pace } from './pace/pace.ts'
 
@@ -26,8 +24,6 @@ export interface HandlingHost extends OutputHost, FailuresHost {
   readonly handlerLogger: Logger
   /** Asked before each handler call, told after it. */
   readonly pace: Pace | undefined
-  /** Messages that were taken away while their handler ran. */
-  readonly takenAway?: TakenAway | undefined
 }
 
 /** Source of the askings in an inbox: no service has a space in its name. */
@@ -56,14 +52,9 @@ export class Handling {
 
   /** A promise only when there is something to wait for: promises are most of what a message costs here. */
   handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
-    const takenAway = this.#host.takenAway?.attempts(delivery.message) ?? 0
-    const before = (this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0) + takenAway
-    if (takenAway > 0 && before >= this.#options.maxAttempts)
-      return this.#failures.fail(
-        delivery,
-        new Error(`taken away from its running handler ${takenAway + 1} times`),
-        before,
-      )
+    const before = this.#failures.attemptsBefore(delivery)
+    const lost = this.#failures.takenAwayTooOften(delivery, before)
+    if (lost !== undefined) return this.#failures.fail(delivery, lost, before)
     try {
       const payload = this.#read(delivery)
       if (!(payload instanceof Promise)) return this.#begin(payload, delivery, before)

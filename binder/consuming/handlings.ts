@@ -6,6 +6,7 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Publisher } from '../sending/publisher.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
+import type { Refusals } from './failure/refusals.ts'
 import type { TakenAway } from './failure/taken-away.ts'
 import { Handling } from './handling.ts'
 import type { KeeperHost } from './keeper.ts'
@@ -39,7 +40,7 @@ export function newHandlings(
   host: ConsumerHost,
   run: Run,
   pace: Pace | undefined,
-  takenAway: TakenAway,
+  { takenAway, refusals }: { readonly takenAway: TakenAway; readonly refusals: Refusals },
 ): Handlings {
   const { service, clock, logger, publisher, ambient, destinations, telemetry, handlerLogger } = host
   const common: BatchHandlingHost = {
@@ -52,6 +53,8 @@ export function newHandlings(
     telemetry,
     handlerLogger,
     ambient,
+    takenAway,
+    refusals,
     learn: (channel, destination) => destinations.learn(channel, destination),
     confirmsSingly: publisher.confirmsSingly,
     publish: (messages, parent) => publisher.publishResult(messages, parent),
@@ -60,7 +63,6 @@ export function newHandlings(
   const place = placeInboxOf(binding.options.inbox)
   const one = new Handling(binding, options, {
     ...common,
-    takenAway,
     move: place && ((delivery, messages) => place.move(delivery, messages)),
     answer: answering(binding, options.group, { service, clock, destinations }),
   })

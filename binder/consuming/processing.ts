@@ -56,9 +56,10 @@ export class Processing {
   async batch(deliveries: readonly TransportDelivery[], done: (delivery: TransportDelivery) => void): Promise<void> {
     const { batch } = this.#handlings
     const left = new Set(deliveries)
+    const lostBefore = new Set(deliveries.filter(({ signal }) => signal.aborted))
     const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
       if (!left.delete(delivery)) return
-      this.#host.onEnded(delivery, end)
+      this.#host.onEnded(delivery, lostBefore.has(delivery) ? 'returned' : this.#endOf(delivery, end))
       done(delivery)
     }
     let end: HandlingEnd = 'returned'
@@ -79,17 +80,20 @@ export class Processing {
     }
   }
 
-  /** What was handled after its place was lost is not settled, and comes again. */
   #finished(delivery: TransportDelivery, end: HandlingEnd): undefined {
-    const { signal, message } = delivery
+    return this.#ended(delivery, this.#endOf(delivery, end))
+  }
+
+  /** A message that was handled after its place was lost is not settled, and is delivered again. */
+  #endOf({ signal, message }: TransportDelivery, end: HandlingEnd): HandlingEnd {
     const { takenAway } = this.#host
     if (!signal.aborted) {
       if (end !== 'returned') takenAway.forget(message)
-      return this.#ended(delivery, end)
+      return end
     }
     takenAway.add(message)
     const isHandled = end === 'handled' || end === 'discarded'
-    return this.#ended(delivery, isHandled && signal !== uncertainSignal() ? 'returned' : end)
+    return isHandled && signal !== uncertainSignal() ? 'returned' : end
   }
 
   #ended(delivery: TransportDelivery, end: HandlingEnd): undefined {

@@ -159,7 +159,7 @@ export class Poller {
   /** @throws why none of them was taken, or the signal's reason; what was not confirmed stays unsent */
   async #send(signal: AbortSignal): Promise<void> {
     const sent = this.#unsent
-    const ends = await publishEach(this.#host, sent, () => signal)
+    const ends = await publishEach({ ...this.#host, binding: this.name }, sent, () => signal)
     const wasTaken = ends.includes(undefined)
     const kept: EncodedMessage[] = []
     let reason: unknown

@@ -40,6 +40,7 @@ describe('writeFault', () => {
     ['refused', { type: 'SASL_AUTHENTICATION_FAILED' }, 'operator'],
     ['refused', { type: 'INVALID_TIMESTAMP' }, 'operator'],
     ['refused', { code: 403 }, 'operator'],
+    ['refused', { code: '42501', routine: 'aclcheck_error' }, 'operator'],
     ['too_large', { type: 'MESSAGE_TOO_LARGE' }, 'permanent'],
     ['mismatch', { type: 'INVALID_RECORD' }, 'permanent'],
     ['mismatch', { code: 406 }, 'permanent'],

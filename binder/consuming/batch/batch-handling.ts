@@ -6,7 +6,6 @@ import type { ConsumerName } from '../../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from '../failure/failures.ts'
 import { Loans } from '../failure/loans.ts'
-import { attemptsBefore } from '../failure/retry.ts'
 import type { Permit } from '../pace/circuit-breaker.ts'
 import { FREE, type Pace } from '../pace/pace.ts'
 import { BatchCall, type BatchCallHost } from './batch-call.ts'
@@ -74,7 +73,9 @@ export class BatchHandling {
   /** The item, or how it ended without a call. */
   async #decode(delivery: TransportDelivery, index: number): Promise<Item | HandlingEnd> {
     if (delivery.signal.aborted) return 'returned'
-    const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
+    const before = this.#failures.attemptsBefore(delivery)
+    const lost = this.#failures.takenAwayTooOften(delivery, before)
+    if (lost !== undefined) return this.#failures.fail(delivery, lost, before)
     try {
       const payload = await decodePayload(this.#binding.input, delivery.message)
       return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false, together: ANY }
@@ -262,7 +263,9 @@ export class BatchHandling {
         for (const each of again) {
           const own = results.get(each)
           if (typeof own !== 'object') continue
-          each[isFree || this.#failures.isAway(each.delivery, own.error) ? 'trials' : 'attempt']++
+          if (isFree || this.#failures.isAway(each.delivery, own.error)) each.trials++
+          // A message without an attempt left keeps its last one until the messages before it are settled.
+          else if (each.attempt < this.#options.maxAttempts) each.attempt++
         }
         return again
       }

@@ -6,10 +6,15 @@ import { RECONNECT_BACKOFF } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { SendError, TransportError } from '../../errors.ts'
 import type { PublishOutcome } from '../../transport/transport.ts'
+import type { Refusals } from './refusals.ts'
 
 export interface ConfirmHost {
   readonly clock: Clock
   readonly logger: Logger
+  /** Name of the binding that sends, for the log. */
+  readonly binding?: string | undefined
+  /** Hears of every try that did not confirm all. */
+  readonly refusals?: Refusals | undefined
   /** As `Transport.confirmsSingly`. @default false */
   readonly confirmsSingly?: boolean | undefined
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
@@ -21,6 +26,18 @@ export interface ConfirmHost {
  * @throws SendError when the broker will never take one (too large, unroutable); the signal's reason when it aborts
  */
 export async function publishUntilConfirmed(
+  host: ConfirmHost,
+  messages: readonly EncodedMessage[],
+  signal: () => AbortSignal,
+): Promise<void> {
+  try {
+    await sendUntilConfirmed(host, messages, signal)
+  } finally {
+    host.refusals?.over(messages)
+  }
+}
+
+async function sendUntilConfirmed(
   host: ConfirmHost,
   messages: readonly EncodedMessage[],
   signal: () => AbortSignal,
@@ -37,7 +54,7 @@ export async function publishUntilConfirmed(
     left = new Set([...left].filter((message) => !confirmed.has(message)))
     if (confirmed.size > 0) attempt = 1
     if (confirmed.size === now.length) continue
-    host.logger.warn({ err: outcomes.find(Boolean), left: left.size }, 'not confirmed by the broker, sending again')
+    notConfirmed(host, messages, outcomes, left.size)
     await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt++, Math.random()), signal())
   }
 }
@@ -68,6 +85,18 @@ export async function publishEach(
   messages: readonly EncodedMessage[],
   signal: () => AbortSignal,
 ): Promise<readonly unknown[]> {
+  try {
+    return await sendEach(host, messages, signal)
+  } finally {
+    host.refusals?.over(messages)
+  }
+}
+
+async function sendEach(
+  host: ConfirmHost,
+  messages: readonly EncodedMessage[],
+  signal: () => AbortSignal,
+): Promise<readonly unknown[]> {
   const ends: unknown[] = messages.map(() => undefined)
   const places = new Map(messages.map((message, at) => [message, at]))
   let left = [...messages]
@@ -83,7 +112,7 @@ export async function publishEach(
     left = left.filter((message) => !done.has(message))
     if (done.size > 0) attempt = 1
     if (done.size === now.length) continue
-    host.logger.warn({ err: outcomes.find(Boolean), left: left.length }, 'not confirmed by the broker, sending again')
+    notConfirmed(host, messages, outcomes, left.length)
     try {
       await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt++, Math.random()), signal())
     } catch (reason) {
@@ -92,6 +121,20 @@ export async function publishEach(
     }
   }
   return ends
+}
+
+function notConfirmed(
+  { logger, binding, refusals }: ConfirmHost,
+  messages: readonly EncodedMessage[],
+  outcomes: readonly PublishOutcome[],
+  left: number,
+): void {
+  const err = outcomes.find(Boolean)
+  logger.warn(
+    { err, ...(binding === undefined ? {} : { binding }), left },
+    'not confirmed by the broker, sending again',
+  )
+  refusals?.heard(messages, outcomes)
 }
 
 /** Of a transaction in which messages are sent: what `publish` says of each. Never rejects. */

@@ -12,10 +12,12 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
 import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
-import { outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
+import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
 import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { Loans } from './loans.ts'
-import { toRetry } from './retry.ts'
+import type { Refusals } from './refusals.ts'
+import { attemptsBefore, toRetry } from './retry.ts'
+import type { TakenAway } from './taken-away.ts'
 
 /** What settling a failure needs of the binder around it. */
 export interface FailuresHost {
@@ -28,6 +30,10 @@ export interface FailuresHost {
   readonly stopping: AbortSignal
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortSignal
+  /** Hears of what the binding may not write. */
+  readonly refusals?: Refusals | undefined
+  /** Messages that were taken away while their handler ran. */
+  readonly takenAway?: TakenAway | undefined
   /** As `Transport.confirmsSingly`. */
   readonly confirmsSingly?: boolean | undefined
   /** Sends and settles in one transaction, where the binding settles in transactions. @throws TransportError, what the driver says */
@@ -70,6 +76,19 @@ export class Failures {
   constructor(options: ResolvedConsumer, host: FailuresHost) {
     this.#options = options
     this.#host = host
+  }
+
+  /** Attempts that count before the first handler call of this delivery. */
+  attemptsBefore(delivery: TransportDelivery): number {
+    const delayed = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
+    return delayed + (this.#host.takenAway?.attempts(delivery.message) ?? 0)
+  }
+
+  /** Why the message fails without a further call: it was taken away from its handler, and has no attempt left. */
+  takenAwayTooOften({ message }: TransportDelivery, before: number): Error | undefined {
+    const takenAway = this.#host.takenAway?.attempts(message) ?? 0
+    if (takenAway === 0 || before < this.#options.maxAttempts) return undefined
+    return new Error(`taken away from its running handler ${takenAway + 1} times`)
   }
 
   /**
@@ -203,9 +222,9 @@ export class Failures {
   async #moved(message: EncodedMessage, delivery: TransportDelivery, parent: TraceContext | 'none'): Promise<void> {
     const { move } = this.#host
     if (move === undefined) return this.publishConfirmed([message], delivery, parent)
-    const { clock, logger, drain } = this.#host
+    const { drain } = this.#host
     const publish = async (messages: readonly EncodedMessage[]) => [await outcomeOf(move(delivery, messages))]
-    await publishUntilConfirmed({ clock, logger, publish }, [message], () => AbortSignal.any([delivery.signal, drain]))
+    await publishUntilConfirmed(this.#confirming(publish), [message], () => AbortSignal.any([delivery.signal, drain]))
   }
 
   /** For as long as the delivery is ours. */
@@ -214,11 +233,13 @@ export class Failures {
     delivery: TransportDelivery,
     parent?: TraceContext | 'none',
   ): Promise<void> {
-    const { clock, logger, drain, confirmsSingly } = this.#host
-    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left, parent)
-    return publishUntilConfirmed({ clock, logger, confirmsSingly, publish }, messages, () =>
-      AbortSignal.any([delivery.signal, drain]),
-    )
+    const host = this.#confirming((left) => this.#host.publish(left, parent))
+    return publishUntilConfirmed(host, messages, () => AbortSignal.any([delivery.signal, this.#host.drain]))
+  }
+
+  #confirming(publish: ConfirmHost['publish']): ConfirmHost {
+    const { clock, logger, confirmsSingly, refusals } = this.#host
+    return { clock, logger, binding: this.#options.name, refusals, confirmsSingly, publish }
   }
 
   /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
@@ -226,13 +247,10 @@ export class Failures {
     messages: readonly EncodedMessage[],
     deliveries: readonly TransportDelivery[],
   ): Promise<readonly unknown[]> {
-    const { clock, logger, drain, confirmsSingly } = this.#host
     const loans = new Loans(deliveries)
-    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left)
+    const host = this.#confirming((left) => this.#host.publish(left))
     try {
-      return await publishEach({ clock, logger, confirmsSingly, publish }, messages, () =>
-        AbortSignal.any([loans.signal, drain]),
-      )
+      return await publishEach(host, messages, () => AbortSignal.any([loans.signal, this.#host.drain]))
     } finally {
       loans.dispose()
     }

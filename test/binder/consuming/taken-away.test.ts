@@ -1,4 +1,4 @@
-import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -7,13 +7,14 @@ import { messageOn, ScriptedDelivery, ScriptedTransport } from '../support/scrip
 
 const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 
-it('a message that is taken away from its running handler again and again counts as an attempt from the second time on', async () => {
+/** Delivers one message and withdraws its loan while its handler runs, up to 5 times. */
+async function takeAwayAgainAndAgain(
+  newBinding: (handle: (attempt: number) => Promise<void>) => ReturnType<typeof sinkBatch> | ReturnType<typeof sink>,
+) {
   const transport = new ScriptedTransport()
-  let calls = 0
   let ran = gate()
   const attempts: number[] = []
-  const binding = sink(channel, { group: 'g', maxAttempts: 3 }, async (_, { attempt }) => {
-    calls++
+  const binding = newBinding(async (attempt) => {
     attempts.push(attempt)
     await ran.opened
   })
@@ -26,11 +27,28 @@ it('a message that is taken away from its running handler again and again counts
     ran = gate()
     const loan = new AbortController()
     transport.subscription.receiver.deliver(new ScriptedDelivery(message, 0, loan))
-    await until('it was called, or is a dead letter', () => calls === n || status().deadLettered === 1)
+    await until('it was called, or is a dead letter', () => attempts.length === n || status().deadLettered === 1)
     loan.abort(new Error('lost'))
     ran.open()
     await until('it came to its end', () => status().running === 0)
   }
+  return { attempts, status: status() }
+}
+
+it('a message that is taken away from its running handler again and again counts as an attempt from the second time on', async () => {
+  const { attempts, status } = await takeAwayAgainAndAgain((handle) =>
+    sink(channel, { group: 'g', maxAttempts: 3 }, (_, { attempt }) => handle(attempt)),
+  )
   expect(attempts).toEqual([1, 1, 2, 3])
-  expect(status()).toMatchObject({ handled: 0, deadLettered: 1 })
+  expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
+})
+
+it('a batch message that is taken away from its running handler counts its attempts as a single one does', async () => {
+  const { attempts, status } = await takeAwayAgainAndAgain((handle) =>
+    sinkBatch(channel, { group: 'g', maxAttempts: 3, batch: { maxSize: 10, maxWaitMs: 1 } }, ([item]) =>
+      handle(item?.context.attempt ?? 0),
+    ),
+  )
+  expect(attempts).toEqual([1, 1, 2, 3])
+  expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
 })

@@ -1,4 +1,4 @@
-import { type ConsumerOptions, createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
+import { type ConsumerOptions, createBinder, defineChannel, failed, ok, sink, sinkBatch } from 'concordat/binder'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../../support/until.ts'
@@ -73,5 +73,27 @@ describe('a database that is away', () => {
     expect(deliveries.map(({ end }) => end)).toEqual(['acked', 'acked'])
     expect(seen.flat().every((attempt) => attempt === 1)).toBe(true)
     expect(transport.published).toEqual([])
+  })
+
+  it('leaves a batch message that fails behind another of its key within its attempts', async () => {
+    const seen: number[] = []
+    const transport = new ScriptedTransport()
+    const binding = sinkBatch(
+      channel,
+      { group: 'g', maxAttempts: 2, backoff: { initialMs: 1 }, batch: { maxSize: 2, maxWaitMs: 1_000 } },
+      (items) =>
+        items.map(({ payload, context }) => {
+          if (payload === 1) return seen.length < 4 ? failed(readOnly()) : ok
+          seen.push(context.attempt)
+          return failed(unlucky())
+        }),
+    )
+    const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const deliveries = [transport.subscription.deliver('k', 1), transport.subscription.deliver('k', 2)]
+    await until('they are settled', () => deliveries.every(({ end }) => end !== undefined))
+    expect(seen).toEqual([1, 2, 2, 2, 2])
+    expect(transport.published.flat().map(({ destination }) => destination)).toEqual(['numbers.g.dlq'])
   })
 })

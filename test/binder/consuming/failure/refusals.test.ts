@@ -1,0 +1,88 @@
+import {
+  type Binding,
+  createBinder,
+  defineChannel,
+  type EncodedMessage,
+  processor,
+  processorBatch,
+  produced,
+  sink,
+  TransportError,
+} from 'concordat/binder'
+import { silentLogger } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { until } from '../../../support/until.ts'
+import { ScriptedTransport } from '../../support/scripted-transport.ts'
+
+const input = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
+const output = defineChannel('results', { payload: z.number(), groups: ['g'] })
+
+const fails = (): never => {
+  throw new Error('bad message')
+}
+
+/** Each with the destination that it writes to. */
+const BINDINGS: ReadonlyArray<readonly [what: string, destination: string, Binding]> = [
+  ['outputs', 'results', processor(input, output, { group: 'g' }, (n) => n)],
+  [
+    'outputs of a batch',
+    'results',
+    processorBatch(input, output, { group: 'g', batch: { maxSize: 1 } }, (items) =>
+      items.map(({ payload }) => produced(payload)),
+    ),
+  ],
+  ['dead letters', 'numbers.g.dlq', sink(input, { group: 'g', maxAttempts: 1 }, fails)],
+  [
+    'delayed retries',
+    'numbers.g.retry',
+    sink(input, { group: 'g', maxAttempts: 2, retry: 'delayed', backoff: { initialMs: 1 } }, fails),
+  ],
+]
+
+function denied({ destination }: EncodedMessage): TransportError {
+  const cause = Object.assign(new Error('ACCESS_REFUSED'), { code: 403 })
+  const message = `no right to write to "${destination}"`
+  return new TransportError({ transport: 'scripted', kind: 'refused', destination, message, cause })
+}
+
+describe('a binding', () => {
+  it.each(BINDINGS)('that may not write its %s is not healthy until it may', async (_, destination, binding) => {
+    const transport = new ScriptedTransport()
+    let isDenied = true
+    transport.onPublish = async (messages) =>
+      messages.map((message) => (isDenied && message.destination === destination ? denied(message) : undefined))
+    const warnings: unknown[] = []
+    const logger = { ...silentLogger, warn: (fields: unknown) => void warnings.push(fields) }
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], logger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const delivered = transport.subscription.deliver('k', 1)
+    await until('it is told', () => status().state === 'connecting')
+    expect(status().error).toBe(`no right to write to "${destination}"`)
+    expect(binder.health().status).toBe('down')
+    expect(warnings).toContainEqual(expect.objectContaining({ binding: 'numbers.g', left: 1 }))
+    isDenied = false
+    await until('it is settled', () => delivered.end !== undefined)
+    expect(delivered.end).toBe('acked')
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
+    expect(binder.health().status).toBe('up')
+  })
+
+  it('whose message is taken away while it may not write the output is healthy again', async () => {
+    const transport = new ScriptedTransport()
+    transport.onPublish = async (messages) => messages.map(denied)
+    const binding = processor(input, output, { group: 'g' }, (n) => n)
+    const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const loan = new AbortController()
+    transport.subscription.deliver('k', 1, loan)
+    await until('it is told', () => status().state === 'connecting')
+    loan.abort(new Error('lost'))
+    await until('it runs', () => status().state === 'running')
+    expect(status().error).toBeUndefined()
+  })
+})
