@@ -27,7 +27,7 @@ import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
 import type { RunHost } from './run.ts'
 import { Runner } from './runner.ts'
-import { Signals } from './signals.ts'
+import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
 import { SagaTelemetry } from './telemetry.ts'
@@ -63,7 +63,8 @@ export class Driver implements RunHost {
   readonly #telemetry: SagaTelemetry | undefined
   #unobserve: (() => void) | undefined
 
-  constructor(options: ResolvedOptions) {
+  /** @param handOn as of `SignalsHost` */
+  constructor(options: ResolvedOptions, handOn?: HandOn) {
     const store = new SagaStore(options.schema)
     const { exclusive } = options.sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
@@ -106,7 +107,7 @@ export class Driver implements RunHost {
     this.transactions = new GlobalTransactions({ ...shared, engine: this.#engine, starter: this.#starter, runs: this })
     this.retention = new Retention(shared)
     this.replies = new Replies({ ...shared, engine: this.#engine })
-    this.signals = new Signals({ ...shared, engine: this.#engine })
+    this.signals = new Signals({ ...shared, engine: this.#engine, handOn })
     this.#notices = new Notices(shared)
     this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
   }
