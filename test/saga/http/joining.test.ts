@@ -107,7 +107,7 @@ describe('a transaction that code in another process joins', () => {
 
   test.each([
     ['', 'no stock', 'no stock'],
-    [', whose text the encoding of the database lacks', '品切れ', '???'],
+    [' with a text that the encoding of the database lacks', '品切れ', '???'],
   ])('when code that joined fails%s all is cancelled, whatever the code here makes of that', async (_, text, kept) => {
     const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
     const { other, move, transfer } = world
