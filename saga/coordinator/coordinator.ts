@@ -19,7 +19,7 @@ import { commandChannels, takesSignal } from '../definition/ties.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
 import { type Stored, stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
-import type { ListFilter, SagaKey, SagaSummary } from '../store/rows.ts'
+import type { ListFilter, SagaKey, SagaSignal, SagaSummary } from '../store/rows.ts'
 import { migrateSagas } from '../store/tables.ts'
 import type { AnyHeaders } from '../wire/transaction-header.ts'
 import { Driver } from './driver.ts'
@@ -29,6 +29,7 @@ import { type OperatorNote, requireNote, requireTarget, resolveFilter, type Saga
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
 import { type GlobalTransactionRunOptions, resolvePropagation } from './propagation.ts'
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
+import type { HandOn } from './signals.ts'
 import type { StartOptions } from './starter.ts'
 
 /** Options of `coordinator.run`. */
@@ -148,9 +149,10 @@ export class SagaCoordinator implements Coordinator {
   readonly #driver: Driver
   #closed: Promise<void> | undefined
 
-  constructor(options: ResolvedOptions) {
+  /** @param handOn takes the signals of messages whose sagas are not in its database */
+  constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#options = options
-    this.#driver = new Driver(options)
+    this.#driver = new Driver(options, handOn)
     this.instance = options.instance
     this.bindings = Object.freeze([this.#driver.replies.sink(), ...this.#driver.signals.sinks()])
     this.channels = Object.freeze(commandChannels(options.sagas))
@@ -241,6 +243,12 @@ export class SagaCoordinator implements Coordinator {
       signal: step,
       payload: stored(`signal "${step}" of ${saga.name}/${id}`, payload, this.#options.maxPayloadBytes),
     })
+  }
+
+  /** Hands a message's signal to a saga of its database. @throws SagaNotFound, SchemaError */
+  async take(key: SagaKey, signal: SagaSignal): Promise<boolean> {
+    this.#requireOpen()
+    return this.#driver.signals.send(key, signal)
   }
 
   async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {

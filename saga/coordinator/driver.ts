@@ -6,8 +6,11 @@ import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { directTargets } from '../definition/ties.ts'
+import { SagaActionRefused } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
+import { OPERATIONS, operationIn } from '../machine/operation.ts'
+import { openSteps, type SagaState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
 import { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
@@ -28,7 +31,7 @@ import { Retention } from './retention.ts'
 import type { RunHost } from './run.ts'
 import { Runner } from './runner.ts'
 import { settles } from './settling.ts'
-import { Signals } from './signals.ts'
+import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
 import { SagaTelemetry } from './telemetry.ts'
@@ -64,7 +67,8 @@ export class Driver implements RunHost {
   readonly #telemetry: SagaTelemetry | undefined
   #unobserve: (() => void) | undefined
 
-  constructor(options: ResolvedOptions) {
+  /** @param handOn as of `SignalsHost` */
+  constructor(options: ResolvedOptions, handOn?: HandOn) {
     const store = new SagaStore(options.schema)
     const { exclusive } = options.sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
@@ -107,7 +111,7 @@ export class Driver implements RunHost {
     this.transactions = new GlobalTransactions({ ...shared, engine: this.#engine, starter: this.#starter, runs: this })
     this.retention = new Retention(shared)
     this.replies = new Replies({ ...shared, engine: this.#engine })
-    this.signals = new Signals({ ...shared, engine: this.#engine })
+    this.signals = new Signals({ ...shared, engine: this.#engine, handOn })
     this.#notices = new Notices(shared)
     this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
   }
@@ -160,11 +164,18 @@ export class Driver implements RunHost {
     return this.#engine.apply(key, event, { birth })
   }
 
-  /** What an operator gives as a step's result, as a reply would have brought it. @throws CodecError, SagaPayloadTooLarge, SchemaError */
+  /**
+   * What an operator gives as a step's result, as a reply would have brought it.
+   * @throws CodecError, SagaPayloadTooLarge, SchemaError, SagaActionRefused
+   */
   async skipResult(key: SagaKey, given: unknown): Promise<unknown> {
     const result = stored(`result of skip(${key.name}/${key.id})`, given, this.#options.maxPayloadBytes)
-    const known = result === undefined ? undefined : await this.#engine.find(key)
-    if (known !== undefined) await requireStepResult(known.saga, known.row.state, result)
+    if (result === undefined) return undefined
+    // What this instance wrote last may be of another step.
+    const known = await this.#engine.load(this.sql, key)
+    if (known === undefined) return result
+    requireInvoke(key, known.row.state)
+    await requireStepResult(known.saga, known.row.state, result)
     return result
   }
 
@@ -258,6 +269,16 @@ export class Driver implements RunHost {
     this.replies.sayProblem()
     return this.#due.take()
   }
+}
+
+/** @throws SagaActionRefused when the saga is stuck on what has no result */
+function requireInvoke({ name, id }: SagaKey, { status, steps }: SagaState): void {
+  const [index = -1] = status === 'stuck' ? openSteps(steps) : []
+  const step = steps[index]
+  const operation = step && operationIn(step.status)
+  if (operation === undefined || OPERATIONS[operation].hasResult) return
+  const where = `stuck on ${operation} of step "${step?.step}", and only an invoke has a result`
+  throw new SagaActionRefused(name, id, 'skip with a result', where)
 }
 
 function versionKey({ name, version }: { readonly name: string; readonly version: number }): string {

@@ -12,11 +12,14 @@ import { type ContextLogger, type Logger, withFields } from '../../core/logger.t
 import type { Branch } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { stored } from '../json.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { StepFailure } from '../machine/state.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
 import type { Bodies, Watcher } from './bodies.ts'
 import { BranchCalls, type BranchHost } from './branch-calls.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
-import { describeError } from './outcome.ts'
+import { describeError, storable } from './outcome.ts'
+import { isUnwritable } from './unwritable.ts'
 
 /** Then nobody knows; the database has been away for about ten seconds. */
 const MAX_WRITES = 10
@@ -123,21 +126,26 @@ export class JoinedTransaction implements AroundCode {
 
   /** What is decided already stays so. Cannot be written: then the transaction's own time is its limit. */
   async #turnBack(error: unknown): Promise<void> {
-    const { code, message } = describeError(error)
-    const reason = `what joined it failed with ${code}: ${message}`
-    const event = { type: 'operator', action: { do: 'cancel' }, by: `joined ${this.#host.instance}`, reason } as const
     const { name, id, birth } = this.ref
     const { engine, clock } = this.#host
+    let failure = describeError(error)
     for (let tries = 1; ; tries++) {
       try {
-        await engine.apply({ name, id }, event, { birth })
+        await engine.apply({ name, id }, this.#cancelled(failure), { birth })
         return
       } catch (cause) {
+        // The encoding of the database may lack what the error says.
+        if (isUnwritable(cause)) failure = storable(failure)
         const fields = { err: toError(cause), tries }
         this.log.error(fields, 'that what joined a global transaction failed is not written down')
         if (tries === MAX_WRITES) return
         await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()))
       }
     }
+  }
+
+  #cancelled({ code, message }: StepFailure): SagaEvent {
+    const reason = `what joined it failed with ${code}: ${message}`
+    return { type: 'operator', action: { do: 'cancel' }, by: `joined ${this.#host.instance}`, reason }
   }
 }

@@ -4,7 +4,7 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
 import { type GlobalTransaction, runningCode } from './global-transaction.ts'
 import type { StartOptions } from './starter.ts'
-import type { OutcomeOptions } from './watch.ts'
+import { checkOutcomeOptions, type OutcomeOptions } from './watch.ts'
 
 /**
  * - `required`: joins the one around it, else begins one;
@@ -40,6 +40,7 @@ export function resolvePropagation<In, Out, Result>(
   }
   const path = `globalTransaction("${definition.name}")`
   refuseUnknown(path, options, OPTIONS)
+  checkOutcomeOptions(path, options)
   const { propagation = 'required', ...start } = options
   if (!PROPAGATIONS.includes(propagation)) {
     throw invalidOption(`${path}.propagation`, propagation, PROPAGATIONS.join(', '))

@@ -17,6 +17,12 @@ import { signalEvent } from './outcome.ts'
 import { appliedWithinLease } from './settling.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
+/**
+ * What a shard does with a message's signal for a saga that it has not got. False: the saga does not wait for it, or another shard
+ * sees to it. @throws SagaNotFound: no shard has the saga
+ */
+export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
+
 export interface SignalsHost {
   readonly sql: SqlClient
   readonly store: SagaStore
@@ -29,6 +35,8 @@ export interface SignalsHost {
   readonly leaseMs: number
   readonly logger: Logger
   readonly telemetry?: SagaTelemetry | undefined
+  /** Absent: there are no shards. */
+  readonly handOn?: HandOn | undefined
 }
 
 /** The durable group in which the coordinators of a service share the messages that are signals. */
@@ -78,6 +86,17 @@ export class Signals {
     return false
   }
 
+  /** Hands a message's signal to its saga, on whichever shard that is. @throws as `send` */
+  async #deliver(key: SagaKey, signal: SagaSignal): Promise<boolean> {
+    try {
+      return await this.send(key, signal)
+    } catch (error) {
+      const { handOn } = this.#host
+      if (handOn === undefined || !hasCode(error, 'saga.not_found')) throw error
+      return handOn(key, signal)
+    }
+  }
+
   /** A message whose saga does not exist is what `missing` of its step says; one that its saga does not wait for is settled. */
   async #message(channel: string, payload: unknown): Promise<void> {
     const names = [...new Set(this.#host.sagas.map((saga) => saga.name))]
@@ -96,7 +115,7 @@ export class Signals {
       const fields = { saga: name, id, step, channel }
       try {
         const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) }
-        const sent = this.send({ name, id }, signal)
+        const sent = this.#deliver({ name, id }, signal)
         const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)
         if (!heard) logger.debug(fields, 'late or repeated signal ignored')
       } catch (error) {

@@ -5,8 +5,9 @@
 
 import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
+import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { writeFault } from '../../core/write-fault.ts'
@@ -28,6 +29,18 @@ export interface OutcomeOptions {
   readonly signal?: AbortSignal | undefined
   /** Rejects with SagaPending after this. @default waits forever */
   readonly timeoutMs?: number | undefined
+}
+
+const OUTCOME_OPTIONS = optionNames<OutcomeOptions>({ signal: true, timeoutMs: true })
+
+/** @throws TypeError / RangeError naming the option */
+export function checkOutcomeOptions(path: string, { signal, timeoutMs }: OutcomeOptions): void {
+  if (signal !== undefined && !hasMethods(signal, ['throwIfAborted', 'addEventListener'])) {
+    throw wrongKind(`${path}.signal`, signal, 'an AbortSignal')
+  }
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs >= 0)) {
+    throw invalidOption(`${path}.timeoutMs`, timeoutMs, 'a number of ms >= 0')
+  }
 }
 
 /** `OutcomeOptions` of one call of `outcome`, over all the waits it takes. */
@@ -71,8 +84,10 @@ export class Watch {
     for (const { resolve } of watched?.waiters ?? []) resolve()
   }
 
-  /** Counts from now. */
+  /** Counts from now. @throws TypeError / RangeError naming the option */
   patience(options: OutcomeOptions = {}): Patience {
+    refuseUnknown('outcome', options, OUTCOME_OPTIONS)
+    checkOutcomeOptions('outcome', options)
     return { ...options, endsAt: this.#host.clock.monotonic() + (options.timeoutMs ?? Number.POSITIVE_INFINITY) }
   }
 

@@ -19,7 +19,9 @@ export function operate(
   if (draft.status !== 'stuck' || index === undefined) return false
   const invoking = draft.operation(index) === 'invoke'
   if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
-  if (action.do === 'skip' && invoking && !fitsPlan(draft, index, action.result)) return false
+  if (action.do === 'skip' && !(invoking ? fitsPlan(draft, index, action.result) : action.result === undefined)) {
+    return false
+  }
   draft.note(`operator-${action.do}`, index, { by, reason })
   switch (action.do) {
     case 'resolve':

@@ -97,10 +97,10 @@ export class KnownLayouts {
     if (this.#layouts === undefined) await this.open()
     for (let looks = 1; looks <= MAX_LOOKS; looks++) {
       const layouts = this.#layouts ?? []
-      const { home, older } = homesOf(layouts, id)
+      const { home, older, first } = homesOf(layouts, id)
       this.#table(home)
       for (const name of older) if ((this.#seen.get(name) ?? 0) < layouts.length) await this.catchUp(name)
-      if (this.#layouts === layouts) return { home, older, mark: markOf(home, layouts) }
+      if (this.#layouts === layouts) return { home, older, first, mark: markOf(home, layouts) }
     }
     throw new SagaShardsChanged('the layout of the shards changes all the time')
   }

@@ -23,6 +23,8 @@ export interface Homes {
   readonly home: string
   /** Where it would have been started before, the oldest first; without `home`. */
   readonly older: readonly string[]
+  /** Where it would have been started under the first layout: the same for every process, however many layouts it knows. */
+  readonly first: string
 }
 
 /** The shard with the highest SHA-256 of name, NUL and id. */
@@ -39,7 +41,7 @@ export function homesOf(layouts: Layouts, id: string): Homes {
   const home = homeOf(layouts.at(-1) ?? [], id)
   const older = new Set(layouts.slice(0, -1).map((layout) => homeOf(layout, id)))
   older.delete(home)
-  return { home, older: [...older] }
+  return { home, older: [...older], first: homeOf(layouts[0] ?? [], id) }
 }
 
 /** Names of shards as they are kept. */

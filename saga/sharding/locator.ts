@@ -3,8 +3,8 @@ import { lastingContext } from '../../core/ambient.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaCoordinator } from '../coordinator/coordinator.ts'
-import { SagaOtherShard, SagaShardsMismatch } from '../errors.ts'
-import type { SagaKey } from '../store/rows.ts'
+import { SagaNotFound, SagaOtherShard, SagaShardsMismatch } from '../errors.ts'
+import type { SagaKey, SagaSignal } from '../store/rows.ts'
 import type { KnownLayouts } from './known-layouts.ts'
 import type { ShardTable } from './shard-table.ts'
 
@@ -89,6 +89,18 @@ export class Locator {
   async find(key: SagaKey): Promise<SagaCoordinator | undefined> {
     const name = await this.#find(key)
     return name === undefined ? undefined : this.#on(name)
+  }
+
+  /**
+   * Takes a message's signal that this shard has no saga for. Every shard reads the message; one of them answers for those whose
+   * saga is not on the shard of its id, or on none.
+   * @throws SagaNotFound when no shard has the saga; what a shard throws that is away
+   */
+  async handOn(shard: string, key: SagaKey, signal: SagaSignal): Promise<boolean> {
+    if ((await this.#host.layouts.place(key.id)).first !== shard) return false
+    const holder = await this.find(key)
+    if (holder === undefined) throw new SagaNotFound(key.name, key.id)
+    return holder.take(key, signal)
   }
 
   async #find(key: SagaKey): Promise<string | undefined> {

@@ -6,6 +6,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import { type RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { GlobalTransaction } from '../coordinator/global-transaction.ts'
 import { type OperatorNote, requireTarget, resolveFilter, type SagaTarget } from '../coordinator/operators.ts'
+import type { ResolvedOptions } from '../coordinator/options.ts'
 import type { GlobalTransactionRunOptions } from '../coordinator/propagation.ts'
 import type { SagaReport, SagaRun } from '../coordinator/run.ts'
 import type { StartOptions } from '../coordinator/starter.ts'
@@ -39,7 +40,9 @@ export class Shards implements ShardedCoordinator {
   constructor(options: ResolvedSharding) {
     const { shards, instance } = options
     this.#options = options
-    this.#all = new Map([...shards].map(([name, shard]) => [name, new SagaCoordinator(shard)]))
+    const coordinatorOf = (name: string, shard: ResolvedOptions) =>
+      new SagaCoordinator(shard, (key, signal) => this.#locator.handOn(name, key, signal))
+    this.#all = new Map([...shards].map(([name, shard]) => [name, coordinatorOf(name, shard)]))
     const tables = new Map([...shards].map(([name, shard]) => [name, new ShardTable(name, shard)]))
     this.#layouts = new KnownLayouts(tables)
     this.#locator = new Locator({ all: this.#all, tables, layouts: this.#layouts })

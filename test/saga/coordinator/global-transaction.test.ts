@@ -312,6 +312,16 @@ test('what is wrong is said before anything begins', async () => {
     coordinator.globalTransaction(transfer, { id: 't-1', input: { cents: 'x' } as never }, code),
   ).rejects.toThrow(/cents/)
   await expect(coordinator.report({ saga: 'transfer', id: 't-1' })).rejects.toThrow(/no saga/)
+  for (const patience of [{ signal: new AbortController() }, { timeoutMs: Number.NaN }, { timeoutMs: '5000' }]) {
+    const [option = ''] = Object.keys(patience)
+    const begun = coordinator.globalTransaction(transfer, { id: 't-1', input, ...(patience as object) }, code)
+    await expect(begun).rejects.toThrow(`globalTransaction("transfer").${option}: expected`)
+    await expect(coordinator.get(transfer, 't-1').outcome(patience as object)).rejects.toThrow(
+      `outcome.${option}: expected`,
+    )
+  }
+  await expect(coordinator.get(transfer, 't-1').outcome({ timeout: 1 } as object)).rejects.toThrow(/outcome.*timeout/)
+  await expect(coordinator.report({ saga: 'transfer', id: 't-1' })).rejects.toThrow(/no saga/)
   const wrong = coordinator.globalTransaction(transfer, { id: 't-2', input }, (global) =>
     global.call(unlisted, { account: 'a', cents: 1 }),
   )

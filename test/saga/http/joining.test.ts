@@ -21,8 +21,9 @@ import {
 import express from 'express'
 import fastify from 'fastify'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { refusingSql, serverError } from '../../support/refusing-sql.ts'
 import { type HttpWorld, type HttpWorldOptions, openHttpWorld } from '../support/http-world.ts'
-import { closeEmbedded, openEmbedded } from '../support/world.ts'
+import { closeEmbedded, embedded, openEmbedded } from '../support/world.ts'
 
 const closing: Array<() => Promise<unknown>> = []
 beforeAll(openEmbedded, 120_000)
@@ -57,6 +58,11 @@ async function listen(listener: RequestListener): Promise<string> {
   closing.push(() => new Promise((resolve) => server.close(resolve)))
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/work`
 }
+
+const lacksKanji = (_: string, parameters: readonly unknown[]) =>
+  JSON.stringify(parameters).includes('品')
+    ? serverError('22P05', 'character has no equivalent in encoding "LATIN1"')
+    : undefined
 
 const statusOf = async ({ coordinator, transfer }: Joining, id: string) =>
   (await coordinator.report({ saga: transfer.name, id })).status
@@ -99,8 +105,11 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls).toEqual(['try b', 'cancel b true'])
   })
 
-  test('when code that joined fails all is cancelled, whatever the code here makes of that', async () => {
-    const world = await setup()
+  test.each([
+    ['', 'no stock', 'no stock'],
+    [' with a text that the encoding of the database lacks', '品切れ', '???'],
+  ])('when code that joined fails%s all is cancelled, whatever the code here makes of that', async (_, text, kept) => {
+    const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
     const { other, move, transfer } = world
     const run = world.begin('j-3', async () => {
       const headers = transactionHeaders()
@@ -108,16 +117,16 @@ describe('a transaction that code in another process joins', () => {
         other.inheritTransaction(headers, () =>
           other.globalTransaction(transfer, { id: 'x', input: {} }, async (global) => {
             await global.call(move, { account: 'b', cents: 2 })
-            throw new Error('no stock')
+            throw new Error(text)
           }),
         ),
       )
-      await expect(failed).rejects.toThrow('no stock')
+      await expect(failed).rejects.toThrow(text)
       return 'all is well'
     })
     const error = await run.catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(GlobalTransactionCancelled)
-    expect((error as GlobalTransactionCancelled).failure.message).toContain('no stock')
+    expect((error as GlobalTransactionCancelled).failure.message).toContain(kept)
     expect(world.calls).toEqual(['try b', 'cancel b true'])
   })
 

@@ -1,0 +1,71 @@
+import { defineSaga } from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { until } from '../../support/until.ts'
+import { closeEmbedded, openEmbedded, setupWorld, type World } from '../support/world.ts'
+
+const Input = z.object({ sku: z.string(), n: z.number() })
+const input = { sku: 'apple', n: 2 }
+let world: World | undefined
+
+afterEach(async () => {
+  await world?.close()
+  world = undefined
+})
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+
+describe('the result of a skipped step', () => {
+  const note = { by: 'ann', reason: 'known' }
+
+  test('is that of the step on which the saga is stuck now, wherever its last steps were made', async () => {
+    const saga = defineSaga('two', { version: 1, input: Input })
+      .step('pivot', { pivot: true, invoke: () => 1 })
+      .signal('first', { payload: z.object({ a: z.string() }) })
+      .signal('second', { payload: z.object({ n: z.number() }), timeoutMs: 1 })
+    world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 60_000 } })
+    const { coordinator } = world
+    await coordinator.run()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    const waits = async () => (await run.report()).steps.some(({ step, wait }) => step === 'first' && wait === 'signal')
+    await until('it waits for the first signal', waits)
+    const other = world.another({ pollMs: 20 })
+    await other.run()
+    await other.signal(saga, 's1', 'first', { a: 'hello' })
+    await until('it is stuck', async () => (await run.report()).status === 'stuck')
+    const wrong = coordinator.skip(run, { ...note, result: { a: 'hello' } })
+    await expect(wrong).rejects.toMatchObject({ code: 'core.schema' })
+    await coordinator.skip(run, { ...note, result: { n: 5 } })
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ results: { second: { n: 5 } } })
+    await other.close()
+  })
+
+  test('is refused for a compensation, which has none, and the step keeps its own', async () => {
+    const saga = defineSaga('back', { version: 1, input: Input })
+      .step('reserve', {
+        invoke: () => 'reserved',
+        compensate: () => {
+          throw Object.assign(new Error('broken'), { retryable: false })
+        },
+      })
+      .step('refuse', {
+        compensate: 'none',
+        invoke: () => {
+          throw Object.assign(new Error('no'), { retryable: false })
+        },
+      })
+    world = await setupWorld({ sagas: [saga] })
+    const { coordinator } = world
+    await coordinator.run()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('stuck')
+    const skipped = coordinator.skip(run, { ...note, result: 'garbage' })
+    await expect(skipped).rejects.toMatchObject({ code: 'saga.action_refused' })
+    await expect(skipped).rejects.toThrow('compensate of step "reserve"')
+    await coordinator.skip(run, note)
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({
+      status: 'compensated',
+      results: { reserve: 'reserved' },
+    })
+  })
+})

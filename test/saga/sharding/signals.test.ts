@@ -1,0 +1,127 @@
+import { type Binder, createBinder, defineChannel } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import type { SqlClient } from 'concordat/core'
+import { createShardedCoordinator, defineSaga, type ShardedCoordinator } from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { LogLines } from '../../support/log-lines.ts'
+import { refusingSql, serverError } from '../../support/refusing-sql.ts'
+import { until } from '../../support/until.ts'
+import { embeddedDatabases, openShards, type ShardsWorld } from './support/shards-world.ts'
+
+const paid = defineChannel('shards.paid', { payload: z.object({ order: z.string() }) })
+const Input = z.object({})
+const within = { timeoutMs: 20_000 }
+
+const waits = (missing: 'retry' | 'dead-letter') =>
+  defineSaga('waits', { version: 1, input: Input }).signal('paid', {
+    from: paid,
+    correlate: ({ order }) => order,
+    missing,
+  })
+const keeps = waits('retry')
+const refuses = waits('dead-letter')
+const outer = defineSaga('outer', { version: 1, input: Input }).saga('inner', {
+  saga: keeps,
+  input: () => ({}),
+  compensate: 'none',
+})
+
+let databases: ReturnType<typeof embeddedDatabases>
+let world: ShardsWorld
+let coordinator: ShardedCoordinator
+let binder: Binder
+let log: LogLines
+
+beforeAll(async () => {
+  databases = embeddedDatabases(['a', 'b'])
+  await openShards(databases.sql).then((opened) => opened[Symbol.asyncDispose]())
+}, 120_000)
+afterAll(() => databases.close())
+beforeEach(async () => {
+  world = await openShards(databases.sql)
+  log = new LogLines()
+})
+afterEach(async () => {
+  await coordinator.close()
+  await binder.close()
+  await world[Symbol.asyncDispose]()
+})
+
+async function setup(saga: typeof keeps, b: SqlClient = world.shard('b').sql): Promise<void> {
+  coordinator = createShardedCoordinator({
+    service: 'orders',
+    sagas: saga === keeps ? [keeps, outer] : [saga],
+    pollMs: 30,
+    logger: log.logger,
+    shards: { a: world.shard('a'), b: { ...world.shard('b'), sql: b } },
+  })
+  const { bindings, channels } = coordinator
+  const transport = memoryTransport({ broker: memoryBroker() })
+  binder = createBinder({ service: 'orders', transport, bindings, sends: [...channels, paid] })
+  await coordinator.migrate()
+  await binder.start()
+  await coordinator.run()
+}
+
+const sum = (count: 'handled' | 'retried' | 'deadLettered') =>
+  binder.bindings().reduce((all, binding) => all + binding[count], 0)
+
+/** An id that belongs on this shard. */
+async function idOn(shard: string, make = (n: number) => `o-${n}`): Promise<string> {
+  for (let n = 0; ; n++) if ((await coordinator.shardOf({ saga: 'waits', id: make(n) })) === shard) return make(n)
+}
+
+describe('a message that is a signal', () => {
+  test.each([keeps, refuses])(
+    'is taken by the shard that has its saga, and is no failure on the others',
+    async (saga) => {
+      await setup(saga)
+      for (const shard of ['a', 'b']) {
+        const id = await idOn(shard)
+        const run = await coordinator.start(saga, { id, input: {} })
+        await binder.send(paid, { order: id })
+        expect((await run.outcome(within)).status).toBe('completed')
+      }
+      await until('both shards have handled both messages', () => sum('handled') === 4)
+      expect([sum('retried'), sum('deadLettered')]).toEqual([0, 0])
+    },
+  )
+
+  test.each(['a', 'b'])('is one dead letter when no shard has its saga, which belongs on %s', async (shard) => {
+    await setup(refuses)
+    await binder.send(paid, { order: await idOn(shard) })
+    await until('it is a dead letter', () => sum('deadLettered') > 0 && sum('deadLettered') + sum('handled') === 2)
+    expect(sum('deadLettered')).toBe(1)
+  })
+
+  test('that comes before its saga waits for it, also when the saga begins on another shard than that of its id', async () => {
+    await setup(keeps)
+    const shardOfInner = (id: string) => coordinator.shardOf({ saga: 'waits', id: `outer/${id}/inner` })
+    let id = await idOn('a')
+    for (let n = 0; (await shardOfInner(id)) !== 'b'; n++) id = await idOn('a', (m) => `again-${n}-${m}`)
+    await binder.send(paid, { order: `outer/${id}/inner` })
+    await until('no saga was found', () => log.text.includes('message for a saga that does not exist'))
+    const run = await coordinator.start(outer, { id, input: {} })
+    expect((await run.outcome(within)).status).toBe('completed')
+    expect(await shardOfInner(id)).toBe('a')
+  })
+
+  test('is tried again while a shard that may have its saga is away', async () => {
+    let awayFor: string | undefined
+    let refused = 0
+    const refusing = refusingSql(world.shard('b').sql, (_, parameters) => {
+      if (awayFor === undefined || !parameters.flat().includes(awayFor)) return undefined
+      refused++
+      return serverError('57P01', 'terminating connection')
+    })
+    await setup(refuses, refusing)
+    const order = await idOn('a')
+    awayFor = order
+    await binder.send(paid, { order })
+    await until('both shards have tried again', () => refused >= 6)
+    expect(sum('deadLettered')).toBe(0)
+    awayFor = undefined
+    await until('it is a dead letter', () => sum('deadLettered') === 1)
+  })
+})
