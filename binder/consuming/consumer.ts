@@ -4,13 +4,13 @@ import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/telemetry.ts'
-import type { Displacement, Hindrance, TransportDelivery } from '../transport/transport.ts'
+import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import { Refusals } from './failure/refusals.ts'
 import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
+import { Hindrances } from './hindrances.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
 import { Pace } from './pace/pace.ts'
@@ -51,11 +51,7 @@ export class Consumer {
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
   #error: Error | undefined
-  /** Of the subscription. */
-  #hindrance: Hindrance | undefined
-  /** Of what is sent. */
-  #refusal: Hindrance | undefined
-  readonly #refusals: Refusals = new Refusals((refusal) => this.#refused(refusal))
+  readonly #hindrances: Hindrances
   #subscribed = 0
   readonly #displaced = { skipped: 0, repeated: 0 }
   /** The end of a halt: what ran has finished and the place in the group is given back. */
@@ -72,13 +68,14 @@ export class Consumer {
     this.#binding = binding
     this.options = options
     this.#host = host
+    this.#hindrances = new Hindrances(options.name, host.logger)
     if (!options.autoStart) this.#state = 'stopped'
     this.#keeper = new Keeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),
       recall: () => this.#recall(),
       onTaken: () => this.#taken(),
       onAway: (error) => this.#away(error),
-      onHindered: (hindrance) => this.#hindered(hindrance),
+      onHindered: (hindrance) => this.#hindrances.subscriptionSays(hindrance),
       onDisplaced: (displacement) => this.#displacedBy(displacement),
       onRefused: (error) => this.#halt(error),
     })
@@ -139,7 +136,7 @@ export class Consumer {
   #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
     const isRunning = this.#state === 'running'
     const isBroken = this.#pace?.reason !== undefined && isRunning
-    const worst = this.#hindrance?.isPassing === false ? this.#hindrance : (this.#refusal ?? this.#hindrance)
+    const { worst } = this.#hindrances
     const hindrance = isRunning ? worst?.reason.message : undefined
     return {
       state: isRunning && worst?.isPassing === false ? 'connecting' : isBroken ? 'paused' : this.#state,
@@ -213,7 +210,7 @@ export class Consumer {
   #newHandlings(takenAway: TakenAway): Handlings {
     return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, {
       takenAway,
-      refusals: this.#refusals,
+      refusals: this.#hindrances.refusals,
     })
   }
 
@@ -231,7 +228,7 @@ export class Consumer {
 
   #end(state: BindingState): { run: Run } {
     const run = this.#run
-    this.#hindrance = undefined
+    this.#hindrances.subscriptionEnded()
     run.over = true
     run.stopping.abort(new Error('the binding stops'))
     this.#state = state
@@ -271,25 +268,6 @@ export class Consumer {
     this.#host.logger.info({ binding: this.options.name }, 'binding is running')
   }
 
-  #hindered(hindrance: Hindrance | undefined): void {
-    const isNews = hindrance?.reason.message !== this.#hindrance?.reason.message
-    this.#hindrance = hindrance
-    if (!isNews) return
-    this.#logHindrance(hindrance)
-  }
-
-  #refused(refusal: Hindrance | undefined): void {
-    const isNews = (refusal === undefined) !== (this.#refusal === undefined)
-    this.#refusal = refusal
-    if (isNews) this.#logHindrance(refusal)
-  }
-
-  #logHindrance(hindrance: Hindrance | undefined): void {
-    const binding = this.options.name
-    if (hindrance === undefined) this.#host.logger.info({ binding }, 'all of the binding goes on')
-    else this.#host.logger.warn({ err: hindrance.reason, binding }, 'part of the binding stands still')
-  }
-
   #displacedBy({ reason, skipped, repeated, isLoss }: Displacement): void {
     const { name, group } = this.options
     this.#displaced.skipped += skipped
@@ -302,7 +280,7 @@ export class Consumer {
 
   #away(error: Error): void {
     this.#error = error
-    this.#hindrance = undefined
+    this.#hindrances.subscriptionEnded()
     this.#state = 'connecting'
     this.#host.outage.away(this.options.name, error)
   }

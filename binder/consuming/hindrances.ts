@@ -1,0 +1,45 @@
+import type { Logger } from '../../core/logger.ts'
+import type { Hindrance } from '../transport/transport.ts'
+import { Refusals } from './failure/refusals.ts'
+
+/** What keeps a binding that runs from its work: what its subscription says, and what it may not write. */
+export class Hindrances {
+  readonly refusals: Refusals = new Refusals((refusal) => this.#refused(refusal))
+  readonly #binding: string
+  readonly #logger: Logger
+  #ofSubscription: Hindrance | undefined
+  #ofWriting: Hindrance | undefined
+
+  constructor(binding: string, logger: Logger) {
+    this.#binding = binding
+    this.#logger = logger
+  }
+
+  /** The one that needs somebody, if there is one. */
+  get worst(): Hindrance | undefined {
+    return this.#ofSubscription?.isPassing === false ? this.#ofSubscription : (this.#ofWriting ?? this.#ofSubscription)
+  }
+
+  subscriptionSays(hindrance: Hindrance | undefined): void {
+    const isNews = hindrance?.reason.message !== this.#ofSubscription?.reason.message
+    this.#ofSubscription = hindrance
+    if (isNews) this.#log(hindrance)
+  }
+
+  /** Nothing is said of a subscription that is over. */
+  subscriptionEnded(): void {
+    this.#ofSubscription = undefined
+  }
+
+  #refused(refusal: Hindrance | undefined): void {
+    const isNews = (refusal === undefined) !== (this.#ofWriting === undefined)
+    this.#ofWriting = refusal
+    if (isNews) this.#log(refusal)
+  }
+
+  #log(hindrance: Hindrance | undefined): void {
+    const binding = this.#binding
+    if (hindrance === undefined) this.#logger.info({ binding }, 'all of the binding goes on')
+    else this.#logger.warn({ err: hindrance.reason, binding }, 'part of the binding stands still')
+  }
+}
