@@ -1,23 +1,23 @@
 /**
- * Work that the database took back because it was busy: nothing of it was done, and nothing is wrong with it. Whoever repeats such
- * work does so as often, and with the same pauses.
+ * Retries of transactions that the database rolled back because of another transaction. The rollback undid all of the transaction,
+ * so running it again is safe. All parts that retry use these limits and pauses.
  */
 import { type Backoff, backoffDelayMs } from './backoff.ts'
 import { type Clock, SECOND } from './clock.ts'
 import { writeFault } from './write-fault.ts'
 
 export const MOST_BUSY_TRIES = 20
-/** They are random, so that those who met do not meet again. */
+/** Full jitter: transactions that conflicted do not conflict again at the same moment. */
 const PAUSES: Backoff = { initialMs: 20, factor: 2, maxMs: 1 * SECOND, jitter: 1 }
-/** After the first try that ended so: a try may itself have waited long for a lock. */
+/** Counted from the first conflict, since one try may already have waited long for a lock. */
 const MAX_MS = 10 * SECOND
 
-/** How long to wait before the next try. @param made how many tries ended because the database was busy */
+/** Pause before the next try, in ms. @param made tries that the database rolled back so far */
 export function busyPauseMs(made: number): number {
   return backoffDelayMs(PAUSES, made, Math.random())
 }
 
-/** Counts the tries of one call that end by a serialization failure, a deadlock, or something that another call holds. */
+/** Retries one call after a serialization failure, a deadlock or a lock that another call holds. */
 export class BusyTries {
   readonly #clock: Clock
   readonly #signal: AbortSignal | undefined
@@ -31,12 +31,12 @@ export class BusyTries {
     this.#maxMs = maxMs
   }
 
-  /** How many tries ended because the database was busy. */
+  /** Tries that the database rolled back so far. */
   get made(): number {
     return this.#made
   }
 
-  /** Resolves with true after a pause when the transaction is to be made again; false: the error is the caller's. */
+  /** Resolves with true after a pause: run the transaction again. With false: throw the error. @throws the reason of the signal */
   async wait(error: unknown): Promise<boolean> {
     if (writeFault(error) !== 'busy' || this.#signal?.aborted === true) return false
     const now = this.#clock.monotonic()

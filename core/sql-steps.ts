@@ -130,7 +130,7 @@ export class SqlSteps {
     const explained = toError(explainMissing(error, schema, migrateCall))
     if (explained instanceof SqlTablesMissing) return errors.refused(explained)
     const outcome = outcomeOf(error)
-    // It answers, so it is not down.
+    // A database that reports a conflict is up.
     if (writeFault(error) === 'busy') return errors.unavailable('not_done', explained.message, error)
     return outcome === 'refused' ? errors.refused(explained) : this.#away(outcome, explained.message, error)
   }

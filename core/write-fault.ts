@@ -17,7 +17,7 @@ import { isDenied, sqlAway } from './sql-away.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 
-/** Serialization failure, deadlock, lock not available; another call of the same XA step is at it. */
+/** Serialization failure, deadlock, lock not available; another call of the same XA step is running. */
 const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03', 'saga.xa_not_yet'])
 /** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
 const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])

@@ -55,7 +55,7 @@ export class InboxTable {
       columnsOf(messages),
     )
     const inserted = new Set(rows.map((row) => nameOf(row.consumer, row.channel, row.source, row.message_id)))
-    // The database holds U+FFFD in place of what UTF-8 cannot say.
+    // The driver writes U+FFFD for half a surrogate pair.
     return messages.map((m) =>
       inserted.has(nameOf(...[m.group, m.destination, m.source, m.id].map((text) => text.toWellFormed()))),
     )

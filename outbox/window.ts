@@ -149,7 +149,7 @@ export function unreadableHold(seq: string, error: Error): Hold {
   return { seq, strikes: 0, delayMs: undefined, error: storable(`cannot be read: ${error.message}`) }
 }
 
-/** What a broker or another program said may hold anything, and a cut may halve a pair: the database takes neither. */
+/** Removes what PostgreSQL refuses in a text: NUL, and the half surrogate pair that cutting leaves. */
 function storable(text: string): string {
   return text.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD').toWellFormed()
 }

@@ -2,7 +2,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { Hindrance } from '../transport/transport.ts'
 import { Refusals } from './failure/refusals.ts'
 
-/** What keeps a binding that runs from its work: what its subscription says, and what it may not write. */
+/** Reasons why a running binding makes no progress: reported by its subscription, or missing rights to write. */
 export class Hindrances {
   readonly refusals: Refusals = new Refusals((refusal) => this.#refused(refusal))
   readonly #binding: string
@@ -15,7 +15,7 @@ export class Hindrances {
     this.#logger = logger
   }
 
-  /** The one that needs somebody, if there is one. */
+  /** The reason that an operator has to remove, else the one that passes by itself, else `undefined`. */
   get worst(): Hindrance | undefined {
     return this.#ofSubscription?.isPassing === false ? this.#ofSubscription : (this.#ofWriting ?? this.#ofSubscription)
   }
@@ -26,7 +26,7 @@ export class Hindrances {
     if (isNews) this.#log(hindrance)
   }
 
-  /** Nothing is said of a subscription that is over. */
+  /** Forgets what the ended subscription reported. */
   subscriptionEnded(): void {
     this.#ofSubscription = undefined
   }

@@ -101,8 +101,8 @@ function bodyOf(event: Event, contentType: string): Uint8Array | null {
 }
 
 /**
- * An attribute that somebody else chose. One that is too long to be kept, or that UTF-8 cannot hold (two of those would become
- * one), becomes its SHA-256, which is the same each time the message comes.
+ * Shortens an attribute of a foreign sender. One that is too long to store, or that UTF-8 cannot encode (encoding could make two of
+ * them equal), is replaced by its SHA-256, which is the same for each redelivery.
  */
 export function bounded(attribute: string): string {
   const isWellFormed = attribute.isWellFormed()

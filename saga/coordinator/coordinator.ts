@@ -149,7 +149,7 @@ export class SagaCoordinator implements Coordinator {
   readonly #driver: Driver
   #closed: Promise<void> | undefined
 
-  /** @param handOn takes the signals of messages whose sagas are not in its database */
+  /** @param handOn delivers signals whose sagas are in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#options = options
     this.#driver = new Driver(options, handOn)

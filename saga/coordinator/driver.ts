@@ -171,7 +171,7 @@ export class Driver implements RunHost {
   async skipResult(key: SagaKey, given: unknown): Promise<unknown> {
     const result = stored(`result of skip(${key.name}/${key.id})`, given, this.#options.maxPayloadBytes)
     if (result === undefined) return undefined
-    // What this instance wrote last may be of another step.
+    // Another instance may have moved the saga on, so the copy that this one keeps may show an earlier step.
     const known = await this.#engine.load(this.sql, key)
     if (known === undefined) return result
     requireInvoke(key, known.row.state)

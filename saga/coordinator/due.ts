@@ -123,7 +123,7 @@ export class DueSagas {
     }
   }
 
-  /** An operator is told in the timeline what became of an action that did not fit; one that cannot be written down is in the log. */
+  /** Writes to the timeline why an operator's action did not fit. When the database refuses even the ASCII text, the log has it. */
   async #refuse(row: SagaRow, mail: SagaMail, message: string): Promise<void> {
     const { sql, store, logger } = this.#host
     for (const why of [message, storable({ code: '', message }).message]) {
@@ -132,7 +132,7 @@ export class DueSagas {
       try {
         return await store.note(sql, row, refusal)
       } catch (error) {
-        // Left in the row it would keep all mail behind it waiting.
+        // A mail that stays in the row blocks all mail behind it.
         if (!isUnwritable(error)) throw error
         logger.warn({ saga: row.name, id: row.id, err: toError(error) }, "refusal of an operator's action not written")
       }

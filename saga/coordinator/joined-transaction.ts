@@ -134,7 +134,7 @@ export class JoinedTransaction implements AroundCode {
         await engine.apply({ name, id }, this.#cancelled(failure), { birth })
         return
       } catch (cause) {
-        // The encoding of the database may lack what the error says.
+        // The encoding of the database may lack characters of the error message.
         if (isUnwritable(cause)) failure = storable(failure)
         const fields = { err: toError(cause), tries }
         this.log.error(fields, 'that what joined a global transaction failed is not written down')

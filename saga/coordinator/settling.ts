@@ -1,9 +1,9 @@
-/** Work on one saga takes a lease at most: a schema or a function of its definition that never settles holds up its own saga only. */
+/** Limits work on one saga to a lease, so that a schema or function that never settles blocks its own saga only. */
 import { finishesWithin, within } from '../../core/time-limit.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { ResolvedOptions } from './options.ts'
 
-/** The outcome of `work`. After a lease it rejects, so that what was asked is tried again; `work` goes on alone. */
+/** Returns the result of `work`. Rejects after a lease, so that the caller retries; `work` continues in the background. */
 export async function appliedWithinLease<T>(
   { clock, leaseMs }: Pick<ResolvedOptions, 'clock' | 'leaseMs'>,
   what: string,
@@ -17,7 +17,7 @@ export async function appliedWithinLease<T>(
   )
 }
 
-/** Waits for `work`, at most a lease: then the log says which saga does not settle, and `work` goes on alone. */
+/** Waits for `work`, at most a lease. Then it logs which saga does not settle; `work` continues in the background. */
 export async function settles(
   { clock, leaseMs, logger }: Pick<ResolvedOptions, 'clock' | 'leaseMs' | 'logger'>,
   { name, id }: SagaKey,

@@ -18,8 +18,8 @@ import { appliedWithinLease } from './settling.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 /**
- * What a shard does with a message's signal for a saga that it has not got. False: the saga does not wait for it, or another shard
- * sees to it. @throws SagaNotFound: no shard has the saga
+ * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or
+ * another shard delivers it. @throws SagaNotFound when no shard has the saga
  */
 export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
 
@@ -35,7 +35,7 @@ export interface SignalsHost {
   readonly leaseMs: number
   readonly logger: Logger
   readonly telemetry?: SagaTelemetry | undefined
-  /** Absent: there are no shards. */
+  /** Set by a sharded coordinator. */
   readonly handOn?: HandOn | undefined
 }
 

@@ -179,7 +179,7 @@ export class Watch {
     } catch (error) {
       if (writeFault(error) !== 'permanent') this.#trouble.failed(toError(error))
       else if (waiting.length === 1) this.#fail(waiting[0] as SagaKey, toError(error))
-      // One that the database cannot be asked for must not keep the others from being asked for.
+      // One id that the database refuses must not fail the query for all others.
       else for (const key of waiting) await this.#ask([key])
     }
   }

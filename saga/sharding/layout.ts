@@ -23,7 +23,7 @@ export interface Homes {
   readonly home: string
   /** Where it would have been started before, the oldest first; without `home`. */
   readonly older: readonly string[]
-  /** Where it would have been started under the first layout: the same for every process, however many layouts it knows. */
+  /** Home under the first layout: the same in every process, even in one that does not know the newest layouts. */
   readonly first: string
 }
 

@@ -92,9 +92,9 @@ export class Locator {
   }
 
   /**
-   * Takes a message's signal that this shard has no saga for. Every shard reads the message; one of them answers for those whose
-   * saga is not on the shard of its id, or on none.
-   * @throws SagaNotFound when no shard has the saga; what a shard throws that is away
+   * Delivers a signal whose saga is not on this shard. Every shard reads the message, so only the id's shard under the first layout
+   * looks for the saga; the others return false.
+   * @throws SagaNotFound when no shard has the saga; the error of a shard that is unreachable
    */
   async handOn(shard: string, key: SagaKey, signal: SagaSignal): Promise<boolean> {
     if ((await this.#host.layouts.place(key.id)).first !== shard) return false

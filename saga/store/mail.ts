@@ -4,8 +4,8 @@ import type { SagaStatus } from '../machine/state.ts'
 import type { SagaMail, SagaRow } from './rows.ts'
 
 /**
- * An operator is told in the timeline that an action did not fit. `undefined`: it is none, nobody is told.
- * @param why in text that the database can keep
+ * Timeline entry for an operator's action that did not fit; `undefined` for other mail.
+ * @param why without NUL and half surrogate pairs
  */
 export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefined {
   if (!('operator' in mail)) return undefined

@@ -220,7 +220,7 @@ const CASES: ReadonlyArray<{
       const saga = defineSaga('s', { version: 1, input: Payload }).step('a', { invoke: () => {}, compensate: 'none' })
       const service = await serviceOn(saga, { coordinator: { retentionMs } })
       const run = await service.run(saga, { id: 'a', input: { n: 1 } })
-      // Kept for 1 ms it may be gone before anybody asks.
+      // With a retention of 1 ms the saga may be deleted before its outcome is read.
       await run.outcome({ timeoutMs: 5_000 }).catch((error: unknown) => {
         if (!(error instanceof SagaNotFound)) throw error
       })

@@ -36,7 +36,7 @@ describe('Turns', () => {
     setTimeout(() => order.push('timer'), 1)
     await Promise.all([loop('a'), loop('b')])
     expect(order.filter((name) => name !== 'timer')).toEqual(['a', 'b'])
-    // On a slow machine it is due before the first of them.
+    // On a slow machine the timer is due before the first loop.
     expect(order.slice(0, 2)).toContain('timer')
   })
 

@@ -4,7 +4,7 @@ import { setupOutbox, useEmbedded } from './support/pglite.ts'
 
 useEmbedded()
 
-// What an error shows of it ends in the middle of a character.
+// The error quotes the first 100 UTF-16 units, which end within a surrogate pair.
 const CUT = JSON.stringify(`${'x'.repeat(98)}\u{1F642}`)
 
 test.each([CUT, 'null', '[1]', '"text"', '{"a":{"$bytes":7}}', '{"a":{}}', '{"a":[]}', '{"a":{"$number":true}}'])(

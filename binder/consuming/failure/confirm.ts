@@ -13,7 +13,7 @@ export interface ConfirmHost {
   readonly logger: Logger
   /** Name of the binding that sends, for the log. */
   readonly binding?: string | undefined
-  /** Hears of every try that did not confirm all. */
+  /** Gets the outcomes of each try that did not confirm all messages. */
   readonly refusals?: Refusals | undefined
   /** As `Transport.confirmsSingly`. @default false */
   readonly confirmsSingly?: boolean | undefined

@@ -30,7 +30,7 @@ export interface FailuresHost {
   readonly stopping: AbortSignal
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortSignal
-  /** Hears of what the binding may not write. */
+  /** Collects missing rights to write, for the status of the binding. */
   readonly refusals?: Refusals | undefined
   /** Messages that were taken away while their handler ran. */
   readonly takenAway?: TakenAway | undefined
@@ -258,7 +258,7 @@ export class Failures {
 
   /**
    * True: the database was away, or busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
-   * itself is not tried for ever: after so many tries, in some seconds, a conflict counts. A session that the server ended
+   * itself fails in the end: a conflict counts as an attempt after 20 tries, which take some seconds. A session that the server ended
    * because the handler paused for too long in it is one. Asks, and does nothing.
    */
   isAway(delivery: TransportDelivery, error: unknown): boolean {

@@ -3,8 +3,8 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { Hindrance, PublishOutcome } from '../../transport/transport.ts'
 
 /**
- * What a binding may not write: outputs, retries and dead letters that wait until an operator gives it the right. Each
- * sending is known by its messages.
+ * Outputs, retries and dead letters that the binding lacks the right to write. They wait until an operator grants it. The list of
+ * messages identifies one send.
  */
 export class Refusals {
   readonly #reasons = new Map<readonly EncodedMessage[], Error>()
@@ -14,7 +14,7 @@ export class Refusals {
     this.#onChange = onChange
   }
 
-  /** Outcomes of one try. A broker that is away says nothing of rights: the reason stays until a message is confirmed. */
+  /** Takes the outcomes of one try. An unreachable broker does not clear the reason; a confirmed message does. */
   heard(sending: readonly EncodedMessage[], outcomes: readonly PublishOutcome[]): void {
     const reason = outcomes.find((outcome) => outcome !== undefined && writeFault(outcome) === 'operator')
     if (reason === undefined) {
@@ -25,7 +25,7 @@ export class Refusals {
     this.#tell()
   }
 
-  /** All of it is confirmed or given up. */
+  /** Ends a send whose messages are all confirmed or given up. */
   over(sending: readonly EncodedMessage[]): void {
     if (this.#reasons.delete(sending)) this.#tell()
   }

@@ -52,7 +52,7 @@ function delayed(
   now: number,
 ): string | undefined {
   if (notBefore === undefined || notBefore <= now) return undefined
-  // Of a sender whose clock is ahead of this one it may be more than anybody may ask for.
+  // The sender's clock may be ahead of this one, so the rest of an allowed delay can exceed the maximum.
   const { exchange, headers } = ladder.route(destination, Math.min(notBefore - now, MAX_DELAY_MS))
   Object.assign(options.headers, headers)
   options.mandatory = true

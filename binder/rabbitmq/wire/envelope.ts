@@ -142,8 +142,9 @@ export function fromAmqp(message: AmqpMessage, destination: string, now: number)
 const UNKNOWN = 'unknown'
 
 /**
- * An id is one of its sender's. Where nobody says who that is, two programs that count from 1 are told apart by what they
- * say, which is the same whenever the message comes. So are two ids that are not UTF-8: what came of them may be one text.
+ * Source of a message. An id is unique per sender only. Without a sender's name a digest of the message takes its place, so that two
+ * programs that count from 1 do not share ids; a redelivery has the same digest. Ids that are not UTF-8 get the digest too, because
+ * decoding may have made two of them equal.
  */
 function sourceOf({ content, properties }: AmqpMessage, id: string | undefined, sender = UNKNOWN): string {
   if (!id) return sender

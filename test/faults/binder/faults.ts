@@ -150,7 +150,7 @@ async function slowHandler(site: Site, random: Random): Promise<string | undefin
 
 const BURN_MS = 120
 
-/** Nothing is broken: who is busy keeps its place, and what it has handled does not come again. */
+/** Breaks nothing: the busy consumer keeps its partitions, and no message is redelivered. */
 async function cpuBound(site: Site, random: Random): Promise<string | undefined> {
   await sleep(random.between(200, 500))
   const { actor, name } = random.pick(site.of('consumer'))
@@ -169,7 +169,7 @@ async function cpuBound(site: Site, random: Random): Promise<string | undefined>
     : undefined
 }
 
-/** As after a holiday that was longer than `offsets.retention.minutes`: everything comes again, and nothing is lost. */
+/** Deletes the groups, like `offsets.retention.minutes` does: all messages are redelivered, none is lost. */
 async function expiredOffsets(site: Site, random: Random): Promise<string | undefined> {
   await sleep(random.between(300, 900))
   const consumers = site.of('consumer')
@@ -178,7 +178,7 @@ async function expiredOffsets(site: Site, random: Random): Promise<string | unde
   await admin.connect()
   try {
     const { groups } = await admin.listGroups()
-    // The sender is in those that forward what is delayed.
+    // The sender is a member of the groups that forward delayed messages.
     const names = groups.map(({ groupId }) => groupId).filter((name) => !name.endsWith('.delay'))
     for (const name of names) await forget(admin, name)
     site.note('act', `${names.length} groups are forgotten`)
@@ -190,7 +190,7 @@ async function expiredOffsets(site: Site, random: Random): Promise<string | unde
   }
 }
 
-/** Once the broker has noticed that nobody is in it any more. */
+/** Deletes a group as soon as the broker has removed its dead members. */
 async function forget(admin: Admin, name: string): Promise<void> {
   const deadline = performance.now() + 6 * SESSION_MS
   for (;;) {
@@ -205,7 +205,7 @@ async function forget(admin: Admin, name: string): Promise<void> {
 }
 
 const JOINS = 4
-/** Alone at its broker it takes some 15 s; where all three are played on two cores, a join waits up to 17 s for the processor. */
+/** Four joins take up to 15 s with one broker. With three brokers on two cores one join took up to 18 s. */
 const DRIFTED_WITHIN_MS = 240_000
 
 async function rebalanceStorm(site: Site, random: Random): Promise<string | undefined> {

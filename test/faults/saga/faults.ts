@@ -42,7 +42,7 @@ export const SAGA_FAULTS: readonly SagaFault[] = [
   },
   {
     name: 'failing-participant',
-    what: 'whatever concerns one account fails for a while, and everything else goes on',
+    what: 'every command for some of the accounts fails for a while, and all other transfers continue',
     play: failingParticipant,
   },
   {
@@ -242,7 +242,7 @@ async function failingParticipant(company: Company, random: Random): Promise<str
     : undefined
 }
 
-/** So long after a step every saga has an owner by the new clock, and is driven. */
+/** After this time every saga has an owner by the new clock. */
 const STEADY_AFTER_MS = 2 * LEASE_MS
 
 /** @param offsetMs of the machine's clock, for a while */

@@ -39,7 +39,7 @@ export type Order =
   | { readonly do: 'linger'; readonly ms: number; readonly blocks: boolean }
   /** Tell what you are at, for a person who asks why nothing moves. */
   | { readonly do: 'tell' }
-  /** Participants fail whatever they are asked about accounts whose name ends so; `undefined`: none. */
+  /** Participants fail each command for an account whose name ends with `accounts`; `undefined`: no command. */
   | { readonly do: 'fail'; readonly accounts: string | undefined }
   /** How likely a message leaves its outbox twice, the second time late. */
   | { readonly do: 'repeat'; readonly chance: number }

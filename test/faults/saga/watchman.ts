@@ -4,7 +4,7 @@ import { LEASE_MS } from './settings.ts'
 const EVERY_MS = 150
 /** Between the clock of a statement and the lock that it had to wait for. */
 const MARGIN_MS = 100
-/** After a step of the database's clock, beside one lease: for the look that finds what is due by the new time. */
+/** Added to one lease after a step of the database's clock: the coordinators look for due sagas meanwhile. */
 const STEP_MS = 1_000
 /** Since when PostgreSQL takes statements: this process begins when what a crash left is recovered, the postmaster before. */
 const ANSWERS_SINCE = `(SELECT coalesce(min(backend_start), pg_postmaster_start_time())
@@ -60,7 +60,7 @@ export class Watchman {
       )
       this.samples++
       this.running = rows.length
-      // Leases and pauses that were written by the time before are over, or written anew, within one lease.
+      // The coordinators replace leases and pauses of the old clock within one lease.
       if (performance.now() - this.#steppedAt() > LEASE_MS + STEP_MS) for (const row of rows) this.#judge(row)
       if (this.evidence.length > 0 && !this.#explained) await this.#explain()
     } catch {

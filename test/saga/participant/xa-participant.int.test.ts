@@ -259,7 +259,7 @@ describeWith(['postgres'], 'an XA participant', () => {
   })
 
   test('delivered in any order at the same time ends with all or nothing, and nothing prepared', async () => {
-    // Who comes while another one is at it waits for that, and needs no second delivery.
+    // A command that meets another call of its step waits for it, and needs no second delivery.
     const [one, other] = [bind(write, sql, 1), bind(write, sql, 1)]
     const operations: Operation[] = ['invoke', 'compensate', 'invoke', 'invoke']
     for (let n = 0; n < 15; n++) {
