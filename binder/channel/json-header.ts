@@ -2,7 +2,7 @@
  * Header values as JSON, types kept: bytes become `{"$bytes": base64}`, and the one number that JSON has no form for
  * `{"$number": "-0"}`. Part of what lies in tables: never change a form.
  */
-import type { HeaderValue } from './message.ts'
+import type { Headers, HeaderValue } from './message.ts'
 
 type JsonHeader = string | number | boolean | null | { readonly $bytes: string } | { readonly $number: string }
 
@@ -19,6 +19,29 @@ export function headerFromJson(value: unknown): HeaderValue | undefined {
   const { $bytes: bytes, $number: number } = isJsonObject(value) ? value : {}
   if (typeof bytes === 'string') return new Uint8Array(Buffer.from(bytes, 'base64'))
   return number === '-0' ? -0 : undefined
+}
+
+/** All headers of a message as one JSON object; `null` when it has none. */
+export function headersToJson(headers: Headers): string | null {
+  const names = Object.keys(headers)
+  if (names.length === 0) return null
+  return JSON.stringify(Object.fromEntries(names.map((name) => [name, headerToJson(headers[name] as HeaderValue)])))
+}
+
+const NO_HEADERS: Headers = Object.freeze({})
+
+/** @throws SyntaxError, TypeError when the text is not what `headersToJson` writes */
+export function headersFromJson(text: string | null): Headers {
+  if (text === null) return NO_HEADERS
+  const parsed: unknown = JSON.parse(text)
+  if (!isJsonObject(parsed)) throw new TypeError(`headers: expected a JSON object or NULL, got ${text.slice(0, 100)}`)
+  return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, fromJson(name, value)]))
+}
+
+function fromJson(name: string, value: unknown): HeaderValue {
+  const header = headerFromJson(value)
+  if (header !== undefined) return header
+  throw new TypeError(`headers.${name}: expected text, a number, a boolean, null or {"$bytes": base64}`)
 }
 
 export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {

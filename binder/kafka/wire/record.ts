@@ -8,6 +8,7 @@
  * | `ce_partitionkey`  | the key, when there is one                                                   |
  * | `content-type`     | media type of the payload                                                    |
  * | `concordat-types`  | which headers are not strings, as JSON: `{"retries":"number"}`               |
+ * | `concordat-headers` `concordat-time` | instead of those below and of `ce_time`: columns of an outbox row (`outbox-row.ts`); read, not written |
  * | any other          | the sender's headers under their own names                                   |
  *
  * Kafka headers are bytes. A string is its UTF-8 (lone surrogates become U+FFFD), bytes are themselves, numbers and
@@ -24,6 +25,7 @@ import { isUtf8 } from 'node:buffer'
 import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../../transport/cloud-event.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
+import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row.ts'
 import { readSpringTypes, SPRING_TYPES, springTypesOf } from './spring-headers.ts'
 
 const ATTRIBUTE = 'ce_'
@@ -42,6 +44,8 @@ const OWN = new Set([
   'ce_datacontenttype',
   CONTENT_TYPE,
   TYPES_HEADER,
+  ROW_HEADERS,
+  ROW_TIME,
 ])
 const EMPTY = Buffer.alloc(0)
 
@@ -80,7 +84,7 @@ export function encodeRecord(message: EncodedMessage, forSpring = false): Outgoi
  */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
   const raw = record.headers ?? {}
-  const time = instantOf(text(raw['ce_time']))
+  const time = instantOf(text(raw['ce_time'])) ?? rowTime(text(raw[ROW_TIME]))
   const isText = record.key === null || isUtf8(record.key)
   const message: EncodedMessage = {
     id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}/${record.timestamp}`),
@@ -90,7 +94,7 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
     type: bounded(text(raw['ce_type']) ?? topic),
     source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
     contentType: text(raw[CONTENT_TYPE]) || text(raw['ce_datacontenttype']) || springsContentType(raw) || '',
-    time: time ?? firstInstant(Number(record.timestamp)),
+    time: firstInstant(time, Number(record.timestamp)),
     headers: decodeHeaders(raw),
     body: record.value === null ? null : toView(record.value),
     ...(record.key === null || isText ? undefined : { keyBytes: toView(record.key) }),
@@ -162,13 +166,14 @@ function encodeHeader(value: HeaderValue): Buffer | string {
 function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
   const headers: Record<string, HeaderValue> = {}
   const types = decodeTypes(raw[TYPES_HEADER]) ?? springTypesIn(raw)
+  const ofRow = ROW_HEADERS in raw ? rowHeaders(text(raw[ROW_HEADERS]) ?? null) : undefined
   for (const name in raw) {
-    if (OWN.has(name)) continue
+    if (OWN.has(name) || (ofRow !== undefined && isRouters(name, text(raw[name]), text(raw['ce_id'])))) continue
     const own = name.startsWith(ATTRIBUTE) ? name.slice(ATTRIBUTE.length) : name
     if (own !== name && Object.hasOwn(raw, own)) continue
     put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, decodeHeader(last(raw[name]), types?.[name]))
   }
-  return headers
+  return ofRow === undefined ? headers : { ...headers, ...ofRow }
 }
 
 /** An integer that a number of JavaScript cannot hold stays text. */
