@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ended } from '../transport/kit/deadline.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../transport/transport.ts'
-import type { AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
+import type { Admin, AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
 import { beginning } from './group/displacements.ts'
 import { groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
@@ -108,12 +108,15 @@ export class Subscriber {
   async #reportBeginning({ group, destination: topic }: SubscriptionSpec, receiver: Receiver): Promise<void> {
     if (group === null || receiver.displaced === undefined) return
     const groupId = kafkaGroupOf(this.#parts.settings, group, topic)
+    const at = startOf(this.#parts.settings.startAt, group, topic)
     const asked = this.#admin.use(`looking up where group "${groupId}" begins`, async (admin) => {
-      if ((await admin.committed(groupId, topic)).size > 0) return 0
-      return (await admin.ranges(topic)).reduce((records, { low, high }) => records + high - low, 0)
+      if ((await admin.committed(groupId, topic)).size > 0) return undefined
+      const records = (await admin.ranges(topic)).reduce((sum, { low, high }) => sum + high - low, 0)
+      const isOurName = groupId === groupIdOf(group, topic)
+      const namesake = isOurName && (await hasCommitted(admin, group, topic)) ? group : undefined
+      return beginning({ topic, groupId, at, records, namesake })
     })
-    const records = await asked.catch(() => 0)
-    const displacement = beginning(topic, groupId, startOf(this.#parts.settings.startAt, group, topic), records)
+    const displacement = await asked.catch(() => undefined)
     if (displacement !== undefined) receiver.displaced(displacement)
   }
 
@@ -139,4 +142,10 @@ export class Subscriber {
     const deleting = this.#admin.use(`deleting group "${groupId}"`, (admin) => admin.deleteGroup(groupId))
     await ended(this.#parts.host.clock, DELETE_MS, deleting)
   }
+}
+
+/** Of a group of another program, which this one may have no right to ask about. */
+async function hasCommitted(admin: Admin, groupId: string, topic: string): Promise<boolean> {
+  const positions = await admin.committed(groupId, topic).catch(() => undefined)
+  return positions !== undefined && positions.size > 0
 }

@@ -43,20 +43,30 @@ export class Displacements {
   }
 }
 
+/** A group that has committed nothing on a topic. */
+export interface NewGroup {
+  readonly topic: string
+  readonly groupId: string
+  /** `undefined`: at the first message. */
+  readonly at: 'latest' | number | undefined
+  /** How many the topic has. */
+  readonly records: number
+  /** A Kafka group with the plain name of this one, which has committed on the topic: what another program left behind. */
+  readonly namesake: string | undefined
+}
+
 /**
  * What a group without any committed offset leaves out or may read again. The broker does not tell a new group from one whose offsets it
  * has deleted (`offsets.retention.minutes`, 7 days by default, after the last member left).
  */
-export function beginning(
-  topic: string,
-  groupId: string,
-  at: 'latest' | number | undefined,
-  records: number,
-): Displacement | undefined {
+export function beginning({ topic, groupId, at, records, namesake }: NewGroup): Displacement | undefined {
   if (records === 0) return undefined
   const why =
-    `group "${groupId}" has no committed offset on "${topic}": it is new, or the broker has deleted its offsets ` +
-    '(offsets.retention.minutes). '
+    namesake === undefined
+      ? `group "${groupId}" has no committed offset on "${topic}": it is new, or the broker has deleted its offsets ` +
+        '(offsets.retention.minutes). '
+      : `group "${groupId}" has no committed offset on "${topic}", but the Kafka group "${namesake}" has: to go on where that one ` +
+        `stands, stop this process and give the transport groupIds: { '${topic}': { '${namesake}': '${namesake}' } }. `
   if (at === 'latest')
     return {
       reason: `${why}It begins at the end (startAt) and leaves out ${records} messages.`,

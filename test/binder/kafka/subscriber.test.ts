@@ -1,5 +1,6 @@
+import type { Displacement } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { gate } from '../../support/until.ts'
 import { Recorder } from '../rabbitmq/kit.ts'
 import { Subscriber, type SubscriberParts } from './inside.ts'
@@ -28,4 +29,53 @@ it('takes no place in a group once the transport closes, however far a subscript
   looked.open()
   await expect(subscribing).rejects.toMatchObject({ code: 'binder.transport', kind: 'closed' })
   expect(members).toBe(0)
+})
+
+describe('a group that begins on a topic with records', () => {
+  /** @param committed Kafka groups with offsets on it; an error is the broker's answer about them */
+  async function begun(committed: Readonly<Record<string, Error | true>>, groupIds: ReadonlyMap<string, string>) {
+    const admin = {
+      committed: async (groupId: string) => {
+        const found = committed[groupId]
+        if (found instanceof Error) throw found
+        return new Map(found === true ? [[0, 150]] : [])
+      },
+      ranges: async () => [{ partition: 0, low: 0, high: 300 }],
+    }
+    const member = { open: async () => {}, ended: async () => {} }
+    const parts = {
+      settings: { groupIds, startAt: new Map() },
+      link: {
+        admin: { use: (_: string, work: (its: typeof admin) => unknown) => work(admin) },
+        createMember: () => member,
+      },
+      topics: { verify: async () => 1 },
+      host: { service: 'shop', instance: 'shop-1', logger: silentLogger, clock: systemClock },
+      onAnswer: () => {},
+    }
+    const told: Displacement[] = []
+    const displaced = (each: Displacement): void => void told.push(each)
+    const receiver = Object.assign(Recorder.keeping(), { displaced })
+    const subscriber = new Subscriber(parts as unknown as SubscriberParts)
+    const spec = { destination: 'orders', partitions: 1, group: 'billing', prefetch: 10, prefetchBytes: 1_000 }
+    await subscriber.subscribe(spec, receiver)
+    return told.map(({ reason, repeated }) => ({ repeated, reason }))
+  }
+  const none = new Map<string, string>()
+  const remedy = "groupIds: { 'orders': { 'billing': 'billing' } }"
+
+  it('names groupIds when a Kafka group of its plain name has offsets there', async () => {
+    expect(await begun({ billing: true }, none)).toEqual([{ repeated: 300, reason: expect.stringContaining(remedy) }])
+  })
+
+  it.for([
+    ['no other group has offsets there', {}],
+    ['it may not ask about the other group', { billing: new Error('GROUP_AUTHORIZATION_FAILED') }],
+  ] as const)('says that it is new when %s', async ([, committed], { expect }) => {
+    expect(await begun(committed, none)).toEqual([{ repeated: 300, reason: expect.stringContaining('it is new') }])
+  })
+
+  it('says nothing when it goes on where the group of another program stands', async () => {
+    expect(await begun({ billing: true }, new Map([['orders:billing', 'billing']]))).toEqual([])
+  })
 })

@@ -28,7 +28,8 @@ it('a position past the end repeats what is there', () => {
 })
 
 it('a group without offsets on a topic with messages says what it reads or leaves out', () => {
-  expect(beginning('orders', 'g.orders', undefined, 5)).toMatchObject({ repeated: 5, skipped: 0, isLoss: false })
-  expect(beginning('orders', 'g.orders', 'latest', 5)).toMatchObject({ repeated: 0, skipped: 5, isLoss: false })
-  expect(beginning('orders', 'g.orders', undefined, 0)).toBeUndefined()
+  const group = { topic: 'orders', groupId: 'g.orders', at: undefined, records: 5, namesake: undefined }
+  expect(beginning(group)).toMatchObject({ repeated: 5, skipped: 0, isLoss: false })
+  expect(beginning({ ...group, at: 'latest' })).toMatchObject({ repeated: 0, skipped: 5, isLoss: false })
+  expect(beginning({ ...group, records: 0 })).toBeUndefined()
 })
