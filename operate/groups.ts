@@ -1,6 +1,5 @@
 /** Groups of the log in the database, and how far behind they are. */
-import { quoteIdentifier, type SqlClient } from '../core/sql.ts'
-import { tablesIn } from './tables.ts'
+import { DEFAULT_SCHEMA, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 
 /** A group of a channel on the PostgreSQL transport. */
 export interface GroupLine {
@@ -16,11 +15,25 @@ const MAX_GROUPS = 1_000
 const MAX_FRESH = 10_000
 
 /**
+ * Services may have a schema each and share a log, so the log is looked for in their schema, then in the default one, then in whichever single
+ * schema has one.
+ * @returns `undefined` when the database has no log, or several others
+ */
+export async function logSchemaOf(sql: SqlClient, schema: string): Promise<string | undefined> {
+  const { rows } = await sql.query<{ name: string }>(
+    `SELECT n.nspname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relname = 'transport_group' AND c.relkind IN ('r', 'p') ORDER BY 1`,
+  )
+  const names = rows.map(({ name }) => name)
+  return [schema, DEFAULT_SCHEMA].find((name) => names.includes(name)) ?? (names.length === 1 ? names[0] : undefined)
+}
+
+/**
  * At most 1 000; none without the log. Messages get their positions when somebody reads them, so those without one count,
  * too: up to 10 000 of a partition.
  */
-export async function groupsIn(sql: SqlClient, schema: string): Promise<readonly GroupLine[]> {
-  if (!(await tablesIn(sql, schema)).has('transport_group')) return []
+export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
+  if (schema === undefined) return []
   const s = quoteIdentifier(schema)
   const { rows } = await sql.query<GroupLine>(
     `SELECT g.destination AS channel, g.name AS "group",

@@ -12,8 +12,8 @@ import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
 import { type BusDesk, type OperatedBus, requireBus, TransportBusDesk } from './bus.ts'
 import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
-import { type GroupLine, groupsIn } from './groups.ts'
-import { type LetterDesk, type OpenTransport, TransportLetterDesk } from './letters.ts'
+import { type GroupLine, groupsIn, logSchemaOf } from './groups.ts'
+import { type LetterDesk, type LetterPlace, type OpenTransport, TransportLetterDesk } from './letters.ts'
 import { type LeaderDesk, type LockDesk, type OperatedLocks, StoreLeaderDesk, StoreLockDesk } from './locks.ts'
 import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
 import { type OperatedResource, preparedIn, requireResources } from './prepared.ts'
@@ -89,8 +89,11 @@ export interface Operator {
    * @throws TypeError, SqlTablesMissing
    */
   recordLook(target: string, note: OperatorNote): Promise<void>
-  /** Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error. */
-  doctor(): Promise<DoctorReport>
+  /**
+   * Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error.
+   * @param options.places groups on a broker, whose lag and dead letters are counted, at most 50. Those of the log in the database are known
+   */
+  doctor(options?: { readonly places?: readonly LetterPlace[] | undefined }): Promise<DoctorReport>
 }
 
 const NAMES = optionNames<OperatorOptions>({
@@ -123,26 +126,27 @@ export function createOperator(options: OperatorOptions): Operator {
   const resources = requireResources(`${path}.resources`, options.resources ?? [])
   const trail = new Trail(sql, schema)
   const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
+  const letters = new TransportLetterDesk(() => stores.transport(), trail, logger)
   const cluster = new StoreClusterDesk(() => stores.cluster())
   const locks = new StoreLockDesk(() => stores.locks(), trail)
   return Object.freeze({
     sagas: new SqlSagaDesk(sql, schema, systemClock),
     outbox: new SqlOutboxDesk(sql, schema),
-    letters: new TransportLetterDesk(() => stores.transport(), trail, logger),
+    letters,
     locks,
     leaders: new StoreLeaderDesk(locks),
     cluster,
     bus: new TransportBusDesk({ open: () => stores.transport(), bus, cluster, trail, logger }),
     undo: new SqlUndoDesk(sql, schema, trail),
     prepared: () => preparedIn(sql, resources),
-    groups: () => groupsIn(sql, schema),
+    groups: async () => groupsIn(sql, await logSchemaOf(sql, schema)),
     inboxes: () => countInboxes(sql, schema),
     migrations: () => migrationStates(sql, schema),
     migrate: (order: MigrationApplyOptions) => applyMigrations(sql, schema, order, logger),
     audit: (which?: AuditOptions) => readAudit(sql, schema, which),
     recordLook: async (target: string, note: OperatorNote) =>
       trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
-    doctor: () => examine({ sql, schema, clock: systemClock, resources }),
+    doctor: ({ places = [] } = {}) => examine({ sql, schema, clock: systemClock, resources, letters, places }),
   })
 }
 

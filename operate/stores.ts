@@ -7,6 +7,7 @@ import { postgresStateStore } from '../election/cluster/postgres/index.ts'
 import { postgresLocks } from '../locks/postgres/index.ts'
 import type { OperatedCluster } from './cluster.ts'
 import { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
+import { logSchemaOf } from './groups.ts'
 import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './locks.ts'
 import { tablesIn } from './tables.ts'
@@ -36,9 +37,10 @@ export class Stores {
   async transport(): Promise<Transport> {
     const { sql, schema, transport } = this.#options
     if (transport !== undefined) return transport()
-    if (await this.#has('transport_group')) return postgresTransport({ sql, schema, provision: 'check' })
+    const log = await logSchemaOf(sql, schema)
+    if (log !== undefined) return postgresTransport({ sql, schema: log, provision: 'check' })
     throw new OperatorTransportMissing(
-      `no transport: the schema "${schema}" has no log, so give createOperator \`transport\``,
+      `no transport: neither the schema "${schema}" nor one other schema has a log, so give createOperator \`transport\``,
     )
   }
 

@@ -97,7 +97,11 @@ export const ACTION_OPTIONS: OptionSpecs = {
 }
 
 export const COMMON_OPTIONS: OptionSpecs = {
-  schema: { type: 'string', hint: 'NAME', about: 'the schema of the tables (default: concordat)' },
+  schema: {
+    type: 'string',
+    hint: 'NAME',
+    about: 'the schema of the tables (default: $CONCORDAT_SCHEMA, or concordat)',
+  },
   json: { type: 'boolean', about: 'print one JSON document' },
   help: { type: 'boolean', about: 'print this' },
 }

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { silentLogger } from '../../core/logger.ts'
+import { stderrLogger } from '../../core/logger.ts'
 import { toNode } from '../../core/node-server.ts'
 import { createConsole } from '../console/console.ts'
 import { oneTimeSession } from '../console/session.ts'
@@ -18,7 +18,8 @@ import {
   UsageError,
   type Values,
 } from './command.ts'
-import { MODULE, readDeclarations } from './declarations.ts'
+import { MODULE } from './declarations.ts'
+import { declarationsOf } from './places.ts'
 import { flag, none, readWhole, text, texts } from './values.ts'
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/
@@ -69,7 +70,7 @@ async function serve(invocation: Invocation) {
   none(rest)
   const place = await placeOf(values)
   const operator = await invocation.operator({ bus: { channel: text(values, 'bus-channel') } })
-  const services = module === undefined ? [] : (await readDeclarations(module)).services
+  const services = (await declarationsOf(module))?.services ?? []
   const isReadOnly = flag(values, 'read-only')
   const server = createServer()
   const port = await listening(server, place)
@@ -86,8 +87,7 @@ async function serve(invocation: Invocation) {
     services,
     clusters: texts(values, 'cluster') ?? [],
     title: text(values, 'title'),
-    // The page says what it cannot show.
-    logger: silentLogger,
+    logger: stderrLogger,
   })
   server.on('request', toNode(page))
   // A token of one's own is in its file: it need not be in a log as well.
@@ -129,7 +129,8 @@ async function placeOf(values: Values): Promise<Place> {
     )
   const token = file === undefined ? undefined : await tokenIn(file)
   const shown = allowedHosts[0] ?? (host.includes(':') ? `[${host}]` : host)
-  return { host, shown, port, isLoopback, allowedHosts, token }
+  const own = isLoopback ? [host.includes(':') ? `[${host}]` : host] : []
+  return { host, shown, port, isLoopback, allowedHosts: [...allowedHosts, ...own], token }
 }
 
 async function tokenIn(file: string): Promise<string> {

@@ -29,16 +29,28 @@ const IMPORT_MS = 60 * SECOND
 export async function readDeclarations(given: string | undefined): Promise<Declarations> {
   const path = resolve(given ?? (await configHere()) ?? missing())
   if (!(await exists(path))) throw new UsageError(`${given}: there is no such file`)
-  const module = await imported(path)
-  const services = [...new Set(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))]
-  const found = services.filter(isDescribable)
-  if (found.length === 0) {
+  const declarations = await declarationsIn(path)
+  if (declarations.services.length === 0) {
     throw new UsageError(
       `${path} exports no service: export what createService returned, or a declaration such as { name, bindings, sends, sagas }`,
     )
   }
+  return declarations
+}
+
+/** Those of `concordat.config.ts` here; `undefined` without the file, and when it exports no service. @throws UsageError */
+export async function declarationsHere(): Promise<Declarations | undefined> {
+  const file = await configHere()
+  const found = file === undefined ? undefined : await declarationsIn(resolve(file))
+  return found === undefined || found.services.length === 0 ? undefined : found
+}
+
+async function declarationsIn(path: string): Promise<Declarations> {
+  const module = await imported(path)
+  const values = new Set(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))
   const { asyncapi } = module
-  return { path, services: found, document: typeof asyncapi === 'object' && asyncapi !== null ? asyncapi : {} }
+  const document = typeof asyncapi === 'object' && asyncapi !== null ? asyncapi : {}
+  return { path, services: [...values].filter(isDescribable), document }
 }
 
 /** Name and version of the package that a file belongs to. */

@@ -1,26 +1,53 @@
 /** `doctor`: what is wrong, and what to do. */
 import type { DoctorLine } from '../doctor/line.ts'
-import { type Command, DATABASE_OPTIONS, RESOURCE_OPTIONS, WATCH_OPTION } from './command.ts'
+import type { LetterPlace } from '../letters.ts'
+import type { Operator } from '../operator.ts'
+import {
+  BROKER_OPTIONS,
+  type Command,
+  DATABASE_OPTIONS,
+  RESOURCE_OPTIONS,
+  UsageError,
+  WATCH_OPTION,
+} from './command.ts'
+import { MODULE } from './declarations.ts'
 import { printable } from './output.ts'
+import { knownPlaces } from './places.ts'
 import { none } from './values.ts'
 
-const CODES: Readonly<Record<DoctorLine['status'], number>> = { ok: 0, warn: 1, fail: 2 }
+const CODES: Readonly<Record<DoctorLine['status'], number>> = { ok: 0, unknown: 1, warn: 1, fail: 2 }
 
 const doctor: Command = {
   name: 'doctor',
-  summary: 'looks at everything and says what to do; exit code 0 all is well, 1 warnings, 2 faults',
-  options: { ...DATABASE_OPTIONS, ...RESOURCE_OPTIONS, ...WATCH_OPTION },
+  summary:
+    'looks at everything and says what to do; exit code 0 all is well, 1 warnings or something unknown, 2 faults',
+  takes: `[${MODULE}]`,
+  options: { ...DATABASE_OPTIONS, ...BROKER_OPTIONS, ...RESOURCE_OPTIONS, ...WATCH_OPTION },
   examples: ['npx concordat doctor', 'npx concordat doctor --json'],
   async run({ positionals, operator }) {
-    none(positionals)
-    const report = await (await operator()).doctor()
+    const [module, ...rest] = positionals
+    none(rest)
+    const opened = await operator()
+    const report = await opened.doctor({ places: await placesFor(opened, module) })
     return { text: `${report.lines.map(show).join('\n')}\n`, json: report, code: CODES[report.status] }
   },
 }
 
 export const DOCTOR_COMMANDS: readonly Command[] = [doctor]
 
+/** A database that does not answer is a line of the report, whatever else was asked for. */
+async function placesFor(operator: Operator, module: string | undefined): Promise<readonly LetterPlace[]> {
+  try {
+    return await knownPlaces(operator, module)
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    return []
+  }
+}
+
+const WIDTH = 'unknown'.length
+
 function show({ check, status, text, remedy }: DoctorLine): string {
-  const line = `${status.padEnd(4)}  ${check.padEnd(10)}  ${printable(text)}`
-  return remedy === undefined ? line : `${line}\n${' '.repeat(18)}-> ${printable(remedy)}`
+  const line = `${status.padEnd(WIDTH)}  ${check.padEnd(10)}  ${printable(text)}`
+  return remedy === undefined ? line : `${line}\n${' '.repeat(WIDTH + 14)}-> ${printable(remedy)}`
 }

@@ -1,6 +1,9 @@
 /** `dlq` and `lag`: what waits at a group, and what it gave up on. */
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
+import { toError } from '../../core/errors.ts'
+import type { GroupLine } from '../groups.ts'
 import type { LetterPlace, LetterProgress } from '../letters.ts'
+import type { Operator } from '../operator.ts'
 import {
   ACTION_OPTIONS,
   BROKER_OPTIONS,
@@ -12,7 +15,9 @@ import {
   UsageError,
   WATCH_OPTION,
 } from './command.ts'
+import { MODULE } from './declarations.ts'
 import { ago, iso, printable, table } from './output.ts'
+import { knownPlaces } from './places.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
 const PROGRESS_MS = 2_000
@@ -115,34 +120,70 @@ const drop: Command = {
 
 const lag: Command = {
   name: 'lag',
-  summary:
-    'shows how many messages a group has not settled, and its dead letters; without a group all of the log in the database',
-  takes: '[CHANNEL GROUP]',
+  summary: 'shows how many messages a group has not settled, and its dead letters; without a group all that are known',
+  takes: `[CHANNEL GROUP | ${MODULE}]`,
   options: { ...PLACE_OPTIONS, ...WATCH_OPTION },
   examples: ['npx concordat lag', 'npx concordat lag orders.placed stock --json'],
   async run(invocation): Promise<Outcome> {
-    const { positionals, operator } = invocation
-    if (positionals.length > 0) {
-      const place = placeOf(invocation)
-      const { letters } = await operator()
-      const line = {
-        channel: place.channel,
-        group: place.group,
-        lag: await letters.lag(place),
-        letters: await letters.count(place),
-      }
-      const cells = [line.channel, line.group, String(line.lag), String(line.letters)]
-      return { text: `${table(['CHANNEL', 'GROUP', 'LAG', 'DEAD LETTERS'], [cells])}\n`, json: { groups: [line] } }
-    }
-    const groups = await (await operator()).groups()
-    const rows = groups.map(({ channel, group, lag: behind, readers }) => [
-      channel,
-      group,
-      String(behind),
-      String(readers),
-    ])
-    return { text: `${table(['CHANNEL', 'GROUP', 'LAG', 'READERS'], rows)}\n`, json: { groups } }
+    const { positionals } = invocation
+    const operator = await invocation.operator()
+    if (positionals.length > 1) return lagText([await countPlace(operator, placeOf(invocation))], [])
+    const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0])]
+    const places = known.filter((place) => !groups.some((line) => isOf(line, place)))
+    const others: CountedPlace[] = []
+    for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
+    return lagText(others, groups)
   },
+}
+
+interface CountedPlace {
+  readonly channel: string
+  readonly group: string
+  /** `null`: not known. */
+  readonly lag: number | null
+  readonly letters: number | null
+  readonly readers?: number | undefined
+  readonly problem?: string | undefined
+}
+
+const isOf = (line: GroupLine, place: LetterPlace): boolean =>
+  line.channel === place.channel && line.group === place.group
+
+async function countPlace({ letters }: Operator, place: LetterPlace): Promise<CountedPlace> {
+  const { channel, group } = place
+  return { channel, group, lag: await letters.lag(place), letters: await letters.count(place) }
+}
+
+function uncounted({ channel, group }: LetterPlace, error: unknown): CountedPlace {
+  return { channel, group, lag: null, letters: null, problem: toError(error).message }
+}
+
+/** A group of the log has a line for its dead letters as well: that is the last column of its own. */
+function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Outcome {
+  const lettersOf = ({ channel, group }: GroupLine): number =>
+    log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? 0
+  const inLog = log
+    .filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq')))
+    .map((line): CountedPlace => ({ ...line, letters: lettersOf(line) }))
+  const groups = [...inLog, ...others]
+  if (groups.length === 0) {
+    const text =
+      'unknown: no log is in this database and no group is known. Name one (CHANNEL GROUP), or give a file that exports your services.\n'
+    return { text, json: { groups }, code: 1 }
+  }
+  const known = (count: number | null | undefined): string => (typeof count === 'number' ? String(count) : 'unknown')
+  const rows = groups.map((each) => [
+    each.channel,
+    each.group,
+    known(each.lag),
+    known(each.letters),
+    known(each.readers),
+  ])
+  const said = table(['CHANNEL', 'GROUP', 'LAG', 'DEAD LETTERS', 'READERS'], rows)
+  const problems = groups.flatMap(({ channel, group, problem }) =>
+    problem === undefined ? [] : [`${channel} ${group}: ${printable(problem)}\n`],
+  )
+  return { text: `${said}\n${problems.join('')}`, json: { groups }, code: problems.length === 0 ? 0 : 1 }
 }
 
 export const LETTER_COMMANDS: readonly Command[] = [list, show, redrive, drop, lag]

@@ -168,7 +168,7 @@ async function execute(
   world: World,
 ): Promise<Outcome> {
   const { env } = world
-  const schema = text(values, 'schema')
+  const schema = text(values, 'schema') ?? (env['CONCORDAT_SCHEMA'] || undefined)
   let connection: Connection | undefined
   let known: KnownAddresses | undefined
   const invocation: Invocation = {

@@ -7,6 +7,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
 import type { LetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
+import { declaredPlaces } from '../system/places.ts'
 import { type Describable, describeSystem } from '../system/read-system.ts'
 import type { SystemTopology } from '../system/system.ts'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
@@ -137,16 +138,6 @@ function deskOf(options: ConsoleOptions): Desk {
     bindings,
     instances: new ConsoleInstances(operator, systemClock, checkLogger(`${PATH}.logger`, options.logger)),
   }
-}
-
-function declaredPlaces(topology: SystemTopology | null): readonly LetterPlace[] {
-  const partitions = new Map(topology?.channels.map((channel) => [channel.name, channel.partitions]))
-  const bindings = topology?.services.flatMap((service) => service.bindings) ?? []
-  return bindings.flatMap(({ input, group, deadLetters }) =>
-    input === null || group === null || deadLetters === null
-      ? []
-      : [{ channel: input, group, partitions: partitions.get(input) }],
-  )
 }
 
 function declaredClusters(topology: SystemTopology | null): readonly string[] {

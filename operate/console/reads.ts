@@ -6,6 +6,7 @@ import type { UndoTarget } from '../../saga/undo/contract.ts'
 import type { UndoDifference } from '../../saga/undo/errors.ts'
 import type { LetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
+import { reportedPlaces } from '../system/places.ts'
 import type { SystemTopology } from '../system/system.ts'
 import type { Access, ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
@@ -90,7 +91,7 @@ export const READS: Readonly<Record<string, Read>> = {
       before: query.has('before') ? Number(query.text('before')) : undefined,
       limit: query.count('limit', MAX_PAGE, 100),
     }),
-  doctor: async ({ desk }) => desk.operator.doctor(),
+  doctor: async ({ desk }) => desk.operator.doctor({ places: await placesOf(desk).catch(() => desk.places) }),
   migrations: async ({ desk }) => desk.operator.migrations(),
 }
 
@@ -189,13 +190,15 @@ export function lookInTurn<T>(desk: Pick<Desk, 'turns' | 'clock'>, place: Letter
   return inTurn(desk, place, () => LOOKS.take('', async () => look()))
 }
 
-/** Groups that may have dead letters: of the declarations, and of the log in the database. */
+/** Groups that may have dead letters: of the declarations, of instances on the bus, and of the log in the database. */
 export async function placesOf({
   operator,
   places,
-}: Pick<Desk, 'operator' | 'places'>): Promise<readonly LetterPlace[]> {
+  instances,
+}: Pick<Desk, 'operator' | 'places' | 'instances'>): Promise<readonly LetterPlace[]> {
   const groups = await operator.groups()
-  const found = new Map(places.map((place) => [`${place.channel}.${place.group}`, place]))
+  const reported = await instances.view().then(reportedPlaces, () => [])
+  const found = new Map([...reported, ...places].map((place) => [`${place.channel}.${place.group}`, place]))
   const letters = new Set(groups.filter(({ group }) => group === 'redrive').map(({ channel }) => channel))
   for (const { channel, group } of groups) {
     const name = `${channel}.${group}`

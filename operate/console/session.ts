@@ -53,7 +53,13 @@ export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
     authorize: ({ request, action }) =>
       isOurs(request) ? { user, allow: action === 'view' || allow(action) === true } : undefined,
     exchange: (given: string, path: string) => {
-      if ((isUsed && options.token === undefined) || !equal(given, token))
+      if (!equal(given, token))
+        throw new Problem(
+          401,
+          'console.nobody',
+          'this token is another one: copy the whole address that was printed last',
+        )
+      if (isUsed && options.token === undefined)
         throw new Problem(401, 'console.nobody', 'this address was used before: start the console again for another')
       isUsed = true
       const id = randomBytes(32).toString('base64url')

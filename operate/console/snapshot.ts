@@ -43,9 +43,15 @@ export interface Snapshot {
   /** Redrives and drops of this console. */
   readonly underWay?: Part<readonly UnderWayLine[]> | undefined
   /** Dead letters of each group, of transports beside the database. */
-  readonly letters?:
-    | Part<ReadonlyArray<{ readonly channel: string; readonly group: string; readonly count: number }>>
-    | undefined
+  readonly letters?: Part<readonly LetterCount[]> | undefined
+}
+
+/** Of a group that is not in the log of the database. */
+export interface LetterCount {
+  readonly channel: string
+  readonly group: string
+  /** `null`: not known. */
+  readonly count: number | null
 }
 
 interface Source {
@@ -63,6 +69,7 @@ const NOT_HERE = new Set([
   'operate.store_missing',
   'operate.transport_missing',
   'console.bus_missing',
+  'console.groups_unknown',
 ])
 
 export class LiveSnapshot {
@@ -176,20 +183,17 @@ function withoutError({ error: _error, ...status }: BindingStatus): LiveBinding 
 }
 
 /** Those of the log in the database are among the groups; the others cost a connection each. */
-async function countLetters(desk: Desk) {
-  const known = new Set((await desk.operator.groups()).map(({ channel }) => channel))
-  const places = (await placesOf(desk)).filter(({ channel, group }) => !known.has(`${channel}.${group}.dlq`))
-  const counts = []
-  const troubles: unknown[] = []
-  for (const place of places.slice(0, MAX_COUNTED_PLACES)) {
-    const { channel, group } = place
-    try {
-      counts.push({ channel, group, count: await desk.operator.letters.count(place) })
-    } catch (error) {
-      // One that is declared and was never made: the others are counted all the same.
-      troubles.push(error)
-    }
+async function countLetters(desk: Desk): Promise<readonly LetterCount[]> {
+  const groups = await desk.operator.groups()
+  const inLog = new Set(groups.map(({ channel }) => channel))
+  const places = (await placesOf(desk)).filter(({ channel, group }) => !inLog.has(`${channel}.${group}.dlq`))
+  if (places.length === 0 && groups.length === 0)
+    throw new Problem(409, 'console.groups_unknown', 'no group is known here: name a file that exports the services')
+  const counts: LetterCount[] = []
+  for (const [n, { channel, group, partitions }] of places.entries()) {
+    // One that is declared and was never made: the others are counted all the same.
+    const asked = n < MAX_COUNTED_PLACES ? desk.operator.letters.count({ channel, group, partitions }) : null
+    counts.push({ channel, group, count: await Promise.resolve(asked).catch(() => null) })
   }
-  if (counts.length === 0 && troubles.length > 0 && known.size === 0) throw troubles[0]
   return counts
 }

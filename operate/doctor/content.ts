@@ -6,7 +6,6 @@ import { sequencesBehind } from '../../core/sequences.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { readStats } from '../../outbox/stats.ts'
 import { outboxTables } from '../../outbox/tables.ts'
-import { type GroupLine, groupsIn } from '../groups.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { attempt, type Examined } from './look.ts'
 import { examineUndo } from './undo.ts'
@@ -21,7 +20,6 @@ export async function examineContent(examined: Examined): Promise<readonly Docto
   if (tables.has('saga')) lines.push(...(await attempt('sagas', () => examineSagas(examined))))
   if (tables.has('saga_undo_table')) lines.push(...(await attempt('undo', () => examineUndo(examined))))
   if (tables.has('outbox')) lines.push(...(await attempt('outbox', () => examineOutbox(examined))))
-  if (tables.has('transport_group')) lines.push(...(await attempt('groups', () => examineGroups(examined))))
   lines.push(...(await attempt('sequences', () => examineSequences(examined))))
   return lines
 }
@@ -92,47 +90,4 @@ async function examineOutbox({ sql, schema }: Examined): Promise<readonly Doctor
             : 'settle what is parked first: it holds back what has its key',
         ),
   ]
-}
-
-async function examineGroups({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
-  const rows = await groupsIn(sql, schema)
-  return [...lettersOf(rows), ...readersOf(rows)]
-}
-
-/** They wait for a person by design, and nothing else here would say so. Those on other brokers are not seen from the database. */
-function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
-  return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
-    if (lag === 0) return []
-    const name = letters.slice(0, -'.dlq'.length)
-    const own = rows.find(({ channel, group }) => `${channel}.${group}` === name)
-    const place = own === undefined ? name.replace(/\.([^.]*)$/, ' $1') : `${own.channel} ${own.group}`
-    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, `npx concordat dlq list ${place}`)]
-  })
-}
-
-function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
-  const read = rows.filter((row) => !isOfLetters(row))
-  const behind = read.filter(isBehind)
-  if (behind.length === 0) return [ok('groups', `${counted(read.length, 'group')}, none is behind`)]
-  return behind.map(({ channel, group, lag, readers }) =>
-    readers === 0
-      ? warn(
-          'groups',
-          `${channel}.${group} is ${lag} behind, and nobody reads it`,
-          'start its service, or forgetGroup() of the transport if it is gone for good',
-        )
-      : warn(
-          'groups',
-          `${channel}.${group} is ${lag} behind with ${readers} readers`,
-          'add instances, or look for a slow handler',
-        ),
-  )
-}
-
-function isOfLetters({ channel, group }: GroupLine): boolean {
-  return group === 'redrive' && channel.endsWith('.dlq')
-}
-
-function isBehind({ lag, readers }: GroupLine): boolean {
-  return readers === 0 ? lag > 0 : lag > COUNT_LIMIT
 }

@@ -1,9 +1,11 @@
 /** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
 import type { Clock } from '../../core/clock.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
+import type { LetterDesk, LetterPlace } from '../letters.ts'
 import type { OperatedResource } from '../prepared.ts'
 import { tablesIn } from '../tables.ts'
 import { examineContent } from './content.ts'
+import { examineGroups } from './groups.ts'
 import { type DoctorLine, fail, word } from './line.ts'
 import { attempt, type Examined, messageOf } from './look.ts'
 import { examineResource } from './resources.ts'
@@ -35,13 +37,17 @@ export interface Patient {
   readonly schema: string
   readonly clock: Clock
   readonly resources: readonly OperatedResource[]
+  readonly letters: Pick<LetterDesk, 'count' | 'lag'>
+  readonly places: readonly LetterPlace[]
 }
 
-export async function examine({ sql, schema, clock, resources }: Patient): Promise<DoctorReport> {
+export async function examine({ sql, schema, clock, resources, letters, places }: Patient): Promise<DoctorReport> {
   const lines: DoctorLine[] = []
   try {
     const tables = await tablesIn(sql, schema)
     for (const [check, look] of LOOKS) lines.push(...(await attempt(check, () => look({ sql, schema, clock, tables }))))
+    const hasMessages = ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
+    lines.push(...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, hasMessages }))))
   } catch (error) {
     lines.push(
       fail('connection', `no answer: ${messageOf(error)}`, 'check the address, the role and that the server is up'),
@@ -59,7 +65,10 @@ function inSchema(line: DoctorLine, schema: string): DoctorLine {
   return { ...line, remedy: `${remedy} --schema ${word(schema)}` }
 }
 
+/** The worst first. */
+const RANKS = ['fail', 'warn', 'unknown'] as const
+
 function reportOf(lines: readonly DoctorLine[]): DoctorReport {
   const has = (status: DoctorLine['status']): boolean => lines.some((line) => line.status === status)
-  return { status: has('fail') ? 'fail' : has('warn') ? 'warn' : 'ok', lines }
+  return { status: RANKS.find(has) ?? 'ok', lines }
 }

@@ -2,7 +2,8 @@
 export interface DoctorLine {
   /** What: `connection`, `server`, `tables`, ... Several lines may be of one. */
   readonly check: string
-  readonly status: 'ok' | 'warn' | 'fail'
+  /** `unknown`: it could not be looked at. */
+  readonly status: 'ok' | 'unknown' | 'warn' | 'fail'
   readonly text: string
   /** What to do; with every line that is not `ok`. */
   readonly remedy?: string | undefined
@@ -10,6 +11,10 @@ export interface DoctorLine {
 
 export function ok(check: string, text: string): DoctorLine {
   return { check, status: 'ok', text }
+}
+
+export function unknown(check: string, text: string, remedy: string): DoctorLine {
+  return { check, status: 'unknown', text, remedy }
 }
 
 export function warn(check: string, text: string, remedy: string): DoctorLine {

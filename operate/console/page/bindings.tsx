@@ -204,7 +204,7 @@ function Trend({ rate }: { rate: number | undefined }) {
 function rowsOf({ groups, bindings, instances, letters }: Snapshot): readonly Row[] {
   const rows = new Map<string, Row>()
   const dead = new Map<string, number>()
-  for (const { channel, group, count: n } of letters?.data ?? []) dead.set(`${channel}.${group}`, n)
+  for (const { channel, group, count: n } of letters?.data ?? []) if (n !== null) dead.set(`${channel}.${group}`, n)
   for (const { channel, group, lag } of groups?.data ?? [])
     if (group === 'redrive') dead.set(channel.replace(/\.dlq$/, ''), lag)
   for (const line of groups?.data ?? []) {

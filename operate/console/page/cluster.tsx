@@ -14,7 +14,7 @@ export function Cluster() {
           label="Leaders"
           rows={leaders?.data ?? []}
           keyOf={({ role }) => role}
-          empty="No role is led."
+          empty={leaders?.data === undefined ? 'Looking...' : 'No role is led.'}
           columns={[
             { head: 'Role', cell: ({ role }) => <code>{role}</code> },
             { head: 'Leader', cell: ({ instance }) => <b>{instance}</b> },

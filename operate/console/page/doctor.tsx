@@ -4,7 +4,7 @@ import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'
 import { Badge, Button, Copy, Panel, Trouble } from './parts.tsx'
 
-const WORST = ['fail', 'warn', 'ok']
+const WORST = ['fail', 'warn', 'unknown', 'ok']
 
 export function Doctor() {
   const { data, problem, busy, again } = useLoaded('doctor', () => get<DoctorReport>('doctor'))

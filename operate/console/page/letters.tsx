@@ -50,12 +50,17 @@ export function Letters() {
   )
 }
 
+const NO_GROUPS =
+  'Unknown: no group is known here. Start the console with a file that exports your services ' +
+  '(npx concordat console concordat.config.ts), or let the services join the bus.'
+
 function Groups({ places, choose }: { places: Loaded<readonly LetterPlace[]>; choose: (place: LetterPlace) => void }) {
   const { snapshot } = useLive()
   const may = useMay('letters.look')
   const counted = ({ channel, group }: LetterPlace): number | undefined =>
     snapshot.groups?.data?.find((line) => line.channel === `${channel}.${group}.dlq`)?.lag ??
-    snapshot.letters?.data?.find((line) => line.channel === channel && line.group === group)?.count
+    snapshot.letters?.data?.find((line) => line.channel === channel && line.group === group)?.count ??
+    undefined
   const sorted = [...(places.data ?? [])].sort((a, b) => (counted(b) ?? 0) - (counted(a) ?? 0))
   return (
     <Panel title="Groups">
@@ -64,7 +69,7 @@ function Groups({ places, choose }: { places: Loaded<readonly LetterPlace[]>; ch
         label="Groups"
         rows={sorted}
         keyOf={({ channel, group }) => `${channel}.${group}`}
-        empty="No group is known that could have dead letters. Give createConsole `services` or `places`."
+        empty={places.data === undefined ? 'Looking for groups...' : NO_GROUPS}
         columns={[
           {
             head: 'Channel and group',

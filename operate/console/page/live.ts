@@ -131,9 +131,23 @@ export function useLive(): Live {
 }
 
 /** Dead letters of all groups: those of the log in the database are groups themselves. */
-export function lettersIn({ groups, letters }: Snapshot): number {
-  const inLog = (groups?.data ?? []).filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
-  return inLog + (letters?.data ?? []).reduce((sum, { count }) => sum + count, 0)
+/** Dead letters of all groups that are known. */
+export interface LettersSeen {
+  /** `undefined` while no group was counted. */
+  readonly count: number | undefined
+  /** Groups whose letters could not be counted. */
+  readonly uncounted: number
+}
+
+export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
+  const inLog = groups?.data ?? []
+  const others = letters?.data ?? []
+  const isCounted = inLog.length > 0 || others.some(({ count }) => count !== null)
+  const inLogs = inLog.filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
+  return {
+    count: isCounted ? inLogs + others.reduce((sum, { count }) => sum + (count ?? 0), 0) : undefined,
+    uncounted: others.filter(({ count }) => count === null).length,
+  }
 }
 
 /** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */

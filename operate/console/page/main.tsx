@@ -73,7 +73,7 @@ function Nav({ view }: { view: View }) {
   const { snapshot } = useLive()
   const waiting: Partial<Record<View, number | undefined>> = {
     sagas: snapshot.sagas?.data?.stuck,
-    letters: lettersIn(snapshot),
+    letters: lettersIn(snapshot).count ?? 0,
     outbox: snapshot.outbox?.data?.parked,
   }
   return (

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact'
 import type { Snapshot } from '../snapshot.ts'
 import { Bindings } from './bindings.tsx'
-import { lettersIn, useLive } from './live.ts'
+import { type LettersSeen, lettersIn, useLive } from './live.ts'
 import { count, lasting, Spark, type Tone } from './parts.tsx'
 
 export function Overview() {
@@ -28,7 +28,13 @@ function Cards() {
         tone={(sagas?.data?.stuck ?? 0) > 0 ? 'bad' : 'good'}
         problem={sagas?.problem}
       />
-      <Card href="#/letters" label="dead letters" value={letters} tone={letters > 0 ? 'bad' : 'good'} />
+      <Card
+        href="#/letters"
+        label={letters.uncounted > 0 ? `dead letters; ${letters.uncounted} groups not counted` : 'dead letters'}
+        value={letters.count}
+        tone={toneOf(letters)}
+        problem={letters.count === undefined ? snapshot.letters?.problem : undefined}
+      />
       <Card
         href="#/outbox"
         label="parked messages"
@@ -73,6 +79,13 @@ function Cards() {
   )
 }
 
+/** Green only when every group was counted. */
+function toneOf({ count: letters, uncounted }: LettersSeen): Tone {
+  if (letters === undefined) return 'quiet'
+  if (letters > 0) return 'bad'
+  return uncounted > 0 ? 'warn' : 'good'
+}
+
 function InstancesCard({ part }: { part: Snapshot['instances'] }) {
   const all = part?.data?.instances ?? []
   if (all.length === 0) return null
@@ -96,7 +109,8 @@ function Card(props: {
   children?: ComponentChildren
 }) {
   const isAway = props.problem !== undefined
-  const isAbsent = /missing/.test(props.problem?.code ?? '')
+  const isUnknown = props.problem?.code === 'console.groups_unknown'
+  const isAbsent = isUnknown || /missing/.test(props.problem?.code ?? '')
   return (
     <a
       class={`card ${isAway ? (isAbsent ? 'quiet' : 'bad') : props.tone}`}
@@ -105,7 +119,15 @@ function Card(props: {
     >
       <b>{isAbsent ? '-' : count(props.value)}</b>
       <span>{props.label}</span>
-      {isAbsent ? <small>not set up here</small> : isAway ? <small>no answer now</small> : props.children}
+      {isUnknown ? (
+        <small>unknown: no group is known here</small>
+      ) : isAbsent ? (
+        <small>not set up here</small>
+      ) : isAway ? (
+        <small>no answer now</small>
+      ) : (
+        props.children
+      )}
     </a>
   )
 }

@@ -1,0 +1,106 @@
+/** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
+import { counted } from '../../core/counted.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { type GroupLine, groupsIn, logSchemaOf } from '../groups.ts'
+import type { LetterDesk, LetterPlace } from '../letters.ts'
+import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
+import { messageOf } from './look.ts'
+
+/** What is looked at. */
+export interface ExaminedGroups {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly letters: Pick<LetterDesk, 'count' | 'lag'>
+  /** Groups that are declared, or that instances report. */
+  readonly places: readonly LetterPlace[]
+  /** Whether the schema has tables of a service that sends or handles messages. */
+  readonly hasMessages: boolean
+}
+
+/** A reader that works is never so far behind. */
+const MANY = 10_000
+const MAX_COUNTED_PLACES = 50
+
+export async function examineGroups(examined: ExaminedGroups): Promise<readonly DoctorLine[]> {
+  const { sql, schema, places, hasMessages } = examined
+  const log = await logSchemaOf(sql, schema)
+  const rows = await groupsIn(sql, log)
+  const inLog = new Set(rows.map(({ channel, group }) => `${channel}.${group}`))
+  const others = places.filter(({ channel, group }) => !inLog.has(`${channel}.${group}`))
+  const lines = log === undefined ? [] : [...lettersOf(rows), ...readersOf(rows)]
+  for (const place of others.slice(0, MAX_COUNTED_PLACES)) lines.push(...(await examinePlace(examined, place)))
+  if (others.length > MAX_COUNTED_PLACES)
+    lines.push(unknown('groups', `${others.length - MAX_COUNTED_PLACES} more were not asked for`, 'npx concordat lag'))
+  const isFine = lines.length === 0 && others.length > 0
+  if (isFine) lines.push(ok('groups', `${counted(others.length, 'group')}, none has dead letters or is far behind`))
+  if (lines.length === 0 && hasMessages)
+    lines.push(
+      unknown(
+        'groups',
+        'no log is in this database and no group is known: lag and dead letters were not counted',
+        'npx concordat doctor concordat.config.ts, with a file that exports your services, and --kafka HOST:PORT or --rabbitmq URL',
+      ),
+    )
+  return lines
+}
+
+/** A broker holds it, or the log that a module declares. */
+async function examinePlace({ letters }: ExaminedGroups, place: LetterPlace): Promise<readonly DoctorLine[]> {
+  const name = `${place.channel}.${place.group}`
+  const command = `${word(place.channel)} ${word(place.group)}`
+  try {
+    const [dead, lag] = [await letters.count(place), await letters.lag(place)]
+    const lines: DoctorLine[] = []
+    if (dead > 0)
+      lines.push(warn('letters', `${counted(dead, 'dead letter')} of ${name}`, `npx concordat dlq list ${command}`))
+    if (lag > MANY)
+      lines.push(
+        warn(
+          'groups',
+          `${name} is ${lag} behind`,
+          'add instances, or look for a slow handler: npx concordat instances',
+        ),
+      )
+    return lines
+  } catch (error) {
+    return [unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)]
+  }
+}
+
+/** They wait for a person by design, and nothing else here would say so. */
+function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
+    if (lag === 0) return []
+    const name = letters.slice(0, -'.dlq'.length)
+    const own = rows.find(({ channel, group }) => `${channel}.${group}` === name)
+    const place = own === undefined ? name.replace(/\.([^.]*)$/, ' $1') : `${own.channel} ${own.group}`
+    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, `npx concordat dlq list ${place}`)]
+  })
+}
+
+function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  const read = rows.filter((row) => !isOfLetters(row))
+  const behind = read.filter(isBehind)
+  if (behind.length === 0) return [ok('groups', `${counted(read.length, 'group')}, none is behind`)]
+  return behind.map(({ channel, group, lag, readers }) =>
+    readers === 0
+      ? warn(
+          'groups',
+          `${channel}.${group} is ${lag} behind, and nobody reads it`,
+          'start its service, or forgetGroup() of the transport if it is gone for good',
+        )
+      : warn(
+          'groups',
+          `${channel}.${group} is ${lag} behind with ${readers} readers`,
+          'add instances, or look for a slow handler',
+        ),
+  )
+}
+
+function isOfLetters({ channel, group }: GroupLine): boolean {
+  return group === 'redrive' && channel.endsWith('.dlq')
+}
+
+function isBehind({ lag, readers }: GroupLine): boolean {
+  return readers === 0 ? lag > 0 : lag > MANY
+}

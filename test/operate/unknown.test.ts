@@ -1,0 +1,129 @@
+/** What cannot be looked at is shown as unknown, never as good. */
+import { createBinder, defineChannel } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
+import type { Transport } from 'concordat/binder/transport'
+import { createConsole } from 'concordat/console'
+import type { SqlClient } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator, type Operator } from 'concordat/operate'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
+
+const note = { by: 'ann', reason: 'a test' }
+const place = { channel: 'orders.placed', group: 'stock', partitions: 1 }
+
+/** A database of its own: the log is looked for in all of it. */
+async function database(): Promise<SqlClient> {
+  const opened = freshPglite()
+  onTestFinished(() => opened.close())
+  await opened.waitReady
+  return pgliteClient(opened)
+}
+
+/** A broker that knows the group `stock`, with a backlog, and no other. */
+function broker(counts: { readonly lag: number; readonly letters: number }) {
+  return () => {
+    const lag = async ({ destination }: { readonly destination: string }): Promise<number> => {
+      if (!destination.startsWith(place.channel)) throw new Error(`no queue of ${destination}`)
+      return destination.endsWith('.dlq') ? counts.letters : counts.lag
+    }
+    return { name: 'broker', attach: () => {}, close: async () => {}, lag } as unknown as Transport
+  }
+}
+
+const groupsOf = async (operator: Operator, places?: readonly (typeof place)[]) => {
+  const { status, lines } = await operator.doctor({ places })
+  const said = lines.filter(({ check }) => check === 'groups' || check === 'letters')
+  return { status, said: said.map((line) => `${line.status} ${line.text}`), remedies: said.map(({ remedy }) => remedy) }
+}
+
+describe('doctor', () => {
+  test('says that lag and dead letters are unknown when no log is here and no group is known', async () => {
+    const operator = createOperator({ sql: await database() })
+    await operator.migrate({ ...note, parts: ['outbox', 'inbox'], partitions: 2 })
+    expect(await groupsOf(operator)).toEqual({
+      status: 'unknown',
+      said: ['unknown no log is in this database and no group is known: lag and dead letters were not counted'],
+      remedies: [expect.stringContaining('npx concordat doctor concordat.config.ts')],
+    })
+  })
+
+  test('counts the dead letters of groups on a broker, with the command that lists them', async () => {
+    const sql = await database()
+    const operator = createOperator({ sql, transport: broker({ lag: 3, letters: 5 }) })
+    await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
+    expect(await groupsOf(operator, [place])).toEqual({
+      status: 'warn',
+      said: ['warn 5 dead letters of orders.placed.stock'],
+      remedies: ['npx concordat dlq list orders.placed stock'],
+    })
+  })
+
+  test('says that a group on a broker is far behind', async () => {
+    const operator = createOperator({ sql: await database(), transport: broker({ lag: 10_001, letters: 0 }) })
+    await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
+    expect((await groupsOf(operator, [place])).said).toEqual(['warn orders.placed.stock is 10001 behind'])
+  })
+
+  test('finds groups on a broker well only after it has counted them', async () => {
+    const operator = createOperator({ sql: await database(), transport: broker({ lag: 0, letters: 0 }) })
+    await operator.migrate({ ...note, parts: ['outbox'], partitions: 2 })
+    expect(await groupsOf(operator, [place])).toMatchObject({
+      status: 'ok',
+      said: ['ok 1 group, none has dead letters or is far behind'],
+    })
+    expect(await groupsOf(operator, [{ ...place, channel: 'other' }])).toMatchObject({
+      status: 'unknown',
+      said: ['unknown other.stock was not counted: no queue of other.stock.dlq'],
+    })
+  })
+})
+
+test('the log is found in another schema than that of the service', async () => {
+  const sql = await database()
+  const orders = defineChannel('orders.placed', { payload: z.object({}), partitions: 1, groups: ['stock'] })
+  const binder = createBinder({
+    service: 'shop',
+    transport: postgresTransport({ sql, schema: 'messages' }),
+    sends: [orders],
+  })
+  await binder.start()
+  await binder.close()
+  const operator = createOperator({ sql, schema: 'booking' })
+  expect(await operator.groups()).toEqual([{ channel: 'orders.placed', group: 'stock', lag: 0, readers: 0 }])
+  expect(await operator.letters.lag(place)).toBe(0)
+})
+
+describe('the console', () => {
+  /** The parts of the live picture that a page hears, until one is about letters. */
+  async function lettersOf(operator: Operator, places: readonly (typeof place)[]): Promise<object> {
+    const page = createConsole({ operator, places })
+    onTestFinished(() => page.close())
+    const response = await page(new Request('http://localhost/api/events'))
+    let text = ''
+    const read = async (): Promise<void> => {
+      for await (const chunk of response.body ?? []) text += Buffer.from(chunk).toString()
+    }
+    read().catch(() => {})
+    const found = () => /"letters":(?<part>\{.*?(?:\}|\])\})/.exec(text)?.groups?.['part']
+    await until('the page hears of letters', () => found() !== undefined)
+    return JSON.parse(found() ?? '{}') as object
+  }
+
+  test('says that no group is known instead of no dead letters', async () => {
+    const operator = createOperator({ sql: await database() })
+    expect(await lettersOf(operator, [])).toMatchObject({ problem: { code: 'console.groups_unknown' } })
+  })
+
+  test('has no count for a group that could not be asked', async () => {
+    const operator = createOperator({ sql: await database(), transport: broker({ lag: 0, letters: 5 }) })
+    expect(await lettersOf(operator, [place, { ...place, channel: 'other' }])).toMatchObject({
+      data: [
+        { channel: 'orders.placed', group: 'stock', count: 5 },
+        { channel: 'other', group: 'stock', count: null },
+      ],
+    })
+  })
+})
