@@ -167,11 +167,13 @@ export class SqlTablesMissing extends ConcordatError {
   readonly code = 'core.tables_missing' as const
   readonly retryable = false as const
   readonly schema: string
+  /** What makes the tables: `outbox.migrate()`. */
+  readonly call: string
 
-  /** @param call what makes the tables: `outbox.migrate()` */
   constructor(schema: string, call: string, options?: ErrorOptions) {
     super(`tables are missing in schema "${schema}": call ${call} first, with the same schema and database`, options)
     this.schema = schema
+    this.call = call
   }
 }
 

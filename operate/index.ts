@@ -37,7 +37,7 @@ export {
   printMigrations,
 } from './migrations.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
-export type { OutboxDesk, ParkedLine } from './outbox.ts'
+export type { FailingLine, OutboxDesk, ParkedLine } from './outbox.ts'
 export type { OperatedResource } from './prepared.ts'
 export type { SagaActionResult } from './sagas/actions.ts'
 export type { SagaBulk, SagaBulkReport, SagaDesk, SagaStepView, SagaView, SagaWait } from './sagas/desk.ts'

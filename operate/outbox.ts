@@ -1,7 +1,7 @@
 /** The outbox for an operator who has the database and none of the code. */
 import { requireInteger } from '../core/errors.ts'
 import { explainMissing, type SqlClient } from '../core/sql.ts'
-import { dropHeld, type HeldMessage, listParked, type ParkedMessage, retryHeld } from '../outbox/parked.ts'
+import { dropHeld, type HeldMessage, listFailing, listParked, type ParkedMessage, retryHeld } from '../outbox/parked.ts'
 import { type OutboxStats, readStats } from '../outbox/stats.ts'
 import { type OutboxTables, outboxTables } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
@@ -20,12 +20,20 @@ export interface ParkedLine {
   readonly parkedAt: number
 }
 
+/** A message whose last publish failed and that a relay tries again, without its payload. */
+export interface FailingLine extends Omit<ParkedLine, 'parkedAt'> {
+  /** Epoch ms, server time. */
+  readonly nextAttemptAt: number
+}
+
 /** Sees and settles what the relay gave up on. */
 export interface OutboxDesk {
   /** Pending, the age of the oldest, blocked keys, parked. @throws SqlTablesMissing */
   stats(): Promise<OutboxStats>
   /** Oldest first; at most 10 000. @default limit 100 */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedLine[]>
+  /** Those that failed most often first; at most 10 000. @default limit 100 */
+  failing(options?: { readonly limit?: number | undefined }): Promise<readonly FailingLine[]>
   /**
    * Lets a failed message be tried again; a relay finds it within its `idlePollMs`. @returns false when there is none
    * @throws OutboxAmbiguous when several fit: nothing was changed
@@ -52,7 +60,14 @@ export class SqlOutboxDesk implements OutboxDesk {
 
   async parked(options: { readonly limit?: number | undefined } = {}): Promise<readonly ParkedLine[]> {
     const limit = requireInteger('outbox.parked.limit', options.limit ?? 100, 1, 10_000)
-    return (await this.#explained(() => listParked(this.#sql, this.#tables, limit))).map(lineOf)
+    const found = await this.#explained(() => listParked(this.#sql, this.#tables, limit))
+    return found.map(({ parkedAt, ...failed }) => ({ ...lineOf(failed), parkedAt }))
+  }
+
+  async failing(options: { readonly limit?: number | undefined } = {}): Promise<readonly FailingLine[]> {
+    const limit = requireInteger('outbox.failing.limit', options.limit ?? 100, 1, 10_000)
+    const found = await this.#explained(() => listFailing(this.#sql, this.#tables, limit))
+    return found.map(({ nextAttemptAt, ...failed }) => ({ ...lineOf(failed), nextAttemptAt }))
   }
 
   async retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean> {
@@ -74,7 +89,12 @@ export class SqlOutboxDesk implements OutboxDesk {
   }
 }
 
-function lineOf({ message, attempts, lastError, addedAt, parkedAt }: ParkedMessage): ParkedLine {
+function lineOf({
+  message,
+  attempts,
+  lastError,
+  addedAt,
+}: Omit<ParkedMessage, 'parkedAt'>): Omit<ParkedLine, 'parkedAt'> {
   const { id, destination, source, key, body } = message
-  return { id, destination, source, key, bytes: body?.byteLength ?? 0, attempts, lastError, addedAt, parkedAt }
+  return { id, destination, source, key, bytes: body?.byteLength ?? 0, attempts, lastError, addedAt }
 }

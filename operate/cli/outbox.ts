@@ -2,6 +2,7 @@
 import { counted } from '../../core/counted.ts'
 import type { HeldMessage } from '../../outbox/parked.ts'
 import { duration } from '../doctor/line.ts'
+import type { ParkedLine } from '../outbox.ts'
 import {
   ACTION_OPTIONS,
   type Command,
@@ -22,7 +23,7 @@ const ID = 'the ID of a message: see concordat outbox list'
 
 const list: Command = {
   name: 'outbox list',
-  summary: 'shows what is pending, and the parked messages, oldest first',
+  summary: 'shows what is pending, what fails and is tried again, and the parked messages',
   options: {
     limit: { type: 'string', hint: 'N', about: 'at most so many (default: 100)' },
     ...DATABASE_OPTIONS,
@@ -33,20 +34,14 @@ const list: Command = {
     none(positionals)
     const { outbox } = await operator()
     const stats = await outbox.stats()
-    const parked = await outbox.parked({ limit: whole(values, 'limit') })
-    const rows = parked.map(({ id, destination, source, key, attempts, parkedAt, lastError }) => [
-      id,
-      destination,
-      source,
-      key ?? '-',
-      String(attempts),
-      ago(parkedAt),
-      lastError,
-    ])
+    const limit = whole(values, 'limit')
+    const [failing, parked] = [await outbox.failing({ limit }), await outbox.parked({ limit })]
     const summary = `${stats.pending} pending, the oldest ${duration(stats.oldestAgeMs)}; ${stats.parked} parked, ${counted(stats.blockedKeys, 'key')} held back`
-    const lines =
-      parked.length === 0 ? '' : `${table(['ID', 'DESTINATION', 'SOURCE', 'KEY', 'TRIED', 'PARKED', 'ERROR'], rows)}\n`
-    return { text: `${summary}\n${lines}`, json: { stats, parked } }
+    const tables = [
+      linesOf('FAILING SINCE', failing, ({ addedAt }) => addedAt),
+      linesOf('PARKED', parked, ({ parkedAt }) => parkedAt),
+    ]
+    return { text: [`${summary}\n`, ...tables].join(''), json: { stats, failing, parked } }
   },
 }
 
@@ -83,6 +78,20 @@ const drop: Command = {
     }
     return outcomeOf('drop', which, await outbox.drop(which, who))
   },
+}
+
+/** Nothing when there is none. @param since what the column of that head shows */
+function linesOf<T extends Omit<ParkedLine, 'parkedAt'>>(
+  head: string,
+  lines: readonly T[],
+  since: (line: T) => number,
+): string {
+  if (lines.length === 0) return ''
+  const rows = lines.map((line) => {
+    const { id, destination, source, key, attempts, lastError } = line
+    return [id, destination, source, key ?? '-', String(attempts), ago(since(line)), lastError]
+  })
+  return `${table(['ID', 'DESTINATION', 'SOURCE', 'KEY', 'TRIED', head, 'ERROR'], rows)}\n`
 }
 
 export const OUTBOX_COMMANDS: readonly Command[] = [list, retry, drop]

@@ -1,7 +1,7 @@
 /** What is printed: tables, moments, and no secrets. */
 import { duration } from '../doctor/line.ts'
 
-export { printable, withoutSecrets } from '../../core/printable.ts'
+export { printable, printableJson, printableLines, withoutSecrets } from '../../core/printable.ts'
 export { table } from '../print.ts'
 
 export function ago(at: number, now: number = Date.now()): string {

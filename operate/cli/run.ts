@@ -2,6 +2,9 @@
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
+import { SqlTablesMissing } from '../../core/sql.ts'
+import { word } from '../doctor/line.ts'
+import { PARTS } from '../migrations.ts'
 import { type KnownAddresses, knownAddresses } from './addresses.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
 import { AUDIT_COMMANDS } from './audit.ts'
@@ -31,7 +34,7 @@ import { LOCK_COMMANDS } from './locks.ts'
 import { MIGRATE_COMMANDS } from './migrate.ts'
 import { meant } from './nearest.ts'
 import { OUTBOX_COMMANDS } from './outbox.ts'
-import { withoutSecrets } from './output.ts'
+import { printable, printableJson, printableLines, withoutSecrets } from './output.ts'
 import { SAGA_COMMANDS } from './saga.ts'
 import { SAGA_ACTION_COMMANDS } from './saga-actions.ts'
 import { TOPOLOGY_COMMANDS } from './topology.ts'
@@ -88,7 +91,8 @@ export async function run(args: readonly string[], world: World): Promise<Printe
   } catch (error) {
     const code = codeOf(error)
     const remedy = code === 2 ? `${oneLine(error).endsWith('?') ? '' : '.'} Try ${helpFor(args)}` : ''
-    return { stdout: '', stderr: withoutSecrets(`concordat: ${oneLine(error)}${here(error)}${remedy}\n`), code }
+    const said = error instanceof SqlTablesMissing ? tablesMissing(error) : `${oneLine(error)}${here(error)}`
+    return { stdout: '', stderr: withoutSecrets(`concordat: ${printable(said)}${remedy}\n`), code }
   }
 }
 
@@ -120,9 +124,9 @@ async function dispatch(args: readonly string[], world: World): Promise<{ stdout
   if (asksHelp) return { stdout: helpOf(command), code: 0 }
   const { values, positionals } = parse(command, args.slice(command.name.split(' ').length))
   const { text: said, json, code = 0 } = await execute(command, values, positionals, world)
-  if (json === undefined) return { stdout: said, code }
+  if (json === undefined || !flag(values, 'json')) return { stdout: printableLines(said), code }
   const indent = flag(values, 'watch') ? 0 : 2
-  return { stdout: flag(values, 'json') ? `${JSON.stringify(json, null, indent)}\n` : said, code }
+  return { stdout: printableJson(`${JSON.stringify(json, null, indent)}\n`), code }
 }
 
 /** Of a group its commands; else the first words, for all of them are a screen full. */
@@ -177,8 +181,8 @@ async function execute(
     schema,
     env,
     user: userName(),
-    print: world.print ?? (() => Promise.resolve()),
-    progress: (line) => void world.output.write(`${line}\n`),
+    print: async (said) => world.print?.(flag(values, 'json') ? printableJson(said) : printableLines(said)),
+    progress: (line) => void world.output.write(`${printable(line)}\n`),
     stop: world.stop ?? new AbortController().signal,
     operator: async (more = {}) => {
       const [postgres, kafka, rabbitmq, redis, prefix, mysql] = OPTIONS_OF_SERVERS.map((name) => text(values, name))
@@ -216,11 +220,17 @@ function oneLine(error: unknown): string {
   return said.split('\n')[0]?.replace(/\.$/, '') ?? ''
 }
 
-/** Whoever operates cannot change the code that an error speaks of: what can be said here instead. */
+/** An operator cannot change the code that an error speaks of: what can be said here instead. */
 const HERE: Readonly<Record<string, string>> = {
-  'core.tables_missing': '. Or they are elsewhere: --schema NAME; npx concordat doctor lists schemas',
   'operate.transport_missing': '. Here: --kafka HOST:PORT, or --rabbitmq URL, or --schema NAME where the log is',
   'operate.store_missing': '. Here: --redis URL, or --schema NAME where they are',
+}
+
+/** The command that makes the tables, in place of the call. */
+function tablesMissing({ schema, call }: SqlTablesMissing): string {
+  const part = PARTS.find((each) => each.call === call)?.name
+  const apply = `npx concordat migrate apply ${part === undefined ? '' : `--part ${part} `}--schema ${word(schema)} --reason "first use"`
+  return `tables are missing in schema "${schema}". As their owner: ${apply}. Or they are elsewhere: --schema NAME; npx concordat doctor lists schemas`
 }
 
 function here(error: unknown): string {

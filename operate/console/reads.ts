@@ -6,6 +6,7 @@ import type { UndoTarget } from '../../saga/undo/contract.ts'
 import type { UndoDifference } from '../../saga/undo/errors.ts'
 import type { LetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
+import type { FailingLine, ParkedLine } from '../outbox.ts'
 import { reportedPlaces } from '../system/places.ts'
 import type { SystemTopology } from '../system/system.ts'
 import type { Access, ConsoleAction } from './access.ts'
@@ -137,12 +138,13 @@ async function readBindings({ desk, request }: Asked): Promise<readonly BindingS
 
 async function readOutbox({ desk: { operator, access }, request, query }: Asked) {
   const stats = await operator.outbox.stats()
-  const parked = await operator.outbox.parked({ limit: query.count('limit', MAX_PARKED, MAX_PAGE) })
-  const lines = parked.map(async (line) => {
+  const limit = query.count('limit', MAX_PARKED, MAX_PAGE)
+  const told = async <T extends FailingLine | ParkedLine>(line: T): Promise<T> => {
     const words = await access.may(request, 'payloads', `${line.destination}/${line.id}`)
     return words ? line : { ...line, lastError: HIDDEN }
-  })
-  return { stats, parked: await Promise.all(lines) }
+  }
+  const [failing, parked] = [await operator.outbox.failing({ limit }), await operator.outbox.parked({ limit })]
+  return { stats, failing: await Promise.all(failing.map(told)), parked: await Promise.all(parked.map(told)) }
 }
 
 /** Which columns differ. What stands in them is a payload, whose look is an action. */

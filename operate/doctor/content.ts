@@ -4,6 +4,7 @@ import { MINUTE } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
 import { sequencesBehind } from '../../core/sequences.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
+import { listFailing } from '../../outbox/parked.ts'
 import { readStats } from '../../outbox/stats.ts'
 import { outboxTables } from '../../outbox/tables.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
@@ -13,6 +14,8 @@ import { examineUndo } from './undo.ts'
 /** A relay, a coordinator or a reader that works is never so far behind. */
 const LATE_MS = 1 * MINUTE
 const COUNT_LIMIT = 10_000
+/** A message that fails so often is not late by chance. */
+const OFTEN = 3
 
 export async function examineContent(examined: Examined): Promise<readonly DoctorLine[]> {
   const { tables } = examined
@@ -71,7 +74,9 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
 }
 
 async function examineOutbox({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
-  const { pending, oldestAgeMs, blockedKeys, parked } = await readStats(sql, outboxTables(schema))
+  const tables = outboxTables(schema)
+  const { pending, oldestAgeMs, blockedKeys, parked } = await readStats(sql, tables)
+  const [failing] = await listFailing(sql, tables, 1)
   return [
     parked === 0
       ? ok('parked', 'no message is parked')
@@ -80,13 +85,22 @@ async function examineOutbox({ sql, schema }: Examined): Promise<readonly Doctor
           `${parked} parked; ${counted(blockedKeys, 'key is', 'keys are')} held back`,
           'npx concordat outbox list',
         ),
+    ...(failing === undefined || failing.attempts < OFTEN
+      ? []
+      : [
+          warn(
+            'outbox',
+            `publishing to ${failing.message.destination} failed ${failing.attempts} times: ${failing.lastError}`,
+            'npx concordat outbox list',
+          ),
+        ]),
     oldestAgeMs <= LATE_MS || pending === parked
       ? ok('outbox', `${pending} pending, the oldest ${duration(oldestAgeMs)}`)
       : warn(
           'outbox',
           `${pending} pending, the oldest ${duration(oldestAgeMs)}`,
           parked === 0
-            ? 'see that a relay runs and that the broker answers: relay.health()'
+            ? 'start an instance of the service, whose relay sends them; npx concordat outbox list shows what fails'
             : 'settle what is parked first: it holds back what has its key',
         ),
   ]

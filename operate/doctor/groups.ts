@@ -87,7 +87,7 @@ function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
       ? warn(
           'groups',
           `${channel}.${group} is ${lag} behind, and nobody reads it`,
-          'start its service, or forgetGroup() of the transport if it is gone for good',
+          'start its service; if it is gone for good, the page on PostgreSQL says how its group is forgotten (forgetGroup)',
         )
       : warn(
           'groups',

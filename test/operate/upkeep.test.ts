@@ -157,6 +157,18 @@ describe('doctor', () => {
     ])
   })
 
+  test('warns of a message that fails again and again, with its error, while it is young', async () => {
+    const { operator, quoted } = await withParked()
+    await sql.query(`UPDATE ${quoted}.outbox SET parked_at = NULL, next_attempt_at = now() + interval '1 minute'`)
+    const { lines } = await operator.doctor()
+    expect(of(lines, 'outbox')).toMatchObject([
+      { status: 'warn', text: 'publishing to orders.placed failed 5 times: no topic' },
+      { status: 'ok' },
+    ])
+    expect(await operator.outbox.failing()).toMatchObject([{ destination: 'orders.placed', lastError: 'no topic' }])
+    expect(await operator.outbox.parked()).toEqual([])
+  })
+
   test('warns of stuck sagas, and of those that no coordinator takes', async () => {
     const { operator, quoted } = await setup()
     await sql.query(`INSERT INTO ${quoted}.saga (name, id, version, graph_hash, status, state, input, input_hash, due_at)

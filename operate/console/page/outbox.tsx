@@ -1,6 +1,6 @@
 /** What is still to be published, and what the relay gave up on. */
 import type { OutboxStats } from '../../../outbox/stats.ts'
-import type { ParkedLine } from '../../outbox.ts'
+import type { FailingLine, ParkedLine } from '../../outbox.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'
@@ -9,6 +9,7 @@ import { Ago, count, lasting, Panel, Spark, Table, Trouble } from './parts.tsx'
 
 interface Shown {
   readonly stats: OutboxStats
+  readonly failing: readonly FailingLine[]
   readonly parked: readonly ParkedLine[]
 }
 
@@ -40,12 +41,30 @@ export function Outbox() {
           </div>
         </div>
       )}
+      {(data?.failing.length ?? 0) > 0 && (
+        <Panel title="Failing" aside={<small>a relay tries each again</small>}>
+          <Table
+            label="Failing messages"
+            rows={data?.failing ?? []}
+            keyOf={({ id, source, destination }) => `${id} ${source} ${destination}`}
+            empty=""
+            columns={[
+              { head: 'Message', cell: ({ id }) => <code>{id}</code> },
+              { head: 'To', cell: ({ destination }) => <code>{destination}</code> },
+              { head: 'Key', cell: ({ key }) => key ?? '-' },
+              { head: 'Last error', cell: ({ lastError }) => <span class="error">{lastError}</span> },
+              { head: 'Attempts', number: true, cell: ({ attempts }) => attempts },
+              { head: 'Added', number: true, cell: ({ addedAt }) => <Ago at={addedAt} /> },
+            ]}
+          />
+        </Panel>
+      )}
       <Panel title="Parked" aside={<small>each holds back the later messages of its key</small>}>
         <Table
           label="Parked messages"
           rows={data?.parked ?? []}
           keyOf={({ id, source, destination }) => `${id} ${source} ${destination}`}
-          empty="Nothing is parked."
+          empty={data === undefined ? 'Looking...' : 'Nothing is parked.'}
           columns={[
             { head: 'Message', cell: ({ id }) => <code>{id}</code> },
             { head: 'To', cell: ({ destination }) => <code>{destination}</code> },
