@@ -1,6 +1,9 @@
 /**
  * Access for a console that runs alone: a token that is printed once, brought by the browser in the fragment of the address
- * (which no server and no proxy sees), and changed for a cookie. It works once, unless it is one of your own.
+ * (which no server and no proxy sees), and changed for a cookie and a key. It works once, unless it is one of your own.
+ *
+ * Browsers send a cookie to every port of a host, so the cookie alone opens nothing: each request also has to bring the key in a
+ * header. The page keeps it in storage, which belongs to one port.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { type Clock, HOUR, systemClock } from '../../core/clock.ts'
@@ -27,10 +30,11 @@ export interface OneTimeSession {
   /** For the fragment: `http://127.0.0.1:4180/#token=...`. */
   readonly token: string
   readonly authorize: ConsoleAuthorize
-  /** The cookie for the token. @throws Problem 401 */
+  /** The cookie and the key for the token. @throws Problem 401 */
   exchange(token: string, path: string): Response
 }
 
+export const SESSION_HEADER = 'x-concordat-session'
 const LIFE_MS = 12 * HOUR
 const MAX_SESSIONS = 100
 const MIN_TOKEN = 32
@@ -38,15 +42,18 @@ const MIN_TOKEN = 32
 /** 256 random bits each; nothing is written down. @throws RangeError for a token that is too short */
 export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
   const { user, allow = () => true, cookie = 'concordat-console', clock = systemClock } = options
-  const { token = randomBytes(32).toString('base64url') } = options
+  const { token = secret() } = options
   if (token.length < MIN_TOKEN) throw new RangeError(`oneTimeSession.token: expected at least ${MIN_TOKEN} characters`)
-  /** When each began; the oldest first. */
-  const sessions = new Map<string, number>()
+  /** By cookie; the oldest first. */
+  const sessions = new Map<string, { readonly at: number; readonly key: string }>()
   let isUsed = false
   const isOurs = (request: Request): boolean => {
     const cookies = (request.headers.get('cookie') ?? '').split(/;\s*/)
     const given = cookies.find((each) => each.startsWith(`${cookie}=`))?.slice(cookie.length + 1) ?? ''
-    return [...sessions].some(([id, at]) => equal(given, id) && clock.monotonic() - at < LIFE_MS)
+    const key = request.headers.get(SESSION_HEADER) ?? ''
+    const isOpen = ([id, session]: readonly [string, { readonly at: number; readonly key: string }]): boolean =>
+      equal(given, id) && equal(key, session.key) && clock.monotonic() - session.at < LIFE_MS
+    return [...sessions].some(isOpen)
   }
   return Object.freeze({
     token,
@@ -62,15 +69,17 @@ export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
       if (isUsed && options.token === undefined)
         throw new Problem(401, 'console.nobody', 'this address was used before: start the console again for another')
       isUsed = true
-      const id = randomBytes(32).toString('base64url')
+      const [id, key] = [secret(), secret()]
       const [oldest] = sessions.keys()
       if (sessions.size >= MAX_SESSIONS && oldest !== undefined) sessions.delete(oldest)
-      sessions.set(id, clock.monotonic())
+      sessions.set(id, { at: clock.monotonic(), key })
       const header = `${cookie}=${id}; HttpOnly; SameSite=Strict; Path=${path}`
-      return Response.json({ signedIn: true }, { headers: { ...HEADERS, 'set-cookie': header } })
+      return Response.json({ signedIn: true, key }, { headers: { ...HEADERS, 'set-cookie': header } })
     },
   } satisfies OneTimeSession)
 }
+
+const secret = (): string => randomBytes(32).toString('base64url')
 
 function equal(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]

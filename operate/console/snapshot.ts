@@ -4,7 +4,7 @@
  */
 import type { BindingStatus } from '../../binder/status.ts'
 import { SECOND } from '../../core/clock.ts'
-import type { Logger } from '../../core/logger.ts'
+import { type Logger, silentLogger } from '../../core/logger.ts'
 import { within } from '../../core/time-limit.ts'
 import type { OutboxStats } from '../../outbox/stats.ts'
 import type { MemberLine } from '../cluster.ts'
@@ -146,7 +146,8 @@ export class LiveSnapshot {
       if (data === late) throw late
       return { at: clock.now(), data }
     } catch (error) {
-      const problem = bodyOf(problemOf(error, this.#logger))
+      // Once nobody listens the operator may be closed: what was asked before fails then.
+      const problem = bodyOf(problemOf(error, this.#timer === undefined ? silentLogger : this.#logger))
       return NOT_HERE.has(problem.code)
         ? { at: clock.now(), problem }
         : { at: before?.at ?? clock.now(), data: before?.data, problem }

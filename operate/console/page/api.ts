@@ -17,6 +17,15 @@ type Query = Readonly<Record<string, string | number | undefined>>
 
 let csrf = ''
 
+/** Storage of this port alone, unlike the cookie: see `session.ts`. */
+const KEY = 'concordat-session'
+
+/** Goes with every request. */
+export function sessionHeaders(): Record<string, string> {
+  const key = localStorage.getItem(KEY)
+  return key === null ? {} : { 'x-concordat-session': key }
+}
+
 export function keepToken(me: Me): void {
   csrf = me.csrf
 }
@@ -26,7 +35,7 @@ export async function get<T>(name: string, query: Query = {}): Promise<T> {
     value === undefined || value === '' ? [] : [[key, String(value)] as [string, string]],
   )
   const text = new URLSearchParams(given).toString()
-  return read(await reached(fetch(`./api/${name}${text === '' ? '' : `?${text}`}`)))
+  return read(await reached(fetch(`./api/${name}${text === '' ? '' : `?${text}`}`, { headers: sessionHeaders() })))
 }
 
 export async function post<T>(name: string, body: object): Promise<T> {
@@ -34,7 +43,7 @@ export async function post<T>(name: string, body: object): Promise<T> {
     reached(
       fetch(`./api/${name}`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-concordat-csrf': csrf },
+        headers: { 'content-type': 'application/json', 'x-concordat-csrf': csrf, ...sessionHeaders() },
         body: JSON.stringify(body),
       }),
     )
@@ -66,5 +75,6 @@ export async function signIn(): Promise<void> {
   const [, token] = /^#token=([\w-]+)$/.exec(location.hash) ?? []
   if (token === undefined) return
   history.replaceState(null, '', `${location.pathname}#/`)
-  await post('session', { token }).catch(() => {})
+  const signedIn = await post<{ readonly key: string }>('session', { token }).catch(() => undefined)
+  if (signedIn !== undefined) localStorage.setItem(KEY, signedIn.key)
 }

@@ -2,6 +2,8 @@
 import { useEffect, useReducer } from 'preact/hooks'
 import type { BindingLine } from '../../instances.ts'
 import type { Snapshot } from '../snapshot.ts'
+import { sessionHeaders } from './api.ts'
+import { eventsIn } from './events.ts'
 
 /** A value over time. */
 export interface Moving {
@@ -12,13 +14,14 @@ export interface Moving {
 export type LiveState = 'connecting' | 'live' | 'away'
 
 const KEPT = 90
+const AGAIN_MS = 2_000
 
 export class Live {
   snapshot: Snapshot = {}
   state: LiveState = 'connecting'
   readonly #listeners = new Set<() => void>()
   readonly #history = new Map<string, Moving[]>()
-  #source: EventSource | undefined
+  #stream: AbortController | undefined
 
   start(): void {
     document.addEventListener('visibilitychange', () => this.#follow())
@@ -57,25 +60,35 @@ export class Live {
   /** A hidden page looks at nothing: browsers have six connections to a server, over all tabs. */
   #follow(): void {
     if (document.hidden) {
-      this.#source?.close()
-      this.#source = undefined
+      this.#stream?.abort()
+      this.#stream = undefined
       return
     }
-    if (this.#source !== undefined) return
-    const source = new EventSource('./api/events')
-    this.#source = source
-    source.addEventListener('open', () => this.#become('live'))
-    source.addEventListener('error', () => {
+    if (this.#stream !== undefined) return
+    const stream = new AbortController()
+    this.#stream = stream
+    void this.#read(stream.signal).finally(() => {
+      if (stream.signal.aborted) return
       this.#become('away')
-      // After an answer that is no stream the browser gives up.
-      if (source.readyState === EventSource.CLOSED)
-        setTimeout(() => {
-          if (this.#source === source) this.#source = undefined
-          this.#follow()
-        }, 2_000)
+      setTimeout(() => {
+        if (this.#stream === stream) this.#stream = undefined
+        this.#follow()
+      }, AGAIN_MS)
     })
-    source.addEventListener('snapshot', ({ data }: MessageEvent<string>) => this.#take(data, true))
-    source.addEventListener('patch', ({ data }: MessageEvent<string>) => this.#take(data, false))
+  }
+
+  /** Not an `EventSource`, which cannot send the key of the session. Ends with the stream. */
+  async #read(signal: AbortSignal): Promise<void> {
+    try {
+      const response = await fetch('./api/events', { headers: sessionHeaders(), signal })
+      if (!response.ok || response.body === null) return
+      this.#become('live')
+      for await (const { event, data } of eventsIn(response.body)) {
+        if (event === 'snapshot' || event === 'patch') this.#take(data, event === 'snapshot')
+      }
+    } catch {
+      // The console is away, or the page is hidden.
+    }
   }
 
   #take(data: string, whole: boolean): void {

@@ -69,18 +69,20 @@ describeWith(['postgres'], 'npx concordat console', () => {
     return { url, stop, said, ended }
   }
 
-  /** Signs in as a browser does, and asks with the cookie. */
+  /** Signs in as the page does, and asks with the cookie and the key. */
   async function signIn(url: URL, token = url.hash.replace('#token=', '')) {
     const headers = { 'content-type': 'application/json', 'sec-fetch-site': 'same-origin' }
     const post = (path: string, body: object, more: Record<string, string> = {}) =>
       fetch(new URL(path, url), { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify(body) })
     const signed = await post('api/session', { token })
     const cookie = signed.headers.get('set-cookie') ?? ''
-    const get = (path: string) => fetch(new URL(path, url), { headers: { cookie: cookie.split(';')[0] ?? '' } })
+    const { key = '' } = (await signed.json()) as { readonly key?: string }
+    const both = { cookie: cookie.split(';')[0] ?? '', 'x-concordat-session': key }
+    const get = (path: string, own: Record<string, string> = both) => fetch(new URL(path, url), { headers: own })
     const me = async () => (await (await get('api/me')).json()) as { user: string; allow: string[]; csrf: string }
     const act = async (path: string, body: object) =>
-      post(path, body, { cookie: cookie.split(';')[0] ?? '', 'x-concordat-csrf': (await me()).csrf })
-    return { status: signed.status, cookie, get, me, act }
+      post(path, body, { ...both, 'x-concordat-csrf': (await me()).csrf })
+    return { status: signed.status, cookie, both, get, me, act }
   }
 
   test('listens on loopback, and its address works once', async () => {
@@ -93,6 +95,11 @@ describeWith(['postgres'], 'npx concordat console', () => {
     expect(session.status).toBe(200)
     expect(session.cookie).toMatch(/^concordat-console-[1-9]\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=\/$/)
     expect((await signIn(address)).status).toBe(401)
+    // A browser sends the cookie to every port of the host: another server there could take it.
+    expect((await session.get('api/me', { cookie: session.both.cookie })).status).toBe(401)
+    expect((await session.get('api/me', { 'x-concordat-session': session.both['x-concordat-session'] })).status).toBe(
+      401,
+    )
     const { user, allow } = await session.me()
     expect(user).toBe('ann')
     expect(allow).toContain('saga.retry')
@@ -106,6 +113,13 @@ describeWith(['postgres'], 'npx concordat console', () => {
     expect(await stop()).toBe(0)
     await events.body?.cancel().catch(() => {})
     expect(said.stderr).toBe('')
+  })
+
+  test('answers on the loopback address that it listens on', async () => {
+    const { url, stop } = start('--port', '0', '--host', '127.0.0.2')
+    const session = await signIn(await url())
+    expect((await session.get('api/me')).status).toBe(200)
+    expect(await stop()).toBe(0)
   })
 
   test('--read-only does nothing; --json prints one line; Ctrl-C ends it', async () => {
