@@ -105,6 +105,7 @@ export class Driver implements RunHost {
       engine: this.#engine,
       runner: this.#runner,
       stuck: (row) => this.#notices.ended(row),
+      onRoom: () => this.#onRoom(),
     })
     this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
     this.#starter = new Starter({ ...shared, engine: this.#engine })
@@ -215,7 +216,7 @@ export class Driver implements RunHost {
   }
 
   async #handOver(): Promise<void> {
-    await Promise.all([this.#sweeper.stop(), this.retention.close()])
+    await Promise.all([this.#sweeper.stop().then(() => this.#due.settled()), this.retention.close()])
     const { drainTimeoutMs, clock } = this.#options
     const since = clock.monotonic()
     // Code that runs to its end asks until then.
