@@ -10,6 +10,7 @@ import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
+import { whyRefused } from './operators.ts'
 import type { ResolvedOptions } from './options.ts'
 import { describeError, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -148,7 +149,9 @@ export class DueSagas {
       const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
       if (applied === undefined) return undefined
       const { changed, heard, snapshot } = applied
-      if (item !== undefined && !(changed && heard)) await this.#refuse(row, item, `it is ${snapshot.row.state.status}`)
+      if (event.type === 'operator' && item !== undefined && !(changed && heard)) {
+        await this.#refuse(row, item, whyRefused(snapshot.row.state, event.action))
+      }
       now = snapshot
       if (changed) read = []
       const isOver = now.row.owner !== row.owner || now.row.state.status === 'stuck'
