@@ -25,7 +25,14 @@ import type { AnyHeaders } from '../wire/transaction-header.ts'
 import { Driver } from './driver.ts'
 import type { GlobalTransaction } from './global-transaction.ts'
 import type { SagaHealth } from './health.ts'
-import { type OperatorNote, requireNote, requireTarget, resolveFilter, type SagaTarget, whyRefused } from './operators.ts'
+import {
+  type OperatorNote,
+  requireNote,
+  requireTarget,
+  resolveFilter,
+  type SagaTarget,
+  whyRefused,
+} from './operators.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
 import { type GlobalTransactionRunOptions, resolvePropagation } from './propagation.ts'
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
