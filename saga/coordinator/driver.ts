@@ -265,7 +265,7 @@ export class Driver implements RunHost {
   }
 
   async #sweep(): Promise<boolean> {
-    await this.#census.refresh()
+    if (await this.#census.refresh()) await this.#notices.forgetAnswered()
     this.replies.sayProblem()
     return this.#due.take()
   }

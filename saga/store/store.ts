@@ -75,6 +75,17 @@ export class SagaStore {
     return (await this.#query<SagaRow>(sql, text, [key.name, key.id])).rows[0]
   }
 
+  /** The present revisions, by `name/id`; without those that are not there. */
+  async revisions(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<ReadonlyMap<string, number>> {
+    const { rows } = await this.#query<SagaKey & { readonly revision: number }>(
+      sql,
+      `SELECT name, id, revision::float8 AS revision FROM ${this.#saga}
+       JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+    return new Map(rows.map(({ name, id, revision }) => [`${name}/${id}`, revision]))
+  }
+
   async has(sql: SqlExecutor, key: SagaKey): Promise<boolean> {
     const text = `SELECT FROM ${this.#saga} WHERE name = $1 AND id = $2`
     return (await this.#query(sql, text, [key.name, key.id])).rows.length > 0

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -62,6 +63,28 @@ describe('a participant that answers late', () => {
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'compensated' })
     expect(handled).toEqual(['invoke', 'compensate'])
     expect(coordinator.health().late).toEqual([])
+  })
+
+  test('is counted no longer once another coordinator has ended the saga', async () => {
+    let ahead = 0
+    const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + ahead }
+    const saga = defineSaga('elsewhere', { version: 1, input: Input }).command('reserve', {
+      to: stockCommands,
+      timeoutMs: 10,
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({ sagas: [saga], coordinator: { clock } })
+    const { coordinator, another, stock } = world
+    await world.start()
+    stock().pause()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    await until('it is late', () => coordinator.health().late.length === 1)
+    const other = another({ clock: systemClock })
+    await other.cancel(run, { by: 'ann', reason: 'enough' })
+    ahead += 30_000
+    await until('it is no longer counted', () => coordinator.health().late.length === 0, 5_000)
+    await other.close()
   })
 
   test('is asked again after ever longer pauses', async () => {
