@@ -75,7 +75,7 @@ export function requireTarget(action: string, target: SagaTarget): SagaKey {
 }
 
 /** @throws TypeError for text that PostgreSQL cannot keep, RangeError for more than fits a line of the timeline */
-function requireStorable(path: string, value: unknown): string {
+export function requireStorable(path: string, value: unknown): string {
   const text = requireText(path, value as string)
   if (text.includes('\0') || !text.isWellFormed()) {
     throw invalidOption(path, text, 'text without NUL and without half a surrogate pair')
