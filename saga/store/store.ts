@@ -137,12 +137,13 @@ export class SagaStore {
 
   /**
    * Counts times anew that were written before the server's clock was set back, or by another server: leases that end later than `leaseMs`
-   * from now, and pauses since a write that is yet to come.
+   * from now, and pauses and deadlines since a write that is yet to come.
    */
   async countAnew(sql: SqlExecutor, leaseMs: number): Promise<void> {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET updated_at = least(updated_at, clock_timestamp()),
+         deadline_at = deadline_at - greatest(updated_at - clock_timestamp(), interval '0'),
          due_at = CASE WHEN owner IS NULL THEN due_at - (updated_at - clock_timestamp())
            ELSE least(due_at, clock_timestamp() + $1 * interval '1 millisecond') END
        WHERE due_at > ${NOW} AND CASE WHEN owner IS NULL THEN updated_at > ${NOW}
