@@ -111,8 +111,9 @@ export class SagaActionRefused extends ConcordatError {
   readonly code = 'saga.action_refused' as const
   readonly retryable = false as const
 
-  constructor(saga: string, id: string, action: string, status: string) {
-    super(`saga ${saga}/${id} is ${status}: "${action}" does not apply to it. Look at its timeline first.`)
+  /** @param why a clause: `it is completed` */
+  constructor(saga: string, id: string, action: string, why: string) {
+    super(`saga ${saga}/${id} refused "${action}": ${why}. Look at its timeline first.`)
   }
 }
 

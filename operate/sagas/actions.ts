@@ -6,6 +6,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import type { OwnQuery, SqlClient } from '../../core/sql.ts'
+import { whyRefused } from '../../saga/coordinator/operators.ts'
 import { reportToParent } from '../../saga/definition/child.ts'
 import { SagaActionRefused, SagaNotFound } from '../../saga/errors.ts'
 import type { OperatorAction } from '../../saga/machine/event.ts'
@@ -74,7 +75,7 @@ export async function actOnOne(
   const result = (await actOnAll(host, [key], order, waitMs))[0]
   if (result === undefined) throw new SagaNotFound(key.name, key.id)
   if (result.outcome === 'refused') {
-    throw new SagaActionRefused(key.name, key.id, order.action.do, (result.why ?? result.status).replace(/^it is /, ''))
+    throw new SagaActionRefused(key.name, key.id, order.action.do, result.why ?? '')
   }
   return result
 }
@@ -104,8 +105,7 @@ async function post(
 ): Promise<SagaActionResult | Posted | undefined> {
   const row = await store.load(sql, key)
   if (row === undefined) return undefined
-  const { status } = row.state
-  if (status !== statusFor(action)) return refused(key, action, status, status)
+  if (row.state.status !== statusFor(action)) return refusedIn(row.state, key, action)
   const { rows } = await query<{ seq: string }>(
     sql,
     `SELECT coalesce(max(seq), 0)::text AS seq FROM ${event} WHERE saga = $1 AND id = $2`,
@@ -115,8 +115,8 @@ async function post(
   if (await store.post(sql, key, { operator: action, by, reason, request })) {
     return { key, request, seq: rows[0]?.seq ?? '0' }
   }
-  const now = (await store.load(sql, key))?.state.status
-  return now === undefined ? undefined : refused(key, action, now, now)
+  const now = (await store.load(sql, key))?.state
+  return now && refusedIn(now, key, action)
 }
 
 /** Until it is known what became of it, or the time is up. */
@@ -147,17 +147,21 @@ async function look(
     [key.name, key.id, request, seq, `operator-${action.do}`, action.do, by, reason],
   )
   const row = rows[0]
-  if (row === undefined) return refused(key, action, 'completed', 'ended and deleted')
+  if (row === undefined) return refused(key, action, 'completed', 'it has ended and was deleted')
   const { status, waits, kind, why } = row
   const line = { saga: key.name, id: key.id, action: action.do, status }
   if (kind === `operator-${action.do}`) return { ...line, outcome: 'applied' }
-  if (kind !== null) return refused(key, action, status, why ?? status)
-  if (status === 'completed' || status === 'compensated') return refused(key, action, status, status)
+  if (kind !== null) return refused(key, action, status, why ?? `it is ${status}`)
+  if (status === 'completed' || status === 'compensated') return refused(key, action, status, `it is ${status}`)
   return waits ? { ...line, outcome: 'waiting' } : refused(key, action, status, DROPPED)
 }
 
 function refused(key: SagaKey, action: OperatorAction, status: SagaStatus, why: string): SagaActionResult {
   return { saga: key.name, id: key.id, action: action.do, outcome: 'refused', status, why }
+}
+
+function refusedIn(state: SagaState, key: SagaKey, action: OperatorAction): SagaActionResult {
+  return refused(key, action, state.status, whyRefused(state, action))
 }
 
 /** Ends a stuck saga: its state alone says what has to be written. */
@@ -172,7 +176,7 @@ async function resolveNow(
     const { state } = row
     const transition =
       state.status === 'stuck' && advance(shapeOf(state), state, { type: 'operator', action, by, reason })
-    if (!transition) return refused(key, action, state.status, state.status)
+    if (!transition) return refusedIn(state, key, action)
     if (await writeEnd({ sql, store }, row, transition)) {
       return { saga: key.name, id: key.id, action: action.do, outcome: 'applied', status: transition.state.status }
     }

@@ -25,7 +25,14 @@ import type { AnyHeaders } from '../wire/transaction-header.ts'
 import { Driver } from './driver.ts'
 import type { GlobalTransaction } from './global-transaction.ts'
 import type { SagaHealth } from './health.ts'
-import { type OperatorNote, requireNote, requireTarget, resolveFilter, type SagaTarget } from './operators.ts'
+import {
+  type OperatorNote,
+  requireNote,
+  requireTarget,
+  resolveFilter,
+  type SagaTarget,
+  whyRefused,
+} from './operators.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
 import { type GlobalTransactionRunOptions, resolvePropagation } from './propagation.ts'
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
@@ -269,9 +276,8 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
-    const key = requireTarget('skip', target)
-    const result = await this.#driver.skipResult(key, note?.result)
-    await this.#operate(target, { do: 'skip', result }, note)
+    const action = await this.#driver.skipAction(requireTarget('skip', target), note?.result)
+    await this.#operate(target, action, note)
   }
 
   compensate(target: SagaTarget, note: OperatorNote): Promise<void> {
@@ -314,9 +320,13 @@ export class SagaCoordinator implements Coordinator {
     const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
     // Not when something else came first, such as the end of the saga's time: then nothing says who and why.
     if (applied?.heard === true) return
-    const status = applied?.snapshot.row.state.status ?? (await this.#driver.statusOfUnloaded(key))
-    if (status === undefined) throw new SagaNotFound(key.name, key.id)
-    throw new SagaActionRefused(key.name, key.id, action.do, status)
+    const { name, id } = key
+    if (applied !== undefined) {
+      throw new SagaActionRefused(name, id, action.do, whyRefused(applied.snapshot.row.state, action))
+    }
+    const status = await this.#driver.statusOfUnloaded(key)
+    if (status === undefined) throw new SagaNotFound(name, id)
+    throw new SagaActionRefused(name, id, action.do, `it is ${status}`)
   }
 
   #requireOpen(): void {

@@ -8,7 +8,7 @@ import type { Saga } from '../definition/saga.ts'
 import { directTargets } from '../definition/ties.ts'
 import { SagaActionRefused } from '../errors.ts'
 import { stored } from '../json.ts'
-import type { SagaEvent } from '../machine/event.ts'
+import type { OperatorAction, SagaEvent } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
 import { openSteps, type SagaState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
@@ -105,6 +105,7 @@ export class Driver implements RunHost {
       engine: this.#engine,
       runner: this.#runner,
       stuck: (row) => this.#notices.ended(row),
+      onRoom: () => this.#onRoom(),
     })
     this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
     this.#starter = new Starter({ ...shared, engine: this.#engine })
@@ -165,18 +166,17 @@ export class Driver implements RunHost {
   }
 
   /**
-   * What an operator gives as a step's result, as a reply would have brought it.
+   * A skip with what an operator gives as the step's result, as a reply would have brought it, for the step that it was checked for.
    * @throws CodecError, SagaPayloadTooLarge, SchemaError, SagaActionRefused
    */
-  async skipResult(key: SagaKey, given: unknown): Promise<unknown> {
+  async skipAction(key: SagaKey, given: unknown): Promise<OperatorAction> {
     const result = stored(`result of skip(${key.name}/${key.id})`, given, this.#options.maxPayloadBytes)
-    if (result === undefined) return undefined
+    if (result === undefined) return { do: 'skip' }
     // Another instance may have moved the saga on, so the copy that this one keeps may show an earlier step.
     const known = await this.#engine.load(this.sql, key)
-    if (known === undefined) return result
+    if (known === undefined) return { do: 'skip', result }
     requireInvoke(key, known.row.state)
-    await requireStepResult(known.saga, known.row.state, result)
-    return result
+    return { do: 'skip', result, step: await requireStepResult(known.saga, known.row.state, result) }
   }
 
   read(key: SagaKey): Promise<ReportedSaga | undefined> {
@@ -215,7 +215,7 @@ export class Driver implements RunHost {
   }
 
   async #handOver(): Promise<void> {
-    await Promise.all([this.#sweeper.stop(), this.retention.close()])
+    await Promise.all([this.#sweeper.stop().then(() => this.#due.settled()), this.retention.close()])
     const { drainTimeoutMs, clock } = this.#options
     const since = clock.monotonic()
     // Code that runs to its end asks until then.
@@ -265,7 +265,7 @@ export class Driver implements RunHost {
   }
 
   async #sweep(): Promise<boolean> {
-    await this.#census.refresh()
+    if (await this.#census.refresh()) await this.#notices.forgetAnswered()
     this.replies.sayProblem()
     return this.#due.take()
   }
@@ -277,7 +277,7 @@ function requireInvoke({ name, id }: SagaKey, { status, steps }: SagaState): voi
   const step = steps[index]
   const operation = step && operationIn(step.status)
   if (operation === undefined || OPERATIONS[operation].hasResult) return
-  const where = `stuck on ${operation} of step "${step?.step}", and only an invoke has a result`
+  const where = `it is stuck on ${operation} of step "${step?.step}", and only an invoke has a result`
   throw new SagaActionRefused(name, id, 'skip with a result', where)
 }
 

@@ -1,6 +1,7 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { localCalls } from '../machine/state.ts'
@@ -9,6 +10,7 @@ import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
+import { whyRefused } from './operators.ts'
 import type { ResolvedOptions } from './options.ts'
 import { describeError, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -25,13 +27,19 @@ export interface DueHost
   readonly runner: Runner
   /** Tells of a saga that is stuck, when whoever parked it did not. */
   readonly stuck: (row: SagaRow) => void
+  /** Called when a row has settled: there is room. */
+  readonly onRoom: () => void
 }
 
 /** Rows taken by one look. */
 const LIMIT = 32
+/** How long a look waits for its rows to settle. A saga that takes longer does not hold up the next look. */
+const LOOK_MS = 100
 
 export class DueSagas {
   readonly #host: DueHost
+  /** The rows that were taken and have not settled yet. Room is kept for each. */
+  readonly #unsettled = new Set<Promise<void>>()
   #isBehind = false
   /** The server's clock at the last look; `undefined` before the first one, and when it has gone back. */
   #serverNowMs: number | undefined
@@ -55,32 +63,59 @@ export class DueSagas {
 
   /** One look. True: there may be more. */
   async take(): Promise<boolean> {
-    const { sql, store, runner, leaseMs, sagas, clock, instance } = this.#host
-    const limit = Math.min(LIMIT, Math.ceil(runner.room / 2)) // the other half is for what starts here
-    this.#isBehind = limit === 0
+    const { clock, runner } = this.#host
+    const unsettled = this.#unsettled.size
+    // The other half is for what starts here.
+    const limit = Math.min(LIMIT, Math.ceil((runner.room + unsettled) / 2) - unsettled)
+    this.#isBehind = limit <= 0
     this.#seen = undefined
-    if (limit === 0) return false
+    if (this.#isBehind) return false
+    const takenAt = clock.monotonic()
+    const rows = await this.#claim(limit)
+    const all = Promise.all(rows.map((row) => this.#keep(row, this.#handle(row, takenAt))))
+    await finishesWithin(clock, LOOK_MS, all)
+    return rows.length === limit || this.#serverNowMs === undefined
+  }
+
+  /** Resolves when all rows that were taken have settled, each within a lease. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#unsettled)
+  }
+
+  /** Takes due rows, and keeps room for each. */
+  async #claim(limit: number): Promise<readonly ClaimedRow[]> {
+    const { sql, store, runner, leaseMs, sagas, instance } = this.#host
     runner.keep(limit)
+    let taken = 0
     try {
       if (this.#serverNowMs === undefined) await store.countAnew(sql, leaseMs)
-      const takenAt = clock.monotonic()
       const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.
       if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
-      await Promise.all(rows.map((row) => settles(this.#host, row, this.#handle(row, takenAt))))
-      return rows.length === limit || this.#serverNowMs === undefined
+      taken = rows.length
+      return rows
     } finally {
-      runner.letGo(limit)
+      runner.letGo(limit - taken)
     }
+  }
+
+  #keep(row: ClaimedRow, work: Promise<void>): Promise<void> {
+    const kept = settles(this.#host, row, work).finally(() => {
+      this.#unsettled.delete(kept)
+      this.#host.runner.letGo(1)
+      this.#host.onRoom()
+    })
+    this.#unsettled.add(kept)
+    return kept
   }
 
   async #handle(row: ClaimedRow, takenAt: number): Promise<void> {
     const { sql, store, engine, runner, logger, stuck } = this.#host
-    const snapshot = engine.snapshot(row, takenAt)
-    if (snapshot === undefined) return
     try {
+      const snapshot = engine.snapshot(row, takenAt)
+      if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
       if (applied?.changed === true) return runner.take(applied.snapshot)
       if (row.state.status === 'stuck' && row.former !== null) stuck(row)
@@ -114,7 +149,9 @@ export class DueSagas {
       const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
       if (applied === undefined) return undefined
       const { changed, heard, snapshot } = applied
-      if (item !== undefined && !(changed && heard)) await this.#refuse(row, item, `it is ${snapshot.row.state.status}`)
+      if (event.type === 'operator' && item !== undefined && !(changed && heard)) {
+        await this.#refuse(row, item, whyRefused(snapshot.row.state, event.action))
+      }
       now = snapshot
       if (changed) read = []
       const isOver = now.row.owner !== row.owner || now.row.state.status === 'stuck'

@@ -17,7 +17,7 @@ export interface SagaHealth {
   readonly open: number
   /** Those that wait for an operator. */
   readonly stuck: number
-  /** Commands that were not answered in time and are waited for, as far as this process has sent them again. */
+  /** Commands that were not answered in time and are waited for, as far as this process has sent them again; at most 30 s old. */
   readonly late: readonly LateStep[]
   /** Unfinished sagas of versions that this process did not load: somebody else must, or they stay. */
   readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
@@ -53,13 +53,14 @@ export class Census {
     this.#host = host
   }
 
-  /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. */
-  async refresh(): Promise<void> {
+  /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
+  async refresh(): Promise<boolean> {
     const { sql, store, clock, logger } = this.#host
-    if (clock.monotonic() < this.#nextAt) return
+    if (clock.monotonic() < this.#nextAt) return false
     this.#rows = await store.open(sql)
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
+    return true
   }
 
   get rows(): readonly OpenSagas[] {

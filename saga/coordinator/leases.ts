@@ -67,6 +67,18 @@ export class Leases {
     return entry
   }
 
+  /**
+   * Renews a lease of which a third is over, as of a saga started in a transaction that stayed open: other coordinators may take it.
+   * @throws OwnershipLost when another coordinator took the saga; what the database throws
+   */
+  async secure(lease: HeldLease): Promise<void> {
+    const entry = lease as Entry
+    const { clock, leaseMs } = this.#host
+    if (clock.monotonic() < entry.validUntil - (2 * leaseMs) / 3) return
+    await this.#extend([entry])
+    if (entry.signal.aborted) throw toError(entry.signal.reason)
+  }
+
   /** Forgets it; what was written last says who owns the saga now. */
   drop(lease: HeldLease): void {
     this.#held.delete(lease as Entry)
@@ -114,19 +126,23 @@ export class Leases {
   }
 
   async #renew(): Promise<void> {
-    const { store, sql, instance, leaseMs, clock } = this.#host
     const leases = [...this.#held]
-    const startedAt = clock.monotonic()
     try {
-      const rows = await store.renew(sql, instance, leaseMs, leases)
-      const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
-      for (const entry of leases) {
-        if (kept.has(`${entry.name}/${entry.id}`)) entry.validUntil = startedAt + leaseMs
-        else if (this.#held.has(entry)) this.#lose(entry)
-      }
+      await this.#extend(leases)
       this.#trouble.over()
     } catch (error) {
       this.#trouble.failed(toError(error), { sagas: leases.length })
+    }
+  }
+
+  async #extend(leases: readonly Entry[]): Promise<void> {
+    const { store, sql, instance, leaseMs, clock } = this.#host
+    const startedAt = clock.monotonic()
+    const rows = await store.renew(sql, instance, leaseMs, leases)
+    const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
+    for (const entry of leases) {
+      if (kept.has(`${entry.name}/${entry.id}`)) entry.validUntil = startedAt + leaseMs
+      else if (this.#held.has(entry)) this.#lose(entry)
     }
   }
 

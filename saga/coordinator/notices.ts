@@ -1,7 +1,6 @@
 /** What the coordinator tells its user without being asked: a saga that ended or is stuck, a command nobody answers. */
 import { lastingContext } from '../../core/ambient.ts'
 import { tell } from '../../core/callbacks.ts'
-import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
@@ -24,7 +23,6 @@ export function stuckOn({ steps, failure }: SagaState): SagaFailure | undefined 
 export interface NoticesHost extends Pick<ResolvedOptions, 'onStuck' | 'onLate'> {
   readonly sql: SqlClient
   readonly store: SagaStore
-  readonly clock: Clock
   readonly logger: Logger
 }
 
@@ -35,12 +33,17 @@ export class Notices {
 
   constructor(host: NoticesHost) {
     this.#host = host
-    this.#lateness = new Lateness(host.clock)
+    this.#lateness = new Lateness()
   }
 
   /** Commands that wait for an answer longer than they should, as this process knows. */
   late(): readonly LateStep[] {
     return this.#lateness.steps()
+  }
+
+  /** Forgets commands of sagas that other processes wrote since. */
+  async forgetAnswered(): Promise<void> {
+    await this.#lateness.forgetWritten((keys) => this.#host.store.revisions(this.#host.sql, keys))
   }
 
   /** A saga that has ended or is stuck. */

@@ -1,7 +1,9 @@
 /** What people ask of a coordinator: which sagas they want to see, and what shall be done with one, by whom and why. */
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import type { SagaStatus } from '../machine/state.ts'
+import type { OperatorAction } from '../machine/event.ts'
+import { operationIn } from '../machine/operation.ts'
+import { openSteps, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { ListFilter, ResolvedFilter, SagaKey } from '../store/rows.ts'
 
 /** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
@@ -35,6 +37,17 @@ const STATUSES: Readonly<Record<SagaStatus, true>> = {
 const DEFAULT_LIMIT = 100
 const MAX_NOTE = 10_000
 
+/** Why an action does not apply to a saga in this state. */
+export function whyRefused({ status, steps }: SagaState, action: OperatorAction): string {
+  const [index = -1] = status === 'stuck' ? openSteps(steps) : []
+  const open = steps[index]
+  if (open === undefined) return `it is ${status}`
+  const where = `it is stuck on ${operationIn(open.status)} of step "${open.step}"`
+  if (action.do === 'compensate') return `${where}, not on its pivot`
+  const checked = action.do === 'skip' ? action.step : undefined
+  return checked === undefined || checked === open.step ? where : `${where}, no longer on step "${checked}"`
+}
+
 /** @throws TypeError / RangeError naming what is wrong */
 export function resolveFilter(filter: ListFilter): ResolvedFilter {
   refuseUnknown('list', filter, LIST_NAMES)
@@ -62,7 +75,7 @@ export function requireTarget(action: string, target: SagaTarget): SagaKey {
 }
 
 /** @throws TypeError for text that PostgreSQL cannot keep, RangeError for more than fits a line of the timeline */
-function requireStorable(path: string, value: unknown): string {
+export function requireStorable(path: string, value: unknown): string {
   const text = requireText(path, value as string)
   if (text.includes('\0') || !text.isWellFormed()) {
     throw invalidOption(path, text, 'text without NUL and without half a surrogate pair')

@@ -4,10 +4,10 @@ import { checkName } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type AmbientHeaders, checkAmbient } from '../../binder/sending/ambient-headers.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import {
   DEFAULT_SCHEMA,
   MAX_AGE_MS,
@@ -23,6 +23,7 @@ import type { Saga } from '../definition/saga.ts'
 import { withSubSagas } from '../definition/ties.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaFailure } from '../machine/state.ts'
+import { requireStorable } from './operators.ts'
 import type { Archive } from './retention.ts'
 
 /** Options of `createCoordinator`. */
@@ -185,7 +186,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
     outbox,
     sagas: withSubSagas(sagas as readonly Saga[]),
     schema,
-    instance: requireText(`${path}.instance`, options.instance ?? newId()),
+    instance: requireStorable(`${path}.instance`, options.instance ?? newId()),
     leaseMs: integer('leaseMs', 100, MAX_MS),
     pollMs: integer('pollMs', 1, MAX_MS),
     concurrency: integer('concurrency', 1, 100_000),
@@ -198,9 +199,9 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
       options.retentionMs === undefined
         ? Number.POSITIVE_INFINITY
         : requireInteger(`${path}.retentionMs`, options.retentionMs, 1, MAX_AGE_MS),
-    archive: options.archive ?? (() => {}),
-    onStuck: options.onStuck ?? (() => {}),
-    onLate: options.onLate ?? (() => {}),
+    archive: requireFunction(`${path}.archive`, options.archive ?? (() => {})),
+    onStuck: requireFunction(`${path}.onStuck`, options.onStuck ?? (() => {})),
+    onLate: requireFunction(`${path}.onLate`, options.onLate ?? (() => {})),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     headers: checkAmbient(`${path}.headers`, options.headers),
     logger: checkLogger(`${path}.logger`, options.logger),

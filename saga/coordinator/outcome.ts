@@ -93,8 +93,10 @@ export function operatorEvent({ operator, by, reason }: SagaOperatorMail): SagaE
 export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
   if ('undo' in mail) return { type: 'undo' }
   if ('operator' in mail) {
-    if (mail.operator.do === 'skip') await requireStepResult(saga, state, mail.operator.result)
-    return operatorEvent(mail)
+    const { operator } = mail
+    if (operator.do !== 'skip') return operatorEvent(mail)
+    const step = await requireStepResult(saga, state, operator.result)
+    return operatorEvent({ ...mail, operator: { ...operator, step } })
   }
   return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
 }
@@ -111,12 +113,13 @@ export async function resultsOf(saga: Saga, state: SagaState, until: number = st
   return resultsByName(read)
 }
 
-/** The step on which a saga is stuck could have had this result. @throws SchemaError */
-export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<void> {
+/** The step on which a saga is stuck could have had this result. @returns that step; @throws SchemaError */
+export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<string | undefined> {
   const [index = -1] = openSteps(state.steps)
   const step = state.steps[index]
   const schema = step !== undefined && bringsResult(step.status) ? resultSchema(saga, step.step) : undefined
   if (schema !== undefined) await validate(`result of ${step?.step}`, schema, result)
+  return step?.step
 }
 
 function bringsResult(status: StepStatus): boolean {

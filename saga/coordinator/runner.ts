@@ -113,6 +113,7 @@ export class Runner {
     const waits = this.#coded.has(lease)
     if (!waits) await this.#slot()
     try {
+      await this.#host.leases.secure(lease)
       let current: Snapshot | undefined = first
       while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
     } catch (error) {

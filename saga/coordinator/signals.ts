@@ -7,6 +7,7 @@ import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
+import { isSagaId } from '../definition/saga-id.ts'
 import { type CorrelatedStep, correlated, messageSteps } from '../definition/ties.ts'
 import { SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
@@ -114,6 +115,8 @@ export class Signals {
       const { step, id } = correlatedStep
       const fields = { saga: name, id, step, channel }
       try {
+        // Before the payload, which often has the id, and the database takes neither.
+        if (!isSagaId(id)) throw new SagaNotFound(name, id)
         const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) }
         const sent = this.#deliver({ name, id }, signal)
         const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)

@@ -58,6 +58,8 @@ export const WAITING_STEP = Object.freeze({
 /** The step in error messages. @throws TypeError for a bad name, or an option that is not `known` */
 export function stepPath({ method, name }: StepPlace, options: object, known: ReadonlySet<string>): string {
   checkName(method, name, 100)
+  // Results are fields of an object, by the names of the steps.
+  if (name === '__proto__') throw invalidOption(method, name, 'another name than that of the prototype')
   const path = `${method}("${name}")`
   refuseUnknown(path, options, known)
   return path

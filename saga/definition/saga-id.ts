@@ -4,10 +4,15 @@ import { invalidOption } from '../../core/errors.ts'
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/
 
-/** A saga id travels as a message key and in headers. @throws TypeError */
-export function requireSagaId(path: string, id: unknown): string {
+/** A saga id travels as a message key and in headers. */
+export function isSagaId(id: unknown): id is string {
   const isShort = typeof id === 'string' && id.length >= 1 && id.length <= 200
-  if (isShort && id.isWellFormed() && !CONTROL.test(id)) return id
+  return isShort && id.isWellFormed() && !CONTROL.test(id)
+}
+
+/** @throws TypeError */
+export function requireSagaId(path: string, id: unknown): string {
+  if (isSagaId(id)) return id
   throw invalidOption(path, id, 'a string of 1 to 200 characters in UTF-8, without control characters')
 }
 

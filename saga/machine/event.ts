@@ -62,7 +62,12 @@ export type OperatorAction =
   /** Calls the step again, with all its attempts. */
   | { readonly do: 'retry' }
   /** Takes the step as done (forward: with this result) or as undone (backward), without a call, and goes on. */
-  | { readonly do: 'skip'; readonly result?: unknown }
+  | {
+      readonly do: 'skip'
+      readonly result?: unknown
+      /** The step that the result was checked for; refused when the saga is stuck on another one. Absent: not checked. */
+      readonly step?: string | undefined
+    }
   /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
   | { readonly do: 'compensate' }
   /** Ends the saga: the rest was settled by hand. */

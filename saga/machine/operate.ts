@@ -19,6 +19,7 @@ export function operate(
   if (draft.status !== 'stuck' || index === undefined) return false
   const invoking = draft.operation(index) === 'invoke'
   if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
+  if (action.do === 'skip' && action.step !== undefined && action.step !== draft.step(index).step) return false
   if (action.do === 'skip' && !(invoking ? fitsPlan(draft, index, action.result) : action.result === undefined)) {
     return false
   }

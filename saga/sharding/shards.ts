@@ -8,9 +8,9 @@ import type { GlobalTransaction } from '../coordinator/global-transaction.ts'
 import { type OperatorNote, requireTarget, resolveFilter, type SagaTarget } from '../coordinator/operators.ts'
 import type { ResolvedOptions } from '../coordinator/options.ts'
 import type { GlobalTransactionRunOptions } from '../coordinator/propagation.ts'
-import type { SagaReport, SagaRun } from '../coordinator/run.ts'
+import type { SagaOutcome, SagaReport, SagaRun } from '../coordinator/run.ts'
 import type { StartOptions } from '../coordinator/starter.ts'
-import type { OutcomeOptions } from '../coordinator/watch.ts'
+import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/watch.ts'
 import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
@@ -120,9 +120,28 @@ export class Shards implements ShardedCoordinator {
     return Object.freeze({
       saga: saga.name,
       id,
-      outcome: async (options?: OutcomeOptions) => (await this.#locator.around(key)).get(saga, id).outcome(options),
+      outcome: (options?: OutcomeOptions) => this.#outcome(saga, id, options),
       report: async () => (await this.#locator.around(key)).get(saga, id).report(),
     })
+  }
+
+  /** Waits on every shard for a saga that has not begun: a sub-saga begins on the shard of its parent, whatever its own id. */
+  async #outcome<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    id: string,
+    options: OutcomeOptions = {},
+  ): Promise<SagaOutcome<Results>> {
+    const holder = await this.#locator.find({ name: saga.name, id })
+    if (holder !== undefined) return holder.get(saga, id).outcome(options)
+    checkOutcomeOptions('outcome', options)
+    const found = new AbortController()
+    const signal = options.signal === undefined ? found.signal : AbortSignal.any([options.signal, found.signal])
+    try {
+      const runs = [...this.#all.values()].map((coordinator) => coordinator.get(saga, id))
+      return await Promise.race(runs.map((run) => run.outcome({ ...options, signal })))
+    } finally {
+      found.abort()
+    }
   }
 
   async signal<In, Out, Results extends object>(

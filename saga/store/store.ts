@@ -75,6 +75,17 @@ export class SagaStore {
     return (await this.#query<SagaRow>(sql, text, [key.name, key.id])).rows[0]
   }
 
+  /** The present revisions, by `name/id`; without those that are not there. */
+  async revisions(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<ReadonlyMap<string, number>> {
+    const { rows } = await this.#query<SagaKey & { readonly revision: number }>(
+      sql,
+      `SELECT name, id, revision::float8 AS revision FROM ${this.#saga}
+       JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+    return new Map(rows.map(({ name, id, revision }) => [`${name}/${id}`, revision]))
+  }
+
   async has(sql: SqlExecutor, key: SagaKey): Promise<boolean> {
     const text = `SELECT FROM ${this.#saga} WHERE name = $1 AND id = $2`
     return (await this.#query(sql, text, [key.name, key.id])).rows.length > 0
@@ -126,12 +137,13 @@ export class SagaStore {
 
   /**
    * Counts times anew that were written before the server's clock was set back, or by another server: leases that end later than `leaseMs`
-   * from now, and pauses since a write that is yet to come.
+   * from now, and pauses and deadlines since a write that is yet to come.
    */
   async countAnew(sql: SqlExecutor, leaseMs: number): Promise<void> {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET updated_at = least(updated_at, clock_timestamp()),
+         deadline_at = deadline_at - greatest(updated_at - clock_timestamp(), interval '0'),
          due_at = CASE WHEN owner IS NULL THEN due_at - (updated_at - clock_timestamp())
            ELSE least(due_at, clock_timestamp() + $1 * interval '1 millisecond') END
        WHERE due_at > ${NOW} AND CASE WHEN owner IS NULL THEN updated_at > ${NOW}

@@ -18,25 +18,29 @@ const LEASE_MS = 1_000
 const LATER = `clock_timestamp() + interval '1 hour'`
 const Payload = z.object({ n: z.number() })
 const orders = defineChannel('orders', { payload: Payload, groups: ['g'] })
+const PATIENCE = { timeoutMs: 10_000 }
 const ran: string[] = []
 const charge = defineSaga('charge', { version: 1, input: Payload }).step('card', {
   invoke: ({ sagaId }) => void ran.push(sagaId),
   compensate: 'none',
 })
+const DEADLINE_MS = 300
+const offer = defineSaga('offer', { version: 1, input: Payload, deadlineMs: DEADLINE_MS }).signal('accept', {
+  payload: Payload,
+})
+const reminder = defineSaga('reminder', { version: 1, input: Payload })
+  .timer('soon', { delay: DEADLINE_MS })
+  .signal('reply', { payload: Payload, timeoutMs: DEADLINE_MS })
 
 describe('moments that were written before the clock was set back', () => {
   const database = freshPglite()
   // Another process could use it: nothing is freed because this client is the only one.
   const { exclusive: _, ...sql } = pgliteClient(database)
   const outbox = createOutbox({ sql, service: 'late', partitions: 2 })
-  const coordinator = createCoordinator({
-    service: 'late',
-    sql,
-    outbox,
-    sagas: [charge],
-    leaseMs: LEASE_MS,
-    logger: silentLogger,
-  })
+  const sagas = [charge, offer, reminder]
+  const create = () =>
+    createCoordinator({ service: 'late', sql, outbox, sagas, leaseMs: LEASE_MS, logger: silentLogger })
+  const coordinator = create()
   beforeAll(async () => {
     await database.waitReady
     await outbox.migrate()
@@ -75,7 +79,26 @@ describe('moments that were written before the clock was set back', () => {
     )
     await coordinator.run()
     await until('both ran', () => ran.includes('leased') && ran.includes('paused'))
+  })
+
+  test('put off no deadline of a saga, no timer and no time limit of a step', async () => {
+    await coordinator.start(offer, { id: 'deadline', input: { n: 1 } })
+    await coordinator.start(reminder, { id: 'timer', input: { n: 1 } })
     await coordinator.close()
+    const moments = ['created_at', 'updated_at', 'due_at', 'deadline_at']
+    const later = moments.map((name) => `${name} = ${name} + interval '1 hour'`).join(', ')
+    await sql.query(`UPDATE concordat.saga SET ${later} WHERE id IN ('deadline', 'timer')`)
+    const next = create()
+    await next.run()
+    expect(await next.get(offer, 'deadline').outcome(PATIENCE)).toMatchObject({
+      status: 'compensated',
+      failure: { code: 'saga.deadline' },
+    })
+    expect(await next.get(reminder, 'timer').outcome(PATIENCE)).toMatchObject({
+      status: 'compensated',
+      failure: { code: 'saga.no_signal' },
+    })
+    await next.close()
   })
 
   test('hold up no partition of the PostgreSQL transport longer than one lease', async () => {

@@ -207,6 +207,7 @@ const OUTBOX: readonly Mistake[] = [
 const saga = defineSaga('s', { version: 1, input: payload })
 const step = { invoke: () => 1, compensate: 'none' }
 const sagas = [saga.step('a', js(step))]
+const coordinator = (more: object) => createCoordinator(js({ service, sql, outbox, sagas, ...more }))
 const side = { group: 'stock', sql: js(sql), outbox }
 const handlers = { invoke: () => 1, compensate: () => undefined }
 
@@ -246,6 +247,11 @@ const SAGA: readonly Mistake[] = [
     () => createCoordinator(js({ service, sql: pool, outbox, sagas })),
     'createCoordinator.sql: expected a SqlClient',
   ),
+  ...['archive', 'onStuck', 'onLate'].map((name) =>
+    mistake(`${name} that is text`, () => coordinator({ [name]: 'log' }), `.${name}: expected a function`),
+  ),
+  mistake('an instance with a NUL', () => coordinator({ instance: 'a\0b' }), '.instance: expected text without NUL'),
+  mistake('a step named __proto__', () => saga.step('__proto__', js(step)), 'step: expected another name than'),
   mistake(
     'an unknown option of createShardedCoordinator',
     () => createShardedCoordinator(js({ service, sagas, shards: { a: { sql, outbox } }, poll: 1 })),

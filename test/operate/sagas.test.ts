@@ -115,7 +115,7 @@ describe('actions without the definition', () => {
     const { timeline, pending } = await operator.sagas.show(target)
     expect(timeline.at(-1)).toMatchObject({
       kind: 'operator-refused',
-      detail: { ...note, action: 'compensate', why: 'it is stuck' },
+      detail: { ...note, action: 'compensate', why: 'it is stuck on invoke of step "pay", not on its pivot' },
     })
     expect(pending).toEqual([])
   })
@@ -275,7 +275,10 @@ test.each([
   const run = await coordinator.start(saga, { id: 'x', input: {} })
   expect((await run.outcome()).status).toBe('stuck')
   const skip = (n: number) => operator.sagas.skip({ saga: 'parcel', id: 'x' }, { ...note, result: { n } })
-  await expect(skip(1)).rejects.toMatchObject({ code: 'saga.action_refused' })
+  await expect(skip(1)).rejects.toMatchObject({
+    code: 'saga.action_refused',
+    message: expect.stringMatching(/^saga parcel\/x refused "skip": result of sent /),
+  })
   expect((await skip(11)).outcome).toBe('applied')
 })
 

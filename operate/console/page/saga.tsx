@@ -159,7 +159,7 @@ const ABOUT = {
   cancel: 'Turns it back: what was done is undone.',
 } as const
 
-function Actions({ view: { saga, id, status, pending }, again }: { view: SagaView; again: () => void }) {
+function Actions({ view: { saga, id, status, steps, pending }, again }: { view: SagaView; again: () => void }) {
   const order = (verb: keyof typeof ABOUT, title: string): Order => ({
     title,
     about: <p>{ABOUT[verb]}</p>,
@@ -185,12 +185,13 @@ function Actions({ view: { saga, id, status, pending }, again }: { view: SagaVie
     </Act>
   )
   if (pending.length > 0) return null
+  const isForward = steps.some((step) => step.wait === 'operator' && step.status === 'invoking')
   return (
     <div class="buttons left">
       {status === 'stuck' && [
         button('saga.retry', 'Retry', () => order('retry', 'Retry')),
         button('saga.skip', 'Skip', () => order('skip', 'Skip')),
-        button('saga.compensate', 'Compensate', () => order('compensate', 'Compensate')),
+        isForward && button('saga.compensate', 'Compensate', () => order('compensate', 'Compensate')),
         button('saga.resolve', 'Resolve as completed', () => resolve('completed')),
         button('saga.resolve', 'Resolve as compensated', () => resolve('compensated')),
       ]}

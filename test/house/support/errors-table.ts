@@ -215,7 +215,7 @@ export const ERRORS: readonly Row[] = [
   row(new saga.SagaGraphChanged('s', 1), 'saga.graph_changed', false, 'raise `version`'),
   row(new saga.SagaNotFound('s', 'id-1'), 'saga.not_found', false, 'it was never started here'),
   row(
-    new saga.SagaActionRefused('s', 'id-1', 'retry', 'completed'),
+    new saga.SagaActionRefused('s', 'id-1', 'retry', 'it is completed'),
     'saga.action_refused',
     false,
     'Look at its timeline',

@@ -98,7 +98,7 @@ describe('cancel', () => {
     await run.outcome({ timeoutMs: 10_000 })
     await expect(coordinator.cancel(run, note)).rejects.toMatchObject({
       code: 'saga.action_refused',
-      message: expect.stringContaining('saga two/x is completed: "cancel" does not apply'),
+      message: expect.stringContaining('saga two/x refused "cancel": it is completed'),
     })
     await expect(coordinator.cancel({ saga: 'two', id: 'nobody' }, note)).rejects.toMatchObject({
       code: 'saga.not_found',

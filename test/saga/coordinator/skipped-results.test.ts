@@ -1,19 +1,13 @@
+import { createOperator } from 'concordat/operate'
 import { defineSaga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { until } from '../../support/until.ts'
-import { closeEmbedded, openEmbedded, setupWorld, type World } from '../support/world.ts'
+import { gate, until } from '../../support/until.ts'
+import { worlds } from '../support/running-world.ts'
 
+const create = worlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
 
 describe('the result of a skipped step', () => {
   const note = { by: 'ann', reason: 'known' }
@@ -23,7 +17,7 @@ describe('the result of a skipped step', () => {
       .step('pivot', { pivot: true, invoke: () => 1 })
       .signal('first', { payload: z.object({ a: z.string() }) })
       .signal('second', { payload: z.object({ n: z.number() }), timeoutMs: 1 })
-    world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 60_000 } })
+    const world = await create({ sagas: [saga], coordinator: { pollMs: 60_000 } })
     const { coordinator } = world
     await coordinator.run()
     const run = await coordinator.start(saga, { id: 's1', input })
@@ -37,6 +31,47 @@ describe('the result of a skipped step', () => {
     await expect(wrong).rejects.toMatchObject({ code: 'core.schema' })
     await coordinator.skip(run, { ...note, result: { n: 5 } })
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ results: { second: { n: 5 } } })
+    await other.close()
+  })
+
+  test('is refused when the saga is stuck on another step by the time it has been read, by a call and from mail', async () => {
+    const read = gate()
+    const slow = new Set<string>()
+    const First = z.object({ a: z.string() }).refine(async ({ a }) => {
+      if (a === 'quick') return true
+      slow.add(a)
+      await read.opened
+      return true
+    })
+    const saga = defineSaga('two', { version: 1, input: Input })
+      .step('pivot', { pivot: true, invoke: () => 1 })
+      .signal('first', { payload: First, timeoutMs: 1 })
+      .signal('second', { payload: z.object({ n: z.number() }), timeoutMs: 1 })
+    const world = await create({ sagas: [saga] })
+    const { coordinator, another, sql, outbox } = world
+    const operator = createOperator({ sql, schema: outbox.schema })
+    await coordinator.run()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    const stuckOn = async (step: string) =>
+      (await run.report()).steps.some((each) => each.step === step && each.wait === 'operator')
+    await until('it is stuck on the first step', () => stuckOn('first'))
+    const called = coordinator.skip(run, { ...note, result: { a: 'called' } }).catch((error: unknown) => error)
+    const mail = { by: 'bob', reason: 'known', result: { a: 'posted' } }
+    const posted = operator.sagas.skip(run, mail).catch((error: unknown) => error)
+    await until('both results are being read', () => slow.size === 2)
+    const other = another()
+    await other.skip(run, { ...note, result: { a: 'quick' } })
+    await until('it is stuck on the second step', () => stuckOn('second'))
+    read.open()
+    expect(await called).toMatchObject({
+      code: 'saga.action_refused',
+      message: expect.stringContaining('it is stuck on invoke of step "second", no longer on step "first"'),
+    })
+    expect(await posted).toMatchObject({ code: 'saga.action_refused' })
+    expect(await stuckOn('second')).toBe(true)
+    await coordinator.skip(run, { ...note, result: { n: 5 } })
+    const results = { first: { a: 'quick' }, second: { n: 5 } }
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ results })
     await other.close()
   })
 
@@ -54,7 +89,7 @@ describe('the result of a skipped step', () => {
           throw Object.assign(new Error('no'), { retryable: false })
         },
       })
-    world = await setupWorld({ sagas: [saga] })
+    const world = await create({ sagas: [saga] })
     const { coordinator } = world
     await coordinator.run()
     const run = await coordinator.start(saga, { id: 's1', input })

@@ -1,10 +1,11 @@
-import { defineChannel } from 'concordat/binder'
+import { defineChannel, type SinkBinding } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'
 import { record } from '../../support/tracing.ts'
 import { gate, until } from '../../support/until.ts'
+import { deliver } from '../support/delivery.ts'
 import { runningWorlds } from '../support/running-world.ts'
 
 const Input = z.object({ n: z.number() })
@@ -196,6 +197,13 @@ describe('a message as signal', () => {
     await binder.send(payments, { orderId: 'o-1', cents: 3 })
     const isLetter = () => binder.bindings().some(({ deadLettered }) => deadLettered === 1)
     await until('it is a dead letter', isLetter)
+  })
+
+  test('is for no saga when correlate returns an id with a NUL, which no saga has', async () => {
+    const log = new LogLines()
+    const { coordinator } = await setup({ sagas: [early('ignore')], coordinator: { logger: log.logger } })
+    await deliver(coordinator.bindings[1] as SinkBinding, { orderId: 'o\0-1', cents: 3 }, {}, 1)
+    expect(log.text).toContain('message for a saga that does not exist')
   })
 
   test('is not declared with another answer to a missing saga', () => {

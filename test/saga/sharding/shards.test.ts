@@ -94,6 +94,22 @@ describe('sagas over two databases', () => {
     expect(await coordinator.purge({ olderThanMs: 0 })).toBe(12)
   })
 
+  test('tell their end also when it was asked for before they began, on another shard than that of their own id', async () => {
+    const coordinator = await world.running(['a', 'b'])
+    const shardOf = (id: string) => coordinator.shardOf({ saga: 'order', id })
+    const homes = await Promise.all(IDS.map(async (id) => [await shardOf(id), await shardOf(`outer/${id}/inner`)]))
+    const id = IDS[homes.findIndex(([parent, child]) => parent !== child)] as string
+    const inner = coordinator.get(order, `outer/${id}/inner`)
+    const asked = inner.outcome(PATIENCE)
+    // This look for the saga comes after that of `outcome`.
+    await expect(inner.report()).rejects.toMatchObject({ code: 'saga.not_found' })
+    await coordinator.start(outer, { id, input: { n: 1 } })
+    expect((await asked).status).toBe('completed')
+    await expect(coordinator.get(order, 'none').outcome({ timeoutMs: 10 })).rejects.toMatchObject({
+      code: 'saga.pending',
+    })
+  })
+
   test('start within a transaction of their own shard, and of no other database', async () => {
     const coordinator = await world.running(['a', 'b'])
     const id = await idOn(coordinator, 'a')

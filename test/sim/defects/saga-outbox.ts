@@ -163,6 +163,11 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
         find: 'if (await finishesWithin(clock, leaseMs, work)) return',
         put: 'if ((await work) === undefined) return',
       },
+      {
+        file: 'saga/coordinator/due.ts',
+        find: 'await finishesWithin(clock, LOOK_MS, all)',
+        put: 'await all',
+      },
     ],
   },
   'saga-outbox/L1': {
