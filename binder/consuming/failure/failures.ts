@@ -91,6 +91,17 @@ export class Failures {
     return new Error(`taken away from its running handler ${takenAway + 1} times`)
   }
 
+  /** The handler has come to its end with these: those whose place was lost by now were taken away from it. */
+  handlerEnded(deliveries: readonly TransportDelivery[]): void {
+    for (const { signal, message } of deliveries)
+      if (signal.aborted) this.#host.takenAway?.add(message, deliveries.length === 1)
+  }
+
+  /** Whether it was taken away with other messages so often that it is handed over without any. */
+  mustBeAlone({ message }: TransportDelivery): boolean {
+    return this.#host.takenAway?.isSuspect(message) === true
+  }
+
   /**
    * What follows a failed attempt. Its pause is over, call the handler again: `undefined`, for the next attempt; `'again'`, for the
    * same one, since the database was away, which says nothing of the message.
