@@ -41,6 +41,12 @@ export interface EncodedMessage {
 export const INTERNAL_PREFIX = 'concordat-'
 
 /**
+ * The type of the message that `redrive` puts behind the letters that lie there. Each run takes its own away; one that a
+ * killed run left behind is nothing, whoever reads it. No channel has this name.
+ */
+export const REDRIVE_END = 'concordat.redrive.end'
+
+/**
  * The id of the request that a message answers. What has it and finds nobody is dropped by a transport that refuses others:
  * who asked is gone.
  */
