@@ -82,7 +82,11 @@ export function checkHeaders(headers: Headers): void {
 
 function valueBytes(name: string, value: unknown): number {
   if (value === null || typeof value === 'boolean') return 1
-  if (typeof value === 'string') return encoder.encode(value).byteLength
+  if (typeof value === 'string') {
+    // Half a surrogate pair has no UTF-8: on the wire it would be another text.
+    if (!value.isWellFormed()) throw invalidOption(`headers.${name}`, value, 'a string that has a form in UTF-8')
+    return encoder.encode(value).byteLength
+  }
   if (typeof value === 'number' && Number.isFinite(value)) return 8
   if (value instanceof Uint8Array) return value.byteLength
   throw invalidOption(`headers.${name}`, value, 'a string, a finite number, a boolean, bytes or null')

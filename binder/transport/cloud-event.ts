@@ -101,8 +101,9 @@ function extensionsOf(event: Event): Headers {
   const headers: Array<[string, HeaderValue]> = []
   for (const [name, value] of Object.entries(event)) {
     if (KNOWN.has(name) || value === null) continue
-    const isPlain = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-    headers.push([name, isPlain ? value : JSON.stringify(value)])
+    const isPlain = typeof value === 'number' || typeof value === 'boolean'
+    // Half a surrogate pair that JSON has escaped could not be sent on.
+    headers.push([name, typeof value === 'string' ? value.toWellFormed() : isPlain ? value : JSON.stringify(value)])
   }
   return Object.fromEntries(headers)
 }
