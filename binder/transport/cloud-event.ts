@@ -54,7 +54,7 @@ function parseEvent({ contentType, body }: EncodedMessage): Event | undefined {
 const INEXACT = /[\d.]{16}|\d[eE][-+]?\d|-0/
 
 interface RawJson {
-  rawJSON(text: string): unknown
+  readonly rawJSON: (text: string) => unknown
 }
 
 /** As `JSON.parse`, but a number that loses digits keeps its text, which `JSON.stringify` writes. */
@@ -102,8 +102,9 @@ function extensionsOf(event: Event): Headers {
   for (const [name, value] of Object.entries(event)) {
     if (KNOWN.has(name) || value === null) continue
     const isPlain = typeof value === 'number' || typeof value === 'boolean'
+    const text = typeof value === 'string' ? value : JSON.stringify(value)
     // Half a surrogate pair that JSON has escaped could not be sent on.
-    headers.push([name, typeof value === 'string' ? value.toWellFormed() : isPlain ? value : JSON.stringify(value)])
+    headers.push([name, isPlain ? value : text.toWellFormed()])
   }
   return Object.fromEntries(headers)
 }
