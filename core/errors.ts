@@ -116,3 +116,13 @@ export function requireText(path: string, value: unknown): string {
   if (typeof value === 'string' && value.length > 0) return value
   throw invalidOption(path, value, 'a non-empty string')
 }
+
+/**
+ * The same for text that a row of PostgreSQL keeps: NUL is refused there, and half a surrogate pair becomes another character.
+ * @throws TypeError naming the path
+ */
+export function requireStorable(path: string, value: unknown): string {
+  const text = requireText(path, value)
+  if (text.isWellFormed() && !text.includes('\0')) return text
+  throw invalidOption(path, value, 'text without NUL and without half a surrogate pair')
+}

@@ -18,7 +18,7 @@ import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sendin
 import type { Place } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
 import type { DestinationSpec, Transport } from '../binder/transport/transport.ts'
-import { requireInteger, requireText } from '../core/errors.ts'
+import { requireInteger, requireStorable } from '../core/errors.ts'
 import { withoutCommit } from '../core/last-statement.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
@@ -162,7 +162,7 @@ class SqlOutbox implements Outbox {
   constructor(options: OutboxOptions) {
     refuseUnknown('createOutbox', options, NAMES)
     this.sql = requireSqlClient('createOutbox.sql', options.sql)
-    this.service = requireText('createOutbox.service', options.service)
+    this.service = requireStorable('createOutbox.service', options.service)
     this.schema = options.schema ?? DEFAULTS.schema
     this.partitions = requireInteger('createOutbox.partitions', options.partitions ?? DEFAULTS.partitions, 1, 1_000)
     this.#maxPayloadBytes = requireInteger(

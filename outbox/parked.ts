@@ -1,6 +1,6 @@
 /** What an operator can do about messages that fail: see them, try again, give them up. */
 import type { EncodedMessage } from '../binder/channel/message.ts'
-import { requireText } from '../core/errors.ts'
+import { requireStorable } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OutboxAmbiguous } from './errors.ts'
@@ -111,8 +111,12 @@ export function retryHeld(
      WHERE ${HELD} RETURNING *`,
     'retry',
     which,
-    [reason.by ?? 'unknown', reason.reason ?? ''],
+    [said('retry.by', reason.by ?? 'unknown'), said('retry.reason', reason.reason)],
   )
+}
+
+function said(name: string, text = ''): string {
+  return text === '' ? text : requireStorable(`outbox.${name}`, text)
 }
 
 /** @returns the partitions of the rows that were deleted */
@@ -122,8 +126,8 @@ export function dropHeld(
   which: string | HeldMessage,
   reason: DropReason,
 ): Promise<ReadonlySet<number>> {
-  requireText('outbox.drop.by', reason?.by)
-  requireText('outbox.drop.reason', reason?.reason)
+  requireStorable('outbox.drop.by', reason?.by)
+  requireStorable('outbox.drop.reason', reason?.reason)
   return resolveHeld(sql, tables, `DELETE FROM ${tables.outbox} WHERE ${HELD} RETURNING *`, 'drop', which, [
     reason.by,
     reason.reason,
@@ -136,11 +140,11 @@ const HELD_NAMES = optionNames<HeldMessage>({ id: true, destination: true, sourc
 
 /** @throws TypeError when it names no message */
 function requireHeld(path: string, which: string | HeldMessage): HeldMessage {
-  if (typeof which === 'string') return { id: requireText(path, which) }
+  if (typeof which === 'string') return { id: requireStorable(path, which) }
   refuseUnknown(path, which, HELD_NAMES)
-  requireText(`${path}.id`, which.id)
+  requireStorable(`${path}.id`, which.id)
   for (const name of ['destination', 'source'] as const) {
-    if (which[name] !== undefined) requireText(`${path}.${name}`, which[name])
+    if (which[name] !== undefined) requireStorable(`${path}.${name}`, which[name])
   }
   return which
 }

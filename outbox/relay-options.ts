@@ -1,6 +1,6 @@
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../core/clock.ts'
-import { requireInteger, requireText } from '../core/errors.ts'
+import { requireInteger, requireStorable } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { SqlListener } from '../core/sql.ts'
@@ -92,7 +92,7 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
   return Object.freeze({
     outbox: options.outbox,
     publisher: options.publisher,
-    instance: requireText(`${path}.instance`, options.instance ?? options.outbox.service),
+    instance: requireStorable(`${path}.instance`, options.instance ?? options.outbox.service),
     leaseMs: requireInteger(`${path}.leaseMs`, options.leaseMs ?? 10 * SECOND, 1 * SECOND, DAY),
     batchSize: requireInteger(`${path}.batchSize`, options.batchSize ?? 1_000, 1, 10_000),
     batchBytes: requireInteger(`${path}.batchBytes`, options.batchBytes ?? 8 * 1024 * 1024, 1),

@@ -2,7 +2,7 @@
 
 import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
+import { invalidOption, isRetryable, requireInteger, requireStorable } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
@@ -75,7 +75,10 @@ export class TransportBinder implements Binder {
   constructor(options: BinderOptions) {
     refuseUnknown('createBinder', options, NAMES)
     this.service = checkName('createBinder.service', options.service, 100)
-    this.instance = requireText('createBinder.instance', options.instance ?? `${options.service}-${newId().slice(-12)}`)
+    this.instance = requireStorable(
+      'createBinder.instance',
+      options.instance ?? `${options.service}-${newId().slice(-12)}`,
+    )
     if (typeof options.transport?.subscribe !== 'function') {
       throw invalidOption('createBinder.transport', options.transport, 'a transport such as memoryTransport()')
     }

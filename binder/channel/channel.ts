@@ -2,6 +2,7 @@ import { type Codec, jsonCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { REDRIVE_END } from './message.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
 
 /**
@@ -109,7 +110,7 @@ export function defineChannel<S extends StandardSchemaV1>(
   name: string,
   options: ChannelOptions<S>,
 ): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>> {
-  checkName('defineChannel', name, 200)
+  checkChannelName('defineChannel', name)
   const path = `defineChannel("${name}")`
   refuseUnknown(path, options, NAMES)
   if (typeof options.payload?.['~standard']?.validate !== 'function') {
@@ -165,7 +166,7 @@ export function channelAt<In, Out, Name extends string = string>(
   channel: Channel<In, Out>,
   name: Name,
 ): Channel<In, Out, Name> {
-  checkName('channelAt', name, 200)
+  checkChannelName('channelAt', name)
   return Object.freeze({ ...requireChannel('channelAt', channel), name })
 }
 
@@ -176,6 +177,11 @@ export function requireChannel<In, Out>(path: string, value: Channel<In, Out>): 
     return value
   const expected = 'what defineChannel returned'
   throw typeof channel === 'string' ? invalidOption(path, channel, expected) : wrongKind(path, channel, expected)
+}
+
+function checkChannelName(path: string, name: string): void {
+  if (checkName(path, name, 200) === REDRIVE_END)
+    throw invalidOption(path, name, 'another name: messages of this type mark the end of a redrive')
 }
 
 /** Checks a destination or group name. @throws TypeError naming the path */

@@ -41,6 +41,12 @@ export interface EncodedMessage {
 export const INTERNAL_PREFIX = 'concordat-'
 
 /**
+ * The type of the message that `redrive` puts behind the letters that lie there. Each run takes its own away; one that a
+ * killed run left behind is nothing, whoever reads it. No channel has this name.
+ */
+export const REDRIVE_END = 'concordat.redrive.end'
+
+/**
  * The id of the request that a message answers. What has it and finds nobody is dropped by a transport that refuses others:
  * who asked is gone.
  */
@@ -76,7 +82,11 @@ export function checkHeaders(headers: Headers): void {
 
 function valueBytes(name: string, value: unknown): number {
   if (value === null || typeof value === 'boolean') return 1
-  if (typeof value === 'string') return encoder.encode(value).byteLength
+  if (typeof value === 'string') {
+    // Half a surrogate pair has no UTF-8: on the wire it would be another text.
+    if (!value.isWellFormed()) throw invalidOption(`headers.${name}`, value, 'a string that has a form in UTF-8')
+    return encoder.encode(value).byteLength
+  }
   if (typeof value === 'number' && Number.isFinite(value)) return 8
   if (value instanceof Uint8Array) return value.byteLength
   throw invalidOption(`headers.${name}`, value, 'a string, a finite number, a boolean, bytes or null')

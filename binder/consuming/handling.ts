@@ -40,6 +40,8 @@ export class Handling {
   readonly #consumer: ConsumerName
   readonly #scope: DeliveryScope
   readonly #failures: Failures
+  /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
+  readonly isBare: boolean
 
   constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: HandlingHost) {
     this.#binding = binding
@@ -48,6 +50,7 @@ export class Handling {
     this.#failures = new Failures(options, host)
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#scope = { group: options.group, drain: host.drain, handlerLogger: host.handlerLogger }
+    this.isBare = binding.kind === 'sink' && binding.options.inbox === undefined
   }
 
   /** A promise only when there is something to wait for: promises are most of what a message costs here. */
@@ -136,6 +139,7 @@ export class Handling {
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
       } catch (thrown) {
+        if (this.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
         isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true
         const end = await this.#failures.failed(delivery, thrown, attempt, isFree)
@@ -170,7 +174,7 @@ export class Handling {
     delivery: TransportDelivery,
     context: DeliveryContext,
   ): Promise<unknown> {
-    const made = await this.#call(payload, context)
+    const made = await this.#call(payload, delivery, context)
     if (made.value === undefined || made.value instanceof Discarded) return made.value
     await this.#failures.publishConfirmed(await this.#encode(made, binding, delivery.message), delivery)
   }
@@ -185,7 +189,7 @@ export class Handling {
     const work: InboxWork = async (tx, emit) => {
       discarded = undefined
       const context = new DeliveryContext(delivery, attempt, this.#scope, tx)
-      const made = await this.#call(payload, context)
+      const made = await this.#call(payload, delivery, context)
       if (made.value instanceof Discarded) discarded = made.value
       else if (binding.kind === 'processor' && made.value !== undefined)
         await emit(this.#created(await this.#encode(made, binding, message)))
@@ -225,9 +229,14 @@ export class Handling {
   }
 
   /** Only what a processor returns is sent. */
-  #call(payload: unknown, context: DeliveryContext): Promise<Made> {
+  async #call(payload: unknown, delivery: TransportDelivery, context: DeliveryContext): Promise<Made> {
     const binding = this.#binding
-    return make(binding.kind === 'processor' ? this.#host.ambient : undefined, () => binding.handler(payload, context))
+    const ambient = binding.kind === 'processor' ? this.#host.ambient : undefined
+    try {
+      return await make(ambient, () => binding.handler(payload, context))
+    } finally {
+      this.#failures.handlerEnded([delivery])
+    }
   }
 
   #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {

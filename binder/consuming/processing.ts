@@ -91,8 +91,8 @@ export class Processing {
       if (end !== 'returned') takenAway.forget(message)
       return end
     }
-    takenAway.add(message)
     const isHandled = end === 'handled' || end === 'discarded'
+    if (isHandled && this.#handlings.one?.isBare === true) takenAway.add(message, true)
     return isHandled && signal !== uncertainSignal() ? 'returned' : end
   }
 

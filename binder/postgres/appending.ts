@@ -93,8 +93,8 @@ function packed(list: readonly Placed[]): unknown[] {
 /** Due by the server's clock: what the client's says counts from now. Refused in another log, as `appendStatement`. */
 export function delayedStatement(tables: TransportTables, list: readonly Placed[], now: number): Statement {
   return [
-    `INSERT INTO ${tables.delayed} (due, part, key, meta, body)
-     SELECT clock_timestamp() + m.wait * interval '1 ms',
+    `INSERT INTO ${tables.delayed} (due, wait_ms, part, key, meta, body)
+     SELECT clock_timestamp() + m.wait * interval '1 ms', m.wait,
        CASE WHEN ${segmentOf(tables, '$6', '$7')} IS NOT NULL THEN m.part END, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
      FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::float8[]) WITH ORDINALITY AS m(part, key, meta, body, wait, n)
      ORDER BY m.n`,

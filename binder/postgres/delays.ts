@@ -15,14 +15,22 @@ export interface DelaysParts {
 const LOOK_MS = 1_000
 /** Moved in one statement. */
 const BATCH = 500
+/** A clock that is behind by less was not set back. */
+const SET_BACK_MS = 1_000
 
-/** Moves what is due into the log, by the server's clock. */
+/**
+ * Moves what is due into the log, by the server's clock. When that was set back, or a standby whose clock is behind has taken over,
+ * what was written before would wait for as much longer: nothing is due later than it was to wait from then on. Looked at as a process
+ * begins, and when the clock has fallen behind the monotonic one of this process.
+ */
 export class Delays {
   readonly #parts: DelaysParts
   #cancel: (() => void) | undefined
   #dueAt = Number.POSITIVE_INFINITY
   #isLooking = false
   #closed = false
+  /** The server's clock less the monotonic one, at least, as of the last look. */
+  #offsetMs = Number.POSITIVE_INFINITY
 
   constructor(parts: DelaysParts) {
     this.#parts = parts
@@ -59,23 +67,41 @@ export class Delays {
   }
 
   async #look(): Promise<void> {
-    const { database, tables } = this.#parts
+    const { database, tables, host } = this.#parts
     this.#isLooking = true
     let nextMs = LOOK_MS
     try {
-      const { rows } = await database.query<{ part: number | null; next_ms: number | null }>(
+      const askedAt = host.clock.monotonic()
+      const { rows } = await database.query<{ part: number | null; next_ms: number | null; now_ms: number }>(
         'move what is due',
-        `SELECT part, next_ms FROM ${tables.promote}($1)`,
+        `SELECT moved.part, moved.next_ms, (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms
+         FROM (SELECT) always LEFT JOIN ${tables.promote}($1) moved ON true`,
         [BATCH],
       )
+      const nowMs = rows[0]?.now_ms ?? 0
+      if (nowMs - askedAt < this.#offsetMs - SET_BACK_MS) {
+        await this.#shorten()
+        nextMs = 0
+      }
+      this.#offsetMs = nowMs - host.clock.monotonic()
       const parts = new Set(rows.flatMap(({ part }) => (part === null ? [] : [part])))
       if (parts.size > 0) this.#parts.wrote(parts)
       const next = rows.find(({ part }) => part === null)?.next_ms
-      if (typeof next === 'number') nextMs = Math.max(0, next) + 1
+      if (typeof next === 'number' && nextMs > 0) nextMs = Math.max(0, next) + 1
     } catch {
       // Health says so; it is looked for again.
     }
     this.#isLooking = false
     this.#lookIn(nextMs)
+  }
+
+  /** What would wait for longer than it was to wait begins to wait now. */
+  async #shorten(): Promise<void> {
+    const { database, tables } = this.#parts
+    await database.query(
+      'shorten what waits for too long',
+      `UPDATE ${tables.delayed} SET due = now() + wait_ms * interval '1 ms' WHERE due > now() + wait_ms * interval '1 ms'`,
+      [],
+    )
   }
 }

@@ -110,6 +110,12 @@ const MIGRATIONS: readonly SqlMigration[] = [
       fewerSegments(SEGMENTS),
     ],
   },
+  // A delayed message keeps how long it was to wait, for when the server's clock is set back.
+  {
+    version: 6,
+    worksWith: 1,
+    statements: ['ALTER TABLE {schema}.transport_delayed ADD COLUMN IF NOT EXISTS wait_ms float8'],
+  },
 ]
 
 export const TRANSPORT_PART: SqlPart = {

@@ -45,9 +45,8 @@ export class Listing {
   async add(message: EncodedMessage): Promise<void> {
     const letter = readDeadLetter(message)
     this.#bytes += letter.bytes
-    const listed = this.#options.payloads ? letter : { ...letter, body: null }
-    if (this.#isBehind) return this.#list(letter, listed)
-    this.#before.push(listed)
+    if (this.#isBehind) return this.#list(letter)
+    this.#before.push(letter)
     this.#skipped = this.#before.length
     if (this.#skipped >= (this.#options.after?.skip ?? 0)) await this.#goBehind()
   }
@@ -66,12 +65,12 @@ export class Listing {
     this.#isBehind = this.#options.after === undefined
   }
 
-  async #list(letter: DeadLetter, listed = letter): Promise<void> {
+  async #list(letter: DeadLetter): Promise<void> {
     if (!(await this.#options.filter(letter))) {
       this.#counts.kept++
       return
     }
-    this.letters.push(listed)
+    this.letters.push(this.#options.payloads ? letter : { ...letter, body: null })
     this.#counts.sent++
   }
 

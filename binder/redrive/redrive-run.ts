@@ -7,14 +7,13 @@ import { turnsOf } from '../../core/turns.ts'
 import { claim } from '../assembly/transport-owner.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { Channel } from '../channel/channel.ts'
-import type { EncodedMessage } from '../channel/message.ts'
+import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
   deadLetterSpec,
   isPutByRun,
   keptByRun,
-  REDRIVE_END,
   REDRIVE_RUN,
   withoutDeadLetterFacts,
 } from '../consuming/failure/dead-letter.ts'

@@ -8,6 +8,7 @@ import type { SourceBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { publishEach } from '../consuming/failure/confirm.ts'
+import { Hindrances } from '../consuming/hindrances.ts'
 import { SendError, TransportError } from '../errors.ts'
 import { type AmbientHeaders, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
@@ -37,6 +38,8 @@ export class Poller {
   readonly #binding: SourceBinding
   readonly #everyMs: number
   readonly #host: PollerHost
+  /** Its missing right to write. */
+  readonly #hindrances: Hindrances
   #state: BindingState = 'idle'
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
@@ -59,17 +62,19 @@ export class Poller {
     this.name = options.name
     this.#everyMs = options.everyMs
     this.#host = host
+    this.#hindrances = new Hindrances(options.name, host.logger)
   }
 
   status(): BindingStatus {
+    const hindrance = this.#state === 'running' ? this.#hindrances.worst : undefined
     return {
       name: this.name,
       kind: 'source',
       channel: this.#binding.output.name,
       group: null,
       partitions: this.#binding.output.partitions,
-      state: this.#state,
-      error: this.#error?.message,
+      state: hindrance === undefined ? this.#state : 'connecting',
+      error: hindrance?.reason.message ?? this.#error?.message,
       subscribed: this.#started,
       running: this.#state === 'running' ? 1 : 0,
       queued: 0,
@@ -159,7 +164,8 @@ export class Poller {
   /** @throws why none of them was taken, or the signal's reason; what was not confirmed stays unsent */
   async #send(signal: AbortSignal): Promise<void> {
     const sent = this.#unsent
-    const ends = await publishEach({ ...this.#host, binding: this.name }, sent, () => signal)
+    const { refusals } = this.#hindrances
+    const ends = await publishEach({ ...this.#host, binding: this.name, refusals }, sent, () => signal)
     const wasTaken = ends.includes(undefined)
     const kept: EncodedMessage[] = []
     let reason: unknown

@@ -42,12 +42,28 @@ type Event = Readonly<Record<string, unknown>> & { readonly id: string; readonly
 
 function parseEvent({ contentType, body }: EncodedMessage): Event | undefined {
   if (body === null || !/^application\/cloudevents\+json\s*(;|$)/i.test(contentType)) return undefined
-  const event: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  const event = parseExactly(new TextDecoder('utf-8', { fatal: true }).decode(body))
   if (typeof event !== 'object' || event === null) return undefined
   const { specversion, id, source, type } = event as Readonly<Record<string, unknown>>
   const isEvent = typeof specversion === 'string' && specversion.startsWith('1.')
   if (!isEvent || !isText(id) || !isText(source) || !isText(type)) return undefined
   return 'data' in event && 'data_base64' in event ? undefined : (event as Event)
+}
+
+/** May stand in a JSON text whose numbers are not all what `JSON.parse` makes of them. */
+const INEXACT = /[\d.]{16}|\d[eE][-+]?\d|-0/
+
+interface RawJson {
+  readonly rawJSON: (text: string) => unknown
+}
+
+/** As `JSON.parse`, but a number that loses digits keeps its text, which `JSON.stringify` writes. */
+function parseExactly(text: string): unknown {
+  if (!INEXACT.test(text)) return JSON.parse(text)
+  const { rawJSON } = JSON as unknown as RawJson
+  const keep = (_key: string, value: unknown, { source }: { readonly source?: string } = {}): unknown =>
+    typeof value === 'number' && source !== undefined && String(value) !== source ? rawJSON(source) : value
+  return JSON.parse(text, keep)
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
@@ -85,8 +101,10 @@ function extensionsOf(event: Event): Headers {
   const headers: Array<[string, HeaderValue]> = []
   for (const [name, value] of Object.entries(event)) {
     if (KNOWN.has(name) || value === null) continue
-    const isPlain = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-    headers.push([name, isPlain ? value : JSON.stringify(value)])
+    const isPlain = typeof value === 'number' || typeof value === 'boolean'
+    const text = typeof value === 'string' ? value : JSON.stringify(value)
+    // Half a surrogate pair that JSON has escaped could not be sent on.
+    headers.push([name, isPlain ? value : text.toWellFormed()])
   }
   return Object.fromEntries(headers)
 }

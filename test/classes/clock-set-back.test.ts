@@ -15,6 +15,7 @@ import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
 const LEASE_MS = 1_000
+const WAIT_MS = 3_000
 const LATER = `clock_timestamp() + interval '1 hour'`
 const Payload = z.object({ n: z.number() })
 const orders = defineChannel('orders', { payload: Payload, groups: ['g'] })
@@ -99,6 +100,42 @@ describe('moments that were written before the clock was set back', () => {
       failure: { code: 'saga.no_signal' },
     })
     await next.close()
+  })
+
+  test('hold up no delayed message and no delayed retry of the PostgreSQL transport longer than it was to wait', async () => {
+    const slow = defineChannel('slow', { payload: Payload, groups: ['g'] })
+    const handled: string[] = []
+    const start = async () => {
+      const transport = postgresTransport({ sql, leaseMs: LEASE_MS, pollMs: 50 })
+      await transport.migrate()
+      const work = sink(
+        slow,
+        { group: 'g', retry: 'delayed', backoff: { initialMs: WAIT_MS } },
+        ({ n }, { attempt }) => {
+          handled.push(`${n}:${attempt}`)
+          if (n === 1 && attempt === 1) throw new Error('not yet')
+        },
+      )
+      const binder = createBinder({ service: 'late', transport, bindings: [work], logger: silentLogger })
+      await binder.start()
+      return binder
+    }
+    const before = await start()
+    await before.send(slow, { n: 1 })
+    await until('its retry waits', () => before.bindings()[0]?.retried === 1)
+    await before.send(slow, { n: 2 }, { delayMs: WAIT_MS })
+    await before.send(slow, { n: 3 }, { delayMs: 7_200_000 })
+    await before.close()
+    await sql.query(`UPDATE concordat.transport_delayed SET due = due + interval '1 hour'`)
+    const after = await start()
+    await until('both came', () => handled.includes('1:2') && handled.includes('2:1'))
+    expect(handled).not.toContain('3:1')
+    const { rows } = await sql.query<{ left: number }>(
+      'SELECT extract(epoch FROM due - clock_timestamp())::float8 AS left FROM concordat.transport_delayed',
+    )
+    expect(rows).toHaveLength(1)
+    expect(rows[0]?.left).toBeLessThanOrEqual(7_200)
+    await after.close()
   })
 
   test('hold up no partition of the PostgreSQL transport longer than one lease', async () => {

@@ -39,6 +39,7 @@ export class BatchCall {
   readonly #options: ResolvedConsumer
   readonly #host: BatchCallHost
   readonly #consumer: ConsumerName
+  readonly #failures: Failures
   readonly #outputs: BatchOutputs
 
   constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchCallHost, failures: Failures) {
@@ -46,6 +47,7 @@ export class BatchCall {
     this.#options = options
     this.#host = host
     this.#consumer = { destination: binding.input.name, group: options.group }
+    this.#failures = failures
     this.#outputs = new BatchOutputs(binding, options, host, failures)
   }
 
@@ -73,7 +75,9 @@ export class BatchCall {
     const loans = new Loans(deliveries)
     const work = async (): Promise<void> => {
       const context = this.#context(loans, items.length, transaction?.tx)
-      const made = await this.#outputs.make(() => this.#binding.handler(this.#view(items, transaction?.tx), context))
+      const made = await this.#outputs
+        .make(() => this.#binding.handler(this.#view(items, transaction?.tx), context))
+        .finally(() => this.#failures.handlerEnded(deliveries))
       const outcomes = checkOutcomes(this.#options.name, made.value, items.length)
       for (const [i, item] of items.entries()) {
         const outcome = outcomes?.[i]

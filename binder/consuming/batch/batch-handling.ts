@@ -78,7 +78,8 @@ export class BatchHandling {
     if (lost !== undefined) return this.#failures.fail(delivery, lost, before)
     try {
       const payload = await decodePayload(this.#binding.input, delivery.message)
-      return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false, together: ANY }
+      const together = this.#failures.mustBeAlone(delivery) ? 1 : ANY
+      return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false, together }
     } catch (error) {
       this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
       return this.#failures.fail(delivery, error, before)
@@ -102,7 +103,7 @@ export class BatchHandling {
       const { now, later } = this.#split(left, permit.isTrial)
       this.#host.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
       for (const item of now) item.wasCalled = true
-      const results = await this.#call(now)
+      const results = await this.#call(now, settle)
       isFree = this.#note(now, results, permit)
       const undone = this.#undoneAlone(now, results)
       // Those that failed nobody wait for nobody: without the others, in a transaction of their own.
@@ -114,8 +115,11 @@ export class BatchHandling {
     }
   }
 
-  /** In as many calls as what failed as a whole before asks for. Behind a failure of its key nothing is called. */
-  async #call(items: readonly Item[]): Promise<ItemResults> {
+  /**
+   * In as many calls as what failed as a whole, or was taken away, before asks for. Behind a failure of its key nothing is called.
+   * What is handled is settled at once: the next call may lose the place.
+   */
+  async #call(items: readonly Item[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)
     if (parts.length === 1) return this.#handler.make(items)
     const results = new Map<Item, ItemResult>()
@@ -133,7 +137,8 @@ export class BatchHandling {
         const result = made?.get(item) ?? 'undone'
         results.set(item, result)
         const key = this.#keyOf(item)
-        if (result !== 'handled' && key !== null) failed.add(key)
+        if (result === 'handled') settle(item.delivery, 'handled')
+        else if (key !== null) failed.add(key)
       }
     }
     return results

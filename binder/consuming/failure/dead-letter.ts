@@ -27,12 +27,6 @@ export function deadLetterSpec(destination: string, group: string): DestinationS
 
 export const DEAD_LETTER_GROUP = 'redrive'
 
-/**
- * The type of the message that `redrive` puts behind the letters that lie there. Each run takes its own away; one that a
- * killed run left behind is nothing, whoever reads it.
- */
-export const REDRIVE_END = 'concordat.redrive.end'
-
 /** In a message that `redrive` sent back, the id of the run. */
 export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
 

@@ -9,11 +9,11 @@ import { traceFields } from '../../../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
 import { writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
-import type { EncodedMessage } from '../../channel/message.ts'
+import { type EncodedMessage, REDRIVE_END } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
 import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
-import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
+import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { Loans } from './loans.ts'
 import type { Refusals } from './refusals.ts'
 import { attemptsBefore, toRetry } from './retry.ts'
@@ -89,6 +89,17 @@ export class Failures {
     const takenAway = this.#host.takenAway?.attempts(message) ?? 0
     if (takenAway === 0 || before < this.#options.maxAttempts) return undefined
     return new Error(`taken away from its running handler ${takenAway + 1} times`)
+  }
+
+  /** The handler has come to its end with these: those whose place was lost by now were taken away from it. */
+  handlerEnded(deliveries: readonly TransportDelivery[]): void {
+    for (const { signal, message } of deliveries)
+      if (signal.aborted) this.#host.takenAway?.add(message, deliveries.length === 1)
+  }
+
+  /** Whether it was taken away with other messages so often that it is handed over without any. */
+  mustBeAlone({ message }: TransportDelivery): boolean {
+    return this.#host.takenAway?.isSuspect(message) === true
   }
 
   /**

@@ -2,32 +2,53 @@ import type { EncodedMessage } from '../../channel/message.ts'
 
 const MOST_MESSAGES = 10_000
 
+interface Losses {
+  /** Of calls with other messages, in which any of them may have been the reason. */
+  shared: number
+  alone: number
+}
+
 /**
  * How often each message was taken away while its handler ran: a handler that blocks the event loop beyond the session, or runs
  * beyond RabbitMQ's `consumer_timeout`. Once says nothing of the message, members come and go; from the second time on each is an
- * attempt, or the same message would be handled for ever. Counted by id and in this process.
+ * attempt, or the same message would be handled for ever. Of a batch only calls with a single message are attempts: a message that
+ * was taken away twice together with others is handed over alone. Counted by id and in this process.
  */
 export class TakenAway {
-  readonly #times: Map<string, number> = new Map()
+  readonly #losses: Map<string, Losses> = new Map()
 
-  add(message: EncodedMessage): void {
+  /** @param isAlone it was the only message of the call */
+  add(message: EncodedMessage, isAlone: boolean): void {
     const name = nameOf(message)
-    const times = (this.#times.get(name) ?? 0) + 1
-    this.#times.delete(name)
-    this.#times.set(name, times)
-    if (this.#times.size > MOST_MESSAGES)
-      for (const oldest of this.#times.keys()) return void this.#times.delete(oldest)
+    const losses = this.#losses.get(name) ?? { shared: 0, alone: 0 }
+    if (isAlone) losses.alone++
+    else losses.shared++
+    this.#losses.delete(name)
+    this.#losses.set(name, losses)
+    if (this.#losses.size > MOST_MESSAGES)
+      for (const oldest of this.#losses.keys()) return void this.#losses.delete(oldest)
   }
 
   /** Attempts that count for this. */
   attempts(message: EncodedMessage): number {
-    if (this.#times.size === 0) return 0
-    return Math.max(0, (this.#times.get(nameOf(message)) ?? 0) - 1)
+    const losses = this.#of(message)
+    if (losses === undefined) return 0
+    return losses.shared > 0 ? losses.alone : losses.alone - 1
+  }
+
+  /** Whether it has to be handed over without others. */
+  isSuspect(message: EncodedMessage): boolean {
+    const losses = this.#of(message)
+    return losses !== undefined && losses.shared + losses.alone > 1
   }
 
   /** It has come to its end. */
   forget(message: EncodedMessage): void {
-    if (this.#times.size > 0) this.#times.delete(nameOf(message))
+    if (this.#losses.size > 0) this.#losses.delete(nameOf(message))
+  }
+
+  #of(message: EncodedMessage): Losses | undefined {
+    return this.#losses.size === 0 ? undefined : this.#losses.get(nameOf(message))
   }
 }
 

@@ -12,6 +12,9 @@ import { KafkaSubscription } from './subscription.ts'
 
 /** The first fetch of a consumer is answered at once, with what there is. */
 const FIRST_FETCH_MS = 1_000
+const BLIND_TO_REMADE =
+  'kafkajs does not tell one topic from another of the same name: when a topic is deleted and made again while its group runs, the ' +
+  'group goes on at its old offset and skips what lies before it. Stop the members first, or use platformaticTransport'
 
 /** Kafka through a kafkajs 2.2 client. */
 export class KafkajsDriver implements KafkaDriver {
@@ -33,6 +36,7 @@ class KafkajsLink implements DriverLink {
   readonly admin: AdminConnection
   readonly #options: KafkaOptions
   readonly #host: TransportHost
+  #hasWarned = false
 
   constructor(options: KafkaOptions, host: TransportHost) {
     this.#options = options
@@ -46,6 +50,10 @@ class KafkajsLink implements DriverLink {
 
   createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member {
     const { clock, logger } = this.#host
+    if (spec.startAt === undefined && !this.#hasWarned) {
+      this.#hasWarned = true
+      logger.info({ topic: spec.topic }, BLIND_TO_REMADE)
+    }
     const host = {
       options: this.#options,
       clock,

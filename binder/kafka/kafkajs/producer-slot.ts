@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { ended } from '../../transport/kit/deadline.ts'
-import { DeadlineExceeded, within } from '../deadline.ts'
+import { DeadlineExceeded, IDLE_MS, within } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
 import { COMPRESSION_TYPES } from '../wire/codecs.ts'
 import { byTopic } from '../wire/requests.ts'
@@ -32,6 +32,8 @@ export class ProducerSlot implements Producer {
   readonly #options: KafkaOptions
   readonly #clock: Clock
   #current: Slot | undefined
+  /** When the last send was confirmed, monotonic. */
+  #usedAt = 0
   #closing: Promise<void> = Promise.resolve()
 
   constructor(options: KafkaOptions, clock: Clock) {
@@ -45,7 +47,9 @@ export class ProducerSlot implements Producer {
    * @throws TransportError
    */
   async send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]> {
-    const until = this.#clock.monotonic() + durationMs
+    const now = this.#clock.monotonic()
+    const until = now + durationMs
+    if (this.#current !== undefined && now - this.#usedAt >= IDLE_MS) this.#discard(this.#current)
     this.#current ??= this.#open()
     const slot = this.#current
     try {
@@ -58,6 +62,7 @@ export class ProducerSlot implements Producer {
         topicMessages: byTopic(envelopes),
       })
       const confirmed = await within(this.#clock, timeout, 'the broker', sending)
+      this.#usedAt = this.#clock.monotonic()
       return unconfirmed(envelopes, confirmed)
     } catch (error) {
       this.#discard(slot)

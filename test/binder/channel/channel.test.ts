@@ -1,4 +1,4 @@
-import { defineChannel } from 'concordat/binder'
+import { channelAt, defineChannel } from 'concordat/binder'
 import { jsonCodec, textCodec } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -22,6 +22,14 @@ describe('defineChannel', () => {
     expect(() => defineChannel(name, { payload: z.string() })).toThrow(
       'defineChannel: expected a name of 1 to 200 characters out of A-Z a-z 0-9 . _ -',
     )
+  })
+
+  it('refuses the name that a redrive marks its end with', () => {
+    const name = 'concordat.redrive.end'
+    const refusal = 'expected another name: messages of this type mark the end of a redrive'
+    expect(() => defineChannel(name, { payload: z.string() })).toThrow(refusal)
+    const orders = defineChannel('orders', { payload: z.string() })
+    expect(() => channelAt(orders, name)).toThrow(refusal)
   })
 
   it.for([

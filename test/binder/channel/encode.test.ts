@@ -78,6 +78,7 @@ describe('encodeMessage', () => {
       new Map([['x', 1]]),
       'headers: expected an object of names and values such as { tenant: "north" }, got an instance of Map',
     ],
+    [{ x: 'a\ud83d' }, 'headers.x: expected a string that has a form in UTF-8, got "a\\ud83d"'],
     [{ x: undefined }, 'headers.x: expected a string, a finite number, a boolean, bytes or null'],
     [{ x: {} }, 'headers.x: expected a string, a finite number, a boolean, bytes or null, got {}'],
     [{ x: 'y'.repeat(MAX_HEADER_BYTES) }, `headers: expected at most ${MAX_HEADER_BYTES} bytes in all`],

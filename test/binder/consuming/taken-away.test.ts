@@ -1,6 +1,14 @@
-import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
-import { silentLogger } from 'concordat/core'
-import { expect, it, onTestFinished } from 'vitest'
+import {
+  type ConsumerBinding,
+  createBinder,
+  defineChannel,
+  processor,
+  sink,
+  sinkBatch,
+  TransportError,
+} from 'concordat/binder'
+import { MINUTE, silentLogger } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
 import { messageOn, ScriptedDelivery, ScriptedTransport } from '../support/scripted-transport.ts'
@@ -51,4 +59,92 @@ it('a batch message that is taken away from its running handler counts its attem
   )
   expect(attempts).toEqual([1, 1, 2, 3])
   expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
+})
+
+it('a message that blocks its batch again and again is the only one that becomes a dead letter', async () => {
+  const transport = new ScriptedTransport()
+  const calls: number[][] = []
+  let loan = new AbortController()
+  const binding = sinkBatch(channel, { group: 'g', maxAttempts: 3, batch: { maxSize: 3, maxWaitMs: 1 } }, (items) => {
+    const payloads = items.map(({ payload }) => payload)
+    calls.push(payloads)
+    if (payloads.includes(2)) loan.abort(new Error('lost'))
+  })
+  const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  let left = [1, 2, 3].map((n) => messageOn('numbers', null, n))
+  for (let n = 0; n < 10 && left.length > 0; n++) {
+    loan = new AbortController()
+    const deliveries = left.map((message, at) => new ScriptedDelivery(message, at, loan))
+    for (const delivery of deliveries) transport.subscription.receiver.deliver(delivery)
+    await until('each has come to its end', () => deliveries.every(({ end }) => end !== undefined))
+    left = left.filter((_, at) => deliveries[at]?.end !== 'acked')
+  }
+  expect(calls).toEqual([[1, 2, 3], [1, 2, 3], [1], [2], [2], [2], [3]])
+  expect(binder.binding('numbers.g').status()).toMatchObject({ handled: 2, deadLettered: 1 })
+})
+
+const output = defineChannel('results', { payload: z.number(), groups: ['g'] })
+const fails = (): never => {
+  throw new Error('the service is away')
+}
+
+/** What a message waits for when its place is lost; the handler has come to its end before. */
+const WAITS: Readonly<Record<string, (called: () => void) => ConsumerBinding>> = {
+  'its next attempt': (called) =>
+    sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, () => {
+      called()
+      fails()
+    }),
+  'the circuit breaker': (called) =>
+    sink(
+      channel,
+      {
+        group: 'g',
+        maxAttempts: 3,
+        backoff: { initialMs: 0 },
+        circuitBreaker: { failures: 1, pauseMs: MINUTE },
+      },
+      () => {
+        called()
+        fails()
+      },
+    ),
+  'the broker to take its output': (called) =>
+    processor(channel, output, { group: 'g', maxAttempts: 3 }, (n) => {
+      called()
+      return n
+    }),
+}
+
+describe('a message that waits for', () => {
+  it.each(Object.keys(WAITS))('%s when its place is lost uses up no attempt', async (wait) => {
+    const transport = new ScriptedTransport()
+    const away = new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'away' })
+    transport.onPublish = async (messages) =>
+      messages.map(({ destination }) => (destination === 'results' ? away : undefined))
+    let calls = 0
+    const binding = (WAITS[wait] as (called: () => void) => ConsumerBinding)(() => void calls++)
+    const binder = createBinder({ service: 's', transport, bindings: [binding], logger: silentLogger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const handle = binder.binding('numbers.g')
+    const message = messageOn('numbers', 'k', 0)
+    for (let n = 1; n <= 6; n++) {
+      const loan = new AbortController()
+      const delivery = new ScriptedDelivery(message, 0, loan)
+      transport.subscription.receiver.deliver(delivery)
+      await until('it was called', () => calls === n || delivery.end !== undefined)
+      await new Promise(setImmediate)
+      loan.abort(new Error('lost'))
+      await until('it came to its end', () => delivery.end !== undefined)
+      expect(delivery.end).toBe('released')
+      // Closes the circuit.
+      await handle.stop()
+      await handle.start()
+    }
+    expect(calls).toBe(6)
+    expect(handle.status()).toMatchObject({ deadLettered: 0 })
+  })
 })

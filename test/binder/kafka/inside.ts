@@ -17,6 +17,7 @@ export { fetchSizes, WaitingBytes } from '../../../binder/kafka/group/waiting-by
 export { gatedAssigner } from '../../../binder/kafka/kafkajs/assigner.ts'
 export type { KafkaClient } from '../../../binder/kafka/kafkajs/client.ts'
 export { createConsumer } from '../../../binder/kafka/kafkajs/consumer.ts'
+export { KafkajsDriver } from '../../../binder/kafka/kafkajs/driver.ts'
 export { kindOf, toTransportError } from '../../../binder/kafka/kafkajs/errors.ts'
 export { type ProduceArgs, writeBatchesOf } from '../../../binder/kafka/kafkajs/mends/batch-writer.ts'
 export { withClusters } from '../../../binder/kafka/kafkajs/mends/clusters.ts'

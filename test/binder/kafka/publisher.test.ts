@@ -1,5 +1,6 @@
-import { systemClock } from 'concordat/core'
+import { MINUTE, systemClock } from 'concordat/core'
 import { expect, it } from 'vitest'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { ProducerSlot, Publisher } from './inside.ts'
 import { plainMessage } from './kit.ts'
 
@@ -93,3 +94,29 @@ it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
     await publisher.close()
   },
 )
+
+it('sends on new connections of kafkajs after an idle time in which a load balancer may have dropped the old ones', async () => {
+  const clock = new FakeClock()
+  let connected = 0
+  const producer = {
+    connect: async () => void connected++,
+    disconnect: async () => {},
+    sendBatch: async ({ topicMessages }: Batch) =>
+      topicMessages.map(({ topic }) => ({ topicName: topic, partition: undefined, errorCode: 0 })),
+  }
+  const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
+  const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
+  const slot = new ProducerSlot(options, clock)
+  const publisher = new Publisher({ settings: options, topics, producer: slot, clock })
+  const send = async () => expect(await publisher.publish([plainMessage({ key: 'k' })])).toEqual([undefined])
+  await send()
+  clock.stall(2 * MINUTE)
+  await send()
+  clock.stall(2 * MINUTE)
+  await send()
+  expect(connected).toBe(1)
+  clock.stall(3 * MINUTE)
+  await send()
+  expect(connected).toBe(2)
+  await publisher.close()
+})

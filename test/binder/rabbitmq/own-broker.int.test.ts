@@ -1,16 +1,26 @@
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { DestinationSpec } from 'concordat/binder/transport'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { TestPayload } from '../../conformance/transport-kit.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
-import { until } from '../../support/until.ts'
+import { gate, until } from '../../support/until.ts'
+import { memoryLogger } from '../support/memory-logger.ts'
 import { admin, attached, body, numbers, Recorder, subscribe } from './kit.ts'
 import { plainMessage } from './messages.ts'
+
+const CONSUMER_TIMEOUT_MS = 3_000
 
 /** What a shared broker cannot be: without a delay ladder, and with limits of its own. */
 describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
   let server: PrivateServer
 
   beforeAll(async () => {
-    server = await startServer('rabbitmq', { settings: { max_message_size: '100000' } })
+    server = await startServer('rabbitmq', {
+      settings: { max_message_size: '100000', consumer_timeout: String(CONSUMER_TIMEOUT_MS) },
+      // How often a channel looks at its deliveries: once a minute by default.
+      env: { RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-rabbit channel_tick_interval 500' },
+    })
   }, 240_000)
   afterAll(() => server?.stop())
 
@@ -38,6 +48,28 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     expect([...new Set(recorder.numbers)]).toEqual(numbers(60).filter((n) => !isLarge(n)))
     expect(recorder.losses).toEqual([])
     expect(transport.health()).toEqual({ status: 'up' })
+  })
+
+  it('takes back a message whose handler runs beyond consumer_timeout, and the log names that setting', async () => {
+    const { logger, lines } = memoryLogger()
+    const done = gate()
+    const channel = defineChannel('slow-work', { payload: TestPayload, partitions: 1 })
+    const binder = createBinder({
+      service: 'tests',
+      logger,
+      transport: rabbitTransport({ url: server.url }),
+      bindings: [sink(channel, { group: 'g' }, () => done.opened)],
+    })
+    onTestFinished(async () => {
+      done.open()
+      await binder.close()
+    })
+    await binder.start()
+    await binder.ready()
+    await binder.send(channel, { key: 'k', n: 1 })
+    const reasons = () => lines.flatMap(([fields]) => (fields as { readonly err?: Error }).err?.message ?? [])
+    await until('the broker takes it back', () => reasons().length > 0, 60_000)
+    expect(reasons()[0]).toContain('RabbitMQ consumer_timeout of 0.05 min: a message was not settled in that time')
   })
 
   it('with check: what delays messages is looked for, compared, and not made', async () => {

@@ -266,3 +266,15 @@ describe('a redrive', () => {
     await until('all were handled', () => state.handled.length === 8)
   })
 })
+
+it('a dry run from behind a letter that is gone asks its filter about whole letters', async () => {
+  const { broker } = await withLetters(6)
+  const asked: unknown[] = []
+  const filter = ({ body }: { readonly body: Uint8Array | null }): boolean => {
+    asked.push(body === null ? null : JSON.parse(new TextDecoder().decode(body)))
+    return true
+  }
+  const { letters } = await run(broker, { dryRun: true, after: { skip: 3, id: 'gone' }, filter })
+  expect(asked).toEqual([0, 1, 2, 3, 4, 5])
+  expect(letters.map(({ body }) => body)).toEqual([null, null, null, null, null, null])
+})

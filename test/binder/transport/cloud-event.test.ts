@@ -22,6 +22,22 @@ function structured(value: unknown, fields: Partial<EncodedMessage> = {}): Encod
 const text = ({ body }: EncodedMessage): string => new TextDecoder().decode(body ?? new Uint8Array())
 
 describe('an event in structured mode', () => {
+  it.each([
+    '{"id":12345678901234567890,"pi":3.14159265358979323846,"list":[1,-9007199254740993],"name":"a 12345678901234567890"}',
+    '{"far":1e999,"zero":-0}',
+  ])('keeps each digit of the numbers in its data: %s', (data) => {
+    const { id, source, type } = event
+    const body = `{"specversion":"1.0","id":"${id}","source":"${source}","type":"${type}","data":${data}}`
+    expect(text(unfoldStructured(structured(body)))).toBe(data)
+  })
+
+  it('keeps each digit of a number in an extension, as text where a number has not enough', () => {
+    const { headers } = unfoldStructured(
+      structured(`${JSON.stringify(event).slice(0, -1)},"big":12345678901234567890,"n":7}`),
+    )
+    expect(headers).toEqual({ big: '12345678901234567890', n: 7 })
+  })
+
   it('becomes a message, its extensions headers', () => {
     const message = unfoldStructured(
       structured(

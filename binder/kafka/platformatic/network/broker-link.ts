@@ -1,16 +1,10 @@
-import { type Clock, MINUTE } from '../../../../core/clock.ts'
-import { DeadlineExceeded, within } from '../../deadline.ts'
+import type { Clock } from '../../../../core/clock.ts'
+import { DeadlineExceeded, IDLE_MS, within } from '../../deadline.ts'
 import { Pieces } from '../../records/pieces.ts'
 import type { KafkaConnection, KafkaReader } from '../client.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
 import type { Request } from '../protocol/request.ts'
-
-/**
- * A connection without a request for so long is replaced before the next one. Load balancers and firewalls drop idle connections
- * without a word (Azure after 4 minutes, an AWS network load balancer after 350 s), and a request on one is never answered.
- */
-const IDLE_MS = 3 * MINUTE
 
 /** Makes a connection that is not connected yet. */
 export type MakeConnection = () => KafkaConnection

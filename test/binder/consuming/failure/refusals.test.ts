@@ -7,6 +7,7 @@ import {
   processorBatch,
   produced,
   sink,
+  source,
   TransportError,
 } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
@@ -66,6 +67,24 @@ describe('a binding', () => {
     isDenied = false
     await until('it is settled', () => delivered.end !== undefined)
     expect(delivered.end).toBe('acked')
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
+    expect(binder.health().status).toBe('up')
+  })
+
+  it('that is a source and may not write is not healthy until it may', async () => {
+    const transport = new ScriptedTransport()
+    let isDenied = true
+    transport.onPublish = async (messages) => messages.map((message) => (isDenied ? denied(message) : undefined))
+    const binding = source(output, { everyMs: 1_000 }, () => 1)
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], logger: silentLogger })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.bindings()[0]
+    await until('it is told', () => status()?.state === 'connecting')
+    expect(status()?.error).toBe('no right to write to "results"')
+    expect(binder.health().status).toBe('down')
+    isDenied = false
+    await until('it sends', () => (status()?.handled ?? 0) > 0)
     expect(status()).toMatchObject({ state: 'running', error: undefined })
     expect(binder.health().status).toBe('up')
   })

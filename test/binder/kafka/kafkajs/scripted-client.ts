@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import { MINUTE, silentLogger, systemClock } from 'concordat/core'
+import { type Clock, MINUTE, silentLogger, systemClock } from 'concordat/core'
 import { AssignerProtocol } from 'kafkajs'
 import {
   createConsumer as consumerOf,
@@ -158,6 +158,7 @@ export function subscribeTo(
   { group, kafka }: ScriptedClient,
   prefetch: number,
   receiver: ConstructorParameters<typeof KafkaSubscription>[2],
+  clock: Clock = systemClock,
 ): KafkaSubscription {
   const options = resolveKafkaOptions({
     kafka,
@@ -171,9 +172,9 @@ export function subscribeTo(
     { topic: TOPIC, groupId: 'g.t', partitions, prefetch, prefetchBytes: 1_000_000, startAt: undefined },
     {
       options,
-      clock: systemClock,
+      clock,
       logger: silentLogger,
-      createConsumer: (each, beforeJoin) => consumerOf(options, each, gatedAssigner(systemClock, beforeJoin)),
+      createConsumer: (each, beforeJoin) => consumerOf(options, each, gatedAssigner(clock, beforeJoin)),
       onAnswer: () => {},
       onEnd: () => Promise.resolve(),
     },

@@ -1,3 +1,5 @@
+import type { Receiver } from 'concordat/binder/transport'
+import { type Clock, MINUTE, silentLogger, systemClock } from 'concordat/core'
 import {
   assignRoundRobin,
   ByteReader,
@@ -5,6 +7,7 @@ import {
   type Cluster,
   ConnectionLost,
   type Envelope,
+  GroupMember,
   KafkaRefusal,
   Pieces,
   writeBatch,
@@ -191,4 +194,27 @@ function partitionsIn<T>(from: ByteReader, read: () => T): readonly T[] {
       return from.array(read)
     })
     .flat()
+}
+
+/** A member on such a cluster. Its group waits for as long as the test takes. */
+export function memberOf(
+  { group, cluster }: ScriptedCluster,
+  prefetch: number,
+  receiver: Receiver,
+  clock: Clock = systemClock,
+): GroupMember {
+  const settings = {
+    sessionTimeoutMs: 20 * MINUTE,
+    heartbeatIntervalMs: 50,
+    rebalanceTimeoutMs: 20 * MINUTE,
+    connectTimeoutMs: MINUTE,
+    requestTimeoutMs: 20 * MINUTE,
+    commitIntervalMs: 200,
+    maxWaitMs: 10,
+    maxBatchBytes: 1_000_000,
+  }
+  const partitions = group.ends.length
+  const spec = { topic: 't', groupId: 'g.t', partitions, prefetch, prefetchBytes: 1_000_000, startAt: undefined }
+  const ends = { onAnswer: () => {}, onEnd: () => Promise.resolve() }
+  return new GroupMember(spec, { settings, cluster, clock, logger: silentLogger, ...ends }, receiver)
 }

@@ -1,0 +1,99 @@
+/**
+ * On every transport that can lose a place to another process, a delivery that this process holds may not begin once its machine was
+ * suspended for longer than its session: the wall clock has moved on, the monotonic one and all timers have not.
+ */
+// oxlint-disable no-restricted-imports -- the scripted brokers of the transports' own tests
+import { postgresTransport } from 'concordat/binder/postgres'
+import type { Subscription } from 'concordat/binder/transport'
+import { type Clock, HOUR, silentLogger, systemClock } from 'concordat/core'
+import { expect, it, onTestFinished } from 'vitest'
+import { ScriptedClient, subscribeTo } from '../binder/kafka/kafkajs/scripted-client.ts'
+import { range } from '../binder/kafka/kit.ts'
+import { makeBatches, memberOf, ScriptedCluster } from '../binder/kafka/platformatic/scripted-cluster.ts'
+import type { ScriptedGroup } from '../binder/kafka/scripted-group.ts'
+import { onPglite } from '../binder/postgres/support/on-pglite.ts'
+import { FakeBroker } from '../binder/rabbitmq/fake-broker.ts'
+import { attached, Recorder, subscribe } from '../binder/rabbitmq/kit.ts'
+import { plainMessage } from '../binder/rabbitmq/messages.ts'
+import { until } from '../support/until.ts'
+
+const { sql } = onPglite()
+
+class SuspendedClock {
+  #suspendedMs = 0
+  readonly clock: Clock = { ...systemClock, now: () => Date.now() + this.#suspendedMs }
+
+  suspend(): void {
+    this.#suspendedMs += HOUR
+  }
+}
+
+/** Answers whatever is asked until the member has a record, and when it leaves. */
+async function serve(group: ScriptedGroup, member: Subscription, recorder: Recorder): Promise<void> {
+  const answered = async (what: string, isDone: () => boolean): Promise<void> =>
+    until(what, () => {
+      group.serve()
+      group.serveFetch()
+      group.read()
+      return isDone()
+    })
+  onTestFinished(async () => {
+    let isClosed = false
+    const closing = member.close().finally(() => (isClosed = true))
+    await answered('it has left', () => isClosed)
+    await closing
+  })
+  await answered('a record is lent', () => recorder.got.length > 0)
+}
+
+const TRANSPORTS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => Promise<void>>> = {
+  kafkajs: async (clock, recorder) => {
+    const client = new ScriptedClient(range(2).map(() => 3))
+    const subscription = subscribeTo(client, 10, recorder, clock)
+    subscription.open().catch(() => {})
+    await serve(client.group, subscription, recorder)
+  },
+  platformatic: async (clock, recorder) => {
+    const scripted = new ScriptedCluster(
+      range(2).map(() => 3),
+      await makeBatches(),
+    )
+    const member = memberOf(scripted, 10, recorder, clock)
+    member.open().catch(() => {})
+    await serve(scripted.group, member, recorder)
+  },
+  RabbitMQ: async (clock, recorder) => {
+    const broker = new FakeBroker()
+    const connect: typeof broker.connect = async (...names) => {
+      const connection = await broker.connect(...names)
+      Object.assign(broker.connections.at(-1)?.connection ?? {}, { heartbeat: 10 })
+      return connection
+    }
+    await subscribe(attached({ connect }, 10_000, clock), 'orders', recorder)
+    broker.queue('orders:g:0').put('0')
+    await until('a message is lent', () => recorder.got.length === 1)
+  },
+  PostgreSQL: async (clock, recorder) => {
+    const transport = postgresTransport({ sql, pollMs: 20 })
+    transport.attach({ service: 's', instance: 'i', logger: silentLogger, clock })
+    onTestFinished(() => transport.close())
+    await transport.migrate()
+    await transport.provision([{ name: 'orders', partitions: 4, groups: ['g'] }])
+    await subscribe(transport, 'orders', recorder)
+    await transport.publish([plainMessage({ destination: 'orders', key: 'k' })])
+    await until('a message is lent', () => recorder.got.length === 1)
+  },
+}
+
+it.each(Object.keys(TRANSPORTS))(
+  'no message of %s begins after a suspension, before its place is certain again',
+  async (name) => {
+    const suspended = new SuspendedClock()
+    const recorder = Recorder.keeping()
+    await (TRANSPORTS[name] as (clock: Clock, recorder: Recorder) => Promise<void>)(suspended.clock, recorder)
+    const delivery = recorder.got[0]
+    expect(delivery?.signal.aborted).toBe(false)
+    suspended.suspend()
+    expect(delivery?.signal.aborted).toBe(true)
+  },
+)
