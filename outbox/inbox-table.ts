@@ -1,4 +1,5 @@
 /** The table of an inbox: a row for each message that a group has handled. */
+import { createHash } from 'node:crypto'
 import type { InboxMessage } from '../binder/bindings/inbox.ts'
 import type { SqlPart } from '../core/migrate.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../core/sql.ts'
@@ -18,29 +19,42 @@ export const INBOX_PART: SqlPart = {
         `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
       ],
     },
+    // Null: entered by the release before.
+    { version: 2, worksWith: 1, statements: ['ALTER TABLE {schema}.inbox ADD COLUMN IF NOT EXISTS body_hash bigint'] },
   ],
 }
 
 const SWEEP_BATCH = 5_000
 
+/** What becomes of a message whose id is known with another body. */
+export interface InboxRules {
+  /** It is another message: the body is part of its name. */
+  readonly acceptsReusedIds: boolean
+  /** It is dropped, and told of. */
+  readonly reused: (message: InboxMessage) => void
+}
+
 export class InboxTable {
   readonly #table: string
   readonly #query: OwnQuery
+  readonly #rules: InboxRules
 
-  constructor(schema: string) {
+  constructor(schema: string, rules: InboxRules) {
     this.#table = `${quoteIdentifier(schema)}.inbox`
     this.#query = ownQuery(schema, 'inbox.migrate()')
+    this.#rules = rules
   }
 
   /** @returns false when it is there already. Waits for a transaction that has entered it and is still open */
   async enter(tx: SqlTransaction, message: InboxMessage): Promise<boolean> {
     const { rows } = await this.#query(
       tx,
-      `INSERT INTO ${this.#table} (consumer, channel, source, message_id) VALUES ($1, $2, $3, $4)
+      `INSERT INTO ${this.#table} (consumer, channel, source, message_id, body_hash) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT DO NOTHING RETURNING 1`,
-      [message.group, message.destination, message.source, message.id],
+      [message.group, message.destination, message.source, this.#idOf(message), hashOf(message)],
     )
     // The rows, not `rowCount`: an adapter that counts wrong would turn every message into a duplicate.
+    if (rows.length === 0) await this.#compare(tx, [message])
     return rows.length > 0
   }
 
@@ -49,16 +63,44 @@ export class InboxTable {
     // In one order everywhere: two batches with the same messages wait for one another, never in a circle.
     const { rows } = await this.#query<Record<'consumer' | 'channel' | 'source' | 'message_id', string>>(
       tx,
-      `INSERT INTO ${this.#table} (consumer, channel, source, message_id)
-       SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ORDER BY 1, 2, 3, 4
+      `INSERT INTO ${this.#table} (consumer, channel, source, message_id, body_hash)
+       SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) ORDER BY 1, 2, 3, 4
        ON CONFLICT DO NOTHING RETURNING consumer, channel, source, message_id`,
-      columnsOf(messages),
+      [...this.#columnsOf(messages), messages.map(hashOf)],
     )
     const inserted = new Set(rows.map((row) => nameOf(row.consumer, row.channel, row.source, row.message_id)))
     // The driver writes U+FFFD for half a surrogate pair.
-    return messages.map((m) =>
-      inserted.has(nameOf(...[m.group, m.destination, m.source, m.id].map((text) => text.toWellFormed()))),
+    const isNew = messages.map((m) =>
+      inserted.has(nameOf(...[m.group, m.destination, m.source, this.#idOf(m)].map((text) => text.toWellFormed()))),
     )
+    const known = messages.filter((_, index) => isNew[index] !== true)
+    if (known.length > 0) await this.#compare(tx, known)
+    return isNew
+  }
+
+  /** Tells of those that another message entered, which only had the same id. */
+  async #compare(tx: SqlTransaction, messages: readonly InboxMessage[]): Promise<void> {
+    if (this.#rules.acceptsReusedIds) return
+    const { rows } = await this.#query<{ n: number }>(
+      tx,
+      `SELECT g.n::int AS n FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+         WITH ORDINALITY AS g(consumer, channel, source, message_id, body_hash, n)
+       JOIN ${this.#table} USING (consumer, channel, source, message_id) WHERE inbox.body_hash <> g.body_hash`,
+      [...this.#columnsOf(messages), messages.map(hashOf)],
+    )
+    for (const { n } of rows) {
+      const message = messages[n - 1]
+      if (message !== undefined) this.#rules.reused(message)
+    }
+  }
+
+  #idOf(message: InboxMessage): string {
+    return this.#rules.acceptsReusedIds ? `${message.id} ${hashOf(message)}` : message.id
+  }
+
+  #columnsOf(messages: readonly InboxMessage[]): readonly string[][] {
+    const column = (pick: (message: InboxMessage) => string): string[] => messages.map(pick)
+    return [column((m) => m.group), column((m) => m.destination), column((m) => m.source), column((m) => this.#idOf(m))]
   }
 
   /** Takes back what was entered in this transaction. */
@@ -67,7 +109,7 @@ export class InboxTable {
       tx,
       `DELETE FROM ${this.#table} WHERE (consumer, channel, source, message_id) IN (
          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]))`,
-      columnsOf(messages),
+      this.#columnsOf(messages),
     )
   }
 
@@ -92,7 +134,9 @@ export function nameOf(...name: readonly string[]): string {
   return JSON.stringify(name)
 }
 
-function columnsOf(messages: readonly InboxMessage[]): readonly string[][] {
-  const column = (pick: (message: InboxMessage) => string): string[] => messages.map(pick)
-  return [column((m) => m.group), column((m) => m.destination), column((m) => m.source), column((m) => m.id)]
+/** 64 bits of the body's SHA-1 as PostgreSQL's `bigint`; a tombstone has a hash of its own. */
+function hashOf({ delivery }: InboxMessage): string | null {
+  const body = delivery?.message.body
+  if (body === undefined) return null
+  return body === null ? '0' : createHash('sha1').update(body).digest().readBigInt64BE().toString()
 }

@@ -15,7 +15,7 @@ import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork } fro
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { lastingContext } from '../core/ambient.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
-import { requireInteger } from '../core/errors.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
 import { andCommit } from '../core/last-statement.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { migrate, requireMigrated } from '../core/migrate.ts'
@@ -42,6 +42,13 @@ export interface InboxOptions {
   readonly retentionMs?: number | undefined
   /** Pause between sweeps of forgotten ids after `start`, in ms. @default 1 hour */
   readonly sweepEveryMs?: number | undefined
+  /**
+   * What becomes of a message whose id is known with another body: some program copied the headers of another message.
+   * `'drop'`: it is a repetition as any other, but `reusedIds` counts it and the log warns. `'accept'`: the body is part of a message's
+   * name, so it is handled. Change this only when no message can come again.
+   * @default 'drop'
+   */
+  readonly reusedIds?: 'drop' | 'accept' | undefined
   /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
@@ -52,6 +59,8 @@ export interface InboxOptions {
 export interface SqlInbox extends Inbox {
   /** Makes or upgrades the table. Idempotent, safe in several processes at once. */
   migrate(): Promise<void>
+  /** Messages dropped since the start whose id was known with another body. Each was lost unless its sender meant it as a repetition. */
+  readonly reusedIds: number
   /** Deletes ids older than the retention, in batches that lock nothing for long. @returns how many */
   sweep(signal?: AbortSignal): Promise<number>
   /** Sweeps now and then, until closed. Failures are logged. */
@@ -70,6 +79,7 @@ const NAMES = optionNames<InboxOptions>({
   outbox: true,
   retentionMs: true,
   sweepEveryMs: true,
+  reusedIds: true,
   logger: true,
   clock: true,
 })
@@ -99,6 +109,7 @@ class TableInbox implements SqlInbox {
   readonly #clock: Clock
   readonly #stopping = new AbortController()
   #sweeping: Promise<void> | undefined
+  #reusedIds = 0
 
   constructor(options: InboxOptions) {
     refuseUnknown('createInbox', options, NAMES)
@@ -107,13 +118,29 @@ class TableInbox implements SqlInbox {
       throw wrongKind('createInbox.outbox', options.outbox, 'what createOutbox returned')
     }
     this.#schema = options.schema ?? DEFAULT_SCHEMA
-    this.#table = new InboxTable(this.#schema)
     this.#outbox = options.outbox
     this.hasOutbox = options.outbox !== undefined
     this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000, MAX_AGE_MS)
     this.#sweepEveryMs = requireInteger('createInbox.sweepEveryMs', options.sweepEveryMs ?? 1 * HOUR, 1)
     this.#logger = checkLogger('createInbox.logger', options.logger)
     this.#clock = options.clock ?? systemClock
+    const { reusedIds = 'drop' } = options
+    if (reusedIds !== 'drop' && reusedIds !== 'accept')
+      throw invalidOption('createInbox.reusedIds', reusedIds, "'drop' or 'accept'")
+    const reused = (message: InboxMessage): void => this.#reused(message)
+    this.#table = new InboxTable(this.#schema, { acceptsReusedIds: reusedIds === 'accept', reused })
+  }
+
+  get reusedIds(): number {
+    return this.#reusedIds
+  }
+
+  #reused({ group, destination: channel, source, id }: InboxMessage): void {
+    this.#reusedIds++
+    this.#logger.warn(
+      { group, channel, source, messageId: id, reusedIds: this.#reusedIds },
+      'message dropped: its id is known with another body. Its sender copies the headers of other messages: see "Programs that hand headers on" in docs/wire-format.md',
+    )
   }
 
   migrate(): Promise<void> {

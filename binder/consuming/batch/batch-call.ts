@@ -108,8 +108,9 @@ export class BatchCall {
 
   async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
     const group = this.#options.group ?? ''
-    const names = items.map(({ delivery: { message } }) => {
-      return { group, destination: message.destination, source: message.source, id: message.id }
+    const names = items.map(({ delivery }) => {
+      const { destination, source, id } = delivery.message
+      return { group, destination, source, id, delivery }
     })
     await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh, emit) => {
       const unseen = new Set(fresh)
