@@ -129,8 +129,10 @@ export class BatchHandling {
       const isBehind = key !== null && failed.has(key)
       return !isBehind && !this.#host.stopping.aborted && !this.#failures.gone(item.delivery)
     }
+    const turns = turnsOf(this.#host.clock)
     for (const part of parts) {
-      await turnsOf(this.#host.clock).give()
+      // In a turn of the event loop what was settled reaches the broker.
+      await (part.some(({ delivery }) => this.#failures.mustBeAlone(delivery)) ? turns.next() : turns.give())
       const now = part.filter(mayCall)
       const made = now.length === 0 ? undefined : await this.#handler.make(now)
       for (const item of part) {
