@@ -4,21 +4,14 @@
  */
 import type { SqlClient } from 'concordat/core'
 import { defineSaga, Refusal, type Saga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import {
-  closeEmbedded,
-  embedded,
-  FAST,
-  openEmbedded,
-  type StockCommand,
-  setupWorld,
-  stockCommands,
-  type World,
-} from '../saga/support/world.ts'
+import { runningWorlds } from '../saga/support/running-world.ts'
+import { embedded, FAST, type StockCommand, stockCommands } from '../saga/support/world.ts'
 import { latin1, refusingSql, serverError } from '../support/refusing-sql.ts'
 import { until } from '../support/until.ts'
 
+const setup = runningWorlds()
 const Input = z.object({ n: z.number() })
 const GRIN = '😀'
 const HUGE: StockCommand = { sku: 'x'.repeat(2_000_000), n: 1 }
@@ -26,14 +19,9 @@ const small: StockCommand = { sku: 'x', n: 1 }
 const retry = { maxAttempts: 2, ...FAST }
 const huge = { to: stockCommands, request: () => HUGE, compensate: true } as const
 const within = { timeoutMs: 20_000 }
-let world: World | undefined
 let calls: string[] = []
 
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-afterEach(async () => {
-  await world?.close()
-  world = undefined
+afterEach(() => {
   calls = []
 })
 
@@ -60,7 +48,7 @@ interface Run {
 
 async function run({ saga, others = [], sql, coordinatorSql, handler, signal }: Run) {
   const told: unknown[] = []
-  world = await setupWorld({
+  const world = await setup({
     sagas: [saga, ...others],
     ...(sql && { sql }),
     handlers: { invoke: handler ?? called('asked'), compensate: undoes('taken back') },
@@ -70,7 +58,6 @@ async function run({ saga, others = [], sql, coordinatorSql, handler, signal }: 
       ...(coordinatorSql && { sql: coordinatorSql }),
     },
   })
-  await world.start()
   const started = await world.coordinator.start(saga as never, { id: '1', input: { n: 1 } as never })
   if (signal) await world.coordinator.signal(saga as never, '1', 'go' as never, 'now' as never)
   const outcome = await started.outcome(within)
@@ -220,8 +207,7 @@ test('health names a write that waits for an operator, and is up once it was mad
       return 'done'
     },
   })
-  world = await setupWorld({ sagas: [saga], sql })
-  await world.start()
+  const world = await setup({ sagas: [saga], sql })
   const { coordinator } = world
   const started = await coordinator.start(saga, { id: '1', input: { n: 1 } })
   await expect

@@ -1,22 +1,17 @@
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, StandardSchemaV1 } from 'concordat/core'
 import { defineSaga, SagaInputUnreadable } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
 import { deliver } from '../support/delivery.ts'
-import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+import { runningWorlds, worlds } from '../support/running-world.ts'
+import { embedded, stockCommands, type World } from '../support/world.ts'
 
+const create = worlds()
+const setup = runningWorlds(create)
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
 
 describe('an input that the schema of a new release refuses', () => {
   const Wider = z.object({ sku: z.string(), n: z.number(), currency: z.string() })
@@ -29,8 +24,7 @@ describe('an input that the schema of a new release refuses', () => {
       .step('charge', { compensate: 'none', invoke: ({ input: { currency } }) => `charged ${currency}` })
 
   test('makes run() refuse before anything is touched, with how many sagas and which', async () => {
-    world = await setupWorld({ sagas: [old] })
-    await world.start()
+    const world = await setup({ sagas: [old] })
     const run = await world.coordinator.start(old, { id: 's1', input })
     await world.coordinator.start(old, { id: 's2', input })
     const release = world.another({ sagas: [asNew()] })
@@ -50,8 +44,7 @@ describe('an input that the schema of a new release refuses', () => {
   })
 
   test('is brought up to date by upcast', async () => {
-    world = await setupWorld({ sagas: [old] })
-    await world.start()
+    const world = await setup({ sagas: [old] })
     await world.coordinator.start(old, { id: 's1', input })
     await world.coordinator.close()
     const saga = asNew((stored) => ({ currency: 'EUR', ...stored }))
@@ -66,8 +59,7 @@ describe('an input that the schema of a new release refuses', () => {
   })
 
   test('is left to the release that can read it, when it was started beside the new one', async () => {
-    world = await setupWorld({ sagas: [old], coordinator: { leaseMs: 300 } })
-    await world.start()
+    const world = await setup({ sagas: [old], coordinator: { leaseMs: 300 } })
     const release = world.another({ sagas: [asNew()] })
     await release.run()
     const run = await world.coordinator.start(old, { id: 's1', input })
@@ -94,8 +86,7 @@ describe('an input that the schema of a new release refuses', () => {
       invoke: () => undefined,
     })
     const [written, read] = [define(Input), define(Wider)]
-    world = await setupWorld({ sagas: [read, readable], coordinator: { concurrency: 1 } })
-    await world.start()
+    const world = await setup({ sagas: [read, readable], coordinator: { concurrency: 1 } })
     const former = world.another({ sagas: [written] })
     // More than one process takes in hand that makes one call at a time.
     for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
@@ -127,8 +118,7 @@ describe('a schema that never settles', () => {
     const good = defineSaga('good', { version: 1, input: Input })
       .timer('wait', { delay: 400 })
       .step('after', { compensate: 'none', invoke: () => 1 })
-    world = await setupWorld({ sagas: [bad, good], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
-    await world.start()
+    const world = await setup({ sagas: [bad, good], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
     await world.coordinator.start(bad, { id: 'b', input: {} })
     const run = await world.coordinator.start(good, { id: 'g', input })
     isHanging = true
@@ -143,8 +133,7 @@ describe('a schema that never settles', () => {
     const saga = defineSaga('silent', { version: 1, input: silent })
       .signal('told', { from: stockCommands, correlate: ({ sku }) => sku })
       .timer('after', { delay: () => 1 })
-    world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
-    await world.start()
+    const world = await setup({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
     const { coordinator } = world
     await coordinator.start(saga, { id: 'apple', input })
     isHanging = true
@@ -165,8 +154,7 @@ describe('a schema that never settles', () => {
     const good = defineSaga('good', { version: 1, input: Input })
       .timer('wait', { delay: 100 })
       .step('after', { compensate: 'none', invoke: () => 1 })
-    world = await setupWorld({ sagas: [bad, good], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
-    await world.start()
+    const world = await setup({ sagas: [bad, good], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
     for (const id of ['b', 'c', 'd']) await world.coordinator.start(bad, { id, input })
     await world.coordinator.start(good, { id: 'g', input })
     await world.coordinator.close()
@@ -189,7 +177,7 @@ describe('a schema that never settles', () => {
       request: () => input,
       compensate: 'none',
     })
-    world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    const world = await create({ sagas: [saga], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
     // No binder runs: nothing is answered.
     await world.coordinator.run()
     await world.coordinator.start(saga, { id: 's', input })
@@ -211,8 +199,7 @@ describe('a schema that never settles', () => {
       invoke: () => 1,
     })
     const good = defineSaga('good', { version: 1, input: Input }).step('a', { compensate: 'none', invoke: () => 1 })
-    world = await setupWorld({ sagas: [bad, good], coordinator: { concurrency: 1, drainTimeoutMs: 0 } })
-    await world.start()
+    const world = await setup({ sagas: [bad, good], coordinator: { concurrency: 1, drainTimeoutMs: 0 } })
     const refused = await world.coordinator.start(bad, { id: 'b', input })
     await until('its input is read for the step', () => asked > 1)
     const run = await world.coordinator.start(good, { id: 'g', input })
@@ -240,8 +227,7 @@ describe('a schema that never settles', () => {
       invoke: () => undefined,
     })
     const [written, read] = [define(Input), define(silent)]
-    world = await setupWorld({ sagas: [read, other], coordinator: { concurrency: 1, leaseMs: 300 } })
-    await world.start()
+    const world = await setup({ sagas: [read, other], coordinator: { concurrency: 1, leaseMs: 300 } })
     const former = world.another({ sagas: [written] })
     // More than one process takes in hand that makes one call at a time.
     for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
@@ -261,7 +247,7 @@ describe('what is told', () => {
       .signal('go', { payload: z.string() })
       .step('after', { compensate: 'none', invoke: () => 1 })
     // Nobody looks for what is due: the signal finds that the time is over.
-    world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 60_000 } })
+    const world = await create({ sagas: [saga], coordinator: { pollMs: 60_000 } })
     const { coordinator } = world
     const run = await coordinator.start(saga, { id: 's1', input })
     await new Promise((resolve) => setTimeout(resolve, 150))
@@ -278,7 +264,7 @@ describe('what is told', () => {
     let now = 0
     const { systemClock } = await import('concordat/core')
     const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + now }
-    world = await setupWorld({ sagas: [saga] })
+    const world = await create({ sagas: [saga] })
     const alone = world.another({ clock })
     await alone.run()
     expect(alone.health()).toMatchObject({ status: 'up' })
@@ -295,7 +281,7 @@ describe('operators', () => {
 
   async function stuck(): Promise<World> {
     const { Refusal } = await import('concordat/saga')
-    const made = await setupWorld({
+    const made = await setup({
       sagas: [saga],
       coordinator: { maxPayloadBytes: 2_000 },
       handlers: {
@@ -305,14 +291,13 @@ describe('operators', () => {
         compensate: () => {},
       },
     })
-    await made.start()
     const run = await made.coordinator.start(saga, { id: 's1', input })
     await until('it is stuck', async () => (await run.report()).status === 'stuck')
     return made
   }
 
   test('say who and why in text that can be kept, and a result that a reply could have', async () => {
-    world = await stuck()
+    const world = await stuck()
     const { coordinator } = world
     const target = { saga: 'stuck', id: 's1' }
     const note = { by: 'ann', reason: 'done by hand' }
@@ -349,8 +334,7 @@ test('a saga whose correlate throws does not keep a message from the others', as
   const other = defineSaga('b-other', { version: 1, input: Input })
     .signal('told', { from: stockCommands, correlate: ({ sku }) => sku })
     .step('after', { compensate: 'none', invoke: () => heard.open() })
-  world = await setupWorld({ sagas: [throwing, other] })
-  await world.start()
+  const world = await setup({ sagas: [throwing, other] })
   await world.coordinator.start(other, { id: 'apple', input })
   await world.binder.send(stockCommands, input)
   await heard.opened
@@ -374,8 +358,7 @@ test('a saga is kept in memory between its writes only while it is small, whiche
       return inner.query<never>(text, parameters)
     },
   }
-  world = await setupWorld({ sagas: [saga], coordinator: { sql, pollMs: 60_000 } })
-  await world.start()
+  const world = await setup({ sagas: [saga], coordinator: { sql, pollMs: 60_000 } })
   const { coordinator } = world
   const texts = { small: 'x', input: 'x'.repeat(20_000), result: 'result' }
   for (const [id, text] of Object.entries(texts)) {

@@ -1,32 +1,12 @@
 import { defineSaga, Refusal, type SagaOutcome } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import {
-  closeEmbedded,
-  FAST,
-  openEmbedded,
-  setupWorld,
-  stockCommands,
-  type World,
-  type WorldOptions,
-} from '../support/world.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { FAST, stockCommands } from '../support/world.ts'
 
+const setup = runningWorlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-
-async function setup(options: WorldOptions): Promise<World> {
-  world = await setupWorld(options)
-  await world.start()
-  return world
-}
 
 function failureOf(outcome: SagaOutcome): string {
   return outcome.status === 'completed' ? '' : `${outcome.status} ${outcome.failure.step} ${outcome.failure.code}`

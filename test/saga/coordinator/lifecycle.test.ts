@@ -1,34 +1,15 @@
 import { currentSaga, defineSaga, Refusal, type SagaScope, type StuckSaga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
-import {
-  closeEmbedded,
-  FAST,
-  openEmbedded,
-  setupWorld,
-  stockCommands,
-  type World,
-  type WorldOptions,
-} from '../support/world.ts'
+import { runningWorlds, worlds } from '../support/running-world.ts'
+import { FAST, stockCommands, type World } from '../support/world.ts'
 
+const create = worlds()
+const setup = runningWorlds(create)
 const Input = z.object({ n: z.number() })
 const input = { n: 1 }
 const note = { by: 'ann', reason: 'called the bank' }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-
-async function setup(options: WorldOptions): Promise<World> {
-  world = await setupWorld(options)
-  await world.start()
-  return world
-}
 
 const simple = defineSaga('simple', { version: 1, input: Input }).step('a', {
   invoke: ({ input: { n } }) => n + 1,
@@ -319,8 +300,7 @@ describe('versions', () => {
       request: () => ({ sku: 'apple', n: 1 }),
       compensate: 'none',
     })
-    const setupV1 = await setupWorld({ sagas: [simple], handlers: { invoke: () => 'reserved', compensate: () => {} } })
-    world = setupV1
+    const setupV1 = await create({ sagas: [simple], handlers: { invoke: () => 'reserved', compensate: () => {} } })
     const other = setupV1.another({ sagas: [saga] })
     const run = await other.start(saga, { id: 'x', input })
     await setupV1.start() // knows `simple` only, and gets the reply

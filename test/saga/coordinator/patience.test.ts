@@ -1,20 +1,14 @@
 import { type Clock, systemClock } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
-import { closeEmbedded, FAST, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { FAST, stockCommands } from '../support/world.ts'
 
+const setup = runningWorlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
 
 describe('a participant that answers late', () => {
   test('is waited for without end, and so is its undoing', async () => {
@@ -30,7 +24,7 @@ describe('a participant that answers late', () => {
         },
         compensate: 'none',
       })
-    world = await setupWorld({
+    const world = await setup({
       sagas: [saga],
       handlers: {
         invoke: () => void handled.push('invoke'),
@@ -39,7 +33,6 @@ describe('a participant that answers late', () => {
       coordinator: { onLate: ({ saga, id, step, operation }) => late.push(`${saga}/${id} ${operation} ${step}`) },
     })
     const { coordinator, stock } = world
-    await world.start()
     stock().pause()
     const run = await coordinator.start(saga, { id: 's1', input })
     // Ten times as often as a command used to be sent.
@@ -74,9 +67,8 @@ describe('a participant that answers late', () => {
       request: () => input,
       compensate: 'none',
     })
-    world = await setupWorld({ sagas: [saga], coordinator: { clock } })
+    const world = await setup({ sagas: [saga], coordinator: { clock } })
     const { coordinator, another, stock } = world
-    await world.start()
     stock().pause()
     const run = await coordinator.start(saga, { id: 's1', input })
     await until('it is late', () => coordinator.health().late.length === 1)
@@ -94,8 +86,7 @@ describe('a participant that answers late', () => {
       request: () => input,
       compensate: 'none',
     })
-    world = await setupWorld({ sagas: [saga] })
-    await world.start()
+    const world = await setup({ sagas: [saga] })
     world.stock().pause()
     const run = await world.coordinator.start(saga, { id: 's1', input })
     await until('it was asked for five times', async () => (await asked(run)).length >= 5)
@@ -111,8 +102,7 @@ describe('a participant that answers late', () => {
       request: () => input,
       compensate: 'none',
     })
-    world = await setupWorld({ sagas: [saga] })
-    await world.start()
+    const world = await setup({ sagas: [saga] })
     world.stock().pause()
     const outcome = await (await world.coordinator.start(saga, { id: 's1', input })).outcome({ timeoutMs: 10_000 })
     expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.no_reply' } })
@@ -125,8 +115,7 @@ describe('a participant that answers late', () => {
       request: () => input,
       compensate: 'none',
     })
-    world = await setupWorld({ sagas: [saga] })
-    await world.start()
+    const world = await setup({ sagas: [saga] })
     world.stock().pause()
     const outcome = await (await world.coordinator.start(saga, { id: 's1', input })).outcome({ timeoutMs: 10_000 })
     expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.deadline' } })
@@ -141,7 +130,7 @@ describe('a participant that answers late', () => {
       request: () => input,
       compensate: 'none',
     })
-    world = await setupWorld({
+    const world = await setup({
       sagas: [saga],
       participantAttempts: 1,
       handlers: {
@@ -152,7 +141,6 @@ describe('a participant that answers late', () => {
         compensate: () => {},
       },
     })
-    await world.start()
     world.stock().pause()
     const run = await world.coordinator.start(saga, { id: 's1', input })
     await until('silence has cost more attempts than there are', async () => (await asked(run)).length >= 6)

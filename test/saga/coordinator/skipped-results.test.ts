@@ -1,20 +1,13 @@
 import { createOperator } from 'concordat/operate'
 import { defineSaga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
-import { closeEmbedded, openEmbedded, setupWorld, type World } from '../support/world.ts'
+import { worlds } from '../support/running-world.ts'
 
+const create = worlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
 
 describe('the result of a skipped step', () => {
   const note = { by: 'ann', reason: 'known' }
@@ -24,7 +17,7 @@ describe('the result of a skipped step', () => {
       .step('pivot', { pivot: true, invoke: () => 1 })
       .signal('first', { payload: z.object({ a: z.string() }) })
       .signal('second', { payload: z.object({ n: z.number() }), timeoutMs: 1 })
-    world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 60_000 } })
+    const world = await create({ sagas: [saga], coordinator: { pollMs: 60_000 } })
     const { coordinator } = world
     await coordinator.run()
     const run = await coordinator.start(saga, { id: 's1', input })
@@ -54,7 +47,7 @@ describe('the result of a skipped step', () => {
       .step('pivot', { pivot: true, invoke: () => 1 })
       .signal('first', { payload: First, timeoutMs: 1 })
       .signal('second', { payload: z.object({ n: z.number() }), timeoutMs: 1 })
-    world = await setupWorld({ sagas: [saga] })
+    const world = await create({ sagas: [saga] })
     const { coordinator, another, sql, outbox } = world
     const operator = createOperator({ sql, schema: outbox.schema })
     await coordinator.run()
@@ -96,7 +89,7 @@ describe('the result of a skipped step', () => {
           throw Object.assign(new Error('no'), { retryable: false })
         },
       })
-    world = await setupWorld({ sagas: [saga] })
+    const world = await create({ sagas: [saga] })
     const { coordinator } = world
     await coordinator.run()
     const run = await coordinator.start(saga, { id: 's1', input })

@@ -1,13 +1,10 @@
 import { defineSaga, Refusal } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { z } from 'zod'
-import { closeEmbedded, FAST, openEmbedded, setupWorld, type World } from '../support/world.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { FAST } from '../support/world.ts'
 
-let world: World | undefined
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-afterEach(() => world?.close())
-
+const setup = runningWorlds()
 class BankClosed extends Error {}
 
 test('a saga that is stuck is reported and listed with the step that an operator has to see to', async () => {
@@ -26,8 +23,7 @@ test('a saga that is stuck is reported and listed with the step that an operator
       },
       compensate: 'none',
     })
-  world = await setupWorld({ sagas: [saga], coordinator: { onStuck: ({ failure }) => void told.push(failure) } })
-  await world.start()
+  const world = await setup({ sagas: [saga], coordinator: { onStuck: ({ failure }) => void told.push(failure) } })
   const run = await world.coordinator.start(saga, { id: '1', input: {} })
   expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('stuck')
   const failure = { step: 'charge', code: 'BankClosed', message: 'the bank refuses refunds' }

@@ -1,22 +1,16 @@
 import type { SqlClient } from 'concordat/core'
 import { createOperator } from 'concordat/operate'
 import { defineSaga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'
-import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { embedded, stockCommands } from '../support/world.ts'
 
+const start = runningWorlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
 const by = { by: 'ann', reason: 'test' }
-let world: World | undefined
-
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
 
 /** Stuck by the very write that starts it: of two commands one cannot be sent, and the other cannot be undone. */
 function stuckAtStart() {
@@ -35,8 +29,7 @@ async function setup(sql?: SqlClient) {
   const saga = stuckAtStart()
   const told: string[] = []
   const onStuck = ({ id }: { readonly id: string }) => void told.push(id)
-  world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 20, leaseMs: 300, onStuck, ...(sql && { sql }) } })
-  await world.start()
+  const world = await start({ sagas: [saga], coordinator: { pollMs: 20, leaseMs: 300, onStuck, ...(sql && { sql }) } })
   const { schema } = world
   const row = async () => {
     const { rows } = await embedded().query(`SELECT status, owner, due_at, mail FROM ${schema}.saga WHERE id = 's1'`)

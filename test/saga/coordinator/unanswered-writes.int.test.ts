@@ -1,21 +1,15 @@
 import type { SqlClient } from 'concordat/core'
 import { defineSaga, type SagaRun } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { lossyAnswers } from '../../support/lossy-answers.ts'
 import { until } from '../../support/until.ts'
-import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { embedded, stockCommands } from '../support/world.ts'
 
+const setup = runningWorlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
-let world: World | undefined
-
-afterEach(async () => {
-  await world?.close()
-  world = undefined
-})
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
 
 /** One saga that completes, one that turns back, one that gets stuck: with local, transactional and remote steps. */
 function definitions(effects: string[]) {
@@ -47,7 +41,7 @@ test.each(['after', 'before'] as const)(
       const lossy = lossyAnswers(embedded(), when)
       const { completes, turnsBack, getsStuck } = definitions([])
       const told: string[] = []
-      world = await setupWorld({
+      const world = await setup({
         sagas: [completes, turnsBack, getsStuck],
         coordinator: {
           sql: lossy.sql,
@@ -59,7 +53,6 @@ test.each(['after', 'before'] as const)(
       })
       await embedded().query('CREATE TABLE IF NOT EXISTS effect (key text, n int)')
       await embedded().query('TRUNCATE effect')
-      await world.start()
       const { coordinator } = world
       const runs: SagaRun<object>[] = []
       for (const saga of [completes, turnsBack, getsStuck]) {
@@ -78,7 +71,6 @@ test.each(['after', 'before'] as const)(
       ends.push({ rows, told: [...new Set(told)] })
       hit = lossy.broke()
       await world.close()
-      world = undefined
     }
     expect(ends.length).toBeGreaterThan(10)
     for (const end of ends) {
@@ -125,11 +117,10 @@ test('a saga that is stuck as of a step in a transaction, whose commit has no an
     },
   }
   const told: string[] = []
-  world = await setupWorld({
+  const world = await setup({
     sagas: [saga],
     coordinator: { sql, pollMs: 20, leaseMs: 300, onStuck: ({ saga: name }) => void told.push(name) },
   })
-  await world.start()
   const run = await world.coordinator.start(saga, { id: 's1', input })
   await until('it is stuck', async () => (await run.report())?.status === 'stuck')
   await until('somebody is told', () => told.length > 0)

@@ -1,13 +1,9 @@
 import { defineSaga } from 'concordat/saga'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { closeEmbedded, openEmbedded, setupWorld, type World } from '../support/world.ts'
+import { runningWorlds } from '../support/running-world.ts'
 
-let world: World | undefined
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-afterEach(() => world?.close())
-
+const setup = runningWorlds()
 const none = { invoke: () => undefined, compensate: 'none' } as const
 const within = { timeoutMs: 10_000 }
 
@@ -22,8 +18,7 @@ describe('a condition that changes while a saga is inside of its block', () => {
       .step('open', none)
       .when(is, (block) => block.signal('go', { payload: z.string() }).step('charge', none))
       .when(is, (block) => block.step('second', none))
-    world = await setupWorld({ sagas: [whole] })
-    await world.start()
+    const world = await setup({ sagas: [whole] })
     const run = await world.coordinator.start(whole, { id: '1', input: {} })
     if (first) {
       await expect.poll(async () => (await run.report())?.steps[1]?.status).toBe('invoking')
@@ -46,8 +41,7 @@ describe('a condition that changes while a saga is inside of its block', () => {
         .when(ask('inner', false), (inner) => inner.step('b', none).step('c', none))
         .parallel((group) => group.step('d', none).step('e', none)),
     )
-    world = await setupWorld({ sagas: [saga] })
-    await world.start()
+    const world = await setup({ sagas: [saga] })
     const run = await world.coordinator.start(saga, { id: '1', input: {} })
     expect(await run.outcome(within)).toMatchObject({ status: 'completed' })
     expect(asked).toEqual(['outer', 'inner'])

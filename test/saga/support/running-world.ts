@@ -1,17 +1,25 @@
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { closeEmbedded, openEmbedded, setupWorld, type World, type WorldOptions } from './world.ts'
 
-/** Call it once in a file: what it returns starts a world on the file's database, which is closed after its test. */
-export function runningWorlds(): (options: WorldOptions) => Promise<World> {
-  let world: World | undefined
+/** Call it once in a file: what it returns makes a world on the file's database, which is closed after its test. */
+export function worlds(): (options: WorldOptions) => Promise<World> {
+  const made: World[] = []
   beforeAll(openEmbedded, 120_000)
   afterAll(closeEmbedded)
   afterEach(async () => {
-    await world?.close()
-    world = undefined
+    for (const world of made.splice(0)) await world.close()
   })
   return async (options) => {
-    world = await setupWorld(options)
+    const world = await setupWorld(options)
+    made.push(world)
+    return world
+  }
+}
+
+/** The same for worlds that are started. @param create what `worlds` returned in this file */
+export function runningWorlds(create = worlds()): (options: WorldOptions) => Promise<World> {
+  return async (options) => {
+    const world = await create(options)
     await world.start()
     return world
   }
