@@ -58,7 +58,7 @@ function faultOfBroker(error: object): WriteFault | undefined {
   const isForOperator = causesOf(error).some(
     (cause) =>
       ('type' in cause && typeof cause.type === 'string' && BROKER_DENIED.test(cause.type)) ||
-      ('code' in cause && (cause.code === 403 || isDenied(cause.code, cause))),
+      ('code' in cause && (cause.code === 403 || OPERATOR.has(cause.code) || isDenied(cause.code, cause))),
   )
   if (isForOperator) return 'operator'
   return 'retryable' in error && error.retryable === false && 'kind' in error && error.kind !== 'closed'

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
-import { failure, isFenced, toTransportError } from './failure.ts'
+import { failure, isFenced, isOfData, toTransportError } from './failure.ts'
 import { limitedTransaction } from './idle-limit.ts'
 
 /**
@@ -63,7 +63,9 @@ export class Database {
     } catch (cause) {
       if (isFenced(cause)) throw cause
       const error = toTransportError(what, cause, this.schema)
-      if (error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'refused')
+      // A database that refuses what is in a message is up.
+      if (isOfData(error.cause)) this.#health = { status: 'up' }
+      else if (error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'refused')
         this.#health = { status: 'down', detail: error.message }
       throw error
     }

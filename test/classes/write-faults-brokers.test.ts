@@ -88,7 +88,7 @@ async function publishedBy(publisher: Publisher): Promise<PublishOutcome> {
 
 async function byRabbit(code: number, text: string, closes: 'channel' | 'connection'): Promise<PublishOutcome> {
   const broker = new FakeBroker()
-  const transport = attached({ connect: broker.connect }, 2_000)
+  const transport = attached({ connect: broker.connect }, 8_000)
   await transport.provision([{ name: 'orders', partitions: 1, groups: ['g'] }])
   let isOver = false
   const outcomes = transport.publish([plainMessage({ destination: 'orders', key: 'k' })]).finally(() => {
@@ -98,8 +98,8 @@ async function byRabbit(code: number, text: string, closes: 'channel' | 'connect
   // Each time that the message is sent again.
   while (!isOver) {
     await drain()
-    const channel = broker.latest('publish')?.channels.findLast(({ isOpen }) => isOpen)
-    if (channel === undefined || channel.published.length === 0) continue
+    const channel = broker.latest('publish')?.channels.find(({ published }) => published.length > 0)
+    if (channel === undefined) continue
     if (closes === 'channel') channel.fail(code, said)
     else broker.latest('publish').break(Object.assign(new Error(`Connection closed: ${code} (${said})`), { code }))
   }
