@@ -1,5 +1,6 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
+import type { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
@@ -23,6 +24,7 @@ export interface DueHost
   readonly store: SagaStore
   readonly engine: Engine
   readonly runner: Runner
+  readonly silence: Silence
   /** Tells of a saga that is stuck, when whoever parked it did not. */
   readonly stuck: (row: SagaRow) => void
 }
@@ -49,22 +51,22 @@ export class DueSagas {
 
   /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
-    const { sql, store } = this.#host
-    return this.#seen === undefined ? store.nextDueMs(sql) : this.#seen.nextDueMs
+    const { sql, store, silence } = this.#host
+    return this.#seen === undefined ? silence.track(store.nextDueMs(sql)) : this.#seen.nextDueMs
   }
 
   /** One look. True: there may be more. */
   async take(): Promise<boolean> {
-    const { sql, store, runner, leaseMs, sagas, clock, instance } = this.#host
+    const { sql, store, runner, leaseMs, sagas, clock, instance, silence } = this.#host
     const limit = Math.min(LIMIT, Math.ceil(runner.room / 2)) // the other half is for what starts here
     this.#isBehind = limit === 0
     this.#seen = undefined
     if (limit === 0) return false
     runner.keep(limit)
     try {
-      if (this.#serverNowMs === undefined) await store.countAnew(sql, leaseMs)
+      if (this.#serverNowMs === undefined) await silence.track(store.countAnew(sql, leaseMs))
       const takenAt = clock.monotonic()
-      const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      const { rows, nextDueMs, nowMs } = await silence.track(store.claim(sql, instance, leaseMs, sagas, limit))
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.

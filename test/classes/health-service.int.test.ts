@@ -17,7 +17,7 @@ import { defineSaga, participant } from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import { Kafka } from 'kafkajs'
 import { Pool } from 'pg'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
@@ -37,7 +37,9 @@ describeWith(['postgres'], 'health of a service on PostgreSQL', { private: true 
 
   beforeAll(async () => {
     server = await startServer('postgres')
-    await admin('CREATE ROLE shop LOGIN; CREATE SCHEMA concordat AUTHORIZATION shop; GRANT CREATE ON DATABASE postgres TO shop')()
+    await admin(
+      'CREATE ROLE shop LOGIN; CREATE SCHEMA concordat AUTHORIZATION shop; GRANT CREATE ON DATABASE postgres TO shop',
+    )()
     const url = new URL(server.url)
     url.username = 'shop'
     pool = new Pool({ connectionString: url.href, max: 10 })
@@ -108,7 +110,10 @@ describeWith(['postgres'], 'health of a service on PostgreSQL', { private: true 
       await end()
     }
     await until('', () => late('up').length === 0, LIMIT_MS).catch(() => {})
-    expect(late('up').map((part) => [part, service.health().parts[part]]), 'parts that are not up again').toEqual([])
+    expect(
+      late('up').map((part) => [part, service.health().parts[part]]),
+      'parts that are not up again',
+    ).toEqual([])
   })
 })
 
@@ -117,37 +122,44 @@ const BROKERS = {
   kafka: (url: string): Transport => kafkaTransport({ kafka: new Kafka({ brokers: [url], logLevel: 0 }) }),
 }
 
-describe.each(['rabbitmq', 'kafka'] as const)('health on %s', (kind) => {
-  describeWith([kind], `of a binder that has nothing to do, and its bus`, { private: true }, () => {
-    it('is down within ten seconds when the broker hangs or is killed, and up again with it', { timeout: 300_000 }, async () => {
-      const server = await startServer(kind)
-      onTestFinished(() => server.stop())
-      const bus = createBus({ service: 'shop', instance: 'shop-1', logger: silentLogger })
-      const binder = createBinder({
-        service: 'shop',
-        transport: BROKERS[kind](server.url),
-        bindings: [sink(numbers, { group: 'g' }, () => {}), ...bus.bindings],
-        sends: [numbers, ...bus.channels],
-        logger: silentLogger,
-      })
-      onTestFinished(() => bus.close().then(() => binder.close()))
-      await binder.start()
-      await bus.start(binder)
-      const statuses = () => [binder.health().status, bus.health().status]
-      const become = (status: string, why: string) =>
-        until(`${status}, ${why}: ${statuses()}`, () => statuses().every((each) => each === status), LIMIT_MS)
-      await until('all is up', () => statuses().every((each) => each === 'up'), 60_000)
-      server.pause()
-      try {
-        await become('down', 'it hangs')
-      } finally {
-        server.resume()
-      }
-      await become('up', 'it hung')
-      await server.kill()
-      await become('down', 'it was killed')
-      await server.start()
-      await become('up', 'it is back')
-    })
-  })
-})
+describeWith(
+  ['rabbitmq', 'kafka'],
+  'health of a binder that has nothing to do, and of its bus',
+  { private: true },
+  () => {
+    it.for(['rabbitmq', 'kafka'] as const)(
+      'is down within ten seconds when %s hangs or is killed, and up again with it',
+      { timeout: 300_000 },
+      async (kind) => {
+        const server = await startServer(kind)
+        onTestFinished(() => server.stop())
+        const bus = createBus({ service: 'shop', instance: 'shop-1', logger: silentLogger })
+        const binder = createBinder({
+          service: 'shop',
+          transport: BROKERS[kind](server.url),
+          bindings: [sink(numbers, { group: 'g' }, () => {}), ...bus.bindings],
+          sends: [numbers, ...bus.channels],
+          logger: silentLogger,
+        })
+        onTestFinished(() => bus.close().then(() => binder.close()))
+        await binder.start()
+        await bus.start(binder)
+        const statuses = () => [binder.health().status, bus.health().status]
+        const become = (status: string, why: string) =>
+          until(`${status}, ${why}: ${statuses()}`, () => statuses().every((each) => each === status), LIMIT_MS)
+        await until('all is up', () => statuses().every((each) => each === 'up'), 60_000)
+        server.pause()
+        try {
+          await become('down', 'it hangs')
+        } finally {
+          server.resume()
+        }
+        await become('up', 'it hung')
+        await server.kill()
+        await become('down', 'it was killed')
+        await server.start()
+        await become('up', 'it is back')
+      },
+    )
+  },
+)

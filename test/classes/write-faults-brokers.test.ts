@@ -61,7 +61,9 @@ async function byKafkajs(type: string): Promise<PublishOutcome> {
     },
   }
   const settings = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
-  return publishedBy(new Publisher({ settings, topics, producer: new ProducerSlot(settings, systemClock), clock: systemClock }))
+  return publishedBy(
+    new Publisher({ settings, topics, producer: new ProducerSlot(settings, systemClock), clock: systemClock }),
+  )
 }
 
 async function byPlatformatic(type: string): Promise<PublishOutcome> {
@@ -162,9 +164,12 @@ describe.each([
 })
 
 describe('a message through RabbitMQ', () => {
-  test.each(AMQP)('that is answered with %d %s of the %s is %s, in the words of the broker', async (code, text, closes, fault) => {
-    expectFault(await byRabbit(code, text, closes), fault)
-  })
+  test.each(AMQP)(
+    'that is answered with %d %s of the %s is %s, in the words of the broker',
+    async (code, text, closes, fault) => {
+      expectFault(await byRabbit(code, text, closes), fault)
+    },
+  )
 })
 
 describe('a relay', () => {

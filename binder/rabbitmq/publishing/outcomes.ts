@@ -37,16 +37,24 @@ export const unroutable = (message: EncodedMessage): TransportError =>
   )
 
 export const lost = (message: EncodedMessage, cause: Error | undefined): TransportError =>
-  failure('unavailable', `the connection was lost before RabbitMQ confirmed ${name(message)}; it may have arrived${wordsOf(cause)}`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'unavailable',
+    `the connection was lost before RabbitMQ confirmed ${name(message)}; it may have arrived${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 export const behindLost = (message: EncodedMessage, cause: Error | undefined): TransportError =>
-  failure('unavailable', `${name(message)} was not sent: an earlier one of its key was lost with the connection${wordsOf(cause)}`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'unavailable',
+    `${name(message)} was not sent: an earlier one of its key was lost with the connection${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 export const blocked = (message: EncodedMessage, timeoutMs: number, reason: string): TransportError =>
   failure(
@@ -57,16 +65,24 @@ export const blocked = (message: EncodedMessage, timeoutMs: number, reason: stri
   )
 
 export const unanswered = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
-  failure('timeout', `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived${wordsOf(cause)}`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'timeout',
+    `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
-  failure('unavailable', `${name(message)} was not sent: RabbitMQ was not reached within ${timeoutMs} ms${wordsOf(cause)}`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'unavailable',
+    `${name(message)} was not sent: RabbitMQ was not reached within ${timeoutMs} ms${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 /** The broker closed the channel over exactly this message. */
 export const rejected = (message: EncodedMessage, cause: Error): TransportError => {
