@@ -146,7 +146,7 @@ describeWith(
         await bus.start(binder)
         const statuses = () => [binder.health().status, bus.health().status]
         const become = (status: string, why: string) =>
-          until(`${status}, ${why}: ${statuses()}`, () => statuses().every((each) => each === status), LIMIT_MS)
+          until(`${status}, ${why}`, () => statuses().every((each) => each === status), LIMIT_MS)
         await until('all is up', () => statuses().every((each) => each === 'up'), 60_000)
         server.pause()
         try {

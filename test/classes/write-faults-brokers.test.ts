@@ -2,12 +2,12 @@
  * What brokers answer to a message, and what each part that publishes makes of it: both drivers of Kafka, RabbitMQ, and the relay
  * of an outbox over them. One table: the fault is `writeFault`'s, and the error has the words of the broker.
  */
+// oxlint-disable no-restricted-imports -- the classifier and the insides of the adapters are no part of the interface
 import { type EncodedMessage, TransportError } from 'concordat/binder'
 import type { PublishOutcome } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
 import { createRelay } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
-// oxlint-disable-next-line no-restricted-imports -- inside of the core: the classifier has no public name
 import { type WriteFault, writeFault } from '../../core/write-fault.ts'
 import { type Cluster, IdempotentProducer, KafkaRefusal, ProducerSlot, Publisher } from '../binder/kafka/inside.ts'
 import { plainMessage } from '../binder/kafka/kit.ts'
