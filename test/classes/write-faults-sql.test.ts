@@ -150,12 +150,18 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     onTestFinished(() => binder.close())
     await binder.start()
     const isCounted = fault === 'permanent' || fault === 'session-ended'
-    faulty.refuse(isCounted ? Number.POSITIVE_INFINITY : 3)
+    faulty.refuse(isCounted || fault === 'operator' ? Number.POSITIVE_INFINITY : 3)
     await binder.send(numbers, 1)
     const status = () => binder.binding('numbers.g').status()
+    if (fault === 'operator') {
+      await until('the binding tells it', () => status().error?.includes(WORDS) === true && faulty.refused >= 3)
+      expect(binder.health().status).toBe('down')
+      faulty.release()
+    }
     await until('it came to its end', () => status().handled + status().deadLettered === 1)
     expect([status().handled, handled.length]).toEqual(isCounted ? [0, 0] : [1, 1])
-    expect(faulty.refused).toBe(isCounted ? 2 : 3)
+    await until('the binding is healthy', () => binder.health().status === 'up')
+    if (fault !== 'operator') expect(faulty.refused).toBe(isCounted ? 2 : 3)
     if (isCounted) expect(errors.join()).toContain(WORDS)
   })
 })

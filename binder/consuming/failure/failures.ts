@@ -274,7 +274,9 @@ export class Failures {
   }
 
   async #untilBack(delivery: TransportDelivery, error: Error): Promise<'again' | 'returned'> {
-    const isBusy = writeFault(error) === 'busy'
+    const fault = writeFault(error)
+    const isBusy = fault === 'busy'
+    if (fault === 'operator') this.#host.refusals?.waits(delivery, error)
     const counted = isBusy ? this.#busy : this.#away
     const times = (counted.get(delivery) ?? 0) + 1
     counted.set(delivery, times)
