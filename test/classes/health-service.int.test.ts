@@ -17,7 +17,7 @@ import { defineSaga, participant } from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import { Kafka } from 'kafkajs'
 import { Pool } from 'pg'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
@@ -127,10 +127,10 @@ describeWith(
   'health of a binder that has nothing to do, and of its bus',
   { private: true },
   () => {
-    it.for(['rabbitmq', 'kafka'] as const)(
+    it.concurrent.for(['rabbitmq', 'kafka'] as const)(
       'is down within ten seconds when %s hangs or is killed, and up again with it',
       { timeout: 300_000 },
-      async (kind) => {
+      async (kind, { onTestFinished }) => {
         const server = await startServer(kind)
         onTestFinished(() => server.stop())
         const bus = createBus({ service: 'shop', instance: 'shop-1', logger: silentLogger })
