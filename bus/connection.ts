@@ -34,7 +34,7 @@ export class Connection {
   /** @throws TypeError when it is no binder, or one without the bus's bindings */
   attach(binder: Binder): void {
     const remedy = 'a binder made with bindings: [..., ...bus.bindings] and sends: [..., ...bus.channels]'
-    if (!hasMethods(binder, ['send', 'binding', 'bindings'])) throw wrongKind('bus.start', binder, remedy)
+    if (!hasMethods(binder, ['send', 'binding', 'bindings', 'health'])) throw wrongKind('bus.start', binder, remedy)
     const names = new Set(binder.bindings().map(({ name }) => name))
     for (const name of this.#all)
       if (!names.has(name)) throw new TypeError(`bus.start: the binder lacks "${name}": expected ${remedy}`)
@@ -53,7 +53,13 @@ export class Connection {
     return first
   }
 
-  /** The same, and why answers do not arrive. */
+  /** Why nothing reaches the broker, in the words of the transport. Its subscriptions may wait for it without an end. */
+  get away(): string | undefined {
+    const transport = this.#binder?.health().transport
+    return transport?.status === 'down' ? (transport.detail ?? 'the transport is down') : undefined
+  }
+
+  /** As `trouble`, and why answers do not arrive. */
   get troubleWithAnswers(): string | undefined {
     const [first] = this.#waiting(this.#all)
     return first

@@ -178,7 +178,8 @@ class ServiceBus implements Bus {
   health(): BusHealth {
     const counters = this.#counters.snapshot()
     if (this.#state !== 'started') return { status: this.#state, counters }
-    const detail = this.#connection.trouble ?? this.#configs.trouble ?? this.#twinTrouble
+    const connection = this.#connection
+    const detail = connection.trouble ?? connection.away ?? this.#configs.trouble ?? this.#twinTrouble
     return detail === undefined ? { status: 'up', counters } : { status: 'down', detail, counters }
   }
 

@@ -47,3 +47,15 @@ export class BusyTries {
     return true
   }
 }
+
+/** Runs `work`, which is one transaction, again for as long as `BusyTries` lets it. @throws what the last try threw */
+export async function untilFree<T>(clock: Clock, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  const busy = new BusyTries(clock, signal)
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(await busy.wait(error))) throw error
+    }
+  }
+}

@@ -15,14 +15,9 @@ export type SqlAway = 'unreachable' | 'lost'
 const NOT_YET: ReadonlySet<unknown> = new Set(['57P03', '53300'])
 /** The connection failed; an administrator, a crash or a time limit ended it; read-only; the disk is full. */
 const LOST = /^(08...|57P0[125]|25006|53100)$/
-const REFUSED: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ETIMEDOUT',
-])
+const REFUSED: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN'])
+/** Said of a connection that is made, and of one that was made and through which a statement may have gone. */
+const CUT: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
 const BROKEN: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE'])
 /** `pg` has no codes for these: no connection was made in time, or none was free. */
 const NOT_MADE = /^(Connection terminated due to connection timeout|timeout exceeded when trying to connect)/
@@ -80,6 +75,7 @@ function awayOf(cause: object): SqlAway | undefined {
   if (!ofDatabases.has(cause)) return undefined
   if (isDenied(code, cause)) return 'lost'
   if (REFUSED.has(code)) return 'unreachable'
+  if (CUT.has(code)) return 'syscall' in cause && cause.syscall === 'connect' ? 'unreachable' : 'lost'
   if (typeof code === 'string' && (NO_LOGIN.test(code) || NO_TLS.test(code))) return 'unreachable'
   return BROKEN.has(code) ? 'lost' : undefined
 }
@@ -91,3 +87,15 @@ function awayOf(cause: object): SqlAway | undefined {
 export function isDenied(code: unknown, cause: object): boolean {
   return code === '42501' && 'routine' in cause && String(cause.routine).startsWith('aclcheck_error')
 }
+
+/** SQLSTATE of the error, or of the first of its causes that has one. */
+export function sqlStateOf(error: unknown): string | undefined {
+  for (const cause of causesOf(error)) {
+    const code = 'code' in cause ? cause.code : undefined
+    if (typeof code === 'string' && SQLSTATE.test(code)) return code
+  }
+  return undefined
+}
+
+/** Five characters; those of Node such as EPIPE are none. */
+const SQLSTATE = /^(?!E[A-Z]{4}$)[0-9A-Z]{5}$/

@@ -10,12 +10,12 @@ import { BusyTries } from './busy.ts'
 import { type Clock, SECOND } from './clock.ts'
 import { hasCode, toError } from './errors.ts'
 import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlResult, SqlTablesMissing } from './sql.ts'
+import { fromDriver } from './sql-away.ts'
 import { WRONG_ISOLATION } from './sql-functions.ts'
 import { within } from './time-limit.ts'
-import { writeFault } from './write-fault.ts'
+import { type WriteOutcome, writeFault, writeOutcome } from './write-fault.ts'
 
-/** `not_done`: the server rolled it back or was never reached. `unknown`: it may have happened, or may yet happen. */
-export type StepOutcome = 'not_done' | 'unknown'
+export type StepOutcome = Exclude<WriteOutcome, 'refused'>
 
 /** How a store calls what went wrong. */
 export interface StepErrors {
@@ -62,7 +62,7 @@ export class SqlSteps {
     try {
       rows = await this.#unlessClosed(within(clock, answerMs, this.#persist<Row>(text, parameters), NO_ANSWER))
     } catch (error) {
-      throw this.#translated(error)
+      throw this.#translated(fromDriver(error))
     }
     if (rows === NO_ANSWER) throw this.#away('unknown', `no answer within ${answerMs} ms`)
     this.#answered()
@@ -129,7 +129,7 @@ export class SqlSteps {
     if (this.#closed) return toError(error)
     const explained = toError(explainMissing(error, schema, migrateCall))
     if (explained instanceof SqlTablesMissing) return errors.refused(explained)
-    const outcome = outcomeOf(error)
+    const outcome = writeOutcome(error)
     // A database that reports a conflict is up.
     if (writeFault(error) === 'busy') return errors.unavailable('not_done', explained.message, error)
     return outcome === 'refused' ? errors.refused(explained) : this.#away(outcome, explained.message, error)
@@ -145,20 +145,4 @@ export class SqlSteps {
     if (this.#health.status !== 'up') this.#health = { status: 'up' }
     if (wasDown) for (const listener of this.#onBack) listener()
   }
-}
-
-/** Nothing was sent. */
-const NEVER_REACHED: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH'])
-/** The server rolled back, and may do better later: conflicts, too few resources, locks, time limits, a replica, starting up. */
-const ROLLED_BACK = /^(40|53)|^(25006|25P03|55P03|57014|57P03)$/
-/** The connection ended, or the server did: perhaps after the commit. */
-const ENDED = /^(08|57P|58|XX)/
-
-/** What became of a statement, or a commit, that ended with this error. `refused`: not done, and never will be. */
-export function outcomeOf(error: unknown): StepOutcome | 'refused' {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-  if (NEVER_REACHED.has(code) || code === 'core.sql_commit') return 'not_done'
-  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || /^E[A-Z]{4}$/.test(code)) return 'unknown'
-  if (ROLLED_BACK.test(code)) return 'not_done'
-  return ENDED.test(code) ? 'unknown' : 'refused'
 }

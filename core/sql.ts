@@ -171,7 +171,11 @@ export class SqlTablesMissing extends ConcordatError {
   readonly call: string
 
   constructor(schema: string, call: string, options?: ErrorOptions) {
-    super(`tables are missing in schema "${schema}": call ${call} first, with the same schema and database`, options)
+    const said = options?.cause instanceof Error ? ` (${options.cause.message})` : ''
+    super(
+      `tables are missing in schema "${schema}": call ${call} first, with the same schema and database${said}`,
+      options,
+    )
     this.schema = schema
     this.call = call
   }

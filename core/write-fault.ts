@@ -12,8 +12,8 @@
  *
  * `undefined`: nothing is known of the error. The caller treats it as a failure of the work itself.
  */
-import { causesOf } from './errors.ts'
-import { isDenied, sqlAway } from './sql-away.ts'
+import { causesOf, hasCode } from './errors.ts'
+import { isDenied, sqlAway, sqlStateOf } from './sql-away.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 
@@ -32,6 +32,8 @@ const OPERATOR: ReadonlySet<unknown> = new Set([
 ])
 /** Data exceptions, program limits, CHECK constraints. */
 const PERMANENT = /^(22...|54...|23514)$/
+/** A value that needs more memory than PostgreSQL ever gives one: an internal error by its code. */
+const TOO_MUCH_MEMORY = /^invalid memory alloc request size/
 
 /** Why a write failed, from the error or the first of its causes that says so. Never throws. */
 export function writeFault(error: unknown): WriteFault | undefined {
@@ -56,7 +58,7 @@ function faultOfBroker(error: object): WriteFault | undefined {
   const isForOperator = causesOf(error).some(
     (cause) =>
       ('type' in cause && typeof cause.type === 'string' && BROKER_DENIED.test(cause.type)) ||
-      ('code' in cause && (cause.code === 403 || isDenied(cause.code, cause))),
+      ('code' in cause && (cause.code === 403 || OPERATOR.has(cause.code) || isDenied(cause.code, cause))),
   )
   if (isForOperator) return 'operator'
   return 'retryable' in error && error.retryable === false && 'kind' in error && error.kind !== 'closed'
@@ -70,6 +72,29 @@ function faultOf(cause: object): WriteFault | undefined {
   if (BUSY.has(code)) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
   if (OPERATOR.has(code) || isDenied(code, cause)) return 'operator'
-  if (code === 'binder.transport' && 'kind' in cause && cause.kind === 'closed') return 'unavailable'
+  if (code === 'XX000' && 'message' in cause && TOO_MUCH_MEMORY.test(String(cause.message))) return 'permanent'
   return typeof code === 'string' && PERMANENT.test(code) ? 'permanent' : undefined
+}
+
+/**
+ * - `not_done`: the server rolled the write back or never got it, and takes it later.
+ * - `refused`: the server rolled it back, and would do so again.
+ * - `unknown`: it may have happened, or may yet happen.
+ */
+export type WriteOutcome = 'not_done' | 'refused' | 'unknown'
+
+/** Because of other transactions, lack of resources, a time limit, or a server that only reads. 40003: the outcome is unknown. */
+const ROLLED_BACK = /^(40(?!003)|53)|^(25006|57014)$/
+/** The server or the connection ended, perhaps after the commit. */
+const ENDED = /^(08|40003|57P|58|XX)/
+
+/** What became of a write to a database, or of a commit, that failed with this error. */
+export function writeOutcome(error: unknown): WriteOutcome {
+  if (causesOf(error).some((cause) => hasCode(cause, 'core.sql_commit'))) return 'not_done'
+  const fault = writeFault(error)
+  if (fault === 'busy' || fault === 'session-ended') return 'not_done'
+  if (fault === 'operator' || fault === 'permanent') return 'refused'
+  const state = sqlStateOf(error)
+  if (sqlAway(error) === 'unreachable' || (state !== undefined && ROLLED_BACK.test(state))) return 'not_done'
+  return fault === 'unavailable' || state === undefined || ENDED.test(state) ? 'unknown' : 'refused'
 }

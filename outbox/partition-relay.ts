@@ -62,6 +62,16 @@ const MOST_REST_MS = 20
 /** Pauses of a whole partition while the broker or the database is away. */
 const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
 
+/** A refused row is tried again within this time after its pause, unless an operator has dropped it. */
+const REFUSED_MS = 5 * SECOND
+
+/** What the broker refuses for now. */
+interface Refusal {
+  readonly destination: string
+  readonly error: Error
+  readonly until: number
+}
+
 /**
  * The relay of one partition under one lease: fetch a window, publish it, delete what was confirmed; one window at a
  * time, so that a message leaves only after all before it in its lane were confirmed. Ends when stopped or when the
@@ -81,6 +91,7 @@ export class PartitionRelay {
   readonly #away: AwayDestinations
   #outages = 0
   #error: Error | undefined
+  #refusal: Refusal | undefined
 
   constructor({ lease, table, options, look, onWindow }: PartitionRelayFields) {
     this.lease = lease
@@ -109,7 +120,9 @@ export class PartitionRelay {
 
   /** Why nothing moves, while nothing does. */
   get error(): Error | undefined {
-    return this.#error ?? this.#away.error
+    const refusal = this.#refusal
+    const isWaiting = refusal !== undefined && refusal.until > this.#options.clock.monotonic()
+    return this.#error ?? this.#away.error ?? (isWaiting ? refusal.error : undefined)
   }
 
   wake(): void {
@@ -217,13 +230,19 @@ export class PartitionRelay {
   /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
   async #settle(result: WindowResult, outages: ReadonlyMap<string, Error>): Promise<void> {
     const { confirmed } = result
+    if (confirmed.some(({ message }) => message.destination === this.#refusal?.destination)) this.#refusal = undefined
     if (confirmed.length > 0) await this.#insist(() => this.#table.confirm(confirmed))
     // Of a destination that is away nothing is written down: it says nothing of the message.
     const failed = result.failed.filter(({ row }) => !outages.has(row.message.destination))
     if (failed.length === 0) return
-    const { backoff, maxAttempts } = this.#options
+    const { backoff, maxAttempts, clock } = this.#options
     const holds = failed.map((failure) => holdOf(failure, backoff, maxAttempts, Math.random()))
-    for (const [i, { row, error }] of failed.entries()) this.#logFailure(row.message, error, holds[i]?.delayMs)
+    for (const [i, { row, error }] of failed.entries()) {
+      const delayMs = holds[i]?.delayMs
+      this.#logFailure(row.message, error, delayMs)
+      if (delayMs === undefined || judge(error) !== 'wait') continue
+      this.#refusal = { destination: row.message.destination, error, until: clock.monotonic() + delayMs + REFUSED_MS }
+    }
     await this.#insist(() => this.#table.hold(holds))
   }
 

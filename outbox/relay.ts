@@ -12,6 +12,7 @@ import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { SqlVersionMismatch } from '../core/migrate.ts'
 import { SqlSequenceBehind } from '../core/sequences.ts'
+import { Silence } from '../core/silence.ts'
 import { explainMissing, refuseOwnTransaction, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
@@ -90,6 +91,7 @@ class LeasedRelay implements Relay {
   readonly #look: IdleLook
   readonly #unsubscribe: Array<() => void> = []
   readonly #telemetry: RelayTelemetry | undefined
+  readonly #silence: Silence
   #nap = new AbortController()
   #beat: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -104,6 +106,7 @@ class LeasedRelay implements Relay {
   constructor(options: ResolvedRelayOptions) {
     const { outbox, leaseMs, clock, telemetry } = options
     this.#options = options
+    this.#silence = new Silence(clock)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#tables = outboxTables(outbox.schema)
     this.#trouble = new Trouble(
@@ -156,7 +159,7 @@ class LeasedRelay implements Relay {
   }
 
   health(): RelayHealth {
-    const error = this.#error ?? this.#lookError ?? this.#staff.error
+    const error = this.#error ?? this.#lookError ?? this.#staff.error ?? this.#silence.error
     return {
       status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : 'up',
       detail: error?.message,
@@ -198,25 +201,30 @@ class LeasedRelay implements Relay {
     }
   }
 
-  /** Renews, gives up what is over its share, takes what is free. Never rejects. */
+  /** Never rejects. */
   async #tick(): Promise<void> {
     try {
-      // Not before it is known whose outbox this is: a database that was away at the start is asked now.
-      if (this.#outbox === 'unknown') await checkOutbox(this.#options.outbox)
-      if (this.#outbox !== 'tidy') {
-        this.#outbox = 'ours'
-        await this.#keeper.tidy()
-        this.#outbox = 'tidy'
-      }
-      const { live, free } = await this.#keeper.renew()
-      this.#relays = live
-      if (this.#closing === undefined) await this.#balance(free)
+      await this.#silence.track(this.#beatOnce())
       this.#trouble.over()
       this.#error = undefined
     } catch (reason) {
       this.#error = this.#failed(reason)
     }
     this.#staff.fit(this.#keeper.held, this.#closing === undefined)
+  }
+
+  /** Renews, gives up what is over its share, takes what is free. */
+  async #beatOnce(): Promise<void> {
+    // Not before it is known whose outbox this is: a database that was away at the start is asked now.
+    if (this.#outbox === 'unknown') await checkOutbox(this.#options.outbox)
+    if (this.#outbox !== 'tidy') {
+      this.#outbox = 'ours'
+      await this.#keeper.tidy()
+      this.#outbox = 'tidy'
+    }
+    const { live, free } = await this.#keeper.renew()
+    this.#relays = live
+    if (this.#closing === undefined) await this.#balance(free)
   }
 
   #looked(reason: Error | undefined): void {

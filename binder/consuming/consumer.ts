@@ -321,6 +321,7 @@ export class Consumer {
 
   #settle(delivery: TransportDelivery, end: HandlingEnd): void {
     this.#counts[end]++
+    this.#hindrances.refusals.over(delivery)
     this.#host.telemetry?.wasSettled(delivery, this.#consumerName, end)
     if (end === 'returned') delivery.release()
     else if (end === 'halted') {

@@ -1,8 +1,9 @@
 import type { Clock } from '../../core/clock.ts'
+import { Silence } from '../../core/silence.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
-import { failure, isFenced, toTransportError } from './failure.ts'
+import { failure, isFenced, isOfData, toTransportError } from './failure.ts'
 import { limitedTransaction } from './idle-limit.ts'
 
 /**
@@ -14,6 +15,7 @@ export class Database {
   readonly #sql: SqlClient
   readonly #clock: Clock
   readonly #timeoutMs: number
+  readonly #silence: Silence
   #health: TransportHealth = { status: 'idle' }
   /** Of the database; asked once. Our functions need READ COMMITTED. */
   #isReadCommitted: boolean | undefined
@@ -25,6 +27,7 @@ export class Database {
     this.schema = schema
     this.#clock = clock
     this.#timeoutMs = timeoutMs
+    this.#silence = new Silence(clock)
   }
 
   get sql(): SqlClient {
@@ -32,7 +35,8 @@ export class Database {
   }
 
   get health(): TransportHealth {
-    return this.#health
+    const silent = this.#silence.error
+    return silent === undefined ? this.#health : { status: 'down', detail: `PostgreSQL: ${silent.message}` }
   }
 
   /**
@@ -57,13 +61,15 @@ export class Database {
     // Before it stands in line: what is before it may wait for the end of that transaction.
     refuseOwnTransaction(this.#sql)
     try {
-      const result = await this.#timed(what, timeoutMs, this.#inTurn(work))
+      const result = await this.#timed(what, timeoutMs, this.#silence.track(this.#inTurn(work)))
       this.#health = { status: 'up' }
       return result
     } catch (cause) {
       if (isFenced(cause)) throw cause
       const error = toTransportError(what, cause, this.schema)
-      if (error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'refused')
+      // A database that refuses what is in a message is up.
+      if (isOfData(error.cause)) this.#health = { status: 'up' }
+      else if (error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'refused')
         this.#health = { status: 'down', detail: error.message }
       throw error
     }

@@ -1,6 +1,8 @@
 import { toError } from '../../core/errors.ts'
 import { SqlVersionMismatch } from '../../core/migrate.ts'
 import { explainMissing, SqlOwnTransaction, SqlTablesMissing } from '../../core/sql.ts'
+import { sqlStateOf } from '../../core/sql-away.ts'
+import { writeFault } from '../../core/write-fault.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { type Failure, failureOf } from '../transport/kit/failure.ts'
 import { isTlsFailure } from '../transport/tls-failure.ts'
@@ -37,8 +39,9 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   const never = [SqlTablesMissing, SqlVersionMismatch, SqlOwnTransaction]
   if (never.some((type) => cause instanceof type)) return { kind: 'mismatch', remedy: '' }
   const state = sqlStateOf(cause) ?? ''
+  if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
   // Rights are taken and given while services run: tried again, as with a password.
-  if (state === '42501')
+  if (writeFault(cause) === 'operator' || state === '42501')
     return {
       kind: 'refused',
       remedy: '. Grant the role what `npx concordat migrate grants` prints; it is tried again.',
@@ -46,7 +49,6 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
   if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
   if (state === '25006') return { kind: 'refused', remedy: READ_ONLY }
-  if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
   if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
     return { kind: 'refused', remedy: '. Check the certificates of the connection.' }
   return { kind: 'unavailable', remedy: '' }
@@ -64,17 +66,10 @@ export function isOutdated(error: unknown): boolean {
 
 /** A statement that will fail again as it is: the fault lies in one of its messages. */
 export function isOfData(error: unknown): boolean {
-  const state = sqlStateOf(error) ?? ''
-  if (isOfOtherLog(state)) return false
-  return /^(22|23|54)/.test(state) || (state === 'XX000' && /alloc|size/.test(toError(error).message))
+  return !isOfOtherLog(sqlStateOf(error)) && writeFault(error) === 'permanent'
 }
 
 /** No value for what must have one, no segment for what has none: nothing else that the transport writes can lack them. */
 function isOfOtherLog(state: string | undefined): boolean {
   return state === '23502' || state === '23514'
-}
-
-function sqlStateOf(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
-  return typeof error.code === 'string' ? error.code : undefined
 }

@@ -1,5 +1,5 @@
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
-import { outcomeOf } from '../../core/sql-steps.ts'
+import { writeOutcome } from '../../core/write-fault.ts'
 import { Loan } from '../transport/kit/lending.ts'
 import { LentDelivery } from '../transport/kit/lent-delivery.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
@@ -81,7 +81,7 @@ export class Settling implements SettlingTransactions {
       })
     } catch (error) {
       // Unless the commit was sent nothing is committed.
-      const isUnknown = isWhole && outcomeOf(error) === 'unknown'
+      const isUnknown = isWhole && writeOutcome(error) === 'unknown'
       settled.end(isUnknown ? 'unknown' : 'rolled back', new Error('the commit has no answer', { cause: error }))
       throw error
     }

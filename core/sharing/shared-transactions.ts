@@ -27,8 +27,8 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { lastingContext } from '../ambient.ts'
 import type { Clock } from '../clock.ts'
 import { Queue } from '../queue.ts'
-import { type SqlClient, SqlCommitError, type SqlTransaction } from '../sql.ts'
-import { outcomeOf } from '../sql-steps.ts'
+import type { SqlClient, SqlTransaction } from '../sql.ts'
+import { writeOutcome } from '../write-fault.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
 import { SharePace } from './share-pace.ts'
 import { canBatch } from './statements-together.ts'
@@ -277,7 +277,7 @@ function withLast(tx: SqlTransaction, last: () => void): SqlTransaction {
 
 /** The server says so; anything else may be a commit. */
 function isRolledBack(error: unknown): boolean {
-  return error instanceof SqlCommitError || outcomeOf(error) !== 'unknown'
+  return writeOutcome(error) !== 'unknown'
 }
 
 function wantedSeveral(ends: ReadonlyMap<unknown, PieceEnd>): boolean {

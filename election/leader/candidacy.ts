@@ -25,11 +25,9 @@ export class Candidacy {
    * answers, however long the leader leads: from then on an earlier failure says nothing.
    */
   get error(): string | undefined {
-    return this.#isInLine ? undefined : this.#error
-  }
-
-  get #isInLine(): boolean {
-    return this.#isWaiting && this.#options.locks.health().status !== 'down'
+    if (!this.#isWaiting) return this.#error
+    const { status, detail } = this.#options.locks.health()
+    return status === 'down' ? (this.#error ?? detail ?? 'the lock store is down') : undefined
   }
 
   /** A lease; `undefined` when closing, when the store failed, or when somebody else leads: try again. */

@@ -5,7 +5,7 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
-import { outcomeOf } from '../../core/sql-steps.ts'
+import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/child.ts'
 import type { SagaKey, SagaPost, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -79,7 +79,7 @@ export class Committer {
   async #flushAlone({ plan, resolve, reject }: Waiting, failure: unknown): Promise<void> {
     try {
       const written = (await this.#commit([plan])).has(0)
-      if (!written && outcomeOf(failure) === 'unknown') reject(failure)
+      if (!written && writeOutcome(failure) === 'unknown') reject(failure)
       else resolve(written)
     } catch (error) {
       reject(error)

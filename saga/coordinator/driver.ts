@@ -1,6 +1,7 @@
 /** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
 import { SECOND } from '../../core/clock.ts'
 import { requireSequences } from '../../core/sequences.ts'
+import { Silence } from '../../core/silence.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
@@ -74,7 +75,7 @@ export class Driver implements RunHost {
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock, options.shard)
     const bodies = new Bodies()
-    const shared = { ...options, store, instance, telemetry, bodies }
+    const shared = { ...options, store, instance, telemetry, bodies, silence: new Silence(options.clock) }
     this.#telemetry = telemetry
     this.#options = options
     this.sql = options.sql

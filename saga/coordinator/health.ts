@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
+import type { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { OpenSagas, SagaStore } from '../store/store.ts'
@@ -38,6 +39,7 @@ export interface CensusHost {
   readonly store: SagaStore
   readonly clock: Clock
   readonly logger: Logger
+  readonly silence: Silence
   loaded(row: { readonly name: string; readonly version: number }): boolean
 }
 
@@ -55,9 +57,9 @@ export class Census {
 
   /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
   async refresh(): Promise<boolean> {
-    const { sql, store, clock, logger } = this.#host
+    const { sql, store, clock, logger, silence } = this.#host
     if (clock.monotonic() < this.#nextAt) return false
-    this.#rows = await store.open(sql)
+    this.#rows = await silence.track(store.open(sql))
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
     return true

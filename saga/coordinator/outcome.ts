@@ -35,7 +35,8 @@ export function isRefusal(error: unknown): boolean {
 
 /** True when the same call fails whenever it is made: the error says so, or the database never takes what it writes. */
 export function isPermanent(error: unknown): boolean {
-  return !isRetryable(error) || writeFault(error) === 'permanent'
+  const fault = writeFault(error)
+  return fault === 'permanent' || (fault !== 'operator' && !isRetryable(error))
 }
 
 /** In text that every database can store: its encoding may lack all that is not ASCII. */

@@ -8,9 +8,8 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { outcomeOf } from '../../core/sql-steps.ts'
 import { within } from '../../core/time-limit.ts'
-import { writeFault } from '../../core/write-fault.ts'
+import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { Applied, ApplyOptions } from './applied.ts'
@@ -169,7 +168,7 @@ export class WriteLines {
   /** One that cannot be written must not fail the others. Where the database is away, or may have written them, it is for the senders. */
   async #failed(line: Line, events: Fold['events'], error: unknown): Promise<void> {
     const fault = writeFault(error)
-    if (fault === 'unavailable' || (fault === undefined && outcomeOf(error) === 'unknown')) {
+    if (fault === 'unavailable' || (fault === undefined && writeOutcome(error) === 'unknown')) {
       this.#host.failed(line.key, error)
       for (const { waiting } of events) waiting.reject(error)
     } else for (const { waiting } of events) await this.#alone(line, waiting)

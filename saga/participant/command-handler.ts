@@ -4,7 +4,7 @@
  */
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
-import { BusyTries } from '../../core/busy.ts'
+import { BusyTries, untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
@@ -103,7 +103,7 @@ export class CommandHandler<Request> {
     const { code, message: text } = describeError(error)
     message.log.warn({ sagaKey: command.key, operation: command.operation, code }, 'saga command not readable')
     const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
-    await this.#parts.sql.transaction(async (tx) => {
+    await this.#answerIn(message, async (tx) => {
       await this.#send(tx, command, await duty.uncalled(tx, command, failed))
     })
   }
@@ -126,7 +126,7 @@ export class CommandHandler<Request> {
         return undefined
       }
       if (duty.begin !== undefined) {
-        isFirst = await this.#begin(duty, command)
+        isFirst = await untilFree(this.#parts.clock, message.signal, () => this.#begin(duty, command))
       }
       await this.#decide(duty, request, command, message, (calls) => {
         unanswered.add(step)
@@ -203,7 +203,7 @@ export class CommandHandler<Request> {
     const text = `${saga}/${step} asks for ${wanted}, and "${message.channel}" has ${madeBy}: change one of them`
     message.log.error({ sagaKey: key, operation, code }, text)
     const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
-    await this.#parts.sql.transaction(async (tx) => {
+    await this.#answerIn(message, async (tx) => {
       await this.#send(tx, command, await this.#sayNo(tx, command, failed))
     })
     return new Error(text)
@@ -286,7 +286,7 @@ export class CommandHandler<Request> {
     // A no is an answer of the business, however often it is given; all else is something to look at.
     message.log[refused ? 'info' : 'warn']({ sagaKey: key, operation, code, status }, 'saga command not done')
     const answer = (said: StepFailure): Promise<void> =>
-      this.#parts.sql.transaction(async (tx) => {
+      this.#answerIn(message, async (tx) => {
         await this.#send(tx, command, await duty.givenUp(tx, command, status, noOf(command, status, said)))
       })
     try {
@@ -295,6 +295,12 @@ export class CommandHandler<Request> {
       if (!isPermanent(unanswered)) throw unanswered
       await answer(storable(failure))
     }
+  }
+
+  /** A transaction that answers without calling the handler. */
+  #answerIn({ signal }: HandlerContext, write: (tx: SqlTransaction) => Promise<void>): Promise<void> {
+    const { sql, clock } = this.#parts
+    return untilFree(clock, signal, () => sql.transaction(write))
   }
 
   /** The last that is done in `tx`. */

@@ -1,8 +1,8 @@
 // oxlint-disable no-restricted-imports -- inside of the core: the classifier has no public name
 import { TransportError } from 'concordat/binder'
 import { describe, expect, it } from 'vitest'
-import { fromDriver } from '../../core/sql-away.ts'
-import { writeFault } from '../../core/write-fault.ts'
+import { fromDriver, throwFromConnecting } from '../../core/sql-away.ts'
+import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 
 const sql = (code: string, fields: object = {}): unknown =>
   fromDriver(Object.assign(new Error(`server said ${code}`), { code, ...fields }))
@@ -17,6 +17,8 @@ describe('writeFault', () => {
     ['25P04', 'session-ended'],
     ['22P05', 'permanent'],
     ['54000', 'permanent'],
+    ['22021', 'permanent'],
+    ['22003', 'permanent'],
     ['23514', 'permanent'],
     ['08006', 'unavailable'],
     ['57P01', 'unavailable'],
@@ -75,8 +77,68 @@ describe('writeFault', () => {
     )
   })
 
+  it('classifies a value that needs too much memory as permanent, and no other internal error', () => {
+    const tooLarge = Object.assign(new Error('invalid memory alloc request size 1073741824'), { code: 'XX000' })
+    expect(writeFault(tooLarge)).toBe('permanent')
+    expect(writeFault(sql('XX000'))).toBeUndefined()
+  })
+
   it('knows nothing of any other error', () => {
     expect(writeFault(new Error('boom'))).toBeUndefined()
     expect(writeFault(undefined)).toBeUndefined()
+  })
+})
+
+describe('writeOutcome', () => {
+  it.each([
+    ['40001', 'not_done'],
+    ['40P01', 'not_done'],
+    ['55P03', 'not_done'],
+    ['25P03', 'not_done'],
+    ['25P04', 'not_done'],
+    ['57014', 'not_done'],
+    ['57P03', 'not_done'],
+    ['53100', 'not_done'],
+    ['53200', 'not_done'],
+    ['53300', 'not_done'],
+    ['25006', 'not_done'],
+    ['ECONNREFUSED', 'not_done'],
+    ['core.sql_commit', 'not_done'],
+    ['40003', 'unknown'],
+    ['08006', 'unknown'],
+    ['57P01', 'unknown'],
+    ['57P05', 'unknown'],
+    ['58030', 'unknown'],
+    ['XX000', 'unknown'],
+    ['ECONNRESET', 'unknown'],
+    ['EPIPE', 'unknown'],
+    ['22021', 'refused'],
+    ['54000', 'refused'],
+    ['23514', 'refused'],
+    ['23505', 'refused'],
+    ['42501', 'refused'],
+    ['42601', 'refused'],
+    ['core.tables_missing', 'refused'],
+  ] as const)('says of a write that failed with %s: %s', (code, outcome) => {
+    expect(writeOutcome(sql(code))).toBe(outcome)
+    expect(writeOutcome(new Error('query failed', { cause: sql(code) }))).toBe(outcome)
+  })
+
+  it('knows whether a network that timed out had a connection, through which a write may have gone', () => {
+    for (const code of ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']) {
+      expect(writeOutcome(sql(code, { syscall: 'connect' }))).toBe('not_done')
+      expect(writeOutcome(sql(code, { syscall: 'read' }))).toBe('unknown')
+    }
+  })
+
+  it('says that nothing was done where no connection was made', () => {
+    const error = new Error('no pg_hba.conf entry')
+    expect(() => throwFromConnecting(error)).toThrow(error)
+    expect(writeOutcome(error)).toBe('not_done')
+  })
+
+  it('takes an error that says nothing for an outcome that is not known', () => {
+    expect(writeOutcome(new Error('boom'))).toBe('unknown')
+    expect(writeOutcome('boom')).toBe('unknown')
   })
 })

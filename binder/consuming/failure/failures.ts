@@ -52,6 +52,8 @@ export interface FailuresHost {
 export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' | 'retried' | 'returned' | 'halted'
 
 const DATABASE_AWAY = 'the database was away in the handler, which is no attempt'
+const FOR_OPERATOR =
+  'what the handler writes needs an operator (a right, a table or a setting), which is no attempt; it is tried again'
 /**
  * A message whose handler breaks the connection each time must not be tried for ever: after so many times, in 8 minutes, a
  * connection that was lost counts. One that was not made never does.
@@ -117,7 +119,8 @@ export class Failures {
     const error = toError(thrown)
     const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
-    if (isLast || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
+    const isForOperator = isAway && writeFault(error) === 'operator'
+    if (isLast || !(isForOperator || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? reasonOf(error) : undefined
     this.#host.logger.warn(
       { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
@@ -268,20 +271,23 @@ export class Failures {
   }
 
   /**
-   * True: the database was away, or busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
+   * True: the database was away, or waits for an operator, or was busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
    * itself fails in the end: a conflict counts as an attempt after 20 tries, which take some seconds. A session that the server ended
    * because the handler paused for too long in it is one. Asks, and does nothing.
    */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
     const fault = writeFault(error)
     if (fault === 'session-ended') return false
+    if (fault === 'operator') return true
     if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY_TRIES
     const away = sqlAway(error)
     return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
   }
 
   async #untilBack(delivery: TransportDelivery, error: Error): Promise<'again' | 'returned'> {
-    const isBusy = writeFault(error) === 'busy'
+    const fault = writeFault(error)
+    const isBusy = fault === 'busy'
+    if (fault === 'operator') this.#host.refusals?.waits(delivery, error)
     const counted = isBusy ? this.#busy : this.#away
     const times = (counted.get(delivery) ?? 0) + 1
     counted.set(delivery, times)
@@ -346,7 +352,8 @@ export class Failures {
 }
 
 function reasonOf(error: Error): string {
-  return writeFault(error) === 'busy' ? DATABASE_BUSY : DATABASE_AWAY
+  const fault = writeFault(error)
+  return fault === 'busy' ? DATABASE_BUSY : fault === 'operator' ? FOR_OPERATOR : DATABASE_AWAY
 }
 
 /** Of what is sent about a delivery when no handler call is under way. */

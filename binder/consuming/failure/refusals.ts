@@ -1,13 +1,13 @@
 import { writeFault } from '../../../core/write-fault.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { Hindrance, PublishOutcome } from '../../transport/transport.ts'
+import type { Hindrance, PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
 
 /**
- * Outputs, retries and dead letters that the binding lacks the right to write. They wait until an operator grants it. The list of
- * messages identifies one send.
+ * What a binding may not write until an operator grants it: outputs, retries and dead letters, each send by its list of messages; and
+ * what its handlers write, by their deliveries.
  */
 export class Refusals {
-  readonly #reasons = new Map<readonly EncodedMessage[], Error>()
+  readonly #reasons = new Map<readonly EncodedMessage[] | TransportDelivery, Error>()
   readonly #onChange: (hindrance: Hindrance | undefined) => void
 
   constructor(onChange: (hindrance: Hindrance | undefined) => void) {
@@ -21,12 +21,16 @@ export class Refusals {
       if (outcomes.includes(undefined)) this.over(sending)
       return
     }
-    this.#reasons.set(sending, reason)
+    this.waits(sending, reason)
+  }
+
+  waits(what: readonly EncodedMessage[] | TransportDelivery, reason: Error): void {
+    this.#reasons.set(what, reason)
     this.#tell()
   }
 
-  /** Ends a send whose messages are all confirmed or given up. */
-  over(sending: readonly EncodedMessage[]): void {
+  /** Ends a send whose messages are all confirmed or given up, or a delivery that has come to its end. */
+  over(sending: readonly EncodedMessage[] | TransportDelivery): void {
     if (this.#reasons.delete(sending)) this.#tell()
   }
 

@@ -6,6 +6,9 @@ import { failure, RIGHTS, replyCodeOf } from '../failure.ts'
 
 const name = ({ id, destination }: EncodedMessage): string => `message ${id} to "${destination}"`
 
+/** The own words of the broker, where there are any. */
+const wordsOf = (cause: Error | undefined): string => (cause === undefined ? '' : ` (${cause.message})`)
+
 export const closedBefore = (message: EncodedMessage): TransportError =>
   failure('closed', `the transport was closed before RabbitMQ confirmed ${name(message)}; it may have arrived`, message)
 
@@ -34,16 +37,24 @@ export const unroutable = (message: EncodedMessage): TransportError =>
   )
 
 export const lost = (message: EncodedMessage, cause: Error | undefined): TransportError =>
-  failure('unavailable', `the connection was lost before RabbitMQ confirmed ${name(message)}; it may have arrived`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'unavailable',
+    `the connection was lost before RabbitMQ confirmed ${name(message)}; it may have arrived${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 export const behindLost = (message: EncodedMessage, cause: Error | undefined): TransportError =>
-  failure('unavailable', `${name(message)} was not sent: an earlier one of its key was lost with the connection`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'unavailable',
+    `${name(message)} was not sent: an earlier one of its key was lost with the connection${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 export const blocked = (message: EncodedMessage, timeoutMs: number, reason: string): TransportError =>
   failure(
@@ -54,16 +65,24 @@ export const blocked = (message: EncodedMessage, timeoutMs: number, reason: stri
   )
 
 export const unanswered = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
-  failure('timeout', `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'timeout',
+    `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
-  failure('unavailable', `${name(message)} was not sent: RabbitMQ was not reached within ${timeoutMs} ms`, {
-    destination: message.destination,
-    cause,
-  })
+  failure(
+    'unavailable',
+    `${name(message)} was not sent: RabbitMQ was not reached within ${timeoutMs} ms${wordsOf(cause)}`,
+    {
+      destination: message.destination,
+      cause,
+    },
+  )
 
 /** The broker closed the channel over exactly this message. */
 export const rejected = (message: EncodedMessage, cause: Error): TransportError => {
@@ -82,6 +101,8 @@ function rejectionOf(cause: Error): TransportErrorKind {
       return 'refused'
     case NOT_FOUND:
       return 'unroutable'
+    case INTERNAL_ERROR:
+      return 'unavailable'
     default:
       return 'mismatch'
   }
@@ -89,6 +110,7 @@ function rejectionOf(cause: Error): TransportErrorKind {
 
 const ACCESS_REFUSED = 403
 const NOT_FOUND = 404
+const INTERNAL_ERROR = 541
 
 /** amqplib or our own limits would not even write it. */
 export const unwritable = (message: EncodedMessage, maxBytes: number, cause: Error): TransportError => {

@@ -41,24 +41,7 @@ export function Outbox() {
           </div>
         </div>
       )}
-      {(data?.failing.length ?? 0) > 0 && (
-        <Panel title="Failing" aside={<small>a relay tries each again</small>}>
-          <Table
-            label="Failing messages"
-            rows={data?.failing ?? []}
-            keyOf={({ id, source, destination }) => `${id} ${source} ${destination}`}
-            empty=""
-            columns={[
-              { head: 'Message', cell: ({ id }) => <code>{id}</code> },
-              { head: 'To', cell: ({ destination }) => <code>{destination}</code> },
-              { head: 'Key', cell: ({ key }) => key ?? '-' },
-              { head: 'Last error', cell: ({ lastError }) => <span class="error">{lastError}</span> },
-              { head: 'Attempts', number: true, cell: ({ attempts }) => attempts },
-              { head: 'Added', number: true, cell: ({ addedAt }) => <Ago at={addedAt} /> },
-            ]}
-          />
-        </Panel>
-      )}
+      {(data?.failing.length ?? 0) > 0 && <Failing lines={data?.failing ?? []} />}
       <Panel title="Parked" aside={<small>each holds back the later messages of its key</small>}>
         <Table
           label="Parked messages"
@@ -77,6 +60,27 @@ export function Outbox() {
         />
       </Panel>
     </>
+  )
+}
+
+function Failing({ lines }: { lines: readonly FailingLine[] }) {
+  return (
+    <Panel title="Failing" aside={<small>a relay tries each again</small>}>
+      <Table
+        label="Failing messages"
+        rows={lines}
+        keyOf={({ id, source, destination }) => `${id} ${source} ${destination}`}
+        empty="Nothing fails."
+        columns={[
+          { head: 'Message', cell: ({ id }) => <code>{id}</code> },
+          { head: 'To', cell: ({ destination }) => <code>{destination}</code> },
+          { head: 'Key', cell: ({ key }) => key ?? '-' },
+          { head: 'Last error', cell: ({ lastError }) => <span class="error">{lastError}</span> },
+          { head: 'Attempts', number: true, cell: ({ attempts }) => attempts },
+          { head: 'Added', number: true, cell: ({ addedAt }) => <Ago at={addedAt} /> },
+        ]}
+      />
+    </Panel>
   )
 }
 

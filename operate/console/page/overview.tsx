@@ -18,7 +18,6 @@ function Cards() {
   const live = useLive()
   const { snapshot } = live
   const { sagas, outbox, leaders, members, instances } = snapshot
-  const letters = lettersIn(snapshot)
   return (
     <div class="cards">
       <Card
@@ -28,13 +27,7 @@ function Cards() {
         tone={(sagas?.data?.stuck ?? 0) > 0 ? 'bad' : 'good'}
         problem={sagas?.problem}
       />
-      <Card
-        href="#/letters"
-        label={letters.uncounted > 0 ? `dead letters; ${letters.uncounted} groups not counted` : 'dead letters'}
-        value={letters.count}
-        tone={toneOf(letters)}
-        problem={letters.count === undefined ? snapshot.letters?.problem : undefined}
-      />
+      <LettersCard snapshot={snapshot} />
       <Card
         href="#/outbox"
         label="parked messages"
@@ -76,6 +69,19 @@ function Cards() {
         />
       )}
     </div>
+  )
+}
+
+function LettersCard({ snapshot }: { snapshot: Snapshot }) {
+  const letters = lettersIn(snapshot)
+  return (
+    <Card
+      href="#/letters"
+      label={letters.uncounted > 0 ? `dead letters; ${letters.uncounted} groups not counted` : 'dead letters'}
+      value={letters.count}
+      tone={toneOf(letters)}
+      problem={letters.count === undefined ? snapshot.letters?.problem : undefined}
+    />
   )
 }
 

@@ -53,7 +53,8 @@ describe('errors of kafkajs', () => {
   it.for([
     [{ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }, '`ssl` of new Kafka'],
     [{ message: 'Failed to connect: error:0480006C:PEM routines::no start line' }, '`ssl` of new Kafka'],
-    [{ type: 'ILLEGAL_SASL_STATE' }, '`sasl` of new Kafka'],
+    [{ type: 'ILLEGAL_SASL_STATE' }, 'check `brokers` and `sasl` of new Kafka'],
+    [{ type: 'ILLEGAL_SASL_STATE' }, 'set `reauthenticationThreshold` below the lifetime of tokens'],
     [{ message: 'Failed to connect: brokers array is empty' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
     [{ message: 'Failed to connect: Port should be >= 0' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
     // What kafkajs says of `sasl: {}`.

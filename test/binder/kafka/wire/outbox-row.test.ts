@@ -1,6 +1,7 @@
 import type { EncodedMessage } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure: what the outbox writes
 import { headersToJson } from '../../../../binder/channel/json-header.ts'
 import { decodeRecord, encodeRecord, type IncomingRecord } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
