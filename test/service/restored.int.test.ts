@@ -9,8 +9,8 @@ import { createService } from 'concordat/service'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 
@@ -18,7 +18,12 @@ const Order = z.object({ cents: z.number() })
 const charges = defineChannel('charges', { payload: Order, partitions: 1 })
 const placed = defineChannel('placed', { payload: z.object({ id: z.string() }), partitions: 1, groups: ['mail'] })
 const buy = defineSaga('buy', { version: 1, input: Order })
-  .command('charge', { to: charges, request: ({ input }) => input, reply: z.object({ receipt: z.string() }), compensate: true })
+  .command('charge', {
+    to: charges,
+    request: ({ input }) => input,
+    reply: z.object({ receipt: z.string() }),
+    compensate: true,
+  })
   .signal('approval', { payload: z.object({}) })
   .step('confirm', { pivot: true, invoke: ({ results }) => results.charge.receipt })
 
@@ -68,7 +73,9 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
   }
 
   /** One life of the shop, from its start to its end. */
-  async function shopLife<T>(work: (shop: { readonly service: ReturnType<typeof makeShop>; readonly pool: pg.Pool }) => Promise<T>) {
+  async function shopLife<T>(
+    work: (shop: { readonly service: ReturnType<typeof makeShop>; readonly pool: pg.Pool }) => Promise<T>,
+  ) {
     const pool = new pg.Pool({ connectionString: shopUrl(), max: 8 })
     const service = makeShop(pool)
     try {
