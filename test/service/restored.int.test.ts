@@ -36,7 +36,11 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
   async function run(text: string): Promise<void> {
     const client = new pg.Client({ connectionString: serverUrl('postgres') })
     await client.connect()
-    await client.query(text).finally(() => client.end())
+    try {
+      await client.query(text)
+    } finally {
+      await client.end()
+    }
   }
   const shopUrl = (): string => Object.assign(new URL(serverUrl('postgres') ?? ''), { pathname: `/${shopName}` }).href
 

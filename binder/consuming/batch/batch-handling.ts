@@ -117,7 +117,7 @@ export class BatchHandling {
 
   /**
    * In as many calls as what failed as a whole, or was taken away, before asks for. Behind a failure of its key nothing is called.
-   * What is handled is settled at once: the next call may lose the place.
+   * What is handled, and behind no failure of its key, is settled at once: the next call may lose the place.
    */
   async #call(items: readonly Item[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)
@@ -139,8 +139,9 @@ export class BatchHandling {
         const result = made?.get(item) ?? 'undone'
         results.set(item, result)
         const key = this.#keyOf(item)
-        if (result === 'handled') settle(item.delivery, 'handled')
-        else if (key !== null) failed.add(key)
+        if (result !== 'handled') {
+          if (key !== null) failed.add(key)
+        } else if (key === null || !failed.has(key)) settle(item.delivery, 'handled')
       }
     }
     return results

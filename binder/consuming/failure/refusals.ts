@@ -31,7 +31,7 @@ export class Refusals {
 
   /** Ends a send whose messages are all confirmed or given up, or a delivery that has come to its end. */
   over(sending: readonly EncodedMessage[] | TransportDelivery): void {
-    if (this.#reasons.delete(sending)) this.#tell()
+    if (this.#reasons.size > 0 && this.#reasons.delete(sending)) this.#tell()
   }
 
   #tell(): void {

@@ -40,6 +40,7 @@ export class SettledRecords {
   /** In the order in which they were settled. */
   #offsets: number[] = []
   #timestamps: Array<Stamped['timestamp']> = []
+  #highest = -1
   #from: number | undefined
 
   constructor(before: Kept | undefined) {
@@ -63,6 +64,7 @@ export class SettledRecords {
   }
 
   add(offset: number, record: Stamped): void {
+    if (offset > this.#highest) this.#highest = offset
     this.#offsets.push(offset)
     this.#timestamps.push(record.timestamp)
   }
@@ -72,10 +74,11 @@ export class SettledRecords {
     this.#from = position
     const offsets: number[] = []
     const timestamps: Array<Stamped['timestamp']> = []
-    for (const [index, offset] of this.#offsets.entries()) {
+    for (let i = 0; this.#highest >= position && i < this.#offsets.length; i++) {
+      const offset = this.#offsets[i] as number
       if (offset < position) continue
       offsets.push(offset)
-      timestamps.push(this.#timestamps[index] as Stamped['timestamp'])
+      timestamps.push(this.#timestamps[i] as Stamped['timestamp'])
     }
     this.#offsets = offsets
     this.#timestamps = timestamps

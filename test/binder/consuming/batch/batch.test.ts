@@ -163,6 +163,21 @@ describe('order per key', () => {
     ])
   })
 
+  it('what follows one that failed is not settled before it when the batch is handed over in halves', async () => {
+    let seen: unknown[] = []
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) => {
+      if (items.length === 3) throw new Error('as a whole')
+      if (items[0]?.payload === 2) seen = ends(deliveries)
+      return items.map(({ payload, context }) => (payload === 0 && context.attempt === 1 ? failed(new Error('x')) : ok))
+    })
+    const deliveries = deliver(test, ['a', 0], ['a', 1], [null, 2])
+    await test.clock.advance(0)
+    expect(seen).toEqual([undefined, undefined, undefined])
+    expect(test.calls.slice(0, 3)).toEqual([['0', '1', '2'], ['0', '1'], ['2']])
+    await test.clock.advance(0)
+    expect(ends(deliveries)).toEqual(['acked', 'acked', 'acked'])
+  })
+
   it('what follows one that failed for good keeps its own outcome', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) =>
       items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : ok)),
