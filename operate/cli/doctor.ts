@@ -29,7 +29,9 @@ const doctor: Command = {
     none(rest)
     const opened = await operator()
     const report = await opened.doctor({ places: await placesFor(opened, module) })
-    return { text: `${report.lines.map(show).join('\n')}\n`, json: report, code: CODES[report.status] }
+    const width = Math.max(4, ...report.lines.map(({ status }) => status.length))
+    const text = report.lines.map((line) => show(line, width)).join('\n')
+    return { text: `${text}\n`, json: report, code: CODES[report.status] }
   },
 }
 
@@ -45,9 +47,8 @@ async function placesFor(operator: Operator, module: string | undefined): Promis
   }
 }
 
-const WIDTH = 'unknown'.length
-
-function show({ check, status, text, remedy }: DoctorLine): string {
-  const line = `${status.padEnd(WIDTH)}  ${check.padEnd(10)}  ${printable(text)}`
-  return remedy === undefined ? line : `${line}\n${' '.repeat(WIDTH + 14)}-> ${printable(remedy)}`
+/** @param width of the first column */
+function show({ check, status, text, remedy }: DoctorLine, width: number): string {
+  const line = `${status.padEnd(width)}  ${check.padEnd(10)}  ${printable(text)}`
+  return remedy === undefined ? line : `${line}\n${' '.repeat(width + 14)}-> ${printable(remedy)}`
 }

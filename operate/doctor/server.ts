@@ -52,7 +52,8 @@ function versionLine({ version, number }: ServerRow): DoctorLine {
 
 function writableLine({ replica, readonly }: ServerRow): DoctorLine {
   if (replica) return fail('writable', 'this is a read-only replica', 'connect to the primary server')
-  if (readonly !== 'on') return ok('writable', 'neither a replica nor read-only; whether its disk is full does not show here')
+  if (readonly !== 'on')
+    return ok('writable', 'neither a replica nor read-only; whether its disk is full does not show here')
   return fail(
     'writable',
     'default_transaction_read_only is on',

@@ -12,7 +12,7 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { createOperator } from 'concordat/operate'
 import { createOutbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
 import { COMMANDS } from '../../operate/cli/run.ts'
@@ -174,7 +174,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       const lag = { channel: 'orders.placed', group: 'stock', lag: 0, letters: 3 }
       expect(await json('lag', 'orders.placed', 'stock')).toEqual({ groups: [lag] })
       expect(await json('lag')).toEqual({
-        groups: expect.arrayContaining([{ channel: 'orders.placed', group: 'stock', lag: 0, readers: 0 }]),
+        groups: expect.arrayContaining([{ channel: 'orders.placed', group: 'stock', lag: 0, letters: 3, readers: 0 }]),
       })
     })
 
@@ -293,8 +293,6 @@ describeWith(['postgres'], 'npx concordat', () => {
     })
 
     test.each([
-      [['dlq', 'list', 'a', 'b'], 'Here: --kafka HOST:PORT, or --rabbitmq URL'],
-      [['bus', 'members'], 'Here: --kafka HOST:PORT, or --rabbitmq URL'],
       [['locks', 'list'], 'Here: --redis URL'],
       [['saga', 'list'], '--schema NAME'],
     ])('%j where there is nothing of it, with what can be said here', async (args, remedy) => {
@@ -302,11 +300,31 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(remedy) })
     })
 
+    test('what lies in no log of the database, with what can be said here; lag is unknown', async () => {
+      const empty = await createDatabase()
+      onTestFinished(() => empty.drop())
+      const place = ['--postgres', empty.url]
+      for (const args of [
+        ['dlq', 'list', 'a', 'b'],
+        ['bus', 'members'],
+      ]) {
+        const { code, stderr } = await cli(...args, ...place)
+        expect({ code, stderr }).toEqual({
+          code: 1,
+          stderr: expect.stringContaining('Here: --kafka HOST:PORT, or --rabbitmq URL'),
+        })
+      }
+      expect(await cli('lag', ...place)).toMatchObject({ code: 1, stdout: expect.stringMatching(/^unknown: /) })
+    })
+
     test('what is not there or does not fit: exit code 1', async () => {
       const gone = await cli('saga', 'retry', 'buy/none', '--reason', 'x')
       expect(gone).toMatchObject({ code: 1, stderr: expect.stringContaining('no saga buy/none') })
       const unfit = await cli('saga', 'cancel', 'buy/o-6', '--reason', 'x', '--yes')
-      expect(unfit).toMatchObject({ code: 1, stderr: expect.stringContaining('saga buy/o-6 is stuck') })
+      expect(unfit).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('saga buy/o-6 refused "cancel": it is stuck'),
+      })
       expect((await cli('outbox', 'retry', 'none', '--reason', 'x')).code).toBe(1)
     })
 
