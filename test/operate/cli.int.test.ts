@@ -12,7 +12,7 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { createOperator } from 'concordat/operate'
 import { createOutbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
 import { COMMANDS } from '../../operate/cli/run.ts'
@@ -298,23 +298,6 @@ describeWith(['postgres'], 'npx concordat', () => {
     ])('%j where there is nothing of it, with what can be said here', async (args, remedy) => {
       const { code, stderr } = await cli(...args, '--schema', 'nothing_here')
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(remedy) })
-    })
-
-    test('what lies in no log of the database, with what can be said here; lag is unknown', async () => {
-      const empty = await createDatabase()
-      onTestFinished(() => empty.drop())
-      const place = ['--postgres', empty.url]
-      for (const args of [
-        ['dlq', 'list', 'a', 'b'],
-        ['bus', 'members'],
-      ]) {
-        const { code, stderr } = await cli(...args, ...place)
-        expect({ code, stderr }).toEqual({
-          code: 1,
-          stderr: expect.stringContaining('Here: --kafka HOST:PORT, or --rabbitmq URL'),
-        })
-      }
-      expect(await cli('lag', ...place)).toMatchObject({ code: 1, stdout: expect.stringMatching(/^unknown: /) })
     })
 
     test('what is not there or does not fit: exit code 1', async () => {
