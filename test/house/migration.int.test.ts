@@ -1,9 +1,8 @@
 /** The pages on moving a running service, played with their own programs on brokers that hold messages. */
 import amqp from 'amqplib'
 import { Kafka, logLevel } from 'kafkajs'
-import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createDatabase } from '../outbox/support/postgres.ts'
+import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 import { type PageFiles, writePageFiles } from './support/page-files.ts'
@@ -15,8 +14,7 @@ const BACK = 110
 
 // Servers of their own: the names on the page are plain ones, which other tests use as well.
 describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.md', () => {
-  let database: Awaited<ReturnType<typeof createDatabase>>
-  let pool: pg.Pool
+  let database: TestDatabase
   let page: PageFiles
   let kafka: PrivateServer
   let rabbitmq: PrivateServer
@@ -24,7 +22,6 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.m
   beforeAll(async () => {
     ;[kafka, rabbitmq] = await Promise.all([startServer('kafka'), startServer('rabbitmq')])
     database = await createDatabase()
-    pool = new pg.Pool({ connectionString: database.url, max: 2 })
     page = await writePageFiles('docs/from-kafkajs-and-amqplib.md', {
       DATABASE_URL: database.url,
       KAFKA_BROKERS: kafka.url,
@@ -33,7 +30,6 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.m
   })
   afterAll(async () => {
     await page.remove()
-    await pool.end()
     await database.drop()
     await Promise.all([kafka.stop(), rabbitmq.stop()])
   })
@@ -43,17 +39,19 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.m
     until(
       `orders below ${end} are billed`,
       async () => {
-        const { rows } = await pool.query(`SELECT count(DISTINCT "order")::int AS n FROM bill WHERE "by" <> 'letter'`)
+        const { rows } = await database.pool.query(
+          `SELECT count(DISTINCT "order")::int AS n FROM bill WHERE "by" <> 'letter'`,
+        )
         return rows[0].n >= end - end / 10
       },
       90_000,
     )
   const billsBy = async (name: string): Promise<readonly string[]> => {
-    const { rows } = await pool.query(`SELECT "order" FROM bill WHERE "by" = $1 ORDER BY 1`, [name])
+    const { rows } = await database.pool.query(`SELECT "order" FROM bill WHERE "by" = $1 ORDER BY 1`, [name])
     return rows.map((row) => row.order)
   }
   const twice = async (): Promise<readonly string[]> => {
-    const { rows } = await pool.query(`SELECT "order" FROM bill GROUP BY 1 HAVING count(*) > 1`)
+    const { rows } = await database.pool.query(`SELECT "order" FROM bill GROUP BY 1 HAVING count(*) > 1`)
     return rows.map((row) => row.order)
   }
   const ordersFrom = (from: number, end: number): readonly string[] =>
@@ -63,8 +61,8 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.m
       .sort()
 
   it('moves a kafkajs consumer, its dead letters and its producer, and back, without a message lost or billed again', async () => {
-    await pool.query('DROP TABLE IF EXISTS bill')
-    await pool.query(`CREATE TABLE bill ("order" text, cents int, "by" text)`)
+    await database.pool.query('DROP TABLE IF EXISTS bill')
+    await database.pool.query(`CREATE TABLE bill ("order" text, cents int, "by" text)`)
     const admin = new Kafka({ brokers: [kafka.url], logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     const topics = [
@@ -103,8 +101,8 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.m
   })
 
   it('moves an amqplib consumer and its producer, and back, without a message lost or billed twice', async () => {
-    await pool.query('DROP TABLE IF EXISTS bill')
-    await pool.query(`CREATE TABLE bill ("order" text PRIMARY KEY, cents int, "by" text)`)
+    await database.pool.query('DROP TABLE IF EXISTS bill')
+    await database.pool.query(`CREATE TABLE bill ("order" text PRIMARY KEY, cents int, "by" text)`)
     const old = page.start('rabbitmq/before/billing.ts')
     const connection = await amqp.connect(rabbitmq.url)
     await until('the old version has made its queue', async () => {
