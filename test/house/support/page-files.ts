@@ -39,7 +39,10 @@ export async function writePageFiles(page: string, env: Readonly<Record<string, 
       await promisify(execFile)(process.execPath, [...NODE, join(folder, name), ...args], options)
     },
     start: (name) => {
-      const child = spawn(process.execPath, [...NODE, join(folder, name)], { ...options, stdio: ['ignore', 'ignore', 'inherit'] })
+      const child = spawn(process.execPath, [...NODE, join(folder, name)], {
+        ...options,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      })
       started.add(child)
       const ended = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
       return {
