@@ -59,7 +59,7 @@ export class Connection {
     return transport?.status === 'down' ? (transport.detail ?? 'the transport is down') : undefined
   }
 
-  /** As `trouble`, and why answers do not arrive. */
+  /** The same as `trouble`, or else why answers do not arrive. */
   get troubleWithAnswers(): string | undefined {
     const [first] = this.#waiting(this.#all)
     return first

@@ -7,7 +7,7 @@ const SILENT_MS = 8 * SECOND
 export class Silence {
   readonly #clock: Clock
   #waiting = 0
-  /** Of the last answer, or of the first call after a time without calls. */
+  /** When the last answer came, or the first call after a time without calls. Monotonic ms. */
   #since = 0
 
   constructor(clock: Clock) {

@@ -167,7 +167,7 @@ export class SqlTablesMissing extends ConcordatError {
   readonly code = 'core.tables_missing' as const
   readonly retryable = false as const
   readonly schema: string
-  /** What makes the tables: `outbox.migrate()`. */
+  /** The call that makes the tables: `outbox.migrate()`. */
   readonly call: string
 
   constructor(schema: string, call: string, options?: ErrorOptions) {

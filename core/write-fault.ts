@@ -88,7 +88,7 @@ const ROLLED_BACK = /^(40(?!003)|53)|^(25006|57014)$/
 /** The server or the connection ended, perhaps after the commit. */
 const ENDED = /^(08|40003|57P|58|XX)/
 
-/** What became of a write to a database, or of a commit, that failed with this error. */
+/** Tells from the error of a failed write or commit whether it was done. */
 export function writeOutcome(error: unknown): WriteOutcome {
   if (causesOf(error).some((cause) => hasCode(cause, 'core.sql_commit'))) return 'not_done'
   const fault = writeFault(error)

@@ -26,11 +26,11 @@ export const INBOX_PART: SqlPart = {
 
 const SWEEP_BATCH = 5_000
 
-/** What becomes of a message whose id is known with another body. */
+/** The treatment of a message whose id is known with another body. */
 export interface InboxRules {
-  /** It is another message: the body is part of its name. */
+  /** True: it is another message, since the body is part of its name. */
   readonly acceptsReusedIds: boolean
-  /** It is dropped, and told of. */
+  /** Called for each such message that is dropped. */
   readonly reused: (message: InboxMessage) => void
 }
 

@@ -43,7 +43,7 @@ export interface InboxOptions {
   /** Pause between sweeps of forgotten ids after `start`, in ms. @default 1 hour */
   readonly sweepEveryMs?: number | undefined
   /**
-   * What becomes of a message whose id is known with another body: some program copied the headers of another message.
+   * The treatment of a message whose id is known with another body: some program copied the headers of another message.
    * `'drop'`: it is a repetition as any other, but `reusedIds` counts it and the log warns. `'accept'`: the body is part of a message's
    * name, so it is handled. Change this only when no message can come again.
    * @default 'drop'

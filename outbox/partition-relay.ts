@@ -65,7 +65,7 @@ const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SEC
 /** A refused row is tried again within this time after its pause, unless an operator has dropped it. */
 const REFUSED_MS = 5 * SECOND
 
-/** What the broker refuses for now. */
+/** A destination that the broker refuses for now. */
 interface Refusal {
   readonly destination: string
   readonly error: Error

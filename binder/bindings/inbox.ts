@@ -8,7 +8,7 @@ export interface InboxMessage {
   readonly destination: string
   readonly source: string
   readonly id: string
-  /** What was handed over. An inbox may compare its body with that of the message which had the id before. */
+  /** The delivery itself. An inbox may compare its body with that of an earlier message with the same id. */
   readonly delivery?: TransportDelivery | undefined
 }
 

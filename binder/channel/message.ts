@@ -41,8 +41,8 @@ export interface EncodedMessage {
 export const INTERNAL_PREFIX = 'concordat-'
 
 /**
- * The type of the message that `redrive` puts behind the letters that lie there. Each run takes its own away; one that a
- * killed run left behind is nothing, whoever reads it. No channel has this name.
+ * The type of the message that `redrive` puts behind the dead letters. Each run removes its own, and every reader ignores one that a
+ * killed run left behind. No channel has this name.
  */
 export const REDRIVE_END = 'concordat.redrive.end'
 

@@ -144,7 +144,7 @@ export class Subscriber {
   }
 }
 
-/** Of a group of another program, which this one may have no right to ask about. */
+/** Whether another program's group has offsets there. False when this one has no right to ask. */
 async function hasCommitted(admin: Admin, groupId: string, topic: string): Promise<boolean> {
   const positions = await admin.committed(groupId, topic).catch(() => undefined)
   return positions !== undefined && positions.size > 0

@@ -95,7 +95,7 @@ export class Delays {
     this.#lookIn(nextMs)
   }
 
-  /** What would wait for longer than it was to wait begins to wait now. */
+  /** Messages that would wait for longer than their delay begin to wait now. */
   async #shorten(): Promise<void> {
     const { database, tables } = this.#parts
     await database.query(

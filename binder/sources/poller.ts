@@ -38,7 +38,7 @@ export class Poller {
   readonly #binding: SourceBinding
   readonly #everyMs: number
   readonly #host: PollerHost
-  /** Its missing right to write. */
+  /** Holds the missing right to write. */
   readonly #hindrances: Hindrances
   #state: BindingState = 'idle'
   /** Asked for while a start waits for the stop before it. */

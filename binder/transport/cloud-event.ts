@@ -57,7 +57,7 @@ interface RawJson {
   readonly rawJSON: (text: string) => unknown
 }
 
-/** As `JSON.parse`, but a number that loses digits keeps its text, which `JSON.stringify` writes. */
+/** Parses as `JSON.parse` does, but a number that would lose digits keeps its text, which `JSON.stringify` writes. */
 function parseExactly(text: string): unknown {
   if (!INEXACT.test(text)) return JSON.parse(text)
   const { rawJSON } = JSON as unknown as RawJson

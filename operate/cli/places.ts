@@ -20,7 +20,7 @@ export async function knownPlaces(operator: Operator, module: string | undefined
   return (await operator.groups()).length > 0 ? [] : placesOnBus(operator)
 }
 
-/** What `module` exports; `undefined` when it is not given and none is here. */
+/** The declarations of `module`; `undefined` when it is not given and no configuration file is here. */
 export function declarationsOf(module: string | undefined): Promise<Declarations | undefined> {
   return module === undefined ? declarationsHere() : readDeclarations(module)
 }

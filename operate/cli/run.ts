@@ -91,7 +91,10 @@ export async function run(args: readonly string[], world: World): Promise<Printe
   } catch (error) {
     const code = codeOf(error)
     const remedy = code === 2 ? `${oneLine(error).endsWith('?') ? '' : '.'} Try ${helpFor(args)}` : ''
-    const said = error instanceof SqlTablesMissing ? tablesMissing(error) : `${oneLine(error)}${here(error)}`
+    const said =
+      error instanceof SqlTablesMissing
+        ? tablesMissing(error)
+        : `${oneLine(error).replace(FOR_PROGRAMS, '')}${here(error)}`
     return { stdout: '', stderr: withoutSecrets(`concordat: ${printable(said)}${remedy}\n`), code }
   }
 }
@@ -220,7 +223,10 @@ function oneLine(error: unknown): string {
   return said.split('\n')[0]?.replace(/\.$/, '') ?? ''
 }
 
-/** An operator cannot change the code that an error speaks of: what can be said here instead. */
+/** The remedy for programs that an error ends with. */
+const FOR_PROGRAMS = /, so give createOperator `\w+`$/
+
+/** An operator cannot change the code that an error speaks of: the remedy on the command line instead. */
 const HERE: Readonly<Record<string, string>> = {
   'operate.transport_missing': '. Here: --kafka HOST:PORT, or --rabbitmq URL, or --schema NAME where the log is',
   'operate.store_missing': '. Here: --redis URL, or --schema NAME where they are',

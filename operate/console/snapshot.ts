@@ -46,7 +46,7 @@ export interface Snapshot {
   readonly letters?: Part<readonly LetterCount[]> | undefined
 }
 
-/** Of a group that is not in the log of the database. */
+/** Dead letters of a group that is not in the log of the database. */
 export interface LetterCount {
   readonly channel: string
   readonly group: string
@@ -146,7 +146,7 @@ export class LiveSnapshot {
       if (data === late) throw late
       return { at: clock.now(), data }
     } catch (error) {
-      // Once nobody listens the operator may be closed: what was asked before fails then.
+      // Without a listener the operator may be closed already, and questions asked before that fail.
       const problem = bodyOf(problemOf(error, this.#timer === undefined ? silentLogger : this.#logger))
       return NOT_HERE.has(problem.code)
         ? { at: clock.now(), problem }
@@ -192,7 +192,7 @@ async function countLetters(desk: Desk): Promise<readonly LetterCount[]> {
     throw new Problem(409, 'console.groups_unknown', 'no group is known here: name a file that exports the services')
   const counts: LetterCount[] = []
   for (const [n, { channel, group, partitions }] of places.entries()) {
-    // One that is declared and was never made: the others are counted all the same.
+    // A declared group may never have been made: the others are counted all the same.
     const asked = n < MAX_COUNTED_PLACES ? desk.operator.letters.count({ channel, group, partitions }) : null
     counts.push({ channel, group, count: await Promise.resolve(asked).catch(() => null) })
   }

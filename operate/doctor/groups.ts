@@ -6,7 +6,7 @@ import type { LetterDesk, LetterPlace } from '../letters.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import { messageOf } from './look.ts'
 
-/** What is looked at. */
+/** The groups and the places to look at. */
 export interface ExaminedGroups {
   readonly sql: SqlClient
   readonly schema: string
@@ -86,7 +86,7 @@ function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
     readers === 0
       ? warn(
           'groups',
-          `${channel}.${group} is ${lag} behind, and nobody reads it`,
+          `${channel}.${group} is ${lag} behind, and no instance reads it`,
           'start its service; if it is gone for good, the page on PostgreSQL says how its group is forgotten (forgetGroup)',
         )
       : warn(

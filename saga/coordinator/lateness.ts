@@ -37,7 +37,7 @@ export class Lateness {
     return sentAgain ? commands : []
   }
 
-  /** Forgets sagas that were written elsewhere since: whoever wrote them knows what is late. */
+  /** Forgets sagas that another instance has written since: that one knows what is late. */
   async forgetWritten(ask: (keys: readonly SagaKey[]) => Promise<ReadonlyMap<string, number>>): Promise<void> {
     const asked = [...this.#sagas]
     if (asked.length === 0) return

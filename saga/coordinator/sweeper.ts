@@ -14,7 +14,7 @@ export interface SweeperHost {
   readonly clock: Clock
   readonly logger: Logger
   readonly pollMs: number
-  /** Of the questions that a sweep asks the database. */
+  /** Tracks the questions that a sweep asks the database. */
   readonly silence: Silence
   /** Takes and handles what is due. True: there may be more, come again at once. */
   sweep(): Promise<boolean>

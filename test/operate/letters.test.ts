@@ -164,7 +164,7 @@ describe('letters', () => {
     expect(await operator.groups()).toContainEqual({ channel: 'orders.placed', group: 'stock', lag: 3, readers: 0 })
     const { lines } = await operator.doctor()
     expect(lines).toContainEqual(
-      expect.objectContaining({ text: 'orders.placed.stock is 3 behind, and nobody reads it' }),
+      expect.objectContaining({ text: 'orders.placed.stock is 3 behind, and no instance reads it' }),
     )
   })
 

@@ -188,7 +188,7 @@ describe('doctor', () => {
     await sql.query(`INSERT INTO ${s}.transport_tick VALUES (1, 0, 12, '1:1:', '{}', '{}', '{}')`)
     await sql.query(`INSERT INTO ${s}.transport_progress VALUES (1, 1, 1, 1, NULL, 5, 5, '{6}')`)
     const behind = of((await operator.doctor()).lines, 'groups')
-    expect(behind).toMatchObject([{ status: 'warn', text: 'orders.stock is 6 behind, and nobody reads it' }])
+    expect(behind).toMatchObject([{ status: 'warn', text: 'orders.stock is 6 behind, and no instance reads it' }])
   })
 
   test('warns of dead letters in the log of the database, with the command that lists them', async () => {

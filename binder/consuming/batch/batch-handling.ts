@@ -117,7 +117,7 @@ export class BatchHandling {
 
   /**
    * In as many calls as what failed as a whole, or was taken away, before asks for. Behind a failure of its key nothing is called.
-   * What is handled, and behind no failure of its key, is settled at once: the next call may lose the place.
+   * Settles each handled message at once, unless an earlier one of its key failed: the next call may lose the place.
    */
   async #call(items: readonly Item[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)

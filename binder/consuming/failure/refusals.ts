@@ -3,8 +3,8 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { Hindrance, PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
 
 /**
- * What a binding may not write until an operator grants it: outputs, retries and dead letters, each send by its list of messages; and
- * what its handlers write, by their deliveries.
+ * Writes that a binding may not do until an operator grants the right: outputs, retries and dead letters, each send by its list of
+ * messages, and writes of its handlers, by their deliveries.
  */
 export class Refusals {
   readonly #reasons = new Map<readonly EncodedMessage[] | TransportDelivery, Error>()

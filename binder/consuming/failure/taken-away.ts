@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../../channel/message.ts'
 const MOST_MESSAGES = 10_000
 
 interface Losses {
-  /** Of calls with other messages, in which any of them may have been the reason. */
+  /** Losses in calls with other messages: any of them may have been the reason. */
   shared: number
   alone: number
 }
