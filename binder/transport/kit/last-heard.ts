@@ -18,6 +18,7 @@ export interface Instant {
 export class LastHeard {
   readonly #clock: Clock
   #at: Instant
+  #certainAt: number | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -43,9 +44,19 @@ export class LastHeard {
     return Math.max(this.#clock.monotonic() - this.#at.monotonic, this.#clock.now() - this.#at.wall)
   }
 
-  /** Whether no other process can have the place yet. @param limitMs how long the server keeps it without a sign of life */
+  /**
+   * Whether no other process can have the place yet. Deliveries ask several times for each message, so an answer holds for
+   * the rest of its millisecond of wall time; a machine that was suspended wakes up in another one.
+   *
+   * @param limitMs how long the server keeps it without a sign of life
+   */
   isCertain(limitMs: number): boolean {
-    return this.silentMs < limitMs * (1 - MARGIN)
+    const wall = this.#clock.now()
+    if (wall === this.#certainAt) return true
+    const { monotonic, wall: heardAt } = this.#at
+    const isCertain = Math.max(this.#clock.monotonic() - monotonic, wall - heardAt) < limitMs * (1 - MARGIN)
+    this.#certainAt = isCertain ? wall : undefined
+    return isCertain
   }
 }
 
