@@ -93,6 +93,11 @@ function whatIsWrong({ message }: Error): string {
   return where === undefined ? 'an unexpected character' : `wrong ${where}`
 }
 
+/** Bytes of their own: `slice` of a Buffer shares them. */
+export function copyOf(bytes: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes)
+}
+
 /** A string in UTF-8. */
 export const textCodec: Codec<string> = Object.freeze({
   contentType: 'text/plain; charset=utf-8',
@@ -105,9 +110,9 @@ export const textCodec: Codec<string> = Object.freeze({
   decode: (bytes: Uint8Array) => decodeUtf8('text/plain; charset=utf-8', bytes),
 })
 
-/** The bytes as they are. */
+/** The bytes as they are. What is sent is a copy: the sender may use its buffer again. */
 export const bytesCodec: Codec<Uint8Array> = Object.freeze({
   contentType: 'application/octet-stream',
-  encode: (value: Uint8Array) => value,
+  encode: (value: Uint8Array) => (value instanceof Uint8Array ? copyOf(value) : value),
   decode: (bytes: Uint8Array) => bytes,
 })

@@ -61,6 +61,10 @@ export class FaultyTransport implements Transport {
     return this.#inner.lag?.(place) ?? Promise.resolve(0)
   }
 
+  hasPlace(place: GroupPlace): Promise<boolean> {
+    return this.#inner.hasPlace?.(place) ?? Promise.resolve(false)
+  }
+
   refuses(message: EncodedMessage): ReturnType<NonNullable<Transport['refuses']>> {
     return this.#inner.refuses?.(message)
   }

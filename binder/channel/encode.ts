@@ -1,6 +1,6 @@
 import { notAwaited, synchronous } from '../../core/callbacks.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
-import { bytesCodec, type Codec, CodecError } from '../../core/codec.ts'
+import { bytesCodec, type Codec, CodecError, copyOf, jsonCodec, textCodec } from '../../core/codec.ts'
 import { invalidOption, show, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
@@ -36,6 +36,9 @@ export interface SendOptions {
 
 /** What is said of each message of a batch. */
 export type BatchOptions<Payload> = (payload: Payload, index: number) => SendOptions | undefined
+
+/** Their payloads share no bytes with the message. */
+const READS_ONLY: ReadonlySet<object> = new Set([jsonCodec, textCodec])
 
 const NAMES = optionNames<SendOptions>({
   id: true,
@@ -174,7 +177,9 @@ export function decodePayload<In, Out>(channel: Channel<In, Out>, message: Encod
     throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" ${NOT_AN_EVENT}`)
   const { codec } = channel
   const reader = channel.reads === undefined && codec.accepts === undefined ? codec : codecFor(channel, message)
-  const decoded = synchronous(`decode of "${channel.name}"`, reader.decode(message.body), 'a payload')
+  // A handler may write into what it gets; the dead letter and the next attempt have the message as it came.
+  const body = READS_ONLY.has(reader) ? message.body : copyOf(message.body)
+  const decoded = synchronous(`decode of "${channel.name}"`, reader.decode(body), 'a payload')
   const isPlain = channel.version === undefined && message.headers[VERSION_HEADER] === undefined
   const payload = isPlain ? decoded : upcastPayload(channel, message, decoded)
   return validate(`payload of "${channel.name}"`, channel.schema, payload)

@@ -1,3 +1,4 @@
+import { copyOf } from '../../core/codec.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { wrongKind } from '../../core/options.ts'
 
@@ -92,12 +93,10 @@ function valueBytes(name: string, value: unknown): number {
   throw invalidOption(`headers.${name}`, value, 'a string, a finite number, a boolean, bytes or null')
 }
 
-/** The headers a handler sees: all but this package's own. */
+/** A copy of the headers for a handler, which may write into it: all but this package's own. */
 export function publicHeaders(headers: Headers): Headers {
-  for (const name in headers) {
-    if (name.startsWith(INTERNAL_PREFIX)) {
-      return Object.fromEntries(Object.entries(headers).filter(([key]) => !key.startsWith(INTERNAL_PREFIX)))
-    }
-  }
-  return headers
+  const copy: [string, HeaderValue][] = []
+  for (const [name, value] of Object.entries(headers))
+    if (!name.startsWith(INTERNAL_PREFIX)) copy.push([name, value instanceof Uint8Array ? copyOf(value) : value])
+  return Object.fromEntries(copy)
 }

@@ -68,7 +68,7 @@ export class Consumer {
     this.#binding = binding
     this.options = options
     this.#host = host
-    this.#hindrances = new Hindrances(options.name, host.logger)
+    this.#hindrances = new Hindrances(options.name, host)
     if (!options.autoStart) this.#state = 'stopped'
     this.#keeper = new Keeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),

@@ -18,6 +18,7 @@ export class DeliveryContext implements TransactionContext {
   readonly #delivery: TransportDelivery
   readonly #scope: DeliveryScope
   readonly #tx: SqlTransaction | undefined
+  #headers: Headers | undefined
 
   constructor(delivery: TransportDelivery, attempt: number, scope: DeliveryScope, tx?: SqlTransaction) {
     this.#delivery = delivery
@@ -43,7 +44,8 @@ export class DeliveryContext implements TransactionContext {
   }
 
   get headers(): Headers {
-    return publicHeaders(this.#delivery.message.headers)
+    this.#headers ??= publicHeaders(this.#delivery.message.headers)
+    return this.#headers
   }
 
   get time(): number {

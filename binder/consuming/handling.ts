@@ -13,6 +13,7 @@ import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failure/failures.ts'
+import { freshPayload } from './fresh-payload.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 import type { Pace } from './pace/pace.ts'
 
@@ -76,6 +77,10 @@ export class Handling {
     return isRaw ? delivery.message : decodePayload(input, delivery.message)
   }
 
+  async #readAgain({ message }: TransportDelivery, payload: unknown): Promise<unknown> {
+    return payload === message ? payload : freshPayload(this.#binding.input, message, payload)
+  }
+
   #unreadable(delivery: TransportDelivery, error: unknown, before: number): Promise<HandlingEnd> {
     this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
     const tell = this.#binding.kind === 'sink' ? this.#binding.unreadable : undefined
@@ -119,12 +124,13 @@ export class Handling {
 
   /** @param begun what the first call has given, if it was made already */
   async #attempts(
-    payload: unknown,
+    read: unknown,
     delivery: TransportDelivery,
     before: number,
     begun?: PromiseLike<unknown>,
   ): Promise<HandlingEnd> {
     const { pace } = this.#host
+    let payload = read
     let isFree = false
     for (let attempt = before + 1, calls = 0; ; attempt += Number(!isFree), calls++) {
       const mayWait = (): AbortSignal => this.#failures.mayWait(delivery)
@@ -145,6 +151,7 @@ export class Handling {
         const end = await this.#failures.failed(delivery, thrown, attempt, isFree)
         if (end === 'again') attempt--
         else if (end !== undefined) return end
+        payload = await this.#readAgain(delivery, payload)
       }
     }
   }
@@ -186,10 +193,12 @@ export class Handling {
     const group = this.#options.group ?? ''
     const name = { group, destination: message.destination, source: message.source, id: message.id, delivery }
     let discarded: Discarded | undefined
+    let calls = 0
     const work: InboxWork = async (tx, emit) => {
       discarded = undefined
       const context = new DeliveryContext(delivery, attempt, this.#scope, tx)
-      const made = await this.#call(payload, delivery, context)
+      const isRepeated = calls++ > 0
+      const made = await this.#call(isRepeated ? await this.#readAgain(delivery, payload) : payload, delivery, context)
       if (made.value instanceof Discarded) discarded = made.value
       else if (binding.kind === 'processor' && made.value !== undefined)
         await emit(this.#created(await this.#encode(made, binding, message)))

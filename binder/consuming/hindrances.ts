@@ -1,16 +1,18 @@
+import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Hindrance } from '../transport/transport.ts'
 import { Refusals } from './failure/refusals.ts'
 
-/** Reasons why a running binding makes no progress: reported by its subscription, or missing rights to write. */
+/** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
 export class Hindrances {
-  readonly refusals: Refusals = new Refusals((refusal) => this.#refused(refusal))
+  readonly refusals: Refusals
   readonly #binding: string
   readonly #logger: Logger
   #ofSubscription: Hindrance | undefined
   #ofWriting: Hindrance | undefined
 
-  constructor(binding: string, logger: Logger) {
+  constructor(binding: string, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
+    this.refusals = new Refusals(clock, (refusal) => this.#refused(refusal))
     this.#binding = binding
     this.#logger = logger
   }

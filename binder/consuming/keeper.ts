@@ -155,7 +155,7 @@ export class Keeper {
         if (isOpen) this.#lost(run, error)
       },
     }
-    const subscription = await (group !== null && retry === 'delayed'
+    const subscription = await (group !== null && (retry === 'delayed' || (await this.#hasRetries(group)))
       ? subscribeWithRetries(transport, spec, group, receiver)
       : transport.subscribe(spec, receiver))
     if (run.over || isLost !== undefined) {
@@ -168,6 +168,23 @@ export class Keeper {
     this.#subscription = subscription
     if (this.#paused) subscription.pause()
     this.#events.onTaken()
+  }
+
+  /**
+   * Whether messages of the group may still wait for their next attempt, from a release with `retry: 'delayed'` or a redrive: they
+   * are accepted, and no other binding reads them.
+   */
+  async #hasRetries(group: string): Promise<boolean> {
+    const { transport, destinations, logger } = this.#host
+    const spec = retrySpec(destinations.spec(this.#binding.input.name), group)
+    const { name, partitions } = spec
+    if ((await transport.hasPlace?.({ destination: name, partitions, group })) !== true) return false
+    await destinations.provision([spec])
+    logger.debug(
+      { binding: this.#options.name, destination: name },
+      'the binding reads what waits there for its next attempt, although its own retries are not delayed',
+    )
+    return true
   }
 
   /** Before the first message comes, which would fail for want of tables, and all after it. */

@@ -123,6 +123,16 @@ export class KafkaTransport implements Transport {
     )
   }
 
+  hasPlace({ destination }: GroupPlace): Promise<boolean> {
+    return this.#watch('look for a topic', ({ admin }) =>
+      admin.use(
+        `looking for the topic "${destination}"`,
+        async (each) => (await each.listTopics()).includes(destination),
+        destination,
+      ),
+    )
+  }
+
   health(): TransportHealth {
     return this.#health
   }

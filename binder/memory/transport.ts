@@ -147,6 +147,11 @@ class MemoryTransport implements Transport {
     return this.#broker.find(destination)?.lag(group) ?? 0
   }
 
+  async hasPlace({ destination }: GroupPlace): Promise<boolean> {
+    this.#requireReachable()
+    return this.#broker.find(destination) !== undefined
+  }
+
   health(): TransportHealth {
     if (this.#closed) return { status: 'down', detail: 'closed' }
     return this.#broker.reachable ? { status: 'up' } : { status: 'down', detail: 'the memory broker is interrupted' }

@@ -228,6 +228,16 @@ class LogTransport implements PostgresTransport {
   }
 
   async lag({ destination, group }: GroupPlace): Promise<number> {
+    const lag = await this.#lag({ destination, group })
+    if (lag !== undefined) return lag
+    throw failure('unroutable', `"${destination}" has no group "${group}"`, { destination })
+  }
+
+  async hasPlace(place: Pick<GroupPlace, 'destination' | 'group'>): Promise<boolean> {
+    return (await this.#lag(place)) !== undefined
+  }
+
+  async #lag({ destination, group }: Pick<GroupPlace, 'destination' | 'group'>): Promise<number | undefined> {
     const { database, tables } = this.#attached()
     const { rows } = await database.query<{ lag: string | null }>(
       `count the messages of "${destination}" for "${group}"`,
@@ -235,8 +245,7 @@ class LogTransport implements PostgresTransport {
       [destination, group],
     )
     const lag = rows[0]?.lag
-    if (lag !== null && lag !== undefined) return Number(lag)
-    throw failure('unroutable', `"${destination}" has no group "${group}"`, { destination })
+    return lag === null || lag === undefined ? undefined : Number(lag)
   }
 
   health(): TransportHealth {

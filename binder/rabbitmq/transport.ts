@@ -203,6 +203,18 @@ class RabbitTransport implements Transport {
     return ready + held
   }
 
+  async hasPlace({ destination, partitions, group }: GroupPlace): Promise<boolean> {
+    try {
+      await this.#onControl(`look for the queues of "${destination}" for "${group}"`, (channel) =>
+        channel.checkQueue(this.#queueOf(destination, group, 0, partitions)),
+      )
+      return true
+    } catch (error) {
+      if (replyCodeOf(toError(error).cause) !== NOT_FOUND) throw error
+      return false
+    }
+  }
+
   health(): TransportHealth {
     if (this.#closed !== undefined) return { status: 'down', detail: 'closed' }
     if (this.#parts === undefined) return { status: 'idle' }

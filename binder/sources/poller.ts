@@ -62,7 +62,7 @@ export class Poller {
     this.name = options.name
     this.#everyMs = options.everyMs
     this.#host = host
-    this.#hindrances = new Hindrances(options.name, host.logger)
+    this.#hindrances = new Hindrances(options.name, host)
   }
 
   status(): BindingStatus {

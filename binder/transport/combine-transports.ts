@@ -200,6 +200,10 @@ class CombinedTransport implements Transport {
     return transport.lag(place)
   }
 
+  async hasPlace(place: GroupPlace): Promise<boolean> {
+    return (await this.#owner(place.destination).hasPlace?.(place)) ?? false
+  }
+
   health(): TransportHealth {
     const all = [...this.#transports].map(([name, transport]) => ({ name, ...transport.health() }))
     const statuses = new Set(all.map(({ status }) => status))

@@ -105,6 +105,12 @@ export interface Transport {
    */
   lag?(place: GroupPlace): Promise<number>
 
+  /**
+   * Whether the broker has this place, with whatever waits in it, due or not. Makes nothing. @default places cannot be looked for
+   * @throws TransportError, `retryable` while the broker is away
+   */
+  hasPlace?(place: GroupPlace): Promise<boolean>
+
   /** Whether the broker answered last time. Cheap, no I/O. */
   health(): TransportHealth
 

@@ -1,5 +1,5 @@
-import { defineChannel, sink, TerminalError } from 'concordat/binder'
-import { textCodec } from 'concordat/core'
+import { defineChannel, sink, sinkBatch, TerminalError } from 'concordat/binder'
+import { bytesCodec, textCodec } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'
@@ -52,6 +52,60 @@ export function attemptCases(context: CaseContext): void {
       await until('both were handled', () => binder.binding(`${channel.name}.g`).status().handled === 2)
       expect(attempts).toEqual([1, 2, 3])
       expect(dead.got).toEqual([])
+    })
+
+    it.for(['blocking', 'delayed'] as const)(
+      'get the message as it was sent, whatever the attempt before wrote into it (%s)',
+      async (retry, { expect }) => {
+        const name = retry === 'delayed' ? context.delayedName('attempts') : context.freshName()
+        const bytes = defineChannel(name, { payload: z.instanceof(Uint8Array), codec: bytesCodec, groups: ['g', 'h'] })
+        const seen: unknown[] = []
+        const writing = (group: string) =>
+          sink(bytes, { group, retry, maxAttempts: 2, backoff: NO_PAUSE }, (payload, { headers }) => {
+            seen.push({ bytes: [...payload], headers: { ...headers } })
+            payload.fill(0)
+            Object.assign(headers, { tenant: 'changed' })
+            throw new Error('always')
+          })
+        const letterChannel = { payload: bytes.schema, codec: bytesCodec, partitions: 1, groups: ['redrive'] }
+        const dead = defineChannel(`${name}.g.dlq`, letterChannel)
+        const letters: unknown[] = []
+        const reader = sink(dead, { group: 'redrive' }, (payload, { headers }) => {
+          letters.push({ bytes: [...payload], tenant: headers['tenant'] })
+        })
+        const binder = await started(context.transport(), { bindings: [writing('g'), writing('h'), reader] })
+        const sent = Uint8Array.of(1, 2, 3)
+        await binder.send(bytes, sent, { key: 'k', headers: { tenant: 'north' } })
+        sent.fill(9)
+        await until('it was dead-lettered', () => letters.length > 0 && seen.length >= 4)
+        const asSent = { bytes: [1, 2, 3], headers: { tenant: 'north' } }
+        expect(seen).toEqual([asSent, asSent, asSent, asSent])
+        expect(letters[0]).toEqual({ bytes: [1, 2, 3], tenant: 'north' })
+      },
+    )
+
+    it('get an object as it was sent, one by one and in batches', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName(), ['g', 'h'])
+      const seen: number[] = []
+      const change = (payload: { n: number }): never => {
+        seen.push(payload.n)
+        payload.n = 99
+        throw new Error('always')
+      }
+      const options = { maxAttempts: 2, backoff: NO_PAUSE }
+      const binder = await started(context.transport(), {
+        bindings: [
+          sink(channel, { ...options, group: 'g' }, change),
+          sinkBatch(
+            channel,
+            { ...options, group: 'h', batch: { maxSize: 1 } },
+            ([item]) => item && change(item.payload),
+          ),
+        ],
+      })
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('both groups gave up', () => binder.bindings().every(({ deadLettered }) => deadLettered === 1))
+      expect(seen).toEqual([1, 1, 1, 1])
     })
   })
 

@@ -152,6 +152,23 @@ export function delayCases(context: CaseContext): void {
       expect(dead.got[0]?.context.headers).toMatchObject({ 'dead-letter-attempts': 3 })
     })
 
+    it('comes back to a group whose retries are no longer delayed', async ({ expect }) => {
+      const channel = createTestChannel(context.delayedName('attempts'))
+      const backoff = { initialMs: 1_000, maxMs: 1_000, jitter: 0 }
+      const failing = sink(channel, { group: 'g', retry: 'delayed', backoff }, () => {
+        throw new Error('the release before')
+      })
+      const before = await started(context.transport(), { bindings: [failing] })
+      await before.send(channel, { key: 'k', n: 1 })
+      const control = before.binding(`${channel.name}.g`)
+      await until('it waits for its second attempt', () => control.status().retried === 1)
+      await before.close()
+      const { got, binding } = collector(channel, 'g')
+      await started(context.transport(), { bindings: [binding] })
+      await until('it came back', () => got.length > 0)
+      expect(got[0]).toMatchObject({ payload: { n: 1 }, context: { attempt: 2 } })
+    })
+
     it('does not settle the input while the copy for the next attempt is unconfirmed', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const failing = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, () => {

@@ -42,6 +42,9 @@ export function slowTransport(inner: Transport, pause: () => Promise<void>): Tra
       return outcomes
     },
     ...(inner.lag !== undefined && { lag: (place) => around(() => inner.lag?.(place) ?? Promise.resolve(0)) }),
+    ...(inner.hasPlace !== undefined && {
+      hasPlace: (place) => around(() => inner.hasPlace?.(place) ?? Promise.resolve(false)),
+    }),
     close: () => around(() => inner.close()),
   }
   return new Proxy(inner, {

@@ -107,6 +107,14 @@ export class SimulatedTransport implements Transport {
     )
   }
 
+  hasPlace(place: GroupPlace): Promise<boolean> {
+    return this.#call(
+      `looking for ${place.destination}/${place.group}`,
+      CALL_FAULTS,
+      async () => (await this.#inner.hasPlace?.(place)) ?? false,
+    )
+  }
+
   health(): TransportHealth {
     return this.#server.isAway ? { status: 'down', detail: 'no connection' } : { status: 'up' }
   }

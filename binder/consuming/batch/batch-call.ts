@@ -9,7 +9,7 @@ import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts
 import { DeliveryContext } from '../context.ts'
 import type { Failures } from '../failure/failures.ts'
 import { Loans } from '../failure/loans.ts'
-import { type Item, type ItemFailure, type ItemResult, type ItemResults, without } from './batch-items.ts'
+import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-items.ts'
 import { checkOutcomes } from './batch-outcomes.ts'
 import { type BatchOutput, BatchOutputs, type BatchOutputsHost } from './batch-outputs.ts'
 
@@ -112,7 +112,9 @@ export class BatchCall {
       const { destination, source, id } = delivery.message
       return { group, destination, source, id, delivery }
     })
+    let calls = 0
     await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh, emit) => {
+      if (calls++ > 0) await readAgain(this.#binding.input, items)
       const unseen = new Set(fresh)
       const toHandle = items.filter((_, i) => unseen.has(i))
       for (const item of without(items, toHandle)) results.set(item, 'handled')

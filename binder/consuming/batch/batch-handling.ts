@@ -17,6 +17,7 @@ import {
   type ItemResults,
   lineOf,
   partsOf,
+  readAgain,
   without,
 } from './batch-items.ts'
 
@@ -102,6 +103,10 @@ export class BatchHandling {
       }
       const { now, later } = this.#split(left, permit.isTrial)
       this.#host.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
+      await readAgain(
+        this.#binding.input,
+        now.filter(({ wasCalled }) => wasCalled),
+      )
       for (const item of now) item.wasCalled = true
       const results = await this.#call(now, settle)
       isFree = this.#note(now, results, permit)

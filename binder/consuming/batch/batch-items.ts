@@ -1,10 +1,12 @@
 /** The messages of a batch that is at work, and what a handler call made of each. */
 import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { Channel } from '../../channel/channel.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
+import { freshPayload } from '../fresh-payload.ts'
 
 export interface Item {
   readonly delivery: TransportDelivery
-  readonly payload: unknown
+  payload: unknown
   /** Its place in the batch as it came. */
   readonly index: number
   /** The handler call in which it may fail next, from 1. */
@@ -32,6 +34,11 @@ export interface ItemFailure {
 }
 
 export type ItemResults = ReadonlyMap<Item, ItemResult>
+
+/** The handler may have changed the payloads in its last call. */
+export async function readAgain(channel: Channel<unknown, unknown>, items: readonly Item[]): Promise<void> {
+  for (const item of items) item.payload = await freshPayload(channel, item.delivery.message, item.payload)
+}
 
 export function without(items: readonly Item[], others: readonly Item[]): readonly Item[] {
   if (others.length === 0) return items

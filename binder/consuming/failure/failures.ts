@@ -82,8 +82,7 @@ export class Failures {
 
   /** Attempts that count before the first handler call of this delivery. */
   attemptsBefore(delivery: TransportDelivery): number {
-    const delayed = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
-    return delayed + (this.#host.takenAway?.attempts(delivery.message) ?? 0)
+    return attemptsBefore(delivery) + (this.#host.takenAway?.attempts(delivery.message) ?? 0)
   }
 
   /** Why the message fails without a further call: it was taken away from its handler, and has no attempt left. */
@@ -287,7 +286,7 @@ export class Failures {
   async #untilBack(delivery: TransportDelivery, error: Error): Promise<'again' | 'returned'> {
     const fault = writeFault(error)
     const isBusy = fault === 'busy'
-    if (fault === 'operator') this.#host.refusals?.waits(delivery, error)
+    if (!isBusy) this.#host.refusals?.waits(delivery, error)
     const counted = isBusy ? this.#busy : this.#away
     const times = (counted.get(delivery) ?? 0) + 1
     counted.set(delivery, times)

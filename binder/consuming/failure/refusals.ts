@@ -1,41 +1,63 @@
+import { type Clock, SECOND } from '../../../core/clock.ts'
 import { writeFault } from '../../../core/write-fault.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Hindrance, PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
 
+/** A queue that is full for a moment, or a server that restarts, is no news; work that stands still for longer is. */
+const LASTING_MS = 4 * SECOND
+
+interface Refusal {
+  readonly reason: Error
+  /** On the monotonic clock. */
+  readonly since: number
+  readonly isTold: boolean
+}
+
 /**
- * Writes that a binding may not do until an operator grants the right: outputs, retries and dead letters, each send by its list of
- * messages, and writes of its handlers, by their deliveries.
+ * Writes of a binding that stand still: at once those that need an operator's right, after some seconds those that a server
+ * refuses for now or does not answer. Outputs, retries and dead letters are known by their list of messages, and writes of handlers
+ * by their delivery.
  */
 export class Refusals {
-  readonly #reasons = new Map<readonly EncodedMessage[] | TransportDelivery, Error>()
+  readonly #refusals = new Map<readonly EncodedMessage[] | TransportDelivery, Refusal>()
+  readonly #clock: Clock
   readonly #onChange: (hindrance: Hindrance | undefined) => void
 
-  constructor(onChange: (hindrance: Hindrance | undefined) => void) {
+  constructor(clock: Clock, onChange: (hindrance: Hindrance | undefined) => void) {
+    this.#clock = clock
     this.#onChange = onChange
   }
 
-  /** Takes the outcomes of one try. An unreachable broker does not clear the reason; a confirmed message does. */
+  /** Takes the outcomes of one try that did not confirm all. A confirmed message is progress, and clears the reason. */
   heard(sending: readonly EncodedMessage[], outcomes: readonly PublishOutcome[]): void {
-    const reason = outcomes.find((outcome) => outcome !== undefined && writeFault(outcome) === 'operator')
-    if (reason === undefined) {
-      if (outcomes.includes(undefined)) this.over(sending)
-      return
-    }
-    this.waits(sending, reason)
+    const forOperator = outcomes.find((outcome) => outcome !== undefined && writeFault(outcome) === 'operator')
+    const reason = forOperator ?? outcomes.find((outcome) => outcome?.retryable === true)
+    if (forOperator === undefined && outcomes.includes(undefined)) this.over(sending)
+    else if (reason !== undefined) this.waits(sending, reason)
   }
 
+  /** Takes the reason why it was not done this time, and will be tried again. */
   waits(what: readonly EncodedMessage[] | TransportDelivery, reason: Error): void {
-    this.#reasons.set(what, reason)
-    this.#tell()
+    const known = this.#refusals.get(what)
+    const since = known?.since ?? this.#clock.monotonic()
+    const isTold =
+      known?.isTold === true || writeFault(reason) === 'operator' || this.#clock.monotonic() - since >= LASTING_MS
+    const keepsReason = known?.isTold === true && writeFault(reason) !== 'operator'
+    this.#refusals.set(what, { reason: keepsReason ? known.reason : reason, since, isTold })
+    if (isTold) this.#tell()
   }
 
   /** Ends a send whose messages are all confirmed or given up, or a delivery that has come to its end. */
   over(sending: readonly EncodedMessage[] | TransportDelivery): void {
-    if (this.#reasons.size > 0 && this.#reasons.delete(sending)) this.#tell()
+    if (this.#refusals.size === 0) return
+    const known = this.#refusals.get(sending)
+    this.#refusals.delete(sending)
+    if (known?.isTold === true) this.#tell()
   }
 
   #tell(): void {
-    const [reason] = this.#reasons.values()
-    this.#onChange(reason && { reason, isPassing: false })
+    for (const { reason, isTold } of this.#refusals.values())
+      if (isTold) return this.#onChange({ reason, isPassing: false })
+    this.#onChange(undefined)
   }
 }

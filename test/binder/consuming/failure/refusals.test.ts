@@ -7,12 +7,14 @@ import {
   processorBatch,
   produced,
   sink,
+  sinkBatch,
   source,
   TransportError,
 } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { FakeClock } from '../../../support/locks/fake-clock.ts'
 import { until } from '../../../support/until.ts'
 import { ScriptedTransport } from '../../support/scripted-transport.ts'
 
@@ -45,6 +47,10 @@ function denied({ destination }: EncodedMessage): TransportError {
   const cause = Object.assign(new Error('ACCESS_REFUSED'), { code: 403 })
   const message = `no right to write to "${destination}"`
   return new TransportError({ transport: 'scripted', kind: 'refused', destination, message, cause })
+}
+
+function full({ destination }: EncodedMessage): TransportError {
+  return new TransportError({ transport: 'scripted', kind: 'refused', destination, message: 'the queue is full' })
 }
 
 describe('a binding', () => {
@@ -88,6 +94,54 @@ describe('a binding', () => {
     expect(status()).toMatchObject({ state: 'running', error: undefined })
     expect(binder.health().status).toBe('up')
   })
+
+  it('whose output is refused for some seconds is not healthy until it is taken', async () => {
+    const transport = new ScriptedTransport()
+    let isFull = true
+    transport.onPublish = async (messages) => messages.map((message) => (isFull ? full(message) : undefined))
+    const clock = new FakeClock()
+    const binding = processor(input, output, { group: 'g' }, (n) => n)
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const delivered = transport.subscription.deliver('k', 1)
+    await clock.advance(1_000)
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
+    await clock.advance(9_000)
+    expect(status()).toMatchObject({ state: 'connecting', error: 'the queue is full' })
+    expect(binder.health().status).toBe('down')
+    isFull = false
+    await clock.advance(10_000)
+    expect(delivered.end).toBe('acked')
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
+  })
+
+  it.each([
+    ['one by one', (handler: () => void) => sink(input, { group: 'g' }, handler)],
+    ['in batches', (handler: () => void) => sinkBatch(input, { group: 'g', batch: { maxSize: 1 } }, handler)],
+  ])(
+    'whose handler misses its database for some seconds is not healthy until it is back (%s)',
+    async (_, bindingOf) => {
+      const transport = new ScriptedTransport()
+      const clock = new FakeClock()
+      let isAway = true
+      const binding = bindingOf(() => {
+        if (isAway) throw Object.assign(new Error('the database is starting up'), { code: '57P03' })
+      })
+      const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
+      onTestFinished(() => binder.close())
+      await binder.start()
+      const status = () => binder.binding('numbers.g').status()
+      const delivered = transport.subscription.deliver('k', 1)
+      await clock.advance(10_000)
+      expect(status()).toMatchObject({ state: 'connecting', error: 'the database is starting up' })
+      isAway = false
+      await clock.advance(10_000)
+      expect(delivered.end).toBe('acked')
+      expect(status()).toMatchObject({ state: 'running', error: undefined })
+    },
+  )
 
   it('whose message is taken away while it may not write the output is healthy again', async () => {
     const transport = new ScriptedTransport()
