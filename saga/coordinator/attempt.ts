@@ -1,5 +1,7 @@
 /** One call of a local step's function: its context, its time limit, its transaction. */
+
 import type { Clock } from '../../core/clock.ts'
+import { copyData } from '../../core/copy-data.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -110,10 +112,10 @@ async function contextOf(
     attempt: call.attempt,
     signal,
     log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),
-    result,
+    result: copyData(result),
     tried: reserved === true,
     body: host.bodies.get(row),
-    failure: state.failure ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
+    failure: copyData(state.failure) ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
   }
 }
 

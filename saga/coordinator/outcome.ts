@@ -1,4 +1,5 @@
 /** From what happened outside to what the machine understands. */
+import { copyData } from '../../core/copy-data.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
 import { writeFault } from '../../core/write-fault.ts'
@@ -102,11 +103,12 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
   return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
 }
 
-/** The results of the steps before index `until`, in the form that the types promise. */
+/** Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them. */
 export async function resultsOf(saga: Saga, state: SagaState, until: number = state.steps.length): Promise<object> {
   const all = grown(saga, state)
   const read: Pick<StepState, 'step' | 'branch' | 'result'>[] = []
-  for (const { step, branch, result } of state.steps.slice(0, until)) {
+  for (const { step, branch, result: stands } of state.steps.slice(0, until)) {
+    const result = copyData(stands)
     const schema = resultSchema(all, step)
     const known = schema === undefined || result === undefined
     read.push({ step, branch, result: known ? result : await validate(`reply of ${step}`, schema, result) })

@@ -2,10 +2,12 @@
  * A command as it comes to a participant: the call and its answer in one transaction, an answer in a second one when the
  * first is rolled back, and one span around both.
  */
+
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
 import { BusyTries, untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
+import { copyData } from '../../core/copy-data.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
@@ -185,7 +187,7 @@ export class CommandHandler<Request> {
     const busy = new BusyTries(clock, message.signal)
     for (;;) {
       try {
-        const decide = await duty.ahead({ request, command, message, contextIn })
+        const decide = await duty.ahead({ request: copyData(request), command, message, contextIn })
         await sql.transaction(async (tx) => this.#send(tx, command, await decide(tx)))
         return
       } catch (error) {
@@ -230,7 +232,7 @@ export class CommandHandler<Request> {
     const { sql, shared, outbox } = this.#parts
     const decide = async (tx: SqlTransaction): Promise<void> => {
       const context = calling(tx)
-      await this.#send(tx, command, await duty.decide(tx, request, command, context))
+      await this.#send(tx, command, await duty.decide(tx, copyData(request), command, context))
     }
     if (shared === undefined) return sql.transaction(decide)
     const { together } = duty
@@ -240,7 +242,11 @@ export class CommandHandler<Request> {
       (timed) => sql.transaction((tx) => timed(() => decide(tx))),
       async (tx) => {
         if (together === undefined || item.found === 'another') return decide(tx)
-        const decided = await together.decideFound(item.found, { request, command, context: calling(tx) })
+        const decided = await together.decideFound(item.found, {
+          request: copyData(request),
+          command,
+          context: calling(tx),
+        })
         item.decided = decided
         item.answer = await this.#written(tx, command, decided.reply)
       },
