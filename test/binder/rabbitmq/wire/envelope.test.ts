@@ -185,6 +185,24 @@ describe('AMQP envelope', () => {
     })
   })
 
+  it('reads the sign of a decimal, in lists and tables too, and writes the same bits again', ({ expect }) => {
+    const decimal = (digits: number) => ({ '!': 'decimal', value: { digits: digits >>> 0, places: 2 } })
+    const headers = {
+      price: decimal(-150),
+      least: decimal(-(2 ** 31)),
+      most: decimal(2 ** 31 - 1),
+      list: [decimal(-999), decimal(999)],
+      table: { rate: decimal(-1) },
+    }
+    const message = fromAmqp(foreign({ headers }), 'd', NOW)
+    expect(message.headers).toMatchObject({ price: -1.5, least: -21_474_836.48, most: 21_474_836.47 })
+    expect(JSON.parse(String(message.headers['list']))).toMatchObject([
+      { value: { digits: -999 } },
+      { value: { digits: 999 } },
+    ])
+    expect(toAmqp(message, true).options.headers).toMatchObject(headers)
+  })
+
   it('reads tables that say they are what they are not', ({ expect }) => {
     const nested = { '!': 'decimal', value: { digits: 1, places: { toString: 'x' } } }
     // What amqplib makes of a table with a field `__proto__` of bytes.
