@@ -169,6 +169,16 @@ describe('AMQP envelope', () => {
     expect(read({ cloudEvents_id: 'a', 'cloudEvents:id': 'b' })).toMatchObject({ id: 'b', headers: {} })
   })
 
+  it('reads the key from the header that Spring makes of it, which stays a header', ({ expect }) => {
+    const key = (headers: Record<string, unknown>) => fromAmqp(foreign({ headers }), 'd', NOW).key
+    expect(key({ 'ce-partitionkey': 'k' })).toBe('k')
+    expect(key({ 'ce-partitionkey': 'k', 'cloudEvents:partitionkey': 'ours' })).toBe('ours')
+    expect(key({ 'ce-partitionkey': 7 })).toBeNull()
+    expect(fromAmqp(foreign({ headers: { 'ce-partitionkey': 'k' } }), 'd', NOW).headers).toEqual({
+      'ce-partitionkey': 'k',
+    })
+  })
+
   it('turns AMQP types that a header has not into ones that it has', ({ expect }) => {
     const headers = {
       at: { '!': 'timestamp', value: 10 },
