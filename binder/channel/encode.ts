@@ -171,6 +171,8 @@ function checkId(channel: string, id: unknown): string {
  * @throws CodecError, SchemaError, PayloadVersionError: the message can never be handled
  */
 export function decodePayload<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Out | Promise<Out> {
+  if (message.unreadable !== undefined)
+    throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" ${message.unreadable}`)
   if (message.body === null) return readTombstone(channel, message)
   // A transport has unfolded those that are events. Who reads bytes may have them as they came.
   if (isStructured(message.contentType) && channel.codec.contentType !== bytesCodec.contentType)

@@ -36,6 +36,11 @@ export interface EncodedMessage {
   readonly body: Uint8Array | null
   /** Epoch ms: nobody gets it before. Of one on its way out; what arrives has none. @default at once */
   readonly notBefore?: number | undefined
+  /**
+   * Why no codec can read the body of a message that arrived: it is a dead letter at once, without a handler call. The transport says
+   * so, and it is not sent on.
+   */
+  readonly unreadable?: string | undefined
 }
 
 /** Prefix of header names this package writes for itself: they never reach a handler and never leak to an output. */

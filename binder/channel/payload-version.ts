@@ -81,11 +81,17 @@ export function upcastPayload(
     throw new PayloadVersionError(
       channel.name,
       version,
-      `this declaration knows ${known} and older: deploy the newer one`,
+      `this declaration knows ${known} and older: deploy the newer one${copiedFrom(channel.name, message)}`,
     )
   let value = payload
   for (let from = version; from < known; from++) value = upcastOnce(channel, version, from, value)
   return value
+}
+
+/** A program that hands headers on: that the version is copied cannot be told from a mirror, which copies the payload too. */
+function copiedFrom(channel: string, { type }: EncodedMessage): string {
+  if (type === channel) return ''
+  return `, or, if a program made this message out of one of ${show(type)}, have it leave out the header ${VERSION_HEADER}`
 }
 
 function versionOf(channel: string, { headers }: EncodedMessage): number {

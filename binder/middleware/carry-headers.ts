@@ -3,13 +3,15 @@ import { produced } from '../bindings/batch.ts'
 import { Discarded } from '../bindings/discarded.ts'
 import { type BatchOutcome } from '../bindings/handler-contexts.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
-import type { Headers, HeaderValue } from '../channel/message.ts'
+import type { Headers } from '../channel/message.ts'
+import { pickHeaders } from '../channel/type-headers.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 
 /**
  * Gives these headers of the input, where it has them, to every output of a processor: `carryHeaders('tenant')`. Outputs
  * carry none of them otherwise. A header given with `to` wins. In a batch each output gets those of the message it is for.
+ * What another program's message says of their types (`spring_json_header_types`, `amqp-types`) goes with them.
  * @throws TypeError when a name is no text
  */
 export function carryHeaders(...names: readonly string[]): Middleware & BatchMiddleware {
@@ -37,18 +39,15 @@ function carriedAll(result: unknown, headers: Headers | undefined): unknown {
 }
 
 function pick(from: Headers, names: readonly string[]): Headers | undefined {
-  const found: Array<[string, HeaderValue]> = []
-  for (const name of names) {
-    const value = Object.hasOwn(from, name) ? from[name] : undefined
-    if (value !== undefined) found.push([name, value])
-  }
-  return found.length === 0 ? undefined : Object.fromEntries(found)
+  const picked = pickHeaders(from, (name) => names.includes(name))
+  return Object.keys(picked).length === 0 ? undefined : picked
 }
 
 function carried(output: unknown, headers: Headers): Addressed<unknown> {
   if (!(output instanceof Addressed)) return new Addressed(undefined, output, { headers })
+  const given = output.options.headers ?? {}
   return new Addressed(output.channel, output.payload, {
     ...output.options,
-    headers: { ...headers, ...output.options.headers },
+    headers: { ...pickHeaders(headers, (name) => !Object.hasOwn(given, name)), ...given },
   })
 }

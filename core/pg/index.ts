@@ -12,5 +12,6 @@ export {
   pgTransaction,
 } from './client.ts'
 export { pgConnection, type TransactionConnection } from './connection.ts'
-export { type PgListenConnection, type PgListenerOptions, pgListener } from './listener.ts'
+export type { PgListenConnection } from './listen-connection.ts'
+export { type PgListenerOptions, pgListener } from './listener.ts'
 export { pgPrimary } from './primary.ts'

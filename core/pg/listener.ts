@@ -1,6 +1,6 @@
 /**
  * `SqlListener` on node-postgres: one connection of its own, made again when it dies. The connection must reach the
- * server itself or a pooler in session mode; behind a transaction pooler `LISTEN` hears nothing.
+ * server itself or a pooler in session mode; behind a transaction pooler `LISTEN` hears nothing, which it finds out and logs.
  */
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
 import { type Clock, SECOND, systemClock } from '../clock.ts'
@@ -9,20 +9,8 @@ import { checkLogger, type Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
 import { finishesWithin } from '../time-limit.ts'
-
-/** The part of `pg.Client` that is used. */
-export interface PgListenConnection {
-  connect(): Promise<unknown>
-  query(text: string): Promise<unknown>
-  end(): Promise<void>
-  on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown
-  on(event: 'error', listener: (error: Error) => void): unknown
-  on(event: 'end', listener: () => void): unknown
-  /** Of the server, once connected. */
-  readonly processID?: number | null | undefined
-  /** Taken away when `end` is not answered. */
-  readonly connection?: { readonly stream?: { destroy?(): unknown } | undefined } | undefined
-}
+import { hears } from './hears.ts'
+import type { PgListenConnection } from './listen-connection.ts'
 
 /** Options of `pgListener`. */
 export interface PgListenerOptions {
@@ -64,6 +52,7 @@ class PgListener implements SqlListener {
   /** The last `LISTEN` asked for on a connection that is up. */
   #asking: Promise<void> = Promise.resolve()
   #running: Promise<void> | undefined
+  #hasWarned = false
 
   constructor(options: PgListenerOptions) {
     this.#connect = options.connect
@@ -134,6 +123,7 @@ class PgListener implements SqlListener {
       this.#up = true
       onUp()
       for (const channel of this.#listeners.keys()) this.#deliver(channel, '')
+      this.#asking = this.#asking.then(() => this.#warnIfDeaf(connection))
       return await ended
     } catch (error) {
       return toError(error)
@@ -141,6 +131,17 @@ class PgListener implements SqlListener {
       this.#up = false
       await this.#end(connection)
     }
+  }
+
+  /** Once is enough. Never rejects. */
+  async #warnIfDeaf(connection: PgListenConnection): Promise<void> {
+    const isDeaf = !this.#hasWarned && !(await hears(connection, this.#connect, this.#clock).catch(() => true))
+    if (!isDeaf || !this.#up || this.#connection !== connection) return
+    this.#hasWarned = true
+    this.#logger.warn(
+      {},
+      'LISTEN hears nothing: a pooler in transaction mode is between; connect pgListener to the server itself or in session mode',
+    )
   }
 
   /** A server that stands still answers no goodbye: after a while the socket is taken away. Never rejects. */

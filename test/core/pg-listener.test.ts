@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { type Clock, type Logger, silentLogger, systemClock } from 'concordat/core'
 import { pgListener } from 'concordat/core/pg'
 import { expect, test } from 'vitest'
 import { until } from '../support/until.ts'
@@ -41,4 +42,53 @@ test.each([
   await listener.close()
   expect(performance.now() - since).toBeLessThan(10_000)
   expect(made.map(({ isDestroyed }) => isDestroyed)).toEqual([true])
+})
+
+/** Connections of one server, direct or through a pooler: LISTEN and NOTIFY, as `pg.Client` has them. */
+function server({ isPooled, passesOn }: { readonly isPooled: boolean; readonly passesOn: boolean }) {
+  const listening = new Map<string, EventEmitter>()
+  const said: string[] = []
+  let backends = 0
+  const connect = () => {
+    const backend = ++backends
+    const connection = new EventEmitter()
+    const query = (text: string): Promise<unknown> => {
+      said.push(`${backend}: ${text.replace(/"concordat_hears_.*"/, 'itself')}`)
+      const [, command, channel = ''] = /^(LISTEN|NOTIFY|UNLISTEN) "(.*)"$/.exec(text) ?? []
+      if (command === 'LISTEN') listening.set(channel, connection)
+      if (command === 'NOTIFY' && passesOn) listening.get(channel)?.emit('notification', { channel })
+      return Promise.resolve({ rows: [{ pid: backend }] })
+    }
+    const end = () => Promise.resolve(void connection.emit('end'))
+    return Object.assign(connection, {
+      processID: isPooled ? backend + 1_000 : backend,
+      connect: () => Promise.resolve(),
+      query,
+      end,
+    })
+  }
+  return { connect, said }
+}
+
+test.each([
+  ['warns once, naming the remedy, behind a pooler that passes no notification on', true, false, 1],
+  ['does not warn behind a pooler that does', true, true, 0],
+  ['neither warns nor makes a second connection without a pooler', false, false, 0],
+])('a listener %s', async (_, isPooled, passesOn, warnings) => {
+  const { connect, said } = server({ isPooled, passesOn })
+  const clock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 50, signal) }
+  const warned: string[] = []
+  const warn = (...[, text]: readonly unknown[]) => void warned.push(String(text))
+  const logger = { ...silentLogger, warn } as Logger
+  const listener = pgListener({ connect, logger, clock })
+  listener.listen('orders', () => {})
+  const last = isPooled ? '1: UNLISTEN itself' : '1: SELECT pg_backend_pid() AS pid'
+  await until('it has asked', () => said.includes(last) && warned.length >= warnings)
+  await listener.close()
+  expect(said).toEqual(
+    isPooled
+      ? ['1: LISTEN "orders"', '1: SELECT pg_backend_pid() AS pid', '1: LISTEN itself', '2: NOTIFY itself', last]
+      : ['1: LISTEN "orders"', last],
+  )
+  expect(warned.filter((text) => /LISTEN hears nothing: .* session mode/.test(text))).toHaveLength(warnings)
 })

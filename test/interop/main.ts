@@ -1,29 +1,36 @@
 /**
- * `npm run interop [-- java | spring | debezium]` (`--help` tells more): this package beside software that is not ours. Prints one line per case, with what was
+ * `npm run interop [-- java | streams | spring | bus | clients | debezium]` (`--help` tells more): this package beside software that is not ours. Prints one line per case, with what was
  * expected and what was seen; the exit code is 1 when any differs, 2 after a mistake in the command line. It needs a JDK, Maven (once) and what the servers of the tests need.
  */
 import { rm } from 'node:fs/promises'
 import { KAFKA_DRIVER, KAFKA_DRIVERS } from '../support/kafka-driver-name.ts'
 import { obtainServer } from '../support/servers/obtain.ts'
 import { type Classes, prepareClasses } from './classes.ts'
+import { kcatCases, kombuCases, pikaCases, pythonKafkaCases } from './clients.ts'
 import { collectOnKafka, collectOnRabbit } from './collect.ts'
 import { debeziumCases } from './debezium/cases.ts'
 import { cloudEventCases, compressionCases, consoleCases, partitionCases, transactionCases } from './java-clients.ts'
 import { kafkaSpringCases, takeOverCases } from './kafka-spring.ts'
-import { rabbitSpringCases } from './rabbit-spring.ts'
+import { collectForms, formCases, rabbitSpringCases } from './rabbit-spring.ts'
 import { Report } from './report.ts'
 import { startSpring } from './spring.ts'
+import { springBusCases } from './spring-bus.ts'
+import { handedOnCases, headersOnKafka, headersOnRabbit, typedHeaderCases } from './spring-headers.ts'
+import { streamsCases } from './streams.ts'
 
 const closers: Array<() => Promise<unknown>> = []
 
-const PARTS = ['java', 'spring', 'debezium'] as const
+const PARTS = ['java', 'streams', 'spring', 'bus', 'clients', 'debezium'] as const
 type Part = (typeof PARTS)[number]
 
 const USAGE = [
   `Usage: npm run interop [-- ${PARTS.join(' | ')}]`,
   '',
   "  java      Kafka's Java client and tools, and the CloudEvents SDKs",
+  '  streams   Kafka Streams between two of our services',
   '  spring    Spring Cloud Stream on Kafka and RabbitMQ',
+  '  bus       Spring Cloud Bus on Kafka',
+  "  clients   kcat, python3-kafka, pika and kombu: those of Debian's packages that are installed",
   "  debezium  its outbox event router in Kafka Connect, in the relay's place",
   '',
   `  KAFKA_DRIVER=NAME in the environment: our client library on Kafka, ${KAFKA_DRIVERS.join(', ')} (${KAFKA_DRIVERS[0]})`,
@@ -49,37 +56,54 @@ async function play(isAsked: (part: Part) => boolean): Promise<number> {
   const kafka = await obtainServer('kafka')
   closers.push(() => kafka.stop())
   if (isAsked('debezium')) await debeziumCases(report, kafka.url)
-  if (isAsked('java') || isAsked('spring')) await javaAndSpring(report, kafka.url, isAsked)
+  const rabbit = isAsked('spring') || isAsked('clients') ? await obtainServer('rabbitmq') : undefined
+  if (rabbit !== undefined) closers.push(() => rabbit.stop())
+  if (isAsked('clients') && rabbit !== undefined) {
+    await kcatCases(report, kafka.url)
+    await pythonKafkaCases(report, kafka.url)
+    await pikaCases(report, rabbit.url)
+    await kombuCases(report, rabbit.url)
+  }
+  const onJava = PARTS.filter((each) => each !== 'clients' && each !== 'debezium' && isAsked(each))
+  if (onJava.length > 0) await javaCases(report, { kafka: kafka.url, rabbit: rabbit?.url }, onJava)
   return report.end()
 }
 
-async function javaAndSpring(report: Report, kafka: string, isAsked: (part: Part) => boolean): Promise<void> {
+interface Urls {
+  readonly kafka: string
+  readonly rabbit: string | undefined
+}
+
+async function javaCases(report: Report, { kafka, rabbit }: Urls, parts: readonly Part[]): Promise<void> {
   const classes = await prepareClasses()
   closers.push(() => rm(classes.compiled, { recursive: true, force: true }))
-  if (isAsked('java')) {
+  if (parts.includes('java')) {
     await partitionCases(report, classes)
     await consoleCases(report, classes, kafka)
     await cloudEventCases(report, classes, kafka)
     await compressionCases(report, kafka)
     await transactionCases(report, kafka)
   }
-  if (!isAsked('spring')) return
-  const rabbit = await obtainServer('rabbitmq')
-  closers.push(() => rabbit.stop())
-  await springCases(report, classes, kafka, rabbit.url)
+  if (parts.includes('streams')) await streamsCases(report, classes, kafka)
+  if (parts.includes('bus')) await springBusCases(report, classes, kafka)
+  if (parts.includes('spring') && rabbit !== undefined) await springCases(report, classes, kafka, rabbit)
 }
 
 async function springCases(report: Report, classes: Classes, kafka: string, rabbit: string): Promise<void> {
   const onKafka = await collectOnKafka(kafka)
   const onRabbit = await collectOnRabbit(rabbit)
-  closers.push(
-    () => onKafka.binder.close(),
-    () => onRabbit.binder.close(),
-  )
+  const headers = [await headersOnKafka(kafka), await headersOnRabbit(rabbit)]
+  const forms = await collectForms(rabbit)
+  for (const { binder } of [onKafka, onRabbit, ...headers, forms]) closers.push(() => binder.close())
   const spring = await startSpring(classes, kafka, rabbit)
   closers.push(() => spring.stop())
   await kafkaSpringCases(report, spring, onKafka)
   await rabbitSpringCases(report, onRabbit)
+  await formCases(report, spring, forms)
+  for (const each of headers) {
+    await typedHeaderCases(report, spring, each)
+    await handedOnCases(report, each)
+  }
   await takeOverCases(report, spring, kafka, onKafka)
 }
 

@@ -1,6 +1,12 @@
 /** Spring Cloud Stream on RabbitMQ, configured for our direct exchanges. */
+import { connect } from 'amqplib'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { bytesCodec, jsonCodec } from 'concordat/core'
+import { z } from 'zod'
 import { type Collector, rabbitOrders } from './collect.ts'
 import type { Report } from './report.ts'
+import type { Spring } from './spring.ts'
 
 export async function rabbitSpringCases(report: Report, { binder, kept }: Collector): Promise<void> {
   const answers = () => kept.get('ri.payments') ?? []
@@ -22,4 +28,56 @@ export async function rabbitSpringCases(report: Report, { binder, kept }: Collec
     answers().some((each) => each.source === 'interop'),
     answers().map((each) => each.key),
   ])
+}
+
+/** Channels for what Spring sends in other forms. */
+export async function collectForms(url: string) {
+  const handled: unknown[] = []
+  const gzip = defineChannel('ri.rgzip', { payload: z.unknown(), partitions: 1, codec: jsonCodec })
+  const batch = defineChannel('ri.rbatched', { payload: z.unknown(), partitions: 1, codec: bytesCodec })
+  const bindings = [
+    sink(gzip, { group: 'g' }, (payload) => void handled.push(payload)),
+    sink(batch, { group: 'g' }, (payload) => void handled.push(String(payload))),
+  ]
+  const binder = createBinder({ service: 'forms', transport: rabbitTransport({ url }), bindings })
+  await binder.start()
+  await binder.ready()
+  return { binder, handled, url }
+}
+
+type Forms = Awaited<ReturnType<typeof collectForms>>
+
+export async function formCases(report: Report, spring: Spring, { binder, handled, url }: Forms): Promise<void> {
+  spring.send('rgzip', '-', '-', '{"n":"grün"}')
+  await report.check(
+    'a body that Spring compressed is read',
+    [{ n: 'grün' }],
+    () => handled,
+    () => handled.length > 0,
+  )
+  handled.length = 0
+  for (const n of [1, 2, 3]) spring.send('rbatched', '-', '-', `{"n":${n}}`)
+  const letters = () => binder.binding('ri.rbatched.g').status().deadLettered
+  await report.check(
+    "a batch of Spring's producer is one dead letter that names the setting, and no handler gets it",
+    [1, true, []],
+    async () => [
+      letters(),
+      (await errorIn(url, 'ri.rbatched.g.dlq:redrive')).includes('producer.batching-enabled'),
+      handled,
+    ],
+    () => letters() > 0,
+  )
+}
+
+/** What the first dead letter of a queue says. */
+async function errorIn(url: string, queue: string): Promise<string> {
+  const connection = await connect(url)
+  try {
+    const channel = await connection.createChannel()
+    const letter = await channel.get(queue, { noAck: true })
+    return letter === false ? 'none' : String(letter.properties.headers?.['dead-letter-error-message'])
+  } finally {
+    await connection.close()
+  }
 }

@@ -5,6 +5,7 @@ import { until } from '../support/until.ts'
 export class Report {
   #differing = 0
   #cases = 0
+  readonly #skipped: string[] = []
 
   /** Waits for `ready` at most half a minute, then compares. A case that throws differs. */
   async check(name: string, expected: unknown, seen: () => unknown, ready: () => boolean = () => true): Promise<void> {
@@ -21,9 +22,16 @@ export class Report {
     console.log(`${holds ? 'same   ' : 'DIFFERS'} | ${name} | expected ${text(expected)} | seen ${text(found)}`)
   }
 
+  /** The cases of this name do not run, and the summary says so. */
+  skip(name: string, why: string): void {
+    this.#skipped.push(name)
+    console.log(`skipped | ${name} | ${why}`)
+  }
+
   /** @returns the exit code */
   end(): number {
-    console.log(`${this.#cases} cases, ${this.#differing} differ`)
+    const skipped = this.#skipped.length === 0 ? '' : `, skipped: ${this.#skipped.join(', ')}`
+    console.log(`${this.#cases} cases, ${this.#differing} differ${skipped}`)
     return this.#differing === 0 ? 0 : 1
   }
 }

@@ -17,21 +17,74 @@ export interface Spring {
   readonly got: readonly Got[]
   /** Headers as `name:type=value`, joined by commas; types are text, int and bool. */
   send(binding: string, key: string, headers: string, payload: string): void
+  /** Writes a line to its input. */
+  say(line: string): void
   stop(): Promise<void>
 }
 
 const STREAM = '--spring.cloud.stream'
 
-function configuration(kafka: string, rabbit: URL): readonly string[] {
-  const binding = (name: string, binder: string, destination: string, group?: string): string[] => [
+const FUNCTIONS = [
+  ...['ksink', 'kletters', 'kfail', 'kcharge', 'krich', 'ksplit', 'ksplitclean'],
+  ...['rcharge', 'rchargetoo', 'rrich', 'rsplit', 'rsplitclean'],
+]
+/** As docs/wire-format.md says. */
+const PATTERNS = {
+  kafka: '!ce_id,!ce_source,!ce_type,!ce_time,!payload-version,*',
+  rabbit: '!cloudEvents*,!ce-id,!ce-source,!ce-type,!ce-time,!amqp_messageId,!amqp_appId,!payload-version,*',
+}
+const FROM_0 = 'binding-routing-key=0'
+const TO_0 = "routing-key-expression='0'"
+
+function binding(name: string, binder: string, destination: string, group?: string): string[] {
+  return [
     `${STREAM}.bindings.${name}.binder=${binder}`,
     `${STREAM}.bindings.${name}.destination=${destination}`,
     ...(group === undefined ? [] : [`${STREAM}.bindings.${name}.group=${group}`]),
   ]
-  const direct = (name: string, side: 'consumer' | 'producer', rule: string): string[] => [
+}
+
+/** For our exchanges, which are direct ones. */
+function direct(name: string, side: 'consumer' | 'producer', rule: string): string[] {
+  return [
     `${STREAM}.rabbit.bindings.${name}.${side}.exchange-type=direct`,
     `${STREAM}.rabbit.bindings.${name}.${side}.${rule}`,
   ]
+}
+
+/** Typed headers, functions of lists that hand headers on, batches and compressed bodies. */
+function headerBindings(): readonly string[] {
+  const producer = `${STREAM}.rabbit.bindings`
+  return [
+    ...binding('krichout', 'kafka', 'i.rich'),
+    ...binding('krich-in-0', 'kafka', 'i.rich', 'rich'),
+    ...['ksplit', 'ksplitclean'].flatMap((name) => [
+      ...binding(`${name}-in-0`, 'kafka', 'i.whole', name),
+      ...binding(`${name}-out-0`, 'kafka', `i.${name}`),
+    ]),
+    `${STREAM}.kafka.bindings.ksplitclean-out-0.producer.header-patterns=${PATTERNS.kafka}`,
+    `${STREAM}.kafka.bindings.ksplitclean-out-0.producer.message-key-expression=headers['kafka_receivedMessageKey']`,
+    ...['rrichout', 'rbatched', 'rgzip'].flatMap((name) => [
+      ...binding(name, 'rabbit', name === 'rrichout' ? 'ri.rich' : `ri.${name}`),
+      ...direct(name, 'producer', TO_0),
+    ]),
+    ...binding('rrich-in-0', 'rabbit', 'ri.rich', 'rich'),
+    ...direct('rrich-in-0', 'consumer', FROM_0),
+    ...['rsplit', 'rsplitclean'].flatMap((name) => [
+      ...binding(`${name}-in-0`, 'rabbit', 'ri.whole', name),
+      ...direct(`${name}-in-0`, 'consumer', FROM_0),
+      ...binding(`${name}-out-0`, 'rabbit', `ri.${name}`),
+      ...direct(`${name}-out-0`, 'producer', TO_0),
+    ]),
+    `${producer}.rsplitclean-out-0.producer.header-patterns=${PATTERNS.rabbit}`,
+    `${producer}.rbatched.producer.batching-enabled=true`,
+    `${producer}.rbatched.producer.batch-size=3`,
+    `${producer}.rbatched.producer.batch-timeout=2000`,
+    `${producer}.rgzip.producer.compress=true`,
+  ]
+}
+
+function configuration(kafka: string, rabbit: URL): readonly string[] {
   return [
     '--spring.application.name=interop-shop',
     '--spring.main.banner-mode=off',
@@ -42,8 +95,10 @@ function configuration(kafka: string, rabbit: URL): readonly string[] {
     `--spring.rabbitmq.addresses=${rabbit.href}`,
     `${STREAM}.kafka.binder.brokers=${kafka}`,
     `${STREAM}.kafka.binder.enable-observation=true`,
-    '--spring.cloud.function.definition=ksink;kletters;kfail;kcharge;rcharge;rchargetoo',
-    `${STREAM}.output-bindings=kout;ktext;kevent`,
+    '--spring.cloud.bus.enabled=false',
+    `--spring.cloud.function.definition=${FUNCTIONS.join(';')}`,
+    `${STREAM}.output-bindings=kout;ktext;kevent;krichout;rrichout;rbatched;rgzip`,
+    ...headerBindings(),
     ...binding('kout', 'kafka', 'i.from-spring'),
     ...binding('ktext', 'kafka', 'i.from-spring'),
     `${STREAM}.bindings.ktext.content-type=text/plain`,
@@ -58,17 +113,22 @@ function configuration(kafka: string, rabbit: URL): readonly string[] {
     ...binding('kcharge-out-0', 'kafka', 'i.payments'),
     ...['rcharge', 'rchargetoo'].flatMap((name) => [
       ...binding(`${name}-in-0`, 'rabbit', 'ri.orders', name),
-      ...direct(`${name}-in-0`, 'consumer', 'binding-routing-key=0'),
+      ...direct(`${name}-in-0`, 'consumer', FROM_0),
       ...binding(`${name}-out-0`, 'rabbit', 'ri.payments'),
-      ...direct(`${name}-out-0`, 'producer', "routing-key-expression='0'"),
+      ...direct(`${name}-out-0`, 'producer', TO_0),
     ]),
   ]
 }
 
-export async function startSpring(classes: Classes, kafka: string, rabbit: string): Promise<Spring> {
+export function startSpring(classes: Classes, kafka: string, rabbit: string): Promise<Spring> {
+  return startApp(classes, 'interop.App', configuration(kafka, new URL(rabbit)))
+}
+
+/** A Java program that prints `Started App` (Spring does, of its main class) and a line `GOT ...` for each thing that it heard. */
+export async function startApp(classes: Classes, main: string, args: readonly string[]): Promise<Spring> {
   const memory = ['-Xmx384m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1']
   const path = `${classes.compiled}:${join(classes.jars, '*')}`
-  const child = spawn(classes.java, [...memory, '-cp', path, 'interop.App', ...configuration(kafka, new URL(rabbit))])
+  const child = spawn(classes.java, [...memory, '-cp', path, main, ...args])
   const got: Got[] = []
   let said = ''
   child.stderr.on('data', (bytes: Buffer) => {
@@ -79,18 +139,19 @@ export async function startSpring(classes: Classes, kafka: string, rabbit: strin
     else said += `${line}\n`
   })
   const hasStarted = (): boolean => {
-    if (child.exitCode !== null) throw new Error(`Spring ended with ${child.exitCode}: ${said.slice(-1_000)}`)
-    return /Started App/.test(said)
+    if (child.exitCode !== null) throw new Error(`${main} ended with ${child.exitCode}: ${said.slice(-1_000)}`)
+    return /Started (App|Bus)/.test(said)
   }
   try {
-    await until('Spring has started', hasStarted, 120_000)
+    await until(`${main} has started`, hasStarted, 120_000)
   } catch (error) {
     child.kill('SIGKILL')
-    throw new Error(`Spring has not started: ${said.slice(-4_000)}`, { cause: error })
+    throw new Error(`${main} has not started: ${said.slice(-4_000)}`, { cause: error })
   }
   return {
     got,
     send: (...parts) => void child.stdin.write(`${parts.join(' ')}\n`),
+    say: (line) => void child.stdin.write(`${line}\n`),
     stop: () => stop(child),
   }
 }

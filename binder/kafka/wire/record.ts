@@ -26,7 +26,15 @@ import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message
 import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../../transport/cloud-event.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
 import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row.ts'
-import { readSpringTypes, SPRING_TYPES, springTypesOf } from './spring-headers.ts'
+import {
+  type JavaClasses,
+  readJavaClasses,
+  SPRING_TYPES,
+  scalarOf,
+  springTypesOf,
+  withoutQuotes,
+  withQuotes,
+} from './spring-headers.ts'
 
 const ATTRIBUTE = 'ce_'
 const TYPES_HEADER = 'concordat-types'
@@ -63,6 +71,7 @@ export function encodeRecord(message: EncodedMessage, forSpring = false): Outgoi
   }
   if (message.contentType !== '') headers[CONTENT_TYPE] = message.contentType
   if (message.key !== null) headers['ce_partitionkey'] = message.key
+  const classes = readJavaClasses(message.headers[SPRING_TYPES])
   let types: Array<[string, string]> | undefined
   for (const name in message.headers) {
     const wireName = name === CONTENT_TYPE ? ESCAPED_CONTENT_TYPE : name
@@ -70,12 +79,22 @@ export function encodeRecord(message: EncodedMessage, forSpring = false): Outgoi
     const value = message.headers[name] as HeaderValue
     const type = typeOf(value)
     if (type !== 'string') (types ??= []).push([wireName, type])
-    put(headers, wireName, encodeHeader(value))
+    put(headers, wireName, encodeHeader(classes === undefined ? value : withQuotes(classes.get(name), value)))
   }
   if (types !== undefined) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
-  const springTypes = forSpring ? springTypesOf(message.headers) : undefined
-  if (springTypes !== undefined) headers[SPRING_TYPES] = springTypes
+  if (forSpring) putSpringTypes(headers, message.headers, classes)
   return { key: wireKeyOf(message), value: message.body === null ? null : toBuffer(message.body), headers }
+}
+
+/** In place of what came: of headers that are gone nothing is said. */
+function putSpringTypes(
+  wire: Record<string, Buffer | string>,
+  headers: Headers,
+  classes: JavaClasses | undefined,
+): void {
+  const types = springTypesOf(headers, classes, wire)
+  if (types !== undefined) wire[SPRING_TYPES] = types
+  else if (classes !== undefined) delete wire[SPRING_TYPES]
 }
 
 /**
@@ -84,18 +103,20 @@ export function encodeRecord(message: EncodedMessage, forSpring = false): Outgoi
  */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
   const raw = record.headers ?? {}
-  const time = instantOf(text(raw['ce_time'])) ?? rowTime(text(raw[ROW_TIME]))
+  const classes = readJavaClasses(text(raw[SPRING_TYPES]))
+  const attribute = (name: string): string | undefined => withoutQuotes(classes?.get(name), text(raw[name]))
+  const time = instantOf(attribute('ce_time')) ?? rowTime(text(raw[ROW_TIME]))
   const isText = record.key === null || isUtf8(record.key)
   const message: EncodedMessage = {
     id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}/${record.timestamp}`),
     destination: topic,
     key:
       record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
-    type: bounded(text(raw['ce_type']) ?? topic),
-    source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
+    type: bounded(attribute('ce_type') ?? topic),
+    source: bounded(attribute('ce_source') ?? `kafka/${topic}`),
     contentType: text(raw[CONTENT_TYPE]) || text(raw['ce_datacontenttype']) || springsContentType(raw) || '',
     time: firstInstant(time, Number(record.timestamp)),
-    headers: decodeHeaders(raw),
+    headers: decodeHeaders(raw, classes),
     body: record.value === null ? null : toView(record.value),
     ...(record.key === null || isText ? undefined : { keyBytes: toView(record.key) }),
   }
@@ -163,29 +184,21 @@ function encodeHeader(value: HeaderValue): Buffer | string {
   return Object.is(value, -0) ? '-0' : String(value)
 }
 
-function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
+function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>, classes: JavaClasses | undefined): Headers {
   const headers: Record<string, HeaderValue> = {}
-  const types = decodeTypes(raw[TYPES_HEADER]) ?? springTypesIn(raw)
+  const types = decodeTypes(raw[TYPES_HEADER])
   const ofRow = ROW_HEADERS in raw ? rowHeaders(text(raw[ROW_HEADERS]) ?? null) : undefined
   for (const name in raw) {
     if (OWN.has(name) || (ofRow !== undefined && isRouters(name, text(raw[name]), text(raw['ce_id'])))) continue
     const own = name.startsWith(ATTRIBUTE) ? name.slice(ATTRIBUTE.length) : name
     if (own !== name && Object.hasOwn(raw, own)) continue
-    put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, decodeHeader(last(raw[name]), types?.[name]))
+    const javaClass = classes?.get(name)
+    const bytes = last(raw[name])
+    const type = types !== undefined ? types[name] : javaClass && scalarOf(javaClass, bytes?.toString() ?? '')
+    const value = withoutQuotes(javaClass, decodeHeader(bytes, type))
+    put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, value)
   }
   return ofRow === undefined ? headers : { ...headers, ...ofRow }
-}
-
-/** An integer that a number of JavaScript cannot hold stays text. */
-function springTypesIn(raw: Readonly<Record<string, IncomingHeader>>): Readonly<Record<string, unknown>> | undefined {
-  const json = text(raw[SPRING_TYPES])
-  if (json === undefined) return undefined
-  const types = Object.entries(readSpringTypes(json)).filter(([name]) => {
-    // A header of every object's own, such as `__proto__`, is none of the record's.
-    const value = Object.hasOwn(raw, name) ? (text(raw[name]) ?? '') : ''
-    return !/^-?\d{16,}$/.test(value) || Number.isSafeInteger(Number(value))
-  })
-  return Object.fromEntries(types)
 }
 
 function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> | undefined {

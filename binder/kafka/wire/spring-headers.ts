@@ -2,50 +2,117 @@
  * Types of headers as Spring's Kafka binder tells them: the header `spring_json_header_types`, JSON of names and Java
  * classes. Without it every header is bytes for Spring, and every one of Spring's is text here.
  *
+ * A header whose class Spring named keeps that class while its value fits it, so that a dead letter, a retry and a redrive
+ * are for Spring what the original was. Spring writes classes such as `UUID` and `Instant` as JSON text: handlers see them
+ * without the quotes, and the wire has them again.
+ *
  * @see org.springframework.kafka.support.JsonKafkaHeaderMapper
  */
 import type { Headers, HeaderValue } from '../../channel/message.ts'
+import { SPRING_TYPES, typesIn } from '../../channel/type-headers.ts'
 
-export const SPRING_TYPES = 'spring_json_header_types'
+export { SPRING_TYPES }
 
-const NUMBERS = /^java\.lang\.(Byte|Short|Integer|Long|Float|Double)$/
-const MAX_INTEGER = 2 ** 31 - 1
+/** Java classes by the names of headers. */
+export type JavaClasses = ReadonlyMap<string, string>
 
-/** What the header has to say of these, with what it says already of others; `undefined`: nothing. */
-export function springTypesOf(headers: Headers): string | undefined {
-  const types: Array<[string, string]> = []
+const STRING = 'java.lang.String'
+const BOOLEAN = 'java.lang.Boolean'
+/** Bounds of those whose value is whole. */
+const INTEGERS: ReadonlyMap<string, number> = new Map([
+  ['java.lang.Byte', 2 ** 7],
+  ['java.lang.Short', 2 ** 15],
+  ['java.lang.Integer', 2 ** 31],
+  ['java.lang.Long', 2 ** 53],
+])
+const FRACTIONS: ReadonlySet<string> = new Set(['java.lang.Float', 'java.lang.Double'])
+/** Those whose JSON is one text. */
+const TEXTS =
+  /^java\.(util\.(UUID|Date|Locale|Currency)|net\.(URI|URL)|time\.(Instant|Local(Date|Time|DateTime)|Offset(Time|DateTime)|ZonedDateTime|Duration|Period|YearMonth|MonthDay|ZoneId|ZoneRegion|ZoneOffset))$/
+/** More digits than a number of JavaScript is sure to hold: these stay text. */
+const LONG_TEXT = /^-?\d{16,19}$/
+
+/** What the header says; `undefined` where it is not there. */
+export function readJavaClasses(json: HeaderValue | undefined): JavaClasses | undefined {
+  return json === undefined ? undefined : typesIn(json)
+}
+
+/** What text of this class is here. Of other classes it stays text. */
+export function scalarOf(javaClass: string | undefined, text: string): 'number' | 'boolean' | undefined {
+  if (javaClass === BOOLEAN) return 'boolean'
+  if (javaClass === undefined || !(INTEGERS.has(javaClass) || FRACTIONS.has(javaClass))) return undefined
+  return LONG_TEXT.test(text) && !Number.isSafeInteger(Number(text)) ? undefined : 'number'
+}
+
+/** The text inside of JSON's quotes, of classes that Spring writes so; any other value as it is. */
+export function withoutQuotes<T>(javaClass: string | undefined, value: T): T | string {
+  if (typeof value !== 'string' || !value.startsWith('"') || !isText(javaClass)) return value
+  const text = parsed(value)
+  return typeof text === 'string' ? text : value
+}
+
+/** The reverse of `withoutQuotes`: numbers and lists, which some mappers write for dates, had none. */
+export function withQuotes(javaClass: string | undefined, value: HeaderValue): HeaderValue {
+  if (typeof value !== 'string' || !isText(javaClass) || /^(-?\d+(\.\d+)?|\[.*\]|".*")$/.test(value)) return value
+  return JSON.stringify(value)
+}
+
+/**
+ * What the header has to say of a record; `undefined`: nothing.
+ * @param headers the sender's
+ * @param stated classes that came with them
+ * @param wire all headers of the record: those of CloudEvents keep the class that a Spring sender gave them
+ */
+export function springTypesOf(
+  headers: Headers,
+  stated: JavaClasses | undefined,
+  wire: Readonly<Record<string, unknown>>,
+): string | undefined {
+  const types: Array<readonly [string, string]> = []
+  for (const [name, javaClass] of stated ?? [])
+    if (javaClass === STRING && !Object.hasOwn(headers, name) && typeof ownOf(wire, name) === 'string')
+      types.push([name, STRING])
   for (const [name, value] of Object.entries(headers)) {
-    const type = name === SPRING_TYPES ? undefined : javaTypeOf(value)
+    if (name === SPRING_TYPES) continue
+    const javaClass = stated?.get(name)
+    const type = javaClass !== undefined && fits(javaClass, value) ? javaClass : javaClassOf(value)
     if (type !== undefined) types.push([name, type])
   }
-  if (types.length === 0) return undefined
-  return JSON.stringify({ ...parsed(headers[SPRING_TYPES]), ...Object.fromEntries(types) })
+  return types.length === 0 ? undefined : JSON.stringify(Object.fromEntries(types))
 }
 
-/** By name, whether text that Spring wrote is a number or a boolean. What it says of other classes is text. */
-export function readSpringTypes(json: string): Readonly<Record<string, 'number' | 'boolean'>> {
-  const types: Array<[string, 'number' | 'boolean']> = []
-  for (const [name, type] of Object.entries(parsed(json))) {
-    if (typeof type !== 'string') continue
-    if (NUMBERS.test(type)) types.push([name, 'number'])
-    else if (type === 'java.lang.Boolean') types.push([name, 'boolean'])
-  }
-  return Object.fromEntries(types)
+/** Whether a value can be what Spring said it was: a handler's own value of the name has the class of its own type. */
+function fits(javaClass: string, value: HeaderValue): boolean {
+  const bound = INTEGERS.get(javaClass)
+  if (typeof value === 'number')
+    return bound === undefined ? FRACTIONS.has(javaClass) : Number.isInteger(value) && value >= -bound && value < bound
+  if (typeof value === 'boolean') return javaClass === BOOLEAN
+  if (typeof value !== 'string' || FRACTIONS.has(javaClass) || javaClass === BOOLEAN) return false
+  if (bound !== undefined) return javaClass === 'java.lang.Long' && LONG_TEXT.test(value)
+  return javaClass === STRING || isText(javaClass) || parsed(value) !== undefined
 }
 
-function javaTypeOf(value: HeaderValue): string | undefined {
-  if (typeof value === 'string') return 'java.lang.String'
-  if (typeof value === 'boolean') return 'java.lang.Boolean'
+function javaClassOf(value: HeaderValue): string | undefined {
+  if (typeof value === 'string') return STRING
+  if (typeof value === 'boolean') return BOOLEAN
   if (typeof value !== 'number') return undefined
   if (!Number.isSafeInteger(value)) return 'java.lang.Double'
-  return Math.abs(value) <= MAX_INTEGER ? 'java.lang.Integer' : 'java.lang.Long'
+  return Math.abs(value) < 2 ** 31 ? 'java.lang.Integer' : 'java.lang.Long'
 }
 
-function parsed(json: HeaderValue | undefined): Readonly<Record<string, unknown>> {
+function isText(javaClass: string | undefined): boolean {
+  return javaClass !== undefined && TEXTS.test(javaClass)
+}
+
+function ownOf(record: Readonly<Record<string, unknown>>, name: string): unknown {
+  return Object.hasOwn(record, name) ? record[name] : undefined
+}
+
+/** `undefined` of what is no JSON. */
+function parsed(json: string): unknown {
   try {
-    const types: unknown = JSON.parse(String(json))
-    return typeof types === 'object' && types !== null ? (types as Record<string, unknown>) : {}
+    return JSON.parse(json) as unknown
   } catch {
-    return {}
+    return undefined
   }
 }

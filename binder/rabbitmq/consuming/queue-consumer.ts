@@ -1,18 +1,18 @@
 import { toError } from '../../../core/errors.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
 import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
-import { fromAmqp } from '../wire/envelope.ts'
 import { type Lender, RabbitDelivery } from './delivery.ts'
 
 /** What a consumer needs of its subscription. */
 export interface ConsumerHost {
-  readonly destination: string
+  /** What arrived, as a message. Never throws. */
+  read(message: AmqpMessage): EncodedMessage
   /** Why a channel was closed that the broker had nothing against. */
   closed(queue: string): Error
   readonly consumerTag: string
   /** True while acks are kept back so that the broker sends nothing more. */
   readonly holdsAcks: boolean
-  now(): number
   /** Whether the broker can have given what is lent to another member. */
   isCertain(): boolean
   openChannel(): Promise<AmqpChannel>
@@ -165,8 +165,7 @@ export class QueueConsumer implements Lender {
     }
     this.active = true
     const { deliveryTag, redelivered } = message.fields
-    const decoded = fromAmqp(message, this.#host.destination, this.#host.now())
-    const delivery = new RabbitDelivery(this, decoded, deliveryTag, redelivered)
+    const delivery = new RabbitDelivery(this, this.#host.read(message), deliveryTag, redelivered)
     this.#waiting.push(delivery)
     this.#host.arrived(this, delivery)
   }

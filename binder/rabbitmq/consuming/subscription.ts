@@ -1,14 +1,16 @@
 import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import { Window } from '../../transport/kit/window.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import { failure, toTransportError, within } from '../failure.ts'
 import { type Assurance, assuranceOf } from '../link/assurance.ts'
-import type { AmqpChannel, AmqpConnection } from '../link/client.ts'
+import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../link/client.ts'
 import { Presence } from '../link/presence.ts'
 import { surplus } from '../link/share.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { fromAmqp } from '../wire/envelope.ts'
 import type { RabbitDelivery } from './delivery.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
@@ -128,8 +130,9 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     return !this.#paused && this.#window.bytes + this.#waitingBytes > this.#spec.prefetchBytes
   }
 
-  now(): number {
-    return this.#host.clock.now()
+  read(message: AmqpMessage): EncodedMessage {
+    const { clock, options } = this.#host
+    return fromAmqp(message, this.destination, clock.now(), options.maxMessageBytes)
   }
 
   isCertain(): boolean {

@@ -3,6 +3,7 @@ import { newId } from '../../../core/ids.ts'
 import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/cloud-event.ts'
 import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from '../link/client.ts'
+import { toPlain } from './content-encoding.ts'
 import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField } from './fields.ts'
 import { asProperty, foreignProperties } from './foreign-properties.ts'
 
@@ -20,6 +21,8 @@ import { asProperty, foreignProperties } from './foreign-properties.ts'
 const ATTRIBUTE = 'cloudEvents:'
 /** Of other clients, and of releases before ours was changed. */
 const OTHER_SPELLING = 'cloudEvents_'
+/** What Spring Cloud Function makes of `cloudEvents:partitionkey` when it hands on the headers of its input. */
+const KEY_FROM_SPRING = 'ce-partitionkey'
 /** A null body and an empty one look alike in AMQP. */
 const TOMBSTONE = 'concordat-tombstone'
 /** Wraps names that RabbitMQ or amqplib would take as their own. */
@@ -119,8 +122,15 @@ export function idOf(properties: AmqpProperties): string | undefined {
  * What arrived, from us or from anyone. Never throws. A message without an id gets a new one at each delivery, so a
  * repeat of it cannot be recognised.
  * @param now epoch ms, for a message that has no time
+ * @param maxBytes of a body that another client compressed, decompressed
  */
-export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
+export function fromAmqp(
+  wire: AmqpMessage,
+  destination: string,
+  now: number,
+  maxBytes: number = 16 * 1024 * 1024,
+): EncodedMessage {
+  const { message, unreadable } = toPlain(wire, maxBytes)
   const { content, properties } = message
   const { attributes, headers, tombstone } = sort(properties.headers ?? {}, foreignProperties(properties))
   const eventId = text(attributes['id'])
@@ -129,13 +139,14 @@ export function fromAmqp(message: AmqpMessage, destination: string, now: number)
   return unfoldStructured({
     id: bounded(id || newId()),
     destination,
-    key: text(attributes['partitionkey']) ?? null,
+    key: text(attributes['partitionkey']) ?? text(properties.headers?.[KEY_FROM_SPRING]) ?? null,
     type: bounded(text(attributes['type']) ?? text(properties.type) ?? destination),
-    source: bounded(said !== undefined && (eventId || !isGarbled(id, said)) ? said : sourceOf(message, id, said)),
+    source: bounded(said !== undefined && (eventId || !isGarbled(id, said)) ? said : sourceOf(wire, id, said)),
     contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? '',
     time: firstInstant(...timesOf(attributes['time'], properties.timestamp), now),
     headers,
     body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
+    ...(unreadable === undefined ? undefined : { unreadable }),
   })
 }
 

@@ -5,10 +5,10 @@
  */
 import { isUint8Array } from 'node:util/types'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
+import { AMQP_TYPES } from '../../channel/type-headers.ts'
 import { UNREADABLE } from '../link/client.ts'
 
-/** JSON: the names of headers whose AMQP type is none of ours, and that type. */
-export const TYPES_HEADER = 'amqp-types'
+export { AMQP_TYPES as TYPES_HEADER }
 
 /** `decimal:2` has two places. */
 type FieldType = 'timestamp' | 'json' | `decimal:${number}`
@@ -36,9 +36,9 @@ export function fromField(value: unknown): HeaderValue {
 function fromObject(value: object): HeaderValue {
   if (isUint8Array(value)) return new Uint8Array(value)
   if (isTimestamp(value)) return value.value * 1_000
-  if (isDecimal(value)) return value.value.digits / 10 ** value.value.places
+  if (isDecimal(value)) return signed(value).value.digits / 10 ** value.value.places
   try {
-    return JSON.stringify(value)
+    return JSON.stringify(value, (_, each: unknown) => (isDecimal(each) ? signed(each) : each))
   } catch {
     return UNREADABLE
   }
@@ -53,7 +53,7 @@ export function fieldType(value: unknown): FieldType | undefined {
 
 /** What the header says, if it is one of ours. */
 export function fieldTypesOf(headers: Headers): ReadonlyMap<string, unknown> | undefined {
-  const text = headers[TYPES_HEADER]
+  const text = headers[AMQP_TYPES]
   if (typeof text !== 'string') return undefined
   try {
     const types: unknown = JSON.parse(text)
@@ -73,7 +73,7 @@ function restored(type: string, value: HeaderValue): unknown {
   if (typeof value !== 'number') return undefined
   if (type === 'timestamp') return fitting({ '!': 'timestamp', value: value / 1_000 }, value)
   const places = Number(/^decimal:(\d{1,3})$/.exec(type)?.[1])
-  return fitting({ '!': 'decimal', value: { places, digits: Math.round(value * 10 ** places) } }, value)
+  return fitting(unsigned({ '!': 'decimal', value: { places, digits: Math.round(value * 10 ** places) } }), value)
 }
 
 function fitting(field: object, value: number): object | undefined {
@@ -82,11 +82,16 @@ function fitting(field: object, value: number): object | undefined {
 
 function fromJson(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text, (_, each: unknown) => (isBytes(each) ? Buffer.from(each.data) : each))
+    const value: unknown = JSON.parse(text, (_, each: unknown) => fieldOf(each))
     return typeof value === 'object' && value !== null && isWritable(value) ? value : undefined
   } catch {
     return undefined
   }
+}
+
+function fieldOf(each: unknown): unknown {
+  if (isBytes(each)) return Buffer.from(each.data)
+  return isDecimal(each) ? unsigned(each) : each
 }
 
 /** amqplib writes by recursion. */
@@ -119,8 +124,22 @@ interface Decimal {
   readonly value: { readonly digits: number; readonly places: number }
 }
 
-function isDecimal(field: object): field is Decimal {
-  if (!('!' in field && field['!'] === 'decimal' && 'value' in field)) return false
+/** RabbitMQ and other clients have the digits signed; amqplib reads and writes the same 32 bits without a sign. */
+function signed(decimal: Decimal): Decimal {
+  const { digits, places } = decimal.value
+  const isNegative = Number.isInteger(digits) && digits >= 2 ** 31 && digits < 2 ** 32
+  return isNegative ? { '!': 'decimal', value: { digits: digits - 2 ** 32, places } } : decimal
+}
+
+function unsigned(decimal: Decimal): Decimal {
+  const { digits, places } = decimal.value
+  const isNegative = Number.isInteger(digits) && digits < 0 && digits >= -(2 ** 31)
+  return isNegative ? { '!': 'decimal', value: { digits: digits + 2 ** 32, places } } : decimal
+}
+
+function isDecimal(field: unknown): field is Decimal {
+  if (!(typeof field === 'object' && field !== null && '!' in field && field['!'] === 'decimal' && 'value' in field))
+    return false
   const { value } = field
   if (!(typeof value === 'object' && value !== null && 'digits' in value && 'places' in value)) return false
   return typeof value.digits === 'number' && typeof value.places === 'number'

@@ -105,6 +105,13 @@ describe('versions of a payload', () => {
     expect(() => decodePayload(first, newer)).toThrow('this declaration knows 1 and older')
   })
 
+  it('and of a message of another type name the program between as a possible cause', async () => {
+    const copied = { ...(await sent(second, { name: 'Ann Lee' })), type: 'persons' }
+    expect(() => decodePayload(first, copied)).toThrow(
+      'deploy the newer one, or, if a program made this message out of one of "persons", have it leave out the header payload-version',
+    )
+  })
+
   it('fail with the upcast that fails', async () => {
     const broken = defineChannel('people', {
       payload: Name,

@@ -177,6 +177,24 @@ describe('carryHeaders', () => {
     )
   })
 
+  it('carries what another program says of their types, and nothing of the headers that stay behind', async () => {
+    const { got, binding } = keeper(doubled)
+    const double = processor(numbers, doubled, { group: 'g' }, () =>
+      several([2, to(doubled, 3, { headers: { at: 'own' } }), to(doubled, 4, { headers: { id: 'own', at: 'own' } })]),
+    )
+    const binder = await running({ bindings: [double, binding], middleware: [carryHeaders('id', 'at', 'absent')] })
+    const types = '{"id":"java.util.UUID","at":"java.time.Instant","other":"java.util.Date"}'
+    await binder.send(numbers, 1, { headers: { id: 'u', at: 'i', other: 'd', spring_json_header_types: types } })
+    await until('all came', () => got.length === 3)
+    expect(new Map(got.map(({ payload, headers }) => [payload, headers['spring_json_header_types']]))).toEqual(
+      new Map<unknown, unknown>([
+        [2, '{"id":"java.util.UUID","at":"java.time.Instant"}'],
+        [3, '{"id":"java.util.UUID"}'],
+        [4, undefined],
+      ]),
+    )
+  })
+
   it('leaves alone what a route discards', async () => {
     const routed = route(numbers, {
       group: 'g',

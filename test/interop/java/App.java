@@ -2,10 +2,16 @@ package interop;
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
+import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Date;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.UUID;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import org.springframework.boot.CommandLineRunner;
@@ -45,18 +51,54 @@ public class App {
   }
 
   @Bean
-  public Function<byte[], byte[]> kcharge() {
-    return order -> ("{\"paid\":" + new String(order, StandardCharsets.UTF_8) + "}").getBytes(StandardCharsets.UTF_8);
+  public Function<String, String> kcharge() {
+    return order -> "{\"paid\":" + order + "}";
   }
 
   @Bean
-  public Function<byte[], byte[]> rcharge() {
-    return order -> "{\"by\":1}".getBytes(StandardCharsets.UTF_8);
+  public Function<String, String> rcharge() {
+    return order -> "{\"by\":1}";
   }
 
   @Bean
-  public Function<byte[], byte[]> rchargetoo() {
-    return order -> "{\"by\":2}".getBytes(StandardCharsets.UTF_8);
+  public Function<String, String> rchargetoo() {
+    return order -> "{\"by\":2}";
+  }
+
+  @Bean
+  public Consumer<Message<byte[]>> krich() {
+    return message -> print("krich", message);
+  }
+
+  @Bean
+  public Consumer<Message<byte[]>> rrich() {
+    return message -> print("rrich", message);
+  }
+
+  @Bean
+  public Function<Message<byte[]>, List<Message<byte[]>>> ksplit() {
+    return App::parts;
+  }
+
+  @Bean
+  public Function<Message<byte[]>, List<Message<byte[]>>> ksplitclean() {
+    return App::parts;
+  }
+
+  @Bean
+  public Function<Message<byte[]>, List<Message<byte[]>>> rsplit() {
+    return App::parts;
+  }
+
+  @Bean
+  public Function<Message<byte[]>, List<Message<byte[]>>> rsplitclean() {
+    return App::parts;
+  }
+
+  /** Two messages with the headers of one, as Spring Integration's splitter makes them. */
+  static List<Message<byte[]>> parts(Message<byte[]> message) {
+    return List.of(MessageBuilder.fromMessage(message).setHeader("part", 1).build(),
+        MessageBuilder.fromMessage(message).setHeader("part", 2).build());
   }
 
   @Bean
@@ -78,14 +120,27 @@ public class App {
           String name = header.substring(0, header.indexOf(':'));
           String type = header.substring(name.length() + 1, header.indexOf('='));
           String value = header.substring(header.indexOf('=') + 1);
-          Object typed = type.equals("int") ? Integer.valueOf(value) : type.equals("bool") ? Boolean.valueOf(value) : value;
-          message.setHeader(name, typed);
+          message.setHeader(name, typed(type, value));
         }
         bridge.send(parts[0], message.build());
       }
     } catch (Exception error) {
       error.printStackTrace();
     }
+  }
+
+  static Object typed(String type, String value) {
+    return switch (type) {
+      case "int" -> Integer.valueOf(value);
+      case "short" -> Short.valueOf(value);
+      case "bool" -> Boolean.valueOf(value);
+      case "decimal" -> new BigDecimal(value);
+      case "uuid" -> UUID.fromString(value);
+      case "instant" -> Instant.parse(value);
+      case "date" -> Date.from(Instant.parse(value));
+      case "list" -> new ArrayList<>(List.of(new BigDecimal(value), value));
+      default -> value;
+    };
   }
 
   static synchronized void print(String function, Message<byte[]> message) {

@@ -47,6 +47,14 @@ const message: fc.Arbitrary<EncodedMessage> = fc.record(
   { noNullPrototype: true },
 )
 
+/** Headers as Spring's binder writes them: class and text by name. */
+function ofSpring(headers: Readonly<Record<string, readonly [string, string]>>) {
+  const types = Object.fromEntries(Object.entries(headers).map(([name, [javaClass]]) => [name, javaClass]))
+  const values = Object.entries(headers).map(([name, [, value]]) => [name, Buffer.from(value)] as const)
+  const said = ['spring_json_header_types', Buffer.from(JSON.stringify(types))] as const
+  return { types, raw: Object.fromEntries([...values, said]) }
+}
+
 describe('Kafka record', () => {
   it('brings every message back as it was', ({ expect }) => {
     fc.assert(
@@ -239,6 +247,71 @@ describe('foreign Kafka record', () => {
       vip: 'java.lang.Boolean',
     })
     expect(encodeRecord(plainMessage({ headers })).headers).not.toHaveProperty('spring_json_header_types')
+  })
+
+  it('keeps the Java class of a header whose value still fits it, and names none that is gone', ({ expect }) => {
+    const { types, raw } = ofSpring({
+      uuid: ['java.util.UUID', '"00000000-0000-4000-8000-000000000001"'],
+      at: ['java.time.Instant', '"2026-01-02T03:04:05Z"'],
+      dec: ['java.math.BigDecimal', '12.34'],
+      sh: ['java.lang.Short', '-7'],
+      b: ['java.lang.Byte', '-5'],
+      f: ['java.lang.Float', '1.5'],
+      big: ['java.lang.Long', '9007199254740993'],
+      list: ['java.util.ArrayList', '[1,"two"]'],
+      map: ['java.util.HashMap', '{"a":1}'],
+      tenant: ['java.lang.String', 'größe'],
+      ce_type: ['java.lang.String', 'placed'],
+      gone: ['java.util.UUID', '"x"'],
+    })
+    const decoded = decodeRecord('t', 0, foreignRecord(raw))
+    const { gone: _, ...kept } = decoded.headers
+    const letter = { ...decoded, headers: { ...kept, 'dead-letter-attempts': 3, sh: 40_000, map: 'changed' } }
+    const wire = encodeRecord(letter, true).headers
+    const { gone: __, ...expected } = types
+    expect(JSON.parse(String(wire['spring_json_header_types']))).toEqual({
+      ...expected,
+      'dead-letter-attempts': 'java.lang.Integer',
+      sh: 'java.lang.Integer',
+      map: 'java.lang.String',
+    })
+    for (const name of ['uuid', 'at', 'dec', 'b', 'f', 'big', 'list', 'tenant'])
+      expect(String(wire[name])).toBe(String(raw[name]))
+    const back = decodeRecord('t', 0, foreignRecord(wire))
+    const again = encodeRecord({ ...back, headers: { uuid: back.headers['uuid'] as string } }, true).headers
+    expect(again['spring_json_header_types']).toBe('{"uuid":"java.lang.String"}')
+  })
+
+  it('reads what Spring writes as JSON text without the quotes, and writes them again', ({ expect }) => {
+    const { raw } = ofSpring({
+      uuid: ['java.util.UUID', '"00000000-0000-4000-8000-000000000001"'],
+      day: ['java.time.LocalDate', '[2026,1,2]'],
+      date: ['java.util.Date', '1700000000000'],
+      uri: ['java.net.URI', '"/a\\"b"'],
+      text: ['java.lang.String', '"quoted"'],
+      ce_source: ['java.net.URI', '"/svc"'],
+      ce_time: ['java.time.OffsetDateTime', '"2026-01-02T03:04:05Z"'],
+    })
+    const decoded = decodeRecord('t', 0, foreignRecord(raw))
+    expect(decoded).toMatchObject({ source: '/svc', time: Date.UTC(2026, 0, 2, 3, 4, 5) })
+    expect(decoded.headers).toMatchObject({
+      uuid: '00000000-0000-4000-8000-000000000001',
+      day: '[2026,1,2]',
+      date: '1700000000000',
+      uri: '/a"b',
+      text: '"quoted"',
+    })
+    for (const forSpring of [false, true]) {
+      const wire = encodeRecord({ ...decoded, headers: { ...decoded.headers, n: 1 } }, forSpring).headers
+      for (const name of ['uuid', 'day', 'date', 'uri', 'text']) expect(String(wire[name])).toBe(String(raw[name]))
+      expect(decodeRecord('t', 0, foreignRecord(wire)).headers).toMatchObject({ uuid: decoded.headers['uuid'] })
+    }
+  })
+
+  it('says nothing to Spring when no header with a class is left', ({ expect }) => {
+    const headers = { spring_json_header_types: '{"gone":"java.util.UUID"}' }
+    expect(encodeRecord(plainMessage({ headers }), true).headers).not.toHaveProperty('spring_json_header_types')
+    expect(encodeRecord(plainMessage({ headers })).headers).toHaveProperty('spring_json_header_types')
   })
 
   it('keeps a key that is not UTF-8 as the bytes it is, until somebody gives the message another', ({ expect }) => {

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import type { RabbitDelivery } from '../../../../binder/rabbitmq/consuming/delivery.ts'
 import { QueueConsumer } from '../../../../binder/rabbitmq/consuming/queue-consumer.ts'
 import type { AmqpChannel, AmqpMessage, AmqpTag } from '../../../../binder/rabbitmq/link/client.ts'
+import { fromAmqp } from '../../../../binder/rabbitmq/wire/envelope.ts'
 
 /** A consumer on a channel that plays the broker: what it handed out and what it was told to forget. */
 async function setup(messages: number) {
@@ -21,12 +22,11 @@ async function setup(messages: number) {
     },
   } as unknown as AmqpChannel
   const consumer = new QueueConsumer('orders', 100, {
-    destination: 'orders',
+    read: (message) => fromAmqp(message, 'orders', 0),
     consumerTag: 'me',
     closed: (queue: string) => new Error(`the channel of ${queue} was closed`),
     holdsAcks: false,
     isCertain: () => true,
-    now: () => 0,
     openChannel: async () => channel,
     closeChannel: async () => {},
     arrived: () => {},

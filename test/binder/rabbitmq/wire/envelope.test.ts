@@ -169,6 +169,16 @@ describe('AMQP envelope', () => {
     expect(read({ cloudEvents_id: 'a', 'cloudEvents:id': 'b' })).toMatchObject({ id: 'b', headers: {} })
   })
 
+  it('reads the key from the header that Spring makes of it, which stays a header', ({ expect }) => {
+    const key = (headers: Record<string, unknown>) => fromAmqp(foreign({ headers }), 'd', NOW).key
+    expect(key({ 'ce-partitionkey': 'k' })).toBe('k')
+    expect(key({ 'ce-partitionkey': 'k', 'cloudEvents:partitionkey': 'ours' })).toBe('ours')
+    expect(key({ 'ce-partitionkey': 7 })).toBeNull()
+    expect(fromAmqp(foreign({ headers: { 'ce-partitionkey': 'k' } }), 'd', NOW).headers).toEqual({
+      'ce-partitionkey': 'k',
+    })
+  })
+
   it('turns AMQP types that a header has not into ones that it has', ({ expect }) => {
     const headers = {
       at: { '!': 'timestamp', value: 10 },
@@ -183,6 +193,24 @@ describe('AMQP envelope', () => {
       table: '{"a":null}',
       'amqp-types': '{"at":"timestamp","price":"decimal:2","list":"json","table":"json"}',
     })
+  })
+
+  it('reads the sign of a decimal, in lists and tables too, and writes the same bits again', ({ expect }) => {
+    const decimal = (digits: number) => ({ '!': 'decimal', value: { digits: digits >>> 0, places: 2 } })
+    const headers = {
+      price: decimal(-150),
+      least: decimal(-(2 ** 31)),
+      most: decimal(2 ** 31 - 1),
+      list: [decimal(-999), decimal(999)],
+      table: { rate: decimal(-1) },
+    }
+    const message = fromAmqp(foreign({ headers }), 'd', NOW)
+    expect(message.headers).toMatchObject({ price: -1.5, least: -21_474_836.48, most: 21_474_836.47 })
+    expect(JSON.parse(String(message.headers['list']))).toMatchObject([
+      { value: { digits: -999 } },
+      { value: { digits: 999 } },
+    ])
+    expect(toAmqp(message, true).options.headers).toMatchObject(headers)
   })
 
   it('reads tables that say they are what they are not', ({ expect }) => {

@@ -1,0 +1,54 @@
+/**
+ * Tells whether a connection that listens hears what others notify. Behind a pooler in transaction mode it does not: `LISTEN` is said to
+ * whichever connection of the pool is free, and what that one hears reaches nobody.
+ */
+import { randomUUID } from 'node:crypto'
+import { type Clock, SECOND } from '../clock.ts'
+import { finishesWithin } from '../time-limit.ts'
+import type { PgListenConnection } from './listen-connection.ts'
+
+const HEARS_WITHIN_MS = 5 * SECOND
+
+/**
+ * Asks only behind a pooler, which gives its clients process ids of its own: then a second connection sends a notification, since
+ * the listening one would hear its own even there.
+ * @returns false only when the notification was sent and not heard; true also when that cannot be found out
+ */
+export async function hears(
+  connection: PgListenConnection,
+  connect: () => PgListenConnection,
+  clock: Clock,
+): Promise<boolean> {
+  const { processID } = connection
+  if (processID === undefined || processID === null || (await backendOf(connection)) === processID) return true
+  const channel = `concordat_hears_${randomUUID()}`
+  const heard = new Promise<void>((resolve) => {
+    connection.on('notification', (message) => {
+      if (message.channel === channel) resolve()
+    })
+  })
+  await connection.query(`LISTEN "${channel}"`)
+  try {
+    await notify(connect(), channel)
+    return await finishesWithin(clock, HEARS_WITHIN_MS, heard)
+  } finally {
+    await connection.query(`UNLISTEN "${channel}"`)
+  }
+}
+
+async function notify(other: PgListenConnection, channel: string): Promise<void> {
+  other.on('error', () => {})
+  try {
+    await other.connect()
+    await other.query(`NOTIFY "${channel}"`)
+  } finally {
+    await other.end().catch(() => {})
+  }
+}
+
+async function backendOf(connection: PgListenConnection): Promise<unknown> {
+  const result = (await connection.query('SELECT pg_backend_pid() AS pid')) as {
+    readonly rows?: readonly { readonly pid?: unknown }[] | undefined
+  }
+  return result?.rows?.[0]?.pid
+}
