@@ -4,6 +4,7 @@
  *
  * @see org.springframework.kafka.support.JsonKafkaHeaderMapper
  */
+import { parseShallow } from '../../../core/shallow-json.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
 
 export const SPRING_TYPES = 'spring_json_header_types'
@@ -43,7 +44,7 @@ function javaTypeOf(value: HeaderValue): string | undefined {
 
 function parsed(json: HeaderValue | undefined): Readonly<Record<string, unknown>> {
   try {
-    const types: unknown = JSON.parse(String(json))
+    const types: unknown = parseShallow(String(json))
     return typeof types === 'object' && types !== null ? (types as Record<string, unknown>) : {}
   } catch {
     return {}
