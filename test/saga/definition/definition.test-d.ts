@@ -54,6 +54,21 @@ test('only a transactional step gets a transaction', () => {
   begin.step('a', { invoke: ({ tx }) => tx, compensate: 'none' })
 })
 
+test('a step without a compensation is one error, and those behind it are none', () => {
+  const counted = defineChannel('counted', { payload: z.object({ n: z.number() }) })
+  const request = (): { n: number } => ({ n: 1 })
+  begin
+    // @ts-expect-error -- no compensate
+    .step('a', { invoke: () => 1 })
+    .step('b', { invoke: () => 'two', compensate: () => {} })
+    // @ts-expect-error -- no compensate
+    .command('c', { to: counted, request })
+    .command('d', { to: counted, request, compensate: true })
+    .tcc('e', { to: counted, request })
+    .step('f', { pivot: true, invoke: ({ results }) => results.b.length })
+    .step('g', { invoke: ({ results }) => results.f + 1 })
+})
+
 test('a transaction of a step sends what fits the channel', () => {
   const counted = defineChannel('counted', { payload: z.object({ n: z.number() }) })
   begin.step('a', {
