@@ -1,5 +1,6 @@
 /** What became of an event at one instance, in a form that travels. */
 import { toError } from '../core/errors.ts'
+import { parseShallow } from '../core/shallow-json.ts'
 import type { AckStatus } from './envelope.ts'
 
 /** Why a handler of an event failed, as far as it travels back to the sender. */
@@ -51,7 +52,7 @@ export function decodeOutcome(status: AckStatus, body: Uint8Array): Outcome {
 
 function errorIn(body: Uint8Array): Readonly<Record<string, unknown>> {
   try {
-    const value = JSON.parse(Buffer.from(body).toString()) as { error?: unknown } | null
+    const value = parseShallow(Buffer.from(body).toString()) as { error?: unknown } | null
     const error = value?.error
     return typeof error === 'object' && error !== null ? { ...error } : {}
   } catch {

@@ -1,4 +1,5 @@
 import { ConcordatError, show, toError } from './errors.ts'
+import { isShallow, MOST_LEVELS } from './shallow-json.ts'
 
 /** Turns a value into bytes and back. Both directions are pure; `decode(encode(v))` equals `v`. */
 export interface Codec<T> {
@@ -51,7 +52,11 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
     return Buffer.from(text)
   },
   decode(bytes: Uint8Array): unknown {
-    if (bytes.byteLength > DEPTH_CHECKED_BYTES) requireShallow(bytes)
+    if (!isShallow(bytes))
+      throw new CodecError(
+        'application/json',
+        `not JSON that is read here: nested deeper than ${MOST_LEVELS} levels, ${bytes.byteLength} bytes`,
+      )
     const text = decodeUtf8('application/json', bytes)
     try {
       return JSON.parse(text)
@@ -61,31 +66,6 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
     }
   },
 })
-
-/** Shorter texts are parsed in milliseconds, however deep they are nested. */
-const DEPTH_CHECKED_BYTES = 64 * 1024
-const MOST_LEVELS = 1_000
-const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from('"\\[]{}')
-
-/**
- * `JSON.parse` takes seconds for megabytes of opening brackets, and nothing else runs meanwhile.
- * @throws CodecError
- */
-function requireShallow(bytes: Uint8Array): void {
-  let levels = 0
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at]
-    if (byte === QUOTE) {
-      for (at++; at < bytes.length && bytes[at] !== QUOTE; at++) if (bytes[at] === BACKSLASH) at++
-    } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
-      if (++levels > MOST_LEVELS)
-        throw new CodecError(
-          'application/json',
-          `not JSON that is read here: nested deeper than ${MOST_LEVELS} levels, ${bytes.byteLength} bytes`,
-        )
-    } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) levels--
-  }
-}
 
 function whatIsWrong({ message }: Error): string {
   if (message.includes('end of JSON input')) return 'it ends too early'

@@ -44,6 +44,8 @@ function requestOf(incoming: Incoming, read: unknown): Request {
   const { method = 'GET', headers, originalUrl, url = '/' } = incoming
   // Requests of HTTP/2 have no such list.
   const distinct: NodeJS.Dict<string[]> | undefined = incoming.headersDistinct
+  // A proxy in front may have looked at the other one.
+  if ((distinct?.['host']?.length ?? 0) > 1) throw new TypeError('expected one Host header')
   const path = originalUrl ?? url
   const given = new Headers()
   for (const [name, values = []] of Object.entries(distinct ?? headers)) {

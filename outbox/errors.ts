@@ -105,3 +105,15 @@ export class InboxWithoutOutbox extends ConcordatError {
     super(`the handler of group "${group}" gave outputs, but its inbox has no outbox: createInbox({ sql, outbox })`)
   }
 }
+
+/** A message was to be sent in a transaction that has no outbox. Nothing was sent; the transaction is still usable. */
+export class TransactionWithoutOutbox extends ConcordatError {
+  readonly code = 'outbox.transaction_without_outbox' as const
+  readonly retryable = false as const
+  readonly destination: string
+
+  constructor(destination: string, remedy: string) {
+    super(`tx.send("${destination}"): this transaction has no outbox: give what createOutbox returns to ${remedy}`)
+    this.destination = destination
+  }
+}

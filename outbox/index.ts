@@ -12,6 +12,7 @@ export {
   OutboxPartitionsMismatch,
   OutboxPayloadTooLarge,
   OutboxTextInvalid,
+  TransactionWithoutOutbox,
 } from './errors.ts'
 export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
@@ -19,4 +20,5 @@ export type { DropReason, HeldMessage, ParkedMessage, RetryReason } from './park
 export type { RelayPublisher } from './partition-relay.ts'
 export { createRelay, type Relay, type RelayHealth } from './relay.ts'
 export type { RelayOptions } from './relay-options.ts'
+export type { SendingTransaction, TransactionOutbox } from './sending-transaction.ts'
 export type { OutboxStats } from './stats.ts'

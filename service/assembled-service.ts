@@ -16,6 +16,7 @@ import type { Locks } from '../locks/lock.ts'
 import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { Relay } from '../outbox/relay.ts'
+import { sendingThrough } from '../outbox/sending-transaction.ts'
 import type { Coordinator } from '../saga/coordinator/coordinator.ts'
 import type { GlobalTransaction } from '../saga/coordinator/global-transaction.ts'
 import type { GlobalTransactionRunOptions } from '../saga/coordinator/propagation.ts'
@@ -193,8 +194,7 @@ export class AssembledService implements Service, EndsBySignal {
   #extended(tx: SqlTransaction): ServiceTransaction {
     const { outbox } = this.#needed('transaction', 'sql', this.#parts.stored)
     return {
-      ...tx,
-      send: (channel, payload, options) => outbox.add(tx, channel, payload, options),
+      ...sendingThrough(outbox, tx, 'createService({ sql })'),
       start: (saga, options) => this.#needed('tx.start', 'sagas', this.coordinator).start(tx, saga, options),
     }
   }

@@ -16,7 +16,7 @@ import type { Place } from '../binder/sending/destinations.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import type { Bus } from '../bus/bus.ts'
 import type { Logger } from '../core/logger.ts'
-import type { SqlClient, SqlListener, SqlTransaction } from '../core/sql.ts'
+import type { SqlClient, SqlListener } from '../core/sql.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { Membership } from '../election/cluster/membership/membership.ts'
 import type { MembershipOptions } from '../election/cluster/membership/membership-options.ts'
@@ -28,6 +28,7 @@ import type { Locks } from '../locks/lock.ts'
 import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { Relay } from '../outbox/relay.ts'
+import type { SendingTransaction } from '../outbox/sending-transaction.ts'
 import type { Coordinator } from '../saga/coordinator/coordinator.ts'
 import type { GlobalTransaction } from '../saga/coordinator/global-transaction.ts'
 import type { GlobalTransactionRunOptions } from '../saga/coordinator/propagation.ts'
@@ -137,13 +138,7 @@ export interface ServiceIdentity {
 }
 
 /** An open transaction of the service's database that can also send and start. */
-export interface ServiceTransaction<Sent extends string = string> extends SqlTransaction {
-  /** Leaves if and only if the transaction commits. @throws as `outbox.add` */
-  send<In, Out>(
-    channel: Channel<In, Out, Sent>,
-    payload: NoInfer<In>,
-    options?: SendOptions,
-  ): Promise<{ readonly id: string }>
+export interface ServiceTransaction<Sent extends string = string> extends SendingTransaction<Sent> {
   /** The saga exists if and only if the transaction commits. @throws as `coordinator.start` */
   start<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,

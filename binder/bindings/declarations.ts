@@ -30,7 +30,12 @@ export interface ServiceParts {
   readonly inbox: Inbox
   readonly outbox: {
     ready?(): Promise<void>
-    add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
+    add<In, Out>(
+      tx: SqlTransaction,
+      channel: Channel<In, Out>,
+      payload: In,
+      options?: SendOptions,
+    ): Promise<{ readonly id: string }>
   }
   readonly telemetry: Telemetry | undefined
 }

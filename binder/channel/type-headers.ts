@@ -2,6 +2,7 @@
  * Headers that say the types of other headers, by name, as JSON. They belong to the headers that they name: a program that hands on one
  * of those hands on what is said of it, and nothing about others.
  */
+import { parseShallow } from '../../core/shallow-json.ts'
 import type { Headers, HeaderValue } from './message.ts'
 
 /** Of Spring's Kafka binder: names and Java classes. */
@@ -33,7 +34,7 @@ export function pickHeaders(from: Headers, isWanted: (name: string) => boolean):
 function parsed(json: HeaderValue): object {
   if (typeof json !== 'string') return {}
   try {
-    const types: unknown = JSON.parse(json)
+    const types: unknown = parseShallow(json)
     return typeof types === 'object' && types !== null ? types : {}
   } catch {
     return {}

@@ -7,6 +7,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { ConcordatError, hasCode, isRetryable, said, show, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
+import { parseShallow } from '../../core/shallow-json.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
 import type { Channel } from '../channel/channel.ts'
 import { decodePayload } from '../channel/encode.ts'
@@ -228,7 +229,7 @@ export async function readReply<In, Out>(
 function readFailure(body: Uint8Array | null): { reason: string; message: string; retryable: boolean } {
   let said: Readonly<Record<string, unknown>> = {}
   try {
-    said = JSON.parse(Buffer.from(body ?? []).toString()) as typeof said
+    said = parseShallow(Buffer.from(body ?? []).toString()) as typeof said
   } catch {
     // Another program's failure, with a body of its own.
   }

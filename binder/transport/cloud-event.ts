@@ -5,6 +5,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
  */
 import { createHash } from 'node:crypto'
+import { isShallow } from '../../core/shallow-json.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../channel/message.ts'
 
 /** Of ids, sources and types: the index of an inbox has to hold them. */
@@ -42,6 +43,7 @@ type Event = Readonly<Record<string, unknown>> & { readonly id: string; readonly
 
 function parseEvent({ contentType, body }: EncodedMessage): Event | undefined {
   if (body === null || !/^application\/cloudevents\+json\s*(;|$)/i.test(contentType)) return undefined
+  if (!isShallow(body)) return undefined
   const event = parseExactly(new TextDecoder('utf-8', { fatal: true }).decode(body))
   if (typeof event !== 'object' || event === null) return undefined
   const { specversion, id, source, type } = event as Readonly<Record<string, unknown>>

@@ -3,6 +3,7 @@
  * never the words of an error: whoever reads the bus's channels may read it.
  */
 import type { BindingStatus } from '../../binder/status.ts'
+import { parseShallow } from '../../core/shallow-json.ts'
 
 /** One binding of an instance. Counters count since its binder was made. */
 export type BindingReport = Pick<
@@ -68,7 +69,7 @@ export function encodeReport(report: Omit<ReportBody, 'leftOut'>): Uint8Array {
 export function decodeReport(body: Uint8Array): ReportBody | 'malformed' | 'unsupported' {
   if (body.byteLength > MAX_REPORT_BYTES) return 'malformed'
   try {
-    const fields = record(JSON.parse(Buffer.from(body).toString('utf8')))
+    const fields = record(parseShallow(Buffer.from(body).toString('utf8')))
     if (fields['v'] !== REPORT_VERSION) return Number(fields['v']) > REPORT_VERSION ? 'unsupported' : 'malformed'
     const bindings = fields['bindings']
     if (!Array.isArray(bindings) || bindings.length > MAX_BINDINGS) return 'malformed'

@@ -1,5 +1,4 @@
 /** What a service gets to run with, and what it gives back. The same for one process and for many. */
-import type { Outbox } from 'concordat/outbox'
 import { createService, type Service, type ServiceHealth, type ServiceOptions } from 'concordat/service'
 import { keepBoardLine } from './board.ts'
 import type { ServiceEnvironment } from './environment.ts'
@@ -44,18 +43,6 @@ export function serviceIn(environment: ServiceEnvironment, { coordinator, ...own
       elections: { ttlMs: leaseMs },
     },
   })
-}
-
-/** Writes a message in the caller's transaction. */
-export type Send = Outbox['add']
-
-/** Sends through the outbox of a service that is made later, out of parts that need to send. */
-export function sendingBy(service: () => Service): Send {
-  return (tx, channel, payload, options) => {
-    const { outbox } = service()
-    if (outbox === undefined) throw new Error('the service has no database')
-    return outbox.add(tx, channel, payload, options)
-  }
 }
 
 /** Starts it, with its line on the board. What else is given closes first, last one first. */

@@ -5,5 +5,5 @@ import { stockService } from './src/stock.ts'
 
 const at = environment()
 
-export const services = [ordersService(at).service, stockService(at)]
+export const services = [ordersService(at), stockService(at)]
 export const asyncapi = { info: { title: 'Shop', version: '1.0.0' } }

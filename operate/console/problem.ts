@@ -36,6 +36,10 @@ const STATUS: Readonly<Record<string, number>> = {
   'cluster.store_unavailable': 503,
   'binder.transport': 503,
   'bus.address': 422,
+  // A result that was given for a step.
+  'core.codec': 422,
+  'core.schema': 422,
+  'saga.payload_too_large': 422,
   'bus.not_ready': 503,
   'binder.redrive_stalled': 503,
 }

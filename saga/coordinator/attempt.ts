@@ -5,6 +5,7 @@ import { copyData } from '../../core/copy-data.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
+import { sendingThrough } from '../../outbox/sending-transaction.ts'
 import { seenUntil } from '../definition/grown.ts'
 import type { RunContext } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
@@ -18,7 +19,7 @@ import { inSaga } from '../wire/context.ts'
 import type { Bodies } from './bodies.ts'
 import { readInput } from './input.ts'
 import { resultsOf } from './outcome.ts'
-import type { Snapshot } from './plan.ts'
+import type { CommandOutbox, Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 export interface AttemptHost {
@@ -28,6 +29,7 @@ export interface AttemptHost {
   readonly stepLogger: Logger
   readonly telemetry: SagaTelemetry | undefined
   readonly bodies: Bodies
+  readonly outbox: CommandOutbox
 }
 
 /**
@@ -73,7 +75,7 @@ async function callStep(
   try {
     // A schema may never answer.
     const read = await Promise.race([contextOf(host, snapshot, call, key, limit.signal), stopped.promise])
-    const context = { ...read, ...(tx !== undefined && { tx }) }
+    const context = { ...read, ...(tx !== undefined && { tx: sendingThrough(host.outbox, tx, OUTBOX) }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
     const work = inSaga(scope, async () => run(step, call.operation, context))
     work.catch(() => {})
@@ -84,6 +86,8 @@ async function callStep(
     signal.removeEventListener('abort', onAbort)
   }
 }
+
+const OUTBOX = 'createCoordinator({ outbox })'
 
 /** @throws TypeError for a step that is not made in this process */
 function run(step: StepDefinition, operation: Operation, context: RunContext): unknown {

@@ -17,6 +17,7 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'
 import { checkSaga } from '../definition/graph.ts'
 import { requireFlag } from '../definition/resolve.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -32,8 +33,13 @@ export interface CoordinatorOptions {
   readonly service: string
   /** The database of this service: sagas, outbox and the effects of transactional steps live in it together. */
   readonly sql: SqlClient
-  /** Commands leave through it, in the transaction of the state change. Made by `createOutbox` on the same `sql`. */
-  readonly outbox: { addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> }
+  /**
+   * Commands leave through it, in the transaction of the state change, and what steps send in theirs. Made by `createOutbox` on the
+   * same `sql`. Without `add` no step can send.
+   */
+  readonly outbox: Partial<TransactionOutbox> & {
+    addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
+  }
   /** Every definition whose instances this process drives; several versions of one name may stand side by side. */
   readonly sagas: readonly Saga<unknown, unknown, object>[]
   /** Where the tables are. @default 'concordat' */

@@ -2,6 +2,7 @@
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
+import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { Call } from '../machine/state.ts'
 import type { SagaRow, SagaWrite } from '../store/rows.ts'
@@ -69,7 +70,7 @@ export function callKey({ step, operation }: Call): string {
   return `${step}/${operation}`
 }
 
-/** What the engine needs of the outbox. */
-export interface CommandOutbox {
+/** What the engine needs of the outbox; with `add` steps can send. */
+export interface CommandOutbox extends Partial<TransactionOutbox> {
   addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
 }

@@ -241,12 +241,22 @@ type Merged<Union> = (Union extends unknown ? (each: Union) => void : never) ext
   ? All
   : never
 
-/** A saga whose steps can still be undone. */
+/**
+ * A saga whose steps can still be undone.
+ *
+ * Each method's form for a step that can be undone stands twice. Of a call that fits none, as one without `compensate`, the compiler
+ * shows the error of the last form, and goes on with the first one: so the steps behind it are no errors.
+ */
 export interface SagaBuilder<In, Out, Results extends object>
   extends Saga<In, Out, Results>,
     AddsTcc<'undoable', In, Out, Results, Results>,
     AddsOthers<'undoable', In, Out, Results, Results>,
     AddsBlocks<'undoable', In, Out, Results> {
+  /** Adds a local step. */
+  step<Name extends string, Result, T extends boolean = false>(
+    name: NewName<Results, Name>,
+    options: StepOptions<Out, Results, Result, T>,
+  ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
   /** Adds the pivot as a local step: once it is done there is only forward. */
   step<Name extends string, Result, T extends boolean = false>(
     name: NewName<Results, Name>,
@@ -257,6 +267,11 @@ export interface SagaBuilder<In, Out, Results extends object>
     name: NewName<Results, Name>,
     options: StepOptions<Out, Results, Result, T>,
   ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
+  /** Adds a command to a participant in another service. */
+  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
+    name: NewName<Results, Name>,
+    options: CommandOptions<Out, Results, ToIn, Reply>,
+  ): SagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
   /** Adds the pivot as a command. Parked `stuck` when its outcome stays unknown. */
   command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
     name: NewName<Results, Name>,

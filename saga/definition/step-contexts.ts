@@ -1,6 +1,6 @@
 /** What the functions of a step are given. */
 import type { ContextLogger } from '../../core/logger.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
+import type { SendingTransaction } from '../../outbox/sending-transaction.ts'
 import type { SagaFailure } from '../machine/state.ts'
 
 /** What every function of a step gets. */
@@ -36,7 +36,8 @@ export interface CompensationContext<Input = unknown, Results extends object = o
 
 /** The transaction of a `transactional` step: its effect and the saga's advance commit together. */
 export interface WithTransaction {
-  readonly tx: SqlTransaction
+  /** `tx.send(channel, payload)` sends a message that leaves if and only if this attempt commits. */
+  readonly tx: SendingTransaction
 }
 
 /** What the function of a command gets that makes its request. */

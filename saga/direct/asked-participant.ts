@@ -62,6 +62,7 @@ export class AskedParticipant {
     const isSharing = by.mayShare && options.sharesTransactions === true && by.concurrency > 1
     const parts = {
       sql,
+      messages: options.outbox,
       duties,
       kind: side.kind,
       madeBy: side.path.slice(0, side.path.indexOf('(')),
@@ -80,7 +81,12 @@ export class AskedParticipant {
     await this.ready()
     let reply: SagaReply | undefined
     // The last one is that of the transaction that was committed.
-    const handler = this.#handler({ add: async (_, __, payload) => void (reply = payload as unknown as SagaReply) })
+    const handler = this.#handler({
+      add: async (_, __, payload) => {
+        reply = payload as unknown as SagaReply
+        return { id: message.id }
+      },
+    })
     const context = this.#contextOf(message, signal)
     const read = await this.#read(message)
     if ('payload' in read) await handler.handle(read.payload, context)

@@ -69,10 +69,7 @@ export function participantBinding<In, Out>(
   } = options
   const telemetry = checkTelemetry(`${path}.telemetry`, given)
   checkName(`${path}.group`, options.group, 100)
-  const isOfService = sql === undefined && outbox === undefined
-  if (!isOfService) requireSqlClient(`${path}.sql`, sql)
-  if (!isOfService && !hasMethods(outbox, ['add']))
-    throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
+  requireDatabase(path, options)
   const sharesTransactions = resolveSharing(path, shares, options.concurrency)
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
   const declared = { [DECLARED]: { channel: channel as Channel, options, side: side as Side<unknown> } }
@@ -89,6 +86,7 @@ export function participantBinding<In, Out>(
   const handler = new CommandHandler({
     sql,
     outbox,
+    messages: outbox,
     duties,
     kind,
     madeBy: path.slice(0, path.indexOf('(')),
@@ -112,6 +110,13 @@ export function participantBinding<In, Out>(
       await outbox.ready?.()
     },
   })
+}
+
+/** Of its own, with both, or that of its service, with neither. */
+function requireDatabase(path: string, { sql, outbox }: ParticipantOptions): void {
+  if (sql === undefined && outbox === undefined) return
+  requireSqlClient(`${path}.sql`, sql)
+  if (!hasMethods(outbox, ['add'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
 }
 
 /** One at a time, nothing is ready together. */

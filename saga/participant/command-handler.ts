@@ -13,6 +13,7 @@ import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import { writeFault } from '../../core/write-fault.ts'
+import { type SendingTransaction, sendingThrough, type TransactionOutbox } from '../../outbox/sending-transaction.ts'
 import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import type { StepFailure } from '../machine/state.ts'
@@ -26,8 +27,11 @@ import { stepOf, type Unanswered } from './unanswered.ts'
 
 /** What the handlers of a participant get beside the request. */
 export interface ParticipantContext {
-  /** Write the effect through it; have no other effect, or deduplicate that by `key`. */
-  readonly tx: SqlTransaction
+  /**
+   * Write the effect through it; have no other effect, or deduplicate that by `key`. `tx.send(channel, payload)` sends a message
+   * that leaves if and only if the effect commits.
+   */
+  readonly tx: SendingTransaction
   /**
    * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas of one name
    * and id, and an id may be started again after its saga was deleted: where these meet add `service` and `birth`.
@@ -46,7 +50,10 @@ export interface ParticipantContext {
 
 export interface CommandHandlerParts<Request> {
   readonly sql: SqlClient
+  /** Takes the answers. */
   readonly outbox: ReplyOutbox
+  /** Takes what handlers send. */
+  readonly messages?: TransactionOutbox | undefined
   readonly duties: Duties<Request, ParticipantContext>
   /** The commands that are for it: what their header `saga-kind` says. */
   readonly kind?: string | undefined
@@ -160,13 +167,14 @@ export class CommandHandler<Request> {
     calling: (nth: number) => void,
   ): Promise<void> {
     using patience = duty.patience?.(message.signal)
+    const { messages } = this.#parts
     const busy = new BusyTries(this.#parts.clock, message.signal)
     for (let calls = 0; ; ) {
       try {
         // A shared transaction that was rolled back has called it before: what that did outside of it stands.
         await this.#transaction({ command, duty }, request, (tx) => {
           calling(++calls)
-          return contextOf(tx, command, message)
+          return contextOf(sendingThrough(messages, tx, OUTBOX), command, message)
         })
         return
       } catch (error) {
@@ -183,7 +191,8 @@ export class CommandHandler<Request> {
     message: HandlerContext,
   ): Promise<void> {
     const { sql, clock } = this.#parts
-    const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx, command, message)
+    // An XA participant gets a transaction that is prepared, maybe of another database: its type has no `send`.
+    const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx as SendingTransaction, command, message)
     const busy = new BusyTries(clock, message.signal)
     for (;;) {
       try {
@@ -341,7 +350,9 @@ function noOf(command: CommandHeaders, status: GivenUp, failure: StepFailure): S
 
 const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }
 
-function contextOf(tx: SqlTransaction, command: CommandHeaders, message: HandlerContext): ParticipantContext {
+const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'
+
+function contextOf(tx: SendingTransaction, command: CommandHeaders, message: HandlerContext): ParticipantContext {
   const { saga, sagaId, step, key, birth, replyTo } = command
   const service = replyTo.endsWith(REPLIES) ? replyTo.slice(0, -REPLIES.length) : replyTo
   return { tx, key, service, birth, saga, sagaId, step, message }

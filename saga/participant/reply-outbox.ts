@@ -4,13 +4,12 @@ import type { SendOptions } from '../../binder/channel/encode.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Place } from '../../binder/sending/destinations.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
+import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'
 
 /** What a participant needs of the outbox. With the last two the answers of commands that share a transaction are one statement. */
-export interface ReplyOutbox {
+export interface ReplyOutbox extends TransactionOutbox {
   /** As `Outbox.ready`. */
   ready?(): Promise<void>
-  /** As `Outbox.add`. */
-  add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
   /** As `Outbox.encode`. */
   encode?<In, Out>(channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<EncodedMessage>
   /** As `Outbox.addEncoded`. */

@@ -118,6 +118,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'OutboxPartitionsMismatch',
     'OutboxPayloadTooLarge',
     'OutboxTextInvalid',
+    'TransactionWithoutOutbox',
     'createInbox',
     'createOutbox',
     'createRelay',

@@ -22,6 +22,7 @@
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
  */
 import { isUtf8 } from 'node:buffer'
+import { parseShallow } from '../../../core/shallow-json.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../../transport/cloud-event.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
@@ -205,7 +206,7 @@ function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> 
   const json = text(header)
   if (json === undefined) return undefined
   try {
-    const types: unknown = JSON.parse(json)
+    const types: unknown = parseShallow(json)
     return typeof types === 'object' && types !== null ? (types as Record<string, unknown>) : undefined
   } catch {
     return undefined

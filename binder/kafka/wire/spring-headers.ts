@@ -8,6 +8,7 @@
  *
  * @see org.springframework.kafka.support.JsonKafkaHeaderMapper
  */
+import { parseShallow } from '../../../core/shallow-json.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { SPRING_TYPES, typesIn } from '../../channel/type-headers.ts'
 
@@ -111,7 +112,7 @@ function ownOf(record: Readonly<Record<string, unknown>>, name: string): unknown
 /** `undefined` of what is no JSON. */
 function parsed(json: string): unknown {
   try {
-    return JSON.parse(json) as unknown
+    return parseShallow(json)
   } catch {
     return undefined
   }

@@ -4,6 +4,7 @@
  * are on the wire what came.
  */
 import { isUint8Array } from 'node:util/types'
+import { parseShallow } from '../../../core/shallow-json.ts'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { AMQP_TYPES } from '../../channel/type-headers.ts'
 import { UNREADABLE } from '../link/client.ts'
@@ -56,7 +57,7 @@ export function fieldTypesOf(headers: Headers): ReadonlyMap<string, unknown> | u
   const text = headers[AMQP_TYPES]
   if (typeof text !== 'string') return undefined
   try {
-    const types: unknown = JSON.parse(text)
+    const types: unknown = parseShallow(text)
     return typeof types === 'object' && types !== null ? new Map(Object.entries(types)) : undefined
   } catch {
     return undefined

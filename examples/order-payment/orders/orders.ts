@@ -2,7 +2,7 @@
 import type { Service } from 'concordat/service'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
 import { type ServiceEnvironment } from '../environment.ts'
-import { type RunningService, sendingBy, serviceIn, start } from '../service.ts'
+import { type RunningService, serviceIn, start } from '../service.ts'
 import { announcementId, placeOrderSaga } from './place-order.ts'
 import { reportStuck, submissions } from './submissions.ts'
 import { migrateOrders, type OrderTables, orderTables } from './tables.ts'
@@ -11,7 +11,7 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
   const { sql, schema, transport, logger } = environment
   const tables = orderTables(schema)
   const service = (): Service => orders
-  const placeOrder = placeOrderSaga(sendingBy(service), tables)
+  const placeOrder = placeOrderSaga(tables)
   const orders: Service = serviceIn(environment, {
     name: 'orders',
     sagas: [placeOrder],

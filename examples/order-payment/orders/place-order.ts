@@ -14,7 +14,6 @@ import {
   totalCents,
   unitsBySku,
 } from '../contracts.ts'
-import type { Send } from '../service.ts'
 import type { OrderTables } from './tables.ts'
 
 /**
@@ -32,7 +31,7 @@ export function announcementId(orderId: string): string {
   return `confirmed-${createHash('sha256').update(orderId).digest('hex')}`
 }
 
-export function placeOrderSaga(send: Send, { purchase }: OrderTables) {
+export function placeOrderSaga({ purchase }: OrderTables) {
   return defineSaga('place-order', { version: 1, input: Submission })
     .step('open', {
       ...PATIENT_STEP,
@@ -43,7 +42,7 @@ export function placeOrderSaga(send: Send, { purchase }: OrderTables) {
         const outcome = reasonOf(context)
         const { tx, sagaId: orderId, input } = context
         await tx.query(`UPDATE ${purchase} SET status = $2 WHERE order_id = $1`, [orderId, outcome])
-        await send(tx, orderSettled, { line: input.line, orderId, outcome })
+        await tx.send(orderSettled, { line: input.line, orderId, outcome })
       },
     })
     .command('reserve', {
@@ -67,8 +66,8 @@ export function placeOrderSaga(send: Send, { purchase }: OrderTables) {
       invoke: async ({ sagaId: orderId, input: { line, order }, tx }) => {
         await tx.query(`UPDATE ${purchase} SET status = 'confirmed' WHERE order_id = $1`, [orderId])
         const announcement = { orderId, customer: order.customer, amountCents: totalCents(order) }
-        await send(tx, orderConfirmed, announcement, { id: announcementId(orderId) })
-        await send(tx, orderSettled, { line, orderId, outcome: 'confirmed' })
+        await tx.send(orderConfirmed, announcement, { id: announcementId(orderId) })
+        await tx.send(orderSettled, { line, orderId, outcome: 'confirmed' })
       },
     })
 }

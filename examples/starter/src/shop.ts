@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import type { z } from 'zod'
 import type { Order } from './channels.ts'
 import { type Environment, environment } from './environment.ts'
-import { ordersService } from './orders.ts'
+import { ordersService, placeOrder } from './orders.ts'
 import { fillShelves, stockService } from './stock.ts'
 
 export interface Shop {
@@ -20,7 +20,7 @@ export async function openShop(
   const sql = at.parts('stock').sql as SqlClient
   await fillShelves(sql, shelves)
   const stock = stockService(at)
-  const { service: orders, placeOrder } = ordersService(at)
+  const orders = ordersService(at)
   await stock.start()
   await orders.start()
   return {

@@ -1,6 +1,6 @@
 import { decodePayload, defineChannel, type EncodedMessage } from 'concordat/binder'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- pure inside; through brokers: cloud-events.int.test.ts
 import {
@@ -22,6 +22,19 @@ function structured(value: unknown, fields: Partial<EncodedMessage> = {}): Encod
 const text = ({ body }: EncodedMessage): string => new TextDecoder().decode(body ?? new Uint8Array())
 
 describe('an event in structured mode', () => {
+  it('is not parsed when it is nested without end, which would take seconds', () => {
+    const data = '['.repeat(500_000) + ']'.repeat(500_000)
+    const body = `{"specversion":"1.0","id":"e1","source":"/shop","type":"order.placed","data":${data}}`
+    const message = structured(body)
+    const parse = vi.spyOn(JSON, 'parse')
+    try {
+      expect(unfoldStructured(message)).toBe(message)
+      expect(parse).not.toHaveBeenCalled()
+    } finally {
+      parse.mockRestore()
+    }
+  })
+
   it.each([
     '{"id":12345678901234567890,"pi":3.14159265358979323846,"list":[1,-9007199254740993],"name":"a 12345678901234567890"}',
     '{"far":1e999,"zero":-0}',

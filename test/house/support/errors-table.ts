@@ -204,6 +204,12 @@ export const ERRORS: readonly Row[] = [
     'call outbox.migrate() first',
   ),
   row(new outbox.InboxWithoutOutbox('g'), 'outbox.inbox_without_outbox', false, 'createInbox({ sql, outbox })'),
+  row(
+    new outbox.TransactionWithoutOutbox('orders.confirmed', 'createCoordinator({ outbox })'),
+    'outbox.transaction_without_outbox',
+    false,
+    'give what createOutbox returns to createCoordinator({ outbox })',
+  ),
   row(new saga.Refusal('payments.declined', 'over the limit'), 'payments.declined', false, 'over the limit'),
   row(new saga.SagaConflict('s', 'id-1'), 'saga.conflict', false, 'use another id'),
   row(

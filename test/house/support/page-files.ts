@@ -16,8 +16,9 @@ export interface Program {
 }
 
 export interface PageFiles {
-  /** @returns when it has ended @throws when it fails */
-  run(name: string, ...args: string[]): Promise<void>
+  readonly folder: string
+  /** @returns what it printed, when it has ended @throws when it fails */
+  run(name: string, ...args: string[]): Promise<{ readonly stdout: string }>
   start(name: string): Program
   remove(): Promise<void>
 }
@@ -35,9 +36,8 @@ export async function writePageFiles(page: string, env: Readonly<Record<string, 
   const options = { env: { ...process.env, ...env } }
   const started = new Set<ChildProcess>()
   return {
-    run: async (name, ...args) => {
-      await promisify(execFile)(process.execPath, [...NODE, join(folder, name), ...args], options)
-    },
+    folder,
+    run: (name, ...args) => promisify(execFile)(process.execPath, [...NODE, join(folder, name), ...args], options),
     start: (name) => {
       const child = spawn(process.execPath, [...NODE, join(folder, name)], {
         ...options,

@@ -108,6 +108,13 @@ describe('actions', () => {
     expect(await status(send('binding', { ...order, reason: undefined }))).toEqual([422, 'console.input'])
   })
 
+  test('a result that is nested too deep to be kept is a mistake of the input', async () => {
+    const { send } = open({ authorize: everything })
+    const result = '['.repeat(15_000) + ']'.repeat(15_000)
+    const body = `{"saga":"buy","id":"o/2","do":"skip","reason":"a test","result":${result}}`
+    expect(await status(send('saga', body))).toEqual([422, 'core.codec'])
+  })
+
   test('a payload is shown with its secrets hidden, after its look is in the audit', async () => {
     const { send } = open({
       authorize: everything,

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { CONSOLE_ACTIONS, type ConsoleOptions } from 'concordat/console'
+import { CONSOLE_ACTIONS, type ConsoleOptions, oneTimeSession } from 'concordat/console'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOperator, type InstancesView } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -374,5 +374,15 @@ describe('instances', () => {
     const later = open({ operator: createOperator({ sql }), services: [] })
     expect(await status(later.get('api/instances'))).toEqual([409, 'console.bus_missing'])
     await database.close()
+  })
+})
+
+describe('a session', () => {
+  test('is opened by the right token however many wrong ones another program sends', async () => {
+    const session = oneTimeSession({ user: 'ann' })
+    const { send } = open({ session })
+    const wrong = await Promise.all(Array.from({ length: 60 }, () => send('session', { token: 'x'.repeat(43) })))
+    expect(new Set(wrong.map((answer) => answer.status))).toEqual(new Set([401, 429]))
+    expect((await send('session', { token: session.token })).status).toBe(200)
   })
 })

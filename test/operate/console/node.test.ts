@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { type ConsoleOptions, createConsole } from 'concordat/console'
 import type { SqlClient } from 'concordat/core'
 import { type NodeHandler, toNode } from 'concordat/core'
@@ -173,4 +173,14 @@ test('a picture that is larger than what may wait unsent is sent, and its stream
   const then = asked.groups
   await new Promise((resolve) => setTimeout(resolve, 2_500))
   expect(asked.groups).toBe(then)
+})
+
+test('a request with two Host headers is answered 400: a proxy may have looked at the other one', async () => {
+  const { handler } = made()
+  const { server } = await listen(handler)
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('GET /api/doctor HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.test\r\nConnection: close\r\n\r\n')
+  let said = ''
+  for await (const chunk of socket) said += String(chunk)
+  expect(said).toMatch(/^HTTP\/1\.1 400 /)
 })

@@ -1,5 +1,5 @@
 import { defineChannel } from 'concordat/binder'
-import type { SqlTransaction } from 'concordat/core'
+import type { SendingTransaction } from 'concordat/outbox'
 import { defineSaga } from 'concordat/saga'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
@@ -44,14 +44,42 @@ test('only a transactional step gets a transaction', () => {
   begin.step('a', {
     transactional: true,
     invoke: ({ tx }) => {
-      expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+      expectTypeOf(tx).toEqualTypeOf<SendingTransaction>()
     },
     compensate: ({ tx }) => {
-      expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+      expectTypeOf(tx).toEqualTypeOf<SendingTransaction>()
     },
   })
   // @ts-expect-error -- no tx
   begin.step('a', { invoke: ({ tx }) => tx, compensate: 'none' })
+})
+
+test('a step without a compensation is one error, and those behind it are none', () => {
+  const counted = defineChannel('counted', { payload: z.object({ n: z.number() }) })
+  const request = (): { n: number } => ({ n: 1 })
+  begin
+    // @ts-expect-error -- no compensate
+    .step('a', { invoke: () => 1 })
+    .step('b', { invoke: () => 'two', compensate: () => {} })
+    // @ts-expect-error -- no compensate
+    .command('c', { to: counted, request })
+    .command('d', { to: counted, request, compensate: true })
+    .tcc('e', { to: counted, request })
+    .step('f', { pivot: true, invoke: ({ results }) => results.b.length })
+    .step('g', { invoke: ({ results }) => results.f + 1 })
+})
+
+test('a transaction of a step sends what fits the channel', () => {
+  const counted = defineChannel('counted', { payload: z.object({ n: z.number() }) })
+  begin.step('a', {
+    transactional: true,
+    invoke: async ({ tx }) => {
+      expectTypeOf(await tx.send(counted, { n: 1 })).toEqualTypeOf<{ readonly id: string }>()
+      // @ts-expect-error -- wrong payload
+      await tx.send(counted, { n: '1' })
+    },
+    compensate: 'none',
+  })
 })
 
 test('a step must say how it is undone, a step after the pivot cannot be', () => {
@@ -200,7 +228,7 @@ test('a step that reserves hands what try returned to confirm, to cancel and to 
   const pivoted = begin
     .tcc('here', {
       try: ({ tx, input }) => {
-        expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+        expectTypeOf(tx).toEqualTypeOf<SendingTransaction>()
         return { hold: input.id }
       },
       confirm: ({ result }) => {

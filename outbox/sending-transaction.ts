@@ -1,0 +1,48 @@
+/** A transaction whose messages leave with it: what a service's work, steps of sagas and participants are given. */
+import type { Channel } from '../binder/channel/channel.ts'
+import type { SendOptions } from '../binder/channel/encode.ts'
+import type { SqlTransaction } from '../core/sql.ts'
+import { TransactionWithoutOutbox } from './errors.ts'
+
+/** An open transaction that can also send. */
+export interface SendingTransaction<Sent extends string = string> extends SqlTransaction {
+  /**
+   * Sends a message if and only if the transaction commits; a rollback to a savepoint takes back what was sent since. Await it.
+   * The service's `sends` names the channel, so that it exists. @throws as `outbox.add`; TransactionWithoutOutbox
+   */
+  send<In, Out>(
+    channel: Channel<In, Out, Sent>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }>
+}
+
+/** What takes the messages of a transaction: an `Outbox`. */
+export interface TransactionOutbox {
+  /** As `Outbox.add`. */
+  add<In, Out>(
+    tx: SqlTransaction,
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }>
+}
+
+/**
+ * The transaction with `send`.
+ * @param outbox without `add` each `send` rejects
+ * @param remedy where an outbox has to be given: `createCoordinator({ outbox })`
+ */
+export function sendingThrough(
+  outbox: Partial<TransactionOutbox> | undefined,
+  tx: SqlTransaction,
+  remedy: string,
+): SendingTransaction {
+  return {
+    ...tx,
+    send: async (channel, payload, options) => {
+      if (outbox?.add === undefined) throw new TransactionWithoutOutbox(channel.name, remedy)
+      return outbox.add(tx, channel, payload, options)
+    },
+  }
+}
