@@ -1,3 +1,5 @@
+import { SECOND } from '../core/clock.ts'
+import { BLOCKED_MS } from '../core/event-loop.ts'
 import type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 import type { TransportHealth } from './transport/transport.ts'
 
@@ -43,6 +45,10 @@ export interface BindingStatus {
   readonly subscribed: number
   /** Handler calls under way. */
   readonly running: number
+  /** How long the oldest of them has been running. Absent while none is. */
+  readonly runningForMs?: number | undefined
+  /** That is longer than the binding's `slowAfterMs`. Absent otherwise. */
+  readonly isSlow?: true | undefined
   /** Deliveries in this process that wait for their turn. */
   readonly queued: number
   /** Since the binder was made. */
@@ -64,8 +70,17 @@ export interface BindingStatus {
 
 /** What the binder knows of its transport and its bindings, without I/O. */
 export interface BinderHealth {
-  /** `up`: transport up and every binding that should run does. */
-  readonly status: 'up' | 'down'
+  /**
+   * - `up`: the transport is up, and every binding that should run does
+   * - `degraded`: the same, but a handler call has run for longer than the `slowAfterMs` of its binding, or the event loop was blocked
+   *   for 10 s within the last minute; `detail` says which. A service stays ready
+   * - `down`
+   */
+  readonly status: 'up' | 'degraded' | 'down'
+  /** Why it is degraded. */
+  readonly detail?: string | undefined
+  /** How long the event loop of the process was blocked within the last minute, in pieces of at least 250 ms. */
+  readonly blockedMs: number
   readonly transport: TransportHealth
   readonly bindings: readonly BindingStatus[]
 }
@@ -80,4 +95,16 @@ export interface BindingControl {
   stop(): Promise<void>
   /** Again after `stop` or a halt. */
   start(): Promise<void>
+}
+
+/** What makes it slow: a handler call that does not return, an event loop that does not turn. `undefined`: nothing. */
+export function slownessOf(bindings: readonly BindingStatus[], blockedMs: number): string | undefined {
+  const slow = bindings.filter(({ isSlow }) => isSlow === true)
+  const said = slow.map(({ name, runningForMs = 0 }) => `${name}: a handler call has run for ${seconds(runningForMs)}`)
+  if (blockedMs >= BLOCKED_MS) said.push(`the event loop was blocked for ${seconds(blockedMs)} of the last minute`)
+  return said.length === 0 ? undefined : said.join('; ')
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / SECOND)} s`
 }

@@ -17,6 +17,7 @@ export {
 export type { GroupLine } from './groups.ts'
 export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
+  GroupBacklog,
   LetterDesk,
   LetterDrop,
   LetterFilter,

@@ -16,6 +16,10 @@ export interface InstanceLine extends Pick<WatchedInstance, 'uptimeMs' | 'memory
   /** Names of those that are neither running nor stopped on purpose: paused by a breaker, connecting, halted. */
   readonly notRunning: readonly string[]
   readonly openCircuits: number
+  /** Names of those with a handler call that has run for longer than their `slowAfterMs`. */
+  readonly slow: readonly string[]
+  /** How long its event loop was blocked within the last minute; `undefined`: its release does not report it. */
+  readonly blockedMs?: number | undefined
   readonly running: number
   readonly queued: number
   /** A second, over all its bindings. */
@@ -31,6 +35,8 @@ export interface BindingLine extends Pick<WatchedBinding, 'name' | 'kind' | 'cha
   readonly states: Readonly<Record<string, number>>
   /** How many have their breaker in which state; empty without one. */
   readonly circuits: Readonly<Record<string, number>>
+  /** How long the oldest handler call has been running; `undefined` while none is. */
+  readonly runningForMs?: number | undefined
   readonly running: number
   readonly queued: number
   readonly handled: number
@@ -39,7 +45,10 @@ export interface BindingLine extends Pick<WatchedBinding, 'name' | 'kind' | 'cha
   readonly retried: number
   readonly handledPerSecond: number
   readonly failedPerSecond: number
-  /** Of the whole group, as the broker counts it; `undefined` while it was not asked, and where it cannot say. */
+  /**
+   * Of the whole group, as the broker counts it, with `running` and `queued` where the broker leaves out what consumers hold (RabbitMQ).
+   * `undefined` while it was not asked, and where it cannot say.
+   */
   readonly lag?: number | undefined
 }
 
@@ -69,7 +78,7 @@ const FINE = new Set(['running', 'stopped', 'idle', 'stopping'])
 /** Its service on the bus; it says what it does as well. */
 export const OPERATOR = 'operator'
 
-export function viewOf(watched: readonly WatchedInstance[], lags: ReadonlyMap<string, number>): InstancesView {
+export function viewOf(watched: readonly WatchedInstance[], lags: ReadonlyMap<string, LagOf>): InstancesView {
   const services = servicesOf(watched)
   const instances = services.map(lineOf).sort((a, b) => compare(a.address, b.address))
   const bindings = sumsOf(services, lags)
@@ -81,14 +90,17 @@ export function servicesOf(watched: readonly WatchedInstance[]): readonly Watche
   return watched.filter(({ address }) => address.service !== OPERATOR)
 }
 
-function lineOf({ address, uptimeMs, memoryBytes, cpu, ageMs, bindings, leftOut }: WatchedInstance): InstanceLine {
+function lineOf(watched: WatchedInstance): InstanceLine {
+  const { address, uptimeMs, memoryBytes, cpu, blockedMs, ageMs, bindings, leftOut } = watched
   return {
     address: formatAddress(address),
     service: address.service,
     uptimeMs,
     memoryBytes,
     cpu,
+    ...(blockedMs !== undefined && { blockedMs }),
     ageMs,
+    slow: bindings.filter(({ isSlow }) => isSlow === true).map(({ name }) => name),
     bindings: bindings.length + leftOut,
     notRunning: bindings.filter(({ state }) => !FINE.has(state)).map(({ name }) => name),
     openCircuits: bindings.filter(({ circuit }) => circuit !== undefined && circuit !== 'closed').length,
@@ -99,7 +111,7 @@ function lineOf({ address, uptimeMs, memoryBytes, cpu, ageMs, bindings, leftOut 
   }
 }
 
-function sumsOf(instances: readonly WatchedInstance[], lags: ReadonlyMap<string, number>): readonly BindingLine[] {
+function sumsOf(instances: readonly WatchedInstance[], lags: ReadonlyMap<string, LagOf>): readonly BindingLine[] {
   const all = new Map<string, { readonly service: string; readonly of: WatchedBinding[] }>()
   for (const { address, bindings } of instances)
     for (const binding of bindings) {
@@ -113,8 +125,9 @@ function sumsOf(instances: readonly WatchedInstance[], lags: ReadonlyMap<string,
     .sort((a, b) => compare(a.service, b.service) || compare(a.name, b.name))
 }
 
-function sumOf(service: string, of: readonly WatchedBinding[], lags: ReadonlyMap<string, number>): BindingLine {
+function sumOf(service: string, of: readonly WatchedBinding[], lags: ReadonlyMap<string, LagOf>): BindingLine {
   const { name, kind, channel, group, partitions } = of[0] as WatchedBinding
+  const calls = of.flatMap(({ runningForMs }) => runningForMs ?? [])
   return {
     service,
     name,
@@ -125,6 +138,7 @@ function sumOf(service: string, of: readonly WatchedBinding[], lags: ReadonlyMap
     instances: of.length,
     states: countOf(of, ({ state }) => state),
     circuits: countOf(of, ({ circuit }) => circuit),
+    ...(calls.length > 0 && { runningForMs: Math.max(...calls) }),
     running: sum(of, ({ running }) => running),
     queued: sum(of, ({ queued }) => queued),
     handled: sum(of, ({ handled }) => handled),
@@ -133,7 +147,7 @@ function sumOf(service: string, of: readonly WatchedBinding[], lags: ReadonlyMap
     retried: sum(of, ({ retried }) => retried),
     handledPerSecond: rate(of, ({ handledPerSecond }) => handledPerSecond),
     failedPerSecond: rate(of, ({ failedPerSecond }) => failedPerSecond),
-    lag: group === null ? undefined : lags.get(placeName(channel, group)),
+    lag: group === null ? undefined : lags.get(placeName(channel, group))?.(of),
   }
 }
 
@@ -162,6 +176,21 @@ function placeName(channel: string, group: string): string {
   return JSON.stringify([channel, group])
 }
 
+/** From what the broker counts to the lag, given what instances hold. */
+type LagOf = (bindings: readonly WatchedBinding[]) => number
+
+function heldBy(bindings: ReadonlyArray<Pick<WatchedBinding, 'running' | 'queued'>>): number {
+  return bindings.reduce((sum, { running, queued }) => sum + running + queued, 0)
+}
+
+/** What the instances hold of a group, handled or waiting for their turn. */
+export function heldOf(
+  { bindings }: InstancesView,
+  { channel, group }: { readonly channel: string; readonly group: string },
+): number {
+  return heldBy(bindings.filter((line) => line.channel === channel && line.group === group))
+}
+
 const LAG_EVERY_MS = 10 * SECOND
 const LAG_MS = 5 * SECOND
 const MAX_PLACES = 200
@@ -170,7 +199,7 @@ const MAX_PLACES = 200
 export class Lags {
   readonly #transport: Transport
   readonly #clock: Clock
-  readonly #known = new Map<string, number>()
+  readonly #known = new Map<string, LagOf>()
   #cancel: (() => void) | undefined
   #isClosed = false
 
@@ -179,7 +208,7 @@ export class Lags {
     this.#clock = clock
   }
 
-  get known(): ReadonlyMap<string, number> {
+  get known(): ReadonlyMap<string, LagOf> {
     return this.#known
   }
 
@@ -206,7 +235,7 @@ export class Lags {
       const told = asked.catch(() => undefined)
       const lag = await within<number | undefined, undefined>(this.#clock, LAG_MS, told, undefined)
       if (lag === undefined) this.#known.delete(name)
-      else this.#known.set(name, lag)
+      else this.#known.set(name, this.#transport.features.tellsWholeLag === true ? () => lag : (of) => lag + heldBy(of))
     }
   }
 }

@@ -103,8 +103,17 @@ export interface LetterDesk {
   redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
   /** They are gone for good; `sent` of the report counts them. @throws as `redrive` */
   drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>
-  /** How many messages a group has not settled. @throws OperatorTransportMissing, TransportError */
+  /** How many messages a group has not settled; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
   lag(place: LetterPlace): Promise<number>
+  /** As `lag`, with what the number means. @throws as `lag` */
+  backlog(place: LetterPlace): Promise<GroupBacklog>
+}
+
+/** How many messages a group has not settled. */
+export interface GroupBacklog {
+  readonly lag: number
+  /** True where the broker counts only what no consumer holds (RabbitMQ): a handler that hangs may hold all the rest. */
+  readonly isReadyOnly: boolean
 }
 
 /** Makes a transport: each look has one of its own, which is closed at its end. */
@@ -179,22 +188,27 @@ export class TransportLetterDesk implements LetterDesk {
 
   async count(place: LetterPlace): Promise<number> {
     const { name, partitions, groups } = deadLetterSpec(channelOf(place).name, place.group)
-    return this.#lag({ destination: name, partitions, group: groups[0] as string })
+    const { lag } = await this.#backlog({ destination: name, partitions, group: groups[0] as string })
+    return lag
   }
 
   async lag(place: LetterPlace): Promise<number> {
-    const { name, partitions } = channelOf(place)
-    return this.#lag({ destination: name, partitions, group: place.group })
+    return (await this.backlog(place)).lag
   }
 
-  async #lag(group: GroupPlace): Promise<number> {
+  async backlog(place: LetterPlace): Promise<GroupBacklog> {
+    const { name, partitions } = channelOf(place)
+    return this.#backlog({ destination: name, partitions, group: place.group })
+  }
+
+  async #backlog(group: GroupPlace): Promise<GroupBacklog> {
     const transport = await this.#open()
     const instance = `operator-${newId().slice(-12)}`
     transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
     try {
       if (transport.lag === undefined)
         throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
-      return await transport.lag(group)
+      return { lag: await transport.lag(group), isReadyOnly: transport.features.tellsWholeLag !== true }
     } finally {
       await transport.close()
     }

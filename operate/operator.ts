@@ -13,6 +13,7 @@ import { type BusDesk, type OperatedBus, requireBus, TransportBusDesk } from './
 import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
 import { type GroupLine, groupsIn, logSchemaOf } from './groups.ts'
+import type { InstancesView } from './instances.ts'
 import { type LetterDesk, type LetterPlace, type OpenTransport, TransportLetterDesk } from './letters.ts'
 import { type LeaderDesk, type LockDesk, type OperatedLocks, StoreLeaderDesk, StoreLockDesk } from './locks.ts'
 import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
@@ -56,6 +57,14 @@ export interface OperatorOptions {
   readonly logger?: Logger | undefined
 }
 
+/** What `doctor` is told beside what it finds. */
+export interface DoctorOptions {
+  /** Groups on a broker. @default those of the log in the database alone */
+  readonly places?: readonly LetterPlace[] | undefined
+  /** What instances report: `watch.view()` of `bus.watch()`. @default not known */
+  readonly instances?: InstancesView | undefined
+}
+
 /** What an operator sees and does. Owns nothing: close what you gave it. */
 export interface Operator {
   readonly sagas: SagaDesk
@@ -92,8 +101,9 @@ export interface Operator {
   /**
    * Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error.
    * @param options.places groups on a broker, whose lag and dead letters are counted, at most 50. Those of the log in the database are known
+   * @param options.instances what instances report, from `bus.watch()`: handler calls that hang are seen there. Without it that is unknown
    */
-  doctor(options?: { readonly places?: readonly LetterPlace[] | undefined }): Promise<DoctorReport>
+  doctor(options?: DoctorOptions): Promise<DoctorReport>
 }
 
 const NAMES = optionNames<OperatorOptions>({
@@ -146,7 +156,8 @@ export function createOperator(options: OperatorOptions): Operator {
     audit: (which?: AuditOptions) => readAudit(sql, schema, which),
     recordLook: async (target: string, note: OperatorNote) =>
       trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
-    doctor: ({ places = [] } = {}) => examine({ sql, schema, clock: systemClock, resources, letters, places }),
+    doctor: ({ places = [], instances }: DoctorOptions = {}) =>
+      examine({ sql, schema, clock: systemClock, resources, letters, places, instances }),
   })
 }
 

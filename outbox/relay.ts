@@ -17,6 +17,7 @@ import { explainMissing, refuseOwnTransaction, type SqlListener, SqlTablesMissin
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
+import { Failures } from './failures.ts'
 import { IdleLook } from './idle-look.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
@@ -52,8 +53,11 @@ export interface Relay {
 
 /** What a relay does at this moment, without I/O. */
 export interface RelayHealth {
-  /** `down`: the database did not answer, or the broker took nothing. */
-  readonly status: 'idle' | 'up' | 'down' | 'closed'
+  /**
+   * `down`: the database did not answer, or the broker took nothing. `degraded`: the broker refuses a message again and again, which
+   * holds back what has its key; `detail` has the destination and the reason.
+   */
+  readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly detail: string | undefined
   /** Partitions held, in ascending order. */
   readonly partitions: readonly number[]
@@ -102,11 +106,13 @@ class LeasedRelay implements Relay {
   #lookError: Error | undefined
   #relays = 0
   #counts = { published: 0, failed: 0, lagMs: 0 }
+  readonly #failures: Failures
 
   constructor(options: ResolvedRelayOptions) {
     const { outbox, leaseMs, clock, telemetry } = options
     this.#options = options
     this.#silence = new Silence(clock)
+    this.#failures = new Failures(clock, options.backoff.maxMs)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#tables = outboxTables(outbox.schema)
     this.#trouble = new Trouble(
@@ -160,9 +166,10 @@ class LeasedRelay implements Relay {
 
   health(): RelayHealth {
     const error = this.#error ?? this.#lookError ?? this.#staff.error ?? this.#silence.error
+    const failing = error === undefined ? this.#failures.lasting : undefined
     return {
-      status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : 'up',
-      detail: error?.message,
+      status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : failing ? 'degraded' : 'up',
+      detail: error?.message ?? failing,
       partitions: this.#keeper.held.map((lease) => lease.partition).sort((a, b) => a - b),
       relays: this.#relays,
       ...this.#counts,
@@ -256,6 +263,7 @@ class LeasedRelay implements Relay {
 
   #count(result: WindowResult, lagMs: number): void {
     const { published, failed } = this.#counts
+    this.#failures.settled(result)
     this.#counts = { published: published + result.confirmed.length, failed: failed + result.failed.length, lagMs }
     this.#telemetry?.window(result, lagMs)
   }

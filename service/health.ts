@@ -9,7 +9,7 @@ export interface PartHealth {
 
 /** The health of all parts, put together. */
 export interface ServiceHealth {
-  /** `down`: a part that decides on readiness is not up. `degraded`: another one is down. */
+  /** `down`: a part that decides on readiness is not up. `degraded`: another one is down, or a part is degraded. */
   readonly status: 'up' | 'degraded' | 'down'
   /** False: the process can only be replaced. For a liveness probe. Servers that are away do not change it. */
   readonly live: boolean
@@ -23,6 +23,8 @@ export type ServiceState = 'idle' | 'starting' | 'running' | 'closing' | 'closed
 
 /** Locks that nobody has needed yet, a leadership that has not begun: nothing is wrong with them. */
 const HEALTHY: ReadonlySet<string> = new Set(['up', 'idle'])
+/** A handler that hangs, or a process that computes: traffic elsewhere would not change it. */
+const WORKING: ReadonlySet<string> = new Set([...HEALTHY, 'degraded'])
 
 /** @param readiness the parts that decide; those that are not there count for nothing */
 export function composeHealth(
@@ -31,11 +33,12 @@ export function composeHealth(
   readiness: readonly string[],
 ): ServiceHealth {
   const names = Object.keys(parts)
-  const down = names.filter((name) => !HEALTHY.has(parts[name]?.status ?? 'down'))
-  const deciding = new Set(readiness)
-  const ready = state === 'running' && down.every((name) => !deciding.has(name))
+  const isAll = (of: readonly string[], fine: ReadonlySet<string>): boolean =>
+    of.every((name) => fine.has(parts[name]?.status ?? 'down'))
+  const deciding = names.filter((name) => readiness.includes(name))
+  const ready = state === 'running' && isAll(deciding, WORKING)
   return {
-    status: ready ? (down.length === 0 ? 'up' : 'degraded') : 'down',
+    status: ready ? (isAll(names, HEALTHY) ? 'up' : 'degraded') : 'down',
     live: state !== 'closed',
     ready,
     parts,
@@ -48,6 +51,6 @@ export function waitingFor(
   readiness: readonly string[],
 ): ReadonlyArray<{ readonly name: string; readonly detail?: string | undefined }> {
   return Object.entries(health.parts)
-    .filter(([name, { status }]) => readiness.includes(name) && !HEALTHY.has(status))
+    .filter(([name, { status }]) => readiness.includes(name) && !WORKING.has(status))
     .map(([name, { status, detail, error }]) => ({ name, detail: detail ?? error ?? status }))
 }

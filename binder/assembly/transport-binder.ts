@@ -3,6 +3,7 @@
 import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireStorable } from '../../core/errors.ts'
+import { eventLoopBlockedMs, watchEventLoop } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
@@ -25,7 +26,7 @@ import { type RequestOptions, Requests } from '../requests/requests.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
 import { Destinations, destinationSpecs } from '../sending/destinations.ts'
 import { Publisher } from '../sending/publisher.ts'
-import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold } from '../status.ts'
+import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold, slownessOf } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
@@ -131,11 +132,16 @@ export class TransportBinder implements Binder {
       throw this.#notStarted('start', this.#state === 'started' ? 'already started' : this.#state)
     requireMayStart(`binder("${this.service}").start`)
     this.#state = 'started'
-    this.#unobserve = this.#telemetry?.observe(
+    const stopWatching = watchEventLoop()
+    const stopReading = this.#telemetry?.observe(
       () => this.bindings(),
       (name) => this.lag(name),
       (name) => this.deadLetters(name),
     )
+    this.#unobserve = () => {
+      stopReading?.()
+      stopWatching()
+    }
     try {
       await this.#provision()
       if (this.#closed === undefined) await startRunners(this.#runners, this.#logger)
@@ -263,11 +269,11 @@ export class TransportBinder implements Binder {
     const transport = this.#transport.health()
     const bindings = this.bindings()
     const healthy = bindings.every(({ state }) => isAsTold(state))
-    return {
-      status: transport.status !== 'down' && healthy && this.#state === 'started' ? 'up' : 'down',
-      transport,
-      bindings,
-    }
+    const blockedMs = eventLoopBlockedMs()
+    const isUp = transport.status !== 'down' && healthy && this.#state === 'started'
+    const detail = isUp ? slownessOf(bindings, blockedMs) : undefined
+    const status = !isUp ? 'down' : detail === undefined ? 'up' : 'degraded'
+    return { status, ...(detail !== undefined && { detail }), transport, bindings, blockedMs }
   }
 
   describe(): Topology {

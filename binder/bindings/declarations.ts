@@ -89,6 +89,12 @@ export interface ConsumerOptions {
    * Messages that begin per second at most, in this process. What is over waits; nothing is lost. @default no limit
    */
   readonly rateLimit?: RateLimitOptions | undefined
+  /**
+   * A handler call that runs for longer than this, in ms, makes the binder's health `degraded`, raises the metric
+   * `concordat.binding.slow` and is a line of `npx concordat doctor`. It does not end the call: the middleware `timeout` does. Raise it
+   * for handlers that take their time. @default 30 s
+   */
+  readonly slowAfterMs?: number | undefined
   /** Pauses the binding when too many handler calls failed. @default none */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined
   /** False: `stopped` until `binding(name).start()`, and healthy so. @default true */

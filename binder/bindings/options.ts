@@ -47,6 +47,7 @@ export interface ResolvedConsumer {
   readonly batch: ResolvedBatch | undefined
   readonly rateLimit: ResolvedRateLimit | undefined
   readonly circuitBreaker: ResolvedCircuitBreaker | undefined
+  readonly slowAfterMs: number
 }
 
 const MAX_PREFETCH = 65_535
@@ -56,6 +57,7 @@ const DEFAULTS = Object.freeze({
   prefetch: 200,
   prefetchBytes: 16 * 1024 * 1024,
   keepMs: 5 * SECOND,
+  slowAfterMs: 30 * SECOND,
 })
 
 /** Pause between attempts to reach the broker: for subscriptions, and for outputs and dead letters that must get out. */
@@ -75,6 +77,7 @@ const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
   autoStart: true,
   rateLimit: true,
   circuitBreaker: true,
+  slowAfterMs: true,
   middleware: true,
   inbox: true,
   settlesIn: true,
@@ -89,6 +92,7 @@ const POLL_NAMES = optionNames<PollBinding['options']>({
   retry: true,
   retryable: true,
   onFailure: true,
+  slowAfterMs: true,
   middleware: true,
   inbox: true,
   keepMs: true,
@@ -148,6 +152,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
     batch,
     rateLimit,
     circuitBreaker: resolveCircuitBreaker(`${path}.circuitBreaker`, options.circuitBreaker),
+    slowAfterMs: requireInteger(`${path}.slowAfterMs`, options.slowAfterMs ?? DEFAULTS.slowAfterMs, 1),
   })
 }
 

@@ -6,6 +6,7 @@ import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/telemetry.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
+import { Calls } from './calls.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
@@ -80,13 +81,13 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    const takenAway = new TakenAway()
-    this.#processing = new Processing(this.#run, this.#newHandlings(takenAway), {
+    const kept = { takenAway: new TakenAway(), calls: new Calls(host.clock) }
+    this.#processing = new Processing(this.#run, this.#newHandlings(kept), {
       binding: options.name,
       logger: host.logger,
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
-      takenAway,
+      ...kept,
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)
   }
@@ -110,6 +111,7 @@ export class Consumer {
       subscribed: this.#subscribed,
       running: this.#lanes.running,
       queued: this.#lanes.queued,
+      ...this.#slowness(),
       handled: this.#counts.handled,
       deadLettered: this.#counts['dead-lettered'],
       dropped: this.#counts.dropped,
@@ -118,6 +120,12 @@ export class Consumer {
       ...(this.#displaced.skipped > 0 ? { skipped: this.#displaced.skipped } : {}),
       ...(this.#displaced.repeated > 0 ? { repeated: this.#displaced.repeated } : {}),
     }
+  }
+
+  #slowness(): Pick<BindingStatus, 'runningForMs' | 'isSlow'> {
+    const runningForMs = this.#processing.calls.oldestMs
+    if (runningForMs === undefined) return {}
+    return { runningForMs, ...(runningForMs > this.options.slowAfterMs && { isSlow: true }) }
   }
 
   lag(): Promise<number | undefined> {
@@ -155,7 +163,7 @@ export class Consumer {
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     const run = new Run()
     this.#run = run
-    this.#processing.begin(run, this.#newHandlings(this.#processing.takenAway))
+    this.#processing.begin(run, this.#newHandlings(this.#processing))
     this.#pace?.reset()
     this.#error = undefined
     this.#state = 'connecting'
@@ -207,10 +215,11 @@ export class Consumer {
     this.#state = 'stopped'
   }
 
-  #newHandlings(takenAway: TakenAway): Handlings {
+  #newHandlings({ takenAway, calls }: Pick<Processing, 'takenAway' | 'calls'>): Handlings {
     return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, {
       takenAway,
       refusals: this.#hindrances.refusals,
+      calls,
     })
   }
 

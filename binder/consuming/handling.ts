@@ -11,6 +11,7 @@ import { type AmbientHeaders, type Made, make } from '../sending/ambient-headers
 import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
+import type { Calls } from './calls.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
@@ -25,6 +26,8 @@ export interface HandlingHost extends OutputHost, FailuresHost {
   readonly handlerLogger: Logger
   /** Asked before each handler call, told after it. */
   readonly pace: Pace | undefined
+  /** Told of each call that does not return at once. */
+  readonly calls: Calls
 }
 
 /** Source of the askings in an inbox: no service has a space in its name. */
@@ -140,11 +143,14 @@ export class Handling {
         pace?.abandoned(permit)
         return 'returned'
       }
+      this.#host.calls.begin(delivery)
       try {
         const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
+        this.#host.calls.end(delivery)
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
       } catch (thrown) {
+        this.#host.calls.end(delivery)
         if (this.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
         isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true

@@ -6,6 +6,7 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Publisher } from '../sending/publisher.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
+import type { Calls } from './calls.ts'
 import type { Refusals } from './failure/refusals.ts'
 import type { TakenAway } from './failure/taken-away.ts'
 import { Handling } from './handling.ts'
@@ -40,7 +41,7 @@ export function newHandlings(
   host: ConsumerHost,
   run: Run,
   pace: Pace | undefined,
-  { takenAway, refusals }: { readonly takenAway: TakenAway; readonly refusals: Refusals },
+  { takenAway, refusals, calls }: { readonly takenAway: TakenAway; readonly refusals: Refusals; readonly calls: Calls },
 ): Handlings {
   const { service, clock, logger, publisher, ambient, destinations, telemetry, handlerLogger } = host
   const common: BatchHandlingHost = {
@@ -55,6 +56,7 @@ export function newHandlings(
     ambient,
     takenAway,
     refusals,
+    calls,
     learn: (channel, destination) => destinations.learn(channel, destination),
     confirmsSingly: publisher.confirmsSingly,
     publish: (messages, parent) => publisher.publishResult(messages, parent),

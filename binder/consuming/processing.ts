@@ -1,6 +1,7 @@
 import type { Logger } from '../../core/logger.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
+import type { Calls } from './calls.ts'
 import type { HandlingEnd } from './failure/failures.ts'
 import type { TakenAway } from './failure/taken-away.ts'
 import type { Handling } from './handling.ts'
@@ -15,6 +16,7 @@ export interface ProcessingHost {
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
   readonly takenAway: TakenAway
+  readonly calls: Calls
 }
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
@@ -32,6 +34,11 @@ export class Processing {
   /** Outlasts runs. */
   get takenAway(): TakenAway {
     return this.#host.takenAway
+  }
+
+  /** Outlasts runs, too: a call of an older one may still be under way. */
+  get calls(): Calls {
+    return this.#host.calls
   }
 
   /** What comes from now on belongs to this run. */

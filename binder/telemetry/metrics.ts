@@ -56,6 +56,16 @@ export const UP: Instrument = {
   unit: '1',
   description: '1 while the binding does what it was told, 0 while it is halted or has no broker',
 }
+export const SLOW: Instrument = {
+  name: 'concordat.binding.slow',
+  unit: '1',
+  description: '1 while a handler call has run for longer than the slowAfterMs of its binding',
+}
+export const BLOCKED: Instrument = {
+  name: 'concordat.process.blocked',
+  unit: 's',
+  description: 'How long the event loop of the process was blocked within the last minute',
+}
 export const CIRCUIT_OPEN: Instrument = {
   name: 'concordat.binding.circuit_open',
   unit: '1',

@@ -6,6 +6,7 @@
  * letter, a header given by hand) leaves it alone and links to it.
  */
 import type { Clock } from '../../core/clock.ts'
+import { eventLoopBlockedMs } from '../../core/event-loop.ts'
 import {
   errorType,
   type Instrument,
@@ -20,6 +21,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import { type BindingStatus, isAsTold } from '../status.ts'
 import type { Displacement, PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
 import {
+  BLOCKED,
   CIRCUIT_OPEN,
   CONSUMED,
   DEAD_LETTERS,
@@ -31,6 +33,7 @@ import {
   SEND_SECONDS,
   SENT,
   SETTLED,
+  SLOW,
   UP,
 } from './metrics.ts'
 
@@ -224,6 +227,9 @@ export class BinderTelemetry {
     const stops = [
       this.#observeInFlight(bindings),
       this.#observeState(bindings),
+      this.#telemetry.gauges([BLOCKED], () => [
+        { name: BLOCKED.name, value: eventLoopBlockedMs() / 1_000, attributes: {} },
+      ]),
       this.#observeAsked(LAG, bindings, lag),
       this.#observeAsked(DEAD_LETTERS, bindings, deadLetters),
     ]
@@ -259,12 +265,14 @@ export class BinderTelemetry {
   }
 
   #observeState(bindings: () => readonly BindingStatus[]): () => void {
-    return this.#telemetry.gauges([UP, CIRCUIT_OPEN], () =>
-      bindings().flatMap(({ channel, group, state, circuit }): Reading[] => {
+    return this.#telemetry.gauges([UP, SLOW, CIRCUIT_OPEN], () =>
+      bindings().flatMap(({ kind, channel, group, state, circuit, isSlow }): Reading[] => {
         const attributes = this.#consumerAttributes({ destination: channel, group })
         const up = { name: UP.name, value: Number(isAsTold(state)), attributes }
-        if (circuit === undefined) return [up]
-        return [up, { name: CIRCUIT_OPEN.name, value: Number(circuit !== 'closed'), attributes }]
+        if (kind === 'source') return [up]
+        const slow = { name: SLOW.name, value: Number(isSlow === true), attributes }
+        if (circuit === undefined) return [up, slow]
+        return [up, slow, { name: CIRCUIT_OPEN.name, value: Number(circuit !== 'closed'), attributes }]
       }),
     )
   }

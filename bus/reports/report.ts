@@ -24,6 +24,10 @@ export type BindingReport = Pick<
   readonly state: string
   /** As `BindingStatus.circuit`: `closed`, `open` or `half-open`. */
   readonly circuit?: string | undefined
+  /** As `BindingStatus.runningForMs`. */
+  readonly runningForMs?: number | undefined
+  /** As `BindingStatus.isSlow`. */
+  readonly isSlow?: true | undefined
 }
 
 /** What one instance said of itself. */
@@ -34,6 +38,8 @@ export interface ReportBody {
   readonly memoryBytes: number
   /** Of one core since the report before: 0.5 is half of it. */
   readonly cpu: number
+  /** How long its event loop was blocked within the last minute, ms. Absent from instances of a release that does not report it. */
+  readonly blockedMs?: number | undefined
   readonly bindings: readonly BindingReport[]
   /** Bindings that were left out, so that the report is small. */
   readonly leftOut: number
@@ -60,8 +66,8 @@ export function encodeReport(report: Omit<ReportBody, 'leftOut'>): Uint8Array {
     if (rows.length >= MAX_BINDINGS || bytes > MAX_REPORT_BYTES) break
     rows.push(row)
   }
-  const { uptimeMs, memoryBytes, cpu, bindings } = report
-  const head = { v: REPORT_VERSION, uptimeMs, memoryBytes, cpu, leftOut: bindings.length - rows.length }
+  const { uptimeMs, memoryBytes, cpu, blockedMs, bindings } = report
+  const head = { v: REPORT_VERSION, uptimeMs, memoryBytes, cpu, blockedMs, leftOut: bindings.length - rows.length }
   return Buffer.from(`${JSON.stringify(head).slice(0, -1)},"bindings":[${rows.join(',')}]}`)
 }
 
@@ -77,6 +83,7 @@ export function decodeReport(body: Uint8Array): ReportBody | 'malformed' | 'unsu
       uptimeMs: whole(fields['uptimeMs']),
       memoryBytes: whole(fields['memoryBytes']),
       cpu: share(fields['cpu']),
+      ...(fields['blockedMs'] !== undefined && { blockedMs: whole(fields['blockedMs']) }),
       bindings: bindings.map((each) => bindingIn(record(each))),
       leftOut: whole(fields['leftOut']),
     }
@@ -90,7 +97,7 @@ type Fields = Readonly<Record<string, unknown>>
 const KINDS: readonly unknown[] = ['source', 'sink', 'processor', 'batch', 'poll'] satisfies BindingStatus['kind'][]
 
 function bindingIn(fields: Fields): BindingReport {
-  const { kind, group, circuit } = fields
+  const { kind, group, circuit, runningForMs, isSlow } = fields
   if (!KINDS.includes(kind)) throw new TypeError('kind')
   return {
     name: text(fields['name'], MAX_NAME),
@@ -100,6 +107,8 @@ function bindingIn(fields: Fields): BindingReport {
     partitions: partitionsIn(fields['partitions']),
     state: word(fields['state']),
     ...(circuit !== undefined && { circuit: word(circuit) }),
+    ...(runningForMs !== undefined && { runningForMs: whole(runningForMs) }),
+    ...(isSlow === true && { isSlow }),
     running: whole(fields['running']),
     queued: whole(fields['queued']),
     handled: whole(fields['handled']),

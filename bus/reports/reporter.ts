@@ -1,6 +1,7 @@
 import type { BindingStatus } from '../../binder/status.ts'
 import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
+import { eventLoopBlockedMs } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'
 import type { Logger } from '../../core/logger.ts'
 import { randomId } from '../../core/random-id.ts'
@@ -95,6 +96,7 @@ export class Reporter {
       uptimeMs: Math.round(process.uptime() * SECOND),
       memoryBytes: process.memoryUsage.rss(),
       cpu: this.#cpuSince(),
+      blockedMs: eventLoopBlockedMs(),
       bindings: connection.others().map(reportOf),
     })
     const said = { sender, session: this.#session, signature: undefined }
@@ -118,8 +120,8 @@ function usedMs(): number {
 }
 
 function reportOf(status: BindingStatus): BindingReport {
-  const { name, kind, channel, group, partitions, state, circuit } = status
+  const { name, kind, channel, group, partitions, state, circuit, runningForMs, isSlow } = status
   const { running, queued, handled, deadLettered, dropped, retried } = status
   const counters = { running, queued, handled, deadLettered, dropped, retried }
-  return { name, kind, channel, group, partitions, state, circuit, ...counters }
+  return { name, kind, channel, group, partitions, state, circuit, runningForMs, isSlow, ...counters }
 }

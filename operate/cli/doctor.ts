@@ -1,19 +1,14 @@
 /** `doctor`: what is wrong, and what to do. */
 import type { DoctorLine } from '../doctor/line.ts'
+import type { InstancesView } from '../instances.ts'
 import type { LetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
-import {
-  BROKER_OPTIONS,
-  type Command,
-  DATABASE_OPTIONS,
-  RESOURCE_OPTIONS,
-  UsageError,
-  WATCH_OPTION,
-} from './command.ts'
+import { BUS_PLACE, placeOf } from './bus.ts'
+import { type Command, RESOURCE_OPTIONS, UsageError, WATCH_OPTION } from './command.ts'
 import { MODULE } from './declarations.ts'
 import { printable } from './output.ts'
-import { knownPlaces } from './places.ts'
-import { none } from './values.ts'
+import { declarationsOf, instancesOn, knownPlaces } from './places.ts'
+import { durationMs, none } from './values.ts'
 
 const CODES: Readonly<Record<DoctorLine['status'], number>> = { ok: 0, unknown: 1, warn: 1, fail: 2 }
 
@@ -22,13 +17,21 @@ const doctor: Command = {
   summary:
     'looks at everything and says what to do; exit code 0 all is well, 1 warnings or something unknown, 2 faults',
   takes: `[${MODULE}]`,
-  options: { ...DATABASE_OPTIONS, ...BROKER_OPTIONS, ...RESOURCE_OPTIONS, ...WATCH_OPTION },
+  options: {
+    ...BUS_PLACE,
+    listen: { type: 'string', hint: 'TIME', about: 'how long instances on the bus are listened to (default: 3s)' },
+    ...RESOURCE_OPTIONS,
+    ...WATCH_OPTION,
+  },
   examples: ['npx concordat doctor', 'npx concordat doctor --json'],
-  async run({ positionals, operator }) {
+  async run({ values, positionals, operator }) {
     const [module, ...rest] = positionals
     none(rest)
-    const opened = await operator()
-    const report = await opened.doctor({ places: await placesFor(opened, module) })
+    const opened = await operator({ bus: placeOf(values) })
+    // A module that cannot be read is said before anything is waited for.
+    await declarationsOf(module)
+    const instances = await instancesOn(opened, durationMs(values, 'listen'))
+    const report = await opened.doctor({ places: await placesFor(opened, module, instances), instances })
     const width = Math.max(4, ...report.lines.map(({ status }) => status.length))
     const text = report.lines.map((line) => show(line, width)).join('\n')
     return { text: `${text}\n`, json: report, code: CODES[report.status] }
@@ -38,9 +41,13 @@ const doctor: Command = {
 export const DOCTOR_COMMANDS: readonly Command[] = [doctor]
 
 /** A database that does not answer is a line of the report, whatever else was asked for. */
-async function placesFor(operator: Operator, module: string | undefined): Promise<readonly LetterPlace[]> {
+async function placesFor(
+  operator: Operator,
+  module: string | undefined,
+  instances: InstancesView | undefined,
+): Promise<readonly LetterPlace[]> {
   try {
-    return await knownPlaces(operator, module)
+    return await knownPlaces(operator, module, instances)
   } catch (error) {
     if (error instanceof UsageError) throw error
     return []

@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
+import { BLOCKED_MS } from '../../core/event-loop.ts'
 import { duration } from '../doctor/line.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
 import { BUS_PLACE, placeOf } from './bus.ts'
@@ -63,11 +64,26 @@ function text({ instances: all, bindings, leftOut }: InstancesView): string {
 const HEAD = ['INSTANCE', 'STATE', 'RATE', 'FAILED', 'IN HAND', 'CPU', 'MEMORY', 'RUNS FOR']
 
 function cells(line: InstanceLine): readonly string[] {
-  const { address, notRunning, openCircuits, handledPerSecond, failedPerSecond, running, queued } = line
-  const state = notRunning.length === 0 ? 'running' : `not running: ${notRunning.join(', ')}`
+  const {
+    address,
+    notRunning,
+    openCircuits,
+    slow,
+    blockedMs = 0,
+    handledPerSecond,
+    failedPerSecond,
+    running,
+    queued,
+  } = line
+  const state = [
+    notRunning.length === 0 ? 'running' : `not running: ${notRunning.join(', ')}`,
+    openCircuits === 0 ? [] : `${counted(openCircuits, 'breaker')} open`,
+    slow.length === 0 ? [] : `a handler call hangs: ${slow.join(', ')}`,
+    blockedMs < BLOCKED_MS ? [] : `blocked for ${duration(blockedMs)} of the last minute`,
+  ].flat()
   return [
     address,
-    openCircuits === 0 ? state : `${state}; ${counted(openCircuits, 'breaker')} open`,
+    state.join('; '),
     `${handledPerSecond}/s`,
     `${failedPerSecond}/s`,
     `${running}+${queued}`,
@@ -77,10 +93,22 @@ function cells(line: InstanceLine): readonly string[] {
   ]
 }
 
-const BINDING_HEAD = ['SERVICE', 'BINDING', 'STATES', 'RATE', 'FAILED', 'RETRIED', 'LAG', 'IN HAND', 'BREAKERS']
+const BINDING_HEAD = [
+  'SERVICE',
+  'BINDING',
+  'STATES',
+  'RATE',
+  'FAILED',
+  'RETRIED',
+  'LAG',
+  'IN HAND',
+  'OLDEST CALL',
+  'BREAKERS',
+]
 
 function bindingCells(line: BindingLine): readonly string[] {
   const { service, name, states, circuits, handledPerSecond, failedPerSecond, retried, lag, running, queued } = line
+  const { runningForMs } = line
   return [
     service,
     name,
@@ -90,6 +118,7 @@ function bindingCells(line: BindingLine): readonly string[] {
     String(retried),
     lag === undefined ? '-' : String(lag),
     `${running}+${queued}`,
+    runningForMs === undefined ? '-' : duration(runningForMs),
     tally(circuits) || '-',
   ]
 }

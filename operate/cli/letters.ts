@@ -2,6 +2,7 @@
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
 import { toError } from '../../core/errors.ts'
 import type { GroupLine } from '../groups.ts'
+import { heldOf } from '../instances.ts'
 import type { LetterPlace, LetterProgress } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import {
@@ -17,7 +18,7 @@ import {
 } from './command.ts'
 import { MODULE } from './declarations.ts'
 import { ago, iso, printable, table } from './output.ts'
-import { knownPlaces } from './places.ts'
+import { instancesOn, knownPlaces } from './places.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
 const PROGRESS_MS = 2_000
@@ -127,12 +128,15 @@ const lag: Command = {
   async run(invocation): Promise<Outcome> {
     const { positionals } = invocation
     const operator = await invocation.operator()
-    if (positionals.length > 1) return lagText([await countPlace(operator, placeOf(invocation))], [])
+    if (positionals.length > 1) {
+      const counted = await countPlace(operator, placeOf(invocation))
+      return lagText(counted.isReadyOnly ? await withHeld(operator, [counted]) : [counted], [])
+    }
     const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0])]
     const places = known.filter((place) => !groups.some((line) => isOf(line, place)))
     const others: CountedPlace[] = []
     for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
-    return lagText(others, groups)
+    return lagText(others.some(({ isReadyOnly }) => isReadyOnly) ? await withHeld(operator, others) : others, groups)
   },
 }
 
@@ -142,6 +146,10 @@ interface CountedPlace {
   /** `null`: not known. */
   readonly lag: number | null
   readonly letters: number | null
+  /** The broker leaves out what consumers hold. */
+  readonly isReadyOnly?: boolean | undefined
+  /** Of the lag, what instances hold, as they report; `null`: not known. */
+  readonly held?: number | null | undefined
   readonly readers?: number | undefined
   readonly problem?: string | undefined
 }
@@ -151,8 +159,24 @@ const isOf = (line: GroupLine, place: LetterPlace): boolean =>
 
 async function countPlace({ letters }: Operator, place: LetterPlace): Promise<CountedPlace> {
   const { channel, group } = place
-  return { channel, group, lag: await letters.lag(place), letters: await letters.count(place) }
+  const { lag, isReadyOnly } = await letters.backlog(place)
+  const dead = await letters.count(place)
+  return { channel, group, lag, letters: dead, ...(isReadyOnly && { isReadyOnly, held: null }) }
 }
+
+/** What instances report that they hold is added to what the broker counts. */
+async function withHeld(operator: Operator, places: readonly CountedPlace[]): Promise<readonly CountedPlace[]> {
+  const view = await instancesOn(operator)
+  if (view === undefined || view.instances.length === 0) return places
+  return places.map((place) => {
+    if (place.isReadyOnly !== true || place.lag === null) return place
+    const held = heldOf(view, place)
+    return { ...place, lag: place.lag + held, held }
+  })
+}
+
+const READY_ONLY =
+  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance reports it over a bus. Ask for it: npx concordat instances\n'
 
 function uncounted({ channel, group }: LetterPlace, error: unknown): CountedPlace {
   return { channel, group, lag: null, letters: null, problem: toError(error).message }
@@ -183,7 +207,8 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
   const problems = groups.flatMap(({ channel, group, problem }) =>
     problem === undefined ? [] : [`${channel} ${group}: ${printable(problem)}\n`],
   )
-  return { text: `${said}\n${problems.join('')}`, json: { groups }, code: problems.length === 0 ? 0 : 1 }
+  const note = groups.some(({ held }) => held === null) ? READY_ONLY : ''
+  return { text: `${said}\n${note}${problems.join('')}`, json: { groups }, code: problems.length === 0 ? 0 : 1 }
 }
 
 export const LETTER_COMMANDS: readonly Command[] = [list, show, redrive, drop, lag]

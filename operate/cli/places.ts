@@ -1,6 +1,7 @@
-/** The groups that a command can know. */
+/** The groups that a command can know, and the instances that it can hear. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from '../../core/clock.ts'
+import type { InstancesView } from '../instances.ts'
 import type { LetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { declaredPlaces, reportedPlaces } from '../system/places.ts'
@@ -12,12 +13,19 @@ const LISTEN_MS = 3 * SECOND
 /**
  * Groups beside those of the log in the database: those that a module declares, else those that instances report over the bus.
  * @param module `undefined` for `concordat.config.ts` here
+ * @param instances as `instancesOn` returned; @default it listens, where it has to
  * @throws UsageError when the module cannot be read
  */
-export async function knownPlaces(operator: Operator, module: string | undefined): Promise<readonly LetterPlace[]> {
+export async function knownPlaces(
+  operator: Operator,
+  module: string | undefined,
+  instances?: InstancesView,
+): Promise<readonly LetterPlace[]> {
   const declared = await declarationsOf(module)
   if (declared !== undefined) return declaredPlaces(describeSystem(declared.services))
-  return (await operator.groups()).length > 0 ? [] : placesOnBus(operator)
+  if (instances === undefined && (await operator.groups()).length > 0) return []
+  const view = instances ?? (await instancesOn(operator))
+  return view === undefined ? [] : reportedPlaces(view)
 }
 
 /** The declarations of `module`; `undefined` when it is not given and no configuration file is here. */
@@ -25,13 +33,13 @@ export function declarationsOf(module: string | undefined): Promise<Declarations
   return module === undefined ? declarationsHere() : readDeclarations(module)
 }
 
-async function placesOnBus({ bus }: Operator): Promise<readonly LetterPlace[]> {
+/** What instances report within the time; `undefined` without a bus, and without a broker that was named. */
+export async function instancesOn({ bus }: Operator, listenMs = LISTEN_MS): Promise<InstancesView | undefined> {
   try {
     await using watched = await bus.watch({ everyMs: 1 * SECOND })
-    await sleep(LISTEN_MS)
-    return reportedPlaces(watched.view())
+    await sleep(listenMs)
+    return watched.view()
   } catch {
-    // No bus here, or no broker that was named: then nothing is known.
-    return []
+    return undefined
   }
 }

@@ -92,7 +92,11 @@ export const READS: Readonly<Record<string, Read>> = {
       before: query.has('before') ? Number(query.text('before')) : undefined,
       limit: query.count('limit', MAX_PAGE, 100),
     }),
-  doctor: async ({ desk }) => desk.operator.doctor({ places: await placesOf(desk).catch(() => desk.places) }),
+  doctor: async ({ desk }) =>
+    desk.operator.doctor({
+      places: await placesOf(desk).catch(() => desk.places),
+      instances: await desk.instances.view().catch(() => undefined),
+    }),
   migrations: async ({ desk }) => desk.operator.migrations(),
 }
 

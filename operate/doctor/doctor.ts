@@ -1,11 +1,13 @@
 /** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
 import type { Clock } from '../../core/clock.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
+import type { InstancesView } from '../instances.ts'
 import type { LetterDesk, LetterPlace } from '../letters.ts'
 import type { OperatedResource } from '../prepared.ts'
 import { tablesIn } from '../tables.ts'
 import { examineContent } from './content.ts'
 import { examineGroups } from './groups.ts'
+import { examineInstances } from './instances.ts'
 import { type DoctorLine, fail, word } from './line.ts'
 import { attempt, type Examined, messageOf } from './look.ts'
 import { examineResource } from './resources.ts'
@@ -37,17 +39,22 @@ export interface Patient {
   readonly schema: string
   readonly clock: Clock
   readonly resources: readonly OperatedResource[]
-  readonly letters: Pick<LetterDesk, 'count' | 'lag'>
+  readonly letters: Pick<LetterDesk, 'count' | 'backlog'>
   readonly places: readonly LetterPlace[]
+  readonly instances: InstancesView | undefined
 }
 
-export async function examine({ sql, schema, clock, resources, letters, places }: Patient): Promise<DoctorReport> {
+export async function examine(patient: Patient): Promise<DoctorReport> {
+  const { sql, schema, clock, resources, letters, places, instances } = patient
   const lines: DoctorLine[] = []
   try {
     const tables = await tablesIn(sql, schema)
     for (const [check, look] of LOOKS) lines.push(...(await attempt(check, () => look({ sql, schema, clock, tables }))))
     const hasMessages = ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
-    lines.push(...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, hasMessages }))))
+    lines.push(
+      ...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, instances, hasMessages }))),
+    )
+    if (instances !== undefined && instances.instances.length > 0) lines.push(...examineInstances(instances))
   } catch (error) {
     lines.push(
       fail('connection', `no answer: ${messageOf(error)}`, 'check the address, the role and that the server is up'),

@@ -2,6 +2,7 @@
 import { counted } from '../../core/counted.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { type GroupLine, groupsIn, logSchemaOf } from '../groups.ts'
+import { heldOf, type InstancesView } from '../instances.ts'
 import type { LetterDesk, LetterPlace } from '../letters.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import { messageOf } from './look.ts'
@@ -10,9 +11,11 @@ import { messageOf } from './look.ts'
 export interface ExaminedGroups {
   readonly sql: SqlClient
   readonly schema: string
-  readonly letters: Pick<LetterDesk, 'count' | 'lag'>
+  readonly letters: Pick<LetterDesk, 'count' | 'backlog'>
   /** Groups that are declared, or that instances report. */
   readonly places: readonly LetterPlace[]
+  /** What instances report over the bus; `undefined` without one. */
+  readonly instances: InstancesView | undefined
   /** Whether the schema has tables of a service that sends or handles messages. */
   readonly hasMessages: boolean
 }
@@ -28,7 +31,12 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
   const inLog = new Set(rows.map(({ channel, group }) => `${channel}.${group}`))
   const others = places.filter(({ channel, group }) => !inLog.has(`${channel}.${group}`))
   const lines = log === undefined ? [] : [...lettersOf(rows), ...readersOf(rows)]
-  for (const place of others.slice(0, MAX_COUNTED_PLACES)) lines.push(...(await examinePlace(examined, place)))
+  let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
+  for (const place of others.slice(0, MAX_COUNTED_PLACES)) {
+    const looked = await examinePlace(examined, place)
+    lines.push(...looked.lines)
+    mayHang ||= looked.mayHang
+  }
   if (others.length > MAX_COUNTED_PLACES)
     lines.push(unknown('groups', `${others.length - MAX_COUNTED_PLACES} more were not asked for`, 'npx concordat lag'))
   const isFine = lines.length === 0 && others.length > 0
@@ -41,15 +49,32 @@ export async function examineGroups(examined: ExaminedGroups): Promise<readonly 
         'npx concordat doctor concordat.config.ts, with a file that exports your services, and --kafka HOST:PORT or --rabbitmq URL',
       ),
     )
+  if (isBlind(examined) && mayHang)
+    lines.push(unknown('handlers', 'no instance reports over a bus: a handler that hangs is not seen', NO_BUS))
   return lines
 }
 
+const NO_BUS =
+  'give the services a bus (option bus of createService), and here $CONCORDAT_BUS_SECRET if it is signed; else look at health() of each instance, and at the metric concordat_binding_slow'
+
+function isBlind({ instances }: ExaminedGroups): boolean {
+  return instances === undefined || instances.instances.length === 0
+}
+
+interface LookedAt {
+  readonly lines: readonly DoctorLine[]
+  /** Messages wait, or may be held by a handler. */
+  readonly mayHang: boolean
+}
+
 /** A broker holds it, or the log that a module declares. */
-async function examinePlace({ letters }: ExaminedGroups, place: LetterPlace): Promise<readonly DoctorLine[]> {
+async function examinePlace(examined: ExaminedGroups, place: LetterPlace): Promise<LookedAt> {
+  const { letters, instances } = examined
   const name = `${place.channel}.${place.group}`
   const command = `${word(place.channel)} ${word(place.group)}`
   try {
-    const [dead, lag] = [await letters.count(place), await letters.lag(place)]
+    const [dead, backlog] = [await letters.count(place), await letters.backlog(place)]
+    const lag = backlog.lag + (backlog.isReadyOnly && instances !== undefined ? heldOf(instances, place) : 0)
     const lines: DoctorLine[] = []
     if (dead > 0)
       lines.push(warn('letters', `${counted(dead, 'dead letter')} of ${name}`, `npx concordat dlq list ${command}`))
@@ -61,10 +86,23 @@ async function examinePlace({ letters }: ExaminedGroups, place: LetterPlace): Pr
           'add instances, or look for a slow handler: npx concordat instances',
         ),
       )
-    return lines
+    if (lag > 0 && !isBlind(examined) && !isRead(place, instances))
+      lines.push(
+        warn(
+          'groups',
+          `${name} has ${counted(lag, 'message')}, and no instance that reports reads it`,
+          'start its service; if it runs, its process is blocked or frozen, or has no bus: npx concordat instances',
+        ),
+      )
+    return { lines, mayHang: lag > 0 || backlog.isReadyOnly }
   } catch (error) {
-    return [unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)]
+    const line = unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)
+    return { lines: [line], mayHang: false }
   }
+}
+
+function isRead({ channel, group }: LetterPlace, view: InstancesView | undefined): boolean {
+  return view?.bindings.some((line) => line.channel === channel && line.group === group) === true
 }
 
 /** They wait for a person by design, and nothing else here would say so. */

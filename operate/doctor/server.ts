@@ -1,9 +1,11 @@
 /** The server itself: version, role, settings, clock. */
 import { MINUTE, SECOND } from '../../core/clock.ts'
+import { hasCode } from '../../core/errors.ts'
+import type { SqlClient } from '../../core/sql.ts'
 import { oldPrepared, PREPARED_LIMIT_MS, remedyOf } from '../../saga/participant/prepared.ts'
 import type { PreparedTransaction } from '../../saga/participant/xa-resource.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
-import type { Examined } from './look.ts'
+import { type Examined, messageOf } from './look.ts'
 
 interface ServerRow {
   readonly version: string
@@ -38,7 +40,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
   return [
     ok('connection', `database "${row.database}" as role "${row.role}", ${tookMs} ms`),
     versionLine(row),
-    writableLine(row),
+    await writableLine(sql, row),
     isolationLine(row),
     ...preparedLines(row, await oldPrepared(sql, PREPARED_LIMIT_MS)),
     clockLine(skewMs, tookMs),
@@ -50,15 +52,36 @@ function versionLine({ version, number }: ServerRow): DoctorLine {
   return fail('server', `PostgreSQL ${version} is too old`, 'upgrade to PostgreSQL 13 or later')
 }
 
-function writableLine({ replica, readonly }: ServerRow): DoctorLine {
+async function writableLine(sql: SqlClient, { replica, readonly }: ServerRow): Promise<DoctorLine> {
   if (replica) return fail('writable', 'this is a read-only replica', 'connect to the primary server')
-  if (readonly !== 'on')
-    return ok('writable', 'neither a replica nor read-only; whether its disk is full does not show here')
+  if (readonly !== 'on') return examineDisk(sql)
   return fail(
     'writable',
     'default_transaction_read_only is on',
     'ALTER ROLE or ALTER DATABASE ... RESET default_transaction_read_only',
   )
+}
+
+const MAY_NOT = '42501'
+
+/** A full disk lets reads work: only a file that has to grow shows it. Nothing stays of it. */
+async function examineDisk(sql: SqlClient): Promise<DoctorLine> {
+  try {
+    await sql.transaction((tx) =>
+      tx.query(
+        `CREATE TEMP TABLE concordat_doctor ON COMMIT DROP AS SELECT repeat('x', 1000) AS filler FROM generate_series(1, 64)`,
+      ),
+    )
+    return ok('writable', 'it takes writes')
+  } catch (error) {
+    if (hasCode(error, MAY_NOT))
+      return ok(
+        'writable',
+        'neither a replica nor read-only; whether its disk is full was not tried: the role lacks TEMP',
+      )
+    const remedy = 'make room on its disk or lift its quota: the services go on by themselves'
+    return fail('writable', `it takes no writes: ${messageOf(error)}`, remedy)
+  }
 }
 
 function isolationLine({ isolation }: ServerRow): DoctorLine {

@@ -167,9 +167,11 @@ export class SagaTelemetry {
 
   /** @returns stops it */
   observe(open: () => readonly OpenSagas[], inHand: () => number): () => void {
-    return this.#telemetry.gauges([OPEN, IN_HAND], () => {
+    return this.#telemetry.gauges([OPEN, OVERDUE, IN_HAND], () => {
       const counts = new Map<string, { name: string; status: SagaStatus; count: number }>()
-      for (const { name, status, count } of open()) {
+      const overdue = new Map<string, number>()
+      for (const { name, status, count, overdue: late } of open()) {
+        overdue.set(name, late + (overdue.get(name) ?? 0))
         const key = `${name} ${status}`
         counts.set(key, { name, status, count: count + (counts.get(key)?.count ?? 0) })
       }
@@ -178,6 +180,8 @@ export class SagaTelemetry {
         value: count,
         attributes: { 'concordat.saga.name': name, 'concordat.saga.status': status, ...this.#shard },
       }))
+      for (const [name, value] of overdue)
+        readings.push({ name: OVERDUE.name, value, attributes: { 'concordat.saga.name': name, ...this.#shard } })
       return [...readings, { name: IN_HAND.name, value: inHand(), attributes: this.#shard }]
     })
   }
@@ -293,6 +297,11 @@ const OPEN = {
   name: 'concordat.saga.open',
   unit: '{saga}',
   description: 'Unfinished sagas in the database by status, at most 30 s old',
+}
+const OVERDUE = {
+  name: 'concordat.saga.overdue',
+  unit: '{saga}',
+  description: 'Sagas that no coordinator has taken for a minute, at most 30 s old',
 }
 const IN_HAND = {
   name: 'concordat.saga.in_hand',

@@ -55,6 +55,7 @@ export const PARTICIPANT_OPTIONS = {
   middleware: true,
   rateLimit: true,
   circuitBreaker: true,
+  slowAfterMs: true,
 } as const satisfies Readonly<Record<keyof ParticipantOptions, true>>
 
 /** @throws TypeError naming the option */

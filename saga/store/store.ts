@@ -362,7 +362,9 @@ export class SagaStore {
   async open(sql: SqlExecutor): Promise<readonly OpenSagas[]> {
     const result = await this.#query<OpenSagas>(
       sql,
-      `SELECT name, version, status, count(*)::int AS count FROM ${this.#saga} WHERE ended_at IS NULL
+      `SELECT name, version, status, count(*)::int AS count,
+         count(*) FILTER (WHERE due_at < clock_timestamp() - interval '1 minute')::int AS overdue
+       FROM ${this.#saga} WHERE ended_at IS NULL
        GROUP BY name, version, status`,
     )
     return result.rows
@@ -374,6 +376,8 @@ export interface OpenSagas {
   readonly version: number
   readonly status: SagaStatus
   readonly count: number
+  /** Of them, those that no coordinator has taken for a minute. */
+  readonly overdue: number
 }
 
 /** Without what the database has as null. */

@@ -49,6 +49,40 @@ const CASES: readonly Case[] = [
   { alert: 'ConcordatGroupStandsStill', series: { [lag]: '5x20', [consumed]: '0+10x20' }, at: '15m' },
   { alert: 'ConcordatGroupStandsStill', series: { [lag]: '0x20', [consumed]: '7x20' }, at: '15m' },
   {
+    alert: 'ConcordatHandlerHangs',
+    series: { [`concordat_binding_slow${group},instance="a"}`]: '0x2 1x2' },
+    at: '3m',
+    fires: { ...GROUP, severity: 'critical' },
+  },
+  {
+    alert: 'ConcordatProcessBlocked',
+    series: { 'concordat_process_blocked{job="shop",instance="a"}': '0x2 20x2' },
+    at: '3m',
+    fires: { job: 'shop', instance: 'a', severity: 'warning' },
+  },
+  {
+    alert: 'ConcordatInstanceSilent',
+    series: { 'up{job="shop",instance="a"}': '1x2 0x5', 'concordat_process_blocked{job="shop",instance="a"}': '0x2' },
+    at: '5m',
+    fires: { job: 'shop', instance: 'a', severity: 'critical' },
+  },
+  { alert: 'ConcordatInstanceSilent', series: { 'up{job="other",instance="a"}': '1x2 0x5' }, at: '5m' },
+  {
+    alert: 'ConcordatSagaNotTaken',
+    series: { 'concordat_saga_overdue{concordat_saga_name="buy"}': '0x2 3x2' },
+    at: '3m',
+    fires: { concordat_saga_name: 'buy', severity: 'critical' },
+  },
+  {
+    alert: 'ConcordatOutboxFailing',
+    series: {
+      'concordat_outbox_blocked_keys{concordat_outbox_schema="shop"}': '2x5',
+      'concordat_outbox_parked{concordat_outbox_schema="shop"}': '1x5',
+    },
+    at: '3m',
+    fires: { concordat_outbox_schema: 'shop', severity: 'warning' },
+  },
+  {
     alert: 'ConcordatNoLeader',
     series: { [leads('a')]: '0x10', [leads('b')]: '0x10' },
     at: '5m',

@@ -23,13 +23,14 @@ async function database(): Promise<SqlClient> {
 }
 
 /** A broker that knows the group `stock`, with a backlog, and no other. */
-function broker(counts: { readonly lag: number; readonly letters: number }) {
+function broker(counts: { readonly lag: number; readonly letters: number; readonly isReadyOnly?: boolean }) {
   return () => {
     const lag = async ({ destination }: { readonly destination: string }): Promise<number> => {
       if (!destination.startsWith(place.channel)) throw new Error(`no queue of ${destination}`)
       return destination.endsWith('.dlq') ? counts.letters : counts.lag
     }
-    return { name: 'broker', attach: () => {}, close: async () => {}, lag } as unknown as Transport
+    const features = { tellsWholeLag: counts.isReadyOnly === true ? { missing: 'ready only' } : true }
+    return { name: 'broker', features, attach: () => {}, close: async () => {}, lag } as unknown as Transport
   }
 }
 

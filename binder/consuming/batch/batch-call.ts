@@ -6,6 +6,7 @@ import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { BatchOutcomesInvalid } from '../../errors.ts'
 import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
+import type { Calls } from '../calls.ts'
 import { DeliveryContext } from '../context.ts'
 import type { Failures } from '../failure/failures.ts'
 import { Loans } from '../failure/loans.ts'
@@ -18,6 +19,8 @@ export interface BatchCallHost extends BatchOutputsHost {
   readonly handlerLogger: Logger
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortSignal
+  /** Told of each call. */
+  readonly calls: Calls
 }
 
 /** Takes a batch's transaction back. */
@@ -54,6 +57,7 @@ export class BatchCall {
   /** What became of each. Never rejects. */
   async make(items: readonly Item[]): Promise<ItemResults> {
     const results = new Map<Item, ItemResult>()
+    this.#host.calls.begin(results)
     try {
       if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
       else await this.#attemptInTransaction(items, results)
@@ -61,6 +65,8 @@ export class BatchCall {
       if (error instanceof RolledBack) return results
       const failure = items.length === 1 ? { error: causeOf(error) } : wholeFailure(error)
       for (const item of items) results.set(item, failure)
+    } finally {
+      this.#host.calls.end(results)
     }
     return results
   }

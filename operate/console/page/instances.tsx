@@ -2,6 +2,7 @@
 
 import type { WatchedBinding } from '../../../bus/reports/watch.ts'
 import { counted } from '../../../core/counted.ts'
+import { BLOCKED_MS } from '../../../core/event-loop.ts'
 import type { InstanceLine } from '../../instances.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
@@ -74,7 +75,7 @@ const COLUMNS: readonly Column<InstanceLine>[] = [
   { head: 'Runs for', number: true, cell: ({ uptimeMs }) => lasting(uptimeMs) },
 ]
 
-function State({ line: { notRunning, openCircuits, ageMs } }: { line: InstanceLine }) {
+function State({ line: { notRunning, openCircuits, slow, blockedMs = 0, ageMs } }: { line: InstanceLine }) {
   return (
     <>
       {notRunning.length === 0 ? (
@@ -86,6 +87,16 @@ function State({ line: { notRunning, openCircuits, ageMs } }: { line: InstanceLi
         </Badge>
       )}
       {openCircuits > 0 && <Badge is="open">{openCircuits} breaker open</Badge>}
+      {slow.length > 0 && (
+        <Badge is="hangs" tone="bad">
+          a handler call hangs: {slow.slice(0, 3).join(', ')}
+        </Badge>
+      )}
+      {blockedMs >= BLOCKED_MS && (
+        <Badge is="blocked" tone="bad">
+          blocked {lasting(blockedMs)} of the last minute
+        </Badge>
+      )}
       {ageMs > 4_500 && <small class="quiet"> heard {lasting(ageMs)} ago</small>}
     </>
   )

@@ -333,6 +333,20 @@ describe('the metrics of a binder', () => {
     expect(await values('concordat.binding.circuit_open')).toEqual({ waits: 1 })
   })
 
+  it('tell which handler call has run for too long', async () => {
+    const recording = record()
+    const hanging = Promise.withResolvers<void>()
+    const binder = await start(recording, [sink(orders, { group: 'hangs', slowAfterMs: 1 }, () => hanging.promise)])
+    const values = async (): Promise<readonly number[]> =>
+      (await recording.metric('concordat.binding.slow')).map(({ value }) => value)
+    expect(await values()).toEqual([0])
+    await binder.send(orders, { n: 1 })
+    await until('it is slow', () => binder.bindings()[0]?.isSlow === true)
+    expect(await values()).toEqual([1])
+    expect(await recording.metric('concordat.process.blocked')).toEqual([{ value: expect.any(Number), attributes: {} }])
+    hanging.resolve()
+  })
+
   it('are read no more once the binder is closed', async () => {
     const recording = record()
     let reads = 0
@@ -345,10 +359,10 @@ describe('the metrics of a binder', () => {
     }
     const binder = await start({ ...recording, telemetry }, [sink(orders, { group: 'g' }, () => {})])
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(4)
+    expect(reads).toBe(5)
     await binder.close()
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(4)
+    expect(reads).toBe(5)
   })
 })
 

@@ -1,0 +1,26 @@
+import type { Clock } from '../../core/clock.ts'
+
+/** Handler calls that have not returned, in the order in which they began. */
+export class Calls {
+  readonly #clock: Clock
+  readonly #began = new Map<object, number>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** @param call stands for it until it has ended */
+  begin(call: object): void {
+    this.#began.set(call, this.#clock.monotonic())
+  }
+
+  end(call: object): void {
+    this.#began.delete(call)
+  }
+
+  /** How long the oldest has been running; `undefined` while none is. */
+  get oldestMs(): number | undefined {
+    for (const began of this.#began.values()) return Math.round(this.#clock.monotonic() - began)
+    return undefined
+  }
+}

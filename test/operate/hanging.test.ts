@@ -1,0 +1,117 @@
+/** A handler call that hangs: what the operator's commands say of it. */
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import type { Transport } from 'concordat/binder/transport'
+import { createBus } from 'concordat/bus'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator, type InstancesView } from 'concordat/operate'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const orders = defineChannel('orders', { payload: z.object({ n: z.number() }), partitions: 1, groups: ['stock'] })
+const place = { channel: 'orders', group: 'stock', partitions: 1 }
+
+/** Counts as RabbitMQ does: nothing of what consumers hold. */
+function readyOnly(transport: Transport): Transport {
+  const features = { ...transport.features, tellsWholeLag: { missing: 'ready only' } }
+  return new Proxy(transport, {
+    get: (target, name) => {
+      if (name === 'features') return features
+      if (name === 'lag') return async () => 0
+      const value: unknown = Reflect.get(target, name, target)
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+}
+
+/** A service on a bus whose only handler call never returns, with four messages behind it. */
+async function setup(schema: string) {
+  const broker = memoryBroker()
+  const bus = createBus({ service: 'shop', instance: 'shop-1' })
+  const hanging = Promise.withResolvers<void>()
+  const binder = createBinder({
+    service: 'shop',
+    transport: memoryTransport({ broker }),
+    bindings: [sink(orders, { group: 'stock', slowAfterMs: 20 }, () => hanging.promise), ...bus.bindings],
+    sends: [orders, ...bus.channels],
+  })
+  onTestFinished(async () => {
+    hanging.resolve()
+    await bus.close()
+    await binder.close()
+  })
+  await binder.start()
+  await bus.start(binder)
+  await bus.ready()
+  const operator = createOperator({ sql, schema, transport: () => readyOnly(memoryTransport({ broker })) })
+  await operator.migrate({ by: 'ann', reason: 'a test', parts: ['outbox'], partitions: 1 })
+  await binder.sendBatch(
+    orders,
+    [1, 2, 3, 4, 5].map((n) => ({ n })),
+  )
+  await until('it hangs', () => binder.bindings()[0]?.isSlow === true)
+  return { operator }
+}
+
+const handlersIn = async (
+  operator: ReturnType<typeof createOperator>,
+  instances: InstancesView | undefined,
+): Promise<readonly string[]> =>
+  (await operator.doctor({ places: [place], instances })).lines
+    .filter(({ check }) => ['handlers', 'instances', 'process'].includes(check))
+    .map(({ status, text }) => `${status} ${text}`)
+
+describe('a handler call that hangs', () => {
+  test('is a line of instances, with the messages that wait behind it as lag', async () => {
+    const { operator } = await setup('hanging_1')
+    await using watch = await operator.bus.watch({ everyMs: 1_000 })
+    await until('it is seen', () => watch.view().bindings[0]?.lag === 5, 20_000)
+    const { instances, bindings } = watch.view()
+    expect(instances).toMatchObject([{ slow: ['orders.stock'], running: 1, queued: 4, blockedMs: expect.any(Number) }])
+    expect(bindings).toMatchObject([{ name: 'orders.stock', runningForMs: expect.any(Number), running: 1, queued: 4 }])
+  })
+
+  test('is a warning of doctor with the instance, and unknown without the reports of a bus', async () => {
+    const { operator } = await setup('hanging_2')
+    await using watch = await operator.bus.watch({ everyMs: 1_000 })
+    await until('it is seen', () => watch.view().instances[0]?.slow.length === 1, 20_000)
+    expect(await handlersIn(operator, watch.view())).toEqual([
+      expect.stringMatching(/^warn orders\.stock: a handler call has been running for .* on shop:default:shop-1$/),
+    ])
+    expect(await handlersIn(operator, undefined)).toEqual([
+      'unknown no instance reports over a bus: a handler that hangs is not seen',
+    ])
+  })
+
+  test('an instance that reports and none that reads a group with messages is a warning of doctor', async () => {
+    const { operator } = await setup('hanging_3')
+    await using watch = await operator.bus.watch({ everyMs: 1_000 })
+    await until('it is seen', () => watch.view().instances.length === 1, 20_000)
+    const view = { ...watch.view(), bindings: [] }
+    const other = createOperator({ sql, schema: 'hanging_3', transport: () => counting(7) })
+    const { lines } = await other.doctor({ places: [place], instances: view })
+    expect(lines.filter(({ check }) => check === 'groups')).toMatchObject([
+      { status: 'warn', text: 'orders.stock has 7 messages, and no instance that reports reads it' },
+    ])
+  })
+})
+
+/** A broker whose groups have so many messages and no dead letters. */
+function counting(messages: number): Transport {
+  const lag = async ({ destination }: { readonly destination: string }): Promise<number> =>
+    destination.endsWith('.dlq') ? 0 : messages
+  return {
+    name: 'broker',
+    features: { tellsWholeLag: true },
+    attach: () => {},
+    close: async () => {},
+    lag,
+  } as unknown as Transport
+}
