@@ -17,6 +17,7 @@ export type { GlobalTransactionRunOptions, Propagation } from './coordinator/pro
 export type { Archive, ArchivedSaga } from './coordinator/retention.ts'
 export type { SagaOutcome, SagaReport, SagaRun } from './coordinator/run.ts'
 export type { StartOptions } from './coordinator/starter.ts'
+export type { UnarchivedSaga } from './coordinator/unarchived.ts'
 export type { OutcomeOptions } from './coordinator/watch.ts'
 export type { ForwardSagaBuilder, ForwardSagaGroup, SagaBuilder, SagaGroup } from './definition/builder.ts'
 export { defineSaga } from './definition/definition.ts'

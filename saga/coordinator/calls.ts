@@ -5,7 +5,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import { isNeeded } from '../definition/condition.ts'
 import { seenUntil } from '../definition/grown.ts'
-import type { PreparedCall, TransactionBody } from '../definition/kinds/kind.ts'
+import type { ChildStart, PreparedCall, TransactionBody } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga, StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
@@ -142,9 +142,10 @@ class PlannedCall implements PreparedCall {
     requests.push({ target, message, command, waitMs: this.state.leftMs ?? 0 })
   }
 
-  async start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void> {
+  async start(saga: Saga, { id, input, earlier }: ChildStart, parent: SagaParent): Promise<void> {
     this.hasSent = true
-    this.#asked.starts.push(await this.#asked.host.begin(saga, id, input, parent, this.row.trace))
+    const write = await this.#asked.host.begin(saga, id, input, parent, this.row.trace)
+    this.#asked.starts.push({ ...write, earlier })
   }
 
   post(mail: SagaPost): void {

@@ -7,7 +7,7 @@ import { andCommit } from '../../core/last-statement.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/child.ts'
-import type { SagaKey, SagaPost, SagaWrite } from '../store/rows.ts'
+import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { CommandOutbox, Plan } from './plan.ts'
 
@@ -121,7 +121,7 @@ export async function writePlans(
 
 /** Before mail is left for sagas, or sagas are begun, that others may be writing: all of them, in one order. */
 async function lockAll(tx: SqlTransaction, store: SagaStore, writes: readonly SagaWrite[]): Promise<void> {
-  const begun = writes.flatMap(({ starts = [] }) => starts.map(({ row }) => row))
+  const begun = writes.flatMap(({ starts = [] }) => starts.flatMap(({ row, earlier = [] }) => [row, ...earlier]))
   const told = writes.flatMap(({ posts = [] }) => posts.flatMap(whoever))
   if (begun.length + told.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...begun, ...told])
 }
@@ -132,25 +132,52 @@ function whoever({ to, otherwise, missing }: SagaPost): readonly SagaKey[] {
 }
 
 /**
- * Begins the sagas that are steps of others. Who has an id already is left alone, and whose step it is to be is told; also
- * when it is that step and has ended: it was told that before an operator had the step tried again.
+ * Begins the sagas that are steps of others. One that has the id already, or an earlier run of the step that was not compensated, is
+ * left alone; its parent is told when that is another saga, and when it has ended: the parent was told that before an operator had
+ * the step tried again.
  */
 async function beginAll(tx: SqlTransaction, store: SagaStore, starts: readonly SagaWrite[]): Promise<void> {
-  const begun = await store.write(tx, starts)
-  for (const [index, { row }] of starts.entries()) {
+  const fresh: SagaWrite[] = []
+  for (const start of starts) {
+    const run = await runBefore(tx, store, start)
+    if (run === undefined) fresh.push(start)
+    else await reportAgain(tx, store, run)
+  }
+  const begun = fresh.length === 0 ? new Set() : await store.write(tx, fresh)
+  for (const [index, { row }] of fresh.entries()) {
     const { parent } = row.state
     if (begun.has(index) || parent === undefined) continue
     const known = await store.load(tx, row)
     if (known === undefined) continue
     if (isChildOf(known.state.parent, parent)) {
-      const report = reportToParent(known.state)
-      if (report !== undefined) await store.post(tx, parent, report)
+      await reportAgain(tx, store, known)
       continue
     }
     const message = `the id of the saga ${row.name}/${row.id} is taken by one that is not this step`
     const refused = { ...addressOf(parent), status: 'refused' as const, code: 'saga.conflict', message }
     await store.post(tx, parent, refused)
   }
+}
+
+/** The run of the step that is still the step. */
+async function runBefore(
+  tx: SqlTransaction,
+  store: SagaStore,
+  { row, earlier = [] }: SagaWrite,
+): Promise<SagaRow | undefined> {
+  const { parent } = row.state
+  if (parent === undefined) return undefined
+  for (const key of earlier) {
+    const known = await store.load(tx, key)
+    if (known === undefined || !isChildOf(known.state.parent, parent)) continue
+    return known.state.status === 'compensated' ? undefined : known
+  }
+  return undefined
+}
+
+async function reportAgain(tx: SqlTransaction, store: SagaStore, { state }: SagaRow): Promise<void> {
+  const report = reportToParent(state)
+  if (report !== undefined && state.parent !== undefined) await store.post(tx, state.parent, report)
 }
 
 async function deliver(tx: SqlTransaction, store: SagaStore, post: SagaPost): Promise<void> {

@@ -203,6 +203,7 @@ export class Driver implements RunHost {
       stuck: census.count('stuck'),
       late: this.#notices.late(),
       unloaded: census.unloaded(),
+      unarchived: this.retention.unarchived(),
     }
   }
 

@@ -6,6 +6,7 @@ import type { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { OpenSagas, SagaStore } from '../store/store.ts'
+import type { UnarchivedSaga } from './unarchived.ts'
 
 /** What the coordinator knows without I/O. */
 export interface SagaHealth {
@@ -22,6 +23,8 @@ export interface SagaHealth {
   readonly late: readonly LateStep[]
   /** Unfinished sagas of versions that this process did not load: somebody else must, or they stay. */
   readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
+  /** Ended sagas that this process could not archive, the oldest first: they are kept, and tried again by the next purge. */
+  readonly unarchived: readonly UnarchivedSaga[]
 }
 
 /** Commands of one step that wait for a participant. */

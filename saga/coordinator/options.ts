@@ -75,6 +75,11 @@ export interface CoordinatorOptions {
   /** Told of ended sagas before they are deleted. @default nobody is */
   readonly archive?: Archive | undefined
   /**
+   * How long one call of `archive` may take, and each of its statements: then it counts as failed, and its transaction is rolled
+   * back. @default 30 seconds
+   */
+  readonly archiveTimeoutMs?: number | undefined
+  /**
    * Somebody must look at this saga. Called at least once, after the commit, by the instance that parked it; when that is gone
    * or has no answer, by another one after the lease. Must not throw.
    */
@@ -140,6 +145,7 @@ const COORDINATOR_DEFAULTS = Object.freeze({
   replyConcurrency: 16,
   drainTimeoutMs: 10 * SECOND,
   maxPayloadBytes: 1_024 * 1_024,
+  archiveTimeoutMs: 30 * SECOND,
 })
 
 export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorOptions>({
@@ -159,6 +165,7 @@ export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorO
   maxPayloadBytes: true,
   retentionMs: true,
   archive: true,
+  archiveTimeoutMs: true,
   onStuck: true,
   onLate: true,
   telemetry: true,
@@ -205,6 +212,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
       options.retentionMs === undefined
         ? Number.POSITIVE_INFINITY
         : requireInteger(`${path}.retentionMs`, options.retentionMs, 1, MAX_AGE_MS),
+    archiveTimeoutMs: integer('archiveTimeoutMs', 1, MAX_MS),
     archive: requireFunction(`${path}.archive`, options.archive ?? (() => {})),
     onStuck: requireFunction(`${path}.onStuck`, options.onStuck ?? (() => {})),
     onLate: requireFunction(`${path}.onLate`, options.onLate ?? (() => {})),

@@ -8,10 +8,11 @@ import { HOUR, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
-import { finishesWithin } from '../../core/time-limit.ts'
+import { finishesWithin, within } from '../../core/time-limit.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
-import { type TimelineRow } from '../store/rows.ts'
+import { type SagaKey, type TimelineRow } from '../store/rows.ts'
 import { cleanTimeline } from '../store/store.ts'
+import { Unarchived, type UnarchivedSaga } from './unarchived.ts'
 
 /** Everything there was of a saga. */
 export interface ArchivedSaga {
@@ -30,7 +31,8 @@ export interface ArchivedSaga {
 
 /**
  * Called before sagas are deleted, at most 200 at a time. What it writes through `tx` is there exactly if they are
- * deleted; anything else it does may happen again. What it throws keeps them.
+ * deleted; anything else it does may happen again. What it throws keeps them: they are given to it again in halves, so that only
+ * those stay that it does not take alone.
  */
 export type Archive = (sagas: readonly ArchivedSaga[], context: { readonly tx: SqlTransaction }) => void | Promise<void>
 
@@ -40,6 +42,7 @@ export interface RetentionHost {
   /** `Infinity`: they are kept. */
   readonly retentionMs: number
   readonly archive: Archive
+  readonly archiveTimeoutMs: number
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -47,13 +50,33 @@ export interface RetentionHost {
 const BATCH = 200
 const EVERY_MS = 1 * HOUR
 const CLOSE_MS = 2 * SECOND
+/** Sagas in a row that `archive` does not take alone, before a purge leaves the rest to the next one: it may take none. */
+const MOST_FAILURES = 10
 
 interface Ended extends Omit<ArchivedSaga, 'steps' | 'timeline' | 'failure'> {
   readonly state: { readonly steps: readonly StepState[]; readonly failure?: SagaFailure }
 }
 
+/** One purge: how far it is. */
+interface Pass {
+  readonly olderThanMs: number
+  readonly signal: AbortSignal | undefined
+  deleted: number
+  /** In a row. */
+  failures: number
+  /** The first thing that `archive` threw for one saga alone. */
+  error?: Error
+}
+
+/** Which sagas a batch is of: at most `limit`, of these alone or of all others. */
+interface Choice {
+  readonly limit: number
+  readonly only?: SagaKey | undefined
+}
+
 export class Retention {
   readonly #host: RetentionHost
+  readonly #unarchived = new Unarchived()
   readonly #query: OwnQuery
   readonly #saga: string
   readonly #event: string
@@ -78,16 +101,86 @@ export class Retention {
     if (this.#loop !== undefined) await finishesWithin(this.#host.clock, CLOSE_MS, this.#loop)
   }
 
-  /** Deletes what ended longer ago than this, batch after batch; returns how many. */
+  /** Sagas that `archive` did not take alone when this process last tried. */
+  unarchived(): readonly UnarchivedSaga[] {
+    return this.#unarchived.list()
+  }
+
+  /**
+   * Deletes what ended longer ago than this, batch after batch; returns how many.
+   * @throws what the database throws; what `archive` threw for a saga that it does not take, after all others are deleted
+   */
   async purge(olderThanMs: number, signal?: AbortSignal): Promise<number> {
-    for (let total = 0; ; ) {
-      const count = await this.#host.sql.transaction((tx) => this.#batch(tx, olderThanMs))
-      total += count
-      if (count < BATCH || signal?.aborted === true) return total
+    const pass: Pass = { olderThanMs, signal, deleted: 0, failures: 0 }
+    const earlier = this.#unarchived.keys()
+    await this.#purgeOthers(pass)
+    for (const only of earlier) if (mayGoOn(pass)) await this.#attempt(pass, { limit: 1, only })
+    if (pass.error !== undefined) throw pass.error
+    return pass.deleted
+  }
+
+  /** All that `archive` was not known to refuse before. */
+  async #purgeOthers(pass: Pass): Promise<void> {
+    let limit = BATCH
+    let most = BATCH
+    while (mayGoOn(pass)) {
+      const { count, isDeleted } = await this.#attempt(pass, { limit })
+      if (isDeleted) {
+        if (count < limit) return
+        limit = Math.min(limit * 2, most)
+      } else {
+        // A larger batch may be too much for it; not so when one of them was the reason.
+        most = count === 1 ? BATCH : Math.ceil(count / 2)
+        limit = Math.ceil(count / 2)
+      }
     }
   }
 
-  async #batch(tx: SqlTransaction, olderThanMs: number): Promise<number> {
+  /** One batch. What it throws before `archive` is called is of the database, and ends the purge. */
+  async #attempt(pass: Pass, choice: Choice): Promise<{ readonly count: number; readonly isDeleted: boolean }> {
+    let taken: readonly SagaKey[] = []
+    try {
+      await this.#host.sql.transaction(async (tx) => {
+        const rows = await this.#take(tx, pass.olderThanMs, choice)
+        if (rows.length === 0) return
+        const sagas = await this.#describe(tx, rows)
+        taken = sagas.map(({ saga, id }) => ({ name: saga, id }))
+        await this.#archive(tx, sagas)
+      })
+    } catch (error) {
+      if (taken.length === 0) throw error
+      if (taken.length === 1) this.#keep(pass, taken[0] as SagaKey, error)
+      return { count: taken.length, isDeleted: false }
+    }
+    if (choice.only !== undefined) this.#unarchived.forget(choice.only)
+    pass.deleted += taken.length
+    pass.failures = 0
+    return { count: taken.length, isDeleted: true }
+  }
+
+  #keep(pass: Pass, key: SagaKey, cause: unknown): void {
+    const error = toError(cause)
+    pass.error ??= error
+    pass.failures++
+    this.#unarchived.add(key, error)
+    const fields = { saga: key.name, id: key.id, err: error }
+    this.#host.logger.warn(fields, 'ended saga not archived, it is kept and tried again later')
+  }
+
+  /** @throws what `archive` throws; Error when it does not settle in time, so that the transaction is rolled back */
+  async #archive(tx: SqlTransaction, sagas: readonly ArchivedSaga[]): Promise<void> {
+    const { archive, archiveTimeoutMs, clock } = this.#host
+    // A statement that waits for ever would hold up the ROLLBACK, too.
+    await tx.query(LIMIT_STATEMENTS, [`${archiveTimeoutMs}`])
+    const work = Promise.resolve().then(() => archive(sagas, { tx }))
+    if ((await within(clock, archiveTimeoutMs, work, LATE)) !== LATE) return
+    throw new Error(
+      `archive of createCoordinator did not settle within ${archiveTimeoutMs} ms: let it end sooner, or raise archiveTimeoutMs`,
+    )
+  }
+
+  async #take(tx: SqlTransaction, olderThanMs: number, { limit, only }: Choice): Promise<readonly Ended[]> {
+    const listed = only === undefined ? this.#unarchived.keys() : [only]
     const { rows } = await this.#query<Ended>(
       tx,
       `WITH old AS MATERIALIZED (
@@ -99,20 +192,22 @@ export class Retention {
                SELECT p.state->'parent'->>'name', p.state->'parent'->>'id'
                FROM above JOIN ${this.#saga} p USING (name, id))
              SELECT FROM above JOIN ${this.#saga} p USING (name, id) WHERE p.ended_at IS NULL))
-         ORDER BY ended_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
+           AND $4 = EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS k(name, id) WHERE k.name = s.name AND k.id = s.id)
+         ORDER BY ended_at LIMIT $5::int FOR UPDATE SKIP LOCKED)
        DELETE FROM ${this.#saga} s USING old WHERE s.name = old.name AND s.id = old.id
        RETURNING s.name AS saga, s.id, s.version, s.status, s.input, s.state,
          (extract(epoch FROM s.created_at) * 1000)::float8 AS "startedAt",
          (extract(epoch FROM s.ended_at) * 1000)::float8 AS "endedAt"`,
-      [olderThanMs],
+      [olderThanMs, listed.map(({ name }) => name), listed.map(({ id }) => id), only !== undefined, limit],
     )
-    if (rows.length === 0) return 0
+    return rows
+  }
+
+  async #describe(tx: SqlTransaction, rows: readonly Ended[]): Promise<readonly ArchivedSaga[]> {
     const timelines = await this.#takeTimelines(tx, rows)
-    const archived = rows.map(({ state: { steps, failure }, ...row }) => {
+    return rows.map(({ state: { steps, failure }, ...row }) => {
       return { ...row, failure, steps, timeline: timelines.get(keyOf(row)) ?? [] }
     })
-    await this.#host.archive(archived, { tx })
-    return rows.length
   }
 
   async #takeTimelines(tx: SqlTransaction, sagas: readonly Ended[]): Promise<ReadonlyMap<string, TimelineRow[]>> {
@@ -145,6 +240,17 @@ export class Retention {
       await clock.sleep(Math.min(EVERY_MS, Math.max(retentionMs / 2, 1)), signal).catch(() => {})
     }
   }
+}
+
+/** A server that is stricter stays so. */
+const LIMIT_STATEMENTS = `SELECT set_config(name, $1, true) FROM pg_settings
+  WHERE name = 'statement_timeout' AND (setting = '0' OR setting::bigint > $1::text::bigint)`
+
+/** What a late archive is. */
+const LATE = Symbol('late')
+
+function mayGoOn({ signal, failures }: Pass): boolean {
+  return signal?.aborted !== true && failures < MOST_FAILURES
 }
 
 function keyOf({ saga, id }: { readonly saga: string; readonly id: string }): string {

@@ -9,9 +9,25 @@ import { stepKey } from './saga-id.ts'
 
 const MAX_ID = 200
 
-/** The key of the saga that a step of a saga is. */
-export function childKey(parent: SagaKey, step: string, child: Saga): SagaKey {
-  const id = stepKey(parent.name, parent.id, step)
+/**
+ * The keys that the saga of a step may have, newest first: its own, and behind it those of the runs before operators had the step
+ * tried again. A run begins when all before it were compensated, so the newest one that exists is the step's.
+ * @param round how often the step was tried again
+ */
+export function childKeys(
+  parent: SagaKey,
+  step: string,
+  child: Saga,
+  round: number,
+): readonly [SagaKey, ...(readonly SagaKey[])] {
+  const earlier = Array.from({ length: round }, (_, n) => childKey(parent, step, child, round - 1 - n))
+  return [childKey(parent, step, child, round), ...earlier]
+}
+
+function childKey(parent: SagaKey, step: string, child: Saga, round: number): SagaKey {
+  const first = stepKey(parent.name, parent.id, step)
+  // No step of a definition has such a name.
+  const id = round === 0 ? first : `${first}#${round}`
   return { name: child.name, id: id.length <= MAX_ID ? id : derivedId(id) }
 }
 

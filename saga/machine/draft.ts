@@ -229,10 +229,11 @@ export class Draft {
 
   /** Opens an operation and asks for its first call. */
   begin(index: number, status: OpenStatus): void {
-    const { step, status: before, result, error, signal, reserved, branch, payload } = this.step(index)
+    const { step, status: before, result, error, signal, reserved, branch, payload, round } = this.step(index)
     const isUndone = status === 'compensating' && before === 'invoked' && this.shapeOf(index).remote
     const known = {
       ...(isUndone && { succeeded: true as const }),
+      ...(status === 'compensating' && round !== undefined && { invokedIn: round }),
       ...(branch !== undefined && { branch }),
       ...(payload !== undefined && { payload }),
       ...(reserved !== undefined && { reserved }),

@@ -170,6 +170,8 @@ export interface StepState {
   readonly doubt?: true | undefined
   /** How often an operator had it tried again. */
   readonly round?: number | undefined
+  /** Of a step that is undone after an operator had it tried again: the round in which it was last invoked. */
+  readonly invokedIn?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
   /** Of a step of a participant that is undone: it was answered `ok`. */

@@ -104,6 +104,11 @@ export interface SagaWrite {
   readonly timeline: readonly TimelineEntry[]
   /** Sagas that begin with it, and mail that leaves with it. */
   readonly starts?: readonly SagaWrite[] | undefined
+  /**
+   * Of a saga that begins as a step of another: the earlier runs of that step, newest first. It begins only when the newest one
+   * that exists was compensated; else that one is still the step.
+   */
+  readonly earlier?: readonly SagaKey[] | undefined
   readonly posts?: readonly SagaPost[] | undefined
 }
 

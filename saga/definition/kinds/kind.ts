@@ -10,7 +10,7 @@ import type { DirectTarget } from '../../direct/target.ts'
 import type { SagaEvent } from '../../machine/event.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { Call, SagaParent, StepState } from '../../machine/state.ts'
-import type { SagaPost, SagaRow } from '../../store/rows.ts'
+import type { SagaKey, SagaPost, SagaRow } from '../../store/rows.ts'
 import type { Sender } from '../../wire/wire.ts'
 import type { Saga, StepDefinition } from '../saga.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
@@ -105,6 +105,14 @@ export interface TransactionBody {
   run(context: StepContext): unknown
 }
 
+/** A saga that is a step of another, and begins. */
+export interface ChildStart {
+  readonly id: string
+  readonly input: unknown
+  /** Earlier runs of the step, newest first. @see SagaWrite.earlier */
+  readonly earlier: readonly SagaKey[]
+}
+
 /** A call that a transition asked for, before anything is written. */
 export interface PreparedCall {
   readonly call: Call
@@ -126,7 +134,7 @@ export interface PreparedCall {
   /** Sends a command with the commit; asks `at`, if it is given, after it. */
   send(command: EncodedMessage, at?: DirectTarget): void
   /** Starts a saga with the commit. @throws SchemaError, SagaPayloadTooLarge */
-  start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void>
+  start(saga: Saga, child: ChildStart, parent: SagaParent): Promise<void>
   /** Leaves mail for another saga with the commit. */
   post(mail: SagaPost): void
 }

@@ -7,9 +7,9 @@ import { synchronous } from '../../../core/callbacks.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { Operation } from '../../machine/operation.ts'
-import type { SagaPost } from '../../store/rows.ts'
+import type { SagaKey, SagaPost } from '../../store/rows.ts'
 import type { SagaReply } from '../../wire/reply.ts'
-import { addressOf, childKey } from '../child.ts'
+import { addressOf, childKeys } from '../child.ts'
 import { checkSaga } from '../graph.ts'
 import { ONCE, stepPath } from '../resolve.ts'
 import type { Saga, StepDefinition } from '../saga.ts'
@@ -127,31 +127,35 @@ type CallOfChild = (step: SubSagaDefinition, prepared: PreparedCall, context: Re
 const CALLS: Readonly<Partial<Record<Operation, CallOfChild>>> = { invoke: begin, compensate: undo }
 
 async function begin(step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext): Promise<void> {
-  const { id } = childKey(prepared.row, step.name, step.saga)
+  const [{ id }, ...earlier] = childKeys(prepared.row, step.name, step.saga, prepared.state.round ?? 0)
   const input = synchronous(`input of step "${step.name}"`, step.input(context), 'an input')
-  await prepared.start(step.saga, id, input, { ...selfOf(step, prepared), operation: 'invoke' })
+  await prepared.start(step.saga, { id, input, earlier }, { ...selfOf(step, prepared), operation: 'invoke' })
 }
 
 async function undo(step: SubSagaDefinition, prepared: PreparedCall): Promise<void> {
   const { row, state } = prepared
   const self = selfOf(step, prepared)
-  const to = childKey(row, step.name, step.saga)
+  const [newest, ...earlier] = childKeys(row, step.name, step.saga, state.invokedIn ?? 0)
+  const first = earlier.at(-1) ?? newest
   const nothing: SagaReply = { ...addressOf({ ...self, operation: 'compensate' }), status: 'ok' }
   const lost: SagaReply = {
     ...nothing,
     status: 'failed',
     final: true,
     code: 'saga.child_missing',
-    message: `the saga ${to.name}/${to.id} had completed and is not there any more: undo by hand what it did, then skip the step`,
+    message: `the saga ${first.name}/${first.id} had completed and is not there any more: undo by hand what it did, then skip the step`,
   }
   const back = (mail: SagaReply): SagaPost => ({ to: { name: row.name, id: row.id }, mail })
   const isDone = state.result !== undefined
-  prepared.post({
+  const order = (to: SagaKey, missing: SagaPost): SagaPost => ({
     to,
     mail: { undo: true, of: self },
     otherwise: back(nothing),
-    missing: back(isDone ? lost : nothing),
+    missing,
   })
+  const toFirst = order(first, back(isDone ? lost : nothing))
+  const later = [newest, ...earlier].slice(0, -1)
+  prepared.post(later.reduceRight((missing, to) => order(to, missing), toFirst))
 }
 
 function selfOf({ name }: SubSagaDefinition, { row }: PreparedCall) {

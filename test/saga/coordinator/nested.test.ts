@@ -178,7 +178,7 @@ describe('a saga whose id as a step is taken', () => {
   })
 })
 
-test('an operator tries a sub-saga again that has ended: its end is told again, and nobody waits for ever', async () => {
+test('a sub-saga that an operator has tried again and that is refused again leaves the saga stuck, which waits for no report', async () => {
   const child = defineSaga('ship', { version: 1, input: Nothing }).step('load', {
     invoke: () => {
       throw new Refusal('ship.full', 'no room')

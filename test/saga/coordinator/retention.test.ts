@@ -1,4 +1,4 @@
-import { defineSaga, purgeParticipant } from 'concordat/saga'
+import { type ArchivedSaga, defineSaga, purgeParticipant } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../support/running-world.ts'
@@ -71,6 +71,68 @@ describe('retention', () => {
     await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
     await expect(w.coordinator.purge({ olderThanMs: 0 })).rejects.toThrow('disk full')
     expect(await count(w, 'saga')).toBe(1)
+  })
+
+  test('a saga that the archive does not take keeps no other one, and is named until the archive takes it', async () => {
+    let isLarge = true
+    const asked: number[] = []
+    const archive = (sagas: readonly ArchivedSaga[]): void => {
+      asked.push(sagas.length)
+      if (isLarge && sagas.some(({ id }) => id === 's3')) throw new Error('too large for the archive')
+    }
+    const w = await setup({ sagas: [echo], coordinator: { archive } })
+    for (let n = 0; n < 9; n++) {
+      await (await w.coordinator.start(echo, { id: `s${n}`, input: { text: 'hi' } })).outcome(within)
+    }
+    const purge = (): Promise<number> => w.coordinator.purge({ olderThanMs: 0 })
+    await expect(purge()).rejects.toThrow('too large for the archive')
+    expect(await count(w, 'saga')).toBe(1)
+    expect(w.coordinator.health().unarchived).toEqual([{ saga: 'echo', id: 's3', error: 'too large for the archive' }])
+    const before = asked.length
+    await expect(purge()).rejects.toThrow('too large for the archive')
+    expect(asked.slice(before)).toEqual([1])
+    isLarge = false
+    expect(await purge()).toBe(1)
+    expect(w.coordinator.health().unarchived).toEqual([])
+    expect(await count(w, 'saga')).toBe(0)
+  })
+
+  test('an archive that takes nothing is left alone after ten sagas', async () => {
+    let calls = 0
+    const archive = (): void => {
+      calls++
+      throw new Error('the disk is full')
+    }
+    const w = await setup({ sagas: [echo], coordinator: { archive } })
+    for (let n = 0; n < 16; n++) await w.coordinator.start(echo, { id: `s${n}`, input: { text: 'hi' } })
+    await expect.poll(() => w.coordinator.list({ status: 'completed' }), { timeout: 10_000 }).toHaveLength(16)
+    await expect(w.coordinator.purge({ olderThanMs: 0 })).rejects.toThrow('the disk is full')
+    expect(w.coordinator.health().unarchived).toHaveLength(10)
+    expect(calls).toBeLessThan(30)
+    expect(await count(w, 'saga')).toBe(16)
+  })
+
+  test('an archive that hangs is given up, its transaction is rolled back, and the error names the option', async () => {
+    let hangs = true
+    const archive = (): void | Promise<void> => (hangs ? new Promise<void>(() => {}) : undefined)
+    const w = await setup({ sagas: [echo], coordinator: { archive, archiveTimeoutMs: 100 } })
+    await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
+    await expect(w.coordinator.purge({ olderThanMs: 0 })).rejects.toThrow('within 100 ms: let it end sooner, or raise')
+    expect(w.coordinator.health().unarchived).toMatchObject([{ saga: 'echo', id: 'x' }])
+    hangs = false
+    expect(await w.coordinator.purge({ olderThanMs: 0 })).toBe(1)
+  })
+
+  test('the hourly sweep, too, deletes all that the archive takes', async () => {
+    const archive = (sagas: readonly ArchivedSaga[]): void => {
+      if (sagas.some(({ id }) => id === 'bad')) throw new Error('too large for the archive')
+    }
+    const w = await setup({ sagas: [echo], coordinator: { archive, retentionMs: 200 } })
+    for (const id of ['bad', 'a', 'b', 'c']) {
+      await (await w.coordinator.start(echo, { id, input: { text: 'hi' } })).outcome(within)
+    }
+    await expect.poll(() => count(w, 'saga'), { timeout: 20_000 }).toBe(1)
+    expect(w.coordinator.health().unarchived).toMatchObject([{ id: 'bad' }])
   })
 
   test('participants forget what is older than asked, a day at least', async () => {
