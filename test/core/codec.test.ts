@@ -68,8 +68,10 @@ describe('textCodec', () => {
   })
 })
 
-it('bytesCodec hands the same bytes through', () => {
-  expect(bytesCodec.decode(bytesCodec.encode(INVALID_UTF8))).toBe(INVALID_UTF8)
+it('bytesCodec sends the same bytes, as a copy that the sender cannot change', () => {
+  const sent = bytesCodec.encode(INVALID_UTF8)
+  expect(bytesCodec.decode(sent)).toEqual(INVALID_UTF8)
+  expect(sent.buffer).not.toBe(INVALID_UTF8.buffer)
 })
 
 it('codecs say their media type', () => {
