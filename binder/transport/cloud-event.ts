@@ -121,12 +121,12 @@ function bodyOf(event: Event, contentType: string): Uint8Array | null {
 }
 
 /**
- * Shortens an attribute of a foreign sender. One that is too long to store, or that UTF-8 cannot encode (encoding could make two of
- * them equal), is replaced by its SHA-256, which is the same for each redelivery.
+ * Shortens an attribute of a foreign sender. One that is too long to store, holds a NUL, or that UTF-8 cannot encode (encoding could
+ * make two of them equal), is replaced by its SHA-256, which is the same for each redelivery.
  */
 export function bounded(attribute: string): string {
   const isWellFormed = attribute.isWellFormed()
-  if (isWellFormed && attribute.length <= MAX_ATTRIBUTE_LENGTH) return attribute
+  if (isWellFormed && attribute.length <= MAX_ATTRIBUTE_LENGTH && !attribute.includes('\0')) return attribute
   const bytes = isWellFormed ? Buffer.from(attribute) : Buffer.from(attribute, 'utf16le')
   return `sha256-${createHash('sha256').update(bytes).digest('hex')}`
 }

@@ -175,6 +175,11 @@ describe('an attribute of somebody else', () => {
     expect(bounded('order-\ud83d')).not.toBe(bounded('order-\ud83e'))
   })
 
+  it('that holds a NUL, which no table of an inbox can, is replaced as well', () => {
+    expect(bounded('i\0')).toMatch(/^sha256-[0-9a-f]{64}$/)
+    expect(bounded('i\0')).not.toBe(bounded('i\0\0'))
+  })
+
   it('is a time only when RFC 3339 says so', () => {
     const eight = Date.UTC(2026, 10, 20, 8)
     expect(instantOf('2026-11-20T08:00:00Z')).toBe(eight)
