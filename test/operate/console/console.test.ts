@@ -383,6 +383,14 @@ describe('a session', () => {
     const { send } = open({ session })
     const wrong = await Promise.all(Array.from({ length: 60 }, () => send('session', { token: 'x'.repeat(43) })))
     expect(new Set(wrong.map((answer) => answer.status))).toEqual(new Set([401, 429]))
+    expect(await wrong[0]?.text()).toContain('this token is another one')
     expect((await send('session', { token: session.token })).status).toBe(200)
+  })
+
+  test('says of its own token that it was used', async () => {
+    const session = oneTimeSession({ user: 'ann' })
+    const { send } = open({ session })
+    expect((await send('session', { token: session.token })).status).toBe(200)
+    expect(await (await send('session', { token: session.token })).text()).toContain('this address was used before')
   })
 })

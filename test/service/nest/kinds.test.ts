@@ -5,7 +5,16 @@ import { Test } from '@nestjs/testing'
 import { defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
-import { Cancel, ConcordatModule, ConcordatService, Confirm, Try, UndoParticipant, XaParticipant } from 'concordat/nest'
+import {
+  Cancel,
+  ConcordatModule,
+  ConcordatService,
+  Confirm,
+  Sink,
+  Try,
+  UndoParticipant,
+  XaParticipant,
+} from 'concordat/nest'
 import {
   defineSaga,
   type ParticipantContext,
@@ -19,6 +28,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../../outbox/support/messages.ts'
 import { freshPglite } from '../../support/pglite.ts'
+import { until } from '../../support/until.ts'
 
 const Night = z.object({ guest: z.string(), rooms: z.number().int() })
 type Night = z.infer<typeof Night>
@@ -26,7 +36,10 @@ const rooms = defineChannel('rooms.commands', { payload: Night })
 const points = defineChannel('points.commands', { payload: Night })
 const ledger = defineChannel('ledger.commands', { payload: Night })
 
+const booked = defineChannel('rooms.booked', { payload: Night })
+
 const lines: string[] = []
+const letters: string[] = []
 
 @Injectable()
 class Hotel {
@@ -38,8 +51,14 @@ class Hotel {
   }
 
   @Confirm(rooms)
-  book({ guest }: Night, { result }: TccParticipantContext<{ readonly held: number }>): void {
-    lines.push(`booked ${guest} ${result.held}`)
+  async book(night: Night, { result, tx }: TccParticipantContext<{ readonly held: number }>): Promise<void> {
+    lines.push(`booked ${night.guest} ${result.held}`)
+    await tx.send(booked, night)
+  }
+
+  @Sink(booked, { group: 'letters' })
+  write({ guest }: Night): void {
+    letters.push(guest)
   }
 
   @Cancel(rooms)
@@ -89,6 +108,8 @@ describe('TCC and undo', () => {
     expect(await ended('s-1', { guest: 'ann', rooms: 2 })).toBe('completed')
     expect(lines).toEqual(['held ann', 'booked ann 2'])
     expect(await pointsOf('ann')).toBe(98)
+    await until('the letter is written', () => letters.length > 0)
+    expect(letters).toEqual(['ann'])
   })
 
   test('are taken back when one refuses: rows are as they were', async () => {
