@@ -12,6 +12,7 @@ import { amqpMessage, amqpTable } from './targets/rabbitmq.ts'
 import { benchReport, proofRun } from './targets/reports.ts'
 import { sagaCommand, sagaReply, transactionHeader } from './targets/sagas.ts'
 import { clusterRows, redisCluster, redisLocks, redlockValues } from './targets/stores.ts'
+import { oneTimeToken, picture, sagaAnswered } from './targets/strangers.ts'
 
 export const TARGETS: readonly Target[] = [
   kafkaRecord,
@@ -30,6 +31,7 @@ export const TARGETS: readonly Target[] = [
   busReport,
   sagaCommand,
   sagaReply,
+  sagaAnswered,
   transactionHeader,
   httpRequest,
   httpAnswer,
@@ -48,6 +50,8 @@ export const TARGETS: readonly Target[] = [
   cursor,
   shownPayload,
   asyncapi,
+  picture,
+  oneTimeToken,
   benchReport,
   proofRun,
 ]
