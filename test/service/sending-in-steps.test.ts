@@ -26,7 +26,7 @@ afterAll(() => database.close())
 
 const Order = z.object({ id: z.string() })
 type Order = z.infer<typeof Order>
-const confirmed = defineChannel('orders.confirmed', { payload: Order, key: ({ id }) => id })
+const confirmed = defineChannel('orders.confirmed', { payload: Order, key: ({ id }) => id, partitions: 1 })
 const commands = defineChannel('stock.commands', { payload: Order })
 const FAST = { initialMs: 1, maxMs: 2 }
 
@@ -45,6 +45,8 @@ async function open(options: Partial<ServiceOptions>): Promise<Shop> {
     schema,
     sql,
     transport: memoryTransport(),
+    // One line from the outbox to the sink: what is sent last comes last.
+    parts: { outbox: { partitions: 1 } },
     ...options,
     sends: [confirmed],
     bindings: [...(options.bindings ?? []), sink(confirmed, { group: 'all' }, ({ id }) => void received.push(id))],
