@@ -114,6 +114,8 @@ export interface GroupBacklog {
   readonly lag: number
   /** True where the broker counts only what no consumer holds (RabbitMQ): a handler that hangs may hold all the rest. */
   readonly isReadyOnly: boolean
+  /** The group's name at the broker when it has committed nothing there (Kafka): `lag` is everything, and may be that of a wrong name. */
+  readonly uncommitted?: string | undefined
 }
 
 /** Makes a transport: each look has one of its own, which is closed at its end. */
@@ -208,7 +210,10 @@ export class TransportLetterDesk implements LetterDesk {
     try {
       if (transport.lag === undefined)
         throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
-      return { lag: await transport.lag(group), isReadyOnly: transport.features.tellsWholeLag !== true }
+      const lag = await transport.lag(group)
+      const uncommitted = lag === 0 ? undefined : await transport.withoutPosition?.(group)
+      const isReadyOnly = transport.features.tellsWholeLag !== true
+      return { lag, isReadyOnly, ...(uncommitted !== undefined && { uncommitted }) }
     } finally {
       await transport.close()
     }

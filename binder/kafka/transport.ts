@@ -133,6 +133,17 @@ export class KafkaTransport implements Transport {
     )
   }
 
+  withoutPosition({ destination, group }: GroupPlace): Promise<string | undefined> {
+    const groupId = kafkaGroupOf(this.#settings, group, destination)
+    return this.#watch('withoutPosition', ({ admin }) =>
+      admin.use(
+        `looking up the offsets of "${groupId}"`,
+        async (each) => ((await each.committed(groupId, destination)).size === 0 ? groupId : undefined),
+        destination,
+      ),
+    )
+  }
+
   health(): TransportHealth {
     return this.#health
   }

@@ -111,6 +111,12 @@ export interface Transport {
    */
   hasPlace?(place: GroupPlace): Promise<boolean>
 
+  /**
+   * The group's name at the broker when the broker has no position of it, so that `lag` counts everything there is; else `undefined`.
+   * @throws as `lag`. @default each group has a position
+   */
+  withoutPosition?(place: GroupPlace): Promise<string | undefined>
+
   /** Whether the broker answered last time. Cheap, no I/O. */
   health(): TransportHealth
 

@@ -1,3 +1,4 @@
+import { SendError, TransportError } from '../../binder/errors.ts'
 import type { BindingStatus } from '../../binder/status.ts'
 import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
@@ -84,6 +85,11 @@ export class Reporter {
       await this.#say()
       this.#trouble.over()
     } catch (error) {
+      // The look has ended and with it the queue of the one that looked: nothing is wrong.
+      if (isUnheard(error)) {
+        this.#until = Number.NEGATIVE_INFINITY
+        return this.#stop()
+      }
       this.#trouble.failed(error)
     }
     if (turn === this.#turn) this.#after(this.#everyMs)
@@ -112,6 +118,10 @@ export class Reporter {
     const share = now.at > at ? (now.usedMs - before) / (now.at - at) : 0
     return Math.min(10_000, Math.max(0, Math.round(share * 1_000) / 1_000))
   }
+}
+
+function isUnheard(error: unknown): boolean {
+  return error instanceof SendError && error.cause instanceof TransportError && error.cause.kind === 'unroutable'
 }
 
 function usedMs(): number {

@@ -27,8 +27,13 @@ interface Server {
 /** Connection errors of the socket, and of PostgreSQL: classes 08, 57P. */
 const UNREACHABLE =
   /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)|EPIPE|08.{3}|57P0.|53300)$/
-/** PostgreSQL answers, and lets nobody in under this name: classes 28, 3D. */
-const REFUSED = /^(?:28.{3}|3D000)$/
+/** The server answers and does not accept the login: PostgreSQL's classes 28 and 3D, MariaDB's codes. */
+const REFUSED = /^(?:28.{3}|3D000|ER_(?:ACCESS_DENIED|DBACCESS_DENIED|BAD_DB|NOT_SUPPORTED_AUTH_MODE).*)$/
+const OF_MYSQL = /^ER_/
+/** Brokers have no code for it: RabbitMQ ends the handshake, kafkajs names the mechanism. */
+const LOGIN_REFUSED = /Handshake terminated by server: 403|SASL authentication failed|SASL .* mechanism/
+/** Advice for programs that an error ends with. */
+const ADVICE = /\. Check the user and password.*$/
 const SILENT = /timeout exceeded|Query read timeout|Connection terminated/
 /** Of stores, and kinds of the error of a transport. */
 const AWAY = new Set([
@@ -45,13 +50,13 @@ const OF_STORE = /^(?:locks|cluster)\.store_unavailable$/
 /** @returns the error with the server named, when it is one of a server that is away; else the error itself */
 export function namingTheServer(error: unknown, values: Values, env: Environment): unknown {
   const fault = faultOf(error)
-  const isRefused = REFUSED.test(fault.code)
+  const isRefused = REFUSED.test(fault.code) || (OF_BROKER.test(fault.code) && LOGIN_REFUSED.test(fault.message))
   if (!isRefused && !isAway(fault)) return error
   const server = serverOf(fault, serversOf(values, env))
   const why = fault.message.replace(/\.$/, '')
   if (isRefused)
     return new ServerAway(
-      `${server.kind} at ${server.address} does not let this command in: ${why}. Check the user, its password and the database in ${server.said}`,
+      `${server.kind} at ${server.address} does not let this command in: ${why.replace(ADVICE, '')}. Check the user, its password and ${OF_BROKER.test(fault.code) ? 'its rights' : 'the database'} in ${server.said}`,
       { cause: error },
     )
   const look = /\bCheck that /.test(why) ? '' : '. Check that it is up and reachable'
@@ -79,7 +84,7 @@ function serverOf(fault: Fault, servers: readonly Server[]): Server {
   const database = of('PostgreSQL') as Server
   if (OF_BROKER.test(fault.code)) return of('Kafka', 'RabbitMQ') ?? database
   if (OF_STORE.test(fault.code)) return of('Redis') ?? database
-  if (fault.code === 'saga.mysql_unanswered') return of('MariaDB or MySQL') ?? database
+  if (fault.code === 'saga.mysql_unanswered' || OF_MYSQL.test(fault.code)) return of('MariaDB or MySQL') ?? database
   const mysql = of('MariaDB or MySQL')
   return mysql !== undefined && String(fault.port) === mysql.port ? mysql : database
 }

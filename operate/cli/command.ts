@@ -25,7 +25,9 @@ export interface Invocation {
   readonly user: string
   readonly env: Readonly<Record<string, string | undefined>>
   /** Connects with the first call. @throws UsageError without an address */
-  readonly operator: (more?: Pick<OperatorOptions, 'bus'>) => Promise<Operator>
+  readonly operator: (
+    more?: Pick<OperatorOptions, 'bus'> & { readonly module?: string | undefined },
+  ) => Promise<Operator>
   /** Prints at once: for a command that goes on until it is stopped. */
   readonly print: (text: string) => Promise<void>
   /** A line for whoever waits, beside what is printed. */

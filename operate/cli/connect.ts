@@ -8,6 +8,7 @@ import { within } from '../../core/time-limit.ts'
 import type { OperatedBus } from '../bus.ts'
 import { createOperator, type Operator } from '../operator.ts'
 import { UsageError } from './command.ts'
+import { readBrokerNames } from './declarations.ts'
 
 export interface Connection {
   readonly operator: Operator
@@ -31,6 +32,8 @@ export interface Addresses {
   readonly bus?: OperatedBus | undefined
   /** Waits for a statement as long as it takes. */
   readonly isPatient: boolean
+  /** A file of the user, which may name groups and queues otherwise. @default `concordat.config.ts` here */
+  readonly module?: string | undefined
 }
 
 const CONNECT_MS = 10 * SECOND
@@ -91,7 +94,7 @@ function secretIn(env: Environment): string | undefined {
 
 /** @returns undefined: the log in the database */
 async function transportOf(
-  { kafka, rabbitmq }: Addresses,
+  { kafka, rabbitmq, module }: Addresses,
   env: Environment,
 ): Promise<(() => Promise<Transport>) | undefined> {
   // What is said on the command line goes before the environment.
@@ -100,16 +103,18 @@ async function transportOf(
   if (url !== undefined && brokers !== undefined) throw new UsageError('Kafka and RabbitMQ: give the address of one')
   if (url !== undefined) {
     await driver('amqplib', import('amqplib'))
+    const { places } = await readBrokerNames(module)
     return async () => {
       const { rabbitTransport } = await import('../../binder/rabbitmq/index.ts')
-      return rabbitTransport({ url, provision: 'check' })
+      return rabbitTransport({ url, places, provision: 'check' })
     }
   }
   if (brokers === undefined) return undefined
   const { Kafka, logLevel } = await driver('kafkajs', import('kafkajs'))
   const { kafkaTransport } = await import('../../binder/kafka/index.ts')
+  const { groupIds } = await readBrokerNames(module)
   const kafkajs = new Kafka({ clientId: 'concordat', brokers: [...brokers], logLevel: logLevel.NOTHING })
-  return async () => kafkaTransport({ kafka: kafkajs, provision: 'check' })
+  return async () => kafkaTransport({ kafka: kafkajs, groupIds, provision: 'check' })
 }
 
 function brokersOf(given: string | undefined, env: Environment): readonly string[] | undefined {
@@ -153,8 +158,21 @@ function addressOf(
   const name = `CONCORDAT_${option.toUpperCase()}`
   const [said, address] = given === undefined ? [name, env[name]] : [`--${option}`, given]
   if (address === undefined || (given === undefined && address === '')) return undefined
-  if (scheme.test(address) && URL.canParse(address)) return address
-  throw new UsageError(`${said}: expected an address such as ${example}`)
+  if (scheme.test(address) && isWhole(address)) return address
+  const hint =
+    URL.canParse(address) && scheme.test(address) ? ', with % in the user or the password written as %25' : ''
+  throw new UsageError(`${said}: expected an address such as ${example}${hint}`)
+}
+
+/** Drivers decode user and password when they connect, and name neither the address nor the option then. */
+function isWhole(address: string): boolean {
+  try {
+    const { username, password, pathname } = new URL(address)
+    for (const part of [username, password, pathname]) decodeURIComponent(part)
+    return true
+  } catch {
+    return false
+  }
 }
 
 async function driver<T>(name: string, loading: Promise<T>): Promise<T> {

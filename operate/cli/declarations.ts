@@ -2,6 +2,7 @@
 import { access, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type { RabbitPlace } from '../../binder/rabbitmq/topology/places.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { hasMethods } from '../../core/options.ts'
@@ -76,6 +77,23 @@ async function configHere(): Promise<string | undefined> {
 export async function readAddresses(): Promise<{ readonly file: string; readonly addresses: unknown } | undefined> {
   const file = await configHere()
   return file === undefined ? undefined : { file, addresses: (await imported(resolve(file)))['addresses'] }
+}
+
+/** Names at the broker that are not those that a channel and a group give: as the options of the transports. */
+export interface BrokerNames {
+  readonly groupIds?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined
+  readonly places?: Readonly<Record<string, RabbitPlace>> | undefined
+}
+
+/** The exports `groupIds` and `places` of a module; of `concordat.config.ts` here without one. @throws UsageError when it cannot be read */
+export async function readBrokerNames(given: string | undefined): Promise<BrokerNames> {
+  const file = given ?? (await configHere())
+  if (file === undefined || !(await exists(resolve(file)))) return {}
+  const { groupIds, places } = await imported(resolve(file))
+  for (const [name, value] of Object.entries({ groupIds, places }))
+    if (value !== undefined && (typeof value !== 'object' || value === null))
+      throw new UsageError(`${file}: expected ${name} as the option of the transport`)
+  return { groupIds, places } as BrokerNames
 }
 
 const exists = (path: string): Promise<boolean> =>

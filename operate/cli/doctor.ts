@@ -27,7 +27,7 @@ const doctor: Command = {
   async run({ values, positionals, operator }) {
     const [module, ...rest] = positionals
     none(rest)
-    const opened = await operator({ bus: placeOf(values) })
+    const opened = await operator({ bus: placeOf(values), module })
     // A module that cannot be read is said before anything is waited for.
     await declarationsOf(module)
     const instances = await instancesOn(opened, durationMs(values, 'listen'))

@@ -1,6 +1,8 @@
 /** `dlq` and `lag`: what waits at a group, and what it gave up on. */
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
 import { toError } from '../../core/errors.ts'
+import { nothingCommitted } from '../doctor/groups.ts'
+import { failureName } from '../failure-name.ts'
 import type { GroupLine } from '../groups.ts'
 import { heldOf } from '../instances.ts'
 import type { LetterPlace, LetterProgress } from '../letters.ts'
@@ -127,7 +129,7 @@ const lag: Command = {
   examples: ['npx concordat lag', 'npx concordat lag orders.placed stock --json'],
   async run(invocation): Promise<Outcome> {
     const { positionals } = invocation
-    const operator = await invocation.operator()
+    const operator = await invocation.operator({ module: positionals.length === 1 ? positionals[0] : undefined })
     if (positionals.length > 1) {
       const counted = await countPlace(operator, placeOf(invocation))
       return lagText(counted.isReadyOnly ? await withHeld(operator, [counted]) : [counted], [])
@@ -159,7 +161,11 @@ const isOf = (line: GroupLine, place: LetterPlace): boolean =>
 
 async function countPlace({ letters }: Operator, place: LetterPlace): Promise<CountedPlace> {
   const { channel, group } = place
-  const { lag, isReadyOnly } = await letters.backlog(place)
+  const { lag, isReadyOnly, uncommitted } = await letters.backlog(place)
+  if (uncommitted !== undefined) {
+    const known = await letters.count(place).catch(() => null)
+    return { channel, group, lag: null, letters: known, problem: nothingCommitted(place, uncommitted, lag) }
+  }
   const dead = await letters.count(place)
   return { channel, group, lag, letters: dead, ...(isReadyOnly && { isReadyOnly, held: null }) }
 }
@@ -284,7 +290,7 @@ function lines(letters: readonly DeadLetter[]): string {
       key ?? '-',
       failedAt === undefined ? '-' : ago(failedAt),
       String(attempts ?? '-'),
-      error.code ?? error.name ?? '-',
+      failureName(error) ?? '-',
       error.message ?? '-',
     ]),
   )
@@ -300,7 +306,10 @@ function describe(letter: DeadLetter, payloads: boolean): string {
       'failed',
       `${failedAt === undefined ? '-' : iso(failedAt)} in ${service ?? '-'} at ${position ?? '-'}, tried ${attempts ?? '-'}`,
     ],
-    ['error', `${error.name ?? '-'} ${error.code ?? ''} ${error.message ?? ''}`],
+    [
+      'error',
+      [error.name, error.code, error.message].filter((each) => each !== undefined && each !== '').join(' ') || '-',
+    ],
     ['payload', `${bytes} bytes of ${contentType === '' ? 'unknown type' : contentType}`],
     ...Object.entries(headers).map(([name, value]) => [`header ${name}`, String(value)]),
   ].map((row) => row.map(printable))

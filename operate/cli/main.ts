@@ -5,6 +5,15 @@ import { run } from './run.ts'
 
 const WATCH_MS = 2_000
 
+/** kafkajs arms a timer with a negative delay for each connection, which does no harm; Node 24 says so on stderr. */
+const warn = process.emitWarning.bind(process) as (warning: string | Error, ...rest: unknown[]) => void
+process.emitWarning = (warning: string | Error, ...rest: unknown[]): void => {
+  const [options] = rest
+  const type = typeof options === 'object' ? (options as { type?: unknown } | null)?.type : options
+  const name = warning instanceof Error ? warning.name : type
+  if (name !== 'TimeoutNegativeWarning') warn(warning, ...rest)
+}
+
 const written = (stream: NodeJS.WritableStream, text: string): Promise<void> =>
   new Promise((resolve) => stream.write(text, () => resolve()))
 

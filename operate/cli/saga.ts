@@ -1,5 +1,6 @@
 /** `saga list` and `saga show`: what the sagas are doing. */
 import type { SagaStatus } from '../../saga/machine/state.ts'
+import { failureName, failureText } from '../failure-name.ts'
 import type { SagaView } from '../sagas/desk.ts'
 import type { SagaLine } from '../sagas/lines.ts'
 import { type Command, DATABASE_OPTIONS, type Outcome, WATCH_OPTION } from './command.ts'
@@ -59,7 +60,7 @@ function lines(sagas: readonly SagaLine[]): string {
       String(version),
       status,
       failure?.step ?? '-',
-      failure?.code ?? '-',
+      failure === null ? '-' : (failureName(failure) ?? '-'),
       waitingOn.join(',') || '-',
       ago(startedAt),
       ago(changedAt),
@@ -71,16 +72,16 @@ function describe(view: SagaView): string {
   const { saga, id, version, status, failure, owner, startedAt, steps, timeline, pending } = view
   const parts = [
     `${printable(`${saga}/${id}`)}  v${version}  ${status}  started ${iso(startedAt)}  owner ${owner ?? '-'}`,
-    ...(failure === null ? [] : [printable(`failed at ${failure.step}: ${failure.code}: ${failure.message}`)]),
+    ...(failure === null ? [] : [printable(`failed at ${failure.step}: ${failureText(failure)}`)]),
     '',
     table(
       ['STEP', 'STATUS', 'TRIED', 'WAITS FOR', 'ERROR'],
-      steps.map(({ step, status: state, attempts, wait, error }) => [
+      steps.map(({ step, status: state, tried, wait, error }) => [
         step,
         state,
-        String(attempts),
+        String(tried),
         wait ?? '-',
-        error === undefined ? '-' : `${error.code}: ${error.message}`,
+        error === undefined ? '-' : failureText(error),
       ]),
     ),
     '',

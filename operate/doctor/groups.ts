@@ -73,7 +73,13 @@ async function examinePlace(examined: ExaminedGroups, place: LetterPlace): Promi
   const name = `${place.channel}.${place.group}`
   const command = `${word(place.channel)} ${word(place.group)}`
   try {
-    const [dead, backlog] = [await letters.count(place), await letters.backlog(place)]
+    const backlog = await letters.backlog(place)
+    if (backlog.uncommitted !== undefined) {
+      const text = nothingCommitted(place, backlog.uncommitted, backlog.lag)
+      const line = unknown('groups', text, 'start its service, if it never ran; else see the groupIds of its transport')
+      return { lines: [line], mayHang: false }
+    }
+    const dead = await letters.count(place)
     const lag = backlog.lag + (backlog.isReadyOnly && instances !== undefined ? heldOf(instances, place) : 0)
     const lines: DoctorLine[] = []
     if (dead > 0)
@@ -99,6 +105,11 @@ async function examinePlace(examined: ExaminedGroups, place: LetterPlace): Promi
     const line = unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)
     return { lines: [line], mayHang: false }
   }
+}
+
+/** A wrong name looks like a group that never began. */
+export function nothingCommitted({ channel }: LetterPlace, name: string, lag: number): string {
+  return `the group ${name} has committed nothing on ${channel} (${counted(lag, 'message')}). Where the service uses groupIds, export them from concordat.config.ts`
 }
 
 function isRead({ channel, group }: LetterPlace, view: InstancesView | undefined): boolean {

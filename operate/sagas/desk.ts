@@ -25,6 +25,8 @@ import {
 
 /** A step as an operator sees it. */
 export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {
+  /** How often it was called: `attempts` counts the operation under way, and begins anew when a step is undone. */
+  readonly tried: number
   /** Only with `payloads`. */
   readonly result?: unknown
 }
@@ -150,7 +152,7 @@ export class SqlSagaDesk implements SagaDesk {
       owner,
       startedAt: now - row.ageMs,
       changedAt: now - row.sinceWriteMs,
-      steps: state.steps.map((step) => viewOf(step, payloads)),
+      steps: state.steps.map((step) => viewOf(step, timeline, payloads)),
       timeline,
       pending: (mail ?? []).flatMap((item) =>
         'operator' in item ? [{ action: item.operator.do, by: item.by, reason: item.reason }] : [],
@@ -213,11 +215,21 @@ export class SqlSagaDesk implements SagaDesk {
   }
 }
 
-function viewOf({ step, status, attempts, wait, error, result }: StepState, payloads: boolean): SagaStepView {
+/** A call that failed is a line of the timeline. */
+const FAILED: ReadonlySet<string> = new Set(['failed', 'timed-out'])
+
+function viewOf(
+  { step, status, attempts, wait, error, result }: StepState,
+  timeline: readonly TimelineRow[],
+  payloads: boolean,
+): SagaStepView {
+  const failed = timeline.filter((entry) => entry.step === step && FAILED.has(entry.kind))
+  const tried = Math.max(attempts, failed.length)
   return {
     step,
     status,
     attempts,
+    tried,
     ...(wait !== undefined && { wait }),
     ...(error !== undefined && { error }),
     ...(payloads && result !== undefined && { result }),

@@ -1,4 +1,4 @@
-import { defineChannel, sink } from 'concordat/binder'
+import { defineChannel, SendError, sink, TransportError } from 'concordat/binder'
 import { parseAddress, type ReportWatch, SendReports, type WatchedInstance } from 'concordat/bus'
 import { newId } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
@@ -137,15 +137,20 @@ describe('what strangers send', () => {
 })
 
 describe('an instance', () => {
-  const setup = () => {
+  const setup = (refuse?: () => Error) => {
     const clock = new KitClock(0)
+    const logger = keepingLogger()
     const sent: number[] = []
-    const binder = { send: async () => void sent.push(clock.monotonic()) }
+    const send = async (): Promise<void> => {
+      sent.push(clock.monotonic())
+      if (refuse !== undefined) throw refuse()
+    }
+    const binder = { send }
     const reporter = new Reporter({
       address: parseAddress('orders:default:a'),
       channel: defineChannel('acks', { payload: z.instanceof(Uint8Array) }) as never,
       clock,
-      logger: keepingLogger(),
+      logger,
       connection: { binder, others: () => [] } as never,
       signer: new Signer([], 'bus'),
       nextTime: () => clock.now(),
@@ -156,8 +161,21 @@ describe('an instance', () => {
         await new Promise((resolve) => setImmediate(resolve))
       }
     }
-    return { clock, sent, reporter, pass }
+    return { clock, sent, reporter, pass, logger }
   }
+
+  it('stops without a warning when no queue takes its reports: the look has ended', async () => {
+    const cause = new TransportError({ transport: 'rabbitmq', kind: 'unroutable', message: 'no queue gets it' })
+    const { clock, sent, reporter, pass, logger } = setup(() => new SendError('acks', 'm-1', cause))
+    reporter.wanted({ everyMs: 2_000, forMs: 10_000 })
+    await pass(60_000)
+    expect(sent).toHaveLength(1)
+    expect(logger.lines.filter(({ level }) => level === 'warn')).toEqual([])
+    expect(clock.nextInMs).toBeUndefined()
+    reporter.wanted({ everyMs: 2_000, forMs: 10_000 })
+    await pass(5_000)
+    expect(sent).toHaveLength(2)
+  })
 
   it('reports for as long as somebody wants it, and then has no timer left', async () => {
     const { clock, sent, reporter, pass } = setup()

@@ -1,6 +1,8 @@
 /** Dead letters: of a group, together by what they failed for, and sent back after a look. */
+
 import { useContext, useEffect, useState } from 'preact/hooks'
 import type { RedriveReport } from '../../../binder/redrive/redrive.ts'
+import { failureName } from '../../failure-name.ts'
 import type { LetterPlace } from '../../letters.ts'
 import type { LetterView, PayloadView } from '../views.ts'
 import { Act, AskContext, type Order, useMay } from './act.tsx'
@@ -320,7 +322,7 @@ function List({ letters, place, after }: { letters: readonly LetterView[]; place
           <details>
             <summary>
               <code>{letter.id}</code>
-              <span>{letter.error.code ?? letter.error.name ?? 'unknown'}</span>
+              <span>{failureName(letter.error) ?? 'unknown'}</span>
               <span class="quiet">key {letter.key ?? '-'}</span>
               <Ago at={letter.failedAt} />
             </summary>

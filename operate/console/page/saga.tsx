@@ -2,6 +2,7 @@
 
 import { useState } from 'preact/hooks'
 import { counted } from '../../../core/counted.ts'
+import { failureName } from '../../failure-name.ts'
 import type { SagaActionResult } from '../../sagas/actions.ts'
 import type { SagaStepView, SagaView } from '../../sagas/desk.ts'
 import type { ConsoleAction } from '../access.ts'
@@ -72,7 +73,7 @@ function Hero({ view, again }: { view: SagaView; again: () => void }) {
       </p>
       {failure !== null && (
         <p class="failure">
-          <code>{failure.code}</code> at <b>{failure.step}</b>: {failure.message}
+          <code>{failureName(failure)}</code> at <b>{failure.step}</b>: {failure.message}
         </p>
       )}
       {steps
@@ -103,7 +104,7 @@ function Steps({ steps }: Pick<SagaView, 'steps'>) {
         columns={[
           { head: 'Step', cell: ({ step }) => <code>{step}</code> },
           { head: 'Status', cell: ({ status }) => <Badge is={status} /> },
-          { head: 'Attempts', number: true, cell: ({ attempts }) => attempts },
+          { head: 'Attempts', number: true, cell: ({ tried }) => tried },
           { head: 'Waits for', cell: ({ wait }) => (wait === undefined ? '-' : (WAITS[wait] ?? wait)) },
           {
             head: 'Error',
@@ -112,7 +113,7 @@ function Steps({ steps }: Pick<SagaView, 'steps'>) {
                 '-'
               ) : (
                 <span>
-                  <code>{error.code}</code> {error.message}
+                  {error.code !== 'Error' && <code>{error.code}</code>} {error.message}
                 </span>
               ),
           },

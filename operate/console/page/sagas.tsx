@@ -2,6 +2,7 @@
 
 import { useContext, useEffect, useState } from 'preact/hooks'
 import { counted } from '../../../core/counted.ts'
+import { failureName } from '../../failure-name.ts'
 import type { SagaBulkReport } from '../../sagas/desk.ts'
 import type { SagaLine, SagaPage } from '../../sagas/lines.ts'
 import { AskContext, useMay } from './act.tsx'
@@ -146,7 +147,7 @@ function List({ sagas }: { sagas: readonly SagaLine[] }) {
               '-'
             ) : (
               <span>
-                <code>{failure.code}</code> <small>at {failure.step}</small>
+                <code>{failureName(failure)}</code> <small>at {failure.step}</small>
               </span>
             ),
         },

@@ -1,0 +1,49 @@
+// oxlint-disable no-restricted-imports -- inside of the command line: errors of drivers, and what is said of them
+import { TransportError } from 'concordat/binder'
+import { expect, test } from 'vitest'
+import { namingTheServer, ServerAway } from '../../../operate/cli/away.ts'
+import { failureName, failureText } from '../../../operate/failure-name.ts'
+import { ranHere } from '../support/cli.ts'
+
+const said = (error: unknown, values: Readonly<Record<string, string>>): string => {
+  const named = namingTheServer(error, { postgres: 'postgres://localhost/shop', ...values }, {})
+  return named instanceof ServerAway ? named.message : 'another error'
+}
+
+test('a login that MariaDB refuses names the server, its address and the option', () => {
+  const error = Object.assign(new Error("Access denied for user 'ann'@'10.0.0.1'"), { code: 'ER_ACCESS_DENIED_ERROR' })
+  expect(said(error, { mysql: 'mysql://ann:secret@db:3306/xa' })).toBe(
+    "MariaDB or MySQL at db:3306/xa does not let this command in: Access denied for user 'ann'@'10.0.0.1'. Check the user, its password and the database in --mysql",
+  )
+})
+
+test('a login that RabbitMQ refuses names the server, its address and the option', () => {
+  const why = 'could not connect to RabbitMQ: Handshake terminated by server: 403 (ACCESS-REFUSED)'
+  const error = new TransportError({ transport: 'rabbitmq', kind: 'unavailable', message: why })
+  expect(said(error, { rabbitmq: 'amqp://ann:secret@mq:5672' })).toBe(
+    `RabbitMQ at mq:5672 does not let this command in: ${why}. Check the user, its password and its rights in --rabbitmq`,
+  )
+})
+
+test.each(['postgres', 'rabbitmq', 'mysql', 'redis'])(
+  'an address of %s that cannot be decoded is a mistake',
+  async (option) => {
+    const scheme = { postgres: 'postgres', rabbitmq: 'amqp', mysql: 'mysql', redis: 'redis' }[option]
+    const args = ['doctor', '--postgres', 'postgres://h/d', `--${option}`, `${scheme}://u:%Secret@h/d`]
+    const command = option === 'redis' ? ['locks', 'list', ...args.slice(1)] : args
+    const { code, stderr } = await ranHere(command, {})
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(`--${option}: expected an address`) })
+    expect(stderr).not.toContain('Secret')
+  },
+)
+
+test('an error without a code is called by its class, else by the first words of its message', () => {
+  expect(failureName({ code: 'bank.away', name: 'Error', message: 'x' })).toBe('bank.away')
+  expect(failureName({ code: undefined, name: 'CardDeclined', message: 'x' })).toBe('CardDeclined')
+  expect(failureName({ code: 'Error', message: 'the bank refuses refunds to eve since yesterday' })).toBe(
+    'the bank refuses refunds to eve...',
+  )
+  expect(failureName({ code: 'Error', message: '' })).toBe('Error')
+  expect(failureText({ code: 'Error', message: 'the bank is away' })).toBe('the bank is away')
+  expect(failureText({ code: 'bank.away', message: 'it is' })).toBe('bank.away: it is')
+})
