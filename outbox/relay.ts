@@ -211,7 +211,7 @@ class LeasedRelay implements Relay {
   /** Never rejects. */
   async #tick(): Promise<void> {
     try {
-      await this.#silence.track(this.#beatOnce())
+      await this.#silence.track(this.#beatOnce(), 'renew the leases of its partitions')
       this.#trouble.over()
       this.#error = undefined
     } catch (reason) {

@@ -1,14 +1,24 @@
 import type { Clock } from '../../core/clock.ts'
+import { FailedCalls } from '../../core/failed-calls.ts'
 import { Silence } from '../../core/silence.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
+import type { TransportError } from '../errors.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
-import { failure, isFenced, isOfData, toTransportError } from './failure.ts'
+import { failure, isFenced, isOfData, isOfStatement, toTransportError } from './failure.ts'
 import { limitedTransaction } from './idle-limit.ts'
+
+export interface StatementTerms {
+  /** @default `requestTimeoutMs` of the transport */
+  readonly timeoutMs?: number | undefined
+  /** No message waits for it: it may take long, or be refused, without a word in `health`. */
+  readonly isUpkeep?: boolean | undefined
+}
 
 /**
  * The way to the server: every statement has a time of its own, says in its error what it was for, and decides what
- * `health` says.
+ * `health` says. `up` means that no kind of statement waits for long or is refused: the session's renewal is answered while
+ * another one waits for the lock of the log.
  */
 export class Database {
   readonly schema: string
@@ -16,6 +26,8 @@ export class Database {
   readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #silence: Silence
+  readonly #refused: FailedCalls
+  /** Whether the server is there. */
   #health: TransportHealth = { status: 'idle' }
   /** Of the database; asked once. Our functions need READ COMMITTED. */
   #isReadCommitted: boolean | undefined
@@ -28,6 +40,7 @@ export class Database {
     this.#clock = clock
     this.#timeoutMs = timeoutMs
     this.#silence = new Silence(clock)
+    this.#refused = new FailedCalls(clock)
   }
 
   get sql(): SqlClient {
@@ -35,8 +48,11 @@ export class Database {
   }
 
   get health(): TransportHealth {
+    if (this.#health.status === 'down') return this.#health
     const silent = this.#silence.error
-    return silent === undefined ? this.#health : { status: 'down', detail: `PostgreSQL: ${silent.message}` }
+    if (silent !== undefined) return { status: 'down', detail: `PostgreSQL: ${silent.message}` }
+    const refused = this.#refused.error
+    return refused === undefined ? this.#health : { status: 'down', detail: refused.message }
   }
 
   /**
@@ -47,32 +63,49 @@ export class Database {
     what: string,
     text: string,
     parameters: readonly unknown[] = [],
-    timeoutMs: number = this.#timeoutMs,
+    options: StatementTerms = {},
   ): Promise<SqlResult<Row>> {
-    return this.#do(what, () => this.#run<Row>(text, parameters), timeoutMs)
+    return this.#do(what, () => this.#run<Row>(text, parameters), options)
   }
 
   /** As `query`, in a transaction that the server ends when nobody goes on with it. @throws as `query` */
-  transaction<T>(what: string, leaseMs: number, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
-    return this.#do(what, () => limitedTransaction(this.#sql, leaseMs, work), this.#timeoutMs)
+  transaction<T>(
+    what: string,
+    leaseMs: number,
+    work: (tx: SqlTransaction) => Promise<T>,
+    options: StatementTerms = {},
+  ): Promise<T> {
+    return this.#do(what, () => limitedTransaction(this.#sql, leaseMs, work), options)
   }
 
-  async #do<T>(what: string, work: () => Promise<T>, timeoutMs: number): Promise<T> {
+  async #do<T>(what: string, work: () => Promise<T>, options: StatementTerms): Promise<T> {
     // Before it stands in line: what is before it may wait for the end of that transaction.
     refuseOwnTransaction(this.#sql)
     try {
-      const result = await this.#timed(what, timeoutMs, this.#silence.track(this.#inTurn(work)))
-      this.#health = { status: 'up' }
+      const result = await this.#timed(what, this.#inTurn(work), options)
+      this.#answered(what)
       return result
     } catch (cause) {
       if (isFenced(cause)) throw cause
       const error = toTransportError(what, cause, this.schema)
-      // A database that refuses what is in a message is up.
-      if (isOfData(error.cause)) this.#health = { status: 'up' }
-      else if (error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'refused')
-        this.#health = { status: 'down', detail: error.message }
+      this.#failed(what, error, options.isUpkeep === true)
       throw error
     }
+  }
+
+  #answered(what: string): void {
+    this.#health = { status: 'up' }
+    this.#refused.succeeded(what)
+  }
+
+  #failed(what: string, error: TransportError, isUpkeep: boolean): void {
+    // A database that refuses what is in a message is up.
+    if (isOfData(error.cause)) return this.#answered(what)
+    // Its own silence tells of it.
+    if (error.kind === 'timeout') return
+    if (error.kind !== 'unavailable' && error.kind !== 'refused') return
+    if (!isOfStatement(error.cause)) this.#health = { status: 'down', detail: error.message }
+    else if (!isUpkeep) this.#refused.failed(what, error)
   }
 
   async #run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<SqlResult<Row>> {
@@ -95,10 +128,13 @@ export class Database {
     return turn
   }
 
-  #timed<T>(what: string, timeoutMs: number, work: Promise<T>): Promise<T> {
-    return within(this.#clock, timeoutMs, work, () =>
-      failure('timeout', `could not ${what}: PostgreSQL did not answer within ${Math.round(timeoutMs)} ms`),
-    )
+  #timed<T>(what: string, work: Promise<T>, options: StatementTerms): Promise<T> {
+    const { timeoutMs = this.#timeoutMs, isUpkeep } = options
+    const call = isUpkeep === true ? work : this.#silence.track(work, what)
+    return within(this.#clock, timeoutMs, call, () => {
+      this.#silence.giveUp(call)
+      return failure('timeout', `could not ${what}: PostgreSQL did not answer within ${Math.round(timeoutMs)} ms`)
+    })
   }
 }
 

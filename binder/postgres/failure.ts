@@ -69,6 +69,15 @@ export function isOfData(error: unknown): boolean {
   return !isOfOtherLog(sqlStateOf(error)) && writeFault(error) === 'permanent'
 }
 
+/** The server is there and refuses this statement, perhaps no other one: a right, a lock that was not free in time, a read-only session. */
+export function isOfStatement(error: unknown): boolean {
+  const state = sqlStateOf(error)
+  return state !== undefined && !OF_CONNECTION.test(state)
+}
+
+/** The connection was not made, or has ended. */
+const OF_CONNECTION = /^(08...|28...|3D000|57P..|53300)$/
+
 /** No value for what must have one, no segment for what has none: nothing else that the transport writes can lack them. */
 function isOfOtherLog(state: string | undefined): boolean {
   return state === '23502' || state === '23514'

@@ -249,13 +249,15 @@ export class Publisher {
 
   #insert(list: readonly Placed[], timeoutMs: number): Promise<unknown> {
     const { database, tables } = this.#host
-    return database.query(`publish to "${list[0]?.message.destination}"`, ...appendStatement(tables, list), timeoutMs)
+    return database.query(`publish to "${list[0]?.message.destination}"`, ...appendStatement(tables, list), {
+      timeoutMs,
+    })
   }
 
   async #insertDelayed(list: readonly Placed[], timeoutMs: number): Promise<void> {
     const { database, tables, clock } = this.#host
     const now = clock.now()
-    await database.query('publish delayed messages', ...delayedStatement(tables, list, now), timeoutMs)
+    await database.query('publish delayed messages', ...delayedStatement(tables, list, now), { timeoutMs })
     this.#host.delayed(soonestOf(list, now))
   }
 }

@@ -1,6 +1,6 @@
 import { MINUTE } from '../../core/clock.ts'
 import type { TransportHost } from '../transport/transport.ts'
-import type { Database } from './database.ts'
+import type { Database, StatementTerms } from './database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { sweep } from './sweeping.ts'
 import type { TransportTables } from './tables.ts'
@@ -16,6 +16,8 @@ export interface RotationParts {
 const MOST_CARRIED = 50_000
 /** One that somebody uses just now is looked at again after so long, then after twice as long, up to the usual time. */
 const AGAIN_MS = 250
+
+const UPKEEP: StatementTerms = { isUpkeep: true }
 
 type Freed = 'freed' | 'kept' | 'in use'
 
@@ -78,6 +80,7 @@ export class Rotation {
       'rotate the log',
       `SELECT segment FROM ${tables.rotate}($1::bigint, $2::bigint, $3::bigint) AS r(segment)`,
       [options.segmentBytes, options.segmentMs, options.retentionMs],
+      UPKEEP,
     )
     const outcomes = new Set<Freed>()
     for (const { segment } of rows) {
@@ -93,7 +96,7 @@ export class Rotation {
   async #free(segment: number): Promise<Freed> {
     const { database, tables } = this.#parts
     const asked = async (what: string, text: string, parameters: readonly unknown[]): Promise<boolean> => {
-      const { rows } = await database.query<{ done: boolean }>(what, `SELECT ${text} AS done`, parameters)
+      const { rows } = await database.query<{ done: boolean }>(what, `SELECT ${text} AS done`, parameters, UPKEEP)
       return rows[0]?.done === true
     }
     try {
@@ -117,6 +120,8 @@ export class Rotation {
     const { rows } = await database.query<Holder>(
       'look who keeps the log',
       `SELECT destination, name, messages::text AS messages, bytes::text AS bytes, since FROM ${tables.holders}()`,
+      [],
+      UPKEEP,
     )
     const [first] = rows
     this.#kept =

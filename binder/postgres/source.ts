@@ -256,11 +256,12 @@ export class GroupSource implements Source {
   #tidy(): void {
     const { database, tables, group } = this.#fields
     database
-      .query('delete old places', `DELETE FROM ${tables.progress} WHERE grp = $1 AND part = $2 AND ver < $3::bigint`, [
-        group,
-        this.part,
-        String(this.#version - BigInt(KEEP_VERSIONS)),
-      ])
+      .query(
+        'delete old places',
+        `DELETE FROM ${tables.progress} WHERE grp = $1 AND part = $2 AND ver < $3::bigint`,
+        [group, this.part, String(this.#version - BigInt(KEEP_VERSIONS))],
+        { isUpkeep: true },
+      )
       .catch(() => undefined)
   }
 }

@@ -1,5 +1,5 @@
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { Database } from './database.ts'
+import type { Database, StatementTerms } from './database.ts'
 import { lockOf, PARTITION_LOCK } from './functions.ts'
 import type { TransportTables } from './tables.ts'
 
@@ -12,6 +12,8 @@ const FIRST = String(-(2n ** 63n))
 /** As what is done under a lock has to be planned, and how long it waits for one. */
 const SETTINGS = `SELECT set_config('lock_timeout', '100ms', true), set_config('enable_seqscan', 'off', true),
   set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+
+const UPKEEP: StatementTerms = { isUpkeep: true }
 
 export interface Sweep {
   readonly database: Database
@@ -30,13 +32,17 @@ export async function sweep({ database, tables, isOver }: Sweep, segment: number
     `SELECT p.id FROM ${tables.partition} p JOIN ${tables.segment} s ON s.segment = $1::smallint
      WHERE p.retention_ms IS NULL OR s.closed_at <= clock_timestamp() - p.retention_ms * interval '1 ms' ORDER BY p.id`,
     [segment],
+    UPKEEP,
   )
   for (const { id } of rows) {
     let from: string | undefined = FIRST
     while (from !== undefined && !isOver()) {
       const at: string = from
-      from = await database.transaction('free a part of a segment', LEASE_MS, (tx) =>
-        sweepSome(tx, tables, { partition: id, segment, from: at }),
+      from = await database.transaction(
+        'free a part of a segment',
+        LEASE_MS,
+        (tx) => sweepSome(tx, tables, { partition: id, segment, from: at }),
+        UPKEEP,
       )
     }
   }

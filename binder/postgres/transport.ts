@@ -22,7 +22,7 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
-import { Database } from './database.ts'
+import { Database, type StatementTerms } from './database.ts'
 import { Delays } from './delays.ts'
 import { Directory } from './directory.ts'
 import { failure, isWithoutTables, TRANSPORT, toTransportError } from './failure.ts'
@@ -75,6 +75,8 @@ export interface LogRepair {
 export function postgresTransport(options: PostgresTransportOptions): PostgresTransport {
   return new LogTransport(resolvePostgresOptions(options))
 }
+
+const REPAIR: StatementTerms = { timeoutMs: HOUR, isUpkeep: true }
 
 class LogTransport implements PostgresTransport {
   readonly name = TRANSPORT
@@ -157,12 +159,12 @@ class LogTransport implements PostgresTransport {
 
   async repair(): Promise<LogRepair> {
     const { database, tables } = this.#attachedOrOwn()
-    await database.query('repair the log', identifyRows(this.#options.schema), [], HOUR)
+    await database.query('repair the log', identifyRows(this.#options.schema), [], REPAIR)
     const { rows } = await database.query<{ missing: string }>(
       'repair the log',
       `SELECT ${tables.repair}()::text AS missing`,
       [],
-      HOUR,
+      REPAIR,
     )
     return { missing: Number(rows[0]?.missing ?? 0) }
   }
@@ -243,6 +245,7 @@ class LogTransport implements PostgresTransport {
       `count the messages of "${destination}" for "${group}"`,
       `SELECT ${tables.lag}($1, $2)::text AS lag`,
       [destination, group],
+      { isUpkeep: true },
     )
     const lag = rows[0]?.lag
     return lag === null || lag === undefined ? undefined : Number(lag)

@@ -60,7 +60,9 @@ export class DueSagas {
   /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
     const { sql, store, silence } = this.#host
-    return this.#seen === undefined ? silence.track(store.nextDueMs(sql)) : this.#seen.nextDueMs
+    return this.#seen === undefined
+      ? silence.track(store.nextDueMs(sql), 'look when the next saga is due')
+      : this.#seen.nextDueMs
   }
 
   /** One look. True: there may be more. */
@@ -90,8 +92,10 @@ export class DueSagas {
     runner.keep(limit)
     let taken = 0
     try {
-      if (this.#serverNowMs === undefined) await silence.track(store.countAnew(sql, leaseMs))
-      const { rows, nextDueMs, nowMs } = await silence.track(store.claim(sql, instance, leaseMs, sagas, limit))
+      if (this.#serverNowMs === undefined)
+        await silence.track(store.countAnew(sql, leaseMs), 'shorten leases that are too long')
+      const claim = store.claim(sql, instance, leaseMs, sagas, limit)
+      const { rows, nextDueMs, nowMs } = await silence.track(claim, 'take due sagas')
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.

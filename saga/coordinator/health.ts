@@ -62,7 +62,7 @@ export class Census {
   async refresh(): Promise<boolean> {
     const { sql, store, clock, logger, silence } = this.#host
     if (clock.monotonic() < this.#nextAt) return false
-    this.#rows = await silence.track(store.open(sql))
+    this.#rows = await silence.track(store.open(sql), 'count open sagas')
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
     return true
