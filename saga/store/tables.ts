@@ -12,6 +12,7 @@ import {
   type SqlClient,
 } from '../../core/sql.ts'
 import { UNDO_FUNCTIONS, UNDO_STRAYED } from '../undo/functions.ts'
+import { UNDO_WATCHED } from '../undo/strayed.ts'
 import { UNDO_NAMES, UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
@@ -124,6 +125,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   { version: 5, worksWith: 2, statements: UNDO_TABLES },
   { version: 6, worksWith: 2, statements: UNDO_FUNCTIONS },
   { version: 7, worksWith: 2, statements: [...UNDO_NAMES, ...UNDO_STRAYED] },
+  { version: 8, worksWith: 2, statements: UNDO_WATCHED },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }

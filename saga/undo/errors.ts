@@ -18,8 +18,11 @@ export class UndoTableRefused extends ConcordatError {
 /** A table that was written to, and why that could not be undone. */
 export interface Strayed {
   readonly table: string
-  /** `ruled`: row-level security keeps rows of it from the role that wrote. */
-  readonly why: 'unprotected' | 'emptied' | 'ruled'
+  /**
+   * `ruled`: row-level security keeps rows of it from the role that wrote. `unwatched`: the handler turned off what writes its
+   * changes down.
+   */
+  readonly why: 'unprotected' | 'emptied' | 'ruled' | 'unwatched'
 }
 
 /** What to do about a role that does not see all rows. */
@@ -34,7 +37,7 @@ export class UndoNotProtected extends ConcordatError {
   readonly tables: readonly string[]
 
   constructor(key: string, strayed: readonly Strayed[]) {
-    const all = (['unprotected', 'emptied', 'ruled'] as const).flatMap((why) => {
+    const all = (['unprotected', 'emptied', 'ruled', 'unwatched'] as const).flatMap((why) => {
       const tables = strayed.flatMap((each) => (each.why === why ? [each.table] : []))
       return tables.length === 0 ? [] : [PROBLEMS[why](tables.join(', '))]
     })
@@ -53,6 +56,9 @@ const PROBLEMS: Readonly<Record<Strayed['why'], (tables: string) => string>> = {
   ruled: (tables) =>
     `wrote to ${tables}, where row-level security applies to its role, which may then not see or not write the rows to be put ` +
     `back: ${RULED_REMEDY}`,
+  unwatched: (tables) =>
+    `wrote to ${tables} and turned off what writes its changes down (RESET ALL, session_replication_role, ALTER TABLE ... DISABLE TRIGGER): ` +
+    'leave these out of the handler, or name what may stay as it is in `alsoWrites` of undoParticipant()',
 }
 
 /** No branch of this saga waits here: it is decided, or it wrote to another database. */

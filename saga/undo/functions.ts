@@ -14,7 +14,7 @@ export function lockOf(owner: string): string {
  * How many rows of which table this connection has changed, and the file that each table is in; what it did before this
  * transaction may be in it.
  */
-const WRITTEN = `SELECT c.oid, n.n, c.relfilenode::bigint AS file FROM pg_catalog.pg_class c CROSS JOIN LATERAL (
+export const WRITTEN = `SELECT c.oid, n.n, c.relfilenode::bigint AS file FROM pg_catalog.pg_class c CROSS JOIN LATERAL (
     SELECT pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_xact_tuples_updated(c.oid)
       + pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) AS n) n
   WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.oid >= 16384`
@@ -34,7 +34,7 @@ export const OWN_TABLES: readonly string[] = (
 ).split(' ')
 
 /** By their exact names, in any schema that has some of them: a table of the user may begin with the same word. */
-const IS_OURS = `(c.relname = ANY ('{${OWN_TABLES.join(',')}}'::name[]) OR c.relname ~ '^transport_log_[0-9]$') AND EXISTS (
+export const IS_OURS = `(c.relname = ANY ('{${OWN_TABLES.join(',')}}'::name[]) OR c.relname ~ '^transport_log_[0-9]$') AND EXISTS (
   SELECT FROM pg_catalog.pg_class m WHERE m.relnamespace = c.relnamespace AND m.relname = 'concordat_migration')`
 
 /**
@@ -112,13 +112,13 @@ SET search_path = pg_catalog, pg_temp AS $undo$
 $undo$`
 
 /** This session has one of these locks on a table. @param oid an expression */
-const isLocked = (oid: string, ...modes: readonly string[]): string =>
+export const isLocked = (oid: string, ...modes: readonly string[]): string =>
   `EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.granted AND l.pid = pg_catalog.pg_backend_pid()
      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
      AND l.relation = ${oid} AND l.mode IN (${modes.map((mode) => `'${mode}Lock'`).join(', ')}))`
 
 /** A row that this transaction wrote, or that another one which began later has committed. @param alias of a catalog */
-const isFresh = (alias: string): string => `pg_catalog.age(${alias}.xmin) <= 0`
+export const isFresh = (alias: string): string => `pg_catalog.age(${alias}.xmin) <= 0`
 
 /**
  * What is written from here on belongs to no branch: constraint triggers that would write at the commit do so before. Lists
@@ -126,7 +126,7 @@ const isFresh = (alias: string): string => `pg_catalog.age(${alias}.xmin) <= 0`
  * triggers of its own, unless it was emptied or its rows are kept from the caller. A write that was rolled back to a savepoint
  * is counted by the database all the same, but its lock is gone.
  */
-const STRAYED_IN = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
+const STRAYED_BEFORE_8 = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
 DECLARE
   written oid[];
   emptied oid[] := '{}';
@@ -167,4 +167,4 @@ END $undo$`
 export const UNDO_FUNCTIONS: readonly string[] = [BEGIN, END_BEFORE_7, RELEASE]
 
 /** Version 7: the sums of `begin` have files in them. */
-export const UNDO_STRAYED: readonly string[] = [RULED, BEGIN, STRAYED_IN]
+export const UNDO_STRAYED: readonly string[] = [RULED, BEGIN, STRAYED_BEFORE_8]

@@ -116,6 +116,18 @@ export const WORKS: readonly Works[] = [
     ],
   },
   {
+    name: 'settings that were reset up to a savepoint, or afterwards',
+    tables: ACCOUNT,
+    protect: ['account'],
+    work: ['SAVEPOINT s', 'RESET ALL', ...CHANGES, 'ROLLBACK TO SAVEPOINT s', ...CHANGES, 'RESET search_path'],
+  },
+  {
+    name: 'a trigger of its own that the step turns off and on again',
+    tables: setting('coalesce(NEW.version, 0)', 'version := '),
+    protect: ['account'],
+    work: ['ALTER TABLE account DISABLE TRIGGER touch', ...CHANGES, 'ALTER TABLE account ENABLE TRIGGER touch'],
+  },
+  {
     name: 'a table that the step makes itself',
     tables: ACCOUNT,
     protect: ['account'],
@@ -158,4 +170,20 @@ export const REFUSED_STEPS: readonly RefusedStep[] = [
     message:
       'wrote to public.audit, which undo does not protect: call undo.protect(sql, [...]) in a migration, or name',
   },
+  ...[
+    { name: 'resets all settings', off: ['RESET ALL'] },
+    { name: 'clears the setting of its branch', off: ["SELECT set_config('concordat.undo', '', true)"] },
+    { name: 'fires no triggers', off: ['SET LOCAL session_replication_role = replica'] },
+    { name: 'disables all triggers', off: ['ALTER TABLE account DISABLE TRIGGER ALL'], on: 'ENABLE TRIGGER ALL' },
+    { name: 'disables the triggers', off: ['ALTER TABLE account DISABLE TRIGGER USER'], on: 'ENABLE TRIGGER USER' },
+  ].map(({ name, off, on }) => ({
+    name: `${name} and writes to a protected table`,
+    tables: [],
+    work: [
+      ...off,
+      'UPDATE account SET cents = 5 WHERE id = 1',
+      ...(on === undefined ? [] : [`ALTER TABLE account ${on}`]),
+    ],
+    message: 'wrote to public.account and turned off what writes its changes down (RESET ALL',
+  })),
 ]

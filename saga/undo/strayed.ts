@@ -1,0 +1,56 @@
+/** The end of a branch, as a function of the database: which of its writes cannot be undone. Version 8. */
+import { IS_OURS, isFresh, isLocked, WRITTEN } from './functions.ts'
+import { SETTING } from './tables.ts'
+
+/**
+ * What is written from here on belongs to no branch: constraint triggers that would write at the commit do so before. Lists
+ * what was written since `$1` (what `begin` found) and could not be undone, as JSON: no table among `$2`, and none that has the
+ * triggers of its own, unless it was emptied, its rows are kept from the caller, or the triggers may not have seen all: the handler
+ * cleared the setting by which they know the branch, does not fire them (`session_replication_role`), or changed them. A write that
+ * was rolled back to a savepoint is counted by the database all the same, but its lock is gone.
+ */
+export const UNDO_WATCHED: readonly string[] = [
+  `CREATE OR REPLACE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
+DECLARE
+  written oid[];
+  emptied oid[] := '{}';
+  files numeric;
+  is_watched boolean;
+BEGIN
+  SET CONSTRAINTS ALL IMMEDIATE;
+  is_watched := coalesce(pg_catalog.current_setting('${SETTING}', true), '') <> ''
+    AND pg_catalog.current_setting('session_replication_role') <> 'replica';
+  PERFORM pg_catalog.set_config('${SETTING}', '', true);
+  SELECT pg_catalog.array_agg(w.oid) FILTER (WHERE w.n > coalesce(($1->>w.oid::text)::bigint, 0)), coalesce(sum(w.file), 0)
+  INTO written, files FROM (${WRITTEN}) w;
+  IF files <> coalesce(($1->>'files')::numeric, files) THEN
+    -- A table that was made by this transaction has columns that were, too.
+    emptied := ARRAY(SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.oid >= 16384
+      AND ${isFresh('c')} AND ${isLocked('c.oid', 'AccessExclusive')}
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tableoid' AND ${isFresh('a')}));
+  END IF;
+  IF written IS NULL AND emptied = '{}' THEN
+    RETURN '[]';
+  END IF;
+  RETURN (
+    SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('table', s.table, 'why', s.why) ORDER BY s.table), '[]')
+    FROM (
+      SELECT c.oid, pg_catalog.format('%I.%I', s.nspname, c.relname) AS table, CASE
+          WHEN c.oid = ANY (emptied) THEN 'emptied'
+          WHEN p.fresh IS NULL THEN 'unprotected'
+          WHEN NOT is_watched OR p.fresh AND ${isLocked('c.oid', 'ShareRowExclusive', 'AccessExclusive')} THEN 'unwatched'
+          WHEN r.relrowsecurity AND {schema}.saga_undo_ruled(r.oid, m.oid) THEN 'ruled' ELSE '' END AS why
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+        JOIN pg_catalog.pg_class r ON r.oid = coalesce(pg_catalog.pg_partition_root(c.oid), c.oid)
+        JOIN pg_catalog.pg_namespace q ON q.oid = r.relnamespace
+        JOIN pg_catalog.pg_roles m ON m.rolname = current_user
+        LEFT JOIN LATERAL (
+          SELECT ${isFresh('g')} AS fresh FROM {schema}.saga_undo_table t JOIN pg_catalog.pg_trigger g ON g.tgrelid = c.oid AND g.tgenabled IN ('O', 'A')
+            AND g.tgfoid = pg_catalog.to_regprocedure($name$\{schema}.saga_undo_row_$name$ || t.id || '()')
+          WHERE t.relation = r.oid AND t.name IS NOT DISTINCT FROM pg_catalog.format('%I.%I', q.nspname, r.relname)) p ON true
+      WHERE c.oid = ANY (written || emptied) AND NOT (${IS_OURS}) AND r.oid <> ALL (
+        SELECT pg_catalog.to_regclass(u) FROM unnest($2) u WHERE pg_catalog.to_regclass(u) IS NOT NULL)) s
+    WHERE s.why IN ('emptied', 'ruled')
+      OR s.why IN ('unprotected', 'unwatched') AND ${isLocked('s.oid', 'RowExclusive', 'ShareRowExclusive', 'Exclusive', 'AccessExclusive')});
+END $undo$`,
+]
