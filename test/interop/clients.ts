@@ -68,11 +68,11 @@ export async function kcatCases(report: Report, url: string): Promise<void> {
     ['-K', '|', '-H', 'tenant=acme', '-z', 'lz4', '-X', 'topic.partitioner=murmur2_random'],
     KEYS.map((key) => `${key}|{"key":"${key}"}`),
   )
-  const byKey = () => seen.toSorted((a, b) => String(a.key).localeCompare(String(b.key)))
+  const byKey = () => seen.map(({ key, payload, headers }) => [key, payload, headers['tenant']]).toSorted(byText)
   await report.check(
     'kcat: keys, JSON, headers, lz4',
-    KEYS.map((key) => [key, { key }, 'acme']).toSorted(([a], [b]) => String(a).localeCompare(String(b))),
-    () => byKey().map(({ key, payload, headers }) => [key, payload, headers['tenant']]),
+    KEYS.map((key) => [key, { key }, 'acme']).toSorted(byText),
+    byKey,
     () => seen.length === KEYS.length,
   )
   const partitions = await consumed(kcat, url, topic, '%k %p\n')
@@ -127,17 +127,22 @@ export async function pythonKafkaCases(report: Report, url: string): Promise<voi
   const { stdout } = await run(python, [join(SCRIPTS, 'kafka_send.py'), url, topic, ...KEYS])
   await report.check(
     'python3-kafka: keys where we put them, a key that is null, a tombstone, a header of bytes',
-    [KEYS.map((key) => String(partitionOf(key, 3))), [...KEYS, 'k1', null].toSorted(), [null], [255, 0]],
+    [KEYS.map((key) => String(partitionOf(key, 3))), [...KEYS, 'k1', null].toSorted(byText), [null], [255, 0]],
     () => [
       stdout.trim().split('\n'),
-      seen.map(({ key }) => key).toSorted(),
+      seen.map(({ key }) => key).toSorted(byText),
       seen.filter(({ payload }) => payload === null).map(({ payload }) => payload),
-      [...(seen.find(({ headers }) => 'raw' in headers)?.headers['raw'] as Uint8Array)],
+      bytesIn(seen),
     ],
     () => seen.length === KEYS.length + 2,
   )
   await binder.close()
 }
+
+const bytesIn = (seen: readonly Kept[]): readonly number[] =>
+  seen.flatMap(({ headers }) => [...((headers['raw'] as Uint8Array | undefined) ?? [])]).slice(0, 2)
+
+const byText = (a: unknown, b: unknown): number => JSON.stringify(a).localeCompare(JSON.stringify(b))
 
 export async function pikaCases(report: Report, url: string): Promise<void> {
   const python = await pythonWith('pika')

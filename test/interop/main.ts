@@ -11,7 +11,7 @@ import { collectOnKafka, collectOnRabbit } from './collect.ts'
 import { debeziumCases } from './debezium/cases.ts'
 import { cloudEventCases, compressionCases, consoleCases, partitionCases, transactionCases } from './java-clients.ts'
 import { kafkaSpringCases, takeOverCases } from './kafka-spring.ts'
-import { collectForms, formCases, rabbitSpringCases } from './rabbit-spring.ts'
+import { collectForms, formCases, rabbitSpringCases, takeOverQueue } from './rabbit-spring.ts'
 import { Report } from './report.ts'
 import { startSpring } from './spring.ts'
 import { springBusCases } from './spring-bus.ts'
@@ -105,6 +105,7 @@ async function springCases(report: Report, classes: Classes, kafka: string, rabb
     await handedOnCases(report, each)
   }
   await takeOverCases(report, spring, kafka, onKafka)
+  await takeOverQueue(report, spring, rabbit)
 }
 
 try {

@@ -70,6 +70,36 @@ export async function formCases(report: Report, spring: Spring, { binder, handle
   )
 }
 
+/** Takes over the queue of the Spring application, which has stopped: `places`, as docs/from-spring-cloud-stream.md says. */
+export async function takeOverQueue(report: Report, spring: Spring, url: string): Promise<void> {
+  const connection = await connect(url)
+  const sender = await connection.createConfirmChannel()
+  const send = (n: number): boolean =>
+    sender.publish('ri.taken', 'ri.taken', Buffer.from(`{"n":${n}}`), { contentType: 'application/json' })
+  for (const n of [1, 2]) send(n)
+  await sender.waitForConfirms()
+  const handled: unknown[] = []
+  const taken = defineChannel('ri.taken', { payload: z.unknown(), partitions: 1 })
+  const place = { exchange: 'ri.taken', type: 'topic', routingKey: 'ri.taken' } as const
+  const queues = { billing: { queue: 'ri.taken.billing', ordered: false } }
+  const binder = createBinder({
+    service: 'successor',
+    transport: rabbitTransport({ url, places: { 'ri.taken': { ...place, queues } } }),
+    bindings: [sink(taken, { group: 'billing' }, (payload) => void handled.push(payload))],
+  })
+  await binder.start()
+  await binder.ready()
+  send(3)
+  await report.check(
+    "Spring's RabbitMQ queue goes on with what waits in it and what is new",
+    [[{ n: 1 }, { n: 2 }, { n: 3 }], 0],
+    () => [handled, spring.got.filter((each) => each.function === 'rtaken').length],
+    () => handled.length >= 3,
+  )
+  await binder.close()
+  await connection.close()
+}
+
 /** What the first dead letter of a queue says. */
 async function errorIn(url: string, queue: string): Promise<string> {
   const connection = await connect(url)

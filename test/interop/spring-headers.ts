@@ -13,8 +13,8 @@ export interface HeaderCases {
   readonly binder: Binder
   readonly isKafka: boolean
   readonly kept: ReadonlyMap<string, readonly Kept[]>
-  transport(): Transport
-  refuse(isRefused: boolean): void
+  readonly transport: () => Transport
+  readonly refuse: (isRefused: boolean) => void
 }
 
 const any = { payload: z.unknown(), partitions: 1, key: () => 'question' } as const
@@ -119,4 +119,5 @@ export async function handedOnCases(report: Report, { isKafka, kept, binder }: H
   )
 }
 
-const partsOf = (kept: readonly Kept[]): readonly unknown[] => kept.map(({ headers }) => headers['part']).toSorted()
+const partsOf = (kept: readonly Kept[]): readonly unknown[] =>
+  kept.map(({ headers }) => Number(headers['part'])).toSorted((a, b) => a - b)

@@ -24,10 +24,8 @@ export interface Spring {
 
 const STREAM = '--spring.cloud.stream'
 
-const FUNCTIONS = [
-  ...['ksink', 'kletters', 'kfail', 'kcharge', 'krich', 'ksplit', 'ksplitclean'],
-  ...['rcharge', 'rchargetoo', 'rrich', 'rsplit', 'rsplitclean'],
-]
+const FUNCTIONS =
+  'ksink;kletters;kfail;kcharge;krich;ksplit;ksplitclean;rcharge;rchargetoo;rrich;rsplit;rsplitclean;rtaken'
 /** As docs/wire-format.md says. */
 const PATTERNS = {
   kafka: '!ce_id,!ce_source,!ce_type,!ce_time,!payload-version,*',
@@ -68,6 +66,7 @@ function headerBindings(): readonly string[] {
       ...binding(name, 'rabbit', name === 'rrichout' ? 'ri.rich' : `ri.${name}`),
       ...direct(name, 'producer', TO_0),
     ]),
+    ...binding('rtaken-in-0', 'rabbit', 'ri.taken', 'billing'),
     ...binding('rrich-in-0', 'rabbit', 'ri.rich', 'rich'),
     ...direct('rrich-in-0', 'consumer', FROM_0),
     ...['rsplit', 'rsplitclean'].flatMap((name) => [
@@ -96,7 +95,7 @@ function configuration(kafka: string, rabbit: URL): readonly string[] {
     `${STREAM}.kafka.binder.brokers=${kafka}`,
     `${STREAM}.kafka.binder.enable-observation=true`,
     '--spring.cloud.bus.enabled=false',
-    `--spring.cloud.function.definition=${FUNCTIONS.join(';')}`,
+    `--spring.cloud.function.definition=${FUNCTIONS}`,
     `${STREAM}.output-bindings=kout;ktext;kevent;krichout;rrichout;rbatched;rgzip`,
     ...headerBindings(),
     ...binding('kout', 'kafka', 'i.from-spring'),

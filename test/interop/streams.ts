@@ -63,7 +63,7 @@ async function streamed(report: Report, of: (name: string) => readonly Kept[]): 
   const has = (name: string, count: number) => () => of(name).length >= count
   const keys = (name: string) =>
     of(name)
-      .map(({ key }) => key)
+      .map(({ key }) => String(key))
       .toSorted()
   const sorted = KEYS.toSorted()
   await report.check(

@@ -26,7 +26,10 @@ export async function fetchJars(name: string, pom: string): Promise<string> {
     await cp(pom, join(work, 'pom.xml'))
     const args = ['-B', '-q', GOAL, '-DincludeScope=runtime', `-DoutputDirectory=${join(work, 'jars')}`]
     await runCommand({ file: javaBinary('mvn'), args }, work)
-    await rename(join(work, 'jars'), folder)
+    await rename(join(work, 'jars'), folder).catch((error: unknown) => {
+      // Another process was faster.
+      if (!existsSync(folder)) throw error
+    })
   } finally {
     await rm(work, { recursive: true, force: true })
   }

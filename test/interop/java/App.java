@@ -76,6 +76,11 @@ public class App {
   }
 
   @Bean
+  public Consumer<Message<byte[]>> rtaken() {
+    return message -> print("rtaken", message);
+  }
+
+  @Bean
   public Function<Message<byte[]>, List<Message<byte[]>>> ksplit() {
     return App::parts;
   }
