@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
+import { readable } from '../../core/thrown.ts'
 import { seenUntil } from '../definition/grown.ts'
 import type { RunContext } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
@@ -77,6 +78,8 @@ async function callStep(
     work.catch(() => {})
     // When it is stopped the function may still run, but nobody listens.
     return stored(`result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
+  } catch (thrown) {
+    throw readable(thrown)
   } finally {
     cancel()
     signal.removeEventListener('abort', onAbort)
