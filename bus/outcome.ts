@@ -1,6 +1,7 @@
 /** What became of an event at one instance, in a form that travels. */
-import { toError } from '../core/errors.ts'
+import { said, toError } from '../core/errors.ts'
 import { parseShallow } from '../core/shallow-json.ts'
+import { fieldOf } from '../core/thrown.ts'
 import type { AckStatus } from './envelope.ts'
 
 /** Why a handler of an event failed, as far as it travels back to the sender. */
@@ -26,13 +27,13 @@ const MAX_MESSAGE_BYTES = 1_024
 
 export function failedWith(reason: unknown): Outcome {
   const error = toError(reason)
-  const code = 'code' in error && typeof error.code === 'string' ? cut(error.code, MAX_NAME_BYTES) : undefined
+  const code = fieldOf(error, 'code')
   return {
     status: 'failed',
     error: {
-      name: cut(String(error.name), MAX_NAME_BYTES),
-      message: cut(String(error.message), MAX_MESSAGE_BYTES),
-      ...(code === undefined ? {} : { code }),
+      name: cut(said(error, 'name'), MAX_NAME_BYTES),
+      message: cut(said(error, 'message'), MAX_MESSAGE_BYTES),
+      ...(typeof code === 'string' && { code: cut(code, MAX_NAME_BYTES) }),
     },
   }
 }

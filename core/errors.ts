@@ -1,3 +1,5 @@
+import { fieldOf, readable } from './thrown.ts'
+
 /**
  * The base of every error this package throws at run time. Match on `code`, never on the text or the class:
  * two copies of the package in one tree have two classes but one code.
@@ -18,12 +20,12 @@ export abstract class ConcordatError extends Error {
 
 /** False only for an error that says so itself (`retryable === false`); anything else may be tried again. */
 export function isRetryable(error: unknown): boolean {
-  return !(typeof error === 'object' && error !== null && 'retryable' in error && error.retryable === false)
+  return fieldOf(error, 'retryable') !== false
 }
 
 /** True when `error` carries this stable code. */
 export function hasCode(error: unknown, code: string): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === code
+  return fieldOf(error, 'code') === code
 }
 
 /** The error, its cause, the cause of that, and so on: what a library put around an error of a driver is looked through. */
@@ -31,18 +33,19 @@ export function causesOf(error: unknown): readonly object[] {
   const causes: object[] = []
   for (let each = error; typeof each === 'object' && each !== null && !causes.includes(each); ) {
     causes.push(each)
-    each = 'cause' in each ? each.cause : undefined
+    each = fieldOf(each, 'cause')
   }
   return causes
 }
 
 /**
- * The value itself when it is an `Error`, else an `Error` that wraps it as its `cause`. Never throws. What the value says
- * about itself counts: its `message`, its `code`, and that it is not `retryable`.
+ * The value itself when it is an `Error` that can be read, else an `Error` that wraps it as its `cause`, or stands in its place. Never
+ * throws. What the value says about itself counts: its `message`, its `code`, and that it is not `retryable`.
  */
-export function toError(value: unknown): Error {
+export function toError(thrown: unknown): Error {
+  const value = readable(thrown)
   if (value instanceof Error) return value
-  const { message, code, retryable } = saidBy(value)
+  const [message, code, retryable] = ['message', 'code', 'retryable'].map((name) => fieldOf(value, name))
   const error = new Error(typeof message === 'string' ? message : textOf(value), { cause: value })
   return Object.assign(error, typeof code === 'string' ? { code } : {}, retryable === false ? { retryable } : {})
 }
@@ -54,16 +57,6 @@ export function said(error: Error, field: 'name' | 'message' | 'stack'): string 
     return typeof value === 'string' ? value : value === undefined ? '' : show(value)
   } catch {
     return ''
-  }
-}
-
-function saidBy(value: unknown): { readonly message?: unknown; readonly code?: unknown; readonly retryable?: unknown } {
-  if (typeof value !== 'object' || value === null) return {}
-  try {
-    const { message, code, retryable } = value as ReturnType<typeof saidBy>
-    return { message, code, retryable }
-  } catch {
-    return {}
   }
 }
 
@@ -83,20 +76,30 @@ export function invalidOption(path: string, value: unknown, expected: string): T
 /** A short, single-line rendering of any value for an error message; never throws, at most 120 characters. */
 export function show(value: unknown): string {
   let text: string
-  if (typeof value === 'string') text = JSON.stringify(value)
-  else if (typeof value === 'function') text = `function ${value.name}`.trimEnd()
-  // JSON has neither NaN nor large whole numbers.
-  else if (typeof value === 'number') text = String(value)
-  else if (typeof value === 'bigint') text = `${value}n`
-  else if (value instanceof Uint8Array) text = `${value.byteLength} bytes`
-  else {
-    try {
-      text = JSON.stringify(value) ?? String(value)
-    } catch {
-      text = Object.prototype.toString.call(value)
-    }
+  try {
+    text = shown(value)
+  } catch {
+    text = tagOf(value)
   }
   return text.length > 120 ? `${text.slice(0, 117)}...` : text
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'function') return `function ${value.name}`.trimEnd()
+  // JSON has neither NaN nor large whole numbers.
+  if (typeof value === 'number') return String(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (value instanceof Uint8Array) return `${value.byteLength} bytes`
+  return JSON.stringify(value) ?? String(value)
+}
+
+function tagOf(value: unknown): string {
+  try {
+    return Object.prototype.toString.call(value)
+  } catch {
+    return typeof value
+  }
 }
 
 /** Checks a whole number in `[min, max]`. @throws RangeError / TypeError naming the path */

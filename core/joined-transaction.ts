@@ -9,6 +9,7 @@ import { conditional } from './conditional-statement.ts'
 import { ConcordatError } from './errors.ts'
 import { type SqlResult, type SqlTransaction, SqlTransactionEnded, SqlTransactionMissing } from './sql.ts'
 import { fromDriver } from './sql-away.ts'
+import { fieldOf } from './thrown.ts'
 
 /** Runs one statement of ours in a library's transaction. */
 export type Run = (text: string, parameters: readonly unknown[]) => Promise<unknown>
@@ -114,11 +115,14 @@ function withState(error: unknown): unknown {
   const chain: object[] = []
   for (let at = error; typeof at === 'object' && at !== null && !chain.includes(at); ) {
     chain.push(at)
-    at = 'driverError' in at ? at.driverError : 'cause' in at ? at.cause : undefined
+    at = fieldOf(at, 'driverError') ?? fieldOf(at, 'cause')
   }
-  return (
-    chain.findLast((at) => 'code' in at && typeof at.code === 'string' && STATE.test(at.code)) ?? chain.at(-1) ?? error
-  )
+  return chain.findLast(hasState) ?? chain.at(-1) ?? error
+}
+
+function hasState(error: object): boolean {
+  const code = fieldOf(error, 'code')
+  return typeof code === 'string' && STATE.test(code)
 }
 
 const STATE = /^[0-9A-Z]{5}$/

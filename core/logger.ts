@@ -1,6 +1,7 @@
 import { systemClock } from './clock.ts'
 import { hasMethods, wrongKind } from './options.ts'
 import { stderrLine } from './stderr-line.ts'
+import { readableInLog } from './thrown.ts'
 
 /** What a log sink must offer. A pino logger satisfies it as it is; payloads and secrets are never passed to it. */
 export interface Logger {
@@ -81,9 +82,15 @@ function harmless(logger: Logger): Logger {
   return {
     debug: (fields, message) => quietly(() => logger.debug(fields, message)),
     info: (fields, message) => quietly(() => logger.info(fields, message)),
-    warn: (fields, message) => quietly(() => logger.warn(fields, message)),
-    error: (fields, message) => quietly(() => logger.error(fields, message)),
+    warn: (fields, message) => quietly(() => logger.warn(withReadable(fields), message)),
+    error: (fields, message) => quietly(() => logger.error(withReadable(fields), message)),
   }
+}
+
+/** A serializer that throws would take the line with it. */
+function withReadable(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const err = readableInLog(fields['err'])
+  return err === fields['err'] ? fields : { ...fields, err }
 }
 
 /** The same logger with fields added to every line. */

@@ -1,6 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ConcordatError, show } from './errors.ts'
 import { hasMethods } from './options.ts'
+import { readable, throwReadable } from './thrown.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
@@ -35,12 +36,16 @@ export function validate<S extends StandardSchemaV1>(
   schema: S,
   value: unknown,
 ): StandardSchemaV1.InferOutput<S> | Promise<StandardSchemaV1.InferOutput<S>> {
-  const result = schema['~standard'].validate(value)
-  if (result instanceof Promise) return result.then((late) => unwrap(subject, late))
-  // Of another realm, or of a library of its own.
-  return hasMethods(result, ['then'])
-    ? Promise.resolve(result).then((late) => unwrap(subject, late))
-    : unwrap(subject, result)
+  try {
+    const result = schema['~standard'].validate(value)
+    if (result instanceof Promise) return result.then((late) => unwrap(subject, late), throwReadable)
+    // Of another realm, or of a library of its own.
+    return hasMethods(result, ['then'])
+      ? Promise.resolve(result).then((late) => unwrap(subject, late), throwReadable)
+      : unwrap(subject, result)
+  } catch (thrown) {
+    throw readable(thrown)
+  }
 }
 
 function unwrap<T>(subject: string, result: StandardSchemaV1.Result<T>): T {

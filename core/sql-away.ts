@@ -3,6 +3,7 @@
  * same statement may succeed on a new connection.
  */
 import { causesOf } from './errors.ts'
+import { fieldOf, messageOf } from './thrown.ts'
 
 /**
  * - `unreachable`: no connection was made, nothing was sent.
@@ -54,28 +55,25 @@ export function throwFromConnecting(error: unknown): never {
 
 /** Whether the database was away when this was thrown; looks through what a library put around it. Never throws. */
 export function sqlAway(error: unknown): SqlAway | undefined {
-  try {
-    for (const cause of causesOf(error)) {
-      const away = awayOf(cause)
-      if (away !== undefined) return away
-    }
-  } catch {
-    // What cannot even be read says nothing of a database.
+  for (const cause of causesOf(error)) {
+    const away = awayOf(cause)
+    if (away !== undefined) return away
   }
   return undefined
 }
 
 function awayOf(cause: object): SqlAway | undefined {
-  const code = 'code' in cause ? cause.code : undefined
+  const code = fieldOf(cause, 'code')
   if (NOT_YET.has(code)) return 'unreachable'
   if (typeof code === 'string' && LOST.test(code)) return 'lost'
-  if (cause instanceof Error && NOT_MADE.test(cause.message)) return 'unreachable'
-  if (cause instanceof Error && ENDED.test(cause.message)) return 'lost'
+  const message = messageOf(cause) ?? ''
+  if (NOT_MADE.test(message)) return 'unreachable'
+  if (ENDED.test(message)) return 'lost'
   if (ofConnecting.has(cause)) return 'unreachable'
   if (!ofDatabases.has(cause)) return undefined
-  if (isDenied(code, cause)) return 'lost'
+  if (isDenied(cause)) return 'lost'
   if (REFUSED.has(code)) return 'unreachable'
-  if (CUT.has(code)) return 'syscall' in cause && cause.syscall === 'connect' ? 'unreachable' : 'lost'
+  if (CUT.has(code)) return fieldOf(cause, 'syscall') === 'connect' ? 'unreachable' : 'lost'
   if (typeof code === 'string' && (NO_LOGIN.test(code) || NO_TLS.test(code))) return 'unreachable'
   return BROKEN.has(code) ? 'lost' : undefined
 }
@@ -84,14 +82,16 @@ function awayOf(cause: object): SqlAway | undefined {
  * The role lacks a right. Row-level security has the same code and depends on the row: PostgreSQL names the function of its source
  * that said it, in no language.
  */
-export function isDenied(code: unknown, cause: object): boolean {
-  return code === '42501' && 'routine' in cause && String(cause.routine).startsWith('aclcheck_error')
+export function isDenied(cause: object): boolean {
+  if (fieldOf(cause, 'code') !== '42501') return false
+  const routine = fieldOf(cause, 'routine')
+  return typeof routine === 'string' && routine.startsWith('aclcheck_error')
 }
 
 /** SQLSTATE of the error, or of the first of its causes that has one. */
 export function sqlStateOf(error: unknown): string | undefined {
   for (const cause of causesOf(error)) {
-    const code = 'code' in cause ? cause.code : undefined
+    const code = fieldOf(cause, 'code')
     if (typeof code === 'string' && SQLSTATE.test(code)) return code
   }
   return undefined

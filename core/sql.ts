@@ -1,6 +1,7 @@
 import { DAY } from './clock.ts'
 import { ConcordatError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
+import { fieldOf } from './thrown.ts'
 
 /** The longest age of rows that is asked for, 1 000 years: PostgreSQL has no moment much further back. */
 export const MAX_AGE_MS: number = 1_000 * 365 * DAY
@@ -189,8 +190,7 @@ const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883', '42703
  * @param call what makes the tables: `outbox.migrate()`
  */
 export function explainMissing(error: unknown, schema: string, call: string): unknown {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-  return MISSING.has(code) ? new SqlTablesMissing(schema, call, { cause: error }) : error
+  return MISSING.has(fieldOf(error, 'code')) ? new SqlTablesMissing(schema, call, { cause: error }) : error
 }
 
 /** Runs a statement that uses nothing but a part's own tables. @throws SqlTablesMissing, else as `SqlExecutor.query` */

@@ -1,5 +1,7 @@
 /** The line that a warning or an error is on stderr, for people. */
+import { said } from './errors.ts'
 import { printable, withoutSecrets } from './printable.ts'
+import { fieldOf, readableInLog } from './thrown.ts'
 
 /** Longer lines are cut: an error may carry a page of text. */
 const MAX_LINE = 2_000
@@ -31,25 +33,33 @@ function textOf(value: unknown): string {
 }
 
 /** Nothing of an error but what it says: other fields of a driver's error may be a command with its password. */
-function errorText(error: unknown): string {
+function errorText(thrown: unknown): string {
+  const error = readableInLog(thrown)
   const texts: string[] = []
-  for (let each: unknown = error; each !== undefined && texts.length < MAX_CAUSES; each = causeOf(each)) {
-    const text = each instanceof Error ? `${each.name}: ${each.message}` : typeof each === 'string' ? each : typeof each
-    const message = each instanceof Error ? each.message : text
+  const told = new Set<unknown>()
+  for (let each = error; each !== undefined && texts.length < MAX_CAUSES && !told.has(each); each = causeOf(each)) {
+    told.add(each)
+    const text =
+      each instanceof Error
+        ? `${said(each, 'name')}: ${said(each, 'message')}`
+        : typeof each === 'string'
+          ? each
+          : typeof each
+    const message = each instanceof Error ? said(each, 'message') : text
     if (!texts.some((said) => said.includes(message))) texts.push(text)
   }
   const where = placeOf(error)
   return `${texts.join('; caused by ')}${where === undefined ? '' : ` (${where})`}`
 }
 
-const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cause : undefined)
+const causeOf = (error: unknown): unknown => (error instanceof Error ? fieldOf(error, 'cause') : undefined)
 
 /**
  * Where a mistake was made: the first frame that is neither Node's nor a package's. What has a code was thrown on purpose, and
  * says what to do.
  */
 function placeOf(error: unknown): string | undefined {
-  const stack: unknown = error instanceof Error && !('code' in error) ? error.stack : undefined
+  const stack = error instanceof Error && !('code' in error) ? fieldOf(error, 'stack') : undefined
   if (typeof stack !== 'string') return undefined
   const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
   return frames.find((line) => !/node:|node_modules|<anonymous>/.test(line))?.trim()

@@ -2,8 +2,10 @@
  * What this package asks of a tracing and metrics library. `concordat/core/opentelemetry` is the implementation; without
  * a `telemetry` option nothing here is called and no header is added.
  */
+import { said } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { hasMethods, wrongKind } from './options.ts'
+import { fieldOf, readable } from './thrown.ts'
 import type { TraceContext } from './trace-context.ts'
 
 /** Values of one kind each; an absent one is left out. */
@@ -93,10 +95,12 @@ export function errorType(error: unknown): string {
   return type
 }
 
-function typeOf(error: unknown): string {
+function typeOf(thrown: unknown): string {
+  const error = readable(thrown)
   if (typeof error !== 'object' || error === null) return typeof error
-  if ('code' in error && typeof error.code === 'string' && CODE.test(error.code)) return error.code.slice(0, MAX_TYPE)
-  return error instanceof Error ? error.name.slice(0, MAX_TYPE) : 'object'
+  const code = fieldOf(error, 'code')
+  if (typeof code === 'string' && CODE.test(code)) return code.slice(0, MAX_TYPE)
+  return error instanceof Error ? said(error, 'name').slice(0, MAX_TYPE) : 'object'
 }
 
 /** The fields that tie a log line to a span, named as OpenTelemetry's own log bridges do. */

@@ -12,8 +12,9 @@
  *
  * `undefined`: nothing is known of the error. The caller treats it as a failure of the work itself.
  */
-import { causesOf, hasCode } from './errors.ts'
+import { causesOf, hasCode, isRetryable } from './errors.ts'
 import { isDenied, sqlAway, sqlStateOf } from './sql-away.ts'
+import { fieldOf, messageOf } from './thrown.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 
@@ -37,17 +38,13 @@ const TOO_MUCH_MEMORY = /^invalid memory alloc request size/
 
 /** Why a write failed, from the error or the first of its causes that says so. Never throws. */
 export function writeFault(error: unknown): WriteFault | undefined {
-  try {
-    const causes = causesOf(error)
-    for (const cause of causes) {
-      const fault = faultOf(cause)
-      if (fault !== undefined) return fault
-    }
-    if (sqlAway(error) !== undefined) return 'unavailable'
-    return causes.some((cause) => 'retryable' in cause && cause.retryable === false) ? 'permanent' : undefined
-  } catch {
-    return undefined
+  const causes = causesOf(error)
+  for (const cause of causes) {
+    const fault = faultOf(cause)
+    if (fault !== undefined) return fault
   }
+  if (sqlAway(error) !== undefined) return 'unavailable'
+  return causes.some((cause) => !isRetryable(cause)) ? 'permanent' : undefined
 }
 
 /** Rights, passwords, clocks: an operator changes them while services run. Names of Kafka's protocol, and AMQP's `access-refused`. */
@@ -55,24 +52,23 @@ const BROKER_DENIED = /_AUTHORIZATION_FAILED$|^SASL_AUTHENTICATION_FAILED$|^INVA
 
 /** What became of a message, by the kind of a `TransportError` and what the broker said. */
 function faultOfBroker(error: object): WriteFault | undefined {
-  const isForOperator = causesOf(error).some(
-    (cause) =>
-      ('type' in cause && typeof cause.type === 'string' && BROKER_DENIED.test(cause.type)) ||
-      ('code' in cause && (cause.code === 403 || OPERATOR.has(cause.code) || isDenied(cause.code, cause))),
-  )
+  const isForOperator = causesOf(error).some((cause) => {
+    const [type, code] = [fieldOf(cause, 'type'), fieldOf(cause, 'code')]
+    if (typeof type === 'string' && BROKER_DENIED.test(type)) return true
+    return code === 403 || OPERATOR.has(code) || isDenied(cause)
+  })
   if (isForOperator) return 'operator'
-  return 'retryable' in error && error.retryable === false && 'kind' in error && error.kind !== 'closed'
-    ? 'permanent'
-    : 'unavailable'
+  const kind = fieldOf(error, 'kind')
+  return !isRetryable(error) && kind !== undefined && kind !== 'closed' ? 'permanent' : 'unavailable'
 }
 
 function faultOf(cause: object): WriteFault | undefined {
-  const code = 'code' in cause ? cause.code : undefined
+  const code = fieldOf(cause, 'code')
   if (code === 'binder.transport') return faultOfBroker(cause)
   if (BUSY.has(code)) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
-  if (OPERATOR.has(code) || isDenied(code, cause)) return 'operator'
-  if (code === 'XX000' && 'message' in cause && TOO_MUCH_MEMORY.test(String(cause.message))) return 'permanent'
+  if (OPERATOR.has(code) || isDenied(cause)) return 'operator'
+  if (code === 'XX000' && TOO_MUCH_MEMORY.test(messageOf(cause) ?? '')) return 'permanent'
   return typeof code === 'string' && PERMANENT.test(code) ? 'permanent' : undefined
 }
 

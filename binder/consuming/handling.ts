@@ -1,5 +1,6 @@
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
+import { readable } from '../../core/thrown.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded.ts'
 import type { Inbox, InboxMessage, InboxWork } from '../bindings/inbox.ts'
@@ -67,10 +68,10 @@ export class Handling {
       if (!(payload instanceof Promise)) return this.#begin(payload, delivery, before)
       return payload.then(
         (late) => this.#begin(late, delivery, before),
-        (error: unknown) => this.#unreadable(delivery, error, before),
+        (error: unknown) => this.#unreadable(delivery, readable(error), before),
       )
     } catch (error) {
-      return this.#unreadable(delivery, error, before)
+      return this.#unreadable(delivery, readable(error), before)
     }
   }
 
@@ -103,7 +104,8 @@ export class Handling {
         const context = new DeliveryContext(delivery, attempt, this.#scope)
         await tell(error, context)
         return await this.#failures.fail(delivery, error, before)
-      } catch (thrown) {
+      } catch (raw) {
+        const thrown = readable(raw)
         const end = await this.#failures.failed(delivery, thrown, attempt, false)
         if (end === 'again') attempt--
         else if (end !== undefined) return end
@@ -149,8 +151,9 @@ export class Handling {
         this.#host.calls.end(delivery)
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
-      } catch (thrown) {
+      } catch (raw) {
         this.#host.calls.end(delivery)
+        const thrown = readable(raw)
         if (this.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
         isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true

@@ -8,6 +8,7 @@ import type { Clock } from '../../core/clock.ts'
 import { ConcordatError, hasCode, isRetryable, said, show, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
 import { parseShallow } from '../../core/shallow-json.ts'
+import { fieldOf } from '../../core/thrown.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
 import type { Channel } from '../channel/channel.ts'
 import { decodePayload } from '../channel/encode.ts'
@@ -207,9 +208,9 @@ export function failureAnswer(
   }
 }
 
-function reasonOf(error: Error & { readonly reason?: unknown; readonly code?: unknown }): string {
-  const said = hasCode(error, 'binder.request_refused') ? error.reason : error.code
-  return typeof said === 'string' && said !== '' ? said.slice(0, MAX_REASON) : 'failed'
+function reasonOf(error: Error): string {
+  const reason = fieldOf(error, hasCode(error, 'binder.request_refused') ? 'reason' : 'code')
+  return typeof reason === 'string' && reason !== '' ? reason.slice(0, MAX_REASON) : 'failed'
 }
 
 /**

@@ -3,6 +3,7 @@ import { backoffDelayMs } from '../../core/backoff.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
+import { readable } from '../../core/thrown.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { SourceBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
@@ -147,8 +148,9 @@ export class Poller {
       this.#handled++
       this.#error = undefined
       return true
-    } catch (error) {
+    } catch (thrown) {
       if (!signal.aborted) {
+        const error = readable(thrown)
         this.#error = toError(error)
         if (this.#unsent.length > 0) this.#state = 'halted'
         const halted = this.#isHalted()

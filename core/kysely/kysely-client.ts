@@ -4,6 +4,7 @@ import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { fromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
+import { readable } from '../thrown.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
 /** The part of `Transaction` (and `Kysely`) that is used. */
@@ -63,12 +64,14 @@ async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransactio
     const statements = new Statements(trx)
     scope = new TransactionScope(statements)
     try {
-      const result = await work(scope.tx).finally(() => scope?.close())
+      const result = await work(scope.tx)
+      scope.close()
       if (statements.oneFailed) await refuseAborted(statements)
       return result
-    } catch (error) {
-      failure = { error }
-      throw error
+    } catch (thrown) {
+      scope.close()
+      failure = { error: readable(thrown) }
+      throw failure.error
     }
   }
   try {

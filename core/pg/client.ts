@@ -22,6 +22,7 @@ import {
 } from '../sql.ts'
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
+import { readable } from '../thrown.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 import { LastWords } from './last-words.ts'
 import { RoundTrips } from './round-trips.ts'
@@ -221,14 +222,16 @@ async function transaction<T>(
     // What no statement was run in needs no commit; to be prepared it has to be there.
     if (!isCommit) await trips.begin()
     if (trips.isBegun) await end(connection, trips, { text, explain })
-  } catch (error) {
+  } catch (thrown) {
     scope.close()
-    broken ||= isStale(error)
+    // Before the error is looked at, which is anything that the work may throw.
     if (trips.isBegun && trips.endedWith === undefined) {
       await connection.query('ROLLBACK').catch(() => {
         broken = true
       })
     }
+    const error = readable(thrown)
+    broken ||= isStale(error)
     throw said.explain(error)
   } finally {
     connection.off('error', said.hear)

@@ -1,3 +1,5 @@
+import { fieldOf, messageOf } from '../thrown.ts'
+
 /**
  * What a server says as it ends a connection between two statements: a limit on idle transactions, an administrator. `pg` emits that as an
  * event; the next statement then fails with a text of its own, without the reason.
@@ -13,11 +15,10 @@ export class LastWords {
   /** Adds the reason to what `pg` says of a connection that has ended. @returns the same error */
   explain(error: unknown): unknown {
     const reason = this.#error
-    if (reason === undefined || !(error instanceof Error) || error === reason) return error
-    if (!FOLLOWS.test(error.message) || error.cause !== undefined) return error
-    error.cause = reason
-    error.message = `${error.message}: ${reason.message}`
-    return error
+    if (reason === undefined || error === reason) return error
+    const message = messageOf(error) ?? ''
+    if (!FOLLOWS.test(message) || fieldOf(error, 'cause') !== undefined || Object.isFrozen(error)) return error
+    return Object.assign(error as Error, { cause: reason, message: `${message}: ${reason.message}` })
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { hasMethods } from '../options.ts'
 import { SqlCommitError } from '../sql.ts'
+import { fieldOf } from '../thrown.ts'
 import { type Prepared, PreparedStatements } from './prepared-statements.ts'
 import { type Message, type PgliteResult, type Protocol, protocolOfPglite } from './protocol.ts'
 
@@ -179,6 +180,6 @@ export class PgliteConnection {
 
 /** What has no SQLSTATE was thrown on the way: a value that its type of before cannot be written as. */
 function isOutdated(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = fieldOf(error, 'code')
   return typeof code !== 'string' || OUTDATED.test(code)
 }

@@ -2,6 +2,7 @@ import { endingContext } from '../ambient.ts'
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { readable } from '../thrown.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 import { turnsOf } from '../turns.ts'
 import { connectionOf, type PgliteExecutor } from './connection.ts'
@@ -109,13 +110,23 @@ async function transaction<T>(
       ...(inner.exec !== undefined && { script: async (text: string) => void (await inner.exec?.(text)) }),
       within: (nested) => transactions.run(new Within(open, stillOpen(transactions.getStore())), nested),
     })
-    const outcome = await work(scope.tx).finally(() => scope?.close())
+    const outcome = await within(scope, work)
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.
     if (failed) await refuseAborted(inner)
     return outcome
   })
   scope?.committed()
   return result
+}
+
+async function within<T>(scope: TransactionScope, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+  try {
+    return await work(scope.tx)
+  } catch (thrown) {
+    throw readable(thrown)
+  } finally {
+    scope.close()
+  }
 }
 
 /** In an aborted transaction any statement fails with 25P02, where COMMIT would silently roll back. */

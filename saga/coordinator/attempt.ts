@@ -5,6 +5,7 @@ import { copyData } from '../../core/copy-data.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
+import { readable } from '../../core/thrown.ts'
 import { sendingThrough } from '../../outbox/sending-transaction.ts'
 import { seenUntil } from '../definition/grown.ts'
 import type { RunContext } from '../definition/kinds/kind.ts'
@@ -81,6 +82,8 @@ async function callStep(
     work.catch(() => {})
     // When it is stopped the function may still run, but nobody listens.
     return stored(`result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
+  } catch (thrown) {
+    throw readable(thrown)
   } finally {
     cancel()
     signal.removeEventListener('abort', onAbort)

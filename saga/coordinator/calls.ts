@@ -3,6 +3,7 @@
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
+import { readable } from '../../core/thrown.ts'
 import { isNeeded } from '../definition/condition.ts'
 import { seenUntil } from '../definition/grown.ts'
 import type { ChildStart, PreparedCall, TransactionBody } from '../definition/kinds/kind.ts'
@@ -77,7 +78,8 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     const answer = await kindOf(definition).prepare(definition, prepared)
     if (prepared.hasSent || answer?.type === 'planned' || answer?.type === 'signalled') asked.asked.push(callKey(call))
     return answer
-  } catch (cause) {
+  } catch (thrown) {
+    const cause = readable(thrown)
     if (cause instanceof SagaInputUnreadable) throw cause
     return unsent(describeError(cause))
   }

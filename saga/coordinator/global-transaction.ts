@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { endingContext } from '../../core/ambient.ts'
 import { toError } from '../../core/errors.ts'
 import type { ContextLogger } from '../../core/logger.ts'
+import { readable } from '../../core/thrown.ts'
 import type { Branch } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { StepContext } from '../definition/step-contexts.ts'
@@ -140,7 +141,8 @@ export class RunningCode implements HeldBody, AroundCode {
       await this.#branches.allAsked()
       if (this.#doomed !== undefined) throw this.#doomed.error
       return result
-    } catch (error) {
+    } catch (thrown) {
+      const error = readable(thrown)
       this.#thrown = { error, tooLate: this.signal.aborted }
       throw error
     } finally {

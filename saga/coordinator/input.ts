@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
+import { readable } from '../../core/thrown.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaInputUnreadable } from '../errors.ts'
@@ -40,9 +41,9 @@ export function readInput(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'versio
 function settled(work: () => unknown, otherwise: (cause: unknown) => unknown): unknown {
   try {
     const value = work()
-    return value instanceof Promise ? value.catch(otherwise) : value
+    return value instanceof Promise ? value.catch((cause: unknown) => otherwise(readable(cause))) : value
   } catch (cause) {
-    return otherwise(cause)
+    return otherwise(readable(cause))
   }
 }
 

@@ -1,7 +1,8 @@
 /** From what happened outside to what the machine understands. */
 import { copyData } from '../../core/copy-data.ts'
-import { isRetryable, toError } from '../../core/errors.ts'
+import { isRetryable, said, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
+import { fieldOf } from '../../core/thrown.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { grown } from '../definition/grown.ts'
 import { resultsByName } from '../definition/results.ts'
@@ -19,19 +20,23 @@ const MAX_MESSAGE = 500
 /** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
 export function describeError(error: unknown): StepFailure {
   const cause = toError(error)
-  const { message } = cause
-  // A class that sets no name of its own is told by what it is called.
-  const name = cause.name === 'Error' ? cause.constructor.name : cause.name
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  const code = fieldOf(cause, 'code')
   return {
-    code: clean(typeof code === 'string' && code !== '' ? code : name, 100),
-    message: clean(message, MAX_MESSAGE),
+    code: clean(typeof code === 'string' && code !== '' ? code : classOf(cause), 100),
+    message: clean(said(cause, 'message'), MAX_MESSAGE),
   }
+}
+
+/** A class that sets no name of its own is told by what it is called. */
+function classOf(error: Error): string {
+  const name = said(error, 'name')
+  const made = name === 'Error' ? fieldOf(fieldOf(error, 'constructor'), 'name') : name
+  return typeof made === 'string' && made !== '' ? made : 'Error'
 }
 
 /** A `Refusal`, also one of another copy of this package. */
 export function isRefusal(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'refusal' in error && error.refusal === true
+  return fieldOf(error, 'refusal') === true
 }
 
 /** True when the same call fails whenever it is made: the error says so, or the database never takes what it writes. */

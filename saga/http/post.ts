@@ -14,6 +14,7 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
 import { hasCode, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
+import { fieldOf } from '../../core/thrown.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import type { DirectAnswer, DirectProblem, DirectRequest } from '../direct/target.ts'
 import type { SagaReply } from '../wire/reply.ts'
@@ -161,8 +162,7 @@ async function urlOf({ url }: HttpSettings): Promise<string | URL> {
 /** The code of what broke. Texts of other programs are left out: they may quote a header. */
 function reasonOf(error: unknown, signal: AbortSignal): string {
   if (signal.aborted) return toError(signal.reason).message
-  const { cause } = toError(error)
-  const code: unknown = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
+  const code = fieldOf(fieldOf(error, 'cause'), 'code')
   if (typeof code === 'string') return code
   return hasCode(error, 'ERR_INVALID_URL') ? 'its URL is none' : toError(error).name
 }

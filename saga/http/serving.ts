@@ -7,6 +7,7 @@ import type { Clock } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { FetchHandler } from '../../core/node-server.ts'
+import { readable } from '../../core/thrown.ts'
 import { readAtMost } from './body.ts'
 
 /** Who asks, and for what. */
@@ -89,7 +90,8 @@ export function serve<Asked>(served: Served<Asked>): FetchHandler {
     running++
     try {
       return await answer(served, request, () => void running--)
-    } catch (error) {
+    } catch (thrown) {
+      const error = readable(thrown)
       if (error instanceof HttpProblemError) {
         logger.debug({ code: error.code, reason: error.message }, 'request refused')
         return problem(error.status, error.code, error.status === 405 ? { allow: 'POST' } : {})

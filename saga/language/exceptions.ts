@@ -1,5 +1,6 @@
 /** Errors as machines know them: by the names of Java classes. */
-import { toError } from '../../core/errors.ts'
+import { said, toError } from '../../core/errors.ts'
+import { fieldOf, readable } from '../../core/thrown.ts'
 
 /** What is kept of an error that a service threw. */
 export interface Thrown {
@@ -40,20 +41,20 @@ const NETWORK: ReadonlyArray<readonly [name: string, codes: readonly string[]]> 
   ],
 ]
 
-export function thrownBy(error: unknown, classes: Readonly<Record<string, ExceptionClass>>): Thrown {
-  const { message } = toError(error)
+export function thrownBy(thrown: unknown, classes: Readonly<Record<string, ExceptionClass>>): Thrown {
+  const error = readable(thrown)
   const names = new Set(namesOf(error))
   let cause: unknown = error
   for (let depth = 0; depth < MAX_CAUSES && cause !== undefined && cause !== null; depth++) {
     const own = namesOf(cause)
     for (const [name, codes] of NETWORK) if (codes.some((code) => own.includes(code))) names.add(name)
-    cause = typeof cause === 'object' && 'cause' in cause ? cause.cause : undefined
+    cause = readable(fieldOf(cause, 'cause'))
   }
   for (const [name, is] of Object.entries(classes)) {
     if (typeof is === 'string' ? names.has(is) : error instanceof is) names.add(name)
   }
   const unsent = isUnsent(error, classes)
-  return { names: [...names].map(clean), message: clean(message), ...(unsent && { unsent }) }
+  return { names: [...names].map(clean), message: clean(said(toError(error), 'message')), ...(unsent && { unsent }) }
 }
 
 /**
@@ -84,12 +85,11 @@ function namesOf(error: unknown): readonly string[] {
   if (typeof error !== 'object' || error === null) return []
   const names: string[] = []
   for (let type: unknown = Object.getPrototypeOf(error); type !== null && type !== Object.prototype; ) {
-    const { constructor } = type as { readonly constructor?: { readonly name?: string } }
-    if (constructor?.name !== undefined) names.push(constructor.name)
+    const name = fieldOf(fieldOf(type, 'constructor'), 'name')
+    if (typeof name === 'string') names.push(name)
     type = Object.getPrototypeOf(type)
   }
-  if ('name' in error && typeof error.name === 'string') names.push(error.name)
-  if ('code' in error && typeof error.code === 'string') names.push(error.code)
+  for (const said of [fieldOf(error, 'name'), fieldOf(error, 'code')]) if (typeof said === 'string') names.push(said)
   return names
 }
 

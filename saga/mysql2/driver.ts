@@ -1,5 +1,6 @@
 /** The part of `mysql2` that is used, and what its answers and errors mean. The pool comes in; no driver is loaded here. */
 import { hasMethods, wrongKind } from '../../core/options.ts'
+import { fieldOf } from '../../core/thrown.ts'
 
 /** The part of a connection of `mysql2/promise` that is used. */
 export interface MysqlConnection {
@@ -41,7 +42,7 @@ export const ER = {
 } as const
 
 export function hasNumber(error: unknown, number: number): boolean {
-  return typeof error === 'object' && error !== null && 'errno' in error && error.errno === number
+  return fieldOf(error, 'errno') === number
 }
 
 /** What a statement gave. */

@@ -1,4 +1,5 @@
 import { SECOND } from '../../core/clock.ts'
+import { readable } from '../../core/thrown.ts'
 import type { XaCall, XaPassage } from '../participant/xa-resource.ts'
 import type { BoundedConnection } from './bounded.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'
@@ -66,10 +67,10 @@ export class Preparation {
       await this.#connection.query(`XA END ${this.#xid}`)
       await this.#connection.query(`XA PREPARE ${this.#xid}`)
       return result
-    } catch (error) {
+    } catch (thrown) {
       tx.close()
       await this.#giveUp()
-      throw error
+      throw readable(thrown)
     }
   }
 

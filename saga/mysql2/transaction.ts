@@ -1,4 +1,5 @@
 import { SqlCannotPrepare, SqlTransactionEnded } from '../../core/sql.ts'
+import { messageOf } from '../../core/thrown.ts'
 import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from './driver.ts'
 
 /** Statements inside an open XA transaction. Invalid after the handler's promise settled. */
@@ -45,7 +46,7 @@ export class LentTransaction implements MysqlTransaction {
 
 /** After a deadlock the server takes nothing any more but the end of the transaction: that error tells no more than its state. */
 function explain(error: unknown): unknown {
-  if (!hasNumber(error, ER.XAER_RMFAIL) || !(error as Error).message.includes('ACTIVE')) return error
+  if (!hasNumber(error, ER.XAER_RMFAIL) || messageOf(error)?.includes('ACTIVE') !== true) return error
   return new SqlCannotPrepare(
     'a statement of the handler would have ended its XA transaction (DDL, BEGIN, COMMIT, LOCK TABLES): leave it out',
     { cause: error },

@@ -104,6 +104,6 @@ it('says what it can of an error that cannot be read', () => {
   })
   stderrLogger.warn({ err: unreadable, attempt: 1 }, 'failed')
   stderrLogger.warn({ err: Object.assign(new Error('odd'), { stack: ['a', 'list'] }) }, 'failed')
-  expect(lines[0]).toMatch(/WARN concordat: failed$/)
+  expect(lines[0]).toMatch(/WARN concordat: failed \| attempt=1 \| Error: an error that cannot be read/)
   expect(lines[1]).toMatch(/failed \| Error: odd$/)
 })

@@ -1,5 +1,6 @@
 import { type Logger, withFields } from '../../../core/logger.ts'
 import { SqlCommitError, type SqlTransaction } from '../../../core/sql.ts'
+import { readable } from '../../../core/thrown.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
@@ -61,7 +62,8 @@ export class BatchCall {
     try {
       if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
       else await this.#attemptInTransaction(items, results)
-    } catch (error) {
+    } catch (thrown) {
+      const error = readable(thrown)
       if (error instanceof RolledBack) return results
       const failure = items.length === 1 ? { error: causeOf(error) } : wholeFailure(error)
       for (const item of items) results.set(item, failure)
@@ -87,7 +89,7 @@ export class BatchCall {
       const outcomes = checkOutcomes(this.#options.name, made.value, items.length)
       for (const [i, item] of items.entries()) {
         const outcome = outcomes?.[i]
-        results.set(item, outcome?.status === 'rejected' ? { error: outcome.reason } : 'handled')
+        results.set(item, outcome?.status === 'rejected' ? { error: readable(outcome.reason) } : 'handled')
       }
       const outputs = await this.#outputs.encode(items, outcomes, made, results)
       if (transaction === undefined) await this.#outputs.send(items, outputs, results)

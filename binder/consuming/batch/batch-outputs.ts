@@ -1,3 +1,4 @@
+import { readable } from '../../../core/thrown.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
@@ -52,7 +53,7 @@ export class BatchOutputs {
         try {
           outputs.set(item, await this.#encodeOne(item, { ...made, value: outcome.value }))
         } catch (error) {
-          results.set(item, { error })
+          results.set(item, { error: readable(error) })
         }
       }),
     )

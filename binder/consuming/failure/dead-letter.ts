@@ -1,4 +1,5 @@
 import { said, toError } from '../../../core/errors.ts'
+import { fieldOf } from '../../../core/thrown.ts'
 import {
   type EncodedMessage,
   type Headers,
@@ -120,6 +121,7 @@ function factsOf(
   maxMessageBytes: number,
 ): Readonly<Record<string, HeaderValue>> {
   const error = toError(failure.error)
+  const code = fieldOf(error, 'code')
   return {
     channel: message.destination,
     group: failure.group,
@@ -133,7 +135,7 @@ function factsOf(
     ...(typeof message.headers[REDRIVE_RUN] === 'string'
       ? { 'redrive-run': cut(message.headers[REDRIVE_RUN], 64) }
       : {}),
-    ...('code' in error && typeof error.code === 'string' ? { 'error-code': cut(error.code, 128) } : {}),
+    ...(typeof code === 'string' ? { 'error-code': cut(code, 128) } : {}),
   }
 }
 

@@ -66,7 +66,7 @@ describe('a dead letter', () => {
         },
       }),
       'Error',
-      '',
+      'an error that cannot be read',
     ],
   ])('is written for %s', async (_, thrown, name, message) => {
     const { headers } = await letterFor(thrown)

@@ -1,0 +1,65 @@
+/**
+ * What a function of the user's threw, which may be anything: its getters may throw, and so may the traps of a proxy. No clean-up may
+ * depend on reading it, so every part reads errors that it did not make through this file.
+ */
+
+const SAYS = 'an error that cannot be read'
+/** What is read of errors. Without `stack`: V8 makes the text when it is read. */
+const FIELDS = ['name', 'message', 'code', 'cause', 'retryable', 'refusal', 'constructor'] as const
+
+/** A property of what was thrown; `undefined` where there is none or it cannot be read. Never throws. */
+export function fieldOf(thrown: unknown, name: string): unknown {
+  if ((typeof thrown !== 'object' && typeof thrown !== 'function') || thrown === null) return undefined
+  try {
+    return (thrown as unknown as Readonly<Record<string, unknown>>)[name]
+  } catch {
+    return undefined
+  }
+}
+
+/** Its message, if it is an error and has one that is text. Never throws. */
+export function messageOf(thrown: unknown): string | undefined {
+  try {
+    const message = thrown instanceof Error ? thrown.message : undefined
+    return typeof message === 'string' ? message : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What was thrown, as it is; where it cannot be read, an `Error` in its place that says so. Never throws. */
+export function readable(thrown: unknown): unknown {
+  return isReadable(thrown, FIELDS) ? thrown : new Error(SAYS)
+}
+
+/** The same, for the `catch` of a promise. */
+export function throwReadable(thrown: unknown): never {
+  throw readable(thrown)
+}
+
+/** The same for a log, whose serializer reads more of it: its stack, and its causes. */
+export function readableInLog(thrown: unknown): unknown {
+  let each = readable(thrown)
+  if (each !== thrown) return each
+  for (let depth = 0; depth < MOST_CAUSES && typeof each === 'object' && each !== null; depth++) {
+    if (!isReadable(each, ['stack', ...FIELDS])) return new Error((depth > 0 && messageOf(thrown)) || SAYS)
+    each = fieldOf(each, 'cause')
+  }
+  return thrown
+}
+
+const MOST_CAUSES = 10
+
+function isReadable(thrown: unknown, fields: readonly string[]): boolean {
+  const isFunction = typeof thrown === 'function'
+  if ((typeof thrown !== 'object' && !isFunction) || thrown === null) return true
+  try {
+    // A proxy may refuse each of these.
+    void (thrown instanceof Error)
+    for (const field of fields) void (field in thrown && (thrown as Readonly<Record<string, unknown>>)[field])
+    if (isFunction) String(thrown)
+    return true
+  } catch {
+    return false
+  }
+}
