@@ -76,10 +76,21 @@ async function callStep(
     const work = inSaga(scope, async () => run(step, call.operation, context))
     work.catch(() => {})
     // When it is stopped the function may still run, but nobody listens.
-    return stored(`result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
+    return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
   } finally {
     cancel()
     signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** @throws SagaPayloadTooLarge, CodecError */
+function storedResult(step: StepDefinition, subject: string, result: unknown, maxBytes: number): unknown {
+  try {
+    return stored(subject, result, maxBytes)
+  } catch (error) {
+    const instead = kindOf(step).unstorable?.(step, error)
+    if (instead === undefined) throw error
+    return stored(subject, instead, maxBytes)
   }
 }
 
