@@ -17,15 +17,22 @@ export class Refusal extends ConcordatError {
   }
 }
 
-/** `start` was called with an id that a saga with another input already has. */
+/**
+ * `start` was called with an id that a saga with another input already has, or on shards with one that belongs to a step of another
+ * saga.
+ */
 export class SagaConflict extends ConcordatError {
   readonly code = 'saga.conflict' as const
   readonly retryable = false as const
   readonly saga: string
   readonly id: string
 
-  constructor(saga: string, id: string) {
-    super(`saga ${saga}/${id} was already started with another input: use another id, or read the first with get()`)
+  constructor(
+    saga: string,
+    id: string,
+    problem = 'was already started with another input: use another id, or read the first with get()',
+  ) {
+    super(`saga ${saga}/${id} ${problem}`)
     this.saga = saga
     this.id = id
   }
@@ -147,6 +154,20 @@ export class StepTimeout extends ConcordatError {
 
   constructor(key: string, timeoutMs: number) {
     super(`${key} did not finish within ${timeoutMs} ms: honour context.signal, or raise timeoutMs`)
+  }
+}
+
+/** A transactional step left its transaction under a role that may not write the coordinator's tables. It is rolled back. */
+export class SagaStepRole extends ConcordatError {
+  readonly code = 'saga.step_role' as const
+  readonly retryable = true as const
+
+  constructor(key: string, options: ErrorOptions) {
+    super(
+      `${key}: the transaction of the step may not write the tables of sagas. If the step sets a role, call RESET ROLE before it returns; ` +
+        "else grant the coordinator's role its rights, see docs/production.md",
+      options,
+    )
   }
 }
 

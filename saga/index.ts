@@ -79,6 +79,7 @@ export {
   SagaPending,
   SagaShardsChanged,
   SagaShardsMismatch,
+  SagaStepRole,
   StepTimeout,
   TransactionNotHere,
   type UnreadableSagas,

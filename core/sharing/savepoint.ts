@@ -14,7 +14,7 @@ export const UNDO = `ROLLBACK TO SAVEPOINT ${NAME}`
  * beginning of a statement, also of a later one in the same text; `set_config` may stand anywhere.
  */
 const REACHES_BEYOND =
-  /(?:^|;)\s*(?:begin|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|start\s+transaction|prepare\s+transaction|set|reset|discard|lock|listen|unlisten|notify|declare|create\s+(?:(?:local|global)\s+)?temp(?:orary)?)\b|\bset_config\b|\bpg_(?:try_)?advisory_xact_lock|\bpg_notify\b/i
+  /(?:^|;)\s*(?:begin|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|start\s+transaction|prepare\s+transaction|set|reset|discard|do|lock|listen|unlisten|notify|declare|create\s+(?:(?:local|global)\s+)?temp(?:orary)?)\b|\bset_config\b|\bpg_(?:try_)?advisory_xact_lock|\bpg_notify\b/i
 const COMMENTS = /\/\*[\s\S]*?\*\/|--[^\n]*/g
 
 const KNOWN_TEXTS = 1_000

@@ -30,8 +30,9 @@ import { Queue } from '../queue.ts'
 import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
+import { SettingFunctions } from './setting-functions.ts'
 import { SharePace } from './share-pace.ts'
-import { canBatch } from './statements-together.ts'
+import { canBatch, NeedsOwnTransaction } from './statements-together.ts'
 
 /** What is done for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {
@@ -41,6 +42,8 @@ export interface ShareHost<Item> {
   close?(tx: SqlTransaction, done: readonly Item[], undone: readonly Item[]): Promise<void>
   /** Two with one name never share a transaction. @default all may */
   nameOf?(item: Item): string
+  /** True: its pieces are statements of this package alone. Those of others may call functions that make settings. */
+  readonly isOurs?: boolean
 }
 
 /** What it needs of a client. */
@@ -61,6 +64,7 @@ export class SharedTransactions<Item> {
   readonly #clock: Clock
   readonly #host: ShareHost<Item>
   readonly #pace = new SharePace()
+  readonly #setting: SettingFunctions
   readonly #run = lastingContext()
   readonly #open = new Set<OpenTransaction<Item>>()
   readonly #waiting: Queue<Piece<Item>> = new Queue()
@@ -71,6 +75,7 @@ export class SharedTransactions<Item> {
     this.#sql = sql
     this.#clock = clock
     this.#host = host
+    this.#setting = new SettingFunctions(clock)
   }
 
   /**
@@ -203,6 +208,10 @@ export class SharedTransactions<Item> {
     ends: Map<Piece<Item>, PieceEnd>,
   ): Promise<void> {
     await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
+    if (this.#host.isOurs !== true && (await this.#setting.exist(tx))) {
+      for (const piece of pieces) ends.set(piece, { kind: 'again', obstacle: 'beyond' })
+      throw new NeedsOwnTransaction()
+    }
     const isCalled = await this.#host.open?.(
       tx,
       pieces.map(({ item }) => item),

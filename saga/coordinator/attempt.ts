@@ -81,7 +81,7 @@ async function callStep(
     const work = inSaga(scope, async () => run(step, call.operation, context))
     work.catch(() => {})
     // When it is stopped the function may still run, but nobody listens.
-    return stored(`result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
+    return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
   } catch (thrown) {
     throw readable(thrown)
   } finally {
@@ -91,6 +91,17 @@ async function callStep(
 }
 
 const OUTBOX = 'createCoordinator({ outbox })'
+
+/** @throws SagaPayloadTooLarge, CodecError */
+function storedResult(step: StepDefinition, subject: string, result: unknown, maxBytes: number): unknown {
+  try {
+    return stored(subject, result, maxBytes)
+  } catch (error) {
+    const instead = kindOf(step).unstorable?.(step, error)
+    if (instead === undefined) throw error
+    return stored(subject, instead, maxBytes)
+  }
+}
 
 /** @throws TypeError for a step that is not made in this process */
 function run(step: StepDefinition, operation: Operation, context: RunContext): unknown {

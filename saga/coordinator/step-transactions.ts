@@ -4,10 +4,12 @@
  * others commit; a saga that does not fit what was planned for it has all of them called again, each in a transaction of its own.
  */
 import type { Clock } from '../../core/clock.ts'
+import { hasCode } from '../../core/errors.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import { OwnershipLost } from '../errors.ts'
+import { stepKey } from '../definition/saga-id.ts'
+import { OwnershipLost, SagaStepRole } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import { type CommitHost, writePlans } from './committer.ts'
@@ -92,7 +94,7 @@ export class StepTransactions {
       this.#host.sql.transaction(async (tx) => {
         own.hasBegun = true
         const event = await work(tx)
-        return event && this.#write(tx, snapshot, event)
+        return event && this.#write(tx, snapshot, event).catch((error) => throwExplained(error, snapshot, event))
       }, OPENED),
     )
   }
@@ -140,6 +142,15 @@ export class StepTransactions {
       transaction: (work) => this.#slots.around(() => sql.transaction(work)),
     }
   }
+}
+
+/** insufficient_privilege */
+const NO_RIGHT = '42501'
+
+/** The rights are those of the role that the step left. @throws SagaStepRole; the error itself */
+function throwExplained(error: unknown, { row }: Snapshot, event: SagaEvent): never {
+  if (!hasCode(error, NO_RIGHT)) throw error
+  throw new SagaStepRole(stepKey(row.name, row.id, 'step' in event ? (event.step ?? '') : ''), { cause: error })
 }
 
 /** Nobody outside gets to see it: all that shared the transaction are called again, each alone. */

@@ -3,6 +3,8 @@ import type { Channel } from '../../binder/channel/channel.ts'
 import { notAwaited } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { DirectTarget } from '../direct/target.ts'
+import { listOf } from '../machine/layout.ts'
+import type { SagaKey } from '../store/rows.ts'
 import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/table.ts'
 import type { Saga, StepDefinition } from './saga.ts'
@@ -90,4 +92,21 @@ export function correlated(
     if (typeof id === 'string') found.set(`${step}/${id}`, { step, id, missing: from.missing })
   }
   return [...found.values()]
+}
+
+/**
+ * The saga of which this one would be a step, by its id alone; `undefined`: the id is no step's of these sagas. Says nothing of ids
+ * that are too long to name the step.
+ */
+export function parentById({ name, id }: SagaKey, sagas: readonly Saga[]): string | undefined {
+  const parent = sagas.find((saga) => {
+    const steps = saga.steps.filter((step) => kindOf(step).tiesOf(step).saga?.name === name)
+    return id.startsWith(`${saga.name}/`) && steps.some((step) => stepNameOf(id) === step.name)
+  })
+  return parent?.name
+}
+
+/** Of an id that is made of a step: without the item of a list, and the number of a later run. */
+function stepNameOf(id: string): string {
+  return listOf(id.slice(id.lastIndexOf('/') + 1).replace(/#\d+$/, ''))
 }

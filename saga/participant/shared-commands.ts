@@ -55,6 +55,7 @@ export class SharedCommands {
     this.#barrier = barrier
     this.#beginning = new SharedTransactions<BeginningCommand>(sql, clock, {
       nameOf,
+      isOurs: true,
       open: (tx, items) => this.#beginAll(tx, items),
     })
     this.#deciding = new SharedTransactions<SharedCommand>(sql, clock, {

@@ -14,7 +14,8 @@ import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/watch.t
 import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
-import { CoordinatorClosed, SagaNotFound } from '../errors.ts'
+import { parentById } from '../definition/ties.ts'
+import { CoordinatorClosed, SagaConflict, SagaNotFound } from '../errors.ts'
 import type { Stored } from '../json.ts'
 import type { ListFilter, SagaKey } from '../store/rows.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
@@ -80,7 +81,7 @@ export class Shards implements ShardedCoordinator {
     saga: Saga<unknown, unknown, Results>,
     options: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
-    return this.#locator.place(this.#keyOf('start', saga, options), (coordinator, mark) =>
+    return this.#locator.place(this.#startKey(saga, options), (coordinator, mark) =>
       coordinator.startAt(mark, undefined, saga, options),
     )
   }
@@ -90,7 +91,7 @@ export class Shards implements ShardedCoordinator {
     saga: Saga<unknown, unknown, Results>,
     options: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
-    return this.#locator.placeIn(tx, this.#keyOf('start', saga, options), (coordinator, mark, within) =>
+    return this.#locator.placeIn(tx, this.#startKey(saga, options), (coordinator, mark, within) =>
       coordinator.startAt(mark, within, saga, options),
     )
   }
@@ -227,6 +228,16 @@ export class Shards implements ShardedCoordinator {
     const found = await this.#locator.find(key)
     if (found === undefined) throw new SagaNotFound(key.name, key.id)
     return found
+  }
+
+  /** @throws SagaConflict: a saga that begins it as its step does so on its own shard, and no database would see both */
+  #startKey(saga: { readonly name: string }, options: StartOptions<unknown>): SagaKey {
+    const key = this.#keyOf('start', saga, options)
+    const [any] = this.#options.shards.values()
+    const parent = parentById(key, any?.sagas ?? [])
+    if (parent === undefined) return key
+    const problem = `has the id of a step of saga "${parent}", which starts it on its own shard: use another id`
+    throw new SagaConflict(key.name, key.id, problem)
   }
 
   #keyOf(call: string, saga: { readonly name: string }, options: { readonly id: string }): SagaKey {

@@ -143,6 +143,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SagaPending',
     'SagaShardsChanged',
     'SagaShardsMismatch',
+    'SagaStepRole',
     'StepTimeout',
     'TRANSACTION_HEADER',
     'TransactionHeaderInvalid',

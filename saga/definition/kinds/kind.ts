@@ -39,6 +39,8 @@ export interface StepKind<Step extends StepDefinition = StepDefinition> {
   grow?(step: Step, added: StepState): StepDefinition
   /** Makes a call within this process (`wait: 'call'`). Absent: steps of this kind are made elsewhere, or only wait. */
   run?(step: Step, operation: Operation, context: RunContext): unknown
+  /** What a call came to whose result cannot be stored, so that the definition decides what follows. Absent: it has failed. */
+  unstorable?(step: Step, error: unknown): unknown
 }
 
 /** Where a step is added. */

@@ -85,6 +85,7 @@ export const TASK: StepKind<MachineDefinition> = {
       limit.cancel()
     }
   },
+  unstorable: ({ parts }, error) => ({ thrown: thrownBy(error, parts.exceptions) }),
 }
 
 /** Between two calls of a task. */

@@ -99,6 +99,7 @@ describe('work that is ready together', () => {
     'SELECT 1; END',
     "SELECT set_config('a.b', 'c', true)",
     'SET LOCAL a.b = 1',
+    'DO $$ BEGIN NULL; END $$',
   ])('what reaches beyond a savepoint is done in a transaction of its own: %s', async (text) => {
     const { run } = await sharingOn(embedded())
     const [xids, others]: [string[], string[]] = [[], []]
@@ -255,8 +256,8 @@ describe('a commit', () => {
       const { run } = await sharingOn(lossy.sql)
       const calls: string[] = []
       const work = (id: string): Work => inserting(id, [], async () => void calls.push(id))
-      // lock_timeout, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the commit.
-      lossy.breakNth(8)
+      // lock_timeout, the look for functions that make settings, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the commit.
+      lossy.breakNth(9)
       const ends = await Promise.allSettled([run(work('a')), run(work('b'))])
       expect(lossy.broke()).toBe(true)
       expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected'])

@@ -281,6 +281,7 @@ export const ERRORS: readonly Row[] = [
   ),
   row(new saga.UndoBranchNotFound('s/id-1/a'), 'saga.undo_not_found', false, 'undo.open() lists what there is'),
   row(new sagaMysql.MysqlUnanswered('XA COMMIT', 5), 'saga.mysql_unanswered', true, 'raise `answerMs`'),
+  row(new saga.SagaStepRole('s/id-1/a', {}), 'saga.step_role', true, 'call RESET ROLE before it returns'),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
   row(
     new service.ServiceNotReady('shop', 'running', [{ name: 'binder', detail: 'no broker' }]),

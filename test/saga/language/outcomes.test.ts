@@ -204,3 +204,27 @@ describe('verdicts', () => {
     expect((await outcome()).exception?.name).toBe('CompensationStateNotFound')
   })
 })
+
+describe('a result that cannot be stored', () => {
+  const cycle: unknown[] = []
+  cycle.push(cycle)
+  test.each([
+    ['a bigint', 5n],
+    ['a cycle', cycle],
+    ['a NUL', 'a\0b'],
+    ['half of a surrogate pair', '\ud800'],
+    ['too many bytes', 'x'.repeat(2_000_000)],
+  ])(
+    '(%s) is an exception of its service: the machine decides what follows, and undoes what is unknown',
+    async (_, result) => {
+      const shop = new Shop().plan('balance.reduce', result)
+      const { end, states } = await ran(
+        reduceMachine,
+        { services: services(shop, 'inventory', 'balance') },
+        { count: 1 },
+      )
+      expect(await end()).toEqual(['compensated', 'UN', 'SU'])
+      expect(await states()).toContain('ReduceBalance UN, CompensateReduceBalance SU')
+    },
+  )
+})

@@ -47,6 +47,25 @@ describe('sagas over two databases', () => {
     }
   })
 
+  test('are refused with the id of a step, which begins on the shard of its own saga, and are started with any other', async () => {
+    const coordinator = await world.running(['a', 'b'])
+    for (const id of IDS.slice(0, 6)) {
+      await (await coordinator.start(outer, { id, input: { n: 1 } })).outcome(PATIENCE)
+      const start = { id: `outer/${id}/inner`, input: { n: 2 } }
+      await expect(coordinator.start(order, start)).rejects.toMatchObject({
+        code: 'saga.conflict',
+        message: expect.stringContaining('has the id of a step of saga "outer"'),
+      })
+      expect(await world.holders(start.id)).toHaveLength(1)
+    }
+    for (const id of ['outer/never/inner#2', 'outer/x/inner[3]', 'outer/x/y/inner']) {
+      await expect(coordinator.start(order, { id, input: { n: 1 } })).rejects.toMatchObject({ code: 'saga.conflict' })
+    }
+    for (const id of ['outer/x/other', 'inner', 'order/x/inner']) {
+      expect((await coordinator.start(order, { id, input: { n: 1 } })).id).toBe(id)
+    }
+  })
+
   test('are one for one id, whichever process starts them and how often', async () => {
     const first = await world.running(['a', 'b'])
     const second = world.process(['b', 'a'])
