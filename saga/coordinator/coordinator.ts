@@ -16,7 +16,7 @@ import type { GlobalTransactionDefinition } from '../definition/global-transacti
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { commandChannels, takesSignal } from '../definition/ties.ts'
-import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
+import { CoordinatorClosed } from '../errors.ts'
 import { type Stored, stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
 import type { ListFilter, SagaKey, SagaSignal, SagaSummary } from '../store/rows.ts'
@@ -25,14 +25,7 @@ import type { AnyHeaders } from '../wire/transaction-header.ts'
 import { Driver } from './driver.ts'
 import type { GlobalTransaction } from './global-transaction.ts'
 import type { SagaHealth } from './health.ts'
-import {
-  type OperatorNote,
-  requireNote,
-  requireTarget,
-  resolveFilter,
-  type SagaTarget,
-  whyRefused,
-} from './operators.ts'
+import { type OperatorNote, requireNote, requireTarget, resolveFilter, type SagaTarget } from './operators.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
 import { type GlobalTransactionRunOptions, resolvePropagation } from './propagation.ts'
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
@@ -315,18 +308,7 @@ export class SagaCoordinator implements Coordinator {
 
   async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
     this.#requireOpen()
-    const key = requireTarget(action.do, target)
-    const { by, reason } = requireNote(action.do, note)
-    const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
-    // Not when something else came first, such as the end of the saga's time: then nothing says who and why.
-    if (applied?.heard === true) return
-    const { name, id } = key
-    if (applied !== undefined) {
-      throw new SagaActionRefused(name, id, action.do, whyRefused(applied.snapshot.row.state, action))
-    }
-    const status = await this.#driver.statusOfUnloaded(key)
-    if (status === undefined) throw new SagaNotFound(name, id)
-    throw new SagaActionRefused(name, id, action.do, `it is ${status}`)
+    await this.#driver.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
   }
 
   #requireOpen(): void {

@@ -7,14 +7,13 @@ import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { directTargets } from '../definition/ties.ts'
-import { SagaActionRefused } from '../errors.ts'
+import { SagaActionRefused, SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
-import type { OperatorAction, SagaEvent } from '../machine/event.ts'
+import type { OperatorAction } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
 import { openSteps, type SagaState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
 import { SagaStore } from '../store/store.ts'
-import type { Applied } from './applied.ts'
 import { Bodies } from './bodies.ts'
 import { requireFit } from './direct-calls.ts'
 import { DueSagas } from './due.ts'
@@ -24,6 +23,7 @@ import { Census, type SagaHealth } from './health.ts'
 import { requireReadableInputs } from './input.ts'
 import { Leases } from './leases.ts'
 import { Notices } from './notices.ts'
+import { type OperatorNote, whyRefused } from './operators.ts'
 import type { ResolvedOptions } from './options.ts'
 import { requireStepResult } from './outcome.ts'
 import type { Plan } from './plan.ts'
@@ -161,9 +161,21 @@ export class Driver implements RunHost {
     if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
   }
 
-  /** An event from outside. */
-  apply(key: SagaKey, event: SagaEvent, birth?: string): Promise<Applied | undefined> {
-    return this.#engine.apply(key, event, { birth })
+  /** @throws SagaNotFound, SagaActionRefused */
+  async operate({ name, id }: SagaKey, action: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
+    for (;;) {
+      const applied = await this.#engine.apply({ name, id }, { type: 'operator', action, by, reason })
+      // Not when another event came first, such as the end of the saga's time: then the timeline does not say who and why.
+      if (applied?.heard === true) return
+      if (applied !== undefined) {
+        throw new SagaActionRefused(name, id, action.do, whyRefused(applied.snapshot.row.state, action))
+      }
+      const row = await this.#engine.unfound({ name, id })
+      if (row === undefined) throw new SagaNotFound(name, id)
+      if (row === 'started') continue
+      const why = `it is ${row.state.status} on version ${row.version}, which is not loaded here`
+      throw new SagaActionRefused(name, id, action.do, why)
+    }
   }
 
   /**
@@ -182,12 +194,6 @@ export class Driver implements RunHost {
 
   read(key: SagaKey): Promise<ReportedSaga | undefined> {
     return this.#reports.get(key)
-  }
-
-  /** For errors: what to say of a saga that cannot be driven here, `undefined` when there is none. */
-  async statusOfUnloaded(key: SagaKey): Promise<string | undefined> {
-    const row = await this.store.load(this.sql, key)
-    return row === undefined ? undefined : `${row.state.status} on version ${row.version}, which is not loaded here`
   }
 
   health(closed: boolean): SagaHealth {

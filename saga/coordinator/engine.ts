@@ -210,6 +210,15 @@ export class Engine {
     return this.#lines.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
   }
 
+  /**
+   * Why `apply` found no saga: there is none, or this process has not loaded its version, and the row is returned.
+   * `'started'`: the saga was committed in between, so the caller applies its event again.
+   */
+  async unfound(key: SagaKey): Promise<SagaRow | 'started' | undefined> {
+    const row = await this.#host.store.load(this.#host.sql, key)
+    return row === undefined || this.#host.definition(row) === undefined ? row : 'started'
+  }
+
   async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<Snapshot | undefined> {
     const snapshot = await this.load(this.#host.sql, key)
     return snapshot && withoutMail(snapshot, read)

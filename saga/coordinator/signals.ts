@@ -11,6 +11,7 @@ import { isSagaId } from '../definition/saga-id.ts'
 import { type CorrelatedStep, correlated, messageSteps } from '../definition/ties.ts'
 import { SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
+import { isEnded } from '../machine/state.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Engine } from './engine.ts'
@@ -72,19 +73,24 @@ export class Signals {
   }
 
   /**
-   * Hands a signal to a saga, whichever instance it is with. False: nobody waits for it, now or later.
+   * Hands a signal to a saga, whichever instance it is with. False: the saga does not wait for it, now or later.
+   * A saga that is started meanwhile hears it, or is not found: that a row is there does not say that it has ended.
    * @throws SagaNotFound, SchemaError
    */
   async send(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     const { engine, store, sql } = this.#host
-    const known = await engine.find(key)
-    if (known !== undefined) {
-      const applied = await engine.apply(key, await signalEvent(known.saga, signal))
-      if (applied !== undefined) return applied.heard
+    for (;;) {
+      const known = await engine.find(key)
+      if (known !== undefined) {
+        const applied = await engine.apply(key, await signalEvent(known.saga, signal))
+        if (applied !== undefined) return applied.heard
+      }
+      const row = await engine.unfound(key)
+      if (row === undefined) throw new SagaNotFound(key.name, key.id)
+      if (row === 'started') continue
+      if (isEnded(row.state.status)) return false
+      if (await store.post(sql, key, signal)) return true
     }
-    if (await store.post(sql, key, signal)) return true
-    if ((await store.load(sql, key)) === undefined) throw new SagaNotFound(key.name, key.id)
-    return false
   }
 
   /** Hands a message's signal to its saga, on whichever shard that is. @throws as `send` */

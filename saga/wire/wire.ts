@@ -123,9 +123,14 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
     attempt: typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt > 0 ? attempt : undefined,
     birth: text(HEADERS.birth),
     kind: text(HEADERS.kind),
-    ...(headers[HEADERS.succeeded] === true && { succeeded: true }),
+    ...(isTrue(headers[HEADERS.succeeded]) && { succeeded: true }),
     round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
   }
+}
+
+/** Headers of HTTP, and of producers without typed headers, are text. */
+function isTrue(value: Headers[string] | undefined): boolean {
+  return value === true || value === 'true'
 }
 
 /** Whom and what a reply to this command is for. */

@@ -1,10 +1,13 @@
-/** A participant that has lost its record of a step that was done never says that it is undone. */
+/** A participant that has lost its record of a step that was done never says that it is undone, however its commands reach it. */
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import {
   createCoordinator,
   defineSaga,
+  httpParticipants,
+  httpTarget,
+  localTarget,
   migrateParticipant,
   participant,
   purgeParticipant,
@@ -29,24 +32,38 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
+/** How a command travels. */
+const WAYS = ['message', 'localTarget', 'httpTarget'] as const
+type Way = (typeof WAYS)[number]
+
 /** A saga whose step is done and that waits for a signal. */
-async function waiting(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx') {
+async function waiting(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx', way: Way = 'message') {
   const schema = `forgetful_${Date.now().toString(36)}_${++runs}`
   const sql = embedded()
   const outbox = createOutbox({ sql, service: 'shop', schema })
-  const options = { group: 'rent', sql, outbox, schema, effects } as const
+  const options = { group: 'rent', effects, ...(way === 'message' && { sql, outbox, schema }) } as const
   const calls: string[] = []
   const call = (name: string) => (): void => void calls.push(name)
   const side =
     kind === 'command'
       ? participant(commands, options, { invoke: call('done'), compensate: call('undone') })
       : tccParticipant(commands, options, { try: call('done'), confirm: call('confirmed'), cancel: call('undone') })
+  const targets = {
+    message: () => commands,
+    localTarget: () => localTarget(commands, side, { sql, schema }),
+    httpTarget: () => {
+      const serve = httpParticipants([side], { sql, schema, authorize: 'none' })
+      return httpTarget(commands, {
+        url: 'http://rent.test',
+        fetch: async (url, init) => serve(new Request(url, init)),
+      })
+    },
+  }
+  const to = targets[way]()
   const request = ({ input }: { input: { n: number } }) => input
   const base = defineSaga('rent', { version: 1, input: Input })
   const saga = (
-    kind === 'command'
-      ? base.command('rent', { to: commands, request, compensate: true })
-      : base.tcc('rent', { to: commands, request })
+    kind === 'command' ? base.command('rent', { to, request, compensate: true }) : base.tcc('rent', { to, request })
   ).signal('signed', { payload: z.string() })
   const coordinator = createCoordinator({ service: 'shop', sql, outbox, schema, sagas: [saga], pollMs: 50 })
   await outbox.migrate()
@@ -55,7 +72,7 @@ async function waiting(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx') {
   const binder = createBinder({
     service: 'shop',
     transport: memoryTransport({ broker: memoryBroker() }),
-    bindings: [side, ...coordinator.bindings],
+    bindings: [...(way === 'message' ? [side] : []), ...coordinator.bindings],
     sends: [...coordinator.channels, sagaReplies('shop')],
   })
   const relay = createRelay({ outbox, publisher: binder, idlePollMs: 20 })
@@ -88,8 +105,10 @@ async function waiting(kind: 'command' | 'tcc', effects: 'anywhere' | 'tx') {
 }
 
 describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
-  test.each(['command', 'tcc'] as const)('a %s whose row was lost leaves the saga stuck', async (kind) => {
-    const { cancel, sql, schema } = await waiting(kind, effects)
+  const kinds = WAYS.flatMap((way) => (['command', 'tcc'] as const).map((kind) => ({ kind, way })))
+
+  test.each(kinds)('a $kind by $way whose row was lost leaves the saga stuck', async ({ kind, way }) => {
+    const { cancel, sql, schema } = await waiting(kind, effects, way)
     await sql.query(`DELETE FROM ${schema}.saga_barrier`)
     expect(await cancel()).toMatchObject({
       status: 'stuck',
@@ -98,8 +117,8 @@ describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
     })
   })
 
-  test.each(['command', 'tcc'] as const)('a %s whose row is there is undone', async (kind) => {
-    const { cancel } = await waiting(kind, effects)
+  test.each(kinds)('a $kind by $way whose row is there is undone', async ({ kind, way }) => {
+    const { cancel } = await waiting(kind, effects, way)
     expect(await cancel()).toMatchObject({ status: 'compensated', calls: ['done', 'undone'] })
   })
 

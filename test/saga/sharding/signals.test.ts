@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'
 import { refusingSql, serverError } from '../../support/refusing-sql.ts'
 import { until } from '../../support/until.ts'
+import { interposing } from '../support/interposing.ts'
 import { embeddedDatabases, openShards, type ShardsWorld } from './support/shards-world.ts'
 
 const paid = defineChannel('shards.paid', { payload: z.object({ order: z.string() }) })
@@ -21,6 +22,7 @@ const waits = (missing: 'retry' | 'dead-letter') =>
   })
 const keeps = waits('retry')
 const refuses = waits('dead-letter')
+const asks = defineSaga('asks', { version: 1, input: Input }).signal('answer', { payload: z.string() })
 const outer = defineSaga('outer', { version: 1, input: Input }).saga('inner', {
   saga: keeps,
   input: () => ({}),
@@ -51,7 +53,7 @@ afterEach(async () => {
 async function setup(saga: typeof keeps, b: SqlClient = world.shard('b').sql): Promise<void> {
   coordinator = createShardedCoordinator({
     service: 'orders',
-    sagas: saga === keeps ? [keeps, outer] : [saga],
+    sagas: saga === keeps ? [keeps, outer, asks] : [saga],
     pollMs: 30,
     logger: log.logger,
     shards: { a: world.shard('a'), b: { ...world.shard('b'), sql: b } },
@@ -62,6 +64,12 @@ async function setup(saga: typeof keeps, b: SqlClient = world.shard('b').sql): P
   await coordinator.migrate()
   await binder.start()
   await coordinator.run()
+}
+
+/** Another process, without a binder. */
+function another(): ShardedCoordinator {
+  const shards = { a: world.shard('a'), b: world.shard('b') }
+  return createShardedCoordinator({ service: 'orders', sagas: [keeps, asks], pollMs: 30, shards })
 }
 
 const sum = (count: 'handled' | 'retried' | 'deadLettered') =>
@@ -107,6 +115,21 @@ describe('a message that is a signal', () => {
     expect(await shardOfInner(id)).toBe('a')
   })
 
+  test.each([0, 1, 2, 3, 4])(
+    'counts when the start of its saga commits before statement %i about it, or is tried again',
+    async (n) => {
+      const database = interposing(world.shard('b').sql)
+      await setup(keeps, database.sql)
+      await using starter = another()
+      const id = await idOn('b')
+      database.before(n, id, () => starter.start(keeps, { id, input: {} }))
+      await binder.send(paid, { order: id })
+      await until('the message is settled, or tried again', () => sum('handled') === 2 || sum('retried') > 0)
+      if (!database.happened) await starter.start(keeps, { id, input: {} })
+      expect((await coordinator.get(keeps, id).outcome(within)).status).toBe('completed')
+    },
+  )
+
   test('is tried again while a shard that may have its saga is away', async () => {
     let awayFor: string | undefined
     let refused = 0
@@ -125,3 +148,18 @@ describe('a message that is a signal', () => {
     await until('it is a dead letter', () => sum('deadLettered') === 1)
   })
 })
+
+test.each([0, 1, 2, 3, 4])(
+  'a signal is heard or finds no saga when the start commits before its statement %i on a shard',
+  async (n) => {
+    const database = interposing(world.shard('b').sql)
+    await setup(keeps, database.sql)
+    await using starter = another()
+    const id = await idOn('b')
+    database.before(n, id, () => starter.start(asks, { id, input: {} }))
+    const signal = () => coordinator.signal(asks, id, 'answer', 'yes')
+    const told = await signal().catch((error: { code?: string }) => error.code)
+    if (!database.happened) await starter.start(asks, { id, input: {} })
+    expect(told === 'saga.not_found' ? await signal() : told).toBe(true)
+  },
+)
