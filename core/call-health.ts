@@ -5,7 +5,7 @@ import { toError } from './errors.ts'
 /** Answer of a part that calls a server. `idle`: it has called nothing yet. */
 export interface CallState {
   readonly status: 'up' | 'down' | 'idle'
-  /** Why it is `down`: the message of the last call. */
+  /** Why it is `down`: the message of the call that failed. */
   readonly detail?: string | undefined
 }
 
@@ -13,6 +13,9 @@ export interface CallState {
 const IDLE_MS = 4 * SECOND
 /** Pause between two probes of a server that failed. */
 const RETRY_MS = 1 * SECOND
+
+/** The kind of a probe, whose success ends every failure. */
+const PROBE = 'probe'
 
 export interface CallHealthFields {
   readonly clock: Clock
@@ -23,8 +26,9 @@ export interface CallHealthFields {
 }
 
 /**
- * Health of a part that calls a server: `up` means that the last call succeeded. A part without calls probes the server every
- * few seconds, so a server that stopped is reported within ten seconds, and an error ends with the first call that succeeds.
+ * Health of a part that calls a server: `up` means that the last call of each kind succeeded, or a probe since. A call that succeeds
+ * says nothing about another kind: a server may answer reads and refuse writes. A part without calls, or with one that failed,
+ * probes the server every few seconds, so a server that stopped or is back is reported within ten seconds.
  *
  * Its timers do not keep the process alive. A part that has called nothing yet is `idle`, and probes nothing.
  */
@@ -32,7 +36,9 @@ export class CallHealth {
   readonly #fields: CallHealthFields
   /** A probe runs outside of the caller that made the first call: in no transaction, under no lease. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
-  #state: CallState = { status: 'idle' }
+  #isAnswered = false
+  /** Why the last call of a kind failed. */
+  readonly #failures = new Map<string, string>()
   #settledAt = 0
   #cancel: (() => void) | undefined
   #closed = false
@@ -41,14 +47,19 @@ export class CallHealth {
     this.#fields = fields
   }
 
-  /** @returns the call itself; its outcome decides what `state` says from then on */
-  track<T>(call: Promise<T>): Promise<T> {
-    call.then(this.#succeeded, this.#failed)
+  /** @returns the call itself; its outcome decides what `state` says of its kind from then on */
+  track<T>(call: Promise<T>, kind: string): Promise<T> {
+    call.then(
+      () => this.#succeeded(kind),
+      (error: unknown) => this.#failed(kind, error),
+    )
     return call
   }
 
   state(): CallState {
-    return this.#state
+    const detail = this.#failures.values().next().value
+    if (detail !== undefined) return { status: 'down', detail }
+    return { status: this.#isAnswered ? 'up' : 'idle' }
   }
 
   close(): void {
@@ -56,22 +67,24 @@ export class CallHealth {
     this.#cancel?.()
   }
 
-  readonly #succeeded = (): void => {
-    if (this.#state.status !== 'up') this.#state = { status: 'up' }
+  #succeeded(kind: string): void {
+    this.#isAnswered = true
+    if (kind === PROBE) this.#failures.clear()
+    else this.#failures.delete(kind)
     this.#settled()
   }
 
-  readonly #failed = (error: unknown): void => {
+  #failed(kind: string, error: unknown): void {
     if (!this.#fields.isFailure(error)) return
-    const wasUp = this.#state.status !== 'down'
-    this.#state = { status: 'down', detail: toError(error).message }
+    const wasUp = this.#failures.size === 0
+    this.#failures.set(kind, toError(error).message)
     if (wasUp) this.#disarm()
     this.#settled()
   }
 
   #settled(): void {
     this.#settledAt = this.#fields.clock.monotonic()
-    this.#arm(this.#state.status === 'down' ? RETRY_MS : IDLE_MS)
+    this.#arm(this.#failures.size > 0 ? RETRY_MS : IDLE_MS)
   }
 
   #disarm(): void {
@@ -87,7 +100,7 @@ export class CallHealth {
   readonly #due = (): void => {
     this.#cancel = undefined
     const leftMs = this.#settledAt + IDLE_MS - this.#fields.clock.monotonic()
-    if (this.#state.status === 'up' && leftMs > 0) this.#arm(leftMs)
-    else void this.#outside(() => this.track(this.#fields.probe())).catch(() => this.#arm(RETRY_MS))
+    if (this.#failures.size === 0 && leftMs > 0) this.#arm(leftMs)
+    else void this.#outside(() => this.track(this.#fields.probe(), PROBE)).catch(() => this.#arm(RETRY_MS))
   }
 }

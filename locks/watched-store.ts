@@ -10,7 +10,7 @@ const PROBE_TERMS: ClaimTerms = { owner: 'health probe', mode: 'exclusive', limi
 const PROBE_REQUEST: AcquireRequest = { ttlMs: 1 * SECOND, tokenFloor: 0, keepPlaceMs: 0 }
 
 /**
- * A store whose `health` says what its last call said. A store that is idle, or whose last call failed, is probed with a lock
+ * A store whose `health` says what the last call of each kind said. A store that is idle, or whose last call failed, is probed with a lock
  * of its own: that needs the same rights, room and replicas as any other lock.
  */
 export class WatchedStore implements LockStore {
@@ -37,19 +37,19 @@ export class WatchedStore implements LockStore {
   }
 
   acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
-    return this.#calls.track(this.#store.acquire(claim, request))
+    return this.#calls.track(this.#store.acquire(claim, request), 'acquire')
   }
 
   extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
-    return this.#calls.track(this.#store.extend(claim, ttlMs))
+    return this.#calls.track(this.#store.extend(claim, ttlMs), 'extend')
   }
 
   release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
-    return this.#calls.track(this.#store.release(claim, forgetAfterMs))
+    return this.#calls.track(this.#store.release(claim, forgetAfterMs), 'release')
   }
 
   abandon(claim: Claim, forgetAfterMs: number): Promise<void> {
-    return this.#calls.track(this.#store.abandon(claim, forgetAfterMs))
+    return this.#calls.track(this.#store.abandon(claim, forgetAfterMs), 'abandon')
   }
 
   listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
@@ -57,7 +57,7 @@ export class WatchedStore implements LockStore {
   }
 
   inspect(key: string): Promise<LockInfo | undefined> {
-    return this.#calls.track(this.#store.inspect(key))
+    return this.#calls.track(this.#store.inspect(key), 'inspect')
   }
 
   onDoubt(listener: (value: string | undefined) => void): void {
@@ -85,8 +85,8 @@ export class WatchedStore implements LockStore {
 
 function watchedOperator(operator: LockOperator, calls: CallHealth): LockOperator {
   return {
-    list: (options) => calls.track(operator.list(options)),
-    forceRelease: (key, options, floor) => calls.track(operator.forceRelease(key, options, floor)),
-    audit: (key) => calls.track(operator.audit(key)),
+    list: (options) => calls.track(operator.list(options), 'list'),
+    forceRelease: (key, options, floor) => calls.track(operator.forceRelease(key, options, floor), 'forceRelease'),
+    audit: (key) => calls.track(operator.audit(key), 'audit'),
   }
 }

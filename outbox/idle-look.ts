@@ -7,6 +7,7 @@
  */
 import { type Clock, MINUTE } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import type { Silence } from '../core/silence.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import type { OutboxTables } from './tables.ts'
@@ -21,6 +22,8 @@ export interface Place {
 export interface IdleLookHost {
   readonly sql: SqlClient
   readonly tables: OutboxTables
+  /** Told of every look. */
+  readonly silence: Silence
   readonly clock: Clock
   /** The longest pause, in ms, */
   readonly idlePollMs: number
@@ -131,8 +134,8 @@ export class IdleLook {
 
   /** Of each place, whether something may leave, and in how many ms the next row is due that is held back. */
   async #pending(places: readonly Place[]): Promise<readonly PendingRow[]> {
-    const { sql, tables } = this.#host
-    const { rows } = await sql.query<PendingRow>(
+    const { sql, tables, silence } = this.#host
+    const looked = sql.query<PendingRow>(
       `SELECT p.partition, EXISTS (
            SELECT 1 FROM ${tables.window}(p.partition, p.owner, p.epoch, 1, '{}', '{}',
              ARRAY(SELECT jsonb_array_elements_text(p.away)), NULL)
@@ -147,6 +150,7 @@ export class IdleLook {
         ),
       ],
     )
+    const { rows } = await silence.track(looked, 'look for messages in the outbox')
     return rows
   }
 }

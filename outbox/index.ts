@@ -17,7 +17,7 @@ export {
 export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
 export type { DropReason, HeldMessage, ParkedMessage, RetryReason } from './parked.ts'
-export type { RelayPublisher } from './partition-relay.ts'
+export type { RelayPublisher } from './publisher.ts'
 export { createRelay, type Relay, type RelayHealth } from './relay.ts'
 export type { RelayOptions } from './relay-options.ts'
 export type { SendingTransaction, TransactionOutbox } from './sending-transaction.ts'

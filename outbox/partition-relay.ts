@@ -1,6 +1,4 @@
 import type { EncodedMessage } from '../binder/channel/message.ts'
-import { TransportError } from '../binder/errors.ts'
-import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
@@ -11,6 +9,7 @@ import { AwayDestinations, type Trial } from './away.ts'
 import type { IdleLook, IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import type { PartitionTable, UnreadableRow } from './partition-table.ts'
+import type { CheckedPublisher } from './publisher.ts'
 import {
   bodyBytes,
   carryOver,
@@ -22,14 +21,9 @@ import {
   type WindowRow,
 } from './window.ts'
 
-/** Publishes messages that are already encoded; a binder is one. */
-export interface RelayPublisher {
-  /** One outcome per message in the order given, `undefined` = confirmed and durable. Never rejects. */
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
-}
-
 export interface PartitionRelayOptions {
-  readonly publisher: RelayPublisher
+  /** Never rejects, and keeps to the contract. */
+  readonly publisher: CheckedPublisher
   readonly batchSize: number
   readonly batchBytes: number
   readonly maxAttempts: number
@@ -165,7 +159,7 @@ export class PartitionRelay {
 
   /** @returns how many rows it found */
   async #window(): Promise<number> {
-    const { batchSize, batchBytes, clock } = this.#options
+    const { batchSize, batchBytes, clock, publisher } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
     const away = this.#away.names
@@ -181,7 +175,7 @@ export class PartitionRelay {
     const due = clock.monotonic() + WINDOW_MS
     const result = await publishWindow(
       rows,
-      (messages) => this.#publish(messages),
+      (messages) => publisher.publish(messages),
       () => this.#goesOn && this.lease.isValid(),
       () => clock.monotonic() >= due,
     )
@@ -208,23 +202,13 @@ export class PartitionRelay {
     const [row] = rows
     // Nothing to try: what comes next, or cannot be read, is for the windows.
     if (row === undefined) return { is: 'back' }
-    const [error] = await this.#publish([row.message])
+    const [error] = await this.#options.publisher.publish([row.message])
     if (error !== undefined && judge(error) === 'outage') return { is: 'away', error }
     const failed = error === undefined ? [] : [{ row, error }]
     const result = { confirmed: error === undefined ? [row] : [], failed, rest: [] }
     await this.#settle(result, new Map())
     this.#onWindow(result, lagMs)
     return { is: 'back' }
-  }
-
-  /** A publisher that rejects, against its contract, has confirmed nothing. */
-  async #publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    try {
-      return await this.#options.publisher.publish(messages)
-    } catch (cause) {
-      const message = `the publisher rejected: ${toError(cause).message}`
-      return messages.map(() => new TransportError({ transport: 'publisher', kind: 'unavailable', message, cause }))
-    }
   }
 
   /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */

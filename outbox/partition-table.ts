@@ -1,5 +1,6 @@
 /** One partition as its relay sees it: `functions.ts`, called under a lease. */
 import { toError } from '../core/errors.ts'
+import type { Silence } from '../core/silence.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
@@ -33,11 +34,14 @@ interface FetchedRow extends MessageRow {
 export class PartitionTable {
   readonly #sql: SqlClient
   readonly #tables: OutboxTables
+  readonly #silence: Silence
   readonly #guard: readonly [partition: number, owner: string, epoch: string]
 
-  constructor(sql: SqlClient, tables: OutboxTables, lease: HeldLease) {
+  /** @param silence told of every statement */
+  constructor(sql: SqlClient, tables: OutboxTables, lease: HeldLease, silence: Silence) {
     this.#sql = sql
     this.#tables = tables
+    this.#silence = silence
     this.#guard = [lease.partition, lease.owner, lease.epoch]
   }
 
@@ -68,7 +72,7 @@ export class PartitionTable {
     only: string | null,
   ): Promise<Window> {
     const lanes = [...new Map(skip.map((row) => [laneOf(row), row.message])).values()]
-    const { rows } = await this.#sql.query<FetchedRow>(
+    const fetched = this.#sql.query<FetchedRow>(
       `WITH sized AS (
          SELECT *, sum(coalesce(octet_length(payload), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
          FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9)
@@ -79,6 +83,7 @@ export class PartitionTable {
        FROM sized WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5 ORDER BY sized.seq`,
       [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key), [...away], only],
     )
+    const { rows } = await this.#silence.track(fetched, 'fetch messages of the outbox')
     return { ...readRows(rows), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }
   }
 
@@ -90,6 +95,7 @@ export class PartitionTable {
   async confirm(rows: readonly WindowRow[]): Promise<boolean> {
     const seqs = rows.map((row) => row.seq).join(',')
     return this.#owned(
+      'delete confirmed messages of the outbox',
       `SELECT ${this.#tables.confirm}($1, $2, $3::bigint, string_to_array($4, ',')::bigint[]) AS owned,
          set_config('synchronous_commit', 'off', true)`,
       seqs,
@@ -98,11 +104,13 @@ export class PartitionTable {
 
   /** Writes failures down. @returns as `confirm` */
   async hold(holds: readonly Hold[]): Promise<boolean> {
-    return this.#owned(`SELECT ${this.#tables.hold}($1, $2, $3::bigint, $4::json) AS owned`, JSON.stringify(holds))
+    const text = `SELECT ${this.#tables.hold}($1, $2, $3::bigint, $4::json) AS owned`
+    return this.#owned('write down failed messages of the outbox', text, JSON.stringify(holds))
   }
 
-  async #owned(text: string, change: string): Promise<boolean> {
-    const { rows } = await this.#sql.query<{ owned: boolean }>(text, [...this.#guard, change])
+  async #owned(what: string, text: string, change: string): Promise<boolean> {
+    const written = this.#sql.query<{ owned: boolean }>(text, [...this.#guard, change])
+    const { rows } = await this.#silence.track(written, what)
     return rows[0]?.owned === true
   }
 }

@@ -23,6 +23,7 @@ import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { PartitionTable } from './partition-table.ts'
+import { CheckedPublisher } from './publisher.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
 import { RelayStaff } from './relay-staff.ts'
 import { checkOutbox, type OutboxTables, outboxTables } from './tables.ts'
@@ -54,8 +55,9 @@ export interface Relay {
 /** What a relay does at this moment, without I/O. */
 export interface RelayHealth {
   /**
-   * `down`: the database did not answer, or the broker took nothing. `degraded`: the broker refuses a message again and again, which
-   * holds back what has its key; `detail` has the destination and the reason.
+   * `down`: a statement or the publisher has not answered for eight seconds, the database failed, or the broker took nothing.
+   * `degraded`: the broker refuses a message again and again, which holds back what has its key; `detail` has the destination and
+   * the reason.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly detail: string | undefined
@@ -125,6 +127,7 @@ class LeasedRelay implements Relay {
       ...options,
       sql: outbox.sql,
       tables: this.#tables,
+      silence: this.#silence,
       isListening: () => isListening(options.listener),
       onLook: (error) => this.#looked(error),
     })
@@ -255,8 +258,9 @@ class LeasedRelay implements Relay {
   }
 
   #worker(lease: HeldLease): PartitionRelay {
-    const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease)
-    const options = { ...this.#options, trouble: this.#trouble }
+    const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease, this.#silence)
+    const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
+    const options = { ...this.#options, publisher, trouble: this.#trouble }
     const onWindow = (result: WindowResult, lagMs: number): void => this.#count(result, lagMs)
     return new PartitionRelay({ lease, table, options, look: this.#look, onWindow })
   }

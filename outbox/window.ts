@@ -5,7 +5,7 @@
  */
 
 import type { EncodedMessage } from '../binder/channel/message.ts'
-import type { TransportError } from '../binder/errors.ts'
+import type { TransportError, TransportErrorKind } from '../binder/errors.ts'
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
 
@@ -105,20 +105,23 @@ export function laneOf(row: WindowRow): string {
  */
 export type Verdict = 'outage' | 'wait' | 'strike' | 'park'
 
+const VERDICTS: Readonly<Record<TransportErrorKind, Verdict>> = {
+  unavailable: 'outage',
+  timeout: 'outage',
+  closed: 'outage',
+  refused: 'wait',
+  unroutable: 'strike',
+  mismatch: 'strike',
+  too_large: 'park',
+}
+
 export function judge(error: TransportError): Verdict {
-  switch (error.kind) {
-    case 'unavailable':
-    case 'timeout':
-    case 'closed':
-      return 'outage'
-    case 'refused':
-      return 'wait'
-    case 'unroutable':
-    case 'mismatch':
-      return 'strike'
-    case 'too_large':
-      return 'park'
-  }
+  return VERDICTS[error.kind]
+}
+
+/** Whether `judge` knows the kind of this error, which a publisher in JavaScript may have made up. */
+export function isJudged(error: object): boolean {
+  return 'kind' in error && typeof error.kind === 'string' && Object.hasOwn(VERDICTS, error.kind)
 }
 
 /** What is written on a row that failed. `delayMs` undefined: parked. */

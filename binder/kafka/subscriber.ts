@@ -1,10 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { ended } from '../transport/kit/deadline.ts'
-import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../transport/transport.ts'
+import type {
+  DestinationSpec,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  TransportHost,
+} from '../transport/transport.ts'
 import type { Admin, AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
 import { transportError } from './errors.ts'
 import { beginning } from './group/displacements.ts'
-import { groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
+import { GroupPlaces, groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
 import { placeGroup } from './group/place-group.ts'
 import { SettledOffsets } from './group/settled-offsets.ts'
 import type { KafkaSettings } from './settings.ts'
@@ -32,15 +38,23 @@ export class Subscriber {
   readonly #open = new Set<Member>()
   /** By group and topic: a group id may be one of the user's, for several topics. */
   readonly #settled = new Map<string, SettledOffsets>()
+  readonly #places: GroupPlaces
   #isClosed = false
 
   constructor(parts: SubscriberParts) {
     this.#parts = parts
     this.#admin = parts.link.admin
+    this.#places = new GroupPlaces(parts.settings)
+  }
+
+  /** @throws TransportError `mismatch` for a Kafka group of two groups */
+  claim({ name, groups }: Pick<DestinationSpec, 'name' | 'groups'>): void {
+    for (const group of groups) this.#places.claim(name, group)
   }
 
   /** @throws TransportError */
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    if (spec.group !== null) this.claim({ name: spec.destination, groups: [spec.group] })
     const partitions = await this.#parts.topics.verify(spec.destination)
     await this.#reportBeginning(spec, receiver)
     await this.#placeGroup(spec)

@@ -157,9 +157,10 @@ export class Topics {
     const faults = missing.map(
       ({ name, partitions }) => `topic "${name}" is missing (${counted(partitions, 'partition')})`,
     )
-    for (const { name, partitions, assumed } of wanted) {
+    for (const spec of wanted) {
+      const { name, partitions } = spec
       const existing = this.#partitions.get(name)
-      if (existing !== undefined && existing !== partitions && assumed !== true && !this.#accepted.has(name))
+      if (existing !== undefined && existing !== partitions && !takesAnyCount(spec) && !this.#accepted.has(name))
         faults.push(`topic "${name}" has ${counted(existing, 'partition')}, declared are ${partitions}`)
     }
     if (faults.length === 0) {
@@ -174,7 +175,7 @@ export class Topics {
     const { name, partitions } = spec
     const existing = this.#partitions.get(name)
     if (existing === undefined) return
-    if (existing !== partitions && spec.assumed !== true) {
+    if (existing !== partitions && !takesAnyCount(spec)) {
       if (!this.#accepted.has(name)) throw mismatchOf(spec, existing)
       this.#logger.warn(
         { topic: name, partitions: existing, wanted: partitions },
@@ -185,7 +186,15 @@ export class Topics {
   }
 }
 
-/** Nobody declares how many partitions dead letters, retries and delays have. */
+/**
+ * Whether the topic may have any count of partitions. Retries keep theirs when the channel gets more partitions: their copies have no
+ * order, and a group reads all partitions that the topic has.
+ */
+function takesAnyCount({ assumed, keepsEach, delays, deadLetters }: DestinationSpec): boolean {
+  return assumed === true || (keepsEach === true && delays === true && deadLetters !== true)
+}
+
+/** Nobody declares how many partitions dead letters and delays have. */
 function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpec, existing: number): Error {
   if (deadLetters !== true && keepsEach !== true)
     return partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')

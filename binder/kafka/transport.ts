@@ -73,7 +73,8 @@ export class KafkaTransport implements Transport {
   }
 
   provision(destinations: readonly DestinationSpec[]): Promise<void> {
-    return this.#watch('provision', async ({ topics, delays }) => {
+    return this.#watch('provision', async ({ topics, delays, subscriber }) => {
+      for (const spec of destinations) subscriber.claim(spec)
       await topics.provision(destinations.flatMap((spec) => (spec.delays === true ? [spec, delaySpec(spec)] : [spec])))
       delays.use(destinations)
     })

@@ -3,6 +3,7 @@ import { tell } from '../../core/callbacks.ts'
 import { DAY } from '../../core/clock.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
+import { unlessAborted } from '../../core/time-limit.ts'
 import { turnsOf } from '../../core/turns.ts'
 import { claim } from '../assembly/transport-owner.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
@@ -271,9 +272,13 @@ export class RedriveRun {
   }
 
   async #choose(message: EncodedMessage): Promise<boolean> {
-    if (this.#counts.sent < this.#options.limit) return this.#options.filter(readDeadLetter(message))
-    this.#isBeyondLimit = true
-    return false
+    const { limit, filter, signal } = this.#options
+    if (this.#counts.sent >= limit) {
+      this.#isBeyondLimit = true
+      return false
+    }
+    const chosen = Promise.resolve(filter(readDeadLetter(message)))
+    return signal === undefined ? chosen : unlessAborted(signal, chosen)
   }
 
   #sentBack(message: EncodedMessage): EncodedMessage {

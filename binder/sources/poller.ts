@@ -26,6 +26,9 @@ export interface PollerHost extends OutputHost {
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
 
+/** So many failed polls in a row are no incident: health says so. They take less than a second, and the poll itself. */
+const FAILURES_IN_A_ROW = 3
+
 /**
  * One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff.
  *
@@ -45,6 +48,8 @@ export class Poller {
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
   #error: Error | undefined
+  /** Polls that failed since the last one that did not. */
+  #failures = 0
   #abort: AbortController = new AbortController()
   #loop: Promise<void> = Promise.resolve()
   /** Set while it stops. */
@@ -67,14 +72,16 @@ export class Poller {
   }
 
   status(): BindingStatus {
-    const hindrance = this.#state === 'running' ? this.#hindrances.worst : undefined
+    const isRunning = this.#state === 'running'
+    const hindrance = isRunning ? this.#hindrances.worst : undefined
+    const isHindered = hindrance !== undefined || (isRunning && this.#failures >= FAILURES_IN_A_ROW)
     return {
       name: this.name,
       kind: 'source',
       channel: this.#binding.output.name,
       group: null,
       partitions: this.#binding.output.partitions,
-      state: hindrance === undefined ? this.#state : 'connecting',
+      state: isHindered ? 'connecting' : this.#state,
       error: hindrance?.reason.message ?? this.#error?.message,
       subscribed: this.#started,
       running: this.#state === 'running' ? 1 : 0,
@@ -128,15 +135,16 @@ export class Poller {
   }
 
   async #poll(signal: AbortSignal): Promise<void> {
-    let failures = 0
+    this.#failures = 0
     while (!signal.aborted) {
       if (this.#state === 'paused') {
         await new Promise<void>((resolve) => (this.#wake = resolve))
         continue
       }
-      failures = (await this.#pollOnce(signal)) ? 0 : failures + 1
+      this.#failures = (await this.#pollOnce(signal)) ? 0 : this.#failures + 1
       if (this.#isHalted()) return
-      const pauseMs = failures === 0 ? this.#everyMs : backoffDelayMs(RECONNECT_BACKOFF, failures, Math.random())
+      const pauseMs =
+        this.#failures === 0 ? this.#everyMs : backoffDelayMs(RECONNECT_BACKOFF, this.#failures, Math.random())
       await this.#host.clock.sleep(pauseMs, signal).catch(() => {})
     }
   }

@@ -13,7 +13,7 @@ function setup() {
     if (!server.isUp) throw ours
   }
   const health = new CallHealth({ clock, probe, isFailure: (error) => error === ours })
-  const call = (): Promise<void> => health.track(server.isUp ? Promise.resolve() : Promise.reject(ours))
+  const call = (): Promise<void> => health.track(server.isUp ? Promise.resolve() : Promise.reject(ours), 'write')
   return { clock, server, health, call }
 }
 
@@ -35,6 +35,24 @@ describe('the health of calls', () => {
     server.isUp = true
     await call()
     expect(health.state()).toEqual({ status: 'up' })
+  })
+
+  it('is not hidden by calls of another kind that succeed', async () => {
+    const { clock, server, health, call } = setup()
+    const reads = async (seconds: number): Promise<readonly string[]> => {
+      const statuses: string[] = []
+      for (let n = 0; n < seconds; n++) {
+        await health.track(Promise.resolve(), 'read')
+        statuses.push(health.state().status)
+        await clock.advance(1_000)
+      }
+      return statuses
+    }
+    server.isUp = false
+    await expect(call()).rejects.toThrow()
+    expect(new Set(await reads(20))).toEqual(new Set(['down']))
+    server.isUp = true
+    expect((await reads(10)).at(-1)).toBe('up')
   })
 
   it('goes down within ten seconds when the server of an idle part stops', async () => {
@@ -68,7 +86,7 @@ describe('the health of calls', () => {
   it('ignores an error that says nothing of the server', async () => {
     const { health, call } = setup()
     await call()
-    await expect(health.track(Promise.reject(new Error('the caller gave up')))).rejects.toThrow()
+    await expect(health.track(Promise.reject(new Error('the caller gave up')), 'write')).rejects.toThrow()
     expect(health.state()).toEqual({ status: 'up' })
   })
 

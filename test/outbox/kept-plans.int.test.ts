@@ -3,6 +3,7 @@ import { systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Silence } from '../../core/silence.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
 import { PartitionTable } from '../../outbox/partition-table.ts'
 import { outboxTables } from '../../outbox/tables.ts'
@@ -42,7 +43,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     })
     await keeper.claim(1)
     const [lease] = keeper.held
-    const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>)
+    const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>, new Silence(systemClock))
     const read = async (): Promise<number> => {
       await sql.query('SELECT pg_stat_force_next_flush()')
       const { rows } = await sql.query<{ n: number }>(

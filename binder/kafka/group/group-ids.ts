@@ -1,5 +1,7 @@
 import { invalidOption } from '../../../core/errors.ts'
 import { wrongKind } from '../../../core/options.ts'
+import type { TransportError } from '../../errors.ts'
+import { transportError } from '../errors.ts'
 
 /**
  * The Kafka group of a subscription, unless `groupIds` says another. Kafka groups are global and one member's topics are the
@@ -15,6 +17,42 @@ type GroupIds = ReadonlyMap<string, string>
 
 export function kafkaGroupOf({ groupIds }: { readonly groupIds: GroupIds }, group: string, topic: string): string {
   return groupIds.get(placeOf(group, topic)) ?? groupIdOf(group, topic)
+}
+
+interface GroupPlace {
+  readonly topic: string
+  readonly group: string
+}
+
+/** Refuses a Kafka group that `groupIds` gives to a second group: the members would each read a part of both topics. */
+export class GroupPlaces {
+  readonly #settings: { readonly groupIds: GroupIds }
+  readonly #places = new Map<string, GroupPlace>()
+
+  constructor(settings: { readonly groupIds: GroupIds }) {
+    this.#settings = settings
+  }
+
+  /** @throws TransportError `mismatch` naming both groups and what to change */
+  claim(topic: string, group: string): void {
+    const groupId = kafkaGroupOf(this.#settings, group, topic)
+    const place = { topic, group }
+    const other = this.#places.get(groupId) ?? place
+    this.#places.set(groupId, other)
+    const isGiven = [place, other].some((each) => groupIdOf(each.group, each.topic) !== groupId)
+    if (isGiven && (other.topic !== topic || other.group !== group)) throw sharedGroup(groupId, place, other)
+  }
+}
+
+function sharedGroup(groupId: string, { topic, group }: GroupPlace, other: GroupPlace): TransportError {
+  const places = `the group "${group}" of "${topic}" and the group "${other.group}" of "${other.topic}"`
+  return transportError(
+    'mismatch',
+    `groupIds give the Kafka group "${groupId}" to ${places}: each would get a part of the messages`,
+    topic,
+    undefined,
+    'Give one of them another Kafka group in groupIds.',
+  )
 }
 
 /** `:` is in no name of a channel or a group. */

@@ -23,7 +23,7 @@ import type {
 const PROBE: StateId = { cluster: 'concordat/probe', state: 'probe' }
 
 /**
- * A store whose `health` says what its last call said. A store that is idle, or whose last call failed, is probed: by a read,
+ * A store whose `health` says what the last call of each kind said. A store that is idle, or whose last call failed, is probed: by a read,
  * or by a write once this process has written, which needs the same rights, room and replicas.
  */
 export class WatchedClusterStore implements ClusterStore {
@@ -45,43 +45,43 @@ export class WatchedClusterStore implements ClusterStore {
   }
 
   read(id: StateId, keys?: readonly string[]): Promise<StateReading> {
-    return this.#calls.track(this.#store.read(id, keys))
+    return this.#calls.track(this.#store.read(id, keys), 'read')
   }
 
   commit(request: CommitRequest): Promise<CommitReply> {
-    return this.#written(this.#store.commit(request))
+    return this.#written(this.#store.commit(request), 'commit')
   }
 
   members(cluster: string): Promise<MembersReading> {
-    return this.#calls.track(this.#store.members(cluster))
+    return this.#calls.track(this.#store.members(cluster), 'members')
   }
 
   join(request: JoinRequest): Promise<JoinReply> {
-    return this.#written(this.#store.join(request))
+    return this.#written(this.#store.join(request), 'join')
   }
 
   beat(cluster: string, instance: string, generation: number, guardMs: number): Promise<BeatReply> {
-    return this.#written(this.#store.beat(cluster, instance, generation, guardMs))
+    return this.#written(this.#store.beat(cluster, instance, generation, guardMs), 'beat')
   }
 
   sweep(cluster: string, guardMs: number): Promise<void> {
-    return this.#written(this.#store.sweep(cluster, guardMs))
+    return this.#written(this.#store.sweep(cluster, guardMs), 'sweep')
   }
 
   describe(request: DescribeRequest): Promise<'described' | 'evicted'> {
-    return this.#written(this.#store.describe(request))
+    return this.#written(this.#store.describe(request), 'describe')
   }
 
   leave(cluster: string, instance: string, joinId: string, forget: boolean): Promise<void> {
-    return this.#written(this.#store.leave(cluster, instance, joinId, forget))
+    return this.#written(this.#store.leave(cluster, instance, joinId, forget), 'leave')
   }
 
   restore(cluster: string, members: readonly MemberRecord[]): Promise<void> {
-    return this.#written(this.#store.restore(cluster, members))
+    return this.#written(this.#store.restore(cluster, members), 'restore')
   }
 
   changes(log: LogId, after: number, limit: number): Promise<ChangesReply> {
-    return this.#calls.track(this.#store.changes(log, after, limit))
+    return this.#calls.track(this.#store.changes(log, after, limit), 'changes')
   }
 
   follow(log: LogId, after: number, follower: LogFollower): () => void {
@@ -100,9 +100,9 @@ export class WatchedClusterStore implements ClusterStore {
     return this.#store.close()
   }
 
-  #written<T>(call: Promise<T>): Promise<T> {
+  #written<T>(call: Promise<T>, kind: string): Promise<T> {
     this.#writes = true
-    return this.#calls.track(call)
+    return this.#calls.track(call, kind)
   }
 
   #probe(): Promise<unknown> {

@@ -3,6 +3,7 @@ import type { DestinationSpec } from 'concordat/binder/transport'
 import { ConfigResourceTypes } from 'kafkajs'
 import { it, onTestFinished } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
 import { attached, client, numbered, Recorder, subscribe } from './kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
@@ -38,6 +39,21 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     await expect(attempt).rejects.toThrow(
       `topic "${letters.name}" has 3 partitions and needs 1. Delete it once nothing is left in it: it is made again.`,
     )
+  })
+
+  it('keeps the partitions of retries when the channel has got more', async ({ expect }) => {
+    const retries = spec(2, { keepsEach: true, delays: true })
+    await attached(url()).provision([retries])
+    for (const provision of ['create', 'check'] as const) {
+      const transport = attached(url(), { provision })
+      await transport.provision([{ ...retries, partitions: 4 }])
+      const recorder = new Recorder()
+      const subscription = await subscribe(transport, retries.name, recorder)
+      const sent = numbered(retries.name, 8, [null])
+      expect(await transport.publish(sent)).toEqual(sent.map(() => undefined))
+      await until('all have come', () => recorder.got.length === sent.length)
+      await subscription.close()
+    }
   })
 
   it('follows a topic that gets more partitions while it runs', async ({ expect }) => {

@@ -31,6 +31,47 @@ it('takes no place in a group once the transport closes, however far a subscript
   expect(members).toBe(0)
 })
 
+describe('a Kafka group that groupIds give to a second group', () => {
+  /** By channel and group, as the options have it. */
+  const claimed = (
+    groupIds: Readonly<Record<string, string>>,
+    specs: ReadonlyArray<readonly [string, readonly string[]]>,
+  ) => {
+    const settings = { groupIds: new Map(Object.entries(groupIds)), startAt: new Map() }
+    const subscriber = new Subscriber({ settings, link: { admin: {} } } as unknown as SubscriberParts)
+    return () => {
+      for (const [name, groups] of specs) subscriber.claim({ name, groups })
+    }
+  }
+
+  it('is refused when it is the one that another group of the channel has by default', () => {
+    expect(claimed({ 'orders:pay': 'stock.orders' }, [['orders', ['stock', 'pay']]])).toThrow(
+      'kafka: groupIds give the Kafka group "stock.orders" to the group "pay" of "orders" and the group "stock" of "orders": ' +
+        'each would get a part of the messages. Give one of them another Kafka group in groupIds.',
+    )
+  })
+
+  it('is refused when it is the one that a group of another channel has by default', () => {
+    const specs = [['a', ['g']] as const, ['b', ['g']] as const]
+    expect(claimed({ 'a:g': 'g.b' }, specs)).toThrow('"g.b"')
+    expect(claimed({ 'a:g': 'g.b' }, specs.toReversed())).toThrow('"g.b"')
+  })
+
+  it('is refused to a subscription to what was not provisioned', async () => {
+    const settings = { groupIds: new Map([['orders:pay', 'stock.orders']]), startAt: new Map() }
+    const parts = { settings, link: { admin: {} } } as unknown as SubscriberParts
+    const subscriber = new Subscriber(parts)
+    subscriber.claim({ name: 'orders', groups: ['stock'] })
+    const spec = { destination: 'orders', partitions: 1, group: 'pay', prefetch: 10, prefetchBytes: 1_000 }
+    await expect(subscriber.subscribe(spec, Recorder.keeping())).rejects.toMatchObject({ kind: 'mismatch' })
+  })
+
+  it('leaves groups alone that are named again, or have names of their own', () => {
+    const specs = [['orders', ['stock', 'pay']] as const, ['orders', ['pay']] as const]
+    expect(claimed({ 'orders:pay': 'pay' }, specs)).not.toThrow()
+  })
+})
+
 describe('a group that begins on a topic with records', () => {
   /** @param committed Kafka groups with offsets on it; an error is the broker's answer about them */
   async function begun(committed: Readonly<Record<string, Error | true>>, groupIds: ReadonlyMap<string, string>) {

@@ -46,6 +46,22 @@ const run = (broker: MemoryBroker, options: RedriveOptions = {}, clock?: Clock) 
     options,
   )
 
+it('ends when its signal aborts while the filter has not settled, and the letter stays for the next run', async () => {
+  const { broker, state } = await withLetters(1)
+  const asked = gate()
+  const abort = new AbortController()
+  const filter = () => {
+    asked.open()
+    return new Promise<never>(() => {})
+  }
+  const running = run(broker, { filter, signal: abort.signal })
+  await asked.opened
+  abort.abort()
+  expect(await running).toMatchObject({ sent: 0, kept: 0, complete: false })
+  state.isBroken = false
+  expect(await run(broker)).toMatchObject({ sent: 1, complete: true })
+})
+
 /** A transport that gets its place among the readers when the test says so. */
 function lateReader(broker: MemoryBroker): {
   readonly transport: Transport

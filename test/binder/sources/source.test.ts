@@ -8,7 +8,7 @@ import {
   TransportError,
 } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import type { Logger } from 'concordat/core'
+import { type Logger, silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
@@ -37,6 +37,29 @@ describe('a source', () => {
     const { heard } = await hear(binding)
     await until('all came', () => heard.length === 3 && answers.length === 0)
     expect(heard).toEqual([1, 2, 3])
+  })
+
+  it('is connecting, with the reason, while its polls fail one after another', async () => {
+    let fails = true
+    const binding = source(ticks, { everyMs: 0, name: 'table' }, () => {
+      if (fails) throw new Error('table is gone')
+      return undefined
+    })
+    const binder = createBinder({
+      service: 'test',
+      transport: memoryTransport(),
+      bindings: [binding],
+      logger: silentLogger,
+    })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('table').status()
+    await until('it is told', () => status().state === 'connecting')
+    expect(status().error).toBe('table is gone')
+    expect(binder.health().status).toBe('down')
+    fails = false
+    await until('it is up', () => binder.health().status === 'up')
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
   })
 
   it('never polls twice at a time', async () => {

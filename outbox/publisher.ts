@@ -1,0 +1,77 @@
+import type { EncodedMessage } from '../binder/channel/message.ts'
+import { TransportError } from '../binder/errors.ts'
+import type { PublishOutcome } from '../binder/transport/transport.ts'
+import { hasCode, toError } from '../core/errors.ts'
+import { wrongKind } from '../core/options.ts'
+import type { Silence } from '../core/silence.ts'
+import { isJudged } from './window.ts'
+
+/** Publishes messages that are already encoded; a binder is one. */
+export interface RelayPublisher {
+  /**
+   * One outcome per message in the order given, `undefined` = confirmed and durable. Never rejects. A relay counts every message
+   * of the call as not sent when this resolves with anything but an array of that length, and a message whose outcome is
+   * neither `undefined` nor a `TransportError`.
+   */
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+}
+
+const PATH = 'createRelay.publisher.publish'
+const CONTRACT = 'undefined for each message that the broker has confirmed and a TransportError for any other'
+
+/** Holds a publisher to its contract, and tells `silence` of calls that have not settled. */
+export class CheckedPublisher implements RelayPublisher {
+  readonly #publisher: RelayPublisher
+  readonly #silence: Silence
+
+  constructor(publisher: RelayPublisher, silence: Silence) {
+    this.#publisher = publisher
+    this.#silence = silence
+  }
+
+  /** Never rejects. */
+  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    try {
+      const outcomes = await this.#silence.track(
+        this.#call(messages),
+        `publish: the promise of ${PATH} has not settled`,
+      )
+      return outcomesOf(messages, outcomes)
+    } catch (cause) {
+      const error = notSent(`the publisher rejected: ${toError(cause).message}`, cause)
+      return messages.map(() => error)
+    }
+  }
+
+  /** Rejects with what it throws. */
+  async #call(messages: readonly EncodedMessage[]): Promise<unknown> {
+    return this.#publisher.publish(messages)
+  }
+}
+
+function outcomesOf(messages: readonly EncodedMessage[], outcomes: unknown): readonly PublishOutcome[] {
+  const expected = `a promise of an array of ${messages.length}: ${CONTRACT}`
+  if (!Array.isArray(outcomes)) {
+    const error = notSent(wrongKind(PATH, outcomes, expected).message)
+    return messages.map(() => error)
+  }
+  if (outcomes.length !== messages.length) {
+    const error = notSent(`${PATH}: expected ${expected}, got an array of ${outcomes.length}`)
+    return messages.map(() => error)
+  }
+  return Array.from(outcomes, outcomeOf)
+}
+
+function outcomeOf(outcome: unknown): PublishOutcome {
+  if (outcome === undefined || isTransportError(outcome)) return outcome
+  return notSent(wrongKind(PATH, outcome, `an array of outcomes: ${CONTRACT}`).message, outcome)
+}
+
+/** Also one of another copy of this package. */
+function isTransportError(outcome: unknown): outcome is TransportError {
+  return outcome instanceof Error && hasCode(outcome, 'binder.transport') && isJudged(outcome)
+}
+
+function notSent(message: string, cause?: unknown): TransportError {
+  return new TransportError({ transport: 'publisher', kind: 'unavailable', message, cause })
+}

@@ -1,0 +1,138 @@
+import { type EncodedMessage, TransportError } from 'concordat/binder'
+import type { PublishOutcome } from 'concordat/binder/transport'
+import { type Clock, type SqlClient, systemClock } from 'concordat/core'
+import type { RelayPublisher } from 'concordat/outbox'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { LogLines } from '../support/log-lines.ts'
+import { gate } from '../support/until.ts'
+import { message, until } from './support/messages.ts'
+import { setupOutbox, useEmbedded } from './support/pglite.ts'
+
+useEmbedded()
+
+/** The system's clock, which can be set ahead. */
+function clockAhead() {
+  let aheadMs = 0
+  const clock: Clock = {
+    ...systemClock,
+    now: () => systemClock.now() + aheadMs,
+    monotonic: () => systemClock.monotonic() + aheadMs,
+  }
+  return { clock, ahead: (ms: number) => void (aheadMs += ms) }
+}
+
+const publisherOf = (publish: (messages: readonly EncodedMessage[]) => unknown): RelayPublisher => ({
+  publish: publish as RelayPublisher['publish'],
+})
+
+describe('a publisher that does not keep to its contract', () => {
+  const CONTRACT = 'undefined for each message that the broker has confirmed and a TransportError for any other'
+  const LIST = `createRelay.publisher.publish: expected a promise of an array of 1: ${CONTRACT}, got`
+  const ENTRY = `createRelay.publisher.publish: expected an array of outcomes: ${CONTRACT}, got`
+  const madeUp = Object.assign(new TransportError({ transport: 't', kind: 'refused', message: 'x' }), { kind: 'no' })
+
+  test.each<readonly [what: string, gives: () => unknown, said: string]>([
+    ['nothing', async () => undefined, `${LIST} undefined`],
+    ['fewer outcomes than messages', async () => [], `${LIST} an array of 0`],
+    ['more outcomes than messages', async () => [undefined, undefined], `${LIST} an array of 2`],
+    ['a value without a promise', () => 5, `${LIST} a number`],
+    ['null for a message', async () => [null], `${ENTRY} null`],
+    ['false for a message', async () => [false], `${ENTRY} a boolean`],
+    ['an empty object for a message', async () => [{}], `${ENTRY} another object`],
+    ['an array with a hole', async () => Array.from({ length: 1 }).fill('sent'), `${ENTRY} a string`],
+    ['an error of another kind', async () => [new Error('plain')], `${ENTRY} an instance of Error`],
+    ['an error of a kind that is made up', async () => [madeUp], `${ENTRY} an instance of TransportError`],
+    ['an exception', () => expect.fail('thrown'), 'the publisher rejected: thrown'],
+    ['a rejection', async () => expect.fail('rejected'), 'the publisher rejected: rejected'],
+  ])('that gives %s has sent nothing: the message stays and goes out later', async (_, gives, said) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const log = new LogLines()
+    let keeps = false
+    const publisher = publisherOf((messages) => (keeps ? t.publisher.publish(messages) : gives()))
+    const relay = t.relay({ publisher, logger: log.logger })
+    await relay.start()
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
+    await until(() => relay.health().status === 'down', 'it is told')
+    expect(relay.health()).toMatchObject({ detail: said, published: 0 })
+    expect(log.text).toContain(said)
+    expect(await t.outbox.stats()).toMatchObject({ pending: 1, parked: 0 })
+    keeps = true
+    await until(() => relay.health().published === 1, 'it is published')
+    expect(t.publisher.ids).toEqual(['a'])
+    await until(() => relay.health().status === 'up', 'it is up')
+  })
+
+  test('that gives one wrong outcome has sent the messages that it has confirmed', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const publisher = publisherOf(async (messages) => {
+      const outcomes: PublishOutcome[] = [...(await t.publisher.publish(messages.slice(0, 1)))]
+      return messages.map((_, n) => (n === 0 ? outcomes[0] : 'sent'))
+    })
+    const relay = t.relay({ publisher })
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'x'), message('b', 'y')]))
+    await relay.start()
+    await until(() => t.publisher.confirmed.length === 2, 'each was first in a call')
+    expect(new Set(t.publisher.ids)).toEqual(new Set(['a', 'b']))
+  })
+})
+
+describe('work without an answer', () => {
+  test('a publisher that never settles makes the relay down within ten seconds, and up when it settles', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const { clock, ahead } = clockAhead()
+    const called = gate()
+    const settled = gate()
+    onTestFinished(settled.open)
+    t.publisher.before = () => {
+      called.open()
+      return settled.opened
+    }
+    const relay = t.relay({ clock, leaseMs: 60_000 })
+    await relay.start()
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
+    await called.opened
+    expect(relay.health().status).toBe('up')
+    ahead(9_000)
+    expect(relay.health()).toMatchObject({
+      status: 'down',
+      detail: 'no answer for 9 s while trying to publish: the promise of createRelay.publisher.publish has not settled',
+    })
+    settled.open()
+    await until(() => relay.health().published === 1, 'it is published')
+    expect(relay.health().status).toBe('up')
+  })
+
+  test.each([
+    ['_window(', 'fetch messages of the outbox'],
+    ['_confirm(', 'delete confirmed messages of the outbox'],
+  ])('a statement with %s that waits makes the relay down, though its leases are renewed', async (text, what) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const { clock, ahead } = clockAhead()
+    const hangs = gate()
+    const answered = gate()
+    onTestFinished(answered.open)
+    const held: SqlClient = {
+      ...t.sql,
+      query: async (statement, parameters) => {
+        // The look of an idle partition goes on.
+        if (statement.includes(text) && !statement.includes('isPending')) {
+          hangs.open()
+          await answered.opened
+        }
+        return t.sql.query(statement, parameters)
+      },
+    }
+    const outbox = Object.assign(Object.create(t.outbox) as typeof t.outbox, { sql: held })
+    const relay = t.relay({ outbox, clock, leaseMs: 60_000 })
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
+    await relay.start()
+    await hangs.opened
+    for (let n = 0; n < 9; n++) {
+      ahead(1_000)
+      await clock.sleep(5)
+    }
+    expect(relay.health()).toMatchObject({ status: 'down', detail: `no answer for 9 s while trying to ${what}` })
+    answered.open()
+    await until(() => relay.health().status === 'up' && relay.health().published === 1, 'it is published')
+  })
+})
