@@ -3,6 +3,7 @@
  * same statement may succeed on a new connection.
  */
 import { causesOf } from './errors.ts'
+import type { SqlExecutor } from './sql.ts'
 import { fieldOf, messageOf } from './thrown.ts'
 
 /**
@@ -36,6 +37,38 @@ const ofDatabases = new WeakSet<object>()
 /** No connection was made, for whatever reason. */
 const ofConnecting = new WeakSet<object>()
 
+/** Of statements after which the server answered on the same connection: what they say of connections is of others. */
+const ofAnswering = new WeakSet<object>()
+/** Functions of PostgreSQL's source that hand on what code in the database, or another server, says: RAISE, `postgres_fdw`, `dblink`. */
+const HANDS_ON = /^(exec_stmt_raise|pgfdw_|connect_pg_server|dblink_)/
+const READ_ONLY = '25006'
+const DISK_FULL = '53100'
+const IS_READ_ONLY = `SELECT current_setting('transaction_read_only') AS value`
+
+/**
+ * For adapters, once a transaction has ended and the server has answered that: errors of its statements that speak of a lost connection
+ * are about another one. A server that only reads says so again; a disk may still be full.
+ * @param errors of statements of the transaction
+ * @param ask runs a statement on a transaction of its own
+ */
+export async function connectionAnswered(
+  errors: readonly unknown[],
+  ask: Pick<SqlExecutor, 'query'>['query'],
+): Promise<void> {
+  for (const error of errors) {
+    if (typeof error !== 'object' || error === null || fieldOf(error, 'code') === DISK_FULL) continue
+    if (fieldOf(error, 'code') !== READ_ONLY || !(await isReadOnly(ask))) ofAnswering.add(error)
+  }
+}
+
+async function isReadOnly(ask: Pick<SqlExecutor, 'query'>['query']): Promise<boolean> {
+  try {
+    return (await ask<{ value: string }>(IS_READ_ONLY)).rows[0]?.value !== 'off'
+  } catch {
+    return true
+  }
+}
+
 /** For adapters: this error came from the database's driver. @returns the error */
 export function fromDriver(error: unknown): unknown {
   if (typeof error === 'object' && error !== null) ofDatabases.add(error)
@@ -63,6 +96,7 @@ export function sqlAway(error: unknown): SqlAway | undefined {
 }
 
 function awayOf(cause: object): SqlAway | undefined {
+  if (ofAnswering.has(cause) || isHandedOn(cause)) return undefined
   const code = fieldOf(cause, 'code')
   if (NOT_YET.has(code)) return 'unreachable'
   if (typeof code === 'string' && LOST.test(code)) return 'lost'
@@ -76,6 +110,11 @@ function awayOf(cause: object): SqlAway | undefined {
   if (CUT.has(code)) return fieldOf(cause, 'syscall') === 'connect' ? 'unreachable' : 'lost'
   if (typeof code === 'string' && (NO_LOGIN.test(code) || NO_TLS.test(code))) return 'unreachable'
   return BROKEN.has(code) ? 'lost' : undefined
+}
+
+function isHandedOn(cause: object): boolean {
+  const routine = fieldOf(cause, 'routine')
+  return typeof routine === 'string' && HANDS_ON.test(routine)
 }
 
 /**

@@ -2,7 +2,7 @@ import { hasCode } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
-import { fromDriver } from '../sql-away.ts'
+import { connectionAnswered, fromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown.ts'
 import { TransactionScope } from '../transaction-scope.ts'
@@ -60,13 +60,17 @@ export function kyselyTransaction(trx: KyselyTransaction): SqlTransaction {
 async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
   let scope: TransactionScope | undefined
   let failure: { readonly error: unknown } | undefined
+  let failed: readonly unknown[] = []
+  const plain = new Statements(database)
+  const ask: SqlExecutor['query'] = (text, parameters) => plain.query(text, parameters)
   const run = async (trx: KyselyTransaction): Promise<T> => {
     const statements = new Statements(trx)
     scope = new TransactionScope(statements)
+    failed = statements.failed
     try {
       const result = await work(scope.tx)
       scope.close()
-      if (statements.oneFailed) await refuseAborted(statements)
+      if (statements.failed.length > 0) await refuseAborted(statements)
       return result
     } catch (thrown) {
       scope.close()
@@ -76,10 +80,12 @@ async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransactio
   }
   try {
     const result = await database.transaction().setIsolationLevel('read committed').execute(run)
+    await connectionAnswered(failed, ask)
     scope?.committed()
     return result
   } catch (error) {
     // Kysely hands on a rollback that failed instead of what made it roll back.
+    if (failure?.error === error) await connectionAnswered(failed, ask)
     throw failure === undefined ? fromDriver(error) : failure.error
   }
 }
@@ -95,7 +101,7 @@ async function refuseAborted(statements: Statements): Promise<void> {
 
 class Statements implements SqlExecutor {
   /** Only then can the transaction have been aborted with its error swallowed. */
-  oneFailed = false
+  readonly failed: unknown[] = []
   readonly #plain: KyselyTransaction
 
   constructor(database: KyselyTransaction) {
@@ -108,7 +114,7 @@ class Statements implements SqlExecutor {
       const { rows, numAffectedRows } = await this.#plain.executeQuery(query as never)
       return { rows: rows as Row[], rowCount: Math.max(Number(numAffectedRows ?? 0), rows.length) }
     } catch (error) {
-      this.oneFailed = true
+      this.failed.push(error)
       throw fromDriver(error)
     }
   }

@@ -16,16 +16,15 @@ import {
   SqlCannotPrepare,
   type SqlClient,
   SqlCommitError,
-  SqlStatementLost,
   type SqlTransaction,
   type TransactionLimits,
 } from '../sql.ts'
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown.ts'
-import { TransactionScope } from '../transaction-scope.ts'
-import { LastWords } from './last-words.ts'
+import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
 import { RoundTrips } from './round-trips.ts'
+import { StatementFailures } from './statement-failures.ts'
 import { StatementNames } from './statement-names.ts'
 import { type PgConnection, run } from './statements.ts'
 
@@ -183,35 +182,15 @@ function explainPrepare(error: unknown): unknown {
 async function transaction<T>(
   pool: PgPool,
   work: (tx: SqlTransaction) => Promise<T>,
-  { begin, limits, text, isCommit, explain }: Ending & Beginning,
+  ending: Ending & Beginning,
   names: StatementNames | undefined,
 ): Promise<T> {
+  const { begin, limits, isCommit } = ending
   const connection = await pool.connect().catch(throwFromConnecting)
-  const said = new LastWords()
-  connection.on('error', said.hear)
-  let broken = false
-  const notStale = (error: unknown): never => {
-    broken ||= isStale(error)
-    throw said.explain(error)
-  }
+  const failures = new StatementFailures()
+  connection.on('error', failures.said.hear)
   const trips = new RoundTrips(connection, begin, names)
-  const scope = new TransactionScope({
-    query: (statement, parameters) => trips.run<never>(statement, parameters).catch(notStale),
-    ...(isCommit && {
-      last: (statement: string, parameters?: readonly unknown[]) =>
-        trips.runLast<never>(statement, parameters, text).catch(notStale),
-    }),
-    batch: async (statements) => {
-      const outcomes = await trips.batch(statements)
-      broken ||= outcomes.some((outcome) => outcome.status === 'rejected' && isStale(outcome.reason))
-      return outcomes
-    },
-    script: (statements) => trips.after(async () => void (await connection.query(statements).catch(throwFromDriver))),
-    native: (_, statement) =>
-      trips
-        .after(() => (connection as unknown as NativeConnection).query(statement).catch(throwFromDriver))
-        .catch(notStale),
-  })
+  const scope = new TransactionScope(executorOf(connection, trips, failures, ending))
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
@@ -221,32 +200,51 @@ async function transaction<T>(
     scope.close()
     // What no statement was run in needs no commit; to be prepared it has to be there.
     if (!isCommit) await trips.begin()
-    if (trips.isBegun) await end(connection, trips, { text, explain })
+    if (trips.isBegun) await end(connection, trips, ending)
+    await failures.connectionAnswered(connection)
   } catch (thrown) {
     scope.close()
     // Before the error is looked at, which is anything that the work may throw.
-    if (trips.isBegun && trips.endedWith === undefined) {
-      await connection.query('ROLLBACK').catch(() => {
-        broken = true
-      })
-    }
+    if (trips.isBegun && trips.endedWith === undefined) await failures.rollBack(connection)
     const error = readable(thrown)
-    broken ||= isStale(error)
-    throw said.explain(error)
+    failures.ended(error)
+    throw failures.said.explain(error)
   } finally {
-    connection.off('error', said.hear)
-    connection.release(broken)
+    connection.off('error', failures.said.hear)
+    connection.release(failures.isBroken)
   }
   scope.committed()
   return result
 }
 
-/** Unless the last statement did. @throws SqlCommitError */
-async function end(
+function executorOf(
   connection: PgConnection,
   trips: RoundTrips,
-  { text, explain }: Omit<Ending, 'isCommit'>,
-): Promise<void> {
+  failures: StatementFailures,
+  { text: end, isCommit }: Ending,
+): ScopedExecutor {
+  return {
+    query: (text, parameters) => trips.run<never>(text, parameters).catch(failures.rethrow),
+    ...(isCommit && {
+      last: (text: string, parameters?: readonly unknown[]) =>
+        trips.runLast<never>(text, parameters, end).catch(failures.rethrow),
+    }),
+    batch: async (statements) => {
+      const outcomes = await trips.batch(statements)
+      failures.noteAll(outcomes)
+      return outcomes
+    },
+    script: (texts) =>
+      trips.after(async () => void (await connection.query(texts).catch(throwFromDriver))).catch(failures.rethrow),
+    native: (_, statement) =>
+      trips
+        .after(() => (connection as unknown as NativeConnection).query(statement).catch(throwFromDriver))
+        .catch(failures.rethrow),
+  }
+}
+
+/** Unless the last statement did. @throws SqlCommitError */
+async function end(connection: PgConnection, trips: RoundTrips, { text, explain }: Ending): Promise<void> {
   const asked = async (): Promise<string | undefined> => {
     try {
       return (await connection.query(text)).command
@@ -255,12 +253,4 @@ async function end(
     }
   }
   if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError()
-}
-
-/**
- * What its connection keeps does not fit any more: a column got another type, or it is another connection; or it leads to a server
- * that only reads, a standby or a primary that has become one, while another one writes.
- */
-function isStale(error: unknown): boolean {
-  return error instanceof SqlStatementLost || hasCode(error, '0A000') || hasCode(error, '25006')
 }

@@ -2,6 +2,7 @@ import { endingContext } from '../ambient.ts'
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { connectionAnswered } from '../sql-away.ts'
 import { readable } from '../thrown.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 import { turnsOf } from '../turns.ts'
@@ -93,16 +94,16 @@ async function workIn<T>(
 }
 
 async function transaction<T>(
-  connection: Pick<PgliteDatabase, 'transaction'>,
+  connection: Pick<PgliteDatabase, 'query' | 'transaction'>,
   open: Open,
   work: (tx: SqlTransaction) => Promise<T>,
 ): Promise<T> {
   let scope: TransactionScope | undefined
-  const result = await connection.transaction(async (inner) => {
-    let failed = false
+  const errors: unknown[] = []
+  const inside = async (inner: PgliteExecutor): Promise<T> => {
     const query = <Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> =>
       run<Row>(inner, text, parameters).catch((error: unknown) => {
-        failed = true
+        errors.push(error)
         throw error
       })
     scope = new TransactionScope({
@@ -112,11 +113,16 @@ async function transaction<T>(
     })
     const outcome = await within(scope, work)
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.
-    if (failed) await refuseAborted(inner)
+    if (errors.length > 0) await refuseAborted(inner)
     return outcome
-  })
-  scope?.committed()
-  return result
+  }
+  try {
+    const result = await connection.transaction(inside)
+    scope?.committed()
+    return result
+  } finally {
+    await connectionAnswered(errors, (statement) => run(connection, statement))
+  }
 }
 
 async function within<T>(scope: TransactionScope, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {

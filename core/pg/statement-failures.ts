@@ -1,0 +1,56 @@
+/** What the statements of one transaction said of its connection. */
+import { hasCode } from '../errors.ts'
+import { type SqlOutcome, SqlStatementLost } from '../sql.ts'
+import { connectionAnswered } from '../sql-away.ts'
+import { LastWords } from './last-words.ts'
+import { type PgConnection, run } from './statements.ts'
+
+export class StatementFailures {
+  readonly said: LastWords = new LastWords()
+  readonly #failed: unknown[] = []
+  /** The connection is not fit for another transaction. */
+  isBroken = false
+
+  /** For the `catch` of a statement. @throws the error, with the reason why its connection ended */
+  readonly rethrow = (error: unknown): never => {
+    this.#note(error)
+    throw this.said.explain(error)
+  }
+
+  noteAll(outcomes: readonly SqlOutcome[]): void {
+    for (const outcome of outcomes) if (outcome.status === 'rejected') this.#note(outcome.reason)
+  }
+
+  /** The transaction has ended, and the server has answered that. Never rejects. */
+  async connectionAnswered(connection: PgConnection): Promise<void> {
+    await connectionAnswered(this.#failed, (text) => run(connection, text))
+  }
+
+  /** Never rejects. */
+  async rollBack(connection: PgConnection): Promise<void> {
+    try {
+      await connection.query('ROLLBACK')
+      await this.connectionAnswered(connection)
+    } catch {
+      this.isBroken = true
+    }
+  }
+
+  /** What the work failed with. */
+  ended(error: unknown): void {
+    this.isBroken ||= isStale(error)
+  }
+
+  #note(error: unknown): void {
+    this.isBroken ||= isStale(error)
+    this.#failed.push(error)
+  }
+}
+
+/**
+ * What its connection keeps does not fit any more: a column got another type, or it is another connection; or it leads to a server
+ * that only reads, a standby or a primary that has become one, while another one writes.
+ */
+function isStale(error: unknown): boolean {
+  return error instanceof SqlStatementLost || hasCode(error, '0A000') || hasCode(error, '25006')
+}
