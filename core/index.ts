@@ -37,6 +37,7 @@ export {
   SqlStatementLost,
   SqlTablesMissing,
   type SqlTransaction,
+  SqlTransactionControl,
   SqlTransactionEnded,
   SqlTransactionMissing,
   type TransactionLimits,

@@ -234,6 +234,22 @@ export class SqlTransactionEnded extends ConcordatError {
 }
 
 /**
+ * A statement would have begun or ended the transaction that was handed to a function: BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION. It
+ * was not run. Savepoints are allowed.
+ */
+export class SqlTransactionControl extends ConcordatError {
+  readonly code = 'core.sql_transaction_control' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super(
+      'a statement would begin or end the transaction that it runs in (BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION): leave it out, ' +
+        'throw to roll back, and use SAVEPOINT and ROLLBACK TO SAVEPOINT for a part',
+    )
+  }
+}
+
+/**
  * A statement was asked for outside of the transaction that the calling code runs in, on a database with one connection
  * (PGlite): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
  * transaction is still open.

@@ -4,8 +4,10 @@ import {
   type SqlOutcome,
   type SqlStatement,
   type SqlTransaction,
+  SqlTransactionControl,
   SqlTransactionEnded,
 } from './sql.ts'
+import { controlsTransaction } from './transaction-control.ts'
 
 /** A driver that can do more than the contract asks for. */
 export interface ScopedExecutor extends SqlExecutor {
@@ -27,37 +29,36 @@ export class TransactionScope {
     const { script, within, native, last, batch } = executor
     this.tx = {
       inTransaction: true,
-      query: (text, parameters) => {
-        if (this.#takes(text)) return executor.query(text, parameters)
-        return Promise.reject(new SqlTransactionEnded())
-      },
+      query: (text, parameters) => this.#run([text], () => executor.query(text, parameters)),
       afterCommit: (listener) => void this.#committed.push(listener),
-      ...(script !== undefined && {
-        script: (text: string) => (this.#takes(text) ? script(text) : Promise.reject(new SqlTransactionEnded())),
-      }),
+      ...(script !== undefined && { script: (text: string) => this.#run([text], () => script(text)) }),
       ...(within !== undefined && { within }),
       ...(batch !== undefined && {
-        batch: (statements: readonly SqlStatement[]) =>
-          this.#takes(...statements.map(({ text }) => text)) ? batch(statements) : ended(statements),
-      }),
-      ...(last !== undefined && {
-        last: (text: string, parameters?: readonly unknown[]) => {
-          if (!this.#takes(text)) return Promise.reject(new SqlTransactionEnded())
-          this.close()
-          return last(text, parameters)
+        batch: (statements: readonly SqlStatement[]) => {
+          const texts = statements.map(({ text }) => text)
+          return this.#run(texts, () => batch(statements)).catch((reason: unknown) =>
+            statements.map((): SqlOutcome => ({ status: 'rejected', reason })),
+          )
         },
       }),
+      ...(last !== undefined && {
+        last: (text: string, parameters?: readonly unknown[]) =>
+          this.#run([text], () => {
+            this.close()
+            return last(text, parameters)
+          }),
+      }),
       ...(native !== undefined && {
-        native: (text: string, statement: unknown) =>
-          this.#takes(text) ? native(text, statement) : Promise.reject(new SqlTransactionEnded()),
+        native: (text: string, statement: unknown) => this.#run([text], () => native(text, statement)),
       }),
     }
   }
 
-  /** Sees each statement before it is sent. @returns whether it may be */
-  #takes(...texts: readonly string[]): boolean {
+  /** Sees each statement before it is sent. @throws SqlTransactionEnded, SqlTransactionControl */
+  #run<T>(texts: readonly string[], send: () => Promise<T>): Promise<T> {
     if (this.#isWhole && texts.some(rollsBack)) this.#isWhole = false
-    return this.#open
+    if (!this.#open) return Promise.reject(new SqlTransactionEnded())
+    return texts.some(controlsTransaction) ? Promise.reject(new SqlTransactionControl()) : send()
   }
 
   /** The callback settled: later queries reject instead of running on a connection that somebody else may hold. */
@@ -80,8 +81,4 @@ export class TransactionScope {
 /** Whether a statement may roll back to a savepoint. A text that only says the word counts too. */
 export function rollsBack(text: string): boolean {
   return /\brollback\b/i.test(text)
-}
-
-async function ended(statements: readonly SqlStatement[]): Promise<readonly SqlOutcome[]> {
-  return statements.map(() => ({ status: 'rejected', reason: new SqlTransactionEnded() }))
 }

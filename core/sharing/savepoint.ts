@@ -1,6 +1,7 @@
 /** One piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 import { hasCode } from '../errors.ts'
-import { type SqlResult, type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { type SqlResult, type SqlTransaction, SqlTransactionControl, SqlTransactionEnded } from '../sql.ts'
+import { controlsTransaction } from '../transaction-control.ts'
 import { rollsBack } from '../transaction-scope.ts'
 import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statements-together.ts'
 
@@ -10,11 +11,11 @@ export const KEEP = `RELEASE SAVEPOINT ${NAME}`
 export const UNDO = `ROLLBACK TO SAVEPOINT ${NAME}`
 
 /**
- * What reaches beyond a savepoint: the end of the transaction, its settings, what lives until it ends. It stands at the
+ * What reaches beyond a savepoint: settings of the transaction, what lives until it ends. It stands at the
  * beginning of a statement, also of a later one in the same text; `set_config` may stand anywhere.
  */
 const REACHES_BEYOND =
-  /(?:^|;)\s*(?:begin|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|start\s+transaction|prepare\s+transaction|set|reset|discard|do|lock|listen|unlisten|notify|declare|create\s+(?:(?:local|global)\s+)?temp(?:orary)?)\b|\bset_config\b|\bpg_(?:try_)?advisory_xact_lock|\bpg_notify\b/i
+  /(?:^|;)\s*(?:set|reset|discard|do|lock|listen|unlisten|notify|declare|create\s+(?:(?:local|global)\s+)?temp(?:orary)?)\b|\bset_config\b|\bpg_(?:try_)?advisory_xact_lock|\bpg_notify\b/i
 const COMMENTS = /\/\*[\s\S]*?\*\/|--[^\n]*/g
 
 const KNOWN_TEXTS = 1_000
@@ -111,6 +112,7 @@ export class SavepointScope implements Asker {
 
   async #run<T>(text: string, statement: () => Promise<T>): Promise<T> {
     if (!this.isOpen) throw new SqlTransactionEnded()
+    if (controlsTransaction(text)) throw new SqlTransactionControl()
     if (rollsBack(text)) this.#isWhole = false
     if (this.#obstacle === 'beyond' || reachesBeyond(text)) {
       this.#obstacle = 'beyond'

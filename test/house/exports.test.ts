@@ -21,6 +21,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SqlSequenceBehind',
     'SqlStatementLost',
     'SqlTablesMissing',
+    'SqlTransactionControl',
     'SqlTransactionEnded',
     'SqlTransactionMissing',
     'SqlVersionMismatch',

@@ -86,6 +86,7 @@ export const ERRORS: readonly Row[] = [
   row(new core.SqlTransactionMissing(), 'core.sql_transaction_missing', false, "client.query('BEGIN')"),
   row(new core.SqlRowCountWrong(1, 0), 'core.sql_row_count', false, 'an adapter returns how many rows'),
   row(new core.SqlOwnTransaction(), 'core.sql_own_transaction', false, 'use the `tx` that was handed in'),
+  row(new core.SqlTransactionControl(), 'core.sql_transaction_control', false, 'throw to roll back'),
   row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
   row(
     new operate.OperatorLettersOutOfReach({ channel: 'orders', group: 'stock' }, 1_000),

@@ -1,0 +1,65 @@
+/**
+ * Which statements begin or end the transaction that they run in. Handlers get a transaction that we begin and commit: one that they
+ * ended would take their effect with it, or leave what we write behind it outside.
+ */
+
+/** Most statements have none of these words. */
+const WORDS = /\b(?:begin|start|commit|end|abort|rollback|prepare)\b/i
+/** What holds no word of a statement: comments, which may be nested, and quoted text. */
+const WORDLESS =
+  /--[^\n]*|\/\*|\be'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![\w$])\$([a-z_]\w*)?\$[\s\S]*?\$\1\$/gi
+const COMMENT_EDGES = /\/\*|\*\//g
+const ENDS =
+  /^(?:begin\b(?!\s+atomic\b)|start\s+transaction\b|commit\b|end\b|abort\b|rollback\b(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction\b)/i
+const CONTROL_IN_BODY = /^end\b/i
+
+const KNOWN_TEXTS = 1_000
+const known = new Map<string, boolean>()
+
+/** True for BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION and the like, also as one statement of several; savepoints are none of them. */
+export function controlsTransaction(text: string): boolean {
+  if (typeof text !== 'string' || !WORDS.test(text)) return false
+  let controls = known.get(text)
+  if (controls === undefined) {
+    controls = hasControl(text)
+    if (known.size >= KNOWN_TEXTS) known.clear()
+    known.set(text, controls)
+  }
+  return controls
+}
+
+function hasControl(text: string): boolean {
+  const words = wordsOf(text)
+  // The body of a function in standard SQL is ended by END.
+  const hasBody = /\bbegin\s+atomic\b/i.test(words)
+  return words
+    .split(';')
+    .map((statement) => statement.trim())
+    .some((statement) => ENDS.test(statement) && !(hasBody && CONTROL_IN_BODY.test(statement)))
+}
+
+function wordsOf(text: string): string {
+  let words = ''
+  let from = 0
+  const wordless = new RegExp(WORDLESS)
+  for (let found = wordless.exec(text); found !== null; found = wordless.exec(text)) {
+    const [token] = found
+    const isComment = token === '/*' || token.startsWith('--')
+    // Quoted text is no blank: nothing of a statement begins behind it.
+    words += `${text.slice(from, found.index)}${isComment ? ' ' : ' quoted '}`
+    from = token === '/*' ? endOfComment(text, found.index) : found.index + token.length
+    wordless.lastIndex = from
+  }
+  return words + text.slice(from)
+}
+
+function endOfComment(text: string, at: number): number {
+  const edges = new RegExp(COMMENT_EDGES)
+  edges.lastIndex = at
+  let depth = 0
+  for (let edge = edges.exec(text); edge !== null; edge = edges.exec(text)) {
+    depth += edge[0] === '/*' ? 1 : -1
+    if (depth === 0) return edge.index + 2
+  }
+  return text.length
+}
