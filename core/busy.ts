@@ -22,13 +22,16 @@ export class BusyTries {
   readonly #clock: Clock
   readonly #signal: AbortSignal | undefined
   readonly #maxMs: number
+  readonly #inVain: (waitedMs: number) => void
   #made = 0
   #since: number | undefined
 
-  constructor(clock: Clock, signal?: AbortSignal, maxMs = MAX_MS) {
+  /** @param inVain is told how long the call has waited when it gives up */
+  constructor(clock: Clock, signal?: AbortSignal, maxMs = MAX_MS, inVain: (waitedMs: number) => void = () => {}) {
     this.#clock = clock
     this.#signal = signal
     this.#maxMs = maxMs
+    this.#inVain = inVain
   }
 
   /** Tries that the database rolled back so far. */
@@ -36,15 +39,61 @@ export class BusyTries {
     return this.#made
   }
 
-  /** Resolves with true after a pause: run the transaction again. With false: throw the error. @throws the reason of the signal */
-  async wait(error: unknown): Promise<boolean> {
+  /**
+   * Resolves with true after a pause: run the transaction again. With false: throw the error.
+   * @param during runs the pause, for a caller that gives its place to others meanwhile
+   * @throws the reason of the signal
+   */
+  async wait(
+    error: unknown,
+    during: (pause: () => Promise<void>) => Promise<void> = (pause) => pause(),
+  ): Promise<boolean> {
     if (writeFault(error) !== 'busy' || this.#signal?.aborted === true) return false
     const now = this.#clock.monotonic()
     this.#since ??= now
-    if (this.#made + 1 >= MOST_BUSY_TRIES || now - this.#since > this.#maxMs) return false
+    const leftMs = this.#maxMs - (now - this.#since)
+    if (this.#made + 1 >= MOST_BUSY_TRIES || leftMs <= 0) {
+      this.#inVain(now - this.#since)
+      return false
+    }
     this.#made++
-    await this.#clock.sleep(busyPauseMs(this.#made), this.#signal)
+    const pauseMs = Math.min(busyPauseMs(this.#made), leftMs)
+    await during(() => this.#clock.sleep(pauseMs, this.#signal))
     return true
+  }
+}
+
+/** One call waits this long for a lock while it holds a place that others need. */
+const PLACE_MS = 0.8 * SECOND
+/** The share of the time that calls may wait in vain. */
+const VAIN_SHARE = 0.1
+
+/**
+ * Limits how long calls wait for locks while each holds a place that others need. One call waits for 0.8 s. Waits in vain take a
+ * tenth of the time at most: where many calls need one lock that stays held, the first waits, and the others give up at once.
+ */
+export class PlacePatience {
+  readonly #clock: Clock
+  #leftMs = PLACE_MS
+  #at: number
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#at = clock.monotonic()
+  }
+
+  /** The tries of one call. */
+  tries(signal: AbortSignal): BusyTries {
+    return new BusyTries(this.#clock, signal, this.#refilled(), (waitedMs) => {
+      this.#leftMs = Math.max(0, this.#refilled() - waitedMs)
+    })
+  }
+
+  #refilled(): number {
+    const now = this.#clock.monotonic()
+    this.#leftMs = Math.min(PLACE_MS, this.#leftMs + (now - this.#at) * VAIN_SHARE)
+    this.#at = now
+    return this.#leftMs
   }
 }
 

@@ -138,6 +138,17 @@ export class Runner {
     this.#running++
   }
 
+  /** Gives the slot of a chain to others during a pause. */
+  async #aside(lease: HeldLease, pause: () => Promise<void>): Promise<void> {
+    if (this.#coded.has(lease)) return pause()
+    this.#leave()
+    try {
+      await pause()
+    } finally {
+      await this.#slot()
+    }
+  }
+
   #owns({ row }: Snapshot, epoch: number): boolean {
     return row.owner === this.#host.instance && row.epoch === epoch && localCalls(row.state).length > 0
   }
@@ -231,7 +242,7 @@ export class Runner {
           return { type: 'succeeded', step, operation, result }
         })
       } catch (error) {
-        if (await busy.wait(error)) continue
+        if (await busy.wait(error, (pause) => this.#aside(lease, pause))) continue
         const event = this.#failed(current, call, lease, error)
         return { next: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
       }

@@ -6,7 +6,7 @@ import { validate } from '../../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
-import { SagaConflict, SagaGraphChanged } from '../errors.ts'
+import { SagaConflict, SagaGraphChanged, SagaNotFound } from '../errors.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
 import { explainRefusal } from '../sharding/shard-table.ts'
@@ -37,6 +37,9 @@ export interface StarterHost {
   readonly telemetry: SagaTelemetry | undefined
   readonly sagas: readonly Saga<unknown, unknown, object>[]
 }
+
+/** Purges that come between an insert and the look at what kept it out. */
+const MAX_TRIES = 5
 
 export class Starter {
   readonly #host: StarterHost
@@ -117,19 +120,30 @@ export class Starter {
   ): Promise<boolean> {
     const fresh = await this.#prepare(saga, id, input, trace, home)
     await this.register(tx ?? this.#host.sql)
-    if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
     return this.#begin(tx, fresh)
   }
 
+  /** Again when a purge deleted the saga of this id after it had kept the new one from being inserted. */
   async #begin(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
-    const { sql, engine } = this.#host
+    const { name, id } = fresh.row
+    for (let tries = 1; tries <= MAX_TRIES; tries++) {
+      const inserted = await (tx !== undefined && tx.afterCommit === undefined
+        ? this.#startUnseen(tx, fresh)
+        : this.#insertSeen(tx, fresh))
+      if (inserted || (await this.#isSame(tx ?? this.#host.sql, fresh.row))) return inserted
+    }
+    throw new SagaNotFound(name, id)
+  }
+
+  async #insertSeen(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
+    const { engine } = this.#host
     const plan = await engine.planStart(fresh)
     const inserted = await (tx === undefined
       ? engine.commit(plan)
       : this.#insert(tx, plan).finally(() => engine.settled(plan))
     ).catch(throwExplained)
-    if (!inserted) await this.#requireSame(tx ?? sql, fresh.row)
-    else tx?.afterCommit?.((isWhole) => (isWhole === true ? engine.committed(plan) : void this.#goOnIfStored(plan)))
+    if (inserted)
+      tx?.afterCommit?.((isWhole) => (isWhole === true ? engine.committed(plan) : void this.#goOnIfStored(plan)))
     return inserted
   }
 
@@ -147,7 +161,6 @@ export class Starter {
   async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<boolean> {
     const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
     const written = await this.#host.store.write(tx, [write]).catch(throwExplained)
-    if (written.size === 0) await this.#requireSame(tx, fresh.row)
     return written.size === 1
   }
 
@@ -162,10 +175,11 @@ export class Starter {
     return (await writePlans(tx, this.#host, [plan])).size === 1
   }
 
-  /** @throws SagaConflict when the saga that has the id was started with something else */
-  async #requireSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<void> {
+  /** False: no saga has the id any more. @throws SagaConflict when the saga that has it was started with something else */
+  async #isSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<boolean> {
     const existing = await this.#host.store.load(sql, { name, id })
     if (existing !== undefined && existing.inputHash !== inputHash) throw new SagaConflict(name, id)
+    return existing !== undefined
   }
 
   #loaded(saga: Saga, options: StartOptions<unknown>): Saga {

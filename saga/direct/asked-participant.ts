@@ -11,10 +11,9 @@ import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
 import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
-import { CommandHandler } from '../participant/command-handler.ts'
+import { CommandHandler, keptParts } from '../participant/command-handler.ts'
 import type { ReplyOutbox } from '../participant/reply-outbox.ts'
 import { SharedCommands } from '../participant/shared-commands.ts'
-import { Unanswered } from '../participant/unanswered.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 /** What it was declared with is taken where nothing is given. */
@@ -70,7 +69,7 @@ export class AskedParticipant {
       maxAttempts: 1,
       clock: by.clock,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
-      unanswered: new Unanswered(),
+      ...keptParts(by.clock),
       shared: isSharing ? new SharedCommands(sql, by.clock, barrier) : undefined,
     }
     this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })

@@ -9,11 +9,10 @@ import { hasMethods, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry.ts'
 import { Barrier } from './barrier.ts'
-import { CommandHandler, type ParticipantContext } from './command-handler.ts'
+import { CommandHandler, keptParts, type ParticipantContext } from './command-handler.ts'
 import type { Duties } from './duties.ts'
 import type { ParticipantOptions } from './options.ts'
 import { SharedCommands } from './shared-commands.ts'
-import { Unanswered } from './unanswered.ts'
 
 /** What a kind of participant does. */
 export interface Side<Request> {
@@ -95,7 +94,7 @@ export function participantBinding<In, Out>(
     waitsForDatabase: true,
     clock: systemClock,
     telemetry,
-    unanswered: new Unanswered(),
+    ...keptParts(systemClock),
     shared: sharesTransactions ? new SharedCommands(sql, systemClock, barrier) : undefined,
   })
   const handle = (request: Out, context: HandlerContext) => handler.handle(request, context)

@@ -5,7 +5,7 @@
 
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
-import { BusyTries, untilFree } from '../../core/busy.ts'
+import { PlacePatience, untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
 import { andCommit } from '../../core/last-statement.ts'
@@ -23,7 +23,7 @@ import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChanne
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
 import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SharedCommand, SharedCommands } from './shared-commands.ts'
-import { stepOf, type Unanswered } from './unanswered.ts'
+import { stepOf, Unanswered } from './unanswered.ts'
 
 /** What the handlers of a participant get beside the request. */
 export interface ParticipantContext {
@@ -67,8 +67,15 @@ export interface CommandHandlerParts<Request> {
   readonly telemetry: Telemetry | undefined
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
   readonly unanswered: Unanswered
+  /** Kept over all messages: a command that waits for a lock holds up those behind it. */
+  readonly busy: PlacePatience
   /** Where calls that are ready together share a transaction; absent: each has its own. */
   readonly shared: SharedCommands | undefined
+}
+
+/** Parts that are kept over all messages of a participant. */
+export function keptParts(clock: Clock): Pick<CommandHandlerParts<never>, 'unanswered' | 'busy'> {
+  return { unanswered: new Unanswered(), busy: new PlacePatience(clock) }
 }
 
 /** A command, and what is to be done about it. */
@@ -168,7 +175,7 @@ export class CommandHandler<Request> {
   ): Promise<void> {
     using patience = duty.patience?.(message.signal)
     const { messages } = this.#parts
-    const busy = new BusyTries(this.#parts.clock, message.signal)
+    const busy = this.#parts.busy.tries(message.signal)
     for (let calls = 0; ; ) {
       try {
         // A shared transaction that was rolled back has called it before: what that did outside of it stands.
@@ -190,10 +197,10 @@ export class CommandHandler<Request> {
     command: CommandHeaders,
     message: HandlerContext,
   ): Promise<void> {
-    const { sql, clock } = this.#parts
+    const { sql } = this.#parts
     // An XA participant gets a transaction that is prepared, maybe of another database: its type has no `send`.
     const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx as SendingTransaction, command, message)
-    const busy = new BusyTries(clock, message.signal)
+    const busy = this.#parts.busy.tries(message.signal)
     for (;;) {
       try {
         const decide = await duty.ahead({ request: copyData(request), command, message, contextIn })
@@ -292,7 +299,9 @@ export class CommandHandler<Request> {
     const final = saysNo || isPermanent(error)
     const { maxAttempts, waitsForDatabase } = this.#parts
     const isAway = waitsForDatabase === true && writeFault(error) === 'unavailable'
-    const isLast = final || duty.isHeld?.(error) === true || (message.attempt >= maxAttempts && !isAway)
+    // Another transaction holds what it needs: the coordinator makes the pauses, and the commands behind it do not wait for them.
+    const isHeld = duty.isHeld?.(error) === true || writeFault(error) === 'busy'
+    const isLast = final || isHeld || (message.attempt >= maxAttempts && !isAway)
     if (message.signal.aborted || !isLast) throw error
     const { operation, key } = command
     const failure = describeError(error)

@@ -1,6 +1,7 @@
 import { type ArchivedSaga, defineSaga, purgeParticipant } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { interposing } from '../support/interposing.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { stockCommands, type World } from '../support/world.ts'
 
@@ -57,6 +58,18 @@ describe('retention', () => {
         },
       },
     ])
+  })
+
+  test('a start beside a purge starts the saga anew', async () => {
+    const w = await setup({ sagas: [echo] })
+    const start = { id: 'x', input: { text: 'hi' } }
+    await (await w.coordinator.start(echo, start)).outcome(within)
+    const database = interposing(w.sql)
+    const starter = w.another({ sql: database.sql })
+    database.before(0, 'x', () => w.coordinator.purge({ olderThanMs: 0 }))
+    const run = await starter.start(echo, start)
+    expect(database.happened).toBe(true)
+    expect((await run.outcome(within)).status).toBe('completed')
   })
 
   test('an archive that fails keeps the sagas', async () => {

@@ -2,11 +2,10 @@
 import type { HandlerContext, Headers } from 'concordat/binder'
 import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
 import { Barrier } from '../../../../saga/participant/barrier.ts'
-import { CommandHandler, type ParticipantContext } from '../../../../saga/participant/command-handler.ts'
+import { CommandHandler, keptParts, type ParticipantContext } from '../../../../saga/participant/command-handler.ts'
 import { stepDuties } from '../../../../saga/participant/duties.ts'
 import type { ReplyOutbox } from '../../../../saga/participant/reply-outbox.ts'
 import { SharedCommands } from '../../../../saga/participant/shared-commands.ts'
-import { Unanswered } from '../../../../saga/participant/unanswered.ts'
 import { StillClock } from '../../../support/sharing.ts'
 import { commandHeaders } from '../../support/delivery.ts'
 
@@ -34,7 +33,7 @@ export async function sharedParticipant({ sql, outbox, schema, effects, invoke }
     maxAttempts: 1,
     clock: new StillClock(),
     telemetry: undefined,
-    unanswered: new Unanswered(),
+    ...keptParts(new StillClock()),
     shared: new SharedCommands(sql, new StillClock(), barrier),
   })
   const command = (sagaId: string, headers: Headers = {}): Promise<void> =>
