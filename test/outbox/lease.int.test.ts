@@ -205,7 +205,7 @@ describeWith(['postgres'], 'relays on a server', () => {
     const backends = async (): Promise<number[]> =>
       (
         await t.sql.query<{ pid: number }>(
-          `SELECT pid FROM pg_stat_activity WHERE application_name = 'outbox_listen' AND query LIKE 'LISTEN%'`,
+          `SELECT pid FROM pg_stat_activity WHERE application_name = 'outbox_listen' AND query ~ '^(LISTEN|SELECT pg_backend_pid)'`,
         )
       ).rows.map((row) => row.pid)
     const other = createOutbox({
