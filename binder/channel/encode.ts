@@ -159,10 +159,10 @@ const MAX_ID_LENGTH = 255
 
 function checkId(channel: string, id: unknown): string {
   const isId = typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH
-  // Half a surrogate pair has no UTF-8: on the wire two such ids would be one.
-  if (isId && id.isWellFormed()) return id
+  // Half a surrogate pair has no UTF-8: on the wire two such ids would be one. No row of a database holds a NUL.
+  if (isId && id.isWellFormed() && !id.includes('\0')) return id
   throw new TypeError(
-    `id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters that has a form in UTF-8, got ${show(id)}`,
+    `id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters without NUL that has a form in UTF-8, got ${show(id)}`,
   )
 }
 
