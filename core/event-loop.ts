@@ -1,4 +1,5 @@
 /** How long the event loop of this process did not turn: code that computes, or a process that gets no CPU or is frozen. */
+import { clearInterval, setInterval } from 'node:timers'
 import { MINUTE } from './clock.ts'
 
 const EVERY_MS = 500

@@ -92,11 +92,18 @@ describe('work that is ready together', () => {
     expect(await effects()).toEqual(['a', 'b'])
   })
 
+  test.each(['COMMIT', '/* done */ commit', 'ROLLBACK', 'SELECT 1; END'])(
+    'a statement that would end the transaction is refused, and the others are done: %s',
+    async (text) => {
+      const { run } = await sharingOn(embedded())
+      const ending: Work = async (tx) => void (await tx.query(text))
+      const ends = await Promise.allSettled([run(inserting('a')), run(ending), run(inserting('b'))])
+      expect(ends[1]).toMatchObject({ status: 'rejected', reason: { code: 'core.sql_transaction_control' } })
+      expect(await effects()).toEqual(['a', 'b'])
+    },
+  )
+
   test.each([
-    'COMMIT',
-    '/* done */ commit',
-    'ROLLBACK',
-    'SELECT 1; END',
     "SELECT set_config('a.b', 'c', true)",
     'SET LOCAL a.b = 1',
     'DO $$ BEGIN NULL; END $$',

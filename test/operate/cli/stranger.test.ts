@@ -50,7 +50,7 @@ test.each([
   ['frobnicate', 'unknown command "frobnicate": expected "doctor", "saga", "outbox"'],
   ['--json', 'a command comes before its options'],
   ['saga list --statsu stuck', "unknown option '--statsu': did you mean --status? Try concordat saga list --help"],
-  ['doctor --frobnicate', "unknown option '--frobnicate': expected --postgres"],
+  ['doctor --frobnicate', "unknown option '--frobnicate': expected --channel"],
 ])('%s: one line with what was meant, exit code 2', async (args, message) => {
   const { code, stdout, stderr } = await concordat(args)
   expect({ code, stdout, lines: stderr.split('\n').length }).toEqual({ code: 2, stdout: '', lines: 2 })

@@ -76,8 +76,8 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
       },
       {
         file: 'saga/definition/kinds/sub-saga.ts',
-        find: 'missing: back(isDone ? lost : nothing)',
-        put: 'missing: back(nothing)',
+        find: 'order(first, back(isDone ? lost : nothing))',
+        put: 'order(first, back(nothing))',
       },
     ],
   },
