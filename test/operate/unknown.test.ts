@@ -77,7 +77,7 @@ describe('doctor', () => {
     })
     expect(await groupsOf(operator, [{ ...place, channel: 'other' }])).toMatchObject({
       status: 'unknown',
-      said: ['unknown other.stock was not counted: no queue of other.stock.dlq'],
+      said: ['unknown other.stock was not counted: no queue of other'],
     })
   })
 })
