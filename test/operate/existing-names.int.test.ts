@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'amqplib'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { expect, onTestFinished, test } from 'vitest'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
 import { createDatabase } from '../outbox/support/postgres.ts'
@@ -13,15 +15,20 @@ import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 import { ranHere } from './support/cli.ts'
 
-/** A folder's module with a sink of the channel in the group `billing`, and these names at the broker. */
+const BINDER = new URL('../../binder/index.ts', import.meta.url).href
+
+/** A module with a sink of the channel in the group `billing`, and these names at the broker. */
 async function moduleWith(channel: string, names: object): Promise<string> {
-  const input = { name: channel, partitions: 1, groups: ['billing'] }
-  const service = { name: 'shop', bindings: [{ kind: 'sink', input, options: { group: 'billing' } }] }
   const path = join(await mkdtemp(join(tmpdir(), 'concordat-names-')), 'concordat.config.mjs')
-  const lines = Object.entries({ service, ...names }).map(
-    ([name, value]) => `export const ${name} = ${JSON.stringify(value)}`,
+  const exported = Object.entries(names).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)}`)
+  await writeFile(
+    path,
+    `import { defineChannel, sink } from '${BINDER}'
+const payload = { '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) } }
+const orders = defineChannel('${channel}', { payload, partitions: 1, groups: ['billing'] })
+export const shop = { name: 'shop', bindings: [sink(orders, { group: 'billing' }, () => {})] }
+${exported.join('\n')}`,
   )
-  await writeFile(path, lines.join('\n'))
   return path
 }
 
@@ -29,42 +36,47 @@ async function lagOf(module: string, broker: 'kafka' | 'rabbitmq'): Promise<stri
   const database = await createDatabase()
   onTestFinished(() => database.drop())
   const where = ['--postgres', database.url, `--${broker}`, serverUrl(broker) as string]
-  return (await ranHere(['lag', module, ...where], {})).stdout
+  const { stdout, stderr } = await ranHere(['lag', module, ...where], {})
+  return `${stdout}${stderr}`
 }
 
-describeWith(['postgres', 'kafka'], 'npx concordat lag with `groupIds`', () => {
-  test('counts what the named Kafka group has not committed, and says so where no name is given', async () => {
-    const name = uniqueName('named')
-    const orders = defineChannel(name, { payload: z.number(), partitions: 1, groups: ['billing'] })
-    const groupIds = { [name]: { billing: `${name}-v3` } }
-    const handled: number[] = []
-    const binder = createBinder({
-      service: 'shop',
-      transport: kafkajsOn(serverUrl('kafka') as string, { groupIds }),
-      bindings: [sink(orders, { group: 'billing' }, (n) => void handled.push(n))],
-    })
-    await binder.start()
-    await binder.sendBatch(orders, [1, 2, 3])
-    await until('all are handled', () => handled.length === 3)
-    await binder.close()
-    expect(await lagOf(await moduleWith(name, { groupIds }), 'kafka')).toMatch(new RegExp(`${name}\\s+billing\\s+0\\b`))
-    expect(await lagOf(await moduleWith(name, {}), 'kafka')).toContain('has committed nothing')
-  })
-})
+const onKafka = uniqueName('named')
+const groupIds = { [onKafka]: { billing: `${onKafka}-v3` } }
+const onRabbit = uniqueName('placed')
+const places = { [onRabbit]: { queues: { billing: `${onRabbit}-q` } } }
 
-describeWith(['postgres', 'rabbitmq'], 'npx concordat lag with `places`', () => {
-  test('counts what is ready in the queue of another program', async () => {
-    const name = uniqueName('placed')
+/** Runs a sink of the group `billing` until `handled` messages of it have been handled. */
+async function consume(name: string, transport: Transport, handled: number): Promise<void> {
+  const orders = defineChannel(name, { payload: z.number(), partitions: 1, groups: ['billing'] })
+  const bindings = [sink(orders, { group: 'billing' }, () => {})]
+  const binder = createBinder({ service: 'shop', transport, bindings, sends: [orders] })
+  await binder.start()
+  for (let n = 0; n < handled; n++) await binder.send(orders, n)
+  await until('all are handled', () => binder.bindings()[0]?.handled === handled)
+  await binder.close()
+}
+
+describeWith(['postgres', 'kafka', 'rabbitmq'], 'npx concordat lag', () => {
+  // A process that has read declarations starts nothing any more.
+  beforeAll(async () => {
+    await consume(onKafka, kafkajsOn(serverUrl('kafka') as string, { groupIds }), 3)
     const connection = await connect(serverUrl('rabbitmq') as string)
-    onTestFinished(() => connection.close())
     const channel = await connection.createConfirmChannel()
-    await channel.assertQueue(`${name}-q`, { durable: true, arguments: { 'x-single-active-consumer': true } })
-    channel.sendToQueue(`${name}-q`, Buffer.from('1'))
+    await channel.assertQueue(`${onRabbit}-q`, { durable: true, arguments: { 'x-single-active-consumer': true } })
+    await consume(onRabbit, rabbitTransport({ url: serverUrl('rabbitmq') as string, places }), 0)
+    channel.sendToQueue(`${onRabbit}-q`, Buffer.from('1'))
     await channel.waitForConfirms()
-    const places = { [name]: { queues: { billing: `${name}-q` } } }
-    expect(await lagOf(await moduleWith(name, { places }), 'rabbitmq')).toMatch(
-      new RegExp(`${name}\\s+billing\\s+1\\b`),
-    )
-    await channel.deleteQueue(`${name}-q`)
+    await connection.close()
+  }, 60_000)
+
+  test('counts what the Kafka group of `groupIds` has not committed, and says so where no name is given', async () => {
+    const line = new RegExp(`${onKafka}\\s+billing\\s+0\\b`)
+    expect(await lagOf(await moduleWith(onKafka, { groupIds }), 'kafka')).toMatch(line)
+    expect(await lagOf(await moduleWith(onKafka, {}), 'kafka')).toContain('has committed nothing')
+  })
+
+  test('counts what is ready in the queue of `places`', async () => {
+    const line = new RegExp(`${onRabbit}\\s+billing\\s+1\\b`)
+    expect(await lagOf(await moduleWith(onRabbit, { places }), 'rabbitmq')).toMatch(line)
   })
 })
