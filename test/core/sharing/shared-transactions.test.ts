@@ -103,28 +103,27 @@ describe('work that is ready together', () => {
     },
   )
 
-  test.each([
-    "SELECT set_config('a.b', 'c', true)",
-    'SET LOCAL a.b = 1',
-    'DO $$ BEGIN NULL; END $$',
-  ])('what reaches beyond a savepoint is done in a transaction of its own: %s', async (text) => {
-    const { run } = await sharingOn(embedded())
-    const [xids, others]: [string[], string[]] = [[], []]
-    const calls: boolean[] = []
-    const reaching: Work = async (tx) => {
-      calls.push(true)
-      xids.push(await xidOf(tx))
-      if (calls.length === 1) await tx.query(text)
-    }
-    await Promise.all([run(inserting('a', others)), run(reaching), run(inserting('b', others))])
-    expect(await effects()).toEqual(['a', 'b'])
-    expect(xids).toHaveLength(2)
-    expect(xids[0]).toBe(others[0])
-    expect(xids[1]).not.toBe(others[0])
-    const later: string[] = []
-    await Promise.all([run(inserting('c', later)), run(inserting('d', later))])
-    expect(new Set(later).size).toBe(2)
-  })
+  test.each(["SELECT set_config('a.b', 'c', true)", 'SET LOCAL a.b = 1', 'DO $$ BEGIN NULL; END $$'])(
+    'what reaches beyond a savepoint is done in a transaction of its own: %s',
+    async (text) => {
+      const { run } = await sharingOn(embedded())
+      const [xids, others]: [string[], string[]] = [[], []]
+      const calls: boolean[] = []
+      const reaching: Work = async (tx) => {
+        calls.push(true)
+        xids.push(await xidOf(tx))
+        if (calls.length === 1) await tx.query(text)
+      }
+      await Promise.all([run(inserting('a', others)), run(reaching), run(inserting('b', others))])
+      expect(await effects()).toEqual(['a', 'b'])
+      expect(xids).toHaveLength(2)
+      expect(xids[0]).toBe(others[0])
+      expect(xids[1]).not.toBe(others[0])
+      const later: string[] = []
+      await Promise.all([run(inserting('c', later)), run(inserting('d', later))])
+      expect(new Set(later).size).toBe(2)
+    },
+  )
 
   test('its transaction ends with its turn, though the shared one goes on', async () => {
     const { run } = await sharingOn(embedded())
