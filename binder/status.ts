@@ -1,5 +1,5 @@
+import { BLOCKED_MS } from '../core/blocked.ts'
 import { SECOND } from '../core/clock.ts'
-import { BLOCKED_MS } from '../core/event-loop.ts'
 import type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 import type { TransportHealth } from './transport/transport.ts'
 

@@ -55,9 +55,6 @@ class EventLoopWatch {
   }
 }
 
-/** Blocked for so long within a minute, a process renews no lease in time. */
-export const BLOCKED_MS = 10_000
-
 const watch = new EventLoopWatch()
 
 /** Watches until the returned function is called. Any number of parts may watch: it is one timer. */

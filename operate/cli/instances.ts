@@ -1,9 +1,9 @@
 /** `instances`: what every instance of every service does, as it says over the bus. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import { BLOCKED_MS } from '../../core/blocked.ts'
 import { SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
-import { BLOCKED_MS } from '../../core/event-loop.ts'
 import { duration } from '../doctor/line.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
 import { BUS_PLACE, placeOf } from './bus.ts'

@@ -1,7 +1,7 @@
 /** What the instances report over the bus: handler calls that do not return, event loops that do not turn, bindings that do not run. */
 
+import { BLOCKED_MS } from '../../core/blocked.ts'
 import { counted } from '../../core/counted.ts'
-import { BLOCKED_MS } from '../../core/event-loop.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
 import { type DoctorLine, duration, ok, warn, word } from './line.ts'
 

@@ -1,8 +1,8 @@
 /** Every instance of every service, as it says over the bus; and the bindings of one. */
 
 import type { WatchedBinding } from '../../../bus/reports/watch.ts'
+import { BLOCKED_MS } from '../../../core/blocked.ts'
 import { counted } from '../../../core/counted.ts'
-import { BLOCKED_MS } from '../../../core/event-loop.ts'
 import type { InstanceLine } from '../../instances.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
