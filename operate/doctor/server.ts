@@ -15,6 +15,7 @@ interface ServerRow {
   readonly replica: boolean
   readonly readonly: string
   readonly isolation: string
+  readonly encoding: string
   readonly prepared: number
   readonly now: number
 }
@@ -31,6 +32,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
        current_user::text AS role, current_database()::text AS database, pg_is_in_recovery() AS replica,
        current_setting('default_transaction_read_only') AS readonly,
        current_setting('default_transaction_isolation') AS isolation,
+       current_setting('server_encoding') AS encoding,
        current_setting('max_prepared_transactions')::int AS prepared,
        (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
   )
@@ -42,6 +44,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
     versionLine(row),
     await writableLine(sql, row),
     isolationLine(row),
+    ...encodingLines(row),
     ...preparedLines(row, await oldPrepared(sql, PREPARED_LIMIT_MS)),
     clockLine(skewMs, tookMs),
   ]
@@ -50,6 +53,17 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
 function versionLine({ version, number }: ServerRow): DoctorLine {
   if (number >= OLDEST) return ok('server', `PostgreSQL ${version}`)
   return fail('server', `PostgreSQL ${version} is too old`, 'upgrade to PostgreSQL 13 or later')
+}
+
+function encodingLines({ database, encoding }: ServerRow): readonly DoctorLine[] {
+  if (encoding === 'UTF8') return []
+  return [
+    warn(
+      'encoding',
+      `database "${database}" has the encoding ${encoding}: messages, results and errors with a character that it lacks are refused`,
+      'move to a database that was created with ENCODING UTF8',
+    ),
+  ]
 }
 
 async function writableLine(sql: SqlClient, { replica, readonly }: ServerRow): Promise<DoctorLine> {

@@ -1,5 +1,5 @@
-import { backoffDelayMs } from '../../../core/backoff.ts'
-import type { Clock } from '../../../core/clock.ts'
+import { type Backoff, backoffDelayMs } from '../../../core/backoff.ts'
+import { type Clock, SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { RECONNECT_BACKOFF } from '../../bindings/options.ts'
@@ -55,7 +55,7 @@ async function sendUntilConfirmed(
     if (confirmed.size > 0) attempt = 1
     if (confirmed.size === now.length) continue
     notConfirmed(host, messages, outcomes, left.size)
-    await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt++, Math.random()), signal())
+    await host.clock.sleep(pauseMs(outcomes, attempt++), signal())
   }
 }
 
@@ -114,13 +114,21 @@ async function sendEach(
     if (done.size === now.length) continue
     notConfirmed(host, messages, outcomes, left.length)
     try {
-      await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt++, Math.random()), signal())
+      await host.clock.sleep(pauseMs(outcomes, attempt++), signal())
     } catch (reason) {
       for (const message of left) ends[places.get(message) as number] = reason
       return ends
     }
   }
   return ends
+}
+
+/** Longer than after a lost connection: each try of a message that one full queue refuses reaches the other groups again. */
+const REFUSED_BACKOFF: Backoff = { ...RECONNECT_BACKOFF, maxMs: 30 * SECOND }
+
+function pauseMs(outcomes: readonly PublishOutcome[], attempt: number): number {
+  const isRefused = outcomes.every((outcome) => outcome === undefined || outcome.kind === 'refused')
+  return backoffDelayMs(isRefused ? REFUSED_BACKOFF : RECONNECT_BACKOFF, attempt, Math.random())
 }
 
 function notConfirmed(

@@ -112,9 +112,32 @@ describe('a binding', () => {
     expect(status()).toMatchObject({ state: 'connecting', error: 'the queue is full' })
     expect(binder.health().status).toBe('down')
     isFull = false
-    await clock.advance(10_000)
+    await clock.advance(15_000)
     expect(delivered.end).toBe('acked')
     expect(status()).toMatchObject({ state: 'running', error: undefined })
+  })
+
+  it('whose output is refused sends it at longer and longer intervals, of 30 s at most', async () => {
+    const transport = new ScriptedTransport()
+    const clock = new FakeClock()
+    const triedAt: number[] = []
+    let isFull = true
+    transport.onPublish = async (messages) => {
+      triedAt.push(clock.monotonic())
+      return messages.map((message) => (isFull ? full(message) : undefined))
+    }
+    const binding = processor(input, output, { group: 'g' }, (n) => n)
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    transport.subscription.deliver('k', 1)
+    await clock.advance(300_000)
+    const pauses = triedAt.slice(1).map((at, i) => at - (triedAt[i] as number))
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(30_000)
+    expect(pauses.slice(-3).every((pause) => pause >= 24_000)).toBe(true)
+    expect(triedAt.length).toBeLessThan(22)
+    isFull = false
+    await clock.advance(30_000)
   })
 
   it.each([
