@@ -1,5 +1,5 @@
 import { ConcordatError, show, toError } from './errors.ts'
-import { isShallow, MOST_LEVELS } from './shallow-json.ts'
+import { DEPTH_CHECKED, isShallow, MOST_LEVELS } from './shallow-json.ts'
 
 /** Turns a value into bytes and back. Both directions are pure; `decode(encode(v))` equals `v`. */
 export interface Codec<T> {
@@ -52,7 +52,7 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
     return Buffer.from(text)
   },
   decode(bytes: Uint8Array): unknown {
-    if (!isShallow(bytes))
+    if (bytes.byteLength > DEPTH_CHECKED && !isShallow(bytes))
       throw new CodecError(
         'application/json',
         `not JSON that is read here: nested deeper than ${MOST_LEVELS} levels, ${bytes.byteLength} bytes`,

@@ -1,7 +1,7 @@
 /** Parsing JSON of strangers: `JSON.parse` takes seconds for megabytes of opening brackets, and nothing else runs meanwhile. */
 
 /** Shorter texts are parsed in milliseconds, however deep they are nested. */
-const DEPTH_CHECKED = 64 * 1024
+export const DEPTH_CHECKED = 64 * 1024
 export const MOST_LEVELS = 1_000
 const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = Buffer.from('"\\[]{}')
 

@@ -15,6 +15,8 @@ export class Turns {
   readonly #clock: Clock
   /** When this run of the loop began; `undefined` until the first question after a turn. */
   #beganAt: number | undefined
+  /** When this run was last asked about. */
+  #askedAt = 0
   readonly #waiting: Array<() => void> = []
   #isAsked = false
 
@@ -25,13 +27,23 @@ export class Turns {
   /** Whether callbacks and microtasks have run for `LONGEST_RUN_MS` without a turn of the event loop. */
   isDue(): boolean {
     if (isOnVirtualTime()) return false
-    const now = this.#clock.monotonic()
+    const now = this.#clock.now()
+    this.#askedAt = now
     if (this.#beganAt === undefined) {
       this.#beganAt = now
       this.#askForTurn()
       return false
     }
-    return now - this.#beganAt >= LONGEST_RUN_MS
+    const ranMs = now - this.#beganAt
+    return ranMs >= LONGEST_RUN_MS || ranMs < 0
+  }
+
+  /**
+   * Wall time of the last `isDue()`, which loops call before each item, while its run goes on; the present time otherwise. Reading a
+   * clock costs more than all else that is decided for a message.
+   */
+  get wallTime(): number {
+    return this.#beganAt === undefined ? this.#clock.now() : this.#askedAt
   }
 
   /** Calls `goOn` after a turn of the event loop. One waiting loop goes on per turn, first come, first served. */

@@ -37,9 +37,6 @@ export interface SendOptions {
 /** What is said of each message of a batch. */
 export type BatchOptions<Payload> = (payload: Payload, index: number) => SendOptions | undefined
 
-/** Their payloads share no bytes with the message. */
-const READS_ONLY: ReadonlySet<object> = new Set([jsonCodec, textCodec])
-
 const NAMES = optionNames<SendOptions>({
   id: true,
   key: true,
@@ -180,7 +177,8 @@ export function decodePayload<In, Out>(channel: Channel<In, Out>, message: Encod
   const { codec } = channel
   const reader = channel.reads === undefined && codec.accepts === undefined ? codec : codecFor(channel, message)
   // A handler may write into what it gets; the dead letter and the next attempt have the message as it came.
-  const body = READS_ONLY.has(reader) ? message.body : copyOf(message.body)
+  const sharesNoBytes = reader === jsonCodec || reader === textCodec
+  const body = sharesNoBytes ? message.body : copyOf(message.body)
   const decoded = synchronous(`decode of "${channel.name}"`, reader.decode(body), 'a payload')
   const isPlain = channel.version === undefined && message.headers[VERSION_HEADER] === undefined
   const payload = isPlain ? decoded : upcastPayload(channel, message, decoded)

@@ -176,5 +176,10 @@ const DASH = 0x2d
 
 /** The first of these that is an instant, in epoch ms; 0 when none is. */
 export function firstInstant(...candidates: readonly (number | undefined)[]): number {
-  return candidates.find((time) => time !== undefined && Math.abs(time) <= MAX_TIME) ?? 0
+  return candidates.find(isInstant) ?? 0
+}
+
+/** Whether a `Date` can hold it. */
+export function isInstant(time: number | undefined): time is number {
+  return time !== undefined && Math.abs(time) <= MAX_TIME
 }

@@ -24,7 +24,14 @@
 import { isUtf8 } from 'node:buffer'
 import { parseShallow } from '../../../core/shallow-json.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
-import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../../transport/cloud-event.ts'
+import {
+  bounded,
+  firstInstant,
+  instantOf,
+  isInstant,
+  isStructured,
+  unfoldStructured,
+} from '../../transport/cloud-event.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
 import { isRouters, ROW_HEADERS, ROW_TIME, rowHeaders, rowTime } from './outbox-row.ts'
 import {
@@ -104,25 +111,48 @@ function putSpringTypes(
  */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
   const raw = record.headers ?? {}
-  const classes = readJavaClasses(text(raw[SPRING_TYPES]))
-  const attribute = (name: string): string | undefined => withoutQuotes(classes?.get(name), text(raw[name]))
-  const time = instantOf(attribute('ce_time')) ?? rowTime(text(raw[ROW_TIME]))
+  const springTypes = text(raw[SPRING_TYPES])
+  const classes = springTypes === undefined ? undefined : readJavaClasses(springTypes)
+  const time = instantOf(attribute(raw, 'ce_time', classes)) ?? rowTime(text(raw[ROW_TIME]))
   const isText = record.key === null || isUtf8(record.key)
   const message: EncodedMessage = {
     id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}/${record.timestamp}`),
     destination: topic,
     key:
       record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
-    type: bounded(attribute('ce_type') ?? topic),
-    source: bounded(attribute('ce_source') ?? `kafka/${topic}`),
+    type: boundedType(attribute(raw, 'ce_type', classes) ?? topic),
+    source: boundedSource(attribute(raw, 'ce_source', classes) ?? `kafka/${topic}`),
     contentType: text(raw[CONTENT_TYPE]) || text(raw['ce_datacontenttype']) || springsContentType(raw) || '',
-    time: firstInstant(time, Number(record.timestamp)),
+    time: isInstant(time) ? time : firstInstant(Number(record.timestamp)),
     headers: decodeHeaders(raw, classes),
     body: record.value === null ? null : toView(record.value),
     ...(record.key === null || isText ? undefined : { keyBytes: toView(record.key) }),
   }
   const unfolded = unfoldStructured(message)
   return unfolded === message ? message : withoutOldContentType(unfolded)
+}
+
+/** Most records of a batch have the type and the source of the one before. */
+const boundedType = keepsLast(bounded)
+const boundedSource = keepsLast(bounded)
+
+function keepsLast(make: (text: string) => string): (text: string) => string {
+  let last: string | undefined
+  return (text) => {
+    if (text === last) return text
+    const made = make(text)
+    if (made === text) last = text
+    return made
+  }
+}
+
+function attribute(
+  raw: Readonly<Record<string, IncomingHeader>>,
+  name: string,
+  classes: JavaClasses | undefined,
+): string | undefined {
+  const value = text(raw[name])
+  return classes === undefined ? value : withoutQuotes(classes.get(name), value)
 }
 
 /** It would say that a dead letter is an event in structured mode. */
@@ -196,7 +226,8 @@ function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>, classes: J
     const javaClass = classes?.get(name)
     const bytes = last(raw[name])
     const type = types !== undefined ? types[name] : javaClass && scalarOf(javaClass, bytes?.toString() ?? '')
-    const value = withoutQuotes(javaClass, decodeHeader(bytes, type))
+    const decoded = decodeHeader(bytes, type)
+    const value = javaClass === undefined ? decoded : withoutQuotes(javaClass, decoded)
     put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, value)
   }
   return ofRow === undefined ? headers : { ...headers, ...ofRow }

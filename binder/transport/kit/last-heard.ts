@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import { type Turns, turnsOf } from '../../../core/turns.ts'
 
 /** Share of a lease or session that a process gives up, for clocks that run at different speeds and answers that take their time. */
 const MARGIN = 0.1
@@ -17,11 +18,13 @@ export interface Instant {
  */
 export class LastHeard {
   readonly #clock: Clock
+  readonly #turns: Turns
   #at: Instant
   #certainAt: number | undefined
 
   constructor(clock: Clock) {
     this.#clock = clock
+    this.#turns = turnsOf(clock)
     this.#at = this.now()
   }
 
@@ -45,13 +48,14 @@ export class LastHeard {
   }
 
   /**
-   * Whether no other process can have the place yet. Deliveries ask several times for each message, so an answer holds for
-   * the rest of its millisecond of wall time; a machine that was suspended wakes up in another one.
+   * Whether no other process can have the place yet, as of when the message that is asked about was begun (`Turns.wallTime`).
+   * Deliveries ask several times for each message, so an answer holds for the rest of its millisecond of wall time; a machine
+   * that was suspended wakes up in another one.
    *
    * @param limitMs how long the server keeps it without a sign of life
    */
   isCertain(limitMs: number): boolean {
-    const wall = this.#clock.now()
+    const wall = this.#turns.wallTime
     if (wall === this.#certainAt) return true
     const { monotonic, wall: heardAt } = this.#at
     const isCertain = Math.max(this.#clock.monotonic() - monotonic, wall - heardAt) < limitMs * (1 - MARGIN)
