@@ -20,6 +20,7 @@ import type {
   SagaSummary,
   SagaVersion,
   SagaWrite,
+  StandingSaga,
   TimelineRow,
 } from './rows.ts'
 
@@ -337,12 +338,12 @@ export class SagaStore {
     })
   }
 
-  /** Which of these have ended or are stuck. */
-  async settled(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly SagaKey[]> {
-    const result = await this.#query<SagaKey>(
+  /** Those of the keys that have a saga, and whether it has ended or is stuck. */
+  async standing(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly StandingSaga[]> {
+    const result = await this.#query<StandingSaga>(
       sql,
-      `SELECT s.name, s.id FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
-       WHERE s.status IN ('completed', 'compensated', 'stuck')`,
+      `SELECT s.name, s.id, s.status IN ('completed', 'compensated', 'stuck') AS "isSettled"
+       FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
       [keys.map(({ name }) => name), keys.map(({ id }) => id)],
     )
     return result.rows
