@@ -40,6 +40,8 @@ const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
 const NOW = '(SELECT clock_timestamp())'
 
+type Track = <T>(statement: Promise<T>, text: string) => Promise<T>
+
 export class SagaStore {
   readonly #query: OwnQuery
   readonly #saga: string
@@ -49,9 +51,11 @@ export class SagaStore {
   /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two cannot deadlock. */
   readonly #held: string
 
-  constructor(schema: string) {
+  /** @param track gets every statement, with its text, and gives it back */
+  constructor(schema: string, track: Track = (statement) => statement) {
     const quoted = quoteIdentifier(schema)
-    this.#query = ownQuery(schema, 'coordinator.migrate()')
+    const query = ownQuery(schema, 'coordinator.migrate()')
+    this.#query = (sql, text, parameters) => track(query(sql, text, parameters), text)
     this.#saga = `${quoted}.saga`
     this.#event = `${quoted}.saga_event`
     this.#definition = `${quoted}.saga_definition`
