@@ -91,6 +91,8 @@ function shown(value: unknown): string {
   if (typeof value === 'number') return String(value)
   if (typeof value === 'bigint') return `${value}n`
   if (value instanceof Uint8Array) return `${value.byteLength} bytes`
+  // JSON has null for it.
+  if (value instanceof Date && Number.isNaN(value.getTime())) return 'Invalid Date'
   return JSON.stringify(value) ?? String(value)
 }
 

@@ -86,7 +86,7 @@ export class SagaInputUnreadable extends ConcordatError {
   }
 }
 
-/** No saga with this name and id. */
+/** No saga with this name and id. `outcome()` without `timeoutMs` says so after 30 s, for the saga may begin a little later. */
 export class SagaNotFound extends ConcordatError {
   readonly code = 'saga.not_found' as const
   readonly retryable = false as const
@@ -130,7 +130,7 @@ export class SagaPending extends ConcordatError {
   readonly retryable = true as const
 
   constructor(saga: string, id: string, timeoutMs: number) {
-    super(`saga ${saga}/${id} did not end within ${timeoutMs} ms; it goes on, ask again`)
+    super(`saga ${saga}/${id} did not end within ${timeoutMs} ms; if it was started it goes on: ask again`)
   }
 }
 

@@ -23,6 +23,7 @@ import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown.ts'
 import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
+import { EndedEarly } from './ended-early.ts'
 import { RoundTrips } from './round-trips.ts'
 import { StatementFailures } from './statement-failures.ts'
 import { StatementNames } from './statement-names.ts'
@@ -190,7 +191,8 @@ async function transaction<T>(
   const failures = new StatementFailures()
   connection.on('error', failures.said.hear)
   const trips = new RoundTrips(connection, begin, names)
-  const scope = new TransactionScope(executorOf(connection, trips, failures, ending))
+  const early = new EndedEarly(connection)
+  const scope = new TransactionScope(watched(early, executorOf(connection, trips, failures, ending)))
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
@@ -200,6 +202,7 @@ async function transaction<T>(
     scope.close()
     // What no statement was run in needs no commit; to be prepared it has to be there.
     if (!isCommit) await trips.begin()
+    if (trips.endedWith === undefined) early.refuse()
     if (trips.isBegun) await end(connection, trips, ending)
     await failures.connectionAnswered(connection)
   } catch (thrown) {
@@ -210,11 +213,32 @@ async function transaction<T>(
     failures.ended(error)
     throw failures.said.explain(error)
   } finally {
+    early.stop()
     connection.off('error', failures.said.hear)
     connection.release(failures.isBroken)
   }
   scope.committed()
   return result
+}
+
+/** Sends nothing more once the transaction has ended early. */
+function watched(early: EndedEarly, executor: ScopedExecutor): ScopedExecutor {
+  const { last, batch, script, native } = executor
+  const checked =
+    <Args extends unknown[], T>(send: (...args: Args) => Promise<T>) =>
+    async (...args: Args): Promise<T> => {
+      early.refuse()
+      return send(...args)
+    }
+  return {
+    query: checked((text: string, parameters?: readonly unknown[]) => executor.query<never>(text, parameters)),
+    ...(last !== undefined && {
+      last: checked((text: string, parameters?: readonly unknown[]) => last<never>(text, parameters)),
+    }),
+    ...(batch !== undefined && { batch: checked(batch) }),
+    ...(script !== undefined && { script: checked(script) }),
+    ...(native !== undefined && { native: checked(native) }),
+  }
 }
 
 function executorOf(

@@ -2,16 +2,11 @@
 import { invalidOption, toError } from '../errors.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import type { SqlTransaction } from '../sql.ts'
+import { controlsTransaction } from '../transaction-control.ts'
 
 /** One statement, as libraries ask `pg` for it. */
 type Statement = string | { readonly text: string; readonly values?: readonly unknown[] | undefined }
 type Callback = (error: Error | null, result?: unknown) => void
-
-/** What would end the transaction under its owner, or begin one in it, in any statement of a text. Savepoints are fine. */
-const CONTROL =
-  /(?:^|;)\s*(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i
-/** Nothing in them is a statement. */
-const QUOTED = /\/\*[\s\S]*?\*\/|--[^\n]*|'(?:[^']|'')*'|"[^"]*"|\$(\w*)\$[\s\S]*?\$\1\$/g
 
 /**
  * The transaction of a handler, or of `sql.transaction`, as the connection of `pg` that Drizzle, Kysely and Knex take: what they do
@@ -68,7 +63,7 @@ export class TransactionConnection {
         statement,
         'a text, or { text, values }: a cursor or a stream would keep the connection when the transaction ends',
       )
-    if (CONTROL.test(statement.text.replaceAll(QUOTED, ' ')))
+    if (controlsTransaction(statement.text))
       throw invalidOption(
         'pgConnection.query',
         statement.text,

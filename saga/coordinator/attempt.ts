@@ -21,6 +21,7 @@ import type { Bodies } from './bodies.ts'
 import { readInput } from './input.ts'
 import { resultsOf } from './outcome.ts'
 import type { CommandOutbox, Snapshot } from './plan.ts'
+import type { StepCalls } from './step-calls.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 export interface AttemptHost {
@@ -31,6 +32,7 @@ export interface AttemptHost {
   readonly telemetry: SagaTelemetry | undefined
   readonly bodies: Bodies
   readonly outbox: CommandOutbox
+  readonly stepCalls: StepCalls
 }
 
 /**
@@ -79,7 +81,7 @@ async function callStep(
     const context = { ...read, ...(tx !== undefined && { tx: sendingThrough(host.outbox, tx, OUTBOX) }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
     const work = inSaga(scope, async () => run(step, call.operation, context))
-    work.catch(() => {})
+    host.stepCalls.track(name, call, step.timeoutMs, work)
     // When it is stopped the function may still run, but nobody listens.
     return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
   } catch (thrown) {

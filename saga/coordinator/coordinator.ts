@@ -252,7 +252,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {
-    return this.#driver.store.list(this.#options.sql, resolveFilter(filter))
+    return this.#driver.store.list(this.#driver.sql, resolveFilter(filter))
   }
 
   async report(target: SagaTarget): Promise<SagaReport> {

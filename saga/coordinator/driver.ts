@@ -1,7 +1,6 @@
 /** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
 import { SECOND } from '../../core/clock.ts'
 import { requireSequences } from '../../core/sequences.ts'
-import { Silence } from '../../core/silence.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
@@ -13,8 +12,9 @@ import type { OperatorAction } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
 import { openSteps, type SagaState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
-import { SagaStore } from '../store/store.ts'
+import type { SagaStore } from '../store/store.ts'
 import { Bodies } from './bodies.ts'
+import { DatabaseCalls } from './database-calls.ts'
 import { requireFit } from './direct-calls.ts'
 import { DueSagas } from './due.ts'
 import { Engine, takesOwnership } from './engine.ts'
@@ -34,6 +34,7 @@ import { Runner } from './runner.ts'
 import { settles } from './settling.ts'
 import { type HandOn, Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
+import { StepCalls, slowDetail } from './step-calls.ts'
 import { Sweeper } from './sweeper.ts'
 import { SagaTelemetry } from './telemetry.ts'
 import { Together } from './together.ts'
@@ -47,14 +48,14 @@ const CLOSE_MS = 5 * SECOND
 const COMMIT_MS = 20
 
 export class Driver implements RunHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
   readonly watch: Watch
   readonly replies: Replies
   readonly signals: Signals
   readonly transactions: GlobalTransactions
   readonly retention: Retention
   readonly #options: ResolvedOptions
+  readonly #database: DatabaseCalls
+  readonly #stepCalls: StepCalls
   readonly #definitions: ReadonlyMap<string, Saga>
   readonly #engine: Engine
   readonly #leases: Leases
@@ -70,16 +71,18 @@ export class Driver implements RunHost {
 
   /** @param handOn as of `SignalsHost` */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
-    const store = new SagaStore(options.schema)
-    const { exclusive } = options.sql
+    const database = new DatabaseCalls(options.sql, options.schema, options.clock)
+    const { sql, store } = database
+    const { exclusive } = sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock, options.shard)
     const bodies = new Bodies()
-    const shared = { ...options, store, instance, telemetry, bodies, silence: new Silence(options.clock) }
+    const stepCalls = new StepCalls(options.clock)
+    const shared = { ...options, sql, store, instance, telemetry, bodies, stepCalls }
+    this.#stepCalls = stepCalls
+    this.#database = database
     this.#telemetry = telemetry
     this.#options = options
-    this.sql = options.sql
-    this.store = store
     this.#definitions = new Map(options.sagas.map((saga) => [versionKey(saga), saga]))
     this.#engine = new Engine({
       ...shared,
@@ -92,7 +95,7 @@ export class Driver implements RunHost {
       committed: (plan) => this.#committed(plan),
     })
     this.watch = new Watch(shared)
-    this.#reports = new Together(this.sql, (keys) => store.reports(this.sql, keys))
+    this.#reports = new Together(sql, (keys) => store.reports(sql, keys))
     this.#leases = new Leases(shared)
     this.#runner = new Runner({
       ...shared,
@@ -118,6 +121,14 @@ export class Driver implements RunHost {
     this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
   }
 
+  get sql(): SqlClient {
+    return this.#database.sql
+  }
+
+  get store(): SagaStore {
+    return this.#database.store
+  }
+
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined {
     return this.#definitions.get(versionKey(row))
   }
@@ -132,6 +143,7 @@ export class Driver implements RunHost {
     this.#unobserve ??= this.#telemetry?.observe(
       () => this.#census.rows,
       () => this.#leases.size,
+      () => this.#stepCalls.slow(),
     )
     this.#sweeper.start()
     this.retention.start()
@@ -197,17 +209,25 @@ export class Driver implements RunHost {
   }
 
   health(closed: boolean): SagaHealth {
-    const error = this.#sweeper.lastError?.message ?? this.#engine.unwritten.problem() ?? this.replies.problem()
-    const live = error === undefined ? 'up' : 'down'
-    const status = closed ? 'closed' : this.#sweeper.running ? live : 'idle'
+    const error =
+      this.#sweeper.lastError?.message ??
+      this.#database.problem ??
+      this.#engine.unwritten.problem() ??
+      this.replies.problem()
+    const slow = this.#stepCalls.slow()
+    const detail = error === undefined ? slowDetail(slow) : undefined
+    const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
+    const status = closed ? 'closed' : error === undefined ? live : 'down'
     const census = this.#census
     return {
       status,
       ...(error !== undefined && { error }),
+      ...(detail !== undefined && { detail }),
       inHand: this.#leases.size,
       open: census.count(),
       stuck: census.count('stuck'),
       late: this.#notices.late(),
+      slow,
       unloaded: census.unloaded(),
       unarchived: this.retention.unarchived(),
     }
@@ -220,6 +240,7 @@ export class Driver implements RunHost {
     this.#runner.stop()
     await finishesWithin(clock, drainTimeoutMs + CLOSE_MS, this.#handOver())
     this.watch.close()
+    this.#database.close()
   }
 
   async #handOver(): Promise<void> {

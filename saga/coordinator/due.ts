@@ -1,6 +1,5 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
-import type { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -26,7 +25,6 @@ export interface DueHost
   readonly store: SagaStore
   readonly engine: Engine
   readonly runner: Runner
-  readonly silence: Silence
   /** Tells of a saga that is stuck, when whoever parked it did not. */
   readonly stuck: (row: SagaRow) => void
   /** Called when a row has settled: there is room. */
@@ -59,10 +57,8 @@ export class DueSagas {
 
   /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
-    const { sql, store, silence } = this.#host
-    return this.#seen === undefined
-      ? silence.track(store.nextDueMs(sql), 'look when the next saga is due')
-      : this.#seen.nextDueMs
+    const { sql, store } = this.#host
+    return this.#seen === undefined ? store.nextDueMs(sql) : this.#seen.nextDueMs
   }
 
   /** One look. True: there may be more. */
@@ -88,14 +84,12 @@ export class DueSagas {
 
   /** Takes due rows, and keeps room for each. */
   async #claim(limit: number): Promise<readonly ClaimedRow[]> {
-    const { sql, store, runner, leaseMs, sagas, instance, silence } = this.#host
+    const { sql, store, runner, leaseMs, sagas, instance } = this.#host
     runner.keep(limit)
     let taken = 0
     try {
-      if (this.#serverNowMs === undefined)
-        await silence.track(store.countAnew(sql, leaseMs), 'shorten leases that are too long')
-      const claim = store.claim(sql, instance, leaseMs, sagas, limit)
-      const { rows, nextDueMs, nowMs } = await silence.track(claim, 'take due sagas')
+      if (this.#serverNowMs === undefined) await store.countAnew(sql, leaseMs)
+      const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.

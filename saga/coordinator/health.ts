@@ -2,7 +2,6 @@
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { OpenSagas, SagaStore } from '../store/store.ts'
@@ -10,9 +9,13 @@ import type { UnarchivedSaga } from './unarchived.ts'
 
 /** What the coordinator knows without I/O. */
 export interface SagaHealth {
-  /** `idle` before `run`; `down` while the database does not answer; `closed` after `close`. */
-  readonly status: 'idle' | 'up' | 'down' | 'closed'
+  /**
+   * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
+   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`; `detail` says which.
+   */
+  readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
+  readonly detail?: string | undefined
   /** Sagas whose local step this process has in hand. */
   readonly inHand: number
   /** Unfinished sagas in the database, all instances; at most 30 s old. */
@@ -21,6 +24,18 @@ export interface SagaHealth {
   readonly stuck: number
   /** Commands that were not answered in time and are waited for, as far as this process has sent them again; at most 30 s old. */
   readonly late: readonly LateStep[]
+  /**
+   * Functions of local steps of this process that have not returned within the `timeoutMs` of their step, so that they may hold a
+   * connection or a lock. The sagas go on without them.
+   */
+  readonly slow: ReadonlyArray<{
+    readonly saga: string
+    readonly step: string
+    readonly operation: Operation
+    readonly count: number
+    /** The oldest of them. */
+    readonly runningForMs: number
+  }>
   /** Unfinished sagas of versions that this process did not load: somebody else must, or they stay. */
   readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
   /** Ended sagas that this process could not archive, the oldest first: they are kept, and tried again by the next purge. */
@@ -42,7 +57,6 @@ export interface CensusHost {
   readonly store: SagaStore
   readonly clock: Clock
   readonly logger: Logger
-  readonly silence: Silence
   loaded(row: { readonly name: string; readonly version: number }): boolean
 }
 
@@ -60,9 +74,9 @@ export class Census {
 
   /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
   async refresh(): Promise<boolean> {
-    const { sql, store, clock, logger, silence } = this.#host
+    const { sql, store, clock, logger } = this.#host
     if (clock.monotonic() < this.#nextAt) return false
-    this.#rows = await silence.track(store.open(sql), 'count open sagas')
+    this.#rows = await store.open(sql)
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
     return true

@@ -1,4 +1,5 @@
 /** What people ask of a coordinator: which sagas they want to see, and what shall be done with one, by whom and why. */
+import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { OperatorAction } from '../machine/event.ts'
@@ -37,6 +38,14 @@ const STATUSES: Readonly<Record<SagaStatus, true>> = {
 const DEFAULT_LIMIT = 100
 const MAX_NOTE = 10_000
 
+/** The years that both PostgreSQL's timestamps and a Date have, of our era. */
+const FIRST_MOMENT = Date.UTC(2000, 0, 1) - 730_119 * DAY
+const LAST_MOMENT = 100_000_000 * DAY
+
+function isMoment(at: unknown): boolean {
+  return typeof at === 'number' && at >= FIRST_MOMENT && at <= LAST_MOMENT
+}
+
 /** Why an action does not apply to a saga in this state. */
 export function whyRefused({ status, steps }: SagaState, action: OperatorAction): string {
   const [index = -1] = status === 'stuck' ? openSteps(steps) : []
@@ -59,9 +68,11 @@ export function resolveFilter(filter: ListFilter): ResolvedFilter {
   if (version !== undefined) requireInteger('list.version', version, 1)
   if (code !== undefined) requireText('list.code', code)
   for (const [name, at] of Object.entries({ startedAfter, startedBefore })) {
-    if (at !== undefined && !Number.isFinite(at)) throw invalidOption(`list.${name}`, at, 'a number of ms since 1970')
+    if (at !== undefined && !isMoment(at)) {
+      throw invalidOption(`list.${name}`, at, 'a number of ms since 1970, from the year 1 to the year 275760')
+    }
   }
-  const isLine = typeof after?.name === 'string' && typeof after.id === 'string' && Number.isFinite(after.createdAt)
+  const isLine = typeof after?.name === 'string' && typeof after.id === 'string' && isMoment(after.createdAt)
   if (after !== undefined && !isLine) throw wrongKind('list.after', after, 'a line that list() returned')
   return { ...filter, limit: requireInteger('list.limit', limit ?? DEFAULT_LIMIT, 1, 10_000) }
 }

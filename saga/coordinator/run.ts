@@ -36,7 +36,8 @@ export interface SagaRun<Results extends object = object> {
   readonly id: string
   /**
    * Resolves when the saga has ended or is stuck, whichever instance got it there.
-   * @throws SagaPending after `timeoutMs`; the signal's reason; CoordinatorClosed
+   * @throws SagaPending after `timeoutMs`; SagaNotFound after 30 s without a saga of this id, unless `timeoutMs` is given; the signal's
+   * reason; CoordinatorClosed
    */
   outcome(options?: OutcomeOptions): Promise<SagaOutcome<Results>>
   /** What is known now. @throws SagaNotFound */

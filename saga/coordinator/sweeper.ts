@@ -7,15 +7,12 @@ import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Silence } from '../../core/silence.ts'
 import { Trouble } from '../../core/trouble.ts'
 
 export interface SweeperHost {
   readonly clock: Clock
   readonly logger: Logger
   readonly pollMs: number
-  /** Tracks the questions that a sweep asks the database. */
-  readonly silence: Silence
   /** Takes and handles what is due. True: there may be more, come again at once. */
   sweep(): Promise<boolean>
   /** In how many ms the next saga is due. */
@@ -37,9 +34,9 @@ export class Sweeper {
     this.#trouble = new Trouble(host.logger, 'looking for due sagas failed', 'looking for due sagas works again')
   }
 
-  /** Why the last sweep failed, or this one goes on without an answer. */
+  /** Why the last sweep failed. */
   get lastError(): Error | undefined {
-    return this.#lastError ?? this.#host.silence.error
+    return this.#lastError
   }
 
   get running(): boolean {

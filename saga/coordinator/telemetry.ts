@@ -26,6 +26,7 @@ import type { Operation } from '../machine/operation.ts'
 import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'
 import type { SagaRow, SagaTrace } from '../store/rows.ts'
 import type { OpenSagas } from '../store/store.ts'
+import type { SagaHealth } from './health.ts'
 
 /** A change of a saga, before it is written. */
 export interface Change {
@@ -166,8 +167,8 @@ export class SagaTelemetry {
   }
 
   /** @returns stops it */
-  observe(open: () => readonly OpenSagas[], inHand: () => number): () => void {
-    return this.#telemetry.gauges([OPEN, OVERDUE, IN_HAND], () => {
+  observe(open: () => readonly OpenSagas[], inHand: () => number, slow: () => SagaHealth['slow']): () => void {
+    return this.#telemetry.gauges([OPEN, OVERDUE, IN_HAND, SLOW], () => {
       const counts = new Map<string, { name: string; status: SagaStatus; count: number }>()
       const overdue = new Map<string, number>()
       for (const { name, status, count, overdue: late } of open()) {
@@ -182,6 +183,16 @@ export class SagaTelemetry {
       }))
       for (const [name, value] of overdue)
         readings.push({ name: OVERDUE.name, value, attributes: { 'concordat.saga.name': name, ...this.#shard } })
+      for (const { saga, step, operation, count } of slow())
+        readings.push({
+          name: SLOW.name,
+          value: count,
+          attributes: {
+            'concordat.saga.name': saga,
+            'concordat.saga.step': step,
+            'concordat.saga.operation': operation,
+          },
+        })
       return [...readings, { name: IN_HAND.name, value: inHand(), attributes: this.#shard }]
     })
   }
@@ -302,6 +313,11 @@ const OVERDUE = {
   name: 'concordat.saga.overdue',
   unit: '{saga}',
   description: 'Sagas that no coordinator has taken for a minute, at most 30 s old',
+}
+const SLOW = {
+  name: 'concordat.saga.slow',
+  unit: '{call}',
+  description: 'Calls of local steps that have not returned within the timeoutMs of their step',
 }
 const IN_HAND = {
   name: 'concordat.saga.in_hand',

@@ -4,14 +4,14 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { writeFault } from '../../core/write-fault.ts'
-import { CoordinatorClosed, SagaPending } from '../errors.ts'
+import { CoordinatorClosed, SagaNotFound, SagaPending } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 
@@ -27,7 +27,10 @@ export interface WatchHost {
 export interface OutcomeOptions {
   /** Ends the waiting with its reason; the saga goes on. */
   readonly signal?: AbortSignal | undefined
-  /** Rejects with SagaPending after this. @default waits forever */
+  /**
+   * Rejects with SagaPending after this, whether the saga has begun or not. @default waits for the end of a saga that exists, and
+   * rejects with SagaNotFound when the database has had none of this id for 30 s
+   */
   readonly timeoutMs?: number | undefined
 }
 
@@ -57,7 +60,14 @@ interface Watched {
 interface Waiter {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
+  /** False for a caller that said how long it waits. */
+  readonly heedsMissing: boolean
+  /** Monotonic ms of the first look of those in a row that found no saga. */
+  missingSince?: number | undefined
 }
+
+/** A saga that no look has found for this long was never started: its caller may ask a little before the start. */
+const MISSING_MS = 30 * SECOND
 
 /** New waiters are looked up together after this pause: many sagas are often started at once. */
 const GATHER_MS = 20
@@ -93,7 +103,7 @@ export class Watch {
 
   /**
    * Resolves once the saga has ended or is stuck.
-   * @throws SagaPending; the signal's reason; CoordinatorClosed; SqlOwnTransaction, for no saga goes on before that has ended
+   * @throws SagaPending; SagaNotFound; the signal's reason; CoordinatorClosed; SqlOwnTransaction, for no saga goes on before that has ended
    */
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()
@@ -105,7 +115,7 @@ export class Watch {
     let cleanUp = (): void => {}
     try {
       await new Promise<void>((resolve, reject) => {
-        const waiter: Waiter = { resolve, reject }
+        const waiter: Waiter = { resolve, reject, heedsMissing: options.timeoutMs === undefined }
         watched.waiters.add(waiter)
         const unbind = this.#bound(key, options, reject)
         cleanUp = () => {
@@ -174,13 +184,29 @@ export class Watch {
     const waiting = keys.filter(({ name, id }) => this.#watched.has(`${name}/${id}`))
     if (waiting.length === 0) return
     try {
-      for (const key of await store.settled(sql, waiting)) this.settled(key)
+      const found = await store.standing(sql, waiting)
+      for (const saga of found) if (saga.isSettled) this.settled(saga)
+      this.#missing(waiting, new Set(found.map(({ name, id }) => `${name}/${id}`)))
       this.#trouble.over()
     } catch (error) {
       if (writeFault(error) !== 'permanent') this.#trouble.failed(toError(error))
       else if (waiting.length === 1) this.#fail(waiting[0] as SagaKey, toError(error))
       // One id that the database refuses must not fail the query for all others.
       else for (const key of waiting) await this.#ask([key])
+    }
+  }
+
+  /** Counts from the first look that found none, so a database that was away leaves the time as it is. */
+  #missing(asked: readonly SagaKey[], found: ReadonlySet<string>): void {
+    const now = this.#host.clock.monotonic()
+    for (const { name, id } of asked) {
+      const key = `${name}/${id}`
+      for (const waiter of this.#watched.get(key)?.waiters ?? []) {
+        if (found.has(key)) waiter.missingSince = undefined
+        else waiter.missingSince ??= now
+        if (!waiter.heedsMissing || now - (waiter.missingSince ?? now) < MISSING_MS) continue
+        waiter.reject(new SagaNotFound(name, id))
+      }
     }
   }
 

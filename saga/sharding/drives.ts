@@ -109,6 +109,6 @@ export class Drives {
 function statusOf(shards: readonly SagaHealth[]): ShardedHealth['status'] {
   const up = shards.filter(({ status }) => status === 'up').length
   if (up === shards.length) return 'up'
-  if (up > 0) return 'degraded'
+  if (up > 0 || shards.some(({ status }) => status === 'degraded')) return 'degraded'
   return shards.some(({ status }) => status === 'down') ? 'down' : 'idle'
 }

@@ -1,7 +1,7 @@
 /** The coordinators of the shards behind one. */
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
-import { invalidOption } from '../../core/errors.ts'
+import { hasCode, invalidOption } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { type RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { GlobalTransaction } from '../coordinator/global-transaction.ts'
@@ -139,7 +139,13 @@ export class Shards implements ShardedCoordinator {
     const signal = options.signal === undefined ? found.signal : AbortSignal.any([options.signal, found.signal])
     try {
       const runs = [...this.#all.values()].map((coordinator) => coordinator.get(saga, id))
-      return await Promise.race(runs.map((run) => run.outcome({ ...options, signal })))
+      let without = 0
+      const unlessElsewhere = (error: unknown): Promise<never> => {
+        // The last shard says it for all: the saga may have begun on another one.
+        if (hasCode(error, 'saga.not_found') && ++without < runs.length) return new Promise(() => {})
+        return Promise.reject(error)
+      }
+      return await Promise.race(runs.map((run) => run.outcome({ ...options, signal }).catch(unlessElsewhere)))
     } finally {
       found.abort()
     }

@@ -125,6 +125,12 @@ export interface SagaLease extends SagaKey {
   readonly epoch: number
 }
 
+/** A saga that a caller waits for. */
+export interface StandingSaga extends SagaKey {
+  /** True once it has ended or is stuck. */
+  readonly isSettled: boolean
+}
+
 /** One line of `list()`. */
 export interface SagaSummary extends SagaKey {
   readonly version: number

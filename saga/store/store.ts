@@ -20,6 +20,7 @@ import type {
   SagaSummary,
   SagaVersion,
   SagaWrite,
+  StandingSaga,
   TimelineRow,
 } from './rows.ts'
 
@@ -39,6 +40,8 @@ const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
 const NOW = '(SELECT clock_timestamp())'
 
+type Track = <T>(statement: Promise<T>, text: string) => Promise<T>
+
 export class SagaStore {
   readonly #query: OwnQuery
   readonly #saga: string
@@ -48,9 +51,11 @@ export class SagaStore {
   /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two cannot deadlock. */
   readonly #held: string
 
-  constructor(schema: string) {
+  /** @param track gets every statement, with its text, and gives it back */
+  constructor(schema: string, track: Track = (statement) => statement) {
     const quoted = quoteIdentifier(schema)
-    this.#query = ownQuery(schema, 'coordinator.migrate()')
+    const query = ownQuery(schema, 'coordinator.migrate()')
+    this.#query = (sql, text, parameters) => track(query(sql, text, parameters), text)
     this.#saga = `${quoted}.saga`
     this.#event = `${quoted}.saga_event`
     this.#definition = `${quoted}.saga_definition`
@@ -337,12 +342,12 @@ export class SagaStore {
     })
   }
 
-  /** Which of these have ended or are stuck. */
-  async settled(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly SagaKey[]> {
-    const result = await this.#query<SagaKey>(
+  /** Those of the keys that have a saga, and whether it has ended or is stuck. */
+  async standing(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly StandingSaga[]> {
+    const result = await this.#query<StandingSaga>(
       sql,
-      `SELECT s.name, s.id FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
-       WHERE s.status IN ('completed', 'compensated', 'stuck')`,
+      `SELECT s.name, s.id, s.status IN ('completed', 'compensated', 'stuck') AS "isSettled"
+       FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
       [keys.map(({ name }) => name), keys.map(({ id }) => id)],
     )
     return result.rows

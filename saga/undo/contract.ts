@@ -33,7 +33,7 @@ export interface ProtectedTable {
   readonly problem?: string | undefined
 }
 
-/** Which branch: a step of one saga. */
+/** Which branch: a step of one saga. A line of `undo.open()` is one. */
 export interface UndoTarget {
   readonly saga: string
   readonly id: string

@@ -190,7 +190,11 @@ export class Protection {
     const { id, triggers } = rows[0] as { id: string; triggers: Triggers }
     await tx.query(textsFunction(this.#home, id, wanted))
     await tx.query(triggerFunction(this.#home, id, wanted, keys))
-    if (triggers.own === 2) return
+    if (triggers.own !== 2) await this.#createTriggers(tx, name, id)
+    await fireAlways(tx, oid, name)
+  }
+
+  async #createTriggers(tx: SqlTransaction, name: string, id: string): Promise<void> {
     await dropTriggers(tx, name)
     await tx.query(
       `CREATE TRIGGER ${TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON ${name}
@@ -237,6 +241,19 @@ export class Protection {
 }
 
 const NO_TABLE = 'does not exist: name it as in SQL, with its schema if need be'
+
+/**
+ * Has the trigger fire under every `session_replication_role`, so that a handler that sets it, and sets it back, is seen. Other writers
+ * under `replica`, such as logical replication, pass as before. Only the owner of the table can do that.
+ */
+async function fireAlways(tx: SqlTransaction, oid: string, name: string): Promise<void> {
+  const { rowCount } = await tx.query(
+    `SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_class c ON c.oid = g.tgrelid
+     WHERE c.oid = $1::oid AND g.tgname = '${TRIGGER}' AND g.tgenabled = 'O' AND pg_has_role(c.relowner, 'USAGE')`,
+    [oid],
+  )
+  if (rowCount > 0) await tx.query(`ALTER TABLE ${name} ENABLE ALWAYS TRIGGER ${TRIGGER}`)
+}
 
 async function dropTriggers(tx: SqlTransaction, name: string): Promise<void> {
   for (const trigger of [TRIGGER, TRUNCATE_TRIGGER]) await tx.query(`DROP TRIGGER IF EXISTS ${trigger} ON ${name}`)

@@ -25,8 +25,9 @@ DECLARE
   new_row jsonb;
   branch text;
 BEGIN
-  IF coalesce(current_setting('${SETTING}', true), '') = '' AND current_setting('transaction_isolation') LIKE 'read %'
-    AND NOT EXISTS (SELECT FROM ${home}.saga_undo_lock l WHERE l.relation = rel) THEN
+  IF coalesce(current_setting('${SETTING}', true), '') = '' AND (current_setting('session_replication_role') = 'replica'
+    OR current_setting('transaction_isolation') LIKE 'read %'
+    AND NOT EXISTS (SELECT FROM ${home}.saga_undo_lock l WHERE l.relation = rel)) THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'UPDATE' AND OLD *= NEW THEN

@@ -2,7 +2,7 @@
 import { invalidOption, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
-import type { ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget } from './contract.ts'
+import type { OpenUndo, ProtectTable, Undo, UndoChoice, UndoOptions, UndoTarget } from './contract.ts'
 import { isRowHeld } from './errors.ts'
 import { lockRows } from './lock-rows.ts'
 import { Protection } from './protect.ts'
@@ -12,7 +12,16 @@ import { differencesIn, openBranches, settle } from './settle.ts'
 const CHOICES: readonly UndoChoice[] = ['keep', 'restore', 'accept']
 const OPTIONS = optionNames<UndoOptions>({ schema: true })
 const TABLE = optionNames<ProtectTable>({ table: true, ignored: true, hidden: true })
-const TARGET = optionNames<UndoTarget>({ saga: true, id: true, step: true, service: true })
+/** A line of `undo.open()` is a target, too. */
+const TARGET = optionNames<OpenUndo>({
+  saga: true,
+  id: true,
+  step: true,
+  service: true,
+  since: true,
+  changes: true,
+  tables: true,
+})
 
 /** Protects tables for `undoParticipant`, reads what is committed in them, and settles what cannot be undone. */
 export const undo: Undo = Object.freeze({

@@ -112,6 +112,12 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
     })
     .step('pay', { invoke: () => Promise.reject(new Error('no')), compensate: 'none', retry: { maxAttempts: 1 } })
   const works = defineSaga('works', { version: 1, input: z.object({}) }).step('pay', { pivot: true, invoke: () => 1 })
+  const hangs = defineSaga('hangs', { version: 1, input: z.object({}) }).step('wait', {
+    invoke: () => new Promise(() => {}),
+    compensate: 'none',
+    timeoutMs: 10,
+    retry: { maxAttempts: 1 },
+  })
   const broker = memoryBroker()
   const store = memoryStateStore()
   const sql = pgliteClient(database)
@@ -123,7 +129,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
     sql,
     transport: displacing(memoryTransport({ broker })),
     locks,
-    sagas: [works, fails],
+    sagas: [works, fails, hangs],
     bindings: [
       sink(orders, { group: 'stock', maxAttempts: 1, circuitBreaker }, ({ bad }) => {
         if (bad) throw new Error('no')
@@ -162,6 +168,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
   await shop.send(orders, { bad: true })
   await shop.transaction(async (tx) => void (await tx.send(orders, { bad: false })))
   await (await shop.run(works, { id: '1', input: {} })).outcome()
+  await (await shop.run(hangs, { id: '1', input: {} })).outcome()
   const lease = await locks.acquire('k')
   await locks.forceRelease('k', { by: 'ada', reason: 'why' })
   await until('it is lost', () => lease.state === 'lost')

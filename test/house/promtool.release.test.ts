@@ -55,6 +55,12 @@ const CASES: readonly Case[] = [
     fires: { ...GROUP, severity: 'critical' },
   },
   {
+    alert: 'ConcordatStepHangs',
+    series: { 'concordat_saga_slow{concordat_saga_name="buy",concordat_saga_step="pay",instance="a"}': '_x2 1x2' },
+    at: '3m',
+    fires: { concordat_saga_name: 'buy', concordat_saga_step: 'pay', severity: 'warning' },
+  },
+  {
     alert: 'ConcordatProcessBlocked',
     series: { 'concordat_process_blocked{job="shop",instance="a"}': '0x2 20x2' },
     at: '3m',

@@ -62,6 +62,7 @@ describe('list', () => {
       'a',
       'b',
     ])
+    expect(ids(await coordinator.list({ startedAfter: -62_135_596_800_000, startedBefore: 8.64e15 }))).toHaveLength(4)
     const pages: string[] = []
     let after: SagaSummary | undefined
     do {
@@ -80,6 +81,16 @@ describe('list', () => {
     [{ saga: 7 }, 'list.saga: expected'],
     [{ code: '' }, 'list.code: expected'],
     [{ startedAfter: new Date() }, 'list.startedAfter: expected a number of ms since 1970'],
+    [{ startedAfter: -8.64e15 }, 'from the year 1 to the year 275760, got -8640000000000000'],
+    [{ startedBefore: 8.64e15 + 1 }, 'from the year 1 to the year 275760, got 8640000000000001'],
+    [
+      { startedBefore: new Date(Number.NaN) },
+      'list.startedBefore: expected a number of ms since 1970, from the year 1',
+    ],
+    [
+      { after: { saga: 'a', name: 'a', id: 'x', createdAt: -8.64e15 } },
+      'list.after: expected a line that list() returned',
+    ],
     [{ after: { id: 'x' } }, 'list.after: expected a line that list() returned'],
   ])('refuses %j', async (filter, message) => {
     await expect(bare().list(js(filter))).rejects.toThrow(message)

@@ -35,6 +35,6 @@ test('the patience of outcome() is one, however often an operator frees the saga
   watch.close() // who still waits hears CoordinatorClosed
   expect(await outcome).toMatchObject({
     code: 'saga.pending',
-    message: 'saga order/o-1 did not end within 1000 ms; it goes on, ask again',
+    message: 'saga order/o-1 did not end within 1000 ms; if it was started it goes on: ask again',
   })
 })

@@ -1,7 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: what health says in the middle of a busy spell
 import { silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
-import { Silence } from '../../../core/silence.ts'
 import { Sweeper } from '../../../saga/coordinator/sweeper.ts'
 
 test('is healthy again with the first look that works, also when there is more to take', async () => {
@@ -11,7 +10,6 @@ test('is healthy again with the first look that works, also when there is more t
     clock: systemClock,
     logger: silentLogger,
     pollMs: 1,
-    silence: new Silence(systemClock),
     sweep: async () => {
       errors.push(sweeper.lastError?.message)
       if (errors.length === 1) throw new Error('away')

@@ -34,6 +34,32 @@ test('a timer beyond what the database can add turns the saga back, and repeats 
   await service.close()
 })
 
+test('a timer whose moment is none turns the saga back with what it gave', async () => {
+  const moments: Readonly<Record<string, number | Date>> = {
+    'Invalid Date': new Date(Number.NaN),
+    '"+275760-09-13T00:00:00.000Z"': new Date(8.64e15),
+    '8640000000000000': 8.64e15,
+    NaN: Number.NaN,
+    '-Infinity': Number.NEGATIVE_INFINITY,
+  }
+  const saga = defineSaga('moment', { version: 1, input: z.object({ of: z.string() }) }).timer('use', {
+    delay: ({ input: { of } }) => moments[of] as Date,
+  })
+  const transport = memoryTransport()
+  const service = createService({ name: 'shop', schema: uniqueName('timer'), sql, transport, sagas: [saga] })
+  await service.start()
+  for (const of of Object.keys(moments)) {
+    const { status, failure } = (await (await service.run(saga, { id: of, input: { of } })).outcome()) as never as {
+      status: string
+      failure: { message: string }
+    }
+    expect(status).toBe('compensated')
+    expect(failure.message).toMatch(/^timer\("use"\)\.delay: expected (?:at most|finite milliseconds)/)
+    expect(failure.message.endsWith(`, got ${of}`)).toBe(true)
+  }
+  await service.close()
+})
+
 test('a timer that is declared with too long a delay is refused', () => {
   expect(() => defineSaga('rent', { version: 1, input }).timer('use', { delay: 1e9 * DAY })).toThrow(
     /timer\("use"\)\.delay: expected milliseconds from 0 to \d+/,

@@ -7,6 +7,7 @@ import {
   defineGlobalTransaction,
   defineSaga,
   migrateParticipant,
+  type OpenUndo,
   Refusal,
   undo,
   undoParticipant,
@@ -115,7 +116,9 @@ test('a row that was changed past the triggers makes the saga stuck, and an oper
   expect(outcome).toMatchObject({ status: 'stuck' })
   expect(JSON.stringify(outcome)).toContain('public.account id=ann cents: expected 85, found 1')
   const of = { saga: 'transfer', id: 'stuck' }
-  await undo.settle(sql, { ...of, step: 'again' }, 'restore', { schema })
+  const line = (await undo.open(sql, { schema })).find(({ step }) => step === 'again') as OpenUndo
+  expect(await undo.differences(sql, line, { schema })).toHaveLength(1)
+  await undo.settle(sql, line, 'restore', { schema })
   await service.coordinator?.retry(of, { by: 'ann', reason: 'settled' })
   expect(await run.outcome({ timeoutMs: 30_000 })).toMatchObject({ status: 'compensated' })
   expect([await cents(), await undo.open(sql, { schema })]).toEqual([[100, 0], []])

@@ -1,18 +1,23 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: through it the turns of the event loop are not ours
-import { silentLogger, systemClock } from 'concordat/core'
+import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { Watch } from '../../../saga/coordinator/watch.ts'
-import type { SagaKey } from '../../../saga/store/rows.ts'
+import type { SagaKey, StandingSaga } from '../../../saga/store/rows.ts'
 import type { SagaStore } from '../../../saga/store/store.ts'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
-function setup(settled = async (keys: readonly SagaKey[]) => keys): Watch {
-  const store = { settled: (_sql: unknown, keys: readonly SagaKey[]) => settled(keys) } as unknown as SagaStore
+function setup(standing = async (keys: readonly SagaKey[]) => keys.map(ended), clock: Clock = systemClock): Watch {
+  const store = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaStore
   const sql = {
     query: () => Promise.reject(new Error('not asked')),
     transaction: () => Promise.reject(new Error('not asked')),
   }
-  return new Watch({ sql, store, clock: systemClock, logger: silentLogger, pollMs: 10 })
+  return new Watch({ sql, store, clock, logger: silentLogger, pollMs: 10 })
+}
+
+function ended(key: SagaKey): StandingSaga {
+  return { ...key, isSettled: true }
 }
 
 test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
@@ -32,7 +37,7 @@ test('a saga that the database cannot be asked for is rejected, and keeps nobody
   const untranslatable = Object.assign(new Error('character has no equivalent'), { code: '22P05' })
   const watch = setup(async (keys) => {
     if (keys.some(({ id }) => id === 'bad')) throw untranslatable
-    return keys
+    return keys.map(ended)
   })
   const wait = (id: string) => watch.wait({ name: 'saga', id }, watch.patience({ timeoutMs: 5_000 }))
   const [bad, good] = await Promise.allSettled([wait('bad'), wait('good')])
@@ -40,3 +45,71 @@ test('a saga that the database cannot be asked for is rejected, and keeps nobody
   expect(good.status).toBe('fulfilled')
   watch.close()
 })
+
+test('rejects after half a minute without a saga of this id', async () => {
+  const clock = new FakeClock()
+  const watch = setup(async () => [], clock)
+  const outcome = settledState(watch.wait({ name: 'saga', id: 'never' }))
+  await clock.advance(29_000)
+  expect(outcome.state).toBe('pending')
+  await clock.advance(1_500)
+  expect(outcome.state).toMatchObject({ code: 'saga.not_found' })
+  watch.close()
+})
+
+test('a saga that begins later is waited for, and so is one that is seen once in a while', async () => {
+  const clock = new FakeClock()
+  let found: readonly StandingSaga[] = []
+  const watch = setup(async () => [...found], clock)
+  const outcome = settledState(watch.wait({ name: 'saga', id: 'late' }))
+  await clock.advance(25_000)
+  found = [{ name: 'saga', id: 'late', isSettled: false }]
+  await clock.advance(60_000)
+  found = []
+  await clock.advance(25_000)
+  expect(outcome.state).toBe('pending')
+  found = [ended({ name: 'saga', id: 'late' })]
+  await clock.advance(1_000)
+  expect(outcome.state).toBe('resolved')
+  watch.close()
+})
+
+test('a database that does not answer leaves the time that a saga is missing as it is', async () => {
+  const clock = new FakeClock()
+  let isAway = true
+  const watch = setup(async () => {
+    if (isAway) throw Object.assign(new Error('connection refused'), { code: 'ECONNREFUSED' })
+    return []
+  }, clock)
+  const outcome = settledState(watch.wait({ name: 'saga', id: 'never' }))
+  await clock.advance(60_000)
+  isAway = false
+  await clock.advance(29_000)
+  expect(outcome.state).toBe('pending')
+  await clock.advance(2_000)
+  expect(outcome.state).toMatchObject({ code: 'saga.not_found' })
+  watch.close()
+})
+
+test('timeoutMs says how long a saga that has not begun is waited for', async () => {
+  const clock = new FakeClock()
+  const watch = setup(async () => [], clock)
+  const wait = (timeoutMs: number) =>
+    settledState(watch.wait({ name: 'saga', id: 'never' }, watch.patience({ timeoutMs })))
+  const [minute, forEver] = [wait(60_000), wait(Number.POSITIVE_INFINITY)]
+  await clock.advance(59_000)
+  expect(minute.state).toBe('pending')
+  await clock.advance(2_000)
+  expect(minute.state).toMatchObject({ code: 'saga.pending' })
+  expect(forEver.state).toBe('pending')
+  watch.close()
+})
+
+function settledState(wait: Promise<void>): { state: unknown } {
+  const seen: { state: unknown } = { state: 'pending' }
+  wait.then(
+    () => (seen.state = 'resolved'),
+    (error: unknown) => (seen.state = error),
+  )
+  return seen
+}

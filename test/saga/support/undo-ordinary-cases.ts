@@ -36,6 +36,12 @@ export const setting = (value: string, as = 'touched_at := '): readonly string[]
 
 export const WORKS: readonly Works[] = [
   {
+    name: 'a handler that fires no triggers for a while',
+    tables: ACCOUNT,
+    protect: ['account'],
+    work: ['SET LOCAL session_replication_role = replica', ...CHANGES, 'SET LOCAL session_replication_role = origin'],
+  },
+  {
     name: 'an audit table that is protected',
     tables: AUDITED,
     protect: ['account', 'audit'],

@@ -1,0 +1,56 @@
+import { hasMethods } from '../options.ts'
+import { SqlTransactionMissing } from '../sql.ts'
+
+/** What the server says behind a statement, and behind all statements of a round trip. */
+interface Answer {
+  readonly status?: string
+  readonly text?: string
+}
+
+/** The protocol underneath a client of `pg`. */
+interface Protocol {
+  on(event: 'readyForQuery' | 'commandComplete', listener: (answer: Answer) => void): unknown
+  off(event: 'readyForQuery' | 'commandComplete', listener: (answer: Answer) => void): unknown
+}
+
+/** Status of a connection without an open transaction. */
+const IDLE = 'I'
+/** Answers to statements that begin or end a transaction. That to ROLLBACK is the same as to ROLLBACK TO SAVEPOINT. */
+const CONTROL: ReadonlySet<unknown> = new Set(['BEGIN', 'START TRANSACTION', 'COMMIT', 'PREPARE TRANSACTION'])
+
+/**
+ * Sees from the server's answers that a transaction has ended before its owner ended it: a statement that went past the transaction,
+ * straight through the client of `pg`, committed it or rolled it back. What follows would be stored by itself. Does not see
+ * ROLLBACK AND CHAIN, and nothing on a connection that is no `pg.Client`.
+ */
+export class EndedEarly {
+  readonly #protocol: Protocol | undefined
+  #isBegun = false
+  #hasEnded = false
+
+  constructor(connection: object) {
+    const { connection: protocol } = connection as { readonly connection?: unknown }
+    this.#protocol = hasMethods(protocol, ['on', 'off']) ? (protocol as unknown as Protocol) : undefined
+    this.#protocol?.on('readyForQuery', this.#ready)
+    this.#protocol?.on('commandComplete', this.#complete)
+  }
+
+  /** Before each statement of the transaction, and before its commit. @throws SqlTransactionMissing */
+  refuse(): void {
+    if (this.#hasEnded) throw new SqlTransactionMissing()
+  }
+
+  stop(): void {
+    this.#protocol?.off('readyForQuery', this.#ready)
+    this.#protocol?.off('commandComplete', this.#complete)
+  }
+
+  readonly #ready = ({ status }: Answer): void => {
+    if (status !== IDLE) this.#isBegun = true
+    else if (this.#isBegun) this.#hasEnded = true
+  }
+
+  readonly #complete = ({ text }: Answer): void => {
+    if (this.#isBegun && CONTROL.has(text)) this.#hasEnded = true
+  }
+}

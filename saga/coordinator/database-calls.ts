@@ -1,0 +1,72 @@
+/** Health of the coordinator's database, by all statements and transactions of the coordinator. */
+import { CallHealth } from '../../core/call-health.ts'
+import type { Clock } from '../../core/clock.ts'
+import { Silence } from '../../core/silence.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { writeFault } from '../../core/write-fault.ts'
+import { SagaStore } from '../store/store.ts'
+
+const TRANSACTION = 'transaction'
+
+/**
+ * The database of a coordinator and its store, both watched: a statement or a transaction that the database refuses, or does not
+ * answer, counts for health, whichever part of the coordinator sent it. What user code in a transaction throws does not.
+ */
+export class DatabaseCalls {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly #calls: CallHealth
+  readonly #silence: Silence
+
+  constructor(sql: SqlClient, schema: string, clock: Clock) {
+    this.store = new SagaStore(schema, (call, text) =>
+      this.#calls.track(this.#silence.track(call, 'read or write sagas'), text),
+    )
+    this.sql = this.#watched(sql)
+    this.#silence = new Silence(clock)
+    // Writes nothing, and needs what a write needs.
+    this.#calls = new CallHealth({ clock, isFailure, probe: () => this.store.write(sql, []) })
+  }
+
+  /** Why the database is `down`; `undefined` while the last calls succeeded. */
+  get problem(): string | undefined {
+    return this.#calls.state().detail ?? this.#silence.error?.message
+  }
+
+  close(): void {
+    this.#calls.close()
+  }
+
+  #watched(sql: SqlClient): SqlClient {
+    return {
+      exclusive: sql.exclusive,
+      inMemory: sql.inMemory,
+      connections: sql.connections,
+      isInTransaction: sql.isInTransaction?.bind(sql),
+      prepare: sql.prepare?.bind(sql),
+      query: (text, parameters) => sql.query(text, parameters),
+      transaction: async (work, limits) => {
+        const ofWork = new Set<unknown>()
+        const begun = sql.transaction(
+          (tx) =>
+            work(tx).catch((error: unknown) => {
+              ofWork.add(error)
+              throw error
+            }),
+          limits,
+        )
+        // Statements of the store are counted by themselves.
+        const counted = begun.catch((error: unknown) => {
+          if (!ofWork.has(error)) throw error
+        })
+        this.#calls.track(counted, TRANSACTION).catch(() => {})
+        return begun
+      },
+    }
+  }
+}
+
+function isFailure(error: unknown): boolean {
+  const fault = writeFault(error)
+  return fault === 'unavailable' || fault === 'operator'
+}
