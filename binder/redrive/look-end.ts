@@ -34,7 +34,7 @@ export class LookEnd {
   }
 
   /** It has seen everything that there was. */
-  get isReached(): boolean {
+  hasReached(): boolean {
     return this.#seen >= this.#expected && this.#transport.features.tellsWholeLag === true
   }
 

@@ -121,11 +121,11 @@ export class RedriveRun {
   async #readUntilLost(): Promise<End> {
     this.#lost = undefined
     await this.#beginLook()
-    if (this.#lookEnd?.isReached === true) return this.#endLook()
+    if (this.#lookEnd?.hasReached() === true) return this.#endLook()
     const subscription = await this.#subscribe()
     try {
       while (!this.#isEnough()) {
-        if (this.#lookEnd?.isReached === true) return await this.#endLook()
+        if (this.#lookEnd?.hasReached() === true) return await this.#endLook()
         const delivery = await this.#next()
         if (delivery === undefined) return 'stopped'
         if (await this.#take(delivery)) return 'complete'
