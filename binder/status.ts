@@ -45,7 +45,7 @@ export interface BindingStatus {
   readonly subscribed: number
   /** Handler calls under way. */
   readonly running: number
-  /** How long the oldest of them has been running. Absent while none is. */
+  /** How long the oldest of them, or the poll of a source, has been running. Absent while none is. */
   readonly runningForMs?: number | undefined
   /** That is longer than the binding's `slowAfterMs`. Absent otherwise. */
   readonly isSlow?: true | undefined
@@ -72,7 +72,7 @@ export interface BindingStatus {
 export interface BinderHealth {
   /**
    * - `up`: the transport is up, and every binding that should run does
-   * - `degraded`: the same, but a handler call has run for longer than the `slowAfterMs` of its binding, or the event loop was blocked
+   * - `degraded`: the same, but a handler call or a poll has run for longer than the `slowAfterMs` of its binding, or the event loop was blocked
    *   for 10 s within the last minute; `detail` says which. A service stays ready
    * - `down`
    */
@@ -100,7 +100,10 @@ export interface BindingControl {
 /** What makes it slow: a handler call that does not return, an event loop that does not turn. `undefined`: nothing. */
 export function slownessOf(bindings: readonly BindingStatus[], blockedMs: number): string | undefined {
   const slow = bindings.filter(({ isSlow }) => isSlow === true)
-  const said = slow.map(({ name, runningForMs = 0 }) => `${name}: a handler call has run for ${seconds(runningForMs)}`)
+  const said = slow.map(
+    ({ name, kind, runningForMs = 0 }) =>
+      `${name}: a ${kind === 'source' ? 'poll' : 'handler call'} has run for ${seconds(runningForMs)}`,
+  )
   if (blockedMs >= BLOCKED_MS) said.push(`the event loop was blocked for ${seconds(blockedMs)} of the last minute`)
   return said.length === 0 ? undefined : said.join('; ')
 }

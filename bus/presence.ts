@@ -45,6 +45,11 @@ export class Presence {
   #cancelReply: (() => void) | undefined
   #hasLeft = false
   #twinHeardAt = Number.NEGATIVE_INFINITY
+  /**
+   * Epoch ms, by the clock of whoever has our address. What was said before is of a process that had the address before us, or is
+   * played again.
+   */
+  #twinTime = Number.POSITIVE_INFINITY
 
   constructor(host: PresenceHost) {
     this.#host = host
@@ -72,6 +77,7 @@ export class Presence {
   /** @throws SendError */
   async hello(binder: Binder): Promise<void> {
     this.#binder = binder
+    if (this.#twinTime === Number.POSITIVE_INFINITY) this.#twinTime = this.#host.clock.now()
     await this.#say('hello')
   }
 
@@ -103,13 +109,14 @@ export class Presence {
     else this.#heardOther(presence, now)
   }
 
-  #heardOwnAddress({ session, state }: PresenceEnvelope, now: number): void {
+  #heardOwnAddress({ session, state, time }: PresenceEnvelope, now: number): void {
     const { logger } = this.#host
     if (session === this.#session) {
       for (const address of this.#roster.ownHeard(now)) logger.warn({ address }, 'bus: instance is gone')
       return
     }
-    if (state === 'left') return
+    if (state === 'left' || time <= this.#twinTime) return
+    this.#twinTime = time
     if (!this.hasTwin)
       logger.error({ address: this.#sender }, 'bus: another process has this address; give each its own `instance`')
     this.#twinHeardAt = now

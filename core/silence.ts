@@ -5,6 +5,8 @@ const SILENT_MS = 8 * SECOND
 /** A call that its caller gave up counts for this much longer: by then the caller has tried again, or does not need it. */
 const GIVEN_UP_MS = 10 * SECOND
 
+const always = (): boolean => true
+
 interface Waiting {
   /** Completes "trying to". */
   readonly what: string
@@ -29,13 +31,16 @@ export class Silence {
 
   /**
    * @param what completes "trying to"; calls with the same text are of one kind
+   * @param isAnswer false for a result that the call itself made because the server did not answer in time: the caller gave up.
+   * @default true
    * @returns the call itself
    */
-  track<T>(call: Promise<T>, what: string): Promise<T> {
+  track<T>(call: Promise<T>, what: string, isAnswer: (result: T) => boolean = always): Promise<T> {
     const waiting = { what, since: this.#clock.monotonic() }
     this.#waiting.set(call, waiting)
     call.then(
-      () => {
+      (result) => {
+        if (!isAnswer(result)) return this.giveUp(call)
         this.#forget(call)
         this.#succeeded(waiting)
       },

@@ -134,6 +134,7 @@ export function createOperator(options: OperatorOptions): Operator {
     logger,
   })
   const resources = requireResources(`${path}.resources`, options.resources ?? [])
+  const hasBroker = options.transport !== undefined
   const trail = new Trail(sql, schema)
   const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
   const letters = new TransportLetterDesk(() => stores.transport(), trail, logger)
@@ -157,7 +158,7 @@ export function createOperator(options: OperatorOptions): Operator {
     recordLook: async (target: string, note: OperatorNote) =>
       trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
     doctor: ({ places = [], instances }: DoctorOptions = {}) =>
-      examine({ sql, schema, clock: systemClock, resources, letters, places, instances }),
+      examine({ sql, schema, clock: systemClock, resources, letters, places, instances, hasBroker }),
   })
 }
 

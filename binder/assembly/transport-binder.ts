@@ -266,7 +266,7 @@ export class TransportBinder implements Binder {
   }
 
   health(): BinderHealth {
-    const transport = this.#transport.health()
+    const transport = this.#publisher.health()
     const bindings = this.bindings()
     const healthy = bindings.every(({ state }) => isAsTold(state))
     const blockedMs = eventLoopBlockedMs()

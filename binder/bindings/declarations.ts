@@ -195,6 +195,11 @@ export interface SourceOptions {
   readonly name?: string | undefined
   /** Pause between the end of one poll and the start of the next, in ms. */
   readonly everyMs: number
+  /**
+   * A poll that runs for longer than this, in ms, is reported as a handler call that hangs is. Raise it for a poll that waits for new
+   * data. @default 30 s
+   */
+  readonly slowAfterMs?: number | undefined
 }
 
 /** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */

@@ -104,7 +104,7 @@ const BATCH_NAMES: ReadonlySet<string> = new Set(
 
 const NAMES_OF = { sink: CONSUMER_NAMES, processor: CONSUMER_NAMES, batch: BATCH_NAMES, poll: POLL_NAMES } as const
 
-const SOURCE_NAMES = optionNames<SourceOptions>({ name: true, everyMs: true })
+const SOURCE_NAMES = optionNames<SourceOptions>({ name: true, everyMs: true, slowAfterMs: true })
 
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming the binding and the option */
 export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBinding): ResolvedConsumer {
@@ -237,13 +237,21 @@ function resolveRetryable(path: string, refine: ((error: Error) => boolean) | un
   return (error) => isRetryable(error) && refine(error)
 }
 
+/** Options of a source with every default filled in. */
+export interface ResolvedSource {
+  readonly name: string
+  readonly everyMs: number
+  readonly slowAfterMs: number
+}
+
 /** @throws TypeError / RangeError naming the binding and the option */
-export function resolveSource(binding: SourceBinding): { readonly name: string; readonly everyMs: number } {
+export function resolveSource(binding: SourceBinding): ResolvedSource {
   const path = `source("${binding.output.name}")`
   refuseUnknown(path, binding.options, SOURCE_NAMES)
   if (typeof binding.poll !== 'function') throw invalidOption(`${path} poll`, binding.poll, 'a function')
   return Object.freeze({
     name: requireText(`${path}.name`, binding.options.name ?? `${binding.output.name}.source`),
     everyMs: requireInteger(`${path}.everyMs`, binding.options.everyMs, 0, 24 * 60 * MINUTE),
+    slowAfterMs: requireInteger(`${path}.slowAfterMs`, binding.options.slowAfterMs ?? DEFAULTS.slowAfterMs, 1),
   })
 }

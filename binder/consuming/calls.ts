@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
+import type { BindingStatus } from '../status.ts'
 
-/** Handler calls that have not returned, in the order in which they began. */
+/** Calls of a handler, or of the `poll` of a source, that have not returned, in the order in which they began. */
 export class Calls {
   readonly #clock: Clock
   readonly #began = new Map<object, number>()
@@ -22,5 +23,12 @@ export class Calls {
   get oldestMs(): number | undefined {
     for (const began of this.#began.values()) return Math.round(this.#clock.monotonic() - began)
     return undefined
+  }
+
+  /** @param slowAfterMs of the binding */
+  slowness(slowAfterMs: number): Pick<BindingStatus, 'runningForMs' | 'isSlow'> {
+    const runningForMs = this.oldestMs
+    if (runningForMs === undefined) return {}
+    return { runningForMs, ...(runningForMs > slowAfterMs && { isSlow: true }) }
   }
 }

@@ -111,7 +111,7 @@ export class Consumer {
       subscribed: this.#subscribed,
       running: this.#lanes.running,
       queued: this.#lanes.queued,
-      ...this.#slowness(),
+      ...this.#processing.calls.slowness(this.options.slowAfterMs),
       handled: this.#counts.handled,
       deadLettered: this.#counts['dead-lettered'],
       dropped: this.#counts.dropped,
@@ -120,12 +120,6 @@ export class Consumer {
       ...(this.#displaced.skipped > 0 ? { skipped: this.#displaced.skipped } : {}),
       ...(this.#displaced.repeated > 0 ? { repeated: this.#displaced.repeated } : {}),
     }
-  }
-
-  #slowness(): Pick<BindingStatus, 'runningForMs' | 'isSlow'> {
-    const runningForMs = this.#processing.calls.oldestMs
-    if (runningForMs === undefined) return {}
-    return { runningForMs, ...(runningForMs > this.options.slowAfterMs && { isSlow: true }) }
   }
 
   lag(): Promise<number | undefined> {

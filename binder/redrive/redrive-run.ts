@@ -1,7 +1,6 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
 import { DAY } from '../../core/clock.ts'
-import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import { turnsOf } from '../../core/turns.ts'
@@ -30,6 +29,8 @@ import type {
 } from '../transport/transport.ts'
 import { readDeadLetter } from './letter.ts'
 import { Listing } from './listing.ts'
+import { LookEnd } from './look-end.ts'
+import { LostSubscription, lost } from './lost-subscription.ts'
 import { nameOf, replaceBy } from './moving.ts'
 import {
   type RedriveHost,
@@ -62,6 +63,8 @@ export class RedriveRun {
   readonly #counts = { sent: 0, kept: 0, copies: 0 }
   /** Of a dry run. */
   readonly #listing: Listing
+  /** Of a dry run. */
+  readonly #lookEnd: LookEnd | undefined
   #isBeyondLimit = false
   #hasWarned = false
   #lost: Error | undefined
@@ -82,6 +85,7 @@ export class RedriveRun {
     this.#options = options
     this.#listing = new Listing(options, this.#counts)
     this.#letters = { ...deadLetterSpec(name, group), goesWith: name }
+    this.#lookEnd = dryRun ? new LookEnd(this.#owner, this.#letters) : undefined
     this.#target = to === 'group' ? { ...retrySpec(input, group), goesWith: name } : input
   }
 
@@ -89,7 +93,7 @@ export class RedriveRun {
     const { transport, dryRun, to } = this.#options
     const staysHere = dryRun || to === 'nowhere'
     await transport.provision(staysHere ? [this.#letters] : [this.#letters, this.#target])
-    await this.#publish(this.#mark())
+    if (!dryRun) await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEnd()
     const { letters, skipped, isBeyondLimit } = this.#listing
@@ -116,10 +120,12 @@ export class RedriveRun {
   /** @throws LostSubscription */
   async #readUntilLost(): Promise<End> {
     this.#lost = undefined
-    if (this.#options.dryRun) this.#forget()
+    await this.#beginLook()
+    if (this.#lookEnd?.hasReached() === true) return this.#endLook()
     const subscription = await this.#subscribe()
     try {
       while (!this.#isEnough()) {
+        if (this.#lookEnd?.hasReached() === true) return await this.#endLook()
         const delivery = await this.#next()
         if (delivery === undefined) return 'stopped'
         if (await this.#take(delivery)) return 'complete'
@@ -167,7 +173,7 @@ export class RedriveRun {
     } catch (error) {
       // What it brought before it failed is the broker's again: settling it would do nothing.
       this.#giveBack()
-      throw isRetryable(error) ? new LostSubscription(error) : error
+      return lost(error)
     }
   }
 
@@ -183,20 +189,26 @@ export class RedriveRun {
         return delivery
       }
       if (this.#leftMs() <= 0) throw this.#stalled()
-      await this.#somethingNew()
+      const patienceMs = this.#lookEnd?.patienceMs
+      if ((await this.#somethingNew(patienceMs)) || patienceMs === undefined) continue
+      this.#lookEnd?.marked()
+      await this.#publish(this.#mark())
     }
   }
 
-  async #somethingNew(): Promise<void> {
+  /** @returns false when it has waited for `patienceMs` */
+  async #somethingNew(patienceMs: number = Number.POSITIVE_INFINITY): Promise<boolean> {
     const { clock, signal } = this.#options
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const wake = (): void => resolve()
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const wake = (): void => resolve(true)
     this.#wake = wake
     signal?.addEventListener('abort', wake, { once: true })
-    const cancel = clock.setTimer(this.#leftMs(), wake)
-    await promise
+    const leftMs = this.#leftMs()
+    const cancel = clock.setTimer(Math.min(leftMs, patienceMs), () => resolve(leftMs < patienceMs))
+    const isNew = await promise
     cancel()
     signal?.removeEventListener('abort', wake)
+    return isNew
   }
 
   /** Until the run has stalled. */
@@ -212,6 +224,7 @@ export class RedriveRun {
   async #take(delivery: TransportDelivery): Promise<boolean> {
     const { message } = delivery
     const { dryRun, onProgress, id } = this.#options
+    this.#lookEnd?.sees()
     if (message.type === REDRIVE_END) {
       delivery.ack()
       if (message.id === id) await this.#listing.end()
@@ -336,20 +349,21 @@ export class RedriveRun {
     }
   }
 
-  /** A dry run that begins again lists again. */
-  #forget(): void {
+  /** A dry run that begins again lists again. @throws LostSubscription */
+  async #beginLook(): Promise<void> {
+    if (this.#lookEnd === undefined) return
     this.#listing.forget()
     Object.assign(this.#counts, { sent: 0, kept: 0, copies: 0 })
+    await this.#lookEnd.begin().catch(lost)
+  }
+
+  async #endLook(): Promise<End> {
+    await this.#listing.end()
+    return 'complete'
   }
 
   #giveBack(): void {
     for (const delivery of this.#waiting.drain()) delivery.release()
-  }
-}
-
-class LostSubscription extends Error {
-  constructor(cause: unknown) {
-    super('the subscription was lost', { cause })
   }
 }
 

@@ -6,7 +6,8 @@ import type { SpanOptions } from '../../core/telemetry.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
-import type { PublishOutcome, Transport } from '../transport/transport.ts'
+import { AnsweredPublishes } from '../transport/answered-publishes.ts'
+import type { PublishOutcome, Transport, TransportHealth } from '../transport/transport.ts'
 import type { Destinations } from './destinations.ts'
 import { Preparation } from './preparation.ts'
 
@@ -28,6 +29,7 @@ export interface PublisherParts {
  */
 export class Publisher {
   readonly #transport: Transport
+  readonly #answered: AnsweredPublishes
   readonly #destinations: Destinations
   readonly #clock: Clock
   readonly #maxInFlight: number
@@ -46,6 +48,7 @@ export class Publisher {
 
   constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
     this.#transport = transport
+    this.#answered = new AnsweredPublishes(transport, clock)
     this.#destinations = destinations
     this.#clock = clock
     this.#maxInFlight = maxInFlight
@@ -68,6 +71,11 @@ export class Publisher {
 
   get confirmsSingly(): boolean {
     return this.#transport.confirmsSingly === true
+  }
+
+  /** Health of the transport; `down` too while the broker confirms nothing. */
+  health(): TransportHealth {
+    return this.#answered.health()
   }
 
   /** Resolves when the broker has confirmed. @throws SendError */
@@ -199,7 +207,7 @@ export class Publisher {
     const messages = entries.map(({ message }) => message)
     const deadline = entries.reduce((earliest, entry) => Math.min(earliest, entry.deadline), Number.POSITIVE_INFINITY)
     try {
-      return await this.#transport.publish(messages, { deadline })
+      return await this.#answered.publish(messages, { deadline })
     } catch (error) {
       const outcome = asTransportError(this.#transport.name, error)
       return messages.map(() => outcome)

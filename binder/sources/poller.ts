@@ -6,8 +6,9 @@ import { type Logger, withFields } from '../../core/logger.ts'
 import { readable } from '../../core/thrown.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { SourceBinding } from '../bindings/declarations.ts'
-import { RECONNECT_BACKOFF } from '../bindings/options.ts'
+import { RECONNECT_BACKOFF, type ResolvedSource } from '../bindings/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { Calls } from '../consuming/calls.ts'
 import { publishEach } from '../consuming/failure/confirm.ts'
 import { Hindrances } from '../consuming/hindrances.ts'
 import { SendError, TransportError } from '../errors.ts'
@@ -40,8 +41,10 @@ export class Poller {
   readonly name: string
   readonly autoStart = true
   readonly #binding: SourceBinding
-  readonly #everyMs: number
+  readonly #options: ResolvedSource
   readonly #host: PollerHost
+  /** The poll that is under way. */
+  readonly #calls: Calls
   /** Holds the missing right to write. */
   readonly #hindrances: Hindrances
   #state: BindingState = 'idle'
@@ -63,11 +66,12 @@ export class Poller {
   /** Polled and not confirmed yet. */
   #unsent: readonly EncodedMessage[] = []
 
-  constructor(binding: SourceBinding, options: { readonly name: string; readonly everyMs: number }, host: PollerHost) {
+  constructor(binding: SourceBinding, options: ResolvedSource, host: PollerHost) {
     this.#binding = binding
     this.name = options.name
-    this.#everyMs = options.everyMs
+    this.#options = options
     this.#host = host
+    this.#calls = new Calls(host.clock)
     this.#hindrances = new Hindrances(options.name, host)
   }
 
@@ -86,6 +90,7 @@ export class Poller {
       subscribed: this.#started,
       running: this.#state === 'running' ? 1 : 0,
       queued: 0,
+      ...this.#calls.slowness(this.#options.slowAfterMs),
       handled: this.#handled,
       deadLettered: 0,
       dropped: this.#dropped,
@@ -144,7 +149,7 @@ export class Poller {
       this.#failures = (await this.#pollOnce(signal)) ? 0 : this.#failures + 1
       if (this.#isHalted()) return
       const pauseMs =
-        this.#failures === 0 ? this.#everyMs : backoffDelayMs(RECONNECT_BACKOFF, this.#failures, Math.random())
+        this.#failures === 0 ? this.#options.everyMs : backoffDelayMs(RECONNECT_BACKOFF, this.#failures, Math.random())
       await this.#host.clock.sleep(pauseMs, signal).catch(() => {})
     }
   }
@@ -201,9 +206,14 @@ export class Poller {
 
   async #messages(signal: AbortSignal): Promise<EncodedMessage[]> {
     const log = withFields(this.#host.logger, { binding: this.name })
-    const made = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
-    if (made.value === undefined) return []
-    return encodeOutputs(made, this.#binding.output, this.#host, () => undefined)
+    this.#calls.begin(signal)
+    try {
+      const made = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
+      if (made.value === undefined) return []
+      return await encodeOutputs(made, this.#binding.output, this.#host, () => undefined)
+    } finally {
+      this.#calls.end(signal)
+    }
   }
 }
 

@@ -59,7 +59,7 @@ export const UP: Instrument = {
 export const SLOW: Instrument = {
   name: 'concordat.binding.slow',
   unit: '1',
-  description: '1 while a handler call has run for longer than the slowAfterMs of its binding',
+  description: '1 while a handler call or a poll has run for longer than the slowAfterMs of its binding',
 }
 export const BLOCKED: Instrument = {
   name: 'concordat.process.blocked',

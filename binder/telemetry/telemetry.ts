@@ -266,10 +266,9 @@ export class BinderTelemetry {
 
   #observeState(bindings: () => readonly BindingStatus[]): () => void {
     return this.#telemetry.gauges([UP, SLOW, CIRCUIT_OPEN], () =>
-      bindings().flatMap(({ kind, channel, group, state, circuit, isSlow }): Reading[] => {
+      bindings().flatMap(({ channel, group, state, circuit, isSlow }): Reading[] => {
         const attributes = this.#consumerAttributes({ destination: channel, group })
         const up = { name: UP.name, value: Number(isAsTold(state)), attributes }
-        if (kind === 'source') return [up]
         const slow = { name: SLOW.name, value: Number(isSlow === true), attributes }
         if (circuit === undefined) return [up, slow]
         return [up, slow, { name: CIRCUIT_OPEN.name, value: Number(circuit !== 'closed'), attributes }]

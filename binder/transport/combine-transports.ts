@@ -124,14 +124,13 @@ class CombinedTransport implements Transport {
   readonly waitsForRoom = true
   readonly confirmsSingly: boolean
   readonly #transports: ReadonlyMap<string, Transport>
-  readonly #lanes: ReadonlyMap<string, PublishLane>
+  #lanes: ReadonlyMap<string, PublishLane> = new Map()
   readonly #owners: Owners
 
   constructor(transports: ReadonlyMap<string, Transport>, owners: Owners) {
     this.name = [...transports.keys()].join('+')
     this.#transports = transports
     this.#owners = owners
-    this.#lanes = new Map([...transports].map(([name, transport]) => [name, new PublishLane(transport)]))
     this.features = commonFeatures(transports)
     this.confirmsSingly = [...transports.values()].some((transport) => transport.confirmsSingly === true)
   }
@@ -146,6 +145,7 @@ class CombinedTransport implements Transport {
 
   attach(host: TransportHost): void {
     for (const transport of this.#transports.values()) transport.attach(host)
+    this.#lanes = new Map([...this.#transports].map(([name, each]) => [name, new PublishLane(each, host.clock)]))
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
@@ -205,7 +205,10 @@ class CombinedTransport implements Transport {
   }
 
   health(): TransportHealth {
-    const all = [...this.#transports].map(([name, transport]) => ({ name, ...transport.health() }))
+    const all = [...this.#transports].map(([name, transport]) => ({
+      name,
+      ...(this.#lanes.get(name) ?? transport).health(),
+    }))
     const statuses = new Set(all.map(({ status }) => status))
     const detail = all.map(
       ({ name, status, detail: why }) => `${name}: ${status}${why === undefined ? '' : ` (${why})`}`,

@@ -1,9 +1,11 @@
 import { lastingContext } from '../../core/ambient.ts'
+import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError } from '../errors.ts'
-import type { PublishOutcome, PublishUntil, Transport } from './transport.ts'
+import { AnsweredPublishes } from './answered-publishes.ts'
+import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from './transport.ts'
 
 const MAX_BATCH = 1_000
 
@@ -19,13 +21,19 @@ interface Job {
  */
 export class PublishLane {
   readonly #transport: Transport
+  readonly #answered: AnsweredPublishes
   readonly #waiting: Queue<Job> = new Queue()
   /** A call carries what several sent: it is made under the locks and in the transaction of none of them. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
-  constructor(transport: Transport) {
+  constructor(transport: Transport, clock: Clock) {
     this.#transport = transport
+    this.#answered = new AnsweredPublishes(transport, clock)
+  }
+
+  health(): TransportHealth {
+    return this.#answered.health()
   }
 
   /** One outcome per message, in order; never rejects. */
@@ -67,7 +75,7 @@ export class PublishLane {
 
   async #outcomes(messages: readonly EncodedMessage[], deadline: number): Promise<readonly PublishOutcome[]> {
     try {
-      return await this.#transport.publish(messages, { deadline })
+      return await this.#answered.publish(messages, { deadline })
     } catch (error) {
       // The contract says that it never rejects; whoever waits must not wait forever if one does.
       const { name: transport } = this.#transport

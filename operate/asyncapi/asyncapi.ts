@@ -22,10 +22,12 @@ export async function asyncapi(options: AsyncapiOptions): Promise<AsyncapiDocume
     resolved.internals || (role !== 'dead-letters' && role !== 'retries')
   const shown = system.topology.channels.filter(isShown)
   requireOneSchema(writing)
-  const channels: Record<string, AsyncapiChannel> = {}
+  const written: Array<readonly [string, AsyncapiChannel]> = []
   for (const channel of shown.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-    channels[channel.name] = await channelOf(writing, channel)
+    written.push([channel.name, await channelOf(writing, channel)])
   }
+  // From entries: an assignment to `__proto__` would make no field.
+  const channels = Object.fromEntries(written)
   const messages = new Map(shown.map(({ name, of }) => [name, of ?? name]))
   const text = JSON.stringify(channels)
   const headers = [...headerSchemaNames(resolved.protocols), ...Object.keys(HEADER_SCHEMAS)]

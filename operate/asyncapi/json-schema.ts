@@ -91,8 +91,20 @@ function rewritten(value: unknown, root: string, names: ReadonlyMap<string, stri
 
 function reference(given: string, root: string, names: ReadonlyMap<string, string>): string {
   if (!given.startsWith('#')) return given
-  const [, part, rest = ''] = /^#\/(?:definitions|\$defs)\/([^/]+)(\/.*)?$/.exec(given) ?? []
-  const name =
-    part === undefined ? undefined : names.get(decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'))
-  return name === undefined ? `${COMPONENTS}${root}${given.slice(1)}` : `${COMPONENTS}${name}${rest}`
+  const [, pointer] = /^#\/(?:definitions|\$defs)\/(.*)$/s.exec(given) ?? []
+  if (pointer === undefined) return `${COMPONENTS}${root}${given.slice(1)}`
+  // Libraries write a name as it is, whatever is in it.
+  const whole = names.get(pointer)
+  if (whole !== undefined) return `${COMPONENTS}${whole}`
+  const [part = '', ...rest] = pointer.split('/')
+  const name = names.get(part) ?? names.get(unescaped(part))
+  return name === undefined ? `${COMPONENTS}${root}${given.slice(1)}` : `${COMPONENTS}${[name, ...rest].join('/')}`
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')
+  } catch {
+    return part
+  }
 }

@@ -58,7 +58,18 @@ export function resolveAsyncapi(options: AsyncapiOptions): ResolvedAsyncapi {
   if (typeof internals !== 'boolean') throw invalidOption('asyncapi.internals', internals, 'true or false')
   const used = Object.entries(servers ?? {}).map(([name, server]) => protocolOf(name, server))
   const protocols = servers === undefined ? BOTH : BOTH.filter((protocol) => used.includes(protocol))
-  return { ...options, protocols, internals }
+  return {
+    ...options,
+    examples: byChannel(options.examples),
+    schemas: byChannel(options.schemas),
+    protocols,
+    internals,
+  }
+}
+
+/** Without a prototype: a channel may have the name of one of its members. */
+function byChannel<T>(given: Readonly<Record<string, T>> | undefined): Readonly<Record<string, T>> {
+  return Object.setPrototypeOf({ ...given }, null) as Readonly<Record<string, T>>
 }
 
 /** `undefined`: of a broker that AsyncAPI has no bindings for here. */

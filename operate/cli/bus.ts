@@ -13,6 +13,11 @@ import {
 import { printable, table } from './output.ts'
 import { durationMs, none, note, only, text } from './values.ts'
 
+/** Of an empty list: instances may run without a bus, or on another one. */
+export const UNHEARD: string =
+  'unknown: no instance that fits is heard. Give the services a bus (option bus of createService), and this command its broker ' +
+  '(--kafka or --rabbitmq; else the log in the database), its --channel and, if it is signed, its secret in $CONCORDAT_BUS_SECRET.'
+
 export const BUS_PLACE: OptionSpecs = {
   channel: { type: 'string', hint: 'NAME', about: 'of the bus (default: concordat.bus)' },
   cluster: {
@@ -36,11 +41,8 @@ const members: Command = {
       listenMs: durationMs(values, 'listen'),
     })
     const rows = found.map((address) => [formatAddress(address), address.service, address.group, address.instance])
-    return {
-      text:
-        rows.length === 0 ? 'Nobody is on the bus.\n' : `${table(['ADDRESS', 'SERVICE', 'GROUP', 'INSTANCE'], rows)}\n`,
-      json: { members: found },
-    }
+    if (rows.length === 0) return { text: `${UNHEARD}\n`, json: { members: found, problem: UNHEARD }, code: 1 }
+    return { text: `${table(['ADDRESS', 'SERVICE', 'GROUP', 'INSTANCE'], rows)}\n`, json: { members: found } }
   },
 }
 

@@ -6,7 +6,7 @@ import { SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
 import { duration } from '../doctor/line.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
-import { BUS_PLACE, placeOf } from './bus.ts'
+import { BUS_PLACE, placeOf, UNHEARD } from './bus.ts'
 import { type Command, type Invocation, type Outcome, WATCH_OPTION } from './command.ts'
 import { table } from './output.ts'
 import { durationMs, flag, none } from './values.ts'
@@ -42,7 +42,8 @@ async function show(invocation: Invocation): Promise<Outcome> {
     }
     if (flag(values, 'watch')) return { text: '', json: undefined }
     const view = watched.view()
-    return { text: text(view), json: view, code: view.instances.length === 0 ? 1 : 0 }
+    if (view.instances.length > 0) return { text: text(view), json: view }
+    return { text: text(view), json: { ...view, problem: UNHEARD }, code: 1 }
   } finally {
     await watched.close()
   }
@@ -53,7 +54,7 @@ function pause(ms: number, stop: AbortSignal): Promise<void> {
 }
 
 function text({ instances: all, bindings, leftOut }: InstancesView): string {
-  if (all.length === 0) return 'No instance has reported. Is the secret of the bus in $CONCORDAT_BUS_SECRET?\n'
+  if (all.length === 0) return `${UNHEARD}\n`
   const parts = [table(HEAD, all.map(cells))]
   if (bindings.length > 0) parts.push(table(BINDING_HEAD, bindings.map(bindingCells)))
   if (leftOut > 0)

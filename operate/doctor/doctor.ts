@@ -42,15 +42,17 @@ export interface Patient {
   readonly letters: Pick<LetterDesk, 'count' | 'backlog'>
   readonly places: readonly LetterPlace[]
   readonly instances: InstancesView | undefined
+  /** A broker was named: services send and handle messages, whatever tables there are. */
+  readonly hasBroker: boolean
 }
 
 export async function examine(patient: Patient): Promise<DoctorReport> {
-  const { sql, schema, clock, resources, letters, places, instances } = patient
+  const { sql, schema, clock, resources, letters, places, instances, hasBroker } = patient
   const lines: DoctorLine[] = []
   try {
     const tables = await tablesIn(sql, schema)
     for (const [check, look] of LOOKS) lines.push(...(await attempt(check, () => look({ sql, schema, clock, tables }))))
-    const hasMessages = ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
+    const hasMessages = hasBroker || ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
     lines.push(
       ...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, instances, hasMessages }))),
     )

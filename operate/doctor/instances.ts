@@ -1,4 +1,4 @@
-/** What the instances report over the bus: handler calls that do not return, event loops that do not turn, bindings that do not run. */
+/** What the instances report over the bus: handler calls and polls that do not return, event loops that do not turn, bindings that do not run. */
 
 import { BLOCKED_MS } from '../../core/blocked.ts'
 import { counted } from '../../core/counted.ts'
@@ -7,6 +7,7 @@ import { type DoctorLine, duration, ok, warn, word } from './line.ts'
 
 /** An instance with a handler call or an event loop that hangs may hold messages for ever. */
 const RESTART = 'end that process: its messages go to other instances. Then give its handler a time limit'
+const RESTART_SOURCE = 'end that process. Then give its poll a time limit, or its binding a longer slowAfterMs'
 const MAX_LINES = 20
 
 export function examineInstances(view: InstancesView): readonly DoctorLine[] {
@@ -23,6 +24,8 @@ function linesOf(instance: InstanceLine, bindings: readonly BindingLine[]): read
   const lines = slow.map((name) => {
     const line = bindings.find((binding) => binding.service === service && binding.name === name)
     const since = line?.runningForMs === undefined ? '' : ` for ${duration(line.runningForMs)}`
+    if (line?.kind === 'source')
+      return warn('handlers', `${name}: a poll has been running${since} on ${address}`, `${look}; ${RESTART_SOURCE}`)
     return warn('handlers', `${name}: a handler call has been running${since} on ${address}`, `${look}; ${RESTART}`)
   })
   if (blockedMs >= BLOCKED_MS)

@@ -1,4 +1,5 @@
 import { createBinder } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
 import type { BusCounters } from 'concordat/bus'
 import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -12,6 +13,32 @@ const counters = ({ bus }: Instance): BusCounters => bus.health().counters
 function skewed(): Clock & { byMs: number } {
   const clock = { ...systemClock, byMs: 0, now: () => systemClock.now() + clock.byMs }
   return clock
+}
+
+type Overheard = Parameters<ReturnType<typeof createBinder>['publish']>[0][number]
+
+/** Somebody who reads what instances say of themselves, and can write it again. */
+async function overhearing(own: Transport) {
+  const thief = createBinder({ service: 'thief', transport: own })
+  onTestFinished(() => thief.close())
+  await thief.start()
+  const heard: Overheard[] = []
+  const spec = {
+    destination: 'concordat.bus.presence',
+    partitions: 1,
+    group: null,
+    prefetch: 100,
+    prefetchBytes: 1e9,
+  }
+  await own.subscribe(spec, {
+    deliver: (delivery) => {
+      heard.push(delivery.message)
+      delivery.ack()
+    },
+    recall: () => {},
+    lost: () => {},
+  })
+  return { thief, heard }
 }
 
 describe('on a signed bus', () => {
@@ -51,28 +78,25 @@ describe('on a signed bus', () => {
     expect(receiver.pings).toEqual([1])
   })
 
+  it('an instance that was started again with its address is up while what it said before is played again', async () => {
+    const { join, transport } = world()
+    const { thief, heard } = await overhearing(transport())
+    const before = await join({ instance: 'a', secret: SECRET })
+    await until('it was overheard', () => heard.length > 0)
+    await before.bus.close()
+    const { bus } = await join({ instance: 'a', secret: SECRET })
+    const played = heard.filter(({ headers }) => headers['bus-presence'] !== 'left')
+    expect(await thief.publish(played)).toEqual(played.map(() => undefined))
+    await join({ instance: 'b', secret: SECRET })
+    await until('what came after it is heard', async () =>
+      (await bus.members()).some(({ instance }) => instance === 'b'),
+    )
+    expect(bus.health()).toMatchObject({ status: 'up' })
+  })
+
   it('who has left is not live again when its last announcement is played again', async () => {
     const { join, transport } = world()
-    const own = transport()
-    const thief = createBinder({ service: 'thief', transport: own })
-    onTestFinished(() => thief.close())
-    await thief.start()
-    const heard: Array<Parameters<typeof thief.publish>[0][number]> = []
-    const spec = {
-      destination: 'concordat.bus.presence',
-      partitions: 1,
-      group: null,
-      prefetch: 100,
-      prefetchBytes: 1e9,
-    }
-    await own.subscribe(spec, {
-      deliver: (delivery) => {
-        heard.push(delivery.message as never)
-        delivery.ack()
-      },
-      recall: () => {},
-      lost: () => {},
-    })
+    const { thief, heard } = await overhearing(transport())
     const a = await join({ instance: 'a', secret: SECRET })
     const b = await join({ instance: 'b', secret: SECRET })
     await until('they know each other', async () => (await a.bus.members()).some(({ instance }) => instance === 'b'))

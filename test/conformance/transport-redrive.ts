@@ -67,6 +67,22 @@ export function redriveCases(context: CaseContext): void {
   }
 
   describe('redrive', () => {
+    it('counts the same letters after looks at all and at some of them', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { binder } = await withLetters(channel, 4)
+      const count = (): Promise<number | undefined> => binder.deadLetters(`${channel.name}.g`)
+      await until('they are counted', async () => (await count()) === 4)
+      for (const limit of [1, 2, 4, 9]) {
+        const { letters, complete } = await run(channel, { dryRun: true, limit })
+        expect(letters).toHaveLength(Math.min(limit, 4))
+        expect(complete).toBe(limit === 9)
+      }
+      await until('they are given back', async () => (await count()) === 4)
+      const dropped = await run(channel, { to: 'nowhere' })
+      expect(dropped).toMatchObject({ sent: 4, kept: 0, complete: true })
+      await until('none is left', async () => (await count()) === 0)
+    })
+
     it('sends back what the filter chooses, as it came, and what it does not choose stays', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { state, handled } = await withLetters(channel, 6)

@@ -204,7 +204,10 @@ describeWith(['postgres'], 'npx concordat', () => {
         leftOut: 0,
       })
       const nobody = await cli('instances', 'stock:**', '--listen', '1s')
-      expect(nobody).toMatchObject({ code: 1, stdout: expect.stringContaining('No instance has reported') })
+      expect(nobody).toMatchObject({
+        code: 1,
+        stdout: expect.stringContaining('unknown: no instance that fits is heard'),
+      })
       const watching = spawn(process.execPath, [...MAIN, 'instances', '--watch', '--listen', '3s'], { env: env() })
       let seen = ''
       watching.stdout.on('data', (part: Buffer) => (seen += part.toString()))

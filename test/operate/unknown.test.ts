@@ -51,6 +51,13 @@ describe('doctor', () => {
     })
   })
 
+  test('says that groups are unknown on a broker that was named, whatever tables there are', async () => {
+    const operator = createOperator({ sql: await database(), transport: broker({ lag: 3, letters: 5 }) })
+    expect((await groupsOf(operator)).said).toEqual([
+      'unknown no log is in this database and no group is known: lag and dead letters were not counted',
+    ])
+  })
+
   test('counts the dead letters of groups on a broker, with the command that lists them', async () => {
     const sql = await database()
     const operator = createOperator({ sql, transport: broker({ lag: 3, letters: 5 }) })

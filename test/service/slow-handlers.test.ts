@@ -1,5 +1,5 @@
 /** A handler call that does not return: what the status of its binding and the health of its service say. */
-import { defineChannel, sink, sinkBatch } from 'concordat/binder'
+import { defineChannel, sink, sinkBatch, source } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createService } from 'concordat/service'
 import { expect, onTestFinished, test } from 'vitest'
@@ -32,3 +32,20 @@ test.each(['sink', 'sinkBatch'] as const)(
     expect(shop.binder.bindings()[0]).not.toHaveProperty('isSlow')
   },
 )
+
+test('a poll of a source that hangs makes its service degraded, which stays ready, until it returns', async () => {
+  const hanging = Promise.withResolvers<void>()
+  const binding = source(jobs, { everyMs: 60_000, slowAfterMs: 10 }, () => hanging.promise.then(() => undefined))
+  const shop = createService({ name: 'shop', transport: memoryTransport(), bindings: [binding] })
+  onTestFinished(() => shop.close())
+  await shop.start()
+  await until('it is seen', () => shop.health().status === 'degraded')
+  expect(shop.binder.bindings()[0]).toMatchObject({ isSlow: true, runningForMs: expect.any(Number) })
+  expect(shop.health()).toMatchObject({
+    ready: true,
+    parts: { binder: { status: 'degraded', detail: expect.stringContaining('jobs.source: a poll has run for') } },
+  })
+  hanging.resolve()
+  await until('it is well again', () => shop.health().status === 'up')
+  expect(shop.binder.bindings()[0]).not.toHaveProperty('isSlow')
+})

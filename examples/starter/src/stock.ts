@@ -32,10 +32,13 @@ export function stockService({ parts }: Environment): Service {
   return createService({ ...parts('stock'), name: 'stock', bindings: [reservations, shipments] })
 }
 
-/** The service's own tables. In production they belong into migrations. */
+/** The service's own tables. In production they belong into migrations. The lock is for instances that start together. */
 export async function fillShelves(sql: SqlClient, shelves: Readonly<Record<string, number>>): Promise<void> {
-  await sql.query('CREATE TABLE IF NOT EXISTS shelf (sku text PRIMARY KEY, left_over int NOT NULL)')
-  await sql.query('CREATE TABLE IF NOT EXISTS shipment (order_id text PRIMARY KEY, sku text, quantity int)')
+  await sql.transaction(async (tx) => {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtext('tables of stock'))`)
+    await tx.query('CREATE TABLE IF NOT EXISTS shelf (sku text PRIMARY KEY, left_over int NOT NULL)')
+    await tx.query('CREATE TABLE IF NOT EXISTS shipment (order_id text PRIMARY KEY, sku text, quantity int)')
+  })
   for (const [sku, quantity] of Object.entries(shelves)) {
     await sql.query('INSERT INTO shelf VALUES ($1, $2) ON CONFLICT (sku) DO UPDATE SET left_over = $2', [sku, quantity])
   }

@@ -30,7 +30,7 @@ function Listed() {
       aside={
         all !== undefined && (
           <small>
-            {all.instances.length} on the bus
+            {all.instances.length === 0 ? 'unknown' : `${all.instances.length} on the bus`}
             {all.leftOut > 0 && `, ${counted(all.leftOut, 'more line is', 'more lines are')} not shown`}
           </small>
         )
@@ -42,7 +42,7 @@ function Listed() {
           label="Instances"
           rows={all?.instances ?? []}
           keyOf={({ address }) => address}
-          empty="No instance has reported over the bus. Give the services a bus; one that is signed needs its secret here as well."
+          empty="Unknown: no instance reports over a bus. Give the services a bus; one that is signed needs its secret here as well."
           columns={COLUMNS}
         />
       )}

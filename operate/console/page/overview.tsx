@@ -92,18 +92,31 @@ function toneOf({ count: letters, uncounted }: LettersSeen): Tone {
   return uncounted > 0 ? 'warn' : 'good'
 }
 
+const UNHEARD = {
+  code: 'console.instances_unknown',
+  message:
+    'unknown: no instance reports over a bus. Give the services a bus; one that is signed needs its secret here as well',
+}
+
 function InstancesCard({ part }: { part: Snapshot['instances'] }) {
   const all = part?.data?.instances ?? []
-  if (all.length === 0) return null
+  if (part === undefined) return null
   return (
     <Card
       href="#/instances"
       label={all.length === 1 ? 'instance on the bus' : 'instances on the bus'}
       value={all.length}
       tone={all.some(({ notRunning }) => notRunning.length > 0) ? 'warn' : 'good'}
-      problem={part?.problem}
+      problem={
+        all.length === 0 && (part.problem === undefined || /missing/.test(part.problem.code)) ? UNHEARD : part.problem
+      }
     />
   )
+}
+
+const UNKNOWN: Readonly<Record<string, string>> = {
+  'console.groups_unknown': 'unknown: no group is known here',
+  'console.instances_unknown': 'unknown: none reports over a bus',
 }
 
 function Card(props: {
@@ -115,8 +128,8 @@ function Card(props: {
   children?: ComponentChildren
 }) {
   const isAway = props.problem !== undefined
-  const isUnknown = props.problem?.code === 'console.groups_unknown'
-  const isAbsent = isUnknown || /missing/.test(props.problem?.code ?? '')
+  const unknown = UNKNOWN[props.problem?.code ?? '']
+  const isAbsent = unknown !== undefined || /missing/.test(props.problem?.code ?? '')
   return (
     <a
       class={`card ${isAway ? (isAbsent ? 'quiet' : 'bad') : props.tone}`}
@@ -125,8 +138,8 @@ function Card(props: {
     >
       <b>{isAbsent ? '-' : count(props.value)}</b>
       <span>{props.label}</span>
-      {isUnknown ? (
-        <small>unknown: no group is known here</small>
+      {unknown !== undefined ? (
+        <small>{unknown}</small>
       ) : isAbsent ? (
         <small>not set up here</small>
       ) : isAway ? (

@@ -146,6 +146,24 @@ describe('a payload', { timeout: 180_000 }, () => {
     expect(await faults(document)).toEqual([])
   })
 
+  test.each(['100%', '%2F', 'a/b', 'a~b', '__proto__', '<b>'])('parts may have the name %s', async (id) => {
+    const part = z.object({ a: z.string() }).meta({ id })
+    const channel = defineChannel('one', { payload: z.object({ first: part, second: part }) })
+    const document = await asyncapi({ services: [{ name: 'a', sends: [channel] }], info })
+    const { properties } = document.components.schemas['one'] as { properties: { first: { $ref: string } } }
+    const name = properties.first.$ref.replace('#/components/schemas/', '')
+    expect(Object.hasOwn(document.components.schemas, name)).toBe(true)
+    expect(document.components.schemas[name]).toMatchObject({ properties: { a: { type: 'string' } } })
+  })
+
+  test.each(['constructor', 'toString', '__proto__'])('of a channel with the name %s is its own', async (name) => {
+    const channel = defineChannel(name, { payload: z.object({ a: z.string() }) })
+    const options = { services: [{ name: 'a', sends: [channel] }], info, schemas: {}, examples: {} }
+    const { channels, components } = await asyncapi(options)
+    expect(Object.keys(channels)).toEqual([name])
+    expect(Object.entries(components.schemas)).toContainEqual([name, expect.objectContaining({ type: 'object' })])
+  })
+
   test('parts of one name that differ have names of their own', async () => {
     const one = defineChannel('one', { payload: z.object({ part: z.object({ a: z.string() }).meta({ id: 'P1' }) }) })
     const standard = (definition: object) =>
