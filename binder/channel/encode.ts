@@ -127,12 +127,17 @@ function checkDestination(channel: string, destination: string): string {
   return checkName(`destination of "${channel}"`, destination, 200)
 }
 
-/** Of a `Date`: what has no form as one has none on the wire. */
-const MAX_TIME = 8_640_000_000_000_000
+/** Years of RFC 3339, the form on the wire, have four digits. */
+const FIRST_TIME = Date.parse('0000-01-01T00:00:00.000Z')
+const LAST_TIME = Date.parse('9999-12-31T23:59:59.999Z')
 
 function checkTime(channel: string, time: unknown): number {
-  if (typeof time === 'number' && Math.abs(time) <= MAX_TIME) return Math.trunc(time)
-  throw invalidOption(`send("${channel}").time`, time, 'an instant in epoch ms, such as date.getTime()')
+  if (typeof time === 'number' && time >= FIRST_TIME && time <= LAST_TIME) return Math.trunc(time)
+  throw invalidOption(
+    `send("${channel}").time`,
+    time,
+    'an instant in epoch ms of the years 0 to 9999, such as date.getTime()',
+  )
 }
 
 /** Looked at here, where the sender still is, and not by a broker's driver. */

@@ -114,11 +114,13 @@ describe('encodeMessage', () => {
   it.for([
     [Number.NaN, 'NaN'],
     [1e20, '100000000000000000000'],
+    [8.64e15, '8640000000000000'],
+    [-62_167_219_200_001, '-62167219200001'],
     [new Date(0), '"1970-01-01T00:00:00.000Z"'],
     ['5', '"5"'],
   ] as const)('refuses the time %o before a broker has to', ([time, shown]) => {
     expect(() => encodeMessage(orders, order, 'shop', { time: time as number })).toThrow(
-      `send("orders").time: expected an instant in epoch ms, such as date.getTime(), got ${shown}`,
+      `send("orders").time: expected an instant in epoch ms of the years 0 to 9999, such as date.getTime(), got ${shown}`,
     )
   })
 
