@@ -3,7 +3,7 @@ import { invalidOption, isRetryable } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { BatchBinding, Binding, ConsumerBinding, PollBinding, SourceBinding } from '../bindings/declarations.ts'
-import { requireComplete } from '../bindings/of-service.ts'
+import { isMadeOf, requireComplete } from '../bindings/of-service.ts'
 import { pathOf, type ResolvedConsumer, resolveConsumer, resolveSource } from '../bindings/options.ts'
 import { ownerOf } from '../bindings/pipeline-part.ts'
 import { Consumer } from '../consuming/consumer.ts'
@@ -85,7 +85,8 @@ export async function startRunners(runners: ReadonlyMap<string, Runner>, logger:
 
 /** @throws TypeError when it is none of this binder's */
 export function pullerOf(runners: ReadonlyMap<string, Runner>, binding: PollBinding<never, never>): Puller {
-  for (const runner of runners.values()) if (runner instanceof Puller && runner.binding === binding) return runner
+  for (const runner of runners.values())
+    if (runner instanceof Puller && isMadeOf(runner.binding, binding)) return runner
   throw wrongKind('poll', binding, 'what pollable() returned and createBinder got among its `bindings`')
 }
 

@@ -31,12 +31,22 @@ export function needsService(binding: Binding): boolean {
   return binding.options.inbox === SERVICE_INBOX || ('complete' in binding && binding.complete !== undefined)
 }
 
+/** Declarations by what a service made of them: a program has only the declaration to say which binding it polls. */
+const declarations = new WeakMap<object, object>()
+
 /** The declaration with the service's parts where it left them out. */
 export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
   if ('complete' in binding && binding.complete !== undefined) return binding.complete(parts)
   const own = settlesInService(binding) ? { settlesIn: parts.sql } : { inbox: parts.inbox }
-  return Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, ...own }) }) as Binding
+  const completed = Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, ...own }) }) as Binding
+  declarations.set(completed, binding)
+  return completed
+}
+
+/** Whether `binding` is `declared`, or what a service made of it. */
+export function isMadeOf(binding: Binding, declared: object): boolean {
+  return binding === declared || declarations.get(binding) === declared
 }
 
 /** The declaration without what a service puts in: to be looked at, not to be run. */

@@ -106,7 +106,8 @@ export class Puller {
   /** Takes the place in the group without a poll, and keeps it until `stop` or `keepMs` after the next poll. */
   async start(): Promise<void> {
     await this.#consumer.start()
-    this.#rest()
+    // A poll that began meanwhile needs it awake, and rests at its end.
+    if (!this.#isPolling) this.#rest()
   }
 
   pause(): void {

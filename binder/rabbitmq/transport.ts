@@ -218,6 +218,9 @@ class RabbitTransport implements Transport {
   health(): TransportHealth {
     if (this.#closed !== undefined) return { status: 'down', detail: 'closed' }
     if (this.#parts === undefined) return { status: 'idle' }
+    const { alarm } = this.#parts.publisher
+    if (alarm !== undefined)
+      return { status: 'down', detail: `RabbitMQ takes no messages for now (resource alarm: ${alarm})` }
     const both = [this.#parts.control.health(), this.#parts.link.health()]
     return (
       both.find(({ status }) => status === 'down') ?? both.find(({ status }) => status === 'up') ?? { status: 'idle' }

@@ -127,7 +127,7 @@ export class RedriveRun {
       while (!this.#isEnough()) {
         if (this.#lookEnd?.hasReached() === true) return await this.#endLook()
         const delivery = await this.#next()
-        if (delivery === undefined) return 'stopped'
+        if (delivery === undefined) return this.#lookEnd?.hasReached() === true ? await this.#endLook() : 'stopped'
         if (await this.#take(delivery)) return 'complete'
       }
       return 'stopped'
@@ -147,6 +147,7 @@ export class RedriveRun {
     const { transport, dryRun, lookAt, lookAtBytes } = this.#options
     const receiver: Receiver = {
       deliver: (delivery) => {
+        this.#lookEnd?.lends(delivery, () => receiver.lost(new Error('letters were taken away')))
         this.#waiting.push(delivery)
         this.#wake()
       },
@@ -177,7 +178,7 @@ export class RedriveRun {
     }
   }
 
-  /** The next one in line; `undefined` when the caller wants no more. @throws RedriveStalled, LostSubscription */
+  /** The next one in line; `undefined` when the caller wants no more, or a look has seen all. @throws RedriveStalled, LostSubscription */
   async #next(): Promise<TransportDelivery | undefined> {
     for (;;) {
       await turnsOf(this.#options.clock).give()
@@ -191,6 +192,7 @@ export class RedriveRun {
       if (this.#leftMs() <= 0) throw this.#stalled()
       const patienceMs = this.#lookEnd?.patienceMs
       if ((await this.#somethingNew(patienceMs)) || patienceMs === undefined) continue
+      if (await this.#lookEnd?.recount().catch(lost)) return undefined
       this.#lookEnd?.marked()
       await this.#publish(this.#mark())
     }

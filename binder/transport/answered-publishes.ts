@@ -3,22 +3,32 @@ import { Silence } from '../../core/silence.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from './transport.ts'
 
+/** How much too early a timer may fire. */
+const EARLY_MS = 50
+
 /**
  * `publish` and `health` of one transport: a broker that takes messages and confirms none fails no call until their time is over, so a
  * call that waits for too long is reported. Messages that wait for room wait for their readers, and not for a broker that hangs.
  */
 export class AnsweredPublishes {
   readonly #transport: Transport
+  readonly #clock: Clock
   readonly #silence: Silence | undefined
 
   constructor(transport: Transport, clock: Clock) {
     this.#transport = transport
+    this.#clock = clock
     this.#silence = transport.waitsForRoom === true ? undefined : new Silence(clock)
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil): Promise<readonly PublishOutcome[]> {
     const call = this.#transport.publish(messages, until)
-    return this.#silence?.track(call, 'publish', hasAnswer) ?? call
+    return this.#silence?.track(call, 'publish', (outcomes) => this.#isAnswer(outcomes, until)) ?? call
+  }
+
+  /** A transport gives its reasons when the time is over. */
+  #isAnswer(outcomes: readonly PublishOutcome[], { deadline = Number.POSITIVE_INFINITY }: PublishUntil): boolean {
+    return outcomes.includes(undefined) || this.#clock.monotonic() < deadline - EARLY_MS
   }
 
   health(): TransportHealth {
@@ -27,8 +37,4 @@ export class AnsweredPublishes {
     const silent = this.#silence?.error
     return silent === undefined ? health : { status: 'down', detail: `${this.#transport.name}: ${silent.message}` }
   }
-}
-
-function hasAnswer(outcomes: readonly PublishOutcome[]): boolean {
-  return outcomes.some((outcome) => outcome?.kind !== 'timeout')
 }

@@ -17,7 +17,9 @@ import { type AsyncapiOptions, type ResolvedAsyncapi, resolveAsyncapi } from './
 export async function asyncapi(options: AsyncapiOptions): Promise<AsyncapiDocument> {
   const resolved = resolveAsyncapi(options)
   const system = readSystem('asyncapi', resolved.services)
-  const writing: Writing = { options: resolved, system, schemas: new Schemas() }
+  const reserved = [...system.topology.channels.map(({ name }) => name), ...system.declared.keys()]
+  const headers = [...headerSchemaNames(resolved.protocols), ...Object.keys(HEADER_SCHEMAS)]
+  const writing: Writing = { options: resolved, system, schemas: new Schemas([...reserved, ...headers]) }
   const isShown = ({ role }: SystemChannel): boolean =>
     resolved.internals || (role !== 'dead-letters' && role !== 'retries')
   const shown = system.topology.channels.filter(isShown)
@@ -30,7 +32,6 @@ export async function asyncapi(options: AsyncapiOptions): Promise<AsyncapiDocume
   const channels = Object.fromEntries(written)
   const messages = new Map(shown.map(({ name, of }) => [name, of ?? name]))
   const text = JSON.stringify(channels)
-  const headers = [...headerSchemaNames(resolved.protocols), ...Object.keys(HEADER_SCHEMAS)]
   for (const name of headers) {
     if (text.includes(`#/components/schemas/${name}"`)) writing.schemas.add(name, HEADER_SCHEMAS[name] as JsonObject)
   }

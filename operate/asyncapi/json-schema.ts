@@ -39,6 +39,12 @@ export class Schemas {
   readonly #schemas = new Map<string, JsonObject>()
   /** As they came, to tell whether two of one name are the same. */
   readonly #given = new Map<string, string>()
+  readonly #reserved: ReadonlySet<string>
+
+  /** @param reserved names that no part takes: those of the channels, and of the schemas of headers */
+  constructor(reserved: Iterable<string>) {
+    this.#reserved = new Set(reserved)
+  }
 
   /** Adds a schema, and what hangs below it. @returns a reference to it */
   add(name: string, root: JsonObject): { readonly $ref: string } {
@@ -52,14 +58,34 @@ export class Schemas {
     return { $ref: `${COMPONENTS}${name}` }
   }
 
-  /** A part shares its name with the same part of another schema; if one differs, all of this schema have names of their own. */
+  /**
+   * A part shares its name with the same part of another schema; if one differs, or has the name of a channel, all of this schema have
+   * names of their own.
+   */
   #namesOf(name: string, below: JsonObject): ReadonlyMap<string, string> {
     const parts = Object.entries(below)
-    const clashes = parts.some(([part, schema]) => {
-      const known = this.#given.get(legal(part))
-      return NAMELESS.test(part) || legal(part) === name || (known !== undefined && known !== JSON.stringify(schema))
-    })
-    return new Map(parts.map(([part]) => [part, clashes ? `${name}.${legal(part)}` : legal(part)]))
+    const isOwn = new Set(Object.keys(below).map(legal)).size === parts.length
+    const clashes = !isOwn || parts.some(([part, schema]) => this.#clashes(part, schema))
+    const names = new Map<string, string>()
+    const taken = new Set<string>()
+    for (const [part] of parts) {
+      const wanted = clashes ? `${name}.${legal(part)}` : legal(part)
+      let free = wanted
+      for (let n = 2; clashes && (taken.has(free) || this.#isTaken(free)); n++) free = `${wanted}.${n}`
+      taken.add(free)
+      names.set(part, free)
+    }
+    return names
+  }
+
+  #clashes(part: string, schema: unknown): boolean {
+    const known = this.#given.get(legal(part))
+    const isAnother = known !== undefined && known !== JSON.stringify(schema)
+    return NAMELESS.test(part) || this.#reserved.has(legal(part)) || isAnother
+  }
+
+  #isTaken(name: string): boolean {
+    return this.#reserved.has(name) || this.#schemas.has(name)
   }
 
   #set(name: string, given: unknown, schema: JsonObject): void {
@@ -76,7 +102,7 @@ export class Schemas {
   }
 }
 
-const legal = (part: string): string => part.replaceAll(/[^\w.-]/g, '_')
+const legal = (part: string): string => part.replaceAll(/[^\w.-]/g, '_') || '_'
 
 function rewritten(value: unknown, root: string, names: ReadonlyMap<string, string>): unknown {
   if (Array.isArray(value)) return value.map((each) => rewritten(each, root, names))

@@ -11,6 +11,7 @@ import { asyncapi, commandLine, consoleDeed, consoleLook, cursor, shownPayload }
 import { amqpMessage, amqpTable } from './targets/rabbitmq.ts'
 import { benchReport, proofRun } from './targets/reports.ts'
 import { sagaCommand, sagaReply, transactionHeader } from './targets/sagas.ts'
+import { schemaParts } from './targets/schemas.ts'
 import { clusterRows, redisCluster, redisLocks, redlockValues } from './targets/stores.ts'
 import { oneTimeToken, picture, sagaAnswered } from './targets/strangers.ts'
 
@@ -50,6 +51,7 @@ export const TARGETS: readonly Target[] = [
   cursor,
   shownPayload,
   asyncapi,
+  schemaParts,
   picture,
   oneTimeToken,
   benchReport,

@@ -1,5 +1,5 @@
 import { PGlite } from '@electric-sql/pglite'
-import { defineChannel, processor, sink } from 'concordat/binder'
+import { defineChannel, pollable, processor, sink } from 'concordat/binder'
 import { pgliteClient } from 'concordat/core/pglite'
 import { participant } from 'concordat/saga'
 import { createTestKit } from 'concordat/testing'
@@ -11,6 +11,23 @@ const orders = defineChannel('orders', { payload: Order, key: ({ orderId }) => o
 const shipped = defineChannel('shipped', { payload: Order, key: ({ orderId }) => orderId })
 
 describe('a test kit with bindings that need a service', { timeout: 60_000 }, () => {
+  it('polls a `pollable` with `inbox: true` by its declaration, once for a repeated message', async () => {
+    const seen: string[] = []
+    const stock = pollable(orders, { group: 'stock', inbox: true })
+    await using kit = await createTestKit({ bindings: [stock] })
+    const poll = () =>
+      kit.poll(stock, async ({ orderId }, { tx }) => {
+        await tx.query('SELECT 1')
+        seen.push(orderId)
+      })
+    const { id } = await kit.send(orders, { orderId: 'o-1' })
+    expect(await poll()).toBe(true)
+    await kit.duplicate(id)
+    expect(await poll()).toBe(true)
+    expect(await poll()).toBe(false)
+    expect(seen).toEqual(['o-1'])
+  })
+
   it('gives a handler with `inbox: true` a transaction, and applies a repeated message once', async () => {
     const seen: string[] = []
     const stock = sink(orders, { group: 'stock', inbox: true }, async ({ orderId }, { tx }) => {

@@ -100,6 +100,11 @@ export class RabbitPublisher {
     else if (this.#link.error === undefined) this.#pump()
   }
 
+  /** Why messages wait for the end of an alarm; `undefined`: none does. */
+  get alarm(): string | undefined {
+    return this.#queue.peek() === undefined ? undefined : this.#blocked
+  }
+
   /** Ends what is unconfirmed with `closed`. */
   close(): void {
     if (this.#isClosed) return

@@ -40,6 +40,22 @@ describe('poll', () => {
     expect(control.status()).toMatchObject({ state: 'paused', handled: 1, queued: 0 })
   })
 
+  it('that meets a start gets its message', async () => {
+    const { clock, transport, got, poll, control } = await setup()
+    const subscribed = gate()
+    transport.onSubscribe = () => subscribed.opened
+    const started = control.start()
+    const polled = poll().catch((error: unknown) => error)
+    await drain()
+    subscribed.open()
+    await started
+    await clock.advance(100)
+    expect(control.status().state).toBe('running')
+    transport.subscription.deliver(null, 7)
+    await clock.advance(100)
+    expect([await polled, got]).toEqual([true, [7]])
+  })
+
   it('is false when none comes within the time, and holds nothing that comes late', async () => {
     const { clock, transport, got, poll } = await setup()
     const polled = poll({ waitMs: 1_000 })

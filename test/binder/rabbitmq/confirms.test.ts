@@ -97,7 +97,10 @@ describe('confirms of RabbitMQ', () => {
     const late = transport.publish([message('late'), message('later')])
     await clock.advance(TIMEOUT_MS - 1)
     expect(broker.publishing.published.map(({ id }) => id)).toEqual(['early'])
+    const detail = 'RabbitMQ takes no messages for now (resource alarm: low on memory)'
+    expect(transport.health()).toEqual({ status: 'down', detail })
     broker.latest('publish').emit('unblocked')
+    expect(transport.health().status).toBe('up')
     expect(broker.publishing.published.map(({ id }) => id)).toEqual(['early', 'late', 'later'])
     broker.publishing.confirm()
     expect(kinds([...(await early), ...(await late)])).toEqual([undefined, undefined, undefined])

@@ -15,6 +15,7 @@ import { z } from 'zod'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'
+import { ScriptedTransport } from '../support/scripted-transport.ts'
 
 const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
 
@@ -293,4 +294,25 @@ it('a dry run from behind a letter that is gone asks its filter about whole lett
   const { letters } = await run(broker, { dryRun: true, after: { skip: 3, id: 'gone' }, filter })
   expect(asked).toEqual([0, 1, 2, 3, 4, 5])
   expect(letters.map(({ body }) => body)).toEqual([null, null, null, null, null, null])
+})
+
+it('a look whose letters are taken away lists each once when they come again', async () => {
+  const transport = Object.assign(new ScriptedTransport(), { lag: async () => 3 })
+  const look = redrive(
+    { service: 'operator', transport, logger: memoryLogger().logger },
+    channel as unknown as Channel,
+    'g',
+    {
+      dryRun: true,
+    },
+  )
+  await until('it looks', () => transport.subscriptions.length === 1)
+  const loan = new AbortController()
+  for (const n of [1, 2]) transport.subscription.deliver(`k${n}`, n, loan)
+  await drain()
+  loan.abort()
+  await until('it begins again', () => transport.subscriptions.length === 2)
+  for (const n of [1, 2, 3]) transport.subscription.deliver(`k${n}`, n)
+  const { letters, complete } = await look
+  expect({ keys: letters.map(({ key }) => key), complete }).toEqual({ keys: ['k1', 'k2', 'k3'], complete: true })
 })

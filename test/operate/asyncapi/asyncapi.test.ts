@@ -156,6 +156,26 @@ describe('a payload', { timeout: 180_000 }, () => {
     expect(document.components.schemas[name]).toMatchObject({ properties: { a: { type: 'string' } } })
   })
 
+  test('parts never take the name of a channel, nor of one another', async () => {
+    const [item, other] = [z.object({ a: z.string() }).meta({ id: 'item' }), z.number().meta({ id: 'an item' })]
+    const one = defineChannel('box', { payload: z.object({ item, other, third: z.boolean().meta({ id: 'an_item' }) }) })
+    const two = defineChannel('item', { payload: z.object({ of: z.date() }) })
+    const { components } = await asyncapi({ services: [{ name: 'a', sends: [one, two] }], info })
+    expect(components.schemas).toMatchObject({
+      item: { properties: { of: {} } },
+      box: {
+        properties: {
+          item: { $ref: '#/components/schemas/box.item' },
+          other: { $ref: '#/components/schemas/box.an_item' },
+          third: { $ref: '#/components/schemas/box.an_item.2' },
+        },
+      },
+      'box.item': { properties: { a: { type: 'string' } } },
+      'box.an_item': { type: 'number' },
+      'box.an_item.2': { type: 'boolean' },
+    })
+  })
+
   test.each(['constructor', 'toString', '__proto__'])('of a channel with the name %s is its own', async (name) => {
     const channel = defineChannel(name, { payload: z.object({ a: z.string() }) })
     const options = { services: [{ name: 'a', sends: [channel] }], info, schemas: {}, examples: {} }
