@@ -18,10 +18,10 @@ import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
 import type { Bodies } from './bodies.ts'
+import type { StepCalls } from './health.ts'
 import { readInput } from './input.ts'
 import { resultsOf } from './outcome.ts'
 import type { CommandOutbox, Snapshot } from './plan.ts'
-import type { StepCalls } from './step-calls.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 export interface AttemptHost {
