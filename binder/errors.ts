@@ -59,6 +59,16 @@ export function partitionMismatch(
   })
 }
 
+/** The number of partitions that a broker knows, when it refused another one. */
+export function existingPartitions(error: unknown): number | undefined {
+  const [, , existing] = error instanceof TransportError ? (OTHER_PARTITIONS.exec(error.message) ?? []) : []
+  return existing === undefined ? undefined : Number(existing)
+}
+
+/** What `partitionMismatch` says to programmers: the declared number and the existing one, for those who declare nothing. */
+export const OTHER_PARTITIONS: RegExp =
+  /, this service declares (\d+): a key would change its partition\. Say partitions: (\d+) in its defineChannel.*$/
+
 /** A `send` that the broker did not confirm. `cause` says why; `retryable` says whether the same call can succeed later. */
 export class SendError extends ConcordatError {
   readonly code = 'binder.send' as const

@@ -150,6 +150,7 @@ export class TransportBusDesk implements BusDesk {
     // A pattern that is none, or a payload that does not fit, must not wait for a broker.
     matchesAddress(to, 'nobody:here:yet')
     await validate(event.name, event.schema, payload)
+    await this.#host.trail.requireReady()
     return this.#joined(listenMs(path, order), async (bus) => {
       const addressed = (await othersOf(bus)).map(formatAddress).filter((address) => matchesAddress(to, address))
       const asked = { event: event.name, to, addressed: addressed.toSorted() }

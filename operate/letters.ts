@@ -1,6 +1,7 @@
 /** Dead letters and lag, through a transport, without the channels' declarations. */
 import { type Channel, defineChannel } from '../binder/channel/channel.ts'
 import { deadLetterSpec } from '../binder/consuming/failure/dead-letter.ts'
+import { existingPartitions } from '../binder/errors.ts'
 import type { DeadLetter } from '../binder/redrive/letter.ts'
 import type { RedriveAfter, RedriveCounts, RedriveReport } from '../binder/redrive/redrive.ts'
 import { redrive } from '../binder/redrive/redrive-run.ts'
@@ -18,7 +19,7 @@ import type { Trail } from './trail.ts'
 export interface LetterPlace {
   readonly channel: string
   readonly group: string
-  /** As the channel declares them. @default 4 */
+  /** As the channel declares them. @default the number that the broker tells; 4 where it tells none */
   readonly partitions?: number | undefined
 }
 
@@ -199,8 +200,10 @@ export class TransportLetterDesk implements LetterDesk {
   }
 
   async backlog(place: LetterPlace): Promise<GroupBacklog> {
-    const { name, partitions } = channelOf(place)
-    return this.#backlog({ destination: name, partitions, group: place.group })
+    return withPartitions(place, (of) => {
+      const { name, partitions } = channelOf(of)
+      return this.#backlog({ destination: name, partitions, group: of.group })
+    })
   }
 
   async #backlog(group: GroupPlace): Promise<GroupBacklog> {
@@ -221,12 +224,15 @@ export class TransportLetterDesk implements LetterDesk {
 
   async #act(action: 'redrive' | 'drop', place: LetterPlace, given: OperatorNote, run: Run): Promise<RedriveReport> {
     const note = requireNote(`letters.${action}`, given)
-    if (run.dryRun === true) return this.#run(place, run)
+    if (run.dryRun === true) {
+      await this.#trail.requireReady()
+      return this.#run(place, run)
+    }
     const target = deadLetterSpec(channelOf(place).name, place.group).name
     const deed = { part: 'letters' as const, action, target, note }
     return this.#trail.around(
       deed,
-      () => this.#run(place, run),
+      () => withPartitions(place, (of) => this.#run(of, run)),
       ({ sent, kept }) => `${sent} ${action === 'drop' ? 'dropped' : 'sent back'}, ${kept} kept`,
     )
   }
@@ -252,6 +258,17 @@ function afterOf(cursor: string): RedriveAfter {
   const path = 'letters.page.after'
   if (id === '') throw invalidOption(path, cursor, 'what `next` of the page before was')
   return { skip: requireInteger(path, Number(skip), 1, MAX_LOOK), id }
+}
+
+/** The broker refuses a number that is not the channel's before anything is done, and tells the right one. */
+async function withPartitions<T>(place: LetterPlace, work: (place: LetterPlace) => Promise<T>): Promise<T> {
+  try {
+    return await work(place)
+  } catch (error) {
+    const partitions = place.partitions === undefined ? existingPartitions(error) : undefined
+    if (partitions === undefined) throw error
+    return work({ ...place, partitions })
+  }
 }
 
 /** Bytes are handed on as they are: no payload is read. */

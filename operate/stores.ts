@@ -2,7 +2,7 @@
 import { postgresTransport } from '../binder/postgres/index.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import type { Logger } from '../core/logger.ts'
-import type { SqlClient } from '../core/sql.ts'
+import { DEFAULT_SCHEMA, type SqlClient } from '../core/sql.ts'
 import { postgresStateStore } from '../election/cluster/postgres/index.ts'
 import { postgresLocks } from '../locks/postgres/index.ts'
 import type { OperatedCluster } from './cluster.ts'
@@ -10,7 +10,7 @@ import { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
 import { logSchemaOf } from './groups.ts'
 import type { OpenTransport } from './letters.ts'
 import type { OperatedLocks } from './locks.ts'
-import { tablesIn } from './tables.ts'
+import { schemasWith } from './schemas.ts'
 
 export interface StoresOptions {
   readonly sql: SqlClient
@@ -39,8 +39,11 @@ export class Stores {
     if (transport !== undefined) return transport()
     const log = await logSchemaOf(sql, schema)
     if (log !== undefined) return postgresTransport({ sql, schema: log, provision: 'check' })
+    const logs = await schemasWith(sql, 'transport_group')
+    const where =
+      logs.length === 0 ? 'nor one other schema has a log' : `nor "${DEFAULT_SCHEMA}" has a log, ${said(logs)}`
     throw new OperatorTransportMissing(
-      `no transport: neither the schema "${schema}" nor one other schema has a log, so give createOperator \`transport\``,
+      `no transport: neither the schema "${schema}" ${where}, so give createOperator \`transport\``,
     )
   }
 
@@ -65,15 +68,15 @@ export class Stores {
   }
 
   async #require(table: string, option: string): Promise<void> {
-    if (await this.#has(table)) return
-    const { schema } = this.#options
+    const { sql, schema } = this.#options
+    const schemas = await schemasWith(sql, table)
+    if (schemas.includes(schema)) return
+    const where = schemas.length === 0 ? '' : `, ${said(schemas)}`
     throw new OperatorStoreMissing(
-      `no ${option}: the schema "${schema}" has no tables of them, so give createOperator \`${option}\``,
+      `no ${option}: the schema "${schema}" has no tables of them${where}, so give createOperator \`${option}\``,
     )
   }
-
-  async #has(table: string): Promise<boolean> {
-    const { sql, schema } = this.#options
-    return (await tablesIn(sql, schema)).has(table)
-  }
 }
+
+const said = (schemas: readonly string[]): string =>
+  `${schemas.map((name) => `"${name}"`).join(', ')} ${schemas.length === 1 ? 'has' : 'have'}`

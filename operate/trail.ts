@@ -67,6 +67,19 @@ export class Trail {
     return result
   }
 
+  /**
+   * Checks that a line could be written, and writes none: for a dry run, which refuses what the real run would refuse.
+   * @throws SqlTablesMissing; the driver's error of a role that may not write, or of a server that takes no writes
+   */
+  async requireReady(): Promise<void> {
+    await this.#query(
+      this.#sql,
+      `INSERT INTO ${this.#table} (request, part, action, target, by, reason)
+       SELECT $1::uuid, '', '', '', '', '' WHERE false`,
+      [newId()],
+    )
+  }
+
   /** One line, of what leaves nothing to tell afterwards. @throws SqlTablesMissing */
   async line(deed: Deed, outcome: string): Promise<void> {
     await this.#write(newId(), deed, outcome)

@@ -163,7 +163,8 @@ export class Topics {
       if (existing !== undefined && existing !== partitions && !takesAnyCount(spec) && !this.#accepted.has(name))
         faults.push(`topic "${name}" has ${counted(existing, 'partition')}, declared are ${partitions}`)
     }
-    if (faults.length === 0) {
+    // A number of partitions alone has a remedy of its own.
+    if (faults.length === 0 || (faults.length === 1 && missing.length === 0)) {
       for (const spec of wanted) this.#compare(spec)
       return
     }

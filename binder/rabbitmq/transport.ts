@@ -23,6 +23,8 @@ import { Link } from './link/connection.ts'
 import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { checkDestinations } from './topology/check.ts'
+import { readyIn, requirePartitions } from './topology/count.ts'
+import type { Ask } from './topology/declaration.ts'
 import { DelayLadder } from './topology/delay.ts'
 import { checkPlace, exchangeOf } from './topology/places.ts'
 import {
@@ -49,6 +51,8 @@ class RabbitTransport implements Transport {
   readonly publishConcurrency = 8
   readonly confirmsSingly = true
   readonly #options: ResolvedRabbitOptions
+  /** Channels of others whose number of partitions was compared. */
+  readonly #counted: Set<string> = new Set()
   /** What was provisioned, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
   readonly #subscriptions: Set<RabbitSubscription> = new Set()
@@ -189,18 +193,17 @@ class RabbitTransport implements Transport {
     }
   }
 
-  async lag({ destination, partitions, group }: GroupPlace): Promise<number> {
-    const queues = Array.from({ length: partitions }, (_, partition) =>
-      this.#queueOf(destination, group, partition, partitions),
-    )
-    const ready = await this.#onControl(`count the messages of "${destination}" for "${group}"`, async (channel) => {
-      let messages = 0
-      for (const queue of queues) messages += (await channel.checkQueue(queue)).messageCount
-      return messages
-    })
-    let held = 0
-    for (const subscription of this.#subscriptions) if (subscription.isOf(destination, group)) held += subscription.held
-    return ready + held
+  async lag(place: GroupPlace): Promise<number> {
+    const { destination, partitions, group } = place
+    const ask: Ask = (what, work) => this.#onControl(what, work)
+    if (!this.#specs.has(destination) && !this.#counted.has(destination)) {
+      await requirePartitions(ask, place, this.#options)
+      this.#counted.add(destination)
+    }
+    const queues = Array.from({ length: partitions }, (_, n) => this.#queueOf(destination, group, n, partitions))
+    let messages = await readyIn(ask, place, queues)
+    for (const each of this.#subscriptions) if (each.isOf(destination, group)) messages += each.held
+    return messages
   }
 
   async hasPlace({ destination, partitions, group }: GroupPlace): Promise<boolean> {

@@ -28,6 +28,11 @@ export interface Invocation {
   readonly operator: (
     more?: Pick<OperatorOptions, 'bus'> & { readonly module?: string | undefined },
   ) => Promise<Operator>
+  /**
+   * Refuses before the question what the audit of operators would refuse after it. After `operator()`.
+   * @throws SqlTablesMissing
+   */
+  readonly requireTrail: () => Promise<void>
   /** Prints at once: for a command that goes on until it is stopped. */
   readonly print: (text: string) => Promise<void>
   /** A line for whoever waits, beside what is printed. */

@@ -4,14 +4,21 @@ import { resolveSecrets } from '../../bus/signature.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
 import { silentLogger } from '../../core/logger.ts'
 import { pgClient } from '../../core/pg/client.ts'
+import { DEFAULT_SCHEMA } from '../../core/sql.ts'
 import { within } from '../../core/time-limit.ts'
 import type { OperatedBus } from '../bus.ts'
 import { createOperator, type Operator } from '../operator.ts'
+import { schemasWith } from '../schemas.ts'
+import { Trail } from '../trail.ts'
 import { UsageError } from './command.ts'
 import { readBrokerNames } from './declarations.ts'
 
 export interface Connection {
   readonly operator: Operator
+  /** Schemas of the database that have a table. */
+  readonly schemasWith: (table: string) => Promise<readonly string[]>
+  /** Checks that the audit of operators can take a line. @throws as `Trail.requireReady` */
+  readonly requireTrail: () => Promise<void>
   close(): Promise<void>
 }
 
@@ -58,17 +65,21 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
     max: 4,
     ...(!addresses.isPatient && { query_timeout: QUERY_MS }),
   })
+  // What goes wrong is what a command answers.
+  const sql = pgClient(pool, { logger: silentLogger })
+  const { schema = DEFAULT_SCHEMA } = addresses
   return {
     operator: createOperator({
-      // What goes wrong is what a command answers.
-      sql: pgClient(pool, { logger: silentLogger }),
+      sql,
       logger: silentLogger,
-      schema: addresses.schema,
+      schema,
       transport,
       ...redis?.stores,
       resources: mysql?.resources,
       bus: { ...addresses.bus, secret: secretIn(env) },
     }),
+    schemasWith: (table) => schemasWith(sql, table),
+    requireTrail: () => new Trail(sql, schema).requireReady(),
     close: async () => {
       await redis?.close()
       await mysql?.close()

@@ -43,6 +43,7 @@ const stepDown: Command = {
     const role = only(invocation, 'ROLE')
     const who = note(invocation)
     const { leaders } = await invocation.operator()
+    await invocation.requireTrail()
     const leader = (await leaders.list()).find((each) => each.role === role)
     const plan =
       leader === undefined

@@ -2,6 +2,7 @@
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
 import { toError } from '../../core/errors.ts'
 import { nothingCommitted } from '../doctor/groups.ts'
+import { word } from '../doctor/line.ts'
 import { failureName } from '../failure-name.ts'
 import type { GroupLine } from '../groups.ts'
 import { heldOf } from '../instances.ts'
@@ -24,9 +25,11 @@ import { instancesOn, knownPlaces } from './places.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
 const PROGRESS_MS = 2_000
+/** As many as a look takes. */
+const MOST = 10_000
 const PLACE = ['CHANNEL', 'GROUP'] as const
 const PLACE_OPTIONS: OptionSpecs = {
-  partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: 4)' },
+  partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: as the broker tells)' },
   ...BROKER_OPTIONS,
   ...DATABASE_OPTIONS,
 }
@@ -61,28 +64,54 @@ const list: Command = {
   },
 }
 
+const NAME = 'ID or KEY'
+
 const show: Command = {
   name: 'dlq show',
-  summary: 'shows one dead letter: its headers and its error',
-  takes: [...PLACE, 'ID'].join(' '),
+  summary: 'shows dead letters with their headers and errors: by id, by key, or by the beginning of one id',
+  takes: [...PLACE, 'ID|KEY'].join(' '),
   options: { payloads: { type: 'boolean', about: 'the payload, too' }, ...PLACE_OPTIONS },
   examples: [
     'npx concordat dlq show orders.placed stock o-1',
     'npx concordat dlq show orders.placed stock o-1 --payloads --json',
   ],
   async run(invocation): Promise<Outcome> {
-    const [channel, group, id] = several(invocation, [...PLACE, 'ID'] as const)
+    const [channel, group, name] = several(invocation, [...PLACE, NAME] as const)
     const { letters } = await invocation.operator()
     const payloads = flag(invocation.values, 'payloads')
     const place = { channel, group, partitions: whole(invocation.values, 'partitions') }
-    const found = await letters.list(place, { id, payloads })
+    const byId = await letters.list(place, { id: name, payloads })
+    const found = byId.length > 0 ? byId : named(name, await letters.list(place, { limit: MOST, payloads }))
+    if (new Set(found.map(({ id }) => id)).size > 1 && found.some(({ key }) => !isText(name, key))) {
+      const said = `${lines(found)}\n${printable(name)}: several ids begin with this. Give more of the one that you mean.\n`
+      return { text: said, json: { letters: found.map((letter) => asJson(letter)) }, code: 1 }
+    }
     if (found.length === 0) {
-      return { text: `${printable(id)}: no dead letter with this id.\n`, json: { letters: [] }, code: 1 }
+      const where = `npx concordat dlq list ${word(channel)} ${word(group)} lists them`
+      return {
+        text: `${printable(name)}: no dead letter has this id or key. ${where}\n`,
+        json: { letters: [] },
+        code: 1,
+      }
     }
     const said = found.map((letter) => describe(letter, payloads)).join('\n')
     return { text: said, json: { letters: found.map((letter) => asJson(letter, payloads)) } }
   },
 }
+
+/** Operators have what a list or a log line shows: an id, perhaps cut, or the key. */
+function named(name: string, letters: readonly DeadLetter[]): readonly DeadLetter[] {
+  const fits = [
+    ({ id }: DeadLetter) => isText(name, id),
+    ({ key }: DeadLetter) => isText(name, key),
+    ({ id }: DeadLetter) => id.startsWith(name),
+  ]
+  return fits.map((fit) => letters.filter(fit)).find((found) => found.length > 0) ?? []
+}
+
+/** As it is, or as a table prints it. */
+const isText = (name: string, value: string | null): boolean =>
+  value !== null && (value === name || printable(value) === name)
 
 const redrive: Command = {
   name: 'dlq redrive',

@@ -64,6 +64,7 @@ const release: Command = {
     const key = only(invocation, 'KEY')
     const who = note(invocation)
     const { locks } = await invocation.operator()
+    await invocation.requireTrail()
     const lock = await locks.show(key)
     const plan = lock === undefined ? `${printable(key)}: nobody holds it.` : lines([lock])
     if (

@@ -2,9 +2,6 @@
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
-import { SqlTablesMissing } from '../../core/sql.ts'
-import { word } from '../doctor/line.ts'
-import { PARTS } from '../migrations.ts'
 import { type KnownAddresses, knownAddresses } from './addresses.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
 import { AUDIT_COMMANDS } from './audit.ts'
@@ -25,6 +22,7 @@ import { ask, type Terminal } from './confirm.ts'
 import { type Connection, connect } from './connect.ts'
 import { CONSOLE_COMMANDS } from './console.ts'
 import { DOCTOR_COMMANDS } from './doctor.ts'
+import { forOperators } from './for-operators.ts'
 import { helpOf, overview } from './help.ts'
 import { INIT_COMMANDS } from './init.ts'
 import { INSTANCE_COMMANDS } from './instances.ts'
@@ -32,6 +30,7 @@ import { LEADER_COMMANDS } from './leader.ts'
 import { LETTER_COMMANDS } from './letters.ts'
 import { LOCK_COMMANDS } from './locks.ts'
 import { MIGRATE_COMMANDS } from './migrate.ts'
+import { namingTheTables } from './missing.ts'
 import { meant } from './nearest.ts'
 import { OUTBOX_COMMANDS } from './outbox.ts'
 import { printable, printableJson, printableLines, withoutSecrets } from './output.ts'
@@ -91,10 +90,7 @@ export async function run(args: readonly string[], world: World): Promise<Printe
   } catch (error) {
     const code = codeOf(error)
     const remedy = code === 2 ? `${oneLine(error).endsWith('?') ? '' : '.'} Try ${helpFor(args)}` : ''
-    const said =
-      error instanceof SqlTablesMissing
-        ? tablesMissing(error)
-        : `${oneLine(error).replace(FOR_PROGRAMS, '')}${here(error)}`
+    const said = forOperators(error, oneLine(error))
     return { stdout: '', stderr: withoutSecrets(`concordat: ${printable(said)}${remedy}\n`), code }
   }
 }
@@ -195,12 +191,14 @@ async function execute(
       connection ??= await connect(addresses, known.env)
       return connection.operator
     },
+    requireTrail: async () => connection?.requireTrail(),
     confirm: async (plan, question) => flag(values, 'yes') || ask(world, plan, question),
   }
   try {
     return await command.run(invocation)
   } catch (error) {
-    throw known === undefined ? error : known.told(namingTheServer(error, values, known.env))
+    const named = await namingTheTables(error, async (table) => (await connection?.schemasWith(table)) ?? [])
+    throw known === undefined ? named : known.told(namingTheServer(named, values, known.env))
   } finally {
     await connection?.close()
   }
@@ -221,26 +219,6 @@ function oneLine(error: unknown): string {
   const code = (error as { code?: unknown } | null)?.code
   const said = message === '' && typeof code === 'string' ? code : message
   return said.split('\n')[0]?.replace(/\.$/, '') ?? ''
-}
-
-/** The remedy for programs that an error ends with. */
-const FOR_PROGRAMS = /, so give createOperator `\w+`$/
-
-/** An operator cannot change the code that an error speaks of: the remedy on the command line instead. */
-const HERE: Readonly<Record<string, string>> = {
-  'operate.transport_missing': '. Here: --kafka HOST:PORT, or --rabbitmq URL, or --schema NAME where the log is',
-  'operate.store_missing': '. Here: --redis URL, or --schema NAME where they are',
-}
-
-/** The command that makes the tables, in place of the call. */
-function tablesMissing({ schema, call }: SqlTablesMissing): string {
-  const part = PARTS.find((each) => each.call === call)?.name
-  const apply = `npx concordat migrate apply ${part === undefined ? '' : `--part ${part} `}--schema ${word(schema)} --reason "first use"`
-  return `tables are missing in schema "${schema}". As their owner: ${apply}. Or they are elsewhere: --schema NAME; npx concordat doctor lists schemas`
-}
-
-function here(error: unknown): string {
-  return HERE[String((error as { readonly code?: unknown } | null)?.code)] ?? ''
 }
 
 /** What was said on the command line is wrong, and an error with a code says so. */

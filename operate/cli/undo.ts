@@ -70,6 +70,7 @@ const settle: Command = {
     const choice = choiceOf(invocation)
     const who = note(invocation)
     const desk = (await invocation.operator()).undo
+    await invocation.requireTrail()
     const plan = `${differenceLines(await desk.differences(target))}\n\n${CHOICES[choice]}`
     const named = `${target.saga}/${target.id} ${target.step}`
     if (!(await invocation.confirm(plan, 'Settle it?'))) {

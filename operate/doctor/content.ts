@@ -67,7 +67,7 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
           warn(
             'sagas',
             `${late} wait for a coordinator, ${duration(latest)} overdue`,
-            'run an instance that has their versions: npx concordat saga list --older-than 1m',
+            'run an instance that has their versions: npx concordat saga list --status running --older-than 1m',
           ),
         ]),
   ]

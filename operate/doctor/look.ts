@@ -1,5 +1,5 @@
 /** What each look of the doctor gets, and what becomes of one that fails. */
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { type DoctorLine, fail } from './line.ts'
@@ -11,6 +11,9 @@ export interface Examined {
   readonly clock: Clock
   readonly tables: ReadonlySet<string>
 }
+
+/** A person who looks hears of a prepared transaction sooner than a service warns of it: it may be what holds the rows. */
+export const PREPARED_MS: number = 30 * SECOND
 
 /** One look that fails keeps nothing from the others. */
 export async function attempt(

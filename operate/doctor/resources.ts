@@ -1,16 +1,16 @@
 /** Databases beside PostgreSQL in which XA participants prepare: whether they are fit for it, and what is prepared for long. */
 import { hasCode } from '../../core/errors.ts'
-import { PREPARED_LIMIT_MS, remedyOf } from '../../saga/participant/prepared.ts'
+import { remedyOf } from '../../saga/participant/prepared.ts'
 import type { OperatedResource } from '../prepared.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
-import { messageOf } from './look.ts'
+import { messageOf, PREPARED_MS } from './look.ts'
 
 /** Never rejects: one that does not answer is a line. */
 export async function examineResource(resource: OperatedResource): Promise<readonly DoctorLine[]> {
   const { name } = resource
   try {
     await resource.ready()
-    const old = await resource.old(PREPARED_LIMIT_MS)
+    const old = await resource.old(PREPARED_MS)
     const lines = old.map((one) => {
       const text = `${one.gid} is prepared for ${duration(one.ageMs)} on ${name}: it holds locks`
       return warn('prepared', text, remedyOf(one))

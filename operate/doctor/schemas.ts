@@ -1,16 +1,14 @@
-/** Services may have a schema each: the others are not looked at, and that is said. */
+/** Names the schemas of other services, which this report leaves out. */
+import { schemasWith } from '../schemas.ts'
 import { type DoctorLine, ok, word } from './line.ts'
 import type { Examined } from './look.ts'
 
-const MOST = 20
+/** Every schema with tables of ours has it. */
+export const VERSIONS_TABLE = 'concordat_migration'
 
 export async function examineSchemas({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
-  const { rows } = await sql.query<{ name: string }>(
-    `SELECT n.nspname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relname = 'concordat_migration' AND c.relkind = 'r' AND n.nspname <> $1 ORDER BY 1 LIMIT ${MOST}`,
-    [schema],
-  )
-  if (rows.length === 0) return []
-  const others = rows.map(({ name }) => `--schema ${word(name)}`).join(', ')
+  const names = (await schemasWith(sql, VERSIONS_TABLE)).filter((name) => name !== schema)
+  if (names.length === 0) return []
+  const others = names.map((name) => `--schema ${word(name)}`).join(', ')
   return [ok('schemas', `looked at "${schema}" only; other services have theirs: ${others}`)]
 }

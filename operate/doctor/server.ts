@@ -2,10 +2,10 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { oldPrepared, PREPARED_LIMIT_MS, remedyOf } from '../../saga/participant/prepared.ts'
+import { oldPrepared, remedyOf } from '../../saga/participant/prepared.ts'
 import type { PreparedTransaction } from '../../saga/participant/xa-resource.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
-import { type Examined, messageOf } from './look.ts'
+import { type Examined, messageOf, PREPARED_MS } from './look.ts'
 
 interface ServerRow {
   readonly version: string
@@ -45,7 +45,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
     await writableLine(sql, row),
     isolationLine(row),
     ...encodingLines(row),
-    ...preparedLines(row, await oldPrepared(sql, PREPARED_LIMIT_MS)),
+    ...preparedLines(row, await oldPrepared(sql, PREPARED_MS)),
     clockLine(skewMs, tookMs),
   ]
 }

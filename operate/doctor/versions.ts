@@ -1,18 +1,28 @@
 /** The tables of every part against what this release needs. */
+import type { SqlExecutor } from '../../core/sql.ts'
+import { schemasWith } from '../schemas.ts'
 import { type MigrationState, migrationStates } from '../upkeep.ts'
-import { type DoctorLine, fail, ok } from './line.ts'
+import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './look.ts'
+import { VERSIONS_TABLE } from './schemas.ts'
 
 export async function examineTables({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
   const states = await migrationStates(sql, schema)
   const there = states.filter(({ state }) => state !== 'absent')
   if (there.length === 0) {
-    const remedy = 'npx concordat migrate apply --reason "first release", or --schema NAME where the tables are'
-    return [fail('tables', `no tables in schema "${schema}"`, remedy)]
+    return [fail('tables', `no tables in schema "${schema}"`, await remedyOf(sql))]
   }
   const absent = states.filter(({ state }) => state === 'absent').map(({ part }) => part)
   const unused = absent.length === 0 ? [] : [ok('tables', `not used here: ${absent.join(', ')}`)]
   return [...there.map(lineOf), ...unused]
+}
+
+/** A wrong schema comes first: making tables in it would hide the mistake. */
+async function remedyOf(sql: SqlExecutor): Promise<string> {
+  const schemas = await schemasWith(sql, VERSIONS_TABLE)
+  const others = schemas.map((name) => `npx concordat doctor --schema ${word(name)}`).join(', or ')
+  const apply = 'npx concordat migrate apply --reason "first release"'
+  return others === '' ? apply : `${others} (or CONCORDAT_SCHEMA): they have tables. Else ${apply}`
 }
 
 function lineOf({ part, version, latest, state }: MigrationState): DoctorLine {

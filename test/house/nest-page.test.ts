@@ -54,12 +54,18 @@ test('the application takes an order, charges it, and ends with 0 when it is tol
       lines.push(line)
       const [, port] = /^listening on http:\/\/.*:(\d+)$/.exec(line) ?? []
       if (port !== undefined) {
-        const answer = await fetch(`http://127.0.0.1:${port}/orders`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ orderId: 'o-1', cents: 500 }),
+        const place = (order: object): Promise<Response> =>
+          fetch(`http://127.0.0.1:${port}/orders`, {
+            method: 'POST',
+            headers: { 'content-type': 'application/json' },
+            body: JSON.stringify(order),
+          })
+        const refused = await place({ orderId: 'o-1', cents: 'five' })
+        expect({ status: refused.status, body: await refused.json() }).toMatchObject({
+          status: 400,
+          body: { error: { code: 'core.schema' } },
         })
-        expect(answer.status).toBe(202)
+        expect((await place({ orderId: 'o-1', cents: 500 })).status).toBe(202)
       }
       if (line.startsWith('charged')) child.kill('SIGTERM')
     }

@@ -3,7 +3,7 @@
  * in the PATH (Debian: the package `prometheus`); elsewhere these tests are skipped: they are run before a release, and `monitoring.test.ts` parses the queries.
  */
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
@@ -39,7 +39,68 @@ const leads = (instance: string): string =>
   `concordat_election_leader{concordat_election_role="nightly",instance="${instance}"}`
 const lost = 'concordat_lock_lost_total{concordat_lock_mode="exclusive",concordat_reason="expired"}'
 
+const stuck = 'concordat_saga_open{concordat_saga_name="buy",concordat_saga_status="stuck"}'
+const oldest = 'concordat_outbox_oldest_age{concordat_outbox_schema="shop"}'
+const displaced = `concordat_binding_displaced_total${group},concordat_outcome="lost"}`
+const dropped = (reason: string): string => `concordat_bus_dropped_total{concordat_reason="${reason}"}`
+
 const CASES: readonly Case[] = [
+  {
+    alert: 'ConcordatSagaStuck',
+    series: { [stuck]: '0x2 2x5' },
+    at: '4m',
+    fires: { concordat_saga_name: 'buy', severity: 'critical' },
+  },
+  { alert: 'ConcordatSagaStuck', series: { [stuck]: '0 1 0x5' }, at: '3m' },
+  {
+    alert: 'ConcordatOutboxOld',
+    series: { [oldest]: '30+30x5' },
+    at: '3m',
+    fires: { concordat_outbox_schema: 'shop', severity: 'critical' },
+  },
+  { alert: 'ConcordatOutboxOld', series: { [oldest]: '50x5' }, at: '3m' },
+  {
+    alert: 'ConcordatOutboxParked',
+    series: { 'concordat_outbox_parked{concordat_outbox_schema="shop"}': '0x2 1x5' },
+    at: '4m',
+    fires: { concordat_outbox_schema: 'shop', severity: 'warning' },
+  },
+  {
+    alert: 'ConcordatDeadLetters',
+    series: { [`concordat_binding_dead_letters${group}}`]: '0x2 5x5' },
+    at: '4m',
+    fires: { ...GROUP, severity: 'warning' },
+  },
+  {
+    alert: 'ConcordatMessagesLost',
+    series: { [displaced]: '0x5 7x5' },
+    at: '7m',
+    fires: { ...GROUP, severity: 'critical' },
+  },
+  {
+    alert: 'ConcordatMessagesLost',
+    series: { [displaced.replace('lost', 'repeated')]: '0x5 7x5' },
+    at: '7m',
+  },
+  {
+    alert: 'ConcordatCircuitOpen',
+    series: { [`concordat_binding_circuit_open${group}}`]: '0x2 1x5' },
+    at: '4m',
+    fires: { ...GROUP, severity: 'warning' },
+  },
+  {
+    alert: 'ConcordatMemberIsolated',
+    series: { 'concordat_cluster_isolated{concordat_cluster="shop"}': '0x2 1x5' },
+    at: '4m',
+    fires: { concordat_cluster: 'shop', severity: 'warning' },
+  },
+  {
+    alert: 'ConcordatBusDropsEvents',
+    series: { [dropped('forged')]: '0x5 3x5' },
+    at: '7m',
+    fires: { concordat_reason: 'forged', severity: 'warning' },
+  },
+  { alert: 'ConcordatBusDropsEvents', series: { [dropped('repeated')]: '0x5 3x5' }, at: '7m' },
   {
     alert: 'ConcordatGroupStandsStill',
     series: { [lag]: '5x20', [consumed]: '7x20' },
@@ -119,6 +180,13 @@ describeIt(() => {
 
   test('finds no fault in them', async () => {
     expect(await run('check', 'rules', RULES)).toMatch(/SUCCESS: \d+ rules found/)
+  })
+
+  test('runs each over numbers at which it fires', () => {
+    const alerts = Array.from(readFileSync(RULES, 'utf8').matchAll(/- alert: (\w+)/g), ([, name]) => name)
+    expect(alerts.filter((name) => !CASES.some(({ alert, fires }) => alert === name && fires !== undefined))).toEqual(
+      [],
+    )
   })
 
   test.each(CASES)('$alert at $at: $fires', async ({ alert, series, at, fires }) => {

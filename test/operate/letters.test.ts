@@ -64,6 +64,18 @@ describe('letters', () => {
     expect((await operator.letters.list(place)).map(({ id }) => id)).toEqual([ids[0], ids[2]])
   })
 
+  test('are refused by a dry run as by the real one where the audit has no table', async () => {
+    const { broker } = await withLetters(1)
+    const operator = createOperator({ sql, schema: 'no_audit', transport: () => memoryTransport({ broker }) })
+    for (const dryRun of [true, false])
+      for (const action of ['redrive', 'drop'] as const)
+        await expect(operator.letters[action](place, { ...note, dryRun })).rejects.toMatchObject({
+          code: 'core.tables_missing',
+          call: 'operator.migrate()',
+        })
+    expect(await operator.letters.count(place)).toBe(1)
+  })
+
   test('leave a line of what was done, by whom, why and with which outcome; a dry run leaves none', async () => {
     const { operator, state, ids } = await withLetters(2)
     await operator.letters.redrive(place, note)

@@ -17,7 +17,7 @@ import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Ask, type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
 import type { DelayLadder } from './delay.ts'
 import { exchangeOf } from './places.ts'
-import { declarationsOf, existingCount, marksOf } from './provision.ts'
+import { declarationsOf, existingCount, marksOf, mismatchOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
 /** So many questions are open at once, each on a channel of its own: the ladder alone has 52. */
@@ -31,11 +31,16 @@ export async function checkDestinations(
   ask: Ask,
 ): Promise<void> {
   const faults = await faultsOf(
-    specs.flatMap((spec) => questionsOf(spec, options, ladder)),
+    specs.flatMap((spec) => questionsOf(spec, options, ladder).map((question) => ({ ...question, of: spec.name }))),
     ask,
   )
   if (specs.some(({ delays }) => delays === true)) faults.push(...(await ladderFaults(ladder, ask)))
   if (faults.length === 0) return
+  const counted = faults.find(({ existing }) => existing !== undefined)
+  const spec = specs.find(({ name }) => name === counted?.of)
+  // Queues are named for their partitions, so those of another number are missing as well.
+  if (spec !== undefined && counted?.existing !== undefined && faults.every(({ of }) => of === spec.name))
+    throw mismatchOf(spec, counted.existing)
   const said = faults.map(({ what, is }) => `${what} ${is}`).join('; ')
   const differs = faults.some(({ is }) => is !== MISSING)
   throw failure(
@@ -50,11 +55,16 @@ interface Question {
   readonly declaration: Declaration
   /** Only whether it exists. */
   readonly asFound?: boolean
+  /** The destination. @default what is shared by all */
+  readonly of?: string
 }
 
 interface Fault {
   readonly what: string
   readonly is: string
+  readonly of?: string | undefined
+  /** The number of partitions that the broker knows, where another is declared. */
+  readonly existing?: number | undefined
 }
 
 const MISSING = 'is missing'
@@ -94,7 +104,7 @@ async function faultsOf(questions: readonly Question[], ask: Ask): Promise<Fault
   return faults.filter((fault) => fault !== undefined)
 }
 
-async function faultOf({ declaration, asFound }: Question, ask: Ask): Promise<Fault | undefined> {
+async function faultOf({ declaration, asFound, of }: Question, ask: Ask): Promise<Fault | undefined> {
   const what = nameOf(declaration)
   try {
     await ask(`compare ${what}`, async (channel) => {
@@ -106,13 +116,13 @@ async function faultOf({ declaration, asFound }: Question, ask: Ask): Promise<Fa
     const cause = toError(error).cause ?? error
     switch (replyCodeOf(cause)) {
       case 404:
-        return { what, is: MISSING }
+        return { what, is: MISSING, of }
       case 403:
         return undefined
       case 405:
-        return { what, is: 'belongs to one connection alone (exclusive)' }
+        return { what, is: 'belongs to one connection alone (exclusive)', of }
       case 406:
-        return { what, is: differenceIn(cause) }
+        return { what, is: differenceIn(cause), of, existing: existingCount(cause) }
       default:
         throw error
     }

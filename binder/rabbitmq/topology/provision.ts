@@ -88,7 +88,9 @@ export async function provisionDestination(
   try {
     await declareAll(channel, declarationsOf(spec, options), spec.name)
   } catch (error) {
-    throw mismatchOf(spec, toError(error).cause) ?? error
+    const { cause } = toError(error)
+    const existing = existingCount(cause)
+    throw existing === undefined ? error : mismatchOf(spec, existing, cause)
   }
 }
 
@@ -148,9 +150,7 @@ export async function provisionAnonymous(
   return queue
 }
 
-function mismatchOf({ name, partitions }: DestinationSpec, cause: unknown): TransportError | undefined {
-  const existing = existingCount(cause)
-  if (existing === undefined) return undefined
+export function mismatchOf({ name, partitions }: DestinationSpec, existing: number, cause?: unknown): TransportError {
   const remedy =
     `drain and delete the exchanges "${name}" and "${markerOf(name)}" and the queues ` +
     `"${name}:*", with every service stopped`

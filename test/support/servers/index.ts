@@ -18,4 +18,5 @@ export {
   withRedis,
 } from './redis-groups.ts'
 export { type ServerClock, serverClock, serverClockLack } from './server-clock.ts'
+export { type ServerDisk, serverDisk } from './server-disk.ts'
 export { startServer } from './start.ts'

@@ -1,0 +1,60 @@
+/** Counts the messages of a group, also for a process that has not declared the channel: an operator may take a wrong number of partitions. */
+import { toError } from '../../../core/errors.ts'
+import type { GroupPlace } from '../../transport/transport.ts'
+import { failure, replyCodeOf } from '../failure.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import { type Ask, declareUnbound, look } from './declaration.ts'
+import { declarationsOf, existingCount, mismatchOf } from './provision.ts'
+import { markerOf } from './topology.ts'
+
+const NOT_FOUND = 404
+const DENIED = 403
+
+/** @throws TransportError `unroutable` naming the queue that is missing */
+export async function readyIn(
+  ask: Ask,
+  { destination, group }: GroupPlace,
+  queues: readonly string[],
+): Promise<number> {
+  let messages = 0
+  try {
+    await ask(`count the messages of "${destination}" for "${group}"`, async (channel) => {
+      for (const queue of queues) messages += (await channel.checkQueue(queue)).messageCount
+    })
+    return messages
+  } catch (error) {
+    const cause = toError(error).cause
+    if (replyCodeOf(cause) !== NOT_FOUND) throw error
+    const [, queue = queues[0]] = /no queue '([^']+)'/.exec(toError(cause).message) ?? []
+    throw failure('unroutable', `"${destination}" has no group "${group}": the queue "${queue}" is missing`, {
+      destination,
+      cause,
+    })
+  }
+}
+
+/**
+ * Compares the number of partitions with the channel's own: counting some of its queues would give too low a number.
+ * @throws TransportError `mismatch`. A user who may not declare the exchange that has the number is not stopped
+ */
+export async function requirePartitions(
+  ask: Ask,
+  { destination: name, partitions }: GroupPlace,
+  options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
+): Promise<void> {
+  const spec = { name, partitions, groups: [] }
+  const marker = declarationsOf(spec, options).find((each) => each.name === markerOf(name))
+  if (marker === undefined) return
+  try {
+    await ask(`compare the number of partitions of "${name}"`, async (channel) => {
+      await look(channel, marker)
+      await declareUnbound(channel, marker)
+    })
+  } catch (error) {
+    const cause = toError(error).cause
+    const code = replyCodeOf(cause)
+    if (code === NOT_FOUND || code === DENIED) return
+    const existing = existingCount(cause)
+    throw existing === undefined ? error : mismatchOf(spec, existing, cause)
+  }
+}
