@@ -6,7 +6,7 @@ import { describe, it } from 'vitest'
 /** Files of this package at most, about a fifth more than there were in November 2026; packages exactly. */
 const BUDGETS = {
   core: { files: 20, packages: ['uuid'] },
-  binder: { files: 122, packages: ['uuid'] },
+  binder: { files: 124, packages: ['uuid'] },
   'binder/memory': { files: 25, packages: [] },
   'binder/kafka': { files: 98, packages: [] },
   'binder/kafka/platformatic': { files: 103, packages: [] },
