@@ -297,7 +297,7 @@ describeWith(['postgres'], 'npx concordat', () => {
 
     test.each([
       [['locks', 'list'], 'Here: --redis URL'],
-      [['saga', 'list'], '--schema NAME'],
+      [['saga', 'list'], '--schema concordat, or set CONCORDAT_SCHEMA=concordat'],
     ])('%j where there is nothing of it, with what can be said here', async (args, remedy) => {
       const { code, stderr } = await cli(...args, '--schema', 'nothing_here')
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(remedy) })
