@@ -8,8 +8,8 @@ interface Stamped {
 interface Kept {
   /** Last committed position, or where the assignment began: a group that begins below it was moved back to read again. */
   readonly from: number
-  /** Timestamps by offset: after a topic was made anew, or lost records, another record lies at an offset. */
-  readonly timestamps: ReadonlyMap<number, string>
+  /** Epoch ms by offset: after a topic was made anew, or lost records, another record lies at an offset. */
+  readonly timestamps: ReadonlyMap<number, number>
 }
 
 /**
@@ -34,12 +34,19 @@ export class SettledOffsets {
   }
 }
 
-/** What one assignment of a partition has settled since its last commit, and what was settled before it. */
+/** Room for settled messages at first, in messages. */
+const ROOM = 256
+
+/**
+ * Settled messages of one assignment of a partition since its last commit, and those that were settled before it. Numbers in typed
+ * arrays: objects or texts of each message that live until the next commit would be copied by the garbage collector.
+ */
 export class SettledRecords {
   #before: Kept | undefined
   /** In the order in which they were settled. */
-  #offsets: number[] = []
-  #timestamps: Array<Stamped['timestamp']> = []
+  #offsets = new Float64Array(ROOM)
+  #timestamps = new Float64Array(ROOM)
+  #count = 0
   #highest = -1
   #from: number | undefined
 
@@ -58,37 +65,45 @@ export class SettledRecords {
   has(offset: number, record: Stamped): boolean {
     const timestamp = this.#before?.timestamps.get(offset)
     if (timestamp === undefined) return false
-    if (timestamp === String(record.timestamp)) return true
+    if (timestamp === Number(record.timestamp)) return true
     this.#before = undefined
     return false
   }
 
   add(offset: number, record: Stamped): void {
+    if (this.#count === this.#offsets.length) this.#grow()
     if (offset > this.#highest) this.#highest = offset
-    this.#offsets.push(offset)
-    this.#timestamps.push(record.timestamp)
+    this.#offsets[this.#count] = offset
+    this.#timestamps[this.#count] = Number(record.timestamp)
+    this.#count++
   }
 
   /** Everything below `position` is committed. */
   committed(position: number): void {
     this.#from = position
-    const offsets: number[] = []
-    const timestamps: Array<Stamped['timestamp']> = []
-    for (let i = 0; this.#highest >= position && i < this.#offsets.length; i++) {
+    let kept = 0
+    for (let i = 0; this.#highest >= position && i < this.#count; i++) {
       const offset = this.#offsets[i] as number
       if (offset < position) continue
-      offsets.push(offset)
-      timestamps.push(this.#timestamps[i] as Stamped['timestamp'])
+      this.#offsets[kept] = offset
+      this.#timestamps[kept] = this.#timestamps[i] as number
+      kept++
     }
-    this.#offsets = offsets
-    this.#timestamps = timestamps
+    this.#count = kept
   }
 
   /** What is not committed; `undefined` when there is nothing. What was settled before and did not come again stays known. */
   get uncommitted(): Kept | undefined {
-    const before = this.#before?.timestamps ?? []
-    const now = this.#offsets.map((offset, index) => [offset, String(this.#timestamps[index])] as const)
-    const timestamps = new Map([...before, ...now])
+    const timestamps = new Map(this.#before?.timestamps ?? [])
+    for (let i = 0; i < this.#count; i++) timestamps.set(this.#offsets[i] as number, this.#timestamps[i] as number)
     return timestamps.size === 0 ? undefined : { from: this.#from ?? this.#before?.from ?? 0, timestamps }
+  }
+
+  #grow(): void {
+    const [offsets, timestamps] = [this.#offsets, this.#timestamps]
+    this.#offsets = new Float64Array(2 * this.#count)
+    this.#timestamps = new Float64Array(2 * this.#count)
+    this.#offsets.set(offsets)
+    this.#timestamps.set(timestamps)
   }
 }
