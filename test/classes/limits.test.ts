@@ -110,8 +110,8 @@ const CASES: ReadonlyArray<{
   },
   {
     what: 'time of a message',
-    at: [8.64e15, -8.64e15, 0],
-    beyond: [8.64e15 + 1, Number.NaN, Number.POSITIVE_INFINITY],
+    at: [253_402_300_799_999, -62_167_219_200_000, 0],
+    beyond: [253_402_300_800_000, -62_167_219_200_001, Number.NaN, Number.POSITIVE_INFINITY],
     use: async (time: number) => (await binderOn()).send({ n: 1 }, { time }),
   },
   {
