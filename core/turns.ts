@@ -38,9 +38,14 @@ export class Turns {
     return ranMs >= LONGEST_RUN_MS || ranMs < 0
   }
 
+  /** Reads the clock for `wallTime`: after user code, which may have kept the loop for long. */
+  look(): void {
+    this.#askedAt = this.#clock.now()
+  }
+
   /**
-   * Wall time of the last `isDue()`, which loops call before each item, while its run goes on; the present time otherwise. Reading a
-   * clock costs more than all else that is decided for a message.
+   * Wall time of the last `isDue()`, which loops call before each item, or `look()`, while its run goes on; the present time otherwise.
+   * Reading a clock costs more than all else that is decided for a message.
    */
   get wallTime(): number {
     return this.#beganAt === undefined ? this.#clock.now() : this.#askedAt

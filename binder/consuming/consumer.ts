@@ -87,6 +87,7 @@ export class Consumer {
       logger: host.logger,
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
+      turns: turnsOf(host.clock),
       ...kept,
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)

@@ -1,4 +1,5 @@
 import type { Logger } from '../../core/logger.ts'
+import type { Turns } from '../../core/turns.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { Calls } from './calls.ts'
@@ -15,6 +16,7 @@ export interface ProcessingHost {
   /** A turn is over, before what it settled is. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
+  readonly turns: Turns
   readonly takenAway: TakenAway
   readonly calls: Calls
 }
@@ -88,6 +90,7 @@ export class Processing {
   }
 
   #finished(delivery: TransportDelivery, end: HandlingEnd): undefined {
+    this.#host.turns.look()
     return this.#ended(delivery, this.#endOf(delivery, end))
   }
 

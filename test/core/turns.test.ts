@@ -17,6 +17,20 @@ describe('Turns', () => {
     expect(turns.isDue()).toBe(true)
   })
 
+  it('gives the time of the last look while a run goes on, and the present time after a turn', async () => {
+    const clock = new FakeClock()
+    const turns = new Turns(clock)
+    turns.isDue()
+    const beganAt = clock.now()
+    clock.stall(5_000)
+    expect(turns.wallTime).toBe(beganAt)
+    turns.look()
+    expect(turns.wallTime).toBe(beganAt + 5_000)
+    clock.stall(1_000)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(turns.wallTime).toBe(beganAt + 6_000)
+  })
+
   it('is not due after the event loop has turned', async () => {
     const turns = new Turns(systemClock)
     turns.isDue()

@@ -7,6 +7,7 @@ import type { Logger } from '../../../core/logger.ts'
 import { sqlAway } from '../../../core/sql-away.ts'
 import { traceFields } from '../../../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
+import { turnsOf } from '../../../core/turns.ts'
 import { writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
 import { type EncodedMessage, REDRIVE_END } from '../../channel/message.ts'
@@ -94,6 +95,7 @@ export class Failures {
 
   /** The handler has come to its end with these: those whose place was lost by now were taken away from it. */
   handlerEnded(deliveries: readonly TransportDelivery[]): void {
+    turnsOf(this.#host.clock).look()
     for (const { signal, message } of deliveries)
       if (signal.aborted) this.#host.takenAway?.add(message, deliveries.length === 1)
   }
