@@ -65,7 +65,7 @@ export function existingPartitions(error: unknown): number | undefined {
   return existing === undefined ? undefined : Number(existing)
 }
 
-/** What `partitionMismatch` says to programmers: the declared number and the existing one, for those who declare nothing. */
+/** Finds the declared and the existing number in a message of `partitionMismatch`, for callers that declare no channel. */
 export const OTHER_PARTITIONS: RegExp =
   /, this service declares (\d+): a key would change its partition\. Say partitions: (\d+) in its defineChannel.*$/
 

@@ -57,7 +57,7 @@ export class LookEnd {
     this.#seen++
   }
 
-  /** It has seen everything that there was. */
+  /** Whether the look has seen every letter that was counted. */
   hasReached(): boolean {
     return this.#isWhole && this.#seen >= this.#expected
   }

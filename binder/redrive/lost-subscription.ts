@@ -7,7 +7,7 @@ export class LostSubscription extends Error {
   }
 }
 
-/** @throws LostSubscription for what another try may mend, any other error as it is */
+/** @throws LostSubscription for an error that may be gone at the next attempt, any other error unchanged */
 export function lost(error: unknown): never {
   throw isRetryable(error) ? new LostSubscription(error) : error
 }

@@ -1,7 +1,7 @@
 import { hasMethods } from '../options.ts'
 import { SqlTransactionMissing } from '../sql.ts'
 
-/** What the server says behind a statement, and behind all statements of a round trip. */
+/** Answers of the server after a statement, and after all statements of a round trip. */
 interface Answer {
   readonly status?: string
   readonly text?: string

@@ -13,7 +13,7 @@ import {
 import { printable, table } from './output.ts'
 import { durationMs, none, note, only, text } from './values.ts'
 
-/** Of an empty list: instances may run without a bus, or on another one. */
+/** Explains an empty list: instances may run without a bus, or on another one. */
 export const UNHEARD: string =
   'unknown: no instance that fits is heard. Give the services a bus (option bus of createService), and this command its broker ' +
   '(--kafka or --rabbitmq; else the log in the database), its --channel and, if it is signed, its secret in $CONCORDAT_BUS_SECRET.'

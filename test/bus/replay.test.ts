@@ -17,7 +17,7 @@ function skewed(): Clock & { byMs: number } {
 
 type Overheard = Parameters<ReturnType<typeof createBinder>['publish']>[0][number]
 
-/** Somebody who reads what instances say of themselves, and can write it again. */
+/** A program that records the announcements of instances and can replay them. */
 async function overhearing(own: Transport) {
   const thief = createBinder({ service: 'thief', transport: own })
   onTestFinished(() => thief.close())
