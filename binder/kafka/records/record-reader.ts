@@ -79,7 +79,8 @@ export class RecordReader {
       this.#need(length)
       const end = this.#end(length)
       this.#at++
-      const timestamp = appendedAt ?? firstTimestamp + this.#varlong()
+      // There whoever stamps it: a broker that does leaves the record as it came.
+      const sentAt = firstTimestamp + this.#varlong()
       const offset = firstOffset + this.#varint()
       if (offset >= from) {
         if (records.length === 0) begin = start
@@ -91,7 +92,8 @@ export class RecordReader {
         held += heldBytes({ bytes, value })
         if (held > limits.roomBytes && (records.length > 0 || !limits.isFirst))
           return { records, begin, end: start, next: offset }
-        records.push({ offset, timestamp, key, value, headers: this.#headers(headerCount), bytes })
+        records.push({ offset, timestamp: appendedAt ?? sentAt, key, value, headers: this.#headers(headerCount), bytes })
+        if (this.#at < end) throw new RangeError(`a record of ${length} bytes at ${start} has less than that`)
       }
       if (this.#at > end) throw new RangeError(`a record of ${length} bytes at ${start} has more than that`)
       this.#at = end

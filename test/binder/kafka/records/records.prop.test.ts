@@ -33,6 +33,15 @@ const head = {
   compression: 'none',
 } as const
 
+/** As a broker keeps it that writes down when it got the batch; each record keeps the time that its sender gave it. */
+function stamped(batch: Buffer, at: number): Buffer {
+  const logAppendTime = 8
+  batch.writeInt16BE(batch.readInt16BE(21) | logAppendTime, 21)
+  batch.writeBigInt64BE(BigInt(at), 35)
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
+  return batch
+}
+
 describe('batches of records', () => {
   it('are for kafkajs what was written', async ({ expect }) => {
     await fc.assert(
@@ -62,6 +71,21 @@ describe('batches of records', () => {
       )
     },
   )
+
+  it('of a topic with LogAppendTime are read alike, with the time of the broker', async ({ expect }) => {
+    await fc.assert(
+      fc.asyncProperty(envelopes, cuts, fc.nat(50), async (written, cut, from) => {
+        const batch = stamped(await writeBatch(written, head), head.time + 1_000)
+        const { messages, next, unreadable } = await readBatches(piecesOf(batch, cut), from, [], ROOMY)
+        expect(unreadable).toBeUndefined()
+        expect(messages.map(plain)).toEqual(written.map(plain).slice(from))
+        expect(new Set(messages.map(({ timestamp }) => Number(timestamp)))).toEqual(
+          new Set(messages.map(() => head.time + 1_000)),
+        )
+        expect(next).toBe(Math.max(from, written.length))
+      }),
+    )
+  })
 
   it('begin where the fetch began, and the last one may be cut off', async ({ expect }) => {
     await fc.assert(
