@@ -191,35 +191,32 @@ export function latestOf(migrations: readonly SqlMigration[]): number {
 interface State {
   readonly schemaExists: boolean
   readonly tableExists: boolean
-  readonly knowsWorksWith: boolean
   /** The highest version applied; 0 for none. */
   readonly version: number
   /** The lowest version that a release must know to work on these tables. */
   readonly needs: number
 }
 
-const NOTHING: State = { schemaExists: false, tableExists: false, knowsWorksWith: false, version: 0, needs: 0 }
+const NOTHING: State = { schemaExists: false, tableExists: false, version: 0, needs: 0 }
 
 /** Asks the catalog, which everybody may read, before it touches the table: a schema without USAGE is no error here. */
 async function readState(sql: SqlExecutor, schema: string, part: string): Promise<State> {
-  const { rows } = await sql.query<{ schema: boolean; table: boolean; column: boolean }>(
-    `SELECT n.oid IS NOT NULL AS schema, c.oid IS NOT NULL AS "table", a.attname IS NOT NULL AS "column"
+  const { rows } = await sql.query<{ schema: boolean; table: boolean }>(
+    `SELECT n.oid IS NOT NULL AS schema, c.oid IS NOT NULL AS "table"
      FROM (SELECT 1) AS one
      LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
-     LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'concordat_migration'
-     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'works_with' AND NOT a.attisdropped`,
+     LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'concordat_migration'`,
     [schema],
   )
   const exists = rows[0]
   if (exists?.table !== true) return { ...NOTHING, schemaExists: exists?.schema === true }
-  const worksWith = exists.column ? 'works_with' : 'NULL::int'
   const applied = await sql.query<{ version: number; needs: number }>(
-    `SELECT coalesce(max(version), 0)::int AS version, coalesce(max(coalesce(${worksWith}, version)), 0)::int AS needs
+    `SELECT coalesce(max(version), 0)::int AS version, coalesce(max(works_with), 0)::int AS needs
      FROM ${quoteIdentifier(schema)}.concordat_migration WHERE part = $1`,
     [part],
   )
   const { version = 0, needs = 0 } = applied.rows[0] ?? {}
-  return { schemaExists: true, tableExists: true, knowsWorksWith: exists.column, version, needs }
+  return { schemaExists: true, tableExists: true, version, needs }
 }
 
 /** @throws SqlVersionMismatch when the tables are newer than what this release works with */
@@ -236,11 +233,9 @@ function bookkeeping(schema: string, state: State): readonly string[] {
   if (!state.tableExists) {
     statements.push(
       `CREATE TABLE IF NOT EXISTS ${quoted}.concordat_migration (
-         part text NOT NULL, version int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), works_with int,
+         part text NOT NULL, version int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), works_with int NOT NULL,
          PRIMARY KEY (part, version))`,
     )
-  } else if (!state.knowsWorksWith) {
-    statements.push(`ALTER TABLE ${quoted}.concordat_migration ADD COLUMN works_with int`)
   }
   return statements
 }

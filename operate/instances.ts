@@ -7,7 +7,8 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { within } from '../core/time-limit.ts'
 
 /** One instance, without its bindings one by one. */
-export interface InstanceLine extends Pick<WatchedInstance, 'uptimeMs' | 'memoryBytes' | 'cpu' | 'ageMs'> {
+export interface InstanceLine
+  extends Pick<WatchedInstance, 'uptimeMs' | 'memoryBytes' | 'cpu' | 'blockedMs' | 'ageMs'> {
   /** `service:group:instance` */
   readonly address: string
   readonly service: string
@@ -18,8 +19,6 @@ export interface InstanceLine extends Pick<WatchedInstance, 'uptimeMs' | 'memory
   readonly openCircuits: number
   /** Names of those with a handler call that has run for longer than their `slowAfterMs`. */
   readonly slow: readonly string[]
-  /** How long its event loop was blocked within the last minute; `undefined`: its release does not report it. */
-  readonly blockedMs?: number | undefined
   readonly running: number
   readonly queued: number
   /** A second, over all its bindings. */
@@ -98,7 +97,7 @@ function lineOf(watched: WatchedInstance): InstanceLine {
     uptimeMs,
     memoryBytes,
     cpu,
-    ...(blockedMs !== undefined && { blockedMs }),
+    blockedMs,
     ageMs,
     slow: bindings.filter(({ isSlow }) => isSlow === true).map(({ name }) => name),
     bindings: bindings.length + leftOut,

@@ -27,29 +27,7 @@ const LEASE = `SELECT 1 FROM {schema}.outbox_lease
  * none when the lease is not the caller's. One snapshot for rows, held keys and lease: that is what keeps the order.
  */
 export const WINDOW_FUNCTION = `
-  CREATE OR REPLACE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
-    p_skip_destinations text[], p_skip_keys text[])
-  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${PLANNED_ONCE} ${HASH_HELD_KEYS}
-  AS $$
-  BEGIN
-    RETURN QUERY WITH held AS MATERIALIZED (
-      SELECT aggregatetype, aggregateid FROM {schema}.outbox
-      WHERE partition = p_partition AND next_attempt_at > now() AND aggregateid IS NOT NULL
-      UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
-    )
-    SELECT * FROM {schema}.outbox
-    WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())
-      AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
-      AND EXISTS (${LEASE})
-    ORDER BY seq LIMIT p_limit;
-  END $$`
-
-/**
- * As the one with six parameters, which the release before uses: leaves out whole destinations, and finds the rows of one
- * destination alone.
- */
-export const DESTINATIONS_WINDOW_FUNCTION = `
-  CREATE OR REPLACE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
+  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
     p_skip_destinations text[], p_skip_keys text[], p_away text[], p_only text)
   RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${PLANNED_ONCE} ${HASH_HELD_KEYS}
   AS $$
@@ -72,7 +50,7 @@ const FEW = 10
 
 /** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
 export const CONFIRM_FUNCTION = `
-  CREATE OR REPLACE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
+  CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $$
   DECLARE is_ours boolean; p_seq bigint;
@@ -98,7 +76,7 @@ export const CONFIRM_FUNCTION = `
  * answers for is the one by which it wrote. The list of numbers keeps all other rows out of the join, as above.
  */
 export const HOLD_FUNCTION = `
-  CREATE OR REPLACE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
+  CREATE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_EACH_TIME}
   AS $$
   DECLARE
@@ -131,7 +109,7 @@ const FAILS_AS_LAST = `IF p_is_last THEN
  * alone: to plan the INSERT at each call takes PostgreSQL longer than to run it.
  */
 export const ADD_FUNCTION = `
-  CREATE OR REPLACE FUNCTION {schema}.outbox_add(p_partitions int, p_service text, p_is_last boolean, p_partition int,
+  CREATE FUNCTION {schema}.outbox_add(p_partitions int, p_service text, p_is_last boolean, p_partition int,
     p_id text, p_aggregatetype text, p_aggregateid text, p_type text, p_payload bytea, p_source text, p_content_type text,
     p_headers json, p_time bigint)
   RETURNS int LANGUAGE plpgsql
@@ -149,7 +127,7 @@ export const ADD_FUNCTION = `
 
 /** As `outbox_add`, of all of them or none, numbered in their order. Payloads are base64. */
 export const ADD_MANY_FUNCTION = `
-  CREATE OR REPLACE FUNCTION {schema}.outbox_add_many(p_partitions int, p_service text, p_is_last boolean, p_partition int[],
+  CREATE FUNCTION {schema}.outbox_add_many(p_partitions int, p_service text, p_is_last boolean, p_partition int[],
     p_id text[], p_aggregatetype text[], p_aggregateid text[], p_type text[], p_payload text[], p_source text[],
     p_content_type text[], p_headers text[], p_time text[])
   RETURNS int LANGUAGE plpgsql

@@ -13,14 +13,13 @@ export const INBOX_PART: SqlPart = {
       statements: [
         `CREATE TABLE {schema}.inbox (
          consumer text NOT NULL, channel text NOT NULL, source text NOT NULL, message_id text NOT NULL,
+         body_hash bigint,
          received_at timestamptz NOT NULL DEFAULT now(),
          PRIMARY KEY (consumer, channel, source, message_id)
        ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05)`,
         `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
       ],
     },
-    // Null: entered by the release before.
-    { version: 2, worksWith: 1, statements: ['ALTER TABLE {schema}.inbox ADD COLUMN IF NOT EXISTS body_hash bigint'] },
   ],
 }
 

@@ -7,14 +7,7 @@ import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../co
 import { requireSequences } from '../core/sequences.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
-import {
-  ADD_FUNCTION,
-  ADD_MANY_FUNCTION,
-  CONFIRM_FUNCTION,
-  DESTINATIONS_WINDOW_FUNCTION,
-  HOLD_FUNCTION,
-  WINDOW_FUNCTION,
-} from './functions.ts'
+import { ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
 
 /** Quoted, schema-qualified names. */
 export interface OutboxTables {
@@ -79,13 +72,12 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000, vacuum_truncate = false
        )`,
       `CREATE INDEX outbox_held ON {schema}.outbox (partition, next_attempt_at) WHERE next_attempt_at IS NOT NULL`,
-      `CREATE TABLE {schema}.outbox_meta (one boolean PRIMARY KEY DEFAULT true CHECK (one), partitions int NOT NULL)`,
+      `CREATE TABLE {schema}.outbox_meta (
+         one boolean PRIMARY KEY DEFAULT true CHECK (one), partitions int NOT NULL, service text
+       )`,
       `CREATE TABLE {schema}.outbox_lease (
          partition int PRIMARY KEY, owner text, epoch bigint NOT NULL DEFAULT 0, lease_until timestamptz
        ) WITH (fillfactor = 50)`,
-      WINDOW_FUNCTION,
-      CONFIRM_FUNCTION,
-      HOLD_FUNCTION,
       `CREATE TABLE {schema}.outbox_relay (owner text PRIMARY KEY, live_until timestamptz NOT NULL) WITH (fillfactor = 50)`,
       `CREATE TABLE {schema}.outbox_audit (
          at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -104,20 +96,13 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          attempts int NOT NULL,
          last_error text
        )`,
+      WINDOW_FUNCTION,
+      ADD_FUNCTION,
+      ADD_MANY_FUNCTION,
+      CONFIRM_FUNCTION,
+      HOLD_FUNCTION,
     ],
   },
-  {
-    version: 2,
-    worksWith: 1,
-    statements: [`ALTER TABLE {schema}.outbox_meta ADD COLUMN service text`, DESTINATIONS_WINDOW_FUNCTION],
-  },
-  // The functions as they are now, where the versions before made them as they were.
-  {
-    version: 3,
-    worksWith: 1,
-    statements: [WINDOW_FUNCTION, DESTINATIONS_WINDOW_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION],
-  },
-  { version: 4, worksWith: 1, statements: [ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION] },
 ]
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }

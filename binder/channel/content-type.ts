@@ -2,7 +2,7 @@
 import { type Codec, CodecError } from '../../core/codec.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** Says as little as nothing; what releases before this one wrote of a message whose sender said nothing. */
+/** Says as little as nothing: "some bytes". */
 const UNSAID = 'application/octet-stream'
 
 interface Readers {

@@ -32,7 +32,7 @@ export const lockOf = (part: string): string => `${part} % ${LOCKS}`
  * group starts at the earliest message.
  */
 const PROVISION = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
+  CREATE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
   RETURNS TABLE (id int, n int) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
@@ -74,7 +74,7 @@ const PROVISION = `
  * else is doing it, and what was committed last may have no position yet.
  */
 const GIVE_POSITIONS = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql
+  CREATE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql
   AS $transport$
   DECLARE base pg_snapshot; next_position bigint; is_mine boolean;
   BEGIN
@@ -103,7 +103,7 @@ const GIVE_POSITIONS = `
 
 /** For who need not know. */
 const ASSIGN = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
+  CREATE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$ BEGIN PERFORM {schema}.transport_give_positions(p); END $transport$`
 
 /** The messages from a position on, at most so many and so many bytes; the first one whatever its size. */
@@ -130,7 +130,7 @@ const ROWS = `
  * somebody else is giving positions.
  */
 const FETCH = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_fetch(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+  CREATE FUNCTION {schema}.transport_fetch(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
     p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
   RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
@@ -155,7 +155,7 @@ const FETCH = `
 
 /** As processes of the version before call it. */
 const CYCLE = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+  CREATE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
     p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
   RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
@@ -170,7 +170,7 @@ const CYCLE = `
  * others lie there by now, since a crash has undone positions.
  */
 const FOLLOW = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_follow(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+  CREATE FUNCTION {schema}.transport_follow(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
     p_from bigint, p_xids xid8[], p_seqs bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
@@ -194,7 +194,7 @@ const FOLLOW = `
 
 /** The same for a reader without a group, which remembers the message before: CN001 when a crash has undone its position. */
 const PEEK = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
+  CREATE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
   RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   #variable_conflict use_column
@@ -213,7 +213,7 @@ const PEEK = `
 
 /** Takes places of a group that nobody holds, or whose holder's session is over, or that are the caller's own. */
 const CLAIM = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
+  CREATE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
   RETURNS TABLE (part int, n int, ver bigint, epoch bigint, settled bigint, handed bigint, done bigint[]) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   #variable_conflict use_column
@@ -235,7 +235,7 @@ const CLAIM = `
 
 /** Gives a place up for whoever wants it, on the disk. False when it was not the caller's any more. */
 const GIVE_BACK = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_give_back(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[])
+  CREATE FUNCTION {schema}.transport_give_back(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
@@ -247,7 +247,7 @@ const GIVE_BACK = `
 
 /** As processes of the version before call it. */
 const GIVE = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
+  CREATE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
@@ -257,7 +257,7 @@ const GIVE = `
 
 /** Which of these partitions have something from these positions on, with a position or without one yet. */
 const PENDING = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
+  CREATE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     RETURN QUERY SELECT w.part FROM unnest(p_parts, p_froms) AS w(part, start) CROSS JOIN LATERAL (
@@ -271,7 +271,7 @@ const PENDING = `
 
 /** Where the next message of each partition will be. */
 const ENDS = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_ends(p_destination text) RETURNS TABLE (part int, n int, next bigint) LANGUAGE plpgsql ${PLANNED_ONCE}
+  CREATE FUNCTION {schema}.transport_ends(p_destination text) RETURNS TABLE (part int, n int, next bigint) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     PERFORM {schema}.transport_assign(p.id) FROM {schema}.transport_partition p WHERE p.destination = p_destination;
@@ -282,7 +282,7 @@ const ENDS = `
 
 /** What a group has not settled, what is due and not yet among the others included. Counts no messages. */
 const LAG = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${PLANNED_ONCE}
+  CREATE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   DECLARE total bigint;
   BEGIN
@@ -300,7 +300,7 @@ const LAG = `
  * function is no condition of an index.
  */
 const PROMOTE = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_promote(p_limit int) RETURNS TABLE (part int, next_ms float8) LANGUAGE plpgsql ${PLANNED_ONCE}
+  CREATE FUNCTION {schema}.transport_promote(p_limit int) RETURNS TABLE (part int, next_ms float8) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     RETURN QUERY WITH due AS (

@@ -5,11 +5,10 @@
 import type { SqlMigration, SqlPart } from '../../core/migrate.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { MESSAGE_FUNCTIONS } from './functions.ts'
-import { CLEAR, fewerSegments, IS_RESTORED, REPAIR, TRUNCATE, UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
+import { UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
 
 /** One is written; the others are empty, or wait for their readers. Each is a probe of every look for messages. */
 const SEGMENTS = 4
-const SEGMENTS_AT_FIRST = 8
 
 /** They grow and shrink without end, so vacuum comes by row count, and never locks the table to shrink it. */
 const APPENDED =
@@ -22,7 +21,7 @@ const APPENDED =
  */
 const NOT_ANALYZED = 'autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 2147483647'
 
-const segments = (): number[] => Array.from({ length: SEGMENTS_AT_FIRST }, (_, k) => k)
+const segments = (): number[] => Array.from({ length: SEGMENTS }, (_, k) => k)
 
 /**
  * - `key` is bytes: `text` refuses a NUL. `meta` is `json`: `jsonb` refuses NUL and lone surrogates.
@@ -47,7 +46,7 @@ const MIGRATIONS: readonly SqlMigration[] = [
       `CREATE TABLE {schema}.transport_segment (
          segment smallint PRIMARY KEY, closed_at timestamptz, is_empty boolean NOT NULL DEFAULT true)`,
       `INSERT INTO {schema}.transport_segment (segment, is_empty)
-         SELECT k, k > 0 FROM generate_series(0, ${SEGMENTS_AT_FIRST - 1}) k`,
+         SELECT k, k > 0 FROM generate_series(0, ${SEGMENTS - 1}) k`,
       `CREATE TABLE {schema}.transport_log (
          xid xid8 NOT NULL DEFAULT pg_current_xact_id(), seq bigserial NOT NULL,
          segment smallint NOT NULL, part int NOT NULL, key bytea, meta json NOT NULL, body bytea
@@ -55,7 +54,7 @@ const MIGRATIONS: readonly SqlMigration[] = [
       ...segments().map(
         (k) =>
           `CREATE TABLE {schema}.transport_log_${k} PARTITION OF {schema}.transport_log FOR VALUES IN (${k})
-           WITH (autovacuum_vacuum_insert_threshold = -1)`,
+           WITH (autovacuum_vacuum_insert_threshold = -1, ${NOT_ANALYZED})`,
       ),
       `CREATE INDEX transport_log_place ON {schema}.transport_log (part, xid, seq)`,
       `CREATE TABLE {schema}.transport_tick (
@@ -71,50 +70,12 @@ const MIGRATIONS: readonly SqlMigration[] = [
          owner text PRIMARY KEY, live_until timestamptz NOT NULL, groups int[] NOT NULL DEFAULT '{}'
        ) WITH (fillfactor = 50)`,
       `CREATE TABLE {schema}.transport_delayed (
-         due timestamptz NOT NULL, seq bigserial NOT NULL, part int NOT NULL,
+         due timestamptz NOT NULL, seq bigserial NOT NULL, wait_ms float8, part int NOT NULL,
          key bytea, meta json NOT NULL, body bytea, PRIMARY KEY (due, seq)
        ) ${APPENDED}`,
       ...MESSAGE_FUNCTIONS,
       ...UPKEEP_FUNCTIONS,
     ],
-  },
-  // The functions as they are now, where version 1 made them as they were.
-  { version: 2, worksWith: 1, statements: MESSAGE_FUNCTIONS },
-  // Groups of one process read once (`transport_fetch`, `transport_follow`).
-  {
-    version: 3,
-    worksWith: 1,
-    statements: [...MESSAGE_FUNCTIONS, 'DROP FUNCTION IF EXISTS {schema}.transport_read(int, bigint, int, bigint)'],
-  },
-  // Segments are not analyzed, and read by probes whatever their statistics say.
-  {
-    version: 4,
-    worksWith: 1,
-    statements: [
-      ...segments().map((k) => `ALTER TABLE {schema}.transport_log_${k} SET (${NOT_ANALYZED})`),
-      ...MESSAGE_FUNCTIONS,
-      CLEAR,
-    ],
-  },
-  // Four segments, where there were eight; a place is written under its owner's name; locks of partitions are limited in number.
-  {
-    version: 5,
-    worksWith: 1,
-    statements: [
-      ...MESSAGE_FUNCTIONS,
-      CLEAR,
-      TRUNCATE,
-      IS_RESTORED,
-      'DROP FUNCTION {schema}.transport_repair()',
-      REPAIR,
-      fewerSegments(SEGMENTS),
-    ],
-  },
-  // A delayed message keeps how long it was to wait, for when the server's clock is set back.
-  {
-    version: 6,
-    worksWith: 1,
-    statements: ['ALTER TABLE {schema}.transport_delayed ADD COLUMN IF NOT EXISTS wait_ms float8'],
   },
 ]
 

@@ -57,8 +57,8 @@ const LOCK_ALL = `PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.lock) FROM 
  * Frees a closed segment of what is settled, and carries the rest over to the one that is written, with its numbers. Waits
  * only for who still writes there, and not for long. False: it holds more than \`p_most\`, or a channel keeps it longer.
  */
-export const CLEAR = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_clear(k smallint, p_most int) RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
+const CLEAR = `
+  CREATE FUNCTION {schema}.transport_clear(k smallint, p_most int) RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
   AS $transport$
   DECLARE c smallint; since timestamptz;
   BEGIN
@@ -98,8 +98,8 @@ export const CLEAR = `
   END $transport$`
 
 /** Empties a segment that \`clear\` has freed. False when somebody wrote there meanwhile: clear it again. */
-export const TRUNCATE = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
+const TRUNCATE = `
+  CREATE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp ${BY_INDEX}
   AS $transport$
   BEGIN
@@ -135,8 +135,8 @@ const HOLDERS = `
  * Something stored lies in the future of this cluster: a dump of another one was restored. Of a log that nobody had read yet
  * only the messages tell.
  */
-export const IS_RESTORED = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
+const IS_RESTORED = `
+  CREATE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
   AS $transport$
     SELECT coalesce(bool_or(newest.snap_xmax > pg_snapshot_xmax(pg_current_snapshot())
       OR last.xid >= pg_snapshot_xmax(pg_current_snapshot())), false)
@@ -167,7 +167,7 @@ const POSITIONS = `(
  * of \`assign\` with the numbers that it was stored under. Where messages that some group has not settled are missing (a dump
  * without the segments), positions begin anew behind all others: what is there comes, to every group. Answers how many are missing.
  */
-export const REPAIR = `
+const REPAIR = `
   CREATE FUNCTION {schema}.transport_repair() RETURNS bigint LANGUAGE plpgsql
   AS $transport$
   DECLARE p int; behind bigint; lowest bigint; missing bigint := 0; missing_here bigint;
@@ -209,22 +209,6 @@ export const REPAIR = `
     END LOOP;
     DELETE FROM {schema}.transport_session;
     RETURN missing;
-  END $transport$`
-
-/** Drops the segments behind the first `n` that are empty; nobody begins to write one meanwhile. */
-export const fewerSegments = (n: number): string => `
-  DO $transport$
-  DECLARE k smallint;
-  BEGIN
-    PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, -1) FROM {schema}.transport_ring r;
-    LOCK TABLE {schema}.transport_log IN ACCESS EXCLUSIVE MODE;
-    FOR k IN SELECT s.segment FROM {schema}.transport_segment s
-      WHERE s.segment >= ${n} AND s.is_empty AND s.segment <> (SELECT r.current FROM {schema}.transport_ring r)
-    LOOP
-      CONTINUE WHEN EXISTS (SELECT FROM {schema}.transport_log l WHERE l.segment = k);
-      EXECUTE format('DROP TABLE %s', ${SEGMENT_OF});
-      DELETE FROM {schema}.transport_segment WHERE segment = k;
-    END LOOP;
   END $transport$`
 
 export const UPKEEP_FUNCTIONS: readonly string[] = [ROTATE, CLEAR, TRUNCATE, HOLDERS, IS_RESTORED, REPAIR]

@@ -38,8 +38,8 @@ export interface ReportBody {
   readonly memoryBytes: number
   /** Of one core since the report before: 0.5 is half of it. */
   readonly cpu: number
-  /** How long its event loop was blocked within the last minute, ms. Absent from instances of a release that does not report it. */
-  readonly blockedMs?: number | undefined
+  /** How long its event loop was blocked within the last minute, ms. */
+  readonly blockedMs: number
   readonly bindings: readonly BindingReport[]
   /** Bindings that were left out, so that the report is small. */
   readonly leftOut: number
@@ -83,7 +83,7 @@ export function decodeReport(body: Uint8Array): ReportBody | 'malformed' | 'unsu
       uptimeMs: whole(fields['uptimeMs']),
       memoryBytes: whole(fields['memoryBytes']),
       cpu: share(fields['cpu']),
-      ...(fields['blockedMs'] !== undefined && { blockedMs: whole(fields['blockedMs']) }),
+      blockedMs: whole(fields['blockedMs']),
       bindings: bindings.map((each) => bindingIn(record(each))),
       leftOut: whole(fields['leftOut']),
     }

@@ -101,8 +101,7 @@ function read(key: string, [now, value, fence, pttl, line, flatShared, flatNotes
           .filter(([each]) => !/^[#@]/.test(each))
           .map(([each, endsAt]) => ({
             value: each,
-            // Of the release before: in the notes.
-            stamp: [shared.get(`#${each}`) ?? notes.get(each), shared.get(`@${each}`)].join(' ').trimEnd(),
+            stamp: [shared.get(`#${each}`), shared.get(`@${each}`)].join(' ').trimEnd(),
             freesInMs: Number(endsAt) - now,
           }))
       : [{ value, stamp: fence, freesInMs: pttl }]

@@ -44,8 +44,8 @@ redis.call('SET', fence, stamp)
 local ended = {}
 for _, value in ipairs(values) do
   local of_shared = redis.call('ZSCORE', shared, '#' .. value)
-  -- A score may be written with an exponent. Of the release before the token is in the notes.
-  local granted = held[1] and held[2] or of_shared and string.format('%.0f', of_shared) or redis.call('HGET', notes, value)
+  -- A score may be written with an exponent.
+  local granted = held[1] and held[2] or of_shared and string.format('%.0f', of_shared)
   ended[#ended + 1] = value .. ' ' .. string.match(granted or '0', '^%d+')
   local expires = held[1] and redis.call('PTTL', lock) or redis.call('ZSCORE', shared, value) - now
   redis.call('SET', dead[value], mark, 'PX', string.format('%.0f', math.max(forget, expires)))

@@ -65,17 +65,8 @@ function text({ instances: all, bindings, leftOut }: InstancesView): string {
 const HEAD = ['INSTANCE', 'STATE', 'RATE', 'FAILED', 'IN HAND', 'CPU', 'MEMORY', 'RUNS FOR']
 
 function cells(line: InstanceLine): readonly string[] {
-  const {
-    address,
-    notRunning,
-    openCircuits,
-    slow,
-    blockedMs = 0,
-    handledPerSecond,
-    failedPerSecond,
-    running,
-    queued,
-  } = line
+  const { address, notRunning, openCircuits, slow, blockedMs, handledPerSecond, failedPerSecond, running, queued } =
+    line
   const state = [
     notRunning.length === 0 ? 'running' : `not running: ${notRunning.join(', ')}`,
     openCircuits === 0 ? [] : `${counted(openCircuits, 'breaker')} open`,

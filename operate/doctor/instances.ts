@@ -19,7 +19,7 @@ export function examineInstances(view: InstancesView): readonly DoctorLine[] {
 }
 
 function linesOf(instance: InstanceLine, bindings: readonly BindingLine[]): readonly DoctorLine[] {
-  const { address, service, slow, blockedMs = 0, notRunning } = instance
+  const { address, service, slow, blockedMs, notRunning } = instance
   const look = `npx concordat instances ${word(address)}`
   const lines = slow.map((name) => {
     const line = bindings.find((binding) => binding.service === service && binding.name === name)

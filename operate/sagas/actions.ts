@@ -57,8 +57,7 @@ interface Posted {
 }
 
 const LOOK_EVERY_MS = 100
-/** A release that knows no such mail forgets it, with a warning in its log. */
-const DROPPED = 'not done: an instance of an older release took it, upgrade all and repeat it'
+const DROPPED = 'not done: the request is not in the saga any more, and nothing says what became of it: repeat it'
 
 /** The status that an action is for. */
 export function statusFor(action: OperatorAction): SagaStatus {

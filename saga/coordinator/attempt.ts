@@ -126,7 +126,7 @@ async function contextOf(
     sagaId: row.id,
     step: call.step,
     key,
-    birth: row.birth ?? undefined,
+    birth: row.birth,
     input: await readInput(saga, row),
     results: await resultsOf(saga, state, seenUntil(saga, call.index)),
     attempt: call.attempt,

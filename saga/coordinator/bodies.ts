@@ -19,7 +19,6 @@ export class Bodies {
   seen(snapshot: Snapshot): void {
     this.get(snapshot.row)?.seen(snapshot)
     const { birth } = snapshot.row
-    if (birth === null || this.#watchers.size === 0) return
     for (const watcher of this.#watchers.get(birth) ?? []) watcher(snapshot)
   }
 
@@ -34,14 +33,14 @@ export class Bodies {
   }
 
   get(row: Pick<SagaRow, 'birth'>): HeldBody | undefined {
-    return row.birth === null ? undefined : this.#byBirth.get(row.birth)
+    return this.#byBirth.get(row.birth)
   }
 
   add({ birth }: SagaRow, body: HeldBody): void {
-    if (birth !== null) this.#byBirth.set(birth, body)
+    this.#byBirth.set(birth, body)
   }
 
   delete({ birth }: SagaRow): void {
-    if (birth !== null) this.#byBirth.delete(birth)
+    this.#byBirth.delete(birth)
   }
 }

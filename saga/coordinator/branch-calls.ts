@@ -150,7 +150,7 @@ export class BranchCalls {
 
   /** False: this one ended and was deleted, and its id was given to another. */
   #isThis({ birth }: SagaRow): boolean {
-    return (birth ?? undefined) === this.#caller.birth
+    return birth === this.#caller.birth
   }
 
   async #resultOf(step: string, branch: string, { status, result, error }: StepState): Promise<unknown> {

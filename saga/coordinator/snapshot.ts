@@ -41,7 +41,7 @@ export function isGoingOn(status: SagaStatus): boolean {
 
 /** It is for an earlier saga with this id. */
 export function isOther({ birth }: SagaRow, meant: string | undefined): boolean {
-  return meant !== undefined && birth !== null && birth !== meant
+  return meant !== undefined && birth !== meant
 }
 
 /** Characters of text and, about, what the rest would take as JSON. Looks no further than it has to. */

@@ -33,13 +33,12 @@ function childKey(parent: SagaKey, step: string, child: Saga, round: number): Sa
 
 /** True when the saga was begun as that step of that saga, and not of an earlier one with its id. */
 export function isChildOf(parent: SagaParent | undefined, of: Omit<SagaParent, 'operation'>): boolean {
-  if (parent?.name !== of.name || parent.id !== of.id || parent.step !== of.step) return false
-  return parent.birth === undefined || of.birth === undefined || parent.birth === of.birth
+  return parent?.name === of.name && parent.id === of.id && parent.step === of.step && parent.birth === of.birth
 }
 
 /** The step of the parent, as a reply names it. */
 export function addressOf({ name, id, step, operation, birth }: SagaParent): Omit<SagaReply, 'status'> {
-  return { saga: name, sagaId: id, step, operation, ...(birth !== undefined && { birth }) }
+  return { saga: name, sagaId: id, step, operation, birth }
 }
 
 /** What the parent is told when this state was reached; `undefined` when there is nothing to tell. */

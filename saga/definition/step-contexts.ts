@@ -14,8 +14,8 @@ export interface StepContext<Input = unknown, Results extends object = object> {
    * it, and `birth` where ids are started again after their sagas were deleted.
    */
   readonly key: string
-  /** Tells the saga from an earlier one with its id, that was deleted; `undefined`: started by a release without births. */
-  readonly birth: string | undefined
+  /** Tells the saga from an earlier one with its id, that was deleted. */
+  readonly birth: string
   readonly input: Input
   /** Results of the steps before this one, as they come back from the database (JSON). */
   readonly results: Results

@@ -119,7 +119,7 @@ const CONTROL = /[\u0000-\u001f\u007f]/
 /** As a coordinator would have written it: its key is part of the fence, and must name no other step. */
 function isPlausible({ saga, sagaId, step, key, replyTo, birth }: CommandHeaders): boolean {
   const named = NAME.test(saga) && NAME.test(step) && NAME.test(replyTo) && replyTo.endsWith(REPLIES)
-  const isShort = sagaId.length <= 200 && (birth === undefined || NAME.test(birth))
+  const isShort = sagaId.length <= 200 && (birth === '' || NAME.test(birth))
   return named && isShort && !CONTROL.test(sagaId) && key === `${saga}/${sagaId}/${step}`
 }
 

@@ -113,7 +113,7 @@ async function replyIn(bytes: Uint8Array, command: CommandHeaders): Promise<Saga
     const isOfCall = step === command.step && operation === command.operation
     const isOurs = saga === command.saga && sagaId === command.sagaId && isOfCall
     if (!isOurs || (birth !== undefined && birth !== command.birth)) return undefined
-    return command.birth === undefined ? reply : { ...reply, birth: command.birth }
+    return command.birth === '' ? reply : { ...reply, birth: command.birth }
   } catch {
     return undefined
   }

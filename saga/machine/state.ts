@@ -199,8 +199,8 @@ export interface SagaParent {
   readonly step: string
   /** What the parent waits for: that it ends, or that it is undone. */
   readonly operation: Exclude<Operation, 'confirm'>
-  /** Tells the parent from an earlier saga with its id; absent when it was started by a release without births. */
-  readonly birth?: string | undefined
+  /** Tells the parent from an earlier saga with its id. */
+  readonly birth: string
 }
 
 /** `stuck` is not an end: an operator has to look at it. */

@@ -32,11 +32,8 @@
  *
  * A concurrent duplicate blocks on the insert until the first transaction ends.
  *
- * Whose a row is: of the saga that answers are sent to, told by its key, its service (the reply channel) and its birth. The
- * first to come has the row of the bare key, which is all that releases before these marks know; another service, or
- * another saga of this service that got the same id later, has a row beside it. A mark that is missing on either side (it
- * was written, or sent, by such a release) fits any: while releases run side by side nothing is done twice, and for as
- * long as such rows are kept they stand for every saga with their key, as they did before.
+ * Whose a row is: of one step of one saga, told by its key, its service (the reply channel) and its birth. Two services may
+ * have sagas of one name and id, and an id may be started again after its saga was deleted.
  *
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
@@ -55,10 +52,11 @@ import type { CommandHeaders } from '../wire/wire.ts'
 /** `failed` may be tried again; `final` may not. `begun`: nothing was answered yet, the handler may have been called. */
 export type BarrierStatus = 'begun' | 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
 
+/** A step of one saga. `birth` is empty when its coordinator says none. */
+export type StepOwner = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth'>
+
 /** What is known of an operation. */
-export interface BarrierEntry {
-  /** The row's key. */
-  readonly key: string
+export interface BarrierEntry extends StepOwner {
   readonly operation: Operation
   /** False: this is what was found, locked. */
   readonly isNew: boolean
@@ -71,29 +69,29 @@ export interface BarrierEntry {
 }
 
 type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round'>
-
-interface Row extends Pick<BarrierEntry, 'key' | 'status' | 'reply' | 'round' | 'gid'> {
-  readonly replyTo: string | null
-  readonly birth: string | null
-}
+type Row = Omit<BarrierEntry, 'operation' | 'isNew'>
 
 /** What was answered to a command. */
 export interface BarrierAnswer {
-  /** The row's key. */
-  readonly key: string
   readonly operation: Operation
   readonly status: BarrierStatus
   readonly command: Command
   readonly reply: SagaReply | null
 }
 
-/** Holds in no key: control characters are refused in ids and names. */
-const SEPARATOR = '\u001f'
-const COLUMNS = 'saga_key AS key, status, reply, round::int AS round, reply_to AS "replyTo", birth, gid'
-const ANSWERS = `(saga_key, operation, status, reply_to, birth, round, reply)
-  SELECT key, operation, status, reply_to, birth, round, reply::jsonb
+/** The row of a step, as `$1` to `$3`; its operation is `$4`. */
+export const OF_STEP = 'saga_key = $1 AND reply_to = $2 AND birth = $3'
+export const STEP_COLUMNS = 'saga_key, reply_to, birth, operation'
+
+export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [string, string, string] {
+  return [key, replyTo, birth]
+}
+
+const COLUMNS = 'saga_key AS key, reply_to AS "replyTo", birth, status, reply, round::int AS round, gid'
+const ANSWERS = `(${STEP_COLUMNS}, status, round, reply)
+  SELECT ${STEP_COLUMNS}, status, round, reply::jsonb
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[])
-    AS a(key, operation, status, reply_to, birth, round, reply) ORDER BY key`
+    AS a(${STEP_COLUMNS}, status, round, reply) ORDER BY ${STEP_COLUMNS}`
 
 export class Barrier {
   readonly #query: OwnQuery
@@ -104,7 +102,7 @@ export class Barrier {
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
-  /** Reads nothing; the plan alone fails when the table is not there, or is that of an older release. @throws SqlTablesMissing */
+  /** Reads nothing; the plan alone fails when the table is not there. @throws SqlTablesMissing */
   async ready(sql: SqlExecutor): Promise<void> {
     await this.#query(sql, `SELECT gid FROM ${this.#table} LIMIT 0`)
   }
@@ -120,20 +118,14 @@ export class Barrier {
     status: BarrierStatus,
     reply: SagaReply | null = null,
   ): Promise<BarrierEntry> {
-    const { key, replyTo, birth } = command
-    const ofService = [key, replyTo].join(SEPARATOR)
-    const ofBirth = [key, replyTo, birth].join(SEPARATOR)
-    const fresh = { operation, isNew: true, status, reply, round: command.round, gid: null }
-    const insert = (place: string, beside: readonly string[]): Promise<boolean> =>
-      this.#insert(tx, command, { ...fresh, key: place }, beside)
     for (;;) {
-      if (await insert(key, [ofService, ofBirth])) return { ...fresh, key }
-      const rows = await this.#rows(tx, operation, [ofBirth, ofService, key])
-      const found = rows.find((row) => fits(row, command))
-      if (found !== undefined) return { ...found, operation, isNew: false }
-      const place = rows.some((row) => row.replyTo === replyTo) ? ofBirth : ofService
-      // None at all: what was in the way is deleted by now. Begin again.
-      if (rows.length > 0 && (await insert(place, []))) return { ...fresh, key: place }
+      if (await this.#insert(tx, command, { operation, status, reply })) {
+        const { key, replyTo, birth, round } = command
+        return { key, replyTo, birth, operation, isNew: true, status, reply, round, gid: null }
+      }
+      const found = await this.find(tx, command, operation)
+      if (found !== undefined) return found
+      // What was in the way is deleted by now. Begin again.
     }
   }
 
@@ -150,9 +142,7 @@ export class Barrier {
 
   /** Enters an operation that was most likely never entered, in a commit of its own. @returns false: something is in its place */
   enterAlone(sql: SqlClient, command: Command, operation: Operation, status: BarrierStatus): Promise<boolean> {
-    const { key, replyTo, birth, round } = command
-    const beside = [[key, replyTo].join(SEPARATOR), [key, replyTo, birth].join(SEPARATOR)]
-    return this.#insert(sql, command, { key, operation, isNew: true, status, reply: null, round, gid: null }, beside)
+    return this.#insert(sql, command, { operation, status, reply: null })
   }
 
   /** What is entered, locked; `undefined`: nothing is. */
@@ -165,29 +155,25 @@ export class Barrier {
     return this.#found(sql, command, operation, '')
   }
 
-  /**
-   * What is entered of each of several commands, locked, in one statement; each with a key of its own. `undefined`: nothing is.
-   * `'another'`: only what is of others with its key, beside which it is entered by itself.
-   */
+  /** What is entered of each of several commands, locked, in one statement; each with a key of its own. `undefined`: nothing is. */
   async findAll(
     tx: SqlTransaction,
     commands: readonly Command[],
     operation: Operation,
-  ): Promise<readonly (BarrierEntry | 'another' | undefined)[]> {
-    const places = commands.map(placesOf)
-    // One probe of the index for each place, whatever the statistics say; in one order everywhere, so that nobody waits in a circle.
+  ): Promise<readonly (BarrierEntry | undefined)[]> {
+    // One probe of the index for each, whatever the statistics say; in one order everywhere, so that nobody waits in a circle.
     const { rows } = await this.#query<Row>(
       tx,
-      `SELECT found.* FROM (SELECT place FROM unnest($1::text[]) AS p(place) ORDER BY place) AS p
-       CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table} WHERE saga_key = p.place AND operation = $2 OFFSET 0 FOR UPDATE) AS found`,
-      [places.flat(), operation],
+      `SELECT found.* FROM (
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS s(key, reply_to, birth) ORDER BY key, reply_to, birth) AS s
+       CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table}
+         WHERE saga_key = s.key AND reply_to = s.reply_to AND birth = s.birth AND operation = $4 OFFSET 0 FOR UPDATE) AS found`,
+      [...stepsOf(commands), operation],
     )
     const byKey = new Map(rows.map((row) => [row.key, row]))
-    return commands.map((command, i) => {
-      const its = (places[i] ?? []).flatMap((place) => byKey.get(place) ?? [])
-      const found = its.find((row) => fits(row, command))
-      if (found === undefined) return its.length > 0 ? 'another' : undefined
-      return { ...found, operation, isNew: false }
+    return commands.map(({ key }) => {
+      const found = byKey.get(key)
+      return found && { ...found, operation, isNew: false }
     })
   }
 
@@ -206,7 +192,7 @@ export class Barrier {
     // By way of the conflict: that is found by the index, whatever the statistics say.
     await this.#query(
       tx,
-      `INSERT INTO ${this.#table} AS kept ${ANSWERS} ON CONFLICT (saga_key, operation) DO UPDATE
+      `INSERT INTO ${this.#table} AS kept ${ANSWERS} ON CONFLICT (${STEP_COLUMNS}) DO UPDATE
        SET status = excluded.status, reply = excluded.reply, round = greatest(kept.round, excluded.round)`,
       columnsOf(answers),
     )
@@ -215,16 +201,15 @@ export class Barrier {
   /** Keeps what was answered. */
   async keep(
     tx: SqlTransaction,
-    { key, operation }: BarrierEntry,
+    entry: BarrierEntry,
     status: BarrierStatus,
     reply: SagaReply,
     round: number,
   ): Promise<void> {
     await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = $3, reply = $4::jsonb, round = greatest(round, $5)
-       WHERE saga_key = $1 AND operation = $2`,
-      [key, operation, status, JSON.stringify(reply), round],
+      `UPDATE ${this.#table} SET status = $5, reply = $6::jsonb, round = greatest(round, $7) WHERE ${OF_STEP} AND operation = $4`,
+      [...stepParameters(entry), entry.operation, status, JSON.stringify(reply), round],
     )
   }
 
@@ -232,32 +217,25 @@ export class Barrier {
    * Changes what is known of it, and keeps what was answered. `begun`: it is called once more. `cancelled`: it is refused when it
    * comes late. `failed`: it was called more than once, so the refusal of one call is not that of all.
    */
-  async mark(
-    tx: SqlTransaction,
-    { key, operation }: BarrierEntry,
-    status: 'begun' | 'cancelled' | 'failed',
-  ): Promise<void> {
-    await this.#query(tx, `UPDATE ${this.#table} SET status = $3 WHERE saga_key = $1 AND operation = $2`, [
-      key,
-      operation,
+  async mark(tx: SqlTransaction, entry: BarrierEntry, status: 'begun' | 'cancelled' | 'failed'): Promise<void> {
+    await this.#query(tx, `UPDATE ${this.#table} SET status = $5 WHERE ${OF_STEP} AND operation = $4`, [
+      ...stepParameters(entry),
+      entry.operation,
       status,
     ])
   }
 
-  /** @param beside keys under which nothing of the same operation may lie */
+  /** @returns false: it is there already */
   async #insert(
-    tx: SqlExecutor,
-    { replyTo, birth, round }: Command,
-    { key, operation, status, reply }: BarrierEntry,
-    beside: readonly string[],
+    sql: SqlExecutor,
+    command: Command,
+    { operation, status, reply }: Pick<BarrierEntry, 'operation' | 'status' | 'reply'>,
   ): Promise<boolean> {
     const { rows } = await this.#query(
-      tx,
-      `INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth, round, reply)
-       SELECT $1, $2, $3, $4, $5, $6, $8::jsonb
-       WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE saga_key = ANY($7::text[]) AND operation = $2)
-       ON CONFLICT (saga_key, operation) DO NOTHING RETURNING saga_key`,
-      [key, operation, status, replyTo, birth ?? null, round, [...beside], reply && JSON.stringify(reply)],
+      sql,
+      `INSERT INTO ${this.#table} (${STEP_COLUMNS}, status, round, reply) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb)
+       ON CONFLICT (${STEP_COLUMNS}) DO NOTHING RETURNING saga_key`,
+      [...stepParameters(command), operation, status, command.round, reply && JSON.stringify(reply)],
     )
     return rows.length === 1
   }
@@ -268,46 +246,26 @@ export class Barrier {
     operation: Operation,
     lock: 'FOR UPDATE' | '',
   ): Promise<BarrierEntry | undefined> {
-    const found = (await this.#rows(sql, operation, placesOf(command), lock)).find((row) => fits(row, command))
-    return found && { ...found, operation, isNew: false }
-  }
-
-  /** In the order of the keys. They stay locked: a purge must not delete what another row lies beside. */
-  async #rows(
-    sql: SqlExecutor,
-    operation: Operation,
-    keys: readonly string[],
-    lock: 'FOR UPDATE' | '' = 'FOR UPDATE',
-  ): Promise<readonly Row[]> {
     const { rows } = await this.#query<Row>(
       sql,
-      `SELECT ${COLUMNS} FROM ${this.#table}
-       WHERE saga_key = ANY($1::text[]) AND operation = $2 ORDER BY saga_key ${lock}`,
-      [[...keys], operation],
+      `SELECT ${COLUMNS} FROM ${this.#table} WHERE ${OF_STEP} AND operation = $4 ${lock}`,
+      [...stepParameters(command), operation],
     )
-    return keys.flatMap((key) => rows.filter((row) => row.key === key))
+    return rows[0] && { ...rows[0], operation, isNew: false }
   }
 }
 
-/** Where its row may be: that of its own first. */
-function placesOf({ key, replyTo, birth }: Command): readonly string[] {
-  return [[key, replyTo, birth].join(SEPARATOR), [key, replyTo].join(SEPARATOR), key]
+function stepsOf(commands: readonly Command[]): readonly string[][] {
+  const steps = commands.map(stepParameters)
+  return [steps.map(([key]) => key), steps.map(([, replyTo]) => replyTo), steps.map(([, , birth]) => birth)]
 }
 
 function columnsOf(answers: readonly BarrierAnswer[]): readonly (readonly unknown[])[] {
   return [
-    answers.map(({ key }) => key),
+    ...stepsOf(answers.map(({ command }) => command)),
     answers.map(({ operation }) => operation),
     answers.map(({ status }) => status),
-    answers.map(({ command }) => command.replyTo),
-    answers.map(({ command }) => command.birth ?? null),
     answers.map(({ command }) => command.round),
     answers.map(({ reply }) => reply && JSON.stringify(reply)),
   ]
-}
-
-/** What is not known of either fits. */
-function fits(row: Row, { replyTo, birth }: Command): boolean {
-  if (row.replyTo !== null && row.replyTo !== replyTo) return false
-  return row.birth === null || birth === undefined || row.birth === birth
 }

@@ -39,8 +39,8 @@ export interface ParticipantContext {
   readonly key: string
   /** The service of the coordinator: the reply channel without `.saga-replies`. */
   readonly service: string
-  /** Tells the saga from an earlier one with its id; `undefined` when its coordinator does not say. */
-  readonly birth: string | undefined
+  /** Tells the saga from an earlier one with its id; empty when its coordinator does not say. */
+  readonly birth: string
   readonly saga: string
   readonly sagaId: string
   readonly step: string
@@ -257,7 +257,7 @@ export class CommandHandler<Request> {
       item,
       (timed) => sql.transaction((tx) => timed(() => decide(tx))),
       async (tx) => {
-        if (together === undefined || item.found === 'another') return decide(tx)
+        if (together === undefined) return decide(tx)
         const decided = await together.decideFound(item.found, {
           request: copyData(request),
           command,

@@ -302,7 +302,7 @@ export function answered(
   if (status === 'cancelled') return cancelled(command)
   // Nothing was done in the earlier round, and a person asks for another answer.
   if (status !== 'ok' && command.round > round) return undefined
-  return reply === null ? undefined : { ...reply, ...(command.birth !== undefined && { birth: command.birth }) }
+  return reply === null ? undefined : { ...reply, ...(command.birth !== '' && { birth: command.birth }) }
 }
 
 /** @param isInside what was not committed has none */

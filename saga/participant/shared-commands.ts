@@ -28,7 +28,7 @@ export interface SharedCommand {
   /** What is asked of the barrier for all at once. Absent: it asks and tells the barrier by itself. */
   readonly operation: Operation | undefined
   /** What is entered of it in the transaction that it shares; `'another'`: it asks and tells the barrier by itself. */
-  found?: BarrierEntry | 'another' | undefined
+  found?: BarrierEntry | undefined
   /** Of its last call; written with those of the others. */
   decided?: DecidedTogether | undefined
   answer?: { readonly channel: Channel<SagaReply>; readonly message: EncodedMessage } | undefined
@@ -91,7 +91,7 @@ export class SharedCommands {
     for (const item of fresh) item.isFirst = true
     await this.#barrier.enterAll(
       tx,
-      fresh.map(({ command }) => ({ key: command.key, operation: 'invoke', status: 'begun', command, reply: null })),
+      fresh.map(({ command }) => ({ operation: 'invoke', status: 'begun', command, reply: null })),
     )
     return found.map((entry) => entry !== undefined)
   }
@@ -129,9 +129,9 @@ function commandsOf(items: readonly Pick<SharedCommand, 'command'>[]): readonly 
 
 /** What the barrier does not say yet. */
 function answerOf({ command, operation, found, decided }: SharedCommand): (BarrierAnswer & { isNew: boolean })[] {
-  if (operation === undefined || found === 'another' || decided?.status === undefined) return []
+  if (operation === undefined || decided?.status === undefined) return []
   const { status, reply } = decided
-  return [{ key: found?.key ?? command.key, isNew: found === undefined, operation, status, command, reply }]
+  return [{ isNew: found === undefined, operation, status, command, reply }]
 }
 
 /** Those for one coordinator are one statement. */

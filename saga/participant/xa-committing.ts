@@ -30,25 +30,22 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     const { sql, barrier, gate, clock } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
     if (entry?.gid == null) return (tx) => this.#decide(tx, command, undefined)
-    const { key, gid, status } = entry
+    const { gid, status } = entry
     if (status === 'ok') await gate.end('COMMIT', gid, new Patience(clock, message.signal))
-    const isCommitted = await this.#isCommitted(command, { key, gid })
+    const isCommitted = await this.#isCommitted(command, gid)
     return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
   }
 
   /** @throws NotYet while the transaction may still become so */
-  async #isCommitted(
-    command: CommandHeaders,
-    { key, gid }: { readonly key: string; readonly gid: string },
-  ): Promise<boolean> {
+  async #isCommitted(command: CommandHeaders, gid: string): Promise<boolean> {
     const { gate } = this.#parts
     const base = baseOf(gid)
-    if ((await gate.committed(key, base)) === gid) return true
-    const { isFree, prepared } = await gate.look(key, base)
+    if ((await gate.committed(command, base)) === gid) return true
+    const { isFree, prepared } = await gate.look(command, base)
     if (prepared.length > 0) throw new NotYet(`${command.key} was prepared in this moment`)
     if (!isFree) throw new NotYet(`${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`)
     // Nothing holds it any more, so what is read now is how it ended.
-    return (await gate.committed(key, base)) === gid
+    return (await gate.committed(command, base)) === gid
   }
 
   async #decide(tx: SqlTransaction, command: CommandHeaders, known: Known | undefined): Promise<SagaReply> {

@@ -6,7 +6,7 @@
 import { causesOf, hasCode } from '../../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry } from './barrier.ts'
+import type { BarrierEntry, StepOwner } from './barrier.ts'
 import { endPrepared, type Patience } from './xa-ending.ts'
 import { baseOf, gidBase } from './xa-gid.ts'
 import type { GateState, XaPassage, XaResource } from './xa-resource.ts'
@@ -14,8 +14,7 @@ import type { XaRows } from './xa-rows.ts'
 
 /** A call of the handler. */
 export interface GateCall {
-  /** Of the row of `invoke`. */
-  readonly key: string
+  readonly step: StepOwner
   readonly gid: string
   readonly base: string
   /** How long a statement of the handler waits for a row. */
@@ -30,11 +29,11 @@ export interface Gate<Tx> {
   /** What the names of this step begin with. */
   base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string>
   /** Writes down that the handler is about to be called. */
-  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string, command: CommandHeaders): Promise<void>
+  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void>
   prepare<T>(call: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>>
-  look(key: string, base: string): Promise<GateState>
+  look(step: StepOwner, base: string): Promise<GateState>
   /** The name of the transaction that was committed; `null`: none was. */
-  committed(key: string, base: string): Promise<string | null>
+  committed(step: StepOwner, base: string): Promise<string | null>
   /** Harmless when somebody else was faster. */
   end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void>
   /** The row that a statement wants is held by somebody else. */
@@ -71,17 +70,17 @@ export class OwnGate implements Gate<SqlTransaction> {
     return entry?.gid == null ? gidBase(await this.#rows.place(this.#sql), command) : baseOf(entry.gid)
   }
 
-  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string, command: CommandHeaders): Promise<void> {
-    return this.#rows.begin(tx, entry, gid, command)
+  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
+    return this.#rows.begin(tx, entry, gid)
   }
 
   async prepare<T>(
-    { key, gid, base, waitMs }: GateCall,
+    { step, gid, base, waitMs }: GateCall,
     work: (tx: SqlTransaction) => Promise<T>,
   ): Promise<XaPassage<T>> {
     try {
       return await this.#sql.prepare(gid, async (tx) => {
-        const entered = await this.#rows.enter(tx, key, gid, base)
+        const entered = await this.#rows.enter(tx, step, gid, base)
         if (entered !== 'in') throw new NotEntered(entered)
         await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${waitMs}ms`])
         return { entered, result: await work(tx) }
@@ -92,12 +91,12 @@ export class OwnGate implements Gate<SqlTransaction> {
     }
   }
 
-  look(key: string, base: string): Promise<GateState> {
-    return this.#rows.look(this.#sql, key, base)
+  look(step: StepOwner, base: string): Promise<GateState> {
+    return this.#rows.look(this.#sql, step, base)
   }
 
-  committed(key: string): Promise<string | null> {
-    return this.#rows.committed(this.#sql, key)
+  committed(step: StepOwner): Promise<string | null> {
+    return this.#rows.committed(this.#sql, step)
   }
 
   async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void> {
@@ -109,9 +108,10 @@ export class OwnGate implements Gate<SqlTransaction> {
     return causesOf(error).some((each) => hasCode(each, LOCK_NOT_AVAILABLE))
   }
 
-  async isAtWork(tx: SqlTransaction, { key, gid, status }: BarrierEntry): Promise<boolean> {
+  async isAtWork(tx: SqlTransaction, entry: BarrierEntry): Promise<boolean> {
+    const { gid, status } = entry
     if (status !== 'begun' || gid === null) return false
-    const { isFree, prepared } = await this.#rows.look(tx, key, gid)
+    const { isFree, prepared } = await this.#rows.look(tx, entry, gid)
     return !isFree || prepared.length > 0
   }
 }
@@ -151,17 +151,17 @@ export class ResourceGate<Tx> implements Gate<Tx> {
     return this.#parts.rows.name(tx, entry, gid)
   }
 
-  prepare<T>({ key, gid, base, waitMs }: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>> {
+  prepare<T>({ step, gid, base, waitMs }: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>> {
     const { sql, rows } = this.#parts
-    const isCurrent = (): Promise<boolean> => rows.isBegun(sql, key, gid)
-    return this.#resource.prepare({ gid, whose: base, key: bareKey(key), lockTimeoutMs: waitMs, isCurrent }, work)
+    const isCurrent = (): Promise<boolean> => rows.isBegun(sql, step, gid)
+    return this.#resource.prepare({ gid, whose: base, key: step.key, lockTimeoutMs: waitMs, isCurrent }, work)
   }
 
-  look(_: string, base: string): Promise<GateState> {
+  look(_: StepOwner, base: string): Promise<GateState> {
     return this.#resource.look(base)
   }
 
-  committed(_: string, base: string): Promise<string | null> {
+  committed(_: StepOwner, base: string): Promise<string | null> {
     return this.#resource.committed(base)
   }
 
@@ -179,9 +179,4 @@ export class ResourceGate<Tx> implements Gate<Tx> {
   async isAtWork(_: SqlTransaction, { status, gid }: BarrierEntry): Promise<boolean> {
     return status === 'begun' && gid !== null
   }
-}
-
-/** A row's key without the marks of a service and a birth. */
-function bareKey(key: string): string {
-  return key.split('\u001f', 1)[0] as string
 }

@@ -11,7 +11,7 @@ export const GID_PREFIX = 'concordat:'
 
 /** What the names of one saga step begin with, whichever call of its handler it was. */
 export function gidBase(place: readonly string[], { key, replyTo, birth }: CommandHeaders): string {
-  const whose = JSON.stringify([...place, key, replyTo, birth ?? null])
+  const whose = JSON.stringify([...place, key, replyTo, birth])
   return `${GID_PREFIX}${createHash('sha256').update(whose).digest('base64url').slice(0, 22)}:`
 }
 

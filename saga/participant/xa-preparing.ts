@@ -4,7 +4,7 @@ import { describeError, isRefusal } from '../coordinator/outcome.ts'
 import { stored } from '../json.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry } from './barrier.ts'
+import type { BarrierEntry, StepOwner } from './barrier.ts'
 import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from './duties.ts'
 import { NotYet, Patience } from './xa-ending.ts'
 import { nextGid } from './xa-gid.ts'
@@ -25,7 +25,7 @@ interface Spared {
 
 /** A call of the handler that is about to be made. */
 interface Attempt {
-  readonly key: string
+  readonly step: StepOwner
   readonly gid: string
   readonly base: string
   /** Prepared by earlier calls, whose answer was never sent. */
@@ -106,7 +106,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
   /** @returns `undefined` while another call is open */
   async #look(command: CommandHeaders, entry: BarrierEntry): Promise<Seen | undefined> {
     const { gate } = this.#parts
-    const { isFree, prepared } = await gate.look(entry.key, await gate.base(command, entry))
+    const { isFree, prepared } = await gate.look(entry, await gate.base(command, entry))
     return !isFree && prepared.length === 0 ? undefined : { gid: entry.gid, stale: prepared }
   }
 
@@ -121,8 +121,8 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
       if (!entry.isNew && seen?.gid !== entry.gid) return entry
       const base = entry.gid === null ? fresh : await gate.base(command, entry)
       const gid = nextGid(base, entry.gid, command.key, gate.mostBytes)
-      await gate.begin(tx, entry, gid, command)
-      return { key: entry.key, gid, base, stale: seen?.stale ?? [] }
+      await gate.begin(tx, entry, gid)
+      return { step: entry, gid, base, stale: seen?.stale ?? [] }
     })
   }
 
@@ -154,8 +154,8 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
 
   async #keep(tx: SqlTransaction, command: CommandHeaders, attempt: Attempt, reply: SagaReply): Promise<SagaReply> {
     const status = reply.status === 'ok' ? 'ok' : 'refused'
-    const { key, gid } = attempt
-    if (await this.#parts.rows.keep(tx, { key, gid, round: command.round }, status, reply)) return reply
+    const { step, gid } = attempt
+    if (await this.#parts.rows.keep(tx, { step, gid, round: command.round }, status, reply)) return reply
     throw new NotYet(`${command.key} was taken over, or cancelled, before it was answered`)
   }
 }

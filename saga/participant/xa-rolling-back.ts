@@ -2,7 +2,7 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry } from './barrier.ts'
+import type { BarrierEntry, StepOwner } from './barrier.ts'
 import type { Asked, Decision, DutyAhead, GivenUp } from './duties.ts'
 import { done, isConfirmed } from './tcc-duties.ts'
 import { NotYet, Patience } from './xa-ending.ts'
@@ -22,21 +22,20 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     const { sql, barrier, gate, clock } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
     const base = await gate.base(command, entry)
-    const key = entry?.key ?? command.key
     // A row that was purged too early leaves no trace here, and its transaction stays in a resource that has a gate of its own.
-    const isOpen = entry !== undefined || (await this.#isHeldElsewhere(key, base))
+    const isOpen = entry !== undefined || (await this.#isHeldElsewhere(command, base))
     if (isOpen) {
       await this.#refuseLate(command)
-      await this.#rollBack(command, { key, base }, new Patience(clock, message.signal))
+      await this.#rollBack(command, base, new Patience(clock, message.signal))
     }
-    const isCommitted = (await gate.committed(key, base))?.startsWith(base) === true
+    const isCommitted = (await gate.committed(command, base))?.startsWith(base) === true
     return (tx) => this.#decide(tx, command, { isRolledBack: isOpen, isCommitted })
   }
 
-  async #isHeldElsewhere(key: string, base: string): Promise<boolean> {
+  async #isHeldElsewhere(step: StepOwner, base: string): Promise<boolean> {
     const { gate } = this.#parts
     if (!gate.isApart) return false
-    const { isFree, prepared } = await gate.look(key, base)
+    const { isFree, prepared } = await gate.look(step, base)
     return !isFree || prepared.length > 0
   }
 
@@ -52,14 +51,10 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
   }
 
   /** A call that is still open is waited for: it may be prepared in a moment. */
-  async #rollBack(
-    command: CommandHeaders,
-    { key, base }: { readonly key: string; readonly base: string },
-    patience: Patience,
-  ): Promise<void> {
+  async #rollBack(command: CommandHeaders, base: string, patience: Patience): Promise<void> {
     const { gate } = this.#parts
     for (;;) {
-      const { isFree, prepared } = await gate.look(key, base)
+      const { isFree, prepared } = await gate.look(command, base)
       for (const gid of prepared) await gate.end('ROLLBACK', gid, patience)
       if (isFree && prepared.length === 0) return
       if (prepared.length === 0) await patience.wait(`${command.key} is still being done`)

@@ -13,8 +13,7 @@
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import type { CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry } from './barrier.ts'
+import { type BarrierEntry, OF_STEP, STEP_COLUMNS, type StepOwner, stepParameters } from './barrier.ts'
 import type { GateState } from './xa-resource.ts'
 
 /** No `Operation`: nothing is asked for by it. */
@@ -45,57 +44,57 @@ export class XaRows {
    * Writes down that the handler is about to be called, in a transaction that will be prepared as `gid`. The gate is looked
    * for first: an insert that meets it would wait for the transaction that has it locked.
    */
-  async begin(tx: SqlTransaction, { key }: BarrierEntry, gid: string, command: CommandHeaders): Promise<void> {
+  async begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
     await this.#query(
       tx,
       `WITH gate AS (
-         INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth) SELECT $1, '${GATE}', 'begun', $3, $4
-         WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = '${GATE}')
-         ON CONFLICT (saga_key, operation) DO NOTHING)
-       UPDATE ${this.#table} SET status = 'begun', gid = $2 WHERE saga_key = $1 AND operation = 'invoke'`,
-      [key, gid, command.replyTo, command.birth ?? null],
+         INSERT INTO ${this.#table} (${STEP_COLUMNS}, status) SELECT $1, $2, $3, '${GATE}', 'begun'
+         WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}')
+         ON CONFLICT (${STEP_COLUMNS}) DO NOTHING)
+       UPDATE ${this.#table} SET status = 'begun', gid = $4 WHERE ${OF_STEP} AND operation = 'invoke'`,
+      [...stepParameters(entry), gid],
     )
   }
 
   /** The same where the gate is in another database: the name alone is written here. */
-  async name(tx: SqlTransaction, { key }: BarrierEntry, gid: string): Promise<void> {
+  async name(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
     await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = 'begun', gid = $2 WHERE saga_key = $1 AND operation = 'invoke'`,
-      [key, gid],
+      `UPDATE ${this.#table} SET status = 'begun', gid = $4 WHERE ${OF_STEP} AND operation = 'invoke'`,
+      [...stepParameters(entry), gid],
     )
   }
 
   /** Whether the call that is `gid` has begun, and was neither answered nor given up. */
-  async isBegun(sql: SqlExecutor, key: string, gid: string): Promise<boolean> {
+  async isBegun(sql: SqlExecutor, step: StepOwner, gid: string): Promise<boolean> {
     const { rows } = await this.#query(
       sql,
-      `SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = 'invoke' AND status = 'begun' AND gid = $2`,
-      [key, gid],
+      `SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $4`,
+      [...stepParameters(step), gid],
     )
     return rows.length === 1
   }
 
   /** Whether somebody is at it. In a transaction the gate stays locked, if it was free. */
-  async look(sql: SqlExecutor, key: string, base: string): Promise<GateState> {
+  async look(sql: SqlExecutor, step: StepOwner, base: string): Promise<GateState> {
     const { rows } = await this.#query<GateState>(
       sql,
-      `WITH free AS (SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = '${GATE}' FOR UPDATE SKIP LOCKED)
+      `WITH free AS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}' FOR UPDATE SKIP LOCKED)
        SELECT EXISTS (SELECT FROM free)
-           OR NOT EXISTS (SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = '${GATE}') AS "isFree",
+           OR NOT EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}') AS "isFree",
          ARRAY(SELECT gid FROM pg_prepared_xacts
-           WHERE database = current_database() AND starts_with(gid, $2)) AS prepared`,
-      [key, base],
+           WHERE database = current_database() AND starts_with(gid, $4)) AS prepared`,
+      [...stepParameters(step), base],
     )
     return rows[0] as GateState
   }
 
   /** The name of the transaction that was committed; `null`: none was. */
-  async committed(sql: SqlExecutor, key: string): Promise<string | null> {
+  async committed(sql: SqlExecutor, step: StepOwner): Promise<string | null> {
     const { rows } = await this.#query<{ gid: string | null }>(
       sql,
-      `SELECT gid FROM ${this.#table} WHERE saga_key = $1 AND operation = '${GATE}'`,
-      [key],
+      `SELECT gid FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}'`,
+      stepParameters(step),
     )
     return rows[0]?.gid ?? null
   }
@@ -104,19 +103,19 @@ export class XaRows {
    * Passes the gate with the transaction that will be prepared as `gid`: from here on no other one can.
    * @returns `busy`: somebody else is in it, or this call was given up; `committed`: nothing is left to be done
    */
-  async enter(tx: SqlTransaction, key: string, gid: string, base: string): Promise<'in' | 'busy' | 'committed'> {
+  async enter(tx: SqlTransaction, step: StepOwner, gid: string, base: string): Promise<'in' | 'busy' | 'committed'> {
     const { rows } = await this.#query<{ gid: string | null }>(
       tx,
-      `SELECT gid FROM ${this.#table} WHERE saga_key = $1 AND operation = '${GATE}' FOR UPDATE SKIP LOCKED`,
-      [key],
+      `SELECT gid FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}' FOR UPDATE SKIP LOCKED`,
+      stepParameters(step),
     )
     if (rows[0] === undefined) return 'busy'
     if (rows[0].gid?.startsWith(base) === true) return 'committed'
     const { rowCount } = await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = 'ok', gid = $2 WHERE saga_key = $1 AND operation = '${GATE}'
-         AND EXISTS (SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = 'invoke' AND status = 'begun' AND gid = $2)`,
-      [key, gid],
+      `UPDATE ${this.#table} SET status = 'ok', gid = $4 WHERE ${OF_STEP} AND operation = '${GATE}'
+         AND EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $4)`,
+      [...stepParameters(step), gid],
     )
     return rowCount === 1 ? 'in' : 'busy'
   }
@@ -124,15 +123,15 @@ export class XaRows {
   /** Keeps the answer of the call that is `gid`. @returns false when it was given up */
   async keep(
     tx: SqlTransaction,
-    { key, gid, round }: { readonly key: string; readonly gid: string; readonly round: number },
+    { step, gid, round }: { readonly step: StepOwner; readonly gid: string; readonly round: number },
     status: 'ok' | 'refused',
     reply: SagaReply,
   ): Promise<boolean> {
     const { rowCount } = await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = $3, reply = $4::jsonb, round = greatest(round, $5)
-       WHERE saga_key = $1 AND operation = 'invoke' AND status = 'begun' AND gid = $2`,
-      [key, gid, status, JSON.stringify(reply), round],
+      `UPDATE ${this.#table} SET status = $5, reply = $6::jsonb, round = greatest(round, $7)
+       WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $4`,
+      [...stepParameters(step), gid, status, JSON.stringify(reply), round],
     )
     return rowCount === 1
   }

@@ -63,11 +63,8 @@ export interface SagaVersion {
 export interface SagaRow extends SagaKey {
   readonly version: number
   readonly graphHash: string
-  /**
-   * Tells it from an earlier saga that had its id and was deleted. `null`: it was started by a release without births,
-   * and is taken for whichever is asked for.
-   */
-  readonly birth: string | null
+  /** Tells it from an earlier saga that had its id and was deleted. */
+  readonly birth: string
   readonly state: SagaState
   readonly input: unknown
   readonly inputHash: string

@@ -206,8 +206,7 @@ export class SagaStore {
            due_at = CASE WHEN owner IS NULL OR status = 'stuck' THEN clock_timestamp() ELSE due_at END
        WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))
          AND coalesce(birth = $5, true)
-         AND ($6::jsonb IS NULL OR (state->'parent' @> ($6::jsonb - 'birth')
-           AND coalesce(state->'parent'->>'birth' = $6::jsonb->>'birth', true)))`,
+         AND ($6::jsonb IS NULL OR state->'parent' @> $6::jsonb)`,
       [
         key.name,
         key.id,

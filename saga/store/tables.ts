@@ -11,11 +11,16 @@ import {
   requireSqlClient,
   type SqlClient,
 } from '../../core/sql.ts'
-import { UNDO_FUNCTIONS, UNDO_STRAYED } from '../undo/functions.ts'
-import { UNDO_WATCHED } from '../undo/strayed.ts'
-import { UNDO_NAMES, UNDO_TABLES } from '../undo/tables.ts'
+import { UNDO_FUNCTIONS } from '../undo/functions.ts'
+import { STRAYED_FUNCTION } from '../undo/strayed.ts'
+import { UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
+/**
+ * - `birth` tells a saga from an earlier one that had its id and was deleted; `late`: its deadline has passed; `home`: the
+ *   shard it was started for, and under which layout.
+ * - `fillfactor`: room for the next states of a row beside it, so that an update which changes no indexed column touches no index.
+ */
 const SAGA_TABLES: readonly SqlMigration[] = [
   {
     version: 1,
@@ -25,74 +30,49 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          id text NOT NULL,
          version int NOT NULL,
          graph_hash text NOT NULL,
+         birth text NOT NULL,
+         home text,
          status text NOT NULL,
          state jsonb NOT NULL,
          input jsonb NOT NULL,
          input_hash text NOT NULL,
+         trace jsonb,
          revision bigint NOT NULL DEFAULT 1,
          owner text,
          epoch bigint NOT NULL DEFAULT 0,
          due_at timestamptz,
+         deadline_at timestamptz,
+         late boolean NOT NULL DEFAULT false,
          mail jsonb,
          created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
          updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
          ended_at timestamptz,
-         PRIMARY KEY (name, id))`,
+         PRIMARY KEY (name, id)) WITH (fillfactor = 70)`,
       `CREATE INDEX saga_due ON {schema}.saga (due_at) WHERE due_at IS NOT NULL`,
       `CREATE INDEX saga_open ON {schema}.saga (status, created_at) WHERE ended_at IS NULL`,
+      `CREATE INDEX saga_ended ON {schema}.saga (ended_at) WHERE ended_at IS NOT NULL`,
+      `CREATE INDEX saga_late ON {schema}.saga (name) WHERE late`,
       `CREATE TABLE {schema}.saga_event (
-         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+         seq bigint GENERATED ALWAYS AS IDENTITY,
          saga text NOT NULL,
          id text NOT NULL,
          at timestamptz NOT NULL DEFAULT clock_timestamp(),
          kind text NOT NULL,
          step text,
-         detail jsonb)`,
-      `CREATE INDEX saga_event_saga ON {schema}.saga_event (saga, id, seq)`,
+         detail jsonb,
+         PRIMARY KEY (saga, id, seq))`,
       `CREATE TABLE {schema}.saga_definition (
          name text NOT NULL,
          version int NOT NULL,
          graph_hash text NOT NULL,
          first_seen_at timestamptz NOT NULL DEFAULT now(),
          PRIMARY KEY (name, version))`,
-    ],
-  },
-  { version: 2, statements: [`ALTER TABLE {schema}.saga ADD COLUMN deadline_at timestamptz`] },
-  {
-    version: 3,
-    statements: [`CREATE INDEX saga_ended ON {schema}.saga (ended_at) WHERE ended_at IS NOT NULL`],
-  },
-  {
-    version: 4,
-    statements: [
-      `ALTER TABLE {schema}.saga ADD COLUMN trace jsonb`,
-      // Room for the next states of a row beside it: an update that changes no indexed column then touches no index.
-      `ALTER TABLE {schema}.saga SET (fillfactor = 70)`,
-      // One index where there were two.
-      `ALTER TABLE {schema}.saga_event DROP CONSTRAINT saga_event_pkey`,
-      `DROP INDEX {schema}.saga_event_saga`,
-      `ALTER TABLE {schema}.saga_event ADD PRIMARY KEY (saga, id, seq)`,
       WRITE_FUNCTION,
     ],
-  },
-  {
-    version: 5,
-    worksWith: 4,
-    statements: [
-      // Both stay empty for what a release without them writes: it calls the same function with fewer fields.
-      `ALTER TABLE {schema}.saga ADD COLUMN birth text, ADD COLUMN late boolean NOT NULL DEFAULT false`,
-      `CREATE INDEX saga_late ON {schema}.saga (name) WHERE late`,
-      WRITE_FUNCTION,
-    ],
-  },
-  {
-    version: 6,
-    worksWith: 4,
-    // Which shard it was started for, and under which layout of them: only looked at where there are shards.
-    statements: [`ALTER TABLE {schema}.saga ADD COLUMN home text`, WRITE_FUNCTION],
   },
 ]
 
+/** `gid`: the prepared transaction that holds what was done; empty for all other kinds of participants. */
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   {
     version: 1,
@@ -100,32 +80,20 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
       `CREATE TABLE {schema}.saga_barrier (
          saga_key text NOT NULL,
          operation text NOT NULL,
+         reply_to text NOT NULL,
+         birth text NOT NULL,
          status text NOT NULL,
+         round int NOT NULL DEFAULT 0,
          reply jsonb,
+         gid text,
          created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-         PRIMARY KEY (saga_key, operation))`,
+         PRIMARY KEY (saga_key, reply_to, birth, operation))`,
+      `CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`,
+      ...UNDO_TABLES,
+      ...UNDO_FUNCTIONS,
+      STRAYED_FUNCTION,
     ],
   },
-  { version: 2, statements: [`CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`] },
-  {
-    version: 3,
-    worksWith: 2,
-    statements: [
-      // Empty in what a release without them writes: such a row fits whoever asks by its key.
-      `ALTER TABLE {schema}.saga_barrier ADD COLUMN reply_to text, ADD COLUMN birth text,
-         ADD COLUMN round int NOT NULL DEFAULT 0`,
-    ],
-  },
-  {
-    version: 4,
-    worksWith: 2,
-    // Which prepared transaction holds what was done; empty for all other kinds of participants.
-    statements: [`ALTER TABLE {schema}.saga_barrier ADD COLUMN gid text`],
-  },
-  { version: 5, worksWith: 2, statements: UNDO_TABLES },
-  { version: 6, worksWith: 2, statements: UNDO_FUNCTIONS },
-  { version: 7, worksWith: 2, statements: [...UNDO_NAMES, ...UNDO_STRAYED] },
-  { version: 8, worksWith: 2, statements: UNDO_WATCHED },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }
@@ -136,6 +104,9 @@ export const PARTICIPANT_PART: SqlPart = {
 }
 
 const PURGE_BATCH = 1_000
+/** The same step of the same saga. */
+const isOfStep = (row: string): string =>
+  `${row}.saga_key = b.saga_key AND ${row}.reply_to = b.reply_to AND ${row}.birth = b.birth`
 const PURGE_NAMES = optionNames<{ olderThanMs: number; schema?: string }>({ olderThanMs: true, schema: true })
 
 export async function migrateSagas(sql: SqlClient, schema: string): Promise<void> {
@@ -169,12 +140,12 @@ export async function purgeParticipant(
            AND (gid IS NULL OR gid NOT IN (SELECT gid FROM pg_prepared_xacts))
            -- What is prepared elsewhere is in no list here: kept until it was confirmed or cancelled.
            AND (gid IS NULL OR operation <> 'invoke' OR status NOT IN ('begun', 'ok') OR EXISTS (
-             SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
+             SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
            -- Undecided: it was tried, or may have had an effect, and was neither confirmed nor undone.
            AND (operation <> 'invoke'
              OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND coalesce(reply->>'kind', '') = 'tcc'))
-             OR EXISTS (SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
-           AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE u.saga_key = split_part(b.saga_key, E'\\x1f', 1))
+             OR EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
+           AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE ${isOfStep('u')})
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs],
     )

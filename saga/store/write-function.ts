@@ -7,7 +7,7 @@
  *
  * What a write keeps (`due_at` above all) it keeps to the letter, so that PostgreSQL leaves the indexes alone.
  */
-export const WRITE_FUNCTION = `CREATE OR REPLACE FUNCTION {schema}.saga_write(writes jsonb) RETURNS SETOF int LANGUAGE plpgsql
+export const WRITE_FUNCTION = `CREATE FUNCTION {schema}.saga_write(writes jsonb) RETURNS SETOF int LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   w record;
@@ -33,7 +33,7 @@ BEGIN
         epoch = w.epoch, mail = w.mail, updated_at = w.at, ended_at = w.ended,
         late = coalesce(w.late, false),
         due_at = CASE WHEN w.keep_due THEN s.due_at WHEN w.heed THEN LEAST(w.due, s.deadline_at) ELSE w.due END
-      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1 AND coalesce(s.birth = w.birth, true);
+      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1 AND s.birth = w.birth;
     END IF;
     IF FOUND THEN
       fitted := fitted || w.n;

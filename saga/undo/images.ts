@@ -16,7 +16,7 @@ export interface BranchRow {
   readonly owner: string
   readonly key: string
   readonly replyTo: string
-  readonly birth: string | null
+  readonly birth: string
 }
 
 const LOCK_NOT_AVAILABLE = '55P03'
@@ -26,12 +26,12 @@ const SEPARATOR = '\u001f'
 
 /** A step of a saga: its images are its own. */
 export function branchOf({ key, replyTo, birth }: Pick<Command, 'key' | 'replyTo' | 'birth'>): string {
-  return [key, replyTo, birth ?? ''].join(SEPARATOR)
+  return [key, replyTo, birth].join(SEPARATOR)
 }
 
 /** A saga: its steps may change the rows of each other. */
 export function ownerOf({ saga, sagaId, replyTo, birth }: Command): string {
-  return [saga, sagaId, replyTo, birth ?? ''].join(SEPARATOR)
+  return [saga, sagaId, replyTo, birth].join(SEPARATOR)
 }
 
 /** What triggers add while branches of a saga are undone: no step has such a key. */
@@ -70,7 +70,7 @@ export class Images {
         me.owner,
         key,
         replyTo,
-        birth ?? null,
+        birth,
         saga,
         sagaId,
         step,

@@ -76,7 +76,7 @@ export async function markCancelled(
   { barrier }: Pick<RestoreParts, 'barrier'>,
   { key, replyTo, birth }: BranchRow,
 ): Promise<void> {
-  const invoked = await barrier.find(tx, { key, replyTo, birth: birth ?? undefined, round: 0 }, 'invoke')
+  const invoked = await barrier.find(tx, { key, replyTo, birth, round: 0 }, 'invoke')
   if (invoked !== undefined) await barrier.mark(tx, invoked, 'cancelled')
 }
 

@@ -1,4 +1,4 @@
-/** The end of a branch, as a function of the database: which of its writes cannot be undone. Version 8. */
+/** The end of a branch, as a function of the database: which of its writes cannot be undone. */
 import { IS_OURS, isFresh, isLocked, WRITTEN } from './functions.ts'
 import { SETTING } from './tables.ts'
 
@@ -9,8 +9,7 @@ import { SETTING } from './tables.ts'
  * cleared the setting by which they know the branch, does not fire them (`session_replication_role`), or changed them. A write that
  * was rolled back to a savepoint is counted by the database all the same, but its lock is gone.
  */
-export const UNDO_WATCHED: readonly string[] = [
-  `CREATE OR REPLACE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
+export const STRAYED_FUNCTION = `CREATE FUNCTION {schema}.saga_undo_strayed(jsonb, text[]) RETURNS jsonb LANGUAGE plpgsql AS $undo$
 DECLARE
   written oid[];
   emptied oid[] := '{}';
@@ -52,5 +51,4 @@ BEGIN
         SELECT pg_catalog.to_regclass(u) FROM unnest($2) u WHERE pg_catalog.to_regclass(u) IS NOT NULL)) s
     WHERE s.why IN ('emptied', 'ruled')
       OR s.why IN ('unprotected', 'unwatched') AND ${isLocked('s.oid', 'RowExclusive', 'ShareRowExclusive', 'Exclusive', 'AccessExclusive')});
-END $undo$`,
-]
+END $undo$`

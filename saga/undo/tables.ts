@@ -38,7 +38,7 @@ export const FIXED: string = Object.entries(TEXT_SETTINGS)
   .join(' ')
 
 /** A primary key for people: without the values that no message may have. */
-const SHOWN = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_shown(rel regclass, key text) RETURNS text LANGUAGE sql STABLE
+const SHOWN = `CREATE FUNCTION {schema}.saga_undo_shown(rel regclass, key text) RETURNS text LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp AS $undo$
   SELECT jsonb_object_agg(k.key, CASE WHEN k.key = ANY(t.hidden) THEN '${HIDDEN}' ELSE k.value END)::text
   FROM {schema}.saga_undo_table t, jsonb_each_text($2::jsonb) k WHERE t.relation = $1
@@ -48,7 +48,7 @@ $undo$`
  * Raises when one of the keys is held by another owner; `owner` NULL: a writer that belongs to no saga. It names the primary
  * key alone: `rows_of` has those, of the written row the last one.
  */
-const HELD = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_refuse(rel regclass, keys text[], rows_of text[], owner text) RETURNS void LANGUAGE plpgsql
+const HELD = `CREATE FUNCTION {schema}.saga_undo_refuse(rel regclass, keys text[], rows_of text[], owner text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $undo$
 DECLARE
   held record;
@@ -65,7 +65,7 @@ BEGIN
 END $undo$`
 
 /** The texts of rows by the names of their columns, before a change and after it. `r_new` may be that of `r_old`. */
-const TEXTS = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_texts(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
+const TEXTS = `CREATE FUNCTION {schema}.saga_undo_texts(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp ${FIXED} AS $undo$
 DECLARE
   names text[];
@@ -79,7 +79,7 @@ BEGIN
 END $undo$`
 
 /** What the trigger of a table does about a change, once it has the keys. The branch of which it is to be kept; NULL: of none. */
-const CHANGED = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_changed(rel regclass, old_keys text[], new_keys text[])
+const CHANGED = `CREATE FUNCTION {schema}.saga_undo_changed(rel regclass, old_keys text[], new_keys text[])
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $undo$
 DECLARE
   me CONSTANT jsonb := nullif(current_setting('${SETTING}', true), '');
@@ -128,7 +128,7 @@ BEGIN
 END $undo$`
 
 /** Raises when a key is held by another saga than the one that writes here. `wanted`: rows with the columns of the key. */
-const CHECK = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_check(rel regclass, wanted jsonb) RETURNS void LANGUAGE plpgsql
+const CHECK = `CREATE FUNCTION {schema}.saga_undo_check(rel regclass, wanted jsonb) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp ${FIXED} AS $undo$
 DECLARE
   keys_of text;
@@ -144,7 +144,7 @@ BEGIN
   PERFORM {schema}.saga_undo_refuse(rel, keys, keys, nullif(current_setting('${SETTING}', true), '')::jsonb->>'owner');
 END $undo$`
 
-const TRUNCATE = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_truncate() RETURNS trigger LANGUAGE plpgsql
+const TRUNCATE = `CREATE FUNCTION {schema}.saga_undo_truncate() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $undo$
 BEGIN
   RAISE EXCEPTION 'TRUNCATE of % cannot be undone, and is refused: delete the rows, or call undo.unprotect() before', TG_RELID::regclass
@@ -152,7 +152,7 @@ BEGIN
 END $undo$`
 
 /** A text as a type of now writes it; NULL where that type does not take it. */
-const AS_TYPE = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_as(value text, type text) RETURNS text LANGUAGE plpgsql STABLE AS $undo$
+const AS_TYPE = `CREATE FUNCTION {schema}.saga_undo_as(value text, type text) RETURNS text LANGUAGE plpgsql STABLE AS $undo$
 DECLARE
   written text;
 BEGIN
@@ -162,35 +162,25 @@ EXCEPTION WHEN OTHERS THEN
   RETURN NULL;
 END $undo$`
 
-/** A release that does not know of undo deletes old rows of the barrier, too: what is not decided stays. */
-const KEPT = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_kept() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $undo$
+/** Whoever deletes old rows of the barrier: those of a branch that is not decided stay. */
+const KEPT = `CREATE FUNCTION {schema}.saga_undo_kept() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $undo$
 BEGIN
-  IF EXISTS (SELECT FROM {schema}.saga_undo u WHERE u.saga_key = split_part(OLD.saga_key, E'\\x1f', 1)) THEN
+  IF EXISTS (SELECT FROM {schema}.saga_undo u 
+    WHERE u.saga_key = OLD.saga_key AND u.reply_to = OLD.reply_to AND u.birth = OLD.birth) THEN
     RETURN NULL;
   END IF;
   RETURN OLD;
 END $undo$`
 
 /**
- * The name of a table's functions, and its own. By object ids the one would be that of another table after a restored dump,
- * and a table that was swapped by renaming would not be missed. What was there before keeps the functions that it has.
+ * `id`: the name of a table's functions, `name`: its own. By object ids the one would be that of another table after a restored
+ * dump, and a table that was swapped by renaming would not be missed.
  */
-export const UNDO_NAMES: readonly string[] = [
-  'ALTER TABLE {schema}.saga_undo_table ADD COLUMN id text, ADD COLUMN name text',
-  `UPDATE {schema}.saga_undo_table t SET
-     id = CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
-         WHERE g.tgrelid = t.relation AND f.proname = 'saga_undo_row_' || t.relation::oid)
-       THEN t.relation::oid::text ELSE pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '') END,
-     name = (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
-       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = t.relation)`,
-  `ALTER TABLE {schema}.saga_undo_table ALTER id SET NOT NULL, ADD UNIQUE (id),
-     ALTER id SET DEFAULT pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')`,
-  CHANGED,
-]
-
 export const UNDO_TABLES: readonly string[] = [
   `CREATE TABLE {schema}.saga_undo_table (
      relation regclass PRIMARY KEY,
+     id text NOT NULL UNIQUE DEFAULT pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''),
+     name text,
      keys jsonb NOT NULL,
      keys_of text NOT NULL,
      ignored text[] NOT NULL,
@@ -200,7 +190,7 @@ export const UNDO_TABLES: readonly string[] = [
      owner text NOT NULL,
      saga_key text NOT NULL,
      reply_to text NOT NULL,
-     birth text,
+     birth text NOT NULL,
      saga text NOT NULL,
      saga_id text NOT NULL,
      step text NOT NULL,

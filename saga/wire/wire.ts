@@ -90,7 +90,8 @@ export interface CommandHeaders {
   readonly key: string
   readonly attempt: number | undefined
   readonly replyTo: string
-  readonly birth: string | undefined
+  /** Empty: its coordinator says none. */
+  readonly birth: string
   /** 0: no operator tried it again. */
   readonly round: number
   /** Of a compensation: the coordinator knows that the step was done. */
@@ -121,7 +122,7 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
     key,
     replyTo,
     attempt: typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt > 0 ? attempt : undefined,
-    birth: text(HEADERS.birth),
+    birth: text(HEADERS.birth) ?? '',
     kind: text(HEADERS.kind),
     ...(isTrue(headers[HEADERS.succeeded]) && { succeeded: true }),
     round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
@@ -136,7 +137,7 @@ function isTrue(value: Headers[string] | undefined): boolean {
 /** Whom and what a reply to this command is for. */
 export function answerTo(command: CommandHeaders): Omit<SagaReply, 'status'> {
   const { saga, sagaId, step, operation, birth, round } = command
-  return { saga, sagaId, step, operation, ...(birth !== undefined && { birth }), ...(round > 0 && { round }) }
+  return { saga, sagaId, step, operation, ...(birth !== '' && { birth }), ...(round > 0 && { round }) }
 }
 
 /** As large as the barrier's column. */
@@ -147,7 +148,7 @@ export interface Sending {
   readonly saga: string
   readonly operation: Operation
   readonly attempt: number
-  readonly birth: string | null
+  readonly birth: string
   readonly round: number | undefined
   readonly kind?: string | undefined
   readonly succeeded?: true | undefined
@@ -186,7 +187,7 @@ export async function encodeCommand(
       [HEADERS.key]: key,
       [HEADERS.attempt]: attempt,
       [HEADERS.replyTo]: `${service}${REPLIES}`,
-      ...(birth !== null && { [HEADERS.birth]: birth }),
+      [HEADERS.birth]: birth,
       ...(round !== undefined && { [HEADERS.round]: round }),
       ...(kind !== undefined && { [HEADERS.kind]: kind }),
       ...(succeeded === true && { [HEADERS.succeeded]: true }),

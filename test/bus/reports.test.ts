@@ -107,7 +107,7 @@ describe('what strangers send', () => {
     ])
     const watch = await operator.bus.watch(FAST)
     await until('the genuine one is seen', () => names(watch).includes('a'))
-    const body = encodeReport({ uptimeMs: 1, memoryBytes: 1, cpu: 0, bindings: [] })
+    const body = encodeReport({ uptimeMs: 1, memoryBytes: 1, cpu: 0, blockedMs: 0, bindings: [] })
     const headers = {
       'bus-version': 1,
       'bus-from': 'orders:default:ghost',
@@ -211,7 +211,7 @@ function body(bindings: number) {
   const counters = { running: 0, queued: 0, handled: 0, deadLettered: 0, dropped: 0, retried: 0 }
   const fixed = { kind: 'sink', channel: 'c', group: 'g', partitions: 4, state: 'running', ...counters } as const
   const all = Array.from({ length: bindings }, (_, n) => ({ name: `b${n}`, ...fixed }))
-  return { uptimeMs: 1, memoryBytes: 1, cpu: 0, leftOut: 0, bindings: all }
+  return { uptimeMs: 1, memoryBytes: 1, cpu: 0, blockedMs: 0, leftOut: 0, bindings: all }
 }
 
 describe('what is kept', () => {

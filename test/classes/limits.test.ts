@@ -234,7 +234,9 @@ const CASES: ReadonlyArray<{
     use: async (olderThanMs: number) => {
       const schema = uniqueName('limits')
       await migrateParticipant(sql, schema)
-      await sql.query(`INSERT INTO ${schema}.saga_barrier (saga_key, operation, status) VALUES ('k', 'invoke', 'ok')`)
+      await sql.query(
+        `INSERT INTO ${schema}.saga_barrier (saga_key, reply_to, birth, operation, status) VALUES ('k', '', '', 'invoke', 'ok')`,
+      )
       await purgeParticipant(sql, { schema, olderThanMs })
     },
   },

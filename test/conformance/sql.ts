@@ -239,17 +239,6 @@ export function sqlConformance(open: () => SqlClient): void {
       await expect(migrate(sql, schema, 'part', [first])).rejects.toMatchObject({ code: 'core.sql_version' })
     })
 
-    test('goes on from tables made before versions said what they work with', async () => {
-      const sql = open()
-      const schema = uniqueName('before')
-      await migrate(sql, schema, 'part', [first])
-      await sql.query(`ALTER TABLE ${schema}.concordat_migration DROP COLUMN works_with`)
-      await migrate(sql, schema, 'part', [first])
-      await migrate(sql, schema, 'part', [first, second])
-      expect((await sql.query(`SELECT m FROM ${schema}.a`)).rows).toEqual([])
-      await expect(migrate(sql, schema, 'part', [first])).rejects.toMatchObject({ found: 2 })
-    })
-
     test('the text, statement by statement, does the same', async () => {
       const sql = open()
       const schema = uniqueName('text')

@@ -1,10 +1,14 @@
 /**
- * Two releases side by side: a migration that says it works with the release before leaves everything in its place that
- * this one uses. Compared in the catalog, from the SQL of each version.
+ * Two releases side by side. A migration that says it works with the release before leaves everything in its place that this
+ * one uses: compared in the catalog, from the SQL of each version. And this release works on tables of a later one.
  */
-
-import { migrationParts, printMigrations } from 'concordat/operate'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { migrate, migrationText, type SqlMigration } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator, migrationParts, printMigrations } from 'concordat/operate'
+import { createOutbox } from 'concordat/outbox'
+import { createCoordinator, defineSaga } from 'concordat/saga'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
 
 const database = freshPglite()
@@ -48,58 +52,122 @@ async function shapeOf(schema: string): Promise<Shape> {
   }
 }
 
+/** What the one release uses, or may leave out, and does not find in the other. */
+function brokenBy(old: Shape, now: Shape): readonly string[] {
+  const tables = new Set([...old.columns.keys()].map((name) => name.split('.')[0]))
+  const isOld = (name: string): boolean => tables.has(name.split(/[.:]/)[0])
+  const columns = [...old.columns].filter(([name, { type }]) => now.columns.get(name)?.type !== type)
+  const required = [...now.columns].filter(
+    ([name, column]) => column.required && isOld(name) && old.columns.get(name)?.required !== true,
+  )
+  const functions = [...old.functions].filter((text) => !now.functions.has(text))
+  const rules = [...now.rules].filter((rule) => !old.rules.has(rule) && isOld(rule))
+  return [...columns.map(([name]) => name), ...required.map(([name]) => name), ...functions, ...rules]
+}
+
 /** The SQL of each version of a part; what is made before the first one belongs to it. */
-function versionsOf(part: string, schema: string): readonly string[] {
-  const text = printMigrations({ schema, parts: [part], service: 'shop' })
+function versionsOf(part: string, text: string): readonly string[] {
   const [before = '', ...versions] = text.split(new RegExp(`(?=^-- ${part}, version \\d+)`, 'm'))
   return versions.map((each, n) => (n === 0 ? `${before}${each}` : each))
 }
 
-interface Claim {
-  readonly part: string
-  readonly version: number
-  readonly with: number
-}
-
-/** What the migrations claim, as they write it down. */
-function claims(): readonly Claim[] {
-  const row = /VALUES \('(?<part>[\w-]+)', (?<version>\d+), (?<works>\d+)\)/g
-  return Array.from(printMigrations().matchAll(row), ({ groups }) => ({
-    part: groups?.['part'] ?? '',
-    version: Number(groups?.['version']),
-    with: Number(groups?.['works']),
-  })).filter((claim) => claim.with < claim.version)
+/** What the versions above `claim.with` break, up to `claim.version`. */
+async function broken(schema: string, texts: readonly string[], claim: { version: number; with: number }) {
+  for (const text of texts.slice(0, claim.with)) await database.exec(text)
+  const old = await shapeOf(schema)
+  expect(old.columns.size).toBeGreaterThan(3)
+  for (const text of texts.slice(claim.with, claim.version)) await database.exec(text)
+  return brokenBy(old, await shapeOf(schema))
 }
 
 describe('a migration that works with the release before', () => {
-  test('is claimed by some, each from a version that exists', () => {
-    expect(claims().length).toBeGreaterThanOrEqual(3)
-    for (const claim of claims()) {
-      expect(migrationParts().map(({ part }) => part)).toContain(claim.part)
-      expect(claim.with).toBeGreaterThanOrEqual(1)
-    }
+  const FIRST: SqlMigration = {
+    version: 1,
+    statements: [
+      'CREATE TABLE {schema}.thing (id int PRIMARY KEY, name text)',
+      'CREATE FUNCTION {schema}.thing_of(int) RETURNS text LANGUAGE sql AS $$ SELECT name FROM {schema}.thing WHERE id = $1 $$',
+    ],
+  }
+
+  test.for([
+    ['a column that may be empty', 'ALTER TABLE {schema}.thing ADD COLUMN more text', []],
+    ['a table', 'CREATE TABLE {schema}.other (id int NOT NULL)', []],
+    ['a column that is gone', 'ALTER TABLE {schema}.thing DROP COLUMN name', ['thing.name']],
+    ['a column of another type', 'ALTER TABLE {schema}.thing ALTER name TYPE varchar', ['thing.name']],
+    ['a column that must be given', 'ALTER TABLE {schema}.thing ADD COLUMN more text NOT NULL', ['thing.more']],
+    ['a function that is gone', 'DROP FUNCTION {schema}.thing_of(int)', ['thing_of(integer) text']],
+    ['a rule', 'ALTER TABLE {schema}.thing ADD CHECK (id > 0)', ['thing: CHECK ((id > 0))']],
+  ] as const)('%s', async ([title, statement, expected], { task }) => {
+    const schema = `part_${task.id.replaceAll(/\W/g, '_')}`
+    const second = { version: 2, worksWith: 1, statements: [statement] }
+    const part = { name: 'things', migrations: [FIRST, second], call: 'migrate()' }
+    const texts = versionsOf('things', migrationText(schema, part))
+    expect([title, await broken(schema, texts, { version: 2, with: 1 })]).toEqual([title, expected])
   })
 
-  test.for(claims())('$part $version leaves what $part $with uses in its place', async (claim) => {
-    const schema = `${claim.part.replace('-', '_')}_${claim.version}`
-    const texts = versionsOf(claim.part, schema)
-    expect(texts).toHaveLength(migrationParts().find(({ part }) => part === claim.part)?.version ?? 0)
-    for (const text of texts.slice(0, claim.with)) await database.exec(text)
-    const old = await shapeOf(schema)
-    for (const text of texts.slice(claim.with, claim.version)) await database.exec(text)
-    const now = await shapeOf(schema)
-    expect(old.columns.size).toBeGreaterThan(3)
-    for (const [name, { type }] of old.columns) expect(now.columns.get(name)?.type, name).toBe(type)
-    for (const text of old.functions) expect(now.functions, text).toContain(text)
-    for (const [name, { required }] of now.columns)
-      if (required && !old.columns.get(name)?.required) {
-        const [table = ''] = name.split('.')
-        const isNewTable = ![...old.columns.keys()].some((other) => other.startsWith(`${table}.`))
-        expect(isNewTable, `${name} has to be given, and the old release does not know it`).toBe(true)
-      }
-    const tables = new Set([...old.columns.keys()].map((name) => name.split('.')[0]))
-    const added = [...now.rules].filter((rule) => !old.rules.has(rule) && tables.has(rule.split(':')[0]))
-    const lost = [...old.rules].filter((rule) => !now.rules.has(rule))
-    expect({ added, lost }).toEqual({ added: [], lost: [] })
+  test('leaves what that one uses in its place, in every part of this release', async () => {
+    const row = /VALUES \('(?<part>[\w-]+)', (?<version>\d+), (?<works>\d+)\)/g
+    const claims = Array.from(printMigrations().matchAll(row), ({ groups }) => ({
+      part: groups?.['part'] ?? '',
+      version: Number(groups?.['version']),
+      with: Number(groups?.['works']),
+    }))
+    expect(claims.map(({ part }) => part)).toEqual(
+      migrationParts().flatMap(({ part, version }) => Array.from({ length: version }, () => part)),
+    )
+    for (const claim of claims.filter((each) => each.with < each.version)) {
+      const schema = `${claim.part.replace('-', '_')}_${claim.version}`
+      const texts = versionsOf(claim.part, printMigrations({ schema, parts: [claim.part], service: 'shop' }))
+      expect([claim, await broken(schema, texts, claim)]).toEqual([claim, []])
+    }
+  })
+})
+
+describe('this release on the tables of a later one', () => {
+  const order = defineSaga('order', { version: 1, input: z.object({ n: z.number() }) })
+    .step('a', { invoke: () => 'done', compensate: 'none' })
+    .step('b', { invoke: ({ results }) => `${results.a} too`, compensate: 'none' })
+
+  /** The tables of the parts, and what the next release makes of them. */
+  async function upgraded(worksWith: number) {
+    const sql = pgliteClient(database)
+    const schema = `later_${worksWith}`
+    const outbox = createOutbox({ sql, service: 'orders', schema })
+    const coordinator = createCoordinator({ service: 'orders', sql, outbox, schema, sagas: [order], pollMs: 20 })
+    onTestFinished(() => coordinator.close())
+    await outbox.migrate()
+    await coordinator.migrate()
+    const older = await coordinator.start(order, { id: 'older', input: { n: 1 } })
+    for (const [part, table] of [
+      ['outbox', 'outbox'],
+      ['saga', 'saga'],
+    ] as const) {
+      const current = migrationParts().find((each) => each.part === part)?.version ?? 0
+      const known = Array.from({ length: current }, (_, n) => ({ version: n + 1, statements: [] }))
+      const next = { version: current + 1, worksWith: worksWith === 1 ? current : current + 1 }
+      const statements = [`ALTER TABLE {schema}.${table} ADD COLUMN of_the_next_release text`]
+      await migrate(sql, schema, part, [...known, { ...next, statements }])
+    }
+    return { sql, schema, outbox, coordinator, older }
+  }
+
+  test('goes on with what it began and begins more, where that one says so', async () => {
+    const { sql, schema, outbox, coordinator, older } = await upgraded(1)
+    await outbox.ready()
+    await outbox.migrate()
+    await coordinator.migrate()
+    await coordinator.run()
+    const newer = await coordinator.start(order, { id: 'newer', input: { n: 2 } })
+    for (const run of [older, newer])
+      expect(await run.outcome({ timeoutMs: 25_000 })).toMatchObject({ results: { a: 'done', b: 'done too' } })
+    const states = await createOperator({ sql, schema }).migrations()
+    expect(states.filter(({ state }) => state === 'newer').map(({ part }) => part)).toEqual(['outbox', 'saga'])
+  })
+
+  test('does not begin where that one does not', async () => {
+    const { outbox, coordinator } = await upgraded(2)
+    const refused = { code: 'core.sql_version', found: 2, known: 1 }
+    await expect(outbox.migrate()).rejects.toMatchObject(refused)
+    await expect(coordinator.migrate()).rejects.toMatchObject(refused)
   })
 })

@@ -81,19 +81,6 @@ describe.each(['alone', 'shared', 'batch'] as const)('an inbox whose messages ar
   })
 })
 
-test('a row of the release before, which kept no body, is a repetition without a warning', async () => {
-  const sql = embedded()
-  const schema = uniqueName('reused')
-  const inbox = createInbox({ sql, schema, logger: silentLogger })
-  await inbox.migrate()
-  await sql.query(
-    `INSERT INTO "${schema}".inbox (consumer, channel, source, message_id) VALUES ('g', 'lines', 'shop', 'order-1')`,
-  )
-  const message = { group: 'g', destination: 'lines', source: 'shop', id: 'order-1' }
-  expect(await inbox.process(message, async () => {})).toBe('duplicate')
-  expect(inbox.reusedIds).toBe(0)
-})
-
 test('a rule that does not exist is refused by its name', () => {
   const reusedIds = 'keep' as never
   expect(() => createInbox({ sql: embedded(), reusedIds })).toThrow(

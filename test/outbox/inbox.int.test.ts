@@ -68,7 +68,7 @@ describeWith(['postgres'], 'inbox on a server', () => {
 
   test('several processes that sweep at once delete each id once', async () => {
     await database.sql.query(
-      `INSERT INTO "${schema}".inbox SELECT 'old', 'orders.placed', 'orders', i::text, now() - interval '30 days' FROM generate_series(1, 20000) i`,
+      `INSERT INTO "${schema}".inbox (consumer, channel, source, message_id, received_at) SELECT 'old', 'orders.placed', 'orders', i::text, now() - interval '30 days' FROM generate_series(1, 20000) i`,
     )
     const swept = await Promise.all([inbox.sweep(), inbox.sweep(), inbox.sweep()])
     expect(swept.reduce((sum, n) => sum + n, 0) + (await inbox.sweep())).toBe(20_000)

@@ -93,10 +93,10 @@ test('without an outbox refuses what a handler sends', async () => {
 test('sweeps ids older than the retention, and keeps the younger', async () => {
   const t = await setup({ retentionMs: 3_600_000 })
   await t.sql.query(
-    `INSERT INTO "${t.schema}".inbox SELECT 'stock', 'orders.placed', 'orders', 'old' || i, now() - interval '61 minutes' FROM generate_series(1, 12000) i`,
+    `INSERT INTO "${t.schema}".inbox (consumer, channel, source, message_id, received_at) SELECT 'stock', 'orders.placed', 'orders', 'old' || i, now() - interval '61 minutes' FROM generate_series(1, 12000) i`,
   )
   await t.sql.query(
-    `INSERT INTO "${t.schema}".inbox VALUES ('stock', 'orders.placed', 'orders', 'young', now() - interval '59 minutes')`,
+    `INSERT INTO "${t.schema}".inbox (consumer, channel, source, message_id, received_at) VALUES ('stock', 'orders.placed', 'orders', 'young', now() - interval '59 minutes')`,
   )
   expect(await t.inbox.sweep()).toBe(12_000)
   expect(await t.inbox.sweep()).toBe(0)
@@ -106,7 +106,7 @@ test('sweeps ids older than the retention, and keeps the younger', async () => {
 test('sweeps in the background until closed', async () => {
   const t = await setup()
   await t.sql.query(
-    `INSERT INTO "${t.schema}".inbox VALUES ('stock', 'orders.placed', 'orders', 'old', now() - interval '8 days')`,
+    `INSERT INTO "${t.schema}".inbox (consumer, channel, source, message_id, received_at) VALUES ('stock', 'orders.placed', 'orders', 'old', now() - interval '8 days')`,
   )
   t.inbox.start()
   t.inbox.start()

@@ -44,7 +44,7 @@ describe('an outbox belongs to one service', () => {
     expect(relay.health().partitions).toEqual([])
   })
 
-  test('tables without a service, from the release before or from printed SQL, are taken by the first that migrates', async () => {
+  test('tables without a service, from printed SQL, are taken by the first that migrates', async () => {
     const schema = uniqueName('unowned')
     await database.exec(printMigrations({ schema, parts: ['outbox'] }))
     const first = createOutbox({ sql: embedded(), service: 'orders', schema })

@@ -75,7 +75,7 @@ const COLUMNS: readonly Column<InstanceLine>[] = [
   { head: 'Runs for', number: true, cell: ({ uptimeMs }) => lasting(uptimeMs) },
 ]
 
-function State({ line: { notRunning, openCircuits, slow, blockedMs = 0, ageMs } }: { line: InstanceLine }) {
+function State({ line: { notRunning, openCircuits, slow, blockedMs, ageMs } }: { line: InstanceLine }) {
   return (
     <>
       {notRunning.length === 0 ? (

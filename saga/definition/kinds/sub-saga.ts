@@ -159,5 +159,5 @@ async function undo(step: SubSagaDefinition, prepared: PreparedCall): Promise<vo
 }
 
 function selfOf({ name }: SubSagaDefinition, { row }: PreparedCall) {
-  return { name: row.name, id: row.id, step: name, ...(row.birth !== null && { birth: row.birth }) }
+  return { name: row.name, id: row.id, step: name, birth: row.birth }
 }

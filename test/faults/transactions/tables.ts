@@ -88,7 +88,7 @@ const SAGAS = `SELECT s.name AS saga, s.id, s.status,
 
 const branchesIn = (schema: string): string =>
   `SELECT saga_key AS key, status, EXISTS (SELECT FROM ${schema}.saga_barrier e
-     WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')) AS ended
+     WHERE e.saga_key = b.saga_key AND e.birth = b.birth AND e.operation IN ('confirm', 'compensate')) AS ended
    FROM ${schema}.saga_barrier b WHERE operation = 'invoke'`
 
 export async function readTables({ sql, vault }: Pick<House, 'sql' | 'vault'>): Promise<Tables> {

@@ -79,7 +79,13 @@ const BINDING = {
 } as const
 const REPORT = JSON.parse(
   Buffer.from(
-    encodeReport({ uptimeMs: 1_000, memoryBytes: 1_000, cpu: 0.01, bindings: [{ ...BINDING, ...counters }] }),
+    encodeReport({
+      uptimeMs: 1_000,
+      memoryBytes: 1_000,
+      cpu: 0.01,
+      blockedMs: 0,
+      bindings: [{ ...BINDING, ...counters }],
+    }),
   ).toString(),
 ) as unknown
 

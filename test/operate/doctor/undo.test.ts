@@ -31,8 +31,8 @@ test('finds rows that are held for long, and whether their saga has ended', asyn
   const held = 'warn 1 step holds rows for over 5 min'
   expect((await lines())[1]).toMatch(new RegExp(`^${held}; the oldest, order/old/reserve, for 60 min$`))
   await sql.query(
-    `INSERT INTO ${schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, ended_at)
-     VALUES ('order', 'old', 1, '', 'resolved', '{}', '{}', '', now())`,
+    `INSERT INTO ${schema}.saga (name, id, version, graph_hash, birth, status, state, input, input_hash, ended_at)
+     VALUES ('order', 'old', 1, '', '', 'resolved', '{}', '{}', '', now())`,
   )
   expect((await lines())[1]).toContain(`${held}, 1 of them of sagas that have ended;`)
   await world.ask('confirm', { id: 'old' })

@@ -19,7 +19,7 @@ function write(id: string, revision: number, starts?: readonly SagaWrite[]): Sag
     id,
     version: 1,
     graphHash: 'h',
-    birth: null,
+    birth: 'b',
     state: { status: 'running', steps: [] } as unknown as SagaRow['state'],
     input: {},
     inputHash: 'h',

@@ -86,7 +86,7 @@ describe('a call that nobody waits for any more', () => {
         key,
         replyTo: 'front.saga-replies',
       } as const
-      const known = { ...command, attempt: 1, birth: undefined, round: 0 }
+      const known = { ...command, attempt: 1, birth: '', round: 0 }
       const message = {
         id: sagaId,
         destination: commands.name,

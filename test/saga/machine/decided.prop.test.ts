@@ -86,7 +86,7 @@ describe('a saga that reserves', () => {
       fc.property(fc.noBias(sagas), fc.boolean(), fc.noBias(turns), (saga, isChild, played) => {
         const referee = new Referee(saga)
         let last: SagaEvent = { type: 'started' }
-        const parent = { name: 'outer', id: 'x', step: 's', operation: 'invoke' as const }
+        const parent = { name: 'outer', id: 'x', step: 's', operation: 'invoke' as const, birth: 'b' }
         let state = freeze({
           ...initialState(saga),
           ...(isChild && !saga.steps.some(({ pivot }) => pivot) && { parent }),

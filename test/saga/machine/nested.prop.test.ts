@@ -22,7 +22,7 @@ class Family {
   constructor(inner: SagaShape) {
     this.#shape = inner
     this.outer = (advance(OUTER, initialState(OUTER), { type: 'started' }) as { state: SagaState }).state
-    const parent = { name: 'outer', id: 'x', step: 'child', operation: 'invoke' as const }
+    const parent = { name: 'outer', id: 'x', step: 'child', operation: 'invoke' as const, birth: 'b' }
     this.inner = { ...initialState(inner), parent }
     this.hear('inner', { type: 'started' })
   }

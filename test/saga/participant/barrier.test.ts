@@ -1,11 +1,11 @@
-/** Whose a step is, to a participant: its saga's service and birth, beside the key; and what older releases wrote. */
+/** Whose a step is, to a participant: its saga's service and birth, beside the key. */
 import type { Headers, SinkBinding } from 'concordat/binder'
-import { defineSaga, migrateParticipant, participant, Refusal, SAGA_HEADERS } from 'concordat/saga'
+import { defineSaga, participant, Refusal, SAGA_HEADERS } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { runningWorlds } from '../support/running-world.ts'
-import { type StockCommand, setupWorld, stockCommands, type World } from '../support/world.ts'
+import { type StockCommand, setupWorld, stockCommands } from '../support/world.ts'
 
 const Input = z.object({ n: z.number() })
 const within = { timeoutMs: 15_000 }
@@ -111,76 +111,6 @@ describe('an id that is started again', () => {
     expect((await run.report()).status).toBe('running')
     await deliver(replies, reply, {}, 1) // by a participant that does not repeat it
     expect((await run.outcome(within)).results).toEqual({ reserve: 'old' })
-  })
-})
-
-describe('while releases with and without births run side by side', () => {
-  /** As the participants of the release before wrote it. */
-  const older = async ({ sql, stockSchema }: World, operation: string, status: string): Promise<void> => {
-    const reply = { saga: 'order', sagaId: id, step: 'reserve', operation, status: 'ok', result: { done: 7 } }
-    const inserted = await sql.query(
-      `INSERT INTO ${stockSchema}.saga_barrier (saga_key, operation, status) VALUES ($1, $2, $3)
-       ON CONFLICT (saga_key, operation) DO NOTHING RETURNING saga_key`,
-      [`order/${id}/reserve`, operation, status],
-    )
-    expect(inserted.rows).toHaveLength(1)
-    await sql.query(
-      `UPDATE ${stockSchema}.saga_barrier SET status = $3, reply = $4::jsonb WHERE saga_key = $1 AND operation = $2`,
-      [`order/${id}/reserve`, operation, status, JSON.stringify(reply)],
-    )
-  }
-
-  test('what an older participant did is not done again, and is undone once', async () => {
-    const { world, calls, send, replies } = await alone()
-    await older(world, 'invoke', 'ok')
-    await send(7, of('eu', 'b1'))
-    await send(7, of('eu', 'b1', 'compensate'))
-    await send(7, of('eu', undefined, 'compensate'))
-    await send(7, of('eu', 'b1'))
-    expect(calls).toEqual(['undo 7'])
-    expect((await replies()).map(({ status, birth }) => `${status} ${birth}`)).toEqual([
-      'ok b1',
-      'ok b1',
-      'ok undefined',
-      'refused b1',
-    ])
-  })
-
-  test.each([
-    ['an older coordinator and then a newer one', [undefined, 'b1', undefined]],
-    ['a newer coordinator and then an older one', ['b1', undefined, 'b1']],
-  ])('a command sent by %s has one effect', async (_, births) => {
-    const { calls, send } = await alone()
-    await send(99, of('us', 'b9')) // another service was here first
-    for (const birth of births) await send(1, of('eu', birth))
-    for (const birth of births) await send(1, of('eu', birth, 'compensate'))
-    expect(calls).toEqual(['do 99', 'do 1', 'undo 1'])
-  })
-
-  test('an older participant knows by its key what a newer one did', async () => {
-    const { world, send } = await alone()
-    await send(1, of('eu', 'b1'))
-    const { rows } = await world.sql.query(
-      `SELECT saga_key FROM ${world.stockSchema}.saga_barrier WHERE operation = 'invoke'`,
-    )
-    expect(rows).toEqual([{ saga_key: `order/${id}/reserve` }])
-  })
-
-  test('the table of the release before is migrated with its rows', async () => {
-    const { world, calls, send } = await alone()
-    const schema = world.stockSchema
-    await world.sql.query(`DROP TRIGGER saga_undo_kept ON ${schema}.saga_barrier`)
-    await world.sql.query(
-      `ALTER TABLE ${schema}.saga_barrier DROP COLUMN birth, DROP COLUMN reply_to, DROP COLUMN round, DROP COLUMN gid`,
-    )
-    await world.sql.query(
-      `DROP TABLE ${schema}.saga_undo, ${schema}.saga_undo_table, ${schema}.saga_undo_image, ${schema}.saga_undo_lock`,
-    )
-    await world.sql.query(`DELETE FROM ${schema}.concordat_migration WHERE part = 'saga-participant' AND version > 2`)
-    await older(world, 'invoke', 'ok')
-    await migrateParticipant(world.sql, schema.slice(1, -1))
-    await send(7, of('eu', 'b1'))
-    expect(calls).toEqual([])
   })
 })
 

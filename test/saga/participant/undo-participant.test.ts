@@ -1,5 +1,6 @@
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { createOutbox } from 'concordat/outbox'
 import {
   migrateParticipant,
@@ -98,6 +99,21 @@ describe('an undo participant', () => {
     expect(await send(binding, 'confirm')).toEqual(['confirm failed final saga.not_reserved'])
   })
 
+  test('does it in a transaction that a lock on PostgreSQL guards', async () => {
+    const locks = postgresLocks({ sql, schema })
+    await locks.migrate()
+    await using lease = await locks.acquire('stock', { ttlMs: 10_000 })
+    const binding = bind({
+      handler: async (command, context) => {
+        await locks.guard(context.tx, lease)
+        return take(command, context)
+      },
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect([await left(), await kept()]).toEqual([10, [0, 0, 0]])
+  })
+
   test('has nothing to undo without a try, and refuses the try that comes after', async () => {
     const binding = bind()
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -166,7 +182,7 @@ describe('an undo participant', () => {
     }
   })
 
-  test('that is not decided keeps its row of the barrier, also from the purge of a release without undo', async () => {
+  test('that is not decided keeps its row of the barrier, whoever deletes it', async () => {
     const binding = bind()
     const purge = () => sql.query(`DELETE FROM ${schema}.saga_barrier WHERE saga_key LIKE '%' || $1 || '%'`, [id])
     await send(binding, 'invoke')

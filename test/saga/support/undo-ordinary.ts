@@ -160,23 +160,6 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
       await undo.unprotect(sql, ['account', 'other'], { schema })
       expect(await functionsOf(world())).toEqual([])
     })
-
-    test('of an older release go on until the table is protected again', async () => {
-      const { act, ask, ready, rows, sql, schema } = world()
-      await makeTables(sql, ACCOUNT)
-      await protect('account')
-      await asVersion6(world())
-      await ready()
-      expect(await problems()).toEqual([['public.account', undefined]])
-      for (const again of [false, true]) {
-        if (again) await protect('account')
-        expect(await act(CHANGES, { id: `${again}` })).toMatchObject({ status: 'ok' })
-        expect(await ask('compensate', { id: `${again}` })).toMatchObject({ status: 'ok' })
-        expect(await rows('account')).toEqual(['(1,1)', '(2,2)'])
-      }
-      await undo.unprotect(sql, ['account'], { schema })
-      expect(await functionsOf(world())).toEqual([])
-    })
   })
 
   describe('a table with another name than when it was protected', () => {
@@ -342,26 +325,4 @@ async function functionsOf({ schema, sql }: UndoWorld): Promise<readonly string[
     `SELECT proname AS name FROM pg_proc WHERE pronamespace = '${schema}'::regnamespace AND proname ~ '^saga_undo_(row|texts)_'`,
   )
   return rows.map(({ name }) => name)
-}
-
-/** The list and the functions of `account` as the release before left them: named by the object id of the table. */
-async function asVersion6({ schema, sql }: UndoWorld): Promise<void> {
-  const { rows } = await sql.query<{ id: string; oid: string }>(
-    `SELECT id, relation::oid::text AS oid FROM ${schema}.saga_undo_table`,
-  )
-  const { id, oid } = rows[0] as { id: string; oid: string }
-  const { rows: functions } = await sql.query<{ text: string; name: string }>(
-    `SELECT pg_get_functiondef(oid) AS text, oid::regprocedure::text AS name FROM pg_proc WHERE proname LIKE '%' || $1 ORDER BY proname DESC`,
-    [id],
-  )
-  await sql.query('DROP TRIGGER _concordat_undo ON account')
-  for (const { text, name } of functions) {
-    await sql.query(text.replaceAll(id, oid))
-    await sql.query(`DROP FUNCTION ${name}`)
-  }
-  await sql.query(
-    `CREATE TRIGGER _concordat_undo AFTER INSERT OR UPDATE OR DELETE ON account FOR EACH ROW EXECUTE FUNCTION ${schema}.saga_undo_row_${oid}()`,
-  )
-  await sql.query(`ALTER TABLE ${schema}.saga_undo_table DROP COLUMN id, DROP COLUMN name`)
-  await sql.query(`DELETE FROM ${schema}.concordat_migration WHERE part = 'saga-participant' AND version > 6`)
 }

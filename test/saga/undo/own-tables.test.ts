@@ -8,7 +8,7 @@ test('undo knows every table of this package by its name, so that no other one i
   const made = sources.flatMap((file) =>
     Array.from(
       readFileSync(file, 'utf8').matchAll(
-        /CREATE TABLE (?:IF NOT EXISTS )?(?:\{schema\}|\$\{quoted\})\.(\w+)(?!\w*\$)/g,
+        /CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?(?:\{schema\}|\$\{quoted\})\.(\w+)(?!\w*\$)/g,
       ),
     ),
   )

@@ -109,8 +109,8 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'saga/participant/barrier.ts',
-        find: 'return row.birth === null || birth === undefined || row.birth === birth',
-        put: 'return row.birth === null || birth === undefined || birth !== undefined',
+        find: 'return [key, replyTo, birth]',
+        put: "return [key, replyTo, '']",
       },
     ],
   },
