@@ -15,8 +15,13 @@ import { ago, printable, table } from './output.ts'
 import { targetOf } from './saga-filter.ts'
 import { none, note, several, text } from './values.ts'
 
-const SERVICE = {
+const WHOSE = {
   service: { type: 'string', hint: 'NAME', about: 'whose saga, where two services have one of this name and id' },
+  birth: {
+    type: 'string',
+    hint: 'BIRTH',
+    about: 'which saga, where branches of an earlier one with this id are open (undo list --json)',
+  },
 } as const
 const TAKES = 'SAGA/ID STEP'
 
@@ -36,7 +41,7 @@ const show: Command = {
   name: 'undo show',
   summary: 'shows which rows of a branch are not as it left them',
   takes: TAKES,
-  options: { ...SERVICE, ...DATABASE_OPTIONS },
+  options: { ...WHOSE, ...DATABASE_OPTIONS },
   examples: ['npx concordat undo show order/o-1 reserve'],
   async run(invocation) {
     const target = branchOf(invocation)
@@ -57,7 +62,7 @@ const settle: Command = {
   takes: TAKES,
   options: {
     choice: { type: 'string', hint: 'CHOICE', about: 'keep, restore or accept (required)' },
-    ...SERVICE,
+    ...WHOSE,
     ...DATABASE_OPTIONS,
     ...ACTION_OPTIONS,
   },
@@ -101,7 +106,12 @@ export const UNDO_COMMANDS: readonly Command[] = [list, show, settle, prepared]
 
 function branchOf(invocation: Invocation): UndoTarget {
   const [saga, step] = several(invocation, ['SAGA/ID', 'STEP'])
-  return { ...targetOf(saga), step, service: text(invocation.values, 'service') }
+  return {
+    ...targetOf(saga),
+    step,
+    service: text(invocation.values, 'service'),
+    birth: text(invocation.values, 'birth'),
+  }
 }
 
 /** @throws UsageError */

@@ -158,8 +158,8 @@ async function readDifferences({ desk, query }: Asked): Promise<readonly UndoDif
 }
 
 export function branchIn(fields: Fields): UndoTarget {
-  const service = fields.optionalText('service')
-  return { saga: fields.text('saga'), id: fields.text('id'), step: fields.text('step'), service }
+  const [service, birth] = [fields.optionalText('service'), fields.optionalText('birth')]
+  return { saga: fields.text('saga'), id: fields.text('id'), step: fields.text('step'), service, birth }
 }
 
 export function placeIn(fields: Fields): LetterPlace {

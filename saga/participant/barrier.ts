@@ -32,8 +32,12 @@
  *
  * A concurrent duplicate blocks on the insert until the first transaction ends.
  *
- * Whose a row is: of one step of one saga, told by its key, its service (the reply channel) and its birth. Two services may
- * have sagas of one name and id, and an id may be started again after its saga was deleted.
+ * Whose a row is: of one step of one saga, told by its key and the saga's birth. Two services may have sagas of one name and
+ * id, and an id may be started again after its saga was deleted. A saga of which no birth is said is told by where it is
+ * answered to. The service is no part of it: it may get another name while a step waits for its answer.
+ *
+ * `outside` stays with the row once an attempt had begun whose effects may be in no transaction of ours, whatever the process
+ * that looks at it later would do: a release may change what `effects` says.
  *
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
@@ -52,7 +56,7 @@ import type { CommandHeaders } from '../wire/wire.ts'
 /** `failed` may be tried again; `final` may not. `begun`: nothing was answered yet, the handler may have been called. */
 export type BarrierStatus = 'begun' | 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
 
-/** A step of one saga. `birth` is empty when its coordinator says none. */
+/** A step of one saga. */
 export type StepOwner = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth'>
 
 /** What is known of an operation. */
@@ -61,6 +65,8 @@ export interface BarrierEntry extends StepOwner {
   /** False: this is what was found, locked. */
   readonly isNew: boolean
   readonly status: BarrierStatus
+  /** An attempt that was not refused may have had effects outside of the row's transaction. */
+  readonly isOutside: boolean
   readonly reply: SagaReply | null
   /** In which of an operator's rounds it was decided. */
   readonly round: number
@@ -69,7 +75,7 @@ export interface BarrierEntry extends StepOwner {
 }
 
 type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round'>
-type Row = Omit<BarrierEntry, 'operation' | 'isNew'>
+type Row = Omit<BarrierEntry, 'operation' | 'isNew' | 'replyTo'>
 
 /** What was answered to a command. */
 export interface BarrierAnswer {
@@ -79,18 +85,18 @@ export interface BarrierAnswer {
   readonly reply: SagaReply | null
 }
 
-/** The row of a step, as `$1` to `$3`; its operation is `$4`. */
-export const OF_STEP = 'saga_key = $1 AND reply_to = $2 AND birth = $3'
-export const STEP_COLUMNS = 'saga_key, reply_to, birth, operation'
+/** The rows of a step, with `stepParameters` as the first two. */
+export const OF_STEP = 'saga_key = $1 AND birth = $2'
+export const STEP_COLUMNS = 'saga_key, birth, operation'
 
-export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [string, string, string] {
-  return [key, replyTo, birth]
+export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [key: string, birth: string] {
+  return [key, birth === '' ? replyTo : birth]
 }
 
-const COLUMNS = 'saga_key AS key, reply_to AS "replyTo", birth, status, reply, round::int AS round, gid'
-const ANSWERS = `(${STEP_COLUMNS}, status, round, reply)
-  SELECT ${STEP_COLUMNS}, status, round, reply::jsonb
-  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[])
+const COLUMNS = 'saga_key AS key, birth, status, outside AS "isOutside", reply, round::int AS round, gid'
+const ANSWERS = `(${STEP_COLUMNS}, status, outside, round, reply)
+  SELECT ${STEP_COLUMNS}, status, status = 'begun', round, reply::jsonb
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[])
     AS a(${STEP_COLUMNS}, status, round, reply) ORDER BY ${STEP_COLUMNS}`
 
 export class Barrier {
@@ -121,7 +127,8 @@ export class Barrier {
     for (;;) {
       if (await this.#insert(tx, command, { operation, status, reply })) {
         const { key, replyTo, birth, round } = command
-        return { key, replyTo, birth, operation, isNew: true, status, reply, round, gid: null }
+        const isOutside = status === 'begun'
+        return { key, replyTo, birth, operation, isNew: true, status, isOutside, reply, round, gid: null }
       }
       const found = await this.find(tx, command, operation)
       if (found !== undefined) return found
@@ -165,15 +172,15 @@ export class Barrier {
     const { rows } = await this.#query<Row>(
       tx,
       `SELECT found.* FROM (
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS s(key, reply_to, birth) ORDER BY key, reply_to, birth) AS s
+         SELECT * FROM unnest($1::text[], $2::text[]) AS s(key, birth) ORDER BY key, birth) AS s
        CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table}
-         WHERE saga_key = s.key AND reply_to = s.reply_to AND birth = s.birth AND operation = $4 OFFSET 0 FOR UPDATE) AS found`,
+         WHERE saga_key = s.key AND birth = s.birth AND operation = $3 OFFSET 0 FOR UPDATE) AS found`,
       [...stepsOf(commands), operation],
     )
     const byKey = new Map(rows.map((row) => [row.key, row]))
-    return commands.map(({ key }) => {
+    return commands.map(({ key, replyTo }) => {
       const found = byKey.get(key)
-      return found && { ...found, operation, isNew: false }
+      return found && { ...found, replyTo, operation, isNew: false }
     })
   }
 
@@ -193,7 +200,8 @@ export class Barrier {
     await this.#query(
       tx,
       `INSERT INTO ${this.#table} AS kept ${ANSWERS} ON CONFLICT (${STEP_COLUMNS}) DO UPDATE
-       SET status = excluded.status, reply = excluded.reply, round = greatest(kept.round, excluded.round)`,
+       SET status = excluded.status, outside = kept.outside AND excluded.status <> 'refused', reply = excluded.reply,
+         round = greatest(kept.round, excluded.round)`,
       columnsOf(answers),
     )
   }
@@ -208,7 +216,8 @@ export class Barrier {
   ): Promise<void> {
     await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = $5, reply = $6::jsonb, round = greatest(round, $7) WHERE ${OF_STEP} AND operation = $4`,
+      `UPDATE ${this.#table} SET status = $4, outside = outside AND $4 <> 'refused', reply = $5::jsonb, round = greatest(round, $6)
+       WHERE ${OF_STEP} AND operation = $3`,
       [...stepParameters(entry), entry.operation, status, JSON.stringify(reply), round],
     )
   }
@@ -218,11 +227,11 @@ export class Barrier {
    * comes late. `failed`: it was called more than once, so the refusal of one call is not that of all.
    */
   async mark(tx: SqlTransaction, entry: BarrierEntry, status: 'begun' | 'cancelled' | 'failed'): Promise<void> {
-    await this.#query(tx, `UPDATE ${this.#table} SET status = $5 WHERE ${OF_STEP} AND operation = $4`, [
-      ...stepParameters(entry),
-      entry.operation,
-      status,
-    ])
+    await this.#query(
+      tx,
+      `UPDATE ${this.#table} SET status = $4, outside = outside OR $4 <> 'cancelled' WHERE ${OF_STEP} AND operation = $3`,
+      [...stepParameters(entry), entry.operation, status],
+    )
   }
 
   /** @returns false: it is there already */
@@ -233,7 +242,7 @@ export class Barrier {
   ): Promise<boolean> {
     const { rows } = await this.#query(
       sql,
-      `INSERT INTO ${this.#table} (${STEP_COLUMNS}, status, round, reply) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb)
+      `INSERT INTO ${this.#table} (${STEP_COLUMNS}, status, outside, round, reply) VALUES ($1, $2, $3, $4, $4 = 'begun', $5, $6::jsonb)
        ON CONFLICT (${STEP_COLUMNS}) DO NOTHING RETURNING saga_key`,
       [...stepParameters(command), operation, status, command.round, reply && JSON.stringify(reply)],
     )
@@ -248,16 +257,16 @@ export class Barrier {
   ): Promise<BarrierEntry | undefined> {
     const { rows } = await this.#query<Row>(
       sql,
-      `SELECT ${COLUMNS} FROM ${this.#table} WHERE ${OF_STEP} AND operation = $4 ${lock}`,
+      `SELECT ${COLUMNS} FROM ${this.#table} WHERE ${OF_STEP} AND operation = $3 ${lock}`,
       [...stepParameters(command), operation],
     )
-    return rows[0] && { ...rows[0], operation, isNew: false }
+    return rows[0] && { ...rows[0], replyTo: command.replyTo, operation, isNew: false }
   }
 }
 
 function stepsOf(commands: readonly Command[]): readonly string[][] {
   const steps = commands.map(stepParameters)
-  return [steps.map(([key]) => key), steps.map(([, replyTo]) => replyTo), steps.map(([, , birth]) => birth)]
+  return [steps.map(([key]) => key), steps.map(([, birth]) => birth)]
 }
 
 function columnsOf(answers: readonly BarrierAnswer[]): readonly (readonly unknown[])[] {

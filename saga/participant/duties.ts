@@ -122,7 +122,7 @@ export function stepDuties<Request, Context>(
   )
   return {
     invoke: isInside ? invoking : new Beginning(barrier, invoking),
-    compensate: new Undoing(barrier, async (request, context) => handlers.compensate(request, context), isInside),
+    compensate: new Undoing(barrier, async (request, context) => handlers.compensate(request, context)),
   }
 }
 
@@ -143,10 +143,11 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
   async begin(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', 'begun')
     if (entry.isNew) return true
-    // Nothing was done in the earlier round, and a person asks again.
+    // Nothing was done in the earlier round, and a person asks again; or in what was rolled back, before effects were had elsewhere.
     const isAgain = entry.status === 'refused' && command.round > entry.round
-    if (isAgain || entry.status === 'begun') await this.#barrier.mark(tx, entry, isAgain ? 'begun' : 'failed')
-    return isAgain
+    const isFirst = isAgain || (entry.status === 'failed' && !entry.isOutside)
+    if (isFirst || entry.status === 'begun') await this.#barrier.mark(tx, entry, isFirst ? 'begun' : 'failed')
+    return isFirst
   }
 
   beginFirst(sql: SqlClient, command: CommandHeaders): Promise<boolean> {
@@ -227,7 +228,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const known = answered(command, entry)
     if (known !== undefined) return known
     // After an attempt that failed, maybe with an effect, it stays one that has to be undone.
-    const isDoubtful = mayHaveEffect(entry, this.isInside)
+    const isDoubtful = mayHaveEffect(entry)
     const said = isDoubtful ? inDoubt(no) : no
     await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : 'refused', said, command.round)
     return said
@@ -237,8 +238,10 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', status)
     const known = answered(command, entry)
     if (known !== undefined) return known
-    // A refusal says that nothing was done. An attempt that failed before it may have done something.
-    const isDoubtful = status === 'refused' && entry.status !== 'begun' && mayHaveEffect(entry, this.isInside)
+    // A refusal says that nothing was done. An attempt that failed before it, or that a process with effects elsewhere began, may
+    // have done something.
+    const isOwn = entry.status === 'begun' && !this.isInside
+    const isDoubtful = status === 'refused' && !isOwn && mayHaveEffect(entry)
     const said = isDoubtful ? inDoubt(reply) : reply
     await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : status, said, command.round)
     return said
@@ -250,28 +253,26 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = false
   readonly #barrier: Barrier
   readonly #handler: (request: Request, context: Context) => Promise<void>
-  readonly #isInside: boolean
 
-  constructor(barrier: Barrier, handler: (request: Request, context: Context) => Promise<void>, isInside: boolean) {
+  constructor(barrier: Barrier, handler: (request: Request, context: Context) => Promise<void>) {
     this.#barrier = barrier
     this.#handler = handler
-    this.#isInside = isInside
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
+    if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
     if (!entry.isNew && entry.status === 'ok') return { ...answerTo(command), status: 'ok' }
-    if (mayHaveEffect(invoked, this.#isInside)) await this.#handler(request, context)
+    if (mayHaveEffect(invoked)) await this.#handler(request, context)
     return this.#undone(tx, command, invoked, entry)
   }
 
   /** What was never done is undone without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
+    if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
-    if (mayHaveEffect(invoked, this.#isInside)) return failed
+    if (mayHaveEffect(invoked)) return failed
     return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
   }
 
@@ -305,25 +306,20 @@ export function answered(
   return reply === null ? undefined : { ...reply, ...(command.birth !== '' && { birth: command.birth }) }
 }
 
-/** @param isInside what was not committed has none */
-export function mayHaveEffect({ isNew, status }: BarrierEntry, isInside: boolean): boolean {
-  if (isNew) return false
-  return isInside ? status === 'ok' : status !== 'refused' && status !== 'cancelled'
+/** What was done in the row's transaction and not committed has none. */
+export function mayHaveEffect({ isNew, status, isOutside }: BarrierEntry): boolean {
+  if (isNew || status === 'refused' || status === 'cancelled') return false
+  return status === 'ok' || isOutside
 }
 
 /**
  * The coordinator was told that the step was done, and the barrier does not know of it: its row was purged, or the database was
  * restored from before the step. Whether it is still to be undone is for an operator to see; it must not count as undone.
  */
-export async function isForgotten(
-  barrier: Barrier,
-  tx: SqlTransaction,
-  command: CommandHeaders,
-  isInside: boolean,
-): Promise<boolean> {
+export async function isForgotten(barrier: Barrier, tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
   if (command.succeeded !== true) return false
   const entry = await barrier.find(tx, command, 'invoke')
-  return entry === undefined || (entry.status !== 'cancelled' && !mayHaveEffect(entry, isInside))
+  return entry === undefined || (entry.status !== 'cancelled' && !mayHaveEffect(entry))
 }
 
 export function forgotten(command: CommandHeaders): SagaReply {

@@ -46,7 +46,7 @@ export function tccDuties<Request, Context>(
   return {
     invoke: isInside ? trying : new Beginning(barrier, trying),
     confirm: new Confirming(barrier, async (request, context) => functions.confirm(request, context)),
-    compensate: new Cancelling(barrier, async (request, context) => functions.cancel(request, context), isInside),
+    compensate: new Cancelling(barrier, async (request, context) => functions.cancel(request, context)),
   }
 }
 
@@ -93,29 +93,27 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = false
   readonly #barrier: Barrier
   readonly #handler: Handler<Request, Context>
-  readonly #isInside: boolean
 
-  constructor(barrier: Barrier, handler: Handler<Request, Context>, isInside: boolean) {
+  constructor(barrier: Barrier, handler: Handler<Request, Context>) {
     this.#barrier = barrier
     this.#handler = handler
-    this.#isInside = isInside
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
+    if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if ((await this.#barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok', done(command))
     if (!entry.isNew) return done(command)
-    if (this.#isWanted(tried)) await this.#handler(request, { ...context, ...knownOf(tried) })
+    if (mayHaveEffect(tried)) await this.#handler(request, { ...context, ...knownOf(tried) })
     return this.#cancelled(tx, command, tried, entry)
   }
 
   /** What needs no cancellation is cancelled without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    if (await isForgotten(this.#barrier, tx, command, this.#isInside)) return forgotten(command)
+    if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
-    if (this.#isWanted(tried)) return failed
+    if (mayHaveEffect(tried)) return failed
     return this.#cancelled(
       tx,
       command,
@@ -127,10 +125,6 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   /** Nothing is kept: asked again, it is tried again. */
   async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
     return reply
-  }
-
-  #isWanted(tried: BarrierEntry): boolean {
-    return mayHaveEffect(tried, this.#isInside)
   }
 
   async #cancelled(

@@ -4,14 +4,14 @@
  * them never hits the next; the key is there for people to read.
  */
 import { createHash } from 'node:crypto'
-import type { CommandHeaders } from '../wire/wire.ts'
+import { type StepOwner, stepParameters } from './barrier.ts'
 
 /** What the names of all our prepared transactions begin with. */
 export const GID_PREFIX = 'concordat:'
 
 /** What the names of one saga step begin with, whichever call of its handler it was. */
-export function gidBase(place: readonly string[], { key, replyTo, birth }: CommandHeaders): string {
-  const whose = JSON.stringify([...place, key, replyTo, birth])
+export function gidBase(place: readonly string[], step: StepOwner): string {
+  const whose = JSON.stringify([...place, ...stepParameters(step)])
   return `${GID_PREFIX}${createHash('sha256').update(whose).digest('base64url').slice(0, 22)}:`
 }
 

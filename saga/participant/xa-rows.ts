@@ -48,10 +48,10 @@ export class XaRows {
     await this.#query(
       tx,
       `WITH gate AS (
-         INSERT INTO ${this.#table} (${STEP_COLUMNS}, status) SELECT $1, $2, $3, '${GATE}', 'begun'
+         INSERT INTO ${this.#table} (${STEP_COLUMNS}, status) SELECT $1, $2, '${GATE}', 'begun'
          WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}')
          ON CONFLICT (${STEP_COLUMNS}) DO NOTHING)
-       UPDATE ${this.#table} SET status = 'begun', gid = $4 WHERE ${OF_STEP} AND operation = 'invoke'`,
+       UPDATE ${this.#table} SET status = 'begun', outside = true, gid = $3 WHERE ${OF_STEP} AND operation = 'invoke'`,
       [...stepParameters(entry), gid],
     )
   }
@@ -60,7 +60,7 @@ export class XaRows {
   async name(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
     await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = 'begun', gid = $4 WHERE ${OF_STEP} AND operation = 'invoke'`,
+      `UPDATE ${this.#table} SET status = 'begun', outside = true, gid = $3 WHERE ${OF_STEP} AND operation = 'invoke'`,
       [...stepParameters(entry), gid],
     )
   }
@@ -69,7 +69,7 @@ export class XaRows {
   async isBegun(sql: SqlExecutor, step: StepOwner, gid: string): Promise<boolean> {
     const { rows } = await this.#query(
       sql,
-      `SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $4`,
+      `SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $3`,
       [...stepParameters(step), gid],
     )
     return rows.length === 1
@@ -83,7 +83,7 @@ export class XaRows {
        SELECT EXISTS (SELECT FROM free)
            OR NOT EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = '${GATE}') AS "isFree",
          ARRAY(SELECT gid FROM pg_prepared_xacts
-           WHERE database = current_database() AND starts_with(gid, $4)) AS prepared`,
+           WHERE database = current_database() AND starts_with(gid, $3)) AS prepared`,
       [...stepParameters(step), base],
     )
     return rows[0] as GateState
@@ -113,8 +113,8 @@ export class XaRows {
     if (rows[0].gid?.startsWith(base) === true) return 'committed'
     const { rowCount } = await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = 'ok', gid = $4 WHERE ${OF_STEP} AND operation = '${GATE}'
-         AND EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $4)`,
+      `UPDATE ${this.#table} SET status = 'ok', gid = $3 WHERE ${OF_STEP} AND operation = '${GATE}'
+         AND EXISTS (SELECT FROM ${this.#table} WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $3)`,
       [...stepParameters(step), gid],
     )
     return rowCount === 1 ? 'in' : 'busy'
@@ -129,8 +129,8 @@ export class XaRows {
   ): Promise<boolean> {
     const { rowCount } = await this.#query(
       tx,
-      `UPDATE ${this.#table} SET status = $5, reply = $6::jsonb, round = greatest(round, $7)
-       WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $4`,
+      `UPDATE ${this.#table} SET status = $4, outside = outside AND $4 <> 'refused', reply = $5::jsonb, round = greatest(round, $6)
+       WHERE ${OF_STEP} AND operation = 'invoke' AND status = 'begun' AND gid = $3`,
       [...stepParameters(step), gid, status, JSON.stringify(reply), round],
     )
     return rowCount === 1

@@ -80,14 +80,14 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
       `CREATE TABLE {schema}.saga_barrier (
          saga_key text NOT NULL,
          operation text NOT NULL,
-         reply_to text NOT NULL,
          birth text NOT NULL,
          status text NOT NULL,
+         outside boolean NOT NULL DEFAULT false,
          round int NOT NULL DEFAULT 0,
          reply jsonb,
          gid text,
          created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-         PRIMARY KEY (saga_key, reply_to, birth, operation))`,
+         PRIMARY KEY (saga_key, birth, operation))`,
       `CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`,
       ...UNDO_TABLES,
       ...UNDO_FUNCTIONS,
@@ -105,8 +105,7 @@ export const PARTICIPANT_PART: SqlPart = {
 
 const PURGE_BATCH = 1_000
 /** The same step of the same saga. */
-const isOfStep = (row: string): string =>
-  `${row}.saga_key = b.saga_key AND ${row}.reply_to = b.reply_to AND ${row}.birth = b.birth`
+const isOfStep = (row: string): string => `${row}.saga_key = b.saga_key AND ${row}.birth = b.birth`
 const PURGE_NAMES = optionNames<{ olderThanMs: number; schema?: string }>({ olderThanMs: true, schema: true })
 
 export async function migrateSagas(sql: SqlClient, schema: string): Promise<void> {

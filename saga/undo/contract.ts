@@ -40,11 +40,14 @@ export interface UndoTarget {
   readonly step: string
   /** The service of the coordinator, where two have a saga of this name and id. */
   readonly service?: string | undefined
+  /** Tells the saga from an earlier one that had its id, where branches of both are open. */
+  readonly birth?: string | undefined
 }
 
 /** A branch whose saga is not decided, as far as this database knows. */
 export interface OpenUndo extends UndoTarget {
   readonly service: string
+  readonly birth: string
   /** Epoch ms, server time: when it wrote. */
   readonly since: number
   /** Changes that would be undone. */

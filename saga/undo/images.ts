@@ -1,6 +1,7 @@
 /** What is kept of a branch until its saga is decided. */
 import { hasCode } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { type StepOwner, stepParameters } from '../participant/barrier.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { type Strayed, UndoNotYet } from './errors.ts'
 import { lockOf, SUMS } from './functions.ts'
@@ -25,13 +26,14 @@ const LOCK_NOT_AVAILABLE = '55P03'
 const SEPARATOR = '\u001f'
 
 /** A step of a saga: its images are its own. */
-export function branchOf({ key, replyTo, birth }: Pick<Command, 'key' | 'replyTo' | 'birth'>): string {
-  return [key, replyTo, birth].join(SEPARATOR)
+export function branchOf(step: StepOwner): string {
+  return stepParameters(step).join(SEPARATOR)
 }
 
 /** A saga: its steps may change the rows of each other. */
-export function ownerOf({ saga, sagaId, replyTo, birth }: Command): string {
-  return [saga, sagaId, replyTo, birth].join(SEPARATOR)
+export function ownerOf(command: Command): string {
+  const [, birth] = stepParameters(command)
+  return [command.saga, command.sagaId, birth].join(SEPARATOR)
 }
 
 /** What triggers add while branches of a saga are undone: no step has such a key. */
@@ -60,7 +62,8 @@ export class Images {
     lockTimeoutMs: number,
     alsoWrites: readonly string[],
   ): Promise<Written> {
-    const { key, replyTo, birth, saga, sagaId, step } = command
+    const { key, replyTo, saga, sagaId, step } = command
+    const [, birth] = stepParameters(command)
     const me = { schema: this.#quoted, by: 'saga', branch: branchOf(command), owner: ownerOf(command) }
     const { rows } = await this.#query<{ written: Written; isFree: boolean }>(
       tx,

@@ -17,7 +17,7 @@ export async function openBranches(sql: SqlExecutor, schema: string): Promise<re
   const home = quoteIdentifier(schema)
   const { rows } = await ownQuery(schema, UNDO_CALL)<OpenUndo & { replyTo: string }>(
     sql,
-    `SELECT u.saga, u.saga_id AS id, u.step, u.reply_to AS "replyTo",
+    `SELECT u.saga, u.saga_id AS id, u.step, u.reply_to AS "replyTo", u.birth,
        (extract(epoch FROM u.created_at) * 1000)::float8 AS since, count(i.branch)::int AS changes,
        coalesce(array_agg(DISTINCT i.relation::text) FILTER (WHERE i.branch IS NOT NULL), '{}') AS tables
      FROM ${home}.saga_undo u LEFT JOIN ${home}.saga_undo_image i ON i.branch = u.branch
@@ -62,21 +62,20 @@ function partsOf(schema: string): RestoreParts {
 }
 
 /** @throws UndoBranchNotFound */
-async function find(tx: SqlTransaction, { saga, id, step, service }: UndoTarget, schema: string): Promise<BranchRow> {
+async function find(tx: SqlTransaction, target: UndoTarget, schema: string): Promise<BranchRow> {
+  const { saga, id, step, service, birth } = target
   const { rows } = await ownQuery(schema, UNDO_CALL)<BranchRow>(
     tx,
     `SELECT branch, owner, saga_key AS key, reply_to AS "replyTo", birth FROM ${quoteIdentifier(schema)}.saga_undo
-     WHERE saga = $1 AND saga_id = $2 AND step = $3 AND coalesce(reply_to = $4, true) ORDER BY created_at`,
-    [saga, id, step, service === undefined ? null : `${service}${REPLIES}`],
+     WHERE saga = $1 AND saga_id = $2 AND step = $3 AND coalesce(reply_to = $4, true) AND coalesce(birth = $5, true)
+     ORDER BY created_at`,
+    [saga, id, step, service === undefined ? null : `${service}${REPLIES}`, birth ?? null],
   )
   const [row, another] = rows
   if (row === undefined) throw new UndoBranchNotFound(`${saga}/${id}/${step}`)
   if (another === undefined) return row
-  const services = rows.map(({ replyTo }) => serviceOf(replyTo)).join(', ')
-  throw new UndoBranchNotFound(
-    `${saga}/${id}/${step}`,
-    `is a step of several sagas: name the service, one of ${services}`,
-  )
+  const births = rows.map((each) => `${each.birth} (${serviceOf(each.replyTo)})`).join(', ')
+  throw new UndoBranchNotFound(`${saga}/${id}/${step}`, `is a step of several sagas: give the birth, one of ${births}`)
 }
 
 function serviceOf(replyTo: string): string {

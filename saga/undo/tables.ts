@@ -166,7 +166,7 @@ END $undo$`
 const KEPT = `CREATE FUNCTION {schema}.saga_undo_kept() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $undo$
 BEGIN
   IF EXISTS (SELECT FROM {schema}.saga_undo u 
-    WHERE u.saga_key = OLD.saga_key AND u.reply_to = OLD.reply_to AND u.birth = OLD.birth) THEN
+    WHERE u.saga_key = OLD.saga_key AND u.birth = OLD.birth) THEN
     RETURN NULL;
   END IF;
   RETURN OLD;

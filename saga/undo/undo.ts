@@ -18,6 +18,7 @@ const TARGET = optionNames<OpenUndo>({
   id: true,
   step: true,
   service: true,
+  birth: true,
   since: true,
   changes: true,
   tables: true,

@@ -235,7 +235,7 @@ const CASES: ReadonlyArray<{
       const schema = uniqueName('limits')
       await migrateParticipant(sql, schema)
       await sql.query(
-        `INSERT INTO ${schema}.saga_barrier (saga_key, reply_to, birth, operation, status) VALUES ('k', '', '', 'invoke', 'ok')`,
+        `INSERT INTO ${schema}.saga_barrier (saga_key, birth, operation, status) VALUES ('k', '', 'invoke', 'ok')`,
       )
       await purgeParticipant(sql, { schema, olderThanMs })
     },

@@ -10,7 +10,7 @@ import { useLoaded } from './loaded.ts'
 import { Ago, Button, lasting, Panel, Table, Trouble } from './parts.tsx'
 import { sagaLink } from './sagas.tsx'
 
-const keyOf = ({ saga, id, step, service }: OpenUndo): string => `${service} ${saga}/${id}/${step}`
+const keyOf = ({ saga, id, step, birth }: OpenUndo): string => `${birth} ${saga}/${id}/${step}`
 
 export function Branches() {
   const undo = useLoaded('undo', () => get<readonly OpenUndo[]>('undo'), 5_000)
@@ -80,8 +80,8 @@ const CHOICES: Readonly<Record<UndoChoice, string>> = {
 }
 
 function Branch({ branch, after }: { branch: OpenUndo; after: () => void }) {
-  const { saga, id, step, service } = branch
-  const target = { saga, id, step, service }
+  const { saga, id, step, birth } = branch
+  const target = { saga, id, step, birth }
   const { data, problem, again } = useLoaded(keyOf(branch), () => get<readonly UndoDifference[]>('differences', target))
   const order = (choice: UndoChoice): Order => ({
     title: `Settle: ${choice}`,

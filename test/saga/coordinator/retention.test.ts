@@ -151,8 +151,8 @@ describe('retention', () => {
   test('participants forget what is older than asked, a day at least', async () => {
     const { sql, stockSchema } = await setup({ sagas: [echo] })
     const schema = stockSchema.slice(1, -1)
-    const insert = `INSERT INTO ${stockSchema}.saga_barrier (saga_key, reply_to, birth, operation, status, created_at)
-      SELECT 'k' || n, '', '', 'invoke', 'ok', clock_timestamp() - n * interval '1 day' FROM generate_series(0, 9) AS n`
+    const insert = `INSERT INTO ${stockSchema}.saga_barrier (saga_key, birth, operation, status, created_at)
+      SELECT 'k' || n, '', 'invoke', 'ok', clock_timestamp() - n * interval '1 day' FROM generate_series(0, 9) AS n`
     await sql.query(insert)
     expect(await purgeParticipant(sql, { schema, olderThanMs: 4.5 * 86_400_000 })).toBe(5)
     await expect(purgeParticipant(sql, { schema, olderThanMs: 1_000 })).rejects.toThrow(

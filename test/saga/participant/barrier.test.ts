@@ -63,6 +63,27 @@ describe('two services whose sagas have one name and id', () => {
   })
 })
 
+describe('a service that gets another name while its sagas are open', () => {
+  test('has no effect twice, and undoes what it did under the old one', async () => {
+    const { calls, send, replies } = await alone()
+    await send(1, of('eu', 'b1'))
+    await send(1, of('europe', 'b1'))
+    await send(1, of('europe', 'b1', 'compensate'))
+    expect(calls).toEqual(['do 1', 'undo 1'])
+    expect((await replies()).map(({ status }) => status)).toEqual(['ok', 'ok', 'ok'])
+  })
+})
+
+describe('sagas of which no birth is said', () => {
+  test('are told by where they are answered to', async () => {
+    const { calls, send } = await alone()
+    for (const service of ['eu', 'us', 'eu']) await send(1, of(service))
+    await send(2, of('eu', 'b1'))
+    await send(1, of('us', undefined, 'compensate'))
+    expect(calls).toEqual(['do 1', 'do 1', 'do 2', 'undo 1'])
+  })
+})
+
 describe('an id that is started again', () => {
   test('after its saga was deleted has effects of its own', async () => {
     const { calls, handlers } = ledger()

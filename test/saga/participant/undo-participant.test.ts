@@ -99,6 +99,34 @@ describe('an undo participant', () => {
     expect(await send(binding, 'confirm')).toEqual(['confirm failed final saga.not_reserved'])
   })
 
+  test('puts the rows back when its service was renamed, and once only', async () => {
+    const binding = bind()
+    const from = (service: string): Headers => ({ 'saga-birth': 'b1', 'saga-reply-to': `${service}.saga-replies` })
+    await deliver(binding, { sku: id, n: 3 }, { ...headers('invoke'), ...from('orders') })
+    await deliver(binding, { sku: id, n: 3 }, { ...headers('invoke'), ...from('sales') })
+    expect(await left()).toBe(7)
+    await deliver(binding, { sku: id, n: 3 }, { ...headers('compensate'), ...from('sales') })
+    expect([await left(), await kept()]).toEqual([10, [0, 0, 0]])
+    await takeReplies(sql, schema)
+  })
+
+  test('of an id that was used again is settled by its birth', async () => {
+    const binding = bind({
+      handler: async (_, { tx, birth }) => void (await tx.query('INSERT INTO stock VALUES ($1, 1)', [birth])),
+    })
+    for (const birth of ['b1', 'b2'])
+      await deliver(binding, { sku: id, n: 3 }, { ...headers('invoke'), 'saga-birth': birth })
+    const lines = await undo.open(sql, { schema })
+    expect(lines.map(({ birth }) => birth)).toEqual(['b1', 'b2'])
+    const both = { saga: 'order', id, step: 'reserve' }
+    await expect(undo.settle(sql, both, 'accept', { schema })).rejects.toThrow(
+      /give the birth, one of b1 \(orders\), b2 \(orders\)/,
+    )
+    for (const line of lines) await undo.settle(sql, line, 'accept', { schema })
+    expect(await kept()).toEqual([0, 0, 0])
+    await takeReplies(sql, schema)
+  })
+
   test('does it in a transaction that a lock on PostgreSQL guards', async () => {
     const locks = postgresLocks({ sql, schema })
     await locks.migrate()

@@ -74,6 +74,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
           id: 's',
           step: 'reserve',
           service: 'orders',
+          birth: 'orders.saga-replies',
           since: expect.any(Number),
           changes: 3,
           tables: ['account'],
