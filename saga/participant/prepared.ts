@@ -7,6 +7,7 @@ import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
+import { MOST_BYTES_POSTGRES } from './xa-gate.ts'
 import { GID_PREFIX } from './xa-gid.ts'
 import type { PreparedTransaction, XaResource } from './xa-resource.ts'
 
@@ -41,11 +42,16 @@ export function keyOf(gid: string): string | undefined {
 }
 
 /** What to do about one, on one line. */
-export function remedyOf({ key }: PreparedTransaction): string {
-  const [saga, id] = key?.split('/') ?? []
-  return saga === undefined || id === undefined
-    ? 'it is not ours: COMMIT PREPARED or ROLLBACK PREPARED, as its owner decides'
-    : `act on its saga: npx concordat saga show ${saga}/${id}. End it by hand only when that saga is gone or has ended`
+export function remedyOf({ gid, key = '' }: PreparedTransaction): string {
+  const byHand = 'End it by hand only when that saga is gone or has ended'
+  // A name that has no room for all of its key has lost the end of that.
+  const isCut = gid.length >= MOST_BYTES_POSTGRES && gid.endsWith(`:${key}`)
+  if (isCut && key.includes('/')) return `act on its saga, whose name and id begin with ${key}. ${byHand}`
+  // Names of sagas and steps hold no slash; an id may, and that of a sub-saga does.
+  const saga = key.slice(0, key.lastIndexOf('/'))
+  return saga.includes('/')
+    ? `act on its saga: npx concordat saga show ${saga}. ${byHand}`
+    : 'it is not ours: COMMIT PREPARED or ROLLBACK PREPARED, as its owner decides'
 }
 
 /** What a service says of the transactions that its XA participants left prepared. */
