@@ -59,7 +59,7 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
   test('is no trouble while it is young', async () => {
     await orphan(GID)
     const service = await start()
-    await until('it has looked', () => service.health().parts['prepared'] !== undefined)
+    await until('it has looked', () => service.health().parts['prepared']?.status !== 'idle')
     expect(service.health().parts['prepared']).toEqual({ status: 'up', old: [] })
     expect(service.health().status).toBe('up')
   })

@@ -5,9 +5,33 @@ import { type PreparedTransaction } from 'concordat/saga'
 import { expect, it, test } from 'vitest'
 import { keyOf, PreparedWatch, remedyOf } from '../../../saga/participant/prepared.ts'
 import { nextGid } from '../../../saga/participant/xa-gid.ts'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
+import { LogLines } from '../../support/log-lines.ts'
 
 const GID = 'concordat:0123456789012345678901:1:transfer/t-1/withdraw'
 const OLD: PreparedTransaction = { gid: GID, ageMs: 400_000, key: 'transfer/t-1/withdraw' }
+
+/** Two sources: the first one answers when the test says so, the second one at once. */
+function setup(second: readonly PreparedTransaction[] = []) {
+  const clock = new FakeClock()
+  const log = new LogLines()
+  const asked: Array<PromiseWithResolvers<readonly PreparedTransaction[]>> = []
+  const first = () => {
+    asked.push(Promise.withResolvers())
+    return asked.at(-1)?.promise ?? []
+  }
+  const watch = new PreparedWatch({
+    sources: [{ old: async () => first() }, { old: async () => second }],
+    clock,
+    logger: log.logger,
+    olderThanMs: 300_000,
+  })
+  const answer = async (found: readonly PreparedTransaction[]) => {
+    asked.at(-1)?.resolve(found)
+    await clock.advance(0)
+  }
+  return { clock, log, watch, asked, answer }
+}
 
 it('is down, and rejects nothing that nobody hears, while a resource throws', async () => {
   let answer = (): Promise<readonly PreparedTransaction[]> => {
@@ -25,6 +49,68 @@ it('is down, and rejects nothing that nobody hears, while a resource throws', as
   await expect.poll(() => watch.health()).toMatchObject({ status: 'down', error: 'no such method' })
   answer = async () => []
   await expect.poll(() => watch.health()).toEqual({ status: 'up', old: [] })
+  await watch.close()
+})
+
+it('is idle until each database has answered', async () => {
+  const { clock, watch, answer } = setup()
+  watch.start()
+  expect(watch.health()).toEqual({ status: 'idle', old: [] })
+  await clock.advance(0)
+  expect(watch.health()).toEqual({ status: 'idle', old: [] })
+  await answer([])
+  expect(watch.health()).toEqual({ status: 'up', old: [] })
+  await watch.close()
+})
+
+it('is down while a database does not answer, and still tells what another one has', async () => {
+  const { clock, log, watch } = setup([OLD])
+  watch.start()
+  await clock.advance(0)
+  expect(watch.health()).toMatchObject({ status: 'down', detail: expect.stringContaining(GID), old: [OLD] })
+  expect(log.text).toContain('a transaction is prepared for too long')
+  await clock.advance(8_000)
+  expect(watch.health()).toMatchObject({
+    status: 'down',
+    detail: expect.stringContaining(GID),
+    error: 'no answer for 8 s while trying to list prepared transactions',
+    old: [OLD],
+  })
+  await watch.close()
+})
+
+it('is down until a database answers that has not answered, on whichever connection', async () => {
+  const { clock, watch, asked, answer } = setup()
+  watch.start()
+  for (let seconds = 0; seconds < 120; seconds++) {
+    await clock.advance(1_000)
+    expect(watch.health().status).toBe(seconds < 7 ? 'idle' : 'down')
+  }
+  expect(asked.length).toBeGreaterThan(1)
+  await answer([])
+  expect(watch.health()).toEqual({ status: 'up', old: [] })
+  await watch.close()
+})
+
+it('remembers what a database had that fails now', async () => {
+  const { clock, watch, asked, answer } = setup()
+  watch.start()
+  await clock.advance(0)
+  await answer([OLD])
+  await clock.advance(30_000)
+  asked.at(-1)?.reject(new Error('connection refused'))
+  await clock.advance(0)
+  expect(watch.health()).toMatchObject({ status: 'down', error: 'connection refused', old: [OLD] })
+  await watch.close()
+})
+
+it('tells of a transaction once that it sees through two clients', async () => {
+  const { clock, log, watch, answer } = setup([OLD])
+  watch.start()
+  await clock.advance(0)
+  await answer([{ ...OLD, ageMs: OLD.ageMs + 1 }])
+  expect(watch.health().old).toHaveLength(1)
+  expect(log.lines).toHaveLength(1)
   await watch.close()
 })
 
