@@ -6,6 +6,7 @@ import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'
+import { hasMethods } from '../../core/options.ts'
 import { Silence } from '../../core/silence.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { unlessAborted, within } from '../../core/time-limit.ts'
@@ -31,9 +32,11 @@ export async function oldPrepared(sql: SqlExecutor, olderThanMs: number): Promis
 /** Where transactions are left prepared. */
 export type PreparedSource = Pick<XaResource, 'old'>
 
-/** The participant's own database. */
-export function ownSource(sql: SqlExecutor): PreparedSource {
-  return { old: (olderThanMs) => oldPrepared(sql, olderThanMs) }
+/** What a participant prepares in: a resource, or the database of a client. */
+export function sourceOf(where: object): PreparedSource {
+  return hasMethods(where, ['query'])
+    ? { old: (olderThanMs) => oldPrepared(where as SqlExecutor, olderThanMs) }
+    : (where as PreparedSource)
 }
 
 /** `concordat:<whose>:<n>:<key>` */
