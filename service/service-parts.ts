@@ -20,7 +20,8 @@ import { createInbox, type SqlInbox } from '../outbox/inbox.ts'
 import { createOutbox, type Outbox } from '../outbox/outbox.ts'
 import { createRelay, type Relay } from '../outbox/relay.ts'
 import { type Coordinator, createCoordinator } from '../saga/coordinator/coordinator.ts'
-import { ownSource, PREPARED_LIMIT_MS, type PreparedSource, PreparedWatch } from '../saga/participant/prepared.ts'
+import { directTargets, withSubSagas } from '../saga/definition/ties.ts'
+import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/participant/prepared.ts'
 import { replyPlace } from '../saga/wire/wire.ts'
 import type { ResolvedService } from './options.ts'
 
@@ -34,6 +35,9 @@ export interface StoredParts {
   /** Only with an XA participant. */
   readonly prepared: PreparedWatch | undefined
 }
+
+/** Those that the binder is made with. */
+type StoredBase = Omit<StoredParts, 'relay' | 'prepared'>
 
 export interface Parts {
   readonly binder: Binder
@@ -60,7 +64,11 @@ export function makeParts(options: ResolvedService): Parts {
   const locks = typeof options.locks === 'function' ? options.locks(identity) : options.locks
   return {
     binder,
-    stored: base && { ...base, relay: makeRelay(options, base.outbox, binder) },
+    stored: base && {
+      ...base,
+      relay: makeRelay(options, base.outbox, binder),
+      prepared: watchPrepared(options, bindings),
+    },
     locks,
     bus,
     ...makeRoles(options, locks),
@@ -68,7 +76,7 @@ export function makeParts(options: ResolvedService): Parts {
   }
 }
 
-function makeStored(options: ResolvedService, sql: SqlClient): Omit<StoredParts, 'relay'> {
+function makeStored(options: ResolvedService, sql: SqlClient): StoredBase {
   const { identity, schema, parts, sagas = [], drainTimeoutMs } = options
   const { service, instance, logger, telemetry } = identity
   // Each instance that listens hears of what the others add.
@@ -79,18 +87,20 @@ function makeStored(options: ResolvedService, sql: SqlClient): Omit<StoredParts,
   const common = { service, instance, logger, telemetry, sql, schema, outbox }
   const coordinator =
     sagas.length === 0 ? undefined : createCoordinator({ drainTimeoutMs, ...parts.coordinator, ...common, sagas })
-  return { sql, outbox, inbox, coordinator, prepared: watchPrepared(options, sql) }
+  return { sql, outbox, inbox, coordinator }
 }
 
-function watchPrepared({ bindings = [], parts, identity }: ResolvedService, sql: SqlClient): PreparedWatch | undefined {
-  const prepares = bindings.map((binding) => ('prepares' in binding ? binding.prepares : undefined))
-  const own = prepares.includes(true) ? [ownSource(sql)] : []
-  const others = [...new Set(prepares.filter((where) => typeof where === 'object'))] as PreparedSource[]
-  if (own.length + others.length === 0) return undefined
+/** Of the participants that have a binding here, and of those that sagas ask in this process. */
+function watchPrepared(options: ResolvedService, bindings: readonly Binding[]): PreparedWatch | undefined {
+  const { sagas = [], parts, identity } = options
+  const ofBindings = bindings.map((binding) => ('prepares' in binding ? binding.prepares : undefined))
+  const ofTargets = directTargets(withSubSagas(sagas)).map(({ asking }) => asking.prepares)
+  const places = new Set([...ofBindings, ...ofTargets].filter((where) => where !== undefined))
+  if (places.size === 0) return undefined
   const given = parts.prepared?.olderThanMs ?? PREPARED_LIMIT_MS
   const olderThanMs = requireInteger('createService.parts.prepared.olderThanMs', given, 1, MAX_LIMIT_MS)
   return new PreparedWatch({
-    sources: [...own, ...others],
+    sources: [...places].map(sourceOf),
     clock: systemClock,
     logger: identity.logger,
     olderThanMs,
@@ -99,7 +109,7 @@ function watchPrepared({ bindings = [], parts, identity }: ResolvedService, sql:
 
 const MAX_LIMIT_MS = 2 ** 31 - 1
 
-function complete(binding: Binding, options: ResolvedService, stored: Omit<StoredParts, 'relay'>): Binding {
+function complete(binding: Binding, options: ResolvedService, stored: StoredBase): Binding {
   const { sql, inbox, outbox } = stored
   return completeBinding(binding, { sql, inbox, outbox, schema: options.schema, telemetry: options.identity.telemetry })
 }

@@ -151,8 +151,8 @@ export interface SinkBinding<Name extends string = string> extends Named<Name>, 
    * handler is when it rejects.
    */
   readonly unreadable?: ((error: Error, context: HandlerContext) => Promise<void>) | undefined
-  /** True: it leaves transactions prepared in its database, which its service watches. An object: in that one instead. */
-  readonly prepares?: boolean | object | undefined
+  /** Where it leaves transactions prepared, which its service watches: a `SqlClient`, or the resource of an XA participant. */
+  readonly prepares?: object | undefined
 }
 
 /** What `processor` declares: data for `createBinder`, which does nothing by itself. */

@@ -107,30 +107,38 @@ export class Signals {
   /** A message whose saga does not exist is what `missing` of its step says; one that its saga does not wait for is settled. */
   async #message(channel: string, payload: unknown): Promise<void> {
     const names = [...new Set(this.#host.sagas.map((saga) => saga.name))]
-    // One that fails keeps the message from none of the others; what they have heard already they ignore the next time.
-    const told = await Promise.allSettled(names.map((name) => this.#tell(name, channel, payload)))
-    const reasons = told.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason as unknown] : []))
+    // A step that fails keeps the message from none of the others; what they have heard already they ignore the next time.
+    const reasons = (await Promise.all(names.map((name) => this.#tell(name, channel, payload)))).flat()
     // While one of them may still hear it, it is no dead letter.
     if (reasons.length > 0) throw reasons.find((reason) => !hasCode(reason, 'saga.not_found')) ?? reasons[0]
   }
 
-  async #tell(name: string, channel: string, payload: unknown): Promise<void> {
-    const { sagas, logger, maxPayloadBytes } = this.#host
-    const steps = sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
-    for (const correlatedStep of correlated(steps, channel, payload)) {
-      const { step, id } = correlatedStep
-      const fields = { saga: name, id, step, channel }
-      try {
-        // Before the payload, which often has the id, and the database takes neither.
-        if (!isSagaId(id)) throw new SagaNotFound(name, id)
-        const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) }
-        const sent = this.#deliver({ name, id }, signal)
-        const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)
-        if (!heard) logger.debug(fields, 'late or repeated signal ignored')
-      } catch (error) {
-        if (!hasCode(error, 'saga.not_found')) throw error
-        this.#missing(name, channel, correlatedStep, error)
-      }
+  /** @returns why steps of this saga have not heard it */
+  async #tell(name: string, channel: string, payload: unknown): Promise<readonly unknown[]> {
+    const steps = this.#host.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
+    const { found, thrown } = correlated(steps, channel, payload)
+    const reasons = [...thrown]
+    for (const step of found) {
+      await this.#tellStep(name, channel, step, payload).catch((error: unknown) => reasons.push(error))
+    }
+    return reasons
+  }
+
+  /** @throws as `#deliver`; as `#missing` */
+  async #tellStep(name: string, channel: string, correlatedStep: CorrelatedStep, payload: unknown): Promise<void> {
+    const { logger, maxPayloadBytes } = this.#host
+    const { step, id } = correlatedStep
+    const fields = { saga: name, id, step, channel }
+    try {
+      // Before the payload, which often has the id, and the database takes neither.
+      if (!isSagaId(id)) throw new SagaNotFound(name, id)
+      const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) }
+      const sent = this.#deliver({ name, id }, signal)
+      const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)
+      if (!heard) logger.debug(fields, 'late or repeated signal ignored')
+    } catch (error) {
+      if (!hasCode(error, 'saga.not_found')) throw error
+      this.#missing(name, channel, correlatedStep, error)
     }
   }
 

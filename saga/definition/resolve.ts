@@ -1,7 +1,7 @@
 /** What step options of several kinds have in common, merged with the defaults and checked. Called once, at definition. */
 import { checkName } from '../../binder/channel/channel.ts'
 import { resolveBackoff } from '../../core/backoff.ts'
-import { SECOND } from '../../core/clock.ts'
+import { DAY, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { RetryPolicy, StepShape } from '../machine/state.ts'
@@ -14,6 +14,9 @@ const DEFAULTS = Object.freeze({ timeoutMs: 30 * SECOND, compensationAttempts: 1
 export const FORWARD_ATTEMPTS = 10
 
 export const MAX_TIMEOUT_MS: number = 2 ** 31 - 1
+
+/** The longest delay of a step that waits for a time: 10,000 years of 365 days, which PostgreSQL can still add to the present time. */
+export const MAX_DELAY_MS: number = 10_000 * 365 * DAY
 
 /** The names of the options that every step has that calls something. */
 export const CALL_OPTIONS = {

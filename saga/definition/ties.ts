@@ -80,18 +80,26 @@ export interface CorrelatedStep {
   readonly missing: MissingSaga
 }
 
+/** Whom a message is for, as far as the steps can say. */
+export interface Correlation {
+  readonly found: readonly CorrelatedStep[]
+  /** What `correlate` of other steps threw. */
+  readonly thrown: readonly unknown[]
+}
+
 /** For which steps of which sagas a message is; several versions of a saga ask once. */
-export function correlated(
-  steps: readonly MessageStep[],
-  channel: string,
-  payload: unknown,
-): readonly CorrelatedStep[] {
+export function correlated(steps: readonly MessageStep[], channel: string, payload: unknown): Correlation {
   const found = new Map<string, CorrelatedStep>()
-  for (const { step, from } of steps) {
-    const id = from.channel.name === channel ? notAwaited(from.correlate(payload)) : undefined
-    if (typeof id === 'string') found.set(`${step}/${id}`, { step, id, missing: from.missing })
+  const thrown: unknown[] = []
+  for (const { step, from } of steps.filter((each) => each.from.channel.name === channel)) {
+    try {
+      const id = notAwaited(from.correlate(payload))
+      if (typeof id === 'string') found.set(`${step}/${id}`, { step, id, missing: from.missing })
+    } catch (error) {
+      thrown.push(error)
+    }
   }
-  return [...found.values()]
+  return { found: [...found.values()], thrown }
 }
 
 /**

@@ -37,6 +37,8 @@ export interface AskedBy {
 }
 
 export class AskedParticipant {
+  /** Where it leaves transactions prepared. */
+  readonly prepares: object | undefined
   readonly #declared: DeclaredParticipant
   readonly #by: AskedBy
   readonly #handler: (outbox: ReplyOutbox) => CommandHandler<unknown>
@@ -56,6 +58,7 @@ export class AskedParticipant {
       await barrier.ready(sql)
       await side.ready?.(sql)
     }
+    this.prepares = side.prepares?.(sql)
     this.#declared = declared
     this.#by = by
     const isSharing = by.mayShare && options.sharesTransactions === true && by.concurrency > 1

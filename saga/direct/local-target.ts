@@ -93,6 +93,7 @@ export function localTarget<In, Out>(
     ask: (request, _, signal) => calls.ask(request, signal),
     ready: () => asked.ready(),
     settled: () => calls.settled(),
+    prepares: asked.prepares,
   }
   return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking) })
 }

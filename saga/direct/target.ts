@@ -32,6 +32,8 @@ export interface DirectAsking {
   ready?(): Promise<void>
   /** Resolves when nothing that was asked is at work any more. Absent: nothing is in this process. */
   settled?(): Promise<void>
+  /** Where it leaves transactions prepared, which the service of this process watches. Absent: that is the other side's to watch. */
+  readonly prepares?: object | undefined
 }
 
 /** A command that is on its way. */

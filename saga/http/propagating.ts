@@ -1,4 +1,5 @@
 /** What a call to another process carries, so that what it does there is part of the global transaction around the call. */
+import { finished, Stream, type Writable } from 'node:stream'
 import { toError } from '../../core/errors.ts'
 import { runningCode } from '../coordinator/global-transaction.ts'
 import { type AnyHeaders, formatTransaction, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
@@ -36,22 +37,32 @@ export interface InheritsTransaction {
 
 /**
  * For `app.use(...)` of Express and `app.addHook('onRequest', ...)` of Fastify: what handles a request is part of the global
- * transaction that the request came with. A header that is none is answered 400. A Fetch handler needs none of it:
- * `(request) => service.inheritTransaction(request.headers, () => handle(request))`.
+ * transaction that the request came with, whose `signal` is kept up to date until the response is sent. A header that is none is
+ * answered 400. A Fetch handler needs none of it: `(request) => service.inheritTransaction(request.headers, () => handle(request))`.
  */
 export function transactionMiddleware(
   here: InheritsTransaction,
 ): (request: { readonly headers: AnyHeaders }, response: unknown, next: (error?: Error) => void) => void {
-  return (request, _, next) => {
+  return (request, response, next) => {
     // Once what comes next has begun, its errors are the framework's.
     let hasBegun = false
-    const work = (): void => {
+    const work = (): Promise<void> => {
       hasBegun = true
       next()
+      return sent(response)
     }
     here.inheritTransaction(request.headers, work).then(undefined, (error: unknown) => {
       // oxlint-disable-next-line promise/no-callback-in-promise -- a middleware is told of errors by this call alone
       if (!hasBegun) next(toError(error))
     })
   }
+}
+
+/** Resolves when the response has been sent, or its connection is gone: `next` returns while the handler is still at work. */
+function sent(response: unknown): Promise<void> {
+  const { raw = response } = response as { readonly raw?: unknown }
+  return new Promise((resolve) => {
+    if (raw instanceof Stream) finished(raw as Writable, () => resolve())
+    else resolve()
+  })
 }

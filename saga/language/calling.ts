@@ -1,5 +1,6 @@
 /** One execution of a service or a script: its parameters, its retries, what it came to. */
 import { toError } from '../../core/errors.ts'
+import { MAX_DELAY_MS } from '../definition/resolve.ts'
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
 import type { RetryRule, TaskState } from './machine.ts'
 import type { Rows, Suspended, TaskResult } from './rows.ts'
@@ -82,9 +83,9 @@ function ruleFor(rules: readonly RetryRule[], thrown: Thrown): RetryRule | undef
   )
 }
 
-/** The interval before the first retry; then it grows by the interval times the rate, and not by a power of the rate. */
+/** The interval before the first retry; then it grows by the interval times the rate, and not by a power of the rate; at most as long as a timer. */
 function pauseMs({ intervalMs, backoffRate }: RetryRule, made: number): number {
-  return Math.round(made === 0 ? intervalMs : intervalMs * backoffRate * made)
+  return Math.min(Math.round(made === 0 ? intervalMs : intervalMs * backoffRate * made), MAX_DELAY_MS)
 }
 
 export function messageOf(error: unknown): string {

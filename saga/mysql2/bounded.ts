@@ -6,7 +6,7 @@ import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import { ConcordatError } from '../../core/errors.ts'
 import { within } from '../../core/time-limit.ts'
-import type { MysqlConnection, MysqlPool } from './driver.ts'
+import { type MysqlConnection, type MysqlPool, type MysqlStatement, textOf } from './driver.ts'
 
 /**
  * MariaDB or MySQL gave no answer within `answerMs`. Whether the statement was done is not known; the connection is closed. The
@@ -75,12 +75,12 @@ export class BoundedConnection implements MysqlConnection {
     this.#rowsMs = forMs
   }
 
-  query(text: string, values?: unknown[]): Promise<readonly [unknown, unknown]> {
-    return this.#answered(text, () => this.#connection.query(text, values))
+  query(statement: MysqlStatement, values?: unknown[]): Promise<readonly [unknown, unknown]> {
+    return this.#answered(statement, () => this.#connection.query(statement, values))
   }
 
-  execute(text: string, values?: never[]): Promise<readonly [unknown, unknown]> {
-    return this.#answered(text, () => this.#connection.execute(text, values))
+  execute(statement: MysqlStatement, values?: never[]): Promise<readonly [unknown, unknown]> {
+    return this.#answered(statement, () => this.#connection.execute(statement, values))
   }
 
   async end(): Promise<void> {
@@ -97,12 +97,12 @@ export class BoundedConnection implements MysqlConnection {
     if (this.#lost !== undefined) innerOf(this.#connection)?.stream?.destroy?.()
   }
 
-  async #answered<T>(text: string, ask: () => Promise<T>): Promise<T> {
+  async #answered<T>(statement: MysqlStatement, ask: () => Promise<T>): Promise<T> {
     if (this.#lost !== undefined) throw this.#lost
     const limitMs = this.#answerMs + this.#rowsMs
     const answer = await within(this.#clock, limitMs, ask(), LATE)
     if (answer !== LATE) return answer
-    this.#lost = new MysqlUnanswered(wordsOf(text), limitMs)
+    this.#lost = new MysqlUnanswered(wordsOf(textOf(statement)), limitMs)
     this.destroy()
     throw this.#lost
   }

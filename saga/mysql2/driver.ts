@@ -4,13 +4,16 @@ import { fieldOf } from '../../core/thrown.ts'
 
 /** The part of a connection of `mysql2/promise` that is used. */
 export interface MysqlConnection {
-  query(text: string, values?: unknown[]): Promise<readonly [unknown, unknown]>
-  execute(text: string, values?: never[]): Promise<readonly [unknown, unknown]>
+  /** @param statement SQL, or SQL with options of its own */
+  query(statement: string | { readonly sql: string }, values?: unknown[]): Promise<readonly [unknown, unknown]>
+  execute(statement: string | { readonly sql: string }, values?: never[]): Promise<readonly [unknown, unknown]>
   /** Says goodbye, with the pool's option `gracefulEnd`. */
   end(): Promise<void>
   release(): void
   destroy(): void
 }
+
+export type MysqlStatement = Parameters<MysqlConnection['query']>[0]
 
 /** The part of a pool of `mysql2/promise` that is used. */
 export interface MysqlPool {
@@ -64,11 +67,31 @@ export function resultOf<Row>([answer]: readonly [unknown, unknown]): MysqlResul
   return { rows: [], rowCount: affectedRows, insertId }
 }
 
+/** Rows of our own statements have one shape, whatever the pool's options say: those are for the statements of handlers. */
+const OWN_ROWS = {
+  rowsAsArray: false,
+  nestTables: false,
+  // A function, because only that overrides one of the pool.
+  typeCast: ({ type }: { readonly type: string }, next: () => unknown): unknown => {
+    const value = next()
+    return type === 'LONGLONG' && typeof value === 'string' ? Number(value) : value
+  },
+} as const
+
+/** A statement of our own whose rows are read: objects by column, with numbers as numbers. */
+export function own(sql: string): { readonly sql: string } {
+  return { sql, ...OWN_ROWS }
+}
+
+export function textOf(statement: MysqlStatement): string {
+  return typeof statement === 'string' ? statement : statement.sql
+}
+
 /** Runs a statement of our own, whose parameters are texts and numbers alone. */
 export async function rowsOf<Row extends object>(
   connection: MysqlConnection,
   text: string,
   values: ReadonlyArray<string | number> = [],
 ): Promise<readonly Row[]> {
-  return resultOf<Row>(await connection.execute(text, values as never[])).rows
+  return resultOf<Row>(await connection.execute(own(text), values as never[])).rows
 }

@@ -17,6 +17,7 @@ import {
   type MysqlCallbackPool,
   type MysqlConnection,
   type MysqlPool,
+  own,
   promisePool,
   resultOf,
   rowsOf,
@@ -229,6 +230,6 @@ class PoolResource implements MysqlXaResource {
 
 /** The names of our transactions that are prepared on the server, in whatever database. */
 async function recover(connection: MysqlConnection): Promise<readonly string[]> {
-  const { rows } = resultOf<RecoveredRow>(await connection.query('XA RECOVER'))
+  const { rows } = resultOf<RecoveredRow>(await connection.query(own('XA RECOVER')))
   return rows.map(gidOf).filter((gid) => gid.startsWith(GID_PREFIX))
 }

@@ -13,6 +13,7 @@ import { CommandHandler, keptParts, type ParticipantContext } from './command-ha
 import type { Duties } from './duties.ts'
 import type { ParticipantOptions } from './options.ts'
 import { SharedCommands } from './shared-commands.ts'
+import type { XaResource } from './xa-resource.ts'
 
 /** What a kind of participant does. */
 export interface Side<Request> {
@@ -23,6 +24,8 @@ export interface Side<Request> {
   duties(barrier: Barrier, database: ParticipantDatabase): Duties<Request, ParticipantContext>
   /** Asked before the first message comes. @throws when the database is not fit for it */
   ready?(sql: SqlClient): Promise<void>
+  /** Where it leaves transactions prepared; absent: it leaves none. */
+  prepares?(sql: SqlClient): SqlClient | XaResource
 }
 
 /** What a participant was declared with: for those who bring it commands by another way than the binder. */
@@ -102,6 +105,7 @@ export function participantBinding<In, Out>(
   return Object.freeze({
     ...binding,
     ...declared,
+    prepares: side.prepares?.(sql),
     unreadable: (error: Error, context: HandlerContext) => handler.unreadable(error, context),
     ready: async () => {
       await barrier.ready(sql)

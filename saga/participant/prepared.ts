@@ -6,7 +6,11 @@ import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'
+import { hasMethods } from '../../core/options.ts'
+import { Silence } from '../../core/silence.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
+import { unlessAborted, within } from '../../core/time-limit.ts'
+import { MOST_BYTES_POSTGRES } from './xa-gate.ts'
 import { GID_PREFIX } from './xa-gid.ts'
 import type { PreparedTransaction, XaResource } from './xa-resource.ts'
 
@@ -28,9 +32,11 @@ export async function oldPrepared(sql: SqlExecutor, olderThanMs: number): Promis
 /** Where transactions are left prepared. */
 export type PreparedSource = Pick<XaResource, 'old'>
 
-/** The participant's own database. */
-export function ownSource(sql: SqlExecutor): PreparedSource {
-  return { old: (olderThanMs) => oldPrepared(sql, olderThanMs) }
+/** What a participant prepares in: a resource, or the database of a client. */
+export function sourceOf(where: object): PreparedSource {
+  return hasMethods(where, ['query'])
+    ? { old: (olderThanMs) => oldPrepared(where as SqlExecutor, olderThanMs) }
+    : (where as PreparedSource)
 }
 
 /** `concordat:<whose>:<n>:<key>` */
@@ -41,16 +47,21 @@ export function keyOf(gid: string): string | undefined {
 }
 
 /** What to do about one, on one line. */
-export function remedyOf({ key }: PreparedTransaction): string {
-  const [saga, id] = key?.split('/') ?? []
-  return saga === undefined || id === undefined
-    ? 'it is not ours: COMMIT PREPARED or ROLLBACK PREPARED, as its owner decides'
-    : `act on its saga: npx concordat saga show ${saga}/${id}. End it by hand only when that saga is gone or has ended`
+export function remedyOf({ gid, key = '' }: PreparedTransaction): string {
+  const byHand = 'End it by hand only when that saga is gone or has ended'
+  // A name that has no room for all of its key has lost the end of that.
+  const isCut = gid.length >= MOST_BYTES_POSTGRES && gid.endsWith(`:${key}`)
+  if (isCut && key.includes('/')) return `act on its saga, whose name and id begin with ${key}. ${byHand}`
+  // Names of sagas and steps hold no slash; an id may, and that of a sub-saga does.
+  const saga = key.slice(0, key.lastIndexOf('/'))
+  return saga.includes('/')
+    ? `act on its saga: npx concordat saga show ${saga}. ${byHand}`
+    : 'it is not ours: COMMIT PREPARED or ROLLBACK PREPARED, as its owner decides'
 }
 
 /** What a service says of the transactions that its XA participants left prepared. */
 export interface PreparedHealth {
-  /** `down`: some are older than the limit, or a database does not answer. */
+  /** `down`: some are older than the limit, or a database does not answer. `idle`: one has not answered yet. */
   readonly status: 'idle' | 'up' | 'down'
   readonly detail?: string | undefined
   readonly error?: string | undefined
@@ -67,22 +78,24 @@ export interface PreparedWatchOptions {
 }
 
 const EVERY_MS = 30 * SECOND
+/** Then another connection is asked: this one may be dead. */
+const GIVE_UP_MS = 30 * SECOND
 
 /** Looks now and then for transactions that are prepared for too long, and tells of each once. */
 export class PreparedWatch {
   readonly #options: PreparedWatchOptions
+  readonly #sources: readonly WatchedSource[]
   readonly #stop = new AbortController()
   readonly #told = new Set<string>()
-  #running: Promise<void> | undefined
-  #old: readonly PreparedTransaction[] = []
-  #error: Error | undefined
+  #running: Promise<unknown> | undefined
 
   constructor(options: PreparedWatchOptions) {
     this.#options = options
+    this.#sources = options.sources.map((source) => new WatchedSource(source, options.clock))
   }
 
   start(): void {
-    this.#running ??= lastingContext()(() => this.#run())
+    this.#running ??= lastingContext()(() => Promise.all(this.#sources.map((source) => this.#watch(source))))
   }
 
   async close(): Promise<void> {
@@ -91,41 +104,88 @@ export class PreparedWatch {
   }
 
   health(): PreparedHealth {
-    const [oldest] = this.#old
-    if (this.#running === undefined) return { status: 'idle', old: [] }
-    if (this.#error !== undefined) return { status: 'down', error: this.#error.message, old: this.#old }
-    if (oldest === undefined) return { status: 'up', old: [] }
-    const seconds = Math.round(oldest.ageMs / SECOND)
-    const more = this.#old.length > 1 ? `, and ${this.#old.length - 1} more` : ''
-    const detail = `${oldest.gid} is prepared for ${seconds} s${more}: ${remedyOf(oldest)}`
-    return { status: 'down', detail, old: this.#old }
+    const old = this.#old()
+    const detail = detailOf(old)
+    const error = this.#sources.map((source) => source.error).find((each) => each !== undefined)?.message
+    if (error !== undefined) return { status: 'down', error, detail, old }
+    if (detail !== undefined) return { status: 'down', detail, old }
+    const isKnown = this.#sources.every((source) => source.old !== undefined)
+    return { status: isKnown ? 'up' : 'idle', old }
   }
 
-  async #run(): Promise<void> {
-    const { clock, everyMs = EVERY_MS } = this.#options
+  /** One that does not answer keeps nothing from the others. */
+  async #watch(source: WatchedSource): Promise<void> {
+    const { clock, olderThanMs, everyMs = EVERY_MS } = this.#options
     const { signal } = this.#stop
     while (!signal.aborted) {
-      await this.#look()
+      await source.look(olderThanMs, signal)
+      this.#tell()
       await clock.sleep(everyMs, signal).catch(() => {})
     }
   }
 
-  async #look(): Promise<void> {
-    const { sources, logger, olderThanMs } = this.#options
-    const looks = await Promise.allSettled(sources.map(async (source) => source.old(olderThanMs)))
-    const found = looks.flatMap((look) => (look.status === 'fulfilled' ? look.value : []))
-    const failed = looks.find((look) => look.status === 'rejected')
-    this.#error = failed && toError(failed.reason)
-    // What a database that does not answer had is not known to be over.
-    if (failed !== undefined && found.length === 0) return
-    this.#old = found.toSorted((a, b) => b.ageMs - a.ageMs).slice(0, MOST)
-    const there = new Set(this.#old.map(({ gid }) => gid))
+  /** The oldest first. Two clients of one database see the same ones. */
+  #old(): readonly PreparedTransaction[] {
+    const found = this.#sources.flatMap(({ old = [] }) => old)
+    const byName = new Map(found.map((one) => [one.gid, one]))
+    return [...byName.values()].toSorted((a, b) => b.ageMs - a.ageMs).slice(0, MOST)
+  }
+
+  #tell(): void {
+    const old = this.#old()
+    const there = new Set(old.map(({ gid }) => gid))
     for (const gid of this.#told) if (!there.has(gid)) this.#told.delete(gid)
-    for (const one of this.#old) {
+    for (const one of old) {
       if (this.#told.has(one.gid)) continue
       this.#told.add(one.gid)
       const fields = { gid: one.gid, ageMs: Math.round(one.ageMs), key: one.key }
-      logger.warn(fields, `a transaction is prepared for too long: ${remedyOf(one)}`)
+      this.#options.logger.warn(fields, `a transaction is prepared for too long: ${remedyOf(one)}`)
+    }
+  }
+}
+
+function detailOf([oldest, ...others]: readonly PreparedTransaction[]): string | undefined {
+  if (oldest === undefined) return undefined
+  const seconds = Math.round(oldest.ageMs / SECOND)
+  const more = others.length > 0 ? `, and ${others.length} more` : ''
+  return `${oldest.gid} is prepared for ${seconds} s${more}: ${remedyOf(oldest)}`
+}
+
+/** What one database has said, and whether it still answers. */
+class WatchedSource {
+  readonly #source: PreparedSource
+  readonly #clock: Clock
+  readonly #silence: Silence
+  #old: readonly PreparedTransaction[] | undefined
+  #error: Error | undefined
+
+  constructor(source: PreparedSource, clock: Clock) {
+    this.#source = source
+    this.#clock = clock
+    this.#silence = new Silence(clock)
+  }
+
+  /** By its last answer: of a database that does not answer it is not known to be over. `undefined`: there was none yet. */
+  get old(): readonly PreparedTransaction[] | undefined {
+    return this.#old
+  }
+
+  /** Why its last look failed, or has had no answer for so long. */
+  get error(): Error | undefined {
+    return this.#error ?? this.#silence.error
+  }
+
+  /** Never rejects. @param signal it is not waited for any more */
+  async look(olderThanMs: number, signal: AbortSignal): Promise<void> {
+    const asked = (async () => this.#source.old(olderThanMs))()
+    try {
+      const look = this.#silence.track(asked, 'list prepared transactions')
+      const found = await unlessAborted(signal, within(this.#clock, GIVE_UP_MS, look, undefined))
+      this.#error = found === undefined ? this.#silence.error : undefined
+      if (found === undefined) this.#silence.giveUp(look)
+      else this.#old = found
+    } catch (error) {
+      if (!signal.aborted) this.#error = toError(error)
     }
   }
 }

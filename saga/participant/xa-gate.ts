@@ -51,7 +51,7 @@ export interface GateParts {
 export type PreparingClient = SqlClient & { readonly prepare: NonNullable<SqlClient['prepare']> }
 
 /** PostgreSQL takes at most 199 bytes. */
-const MOST_BYTES_POSTGRES = 199
+export const MOST_BYTES_POSTGRES = 199
 const LOCK_NOT_AVAILABLE = '55P03'
 
 /** Prepared in the participant's own database: the gate is a row of its barrier. */

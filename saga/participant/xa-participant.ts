@@ -112,7 +112,7 @@ export function xaParticipant<In, Out>(
   if (resource !== undefined && !hasMethods(resource, ['prepare', 'look', 'end'])) {
     throw wrongKind(`${path}.resource`, resource, 'what mysqlResource(pool) returns')
   }
-  const binding = participantBinding<In, Out>(channel, rest, {
+  return participantBinding<In, Out>(channel, rest, {
     path,
     kind: TCC,
     duties: (barrier, { sql, schema, concurrency }) => {
@@ -121,8 +121,8 @@ export function xaParticipant<In, Out>(
       return xaDuties({ ...parts, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
     },
     ready: (sql) => (resource === undefined ? requirePreparing(sql) : resource.ready()),
+    prepares: (sql) => resource ?? sql,
   })
-  return Object.freeze({ ...binding, prepares: resource ?? true })
 }
 
 /** To the duties a transaction is what they hand to the handler: of which kind it is they need not know. */

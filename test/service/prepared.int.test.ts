@@ -1,9 +1,12 @@
 /** Transactions that stay prepared, as a service and `doctor` tell of them. */
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createOperator } from 'concordat/operate'
+import { createOutbox } from 'concordat/outbox'
+import { defineSaga, localTarget, migrateParticipant } from 'concordat/saga'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { type BankDatabase, bankBinding, openBank } from '../saga/support/banks.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { type BankDatabase, bankBinding, channels, openBank } from '../saga/support/banks.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
@@ -59,9 +62,48 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
   test('is no trouble while it is young', async () => {
     await orphan(GID)
     const service = await start()
-    await until('it has looked', () => service.health().parts['prepared'] !== undefined)
+    await until('it has looked', () => service.health().parts['prepared']?.status !== 'idle')
     expect(service.health().parts['prepared']).toEqual({ status: 'up', old: [] })
     expect(service.health().status).toBe('up')
+  })
+
+  describe('in a database beside that of the service', () => {
+    let other: BankDatabase
+    beforeAll(async () => {
+      other = await openBank(server.url, 'other', 'bob')
+      await migrateParticipant(bank.sql)
+    })
+    afterAll(() => other.end())
+
+    const seen = async (service: Service) => {
+      await until('it is seen', () => service.health().parts['prepared']?.status === 'down')
+      expect(service.health().parts['prepared']).toMatchObject({ old: [{ gid: GID }] })
+    }
+    const parts = { prepared: { olderThanMs: 1 } }
+    const Move = z.object({ account: z.string(), cents: z.number() })
+
+    test('is looked for where the participant has its own', async () => {
+      await orphan(GID)
+      const outbox = createOutbox({ sql: bank.sql, service: 'bank-a', schema: 'own' })
+      await outbox.migrate()
+      const bindings = [bankBinding('a', { sql: bank.sql, outbox })]
+      await seen(await start({ sql: other.sql, bindings, parts }))
+    })
+
+    test('is looked for where a participant has its own that the saga of a saga asks itself', async () => {
+      await orphan(GID)
+      const to = localTarget(channels.a, bankBinding('a'), { sql: bank.sql })
+      const inner = defineSaga('inner', { version: 1, input: Move }).tcc('move', {
+        to,
+        request: ({ input }) => input,
+      })
+      const outer = defineSaga('outer', { version: 1, input: Move }).saga('inner', {
+        saga: inner,
+        input: ({ input }) => input,
+        compensate: 'none',
+      })
+      await seen(await start({ sql: other.sql, bindings: [], sagas: [outer, inner], parts }))
+    })
   })
 
   test('is nothing that a service without an XA participant looks for', async () => {

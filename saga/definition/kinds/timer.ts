@@ -1,9 +1,9 @@
 /** `.timer(...)`: done when its time has come. Nothing is called. */
 import { notAwaited } from '../../../core/callbacks.ts'
-import { type Clock, DAY } from '../../../core/clock.ts'
+import type { Clock } from '../../../core/clock.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
-import { stepPath, WAITING_STEP } from '../resolve.ts'
+import { MAX_DELAY_MS, stepPath, WAITING_STEP } from '../resolve.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { StepKind } from './kind.ts'
@@ -22,8 +22,6 @@ interface TimerDefinition extends StepDefinition {
 }
 
 const NAMES = optionNames<TimerOptions<unknown, object>>({ delay: true })
-/** The longest delay: 10,000 years of 365 days, which PostgreSQL can still add to the present time. */
-const MAX_DELAY_MS = 10_000 * 365 * DAY
 
 export const TIMER: StepKind<TimerDefinition> = {
   kind: 'timer',

@@ -126,6 +126,8 @@ async function add(move: Move, tx: MysqlTransaction): Promise<void> {
   if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents}`)
 }
 
+type Statement = Parameters<MysqlConnection['query']>[0]
+
 /** The pool with somebody who looks at each of its steps. */
 function steppedPool(pool: MysqlPool, onStep: OnStep): MysqlPool {
   return { getConnection: async () => steppedConnection(await pool.getConnection(), onStep) }
@@ -133,11 +135,11 @@ function steppedPool(pool: MysqlPool, onStep: OnStep): MysqlPool {
 
 function steppedConnection(connection: MysqlConnection, onStep: OnStep): MysqlConnection {
   const looked =
-    (run: (text: string, values?: never[]) => Promise<readonly [unknown, unknown]>) =>
-    async (text: string, values?: unknown[]): Promise<readonly [unknown, unknown]> => {
-      const what = stepOf(text)
+    (run: (statement: Statement, values?: never[]) => Promise<readonly [unknown, unknown]>) =>
+    async (statement: Statement, values?: unknown[]): Promise<readonly [unknown, unknown]> => {
+      const what = stepOf(typeof statement === 'string' ? statement : statement.sql)
       await onStep(what, 'before')
-      const answer = await run(text, values as never[] | undefined)
+      const answer = await run(statement, values as never[] | undefined)
       await onStep(what, 'after')
       return answer
     }
@@ -145,7 +147,7 @@ function steppedConnection(connection: MysqlConnection, onStep: OnStep): MysqlCo
     get: (target, name) => {
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
-      const method = value.bind(target) as (text: string, values?: never[]) => Promise<readonly [unknown, unknown]>
+      const method = value.bind(target) as (statement: Statement) => Promise<readonly [unknown, unknown]>
       return name === 'query' || name === 'execute' ? looked(method) : method
     },
   })

@@ -342,6 +342,41 @@ test('a saga whose correlate throws does not keep a message from the others', as
   await heard.opened
 })
 
+test('a version whose correlate throws does not keep a message from another version of the same saga', async () => {
+  const old = defineSaga('told', { version: 1, input: Input }).signal('before', {
+    from: stockCommands,
+    correlate: () => {
+      throw new Error('no')
+    },
+  })
+  const saga = defineSaga('told', { version: 2, input: Input })
+    .signal('now', { from: stockCommands, correlate: ({ sku }) => sku })
+    .step('after', { compensate: 'none', invoke: () => 1 })
+  const { coordinator, binder } = await setup({ sagas: [old, saga] })
+  const run = await coordinator.start(saga, { id: 'apple', input })
+  await binder.send(stockCommands, input)
+  expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+})
+
+test.each(['dead-letter', 'retry'] as const)(
+  'a step with missing: %s whose saga does not exist does not keep a message from a later step of the same saga',
+  async (missing) => {
+    const saga = defineSaga('twice', { version: 1, input: Input })
+      .parallel((group) =>
+        group
+          .signal('first', { from: stockCommands, missing, correlate: ({ sku }) => `no ${sku}` })
+          .signal('second', { from: stockCommands, correlate: ({ sku }) => sku }),
+      )
+      .step('after', { compensate: 'none', invoke: () => 1 })
+    const { coordinator, binder } = await setup({ sagas: [saga] })
+    const run = await coordinator.start(saga, { id: 'apple', input })
+    await binder.send(stockCommands, input)
+    const statusOf = async (name: string) => (await run.report()).steps.find(({ step }) => step === name)?.status
+    await until('the later step has heard of it', async () => (await statusOf('second')) === 'invoked')
+    expect(await statusOf('first')).toBe('invoking')
+  },
+)
+
 test('a saga is kept in memory between its writes only while it is small, whichever part of it is large', async () => {
   const wide = z.object({ text: z.string() })
   const saga = defineSaga('kept', { version: 1, input: wide })

@@ -7,6 +7,7 @@ import {
   BranchRefused,
   type Coordinator,
   currentGlobalTransaction,
+  type GlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   outsideGlobalTransaction,
@@ -400,6 +401,25 @@ describe('by HTTP', () => {
     expect(world.calls).toEqual(['try b', 'confirm b'])
     expect(await post()).toBeNull()
   })
+
+  test.for(Object.entries(servers))(
+    'behind %s the signal aborts while the handler is at work and the transaction is cancelled',
+    async ([, serve]) => {
+      const world = await setup({ coordinator: { pollMs: 20 } })
+      const reason = Promise.withResolvers<unknown>()
+      const url = await serve(world, async () => {
+        const global = currentGlobalTransaction() as GlobalTransaction
+        await global.call(world.move, { account: 'b', cents: 3 })
+        const { signal } = global
+        signal.addEventListener('abort', () => reason.resolve(signal.reason), { once: true })
+        await world.coordinator.cancel({ saga: world.transfer.name, id: 'w-3' }, { by: 'ann', reason: 'too late' })
+        await reason.promise
+      })
+      const call = transactionFetch()
+      await expect(world.begin('w-3', () => call(url, { method: 'POST' }))).rejects.toThrow(GlobalTransactionCancelled)
+      expect(await reason.promise).toBeInstanceOf(GlobalTransactionEnded)
+    },
+  )
 
   test('a header that is none is an error of the request', async () => {
     const world = await setup()

@@ -1,6 +1,8 @@
 /** The parts of the state language beyond states in a row: retries, machines in machines, loops, scripts. */
+import { DAY } from 'concordat/core'
 import { importStateMachine } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
+import { storyOf, threw } from '../support/machine-story.ts'
 import {
   BY_RESULT,
   CATCH_ALL,
@@ -56,6 +58,14 @@ describe('retries', () => {
     await end()
     const pauses = (await run.report()).steps.filter(({ step }) => step.includes('pause')).map(({ payload }) => payload)
     expect(pauses).toEqual([{ ms: 2 }, { ms: 3 }, { ms: 6 }])
+  })
+
+  test('a pause is at most as long as a timer, however fast the pauses grow', () => {
+    const rules = [{ Exceptions: ['Error'], IntervalSeconds: 1e9, MaxAttempts: 2, BackoffRate: 1e9 }]
+    const first = { type: 'armed', step: 'A pause 1', ms: 1 } as const
+    const story = storyOf(json(rules)).when(threw('A'), first, { type: 'due' }, threw('A retry 1'))
+    const pauses = story.state.steps.filter(({ step }) => step.includes('pause')).map(({ payload }) => payload)
+    expect(pauses).toEqual([{ ms: 1e12 }, { ms: 10_000 * 365 * DAY }])
   })
 })
 

@@ -13,7 +13,8 @@ function fails(errno: number, message = `error ${errno}`): never {
 
 /** @param answers the row of the server, and variables by name; what is not named is no variable there */
 function connection(row: Answers, answers: Answers = {}): MysqlConnection {
-  const run = async (text: string): Promise<readonly [unknown, unknown]> => {
+  const run: MysqlConnection['query'] = async (statement) => {
+    const text = typeof statement === 'string' ? statement : statement.sql
     if (text.startsWith('SELECT VERSION()')) return [[row], []]
     const variable = /^SELECT @@(\w+) AS value$/.exec(text)?.[1]
     if (variable !== undefined) {

@@ -3,7 +3,14 @@ import { defineChannel } from 'concordat/binder'
 import { type MemoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import { defineBranch, defineGlobalTransaction, defineSaga, Refusal, xaParticipant } from 'concordat/saga'
+import {
+  defineBranch,
+  defineGlobalTransaction,
+  defineSaga,
+  Refusal,
+  type XaParticipantOptions,
+  xaParticipant,
+} from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import pg from 'pg'
 import { z } from 'zod'
@@ -75,8 +82,9 @@ export async function openBank(serverUrl: string, name: string, account: string)
 }
 
 /** The participant of a bank. A move that is done twice breaks the key of `moves`. */
-export function bankBinding(bank: Bank) {
-  return xaParticipant(channels[bank], { group: 'bank', backoff: FAST }, async ({ account, cents }, { tx, key }) => {
+export function bankBinding(bank: Bank, own: Pick<XaParticipantOptions, 'sql' | 'outbox'> = {}) {
+  const options = { group: 'bank', backoff: FAST, ...own }
+  return xaParticipant(channels[bank], options, async ({ account, cents }, { tx, key }) => {
     const { rows } = await tx.query<{ cents: number }>(
       'UPDATE accounts SET cents = cents + $2 WHERE id = $1 AND cents + $2 >= 0 RETURNING cents',
       [account, cents],
