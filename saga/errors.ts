@@ -157,14 +157,17 @@ export class StepTimeout extends ConcordatError {
   }
 }
 
-/** A transactional step left its transaction under a role that may not write the coordinator's tables. It is rolled back. */
+/**
+ * A transactional step left its transaction under a role that may not write the coordinator's tables, or an XA participant its own under
+ * another role than it began with. It is rolled back.
+ */
 export class SagaStepRole extends ConcordatError {
   readonly code = 'saga.step_role' as const
   readonly retryable = true as const
 
-  constructor(key: string, options: ErrorOptions) {
+  constructor(key: string, options?: ErrorOptions) {
     super(
-      `${key}: the transaction of the step may not write the tables of sagas. If the step sets a role, call RESET ROLE before it returns; ` +
+      `${key}: its transaction was left under a role that may not write the tables of sagas, or not end what it prepares. If the step sets a role, call RESET ROLE before it returns; ` +
         "else grant the coordinator's role its rights, see docs/production.md",
       options,
     )

@@ -18,14 +18,23 @@ export class DatabaseCalls {
   readonly #calls: CallHealth
   readonly #silence: Silence
 
-  constructor(sql: SqlClient, schema: string, clock: Clock) {
+  /** @param away told of each failure after which the database may be another one, or an older copy */
+  constructor(sql: SqlClient, schema: string, clock: Clock, away: () => void) {
     this.store = new SagaStore(schema, (call, text) =>
       this.#calls.track(this.#silence.track(call, 'read or write sagas'), text),
     )
     this.sql = this.#watched(sql)
     this.#silence = new Silence(clock)
     // Writes nothing, and needs what a write needs.
-    this.#calls = new CallHealth({ clock, isFailure, probe: () => this.store.write(sql, []) })
+    this.#calls = new CallHealth({
+      clock,
+      isFailure: (error) => {
+        const fault = writeFault(error)
+        if (fault === 'unavailable') away()
+        return fault === 'unavailable' || fault === 'operator'
+      },
+      probe: () => this.store.write(sql, []),
+    })
   }
 
   /** Why the database is `down`; `undefined` while the last calls succeeded. */
@@ -64,9 +73,4 @@ export class DatabaseCalls {
       },
     }
   }
-}
-
-function isFailure(error: unknown): boolean {
-  const fault = writeFault(error)
-  return fault === 'unavailable' || fault === 'operator'
 }

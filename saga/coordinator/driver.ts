@@ -70,7 +70,7 @@ export class Driver implements RunHost {
 
   /** @param handOn as of `SignalsHost` */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
-    const database = new DatabaseCalls(options.sql, options.schema, options.clock)
+    const database = new DatabaseCalls(options.sql, options.schema, options.clock, () => this.#engine.forget())
     const { sql, store } = database
     const { exclusive } = sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`

@@ -88,7 +88,7 @@ export class DueSagas {
     runner.keep(limit)
     let taken = 0
     try {
-      if (this.#serverNowMs === undefined) await store.countAnew(sql, leaseMs)
+      if (this.#serverNowMs === undefined) await store.countAnew(sql)
       const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs

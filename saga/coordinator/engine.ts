@@ -194,6 +194,11 @@ export class Engine {
     return plan
   }
 
+  /** All that was written here is read again: a database that failed over may have lost the last of it. */
+  forget(): void {
+    this.#recent.clear()
+  }
+
   /** Keeps the new snapshot and tells the host. */
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)

@@ -5,6 +5,7 @@
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import { SagaStepRole } from '../errors.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import type { BarrierEntry, StepOwner } from './barrier.ts'
 import { endPrepared, type Patience } from './xa-ending.ts'
@@ -82,8 +83,13 @@ export class OwnGate implements Gate<SqlTransaction> {
       return await this.#sql.prepare(gid, async (tx) => {
         const entered = await this.#rows.enter(tx, step, gid, base)
         if (entered !== 'in') throw new NotEntered(entered)
-        await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${waitMs}ms`])
-        return { entered, result: await work(tx) }
+        const role = await roleIn(tx, `SELECT current_user::text AS role, set_config('lock_timeout', $1, true)`, [
+          `${waitMs}ms`,
+        ])
+        const result = await work(tx)
+        // What is prepared belongs to the role of that moment, and only that one may end it.
+        if ((await roleIn(tx, 'SELECT current_user::text AS role')) !== role) throw new SagaStepRole(step.key)
+        return { entered, result }
       })
     } catch (error) {
       if (error instanceof NotEntered) return { entered: error.entered }
@@ -114,6 +120,11 @@ export class OwnGate implements Gate<SqlTransaction> {
     const { isFree, prepared } = await this.#rows.look(tx, entry, gid)
     return !isFree || prepared.length > 0
   }
+}
+
+async function roleIn(tx: SqlTransaction, text: string, parameters: readonly unknown[] = []): Promise<string> {
+  const { rows } = await tx.query<{ role: string }>(text, parameters)
+  return (rows[0] as { role: string }).role
 }
 
 /** Ends a transaction that must not be prepared. */

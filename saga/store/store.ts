@@ -126,7 +126,7 @@ export class SagaStore {
          WHERE due_at <= (SELECT now FROM clock) AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
          ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
        ), taken AS (
-         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1,
+         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1, wait_ms = $2,
            due_at = clock_timestamp() + $2 * interval '1 millisecond'
          FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*, due.former
        ), next AS (
@@ -141,19 +141,16 @@ export class SagaStore {
   }
 
   /**
-   * Counts times anew that were written before the server's clock was set back, or by another server: leases that end later than `leaseMs`
-   * from now, and pauses and deadlines since a write that is yet to come.
+   * Counts times anew that were written before the server's clock was set back, or by another server: leases and pauses that end later
+   * than they could if they began now, and deadlines since a write that is yet to come.
    */
-  async countAnew(sql: SqlExecutor, leaseMs: number): Promise<void> {
+  async countAnew(sql: SqlExecutor): Promise<void> {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET updated_at = least(updated_at, clock_timestamp()),
          deadline_at = deadline_at - greatest(updated_at - clock_timestamp(), interval '0'),
-         due_at = CASE WHEN owner IS NULL THEN due_at - (updated_at - clock_timestamp())
-           ELSE least(due_at, clock_timestamp() + $1 * interval '1 millisecond') END
-       WHERE due_at > ${NOW} AND CASE WHEN owner IS NULL THEN updated_at > ${NOW}
-         ELSE due_at > ${NOW} + $1 * interval '1 millisecond' END`,
-      [leaseMs],
+         due_at = least(due_at, clock_timestamp() + wait_ms * interval '1 millisecond')
+       WHERE due_at > ${NOW} AND (due_at > ${NOW} + wait_ms * interval '1 millisecond' OR updated_at > ${NOW})`,
     )
   }
 
@@ -177,7 +174,7 @@ export class SagaStore {
     const result = await this.#query<SagaKey>(
       sql,
       `WITH held AS MATERIALIZED (${this.#held})
-       UPDATE ${this.#saga} s SET due_at = clock_timestamp() + $5 * interval '1 millisecond'
+       UPDATE ${this.#saga} s SET wait_ms = $5, due_at = clock_timestamp() + $5 * interval '1 millisecond'
        FROM held WHERE s.name = held.name AND s.id = held.id RETURNING s.name, s.id`,
       [owner, ...columns(leases), leaseMs],
     )
@@ -203,7 +200,8 @@ export class SagaStore {
     const result = await this.#query(
       sql,
       `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
-           due_at = CASE WHEN owner IS NULL OR status = 'stuck' THEN clock_timestamp() ELSE due_at END
+           due_at = CASE WHEN owner IS NULL OR status = 'stuck' THEN clock_timestamp() ELSE due_at END,
+           wait_ms = CASE WHEN owner IS NULL OR status = 'stuck' THEN 0 ELSE wait_ms END
        WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))
          AND coalesce(birth = $5, true)
          AND ($6::jsonb IS NULL OR state->'parent' @> $6::jsonb)`,
@@ -245,7 +243,7 @@ export class SagaStore {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET revision = revision + 1, owner = NULL,
-         due_at = CASE WHEN mail IS NULL THEN NULL ELSE clock_timestamp() END
+         due_at = CASE WHEN mail IS NULL THEN NULL ELSE clock_timestamp() END, wait_ms = 0
        WHERE name = $1 AND id = $2 AND revision = $3 AND status = 'stuck' AND owner IS NOT NULL`,
       [name, id, revision],
     )
@@ -257,7 +255,7 @@ export class SagaStore {
       sql,
       `WITH held AS MATERIALIZED (${this.#held})
        UPDATE ${this.#saga} s SET owner = CASE WHEN s.status = 'stuck' THEN s.owner END,
-           epoch = s.epoch + 1, revision = s.revision + 1, due_at = clock_timestamp()
+           epoch = s.epoch + 1, revision = s.revision + 1, due_at = clock_timestamp(), wait_ms = 0
        FROM held WHERE s.name = held.name AND s.id = held.id`,
       [owner, ...columns(leases)],
     )
@@ -268,7 +266,7 @@ export class SagaStore {
     await this.#query(
       sql,
       `UPDATE ${this.#saga} SET owner = CASE WHEN status = 'stuck' THEN owner END,
-           epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp()
+           epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp(), wait_ms = 0
        WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
       [ownerPrefix],
     )

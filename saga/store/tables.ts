@@ -19,6 +19,7 @@ import { WRITE_FUNCTION } from './write-function.ts'
 /**
  * - `birth` tells a saga from an earlier one that had its id and was deleted; `late`: its deadline has passed; `home`: the
  *   shard it was started for, and under which layout.
+ * - `wait_ms`: how far away `due_at` was when it was written, so that it can be counted anew when the server's clock was set back.
  * - `fillfactor`: room for the next states of a row beside it, so that an update which changes no indexed column touches no index.
  */
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -41,6 +42,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          owner text,
          epoch bigint NOT NULL DEFAULT 0,
          due_at timestamptz,
+         wait_ms float8,
          deadline_at timestamptz,
          late boolean NOT NULL DEFAULT false,
          mail jsonb,
@@ -144,6 +146,9 @@ export async function purgeParticipant(
            AND (operation <> 'invoke'
              OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND coalesce(reply->>'kind', '') = 'tcc'))
              OR EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
+           -- Asked again after that, the answer is in the row of the step, too.
+           AND (operation <> 'invoke' OR NOT EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')
+             AND e.created_at >= (SELECT clock_timestamp() - $1::float8 * interval '1 ms')))
            AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE ${isOfStep('u')})
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs],

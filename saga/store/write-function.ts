@@ -24,15 +24,18 @@ BEGIN
   LOOP
     IF w.revision = 1 THEN
       INSERT INTO {schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, revision, owner, epoch,
-        due_at, deadline_at, ended_at, created_at, updated_at, trace, birth, home)
+        due_at, wait_ms, deadline_at, ended_at, created_at, updated_at, trace, birth, home)
       VALUES (w.name, w.id, w.version, w.graph_hash, w.status, w.state, w.input, w.input_hash, 1, w.owner, w.epoch,
-        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END, w.deadline, w.ended, w.at, w.at, w.trace, w.birth, w.home)
+        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END,
+        CASE WHEN w.heed THEN LEAST(w.wake_ms, w.deadline_ms) ELSE w.wake_ms END, w.deadline, w.ended, w.at, w.at, w.trace, w.birth, w.home)
       ON CONFLICT (name, id) DO NOTHING;
     ELSE
       UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
         epoch = w.epoch, mail = w.mail, updated_at = w.at, ended_at = w.ended,
         late = coalesce(w.late, false),
-        due_at = CASE WHEN w.keep_due THEN s.due_at WHEN w.heed THEN LEAST(w.due, s.deadline_at) ELSE w.due END
+        due_at = CASE WHEN w.keep_due THEN s.due_at WHEN w.heed THEN LEAST(w.due, s.deadline_at) ELSE w.due END,
+        wait_ms = CASE WHEN w.keep_due THEN s.wait_ms
+          WHEN w.heed THEN LEAST(w.wake_ms, extract(epoch FROM s.deadline_at - w.at) * 1000) ELSE w.wake_ms END
       WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1 AND s.birth = w.birth;
     END IF;
     IF FOUND THEN

@@ -129,6 +129,13 @@ describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
   })
 })
 
+test('a purge keeps a step while its decision may be asked for again', async () => {
+  const { purge, coordinator, saga, run } = await waiting('tcc', 'tx')
+  await coordinator.signal(saga, '1', 'signed', 'yes')
+  await run.outcome({ timeoutMs: 20_000 })
+  expect(await purge()).toBe(0)
+})
+
 test('a purge deletes what was tried once it is confirmed', async () => {
   const { purge, coordinator, saga, run, sql, schema } = await waiting('tcc', 'tx')
   await coordinator.signal(saga, '1', 'signed', 'yes')

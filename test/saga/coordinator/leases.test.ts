@@ -8,7 +8,7 @@ import { closeEmbedded, embedded, openEmbedded, setupWorld } from '../support/wo
 beforeAll(openEmbedded, 120_000)
 afterAll(closeEmbedded)
 
-const RENEWAL = /SET due_at = clock_timestamp\(\) \+ \$\d \* interval/
+const RENEWAL = /SET wait_ms = \$\d, due_at = clock_timestamp\(\)/
 
 test('a coordinator that closes while a renewal hangs ends its steps and hands its sagas over all the same', async () => {
   const hanging = gate()
@@ -46,4 +46,35 @@ test('a coordinator that closes while a renewal hangs ends its steps and hands i
   await other.run()
   expect((await other.get(saga, run.id).outcome({ timeoutMs: 20_000 })).status).toBe('completed')
   hanging.open()
+})
+
+test('a coordinator with shorter leases leaves those of others as long as they are', async () => {
+  const calls: string[] = []
+  const hanging = gate()
+  const saga = defineSaga('long', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: async ({ sagaId }) => {
+      calls.push(sagaId)
+      if (sagaId === 'x') await hanging.opened
+    },
+  })
+  const world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 60_000 } })
+  onTestFinished(world.close)
+  await world.start()
+  const run = await world.coordinator.start(saga, { id: 'x', input: {} })
+  await until('it is in hand', () => calls.length === 1)
+  const left = async (): Promise<number> => {
+    const { rows } = await world.sql.query<{ ms: number }>(
+      `SELECT (extract(epoch FROM due_at - clock_timestamp()) * 1000)::float8 AS ms FROM ${world.schema}.saga WHERE id = 'x'`,
+    )
+    return rows[0]?.ms ?? 0
+  }
+  const other = world.another({ leaseMs: 1_000 })
+  onTestFinished(() => other.close())
+  await other.run()
+  await (await other.start(saga, { id: 'y', input: {} })).outcome({ timeoutMs: 20_000 })
+  expect(await left()).toBeGreaterThan(30_000)
+  hanging.open()
+  await run.outcome({ timeoutMs: 20_000 })
+  expect(calls).toEqual(['x', 'y'])
 })

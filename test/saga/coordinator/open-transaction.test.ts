@@ -9,7 +9,7 @@ import { embedded } from '../support/world.ts'
 const setup = runningWorlds()
 const LEASE_MS = 10_000
 const CLAIM = /SKIP LOCKED/
-const RENEWAL = /SET due_at = clock_timestamp\(\) \+ \$\d \* interval/
+const RENEWAL = /SET wait_ms = \$\d, due_at = clock_timestamp\(\) \+ \$\d \* interval/
 
 const define = (invoke: () => unknown) =>
   defineSaga('slow', { version: 1, input: z.object({}) }).step('a', { compensate: 'none', invoke })

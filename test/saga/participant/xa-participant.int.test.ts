@@ -13,7 +13,7 @@ import {
   xaParticipant,
 } from 'concordat/saga'
 import pg from 'pg'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
@@ -327,6 +327,19 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(await send(binding, 'confirm')).toEqual(['confirm ok'])
     const { rows } = await sql.query(`SELECT what FROM ${schema}.effects WHERE id = 'hot'`)
     expect(rows).toEqual([{ what: `${first} ${second} ` }])
+  })
+
+  test.each(['SET LOCAL ROLE', 'SET ROLE'])('that is left under another role (%s) is not prepared', async (set) => {
+    const role = `xa_${process.pid}`
+    await sql.query(`CREATE ROLE ${role}`)
+    onTestFinished(async () => void (await sql.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)))
+    const binding = bind(async (command, context) => {
+      await write(command, context)
+      await context.tx.query(`${set} ${role}`)
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke failed saga.step_role'])
+    expect([await effects(), await prepared()]).toEqual([0, []])
+    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
   })
 
   test('fails for good when its handler did what cannot be prepared', async () => {

@@ -1,0 +1,34 @@
+/** A database that failed over to a copy without the last commits. */
+import { defineSaga } from 'concordat/saga'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { FaultySql, WORDS } from '../../support/sql-faults.ts'
+import { until } from '../../support/until.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { embedded } from '../support/world.ts'
+
+const setup = runningWorlds()
+const saga = defineSaga('order', { version: 1, input: z.object({}) })
+  .signal('paid', { payload: z.number() })
+  .signal('sent', { payload: z.number() })
+
+test('a saga goes on from what the copy has, not from what was written here last', async () => {
+  const sql = embedded()
+  const faulty = new FaultySql(sql, '57P01', (text) => text.includes('ORDER BY created_at'))
+  const { coordinator, schema } = await setup({ sagas: [saga], sql: faulty.sql })
+  const run = await coordinator.start(saga, { id: 'a', input: {} })
+  const step = async (n: number) => (await run.report())?.steps[n]?.status
+  await until('it waits', async () => (await step(0)) === 'invoking')
+  const { rows } = await sql.query<{ state: string }>(`SELECT state::text FROM ${schema}.saga`)
+  expect(await coordinator.signal(saga, 'a', 'paid', 1)).toBe(true)
+  await until('it goes on', async () => (await step(1)) === 'invoking')
+
+  // By chance the copy has the same revision.
+  await sql.query(`UPDATE ${schema}.saga SET state = $1::jsonb`, [rows[0]?.state])
+  faulty.refuse(1)
+  await expect(coordinator.list()).rejects.toThrow(WORDS)
+
+  await coordinator.signal(saga, 'a', 'sent', 3)
+  expect(await coordinator.signal(saga, 'a', 'paid', 2)).toBe(true)
+  expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed', results: { paid: 2, sent: 3 } })
+})
