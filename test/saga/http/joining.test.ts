@@ -1,13 +1,8 @@
 /** Code in another process that becomes part of a global transaction: the header that it came with, and what it may do then. */
 
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { toNode } from 'concordat/core'
 import {
   BranchRefused,
-  type Coordinator,
   currentGlobalTransaction,
-  type GlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   outsideGlobalTransaction,
@@ -15,50 +10,14 @@ import {
   TRANSACTION_HEADER,
   TransactionHeaderInvalid,
   TransactionNotHere,
-  transactionFetch,
   transactionHeaders,
-  transactionMiddleware,
 } from 'concordat/saga'
-import express from 'express'
-import fastify from 'fastify'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { refusingSql, serverError } from '../../support/refusing-sql.ts'
-import { type HttpWorld, type HttpWorldOptions, openHttpWorld } from '../support/http-world.ts'
-import { closeEmbedded, embedded, openEmbedded } from '../support/world.ts'
+import { closeWorlds, type Joining, setupJoining as setup } from '../support/joining.ts'
+import { embedded } from '../support/world.ts'
 
-const closing: Array<() => Promise<unknown>> = []
-beforeAll(openEmbedded, 120_000)
-afterAll(closeEmbedded)
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close()
-})
-
-interface Joining extends HttpWorld {
-  /** That of the other process. */
-  readonly other: Coordinator
-  /** Begins a transaction with this code, here. */
-  begin<T>(id: string, code: () => Promise<T>): Promise<unknown>
-}
-
-async function setup(options: HttpWorldOptions = {}): Promise<Joining> {
-  const world = await openHttpWorld(options)
-  closing.push(() => world[Symbol.asyncDispose]())
-  const other = world.coordinate()
-  closing.push(() => other.close())
-  await other.run()
-  const { coordinator, transfer } = world
-  return Object.assign(world, {
-    other,
-    begin: <T>(id: string, code: () => Promise<T>) => coordinator.globalTransaction(transfer, { id, input: {} }, code),
-  })
-}
-
-async function listen(listener: RequestListener): Promise<string> {
-  const server = createServer(listener)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  closing.push(() => new Promise((resolve) => server.close(resolve)))
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/work`
-}
+closeWorlds()
 
 const lacksKanji = (_: string, parameters: readonly unknown[]) =>
   JSON.stringify(parameters).includes('品')
@@ -362,87 +321,5 @@ describe('the header', () => {
       )
     })
     expect(found).toBe(id)
-  })
-})
-
-describe('by HTTP', () => {
-  const servers: Readonly<Record<string, (world: Joining, work: () => Promise<unknown>) => Promise<string>>> = {
-    'a fetch handler': ({ other }, work) =>
-      listen(
-        toNode((request) =>
-          other.inheritTransaction(request.headers, async () => Response.json((await work()) ?? null)),
-        ),
-      ),
-    Express: ({ other }, work) => {
-      const app = express()
-      app.use(transactionMiddleware(other))
-      app.post('/work', async (_, response) => void response.json((await work()) ?? null))
-      return listen(app)
-    },
-    Fastify: async ({ other }, work) => {
-      const app = fastify()
-      app.addHook('onRequest', transactionMiddleware(other))
-      app.post('/work', async () => (await work()) ?? null)
-      await app.listen({ port: 0, host: '127.0.0.1' })
-      closing.push(() => app.close())
-      return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}/work`
-    },
-  }
-
-  test.for(Object.entries(servers))('behind %s the id is there, over any await', async ([, serve]) => {
-    const world = await setup()
-    const url = await serve(world, async () => {
-      await new Promise((resolve) => setTimeout(resolve, 1))
-      return currentGlobalTransaction()?.call(world.move, { account: 'b', cents: 3 })
-    })
-    const call = transactionFetch()
-    const post = async () => (await call(url, { method: 'POST' })).json()
-    expect(await world.begin('w-1', post)).toEqual({ held: 3 })
-    expect(world.calls).toEqual(['try b', 'confirm b'])
-    expect(await post()).toBeNull()
-  })
-
-  test.for(Object.entries(servers))(
-    'behind %s the signal aborts while the handler is at work and the transaction is cancelled',
-    async ([, serve]) => {
-      const world = await setup({ coordinator: { pollMs: 20 } })
-      const reason = Promise.withResolvers<unknown>()
-      const url = await serve(world, async () => {
-        const global = currentGlobalTransaction() as GlobalTransaction
-        await global.call(world.move, { account: 'b', cents: 3 })
-        const { signal } = global
-        signal.addEventListener('abort', () => reason.resolve(signal.reason), { once: true })
-        await world.coordinator.cancel({ saga: world.transfer.name, id: 'w-3' }, { by: 'ann', reason: 'too late' })
-        await reason.promise
-      })
-      const call = transactionFetch()
-      await expect(world.begin('w-3', () => call(url, { method: 'POST' }))).rejects.toThrow(GlobalTransactionCancelled)
-      expect(await reason.promise).toBeInstanceOf(GlobalTransactionEnded)
-    },
-  )
-
-  test('a header that is none is an error of the request', async () => {
-    const world = await setup()
-    for (const name of ['Express', 'Fastify']) {
-      const url = await servers[name]?.(world, async () => 'done')
-      const response = await fetch(url ?? '', { method: 'POST', headers: { [TRANSACTION_HEADER]: 'x' } })
-      expect(response.status).toBe(400)
-    }
-  })
-
-  test('transactionFetch keeps the headers of the request', async () => {
-    const world = await setup()
-    const seen: unknown[] = []
-    const url = await listen((request, response) => {
-      seen.push(request.headers['tenant'], request.headers[TRANSACTION_HEADER] !== undefined)
-      response.end()
-    })
-    const call = transactionFetch()
-    await world.begin('w-2', async () => {
-      await call(url, { headers: { tenant: 'north' } })
-      await call(new Request(url, { headers: { tenant: 'south' } }))
-    })
-    await call(url)
-    expect(seen).toEqual(['north', true, 'south', true, undefined, false])
   })
 })

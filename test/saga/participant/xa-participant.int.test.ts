@@ -13,8 +13,8 @@ import {
   xaParticipant,
 } from 'concordat/saga'
 import pg from 'pg'
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { Dead, MortalClient } from '../support/mortal.ts'
@@ -329,19 +329,6 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(rows).toEqual([{ what: `${first} ${second} ` }])
   })
 
-  test.each(['SET LOCAL ROLE', 'SET ROLE'])('that is left under another role (%s) is not prepared', async (set) => {
-    const role = `xa_${process.pid}`
-    await sql.query(`CREATE ROLE ${role}`)
-    onTestFinished(async () => void (await sql.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)))
-    const binding = bind(async (command, context) => {
-      await write(command, context)
-      await context.tx.query(`${set} ${role}`)
-    })
-    expect(await send(binding, 'invoke')).toEqual(['invoke failed saga.step_role'])
-    expect([await effects(), await prepared()]).toEqual([0, []])
-    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
-  })
-
   test('fails for good when its handler did what cannot be prepared', async () => {
     const binding = bind(async (_, { tx }) => void (await tx.query('CREATE TEMP TABLE gone (n int)')))
     expect(await send(binding, 'invoke')).toEqual(['invoke failed final core.sql_cannot_prepare'])
@@ -425,22 +412,6 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
     expect(await effects()).toBe(1)
     await purgeParticipant(sql, { schema, olderThanMs: 2 * DAY })
-  })
-
-  test('does not begin on a server that has prepared transactions switched off', async () => {
-    const server = await startServer('postgres', { settings: { max_prepared_transactions: '0' } })
-    const off = new pg.Pool({ connectionString: server.url, max: 2 })
-    const client = pgClient(off)
-    const outbox = createOutbox({ sql: client, service: 'stock', schema })
-    await outbox.migrate()
-    await migrateParticipant(client, schema)
-    const binding = xaParticipant(stockCommands, { group: 'stock', sql: client, outbox, schema }, write)
-    await expect(binding.ready?.()).rejects.toMatchObject({
-      code: 'core.sql_cannot_prepare',
-      message: expect.stringContaining('max_prepared_transactions'),
-    })
-    await off.end()
-    await server.stop()
   })
 
   /** What was answered and not looked at, oldest first. */
