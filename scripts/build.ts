@@ -54,6 +54,8 @@ async function joined(): Promise<void> {
     platform: 'node',
     external: (id) => !/^[./]/.test(id),
     plugins: [mapped],
+    // How long it takes on a busy machine is no mistake of the sources; every other warning is one.
+    checks: { bundlerTimings: false },
     onLog: (_level, log) => {
       throw new Error(log.message)
     },
