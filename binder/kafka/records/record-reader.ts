@@ -92,7 +92,14 @@ export class RecordReader {
         held += heldBytes({ bytes, value })
         if (held > limits.roomBytes && (records.length > 0 || !limits.isFirst))
           return { records, begin, end: start, next: offset }
-        records.push({ offset, timestamp: appendedAt ?? sentAt, key, value, headers: this.#headers(headerCount), bytes })
+        records.push({
+          offset,
+          timestamp: appendedAt ?? sentAt,
+          key,
+          value,
+          headers: this.#headers(headerCount),
+          bytes,
+        })
         if (this.#at < end) throw new RangeError(`a record of ${length} bytes at ${start} has less than that`)
       }
       if (this.#at > end) throw new RangeError(`a record of ${length} bytes at ${start} has more than that`)
