@@ -10,7 +10,8 @@ import type {
   TransportDelivery,
   TransportHost,
 } from '../../transport/transport.ts'
-import { delayTopicOf, fromDelayed } from '../wire/delay.ts'
+import { partitionIn } from '../group/position.ts'
+import { delayTopicOf, fromDelayed, tierEndsAt } from '../wire/delay.ts'
 
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Joins the forwarders of the topic. @throws TransportError */
@@ -113,8 +114,10 @@ export class Forwarder {
       delivery.ack()
       return
     }
-    this.#held.add({ delivery, ...delayed })
-    this.#wakeAt(delayed.until)
+    // The clock of its sender may be ahead: then it goes on to the tier for what is left, and does not fill this one.
+    const until = Math.min(delayed.until, tierEndsAt(partitionIn(delivery.position), this.#host.clock.now()))
+    this.#held.add({ delivery, message: delayed.message, until })
+    this.#wakeAt(until)
   }
 
   #giveBack(): void {

@@ -30,14 +30,13 @@ async function setup() {
   onTestFinished(() => forwarder.close())
   await drain()
   const loan = new AbortController()
-  const lend = (id: string, delayMs: number): void => {
-    const { message } = toDelayed(
-      plainMessage({ id, destination: 'orders', notBefore: clock.now() + delayMs }),
-      clock.now(),
-    )
+  /** @param aheadMs of the sender's clock */
+  const lend = (id: string, delayMs: number, aheadMs = 0): void => {
+    const now = clock.now() + aheadMs
+    const { message, tier } = toDelayed(plainMessage({ id, destination: 'orders', notBefore: now + delayMs }), now)
     receivers.at(-1)?.deliver({
       message,
-      position: id,
+      position: `partition ${tier} offset 7`,
       redelivered: undefined,
       signal: loan.signal,
       ack: () => void log.push(`ack ${id}`),
@@ -68,6 +67,15 @@ describe('a forwarder', () => {
     t.lend('soon', 100)
     await t.clock.advance(1_000)
     expect(t.published.map(([id]) => id)).toEqual(['soon'])
+  })
+
+  it('holds a message for no longer than its tier does, whatever the clock of its sender said', async () => {
+    const t = await setup()
+    t.lend('from a clock that is 50 minutes ahead', 5_000, 3_000_000)
+    await t.clock.advance(4_900)
+    expect(t.published).toEqual([])
+    await t.clock.advance(1_200)
+    expect(t.log).toEqual(['ack from a clock that is 50 minutes ahead'])
   })
 
   it('goes on after a recall that comes when it woke up for nothing', async () => {
