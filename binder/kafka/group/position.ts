@@ -1,5 +1,5 @@
 /** Where a record lies, as deliveries say it. */
-export function positionOf(partition: number, offset: unknown): string {
+export function positionOf(partition: number, offset: string | bigint | number): string {
   return `partition ${partition} offset ${offset}`
 }
 
