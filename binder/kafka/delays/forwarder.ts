@@ -98,7 +98,7 @@ export class Forwarder {
   async #serve(signal: AbortSignal): Promise<void> {
     const over = Promise.withResolvers<void>()
     const end = (): void => over.resolve()
-    const cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#standstill.worked('place'))
+    let cancel = (): void => {}
     signal.addEventListener('abort', end)
     try {
       const subscription = await this.#host.subscribe(this.#topic, {
@@ -111,6 +111,7 @@ export class Forwarder {
         hindered: (hindrance) => this.#standstill.says(hindrance),
         displaced: (displacement) => this.#displacedBy(displacement),
       })
+      cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#standstill.worked('place'))
       if (!signal.aborted) await over.promise
       this.#giveBack()
       await this.#sending

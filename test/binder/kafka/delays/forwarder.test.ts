@@ -7,7 +7,7 @@ import { Forwarder, toDelayed } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 
 /** @param denied the broker says no while it is set */
-async function setup(denied: { error?: Error } = {}) {
+async function setup(denied: { error?: Error; afterMs?: number } = {}) {
   const clock = new FakeClock()
   const start = clock.now()
   const published: Array<readonly [string, number]> = []
@@ -28,7 +28,9 @@ async function setup(denied: { error?: Error } = {}) {
     displaced: (each) => void displaced.push(each),
     subscribe: (topic, receiver) => {
       expect(topic).toBe('orders.delay')
-      if (denied.error !== undefined) return Promise.reject(denied.error)
+      const { error, afterMs } = denied
+      if (error !== undefined && afterMs === undefined) return Promise.reject(error)
+      if (error !== undefined) return clock.sleep(afterMs ?? 0).then(() => Promise.reject(error))
       receivers.push(receiver)
       return Promise.resolve({ pause() {}, resume() {}, close: () => Promise.resolve(void log.push('left')) })
     },
@@ -176,14 +178,20 @@ describe('a forwarder', () => {
   })
 
   it('says nothing of a broker that is away for a moment, and what keeps it from forwarding after half a minute', async () => {
-    const away = { error: new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'no coordinator' }) }
+    const away = {
+      afterMs: 12_000,
+      error: new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'no coordinator' }),
+    }
     const t = await setup(away)
     for (let second = 0; second < 25; second++) await t.clock.advance(1_000)
     expect(t.told).toEqual([])
     expect(t.warned).toEqual([])
-    for (let second = 0; second < 15; second++) await t.clock.advance(1_000)
+    for (let second = 0; second < 45; second++) await t.clock.advance(1_000)
     expect(t.told.at(-1)?.reason.message).toContain('no coordinator')
     expect(t.warned).toHaveLength(1)
+    const closing = t.forwarder.close()
+    await t.clock.advance(12_000)
+    await closing
   })
 
   it('hands on and logs what blocks its subscription and what that has lost', async () => {
