@@ -49,7 +49,7 @@ export class Connection {
 
   /** Why events, or presence, do not arrive at the moment. */
   get trouble(): string | undefined {
-    const [first] = this.#waiting([this.#names.events, this.#names.presence])
+    const [first] = this.#unheard([this.#names.events, this.#names.presence])
     return first
   }
 
@@ -61,7 +61,7 @@ export class Connection {
 
   /** The same as `trouble`, or else why answers do not arrive. */
   get troubleWithAnswers(): string | undefined {
-    const [first] = this.#waiting(this.#all)
+    const [first] = this.#unheard(this.#all)
     return first
   }
 
@@ -72,14 +72,14 @@ export class Connection {
 
   /** @throws BusNotReady, the signal's reason */
   async listening(options: WaitOptions): Promise<void> {
-    await this.#untilRunning([this.#names.events, this.#names.presence], options)
+    await this.#until(() => this.#unheard([this.#names.events, this.#names.presence]), options)
   }
 
   /** Begins to read the answers, if it has not. @throws BusNotReady, the signal's reason */
   async listeningForAnswers(options: WaitOptions): Promise<void> {
     const control = this.binder.binding(this.#names.acks)
     if (control.status().state === 'stopped') await control.start()
-    await this.#untilRunning([this.#names.acks], options)
+    await this.#until(() => this.#waiting([this.#names.acks]), options)
   }
 
   get #all(): readonly string[] {
@@ -96,6 +96,7 @@ export class Connection {
     return this.#binder?.bindings().find((binding) => binding.name === name)
   }
 
+  /** Those that do not run. */
   #waiting(names: readonly (string | undefined)[]): string[] {
     return names.flatMap((name) => {
       const status = name === undefined ? undefined : this.#status(name)
@@ -104,11 +105,20 @@ export class Connection {
     })
   }
 
-  async #untilRunning(names: readonly (string | undefined)[], options: WaitOptions): Promise<void> {
+  /** The same, with those that run and get nothing for a while: behind a transaction of another producer. */
+  #unheard(names: readonly (string | undefined)[]): string[] {
+    const blocked = names.flatMap((name) => {
+      const status = name === undefined ? undefined : this.#status(name)
+      return status?.state === 'running' && status.error !== undefined ? [`${status.name}: ${status.error}`] : []
+    })
+    return [...this.#waiting(names), ...blocked]
+  }
+
+  async #until(waitingNow: () => string[], options: WaitOptions): Promise<void> {
     const { timeoutMs = READY_MS, signal } = options
     const deadline = this.#clock.monotonic() + timeoutMs
     for (;;) {
-      const waiting = this.#waiting(names)
+      const waiting = waitingNow()
       if (waiting.length === 0) return
       if (this.#clock.monotonic() >= deadline) throw new BusNotReady(waiting)
       await this.#clock.sleep(POLL_MS, signal)

@@ -144,7 +144,11 @@ export class Receiver {
   async #handle(event: EventEnvelope, body: Uint8Array, signal: AbortSignal): Promise<Handled> {
     const { authorization, handlers } = this.#host
     const refusal = await authorization.refusalOf(event.name, event.from, event.to.text)
-    if (refusal === undefined) return handlers.handle(event, body, signal)
+    if (refusal === undefined) {
+      const turns = turnsOf(this.#host.clock)
+      while (turns.isDue()) await turns.next()
+      return handlers.handle(event, body, signal)
+    }
     this.#host.counters.refused++
     this.#host.logger.warn({ err: refusal, eventId: event.id, from: event.sender }, 'bus: event refused')
     return { outcome: failedWith(refusal) }

@@ -6,6 +6,11 @@ export interface SeenOptions {
   readonly clock: Clock
   readonly windowMs: number
   readonly maxEvents: number
+  /**
+   * This instance. Its clock may have been ahead for a moment: a forgotten time of its own that is further ahead than
+   * `maxSkewMs` would make it take its own events for old until that time has come. @default none
+   */
+  readonly own?: { readonly sender: string; readonly maxSkewMs: number } | undefined
 }
 
 interface Entry {
@@ -86,6 +91,8 @@ export class SeenEvents {
 
   #forget(key: string, { sender, time }: Entry): void {
     this.#entries.delete(key)
+    const { own, clock } = this.#options
+    if (own?.sender === sender && time - clock.now() > own.maxSkewMs) return
     const upTo = Math.max(time, this.#forgottenUpTo.get(sender) ?? this.#othersForgottenUpTo)
     // Who was heard last is kept longest.
     this.#forgottenUpTo.delete(sender)

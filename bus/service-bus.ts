@@ -104,7 +104,12 @@ class ServiceBus implements Bus {
     this.#lifeline = new Lifeline({ ...shared, presence: this.#presence, configs: this.#configs })
     this.#receiver = new Receiver({
       ...shared,
-      seen: new SeenEvents({ clock, windowMs: options.dedupeWindowMs, maxEvents: options.dedupeMaxEvents }),
+      seen: new SeenEvents({
+        clock,
+        windowMs: options.dedupeWindowMs,
+        maxEvents: options.dedupeMaxEvents,
+        own: { sender: this.address, maxSkewMs: options.maxSkewMs },
+      }),
       handlers: this.#handlers,
       answer: (event, outcome, again) => this.#answers.give(event, outcome, again),
     })
@@ -216,9 +221,15 @@ class ServiceBus implements Bus {
     return new BusClosed(state, `bus("${this.address}").${call}`)
   }
 
-  /** Two events of one instance never have one time: it orders them. */
+  /**
+   * Two events of one instance never have one time: it orders them. Times of a clock that was ahead for a moment are given
+   * up, since receivers believe none of them: with those that follow they would drop everything until that time has come.
+   */
   #nextTime(): number {
-    this.#latestTime = Math.max(this.#latestTime + 1, this.#options.clock.now())
+    const { clock, maxSkewMs, secrets } = this.#options
+    const now = clock.now()
+    const isBelieved = secrets.length === 0 || this.#latestTime - now <= maxSkewMs
+    this.#latestTime = isBelieved ? Math.max(this.#latestTime + 1, now) : now
     return this.#latestTime
   }
 
@@ -235,7 +246,13 @@ class ServiceBus implements Bus {
       const heard = (body: Uint8Array, context: HandlerContext): void => this.#presence?.arrived(body, context)
       bindings.push(sink(presence, { ...once, name: names.presence }, heard))
     }
-    return Object.freeze(bindings)
+    return Object.freeze(bindings.map((binding) => Object.freeze({ ...binding, unreadable: this.#unreadable })))
+  }
+
+  /** The binder cannot read it: a tombstone, or a payload in a version or form of its own. No bus wrote that. */
+  readonly #unreadable = async (_error: Error, { id }: HandlerContext): Promise<'handled'> => {
+    this.#counters.dropped('malformed', { messageId: id })
+    return 'handled'
   }
 
   #addHandlers(names: BusBindings): void {

@@ -1,6 +1,7 @@
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { readable } from '../../core/thrown.ts'
+import { type Turns, turnsOf } from '../../core/turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded.ts'
 import type { Inbox, InboxMessage, InboxWork } from '../bindings/inbox.ts'
@@ -45,6 +46,7 @@ export class Handling {
   readonly #consumer: ConsumerName
   readonly #scope: DeliveryScope
   readonly #failures: Failures
+  readonly #turns: Turns
   /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
   readonly isBare: boolean
 
@@ -53,6 +55,7 @@ export class Handling {
     this.#options = options
     this.#host = host
     this.#failures = new Failures(options, host)
+    this.#turns = turnsOf(host.clock)
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#scope = { group: options.group, drain: host.drain, handlerLogger: host.handlerLogger }
     this.isBare = binding.kind === 'sink' && binding.options.inbox === undefined
@@ -67,7 +70,7 @@ export class Handling {
       const payload = this.#read(delivery)
       if (!(payload instanceof Promise)) return this.#begin(payload, delivery, before)
       return payload.then(
-        (late) => this.#begin(late, delivery, before),
+        (late) => this.#beginLate(late, delivery, before),
         (error: unknown) => this.#unreadable(delivery, readable(error), before),
       )
     } catch (error) {
@@ -100,9 +103,10 @@ export class Handling {
     before: number,
   ): Promise<HandlingEnd> {
     for (let attempt = before + 1; ; attempt++) {
+      while (this.#turns.isDue()) await this.#turns.next()
       try {
         const context = new DeliveryContext(delivery, attempt, this.#scope)
-        await tell(error, context)
+        if ((await tell(error, context)) === 'handled') return 'handled'
         return await this.#failures.fail(delivery, error, before)
       } catch (raw) {
         const thrown = readable(raw)
@@ -111,6 +115,15 @@ export class Handling {
         else if (end !== undefined) return end
       }
     }
+  }
+
+  /**
+   * The payloads of many messages may have been read in one run of microtasks. Where a call was not begun by the line of
+   * messages, a turn of the event loop is asked for right before it: after an `await` in between others run first.
+   */
+  async #beginLate(payload: unknown, delivery: TransportDelivery, before: number): Promise<HandlingEnd> {
+    while (this.#turns.isDue()) await this.#turns.next()
+    return this.#failures.gone(delivery) ? 'returned' : this.#begin(payload, delivery, before)
   }
 
   /** Never throws. Where nothing has to be asked before, the handler is called at once. */
@@ -141,9 +154,12 @@ export class Handling {
       const mayWait = (): AbortSignal => this.#failures.mayWait(delivery)
       const permit: Permit | undefined = pace && (await pace.enter(Number(calls > 0), mayWait, isFree))
       if (pace !== undefined && permit === undefined) return 'returned'
-      if (permit !== undefined && this.#failures.gone(delivery)) {
-        pace?.abandoned(permit)
-        return 'returned'
+      if (pace !== undefined || calls > 0) {
+        while (this.#turns.isDue()) await this.#turns.next()
+        if (this.#failures.gone(delivery)) {
+          if (permit !== undefined) pace?.abandoned(permit)
+          return 'returned'
+        }
       }
       this.#host.calls.begin(delivery)
       try {
@@ -206,8 +222,9 @@ export class Handling {
     const work: InboxWork = async (tx, emit) => {
       discarded = undefined
       const context = new DeliveryContext(delivery, attempt, this.#scope, tx)
-      const isRepeated = calls++ > 0
-      const made = await this.#call(isRepeated ? await this.#readAgain(delivery, payload) : payload, delivery, context)
+      const own = calls++ > 0 ? await this.#readAgain(delivery, payload) : payload
+      while (this.#turns.isDue()) await this.#turns.next()
+      const made = await this.#call(own, delivery, context)
       if (made.value instanceof Discarded) discarded = made.value
       else if (binding.kind === 'processor' && made.value !== undefined)
         await emit(this.#created(await this.#encode(made, binding, message)))

@@ -14,6 +14,7 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
+import { DelayNews } from './delays/delay-news.ts'
 import { Delays } from './delays/delays.ts'
 import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'
@@ -40,6 +41,7 @@ interface Parts {
   readonly publisher: Publisher
   readonly subscriber: Subscriber
   readonly delays: Delays
+  readonly news: DelayNews
 }
 
 /** Kafka as a transport, over any driver. */
@@ -68,8 +70,9 @@ export class KafkaTransport implements Transport {
     const openPublisher = () => new Publisher({ settings, topics, producer: link.openProducer(), clock })
     const subscriber = new Subscriber({ settings, link, topics, host, onAnswer: (error) => this.#onAnswer(error) })
     const publisher = openPublisher()
-    const delays = new Delays({ settings, admin, topics, subscriber, publisher: openPublisher() }, host)
-    this.#parts = { admin, topics, publisher, subscriber, delays }
+    const news = new DelayNews()
+    const delays = new Delays({ settings, admin, topics, subscriber, publisher: openPublisher(), news }, host)
+    this.#parts = { admin, topics, publisher, subscriber, delays, news }
   }
 
   provision(destinations: readonly DestinationSpec[]): Promise<void> {
@@ -114,7 +117,9 @@ export class KafkaTransport implements Transport {
   }
 
   subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
-    return this.#watch('subscribe', ({ subscriber }) => subscriber.subscribe(spec, receiver))
+    return this.#watch('subscribe', ({ subscriber, news }) =>
+      news.subscribed(spec.destination, receiver, (each) => subscriber.subscribe(spec, each)),
+    )
   }
 
   lag({ destination, group }: GroupPlace): Promise<number> {

@@ -28,6 +28,42 @@ function losing(transport: Transport, isLost: (delivery: TransportDelivery) => b
   })
 }
 
+/** The same transport, whose subscription to the destination can be blocked for a while, as by an open transaction. */
+function blockable(transport: Transport, destination: string) {
+  let receiver: Parameters<Transport['subscribe']>[1] | undefined
+  const own = new Proxy(transport, {
+    get(target, property) {
+      if (property === 'subscribe') {
+        return (...args: Parameters<Transport['subscribe']>) => {
+          if (args[0].destination === destination) receiver = args[1]
+          return target.subscribe(...args)
+        }
+      }
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+  const reason = new Error('waits behind a transaction of another producer')
+  return {
+    own,
+    block: (isBlocked: boolean) => receiver?.hindered?.(isBlocked ? { reason, isPassing: true } : undefined),
+  }
+}
+
+it.for(['events', 'presence'])('is down while its channel of %s gets nothing for a while', async (channel) => {
+  const { transport } = world()
+  const { own, block } = blockable(transport(), `concordat.bus.${channel}`)
+  const { bus, binder } = await started(own, { instance: 'a' })
+  expect(bus.health().status).toBe('up')
+  block(true)
+  expect(binder.health().status).toBe('up')
+  expect(bus.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('transaction of another') })
+  await expect(bus.ready({ timeoutMs: 50 })).rejects.toThrow(/transaction of another/)
+  block(false)
+  expect(bus.health().status).toBe('up')
+  await bus.ready()
+})
+
 describe('an instance that was killed', () => {
   it('is named as missing, and is forgotten after three announcements', async () => {
     const { join } = world()

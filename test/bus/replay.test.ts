@@ -42,6 +42,25 @@ async function overhearing(own: Transport) {
 }
 
 describe('on a signed bus', () => {
+  it('an instance whose clock was ahead for a moment is heard as soon as it is right, by itself as well', async () => {
+    const { join } = world()
+    const clock = skewed()
+    const options = { secret: SECRET, heartbeatMs: 100, dedupeMaxEvents: 100 }
+    const [a, b] = await Promise.all([join({ instance: 'a', clock, ...options }), join({ instance: 'b', ...options })])
+    clock.byMs = 3_600_000
+    await a.bus.publish(Ping, { n: -1 }, { to: '**' })
+    await until('it has handled its own', () => a.pings.includes(-1))
+    clock.byMs = 0
+    const both = [a.bus.address, b.bus.address]
+    for (let n = 0; n < 150; n++) {
+      const answer = await a.bus.publish(Ping, { n }, { to: '**', ackTimeoutMs: 5_000 })
+      expect(answer.acked.toSorted()).toEqual(both)
+    }
+    expect(a.pings).toHaveLength(151)
+    expect(await b.bus.members()).toHaveLength(2)
+    expect(await b.bus.publish(Ping, { n: 1_000 }, { to: '**', ackTimeoutMs: 5_000 })).toMatchObject({ missing: [] })
+  })
+
   it('a sender whose clock is ahead makes nobody deaf for others, however much it sends', async () => {
     const { join } = world()
     const ahead = skewed()

@@ -2,7 +2,17 @@
  * Whatever calls back or answers in microtasks gives the event loop its turns: a loop of such calls stops no timer, no socket
  * and no signal of the process. Consumers of each transport have the same test in `test/conformance/transport-turns.ts`.
  */
-import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
+import {
+  type Channel,
+  createBinder,
+  defineChannel,
+  type Inbox,
+  processor,
+  redrive,
+  sink,
+  sinkBatch,
+  TerminalError,
+} from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { redisStateStore } from 'concordat/cluster/redis'
 import { silentLogger } from 'concordat/core'
@@ -26,6 +36,25 @@ async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   const endsAt = performance.now() + LOOP_MS
   while (performance.now() < endsAt) await work().catch(() => {})
   return fired
+}
+
+/** Of each handler call: longer than the event loop may be kept without a turn. */
+const BUSY_MS = 12
+/** A timer that falls due just after a call has begun waits for that one and the next. */
+const MOST_CALLS_PER_TURN = 3
+
+/** Counts the calls between two turns of the event loop, as a timer sees them. */
+function watchTurns(): { readonly call: () => void; readonly most: () => number } {
+  let inThisTurn = 0
+  let most = 0
+  const timer = setInterval(() => (inThisTurn = 0), 1)
+  onTestFinished(() => clearInterval(timer))
+  const call = (): void => {
+    most = Math.max(most, ++inThisTurn)
+    const endsAt = performance.now() + BUSY_MS
+    while (performance.now() < endsAt);
+  }
+  return { call, most: () => most }
 }
 
 const closing = <T extends { close(): Promise<void> }>(part: T): T => {
@@ -91,18 +120,113 @@ it('a redrive whose filter computes lets timers fire between two letters', async
     Array.from({ length: 20 }, (_, n) => n),
   )
   await until('all are dead letters', () => binder.binding('orders.g').status().deadLettered === 20)
-  let inThisTurn = 0
-  let most = 0
-  const timer = setInterval(() => (inThisTurn = 0), 1)
-  onTestFinished(() => clearInterval(timer))
+  const turns = watchTurns()
   const report = await redrive({ service: 's', transport: memoryTransport({ broker }) }, channel, 'g', {
     filter: () => {
-      most = Math.max(most, ++inThisTurn)
-      const endsAt = performance.now() + 12
-      while (performance.now() < endsAt);
+      turns.call()
       return true
     },
   })
   expect(report.sent).toBe(20)
-  expect(most).toBeLessThanOrEqual(3)
+  expect(turns.most()).toBeLessThanOrEqual(MOST_CALLS_PER_TURN)
+})
+
+const MESSAGES = 12
+/** All of them are begun at once. */
+const ALL = { group: 'g', concurrency: MESSAGES, backoff: { initialMs: 5, maxMs: 5, jitter: 0 } } as const
+const RATE = { perSecond: 100_000 }
+/** Opens at the first failure. */
+const BREAKER = { failures: 1, pauseMs: 20 }
+
+const Input = z.object({ n: z.number() })
+const AsyncInput = Input.refine(async () => true)
+const output = defineChannel('output', { payload: Input })
+type Input = z.infer<typeof Input>
+type Call = (n: number) => void
+
+const TX = { inTransaction: true as const, query: async () => ({ rows: [], rowCount: 0 }) }
+/** An inbox that answers in microtasks. */
+const inbox: Inbox = {
+  hasOutbox: true,
+  async process(_message, work) {
+    await Promise.resolve()
+    await work(TX, async () => {})
+    return 'processed'
+  },
+  async processBatch(messages, work) {
+    await Promise.resolve()
+    await work(TX, [...messages.keys()], async () => {})
+  },
+}
+
+/** How calls of a handler come about that the consumer does not begin one by one itself. */
+const WAYS: Readonly<
+  Record<string, { readonly options?: object; readonly payload?: typeof AsyncInput; readonly fails?: boolean }>
+> = {
+  'begun one by one': {},
+  'with a rate limit': { options: { rateLimit: RATE } },
+  'with a circuit breaker': { options: { circuitBreaker: BREAKER } },
+  'with both': { options: { rateLimit: RATE, circuitBreaker: BREAKER } },
+  'whose payloads are read asynchronously': { payload: AsyncInput },
+  'whose payloads are read asynchronously, with a circuit breaker': {
+    options: { circuitBreaker: BREAKER },
+    payload: AsyncInput,
+  },
+  'that are made again after pauses that end together': { fails: true },
+  'that waited for a circuit breaker to close': { options: { circuitBreaker: BREAKER }, fails: true },
+  'in an inbox': { options: { inbox } },
+  'in an inbox, made again after pauses that end together': { options: { inbox }, fails: true },
+}
+
+const HANDLERS: Readonly<
+  Record<
+    string,
+    (
+      channel: Channel<Input, Input>,
+      options: object,
+      call: Call,
+    ) => ReturnType<typeof sink | typeof processor | typeof sinkBatch>
+  >
+> = {
+  sink: (channel, options, call) => sink(channel, { ...ALL, ...options }, ({ n }) => call(n)),
+  processor: (channel, options, call) =>
+    processor(channel, output, { ...ALL, ...options }, (payload) => {
+      call(payload.n)
+      return payload
+    }),
+  'batch handler': (channel, options, call) =>
+    sinkBatch(channel, { ...ALL, ...options, batch: { maxSize: 1 } }, (items) => {
+      for (const { payload } of items) call(payload.n)
+    }),
+}
+
+const COMBINATIONS = Object.keys(HANDLERS).flatMap((handler) => Object.keys(WAYS).map((way) => [handler, way] as const))
+
+it.each(COMBINATIONS)('calls of a %s %s let timers fire between two of them', async (handler, way) => {
+  const { options = {}, payload = Input, fails = false } = WAYS[way] ?? {}
+  const turns = watchTurns()
+  const channel = defineChannel('input', { payload, groups: ['g'] })
+  const failed = new Set<number>()
+  const binding = HANDLERS[handler]?.(channel, options, (n) => {
+    if (fails && !failed.has(n)) {
+      failed.add(n)
+      throw new Error('fails the first time')
+    }
+    turns.call()
+  })
+  if (binding === undefined) throw new Error(handler)
+  await using binder = createBinder({
+    service: 's',
+    transport: memoryTransport(),
+    bindings: [binding],
+    sends: [channel],
+    logger: silentLogger,
+  })
+  await binder.start()
+  await binder.sendBatch(
+    channel,
+    Array.from({ length: MESSAGES }, (_, n) => ({ n })),
+  )
+  await until('all are handled', () => binder.binding('input.g').status().handled === MESSAGES)
+  expect(turns.most()).toBeLessThanOrEqual(MOST_CALLS_PER_TURN)
 })

@@ -1,6 +1,7 @@
 import { type Logger, withFields } from '../../../core/logger.ts'
 import { SqlCommitError, type SqlTransaction } from '../../../core/sql.ts'
 import { readable } from '../../../core/thrown.ts'
+import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
@@ -127,6 +128,8 @@ export class BatchCall {
       const toHandle = items.filter((_, i) => unseen.has(i))
       for (const item of without(items, toHandle)) results.set(item, 'handled')
       if (toHandle.length === 0) return
+      const turns = turnsOf(this.#host.clock)
+      while (turns.isDue()) await turns.next()
       try {
         await this.#attempt(toHandle, results, { tx, emit })
       } catch (error) {

@@ -93,7 +93,6 @@ export class BatchHandling {
     let isFree = false
     let halvings = 0
     for (let isAgain = isRepeated; left.length > 0; isAgain = true) {
-      if (isAgain) await turnsOf(this.#host.clock).give()
       const permit = await this.#enter(left, isAgain, isFree)
       left = this.#stillOurs(left, permit !== undefined, settle)
       if (permit === undefined) return
@@ -126,7 +125,8 @@ export class BatchHandling {
    */
   async #call(items: readonly Item[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)
-    if (parts.length === 1) return this.#handler.make(items)
+    const turns = turnsOf(this.#host.clock)
+    if (parts.length === 1 && !turns.isDue()) return this.#handler.make(items)
     const results = new Map<Item, ItemResult>()
     const failed = new Set<string>()
     const mayCall = (item: Item): boolean => {
@@ -134,10 +134,10 @@ export class BatchHandling {
       const isBehind = key !== null && failed.has(key)
       return !isBehind && !this.#host.stopping.aborted && !this.#failures.gone(item.delivery)
     }
-    const turns = turnsOf(this.#host.clock)
     for (const part of parts) {
       // In a turn of the event loop what was settled reaches the broker.
-      await (part.some(({ delivery }) => this.#failures.mustBeAlone(delivery)) ? turns.next() : turns.give())
+      if (part.some(({ delivery }) => this.#failures.mustBeAlone(delivery))) await turns.next()
+      while (turns.isDue()) await turns.next()
       const now = part.filter(mayCall)
       const made = now.length === 0 ? undefined : await this.#handler.make(now)
       for (const item of part) {
@@ -225,8 +225,10 @@ export class BatchHandling {
     const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))
     const [first] = items
     if (pace === undefined || first === undefined) return false
+    const wasCalled = [...results.values()].some((result) => result !== 'undone')
     if (errors.length < items.length) {
-      pace.succeeded(permit)
+      if (wasCalled) pace.succeeded(permit)
+      else pace.abandoned(permit)
       return false
     }
     const isGone = items.every(({ delivery }) => this.#failures.gone(delivery))

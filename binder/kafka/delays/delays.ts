@@ -7,6 +7,7 @@ import type { KafkaSettings } from '../settings.ts'
 import type { Subscriber } from '../subscriber.ts'
 import type { Topics } from '../topics.ts'
 import { delayTopicOf, TIERS_MS } from '../wire/delay.ts'
+import type { DelayNews } from './delay-news.ts'
 import { Forwarder } from './forwarder.ts'
 
 /** The first look: what is provisioned together is looked for together. */
@@ -21,6 +22,7 @@ export interface DelaysParts {
   readonly subscriber: Subscriber
   /** One of its own, which this closes: forwarding does not wait behind what the service sends, nor the other way round. */
   readonly publisher: Publisher
+  readonly news: DelayNews
 }
 
 /**
@@ -32,6 +34,8 @@ export class Delays {
   readonly #parts: DelaysParts
   readonly #host: TransportHost
   readonly #forwarders: Map<string, Forwarder> = new Map()
+  /** Those that this process delays messages to. */
+  readonly #own: Set<string> = new Set()
   /** Destinations in use without a delay topic so far. */
   readonly #plain: Set<string> = new Set()
   #publishing: Promise<unknown> = Promise.resolve()
@@ -46,6 +50,7 @@ export class Delays {
   /** The destinations exist, and the delay topics of those with `delays`. */
   use(specs: readonly DestinationSpec[]): void {
     for (const { name, delays, deadLetters } of specs) {
+      if (delays === true) this.#own.add(name)
       if (delays === true) this.#forward(name)
       else if (deadLetters !== true && !this.#forwarders.has(name)) this.#plain.add(name)
     }
@@ -63,11 +68,15 @@ export class Delays {
     this.#plain.delete(name)
     if (this.#closed || this.#forwarders.has(name)) return
     const { clock, logger } = this.#host
+    const { subscriber, news } = this.#parts
     const forwarder = new Forwarder(name, {
       clock,
       logger,
-      subscribe: (topic, receiver) => this.#parts.subscriber.subscribeTiers(topic, receiver),
+      subscribe: (topic, receiver) => subscriber.subscribeTiers(topic, receiver),
       publish: (messages) => this.#publish(messages),
+      isNeeded: () => this.#own.has(name),
+      hindered: (hindrance) => news.hindered(name, hindrance),
+      displaced: (displacement) => news.displaced(name, displacement),
     })
     this.#forwarders.set(name, forwarder)
   }

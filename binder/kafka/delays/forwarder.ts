@@ -1,22 +1,30 @@
 import { resolveBackoff } from '../../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../../core/clock.ts'
-import { isRetryable, toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type {
+  Displacement,
+  Hindrance,
   PublishOutcome,
   Receiver,
   Subscription,
   TransportDelivery,
   TransportHost,
 } from '../../transport/transport.ts'
-import { delayTopicOf, fromDelayed } from '../wire/delay.ts'
+import { partitionIn } from '../group/position.ts'
+import { delayTopicOf, fromDelayed, tierEndsAt } from '../wire/delay.ts'
+import { Standstill } from './standstill.ts'
 
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Joins the forwarders of the topic. @throws TransportError */
   subscribe(topic: string, receiver: Receiver): Promise<Subscription>
   /** One outcome per message, never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+  /** Whether this process delays messages itself: another one may forward them where it does not. */
+  isNeeded(): boolean
+  /** Why messages are not forwarded, at each change; `undefined` when they are again. */
+  hindered(hindrance: Hindrance | undefined): void
+  displaced(displacement: Displacement): void
 }
 
 const BACKOFF = resolveBackoff('kafkaTransport', { initialMs: 200, maxMs: 5 * SECOND })
@@ -28,6 +36,8 @@ const RETRY_MS = SECOND
 /** Something that the broker refuses for good is looked after by people. */
 const REFUSED_MS = 30 * SECOND
 const MAX_BATCH = 500
+/** A place that is kept for so long, or that messages come to, shows that nothing is in its way. */
+const STEADY_MS = 10 * SECOND
 
 interface Held {
   readonly delivery: TransportDelivery
@@ -48,6 +58,7 @@ export class Forwarder {
   readonly #destination: string
   readonly #topic: string
   readonly #host: ForwarderHost
+  readonly #standstill: Standstill
   readonly #held: Set<Held> = new Set()
   readonly #closing = new AbortController()
   readonly #loop: Promise<void>
@@ -58,6 +69,7 @@ export class Forwarder {
     this.#destination = destination
     this.#topic = delayTopicOf(destination)
     this.#host = host
+    this.#standstill = new Standstill(this.#topic, host)
     this.#loop = this.#keep()
   }
 
@@ -69,35 +81,44 @@ export class Forwarder {
 
   /** Takes a place among the forwarders, and again after a loss, until closed. */
   async #keep(): Promise<void> {
-    const { clock, logger } = this.#host
+    const { clock } = this.#host
     const { signal } = this.#closing
     const serve = async (): Promise<boolean> => {
       await this.#serve(signal)
       return false
     }
-    await keepTrying({ clock, backoff: BACKOFF, signal }, serve, (error) => {
-      const fields = { topic: this.#topic, err: toError(error) }
-      if (isRetryable(error)) logger.debug(fields, 'could not forward delayed messages, trying again')
-      else logger.error(fields, 'could not forward delayed messages, trying again')
-    })
+    await keepTrying({ clock, backoff: BACKOFF, signal }, serve, (error) => this.#hasFailed(error))
+  }
+
+  #hasFailed(error: unknown): void {
+    if (!this.#closing.signal.aborted) this.#standstill.failed('place', error, !this.#host.isNeeded())
   }
 
   /** From taking a place to its end. @throws TransportError */
   async #serve(signal: AbortSignal): Promise<void> {
     const over = Promise.withResolvers<void>()
     const end = (): void => over.resolve()
+    let cancel = (): void => {}
     signal.addEventListener('abort', end)
     try {
       const subscription = await this.#host.subscribe(this.#topic, {
         deliver: (delivery) => this.#hold(delivery),
         recall: () => this.#giveBack(),
-        lost: end,
+        lost: (error) => {
+          this.#hasFailed(error)
+          end()
+        },
+        hindered: (hindrance) => this.#standstill.says(hindrance),
+        displaced: (displacement) => this.#displacedBy(displacement),
       })
+      cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#standstill.worked('place'))
       if (!signal.aborted) await over.promise
       this.#giveBack()
       await this.#sending
       await subscription.close()
     } finally {
+      cancel()
+      this.#standstill.ended('reading')
       signal.removeEventListener('abort', end)
     }
   }
@@ -107,17 +128,29 @@ export class Forwarder {
       delivery.release()
       return
     }
+    this.#standstill.worked('place')
     const delayed = fromDelayed(delivery.message, this.#destination)
     if (delayed === undefined) {
       this.#host.logger.warn({ topic: this.#topic, position: delivery.position }, 'not a delayed message, left out')
       delivery.ack()
       return
     }
-    this.#held.add({ delivery, ...delayed })
-    this.#wakeAt(delayed.until)
+    // The clock of its sender may be ahead: then it goes on to the tier for what is left, and does not fill this one.
+    const until = Math.min(delayed.until, tierEndsAt(partitionIn(delivery.position), this.#host.clock.now()))
+    this.#held.add({ delivery, message: delayed.message, until })
+    this.#wakeAt(until)
+  }
+
+  #displacedBy(displacement: Displacement): void {
+    const { reason, skipped, repeated, isLoss } = displacement
+    const fields = { topic: this.#topic, skipped, repeated }
+    if (isLoss) this.#host.logger.error(fields, `delayed messages are lost: ${reason}`)
+    else this.#host.logger.warn(fields, `the forwarders begin at an unexpected position: ${reason}`)
+    this.#host.displaced(displacement)
   }
 
   #giveBack(): void {
+    this.#standstill.ended('publishing')
     for (const { delivery } of this.#held) delivery.release()
     this.#held.clear()
     this.#timer?.cancel()
@@ -160,6 +193,9 @@ export class Forwarder {
   async #forward(due: readonly Held[]): Promise<void> {
     const { clock, logger } = this.#host
     const outcomes = await this.#host.publish(due.map(({ message }) => message))
+    const refused = outcomes.find((outcome) => outcome?.kind === 'refused')
+    if (refused !== undefined) this.#standstill.failed('publishing', refused)
+    else if (outcomes.includes(undefined)) this.#standstill.worked('publishing')
     for (const [i, each] of due.entries()) {
       const outcome = outcomes[i]
       if (outcome === undefined) {

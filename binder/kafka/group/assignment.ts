@@ -5,6 +5,7 @@ import { Window } from '../../transport/kit/window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
+import { positionOf } from './position.ts'
 import { type SettledOffsets, SettledRecords } from './settled-offsets.ts'
 import { WaitingBytes } from './waiting-bytes.ts'
 
@@ -178,7 +179,7 @@ export class Assignment implements Lender<Parcel> {
   }
 
   positionOf({ assigned, record }: Parcel): string {
-    return `partition ${assigned.partition} offset ${record.offset}`
+    return positionOf(assigned.partition, record.offset)
   }
 
   ended(parcel: Parcel, finished: boolean): void {

@@ -66,6 +66,11 @@ export function toDelayed(message: EncodedMessage, now: number): { message: Enco
   }
 }
 
+/** When what entered a tier `now` or before has left it, at the latest. Epoch ms. */
+export function tierEndsAt(tier: number, now: number): number {
+  return now + (TIERS_MS[tier] ?? 0) + SECOND
+}
+
 /** What a record of a delay topic says. */
 export interface Delayed {
   /** The message as it was sent, with its `notBefore`. */

@@ -1,6 +1,7 @@
 /** The pure parts inside of the adapter that are tested on their own. Not public: hence not by package name. */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
 
+export { DelayNews } from '../../../binder/kafka/delays/delay-news.ts'
 export { Forwarder } from '../../../binder/kafka/delays/forwarder.ts'
 export type { Admin, Envelope, FetchedBatch, IncomingRecord, Member } from '../../../binder/kafka/driver.ts'
 export { isExpelled, isRebalance } from '../../../binder/kafka/errors.ts'

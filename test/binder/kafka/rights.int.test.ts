@@ -75,4 +75,25 @@ describeWith(['kafka'], 'a user of Kafka that loses its rights', { private: true
     await until('it came', () => got.includes(3))
     expect(binder.bindings()[0]).toMatchObject({ state: 'running', deadLettered: 0 })
   })
+
+  it('the group that forwards its delayed messages: says why, and they come when it has them', async () => {
+    const channel = defineChannel('rights-delayed', { payload: TestPayload, partitions: 1, groups: ['g'] })
+    const resource = { resourceType: AclResourceTypes.GROUP, resourceName: 'concordat.rights-delayed.delay' }
+    await asked((admin) => admin.createAcls({ acl: [{ ...LOOK, ...resource }] }))
+    const got: number[] = []
+    const transport = kafkaOn(server.url, { replicationFactor: 1 }, { clientId: 'rights-delayed' })
+    const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
+    const binder = createBinder({ service: 'rights', transport, bindings: [work] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await binder.ready({ timeoutMs: 60_000 })
+    await binder.send(channel, { key: 'k', n: 1 }, { delayMs: 100 })
+    await until('the binding says why', () => {
+      return /"concordat\.rights-delayed\.delay".*Give the user the rights/.test(binder.bindings()[0]?.error ?? '')
+    })
+    expect(binder.health().status).toBe('down')
+    await asked((admin) => admin.deleteAcls({ filters: [{ ...LOOK, ...resource }] }))
+    await until('it came', () => got.includes(1))
+    await binder.ready({ timeoutMs: 60_000 })
+  })
 })

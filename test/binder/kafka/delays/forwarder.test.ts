@@ -1,12 +1,13 @@
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import type { PublishOutcome, Receiver } from 'concordat/binder/transport'
+import type { Displacement, Hindrance, PublishOutcome, Receiver } from 'concordat/binder/transport'
 import { silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { Forwarder, toDelayed } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 
-async function setup() {
+/** @param denied the broker says no while it is set */
+async function setup(denied: { error?: Error; afterMs?: number } = {}) {
   const clock = new FakeClock()
   const start = clock.now()
   const published: Array<readonly [string, number]> = []
@@ -14,11 +15,22 @@ async function setup() {
   const receivers: Receiver[] = []
   let answer: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]> = (messages) =>
     Promise.resolve(messages.map(() => undefined))
+  const warned: string[] = []
+  const warn = (_fields: object, message: string): void => void warned.push(message)
+  const logger = { ...silentLogger, warn, error: warn }
+  const told: Array<Hindrance | undefined> = []
+  const displaced: Displacement[] = []
   const forwarder = new Forwarder('orders', {
     clock,
-    logger: silentLogger,
+    logger,
+    isNeeded: () => true,
+    hindered: (hindrance) => void told.push(hindrance),
+    displaced: (each) => void displaced.push(each),
     subscribe: (topic, receiver) => {
       expect(topic).toBe('orders.delay')
+      const { error, afterMs } = denied
+      if (error !== undefined && afterMs === undefined) return Promise.reject(error)
+      if (error !== undefined) return clock.sleep(afterMs ?? 0).then(() => Promise.reject(error))
       receivers.push(receiver)
       return Promise.resolve({ pause() {}, resume() {}, close: () => Promise.resolve(void log.push('left')) })
     },
@@ -30,21 +42,32 @@ async function setup() {
   onTestFinished(() => forwarder.close())
   await drain()
   const loan = new AbortController()
-  const lend = (id: string, delayMs: number): void => {
-    const { message } = toDelayed(
-      plainMessage({ id, destination: 'orders', notBefore: clock.now() + delayMs }),
-      clock.now(),
-    )
+  /** @param aheadMs of the sender's clock */
+  const lend = (id: string, delayMs: number, aheadMs = 0): void => {
+    const now = clock.now() + aheadMs
+    const { message, tier } = toDelayed(plainMessage({ id, destination: 'orders', notBefore: now + delayMs }), now)
     receivers.at(-1)?.deliver({
       message,
-      position: id,
+      position: `partition ${tier} offset 7`,
       redelivered: undefined,
       signal: loan.signal,
       ack: () => void log.push(`ack ${id}`),
       release: () => void log.push(`release ${id}`),
     })
   }
-  return { clock, forwarder, published, log, receivers, lend, loan, answers: (next: typeof answer) => (answer = next) }
+  return {
+    warned,
+    told,
+    displaced,
+    clock,
+    forwarder,
+    published,
+    log,
+    receivers,
+    lend,
+    loan,
+    answers: (next: typeof answer) => (answer = next),
+  }
 }
 
 describe('a forwarder', () => {
@@ -68,6 +91,15 @@ describe('a forwarder', () => {
     t.lend('soon', 100)
     await t.clock.advance(1_000)
     expect(t.published.map(([id]) => id)).toEqual(['soon'])
+  })
+
+  it('holds a message for no longer than its tier does, whatever the clock of its sender said', async () => {
+    const t = await setup()
+    t.lend('from a clock that is 50 minutes ahead', 5_000, 3_000_000)
+    await t.clock.advance(4_900)
+    expect(t.published).toEqual([])
+    await t.clock.advance(1_200)
+    expect(t.log).toEqual(['ack from a clock that is 50 minutes ahead'])
   })
 
   it('goes on after a recall that comes when it woke up for nothing', async () => {
@@ -128,5 +160,64 @@ describe('a forwarder', () => {
     await t.clock.advance(10_000)
     expect(t.receivers).toHaveLength(2)
     expect(t.published).toEqual([])
+  })
+
+  const DENIED = new TransportError({ transport: 'kafka', kind: 'refused', message: 'Not authorized' })
+
+  it('says that it may not join its group, warns of it at first and then once a minute, until it has joined', async () => {
+    const denied: { error?: Error } = { error: DENIED }
+    const t = await setup(denied)
+    expect(t.warned).toEqual(['delayed messages wait'])
+    expect(t.told.at(-1)).toMatchObject({ isPassing: false })
+    expect(t.told.at(-1)?.reason.message).toMatch(/"orders.delay".*"concordat.orders.delay": Not authorized/)
+    for (let second = 0; second < 130; second++) await t.clock.advance(1_000)
+    expect(t.warned).toHaveLength(3)
+    delete denied.error
+    for (let second = 0; second < 20; second++) await t.clock.advance(1_000)
+    expect(t.told.at(-1)).toBeUndefined()
+  })
+
+  it('says nothing of a broker that is away for a moment, and what keeps it from forwarding after half a minute', async () => {
+    const away = {
+      afterMs: 12_000,
+      error: new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'no coordinator' }),
+    }
+    const t = await setup(away)
+    for (let second = 0; second < 25; second++) await t.clock.advance(1_000)
+    expect(t.told).toEqual([])
+    expect(t.warned).toEqual([])
+    for (let second = 0; second < 45; second++) await t.clock.advance(1_000)
+    expect(t.told.at(-1)?.reason.message).toContain('no coordinator')
+    expect(t.warned).toHaveLength(1)
+    const closing = t.forwarder.close()
+    await t.clock.advance(12_000)
+    await closing
+  })
+
+  it('hands on and logs what blocks its subscription and what that has lost', async () => {
+    const t = await setup()
+    const reason = new TransportError({ transport: 'kafka', kind: 'refused', message: 'offset 3 cannot be read' })
+    t.receivers[0]?.hindered?.({ reason, isPassing: false })
+    expect(t.told).toMatchObject([{ isPassing: false, reason: { cause: reason } }])
+    t.receivers[0]?.hindered?.(undefined)
+    expect(t.told.at(-1)).toBeUndefined()
+    const loss = { reason: 'deleted', skipped: 3, repeated: 0, isLoss: true }
+    t.receivers[0]?.displaced?.(loss)
+    expect(t.displaced).toEqual([loss])
+    expect(t.warned).toEqual(['delayed messages wait', 'delayed messages are lost: deleted'])
+  })
+
+  it('says that it may not write what is due, until it may', async () => {
+    const t = await setup()
+    let isDenied = true
+    t.answers((messages) => Promise.resolve(messages.map(() => (isDenied ? DENIED : undefined))))
+    t.lend('a', 100)
+    for (let second = 0; second < 5; second++) await t.clock.advance(1_000)
+    expect(t.told.at(-1)).toMatchObject({ isPassing: false })
+    expect(t.warned).toEqual(['delayed messages wait'])
+    isDenied = false
+    for (let second = 0; second < 2; second++) await t.clock.advance(1_000)
+    expect(t.log).toEqual(['ack a'])
+    expect(t.told.at(-1)).toBeUndefined()
   })
 })

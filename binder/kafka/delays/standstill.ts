@@ -1,0 +1,93 @@
+import { type Clock, MINUTE, SECOND } from '../../../core/clock.ts'
+import { isRetryable, toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { TransportError } from '../../errors.ts'
+import type { Hindrance } from '../../transport/transport.ts'
+import { TRANSPORT } from '../errors.ts'
+import { groupIdOf } from '../group/group-ids.ts'
+import { FORWARDERS } from '../wire/delay.ts'
+
+/** A failure that may pass by itself counts after so long. */
+const LASTING_MS = 30 * SECOND
+
+/** What fails: taking a place among the forwarders, reading what waits, or publishing what is due. */
+export type Stage = 'place' | 'reading' | 'publishing'
+
+export interface StandstillHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Called with the worst reason at each change, `undefined` when none is left. */
+  hindered(hindrance: Hindrance | undefined): void
+}
+
+/**
+ * Reasons why the messages in one delay topic are not forwarded. Each is logged at first and once a minute, and handed to
+ * the bindings that wait for the messages.
+ */
+export class Standstill {
+  readonly #topic: string
+  readonly #host: StandstillHost
+  readonly #reasons = new Map<Stage, Hindrance>()
+  readonly #failing = new Map<Stage, { readonly since: number; toldAt: number | undefined }>()
+
+  constructor(topic: string, host: StandstillHost) {
+    this.#topic = topic
+    this.#host = host
+  }
+
+  /** @param isPassing messages may be forwarded all the same, by another process */
+  failed(stage: Stage, error: unknown, isPassing = false): void {
+    const isSaid = error instanceof TransportError && error.kind === 'refused'
+    const failing = this.#failingAt(stage)
+    const isLasting = isSaid || !isRetryable(error) || this.#host.clock.monotonic() - failing.since >= LASTING_MS
+    if (isLasting) this.#put(stage, { reason: toError(error), isPassing })
+    else this.#host.logger.debug({ topic: this.#topic, err: toError(error) }, 'could not forward delayed messages')
+  }
+
+  /** Logs that they go on if it has said that they do not. */
+  worked(stage: Stage): void {
+    const wasTold = this.#failing.get(stage)?.toldAt !== undefined
+    this.#failing.delete(stage)
+    if (wasTold) this.#host.logger.info({ topic: this.#topic }, 'delayed messages are forwarded again')
+    this.ended(stage)
+  }
+
+  /** Of what the subscription to the delay topic says. */
+  says(hindrance: Hindrance | undefined): void {
+    if (hindrance === undefined) this.worked('reading')
+    else this.#put('reading', hindrance)
+  }
+
+  /** Forgets the reason without knowing better: the subscription is over. */
+  ended(stage: Stage): void {
+    if (this.#reasons.delete(stage)) this.#tell()
+  }
+
+  #failingAt(stage: Stage): { readonly since: number; toldAt: number | undefined } {
+    const known = this.#failing.get(stage)
+    if (known !== undefined) return known
+    const failing = { since: this.#host.clock.monotonic(), toldAt: undefined }
+    this.#failing.set(stage, failing)
+    return failing
+  }
+
+  #put(stage: Stage, { reason: cause, isPassing }: Hindrance): void {
+    const topic = this.#topic
+    const message = `kafka: messages in "${topic}" are not forwarded by group "${groupIdOf(FORWARDERS, topic)}": ${cause.message}`
+    const kind = cause instanceof TransportError ? cause.kind : 'unavailable'
+    const reason = new TransportError({ transport: TRANSPORT, kind, destination: topic, message, cause })
+    const failing = this.#failingAt(stage)
+    const now = this.#host.clock.monotonic()
+    if (failing.toldAt === undefined || now - failing.toldAt >= MINUTE) {
+      failing.toldAt = now
+      this.#host.logger[isRetryable(cause) ? 'warn' : 'error']({ topic, err: reason }, 'delayed messages wait')
+    }
+    this.#reasons.set(stage, { reason, isPassing })
+    this.#tell()
+  }
+
+  #tell(): void {
+    const all = [...this.#reasons.values()]
+    this.#host.hindered(all.find(({ isPassing }) => !isPassing) ?? all[0])
+  }
+}

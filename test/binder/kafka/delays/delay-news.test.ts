@@ -1,0 +1,58 @@
+import type { Displacement, Hindrance, Receiver } from 'concordat/binder/transport'
+import { expect, it } from 'vitest'
+import { DelayNews } from '../inside.ts'
+
+const hindrance = (message: string, isPassing = false): Hindrance => ({ reason: new Error(message), isPassing })
+
+async function subscribed(news: DelayNews, destination: string) {
+  const told: Array<string | undefined> = []
+  const displaced: Displacement[] = []
+  let inner: Receiver | undefined
+  const receiver: Receiver = {
+    deliver() {},
+    recall() {},
+    lost() {},
+    hindered: (each) => void told.push(each?.reason.message),
+    displaced: (each) => void displaced.push(each),
+  }
+  const subscription = await news.subscribed(destination, receiver, async (each) => {
+    inner = each
+    return { pause() {}, resume() {}, close: async () => {} }
+  })
+  return { told, displaced, subscription, own: () => inner }
+}
+
+it('tells the subscriptions of a destination why its delayed messages wait, for as long as they live', async () => {
+  const news = new DelayNews()
+  const open = await subscribed(news, 'orders')
+  const closed = await subscribed(news, 'orders')
+  const lost = await subscribed(news, 'orders')
+  const other = await subscribed(news, 'stock')
+  await closed.subscription.close()
+  lost.own()?.lost(new Error('lost'))
+  news.hindered('orders', hindrance('denied'))
+  const late = await subscribed(news, 'orders')
+  news.hindered('orders', undefined)
+  expect(open.told).toEqual(['denied', undefined])
+  expect(late.told).toEqual(['denied', undefined])
+  for (const each of [closed, lost, other]) expect(each.told).toEqual([])
+})
+
+it('tells what needs an operator before what passes, of the subscription or of its delayed messages', async () => {
+  const news = new DelayNews()
+  const { told, own } = await subscribed(news, 'orders')
+  own()?.hindered?.(hindrance('a transaction', true))
+  news.hindered('orders', hindrance('denied'))
+  own()?.hindered?.(hindrance('unreadable'))
+  news.hindered('orders', undefined)
+  own()?.hindered?.(undefined)
+  expect(told).toEqual(['a transaction', 'denied', 'unreadable', 'unreadable', undefined])
+})
+
+it('tells the subscriptions of a destination of delayed messages that are lost', async () => {
+  const news = new DelayNews()
+  const { displaced } = await subscribed(news, 'orders')
+  const loss = { reason: 'deleted', skipped: 3, repeated: 0, isLoss: true }
+  news.displaced('orders', loss)
+  expect(displaced).toEqual([loss])
+})
