@@ -86,6 +86,36 @@ export class SagaInputUnreadable extends ConcordatError {
   }
 }
 
+/**
+ * The result of an earlier step does not fit its `reply`, or the `payload` of a signal, as this release has it. The saga was not
+ * touched: it is left to an instance that can read it.
+ */
+export class SagaResultUnreadable extends ConcordatError {
+  readonly code = 'saga.result_unreadable' as const
+  readonly retryable = false as const
+  readonly saga: string
+  readonly id: string
+  readonly version: number
+  /** Whose result it is. */
+  readonly step: string
+
+  constructor(
+    of: { readonly name: string; readonly id: string; readonly version: number },
+    step: string,
+    cause: Error,
+  ) {
+    super(
+      `saga ${of.name}/${of.id} of version ${of.version} has a result that this release refuses (${cause.message}): make the new fields of ` +
+        `\`reply\` or \`payload\` of step "${step}" optional, or raise \`version\` and keep the old definition in \`sagas\``,
+      { cause },
+    )
+    this.saga = of.name
+    this.id = of.id
+    this.version = of.version
+    this.step = step
+  }
+}
+
 /** No saga with this name and id. `outcome()` without `timeoutMs` says so after 30 s, for the saga may begin a little later. */
 export class SagaNotFound extends ConcordatError {
   readonly code = 'saga.not_found' as const

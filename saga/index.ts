@@ -77,6 +77,7 @@ export {
   SagaOtherShard,
   SagaPayloadTooLarge,
   SagaPending,
+  SagaResultUnreadable,
   SagaShardsChanged,
   SagaShardsMismatch,
   SagaStepRole,

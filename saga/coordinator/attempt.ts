@@ -12,7 +12,7 @@ import type { RunContext } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
 import type { StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
-import { OwnershipLost, SagaInputUnreadable, StepTimeout } from '../errors.ts'
+import { OwnershipLost, StepTimeout } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
@@ -20,7 +20,7 @@ import { inSaga } from '../wire/context.ts'
 import type { Bodies } from './bodies.ts'
 import type { StepCalls } from './health.ts'
 import { readInput } from './input.ts'
-import { resultsOf } from './outcome.ts'
+import { isUnreadable, resultsOf } from './outcome.ts'
 import type { CommandOutbox, Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
@@ -128,7 +128,7 @@ async function contextOf(
     key,
     birth: row.birth,
     input: await readInput(saga, row),
-    results: await resultsOf(saga, state, seenUntil(saga, call.index)),
+    results: await resultsOf(saga, row, state, seenUntil(saga, call.index)),
     attempt: call.attempt,
     signal,
     log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),
@@ -146,5 +146,5 @@ export function isOwnershipLost(error: unknown): boolean {
 
 /** True when the step was not called and its saga is somebody else's: no outcome of the step. */
 export function isNotOurs(error: unknown): boolean {
-  return isOwnershipLost(error) || error instanceof SagaInputUnreadable
+  return isOwnershipLost(error) || isUnreadable(error)
 }

@@ -11,7 +11,7 @@ import { validate } from '../../core/schema.ts'
 import { SqlOwnTransaction } from '../../core/sql.ts'
 import type { Branch } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
-import { resultSchema } from '../definition/ties.ts'
+import { destinationOf, resultSchema } from '../definition/ties.ts'
 import { BranchFailed, BranchRefused, GlobalTransactionEnded } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { StepState } from '../machine/state.ts'
@@ -128,10 +128,12 @@ export class BranchCalls {
   /** Durable when it resolves. The name of the step makes it harmless to be asked twice when the database gave no answer. */
   async #ask(step: string, branch: string, payload: unknown): Promise<void> {
     const { engine, clock } = this.#host
+    const definition = this.#caller.definition.branches?.[branch]
+    const to = definition && destinationOf(definition)?.name
     for (let tries = 1; ; tries++) {
       this.signal.throwIfAborted()
       try {
-        const event = { type: 'branched', step, branch, payload } as const
+        const event = { type: 'branched', step, branch, to, payload } as const
         const applied = await engine.apply(this.#key(), event, { birth: this.#caller.birth })
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
         throw new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, 'nothing more can be called')

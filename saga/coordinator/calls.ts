@@ -12,7 +12,6 @@ import type { Saga, StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import type { RequestContext } from '../definition/step-contexts.ts'
 import type { DirectTarget } from '../direct/target.ts'
-import { SagaInputUnreadable } from '../errors.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
@@ -21,7 +20,7 @@ import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wi
 import type { Bodies } from './bodies.ts'
 import type { DirectCommand } from './direct-calls.ts'
 import { readInput } from './input.ts'
-import { describeError, resultsOf } from './outcome.ts'
+import { describeError, isUnreadable, resultsOf } from './outcome.ts'
 import { callKey, type Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
@@ -80,7 +79,7 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     return answer
   } catch (thrown) {
     const cause = readable(thrown)
-    if (cause instanceof SagaInputUnreadable) throw cause
+    if (isUnreadable(cause)) throw cause
     return unsent(describeError(cause))
   }
 }
@@ -159,7 +158,7 @@ class PlannedCall implements PreparedCall {
     const { saga, row } = this.#asked.before
     const { index, step } = this.call
     const input = await readInput(saga, row)
-    const results = await resultsOf(saga, this.#saga, seenUntil(saga, index))
+    const results = await resultsOf(saga, row, this.#saga, seenUntil(saga, index))
     return { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
   }
 }

@@ -339,7 +339,7 @@ export class Engine {
     }
   }
 
-  /** Readies the calls of a transition; one that is not made after all is the next event. @throws SagaInputUnreadable */
+  /** Readies the calls of a transition; one that is not made after all is the next event. @throws SagaInputUnreadable, SagaResultUnreadable */
   async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first

@@ -1,18 +1,19 @@
 /** From what happened outside to what the machine understands. */
 import { copyData } from '../../core/copy-data.ts'
 import { isRetryable, said, toError } from '../../core/errors.ts'
-import { validate } from '../../core/schema.ts'
+import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
 import { fieldOf } from '../../core/thrown.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { grown } from '../definition/grown.ts'
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
 import { resultSchema } from '../definition/ties.ts'
+import { SagaInputUnreadable, SagaResultUnreadable } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
 import { openSteps, type SagaState, type StepFailure, type StepState, type StepStatus } from '../machine/state.ts'
-import type { SagaMail, SagaOperatorMail, SagaSignal } from '../store/rows.ts'
+import type { SagaMail, SagaOperatorMail, SagaRow, SagaSignal } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 const MAX_MESSAGE = 500
@@ -37,6 +38,11 @@ function classOf(error: Error): string {
 /** A `Refusal`, also one of another copy of this package. */
 export function isRefusal(error: unknown): boolean {
   return fieldOf(error, 'refusal') === true
+}
+
+/** True when the saga has an input or a result that this release cannot read: no outcome of the step that wanted it. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof SagaInputUnreadable || error instanceof SagaResultUnreadable
 }
 
 /** True when the same call fails whenever it is made: the error says so, or the database never takes what it writes. */
@@ -108,17 +114,44 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
   return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
 }
 
-/** Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them. */
-export async function resultsOf(saga: Saga, state: SagaState, until: number = state.steps.length): Promise<object> {
+type Row = Pick<SagaRow, 'name' | 'id' | 'version'>
+
+/**
+ * Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them.
+ * @throws SagaResultUnreadable: the saga is left to whoever can read it
+ */
+export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
+  return readResults(saga, state, until, (step, cause) => {
+    throw new SagaResultUnreadable(row, step, cause)
+  })
+}
+
+/** The same of all steps; what its schema refuses is as it is stored. */
+export function allResultsOf(saga: Saga, state: SagaState): Promise<object> {
+  return readResults(saga, state, state.steps.length, (_, __, result) => result)
+}
+
+type Refused = (step: string, cause: SchemaError, result: unknown) => unknown
+
+async function readResults(saga: Saga, state: SagaState, until: number, refused: Refused): Promise<object> {
   const all = grown(saga, state)
   const read: Pick<StepState, 'step' | 'branch' | 'result'>[] = []
   for (const { step, branch, result: stands } of state.steps.slice(0, until)) {
     const result = copyData(stands)
     const schema = resultSchema(all, step)
     const known = schema === undefined || result === undefined
-    read.push({ step, branch, result: known ? result : await validate(`reply of ${step}`, schema, result) })
+    read.push({ step, branch, result: known ? result : await readResult(step, schema, result, refused) })
   }
   return resultsByName(read)
+}
+
+async function readResult(step: string, schema: StandardSchemaV1, result: unknown, refused: Refused): Promise<unknown> {
+  try {
+    return await validate(`reply of ${step}`, schema, result)
+  } catch (error) {
+    if (error instanceof SchemaError) return refused(step, error, result)
+    throw error
+  }
 }
 
 /** The step on which a saga is stuck could have had this result. @returns that step; @throws SchemaError */

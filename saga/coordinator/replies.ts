@@ -5,7 +5,6 @@ import { SECOND } from '../../core/clock.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { commandChannels } from '../definition/ties.ts'
-import { SagaInputUnreadable } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type SagaReply } from '../wire/reply.ts'
@@ -14,7 +13,7 @@ import type { Applied } from './applied.ts'
 import { DirectCalls } from './direct-calls.ts'
 import type { Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
-import { describeError, replyEvent, storable } from './outcome.ts'
+import { describeError, isUnreadable, replyEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import { appliedWithinLease } from './settling.ts'
 import { isUnwritable } from './unwritable.ts'
@@ -124,7 +123,7 @@ export class Replies {
     const work = replyEvent(saga, reply, maxPayloadBytes)
       .then((event) => engine.apply(key, event, { birth: reply.birth }))
       .catch(async (error: unknown) => {
-        if (!(error instanceof SagaInputUnreadable)) throw error
+        if (!isUnreadable(error)) throw error
         await this.#post(key, reply)
         return 'left' as const
       })

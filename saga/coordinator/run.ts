@@ -4,7 +4,7 @@ import type { Saga } from '../definition/saga.ts'
 import { SagaNotFound } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/rows.ts'
-import { resultsOf } from './outcome.ts'
+import { allResultsOf } from './outcome.ts'
 import type { OutcomeOptions, Watch } from './watch.ts'
 
 /** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */
@@ -35,7 +35,8 @@ export interface SagaRun<Results extends object = object> {
   readonly saga: string
   readonly id: string
   /**
-   * Resolves when the saga has ended or is stuck, whichever instance got it there.
+   * Resolves when the saga has ended or is stuck, whichever instance got it there. A result that the schema of this release refuses
+   * is given as it is stored.
    * @throws SagaPending after `timeoutMs`; SagaNotFound after 30 s without a saga of this id, unless `timeoutMs` is given; the signal's
    * reason; CoordinatorClosed
    */
@@ -93,6 +94,6 @@ async function read(host: RunHost, key: SagaKey): Promise<ReportedSaga> {
 
 async function knownResults(host: RunHost, row: SagaRow): Promise<object> {
   const saga = host.definition(row)
-  if (saga !== undefined) return resultsOf(saga, row.state)
+  if (saga !== undefined) return allResultsOf(saga, row.state)
   return resultsByName(row.state.steps)
 }

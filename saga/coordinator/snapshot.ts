@@ -4,8 +4,8 @@ import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/rows.ts'
 import type { Snapshot } from './plan.ts'
 
-/** Larger ones are read again: a thousand of the largest would be a gigabyte. */
-const MAX_CACHED_SIZE = 16 * 1_024
+/** Larger ones are read again: a thousand of the largest would be a gigabyte. A transaction of a hundred branches is smaller. */
+const MAX_CACHED_SIZE = 20 * 1_024
 
 /** The call where its step is now: steps were added before it. */
 export function moved(call: Call, { steps }: SagaState): Call {

@@ -40,7 +40,7 @@ export interface GlobalTransactionOptions<S extends StandardSchemaV1> {
   readonly input: S
   /**
    * All that its code can call. Add one in a release before the one that calls it: an instance that has not got it cannot
-   * confirm or cancel it (`stuck`). Keep one until no transaction that called it is open.
+   * confirm or cancel it (`stuck`). Keep one, and its channel, until no transaction that called it is open.
    */
   readonly branches: readonly Branch[]
   /** From its begin until the code has returned: then all is cancelled. Waiting for answers counts. @default 30 seconds */

@@ -15,10 +15,10 @@ export function grown(saga: Saga, { steps }: SagaState): Saga {
 }
 
 function added(saga: Saga, defined: readonly StepDefinition[], state: StepState): StepDefinition {
-  const { step, branch = '', payload } = state
+  const { branch = '' } = state
   const list = defined.find(({ name, each }) => name === branch && each !== undefined) ?? saga.script?.branches[branch]
   const own = list && kindOf(list).grow?.(list, state)
-  const definition = own ?? asBranch(saga.branches?.[branch], step, branch, payload)
+  const definition = own ?? asBranch(saga.branches?.[branch], state)
   return Object.freeze({ ...definition, branch })
 }
 

@@ -5,6 +5,7 @@ import { branchShape, itemName, itemShape, layout } from './layout.ts'
 import { OPERATIONS, type OpenStatus, type Operation, operationIn } from './operation.ts'
 import {
   type Call,
+  type GrownStep,
   isEnded,
   openSteps,
   type RetryPolicy,
@@ -111,8 +112,8 @@ export class Draft {
   }
 
   /** Adds a branch and asks for its first call. */
-  grow(step: string, branch: string, payload: unknown): void {
-    const asked = payload === undefined ? {} : { payload }
+  grow({ step, branch, payload, to }: GrownStep): void {
+    const asked = { ...(payload !== undefined && { payload }), ...(to !== undefined && { to }) }
     const added: StepState = { step, status: 'pending', attempts: 0, branch, ...asked }
     this.#shapes = [...this.#shapes, branchShape(this.#shape, added)]
     this.begin(this.#steps.push(added) - 1, 'invoking')
@@ -229,13 +230,14 @@ export class Draft {
 
   /** Opens an operation and asks for its first call. */
   begin(index: number, status: OpenStatus): void {
-    const { step, status: before, result, error, signal, reserved, branch, payload, round } = this.step(index)
+    const { step, status: before, result, error, signal, reserved, branch, payload, to, round } = this.step(index)
     const isUndone = status === 'compensating' && before === 'invoked' && this.shapeOf(index).remote
     const known = {
       ...(isUndone && { succeeded: true as const }),
       ...(status === 'compensating' && round !== undefined && { invokedIn: round }),
       ...(branch !== undefined && { branch }),
       ...(payload !== undefined && { payload }),
+      ...(to !== undefined && { to }),
       ...(reserved !== undefined && { reserved }),
       ...(result !== undefined && { result }),
       ...(error !== undefined && { error }),

@@ -43,8 +43,17 @@ export type SagaEvent =
   | { readonly type: 'planned'; readonly step: string; readonly items: readonly unknown[] }
   /** Which of the branches after it the step has chosen, as the definition decided when it began. */
   | { readonly type: 'chosen'; readonly step: string; readonly branch: string }
-  /** The code of a transaction asks for something: a step is added, under a name that the code gives once. */
-  | { readonly type: 'branched'; readonly step: string; readonly branch: string; readonly payload?: unknown }
+  /**
+   * The code of a transaction asks for something: a step is added, under a name that the code gives once. `to`: the channel
+   * that the branch's commands go to.
+   */
+  | {
+      readonly type: 'branched'
+      readonly step: string
+      readonly branch: string
+      readonly to?: string | undefined
+      readonly payload?: unknown
+    }
   /** The time of one step may have come while a local call is in hand, so that nobody else looks. */
   | { readonly type: 'late'; readonly step: string }
   /** What came can never be written: what is open waits for an operator. `step`: of which step it came. */

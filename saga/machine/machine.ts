@@ -226,10 +226,10 @@ function orphaned(draft: Draft, index: number): void {
 }
 
 /** False: the code has ended, or is to end, or asked for this before. */
-function branched(draft: Draft, { step, branch, payload }: Extract<SagaEvent, { type: 'branched' }>): boolean {
+function branched(draft: Draft, event: Extract<SagaEvent, { type: 'branched' }>): boolean {
   if (draft.status !== 'running' || draft.cancel !== undefined || !draft.isCoding) return false
-  if (draft.steps.some((state) => state.step === step)) return false
-  draft.grow(step, branch, payload)
+  if (draft.steps.some((state) => state.step === event.step)) return false
+  draft.grow(event)
   return true
 }
 

@@ -8,7 +8,7 @@ export function follow(draft: Draft): void {
   const turn = draft.turn()
   if (turn === undefined) return
   if ('grow' in turn) {
-    for (const { step, branch, payload } of turn.grow) draft.grow(step, branch, payload)
+    for (const step of turn.grow) draft.grow(step)
     return
   }
   draft.keep('outcome', 'outcome', { result: turn.result })

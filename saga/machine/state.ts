@@ -82,6 +82,7 @@ export interface GrownStep {
   readonly step: string
   readonly branch: string
   readonly payload?: unknown
+  readonly to?: string | undefined
 }
 
 /** What a saga whose steps are not listed does next. */
@@ -185,6 +186,8 @@ export interface StepState {
   /** Of what was added while the saga ran: which branch it is, or the item of which step, and what is asked of it. */
   readonly branch?: string | undefined
   readonly payload?: unknown
+  /** Of a branch that code added: the channel of its commands. A release that sends them elsewhere cannot settle it. */
+  readonly to?: string | undefined
 }
 
 /** Why a saga turned back (or is stuck): the first step that said no, and with which words. */

@@ -10,7 +10,7 @@ import { xidOf } from './xid.ts'
 /** The server counts in whole seconds: what waits for a row at all may wait for one. */
 const LEAST_WAIT_MS = 1 * SECOND
 
-/** One call of a handler, from `XA START` to `XA PREPARE`. The connection goes back as it came, or is closed. */
+/** One call of a handler, from `XA START` to `XA PREPARE`. The connection goes back as it came, or is closed once the handler has had it. */
 export class Preparation {
   readonly #connection: BoundedConnection
   readonly #session: XaSession
@@ -74,11 +74,11 @@ export class Preparation {
     }
   }
 
-  /** Whatever state it is in: when that fails the connection is closed, and the server rolls back. */
+  /** Whatever state it is in: when that fails the server rolls back what the closed connection leaves. */
   async #giveUp(): Promise<void> {
     try {
       await this.#rollBack()
-      await this.#session.release()
+      await this.#session.discard()
     } catch {
       this.#connection.destroy()
     }

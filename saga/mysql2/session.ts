@@ -68,7 +68,14 @@ export class XaSession {
     await closeConnection(this.#connection)
   }
 
-  /** Gives a connection without a transaction back as it came. */
+  /** Closes a connection without a transaction: what its handler set (variables, `sql_mode`, locks) is its own. */
+  async discard(): Promise<void> {
+    // The same step may be tried again before the server has seen the goodbye.
+    await rowsOf(this.#connection, 'SELECT RELEASE_LOCK(?)', [this.#lock])
+    await closeConnection(this.#connection)
+  }
+
+  /** Gives a connection that no handler has had, and without a transaction, back as it came. */
   async release(): Promise<void> {
     try {
       if (this.#before !== undefined) {

@@ -1,9 +1,9 @@
-/** Carries a plan out: the changes of a branch backwards, one statement each. */
+/** Carries a plan out: the changes of a branch backwards, one statement each where the constraints allow it. */
 import { hasCode } from '../../core/errors.ts'
-import { quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import { applyChanges, type Change, folded } from './change.ts'
 import { type Image, keyOf, placeOf, type Touched } from './plan.ts'
-import { columnsNamed, type Relation, readRows, sameKey, valueOf } from './relation.ts'
-import type { RowText } from './text.ts'
+import { type Relation, readRows } from './relation.ts'
 
 type Relations = ReadonlyMap<string, Relation>
 
@@ -12,17 +12,17 @@ const OUT_OF_ORDER: readonly string[] = ['23503', '23505', '23P01']
 
 /**
  * In the order of the plan. Where a constraint is against that (the rows that a cascade deleted were written down after
- * the row that they belong to), each step is tried as soon as it may be.
+ * the row that they belong to), each step is tried as soon as it may be. What one statement did to rows that refer to each
+ * other, or to themselves, can be undone in one statement only.
  */
 export async function applySteps(tx: SqlTransaction, relations: Relations, steps: readonly Image[]): Promise<void> {
   if (steps.length === 0) return
   const isDone = await attempt(tx, async () => {
-    for (const step of steps) await undoOne(tx, relations.get(step.relation), step)
+    for (const step of steps) await applyChanges(tx, relations, [backwards(step)])
   })
   for (let left = steps; !isDone && left.length > 0; ) {
     const next = await pass(tx, relations, left)
-    // None can be done: the database says why.
-    if (next.length === left.length) await undoOne(tx, relations.get(left[0]?.relation ?? ''), left[0] as Image)
+    if (next.length === left.length) return applyChanges(tx, relations, folded(left))
     left = next
   }
 }
@@ -34,7 +34,7 @@ async function pass(tx: SqlTransaction, relations: Relations, steps: readonly Im
   for (const step of steps) {
     const places = [step.oldKey, step.newKey].flatMap((key) => (key === null ? [] : placeOf(step.relation, key)))
     const isFree = places.every((place) => !waiting.has(place))
-    if (isFree && (await attempt(tx, () => undoOne(tx, relations.get(step.relation), step)))) continue
+    if (isFree && (await attempt(tx, () => applyChanges(tx, relations, [backwards(step)])))) continue
     left.push(step)
     for (const place of places) waiting.add(place)
   }
@@ -56,62 +56,29 @@ async function attempt(tx: SqlTransaction, work: () => Promise<void>): Promise<b
   }
 }
 
-/** Undoes one change. What a cascade has undone already is undone again to no effect. */
-async function undoOne(tx: SqlTransaction, relation: Relation | undefined, { oldRow, newRow }: Image): Promise<void> {
-  if (relation === undefined) return
-  if (oldRow === null) return remove(tx, relation, newRow as RowText)
-  if (newRow === null) return insert(tx, relation, oldRow)
-  const names = Object.keys(oldRow).filter((name) => oldRow[name] !== newRow[name])
-  await update(tx, relation, newRow, oldRow, names)
+/** What a cascade has undone already is undone again to no effect. */
+function backwards({ relation, oldRow, newRow }: Image): Change {
+  return { relation, from: newRow, to: oldRow }
 }
 
-/** Makes the row what it was before, whatever it is now. */
-export async function putBack(
+/** Makes rows what they were before, whatever they are now. What has to go may have a unique value of what comes back. */
+export async function putAllBack(tx: SqlTransaction, relations: Relations, rows: readonly Touched[]): Promise<void> {
+  const ordered = rows.toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
+  const isDone = await attempt(tx, async () => {
+    for (const row of ordered) await applyChanges(tx, relations, [await changeBack(tx, relations, row)])
+  })
+  if (isDone) return
+  const changes: Change[] = []
+  for (const row of ordered) changes.push(await changeBack(tx, relations, row))
+  await applyChanges(tx, relations, changes)
+}
+
+async function changeBack(
   tx: SqlTransaction,
-  relation: Relation | undefined,
-  { key, before }: Touched,
-): Promise<void> {
-  if (relation === undefined) return
-  if (before === null) return remove(tx, relation, keyOf(key))
-  const { length } = await readRows(tx, relation, [keyOf(key)])
-  if (length === 0) return insert(tx, relation, before)
-  await update(
-    tx,
-    relation,
-    before,
-    before,
-    Object.keys(before).filter((name) => !relation.key.includes(name)),
-  )
-}
-
-async function remove(tx: SqlTransaction, relation: Relation, row: RowText): Promise<void> {
-  await tx.query(`DELETE FROM ${relation.target} t WHERE ${sameKey(relation, '$1::jsonb')}`, [JSON.stringify(row)])
-}
-
-async function insert(tx: SqlTransaction, relation: Relation, row: RowText): Promise<void> {
-  const columns = columnsNamed(relation, Object.keys(row)).filter(({ isGenerated }) => !isGenerated)
-  const names = columns.map(({ name }) => quoteIdentifier(name)).join(', ')
-  const values = columns.map((column) => valueOf(column, 'r.v')).join(', ')
-  await tx.query(
-    `INSERT INTO ${relation.name} (${names}) OVERRIDING SYSTEM VALUE SELECT ${values} FROM (SELECT $1::jsonb AS v) r`,
-    [JSON.stringify(row)],
-  )
-}
-
-async function update(
-  tx: SqlTransaction,
-  relation: Relation,
-  from: RowText,
-  to: RowText,
-  names: readonly string[],
-): Promise<void> {
-  const columns = columnsNamed(relation, names).filter(
-    ({ name, isGenerated }) => !isGenerated && !relation.ignored.includes(name),
-  )
-  if (columns.length === 0) return
-  const values = columns.map((column) => `${quoteIdentifier(column.name)} = ${valueOf(column, '$2::jsonb')}`)
-  await tx.query(`UPDATE ${relation.target} t SET ${values.join(', ')} WHERE ${sameKey(relation, '$1::jsonb')}`, [
-    JSON.stringify(from),
-    JSON.stringify(to),
-  ])
+  relations: Relations,
+  { relation, key, before }: Touched,
+): Promise<Change> {
+  const known = relations.get(relation)
+  const [found] = known === undefined ? [] : await readRows(tx, known, [keyOf(key)])
+  return { relation, from: found?.row ?? null, to: before }
 }

@@ -98,6 +98,7 @@ export function placeOf(relation: string, key: string): string {
   return `${relation} ${key}`
 }
 
-function stateOf(row: RowText | null): string {
+/** What a row is, as a key of maps. */
+export function stateOf(row: RowText | null): string {
   return row === null ? ABSENT : JSON.stringify(row)
 }

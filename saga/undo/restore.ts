@@ -1,7 +1,7 @@
 /** Undoes a branch: looks whether its rows are as it left them, puts them back, and looks again. */
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
-import { applySteps, putBack } from './apply.ts'
+import { applySteps, putAllBack } from './apply.ts'
 import type { UndoChoice } from './contract.ts'
 import { differencesOf, shownKey } from './differences.ts'
 import { type Strayed, UndoConflict, type UndoDifference } from './errors.ts'
@@ -152,16 +152,6 @@ async function afterTriggers(
     await putAllBack(tx, relations, rows)
     await tx.query('SET CONSTRAINTS ALL IMMEDIATE')
   }
-}
-
-/** What has to go may have a unique value of what comes back, so it goes first. */
-async function putAllBack(
-  tx: SqlTransaction,
-  relations: ReadonlyMap<string, Relation>,
-  rows: readonly Touched[],
-): Promise<void> {
-  const ordered = rows.toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
-  for (const row of ordered) await putBack(tx, relations.get(row.relation), row)
 }
 
 /** The branch as it is once those are undone that changed its rows after it. */

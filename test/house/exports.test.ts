@@ -142,6 +142,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SagaOtherShard',
     'SagaPayloadTooLarge',
     'SagaPending',
+    'SagaResultUnreadable',
     'SagaShardsChanged',
     'SagaShardsMismatch',
     'SagaStepRole',

@@ -127,7 +127,7 @@ export interface PreparedCall {
   readonly maxPayloadBytes: number
   /** The code that the step is, when this process has it. */
   readonly body: TransactionBody | undefined
-  /** What conditions and requests are given; read when it is asked for. @throws SagaInputUnreadable, SchemaError */
+  /** What conditions and requests are given; read when it is asked for. @throws SagaInputUnreadable, SagaResultUnreadable */
   context(): Promise<RequestContext>
   /** False: this process makes no local calls now. One answer for all calls of a commit. */
   mayRun(): boolean

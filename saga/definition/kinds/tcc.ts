@@ -14,7 +14,7 @@ import { callTimes, resolveDestination } from '../../direct/destination.ts'
 import type { DirectTarget } from '../../direct/target.ts'
 import type { Stored } from '../../json.ts'
 import type { Operation } from '../../machine/operation.ts'
-import type { RetryPolicy } from '../../machine/state.ts'
+import type { RetryPolicy, StepState } from '../../machine/state.ts'
 import { TCC as TCC_PARTICIPANT } from '../../wire/wire.ts'
 import {
   CALL_OPTIONS,
@@ -169,19 +169,20 @@ export function resolveBranch(method: string, name: string, options: object): St
 }
 
 /**
- * The step that a branch is, once it was called with this payload.
- * @param definition `undefined`: this release has no such branch. Then each call fails, which an operator sees
+ * The step that a branch is, once it was called. When this release has no such branch, or sends it to another channel, where
+ * nobody knows the step, each call fails, and an operator sees that.
  */
-export function asBranch(
-  definition: StepDefinition | undefined,
-  name: string,
-  branch: string,
-  payload: unknown,
-): StepDefinition {
-  const known = definition as TccDefinition | undefined
-  if (known?.sent != null) return Object.freeze({ ...known, name, sent: { ...known.sent, request: () => payload } })
+export function asBranch(definition: StepDefinition | undefined, state: StepState): StepDefinition {
+  const { step: name, branch = '', payload, to } = state
+  const sent = (definition as TccDefinition | undefined)?.sent
+  if (sent !== undefined && (to === undefined || to === sent.to.name))
+    return Object.freeze({ ...(definition as TccDefinition), name, sent: { ...sent, request: () => payload } })
+  const problem =
+    sent === undefined
+      ? `this release has no branch "${branch}", bring it back`
+      : `this release sends branch "${branch}" to "${sent.to.name}", and it was sent to "${to}": bring that channel back`
   const request = (): never => {
-    throw new TypeError(`step "${name}": this release has no branch "${branch}", bring it back until it is settled`)
+    throw new TypeError(`step "${name}": ${problem} until it is settled`)
   }
   const nowhere = defineChannel('unknown-branch', { payload: ANYTHING })
   return TCC.resolve({ method: 'defineBranch', name, pivoted: false }, { to: nowhere, request })

@@ -219,6 +219,12 @@ export const ERRORS: readonly Row[] = [
     false,
     'Give defineSaga an `upcast`',
   ),
+  row(
+    new saga.SagaResultUnreadable({ name: 's', id: 'id-1', version: 1 }, 'charge', new Error('no total')),
+    'saga.result_unreadable',
+    false,
+    'raise `version`',
+  ),
   row(new saga.SagaGraphChanged('s', 1), 'saga.graph_changed', false, 'raise `version`'),
   row(new saga.SagaNotFound('s', 'id-1'), 'saga.not_found', false, 'it was never started here'),
   row(

@@ -1,6 +1,7 @@
 /** What global transactions leave behind, share with sagas, and tell when they are cancelled from outside. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { defineChannel } from 'concordat/binder'
 import {
   type CoordinatorOptions,
   defineBranch,
@@ -168,6 +169,38 @@ describe('limits', () => {
     closing.push(() => next.close())
     await next.run()
     await until('it is told to be cancelled', () => calls.includes('cancel a true'))
+  })
+
+  test('a release that sends a branch to another channel does not cancel what an earlier one sent to the first', async () => {
+    const { coordinator, calls, coordinate } = await setup({}, { drainTimeoutMs: 100 })
+    const begun = gate()
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(deposit, { account: 'a', cents: 1 })
+      begun.open()
+      await new Promise(() => {})
+    })
+    run.catch(() => {})
+    await begun.opened
+    await coordinator.close()
+    const moved = defineBranch('deposit', {
+      to: defineChannel('new.commands', { payload: z.object({ account: z.string(), cents: z.number() }) }),
+    })
+    const newer = defineGlobalTransaction('transfer', { input: transfer.input, branches: [withdraw, moved] })
+    const next = coordinate({ sagas: [newer] })
+    closing.push(() => next.close())
+    await next.run()
+    const outcome = await next.get(newer, 't-1').outcome()
+    expect(outcome).toMatchObject({ status: 'stuck', failure: { code: 'saga.orphaned' } })
+    expect(outcome.timeline.at(-1)?.detail?.['message']).toMatch(
+      /"deposit" to "new.commands", and it was sent to "bank.commands"/,
+    )
+    await next.close()
+    const mended = coordinate()
+    closing.push(() => mended.close())
+    await mended.run()
+    await mended.retry({ saga: 'transfer', id: 't-1' }, { by: 'ann', reason: 'the branch is back' })
+    expect((await mended.get(transfer, 't-1').outcome()).status).toBe('compensated')
+    expect(calls).toEqual(['try a', 'cancel a true'])
   })
 
   test('code that ends while its coordinator closes is heard', async () => {

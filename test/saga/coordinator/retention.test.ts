@@ -72,6 +72,29 @@ describe('retention', () => {
     expect((await run.outcome(within)).status).toBe('completed')
   })
 
+  test('a saga that is started anew turns back at a sub-saga that the deleted one has left running', async () => {
+    const parent = defineSaga('parent', { version: 1, input: Input }).saga('part', {
+      saga: asks,
+      input: ({ input }) => input,
+      compensate: 'none',
+    })
+    const w = await setup({ sagas: [parent, asks] })
+    const start = { id: 'x', input: { text: 'hi' } }
+    const first = await w.coordinator.start(parent, start)
+    await expect.poll(() => count(w, 'saga')).toBe(2)
+    await w.coordinator.cancel(first, { by: 'ann', reason: 'not needed' })
+    expect((await first.outcome(within)).status).toBe('compensated')
+    expect(await w.coordinator.purge({ olderThanMs: 0 })).toBe(1)
+    const again = await (await w.coordinator.start(parent, start)).outcome(within)
+    expect(again).toMatchObject({ status: 'compensated', failure: { code: 'saga.conflict', step: 'part' } })
+    await w.coordinator.signal(asks, 'parent/x/part', 'never', 1)
+    await w.coordinator.get(asks, 'parent/x/part').outcome(within)
+    expect(await w.coordinator.purge({ olderThanMs: 0 })).toBe(2)
+    const third = await w.coordinator.start(parent, start)
+    await expect.poll(() => count(w, 'saga')).toBe(2)
+    expect((await third.report()).status).toBe('running')
+  })
+
   test('an archive that fails keeps the sagas', async () => {
     const w = await setup({
       sagas: [echo],

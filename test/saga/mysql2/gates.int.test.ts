@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
-import { type MariaDatabase, openMaria } from '../support/maria.ts'
+import { attachMaria, type MariaDatabase, openMaria } from '../support/maria.ts'
 
 describeWith(['mariadb'], 'the gates on MariaDB', () => {
   let maria: MariaDatabase
@@ -38,6 +38,23 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
       await expect(prepared).resolves.toMatchObject({ entered: 'in' })
     } finally {
       other.release()
+    }
+  })
+
+  test('leave nothing that a refused handler set in its session to whoever has a connection next', async () => {
+    const call = { ...impatient(), isCurrent: async () => true }
+    const one = attachMaria(maria.url, 1)
+    try {
+      const refused = one.resource.prepare(call, async (tx) => {
+        await tx.query("SET @tenant = 'ann', SESSION sql_mode = ''")
+        throw new Error('no')
+      })
+      await expect(refused).rejects.toThrow('no')
+      const found = await one.rows("SELECT @tenant AS tenant, @@sql_mode <> '' AS isStrict")
+      expect(found).toEqual([{ tenant: null, isStrict: 1 }])
+      expect(await one.resource.prepare(call, (tx) => tx.query('SELECT 1'))).toMatchObject({ entered: 'in' })
+    } finally {
+      await one.end()
     }
   })
 

@@ -26,6 +26,11 @@ export const CHANGES: readonly string[] = [
   'INSERT INTO account VALUES (3, 3)',
 ]
 
+export const CIRCLE: readonly string[] = [
+  'CREATE TABLE circle (id int PRIMARY KEY, up int NOT NULL, note text)',
+  'INSERT INTO circle VALUES (1, 2, $$a$$), (2, 1, $$b$$)',
+]
+
 /** A column that a trigger sets. @param value an expression */
 export const setting = (value: string, as = 'touched_at := '): readonly string[] => [
   'CREATE TABLE account (id int PRIMARY KEY, cents int, version int DEFAULT 0, touched_at timestamptz)',
@@ -144,6 +149,74 @@ export const WORKS: readonly Works[] = [
       'CREATE TABLE made (id int)',
       'DROP TABLE made',
       ...CHANGES,
+    ],
+  },
+  {
+    name: 'a row that refers to itself and that a cascade changes with its key',
+    tables: [
+      'CREATE TABLE own (id int PRIMARY KEY, up int REFERENCES own ON UPDATE CASCADE)',
+      'INSERT INTO own VALUES (1, 1)',
+    ],
+    protect: ['own'],
+    work: ['UPDATE own SET id = 5 WHERE id = 1'],
+  },
+  {
+    name: 'a circle of two tables that a cascade goes round',
+    tables: [
+      'CREATE TABLE egg (id int PRIMARY KEY, hen int)',
+      'CREATE TABLE hen (id int PRIMARY KEY REFERENCES egg ON UPDATE CASCADE)',
+      'INSERT INTO egg VALUES (1, NULL)',
+      'INSERT INTO hen VALUES (1)',
+      'UPDATE egg SET hen = 1',
+      'ALTER TABLE egg ADD FOREIGN KEY (hen) REFERENCES hen ON UPDATE CASCADE',
+    ],
+    protect: ['egg', 'hen'],
+    work: ['UPDATE egg SET id = 5 WHERE id = 1'],
+  },
+  ...['', ' ON DELETE CASCADE'].map((action) => ({
+    name: `a circle that one statement deletes${action}`,
+    tables: [...CIRCLE, `ALTER TABLE circle ADD FOREIGN KEY (up) REFERENCES circle${action}`],
+    protect: ['circle'],
+    work: ['UPDATE circle SET note = $$c$$ WHERE id = 2', 'DELETE FROM circle'],
+  })),
+  {
+    name: 'a circle that one statement inserts',
+    tables: [...CIRCLE, 'ALTER TABLE circle ADD FOREIGN KEY (up) REFERENCES circle'],
+    protect: ['circle'],
+    work: ['INSERT INTO circle VALUES (3, 4), (4, 3)', 'UPDATE circle SET note = $$c$$ WHERE id IN (1, 3)'],
+  },
+  {
+    name: 'a circle of two tables that one statement inserts and another one deletes',
+    tables: [
+      'CREATE TABLE egg (id int PRIMARY KEY, hen int NOT NULL)',
+      'CREATE TABLE hen (id int PRIMARY KEY, egg int NOT NULL REFERENCES egg)',
+      'ALTER TABLE egg ADD FOREIGN KEY (hen) REFERENCES hen',
+      'WITH e AS (INSERT INTO egg VALUES (1, 2), (2, 1)) INSERT INTO hen VALUES (1, 1), (2, 2)',
+    ],
+    protect: ['egg', 'hen'],
+    work: [
+      'WITH e AS (INSERT INTO egg VALUES (7, 8)) INSERT INTO hen VALUES (8, 7)',
+      'WITH e AS (DELETE FROM egg WHERE id < 3) DELETE FROM hen WHERE id < 3',
+    ],
+  },
+  {
+    name: 'keys that one statement moves up to those of other rows, to which rows refer',
+    tables: [
+      'CREATE TABLE own (id int PRIMARY KEY, up int REFERENCES own)',
+      'INSERT INTO own VALUES (205, NULL), (105, NULL), (5, 105)',
+    ],
+    protect: ['own'],
+    work: ['UPDATE own SET id = id + 100'],
+  },
+  {
+    name: 'a circle whose rows one statement deletes and others insert anew',
+    tables: [...CIRCLE, 'ALTER TABLE circle ADD FOREIGN KEY (up) REFERENCES circle'],
+    protect: ['circle'],
+    work: [
+      'DELETE FROM circle',
+      'INSERT INTO circle VALUES (2, 2, $$new$$)',
+      'UPDATE circle SET id = 1, up = 1',
+      'INSERT INTO circle VALUES (3, 1)',
     ],
   },
 ]

@@ -5,7 +5,7 @@
 import type { SqlTransaction } from 'concordat/core'
 import { undo } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ACCOUNT, AUDITED, CHANGES, REFUSED_STEPS, setting, WORKS, type Works } from './undo-ordinary-cases.ts'
+import { ACCOUNT, AUDITED, CHANGES, CIRCLE, REFUSED_STEPS, setting, WORKS, type Works } from './undo-ordinary-cases.ts'
 import { makeTables } from './undo-suite.ts'
 import type { UndoWorld } from './undo-world.ts'
 
@@ -48,6 +48,19 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
     await act(CHANGES)
     await undo.settle(sql, target, choice, { schema })
     expect([await rows('account'), await rows('audit'), await kept()]).toEqual([['(1,1)', '(2,2)'], [], [0, 0, 0]])
+  })
+
+  test('an operator restores the rows of a circle that a writer past the triggers deleted', async () => {
+    const { act, rows, schema, sql } = world()
+    await makeTables(sql, [...CIRCLE, 'ALTER TABLE circle ADD FOREIGN KEY (up) REFERENCES circle'])
+    await protect('circle')
+    const before = await rows('circle')
+    await act(['UPDATE circle SET note = $$c$$'])
+    await sql.transaction((tx) =>
+      run(tx, [`SELECT set_config('concordat.undo', '{"by": "operator"}', true)`, 'DELETE FROM circle']),
+    )
+    await undo.settle(sql, target, 'restore', { schema })
+    expect(await rows('circle')).toEqual(before)
   })
 
   test('what an undone step would take along is named with what to do about it', async () => {
