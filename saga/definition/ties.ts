@@ -1,6 +1,7 @@
 /** What definitions have to do with the world outside of them, found without knowing the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import { notAwaited } from '../../core/callbacks.ts'
+import { wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { DirectTarget } from '../direct/target.ts'
 import { listOf } from '../machine/layout.ts'
@@ -83,7 +84,7 @@ export interface CorrelatedStep {
 /** Whom a message is for, as far as the steps can say. */
 export interface Correlation {
   readonly found: readonly CorrelatedStep[]
-  /** What `correlate` of other steps threw. */
+  /** What `correlate` of other steps threw; an error for each that returned something else than an id. */
   readonly thrown: readonly unknown[]
 }
 
@@ -94,7 +95,9 @@ export function correlated(steps: readonly MessageStep[], channel: string, paylo
   for (const { step, from } of steps.filter((each) => each.from.channel.name === channel)) {
     try {
       const id = notAwaited(from.correlate(payload))
-      if (typeof id === 'string') found.set(`${step}/${id}`, { step, id, missing: from.missing })
+      if (id === undefined) continue
+      if (typeof id !== 'string') throw wrongKind(`correlate of "${step}"`, id, 'the id of a saga, or undefined for none')
+      found.set(`${step}/${id}`, { step, id, missing: from.missing })
     } catch (error) {
       thrown.push(error)
     }
