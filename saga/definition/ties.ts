@@ -5,7 +5,7 @@ import { wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { DirectTarget } from '../direct/target.ts'
 import { listOf } from '../machine/layout.ts'
-import type { SagaKey } from '../store/rows.ts'
+import type { SagaKey, SagaSignals } from '../store/rows.ts'
 import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/table.ts'
 import type { Saga, StepDefinition } from './saga.ts'
@@ -61,6 +61,12 @@ export function takesSignal(saga: Saga, name: string): boolean {
   return step?.awaits === 'signal' && kindOf(step).tiesOf(step).from === undefined
 }
 
+/** The steps that wait for signals. */
+export function signalsOf(saga: Saga): SagaSignals {
+  const steps = saga.steps.filter(({ awaits }) => awaits === 'signal')
+  return Object.fromEntries(steps.map((step) => [step.name, kindOf(step).tiesOf(step).from?.channel.name ?? null]))
+}
+
 /** A step that waits for messages. */
 export interface MessageStep {
   readonly step: string
@@ -96,7 +102,8 @@ export function correlated(steps: readonly MessageStep[], channel: string, paylo
     try {
       const id = notAwaited(from.correlate(payload))
       if (id === undefined) continue
-      if (typeof id !== 'string') throw wrongKind(`correlate of "${step}"`, id, 'the id of a saga, or undefined for none')
+      if (typeof id !== 'string')
+        throw wrongKind(`correlate of "${step}"`, id, 'the id of a saga, or undefined for none')
       found.set(`${step}/${id}`, { step, id, missing: from.missing })
     } catch (error) {
       thrown.push(error)
