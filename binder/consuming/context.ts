@@ -1,7 +1,7 @@
 import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TransactionContext } from '../bindings/handler-contexts.ts'
-import { type Headers, publicHeaders } from '../channel/message.ts'
+import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 
 /** What the deliveries of one run of a binding have in common. */
@@ -25,6 +25,11 @@ export class DeliveryContext implements TransactionContext {
     this.attempt = attempt
     this.#scope = scope
     this.#tx = tx
+  }
+
+  /** The message of a handler's context, as it travels; `undefined`: it is another context, made by a middleware. */
+  static messageOf(context: object): EncodedMessage | undefined {
+    return #delivery in context ? context.#delivery.message : undefined
   }
 
   get group(): string | null {

@@ -95,7 +95,7 @@ export interface Coordinator extends AsyncDisposable {
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
   /**
    * Tells a saga what its step `.signal(step, ...)` waits for, maybe before it waits. Resolves when that is durable: false
-   * when the step is over already, or the saga; so a repetition is harmless.
+   * when the step is over already, or the saga; so a repetition is harmless. False, too, when the saga's version has no such step.
    * @throws SchemaError, SagaNotFound; TypeError when the saga has no such step
    */
   signal<In, Out, Results extends object>(

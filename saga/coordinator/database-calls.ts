@@ -4,7 +4,8 @@ import type { Clock } from '../../core/clock.ts'
 import { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { writeFault } from '../../core/write-fault.ts'
-import { SagaStore } from '../store/store.ts'
+import { LeftMessageStore } from '../store/left-messages.ts'
+import { SagaStore, type Track } from '../store/store.ts'
 
 const TRANSACTION = 'transaction'
 
@@ -15,14 +16,15 @@ const TRANSACTION = 'transaction'
 export class DatabaseCalls {
   readonly sql: SqlClient
   readonly store: SagaStore
+  readonly left: LeftMessageStore
   readonly #calls: CallHealth
   readonly #silence: Silence
 
   /** @param away told of each failure after which the database may be another one, or an older copy */
   constructor(sql: SqlClient, schema: string, clock: Clock, away: () => void) {
-    this.store = new SagaStore(schema, (call, text) =>
-      this.#calls.track(this.#silence.track(call, 'read or write sagas'), text),
-    )
+    const track: Track = (call, text) => this.#calls.track(this.#silence.track(call, 'read or write sagas'), text)
+    this.store = new SagaStore(schema, track)
+    this.left = new LeftMessageStore(schema, track)
     this.sql = this.#watched(sql)
     this.#silence = new Silence(clock)
     // Writes nothing, and needs what a write needs.

@@ -71,13 +71,13 @@ export class Driver implements RunHost {
   /** @param handOn as of `SignalsHost` */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     const database = new DatabaseCalls(options.sql, options.schema, options.clock, () => this.#engine.forget())
-    const { sql, store } = database
+    const { sql, store, left } = database
     const { exclusive } = sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock, options.shard)
     const bodies = new Bodies()
     const stepCalls = new StepCalls(options.clock)
-    const shared = { ...options, sql, store, instance, telemetry, bodies, stepCalls }
+    const shared = { ...options, sql, store, left, instance, telemetry, bodies, stepCalls }
     this.#stepCalls = stepCalls
     this.#database = database
     this.#telemetry = telemetry
@@ -243,7 +243,8 @@ export class Driver implements RunHost {
   }
 
   async #handOver(): Promise<void> {
-    await Promise.all([this.#sweeper.stop().then(() => this.#due.settled()), this.retention.close()])
+    const swept = this.#sweeper.stop().then(() => Promise.all([this.#due.settled(), this.signals.left.close()]))
+    await Promise.all([swept, this.retention.close()])
     const { drainTimeoutMs, clock } = this.#options
     const since = clock.monotonic()
     // Code that runs to its end asks until then.
@@ -295,6 +296,7 @@ export class Driver implements RunHost {
   async #sweep(): Promise<boolean> {
     if (await this.#census.refresh()) await this.#notices.forgetAnswered()
     this.replies.sayProblem()
+    this.signals.left.look()
     return this.#due.take()
   }
 }

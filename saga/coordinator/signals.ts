@@ -2,19 +2,23 @@
 
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
+import { decodePayload } from '../../binder/channel/encode.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { isSagaId } from '../definition/saga-id.ts'
-import { type CorrelatedStep, correlated, messageSteps } from '../definition/ties.ts'
+import { type CorrelatedStep, correlated, type MessageStep, messageSteps } from '../definition/ties.ts'
 import { SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
+import type { LeftMessageStore } from '../store/left-messages.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Engine } from './engine.ts'
+import { LeftMessages } from './left-messages.ts'
 import { signalEvent } from './outcome.ts'
 import { appliedWithinLease } from './settling.ts'
 import type { SagaTelemetry } from './telemetry.ts'
@@ -28,6 +32,7 @@ export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
 export interface SignalsHost {
   readonly sql: SqlClient
   readonly store: SagaStore
+  readonly left: LeftMessageStore
   readonly engine: Engine
   readonly service: string
   readonly sagas: readonly Saga[]
@@ -35,6 +40,7 @@ export interface SignalsHost {
   readonly maxPayloadBytes: number
   readonly clock: Clock
   readonly leaseMs: number
+  readonly pollMs: number
   readonly logger: Logger
   readonly telemetry?: SagaTelemetry | undefined
   /** Set by a sharded coordinator. */
@@ -53,8 +59,11 @@ export class Signals {
   /** Steps of which a message has found no saga. */
   readonly #missed = new Set<string>()
 
+  readonly left: LeftMessages
+
   constructor(host: SignalsHost) {
     this.#host = host
+    this.left = new LeftMessages({ ...host, take: (...message) => this.#take(...message) })
   }
 
   /** One sink per channel whose messages are signals. */
@@ -68,7 +77,7 @@ export class Signals {
       backoff: BACKOFF,
     }
     return [...channels.values()].map((channel) =>
-      sink(channel, options, (payload: unknown) => this.#message(channel.name, payload)),
+      sink(channel, options, (payload: unknown, context) => this.#message(channel.name, payload, context)),
     )
   }
 
@@ -79,9 +88,11 @@ export class Signals {
    */
   async send(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     const { engine, store, sql } = this.#host
+    const { channel } = signal
     for (;;) {
       const known = await engine.find(key)
       if (known !== undefined) {
+        if (channel !== undefined && !reads(known.saga, signal.signal, channel)) return false
         const applied = await engine.apply(key, await signalEvent(known.saga, signal))
         if (applied !== undefined) return applied.heard
       }
@@ -89,6 +100,7 @@ export class Signals {
       if (row === undefined) throw new SagaNotFound(key.name, key.id)
       if (row === 'started') continue
       if (isEnded(row.state.status)) return false
+      if (channel !== undefined || !(await store.hasSignal(sql, row, signal.signal))) return false
       if (await store.post(sql, key, signal)) return true
     }
   }
@@ -105,17 +117,34 @@ export class Signals {
   }
 
   /** A message whose saga does not exist is what `missing` of its step says; one that its saga does not wait for is settled. */
-  async #message(channel: string, payload: unknown): Promise<void> {
+  async #message(channel: string, payload: unknown, context: object): Promise<void> {
     const names = [...new Set(this.#host.sagas.map((saga) => saga.name))]
+    const stepsOf = (name: string) => this.#host.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
     // A step that fails keeps the message from none of the others; what they have heard already they ignore the next time.
-    const reasons = (await Promise.all(names.map((name) => this.#tell(name, channel, payload)))).flat()
-    // While one of them may still hear it, it is no dead letter.
-    if (reasons.length > 0) throw reasons.find((reason) => !hasCode(reason, 'saga.not_found')) ?? reasons[0]
+    const told = await Promise.all(names.map((name) => this.#tell(name, stepsOf(name), channel, payload)))
+    const reasons = told.flat()
+    // Not before: the version of a saga that was found is among those that it is left for.
+    const left = appliedWithinLease(this.#host, `the message of ${channel}`, this.left.leave(channel, context))
+    await left.catch((error: unknown) => reasons.push(error))
+    throwOne(reasons)
   }
 
-  /** @returns why steps of this saga have not heard it */
-  async #tell(name: string, channel: string, payload: unknown): Promise<readonly unknown[]> {
-    const steps = this.#host.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
+  /** Tells the steps of a version of a message that was left for it. @throws as `#message` */
+  async #take(saga: Saga, channel: string, message: EncodedMessage): Promise<void> {
+    const steps = messageSteps(saga)
+    const from = steps.find((step) => step.from.channel.name === channel)?.from
+    if (from === undefined) return
+    const payload: unknown = await decodePayload(from.channel, message)
+    throwOne(await this.#tell(saga.name, steps, channel, payload))
+  }
+
+  /** @returns why these steps of a saga have not heard it */
+  async #tell(
+    name: string,
+    steps: readonly MessageStep[],
+    channel: string,
+    payload: unknown,
+  ): Promise<readonly unknown[]> {
     const { found, thrown } = correlated(steps, channel, payload)
     const reasons = [...thrown]
     for (const step of found) {
@@ -132,7 +161,7 @@ export class Signals {
     try {
       // Before the payload, which often has the id, and the database takes neither.
       if (!isSagaId(id)) throw new SagaNotFound(name, id)
-      const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) }
+      const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes), channel }
       const sent = this.#deliver({ name, id }, signal)
       const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)
       if (!heard) logger.debug(fields, 'late or repeated signal ignored')
@@ -159,4 +188,14 @@ export class Signals {
       })
     }
   }
+}
+
+/** While one of the steps may still hear the message, it is no dead letter. */
+function throwOne(reasons: readonly unknown[]): void {
+  if (reasons.length > 0) throw reasons.find((reason) => !hasCode(reason, 'saga.not_found')) ?? reasons[0]
+}
+
+/** Another version of the saga may have a step of the same name that waits for something else. */
+function reads(saga: Saga, name: string, channel: string): boolean {
+  return messageSteps(saga).some(({ step, from }) => step === name && from.channel.name === channel)
 }

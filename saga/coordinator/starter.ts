@@ -6,6 +6,7 @@ import { validate } from '../../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
+import { signalsOf } from '../definition/ties.ts'
 import { SagaConflict, SagaGraphChanged, SagaNotFound } from '../errors.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
@@ -52,9 +53,9 @@ export class Starter {
   /** Remembers the graphs of all definitions. @throws SagaGraphChanged */
   async register(sql: SqlClient | SqlTransaction): Promise<void> {
     if (this.#registered) return
-    for (const { name, version, graphHash } of this.#host.sagas) {
-      const known = await this.#host.store.register(sql, name, version, graphHash)
-      if (known !== graphHash) throw new SagaGraphChanged(name, version)
+    for (const saga of this.#host.sagas) {
+      const known = await this.#host.store.register(sql, saga, saga.graphHash, signalsOf(saga))
+      if (known !== saga.graphHash) throw new SagaGraphChanged(saga.name, saga.version)
     }
     if ('inTransaction' in sql) sql.afterCommit?.((isWhole) => (this.#registered ||= isWhole === true))
     else this.#registered = true

@@ -1,10 +1,11 @@
 /** What definitions have to do with the world outside of them, found without knowing the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import { notAwaited } from '../../core/callbacks.ts'
+import { wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { DirectTarget } from '../direct/target.ts'
 import { listOf } from '../machine/layout.ts'
-import type { SagaKey } from '../store/rows.ts'
+import type { SagaKey, SagaSignals } from '../store/rows.ts'
 import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/table.ts'
 import type { Saga, StepDefinition } from './saga.ts'
@@ -60,6 +61,12 @@ export function takesSignal(saga: Saga, name: string): boolean {
   return step?.awaits === 'signal' && kindOf(step).tiesOf(step).from === undefined
 }
 
+/** The steps that wait for signals. */
+export function signalsOf(saga: Saga): SagaSignals {
+  const steps = saga.steps.filter(({ awaits }) => awaits === 'signal')
+  return Object.fromEntries(steps.map((step) => [step.name, kindOf(step).tiesOf(step).from?.channel.name ?? null]))
+}
+
 /** A step that waits for messages. */
 export interface MessageStep {
   readonly step: string
@@ -83,7 +90,7 @@ export interface CorrelatedStep {
 /** Whom a message is for, as far as the steps can say. */
 export interface Correlation {
   readonly found: readonly CorrelatedStep[]
-  /** What `correlate` of other steps threw. */
+  /** What `correlate` of other steps threw; an error for each that returned something else than an id. */
   readonly thrown: readonly unknown[]
 }
 
@@ -94,7 +101,10 @@ export function correlated(steps: readonly MessageStep[], channel: string, paylo
   for (const { step, from } of steps.filter((each) => each.from.channel.name === channel)) {
     try {
       const id = notAwaited(from.correlate(payload))
-      if (typeof id === 'string') found.set(`${step}/${id}`, { step, id, missing: from.missing })
+      if (id === undefined) continue
+      if (typeof id !== 'string')
+        throw wrongKind(`correlate of "${step}"`, id, 'the id of a saga, or undefined for none')
+      found.set(`${step}/${id}`, { step, id, missing: from.missing })
     } catch (error) {
       thrown.push(error)
     }

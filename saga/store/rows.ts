@@ -49,7 +49,12 @@ export interface SagaOperatorMail {
 export interface SagaSignal {
   readonly signal: string
   readonly payload?: unknown
+  /** The channel whose message it is; absent: it is no message. Such a signal is never mail: a message is left as it came. */
+  readonly channel?: string | undefined
 }
+
+/** The steps of a definition that wait for signals, each with the channel whose messages these are; `null`: they are no messages. */
+export type SagaSignals = Readonly<Record<string, string | null>>
 
 /** Where a saga's trace begins: W3C headers. */
 export type SagaTrace = Readonly<Record<string, string>>

@@ -17,6 +17,7 @@ import type {
   SagaLease,
   SagaMail,
   SagaRow,
+  SagaSignals,
   SagaSummary,
   SagaVersion,
   SagaWrite,
@@ -40,7 +41,8 @@ const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
 const NOW = '(SELECT clock_timestamp())'
 
-type Track = <T>(statement: Promise<T>, text: string) => Promise<T>
+/** Gets every statement, with its text, and gives it back. */
+export type Track = <T>(statement: Promise<T>, text: string) => Promise<T>
 
 export class SagaStore {
   readonly #query: OwnQuery
@@ -51,7 +53,6 @@ export class SagaStore {
   /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two cannot deadlock. */
   readonly #held: string
 
-  /** @param track gets every statement, with its text, and gives it back */
   constructor(schema: string, track: Track = (statement) => statement) {
     const quoted = quoteIdentifier(schema)
     const query = ownQuery(schema, 'coordinator.migrate()')
@@ -306,12 +307,18 @@ export class SagaStore {
     return result.rows
   }
 
-  /** Remembers the graph of a version the first time; returns the hash that is remembered. */
-  async register(sql: SqlExecutor, name: string, version: number, graphHash: string): Promise<string> {
+  /** Remembers the graph and the signals of a version the first time; returns the hash that is remembered. */
+  async register(
+    sql: SqlExecutor,
+    { name, version }: SagaVersion,
+    graphHash: string,
+    signals: SagaSignals,
+  ): Promise<string> {
     await this.#query(
       sql,
-      `INSERT INTO ${this.#definition} (name, version, graph_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-      [name, version, graphHash],
+      `INSERT INTO ${this.#definition} (name, version, graph_hash, signals) VALUES ($1, $2, $3, $4::jsonb)
+       ON CONFLICT DO NOTHING`,
+      [name, version, graphHash, JSON.stringify(signals)],
     )
     const { rows } = await this.#query<{ hash: string }>(
       sql,
@@ -319,6 +326,13 @@ export class SagaStore {
       [name, version],
     )
     return rows[0]?.hash ?? graphHash
+  }
+
+  /** Whether a version has a step of this name that waits for a signal. */
+  async hasSignal(sql: SqlExecutor, { name, version }: SagaVersion, step: string): Promise<boolean> {
+    const text = `SELECT signals ? $3 AS has FROM ${this.#definition} WHERE name = $1 AND version = $2`
+    const { rows } = await this.#query<{ has: boolean }>(sql, text, [name, version, step])
+    return rows[0]?.has ?? true
   }
 
   /** Sagas with their timelines, in the order of the keys; `undefined` for one that is not there. */

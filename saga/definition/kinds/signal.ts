@@ -19,7 +19,7 @@ export interface SignalOptions<Payload extends StandardSchemaV1> {
 export interface MessageSignalOptions<In, Out> {
   /** The channel whose messages are the signal; the coordinator consumes it with a binding of its own. */
   readonly from: Channel<In, Out>
-  /** The id of the saga that the message is for; `undefined`: of none. */
+  /** The id of the saga that the message is for; `undefined`: of none. Anything else fails, and the message is tried again. */
   readonly correlate: (payload: Out) => string | undefined
   /**
    * What becomes of a message whose saga does not exist, because it is not started yet or was deleted. `'ignore'`: it is settled, counted

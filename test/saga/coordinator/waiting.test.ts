@@ -206,6 +206,18 @@ describe('a message as signal', () => {
     expect(log.text).toContain('message for a saga that does not exist')
   })
 
+  test.each([5, null, new String('o-1'), Promise.resolve('o-1')])(
+    'is tried again when correlate returns %o, which is neither a text nor undefined',
+    async (id) => {
+      const saga = defineSaga('paid', { version: 1, input: Input }) //
+        .signal('payment', { from: payments, correlate: () => id as string })
+      const { coordinator } = await setup({ sagas: [saga] })
+      await expect(deliver(coordinator.bindings[1] as SinkBinding, { cents: 3 }, {}, 1)).rejects.toThrow(
+        /correlate of "payment".*undefined/,
+      )
+    },
+  )
+
   test('is not declared with another answer to a missing saga', () => {
     expect(() => early('keep' as 'retry')).toThrow(/missing: .*'ignore', 'retry' or 'dead-letter'/)
   })

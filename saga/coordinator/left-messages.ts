@@ -1,0 +1,112 @@
+/** Messages that are signals for sagas whose version this process has not loaded, and those that others left for its versions. */
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { DeliveryContext } from '../../binder/consuming/context.ts'
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { Trouble } from '../../core/trouble.ts'
+import type { Saga } from '../definition/saga.ts'
+import { messageSteps } from '../definition/ties.ts'
+import type { LeftMessage, LeftMessageStore, Listener } from '../store/left-messages.ts'
+import { appliedWithinLease } from './settling.ts'
+import { Together } from './together.ts'
+
+export interface LeftMessagesHost {
+  readonly sql: SqlClient
+  readonly left: LeftMessageStore
+  readonly sagas: readonly Saga[]
+  readonly clock: Clock
+  readonly leaseMs: number
+  readonly pollMs: number
+  readonly logger: Logger
+  /** Tells the steps of this version of a message of a channel. */
+  readonly take: (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>
+}
+
+/** Messages taken by one look. */
+const LIMIT = 16
+
+export class LeftMessages {
+  readonly #host: LeftMessagesHost
+  readonly #versions: readonly Saga[]
+  readonly #listeners: Together<string, readonly Listener[]>
+  readonly #trouble: Trouble
+  #looking: Promise<void> | undefined
+  /** Monotonic ms of the next look. */
+  #nextAt = Number.NEGATIVE_INFINITY
+  #isClosed = false
+
+  constructor(host: LeftMessagesHost) {
+    this.#host = host
+    this.#versions = host.sagas.filter((saga) => messageSteps(saga).length > 0)
+    this.#trouble = new Trouble(host.logger, 'looking for messages left for sagas of this version failed')
+    this.#listeners = new Together<string, readonly Listener[]>(host.sql, async (channels) => {
+      const all = await host.left.listeners(host.sql, [...new Set(channels)], host.sagas)
+      return channels.map((channel) => all.filter((listener) => listener.channel === channel))
+    })
+  }
+
+  /**
+   * Leaves a message for each version that is not loaded here and whose open sagas may wait for it: which of them do, only the
+   * `correlate` of that version says.
+   */
+  async leave(channel: string, context: object): Promise<void> {
+    const { sql, left, logger } = this.#host
+    const listeners = await this.#listeners.get(channel)
+    if (listeners.length === 0) return
+    const message = DeliveryContext.messageOf(context)
+    if (message === undefined) {
+      throw new Error(
+        `message of ${channel}: not left for an instance that has the version of its saga, because a middleware has replaced the context`,
+      )
+    }
+    await left.leave(sql, listeners, message)
+    const sagas = listeners.map(({ name, version }) => `${name}@${version}`)
+    logger.debug({ channel, sagas }, 'message left for sagas whose version is not loaded here')
+  }
+
+  /** Begins to take what was left for the versions of this process, unless it does so already. */
+  look(): void {
+    const { clock, pollMs } = this.#host
+    const now = clock.monotonic()
+    if (this.#versions.length === 0 || this.#isClosed || this.#looking !== undefined || now < this.#nextAt) return
+    this.#nextAt = now + pollMs
+    this.#looking = this.#takeAll()
+      .then(() => this.#trouble.over())
+      .catch((error: unknown) => this.#trouble.failed(toError(error)))
+      .finally(() => (this.#looking = undefined))
+  }
+
+  /** Resolves when what was taken has been tried. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#looking
+  }
+
+  async #takeAll(): Promise<void> {
+    const { sql, left, leaseMs } = this.#host
+    while (!this.#isClosed) {
+      const taken = await left.take(sql, leaseMs, this.#versions, LIMIT)
+      await Promise.all(taken.map((message) => this.#apply(message)))
+      if (taken.length < LIMIT) return
+    }
+  }
+
+  async #apply(left: LeftMessage): Promise<void> {
+    const { name, version, channel, message, isLast } = left
+    const saga = this.#versions.find((each) => each.name === name && each.version === version)
+    if (saga === undefined) return
+    try {
+      const what = `the message of ${channel} that was left for ${name}@${version}`
+      await appliedWithinLease(this.#host, what, this.#host.take(saga, channel, message))
+      await this.#host.left.remove(this.#host.sql, left)
+    } catch (error) {
+      const fields = { saga: name, version, channel, message: message.id, row: left.id, err: toError(error) }
+      const { logger } = this.#host
+      if (isLast)
+        logger.error(fields, 'message that was left for this version is not applied: it stays in saga_message')
+      else logger.warn(fields, 'message that was left for this version is not applied, it is tried again')
+    }
+  }
+}

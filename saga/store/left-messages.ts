@@ -1,0 +1,125 @@
+/**
+ * Messages that are signals, left by instances which have not loaded a version that may wait for them: as they came, for an instance
+ * that has it. One that could not be applied in `ATTEMPTS` attempts keeps its row, with no `due_at`.
+ */
+import type { EncodedMessage, HeaderValue } from '../../binder/channel/message.ts'
+import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
+import { newId } from '../../core/ids.ts'
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import type { SagaVersion } from './rows.ts'
+import type { Track } from './store.ts'
+
+/** As often as a message is tried that is read from its channel. */
+const ATTEMPTS = 13
+
+/** A version that has open sagas and a step which waits for messages of the channel. */
+export interface Listener extends SagaVersion {
+  readonly channel: string
+}
+
+export interface LeftMessage extends Listener {
+  readonly id: string
+  readonly message: EncodedMessage
+  /** It is not taken again. */
+  readonly isLast: boolean
+}
+
+export class LeftMessageStore {
+  readonly #query: OwnQuery
+  readonly #saga: string
+  readonly #definition: string
+  readonly #message: string
+
+  constructor(schema: string, track: Track) {
+    const quoted = quoteIdentifier(schema)
+    const query = ownQuery(schema, 'coordinator.migrate()')
+    this.#query = (sql, text, parameters) => track(query(sql, text, parameters), text)
+    this.#saga = `${quoted}.saga`
+    this.#definition = `${quoted}.saga_definition`
+    this.#message = `${quoted}.saga_message`
+  }
+
+  /** Other versions than those that are loaded whose open sagas may wait for messages of these channels. */
+  async listeners(
+    sql: SqlExecutor,
+    channels: readonly string[],
+    loaded: readonly SagaVersion[],
+  ): Promise<readonly Listener[]> {
+    const { rows } = await this.#query<Listener>(
+      sql,
+      `SELECT d.name, d.version, c.channel
+       FROM ${this.#definition} d JOIN unnest($1::text[]) AS c(channel) ON EXISTS (
+         SELECT FROM jsonb_each_text(d.signals) AS s WHERE s.value = c.channel)
+       WHERE (d.name, d.version) NOT IN (SELECT * FROM unnest($2::text[], $3::int[])) AND EXISTS (
+         SELECT FROM ${this.#saga} s WHERE s.name = d.name AND s.version = d.version AND s.ended_at IS NULL)`,
+      [channels, loaded.map(({ name }) => name), loaded.map(({ version }) => version)],
+    )
+    return rows
+  }
+
+  async leave(sql: SqlExecutor, listeners: readonly Listener[], message: EncodedMessage): Promise<void> {
+    await this.#query(
+      sql,
+      `INSERT INTO ${this.#message} (id, name, version, channel, message)
+       SELECT i.*, $5::bytea FROM unnest($1::text[], $2::text[], $3::int[], $4::text[]) AS i`,
+      [
+        listeners.map(() => newId()),
+        listeners.map(({ name }) => name),
+        listeners.map(({ version }) => version),
+        listeners.map(({ channel }) => channel),
+        toBytes(message),
+      ],
+    )
+  }
+
+  /** Takes messages that were left for these versions, for `leaseMs`. */
+  async take(
+    sql: SqlExecutor,
+    leaseMs: number,
+    versions: readonly SagaVersion[],
+    limit: number,
+  ): Promise<readonly LeftMessage[]> {
+    const { rows } = await this.#query<Omit<LeftMessage, 'message'> & { readonly message: Uint8Array }>(
+      sql,
+      `UPDATE ${this.#message} SET attempts = attempts + 1,
+         due_at = CASE WHEN attempts + 1 < ${ATTEMPTS} THEN clock_timestamp() + $1 * interval '1 millisecond' END
+       WHERE id IN (
+         SELECT id FROM ${this.#message}
+         WHERE due_at <= (SELECT clock_timestamp()) AND (name, version) IN (SELECT * FROM unnest($2::text[], $3::int[]))
+         ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED)
+       RETURNING id, name, version, channel, message, due_at IS NULL AS "isLast"`,
+      [leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return rows.map((row) => ({ ...row, message: toMessage(row.channel, row.message) }))
+  }
+
+  async remove(sql: SqlExecutor, { id }: LeftMessage): Promise<void> {
+    await this.#query(sql, `DELETE FROM ${this.#message} WHERE id = $1`, [id])
+  }
+}
+
+/** What decoding reads of a message, in bytes: a column of text or JSON would refuse some keys. */
+interface Kept extends Pick<EncodedMessage, 'id' | 'key' | 'contentType'> {
+  readonly payloadVersion?: HeaderValue | undefined
+  /** Base64. */
+  readonly body: string | null
+}
+
+function toBytes({ id, key, contentType, headers, body }: EncodedMessage): Uint8Array {
+  const payloadVersion = headers[VERSION_HEADER]
+  const text = body === null ? null : Buffer.from(body).toString('base64')
+  return Buffer.from(JSON.stringify({ id, key, contentType, payloadVersion, body: text } satisfies Kept))
+}
+
+function toMessage(channel: string, bytes: Uint8Array): EncodedMessage {
+  const { payloadVersion, body, ...kept } = JSON.parse(Buffer.from(bytes).toString()) as Kept
+  return {
+    ...kept,
+    destination: channel,
+    type: channel,
+    source: '',
+    time: 0,
+    headers: payloadVersion === undefined ? {} : { [VERSION_HEADER]: payloadVersion },
+    body: body === null ? null : Buffer.from(body, 'base64'),
+  }
+}
