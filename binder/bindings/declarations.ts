@@ -148,9 +148,9 @@ export interface SinkBinding<Name extends string = string> extends Named<Name>, 
   readonly handler: Handler<unknown, TransactionContext, unknown>
   /**
    * Called for a message whose payload is not what the channel says, before it goes to the dead letters; tried again as a
-   * handler is when it rejects.
+   * handler is when it rejects. With `'handled'` that was its end: the binding counts and logs such messages itself.
    */
-  readonly unreadable?: ((error: Error, context: HandlerContext) => Promise<void>) | undefined
+  readonly unreadable?: ((error: Error, context: HandlerContext) => Promise<'handled' | void>) | undefined
   /** True: it leaves transactions prepared in its database, which its service watches. An object: in that one instead. */
   readonly prepares?: boolean | object | undefined
 }

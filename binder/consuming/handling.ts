@@ -106,7 +106,7 @@ export class Handling {
       while (this.#turns.isDue()) await this.#turns.next()
       try {
         const context = new DeliveryContext(delivery, attempt, this.#scope)
-        await tell(error, context)
+        if ((await tell(error, context)) === 'handled') return 'handled'
         return await this.#failures.fail(delivery, error, before)
       } catch (raw) {
         const thrown = readable(raw)

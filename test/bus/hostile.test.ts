@@ -155,6 +155,20 @@ describe('a message that no bus wrote', () => {
     expect(logger.lines.filter(({ message }) => message === 'bus: message dropped').length).toBeLessThan(10)
   })
 
+  it.each([
+    ['tombstones', { body: null }],
+    ['payloads of a newer version', { headers: { ...EVENT_HEADERS, 'payload-version': 99 } }],
+    ['events in a form that is none', { contentType: 'application/cloudevents+json' }],
+  ])('in a flood of %s is counted, and logged at most once a second', async (_, message) => {
+    const { join, intruder } = world()
+    const logger = keepingLogger()
+    const binderOptions = { logger }
+    const [one, stranger] = await Promise.all([join({ instance: 'a', logger, binderOptions }), intruder()])
+    for (let n = 0; n < 200; n++) await stranger.send({}, message)
+    await until('all were dropped', () => counters(one).dropped.malformed === 200)
+    expect(logger.lines.filter(({ level }) => level === 'warn' || level === 'error').length).toBeLessThan(10)
+  })
+
   it('or none of its handlers can read, fails and stalls nothing', async () => {
     const { join, intruder } = world()
     const [one, stranger] = await Promise.all([join({ instance: 'a', maxPayloadBytes: 100_000 }), intruder()])
