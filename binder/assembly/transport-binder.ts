@@ -29,6 +29,7 @@ import { Publisher } from '../sending/publisher.ts'
 import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold, slownessOf } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
+import { requireFreeNames } from './reserved-names.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
 import { claim, requireFree } from './transport-owner.ts'
@@ -124,6 +125,7 @@ export class TransportBinder implements Binder {
       middleware: checkMiddleware('createBinder.middleware', options.middleware),
       batchMiddleware: checkMiddleware('createBinder.batchMiddleware', options.batchMiddleware),
     })
+    requireFreeNames(this.#declared, this.#transport)
     claim(this.#transport, `the binder "${this.instance}"`)
   }
 

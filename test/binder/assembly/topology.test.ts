@@ -48,3 +48,18 @@ describe('the plan of a binder', () => {
     expect(topics.every(({ details }) => details['min.insync.replicas'] === '2')).toBe(true)
   })
 })
+
+it('a binder refuses a channel with the name of the topic in which messages of another one wait', () => {
+  const kafka = () => kafkaTransport({ kafka: new Kafka({ brokers: ['127.0.0.1:1'] }) })
+  const waiting = ['orders.delay', 'orders.stock.retry.delay'].map((name) =>
+    defineChannel(name, { payload: z.string() }),
+  )
+  for (const channel of waiting) {
+    const sends = [channel]
+    expect(() => createBinder({ service: 'stock', transport: kafka(), bindings, sends })).toThrow(
+      /another name, for this one holds the delayed messages of "orders/,
+    )
+    const rabbit = rabbitTransport({ url: 'amqp://127.0.0.1:1' })
+    expect(() => createBinder({ service: 'stock', transport: rabbit, bindings, sends })).not.toThrow()
+  }
+})

@@ -36,6 +36,16 @@ describe('retry: delayed', () => {
     expect(() => make({ group: 'g', retry: 'later' as 'delayed' })).toThrow(/'blocking' or 'delayed'/)
   })
 
+  it('is refused beside a channel that is declared where its messages wait', () => {
+    const bindings = [sink(orders, { group: 'g' }, () => {})]
+    const options = { service: 'test', transport: memoryTransport(), bindings }
+    const refusal = /another name, for this one holds the retries of "orders \/ g".*got "orders\.g\.retry"/
+    expect(() =>
+      createBinder({ ...options, bindings: [...bindings, sink(retries, { group: 'h' }, () => {})] }),
+    ).toThrow(refusal)
+    expect(() => createBinder({ ...options, transport: memoryTransport(), sends: [retries] })).toThrow(refusal)
+  })
+
   it('pauses as backoff says', async () => {
     const calls: Array<[number, number]> = []
     const backoff = { initialMs: 100, factor: 10, maxMs: 60_000, jitter: 0 }
