@@ -246,13 +246,12 @@ class ServiceBus implements Bus {
       const heard = (body: Uint8Array, context: HandlerContext): void => this.#presence?.arrived(body, context)
       bindings.push(sink(presence, { ...once, name: names.presence }, heard))
     }
-    return Object.freeze(bindings.map((binding) => Object.freeze({ ...binding, unreadable: this.#unreadable })))
-  }
-
-  /** The binder cannot read it: a tombstone, or a payload in a version or form of its own. No bus wrote that. */
-  readonly #unreadable = async (_error: Error, { id }: HandlerContext): Promise<'handled'> => {
-    this.#counters.dropped('malformed', { messageId: id })
-    return 'handled'
+    // The binder cannot read it: a tombstone, or a payload in a version or form of its own. No bus wrote that.
+    const unreadable = async (_error: Error, { id }: HandlerContext): Promise<'handled'> => {
+      this.#counters.dropped('malformed', { messageId: id })
+      return 'handled'
+    }
+    return Object.freeze(bindings.map((binding) => Object.freeze({ ...binding, unreadable })))
   }
 
   #addHandlers(names: BusBindings): void {

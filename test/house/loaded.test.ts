@@ -3,24 +3,24 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, it } from 'vitest'
 
-/** Files of this package at most, about a fifth more than there were in November 2026; packages exactly. */
+/** Files of this package at most, what was there in November 2026 and little more; packages exactly. */
 const BUDGETS = {
   core: { files: 20, packages: ['uuid'] },
-  binder: { files: 124, packages: ['uuid'] },
+  binder: { files: 125, packages: ['uuid'] },
   'binder/memory': { files: 25, packages: [] },
-  'binder/kafka': { files: 98, packages: [] },
+  'binder/kafka': { files: 99, packages: [] },
   'binder/kafka/platformatic': { files: 103, packages: [] },
   'binder/rabbitmq': { files: 56, packages: ['uuid'] },
   'binder/postgres': { files: 68, packages: ['uuid'] },
   pipeline: { files: 30, packages: [] },
   outbox: { files: 82, packages: ['uuid'] },
-  saga: { files: 235, packages: ['uuid'] },
+  saga: { files: 238, packages: ['uuid'] },
   locks: { files: 36, packages: [] },
   'locks/redis': { files: 56, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },
   bus: { files: 70, packages: ['uuid'] },
   tokens: { files: 12, packages: [] },
-  service: { files: 288, packages: ['croner', 'uuid'] },
+  service: { files: 292, packages: ['croner', 'uuid'] },
 } as const
 
 const PROGRAM = `

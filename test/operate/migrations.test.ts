@@ -9,6 +9,7 @@ import { migrationParts, printGrants, printMigrations } from 'concordat/operate'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { migrateParticipant } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { asNextRelease } from '../support/next-release.ts'
 import { freshPglite } from '../support/pglite.ts'
 
 const database = freshPglite()
@@ -47,6 +48,7 @@ describe('printMigrations', () => {
   test('prints one part, and above a version only what follows', async () => {
     await database.exec(printMigrations({ schema: 'halves', parts: ['saga'] }))
     expect(await versions('halves')).toEqual({ saga: latest['saga'] })
+    asNextRelease('saga')
     const later = printMigrations({ parts: ['saga'], above: { saga: 1 } })
     expect(later).not.toContain('saga, version 1')
     expect(later).toContain('saga, version 2')
@@ -114,7 +116,9 @@ test('tables of a later release are refused by every part, and by a service that
   for (const { part } of migrationParts()) {
     const schema = `newer ${part}`
     await database.exec(printMigrations({ schema }))
-    await sql.query(`INSERT INTO "${schema}".concordat_migration (part, version) VALUES ($1, 99)`, [part])
+    await sql.query(`INSERT INTO "${schema}".concordat_migration (part, version, works_with) VALUES ($1, 99, 99)`, [
+      part,
+    ])
   }
   const refused = { code: 'core.sql_version', found: 99 }
   const outbox = createOutbox({ sql, service: 'shop', schema: 'newer outbox' })
