@@ -14,8 +14,9 @@ import {
   TerminalError,
 } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { type Bus, createBus, defineEvent, onEvent } from 'concordat/bus'
 import { redisStateStore } from 'concordat/cluster/redis'
-import { silentLogger } from 'concordat/core'
+import { silentLogger, systemClock } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redisTokens } from 'concordat/tokens/redis'
@@ -228,5 +229,34 @@ it.each(COMBINATIONS)('calls of a %s %s let timers fire between two of them', as
     Array.from({ length: MESSAGES }, (_, n) => ({ n })),
   )
   await until('all are handled', () => binder.binding('input.g').status().handled === MESSAGES)
+  expect(turns.most()).toBeLessThanOrEqual(MOST_CALLS_PER_TURN)
+})
+
+it('handlers of a bus let timers fire between events that were allowed at the same time', async () => {
+  const broker = memoryBroker()
+  const event = defineEvent('work', { payload: Input })
+  const turns = watchTurns()
+  let handled = 0
+  const join = async (instance: string): Promise<Bus> => {
+    const busy = onEvent(event, () => {
+      turns.call()
+      handled++
+    })
+    const on = instance === 'busy' ? [busy] : []
+    // All of them are allowed at the same time.
+    const authorize = () => systemClock.sleep(50).then(() => true)
+    const bus = createBus({ service: 's', instance, on, authorize, logger: silentLogger })
+    const transport = memoryTransport({ broker })
+    const options = { bindings: bus.bindings, sends: bus.channels, logger: silentLogger }
+    const binder = closing(createBinder({ service: 's', transport, ...options }))
+    await binder.start()
+    await bus.start(binder)
+    await bus.ready()
+    return closing(bus)
+  }
+  await join('busy')
+  const senders = await Promise.all(Array.from({ length: MESSAGES }, (_, n) => join(`sender-${n}`)))
+  await Promise.all(senders.map((bus, n) => bus.publish(event, { n }, { to: 's:*:busy' })))
+  await until('all are handled', () => handled === MESSAGES)
   expect(turns.most()).toBeLessThanOrEqual(MOST_CALLS_PER_TURN)
 })
