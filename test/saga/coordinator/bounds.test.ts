@@ -382,7 +382,7 @@ test('a saga is kept in memory between its writes only while it is small, whiche
   const saga = defineSaga('kept', { version: 1, input: wide })
     .step('first', {
       compensate: 'none',
-      invoke: ({ input: { text } }) => (text === 'result' ? 'y'.repeat(20_000) : 1),
+      invoke: ({ input: { text } }) => (text === 'result' ? 'y'.repeat(25_000) : 1),
     })
     .signal('go', { payload: z.string() })
     .signal('end', { payload: z.string() })
@@ -397,7 +397,7 @@ test('a saga is kept in memory between its writes only while it is small, whiche
   }
   const world = await setup({ sagas: [saga], coordinator: { sql, pollMs: 60_000 } })
   const { coordinator } = world
-  const texts = { small: 'x', input: 'x'.repeat(20_000), result: 'result' }
+  const texts = { small: 'x', input: 'x'.repeat(25_000), result: 'result' }
   for (const [id, text] of Object.entries(texts)) {
     const run = await coordinator.start(saga, { id, input: { text } })
     await until(`${id} waits`, async () => (await run.report()).timeline.some(({ kind }) => kind === 'waiting'))

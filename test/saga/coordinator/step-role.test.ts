@@ -28,7 +28,7 @@ test('a step that leaves its transaction under another role fails with what to d
     status: 'compensated',
     failure: {
       code: 'saga.step_role',
-      message: expect.stringContaining('lowly/x/note: the transaction of the step may not write'),
+      message: expect.stringContaining('lowly/x/note: its transaction was left under a role that may not write'),
     },
   })
   expect((await sql.query('SELECT FROM lowly_note')).rowCount).toBe(0)

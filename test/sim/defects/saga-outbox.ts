@@ -24,8 +24,8 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'saga/participant/barrier.ts',
-        find: 'if (row.replyTo !== null && row.replyTo !== replyTo) return false',
-        put: 'if (replyTo !== undefined) return true',
+        find: "return [key, birth === '' ? replyTo : birth]",
+        put: "return [key, '']",
       },
     ],
   },
@@ -109,8 +109,8 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'saga/participant/barrier.ts',
-        find: 'return [key, replyTo, birth]',
-        put: "return [key, replyTo, '']",
+        find: "return [key, birth === '' ? replyTo : birth]",
+        put: 'return [key, replyTo]',
       },
     ],
   },
