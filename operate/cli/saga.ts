@@ -72,7 +72,9 @@ function describe(view: SagaView): string {
   const { saga, id, version, status, failure, owner, startedAt, steps, timeline, pending } = view
   const parts = [
     `${printable(`${saga}/${id}`)}  v${version}  ${status}  started ${iso(startedAt)}  owner ${owner ?? '-'}`,
-    ...(failure === null ? [] : [printable(`failed at ${failure.step}: ${failureText(failure)}`)]),
+    ...(failure === null
+      ? []
+      : [printable(`${status === 'stuck' ? 'stuck on' : 'failed at'} ${failure.step}: ${failureText(failure)}`)]),
     '',
     table(
       ['STEP', 'STATUS', 'TRIED', 'WAITS FOR', 'ERROR'],

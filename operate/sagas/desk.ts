@@ -7,7 +7,7 @@ import { type OperatorNote, requireNote, requireTarget, type SagaTarget } from '
 import { SagaNotFound } from '../../saga/errors.ts'
 import { stored } from '../../saga/json.ts'
 import type { OperatorAction } from '../../saga/machine/event.ts'
-import type { StepState } from '../../saga/machine/state.ts'
+import { failureOf, type StepState } from '../../saga/machine/state.ts'
 import type { TimelineRow } from '../../saga/store/rows.ts'
 import { SagaStore } from '../../saga/store/store.ts'
 import { type ActionHost, actOnAll, actOnOne, type Order, type SagaActionResult, statusFor } from './actions.ts'
@@ -148,7 +148,7 @@ export class SqlSagaDesk implements SagaDesk {
       id: key.id,
       version,
       status: state.status,
-      failure: state.failure ?? null,
+      failure: failureOf(state) ?? null,
       owner,
       startedAt: now - row.ageMs,
       changedAt: now - row.sinceWriteMs,

@@ -3,6 +3,7 @@ import { invalidOption, requireInteger, requireText } from '../../core/errors.ts
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { OwnQuery, SqlClient } from '../../core/sql.ts'
 import type { SagaFailure, SagaStatus } from '../../saga/machine/state.ts'
+import { FAILURE } from '../../saga/store/store.ts'
 import { readCursor, writeCursor } from '../cursor.ts'
 
 /** Which sagas; all that is given must fit. */
@@ -15,7 +16,7 @@ export interface SagaFilter {
   readonly idPrefix?: string | undefined
   /** The instance that has a local call of it in hand. */
   readonly owner?: string | undefined
-  /** The code of the failure: `payments.declined`. */
+  /** The code of the failure, of a stuck saga that of what it is stuck on: `payments.declined`. */
   readonly code?: string | undefined
   /** Started at least so long ago, in ms. */
   readonly olderThanMs?: number | undefined
@@ -37,7 +38,7 @@ export interface SagaLine {
   readonly id: string
   readonly version: number
   readonly status: SagaStatus
-  /** Why it turned back or is stuck. */
+  /** Why it turned back, or the step that it is stuck on and why. */
   readonly failure: SagaFailure | null
   /** The steps that are open. */
   readonly waitingOn: readonly string[]
@@ -77,7 +78,7 @@ interface Row extends Omit<SagaLine, 'waitingOn'> {
   readonly place: string
 }
 
-const COLUMNS = `name AS saga, id, version, status, state->'failure' AS failure, owner,
+const COLUMNS = `name AS saga, id, version, status, ${FAILURE} AS failure, owner,
   (SELECT json_agg(s->>'step') FROM jsonb_array_elements(state->'steps') s WHERE s->>'wait' IS NOT NULL) AS "waitingOn",
   (extract(epoch FROM created_at) * 1000)::float8 AS "startedAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "changedAt",
@@ -137,7 +138,7 @@ function condition(options: SagaListOptions): { readonly where: string; readonly
   if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
   if (idPrefix !== undefined) conditions.push(`starts_with(id, ${given(idPrefix)})`)
   if (owner !== undefined) conditions.push(`owner = ${given(owner)}`)
-  if (code !== undefined) conditions.push(`state->'failure'->>'code' = ${given(code)}`)
+  if (code !== undefined) conditions.push(`${FAILURE}->>'code' = ${given(code)}`)
   if (olderThanMs !== undefined)
     conditions.push(
       `created_at <= (SELECT clock_timestamp() - ${given(olderThanMs)}::float8 * interval '1 millisecond')`,

@@ -5,7 +5,7 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { traceFields } from '../../core/telemetry.ts'
-import { isEnded, type SagaFailure, type SagaState } from '../machine/state.ts'
+import { failureOf, isEnded } from '../machine/state.ts'
 import type { SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { LateStep } from './health.ts'
@@ -13,12 +13,6 @@ import { Lateness } from './lateness.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
 import { traceOf } from './telemetry.ts'
-
-/** The step that an operator has to see to, and why: not the one that turned the saga back before. */
-export function stuckOn({ steps, failure }: SagaState): SagaFailure | undefined {
-  const parked = steps.find(({ wait }) => wait === 'operator')
-  return parked?.error === undefined ? failure : { step: parked.step, ...parked.error }
-}
 
 export interface NoticesHost extends Pick<ResolvedOptions, 'onStuck' | 'onLate'> {
   readonly sql: SqlClient
@@ -50,7 +44,7 @@ export class Notices {
   ended(row: SagaRow): void {
     const { logger, onStuck } = this.#host
     const { status } = row.state
-    const failure = status === 'stuck' ? stuckOn(row.state) : row.state.failure
+    const failure = failureOf(row.state)
     const fields = {
       saga: row.name,
       id: row.id,

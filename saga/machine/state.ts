@@ -219,6 +219,16 @@ export interface SagaState {
   readonly parent?: SagaParent | undefined
 }
 
+/**
+ * Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. The store's lists say the
+ * same (`FAILURE`).
+ */
+export function failureOf({ status, steps, failure }: SagaState): SagaFailure | undefined {
+  const parked =
+    status === 'stuck' ? steps.find(({ wait, error }) => wait === 'operator' && error !== undefined) : undefined
+  return parked?.error === undefined ? failure : { step: parked.step, ...parked.error }
+}
+
 /** The state before anything happened. */
 export function initialState(shape: SagaShape): SagaState {
   return {

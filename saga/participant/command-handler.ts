@@ -8,6 +8,7 @@ import type { SendOptions } from '../../binder/channel/encode.ts'
 import { PlacePatience, untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
+import { toError } from '../../core/errors.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
@@ -308,7 +309,9 @@ export class CommandHandler<Request> {
     const { code } = failure
     const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
     // A no is an answer of the business, however often it is given; all else is something to look at.
-    message.log[refused ? 'info' : 'warn']({ sagaKey: key, operation, code, status }, 'saga command not done')
+    const fields = { sagaKey: key, operation, code, status }
+    if (refused) message.log.info(fields, 'saga command not done')
+    else message.log.warn({ ...fields, err: toError(error) }, 'saga command not done')
     const answer = (said: StepFailure): Promise<void> =>
       this.#answerIn(message, async (tx) => {
         await this.#send(tx, command, await duty.givenUp(tx, command, status, noOf(command, status, said)))

@@ -31,7 +31,7 @@ const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, state, inp
   (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
   (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
 /** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */
-const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(
+export const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(
   (SELECT jsonb_build_object('step', s->'step') || (s->'error') FROM jsonb_array_elements(state->'steps') AS s
    WHERE s->>'wait' = 'operator' AND s->'error' IS NOT NULL LIMIT 1), state->'failure') ELSE state->'failure' END)`
 const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,

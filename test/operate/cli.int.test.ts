@@ -139,7 +139,7 @@ describeWith(['postgres'], 'npx concordat', () => {
 
     test('a saga without its payloads and without what steers a terminal', async () => {
       const { stdout } = await cli('saga', 'show', 'buy/o-6')
-      expect(stdout).toContain('failed at pay: bank.closed: closed [31m on Sundays')
+      expect(stdout).toContain('stuck on pay: bank.closed: closed [31m on Sundays')
       expect(stdout).not.toContain('\u001b')
       expect(stdout).not.toContain('shelf')
       expect((await cli('saga', 'show', 'buy/o-6', '--payloads')).stdout).toContain('reserve: {"shelf":7}')

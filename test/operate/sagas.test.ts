@@ -64,6 +64,24 @@ describe('list and show', () => {
     expect(await operator.sagas.count()).toEqual({ running: 0, compensating: 0, stuck: 2 })
   })
 
+  test('say of a saga that is stuck in its compensation what it is stuck on, not what turned it back', async () => {
+    const saga = defineSaga('buy', { version: 1, input: z.object({ n: z.number() }) })
+      .step('pay', {
+        invoke: () => 1,
+        compensate: () => Promise.reject(Object.assign(new Error('no refunds'), { code: 'bank.closed' })),
+        compensationRetry: { maxAttempts: 1 },
+      })
+      .step('ship', { invoke: () => Promise.reject(new Refusal('stock.empty', 'sold out')), compensate: 'none' })
+    const { coordinator, sql, outbox } = await setup({ sagas: [saga] })
+    const run = await coordinator.start(saga, { id: 'o-1', input: { n: 1 } })
+    expect((await run.outcome()).status).toBe('stuck')
+    const { sagas } = createOperator({ sql, schema: outbox.schema })
+    const failure = { step: 'pay', code: 'bank.closed' }
+    expect(await sagas.list({ code: 'bank.closed' })).toMatchObject({ sagas: [{ id: 'o-1', failure }] })
+    expect(await sagas.list({ code: 'stock.empty' })).toMatchObject({ sagas: [] })
+    expect(await sagas.show(target)).toMatchObject({ failure })
+  })
+
   test('hides payloads unless asked for them', async () => {
     const { operator } = await stuckWorld()
     const hidden = await operator.sagas.show(target)

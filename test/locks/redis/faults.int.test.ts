@@ -220,27 +220,6 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     },
   )
 
-  it('counts holders of a release that kept their tokens beside them', async () => {
-    const locks = contender()
-    await admin(async (client) => {
-      const ends = Date.now() + 60_000
-      await client.zadd('concordat:lock:{k}:shared', ends, 'old.1.p3.a', ends, 'old.2.p3.b')
-      await client.hset('concordat:lock:{k}:notes', 'old.1.p3.a', '7', 'old.2.p3.b', '8')
-    })
-    expect((await locks.inspect('k'))?.holders.map(({ owner, token }) => [owner, token])).toEqual([
-      ['a', 7],
-      ['b', 8],
-    ])
-    expect(await locks.tryAcquire('k')).toBeUndefined()
-    expect(await locks.tryAcquire('k', { permits: 2 })).toBeUndefined()
-    const third = await locks.acquire('k', { permits: 3 })
-    expect(await locks.tryAcquire('k', { permits: 3 })).toBeUndefined()
-    expect((await locks.forceRelease('k', { by: 'me', reason: 'a test' })).ended.map(({ token }) => token)).toEqual(
-      expect.arrayContaining([7, 8, third.token]),
-    )
-    expect(await locks.tryAcquire('k')).toMatchObject({ state: 'held' })
-  })
-
   it('refuses to wait when it may not subscribe, and still tries', async () => {
     await admin((client) => client.call('ACL', 'SETUSER', 'mute', 'on', '>secret', '~*', '&*', '+@all', '-subscribe'))
     const source = new Redis(context.server.url, { username: 'mute', password: 'secret', lazyConnect: true })
