@@ -143,6 +143,17 @@ describe('doctor', () => {
     expect(of(lines, 'parked')).toMatchObject([{ remedy: `npx concordat outbox list --schema ${schema}` }])
   })
 
+  test('warns of what waits for a person in the schema of another service', async () => {
+    const [{ operator }, other] = [await setup(), await setup()]
+    const line = `"${other.schema}" has stuck sagas`
+    const schemas = async () => of((await operator.doctor()).lines, 'schemas')
+    expect(await schemas()).not.toContainEqual(expect.objectContaining({ text: line }))
+    await sql.query(`INSERT INTO ${other.quoted}.saga (name, id, version, graph_hash, birth, status, state, input, input_hash)
+      VALUES ('buy', '1', 1, 'h', 'b', 'stuck', '{"steps":[]}', '{}', 'h')`)
+    const remedy = `npx concordat doctor --schema ${other.schema}`
+    expect(await schemas()).toContainEqual({ check: 'schemas', status: 'warn', text: line, remedy })
+  })
+
   test('warns of parked and old messages, with the command that shows them', async () => {
     const { operator, quoted } = await withParked()
     await sql.query(`INSERT INTO ${quoted}.outbox (partition, id, aggregatetype, type, source, content_type, time)
