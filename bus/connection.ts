@@ -96,7 +96,7 @@ export class Connection {
     return this.#binder?.bindings().find((binding) => binding.name === name)
   }
 
-  /** Those that do not run. */
+  /** Bindings that do not run. */
   #waiting(names: readonly (string | undefined)[]): string[] {
     return names.flatMap((name) => {
       const status = name === undefined ? undefined : this.#status(name)

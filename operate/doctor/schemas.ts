@@ -1,48 +1,57 @@
-/** Names the schemas of other services, which this report leaves out, and tells which of them have something for a person. */
+/** Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person. */
 import { quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { schemasWith } from '../schemas.ts'
-import { type DoctorLine, ok, warn, word } from './line.ts'
+import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import type { Examined } from './look.ts'
 
 /** Every schema with tables of ours has it. */
 export const VERSIONS_TABLE = 'concordat_migration'
-/** Of so many schemas a report takes no longer than it may. */
+/** The report asks so many schemas, so that it ends in time. */
 const MOST = 50
+
+const WAITING = [
+  { table: 'saga', what: 'stuck sagas', where: "status = 'stuck' AND ended_at IS NULL" },
+  { table: 'outbox', what: 'parked messages', where: "next_attempt_at = 'infinity'" },
+] as const
 
 export async function examineSchemas({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
   const names = (await schemasWith(sql, VERSIONS_TABLE)).filter((name) => name !== schema)
   if (names.length === 0) return []
   const lines: DoctorLine[] = []
-  for (const name of names.slice(0, MOST)) {
-    const waits = await waitingIn(sql, name)
-    if (waits.length > 0)
-      lines.push(warn('schemas', `"${name}" has ${waits.join(' and ')}`, `npx concordat doctor --schema ${word(name)}`))
-  }
+  for (const name of names.slice(0, MOST)) lines.push(...(await examineOther(sql, name)))
+  const left = names.length - MOST
+  if (left > 0)
+    lines.push(
+      unknown('schemas', `${left} schemas of other services were not looked at`, 'npx concordat doctor --schema NAME'),
+    )
   const others = names.map((name) => `--schema ${word(name)}`).join(', ')
   return [...lines, ok('schemas', `looked at "${schema}" only; other services have theirs: ${others}`)]
 }
 
-/** What waits for a person there. Nothing where this role may not read: it is somebody else's. */
-async function waitingIn(sql: SqlExecutor, schema: string): Promise<readonly string[]> {
-  const [saga, outbox] = [`${quoteIdentifier(schema)}.saga`, `${quoteIdentifier(schema)}.outbox`]
-  const { rows } = await sql.query<{ saga: boolean; outbox: boolean }>(
-    `SELECT coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false) AS saga,
-       coalesce(has_table_privilege(to_regclass($2), 'SELECT'), false) AS outbox
-     WHERE has_schema_privilege($3, 'USAGE')`,
-    [saga, outbox, schema],
+/** A schema that this role may not read is somebody else's: it is named, and no more. */
+async function examineOther(sql: SqlExecutor, schema: string): Promise<readonly DoctorLine[]> {
+  const remedy = `npx concordat doctor --schema ${word(schema)}`
+  const waiting: string[] = []
+  try {
+    for (const { table, what, where } of WAITING) {
+      const name = `${quoteIdentifier(schema)}.${table}`
+      if ((await mayRead(sql, schema, name)) && (await hasRows(sql, `${name} WHERE ${where}`))) waiting.push(what)
+    }
+  } catch {
+    return [unknown('schemas', `"${schema}" has tables that this release cannot read`, remedy)]
+  }
+  return waiting.length === 0 ? [] : [warn('schemas', `"${schema}" has ${waiting.join(' and ')}`, remedy)]
+}
+
+async function mayRead(sql: SqlExecutor, schema: string, table: string): Promise<boolean> {
+  const { rows } = await sql.query<{ may: boolean | null }>(
+    `SELECT has_table_privilege(to_regclass($2), 'SELECT') AS may WHERE has_schema_privilege($1, 'USAGE')`,
+    [schema, table],
   )
-  const { rows: found } = await sql.query<{ what: string }>(
-    [
-      `SELECT '' AS what WHERE false`,
-      rows[0]?.saga
-        ? `SELECT 'stuck sagas' WHERE EXISTS (SELECT FROM ${saga} WHERE status = 'stuck' AND ended_at IS NULL)`
-        : [],
-      rows[0]?.outbox
-        ? `SELECT 'parked messages' WHERE EXISTS (SELECT FROM ${outbox} WHERE next_attempt_at = 'infinity')`
-        : [],
-    ]
-      .flat()
-      .join(' UNION ALL '),
-  )
-  return found.map(({ what }) => what)
+  return rows[0]?.may === true
+}
+
+async function hasRows(sql: SqlExecutor, from: string): Promise<boolean> {
+  const { rows } = await sql.query<{ has: boolean }>(`SELECT EXISTS (SELECT FROM ${from}) AS has`)
+  return rows[0]?.has === true
 }

@@ -23,6 +23,7 @@ import { redisTokens } from 'concordat/tokens/redis'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
+import { watchTurns } from '../support/turns.ts'
 import { until } from '../support/until.ts'
 
 /** Nothing listens there. */
@@ -39,24 +40,8 @@ async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   return fired
 }
 
-/** Of each handler call: longer than the event loop may be kept without a turn. */
-const BUSY_MS = 12
 /** A timer that falls due just after a call has begun waits for that one and the next. */
 const MOST_CALLS_PER_TURN = 3
-
-/** Counts the calls between two turns of the event loop, as a timer sees them. */
-function watchTurns(): { readonly call: () => void; readonly most: () => number } {
-  let inThisTurn = 0
-  let most = 0
-  const timer = setInterval(() => (inThisTurn = 0), 1)
-  onTestFinished(() => clearInterval(timer))
-  const call = (): void => {
-    most = Math.max(most, ++inThisTurn)
-    const endsAt = performance.now() + BUSY_MS
-    while (performance.now() < endsAt);
-  }
-  return { call, most: () => most }
-}
 
 const closing = <T extends { close(): Promise<void> }>(part: T): T => {
   onTestFinished(() => part.close())

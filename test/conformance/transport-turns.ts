@@ -3,32 +3,17 @@
  * acknowledgements, other requests of the process and signals depend on it.
  */
 import { sink, sinkBatch } from 'concordat/binder'
-import { describe, it, onTestFinished } from 'vitest'
+import { describe, it } from 'vitest'
+import { watchTurns } from '../support/turns.ts'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import { createTestChannel, NO_PAUSE, started, type TestChannel } from './transport-kit.ts'
 
 const BACKLOG = 60
-/** Of each handler call: longer than the event loop may be kept without a turn. */
-const BUSY_MS = 12
 /** A timer that falls due just after a call has begun waits for that one and the next. */
 const MOST_CALLS_PER_TURN = 3
 
 type Handle = (n: number) => void
-
-/** Counts the calls between two turns of the event loop, as a timer sees them. */
-function watchTurns(): { readonly call: () => void; readonly most: () => number } {
-  let inThisTurn = 0
-  let most = 0
-  const timer = setInterval(() => (inThisTurn = 0), 1)
-  onTestFinished(() => clearInterval(timer))
-  const call = (): void => {
-    most = Math.max(most, ++inThisTurn)
-    const endsAt = performance.now() + BUSY_MS
-    while (performance.now() < endsAt);
-  }
-  return { call, most: () => most }
-}
 
 const bindings: Readonly<
   Record<string, (channel: TestChannel, handle: Handle) => ReturnType<typeof sink | typeof sinkBatch>>

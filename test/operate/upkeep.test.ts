@@ -152,6 +152,10 @@ describe('doctor', () => {
       VALUES ('buy', '1', 1, 'h', 'b', 'stuck', '{"steps":[]}', '{}', 'h')`)
     const remedy = `npx concordat doctor --schema ${other.schema}`
     expect(await schemas()).toContainEqual({ check: 'schemas', status: 'warn', text: line, remedy })
+    await sql.query(`ALTER TABLE ${other.quoted}.saga RENAME COLUMN status TO state_of_it`)
+    const text = `"${other.schema}" has tables that this release cannot read`
+    expect(await schemas()).toContainEqual({ check: 'schemas', status: 'unknown', text, remedy })
+    await sql.query(`DROP SCHEMA ${other.quoted} CASCADE`)
   })
 
   test('warns of parked and old messages, with the command that shows them', async () => {

@@ -34,7 +34,7 @@ export class Delays {
   readonly #parts: DelaysParts
   readonly #host: TransportHost
   readonly #forwarders: Map<string, Forwarder> = new Map()
-  /** Those that this process delays messages to. */
+  /** Destinations that this process delays messages to. */
   readonly #own: Set<string> = new Set()
   /** Destinations in use without a delay topic so far. */
   readonly #plain: Set<string> = new Set()

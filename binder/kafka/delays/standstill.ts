@@ -52,7 +52,7 @@ export class Standstill {
     this.ended(stage)
   }
 
-  /** Of what the subscription to the delay topic says. */
+  /** What the subscription to the delay topic says. */
   says(hindrance: Hindrance | undefined): void {
     if (hindrance === undefined) this.worked('reading')
     else this.#put('reading', hindrance)

@@ -79,7 +79,7 @@ export class RecordReader {
       this.#need(length)
       const end = this.#end(length)
       this.#at++
-      // There whoever stamps it: a broker that does leaves the record as it came.
+      // The record keeps its sender's time, also where the broker stamps the batch.
       const sentAt = firstTimestamp + this.#varlong()
       const offset = firstOffset + this.#varint()
       if (offset >= from) {

@@ -19,7 +19,7 @@ import { asProperty, foreignProperties } from './foreign-properties.ts'
  * @see CloudEvents AMQP protocol binding 1.0.2, binary content mode
  */
 const ATTRIBUTE = 'cloudEvents:'
-/** Of other clients. */
+/** How other clients spell it. */
 const OTHER_SPELLING = 'cloudEvents_'
 /** What Spring Cloud Function makes of `cloudEvents:partitionkey` when it hands on the headers of its input. */
 const KEY_FROM_SPRING = 'ce-partitionkey'
