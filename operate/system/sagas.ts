@@ -1,5 +1,5 @@
 /** Sagas as they are declared, without their functions. */
-import { kindOf } from '../../saga/definition/kinds/table.ts'
+import { kindOf } from '../../saga/definition/kinds/kind.ts'
 import type { Saga, StepDefinition } from '../../saga/definition/saga.ts'
 import type { SystemSaga, SystemStep } from './system.ts'
 
@@ -23,7 +23,7 @@ function systemStep(step: StepDefinition): SystemStep {
   const { to, from, saga } = kind.tiesOf(step)
   return {
     name: step.name,
-    kind: kind.method === 'step' ? 'local' : (kind.method ?? kind.kind),
+    kind: kind.name,
     pivot: step.pivot,
     compensates: step.each?.item.compensates ?? step.compensates,
     group: step.group ?? null,

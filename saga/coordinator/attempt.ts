@@ -9,7 +9,7 @@ import { readable } from '../../core/thrown.ts'
 import { sendingThrough } from '../../outbox/sending-transaction.ts'
 import { seenUntil } from '../definition/grown.ts'
 import type { RunContext } from '../definition/kinds/kind.ts'
-import { kindOf } from '../definition/kinds/table.ts'
+import { kindOf } from '../definition/kinds/kind.ts'
 import type { StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import { OwnershipLost, StepTimeout } from '../errors.ts'
@@ -108,7 +108,7 @@ function storedResult(step: StepDefinition, subject: string, result: unknown, ma
 /** @throws TypeError for a step that is not made in this process */
 function run(step: StepDefinition, operation: Operation, context: RunContext): unknown {
   const kind = kindOf(step)
-  if (kind.run === undefined) throw new TypeError(`step "${step.name}": a ${step.kind} is not called by a coordinator`)
+  if (kind.run === undefined) throw new TypeError(`step "${step.name}": a ${kind.name} is not called by a coordinator`)
   return kind.run(step, operation, context)
 }
 

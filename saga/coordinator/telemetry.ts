@@ -18,7 +18,7 @@ import {
   type TelemetrySpan,
 } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
-import { kindOf } from '../definition/kinds/table.ts'
+import { kindOf } from '../definition/kinds/kind.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { listOf } from '../machine/layout.ts'

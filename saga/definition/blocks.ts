@@ -3,7 +3,7 @@ import { invalidOption } from '../../core/errors.ts'
 import type { Choice } from '../machine/state.ts'
 import { conditional, requireCondition } from './condition.ts'
 import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBranch } from './graph.ts'
-import { CHOICE } from './kinds/table.ts'
+import { CHOICE } from './kinds/choice.ts'
 import type { Condition, StepDefinition } from './saga.ts'
 
 /** What is around the steps that are added: conditions, branches, the group that they are begun with. */

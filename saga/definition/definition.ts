@@ -11,7 +11,7 @@ import { type Around, blockMethods, placed, type Site } from './blocks.ts'
 import type { SagaBuilder } from './builder.ts'
 import { checkSagaName, checkStep, requireVersion } from './graph.ts'
 import { graphHash } from './graph-hash.ts'
-import { STEP_KINDS } from './kinds/table.ts'
+import { KIND_OF_METHOD } from './kinds/methods.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 import type { SagaOptions } from './step-options.ts'
 
@@ -60,10 +60,9 @@ function builder(
 
 /** A method for each kind of step. */
 function stepMethods(path: string, pivoted: boolean, add: (step: StepDefinition) => object): object {
-  const methods = STEP_KINDS.flatMap((kind) => {
-    if (kind.method === undefined) return []
-    const method = `${path}.${kind.method}`
-    return [[kind.method, (name: string, options: object) => add(kind.resolve({ method, name, pivoted }, options))]]
+  const methods = Object.entries(KIND_OF_METHOD).map(([name, kind]) => {
+    const method = `${path}.${name}`
+    return [name, (step: string, options: object) => add(kind.resolve({ method, name: step, pivoted }, options))]
   })
   return Object.fromEntries(methods)
 }

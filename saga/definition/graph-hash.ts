@@ -1,13 +1,13 @@
 /** The hash that an open saga keeps of its definition: one with another is not its definition. */
 import { hashJson } from '../json.ts'
-import { kindOf } from './kinds/table.ts'
+import { kindOf } from './kinds/kind.ts'
 import type { StepDefinition } from './saga.ts'
 
 /** Equal for definitions whose instances can stand in for each other. */
 export function graphHash(name: string, version: number, steps: readonly StepDefinition[]): string {
   const graph = steps.map((step) => ({
     name: step.name,
-    kind: step.kind,
+    kind: step.kind.name,
     transactional: step.transactional,
     pivot: step.pivot,
     compensates: step.compensates,

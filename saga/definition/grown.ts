@@ -1,6 +1,7 @@
 /** A definition as one instance has it: with the steps that were added while it ran. */
 import type { SagaState, StepState } from '../machine/state.ts'
-import { asBranch, kindOf } from './kinds/table.ts'
+import { kindOf } from './kinds/kind.ts'
+import { asBranch } from './kinds/tcc.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 
 /** The definition with a step for each one of the state; a definition whose instances do not grow as it is. */

@@ -7,10 +7,15 @@ import type { RequestContext } from './step-contexts.ts'
 /** Pure: asked once per block, and again when its first step did not begin after all. */
 export type Condition = (context: RequestContext) => unknown
 
+/** A kind of step: what it does is a `StepKind`. */
+export interface NamedKind {
+  /** Part of the graph's hash, of which open sagas keep a copy: never to be changed. */
+  readonly name: string
+}
+
 /** A step. What its kind adds is known to the file of the kind alone (`kinds/`). */
 export interface StepDefinition extends StepShape {
-  /** The line of the table of kinds. */
-  readonly kind: string
+  readonly kind: NamedKind
   /** Of a step that was added while its saga ran: see `StepState`. */
   readonly branch?: string | undefined
   /** All must hold for the step to be made. */

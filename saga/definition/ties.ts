@@ -7,7 +7,7 @@ import type { DirectTarget } from '../direct/target.ts'
 import { listOf } from '../machine/layout.ts'
 import type { SagaKey, SagaSignals } from '../store/rows.ts'
 import type { MissingSaga, SignalSource } from './kinds/kind.ts'
-import { kindOf } from './kinds/table.ts'
+import { kindOf } from './kinds/kind.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 
 /** What the participant of a step is asked; `undefined`: none is. */

@@ -20,9 +20,8 @@ interface Raw {
 const NAMES = new Set(['by', 'branches'])
 
 export const CHOICE: StepKind<ChoiceDefinition> = {
-  kind: 'choice',
+  name: 'choice',
   // It takes more than options: see `blocks.ts`.
-  method: 'choose',
   spans: { outcome: undefined },
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)
@@ -31,7 +30,7 @@ export const CHOICE: StepKind<ChoiceDefinition> = {
     return Object.freeze({
       ...WAITING_STEP,
       name: place.name,
-      kind: CHOICE.kind,
+      kind: CHOICE,
       awaits: 'plan',
       timeoutMs: 1,
       by: by as ChoiceDefinition['by'],

@@ -13,7 +13,7 @@ const GONE: StepFailure = {
 }
 
 export const CODE: StepKind = {
-  kind: 'code',
+  name: 'code',
   // Its outcome is told by the span of the call.
   spans: { outcome: undefined },
   resolve: () => {
@@ -30,7 +30,7 @@ export const CODE: StepKind = {
 export function codeStep(timeoutMs: number): StepDefinition {
   return Object.freeze({
     name: CODE_STEP,
-    kind: CODE.kind,
+    kind: CODE,
     code: true,
     remote: false,
     transactional: true,

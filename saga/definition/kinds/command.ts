@@ -61,8 +61,7 @@ const NAMES = optionNames<CommandOptions<unknown, object, unknown, StandardSchem
 const ATTEMPTS = 5
 
 export const COMMAND: StepKind<CommandDefinition> = {
-  kind: 'command',
-  method: 'command',
+  name: 'command',
   spans: { outcome: 'reply' },
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)
@@ -79,7 +78,7 @@ export const COMMAND: StepKind<CommandDefinition> = {
     return Object.freeze({
       ...patient(resolveCall(path, place, { ...options, timeoutMs }, ATTEMPTS), options),
       ...times,
-      kind: COMMAND.kind,
+      kind: COMMAND,
       remote: true,
       transactional: false,
       ...destination,

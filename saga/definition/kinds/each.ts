@@ -164,8 +164,7 @@ const MAX_ITEMS = 1_000
 const DEFAULTS = Object.freeze({ atOnce: 1, maxItems: 100 })
 
 export const EACH: StepKind<EachDefinition> = {
-  kind: 'each',
-  method: 'each',
+  name: 'each',
   spans: { outcome: undefined },
   resolve(place, options: Raw) {
     const path = `${place.method}("${place.name}")`
@@ -180,7 +179,7 @@ export const EACH: StepKind<EachDefinition> = {
     return Object.freeze({
       ...WAITING_STEP,
       name: place.name,
-      kind: EACH.kind,
+      kind: EACH,
       awaits: 'plan',
       timeoutMs: 1,
       over: over as EachDefinition['over'],
@@ -191,7 +190,7 @@ export const EACH: StepKind<EachDefinition> = {
   },
   graphOf: ({ each: { item }, itemKind }) => {
     const { kind, transactional, compensates } = item
-    return { each: { kind, transactional, compensates, ...itemKind.graphOf(item) } }
+    return { each: { kind: kind.name, transactional, compensates, ...itemKind.graphOf(item) } }
   },
   tiesOf({ each, itemKind }) {
     const { to, at, saga } = itemKind.tiesOf(each.item)

@@ -1,10 +1,11 @@
 /**
  * What a kind of step is: all that definitions and coordinators ask of one. The machine knows no kinds; it knows the facts
- * of a `StepShape`, which `resolve` fills in. So a new kind is a file beside this one and a line in `table.ts`.
+ * of a `StepShape`, which `resolve` fills in. A step carries its kind, so a definition loads the kinds that it uses.
  */
 import type { Channel } from '../../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../../binder/channel/message.ts'
 import type { Clock } from '../../../core/clock.ts'
+import { show } from '../../../core/errors.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
 import type { DirectTarget } from '../../direct/target.ts'
 import type { SagaEvent } from '../../machine/event.ts'
@@ -12,14 +13,10 @@ import type { Operation } from '../../machine/operation.ts'
 import type { Call, SagaParent, StepState } from '../../machine/state.ts'
 import type { SagaKey, SagaPost, SagaRow } from '../../store/rows.ts'
 import type { Sender } from '../../wire/wire.ts'
-import type { Saga, StepDefinition } from '../saga.ts'
+import type { NamedKind, Saga, StepDefinition } from '../saga.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 
-export interface StepKind<Step extends StepDefinition = StepDefinition> {
-  /** Part of the graph's hash, of which open sagas keep a copy: never to be changed. */
-  readonly kind: string
-  /** The builder's method that adds such a step; absent: no builder does. */
-  readonly method?: string | undefined
+export interface StepKind<Step extends StepDefinition = StepDefinition> extends NamedKind {
   /** How spans are called that tell of such a step. */
   readonly spans: StepSpans
   /** Options checked and merged with the defaults. @throws TypeError / RangeError naming the option and the remedy */
@@ -139,4 +136,12 @@ export interface PreparedCall {
   start(saga: Saga, child: ChildStart, parent: SagaParent): Promise<void>
   /** Leaves mail for another saga with the commit. */
   post(mail: SagaPost): void
+}
+
+/** @throws TypeError for a step that this release cannot make */
+export function kindOf({ kind, name }: StepDefinition): StepKind {
+  if (typeof (kind as Partial<StepKind> | undefined)?.prepare === 'function') return kind as StepKind
+  throw new TypeError(
+    `step "${name}": expected a kind of step, got ${show(kind)}. Make the saga with defineSaga of this release.`,
+  )
 }

@@ -63,8 +63,7 @@ const NO_TIES = Object.freeze({})
 const NO_FACTS = Object.freeze({})
 
 export const LOCAL: StepKind<LocalDefinition> = {
-  kind: 'local',
-  method: 'step',
+  name: 'local',
   spans: { outcome: undefined },
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)
@@ -76,7 +75,7 @@ export const LOCAL: StepKind<LocalDefinition> = {
     const transactional = requireFlag(`${path}.transactional`, options.transactional)
     return Object.freeze({
       ...resolveCall(path, place, options, ATTEMPTS),
-      kind: LOCAL.kind,
+      kind: LOCAL,
       remote: false,
       transactional,
       run: invoke as LocalDefinition['run'],

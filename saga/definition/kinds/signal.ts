@@ -57,8 +57,7 @@ const NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignalOptions
 })
 
 export const SIGNAL: StepKind<SignalDefinition> = {
-  kind: 'signal',
-  method: 'signal',
+  name: 'signal',
   spans: { outcome: 'reply' },
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)
@@ -72,7 +71,7 @@ export const SIGNAL: StepKind<SignalDefinition> = {
     return Object.freeze({
       ...WAITING_STEP,
       name: place.name,
-      kind: SIGNAL.kind,
+      kind: SIGNAL,
       awaits: 'signal',
       from: sourceOf(path, options),
       timeoutMs:

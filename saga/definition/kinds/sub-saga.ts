@@ -59,8 +59,7 @@ const NAMES = optionNames<SubSagaOptions<unknown, object, unknown, object>>({
 })
 
 export const SUB_SAGA: StepKind<SubSagaDefinition> = {
-  kind: 'saga',
-  method: 'saga',
+  name: 'saga',
   spans: { outcome: 'reply' },
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)
@@ -74,7 +73,7 @@ export const SUB_SAGA: StepKind<SubSagaDefinition> = {
     }
     if (typeof input !== 'function') throw invalidOption(`${path}.input`, input, 'a function')
     return Object.freeze({
-      kind: SUB_SAGA.kind,
+      kind: SUB_SAGA,
       name: place.name,
       remote: true,
       transactional: false,

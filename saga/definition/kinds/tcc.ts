@@ -128,8 +128,7 @@ const LOCAL_ATTEMPTS = 3
 const COMMAND_ATTEMPTS = 5
 
 export const TCC: StepKind<TccDefinition> = {
-  kind: 'tcc',
-  method: 'tcc',
+  name: 'tcc',
   spans: { outcome: 'reply' },
   resolve(place, options: Raw) {
     const isRemote = options?.to !== undefined
@@ -143,7 +142,7 @@ export const TCC: StepKind<TccDefinition> = {
     const runs = isRemote ? undefined : resolveRuns(path, options)
     const { timeoutMs, ...times } = callTimes(sent?.at, options.timeoutMs)
     const calls = resolveCalls(path, place, { ...options, timeoutMs }, isRemote)
-    return Object.freeze({ ...calls, ...times, kind: TCC.kind, sent, runs })
+    return Object.freeze({ ...calls, ...times, kind: TCC, sent, runs })
   },
   graphOf: ({ sent }) => ({ to: sent === undefined ? null : sent.to.name }),
   tiesOf: ({ sent }) => ({ to: sent?.to, at: sent?.at, result: sent?.reply }),

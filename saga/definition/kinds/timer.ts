@@ -24,8 +24,7 @@ interface TimerDefinition extends StepDefinition {
 const NAMES = optionNames<TimerOptions<unknown, object>>({ delay: true })
 
 export const TIMER: StepKind<TimerDefinition> = {
-  kind: 'timer',
-  method: 'timer',
+  name: 'timer',
   spans: { outcome: 'reply', due: 'timer' },
   resolve(place, options: { readonly delay?: unknown }) {
     const path = stepPath(place, options, NAMES)
@@ -38,7 +37,7 @@ export const TIMER: StepKind<TimerDefinition> = {
     return Object.freeze({
       ...WAITING_STEP,
       name: place.name,
-      kind: TIMER.kind,
+      kind: TIMER,
       awaits: 'time',
       timeoutMs: 1,
       delay: delay as TimerDefinition['delay'],

@@ -21,7 +21,7 @@ const system = describeSystem([{ name: 'shop', sagas: [delivery, machine] }])
 test('a list and a choice are part of the picture, with the branches of each step', () => {
   expect(system.services[0]?.sagas[0]?.steps).toMatchObject([
     { name: 'pack', kind: 'each', compensates: true, chooses: null, choices: [], waits: false },
-    { name: 'route', kind: 'choose', chooses: ['air', 'road', 'none'], waits: false },
+    { name: 'route', kind: 'choice', chooses: ['air', 'road', 'none'], waits: false },
     { name: 'fly', choices: [{ of: 'route', is: 'air' }] },
     { name: 'land', choices: [{ of: 'route', is: 'air' }] },
     { name: 'drive', choices: [{ of: 'route', is: 'road' }] },

@@ -307,8 +307,8 @@ describe('createCoordinator', () => {
     ],
     [
       'a step of a kind that another release knows',
-      { sagas: [{ ...saga, steps: saga.steps.map((step) => ({ ...step, kind: 'later' })) }] },
-      'step "a": expected a kind out of local, command, tcc, saga, timer, signal, each, choice, got "later". Make the saga with defineSaga of this release.',
+      { sagas: [{ ...saga, steps: saga.steps.map((step) => ({ ...step, kind: 'later' as never })) }] },
+      'step "a": expected a kind of step, got "later". Make the saga with defineSaga of this release.',
     ],
     ['no saga', { sagas: [] }, 'createCoordinator.sagas: expected at least one saga, got []'],
     [

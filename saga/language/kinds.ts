@@ -1,13 +1,13 @@
 /** The steps of a saga that is a machine of the state language: see `importStateMachine`. */
 
-import { stored } from '../../json.ts'
-import { type ExceptionClass, thrownBy } from '../../language/exceptions.ts'
-import { callSignal } from '../../language/limits.ts'
-import { inSaga } from '../../wire/context.ts'
-import { ONCE, WAITING_STEP } from '../resolve.ts'
-import type { StepDefinition } from '../saga.ts'
-import { stepKey } from '../saga-id.ts'
-import type { RunContext, StepKind } from './kind.ts'
+import type { RunContext, StepKind } from '../definition/kinds/kind.ts'
+import { ONCE, WAITING_STEP } from '../definition/resolve.ts'
+import type { StepDefinition } from '../definition/saga.ts'
+import { stepKey } from '../definition/saga-id.ts'
+import { stored } from '../json.ts'
+import { inSaga } from '../wire/context.ts'
+import { type ExceptionClass, thrownBy } from './exceptions.ts'
+import { callSignal } from './limits.ts'
 
 /** What the steps of one saga share. */
 export interface MachineParts {
@@ -54,7 +54,7 @@ const COMMON = {
 
 /** The first step: what the machine is started with. */
 export const MACHINE: StepKind<MachineDefinition> = {
-  kind: 'machine',
+  name: 'machine',
   ...COMMON,
   async prepare({ name: step }, prepared) {
     const { input, key } = await prepared.context()
@@ -65,7 +65,7 @@ export const MACHINE: StepKind<MachineDefinition> = {
 
 /** A call of a service or a script. What it throws is what it came to: the machine decides what follows. */
 export const TASK: StepKind<MachineDefinition> = {
-  kind: 'task',
+  name: 'task',
   ...COMMON,
   prepare: (_, prepared) => (prepared.mayRun() ? undefined : { type: 'yielded', step: prepared.call.step }),
   async run({ parts, payload }, _, context: RunContext) {
@@ -90,7 +90,7 @@ export const TASK: StepKind<MachineDefinition> = {
 
 /** Between two calls of a task. */
 export const PAUSE: StepKind<MachineDefinition> = {
-  kind: 'pause',
+  name: 'pause',
   ...COMMON,
   spans: { outcome: 'reply', due: 'timer' },
   prepare: ({ name: step, payload }) => ({ type: 'armed', step, ms: (payload as { readonly ms: number }).ms }),
@@ -98,7 +98,7 @@ export const PAUSE: StepKind<MachineDefinition> = {
 
 /** What a machine came to, and what operators ordered then. Nothing is called. */
 export const VERDICT: StepKind<MachineDefinition> = {
-  kind: 'verdict',
+  name: 'verdict',
   ...COMMON,
   prepare: () => undefined,
 }
@@ -109,10 +109,10 @@ export function machineSteps(parts: MachineParts): {
   readonly branches: Readonly<Record<string, StepDefinition>>
 } {
   const waits = { ...WAITING_STEP, parts, timeoutMs: 1 }
-  const machine: MachineDefinition = { ...waits, name: 'machine', kind: MACHINE.kind, awaits: 'plan', pivot: true }
+  const machine: MachineDefinition = { ...waits, name: 'machine', kind: MACHINE, awaits: 'plan', pivot: true }
   const task: MachineDefinition = {
     name: 'task',
-    kind: TASK.kind,
+    kind: TASK,
     parts,
     remote: false,
     transactional: false,
@@ -122,8 +122,8 @@ export function machineSteps(parts: MachineParts): {
     invoke: ONCE,
     compensate: ONCE,
   }
-  const pause: MachineDefinition = { ...waits, name: 'pause', kind: PAUSE.kind, awaits: 'time' }
-  const verdict: MachineDefinition = { ...waits, name: 'verdict', kind: VERDICT.kind, awaits: 'signal' }
+  const pause: MachineDefinition = { ...waits, name: 'pause', kind: PAUSE, awaits: 'time' }
+  const verdict: MachineDefinition = { ...waits, name: 'verdict', kind: VERDICT, awaits: 'signal' }
   return {
     machine: Object.freeze(machine),
     branches: Object.freeze({ task, pause, recovery: verdict, outcome: verdict }),
