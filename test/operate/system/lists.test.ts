@@ -29,7 +29,7 @@ test('a list and a choice are part of the picture, with the branches of each ste
   ])
   const text = systemText(system)
   expect(text).toMatch(/pack +each +- +can be undone/)
-  expect(text).toMatch(/route +choose +- +one of air, road, none/)
+  expect(text).toMatch(/route +choice +- +one of air, road, none/)
   expect(text).toMatch(/land +local +- +if route is air/)
 })
 
