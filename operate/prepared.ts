@@ -1,8 +1,8 @@
 /** Transactions that are prepared: in the operator's own database, and in those beside it. Nothing here ends one. */
 import { hasMethods, wrongKind } from '../core/options.ts'
 import type { SqlExecutor } from '../core/sql.ts'
-import { oldPrepared } from '../saga/participant/prepared.ts'
-import type { PreparedTransaction, XaResource } from '../saga/participant/xa-resource.ts'
+import { oldPrepared } from '../saga/xa/prepared.ts'
+import type { PreparedTransaction, XaResource } from '../saga/xa/resource.ts'
 
 /** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `concordat/saga/mysql2`. */
 export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>

@@ -96,15 +96,6 @@ export { bearer, type HttpAsking, type HttpAuthorize } from './http/serving.ts'
 export type { HttpCall, HttpHeaders, HttpSettings, HttpUrl } from './http/settings.ts'
 export { type HttpTarget, type HttpTargetOptions, httpTarget } from './http/target.ts'
 export type { Stored } from './json.ts'
-export type { ExceptionClass } from './language/exceptions.ts'
-export {
-  importStateMachine,
-  type StateMachineOptions,
-  type StateMachineSaga,
-  type StateMachineService,
-} from './language/import.ts'
-export type { Verdict } from './language/machine.ts'
-export type { StateExecution, StateMachineOutcome } from './language/script.ts'
 export type { Transition, Wake } from './machine/draft.ts'
 export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './machine/event.ts'
 export { advance } from './machine/machine.ts'
@@ -132,26 +123,26 @@ export {
 export type { ParticipantContext } from './participant/command-handler.ts'
 export type { ParticipantOptions } from './participant/options.ts'
 export { type ParticipantHandlers, participant } from './participant/participant.ts'
+export { createShardedCoordinator } from './sharding/create-sharded-coordinator.ts'
+export type { ShardedCoordinatorOptions, ShardOptions } from './sharding/options.ts'
+export type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharding/sharded-coordinator.ts'
+export type { ExceptionClass } from './state-language/exceptions.ts'
+export {
+  importStateMachine,
+  type StateMachineOptions,
+  type StateMachineSaga,
+  type StateMachineService,
+} from './state-language/import.ts'
+export type { Verdict } from './state-language/machine.ts'
+export type { StateExecution, StateMachineOutcome } from './state-language/script.ts'
+export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
+export { migrateParticipant, purgeParticipant } from './store/tables.ts'
 export {
   type TccHandlers,
   type TccParticipantContext,
   type TccParticipantOptions,
   tccParticipant,
-} from './participant/tcc-participant.ts'
-export { type UndoHandler, type UndoParticipantOptions, undoParticipant } from './participant/undo-participant.ts'
-export {
-  type XaContext,
-  type XaHandler,
-  type XaParticipantOptions,
-  type XaResourceOptions,
-  xaParticipant,
-} from './participant/xa-participant.ts'
-export type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from './participant/xa-resource.ts'
-export { createShardedCoordinator } from './sharding/create-sharded-coordinator.ts'
-export type { ShardedCoordinatorOptions, ShardOptions } from './sharding/options.ts'
-export type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharding/sharded-coordinator.ts'
-export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
-export { migrateParticipant, purgeParticipant } from './store/tables.ts'
+} from './tcc/participant.ts'
 export type {
   OpenUndo,
   ProtectedTable,
@@ -169,6 +160,7 @@ export {
   UndoNotProtected,
   UndoTableRefused,
 } from './undo/errors.ts'
+export { type UndoHandler, type UndoParticipantOptions, undoParticipant } from './undo/participant.ts'
 export { undo } from './undo/undo.ts'
 export { currentSaga, type SagaScope } from './wire/context.ts'
 export { sagaHeaders } from './wire/headers.ts'
@@ -179,3 +171,11 @@ export {
   TransactionHeaderInvalid,
 } from './wire/transaction-header.ts'
 export { HEADERS as SAGA_HEADERS, sagaReplies } from './wire/wire.ts'
+export {
+  type XaContext,
+  type XaHandler,
+  type XaParticipantOptions,
+  type XaResourceOptions,
+  xaParticipant,
+} from './xa/participant.ts'
+export type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from './xa/resource.ts'

@@ -21,8 +21,8 @@ import { createOutbox, type Outbox } from '../outbox/outbox.ts'
 import { createRelay, type Relay } from '../outbox/relay.ts'
 import { type Coordinator, createCoordinator } from '../saga/coordinator/coordinator.ts'
 import { directTargets, withSubSagas } from '../saga/definition/ties.ts'
-import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/participant/prepared.ts'
 import { replyPlace } from '../saga/wire/wire.ts'
+import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/prepared.ts'
 import type { ResolvedService } from './options.ts'
 
 /** What needs a database. */

@@ -2,8 +2,8 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { oldPrepared, remedyOf } from '../../saga/participant/prepared.ts'
-import type { PreparedTransaction } from '../../saga/participant/xa-resource.ts'
+import { oldPrepared, remedyOf } from '../../saga/xa/prepared.ts'
+import type { PreparedTransaction } from '../../saga/xa/resource.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { type Examined, messageOf, PREPARED_MS } from './look.ts'
 

@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { readable } from '../../core/thrown.ts'
-import type { XaCall, XaPassage } from '../participant/xa-resource.ts'
+import type { XaCall, XaPassage } from '../xa/resource.ts'
 import type { BoundedConnection } from './bounded.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'
 import { XaSession } from './session.ts'

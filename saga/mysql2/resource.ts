@@ -8,8 +8,8 @@ import { type Clock, DAY, SECOND, systemClock } from '../../core/clock.ts'
 import { causesOf, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { MAX_AGE_MS } from '../../core/sql.ts'
-import { baseOf, GID_PREFIX } from '../participant/xa-gid.ts'
-import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from '../participant/xa-resource.ts'
+import { baseOf, GID_PREFIX } from '../xa/gid.ts'
+import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from '../xa/resource.ts'
 import { BoundedPool } from './bounded.ts'
 import {
   ER,

@@ -8,12 +8,12 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry.ts'
+import type { XaResource } from '../xa/resource.ts'
 import { Barrier } from './barrier.ts'
 import { CommandHandler, keptParts, type ParticipantContext } from './command-handler.ts'
 import type { Duties } from './duties.ts'
 import type { ParticipantOptions } from './options.ts'
 import { SharedCommands } from './shared-commands.ts'
-import type { XaResource } from './xa-resource.ts'
 
 /** What a kind of participant does. */
 export interface Side<Request> {

@@ -27,14 +27,14 @@ import {
   type TccParticipantContext,
   type TccParticipantOptions,
   tccParticipant,
-} from '../../saga/participant/tcc-participant.ts'
-import { type UndoParticipantOptions, undoParticipant } from '../../saga/participant/undo-participant.ts'
+} from '../../saga/tcc/participant.ts'
+import { type UndoParticipantOptions, undoParticipant } from '../../saga/undo/participant.ts'
 import {
   type XaContext,
   type XaParticipantOptions,
   type XaResourceOptions,
   xaParticipant,
-} from '../../saga/participant/xa-participant.ts'
+} from '../../saga/xa/participant.ts'
 import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
 
 /** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */

@@ -12,9 +12,9 @@
  * Nobody waits for the gate: it is skipped when it is locked.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
+import { type BarrierEntry, OF_STEP, STEP_COLUMNS, type StepOwner, stepParameters } from '../participant/barrier.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { type BarrierEntry, OF_STEP, STEP_COLUMNS, type StepOwner, stepParameters } from './barrier.ts'
-import type { GateState } from './xa-resource.ts'
+import type { GateState } from './resource.ts'
 
 /** No `Operation`: nothing is asked for by it. */
 const GATE = 'prepare'

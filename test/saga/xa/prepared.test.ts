@@ -3,8 +3,8 @@
 import { silentLogger, systemClock } from 'concordat/core'
 import { type PreparedTransaction } from 'concordat/saga'
 import { expect, it, test } from 'vitest'
-import { keyOf, PreparedWatch, remedyOf } from '../../../saga/participant/prepared.ts'
-import { nextGid } from '../../../saga/participant/xa-gid.ts'
+import { nextGid } from '../../../saga/xa/gid.ts'
+import { keyOf, PreparedWatch, remedyOf } from '../../../saga/xa/prepared.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { LogLines } from '../../support/log-lines.ts'
 

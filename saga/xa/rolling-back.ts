@@ -1,12 +1,12 @@
 /** The cancellation of an XA participant. */
 import type { SqlTransaction } from '../../core/sql.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
+import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
+import { done, isConfirmed } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry, StepOwner } from './barrier.ts'
-import type { Asked, Decision, DutyAhead, GivenUp } from './duties.ts'
-import { done, isConfirmed } from './tcc-duties.ts'
-import { NotYet, Patience } from './xa-ending.ts'
-import type { XaParts } from './xa-parts.ts'
+import { NotYet, Patience } from './ending.ts'
+import type { XaParts } from './parts.ts'
 
 /** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */
 export class RollingBack<Request, Context> implements DutyAhead<Request, Context> {

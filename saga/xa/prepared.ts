@@ -10,9 +10,9 @@ import { hasMethods } from '../../core/options.ts'
 import { Silence } from '../../core/silence.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { unlessAborted, within } from '../../core/time-limit.ts'
-import { MOST_BYTES_POSTGRES } from './xa-gate.ts'
-import { GID_PREFIX } from './xa-gid.ts'
-import type { PreparedTransaction, XaResource } from './xa-resource.ts'
+import { MOST_BYTES_POSTGRES } from './gate.ts'
+import { GID_PREFIX } from './gid.ts'
+import type { PreparedTransaction, XaResource } from './resource.ts'
 
 /** A saga that is decided at all is decided by then: most are within seconds, and a participant that is away is asked for longer. */
 export const PREPARED_LIMIT_MS: number = 5 * MINUTE

@@ -6,12 +6,12 @@
 import { causesOf, hasCode } from '../../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { SagaStepRole } from '../errors.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry, StepOwner } from './barrier.ts'
-import { endPrepared, type Patience } from './xa-ending.ts'
-import { baseOf, gidBase } from './xa-gid.ts'
-import type { GateState, XaPassage, XaResource } from './xa-resource.ts'
-import type { XaRows } from './xa-rows.ts'
+import { endPrepared, type Patience } from './ending.ts'
+import { baseOf, gidBase } from './gid.ts'
+import type { GateState, XaPassage, XaResource } from './resource.ts'
+import type { XaRows } from './rows.ts'
 
 /** A call of the handler. */
 export interface GateCall {

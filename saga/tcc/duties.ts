@@ -3,9 +3,7 @@
  * the row of `invoke`, so of the two one comes first and the other sees it.
  */
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { SagaReply } from '../wire/reply.ts'
-import { answerTo, type CommandHeaders, TCC } from '../wire/wire.ts'
-import type { Barrier, BarrierEntry } from './barrier.ts'
+import type { Barrier, BarrierEntry } from '../participant/barrier.ts'
 import {
   Beginning,
   Doing,
@@ -15,7 +13,9 @@ import {
   type GivenUp,
   isForgotten,
   mayHaveEffect,
-} from './duties.ts'
+} from '../participant/duties.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders, TCC } from '../wire/wire.ts'
 
 /** What is known of `try` when it is confirmed or cancelled. */
 export interface Tried {

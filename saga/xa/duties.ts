@@ -2,11 +2,11 @@
  * The duties of an XA participant: `invoke` calls the handler and prepares, `confirm` commits what is prepared, `compensate`
  * rolls it back. Of the last two only one can succeed: the server has the prepared transaction once.
  */
-import type { Duties } from './duties.ts'
-import { Committing } from './xa-committing.ts'
-import type { Handler, XaParts } from './xa-parts.ts'
-import { Preparing } from './xa-preparing.ts'
-import { RollingBack } from './xa-rolling-back.ts'
+import type { Duties } from '../participant/duties.ts'
+import { Committing } from './committing.ts'
+import type { Handler, XaParts } from './parts.ts'
+import { Preparing } from './preparing.ts'
+import { RollingBack } from './rolling-back.ts'
 
 export function xaDuties<Request, Context>(
   parts: XaParts,

@@ -11,11 +11,11 @@ import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { Stored } from '../json.ts'
+import { participantBinding, requireHandlers } from '../participant/binding.ts'
+import type { ParticipantContext } from '../participant/command-handler.ts'
+import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
 import { TCC } from '../wire/wire.ts'
-import { participantBinding, requireHandlers } from './binding.ts'
-import type { ParticipantContext } from './command-handler.ts'
-import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
-import { type TccFunctions, tccDuties } from './tcc-duties.ts'
+import { type TccFunctions, tccDuties } from './duties.ts'
 
 /** Options of `tccParticipant`. */
 export type TccParticipantOptions = ParticipantOptions

@@ -4,7 +4,7 @@
  * them never hits the next; the key is there for people to read.
  */
 import { createHash } from 'node:crypto'
-import { type StepOwner, stepParameters } from './barrier.ts'
+import { type StepOwner, stepParameters } from '../participant/barrier.ts'
 
 /** What the names of all our prepared transactions begin with. */
 export const GID_PREFIX = 'concordat:'

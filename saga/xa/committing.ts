@@ -1,13 +1,13 @@
 /** The confirmation of an XA participant. */
 import type { SqlTransaction } from '../../core/sql.ts'
+import type { BarrierEntry } from '../participant/barrier.ts'
+import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
+import { done, notReserved } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry } from './barrier.ts'
-import type { Asked, Decision, DutyAhead, GivenUp } from './duties.ts'
-import { done, notReserved } from './tcc-duties.ts'
-import { NotYet, Patience } from './xa-ending.ts'
-import { baseOf } from './xa-gid.ts'
-import type { XaParts } from './xa-parts.ts'
+import { NotYet, Patience } from './ending.ts'
+import { baseOf } from './gid.ts'
+import type { XaParts } from './parts.ts'
 
 /** What became of the last call of the handler. */
 interface Known {

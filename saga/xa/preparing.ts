@@ -2,13 +2,13 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import { describeError, isRefusal } from '../coordinator/outcome.ts'
 import { stored } from '../json.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
+import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from '../participant/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { BarrierEntry, StepOwner } from './barrier.ts'
-import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from './duties.ts'
-import { NotYet, Patience } from './xa-ending.ts'
-import { nextGid } from './xa-gid.ts'
-import type { Handler, XaParts } from './xa-parts.ts'
+import { NotYet, Patience } from './ending.ts'
+import { nextGid } from './gid.ts'
+import type { Handler, XaParts } from './parts.ts'
 
 /** What is known of a gate that a call before this one may be in. */
 interface Seen {

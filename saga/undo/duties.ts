@@ -5,17 +5,17 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import { isRowHeld, UndoNotProtected } from '../undo/errors.ts'
-import { branchOf, type Images, ownerOf } from '../undo/images.ts'
-import type { Relations } from '../undo/relation.ts'
-import { restore } from '../undo/restore.ts'
-import { whileHeld } from '../undo/retrying.ts'
+import type { Barrier } from '../participant/barrier.ts'
+import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/duties.ts'
+import type { WaitingRoom } from '../participant/waiting-room.ts'
+import { tccDuties } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import type { Barrier } from './barrier.ts'
-import type { Duties, Duty, DutyPatience, GivenUp } from './duties.ts'
-import { tccDuties } from './tcc-duties.ts'
-import type { WaitingRoom } from './waiting-room.ts'
+import { isRowHeld, UndoNotProtected } from './errors.ts'
+import { branchOf, type Images, ownerOf } from './images.ts'
+import type { Relations } from './relation.ts'
+import { restore } from './restore.ts'
+import { whileHeld } from './retrying.ts'
 
 type Handler<Request, Context> = (request: Request, context: Context) => unknown
 

@@ -1,10 +1,10 @@
 /** What the duties of an XA participant are made of. */
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
-import type { Barrier } from './barrier.ts'
-import type { WaitingRoom } from './waiting-room.ts'
-import type { Gate } from './xa-gate.ts'
-import type { XaRows } from './xa-rows.ts'
+import type { Barrier } from '../participant/barrier.ts'
+import type { WaitingRoom } from '../participant/waiting-room.ts'
+import type { Gate } from './gate.ts'
+import type { XaRows } from './rows.ts'
 
 /** What is called with the request. */
 export type Handler<Request, Context> = (request: Request, context: Context) => unknown
