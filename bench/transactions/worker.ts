@@ -3,18 +3,11 @@ import { defineChannel, type SinkBinding } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import {
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  localTarget,
-  migrateParticipant,
-  participant,
-  tccParticipant,
-  undo,
-  undoParticipant,
-  xaParticipant,
-} from 'concordat/saga'
+import { defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { undo, undoParticipant } from 'concordat/saga/undo'
+import { xaParticipant } from 'concordat/saga/xa'
 import { createService, type Service } from 'concordat/service'
 import pg from 'pg'
 import { z } from 'zod'

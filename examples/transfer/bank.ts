@@ -1,7 +1,10 @@
 /** A bank: its accounts, and how it answers in each kind of transaction. */
 import type { Binding } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
-import { participant, Refusal, tccParticipant, undo, undoParticipant, xaParticipant } from 'concordat/saga'
+import { participant, Refusal } from 'concordat/saga'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { undo, undoParticipant } from 'concordat/saga/undo'
+import { xaParticipant } from 'concordat/saga/xa'
 import { type BankName, MOVES, type Move } from './contracts.ts'
 import type { Kind } from './options.ts'
 

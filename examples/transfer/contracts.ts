@@ -1,6 +1,7 @@
 /** What the desk and the banks have agreed on: two channels, and a transfer in each kind of transaction. */
 import { defineChannel } from 'concordat/binder'
-import { defineBranch, defineGlobalTransaction, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { z } from 'zod'
 
 export const BANKS = ['north', 'south'] as const

@@ -1,7 +1,8 @@
 /** Where a run takes place: a database for the desk, one for each bank, and the money in them. */
 import { randomBytes } from 'node:crypto'
 import { pgClient } from 'concordat/core/pg'
-import { migrateParticipant, undo } from 'concordat/saga'
+import { migrateParticipant } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import pg from 'pg'
 import type { PrivateServer } from '../../test/support/servers/private-server.ts'
 import { startServer } from '../../test/support/servers/start.ts'

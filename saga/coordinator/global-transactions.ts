@@ -3,7 +3,7 @@
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
-import { GlobalTransactionCancelled, GlobalTransactionStuck, TransactionNotHere } from '../errors.ts'
+import { GlobalTransactionCancelled, GlobalTransactionStuck, TransactionNotHere } from '../global/errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import type { Bodies } from './bodies.ts'

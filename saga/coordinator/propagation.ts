@@ -1,7 +1,7 @@
 /** Whether code joins the global transaction around it or has one of its own. */
 import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
+import type { GlobalTransactionDefinition } from '../global/definition.ts'
 import { type GlobalTransaction, runningCode } from './global-transaction.ts'
 import type { StartOptions } from './starter.ts'
 import { checkOutcomeOptions, type OutcomeOptions } from './watch.ts'

@@ -7,7 +7,7 @@
  * whoever finds one behind.
  */
 import { isRetryable, toError } from '../../core/errors.ts'
-import { SagaShardsChanged, SagaShardsMismatch } from '../errors.ts'
+import { SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
 import { type Homes, homesOf, isFollowedBy, isSame, type Layout, type Layouts, layoutOf, namesIn } from './layout.ts'
 import { markOf, type ShardTable } from './shard-table.ts'
 

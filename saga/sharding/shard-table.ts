@@ -9,8 +9,8 @@
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { migrate, requireMigrated, type SqlPart } from '../../core/migrate.ts'
 import { quoteIdentifier, type SqlClient, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
-import { SagaShardsChanged, SagaShardsMismatch } from '../errors.ts'
 import { SAGA_PART } from '../store/tables.ts'
+import { SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
 import { isFollowedBy, type Layouts } from './layout.ts'
 
 /** The SQLSTATE of a start that the database refuses. */

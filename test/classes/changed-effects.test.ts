@@ -1,7 +1,9 @@
 /** A release that changes where a participant has its effects (`effects`) undoes what the one before may have done. */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { createOutbox } from 'concordat/outbox'
-import { migrateParticipant, type Operation, participant, Refusal, tccParticipant } from 'concordat/saga'
+import { migrateParticipant, participant, Refusal } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../saga/support/delivery.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded, stockCommands } from '../saga/support/world.ts'

@@ -9,8 +9,8 @@ import {
   type ParticipantContext,
   participant,
   sagaReplies,
-  tccParticipant,
 } from 'concordat/saga'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'

@@ -5,15 +5,14 @@ import { createOutbox, createRelay } from 'concordat/outbox'
 import {
   createCoordinator,
   defineSaga,
-  httpParticipants,
-  httpTarget,
   localTarget,
   migrateParticipant,
   participant,
   purgeParticipant,
   sagaReplies,
-  tccParticipant,
 } from 'concordat/saga'
+import { httpParticipants, httpTarget } from 'concordat/saga/http'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'

@@ -1,13 +1,6 @@
 /** Steps and commands whose locks another transaction holds: healthy sagas go on beside them, and a short wait counts no attempt. */
-import {
-  type DirectTarget,
-  defineSaga,
-  httpParticipants,
-  httpTarget,
-  localTarget,
-  migrateParticipant,
-  participant,
-} from 'concordat/saga'
+import { type DirectTarget, defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
+import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../saga/support/running-world.ts'

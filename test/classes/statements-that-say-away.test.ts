@@ -6,14 +6,8 @@ import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
-import {
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  sagaReplies,
-  tccParticipant,
-} from 'concordat/saga'
+import { createCoordinator, defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- internal

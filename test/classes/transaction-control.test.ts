@@ -2,15 +2,10 @@
 import { defineChannel, type SinkBinding, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
-import {
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  tccParticipant,
-  undoParticipant,
-} from 'concordat/saga'
+import { defineSaga, migrateParticipant, participant } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { undoParticipant } from 'concordat/saga/undo'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

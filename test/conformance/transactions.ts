@@ -4,7 +4,8 @@
  * by name, with the reason.
  */
 import type { Headers } from 'concordat/binder'
-import type { Coordinator, Operation } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga'
+import type { Operation } from 'concordat/saga/machine'
 import { describe, expect, test } from 'vitest'
 import type { CrashWorld } from '../saga/support/crash-world.ts'
 

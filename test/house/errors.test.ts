@@ -10,7 +10,10 @@ import * as operate from 'concordat/operate'
 import * as outbox from 'concordat/outbox'
 import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
+import * as sagaGlobal from 'concordat/saga/global'
 import * as sagaMysql from 'concordat/saga/mysql2'
+import * as sagaSharding from 'concordat/saga/sharding'
+import * as sagaUndo from 'concordat/saga/undo'
 import * as service from 'concordat/service'
 import * as tokens from 'concordat/tokens'
 import { describe, expect, it } from 'vitest'
@@ -23,7 +26,7 @@ const FOLDERS: Readonly<Record<string, object>> = {
   binder,
   operate,
   outbox,
-  saga: { ...saga, ...sagaMysql },
+  saga: { ...saga, ...sagaGlobal, ...sagaMysql, ...sagaSharding, ...sagaUndo },
   locks,
   election,
   bus,

@@ -12,13 +12,8 @@ import { postgresLocks } from 'concordat/locks/postgres'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
-import {
-  createCoordinator,
-  createShardedCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-} from 'concordat/saga'
+import { createCoordinator, defineSaga, migrateParticipant, participant } from 'concordat/saga'
+import { createShardedCoordinator } from 'concordat/saga/sharding'
 import { closeOnSignals } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'

@@ -1,5 +1,5 @@
 import { createOperator } from 'concordat/operate'
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { undoWorld } from '../saga/support/undo-world.ts'
 import { closeEmbedded, embedded } from '../saga/support/world.ts'

@@ -3,15 +3,8 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgliteClient } from 'concordat/core/pglite'
 import { type SendingTransaction, TransactionWithoutOutbox } from 'concordat/outbox'
-import {
-  createCoordinator,
-  defineSaga,
-  localTarget,
-  migrateParticipant,
-  participant,
-  Refusal,
-  tccParticipant,
-} from 'concordat/saga'
+import { createCoordinator, defineSaga, localTarget, migrateParticipant, participant, Refusal } from 'concordat/saga'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'

@@ -1,7 +1,8 @@
 import { type Channel, type SinkBinding, sink } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
-import { type Operation, Refusal, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+import { Refusal, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
 
 /** A participant that has forgotten everything: it does what each message says. */
 export function forgetful<In, Out>(

@@ -8,18 +8,11 @@
 import { type Channel, defineChannel, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
-import {
-  type Branch,
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  type GlobalTransaction,
-  Refusal,
-  tccParticipant,
-  undo,
-  undoParticipant,
-  xaParticipant,
-} from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { type Branch, defineBranch, defineGlobalTransaction, type GlobalTransaction } from 'concordat/saga/global'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { undo, undoParticipant } from 'concordat/saga/undo'
+import { xaParticipant } from 'concordat/saga/xa'
 import { z } from 'zod'
 import { forgetful } from '../harness/forgetful.ts'
 import { uncompared } from './broken.ts'

@@ -2,7 +2,8 @@
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
-import { SAGA_HEADERS, UndoBranchNotFound, undo } from 'concordat/saga'
+import { SAGA_HEADERS } from 'concordat/saga'
+import { UndoBranchNotFound, undo } from 'concordat/saga/undo'
 
 type Messages = Parameters<Outbox['addEncoded']>[1]
 

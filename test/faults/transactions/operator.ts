@@ -1,6 +1,6 @@
 /** An operator of both banks, for branches of undo whose rows somebody changed past the triggers. */
 import { hasCode, type SqlClient } from 'concordat/core'
-import { UndoBranchNotFound, undo } from 'concordat/saga'
+import { UndoBranchNotFound, undo } from 'concordat/saga/undo'
 import type { House } from './house.ts'
 import type { Crossed } from './strangers.ts'
 

@@ -1,6 +1,8 @@
 /** What the fault does to one branch, in PGlite: the whole of it is in `transactions.int.test.ts`. */
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, migrateParticipant, type Operation, undo } from 'concordat/saga'
+import { createCoordinator, migrateParticipant } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { undo } from 'concordat/saga/undo'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../../saga/support/delivery.ts'
 import { closeEmbedded, embedded } from '../../saga/support/world.ts'

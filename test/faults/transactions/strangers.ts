@@ -1,6 +1,6 @@
 /** Others who write to the same accounts, and know nothing of transactions that span services. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import type { Random } from '../harness/random.ts'
 import { add, type House as Bank, HOUSES } from './bank.ts'
 import type { AccountSide } from './customers.ts'

@@ -3,8 +3,9 @@
  * stay in the bank's PostgreSQL, so a transfer by XA spans both kinds of server.
  */
 import type { SinkBinding } from 'concordat/binder'
-import { Refusal, xaParticipant } from 'concordat/saga'
+import { Refusal } from 'concordat/saga'
 import { type MysqlConnection, type MysqlPool, type MysqlTransaction, mysqlResource } from 'concordat/saga/mysql2'
+import { xaParticipant } from 'concordat/saga/xa'
 import mysql from 'mysql2/promise'
 import { type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { type Effect, isClosed, MOVES, type Move, type Side } from './bank.ts'

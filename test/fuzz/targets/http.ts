@@ -2,7 +2,8 @@
 
 import { defineChannel } from 'concordat/binder'
 import { type SqlClient, systemClock } from 'concordat/core'
-import { httpParticipants, httpTarget, participant } from 'concordat/saga'
+import { participant } from 'concordat/saga'
+import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { z } from 'zod'
 import { hostileBytes, hostileJsonText, hostileMap, hostileText } from '../hostile.ts'
 import { post, readCommandHeaders } from '../inside.ts'

@@ -1,6 +1,7 @@
 /** What strangers hold out where no broker asks who they are: answers to a saga under way, tokens, names in a picture. */
 import { systemMermaid } from 'concordat/operate'
-import { advance, defineSaga, initialState, type SagaState } from 'concordat/saga'
+import { defineSaga, type SagaState } from 'concordat/saga'
+import { advance, initialState } from 'concordat/saga/machine'
 import { createTokens, TokenRefused } from 'concordat/tokens'
 import { memoryTokens } from 'concordat/tokens/memory'
 import { z } from 'zod'

@@ -11,7 +11,10 @@ import * as operate from 'concordat/operate'
 import * as outbox from 'concordat/outbox'
 import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
+import * as sagaGlobal from 'concordat/saga/global'
 import * as sagaMysql from 'concordat/saga/mysql2'
+import * as sagaSharding from 'concordat/saga/sharding'
+import * as sagaUndo from 'concordat/saga/undo'
 import * as service from 'concordat/service'
 import * as tokens from 'concordat/tokens'
 
@@ -234,59 +237,64 @@ export const ERRORS: readonly Row[] = [
     'Look at its timeline',
   ),
   row(new saga.SagaPayloadTooLarge('input of s/1', 9, 5), 'saga.payload_too_large', false, 'raise maxPayloadBytes'),
-  row(new saga.SagaOtherShard('s', 'id-1', 'b', 'a'), 'saga.other_shard', false, 'the database that shardOf() names'),
-  row(new saga.SagaShardsChanged('the layout is another'), 'saga.shards_changed', true, 'start it again'),
-  row(new saga.SagaShardsMismatch('call migrate()'), 'saga.shards_mismatch', false, 'call migrate()'),
+  row(
+    new sagaSharding.SagaOtherShard('s', 'id-1', 'b', 'a'),
+    'saga.other_shard',
+    false,
+    'the database that shardOf() names',
+  ),
+  row(new sagaSharding.SagaShardsChanged('the layout is another'), 'saga.shards_changed', true, 'start it again'),
+  row(new sagaSharding.SagaShardsMismatch('call migrate()'), 'saga.shards_mismatch', false, 'call migrate()'),
   row(new saga.SagaPending('s', 'id-1', 5), 'saga.pending', true, 'ask again'),
   row(new saga.CoordinatorClosed(), 'saga.closed', false, 'start nothing after close()'),
-  row(new saga.BranchRefused('1.debit', 'saga.closed_account', 'no'), 'saga.closed_account', false, 'no'),
+  row(new sagaGlobal.BranchRefused('1.debit', 'saga.closed_account', 'no'), 'saga.closed_account', false, 'no'),
   row(
-    new saga.BranchFailed('1.debit', 'x', 'no disk'),
+    new sagaGlobal.BranchFailed('1.debit', 'x', 'no disk'),
     'saga.branch_failed',
     false,
     'All of the transaction is cancelled',
   ),
-  row(new saga.GlobalTransactionEnded('t', '1', 'x'), 'saga.transaction_ended', false, 'takes no more calls'),
-  row(new saga.TransactionHeaderInvalid('is x'), 'saga.transaction_header', false, 'pass on what'),
+  row(new sagaGlobal.GlobalTransactionEnded('t', '1', 'x'), 'saga.transaction_ended', false, 'takes no more calls'),
+  row(new sagaGlobal.TransactionHeaderInvalid('is x'), 'saga.transaction_header', false, 'pass on what'),
   row(
-    new saga.TransactionNotHere({ service: 'a', name: 't' }, 'b'),
+    new sagaGlobal.TransactionNotHere({ service: 'a', name: 't' }, 'b'),
     'saga.transaction_not_here',
     false,
     'run a coordinator of',
   ),
   row(
-    new saga.GlobalTransactionCancelled('t', '1', { code: 'x', message: 'no disk' }),
+    new sagaGlobal.GlobalTransactionCancelled('t', '1', { code: 'x', message: 'no disk' }),
     'saga.transaction_cancelled',
     false,
     'was cancelled with x',
   ),
   row(
-    new saga.GlobalTransactionStuck('t', '1', { code: 'x', message: 'no disk' }),
+    new sagaGlobal.GlobalTransactionStuck('t', '1', { code: 'x', message: 'no disk' }),
     'saga.transaction_stuck',
     false,
     'An operator has to act',
   ),
   row(
-    new saga.UndoTableRefused('protect', 'public.t', 'has no primary key: add one'),
+    new sagaUndo.UndoTableRefused('protect', 'public.t', 'has no primary key: add one'),
     'saga.undo_table',
     false,
     'add one',
   ),
   row(
-    new saga.UndoNotProtected('s/id-1/a', [{ table: 'public.t', why: 'unprotected' }]),
+    new sagaUndo.UndoNotProtected('s/id-1/a', [{ table: 'public.t', why: 'unprotected' }]),
     'saga.undo_not_protected',
     false,
     'call undo.protect',
   ),
   row(
-    new saga.UndoConflict('s/id-1/a', [
+    new sagaUndo.UndoConflict('s/id-1/a', [
       { table: 'public.t', key: { id: '1' }, column: 'n', expected: '1', found: '2' },
     ]),
     'saga.undo_conflict',
     false,
     'n: expected 1, found 2. Put the rows right, or call undo.settle(); then retry',
   ),
-  row(new saga.UndoBranchNotFound('s/id-1/a'), 'saga.undo_not_found', false, 'undo.open() lists what there is'),
+  row(new sagaUndo.UndoBranchNotFound('s/id-1/a'), 'saga.undo_not_found', false, 'undo.open() lists what there is'),
   row(new sagaMysql.MysqlUnanswered('XA COMMIT', 5), 'saga.mysql_unanswered', true, 'raise `answerMs`'),
   row(new saga.SagaStepRole('s/id-1/a', {}), 'saga.step_role', true, 'call RESET ROLE before it returns'),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),

@@ -1,7 +1,8 @@
 import { defineChannel } from 'concordat/binder'
 import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
 import { asyncapi } from 'concordat/operate/asyncapi'
-import { defineBranch, defineGlobalTransaction, tccParticipant } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 

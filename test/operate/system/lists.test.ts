@@ -1,5 +1,6 @@
 import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
-import { defineSaga, importStateMachine } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { importStateMachine } from 'concordat/saga/state-language'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 

@@ -1,15 +1,14 @@
 /** The process that runs the code of a global transaction dies at any statement or commit; another one finishes it. */
 import type { SqlExecutor } from 'concordat/core'
+import { type Coordinator, Refusal } from 'concordat/saga'
 import {
   BranchRefused,
-  type Coordinator,
   defineBranch,
   defineGlobalTransaction,
   type GlobalTransaction,
   GlobalTransactionCancelled,
-  Refusal,
-  tccParticipant,
-} from 'concordat/saga'
+} from 'concordat/saga/global'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { crashWorld } from '../support/crash-world.ts'

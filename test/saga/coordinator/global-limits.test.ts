@@ -2,17 +2,15 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { defineChannel } from 'concordat/binder'
+import { type CoordinatorOptions, defineSaga, Refusal } from 'concordat/saga'
 import {
-  type CoordinatorOptions,
   defineBranch,
   defineGlobalTransaction,
-  defineSaga,
   type GlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
-  Refusal,
-  type TccHandlers,
-} from 'concordat/saga'
+} from 'concordat/saga/global'
+import { type TccHandlers } from 'concordat/saga/tcc'
 import { done, given } from 'concordat/saga/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'

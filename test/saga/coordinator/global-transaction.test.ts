@@ -1,19 +1,17 @@
 import { defineChannel } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
+import { type CoordinatorOptions, createCoordinator, Refusal } from 'concordat/saga'
 import {
   BranchRefused,
-  type CoordinatorOptions,
-  createCoordinator,
   currentGlobalTransaction,
   defineBranch,
   defineGlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   GlobalTransactionStuck,
-  Refusal,
-  type TccHandlers,
-} from 'concordat/saga'
+} from 'concordat/saga/global'
+import { type TccHandlers } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -1,12 +1,7 @@
 /** What logs, timelines and spans tell of global transactions, and how they fare side by side with sagas. */
-import {
-  type CoordinatorOptions,
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  Refusal,
-  type TccHandlers,
-} from 'concordat/saga'
+import { type CoordinatorOptions, defineSaga, Refusal } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { type TccHandlers } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'

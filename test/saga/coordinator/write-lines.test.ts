@@ -1,14 +1,9 @@
 /** Outcomes of one saga that arrive while it is written are written together. */
 import { defineChannel } from 'concordat/binder'
 import { type SqlClient, type SqlExecutor, type SqlTransaction } from 'concordat/core'
-import {
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  localTarget,
-  migrateParticipant,
-  tccParticipant,
-} from 'concordat/saga'
+import { defineSaga, localTarget, migrateParticipant } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../support/running-world.ts'

@@ -7,15 +7,14 @@ import {
   type CoordinatorOptions,
   createCoordinator,
   defineSaga,
-  httpTarget,
   type LocalTargetOptions,
   localTarget,
   migrateParticipant,
   participant,
   Refusal,
-  type TccHandlers,
-  tccParticipant,
 } from 'concordat/saga'
+import { httpTarget } from 'concordat/saga/http'
+import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -1,5 +1,6 @@
 /** What a coordinator makes of what comes back from a participant's URL: the participant's answer, a no, or nothing. */
-import { defineSaga, httpTarget, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { httpTarget } from 'concordat/saga/http'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -9,9 +9,8 @@ import {
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   TRANSACTION_HEADER,
-  transactionFetch,
-  transactionMiddleware,
-} from 'concordat/saga'
+} from 'concordat/saga/global'
+import { transactionFetch, transactionMiddleware } from 'concordat/saga/http'
 import express from 'express'
 import fastify from 'fastify'
 import { describe, expect, test } from 'vitest'

@@ -1,17 +1,17 @@
 /** Code in another process that becomes part of a global transaction: the header that it came with, and what it may do then. */
 
+import { Refusal } from 'concordat/saga'
 import {
   BranchRefused,
   currentGlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   outsideGlobalTransaction,
-  Refusal,
   TRANSACTION_HEADER,
   TransactionHeaderInvalid,
   TransactionNotHere,
   transactionHeaders,
-} from 'concordat/saga'
+} from 'concordat/saga/global'
 import { describe, expect, test } from 'vitest'
 import { refusingSql, serverError } from '../../support/refusing-sql.ts'
 import { closeWorlds, type Joining, setupJoining as setup } from '../support/joining.ts'

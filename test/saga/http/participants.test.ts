@@ -1,12 +1,7 @@
 /** What a participant's URL does about strangers, about requests that are no commands, and about those that are too much. */
-import {
-  bearer,
-  type HttpParticipantsOptions,
-  httpParticipants,
-  migrateParticipant,
-  Refusal,
-  type TccHandlers,
-} from 'concordat/saga'
+import { migrateParticipant, Refusal } from 'concordat/saga'
+import { bearer, type HttpParticipantsOptions, httpParticipants } from 'concordat/saga/http'
+import { type TccHandlers } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Move } from '../support/bank.ts'
 import { commandHeaders } from '../support/delivery.ts'

@@ -1,5 +1,7 @@
 import { defineChannel } from 'concordat/binder'
-import { defineBranch, defineSaga, type HttpTargetOptions, httpTarget } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { defineBranch } from 'concordat/saga/global'
+import { type HttpTargetOptions, httpTarget } from 'concordat/saga/http'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 

@@ -2,7 +2,8 @@
  * Sagas whose calls mostly work, so that they get to their decision and past it: there answers are late, doubled, lost or a no,
  * people cancel, and confirmations hang.
  */
-import { advance, initialState, type SagaEvent, type SagaState } from 'concordat/saga'
+import { type SagaState } from 'concordat/saga'
+import { advance, initialState, type SagaEvent } from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { freeze, OPEN, OPENS, Referee } from '../support/referee.ts'

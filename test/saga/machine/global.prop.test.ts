@@ -2,15 +2,15 @@
  * Transactions that are just code, under any events in any order: branches are called and answer early, late, twice or not
  * at all, the code ends or its process does, people cancel, and confirmations hang.
  */
+import { type SagaState } from 'concordat/saga'
 import {
   advance,
   type Call,
   initialState,
   type SagaEvent,
   type SagaShape,
-  type SagaState,
   type Transition,
-} from 'concordat/saga'
+} from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { freeze, OPEN, OPENS } from '../support/referee.ts'

@@ -1,12 +1,12 @@
+import { type SagaState } from 'concordat/saga'
 import {
   advance,
   initialState,
   type Operation,
   type SagaEvent,
   type SagaShape,
-  type SagaState,
   type Transition,
-} from 'concordat/saga'
+} from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { freeze, NAMES, OPEN, OPENS, Referee, shapes } from '../support/referee.ts'

@@ -1,4 +1,5 @@
-import { advance, initialState, type SagaEvent, type SagaShape, type SagaState, type Transition } from 'concordat/saga'
+import { type SagaState } from 'concordat/saga'
+import { advance, initialState, type SagaEvent, type SagaShape, type Transition } from 'concordat/saga/machine'
 import { describe, expect, test } from 'vitest'
 import { policy, shape, stepShape } from '../support/shape.ts'
 

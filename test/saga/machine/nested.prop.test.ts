@@ -1,5 +1,6 @@
 /** A saga and the one that it is a step of, on the pure machine: whatever operators do, neither hangs for good. */
-import { advance, initialState, type SagaEvent, type SagaShape, type SagaState } from 'concordat/saga'
+import { type SagaState } from 'concordat/saga'
+import { advance, initialState, type SagaEvent, type SagaShape } from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { shape, stepShape } from '../support/shape.ts'

@@ -1,7 +1,8 @@
 /** One transaction over two databases: ann's account is on PostgreSQL, bob's on MariaDB, and each service prepares on its own. */
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
-import { defineSaga, Refusal, xaParticipant } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { xaParticipant } from 'concordat/saga/xa'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'

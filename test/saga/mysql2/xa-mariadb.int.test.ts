@@ -3,16 +3,11 @@ import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import {
-  migrateParticipant,
-  type Operation,
-  Refusal,
-  tccParticipant,
-  type XaHandler,
-  type XaResource,
-  xaParticipant,
-} from 'concordat/saga'
+import { migrateParticipant, Refusal } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
 import type { MysqlTransaction } from 'concordat/saga/mysql2'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { type XaHandler, type XaResource, xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

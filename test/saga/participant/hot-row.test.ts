@@ -1,4 +1,5 @@
-import { migrateParticipant, undo, undoParticipant } from 'concordat/saga'
+import { migrateParticipant } from 'concordat/saga'
+import { undo, undoParticipant } from 'concordat/saga/undo'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fightForRow, hotMoves, move } from '../support/hot-row.ts'
 import { closeEmbedded, embedded } from '../support/world.ts'

@@ -1,14 +1,8 @@
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox, type Outbox } from 'concordat/outbox'
-import {
-  currentSaga,
-  migrateParticipant,
-  type Operation,
-  type ParticipantHandlers,
-  participant,
-  Refusal,
-} from 'concordat/saga'
+import { currentSaga, migrateParticipant, type ParticipantHandlers, participant, Refusal } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'

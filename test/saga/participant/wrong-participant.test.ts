@@ -6,12 +6,12 @@ import {
   createCoordinator,
   defineSaga,
   migrateParticipant,
-  type Operation,
   participant,
   type Saga,
   sagaReplies,
-  tccParticipant,
 } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'

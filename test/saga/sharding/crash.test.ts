@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- the ids are chosen by where they belong
 import type { SqlClient, SqlTransaction } from 'concordat/core'
-import { createShardedCoordinator, type ShardedCoordinator, type ShardOptions } from 'concordat/saga'
+import { createShardedCoordinator, type ShardedCoordinator, type ShardOptions } from 'concordat/saga/sharding'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { homeOf } from '../../../saga/sharding/layout.ts'
 import { MortalClient } from '../support/mortal.ts'

@@ -1,4 +1,4 @@
-import { currentGlobalTransaction, outsideGlobalTransaction, transactionHeaders } from 'concordat/saga'
+import { currentGlobalTransaction, outsideGlobalTransaction, transactionHeaders } from 'concordat/saga/global'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { embeddedDatabases, openShards, order, outer, payment, type ShardsWorld } from './support/shards-world.ts'
 

@@ -7,13 +7,11 @@ import {
   type Coordinator,
   type CoordinatorOptions,
   createCoordinator,
-  defineBranch,
-  defineGlobalTransaction,
   migrateParticipant,
   sagaReplies,
-  type TccHandlers,
-  tccParticipant,
 } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { z } from 'zod'
 import { embedded, FAST } from './world.ts'
 

@@ -3,14 +3,9 @@ import { defineChannel } from 'concordat/binder'
 import { type MemoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import {
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  Refusal,
-  type XaParticipantOptions,
-  xaParticipant,
-} from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { type XaParticipantOptions, xaParticipant } from 'concordat/saga/xa'
 import { createService, type Service } from 'concordat/service'
 import pg from 'pg'
 import { z } from 'zod'

@@ -6,7 +6,8 @@ import {
   type TransactionContext,
 } from 'concordat/binder'
 import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
-import { type Operation, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+import { SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
 
 export function commandHeaders(sagaId: string, operation: Operation, attempt = 1, step = 'reserve'): Headers {
   return {

@@ -2,13 +2,8 @@
 import { defineChannel } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import {
-  type Coordinator,
-  createCoordinator,
-  defineBranch,
-  defineGlobalTransaction,
-  type GlobalTransactionDefinition,
-} from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction, type GlobalTransactionDefinition } from 'concordat/saga/global'
 import { z } from 'zod'
 
 export function transferOf(run: string) {

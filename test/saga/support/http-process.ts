@@ -9,14 +9,10 @@ import type { AddressInfo } from 'node:net'
 import { toNode } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import {
-  type Coordinator,
-  createCoordinator,
-  currentGlobalTransaction,
-  httpParticipants,
-  Refusal,
-  tccParticipant,
-} from 'concordat/saga'
+import { type Coordinator, createCoordinator, Refusal } from 'concordat/saga'
+import { currentGlobalTransaction } from 'concordat/saga/global'
+import { httpParticipants } from 'concordat/saga/http'
+import { tccParticipant } from 'concordat/saga/tcc'
 import pg from 'pg'
 import { type HttpJob, httpMoves, httpSagas } from './http-sagas.ts'
 

@@ -1,6 +1,8 @@
 /** What the processes of `http-process.ts` run. */
 import { defineChannel } from 'concordat/binder'
-import { defineBranch, defineGlobalTransaction, defineSaga, httpTarget } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { httpTarget } from 'concordat/saga/http'
 import { z } from 'zod'
 import { FAST } from './world.ts'
 

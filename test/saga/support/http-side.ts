@@ -4,7 +4,8 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { toNode } from 'concordat/core'
-import { type HttpParticipantsOptions, httpParticipants, type SagaReply } from 'concordat/saga'
+import { type SagaReply } from 'concordat/saga'
+import { type HttpParticipantsOptions, httpParticipants } from 'concordat/saga/http'
 
 export interface Served {
   readonly url: string

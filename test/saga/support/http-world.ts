@@ -10,17 +10,12 @@ import {
   type Coordinator,
   type CoordinatorOptions,
   createCoordinator,
-  defineBranch,
-  defineGlobalTransaction,
   defineSaga,
-  type HttpParticipantsOptions,
-  type HttpTargetOptions,
-  httpParticipants,
-  httpTarget,
   migrateParticipant,
-  type TccHandlers,
-  tccParticipant,
 } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { type HttpParticipantsOptions, type HttpTargetOptions, httpParticipants, httpTarget } from 'concordat/saga/http'
+import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { z } from 'zod'
 import { bankCommands, type Move } from './bank.ts'
 import { serveNode } from './http-side.ts'

@@ -5,23 +5,18 @@
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
 import { createOutbox, type Outbox } from 'concordat/outbox'
+import { defineSaga, localTarget, participant, Refusal, type Saga } from 'concordat/saga'
 import {
   defineBranch,
   defineGlobalTransaction,
-  defineSaga,
   GlobalTransactionCancelled,
   GlobalTransactionStuck,
-  httpTarget,
-  localTarget,
-  participant,
-  Refusal,
-  type Saga,
-  tccParticipant,
-  undo,
-  undoParticipant,
-  xaParticipant,
-} from 'concordat/saga'
+} from 'concordat/saga/global'
+import { httpTarget } from 'concordat/saga/http'
 import type { MysqlXaResource } from 'concordat/saga/mysql2'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { undo, undoParticipant } from 'concordat/saga/undo'
+import { xaParticipant } from 'concordat/saga/xa'
 import { z } from 'zod'
 import type { Account, CommandedKind, Form } from '../../conformance/transactions.ts'
 import { stoppingResource } from './mortal-resource.ts'

@@ -1,5 +1,6 @@
 /** Courses of machines without a database: what is called next, under which key, and what it came to. */
-import { importStateMachine, type SagaEvent, type StateExecution, type StateMachineOutcome } from 'concordat/saga'
+import { type SagaEvent } from 'concordat/saga/machine'
+import { importStateMachine, type StateExecution, type StateMachineOutcome } from 'concordat/saga/state-language'
 import { done, given, type Story } from 'concordat/saga/testing'
 import { Shop, services } from './machines.ts'
 

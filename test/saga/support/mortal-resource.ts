@@ -1,5 +1,5 @@
-import type { XaCall, XaPassage, XaResource } from 'concordat/saga'
 import type { MysqlTransaction, MysqlXaResource } from 'concordat/saga/mysql2'
+import type { XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
 import type { MortalClient } from './mortal.ts'
 
 /** The resource of the process of a `MortalClient`: each thing that is asked of it, and each statement, is a step of that. */

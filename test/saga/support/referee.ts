@@ -1,5 +1,6 @@
 /** Any saga, and what must hold for each transition of one: for property tests of the pure machine. */
-import type { Call, SagaShape, SagaState, StepShape, Transition } from 'concordat/saga'
+import type { SagaState } from 'concordat/saga'
+import type { Call, SagaShape, StepShape, Transition } from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { expect } from 'vitest'
 import { policy, stepShape } from './shape.ts'

@@ -1,5 +1,5 @@
 /** What keeps a branch from being undone, and what an operator does about it: on any PostgreSQL. */
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, makeTables, protectAccounts } from './undo-suite.ts'
 import type { UndoWorld } from './undo-world.ts'

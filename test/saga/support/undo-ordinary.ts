@@ -3,7 +3,7 @@
  * protected or at the first step that writes, and never at the first compensation.
  */
 import type { SqlTransaction } from 'concordat/core'
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ACCOUNT, AUDITED, CHANGES, CIRCLE, REFUSED_STEPS, setting, WORKS, type Works } from './undo-ordinary-cases.ts'
 import { makeTables } from './undo-suite.ts'

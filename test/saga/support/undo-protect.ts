@@ -1,5 +1,5 @@
 /** Which tables can be protected: on any PostgreSQL. */
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import { describe, expect, test } from 'vitest'
 import { makeTables } from './undo-suite.ts'
 import type { UndoWorld } from './undo-world.ts'

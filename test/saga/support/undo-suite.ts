@@ -1,6 +1,7 @@
 /** What undo does on any PostgreSQL: PGlite and a server run the same. */
 import type { SqlClient } from 'concordat/core'
-import { type SagaReply, undo } from 'concordat/saga'
+import { type SagaReply } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import { describe, expect, test } from 'vitest'
 import { UNDO_CASES, type UndoCase } from './undo-tables.ts'
 import type { UndoWorld } from './undo-world.ts'

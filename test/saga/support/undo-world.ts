@@ -2,13 +2,9 @@
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import {
-  migrateParticipant,
-  type Operation,
-  type SagaReply,
-  type UndoParticipantOptions,
-  undoParticipant,
-} from 'concordat/saga'
+import { migrateParticipant, type SagaReply } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'
 import { commandHeaders, deliver, takeReplies } from './delivery.ts'
 import { FAST, stockCommands } from './world.ts'
 

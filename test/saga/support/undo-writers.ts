@@ -1,5 +1,5 @@
 /** What writers that know nothing of us may do meanwhile, and what is refused: on any PostgreSQL. */
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, protectAccounts } from './undo-suite.ts'
 import type { UndoWorld } from './undo-world.ts'

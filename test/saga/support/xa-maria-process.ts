@@ -1,7 +1,7 @@
 /** A process with an XA participant on MariaDB. Argument: JSON. Handles one command, says what it is at, and stands still where it is told to. */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import { xaParticipant } from 'concordat/saga'
+import { xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'
 import { commandHeaders, deliver } from './delivery.ts'
 import { attachMaria } from './maria.ts'

@@ -1,7 +1,8 @@
 import { createBinder } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createRelay } from 'concordat/outbox'
-import { defineSaga, Refusal, sagaReplies, type TccHandlers, tccParticipant } from 'concordat/saga'
+import { defineSaga, Refusal, sagaReplies } from 'concordat/saga'
+import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import {

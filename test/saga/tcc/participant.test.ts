@@ -1,15 +1,9 @@
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import {
-  migrateParticipant,
-  type Operation,
-  participant,
-  Refusal,
-  type TccHandlers,
-  type TccParticipantOptions,
-  tccParticipant,
-} from 'concordat/saga'
+import { migrateParticipant, participant, Refusal } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { type TccHandlers, type TccParticipantOptions, tccParticipant } from 'concordat/saga/tcc'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'

@@ -2,16 +2,9 @@
 import { defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
-import {
-  defineBranch,
-  defineGlobalTransaction,
-  defineSaga,
-  migrateParticipant,
-  type OpenUndo,
-  Refusal,
-  undo,
-  undoParticipant,
-} from 'concordat/saga'
+import { defineSaga, migrateParticipant, Refusal } from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import { type OpenUndo, undo, undoParticipant } from 'concordat/saga/undo'
 import { createService, type Service } from 'concordat/service'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { z } from 'zod'

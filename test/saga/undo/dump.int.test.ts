@@ -1,7 +1,7 @@
 /** A database that is moved by pg_dump and pg_restore: every table has another object id there. */
 import { spawnSync } from 'node:child_process'
 import { pgClient } from 'concordat/core/pg'
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'

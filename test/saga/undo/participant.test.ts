@@ -2,16 +2,10 @@ import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { postgresLocks } from 'concordat/locks/postgres'
 import { createOutbox } from 'concordat/outbox'
-import {
-  migrateParticipant,
-  type Operation,
-  Refusal,
-  tccParticipant,
-  type UndoHandler,
-  type UndoParticipantOptions,
-  undo,
-  undoParticipant,
-} from 'concordat/saga'
+import { migrateParticipant, Refusal } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { type UndoHandler, type UndoParticipantOptions, undo, undoParticipant } from 'concordat/saga/undo'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { Dead, MortalClient } from '../support/mortal.ts'

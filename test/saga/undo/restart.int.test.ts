@@ -1,6 +1,6 @@
 /** A server that dies at once: what was committed is there, with what undoes it. */
 import { pgClient } from 'concordat/core/pg'
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { describeWith, startServer } from '../../support/servers/index.ts'

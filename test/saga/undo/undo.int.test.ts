@@ -1,7 +1,7 @@
 /** The same on a server, and what needs several connections. */
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import { undo } from 'concordat/saga'
+import { undo } from 'concordat/saga/undo'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'

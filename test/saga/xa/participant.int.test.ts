@@ -3,15 +3,10 @@ import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
 import { DAY, type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import {
-  migrateParticipant,
-  type Operation,
-  purgeParticipant,
-  Refusal,
-  tccParticipant,
-  type XaHandler,
-  xaParticipant,
-} from 'concordat/saga'
+import { migrateParticipant, purgeParticipant, Refusal } from 'concordat/saga'
+import { type Operation } from 'concordat/saga/machine'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { type XaHandler, xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- what a service starts by itself: it has no public name
 
 import { silentLogger, systemClock } from 'concordat/core'
-import { type PreparedTransaction } from 'concordat/saga'
+import { type PreparedTransaction } from 'concordat/saga/xa'
 import { expect, it, test } from 'vitest'
 import { nextGid } from '../../../saga/xa/gid.ts'
 import { keyOf, PreparedWatch, remedyOf } from '../../../saga/xa/prepared.ts'

@@ -15,15 +15,10 @@ import {
   UndoParticipant,
   XaParticipant,
 } from 'concordat/nest'
-import {
-  defineSaga,
-  type ParticipantContext,
-  Refusal,
-  type TccParticipantContext,
-  undo,
-  type XaContext,
-  type XaResource,
-} from 'concordat/saga'
+import { defineSaga, type ParticipantContext, Refusal } from 'concordat/saga'
+import { type TccParticipantContext } from 'concordat/saga/tcc'
+import { undo } from 'concordat/saga/undo'
+import { type XaContext, type XaResource } from 'concordat/saga/xa'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../../outbox/support/messages.ts'

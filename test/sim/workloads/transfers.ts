@@ -2,15 +2,8 @@
 import { createBinder, defineChannel, type EncodedMessage, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
-import {
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  Refusal,
-  sagaReplies,
-  tccParticipant,
-} from 'concordat/saga'
+import { createCoordinator, defineSaga, migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
+import { tccParticipant } from 'concordat/saga/tcc'
 import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { forgetful } from '../../faults/harness/forgetful.ts'

@@ -1,7 +1,8 @@
 /** The saga of the tests with processes: two local steps whose effects are rows of their own shard. */
 import type { Logger, SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { createShardedCoordinator, defineSaga, type ShardedCoordinator, type ShardOptions } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { createShardedCoordinator, type ShardedCoordinator, type ShardOptions } from 'concordat/saga/sharding'
 import { z } from 'zod'
 
 export interface MovesOptions {

@@ -8,17 +8,18 @@ import { createOutbox, createRelay, type Relay } from 'concordat/outbox'
 import {
   type Coordinator,
   createCoordinator,
-  createShardedCoordinator,
-  defineBranch,
-  defineGlobalTransaction,
   defineSaga,
   migrateParticipant,
   participant,
+  sagaReplies,
+} from 'concordat/saga'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
+import {
+  createShardedCoordinator,
   type ShardedCoordinator,
   type ShardedCoordinatorOptions,
   type ShardOptions,
-  sagaReplies,
-} from 'concordat/saga'
+} from 'concordat/saga/sharding'
 import { z } from 'zod'
 import { freshPglite } from '../../../support/pglite.ts'
 import { FAST } from '../../support/world.ts'

@@ -1,0 +1,15 @@
+/**
+ * Machines of Seata's state language as sagas.
+ *
+ * @module
+ */
+
+export type { ExceptionClass } from './exceptions.ts'
+export {
+  importStateMachine,
+  type StateMachineOptions,
+  type StateMachineSaga,
+  type StateMachineService,
+} from './import.ts'
+export type { Verdict } from './machine.ts'
+export type { StateExecution, StateMachineOutcome } from './script.ts'
