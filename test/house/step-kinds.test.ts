@@ -61,7 +61,7 @@ it.for(outside)('%s asks no step for its kind by a name', (file) => {
 
 it('what a kind adds to a step is known to its file alone', () => {
   const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|methods)[\\w-]+\\.ts'`)
-  const knowing = outside.filter((file) => kinds.test(read(file)))
+  const knowing = outside.filter((file) => kinds.test(read(file))).toSorted()
   // These make the steps that no method of a builder adds: of `choose`, and of code.
   expect(knowing).toEqual(['saga/definition/blocks.ts', 'saga/global/definition.ts', 'saga/definition/grown.ts'])
   const exported = FILES.flatMap((file) =>
