@@ -63,7 +63,7 @@ it('what a kind adds to a step is known to its file alone', () => {
   const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|methods)[\\w-]+\\.ts'`)
   const knowing = outside.filter((file) => kinds.test(read(file))).toSorted()
   // These make the steps that no method of a builder adds: of `choose`, and of code.
-  expect(knowing).toEqual(['saga/definition/blocks.ts', 'saga/global/definition.ts', 'saga/definition/grown.ts'])
+  expect(knowing).toEqual(['saga/definition/blocks.ts', 'saga/definition/grown.ts', 'saga/global/definition.ts'])
   const exported = FILES.flatMap((file) =>
     Array.from(read(file).matchAll(/^export interface (\w+Definition)\b/gm), ([, name]) => name),
   )
