@@ -27,7 +27,7 @@ export interface AwayHost {
 
 export class AwayDestinations {
   readonly #host: AwayHost
-  readonly #away = new Map<string, Error>()
+  readonly #away = new Map<string, Error | undefined>()
   readonly #trials = new Set<Promise<void>>()
 
   constructor(host: AwayHost) {
@@ -38,9 +38,9 @@ export class AwayDestinations {
     return [...this.#away.keys()]
   }
 
-  /** Why one of them is away. */
+  /** Why one of them is away, when it has said so. */
   get error(): Error | undefined {
-    return this.#away.values().next().value
+    return [...this.#away.values()].find((error) => error !== undefined)
   }
 
   /** False: there are too many already. */
@@ -48,10 +48,20 @@ export class AwayDestinations {
     if (this.#away.has(destination)) return true
     if (this.#away.size >= MAX_AWAY) return false
     this.#away.set(destination, error)
-    const { logger, partition } = this.#host
-    logger.warn({ err: error, destination, partition }, 'outbox destination is away, its messages wait')
-    const trial = this.#comeBack(destination).finally(() => this.#trials.delete(trial))
-    this.#trials.add(trial)
+    this.#warn(destination, error)
+    this.#follow(this.#comeBack(destination))
+    return true
+  }
+
+  /**
+   * A call that has no answer yet is the first trial of its destination.
+   * @param answered begins with the trial; is not called when there are too many already
+   * @returns false: there are too many already
+   */
+  addUnanswered(destination: string, answered: () => Promise<Trial>): boolean {
+    if (this.#away.size >= MAX_AWAY) return false
+    this.#away.set(destination, undefined)
+    this.#follow(this.#answer(destination, answered()))
     return true
   }
 
@@ -60,19 +70,46 @@ export class AwayDestinations {
     await Promise.all(this.#trials)
   }
 
+  #follow(work: Promise<void>): void {
+    const trial = work.finally(() => this.#trials.delete(trial))
+    this.#trials.add(trial)
+  }
+
+  #warn(destination: string, error: Error): void {
+    const { logger, partition } = this.#host
+    logger.warn({ err: error, destination, partition }, 'outbox destination is away, its messages wait')
+  }
+
+  async #answer(destination: string, answered: Promise<Trial>): Promise<void> {
+    const trial = await outcomeOf(answered)
+    if (trial.is === 'back') return this.#back(destination)
+    this.#away.set(destination, trial.error)
+    this.#warn(destination, trial.error)
+    await this.#comeBack(destination)
+  }
+
   async #comeBack(destination: string): Promise<void> {
     const { clock, logger, partition, stopping } = this.#host
     for (let tries = 1; !stopping.aborted; tries++) {
       await clock.sleep(backoffDelayMs(PAUSE, tries, Math.random()), stopping).catch(() => undefined)
       if (stopping.aborted) return
-      const trial = await this.#host.try(destination).catch((error: Error) => ({ is: 'away' as const, error }))
+      const trial = await outcomeOf(this.#host.try(destination))
       if (trial.is === 'back') {
-        this.#away.delete(destination)
         logger.info({ destination, partition, tries }, 'outbox destination is back')
-        return this.#host.onBack()
+        return this.#back(destination)
       }
       this.#away.set(destination, trial.error)
       logger.debug({ err: trial.error, destination, partition, tries }, 'outbox destination is still away')
     }
   }
+
+  #back(destination: string): void {
+    this.#away.delete(destination)
+    this.#host.onBack()
+  }
+}
+
+/** A database that does not answer leaves its destination away. */
+function outcomeOf(trial: Promise<Trial>): Promise<Trial> {
+  return trial.catch((error: Error) => ({ is: 'away', error }))
 }

@@ -1,8 +1,10 @@
 import type { EncodedMessage } from '../binder/channel/message.ts'
+import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { within } from '../core/time-limit.ts'
 import type { Trouble } from '../core/trouble.ts'
 import { turnsOf } from '../core/turns.ts'
 import { AwayDestinations, type Trial } from './away.ts'
@@ -52,6 +54,9 @@ const GATHER_MS = 5
 
 /** and a relay whose windows take long rests as long as it worked, at most this long: then fewer of them carry as much. */
 const MOST_REST_MS = 20
+
+/** A destination whose broker takes longer to confirm holds up no other: its call is waited for beside the windows. */
+const PATIENCE_MS = 2 * SECOND
 
 /** Pauses of a whole partition while the broker or the database is away. */
 const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
@@ -159,7 +164,7 @@ export class PartitionRelay {
 
   /** @returns how many rows it found */
   async #window(): Promise<number> {
-    const { batchSize, batchBytes, clock, publisher } = this.#options
+    const { batchSize, batchBytes, clock } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
     const away = this.#away.names
@@ -175,7 +180,7 @@ export class PartitionRelay {
     const due = clock.monotonic() + WINDOW_MS
     const result = await publishWindow(
       rows,
-      (messages) => publisher.publish(messages),
+      (sent) => this.#publish(sent),
       () => this.#goesOn && this.lease.isValid(),
       () => clock.monotonic() >= due,
     )
@@ -195,6 +200,29 @@ export class PartitionRelay {
     return rows.length
   }
 
+  /** @returns `undefined` when the broker takes longer to answer: then it is waited for beside the windows */
+  async #publish(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[] | undefined> {
+    const { clock, publisher } = this.#options
+    const since = clock.monotonic()
+    const call = publisher.publish(rows.map((row) => row.message))
+    const outcomes = await within(clock, PATIENCE_MS, call, undefined)
+    if (outcomes !== undefined) return outcomes
+    const [first] = rows as readonly [WindowRow]
+    const answered = async (): Promise<Trial> => this.#answered(rows, await call, clock.monotonic() - since)
+    return this.#away.addUnanswered(first.message.destination, answered) ? undefined : call
+  }
+
+  /** What came of rows of one destination that were published beside the windows. */
+  async #answered(rows: readonly WindowRow[], outcomes: readonly PublishOutcome[], lagMs: number): Promise<Trial> {
+    const failed = rows.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
+    const result = { confirmed: rows.filter((_, i) => outcomes[i] === undefined), failed, rest: [] }
+    const outages = outagesOf(result)
+    await this.#settle(result, outages)
+    this.#onWindow(result, lagMs)
+    const [outage] = outages.values()
+    return outage === undefined ? { is: 'back' } : { is: 'away', error: outage }
+  }
+
   /** One row of a destination that is away, whether it gets through now. Nothing else of that destination is under way. */
   async #try(destination: string): Promise<Trial> {
     if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
@@ -202,19 +230,16 @@ export class PartitionRelay {
     const [row] = rows
     // Nothing to try: what comes next, or cannot be read, is for the windows.
     if (row === undefined) return { is: 'back' }
-    const [error] = await this.#options.publisher.publish([row.message])
-    if (error !== undefined && judge(error) === 'outage') return { is: 'away', error }
-    const failed = error === undefined ? [] : [{ row, error }]
-    const result = { confirmed: error === undefined ? [row] : [], failed, rest: [] }
-    await this.#settle(result, new Map())
-    this.#onWindow(result, lagMs)
-    return { is: 'back' }
+    return this.#answered(rows, await this.#options.publisher.publish([row.message]), lagMs)
   }
 
   /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
   async #settle(result: WindowResult, outages: ReadonlyMap<string, Error>): Promise<void> {
     const { confirmed } = result
-    if (confirmed.some(({ message }) => message.destination === this.#refusal?.destination)) this.#refusal = undefined
+    const refused = this.#refusal?.destination
+    if (refused !== undefined && confirmed.some(({ message }) => message.destination === refused)) {
+      this.#refusal = undefined
+    }
     if (confirmed.length > 0) await this.#insist(() => this.#table.confirm(confirmed))
     // Of a destination that is away nothing is written down: it says nothing of the message.
     const failed = result.failed.filter(({ row }) => !outages.has(row.message.destination))

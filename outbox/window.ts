@@ -31,13 +31,15 @@ export interface WindowResult {
 }
 
 /**
- * Publishes the rows, never two of one lane in one call: whether the second may leave depends on the first. A lane stops
- * at its first failure. Ends early when `isDue`, so that one lane with many rows does not keep those waiting that are
- * not in the window. Is broken off when `mayGoOn` says no or a whole call met an outage.
+ * Publishes the rows, each destination by calls of its own, and never two rows of one lane in one call: whether the second
+ * may leave depends on the first. A lane stops at its first failure, a destination at a call that has no answer. Ends early
+ * when `isDue`, so that one lane with many rows does not keep those waiting that are not in the window. Is broken off when
+ * `mayGoOn` says no or a whole round met an outage.
+ * @param publish one outcome a row; `undefined`: there is no answer yet, and `publish` goes on with these rows alone
  */
 export async function publishWindow(
   rows: readonly WindowRow[],
-  publish: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]>,
+  publish: (rows: readonly WindowRow[]) => Promise<readonly PublishOutcome[] | undefined>,
   mayGoOn: () => boolean,
   isDue: () => boolean,
 ): Promise<WindowResult> {
@@ -51,14 +53,23 @@ export async function publishWindow(
     if (open.length === 0) continue
     if (n > 0 && isDue()) return { confirmed, failed, rest: rounds.slice(n).flat().filter(isOpen) }
     if (!mayGoOn()) return { confirmed, failed, rest: [] }
-    const outcomes = await publish(open.map((row) => row.message))
-    const met = open.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
-    confirmed.push(...open.filter((_, i) => outcomes[i] === undefined))
-    failed.push(...met)
-    for (const { row } of met) stopped.add(laneOf(row))
-    if (met.length === open.length && met.every(({ error }) => judge(error) === 'outage')) {
-      return { confirmed, failed, rest: [] }
+    const calls = byDestination(open)
+    const answers = await Promise.all(calls.map(publish))
+    let met = 0
+    for (const [i, call] of calls.entries()) {
+      const outcomes = answers[i]
+      for (const [k, row] of call.entries()) {
+        const error = outcomes?.[k]
+        if (outcomes !== undefined && error === undefined) {
+          confirmed.push(row)
+          continue
+        }
+        if (error !== undefined) failed.push({ row, error })
+        if (error === undefined || judge(error) === 'outage') met++
+        stopped.add(laneOf(row))
+      }
     }
+    if (met === open.length) return { confirmed, failed, rest: [] }
   }
   return { confirmed, failed, rest: [] }
 }
@@ -75,6 +86,13 @@ export function carryOver(rest: readonly WindowRow[], windowRows: number, window
 
 export function bodyBytes(row: WindowRow): number {
   return row.message.body?.byteLength ?? 0
+}
+
+/** The rows of each destination, in their order. */
+function byDestination(rows: readonly WindowRow[]): ReadonlyArray<readonly WindowRow[]> {
+  const first = rows[0]?.message.destination
+  if (rows.every(({ message }) => message.destination === first)) return [rows]
+  return [...Map.groupBy(rows, ({ message }) => message.destination).values()]
 }
 
 /** The n-th rows of all lanes make the n-th round; each round keeps the order of the window. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { gate } from '../support/until.ts'
 import { message, until } from './support/messages.ts'
 import { setupOutbox, useEmbedded } from './support/pglite.ts'
 
@@ -56,5 +57,54 @@ describe('a destination whose broker is away', () => {
     await relay.close()
     expect(performance.now() - since).toBeLessThan(5_000)
     expect((await t.outbox.stats()).pending).toBe(1)
+  })
+
+  test('holds up no other while it gives no answer, and keeps its own order when it does', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const answers = gate()
+    t.publisher.before = ([first]) => (first?.destination === 'mute' ? answers.opened : Promise.resolve())
+    const mute = range(30).map((i) => message(`m${i}`, `k${i % 3}`, { destination: 'mute' }))
+    const here = range(30).map((i) => message(`h${i}`, `k${i % 3}`, { destination: 'here' }))
+    await t.sql.transaction((tx) =>
+      t.outbox.addEncoded(
+        tx,
+        mute.flatMap((each, i) => [each, here[i] as typeof each]),
+      ),
+    )
+    const relay = t.relay({ batchSize: 20 })
+    await relay.start()
+    await until(() => t.publisher.ids.length === 30, 'those of the other destination have left', 20_000)
+    for (const i of range(3)) {
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message(`later${i}`, 'k', { destination: 'here' })]))
+      await until(() => t.publisher.ids.includes(`later${i}`), `a later one has left (${i})`)
+    }
+    answers.open()
+    await until(() => t.publisher.ids.length === 63, 'all have left')
+    expect(t.publisher.confirmed).toHaveLength(63)
+    for (const key of range(3)) {
+      const ids = t.publisher.confirmed
+        .filter((m) => m.destination === 'mute' && m.key === `k${key}`)
+        .map(({ id }) => id)
+      expect(ids).toEqual(mute.filter((m) => m.key === `k${key}`).map(({ id }) => id))
+    }
+    await until(() => relay.health().status === 'up', 'it is up')
+  })
+
+  test('is settled when its answer comes while the relay closes: nothing leaves twice', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const answers = gate()
+    t.publisher.before = ([first]) => (first?.destination === 'mute' ? answers.opened : Promise.resolve())
+    await t.sql.transaction((tx) =>
+      t.outbox.addEncoded(tx, [message('m', 'k', { destination: 'mute' }), message('h', 'k', { destination: 'here' })]),
+    )
+    const relay = t.relay()
+    await relay.start()
+    await until(() => t.publisher.ids.includes('h'), 'the other one has left')
+    await until(async () => (await t.outbox.stats()).pending === 1, 'the other one is settled', 20_000)
+    const closed = relay.close()
+    answers.open()
+    await closed
+    expect((await t.outbox.stats()).pending).toBe(0)
+    expect(t.publisher.ids).toEqual(['h', 'm'])
   })
 })
