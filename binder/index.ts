@@ -58,6 +58,7 @@ export {
   route,
 } from './bindings/route.ts'
 export { type Channel, type ChannelOptions, channelAt, defineChannel } from './channel/channel.ts'
+export { deadLetterName } from './channel/deduplication.ts'
 export { MAX_DELAY_MS } from './channel/delay.ts'
 export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
 export {
@@ -69,7 +70,6 @@ export {
 } from './channel/message.ts'
 export { murmur2, partitionOf } from './channel/partition.ts'
 export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './channel/payload-version.ts'
-export { deadLetterName } from './consuming/failure/dead-letter.ts'
 export type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 export {
   BatchOutcomesInvalid,

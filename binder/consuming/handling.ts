@@ -6,8 +6,9 @@ import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded.ts'
 import type { Inbox, InboxMessage, InboxWork } from '../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
+import { sourceOf } from '../channel/deduplication.ts'
 import { decodePayload } from '../channel/encode.ts'
-import type { EncodedMessage } from '../channel/message.ts'
+import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { askingOf, RequestHandled } from '../requests/replies.ts'
 import { type AmbientHeaders, type Made, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
@@ -63,6 +64,8 @@ export class Handling {
 
   /** A promise only when there is something to wait for: promises are most of what a message costs here. */
   handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
+    // The mark of a redrive, which every group of the dead letters gets, is no letter.
+    if (delivery.message.type === REDRIVE_END) return 'discarded'
     const before = this.#failures.attemptsBefore(delivery)
     const lost = this.#failures.takenAwayTooOften(delivery, before)
     if (lost !== undefined) return this.#failures.fail(delivery, lost, before)
@@ -216,7 +219,7 @@ export class Handling {
     const { inbox } = binding.options
     const { message } = delivery
     const group = this.#options.group ?? ''
-    const name = { group, destination: message.destination, source: message.source, id: message.id, delivery }
+    const name = { group, destination: message.destination, source: sourceOf(message), id: message.id, delivery }
     let discarded: Discarded | undefined
     let calls = 0
     const work: InboxWork = async (tx, emit) => {

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { derivedId } from '../../core/ids.ts'
 import { Addressed } from '../bindings/outputs.ts'
 import type { Channel } from '../channel/channel.ts'
+import { sourceOf } from '../channel/deduplication.ts'
 import { encodeMessage } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
@@ -41,11 +42,8 @@ export function encodeOutputs(
  * The ids of what is sent for an input. They follow from the input's and the place in the list, so that what a handler
  * sends again after a crash is the same message for whoever deduplicates. Instances without a group each send their own.
  */
-export function outputIds(
-  { source, id, destination }: EncodedMessage,
-  group: string | null,
-): (index: number) => string | undefined {
-  return (index) => (group === null ? undefined : derivedId(source, id, destination, group, index))
+export function outputIds(input: EncodedMessage, group: string | null): (index: number) => string | undefined {
+  return (index) => (group === null ? undefined : derivedId(sourceOf(input), input.id, input.destination, group, index))
 }
 
 function encodeAddressed(

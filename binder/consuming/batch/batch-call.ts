@@ -5,6 +5,7 @@ import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
+import { sourceOf } from '../../channel/deduplication.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { BatchOutcomesInvalid } from '../../errors.ts'
 import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
@@ -118,8 +119,8 @@ export class BatchCall {
   async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
     const group = this.#options.group ?? ''
     const names = items.map(({ delivery }) => {
-      const { destination, source, id } = delivery.message
-      return { group, destination, source, id, delivery }
+      const { message } = delivery
+      return { group, destination: message.destination, source: sourceOf(message), id: message.id, delivery }
     })
     let calls = 0
     await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh, emit) => {

@@ -1,7 +1,9 @@
 import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
+import { sourceOf } from '../../channel/deduplication.ts'
 import { decodePayload } from '../../channel/encode.ts'
+import { REDRIVE_END } from '../../channel/message.ts'
 import type { ConsumerName } from '../../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from '../failure/failures.ts'
@@ -74,6 +76,7 @@ export class BatchHandling {
   /** The item, or how it ended without a call. */
   async #decode(delivery: TransportDelivery, index: number): Promise<Item | HandlingEnd> {
     if (delivery.signal.aborted) return 'returned'
+    if (delivery.message.type === REDRIVE_END) return 'discarded'
     const before = this.#failures.attemptsBefore(delivery)
     const lost = this.#failures.takenAwayTooOften(delivery, before)
     if (lost !== undefined) return this.#failures.fail(delivery, lost, before)
@@ -211,8 +214,8 @@ export class BatchHandling {
     const seen = new Set<string>()
     const later: Item[] = []
     for (const item of items) {
-      const { source, id } = item.delivery.message
-      const name = JSON.stringify([source, id])
+      const { message } = item.delivery
+      const name = JSON.stringify([sourceOf(message), message.id])
       if (seen.has(name)) later.push(item)
       seen.add(name)
     }

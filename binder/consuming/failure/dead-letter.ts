@@ -1,5 +1,6 @@
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown.ts'
+import { DEAD_LETTER_PREFIX, deadLetterName } from '../../channel/deduplication.ts'
 import {
   type EncodedMessage,
   type Headers,
@@ -31,11 +32,6 @@ export const DEAD_LETTER_GROUP = 'redrive'
 /** In a message that `redrive` sent back, the id of the run. */
 export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
 
-/** The channel with the dead letters of a group: `<destination>.<group>.dlq`. */
-export function deadLetterName(destination: string, group: string): string {
-  return `${destination}.${group}.dlq`
-}
-
 export interface Failure {
   readonly error: unknown
   /** Handler calls made; 0 when the payload never reached the handler. */
@@ -47,7 +43,7 @@ export interface Failure {
   readonly at: number
 }
 
-const PREFIX = 'dead-letter-'
+const PREFIX = DEAD_LETTER_PREFIX
 /** In a dead letter, the run that put it there: by sending back what then failed again, or by keeping it. */
 const PUT_BY_RUN = `${PREFIX}redrive-run`
 const MAX_MESSAGE_BYTES = 1_024

@@ -10,7 +10,7 @@ import { readTraceContext, type TraceContext } from '../../../core/trace-context
 import { turnsOf } from '../../../core/turns.ts'
 import { writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
-import { type EncodedMessage, REDRIVE_END } from '../../channel/message.ts'
+import { type EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
 import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
@@ -171,7 +171,6 @@ export class Failures {
     const answer = this.#host.answer?.(message, error)
     const answered = answer && (await this.#answer(answer, delivery))
     if (answered !== undefined) return answered
-    if (message.type === REDRIVE_END) return 'discarded'
     const fields = {
       err: error,
       binding: name,
