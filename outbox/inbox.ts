@@ -73,6 +73,9 @@ export interface SqlInbox extends Inbox {
 /** How long `close` waits for the batch that is being deleted. */
 const CLOSE_MS = 5 * SECOND
 
+/** An instance with an inbox may come, or be the first to handle a message, at any time. */
+const LOOK_AGAIN_MS = 10 * SECOND
+
 const NAMES = optionNames<InboxOptions>({
   sql: true,
   schema: true,
@@ -102,6 +105,8 @@ class TableInbox implements SqlInbox {
   readonly #schema: string
   readonly #table: InboxTable
   readonly #shared = new Map<string, SharedTransactions<SharedMessage>>()
+  /** Whether a group has entries of a channel, as was seen last. */
+  readonly #entries = new Map<string, { readonly are: boolean; readonly until: number }>()
   readonly #outbox: InboxOutbox | undefined
   readonly #retentionMs: number
   readonly #sweepEveryMs: number
@@ -180,6 +185,18 @@ class TableInbox implements SqlInbox {
       const fresh = [...isFresh.keys()].filter((index) => isFresh[index] === true)
       await work(tx, fresh, (outputs) => this.#emit(tx, group, outputs))
     })
+  }
+
+  async enterBeside(tx: SqlTransaction, message: InboxMessage): Promise<boolean> {
+    const { group, destination } = message
+    const name = nameOf(group, destination)
+    const now = this.#clock.monotonic()
+    const known = this.#entries.get(name)
+    if (known === undefined || (!known.are && known.until < now)) {
+      const are = await this.#table.has(tx, group, destination)
+      this.#entries.set(name, { are, until: now + LOOK_AGAIN_MS })
+    }
+    return this.#entries.get(name)?.are !== true || this.#table.enter(tx, message)
   }
 
   #processAlone(message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {

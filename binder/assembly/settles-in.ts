@@ -2,6 +2,7 @@
 import { wrongKind } from '../../core/options.ts'
 import { requireSqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
+import { inboxBeside } from '../bindings/of-service.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { PlaceInbox } from '../consuming/place-inbox.ts'
 import { CannotSettleIn, TransportError } from '../errors.ts'
@@ -30,6 +31,7 @@ export function withPlaceInbox(
   const inbox = new PlaceInbox({
     clock,
     settling,
+    inboxBeside: inboxBeside(binding),
     publishIn: async (tx, messages) => {
       for (const { destination } of messages)
         if (liesElsewhere(destination, own, transport)) throw elsewhere(path, own, destination)

@@ -34,6 +34,13 @@ export function needsService(binding: Binding): boolean {
 /** Declarations by what a service made of them: a program has only the declaration to say which binding it polls. */
 const declarations = new WeakMap<object, object>()
 
+/** The inboxes of the services of bindings with `settlesIn`, which instances of another release may use for the same group. */
+const inboxes = new WeakMap<object, Inbox>()
+
+export function inboxBeside(binding: Binding): Inbox | undefined {
+  return inboxes.get(binding)
+}
+
 /** The declaration with the service's parts where it left them out. */
 export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
@@ -41,6 +48,7 @@ export function completeBinding(binding: Binding, parts: ServiceParts): Binding 
   const own = settlesInService(binding) ? { settlesIn: parts.sql } : { inbox: parts.inbox }
   const completed = Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, ...own }) }) as Binding
   declarations.set(completed, binding)
+  if (settlesInService(binding)) inboxes.set(completed, parts.inbox)
   return completed
 }
 

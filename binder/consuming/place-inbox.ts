@@ -1,6 +1,7 @@
 /**
  * An inbox that keeps no ids: a message is known to be handled because its place is written in the transaction of its
- * handler. That holds where each message lies in the log once.
+ * handler. That holds where each message lies in the log once, and where no instance of another release handles messages
+ * of the group with an inbox: that commits an effect before its place, so while it may be there both are looked at.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Timed } from '../../core/sharing/open-transaction.ts'
@@ -14,6 +15,8 @@ import { originalOf } from './failure/retry.ts'
 export interface PlaceInboxHost {
   readonly clock: Clock
   readonly settling: SettlingTransactions
+  /** Instances of another release may enter there what they handle, before they settle it. */
+  readonly inboxBeside: Inbox | undefined
   /** Into the same log, in the same transaction. */
   readonly publishIn: (tx: SqlTransaction, messages: readonly EncodedMessage[]) => Promise<void>
 }
@@ -45,11 +48,13 @@ export class PlaceInbox implements Inbox {
     return this.#host.settling
   }
 
-  async process({ delivery }: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed'> {
+  async process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed'> {
+    const { delivery } = message
     if (delivery === undefined) throw new TypeError('a place is written for a delivery')
     const item: SharedDelivery = { delivery, outputs: [] }
     const call = async (tx: SqlTransaction): Promise<void> => {
       item.outputs = []
+      if ((await this.#host.inboxBeside?.enterBeside?.(tx, message)) === false) return
       await work(tx, async (outputs) => void (item.outputs = [...item.outputs, ...outputs]))
     }
     const alone = (timed: Timed): Promise<void> =>

@@ -19,7 +19,7 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOutbox } from 'concordat/outbox'
+import { createInbox, createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -152,6 +152,38 @@ it('in a service `settlesIn: true` is its own database', async () => {
   await service.transaction((tx) => tx.send(channel, { n: 1 }))
   await until('it was handled', async () => (await effectsOf(channel)).length > 0)
   expect(await effectsOf(channel)).toEqual([1])
+})
+
+it('a message that a release with an inbox handled, and did not settle before it died, has its effect once', async () => {
+  const channel = channelOf('handed-over')
+  const transport = postgresTransport({ sql, schema: 'settles_in', pollMs: 20 })
+  const insert = `INSERT INTO effect VALUES ($1, $2)`
+  const settling = sink(channel, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
+    await tx.query(insert, [channel.name, n])
+  })
+  const inbox = createInbox({ sql, schema: 'handed' })
+  await inbox.migrate()
+  const outbox = createOutbox({ sql, service: 'handed', schema: 'settles_in', transport })
+  const first = createBinder({ service: 'handed', transport, sends: [channel] })
+  await first.start()
+  const { id } = await sql.transaction((tx) => outbox.add(tx, channel, { n: 1 }))
+  // What the old release leaves that is killed between its commit and its place.
+  const message = { group: 'g', destination: channel.name, source: 'handed', id }
+  await inbox.process(message, async (tx) => void (await tx.query(insert, [channel.name, 1])))
+  await first.close()
+  const next = createService({
+    name: 'handed',
+    schema: 'handed',
+    sql,
+    transport: postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }),
+    bindings: [settling],
+    sends: [channel],
+  })
+  onTestFinished(() => next.close())
+  await next.start()
+  await next.transaction((tx) => tx.send(channel, { n: 2 }))
+  await until('all are settled', async () => (await next.binder.lag(`${channel.name}.g` as never)) === 0)
+  expect(await effectsOf(channel)).toEqual([1, 2])
 })
 
 it('a channel that is transactional is sent to in transactions alone', async () => {
