@@ -11,7 +11,7 @@
  * An id is forgotten after `retentionMs`. Keep that longer than a message can take to come back: the broker's retention
  * where a group can be reset to an earlier place, and how long dead letters wait for a redrive.
  */
-import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork } from '../binder/bindings/inbox.ts'
+import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork, SpecOf } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { lastingContext } from '../core/ambient.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
@@ -95,8 +95,9 @@ export function createInbox(options: InboxOptions): SqlInbox {
 /** One of those that share a transaction. */
 interface SharedMessage {
   readonly message: InboxMessage
-  /** Of the last call of its work; written with those of the others. */
+  /** Of the last call of its work; written with those of the others, which are of the same binding. */
   outputs: EncodedMessage[]
+  specOf?: SpecOf | undefined
 }
 
 class TableInbox implements SqlInbox {
@@ -168,9 +169,10 @@ class TableInbox implements SqlInbox {
       },
       async (tx) => {
         item.outputs = []
-        await work(tx, async (outputs) => {
+        await work(tx, async (outputs, specOf) => {
           if (this.#outbox === undefined) throw new InboxWithoutOutbox(message.group)
           item.outputs.push(...outputs)
+          item.specOf = specOf
         })
         outcome = 'processed'
       },
@@ -183,7 +185,7 @@ class TableInbox implements SqlInbox {
     return this.#sql.transaction(async (tx) => {
       const isFresh = await this.#table.enterAll(tx, messages)
       const fresh = [...isFresh.keys()].filter((index) => isFresh[index] === true)
-      await work(tx, fresh, (outputs) => this.#emit(tx, group, outputs))
+      await work(tx, fresh, (outputs, specOf) => this.#emit(tx, group, outputs, specOf))
     })
   }
 
@@ -202,7 +204,7 @@ class TableInbox implements SqlInbox {
   #processAlone(message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {
     return this.#sql.transaction(async (tx) => {
       if (!(await this.#table.enter(tx, message))) return 'duplicate'
-      await work(tx, (outputs) => this.#emit(tx, message.group, outputs))
+      await work(tx, (outputs, specOf) => this.#emit(tx, message.group, outputs, specOf))
       return 'processed'
     })
   }
@@ -226,7 +228,8 @@ class TableInbox implements SqlInbox {
             undone.map(({ message }) => message),
           )
         const outputs = done.flatMap((item) => item.outputs)
-        if (outputs.length > 0) await this.#outbox?.addEncoded(andCommit(tx), outputs)
+        const specOf = done.find((item) => item.specOf !== undefined)?.specOf
+        if (outputs.length > 0) await this.#outbox?.addEncoded(andCommit(tx), outputs, specOf)
       },
     })
     this.#shared.set(name, shared)
@@ -251,9 +254,14 @@ class TableInbox implements SqlInbox {
     return this.close()
   }
 
-  async #emit(tx: SqlTransaction, group: string, outputs: readonly EncodedMessage[]): Promise<void> {
+  async #emit(
+    tx: SqlTransaction,
+    group: string,
+    outputs: readonly EncodedMessage[],
+    specOf: SpecOf | undefined,
+  ): Promise<void> {
     if (this.#outbox === undefined) throw new InboxWithoutOutbox(group)
-    await this.#outbox.addEncoded(tx, outputs)
+    await this.#outbox.addEncoded(tx, outputs, specOf)
   }
 
   async #sweepForEver(signal: AbortSignal): Promise<void> {

@@ -11,6 +11,7 @@
  * @see docs/outbox.md for what happens when each part dies at each moment
  */
 
+import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { type Channel, DEFAULT_PARTITIONS, requireChannel } from '../binder/channel/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
@@ -104,7 +105,7 @@ export interface Outbox {
    * @param channel of all of them, where they have one: a destination that does not exist yet becomes as it says
    * @throws as `add`, but for schema and codec
    */
-  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place): Promise<void>
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place | SpecOf): Promise<void>
   /**
    * Hears of additions made through this object, with their partitions: after the commit where the transaction tells of
    * it, else (`pgTransaction`) right after the INSERT, when it is not visible yet. A hint, not a promise.
@@ -240,13 +241,13 @@ class SqlOutbox implements Outbox {
     return encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
   }
 
-  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place): Promise<void> {
+  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place | SpecOf): Promise<void> {
     requireTransaction(tx)
     if (messages.length > 0) await this.#write(tx, messages, channel)
   }
 
   /** @param place of all of them, where it is known */
-  async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place): Promise<void> {
+  async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place | SpecOf): Promise<void> {
     for (const message of messages) this.#checkSize(message)
     const left = await this.#publish(tx, messages, place)
     if (left.length === 0) return
@@ -259,7 +260,7 @@ class SqlOutbox implements Outbox {
   async #publish(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],
-    place: Place | undefined,
+    place: Place | SpecOf | undefined,
   ): Promise<readonly EncodedMessage[]> {
     if (this.#transport === undefined) return messages
     const logs = Map.groupBy(messages, ({ destination }) => this.#logOf(destination))
@@ -325,7 +326,8 @@ class SqlOutbox implements Outbox {
 }
 
 /** What a destination is that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
-function specOf(name: string, place: Place | undefined): DestinationSpec {
+function specOf(name: string, place: Place | SpecOf | undefined): DestinationSpec {
+  if (typeof place === 'function') return place(name)
   if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
   return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
 }

@@ -151,5 +151,6 @@ function makePoller(binding: SourceBinding, { service, publisher, destinations, 
     confirmsSingly: publisher.confirmsSingly,
     publish: (messages) => publisher.publish(messages, 'none'),
     learn: (channel, destination) => destinations.learn(channel, destination),
+    specOf: (destination) => destinations.spec(destination),
   })
 }

@@ -1,6 +1,6 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { TransportDelivery } from '../transport/transport.ts'
+import type { DestinationSpec, TransportDelivery } from '../transport/transport.ts'
 
 /** What tells one message from all others. */
 export interface InboxMessage {
@@ -12,8 +12,11 @@ export interface InboxMessage {
   readonly delivery?: TransportDelivery | undefined
 }
 
+/** What a destination is that is made to exist for its first message. */
+export type SpecOf = (destination: string) => DestinationSpec
+
 /** Writes outputs to the outbox of the same transaction. */
-type Emit = (outputs: readonly EncodedMessage[]) => Promise<void>
+type Emit = (outputs: readonly EncodedMessage[], specOf?: SpecOf) => Promise<void>
 
 /** A handler's call inside of the transaction. */
 export type InboxWork = (tx: SqlTransaction, emit: Emit) => Promise<void>

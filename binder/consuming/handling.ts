@@ -230,7 +230,7 @@ export class Handling {
       const made = await this.#call(own, delivery, context)
       if (made.value instanceof Discarded) discarded = made.value
       else if (binding.kind === 'processor' && made.value !== undefined)
-        await emit(this.#created(await this.#encode(made, binding, message)))
+        await emit(this.#created(await this.#encode(made, binding, message)), this.#host.specOf)
     }
     const asking = this.#host.answer && askingOf(message)
     if (inbox === undefined || asking === undefined) await inbox?.process(name, work, this.#options)
@@ -252,7 +252,7 @@ export class Handling {
     await inbox.processBatch(names, async (tx, fresh, emit) => {
       if (fresh.includes(0)) return work(tx, emit)
       const answer = fresh.includes(1) ? this.#host.answer?.(request, new RequestHandled(request)) : undefined
-      if (answer !== undefined) await emit(this.#created([answer.message]))
+      if (answer !== undefined) await emit(this.#created([answer.message]), this.#host.specOf)
     })
   }
 

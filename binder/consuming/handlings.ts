@@ -58,6 +58,7 @@ export function newHandlings(
     refusals,
     calls,
     learn: (channel, destination) => destinations.learn(channel, destination),
+    specOf: (destination) => destinations.spec(destination),
     confirmsSingly: publisher.confirmsSingly,
     publish: (messages, parent) => publisher.publishResult(messages, parent),
   }

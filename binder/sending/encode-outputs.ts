@@ -1,6 +1,7 @@
 /** From what a handler or a poll returned to messages, each with its channel, its id and the headers around it. */
 import type { Clock } from '../../core/clock.ts'
 import { derivedId } from '../../core/ids.ts'
+import type { SpecOf } from '../bindings/inbox.ts'
 import { Addressed } from '../bindings/outputs.ts'
 import type { Channel } from '../channel/channel.ts'
 import { sourceOf } from '../channel/deduplication.ts'
@@ -14,6 +15,8 @@ export interface OutputHost {
   readonly clock: Clock
   /** Makes the destination exist before its first message. */
   learn(channel: Channel, destination: string | undefined): void
+  /** What a destination is, as far as is known. */
+  readonly specOf: SpecOf
 }
 
 /**

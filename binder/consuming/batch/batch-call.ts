@@ -4,6 +4,7 @@ import { readable } from '../../../core/thrown.ts'
 import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'
+import type { SpecOf } from '../../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import { sourceOf } from '../../channel/deduplication.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
@@ -36,7 +37,7 @@ class Aborted extends Error {}
 interface Transaction {
   readonly tx: SqlTransaction
   /** Sends with the commit. */
-  readonly emit: (outputs: readonly EncodedMessage[]) => Promise<void>
+  readonly emit: (outputs: readonly EncodedMessage[], specOf: SpecOf) => Promise<void>
 }
 
 /** One call of a batch handler until its outputs are confirmed, in a transaction if there is an inbox. */
@@ -113,7 +114,7 @@ export class BatchCall {
   ): Promise<void> {
     const messages = items.flatMap((item) => outputs.get(item) ?? [])
     if (messages.length === 0 || !items.every((item) => results.get(item) === 'handled')) return
-    await emit(this.#host.telemetry?.created(messages) ?? messages)
+    await emit(this.#host.telemetry?.created(messages) ?? messages, this.#host.specOf)
   }
 
   async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
