@@ -158,7 +158,10 @@ function undo(draft: Draft): boolean {
   if (draft.isConfirmed) return false
   draft.parent = { ...parent, operation: 'compensate' }
   draft.note('undo')
-  if (status === 'compensating' || status === 'stuck' || draft.cancel !== undefined) draft.keeps = true
+  // Stuck on its way on, it would do new things once an operator or a late answer frees it.
+  const isParkedAhead = status === 'stuck' && draft.open().every((index) => draft.operation(index) === 'invoke')
+  if (status === 'compensating' || (status === 'stuck' && !isParkedAhead) || draft.cancel !== undefined)
+    draft.keeps = true
   else if (draft.open().some((index) => draft.operation(index) === 'compensate')) undoFurther(draft, UNDONE)
   else turnBack(draft, -1, UNDONE)
   return true

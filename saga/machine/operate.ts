@@ -53,7 +53,11 @@ function again(draft: Draft, index: number): void {
 
 function skip(draft: Draft, index: number, result: unknown): true {
   const operation = draft.operation(index)
-  draft.close(index, 'skipped', result === undefined ? {} : { result })
+  const { compensates, confirm } = draft.shapeOf(index)
+  // Done, says the operator: so it is undone, or confirmed, as any step that is done.
+  const isDone = operation === 'invoke' && (compensates || confirm !== undefined)
+  const reserved = isDone && confirm !== undefined ? ({ reserved: true } as const) : {}
+  draft.close(index, isDone ? 'invoked' : 'skipped', { ...reserved, ...(result !== undefined && { result }) })
   if (operation === 'invoke') {
     skipPlan(draft, index, result)
     onward(draft, index)

@@ -425,3 +425,31 @@ describe('the pivot', () => {
     expect(advance(s, state, operator({ do: 'retry' }))).toBeUndefined()
   })
 })
+
+describe('a step before the pivot that goes forward only', () => {
+  const s = shape(stepShape('pack', { forward: true }), stepShape('ship'))
+  const stuck = [failed('pack', { terminal: true })]
+
+  test('that an operator skips as done is undone when a later step turns the saga back', () => {
+    const turned = play(s, ...stuck, operator({ do: 'skip', result: 'box' }), refused('ship'))
+    expect(summary(turned.state)).toBe('compensating: compensating/call refused')
+    expect(turned.state.steps[0]?.result).toBe('box')
+    expect(summary(play(s, ...stuck, operator({ do: 'skip' }), ok('ship')).state)).toBe('completed: invoked invoked')
+  })
+
+  test('that reserved, and that an operator skips as done, is confirmed or cancelled like any other', () => {
+    const held = shape(stepShape('hold', { forward: true, confirm: stepShape('hold').invoke }), stepShape('ship'))
+    const skipped = [failed('hold', { terminal: true }), operator({ do: 'skip' })]
+    expect(summary(play(held, ...skipped, ok('ship')).state)).toBe('running: confirming/call invoked')
+    expect(summary(play(held, ...skipped, refused('ship')).state)).toBe('compensating: compensating/call refused')
+  })
+
+  test('of a saga that is a step turns back when that is undone while it is stuck', () => {
+    const parent = { name: 'outer', id: 'x', step: 'child', operation: 'invoke' as const, birth: 'b' }
+    const parked = play(s, ...stuck).state
+    expect(summary(parked)).toBe('stuck: invoking/operator pending')
+    const undoing = advance(s, { ...parked, parent }, { type: 'undo' })
+    expect(summary(undoing?.state as SagaState)).toBe('compensating: compensating/call pending')
+    expect(undoing?.calls).toMatchObject([{ step: 'pack', operation: 'compensate' }])
+  })
+})
