@@ -8,6 +8,8 @@ import { AnsweredPublishes } from './answered-publishes.ts'
 import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from './transport.ts'
 
 const MAX_BATCH = 1_000
+/** How much later than that of the first a deadline of one call may be, of the time that is left: the first holds for all. */
+const SPREAD = 0.1
 
 interface Job {
   readonly messages: readonly EncodedMessage[]
@@ -22,6 +24,7 @@ interface Job {
 export class PublishLane {
   readonly #transport: Transport
   readonly #answered: AnsweredPublishes
+  readonly #clock: Clock
   readonly #waiting: Queue<Job> = new Queue()
   /** A call carries what several sent: it is made under the locks and in the transaction of none of them. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
@@ -29,6 +32,7 @@ export class PublishLane {
 
   constructor(transport: Transport, clock: Clock) {
     this.#transport = transport
+    this.#clock = clock
     this.#answered = new AnsweredPublishes(transport, clock)
   }
 
@@ -55,9 +59,12 @@ export class PublishLane {
   #take(): Job[] {
     const jobs: Job[] = []
     let count = 0
+    const first = this.#waiting.peek()?.deadline ?? 0
+    const leftMs = Math.max(0, first - this.#clock.monotonic())
+    const fits = ({ deadline }: Job): boolean => deadline === first || Math.abs(deadline - first) <= SPREAD * leftMs
     for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
       count += next.messages.length
-      if (count > MAX_BATCH && jobs.length > 0) break
+      if (jobs.length > 0 && (count > MAX_BATCH || !fits(next))) break
       jobs.push(next)
       this.#waiting.shift()
     }

@@ -1,6 +1,7 @@
 import { combineTransports, createBinder, defineChannel, processor, redrive, sink } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
+import { silentLogger, systemClock } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { transportConformance } from '../../conformance/transport.ts'
@@ -45,6 +46,29 @@ function twoBrokers(): {
 }
 
 describe('combined transports', () => {
+  it('give each message its own time, however long those before it have waited', async () => {
+    const slow = new ScriptedTransport()
+    const deadlines: number[] = []
+    let answer: () => void = () => {}
+    slow.onPublish = (messages, until) => {
+      deadlines.push(until?.deadline ?? 0)
+      const outcomes = messages.map(() => undefined)
+      return deadlines.length === 1
+        ? new Promise((resolve) => (answer = () => resolve(outcomes)))
+        : Promise.resolve(outcomes)
+    }
+    const transport = combineTransports({ transports: { slow, memory: memoryTransport() }, default: 'slow' })
+    transport.attach({ service: 's', instance: 'i', clock: systemClock, logger: silentLogger })
+    const now = systemClock.monotonic()
+    const sent = [5_000, 1_000, 4_000, 4_100].map((leftMs, i) =>
+      transport.publish([messageOn('numbers', `k${i}`, i)], { deadline: now + leftMs }),
+    )
+    answer()
+    await Promise.all(sent)
+    expect(deadlines.map((deadline) => Math.round(deadline - now))).toEqual([5_000, 1_000, 4_000])
+    expect(slow.published.map((messages) => messages.length)).toEqual([1, 1, 2])
+  })
+
   it('consume from one and produce to the other', async () => {
     const { right, combined } = twoBrokers()
     const { got, binding } = keeper(doubled)
