@@ -18,13 +18,15 @@ export function everyTicks(path: string, everyMs: unknown): Ticks {
 
 /**
  * What the expression says in a time zone. Only computes dates; it arms no timer.
- * @param now epoch ms: an expression that never comes after this is refused
+ * @param now epoch ms: an expression that comes neither after this nor since 1970 is refused
  * @throws TypeError naming the option and the expression: it does not parse, or never comes
  */
 export function cronTicks(path: string, cron: unknown, timeZone: unknown, now: number): Ticks {
   const zone = requireText(`${path}.timeZone`, timeZone)
   const parsed = parse(path, requireText(`${path}.cron`, cron), zone)
-  if (parsed.nextRun(new Date(now)) === null) throw invalid(path, String(cron), 'it never comes')
+  // One whose last tick has passed, as with a year, worked until then: a restart must not be where it ends.
+  const comes = parsed.nextRun(new Date(now)) !== null || parsed.nextRun(new Date(0)) !== null
+  if (!comes) throw invalid(path, String(cron), 'it never comes')
   const after = (at: number): number | undefined => parsed.nextRun(new Date(at))?.getTime()
   return {
     after,

@@ -53,6 +53,12 @@ describe('ticks of a cron expression', () => {
     ])
   })
 
+  it('end with the last one: an expression with a year is taken after that, too', () => {
+    const over = cron('0 0 3 1 12 * 2020')
+    expect(over.after(at('2026-11-20T00:00:00Z'))).toBeUndefined()
+    expect(over.upTo(at('2026-11-20T00:00:00Z'))).toBe(at('2020-12-01T03:00:00Z'))
+  })
+
   it('know seconds, years and names', () => {
     expect(cron('*/10 * * * * *').after(at('2026-11-20T00:00:01Z'))).toBe(at('2026-11-20T00:00:10Z'))
     expect(cron('@daily').after(at('2026-11-20T00:00:01Z'))).toBe(at('2026-11-21T00:00:00Z'))
@@ -67,7 +73,7 @@ describe('ticks of a cron expression', () => {
     ['* * *', 'got "* * *": CronPattern: invalid configuration format'],
     ['every day', 'got "every day"'],
     ['0 0 30 2 *', 'it never comes'],
-    ['* * * * * * 2020', 'it never comes'],
+    ['* * * 30 2 * 2020', 'it never comes'],
     ['2030-01-01T00:00:00', 'it is a date'],
     ['', 'job("j").cron: expected a non-empty string'],
   ] as const)('refuses %s, naming it', ([expression, message]) => {
