@@ -152,6 +152,26 @@ export class RedriveStalled extends ConcordatError {
 }
 
 /**
+ * A redrive to every group of a channel whose groups may settle without an inbox: those that have handled the message would
+ * apply its effect again. Nothing was changed.
+ */
+export class RedriveWouldRepeat extends ConcordatError {
+  readonly code = 'binder.redrive_would_repeat' as const
+  readonly retryable = false as const
+  readonly channel: string
+  readonly group: string
+
+  constructor(channel: string, group: string) {
+    super(
+      `redrive of "${channel}" / "${group}" to 'channel': groups of a transactional channel may settle in their transactions ` +
+        "(settlesIn) and would apply the effect again. Send the letters to the group that failed, which is the default (to: 'group')",
+    )
+    this.channel = channel
+    this.group = group
+  }
+}
+
+/**
  * A batch handler returned something else than nothing or one outcome per message. Which of them it handled is unknown:
  * all count as failed, and are dead-lettered without another call.
  */

@@ -77,6 +77,7 @@ export {
   BinderNotReady,
   CannotSettleIn,
   RedriveStalled,
+  RedriveWouldRepeat,
   SendError,
   TerminalError,
   TransportError,

@@ -74,7 +74,9 @@ export interface LetterDrop extends OperatorNote, LetterFilter {
 
 /** How they go back. */
 export interface LetterRedrive extends OperatorNote, LetterFilter {
-  /** As `redrive` of `concordat/binder`. @default 'channel' */
+  /**
+   * As `redrive` of `concordat/binder`, for a channel that is `transactional`, since its declaration is not known here.
+   * @default 'group' on PostgreSQL, else 'channel' */
   readonly to?: 'channel' | 'group' | undefined
   /** @default 100 */
   readonly perSecond?: number | undefined
@@ -100,7 +102,7 @@ export interface LetterDesk {
   page(place: LetterPlace, options?: LetterPageOptions): Promise<LetterPage>
   /** How many lie there. @throws as `lag` */
   count(place: LetterPlace): Promise<number>
-  /** @throws as `list`, SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
+  /** @throws as `list`, RedriveWouldRepeat and SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
   redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
   /** They are gone for good; `sent` of the report counts them. @throws as `redrive` */
   drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>
@@ -271,7 +273,7 @@ async function withPartitions<T>(place: LetterPlace, work: (place: LetterPlace) 
   }
 }
 
-/** Bytes are handed on as they are: no payload is read. */
+/** Bytes are handed on as they are: no payload is read. What the channel is declared as is not known, so its groups may settle without an inbox. */
 function channelOf({ channel, partitions }: LetterPlace): Channel {
-  return defineChannel(channel, { payload: anything, partitions }) as unknown as Channel
+  return defineChannel(channel, { payload: anything, partitions, transactional: true }) as unknown as Channel
 }

@@ -1,5 +1,5 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
@@ -11,12 +11,12 @@ import type {
   Displacement,
   Hindrance,
   Receiver,
-  Subscription,
   Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
-import { retrySpec, subscribeWithRetries } from './failure/retry.ts'
+import { retryName, retrySpec } from './failure/retry.ts'
+import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
 
@@ -24,6 +24,10 @@ import type { Run } from './run.ts'
 const READY_MS = 5 * SECOND
 /** A subscription that lived for less has not shown that things are well: the next pause goes on growing. */
 const STEADY_MS = 30 * SECOND
+/** How often a group that runs without its retry channel looks for it. */
+const LOOK_MS = MINUTE
+/** The same where a redrive sends to the group unless told otherwise; a look is one row there. */
+const LOOK_OFTEN_MS = 5 * SECOND
 
 export interface KeeperHost {
   readonly clock: Clock
@@ -57,7 +61,10 @@ export class Keeper {
   readonly #options: ResolvedConsumer
   readonly #host: KeeperHost
   readonly #events: KeeperEvents
-  #subscription: Subscription | undefined
+  #subscription: GroupSubscription | undefined
+  /** A place is being taken: what is delivered meanwhile would come again at once, without end, if it were released. */
+  #isTaking = false
+  #cancelLook: () => void = () => {}
   #paused = false
   /** Subscribing again, in a row. */
   #attempts = 0
@@ -104,13 +111,19 @@ export class Keeper {
     this.#subscription?.resume()
   }
 
-  /** What the group has not settled; `undefined` when there is no group or the broker cannot tell. @throws TransportError */
+  /**
+   * What the group has not settled; `undefined` when there is no group or the broker cannot tell. Messages in the retry channel of
+   * a group that does not delay its retries count: none of them waits for its time. @throws TransportError
+   */
   async lag(): Promise<number | undefined> {
-    const { group } = this.#options
+    const { group, retry } = this.#options
     const { transport, destinations } = this.#host
     if (group === null) return undefined
     const { name, partitions } = destinations.spec(this.#binding.input.name)
-    return transport.lag?.({ destination: name, partitions, group })
+    const lag = await transport.lag?.({ destination: name, partitions, group })
+    if (lag === undefined || retry === 'delayed') return lag
+    if (this.#subscription?.readsRetries !== true && !(await this.#isRetryPlaceThere(group))) return lag
+    return lag + ((await transport.lag?.({ destination: retryName(name, group), partitions, group })) ?? 0)
   }
 
   /** Dead letters on the broker; `undefined` when none are kept. @throws TransportError */
@@ -125,6 +138,7 @@ export class Keeper {
   async leave(): Promise<void> {
     const subscription = this.#subscription
     this.#subscription = undefined
+    this.#cancelLook()
     await subscription?.close()
   }
 
@@ -139,10 +153,10 @@ export class Keeper {
     const settlesIn = placeInboxOf(this.#binding.options.inbox)?.settling
     const spec = { destination: name, partitions, group, prefetch, prefetchBytes, settlesIn }
     const receiver: Receiver = {
-      // Released while the place is being taken it would come again at once, without end: the close that follows gives it back.
+      // The close that follows gives back what is not released.
       deliver: (delivery) => {
         if (!run.over) this.#events.deliver(delivery)
-        else if (isOpen) delivery.release()
+        else if (isOpen && !this.#isTaking) delivery.release()
       },
       recall: () => this.#events.recall(),
       hindered: (hindrance) => {
@@ -155,9 +169,8 @@ export class Keeper {
         if (isOpen) this.#lost(run, error)
       },
     }
-    const subscription = await (group !== null && (retry === 'delayed' || (await this.#hasRetries(group)))
-      ? subscribeWithRetries(transport, spec, group, receiver)
-      : transport.subscribe(spec, receiver))
+    const withRetries = group !== null && (retry === 'delayed' || (await this.#hasRetries(group)))
+    const subscription = await this.#taking(GroupSubscription.open(transport, spec, receiver, withRetries))
     if (run.over || isLost !== undefined) {
       await subscription.close()
       if (run.over) return
@@ -167,7 +180,40 @@ export class Keeper {
     this.#takenAt = this.#host.clock.monotonic()
     this.#subscription = subscription
     if (this.#paused) subscription.pause()
+    if (group !== null && !withRetries) this.#lookLater(subscription, group)
     this.#events.onTaken()
+  }
+
+  async #taking<T>(taken: Promise<T>): Promise<T> {
+    this.#isTaking = true
+    try {
+      return await taken
+    } finally {
+      this.#isTaking = false
+    }
+  }
+
+  /** Another release with `retry: 'delayed'`, or a redrive, may make the retry channel at any time. */
+  #lookLater(subscription: GroupSubscription, group: string): void {
+    const { clock, transport } = this.#host
+    if (transport.hasPlace === undefined) return
+    const owner = transport.ownerOf?.(this.#binding.input.name) ?? transport
+    const everyMs = owner.settlingIn === undefined ? LOOK_MS : LOOK_OFTEN_MS
+    this.#cancelLook = clock.setTimer(everyMs, () => void this.#look(subscription, group))
+  }
+
+  /** Reads the retry channel as well, once it is there. Never rejects. */
+  async #look(subscription: GroupSubscription, group: string): Promise<void> {
+    const isStale = (): boolean => this.#subscription !== subscription
+    try {
+      const isThere = await this.#hasRetries(group)
+      if (isThere && !isStale()) return await this.#taking(subscription.addRetries())
+    } catch (error) {
+      if (isStale()) return
+      const fields = { err: error, binding: this.#options.name }
+      this.#host.logger.warn(fields, 'the binding cannot read the channel of its retries, it is tried again')
+    }
+    if (!isStale()) this.#lookLater(subscription, group)
   }
 
   /**
@@ -175,16 +221,21 @@ export class Keeper {
    * are accepted, and no other binding reads them.
    */
   async #hasRetries(group: string): Promise<boolean> {
-    const { transport, destinations, logger } = this.#host
+    const { destinations, logger } = this.#host
+    if (!(await this.#isRetryPlaceThere(group))) return false
     const spec = retrySpec(destinations.spec(this.#binding.input.name), group)
-    const { name, partitions } = spec
-    if ((await transport.hasPlace?.({ destination: name, partitions, group })) !== true) return false
     await destinations.provision([spec])
     logger.debug(
-      { binding: this.#options.name, destination: name },
+      { binding: this.#options.name, destination: spec.name },
       'the binding reads what waits there for its next attempt, although its own retries are not delayed',
     )
     return true
+  }
+
+  async #isRetryPlaceThere(group: string): Promise<boolean> {
+    const { transport, destinations } = this.#host
+    const { name, partitions } = retrySpec(destinations.spec(this.#binding.input.name), group)
+    return (await transport.hasPlace?.({ destination: name, partitions, group })) === true
   }
 
   /** Before the first message comes, which would fail for want of tables, and all after it. */

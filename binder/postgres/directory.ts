@@ -1,4 +1,3 @@
-import { counted } from '../../core/counted.ts'
 import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
@@ -76,7 +75,7 @@ export class Directory {
     ]
   }
 
-  /** @returns what is missing or does not fit, one line each */
+  /** @returns what is missing, one line each @throws TransportError `mismatch` when a destination has other partitions */
   async check(spec: DestinationSpec): Promise<readonly string[]> {
     const parts = await this.#partitionsOf(spec.name)
     if (parts.length === 0) return [`"${spec.name}" does not exist`]
@@ -89,8 +88,7 @@ export class Directory {
     const problems = spec.groups
       .filter((group) => !existing.has(group))
       .map((group) => `"${spec.name}" has no group "${group}"`)
-    if (spec.assumed !== true && parts.length !== spec.partitions)
-      problems.push(`"${spec.name}" has ${counted(parts.length, 'partition')}, ${spec.partitions} are declared`)
+    if (spec.assumed !== true && parts.length !== spec.partitions) throw mismatch(spec, parts.length)
     if (problems.length === 0) this.#learn(spec, parts)
     return problems
   }

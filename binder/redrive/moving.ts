@@ -1,16 +1,21 @@
 import { createHash } from 'node:crypto'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
+import type { DestinationSpec, SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
 
-/** Both or neither: killed at any moment the letter is at one of the two places. @throws what the transport or the driver says */
+/**
+ * Both or neither: killed at any moment the letter is at one of the two places.
+ * @param to where it goes: is made if it is missing
+ * @throws what the transport or the driver says
+ */
 export function replaceBy(
   transport: Pick<Transport, 'publishIn'>,
   settling: SettlingTransactions,
   from: TransportDelivery,
   by: readonly EncodedMessage[],
+  to: DestinationSpec,
 ): Promise<void> {
   return settling.sql.transaction(async (tx) => {
-    await transport.publishIn?.(tx, by)
+    await transport.publishIn?.(tx, by, () => to)
     await settling.settle(tx, [from])
   })
 }

@@ -11,27 +11,20 @@ import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
-  deadLetterSpec,
   isPutByRun,
   keptByRun,
   REDRIVE_RUN,
   withoutDeadLetterFacts,
 } from '../consuming/failure/dead-letter.ts'
-import { retrySpec, toGroup } from '../consuming/failure/retry.ts'
+import { toGroup } from '../consuming/failure/retry.ts'
 import { RedriveStalled } from '../errors.ts'
-import type {
-  DestinationSpec,
-  Receiver,
-  SettlingTransactions,
-  Subscription,
-  Transport,
-  TransportDelivery,
-} from '../transport/transport.ts'
+import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import { readDeadLetter } from './letter.ts'
 import { Listing } from './listing.ts'
 import { LookEnd } from './look-end.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'
 import { nameOf, replaceBy } from './moving.ts'
+import { placesOf, provisionPlaces, type RedrivePlaces } from './places.ts'
 import {
   type RedriveHost,
   type RedriveOptions,
@@ -52,11 +45,7 @@ type End = 'complete' | 'stopped'
 /** One run, from the mark to the mark. Deliveries are worked off one at a time, in order. */
 export class RedriveRun {
   readonly #options: ResolvedRedrive
-  readonly #letters: DestinationSpec
-  readonly #target: DestinationSpec
-  readonly #owner: Transport
-  /** Set when a letter leaves and comes back in one transaction. */
-  readonly #settling: SettlingTransactions | undefined
+  readonly #places: RedrivePlaces
   readonly #waiting: Queue<TransportDelivery> = new Queue()
   /** Letters that this run has sent back or kept, in the order of time. */
   readonly #passed: Set<string> = new Set()
@@ -76,29 +65,21 @@ export class RedriveRun {
   #hasBegun = false
 
   constructor(options: ResolvedRedrive) {
-    const { channel, group, to, transport, dryRun } = options
-    // Letters and retries lie where their channel does.
-    this.#owner = transport.ownerOf?.(channel.name) ?? transport
-    this.#settling = dryRun || this.#owner.publishIn === undefined ? undefined : this.#owner.settlingIn?.()
-    const { name, partitions, groups, retentionMs } = channel
-    const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
     this.#options = options
+    this.#places = placesOf(options)
     this.#listing = new Listing(options, this.#counts)
-    this.#letters = { ...deadLetterSpec(name, group), goesWith: name }
-    this.#lookEnd = dryRun ? new LookEnd(this.#owner, this.#letters) : undefined
-    this.#target = to === 'group' ? { ...retrySpec(input, group), goesWith: name } : input
+    this.#lookEnd = options.dryRun ? new LookEnd(this.#places.owner, this.#places.letters) : undefined
   }
 
   async run(): Promise<RedriveReport> {
-    const { transport, dryRun, to } = this.#options
-    const staysHere = dryRun || to === 'nowhere'
-    await transport.provision(staysHere ? [this.#letters] : [this.#letters, this.#target])
+    const { dryRun, to } = this.#options
+    await provisionPlaces(this.#options, this.#places)
     if (!dryRun) await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEnd()
     const { letters, skipped, isBeyondLimit } = this.#listing
     const complete = end === 'complete' && !this.#isBeyondLimit && !isBeyondLimit
-    return { ...this.#counts, complete, letters, ...(this.#options.after && { skipped }) }
+    return { ...this.#counts, complete, letters, to, ...(this.#options.after && { skipped }) }
   }
 
   /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
@@ -158,9 +139,9 @@ export class RedriveRun {
       },
     }
     const spec = {
-      ...(this.#settling !== undefined && { settlesIn: this.#settling }),
-      destination: this.#letters.name,
-      partitions: this.#letters.partitions,
+      ...(this.#places.settling !== undefined && { settlesIn: this.#places.settling }),
+      destination: this.#places.letters.name,
+      partitions: this.#places.letters.partitions,
       group: DEAD_LETTER_GROUP,
       // A dry run settles nothing: what it looks at is all in its hands, and headers are counted with it.
       prefetch: dryRun ? lookAt : PREFETCH,
@@ -219,7 +200,7 @@ export class RedriveRun {
   }
 
   #stalled(cause?: unknown): RedriveStalled {
-    return new RedriveStalled(this.#letters.name, this.#options.stallTimeoutMs, this.#counts, cause)
+    return new RedriveStalled(this.#places.letters.name, this.#options.stallTimeoutMs, this.#counts, cause)
   }
 
   /** @returns whether it was the mark, or lies behind it */
@@ -238,11 +219,11 @@ export class RedriveRun {
       return true
     }
     // Of a place that was taken anew, what it held is on its way again.
-    if (this.#settling !== undefined && delivery.signal.aborted) return false
+    if (this.#places.settling !== undefined && delivery.signal.aborted) return false
     try {
       await (dryRun ? this.#listing.add(message) : this.#move(message, delivery))
     } catch (error) {
-      if (this.#settling !== undefined && delivery.signal.aborted) return false
+      if (this.#places.settling !== undefined && delivery.signal.aborted) return false
       delivery.release()
       throw error
     }
@@ -304,7 +285,7 @@ export class RedriveRun {
   }
 
   #kept(message: EncodedMessage): EncodedMessage {
-    return keptByRun({ ...message, destination: this.#letters.name }, this.#options.id)
+    return keptByRun({ ...message, destination: this.#places.letters.name }, this.#options.id)
   }
 
   async #pace(): Promise<void> {
@@ -317,7 +298,7 @@ export class RedriveRun {
   #mark(): EncodedMessage {
     return {
       id: this.#options.id,
-      destination: this.#letters.name,
+      destination: this.#places.letters.name,
       key: null,
       type: REDRIVE_END,
       source: 'concordat',
@@ -334,11 +315,12 @@ export class RedriveRun {
    */
   async #publish(message: EncodedMessage, instead?: TransportDelivery): Promise<void> {
     const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
-    const settling = instead && this.#settling
+    const settling = instead && this.#places.settling
     const publish: ConfirmHost['publish'] = async (messages) =>
       settling === undefined || instead === undefined
         ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
-        : [await outcomeOf(replaceBy(this.#owner, settling, instead, messages))]
+        : [await outcomeOf(replaceBy(this.#places.owner, settling, instead, messages, to))]
+    const to = message.destination === this.#places.target.name ? this.#places.target : this.#places.letters
     const host = { clock, logger, publish }
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#stalled()))
@@ -372,7 +354,7 @@ export class RedriveRun {
 /**
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
- * @throws TypeError / RangeError naming the option; TransportError when the broker cannot be reached at the start;
+ * @throws TypeError / RangeError naming the option; RedriveWouldRepeat; TransportError when the broker cannot be reached at the start;
  *   SendError when it will never take a letter; RedriveStalled; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(

@@ -18,8 +18,10 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireFree } from '../assembly/transport-owner.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
+import { RedriveWouldRepeat } from '../errors.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
+import { settlingOf } from './places.ts'
 
 /** Who redrives, and through which connection. */
 export interface RedriveHost {
@@ -44,11 +46,12 @@ export interface RedriveOptions {
   readonly perSecond?: number | undefined
   /**
    * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had, for as
-   *   long as the inbox remembers it (7 days by default); the others handle it again.
-   * - `group`: to the group that failed, and to no other. For groups whose binding has `retry: 'delayed'`, which read
-   *   a destination of their own; for others it would lie there unread.
+   *   long as the inbox remembers it (7 days by default); the others handle it again. Refused (RedriveWouldRepeat) for a
+   *   `transactional` channel on PostgreSQL, whose groups may settle without an inbox.
+   * - `group`: to the group that failed, and to no other, through its retry channel. A binding with `retry: 'delayed'`
+   *   reads that always; any other finds it within a minute, on PostgreSQL within 5 s.
    * - `nowhere`: they are given up. They count as `sent`, and nothing of them is left.
-   * @default 'channel'
+   * @default 'group' on PostgreSQL, else 'channel'
    */
   readonly to?: 'channel' | 'group' | 'nowhere' | undefined
   /** Lists what would go back and changes nothing. @default false */
@@ -98,6 +101,8 @@ export interface RedriveReport extends RedriveCounts {
   readonly complete: boolean
   /** What a dry run lists, in order; empty otherwise. */
   readonly letters: readonly DeadLetter[]
+  /** Where they went, or would go. */
+  readonly to: 'channel' | 'group' | 'nowhere'
   /** With `after`: how many were passed over. */
   readonly skipped?: number | undefined
 }
@@ -158,16 +163,14 @@ export function resolveRedrive(
   if (typeof host.transport?.subscribe !== 'function') {
     throw invalidOption('redrive.transport', host.transport, 'a transport such as memoryTransport()')
   }
-  const { to = 'channel', dryRun = false, payloads = false } = options
-  if (to !== 'channel' && to !== 'group' && to !== 'nowhere') {
-    throw invalidOption('redrive.to', to, "'channel', 'group' or 'nowhere'")
-  }
+  const { dryRun = false, payloads = false } = options
+  const to = resolveTo(host.transport, requireChannel('redrive', channel), group, options.to)
   return {
     id: newId(),
     transport: requireFree('redrive.transport', host.transport),
     logger: checkLogger('redrive.logger', host.logger),
     clock: host.clock ?? systemClock,
-    channel: requireChannel('redrive', channel),
+    channel,
     group: checkName('redrive.group', group, 100),
     filter: requireFunction('filter', options.filter ?? (() => true)),
     limit: requireInteger('redrive.limit', options.limit ?? (dryRun ? DRY_LIMIT : Number.MAX_SAFE_INTEGER), 1),
@@ -182,6 +185,21 @@ export function resolveRedrive(
     signal: options.signal,
     stallTimeoutMs: requireInteger('redrive.stallTimeoutMs', options.stallTimeoutMs ?? STALL_MS, 1),
   }
+}
+
+/** @throws RedriveWouldRepeat */
+function resolveTo(
+  transport: Transport,
+  { name, transactional }: Channel,
+  group: string,
+  given: RedriveOptions['to'],
+): ResolvedRedrive['to'] {
+  const settles = settlingOf(transport.ownerOf?.(name) ?? transport) !== undefined
+  const to = given ?? (settles ? 'group' : 'channel')
+  if (to !== 'channel' && to !== 'group' && to !== 'nowhere')
+    throw invalidOption('redrive.to', to, "'channel', 'group' or 'nowhere'")
+  if (to === 'channel' && settles && transactional === true) throw new RedriveWouldRepeat(name, group)
+  return to
 }
 
 function requireAfter(after: RedriveAfter | undefined, dryRun: unknown): RedriveAfter | undefined {

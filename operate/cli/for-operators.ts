@@ -11,7 +11,7 @@ const ADVICE: ReadonlyArray<readonly [advice: RegExp, instead: string]> = [
 const NOT_THERE = /(?:is missing(?: \(.*\))?|does not exist|has no group .*|does not host this topic-partition)$/
 /** Copies that wait for their next attempt lie there. */
 const NO_RETRIES = /\.retry" (?:is missing|does not exist)/
-const TO_CHANNEL = ": this group has no delayed retries (retry: 'delayed'), which --to group needs. Give --to channel"
+const TO_CHANNEL = ': this group has no retry channel, which --to group needs. Give --to channel'
 const GROUPS = '. Check CHANNEL and GROUP: npx concordat lag lists the groups that are known'
 
 const HERE: Readonly<Record<string, string>> = {

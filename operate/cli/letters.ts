@@ -115,14 +115,15 @@ const isText = (name: string, value: string | null): boolean =>
 
 const redrive: Command = {
   name: 'dlq redrive',
-  summary: 'sends dead letters back to their channel, oldest first',
+  summary: 'sends dead letters back, oldest first',
   takes: PLACE.join(' '),
   options: {
     ...WHICH,
     to: {
       type: 'string',
       hint: 'WHERE',
-      about: 'channel: to every group; group: to the one that failed (default: channel)',
+      about:
+        'channel: to every group; group: to the one that failed (default: group on PostgreSQL, which refuses the other; else channel)',
     },
     'per-second': { type: 'string', hint: 'N', about: 'at most so many in a second (default: 100)' },
     'dry-run': { type: 'boolean', about: 'lists what would go back, and changes nothing' },
@@ -285,7 +286,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
     letters: plan.letters.map((letter) => asJson(letter)),
   })
   const dry = outcome(false, plan.sent, plan.kept, plan.complete)
-  const verb = action === 'drop' ? 'given up for good' : `sent back to ${to === 'group' ? 'the group' : 'the channel'}`
+  const verb = action === 'drop' ? 'given up for good' : `sent back to the ${plan.to}`
   const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.`
   if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
   if (plan.sent === 0) return { text: 'No dead letter fits.\n', json: dry, code: 1 }

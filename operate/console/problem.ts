@@ -42,6 +42,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'saga.payload_too_large': 422,
   'bus.not_ready': 503,
   'binder.redrive_stalled': 503,
+  'binder.redrive_would_repeat': 409,
 }
 
 /** Of the socket, and of PostgreSQL: no connection, shut down, too many, cancelled. */

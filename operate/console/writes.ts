@@ -130,7 +130,7 @@ function settleLetters(desk: Desk, fields: Fields): Deed {
     dryRun,
     ...(dryRun && LOOK),
   }
-  const to = fields.oneOf('to', ['channel', 'group'], 'channel')
+  const to = fields.optionalText('to') === undefined ? undefined : fields.oneOf('to', ['channel', 'group'])
   const perSecond = fields.optionalCount('perSecond', 10_000)
   const run = async (note: OperatorNote): Promise<unknown> => {
     const settle = (onProgress?: (progress: LetterProgress) => void) =>

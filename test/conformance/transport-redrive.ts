@@ -1,5 +1,6 @@
 import { type RedriveOptions, type RedriveStalled, redrive, sink } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
+import { type Clock, MINUTE, systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { insist } from '../support/refusals.ts'
 import { until } from '../support/until.ts'
@@ -14,6 +15,12 @@ import {
   type TestChannel,
 } from './transport-kit.ts'
 
+/** What a binder does once a minute is done soon. */
+const LOOKS_SOON: Clock = {
+  ...systemClock,
+  setTimer: (durationMs, ...rest) => systemClock.setTimer(durationMs === MINUTE ? 100 : durationMs, ...rest),
+}
+
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 const KEYS = 3
 const LETTERS_OF_KEYS = 24
@@ -27,6 +34,7 @@ export function redriveCases(context: CaseContext): void {
   const run = (channel: TestChannel, options: RedriveOptions = {}, transport?: Transport) =>
     insist(() =>
       redrive({ service: 'operator', transport: transport ?? context.transport() }, channel, 'g', {
+        to: 'channel',
         perSecond: 10_000,
         ...options,
       }),
@@ -40,7 +48,7 @@ export function redriveCases(context: CaseContext): void {
       if (state.broken(n)) throw Object.assign(new Error(`no room for ${n}`), { code: 'stock.low' })
       handled.push(n)
     })
-    const binder = await started(context.transport(), { bindings: [binding] })
+    const binder = await started(context.transport(), { bindings: [binding], clock: LOOKS_SOON })
     const deadLettered = (): number => binder.binding(`${channel.name}.g`).status().deadLettered
     return { state, handled, binder, deadLettered }
   }
@@ -88,7 +96,7 @@ export function redriveCases(context: CaseContext): void {
       const { state, handled } = await withLetters(channel, 6)
       state.broken = () => false
       const chosen = await run(channel, { filter: ({ key }) => key === 'k1' || key === 'k4' })
-      expect(chosen).toEqual({ sent: 2, kept: 4, copies: 0, complete: true, letters: [] })
+      expect(chosen).toEqual({ sent: 2, kept: 4, copies: 0, complete: true, letters: [], to: 'channel' })
       await until('they are handled', () => handled.length >= 2)
       expect(sorted(handled)).toEqual([1, 4])
       const rest = await run(channel, { filter: ({ error }) => error.code === 'stock.low' })
@@ -184,7 +192,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { perSecond: 200 })).toMatchObject({ sent: 24, kept: 0, copies: 0, complete: true })
       await until('they failed again', () => shop.deadLettered() === 48)
       const { letters, ...counts } = await run(channel, { dryRun: true, payloads: true })
-      expect(counts).toEqual({ sent: 24, kept: 0, copies: 0, complete: true })
+      expect(counts).toEqual({ sent: 24, kept: 0, copies: 0, complete: true, to: 'channel' })
       expect(new Set(letters.map(({ id }) => id)).size).toBe(24)
       const again = letters.map(({ body }) => (channel.codec.decode(body as Uint8Array) as { n: number }).n)
       expect(ofKeys(again)).toEqual(ofKeys(numbers(24)))
@@ -294,6 +302,28 @@ export function redriveCases(context: CaseContext): void {
       // Once of the sender, once of the channel's redrive, and nothing of the group's.
       expect(other.got).toHaveLength(2)
       expect(new Set(other.got.map(({ context: { id } }) => id)).size).toBe(1)
+    })
+
+    it('with `to: group` reaches a group that runs without its retry channel, whose lag counts the letter until then', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.delayedName('attempts'), ['g', 'other'])
+      const shop = await service(channel, () => true)
+      const other = collector(channel, 'other')
+      await started(context.transport(), { bindings: [other.binding] })
+      await shop.binder.send(channel, { key: 'k', n: 1 })
+      await until('it is a dead letter', () => shop.deadLettered() === 1 && other.got.length === 1)
+      const name = `${channel.name}.g`
+      const lag = (): Promise<number | undefined> => shop.binder.lag(name)
+      await until('nothing waits', async () => (await lag()) === 0)
+      shop.state.broken = () => false
+      shop.binder.binding(name).pause()
+      expect(await run(channel, { to: 'group' })).toMatchObject({ sent: 1 })
+      await until('the lag counts it', async () => (await lag()) === 1)
+      shop.binder.binding(name).resume()
+      await until('it is handled', () => shop.handled.length === 1)
+      await until('nothing waits any more', async () => (await lag()) === 0)
+      expect(other.got).toHaveLength(1)
     })
 
     it('says that it stalls when somebody else reads the letters', async ({ expect }) => {

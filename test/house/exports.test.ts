@@ -69,6 +69,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'NoRoute',
     'PayloadVersionError',
     'RedriveStalled',
+    'RedriveWouldRepeat',
     'RequestFailed',
     'RequestRefused',
     'RequestTimeout',

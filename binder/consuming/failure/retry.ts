@@ -5,16 +5,7 @@
  * was tried and where it lay, so the count goes on in whichever process it comes back to.
  */
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
-import type {
-  DestinationSpec,
-  Displacement,
-  Hindrance,
-  Receiver,
-  Subscription,
-  SubscriptionSpec,
-  Transport,
-  TransportDelivery,
-} from '../../transport/transport.ts'
+import type { DestinationSpec, TransportDelivery } from '../../transport/transport.ts'
 
 const ATTEMPTS = `${INTERNAL_PREFIX}retry-attempts`
 const POSITION = `${INTERNAL_PREFIX}retry-position`
@@ -69,7 +60,7 @@ export function originalOf(delivery: TransportDelivery): TransportDelivery {
 }
 
 /** A copy that came back, as what it is a copy of. */
-class RetryDelivery implements TransportDelivery {
+export class RetryDelivery implements TransportDelivery {
   readonly message: EncodedMessage
   readonly position: string
   readonly redelivered = true
@@ -113,51 +104,4 @@ function withoutOwn(headers: Headers): Headers {
   delete kept[ATTEMPTS]
   delete kept[POSITION]
   return kept
-}
-
-/**
- * Subscribes a group to a channel and to its messages that come back, as one subscription: lost together, paused and
- * closed together. Each of the two has the whole prefetch.
- */
-export async function subscribeWithRetries(
-  transport: Transport,
-  spec: SubscriptionSpec,
-  group: string,
-  receiver: Receiver,
-): Promise<Subscription> {
-  const open: Subscription[] = []
-  const close = async (): Promise<void> => {
-    await Promise.all(open.map((subscription) => subscription.close()))
-  }
-  let isOver = false
-  const hindrances: [Hindrance | undefined, Hindrance | undefined] = [undefined, undefined]
-  const hinderedAt = (place: 0 | 1) => (hindrance: Hindrance | undefined) => {
-    hindrances[place] = hindrance
-    receiver.hindered?.(hindrances.find((each) => each?.isPassing === false) ?? hindrances.find(Boolean))
-  }
-  const common = {
-    recall: () => receiver.recall(),
-    displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
-    lost: (error: Error) => {
-      if (isOver) return
-      isOver = true
-      receiver.lost(error)
-    },
-  }
-  try {
-    const retries = { ...spec, destination: retryName(spec.destination, group) }
-    const deliverAgain = (copy: TransportDelivery): void => receiver.deliver(new RetryDelivery(copy, spec.destination))
-    open.push(await transport.subscribe(retries, { ...common, deliver: deliverAgain, hindered: hinderedAt(0) }))
-    const deliver = (delivery: TransportDelivery): void => receiver.deliver(delivery)
-    open.push(await transport.subscribe(spec, { ...common, deliver, hindered: hinderedAt(1) }))
-  } catch (error) {
-    isOver = true
-    await close()
-    throw error
-  }
-  return {
-    pause: () => open.forEach((subscription) => subscription.pause()),
-    resume: () => open.forEach((subscription) => subscription.resume()),
-    close,
-  }
 }

@@ -262,17 +262,26 @@ function Settle({
   const redrive = async (): Promise<void> => {
     setProblem(undefined)
     try {
-      const { letters } = await post<RedriveReport>('letters', { ...body, do: 'redrive', reason: 'a look before' })
+      const { letters, to } = await post<RedriveReport>('letters', { ...body, do: 'redrive', reason: 'a look before' })
       ask({
         title: `Redrive ${letters.length}`,
         about: (
           <p>
-            The dry run found {letters.length}. They go back to every group of <code>{place.channel}</code>; groups with
-            an inbox leave out what they have had.
+            The dry run found {letters.length}.{' '}
+            {to === 'group' ? (
+              <>
+                They go back to <code>{place.group}</code> alone.
+              </>
+            ) : (
+              <>
+                They go back to every group of <code>{place.channel}</code>; groups with an inbox leave out what they
+                have had.
+              </>
+            )}
           </p>
         ),
         route: 'letters',
-        body: { ...body, do: 'redrive', dryRun: false },
+        body: { ...body, do: 'redrive', to, dryRun: false },
         told: (result) => `${(result as RedriveReport).sent} sent back, ${(result as RedriveReport).kept} kept`,
         after,
       })

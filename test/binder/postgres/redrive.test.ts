@@ -16,7 +16,7 @@ const MOMENTS = 60
 const transportOn = (client: SqlClient) => postgresTransport({ sql: client, schema: 'redriven', pollMs: 20 })
 
 /** Three dead letters of a channel. */
-async function setup(name: string) {
+async function setup(name: string, to: 'channel' | 'group') {
   const channel = defineChannel(name, { payload: z.unknown(), partitions: 1, groups: ['g'] })
   const transport = transportOn(sql)
   transport.attach({ service: 'test', instance: name, logger: silentLogger, clock: systemClock })
@@ -31,12 +31,13 @@ async function setup(name: string) {
     const { rows } = await sql.query<{ id: string }>(
       `SELECT l.meta ->> 0 AS id FROM redriven.transport_log l JOIN redriven.transport_partition p ON p.id = l.part
        WHERE p.destination = $1 ORDER BY l.seq`,
-      [name],
+      [to === 'group' ? `${name}.g.retry` : name],
     )
     return rows.map(({ id }) => id.replace(`${letters}-`, ''))
   }
   const run = (client: SqlClient, stallTimeoutMs = 60_000) =>
     redrive({ service: 'ops', transport: transportOn(client) }, channel, 'g', {
+      to,
       perSecond: 100_000,
       stallTimeoutMs,
     })
@@ -72,13 +73,18 @@ function dyingAt(nth: number) {
   return { client, isDead: () => left <= 0 }
 }
 
-it.each(['before', 'after'] as const)(
-  'a connection that breaks %s any statement or commit leaves each letter at one place, once',
+it.each([
+  ['before', 'group'],
+  ['before', 'channel'],
+  ['after', 'group'],
+  ['after', 'channel'],
+] as const)(
+  'a connection that breaks %s any statement or commit leaves each letter at one place, once (to the %s)',
   { timeout: 300_000 },
-  async (when) => {
+  async (when, to) => {
     for (let nth = 1, hasBroken = true; hasBroken; nth++) {
       expect(nth).toBeLessThan(MOMENTS)
-      const { run, sent } = await setup(`lossy-${when}-${nth}`)
+      const { run, sent } = await setup(`lossy-${when}-${to}-${nth}`, to)
       const lossy = lossyAnswers(sql, when)
       lossy.breakNth(nth)
       await run(lossy.sql).catch(() => undefined)
@@ -89,16 +95,20 @@ it.each(['before', 'after'] as const)(
   },
 )
 
-it('killed at any statement it leaves each letter at one place, once', { timeout: 300_000 }, async () => {
-  for (let nth = 1, isKilled = true; isKilled; nth++) {
-    expect(nth).toBeLessThan(MOMENTS)
-    const { run, sent } = await setup(`killed-${nth}`)
-    const { client, isDead } = dyingAt(nth)
-    // It finds nothing any more, and gives up.
-    await run(client, 200).catch(() => undefined)
-    isKilled = isDead()
-    // A process that is started anew knows that nobody else can hold anything.
-    await run({ ...sql, exclusive: 'anew' })
-    expect({ nth, sent: await sent() }).toEqual({ nth, sent: ['0', '1', '2'] })
-  }
-})
+it.each(['group', 'channel'] as const)(
+  'killed at any statement it leaves each letter at one place, once (to the %s)',
+  { timeout: 300_000 },
+  async (to) => {
+    for (let nth = 1, isKilled = true; isKilled; nth++) {
+      expect(nth).toBeLessThan(MOMENTS)
+      const { run, sent } = await setup(`killed-${to}-${nth}`, to)
+      const { client, isDead } = dyingAt(nth)
+      // It finds nothing any more, and gives up.
+      await run(client, 200).catch(() => undefined)
+      isKilled = isDead()
+      // A process that is started anew knows that nobody else can hold anything.
+      await run({ ...sql, exclusive: 'anew' })
+      expect({ nth, sent: await sent() }).toEqual({ nth, sent: ['0', '1', '2'] })
+    }
+  },
+)

@@ -1,6 +1,7 @@
 import {
   type BinderOptions,
   type CannotSettleIn,
+  type Channel,
   type ConsumerBinding,
   combineTransports,
   createBinder,
@@ -8,6 +9,8 @@ import {
   encodeMessage,
   pollable,
   processor,
+  type RedriveOptions,
+  type RedriveReport,
   redrive,
   sink,
   sinkBatch,
@@ -19,9 +22,10 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
 import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator } from 'concordat/operate'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
@@ -300,6 +304,58 @@ it('works on one of several transports, whose dead letters, retries and redrives
   expect(await redrive({ service: 'ops', transport: other.transport }, channel, 'g')).toMatchObject({ sent: 1 })
   await until('it is handled', async () => (await effectsOf(channel)).length === 6)
   expect(await effectsOf(channel)).toEqual(upTo(6))
+})
+
+describe('a redrive of a dead letter beside another group that settles in its transaction', () => {
+  /** Group `g` has handled a message, group `mail` has failed on it. */
+  async function withLetter(name: string) {
+    const channel = channelOf(name)
+    const mailed: number[] = []
+    const state = { isBroken: true }
+    const options = { group: 'mail', settlesIn: sql, maxAttempts: 1 } as const
+    const mail = sink(channel, options, ({ n }) => {
+      if (state.isBroken) throw new Error('no (made by the test)')
+      mailed.push(n)
+    })
+    const { binder, send } = await started(channel, [effect(channel), mail])
+    await send(7)
+    const letters = (): Promise<number | undefined> => binder.deadLetters(`${name}.mail`)
+    await until('it is a dead letter', async () => (await letters()) === 1 && (await effectsOf(channel)).length === 1)
+    state.isBroken = false
+    const transport = (): Transport => postgresTransport({ sql, schema: 'settles_in', pollMs: 20, provision: 'check' })
+    const operator = createOperator({ sql, schema: 'settles_in', transport })
+    await operator.migrate({ by: 'ann', reason: 'setup', parts: ['operator'] })
+    const place = { channel: name, group: 'mail' }
+    const run = (options: RedriveOptions = {}, of: Channel = channel as unknown as Channel) =>
+      redrive({ service: 'ops', transport: transport() }, of, 'mail', options)
+    return { channel, mailed, letters, run, operator, place }
+  }
+
+  const note = { by: 'ann', reason: 'it is back', dryRun: false } as const
+  const undeclared = defineChannel('redriven-undeclared', { payload: Numbered, partitions: 2 }) as unknown as Channel
+
+  it.each<[string, (world: Awaited<ReturnType<typeof withLetter>>) => Promise<RedriveReport>]>([
+    ['declared', ({ run }) => run()],
+    ['undeclared', ({ run }) => run({}, undeclared)],
+    ['operated', ({ operator, place }) => operator.letters.redrive(place, note)],
+  ])('reaches the failed group alone (%s)', async (how, act) => {
+    const world = await withLetter(`redriven-${how}`)
+    expect(await act(world)).toMatchObject({ sent: 1, complete: true, to: 'group' })
+    await until('it is handled', () => world.mailed.length > 0)
+    await until('nothing waits', async () => (await world.operator.letters.lag({ ...world.place, group: 'g' })) === 0)
+    expect(world.mailed).toEqual([7])
+    expect(await effectsOf(world.channel)).toEqual([7])
+  })
+
+  it('is refused when it is told to reach every group, and then moves nothing', async () => {
+    const { channel, letters, run, operator, place } = await withLetter('redriven-refused')
+    const refusal = { code: 'binder.redrive_would_repeat', retryable: false, channel: channel.name, group: 'mail' }
+    await expect(run({ to: 'channel' })).rejects.toMatchObject(refusal)
+    await expect(run({ to: 'channel', dryRun: true })).rejects.toMatchObject(refusal)
+    await expect(operator.letters.redrive(place, { ...note, to: 'channel' })).rejects.toMatchObject(refusal)
+    expect(await letters()).toBe(1)
+    expect(await effectsOf(channel)).toEqual([7])
+  })
 })
 
 it('beside it, what goes to another broker leaves through the outbox, and only then', async () => {

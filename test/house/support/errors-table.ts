@@ -137,6 +137,12 @@ export const ERRORS: readonly Row[] = [
     'run it again',
   ),
   row(
+    new binder.RedriveWouldRepeat('orders', 'stock'),
+    'binder.redrive_would_repeat',
+    false,
+    "Send the letters to the group that failed, which is the default (to: 'group')",
+  ),
+  row(
     new binder.CannotSettleIn('sink("orders").settlesIn', 'orders', 'channel', 'postgres'),
     'binder.cannot_settle_in',
     false,

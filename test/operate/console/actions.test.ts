@@ -272,8 +272,11 @@ describe('actions', () => {
     const reason = 'again'
     const redrive = send('letters', { ...stock, do: 'redrive', dryRun: false, perSecond: 1, reason })
     expect(await heard).toMatchObject([{ ...stock, action: 'redrive', by: 'ann', kept: 0, done: expect.any(Number) }])
-    expect(await (await redrive).json()).toMatchObject({ sent: 2 })
+    expect(await (await redrive).json()).toMatchObject({ sent: 2, to: 'group' })
     await stream?.cancel()
+    await expect.poll(() => world.operator.letters.count(stock), { timeout: 30_000 }).toBe(2)
+    const refused = send('letters', { ...stock, do: 'redrive', to: 'channel', dryRun: false, reason })
+    expect(await status(refused)).toEqual([409, 'binder.redrive_would_repeat'])
   })
 
   test('one look at a time in the process, whatever its group and its console', async () => {

@@ -1,0 +1,100 @@
+import type {
+  Displacement,
+  Hindrance,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  Transport,
+  TransportDelivery,
+} from '../transport/transport.ts'
+import { RetryDelivery, retryName } from './failure/retry.ts'
+
+/**
+ * A binding's place in its channel and, from the start or from later on, in the channel of its group's retries, as one
+ * subscription: lost together, paused and closed together. Each of the two has the whole prefetch.
+ */
+export class GroupSubscription implements Subscription {
+  readonly #transport: Transport
+  readonly #spec: SubscriptionSpec
+  readonly #receiver: Receiver
+  readonly #open: Subscription[] = []
+  readonly #hindrances: [Hindrance | undefined, Hindrance | undefined] = [undefined, undefined]
+  #readsRetries = false
+  #isPaused = false
+  #isOver = false
+
+  private constructor(transport: Transport, spec: SubscriptionSpec, receiver: Receiver) {
+    this.#transport = transport
+    this.#spec = spec
+    this.#receiver = receiver
+  }
+
+  /** @param withRetries needs a group @throws TransportError */
+  static async open(
+    transport: Transport,
+    spec: SubscriptionSpec,
+    receiver: Receiver,
+    withRetries: boolean,
+  ): Promise<GroupSubscription> {
+    const made = new GroupSubscription(transport, spec, receiver)
+    try {
+      if (withRetries) await made.addRetries()
+      const deliver = (delivery: TransportDelivery): void => receiver.deliver(delivery)
+      await made.#add(spec, deliver, 1)
+      return made
+    } catch (error) {
+      await made.close()
+      throw error
+    }
+  }
+
+  /** Whether the group's messages that come back are read. */
+  get readsRetries(): boolean {
+    return this.#readsRetries
+  }
+
+  /** Reads the messages that come back, too. When it fails, the rest goes on. @throws TransportError */
+  async addRetries(): Promise<void> {
+    const { destination, group } = this.#spec
+    const retries = { ...this.#spec, destination: retryName(destination, group ?? '') }
+    await this.#add(retries, (copy) => this.#receiver.deliver(new RetryDelivery(copy, destination)), 0)
+    this.#readsRetries = true
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    for (const subscription of this.#open) subscription.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    for (const subscription of this.#open) subscription.resume()
+  }
+
+  async close(): Promise<void> {
+    this.#isOver = true
+    await Promise.all(this.#open.map((subscription) => subscription.close()))
+  }
+
+  async #add(spec: SubscriptionSpec, deliver: Receiver['deliver'], place: 0 | 1): Promise<void> {
+    const receiver = this.#receiver
+    const subscription = await this.#transport.subscribe(spec, {
+      deliver,
+      recall: () => receiver.recall(),
+      displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
+      hindered: (hindrance) => {
+        this.#hindrances[place] = hindrance
+        const [first, second] = this.#hindrances
+        receiver.hindered?.([first, second].find((each) => each?.isPassing === false) ?? first ?? second)
+      },
+      lost: (error: Error) => {
+        if (this.#isOver) return
+        this.#isOver = true
+        receiver.lost(error)
+      },
+    })
+    if (this.#isOver) await subscription.close()
+    else this.#open.push(subscription)
+    if (this.#isPaused) subscription.pause()
+  }
+}

@@ -1,0 +1,53 @@
+import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
+import { retrySpec } from '../consuming/failure/retry.ts'
+import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
+import type { ResolvedRedrive } from './redrive.ts'
+
+/** Where the letters of a run are, and where they go. */
+export interface RedrivePlaces {
+  readonly letters: DestinationSpec
+  readonly channel: DestinationSpec
+  /** The channel, or the retry channel of the group. */
+  readonly target: DestinationSpec
+  /** Letters and retries lie where their channel does. */
+  readonly owner: Transport
+  /** Set when a letter leaves and comes back in one transaction. */
+  readonly settling: SettlingTransactions | undefined
+}
+
+export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedrive): RedrivePlaces {
+  const { name, partitions, groups, retentionMs } = channel
+  const owner = transport.ownerOf?.(name) ?? transport
+  const spec = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
+  return {
+    letters: { ...deadLetterSpec(name, group), goesWith: name },
+    channel: spec,
+    target: to === 'group' ? { ...retrySpec(spec, group), goesWith: name } : spec,
+    owner,
+    settling: dryRun ? undefined : settlingOf(owner),
+  }
+}
+
+/** The transactions in which a transport moves letters; `undefined`: it has none. */
+export function settlingOf(owner: Transport): SettlingTransactions | undefined {
+  return owner.publishIn === undefined ? undefined : owner.settlingIn?.()
+}
+
+/**
+ * Makes what a run needs exist. A retry channel that is made here gets the partitions of its channel, which refuses another
+ * number. @throws TransportError
+ */
+export async function provisionPlaces(
+  { transport, group, to, dryRun }: ResolvedRedrive,
+  { letters, channel, target, owner, settling }: RedrivePlaces,
+): Promise<void> {
+  await transport.provision([letters])
+  if (dryRun || to === 'nowhere') return
+  const { name: destination, partitions } = target
+  const isNew = to === 'group' && (await owner.hasPlace?.({ destination, partitions, group })) === false
+  if (isNew) await transport.provision([channel])
+  await transport.provision([target]).catch((error: unknown) => {
+    // A transport that makes nothing in advance: the transaction of the first letter makes it.
+    if (!isNew || settling === undefined) throw error
+  })
+}
