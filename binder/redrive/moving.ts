@@ -2,6 +2,11 @@ import { createHash } from 'node:crypto'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
 
+/** The transactions in which a transport moves letters; `undefined`: it has none. */
+export function settlingOf(owner: Transport): SettlingTransactions | undefined {
+  return owner.publishIn === undefined ? undefined : owner.settlingIn?.()
+}
+
 /**
  * Both or neither: killed at any moment the letter is at one of the two places.
  * @param to where it goes: is made if it is missing

@@ -1,6 +1,7 @@
 import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
 import { retrySpec } from '../consuming/failure/retry.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
+import { settlingOf } from './moving.ts'
 import type { ResolvedRedrive } from './redrive.ts'
 
 /** Where the letters of a run are, and where they go. */
@@ -26,11 +27,6 @@ export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedr
     owner,
     settling: dryRun ? undefined : settlingOf(owner),
   }
-}
-
-/** The transactions in which a transport moves letters; `undefined`: it has none. */
-export function settlingOf(owner: Transport): SettlingTransactions | undefined {
-  return owner.publishIn === undefined ? undefined : owner.settlingIn?.()
 }
 
 /**

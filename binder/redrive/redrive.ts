@@ -21,7 +21,7 @@ import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import { RedriveWouldRepeat } from '../errors.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
-import { settlingOf } from './places.ts'
+import { settlingOf } from './moving.ts'
 
 /** Who redrives, and through which connection. */
 export interface RedriveHost {

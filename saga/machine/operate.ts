@@ -55,7 +55,7 @@ function skip(draft: Draft, index: number, result: unknown): true {
   const operation = draft.operation(index)
   const { compensates, confirm } = draft.shapeOf(index)
   // Done, says the operator: so it is undone, or confirmed, as any step that is done.
-  const isDone = operation === 'invoke' && (compensates || confirm !== undefined)
+  const isDone = (compensates || confirm !== undefined) && operation === 'invoke'
   const reserved = isDone && confirm !== undefined ? ({ reserved: true } as const) : {}
   draft.close(index, isDone ? 'invoked' : 'skipped', { ...reserved, ...(result !== undefined && { result }) })
   if (operation === 'invoke') {

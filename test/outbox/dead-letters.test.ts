@@ -38,7 +38,7 @@ async function setup() {
   await inbox.migrate()
   const heard: string[] = []
   const hear = (body: Uint8Array, headers: Readonly<Record<string, unknown>>): void =>
-    void heard.push(`${Buffer.from(body)} ${String(headers['dead-letter-error-message'])}`)
+    void heard.push(`${Buffer.from(body).toString()} ${String(headers['dead-letter-error-message'])}`)
   return { inbox, heard, hear }
 }
 
