@@ -6,7 +6,7 @@ import { describe, it } from 'vitest'
 /** Files of this package at most, what was there in November 2026 and little more; packages exactly. */
 const BUDGETS = {
   core: { files: 20, packages: ['uuid'] },
-  binder: { files: 127, packages: ['uuid'] },
+  binder: { files: 130, packages: ['uuid'] },
   'binder/memory': { files: 25, packages: [] },
   'binder/kafka': { files: 99, packages: [] },
   'binder/kafka/platformatic': { files: 103, packages: [] },
