@@ -28,7 +28,7 @@ export const BINDER: Readonly<Record<string, Defect>> = {
     workload: 'flows',
     patches: [
       {
-        file: 'binder/redrive/redrive-run.ts',
+        file: 'binder/redrive/places.ts',
         find: '{ ...deadLetterSpec(name, group), goesWith: name }',
         put: 'deadLetterSpec(name, group)',
       },
