@@ -75,8 +75,9 @@ export interface LetterDrop extends OperatorNote, LetterFilter {
 /** How they go back. */
 export interface LetterRedrive extends OperatorNote, LetterFilter {
   /**
-   * As `redrive` of `concordat/binder`, for a channel that is `transactional`, since its declaration is not known here.
-   * @default 'group' on PostgreSQL, else 'channel' */
+   * As `redrive` of `concordat/binder`. An operator does not know the channel's declaration, so it counts as `transactional`.
+   * @default 'group' on PostgreSQL, else 'channel'
+   */
   readonly to?: 'channel' | 'group' | undefined
   /** @default 100 */
   readonly perSecond?: number | undefined

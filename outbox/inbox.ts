@@ -95,7 +95,7 @@ export function createInbox(options: InboxOptions): SqlInbox {
 /** One of those that share a transaction. */
 interface SharedMessage {
   readonly message: InboxMessage
-  /** Of the last call of its work; written with those of the others, which are of the same binding. */
+  /** Outputs of the last call of its work, written together with those of other messages of the same binding. */
   outputs: EncodedMessage[]
   specOf?: SpecOf | undefined
 }

@@ -180,7 +180,7 @@ export class PartitionRelay {
     const due = clock.monotonic() + WINDOW_MS
     const result = await publishWindow(
       rows,
-      (sent) => this.#publish(sent),
+      (sent) => this.#publish(sent, lagMs),
       () => this.#goesOn && this.lease.isValid(),
       () => clock.monotonic() >= due,
     )
@@ -201,18 +201,18 @@ export class PartitionRelay {
   }
 
   /** @returns `undefined` when the broker takes longer to answer: then it is waited for beside the windows */
-  async #publish(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[] | undefined> {
+  async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
     const { clock, publisher } = this.#options
     const since = clock.monotonic()
     const call = publisher.publish(rows.map((row) => row.message))
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
     if (outcomes !== undefined) return outcomes
     const [first] = rows as readonly [WindowRow]
-    const answered = async (): Promise<Trial> => this.#answered(rows, await call, clock.monotonic() - since)
+    const answered = async (): Promise<Trial> => this.#answered(rows, await call, lagMs + clock.monotonic() - since)
     return this.#away.addUnanswered(first.message.destination, answered) ? undefined : call
   }
 
-  /** What came of rows of one destination that were published beside the windows. */
+  /** Settles rows of one destination that were published beside the windows. */
   async #answered(rows: readonly WindowRow[], outcomes: readonly PublishOutcome[], lagMs: number): Promise<Trial> {
     const failed = rows.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
     const result = { confirmed: rows.filter((_, i) => outcomes[i] === undefined), failed, rest: [] }

@@ -12,7 +12,7 @@ export interface InboxMessage {
   readonly delivery?: TransportDelivery | undefined
 }
 
-/** What a destination is that is made to exist for its first message. */
+/** Describes a destination, which is created for its first message. */
 export type SpecOf = (destination: string) => DestinationSpec
 
 /** Writes outputs to the outbox of the same transaction. */

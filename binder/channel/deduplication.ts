@@ -1,7 +1,8 @@
-/** What tells a message from all others, for inboxes and for the ids of what follows from it. */
+/** Names messages for inboxes, and for the ids of the outputs of a handler. */
+import { derivedId } from '../../core/ids.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** Of the headers that say what happened to a dead letter. */
+/** Begins the names of the headers in which a dead letter describes its failure. */
 export const DEAD_LETTER_PREFIX = 'dead-letter-'
 
 /** The channel with the dead letters of a group: `<destination>.<group>.dlq`. */
@@ -10,11 +11,11 @@ export function deadLetterName(destination: string, group: string): string {
 }
 
 /**
- * The source that an id is unique in. A dead letter keeps the id and source of its message, and each failure of that is a
- * letter of its own, so when and where it failed belongs to the source. A redelivered letter says the same again.
+ * Returns the source within which an id is unique. A dead letter keeps the id and source of its message, and each failure is a
+ * letter of its own, so its time and position belong to the source. A redelivered letter has the same.
  */
 export function sourceOf({ source, destination, headers }: EncodedMessage): string {
-  const fact = (name: string): string => String(headers[DEAD_LETTER_PREFIX + name]).slice(0, 256)
+  const fact = (name: string): string => String(headers[DEAD_LETTER_PREFIX + name])
   if (destination !== deadLetterName(fact('channel'), fact('group'))) return source
-  return `${source} failed at ${fact('time')} in ${fact('position')}`
+  return `${source} failed ${derivedId(fact('time'), fact('position'))}`
 }

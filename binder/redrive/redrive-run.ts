@@ -316,11 +316,11 @@ export class RedriveRun {
   async #publish(message: EncodedMessage, instead?: TransportDelivery): Promise<void> {
     const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
     const settling = instead && this.#places.settling
+    const to = message.destination === this.#places.target.name ? this.#places.target : this.#places.letters
     const publish: ConfirmHost['publish'] = async (messages) =>
       settling === undefined || instead === undefined
         ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
         : [await outcomeOf(replaceBy(this.#places.owner, settling, instead, messages, to))]
-    const to = message.destination === this.#places.target.name ? this.#places.target : this.#places.letters
     const host = { clock, logger, publish }
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#stalled()))

@@ -15,7 +15,7 @@ export interface OutputHost {
   readonly clock: Clock
   /** Makes the destination exist before its first message. */
   learn(channel: Channel, destination: string | undefined): void
-  /** What a destination is, as far as is known. */
+  /** Describes a destination as its channel does, or by defaults. */
   readonly specOf: SpecOf
 }
 

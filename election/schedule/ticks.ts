@@ -24,7 +24,7 @@ export function everyTicks(path: string, everyMs: unknown): Ticks {
 export function cronTicks(path: string, cron: unknown, timeZone: unknown, now: number): Ticks {
   const zone = requireText(`${path}.timeZone`, timeZone)
   const parsed = parse(path, requireText(`${path}.cron`, cron), zone)
-  // One whose last tick has passed, as with a year, worked until then: a restart must not be where it ends.
+  // An expression with a year stays valid after its last tick, so that a restart does not fail on it.
   const comes = parsed.nextRun(new Date(now)) !== null || parsed.nextRun(new Date(0)) !== null
   if (!comes) throw invalid(path, String(cron), 'it never comes')
   const after = (at: number): number | undefined => parsed.nextRun(new Date(at))?.getTime()
