@@ -10,6 +10,17 @@ export function deadLetterName(destination: string, group: string): string {
   return `${destination}.${group}.dlq`
 }
 
+/** Whether it is a channel with the dead letters of a group, by its name. */
+export function isDeadLetterName(name: string): boolean {
+  return /.\..+\.dlq$/.test(name)
+}
+
+/** Whether the message lies where its headers say that it failed. */
+export function isDeadLetter({ destination, headers }: Pick<EncodedMessage, 'destination' | 'headers'>): boolean {
+  const fact = (name: string): string => String(headers[DEAD_LETTER_PREFIX + name])
+  return destination === deadLetterName(fact('channel'), fact('group'))
+}
+
 /**
  * Returns the source within which an id is unique. A dead letter keeps the id and source of its message, and each failure is a
  * letter of its own, so its time and position belong to the source. A redelivered letter has the same.

@@ -1,6 +1,6 @@
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown.ts'
-import { DEAD_LETTER_PREFIX, deadLetterName } from '../../channel/deduplication.ts'
+import { DEAD_LETTER_PREFIX, deadLetterName, isDeadLetter, isDeadLetterName } from '../../channel/deduplication.ts'
 import {
   type EncodedMessage,
   type Headers,
@@ -22,12 +22,18 @@ export function deadLetterSpec(destination: string, group: string): DestinationS
     name: deadLetterName(destination, group),
     partitions: 1,
     groups: [DEAD_LETTER_GROUP],
-    deadLetters: true,
-    keepsEach: true,
+    ...LETTERS,
   }
 }
 
 export const DEAD_LETTER_GROUP = 'redrive'
+const LETTERS = { deadLetters: true, keepsEach: true } as const
+
+/** What a destination is by its name: dead letters are kept alike, whether their reader makes their place or who writes them. */
+export function heldIn(name: string): Pick<DestinationSpec, 'deadLetters' | 'keepsEach'> {
+  return isDeadLetterName(name) ? LETTERS : {}
+}
+
 
 /** In a message that `redrive` sent back, the id of the run. */
 export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
