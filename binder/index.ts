@@ -76,6 +76,7 @@ export {
   BinderClosed,
   BinderNotReady,
   CannotSettleIn,
+  RedrivePositionUnknown,
   RedriveStalled,
   RedriveWouldRepeat,
   SendError,

@@ -76,7 +76,7 @@ export interface LetterDrop extends OperatorNote, LetterFilter {
 export interface LetterRedrive extends OperatorNote, LetterFilter {
   /**
    * As `redrive` of `concordat/binder`. An operator does not know the channel's declaration, so it counts as `transactional`.
-   * @default 'group' on PostgreSQL, else 'channel'
+   * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
    */
   readonly to?: 'channel' | 'group' | undefined
   /** @default 100 */

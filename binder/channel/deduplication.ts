@@ -25,8 +25,9 @@ export function isDeadLetter({ destination, headers }: Pick<EncodedMessage, 'des
  * Returns the source within which an id is unique. A dead letter keeps the id and source of its message, and each failure is a
  * letter of its own, so its time and position belong to the source. A redelivered letter has the same.
  */
-export function sourceOf({ source, destination, headers }: EncodedMessage): string {
+export function sourceOf(message: EncodedMessage): string {
+  const { source, headers } = message
+  if (!isDeadLetter(message)) return source
   const fact = (name: string): string => String(headers[DEAD_LETTER_PREFIX + name])
-  if (destination !== deadLetterName(fact('channel'), fact('group'))) return source
   return `${source} failed ${derivedId(fact('time'), fact('position'))}`
 }

@@ -11,10 +11,10 @@ import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
+  headersBefore,
   isPutByRun,
   keptByRun,
   REDRIVE_RUN,
-  withoutDeadLetterFacts,
 } from '../consuming/failure/dead-letter.ts'
 import { toGroup } from '../consuming/failure/retry.ts'
 import { RedriveStalled } from '../errors.ts'
@@ -237,7 +237,9 @@ export class RedriveRun {
 
   /** Confirmed at its new place when this resolves. */
   async #move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
-    const name = nameOf(message)
+    const { to, group } = this.#options
+    const before = this.#sentBack(message)
+    const name = nameOf(before)
     if (this.#passed.has(name)) {
       this.#counts.copies++
       return
@@ -248,7 +250,7 @@ export class RedriveRun {
       await this.#pace()
     }
     if (!isChosen) await this.#publish(this.#kept(message), delivery)
-    else if (this.#options.to !== 'nowhere') await this.#publish(this.#sentBack(message), delivery)
+    else if (to !== 'nowhere') await this.#publish(to === 'group' ? toGroup(before, group) : before, delivery)
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
@@ -278,10 +280,9 @@ export class RedriveRun {
   }
 
   #sentBack(message: EncodedMessage): EncodedMessage {
-    const { channel, group, to, id } = this.#options
-    const headers = { ...withoutDeadLetterFacts(message.headers), [REDRIVE_RUN]: id }
-    const plain = { ...message, destination: channel.name, headers }
-    return to === 'group' ? toGroup(plain, group) : plain
+    const { channel, id } = this.#options
+    const headers = { ...headersBefore(message.headers), [REDRIVE_RUN]: id }
+    return { ...message, destination: channel.name, headers }
   }
 
   #kept(message: EncodedMessage): EncodedMessage {
