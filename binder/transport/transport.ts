@@ -117,6 +117,12 @@ export interface Transport {
    */
   withoutPosition?(place: GroupPlace): Promise<string | undefined>
 
+  /**
+   * Gives a group without position one: right behind the delivery that had this `position`. Resolves false and does nothing while the
+   * group has members. A transport with `withoutPosition` has it, and takes `rereads`. @throws as `lag`
+   */
+  placeBehind?(place: GroupPlace, position: string): Promise<boolean>
+
   /** Whether the broker answered last time. Cheap, no I/O. */
   health(): TransportHealth
 
@@ -207,6 +213,8 @@ export interface SubscriptionSpec {
   readonly prefetchBytes: number
   /** What `Transport.settlingIn` gave, where its transactions settle deliveries of this subscription. @default none */
   readonly settlesIn?: SettlingTransactions | undefined
+  /** Begins at the first message that there is and leaves the position of `group` as it is: `ack` frees room alone. @default false */
+  readonly rereads?: boolean | undefined
 }
 
 /** What the adapter calls. All are synchronous and never throw. */
