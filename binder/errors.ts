@@ -186,8 +186,7 @@ export class RedrivePositionUnknown extends ConcordatError {
 export type RedriveRepeats = keyof typeof REPEATS
 
 const REPEATS = {
-  settles:
-    'groups of a transactional channel may settle in their transactions (settlesIn) and would apply the effect again',
+  settles: 'groups of it may settle in their transactions (settlesIn) and would apply the effect again',
   letters: 'the group "redrive" of a channel of dead letters would have the letter twice',
 } as const
 

@@ -91,6 +91,12 @@ export interface Transport {
   settlingIn?(sql?: SqlClient): SettlingTransactions | undefined
 
   /**
+   * Groups of a destination of which a subscription with `settlesIn` was ever made, in whatever process: what is there twice has its
+   * effect twice for them. @throws as `lag`. @default none
+   */
+  settlingGroups?(destination: string): Promise<readonly string[]>
+
+  /**
    * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
    * subscription gets everything published after. A subscription that breaks calls `receiver.lost` once and is then
    * closed; the binder subscribes again.
