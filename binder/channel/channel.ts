@@ -2,7 +2,7 @@ import { type Codec, jsonCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import { isDeadLetterName } from './deduplication.ts'
+import { isDeadLetterName } from './letter-name.ts'
 import { REDRIVE_END } from './message.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
 

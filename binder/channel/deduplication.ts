@@ -1,19 +1,10 @@
 /** Names messages for inboxes, and for the ids of the outputs of a handler. */
 import { derivedId } from '../../core/ids.ts'
+import { deadLetterName } from './letter-name.ts'
 import type { EncodedMessage } from './message.ts'
 
 /** Begins the names of the headers in which a dead letter describes its failure. */
 export const DEAD_LETTER_PREFIX = 'dead-letter-'
-
-/** The channel with the dead letters of a group: `<destination>.<group>.dlq`. */
-export function deadLetterName(destination: string, group: string): string {
-  return `${destination}.${group}.dlq`
-}
-
-/** Whether it is a channel with the dead letters of a group, by its name. */
-export function isDeadLetterName(name: string): boolean {
-  return /.\..+\.dlq$/.test(name)
-}
 
 /** Whether the message lies where its headers say that it failed. */
 export function isDeadLetter({ destination, headers }: Pick<EncodedMessage, 'destination' | 'headers'>): boolean {

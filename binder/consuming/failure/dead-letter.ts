@@ -1,6 +1,7 @@
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown.ts'
-import { DEAD_LETTER_PREFIX, deadLetterName, isDeadLetter, isDeadLetterName } from '../../channel/deduplication.ts'
+import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/deduplication.ts'
+import { deadLetterName, isDeadLetterName } from '../../channel/letter-name.ts'
 import {
   type EncodedMessage,
   type Headers,
