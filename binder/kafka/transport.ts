@@ -20,7 +20,7 @@ import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'
 import { kafkaGroupOf } from './group/group-ids.ts'
 import { lagOf } from './group/lag.ts'
-import { offsetIn, partitionIn } from './group/position.ts'
+import { placeBehind } from './group/place-group.ts'
 import { Publisher } from './publisher.ts'
 import type { KafkaSettings } from './settings.ts'
 import { Subscriber } from './subscriber.ts'
@@ -151,11 +151,10 @@ export class KafkaTransport implements Transport {
     )
   }
 
-  placeBehind({ destination, group }: GroupPlace, position: string): Promise<boolean> {
+  placeBehind({ destination, group }: GroupPlace, position: string | undefined): Promise<boolean> {
     const groupId = kafkaGroupOf(this.#settings, group, destination)
-    const positions = new Map([[partitionIn(position), offsetIn(position) + 1]])
     return this.#watch('placeBehind', ({ admin }) =>
-      admin.use(`placing group "${groupId}"`, (each) => each.place(groupId, destination, positions), destination),
+      admin.use(`placing group "${groupId}"`, (each) => placeBehind(each, groupId, destination, position), destination),
     )
   }
 

@@ -22,15 +22,17 @@ const TURN_MS = 15 * SECOND
 const AGAIN_MS = 200
 
 /**
- * Does nothing where the broker has a position of the group, or there is no letter. A look goes on without a position that is unknown.
+ * Does nothing where the broker has a position of the group. A look goes on without a position that is unknown.
  * @throws RedrivePositionUnknown, RedriveStalled, TransportError
  */
 export async function regainPosition(options: ResolvedRedrive, { owner, letters }: RedrivePlaces): Promise<void> {
   const place = { destination: letters.name, partitions: letters.partitions, group: DEAD_LETTER_GROUP }
   const name = await owner.withoutPosition?.(place)
-  const count = name === undefined ? 0 : await owner.lag?.(place)
-  if (name === undefined || count === 0) return
-  const { settled, open } = await readMarks(options, place, count)
+  if (name === undefined) return
+  const count = await owner.lag?.(place)
+  const { settled, open } = count === 0 ? new SettledByMarks() : await readMarks(options, place, count)
+  // Another run may have been at work meanwhile.
+  if ((await owner.withoutPosition?.(place)) === undefined) return
   const { dryRun, logger } = options
   if (open !== undefined) {
     const unknown = new RedrivePositionUnknown(letters.name, name, open, settled)
@@ -39,9 +41,14 @@ export async function regainPosition(options: ResolvedRedrive, { owner, letters 
       { err: unknown },
       'the look begins at the first letter: a redrive that was cut off may have sent some back',
     )
-  } else if (settled !== undefined) {
+  } else if (settled !== undefined || !dryRun) {
+    // Also at the first: of a run that is killed before its first commit no other is to think that the broker has dropped its position.
     await placeBehind(options, () => owner.placeBehind?.(place, settled), letters.name)
-    logger.info({ group: name, settled }, 'the broker has dropped the position of the redrive: going on from its marks')
+    if (settled !== undefined)
+      logger.info(
+        { group: name, settled },
+        'the broker has dropped the position of redrives: going on from their marks',
+      )
   }
 }
 

@@ -124,10 +124,10 @@ export interface Transport {
   withoutPosition?(place: GroupPlace): Promise<string | undefined>
 
   /**
-   * Gives a group without position one: right behind the delivery that had this `position`. Resolves false and does nothing while the
-   * group has members. A transport with `withoutPosition` has it, and takes `rereads`. @throws as `lag`
+   * Gives a group without position one: right behind the delivery that had this `position`, by default at the first message. One that has a position keeps it. Resolves
+   * false and does nothing while the group has members. A transport with `withoutPosition` has it, and takes `rereads`. @throws as `lag`
    */
-  placeBehind?(place: GroupPlace, position: string): Promise<boolean>
+  placeBehind?(place: GroupPlace, position: string | undefined): Promise<boolean>
 
   /** Whether the broker answered last time. Cheap, no I/O. */
   health(): TransportHealth

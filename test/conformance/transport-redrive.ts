@@ -332,8 +332,6 @@ export function redriveCases(context: CaseContext): void {
       const channel = createTestChannel(context.delayedName('attempts'))
       const shop = await service(channel, () => true)
       const letters = deadLettersOf(channel, 'g')
-      const { id } = await shop.binder.send(channel, { key: 'k', n: 1 })
-      await until('it is a dead letter', () => shop.deadLettered() === 1)
       const seen: string[] = []
       const state = { isBroken: true }
       const reading = sink(letters, { group: 'tickets', maxAttempts: 1, backoff: NO_PAUSE }, (_, { id, headers }) => {
@@ -342,6 +340,7 @@ export function redriveCases(context: CaseContext): void {
       })
       const desk = await started(context.transport(), { bindings: [reading], clock: LOOKS_SOON })
       const failed = (): number => desk.binding(`${letters.name}.tickets`).status().deadLettered
+      const { id } = await shop.binder.send(channel, { key: 'k', n: 1 })
       await until('the desk has failed on it', () => failed() === 1)
       const first = (await run(channel, { dryRun: true })).letters
       await run(channel)
