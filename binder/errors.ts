@@ -152,22 +152,63 @@ export class RedriveStalled extends ConcordatError {
 }
 
 /**
- * A redrive to every group of a channel whose groups may settle without an inbox: those that have handled the message would
- * apply its effect again. Nothing was changed.
+ * The broker has no position of the redrives on these dead letters any more, and a redrive before was cut off: which letters it sent
+ * back is unknown. Nothing was changed.
+ */
+export class RedrivePositionUnknown extends ConcordatError {
+  readonly code = 'binder.redrive_position_unknown' as const
+  readonly retryable = false as const
+  readonly destination: string
+  /** The group at the broker. */
+  readonly group: string
+  /** Up to here letters were settled for certain; `undefined`: not known of any. */
+  readonly settled: string | undefined
+
+  constructor(
+    destination: string,
+    group: string,
+    open: { readonly id: string; readonly position: string },
+    settled: string | undefined,
+  ) {
+    super(
+      `the broker has dropped the position of the group "${group}" on "${destination}", and the redrive ${open.id} was cut off: ` +
+        `${settled === undefined ? 'any letter' : `letters behind ${settled}`} before ${open.position} may have been sent back. ` +
+        'Look at them with a dry run, and set the offset of the first letter to send: ' +
+        `kafka-consumer-groups.sh --group ${group} --topic ${destination} --reset-offsets --to-offset N --execute`,
+    )
+    this.destination = destination
+    this.group = group
+    this.settled = settled
+  }
+}
+
+/** Why another group would handle a letter twice that is sent back to the channel. */
+export type RedriveRepeats = keyof typeof REPEATS
+
+const REPEATS = {
+  settles: 'groups of it may settle in their transactions (settlesIn) and would apply the effect again',
+  letters: 'the group "redrive" of a channel of dead letters would have the letter twice',
+} as const
+
+/**
+ * A redrive to every group of a channel, of which another would handle the message a second time: groups that may settle without an
+ * inbox, or the group `redrive` of a channel of dead letters. Nothing was changed.
  */
 export class RedriveWouldRepeat extends ConcordatError {
   readonly code = 'binder.redrive_would_repeat' as const
   readonly retryable = false as const
   readonly channel: string
   readonly group: string
+  readonly why: RedriveRepeats
 
-  constructor(channel: string, group: string) {
+  constructor(channel: string, group: string, why: RedriveRepeats) {
     super(
-      `redrive of "${channel}" / "${group}" to 'channel': groups of a transactional channel may settle in their transactions ` +
-        "(settlesIn) and would apply the effect again. Send the letters to the group that failed, which is the default (to: 'group')",
+      `redrive of "${channel}" / "${group}" to 'channel': ${REPEATS[why]}. ` +
+        "Send the letters to the group that failed, which is the default (to: 'group')",
     )
     this.channel = channel
     this.group = group
+    this.why = why
   }
 }
 

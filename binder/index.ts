@@ -58,9 +58,9 @@ export {
   route,
 } from './bindings/route.ts'
 export { type Channel, type ChannelOptions, channelAt, defineChannel } from './channel/channel.ts'
-export { deadLetterName } from './channel/deduplication.ts'
 export { MAX_DELAY_MS } from './channel/delay.ts'
 export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
+export { deadLetterName } from './channel/letter-name.ts'
 export {
   type EncodedMessage,
   type Headers,
@@ -76,6 +76,7 @@ export {
   BinderClosed,
   BinderNotReady,
   CannotSettleIn,
+  RedrivePositionUnknown,
   RedriveStalled,
   RedriveWouldRepeat,
   SendError,

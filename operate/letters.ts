@@ -1,6 +1,7 @@
 /** Dead letters and lag, through a transport, without the channels' declarations. */
 import { type Channel, defineChannel } from '../binder/channel/channel.ts'
 import { deadLetterSpec } from '../binder/consuming/failure/dead-letter.ts'
+import { lagWithRetries } from '../binder/consuming/failure/retry.ts'
 import { existingPartitions } from '../binder/errors.ts'
 import type { DeadLetter } from '../binder/redrive/letter.ts'
 import type { RedriveAfter, RedriveCounts, RedriveReport } from '../binder/redrive/redrive.ts'
@@ -76,7 +77,7 @@ export interface LetterDrop extends OperatorNote, LetterFilter {
 export interface LetterRedrive extends OperatorNote, LetterFilter {
   /**
    * As `redrive` of `concordat/binder`. An operator does not know the channel's declaration, so it counts as `transactional`.
-   * @default 'group' on PostgreSQL, else 'channel'
+   * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
    */
   readonly to?: 'channel' | 'group' | undefined
   /** @default 100 */
@@ -107,7 +108,7 @@ export interface LetterDesk {
   redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
   /** They are gone for good; `sent` of the report counts them. @throws as `redrive` */
   drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>
-  /** How many messages a group has not settled; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
+  /** How many messages a group has not settled, with its retries that are due; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
   lag(place: LetterPlace): Promise<number>
   /** As `lag`, with what the number means. @throws as `lag` */
   backlog(place: LetterPlace): Promise<GroupBacklog>
@@ -205,18 +206,18 @@ export class TransportLetterDesk implements LetterDesk {
   async backlog(place: LetterPlace): Promise<GroupBacklog> {
     return withPartitions(place, (of) => {
       const { name, partitions } = channelOf(of)
-      return this.#backlog({ destination: name, partitions, group: of.group })
+      return this.#backlog({ destination: name, partitions, group: of.group }, lagWithRetries)
     })
   }
 
-  async #backlog(group: GroupPlace): Promise<GroupBacklog> {
+  /** @param count @default what the place itself has */
+  async #backlog(group: GroupPlace, count: typeof lagWithRetries = lagOf): Promise<GroupBacklog> {
     const transport = await this.#open()
     const instance = `operator-${newId().slice(-12)}`
     transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
     try {
-      if (transport.lag === undefined)
-        throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
-      const lag = await transport.lag(group)
+      const lag = await count(transport, group)
+      if (lag === undefined) throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
       const uncommitted = lag === 0 ? undefined : await transport.withoutPosition?.(group)
       const isReadyOnly = transport.features.tellsWholeLag !== true
       return { lag, isReadyOnly, ...(uncommitted !== undefined && { uncommitted }) }
@@ -253,6 +254,10 @@ export class TransportLetterDesk implements LetterDesk {
     const telling = onProgress && { onProgress: (counts: RedriveCounts) => onProgress({ ...counts, of }) }
     return redrive(host, channel, place.group, { ...options, ...telling, filter, limit })
   }
+}
+
+async function lagOf(transport: Pick<Transport, 'lag'>, place: GroupPlace): Promise<number | undefined> {
+  return transport.lag?.(place)
 }
 
 /** @throws TypeError */

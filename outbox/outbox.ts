@@ -12,11 +12,12 @@
  */
 
 import type { SpecOf } from '../binder/bindings/inbox.ts'
-import { type Channel, DEFAULT_PARTITIONS, requireChannel } from '../binder/channel/channel.ts'
+import { type Channel, requireChannel } from '../binder/channel/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
 import type { Place } from '../binder/sending/destinations.ts'
+import { assumedSpec } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
 import type { DestinationSpec, Transport } from '../binder/transport/transport.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
@@ -328,7 +329,7 @@ class SqlOutbox implements Outbox {
 /** What a destination is that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
 function specOf(name: string, place: Place | SpecOf | undefined): DestinationSpec {
   if (typeof place === 'function') return place(name)
-  if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
+  if (place === undefined) return assumedSpec(name)
   return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
 }
 

@@ -15,7 +15,7 @@ import type { KnownNames } from '../bindings/binding-name.ts'
 import type { PollBinding } from '../bindings/declarations.ts'
 import type { Handler } from '../bindings/handler-contexts.ts'
 import type { PollOptions } from '../bindings/pollable.ts'
-import { type Channel, checkName, DEFAULT_PARTITIONS } from '../channel/channel.ts'
+import { type Channel, checkName } from '../channel/channel.ts'
 import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { OutageLog } from '../consuming/outage-log.ts'
@@ -24,7 +24,7 @@ import { BinderClosed, BinderNotReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
 import { type RequestOptions, Requests } from '../requests/requests.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
-import { Destinations, destinationSpecs } from '../sending/destinations.ts'
+import { assumedSpec, Destinations, destinationSpecs, specOf } from '../sending/destinations.ts'
 import { Publisher } from '../sending/publisher.ts'
 import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold, slownessOf } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
@@ -338,9 +338,8 @@ function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => De
   if (unlisted !== undefined) requireFunction('createBinder.unlisted', unlisted)
   return (name) => {
     const place = notAwaited(unlisted?.(name))
-    if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
-    const { partitions, groups, retentionMs, transactional } = place
-    return { name, partitions, groups, retentionMs, transactional }
+    if (place === undefined) return assumedSpec(name)
+    return specOf({ ...place, name })
   }
 }
 

@@ -2,6 +2,7 @@ import { type Codec, jsonCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { isDeadLetterName } from './letter-name.ts'
 import { REDRIVE_END } from './message.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
 
@@ -91,7 +92,14 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
 })
 
 /** Partitions of a channel that does not say how many it has. */
-export const DEFAULT_PARTITIONS = 4
+const DEFAULT_PARTITIONS = 4
+/** Of one with the dead letters of a group, whose order they keep. */
+const DEAD_LETTER_PARTITIONS = 1
+
+/** Of a channel whose declaration does not say how many. */
+export function defaultPartitions(name: string): number {
+  return isDeadLetterName(name) ? DEAD_LETTER_PARTITIONS : DEFAULT_PARTITIONS
+}
 
 /**
  * Declares a channel.
@@ -121,7 +129,7 @@ export function defineChannel<S extends StandardSchemaV1>(
     schema: options.payload as StandardSchemaV1<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>,
     key: options.key === undefined ? undefined : requireFunction(`${path}.key`, options.key),
     codec: options.codec === undefined ? jsonCodec : requireCodec(`${path}.codec`, options.codec),
-    partitions: requireInteger(`${path}.partitions`, options.partitions ?? DEFAULT_PARTITIONS, 1, 1_000),
+    partitions: requireInteger(`${path}.partitions`, options.partitions ?? defaultPartitions(name), 1, 1_000),
     groups: resolveGroups(`${path}.groups`, options.groups),
     ...(options.retentionMs === undefined
       ? {}
@@ -167,7 +175,8 @@ export function channelAt<In, Out, Name extends string = string>(
   name: Name,
 ): Channel<In, Out, Name> {
   checkChannelName('channelAt', name)
-  return Object.freeze({ ...requireChannel('channelAt', channel), name })
+  const letters = isDeadLetterName(name) ? { partitions: DEAD_LETTER_PARTITIONS } : {}
+  return Object.freeze({ ...requireChannel('channelAt', channel), ...letters, name })
 }
 
 /** Checks that it is a channel, whichever copy of the package made it. @throws TypeError naming the path */

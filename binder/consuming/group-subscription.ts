@@ -19,7 +19,6 @@ export class GroupSubscription implements Subscription {
   readonly #receiver: Receiver
   readonly #open: Subscription[] = []
   readonly #hindrances: [Hindrance | undefined, Hindrance | undefined] = [undefined, undefined]
-  #readsRetries = false
   #isPaused = false
   #isOver = false
 
@@ -48,17 +47,11 @@ export class GroupSubscription implements Subscription {
     }
   }
 
-  /** Whether the group's messages that come back are read. */
-  get readsRetries(): boolean {
-    return this.#readsRetries
-  }
-
   /** Reads the messages that come back, too. When it fails, the rest goes on. @throws TransportError */
   async addRetries(): Promise<void> {
     const { destination, group } = this.#spec
     const retries = { ...this.#spec, destination: retryName(destination, group ?? '') }
     await this.#add(retries, (copy) => this.#receiver.deliver(new RetryDelivery(copy, destination)), 0)
-    this.#readsRetries = true
   }
 
   pause(): void {

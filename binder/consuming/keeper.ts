@@ -15,7 +15,7 @@ import type {
   TransportDelivery,
 } from '../transport/transport.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
-import { retryName, retrySpec } from './failure/retry.ts'
+import { lagWithRetries, retrySpec } from './failure/retry.ts'
 import { GroupSubscription } from './group-subscription.ts'
 import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
@@ -120,10 +120,8 @@ export class Keeper {
     const { transport, destinations } = this.#host
     if (group === null) return undefined
     const { name, partitions } = destinations.spec(this.#binding.input.name)
-    const lag = await transport.lag?.({ destination: name, partitions, group })
-    if (lag === undefined || retry === 'delayed') return lag
-    if (this.#subscription?.readsRetries !== true && !(await this.#isRetryPlaceThere(group))) return lag
-    return lag + ((await transport.lag?.({ destination: retryName(name, group), partitions, group })) ?? 0)
+    const place = { destination: name, partitions, group }
+    return retry === 'delayed' ? transport.lag?.(place) : lagWithRetries(transport, place)
   }
 
   /** Dead letters on the broker; `undefined` when none are kept. @throws TransportError */

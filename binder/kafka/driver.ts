@@ -126,6 +126,8 @@ export interface Admin {
   createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<void>
   /** How many each has, without those that the broker does not know or of which some partition has no leader. */
   partitionCounts(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /** Settings that apply to each topic, its own and the broker's. @throws also when one of them may not be read */
+  configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>>
   /** The first offset of each partition and the one after its last record, be its transaction open or not. */
   ranges(topic: string): Promise<readonly PartitionRange[]>
   /** By partition the first record of that time (epoch ms) or later, or the end. */

@@ -56,8 +56,10 @@ export class Subscriber {
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     if (spec.group !== null) this.claim({ name: spec.destination, groups: [spec.group] })
     const partitions = await this.#parts.topics.verify(spec.destination)
-    await this.#reportBeginning(spec, receiver)
-    await this.#placeGroup(spec)
+    if (spec.rereads !== true) {
+      await this.#reportBeginning(spec, receiver)
+      await this.#placeGroup(spec)
+    }
     const groupId = this.#groupId(spec)
     const memberSpec: MemberSpec = {
       topic: spec.destination,
@@ -65,8 +67,9 @@ export class Subscriber {
       partitions,
       prefetch: spec.prefetch,
       prefetchBytes: spec.prefetchBytes,
-      startAt: spec.group === null ? await this.#endOf(spec.destination) : undefined,
-      settled: spec.group === null ? undefined : this.#settledOf(`${groupId} ${spec.destination}`),
+      startAt: await this.#startOf(spec),
+      settled:
+        spec.group === null || spec.rereads === true ? undefined : this.#settledOf(`${groupId} ${spec.destination}`),
     }
     return this.#openMember(memberSpec, receiver, async () => {
       if (spec.group === null) await this.#deleteGroup(memberSpec.groupId)
@@ -146,9 +149,10 @@ export class Subscriber {
   }
 
   /** "From now on" is fixed before joining: whatever is published after `subscribe` lies behind it. */
-  async #endOf(topic: string): Promise<ReadonlyMap<number, number>> {
-    const ranges = await this.#admin.use(`finding the end of "${topic}"`, (admin) => admin.ranges(topic), topic)
-    return new Map(ranges.map(({ partition, high }) => [partition, high]))
+  async #startOf({ group, destination: topic, rereads }: SubscriptionSpec): Promise<MemberSpec['startAt']> {
+    if (group !== null && rereads !== true) return undefined
+    const ranges = await this.#admin.use(`finding the offsets of "${topic}"`, (admin) => admin.ranges(topic), topic)
+    return new Map(ranges.map(({ partition, low, high }) => [partition, rereads === true ? low : high]))
   }
 
   /** Best effort: Kafka itself forgets a group without members and offsets. */

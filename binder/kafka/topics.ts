@@ -6,6 +6,7 @@ import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin, AdminLink, NewTopic } from './driver.ts'
 import { hasType, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
+import { checkSettings } from './topic-settings.ts'
 
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
@@ -27,6 +28,8 @@ export class Topics {
   /** Seen with the count that was declared. */
   readonly #accepted = new Set<string>()
   readonly #deadLetters = new Set<string>()
+  /** By their settings. */
+  readonly #checked = new Set<string>()
 
   constructor({ settings, admin, clock, logger }: TopicsParts) {
     this.#settings = settings
@@ -64,10 +67,12 @@ export class Topics {
           [...wanted.keys()].filter((name) => existing.has(name)),
         )
         this.#compareAll([...wanted.values()], missing)
+        await this.#checkSettings(admin, [...wanted.values()])
         return
       }
       if (missing.length > 0) await this.#create(admin, missing)
       await this.#awaitLeaders(admin, [...wanted.keys()])
+      await this.#checkSettings(admin, [...wanted.values()])
     })
     for (const spec of wanted.values()) this.#compare(spec)
   }
@@ -150,6 +155,13 @@ export class Topics {
         throw transportError('unavailable', `topics ${names.join(', ')} have no leader`)
       await this.#clock.sleep(LEADER_POLL_MS)
     }
+  }
+
+  /** Once. @throws TransportError */
+  async #checkSettings(admin: Admin, wanted: readonly DestinationSpec[]): Promise<void> {
+    const fresh = wanted.filter(({ name }) => !this.#checked.has(name))
+    await checkSettings(admin, fresh, this.#logger)
+    for (const { name } of fresh) this.#checked.add(name)
   }
 
   /** @throws TransportError naming everything that is missing or differs */

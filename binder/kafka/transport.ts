@@ -20,6 +20,7 @@ import type { AdminLink, KafkaDriver } from './driver.ts'
 import { TRANSPORT, transportError } from './errors.ts'
 import { kafkaGroupOf } from './group/group-ids.ts'
 import { lagOf } from './group/lag.ts'
+import { placeBehind } from './group/place-group.ts'
 import { Publisher } from './publisher.ts'
 import type { KafkaSettings } from './settings.ts'
 import { Subscriber } from './subscriber.ts'
@@ -147,6 +148,13 @@ export class KafkaTransport implements Transport {
         async (each) => ((await each.committed(groupId, destination)).size === 0 ? groupId : undefined),
         destination,
       ),
+    )
+  }
+
+  placeBehind({ destination, group }: GroupPlace, position: string | undefined): Promise<boolean> {
+    const groupId = kafkaGroupOf(this.#settings, group, destination)
+    return this.#watch('placeBehind', ({ admin }) =>
+      admin.use(`placing group "${groupId}"`, (each) => placeBehind(each, groupId, destination, position), destination),
     )
   }
 

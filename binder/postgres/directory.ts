@@ -128,6 +128,22 @@ export class Directory {
     return failure('unavailable', `"${destination}" ${lacks} "${name}": ${remedy}`, { destination })
   }
 
+  /** Remembers that members of the group settle in transactions of theirs. @throws TransportError */
+  async settlesIn(group: number): Promise<void> {
+    const text = `UPDATE ${this.#tables.group} SET settles_in = true WHERE id = $1 AND NOT settles_in`
+    await this.#database.query('remember how a group settles', text, [group])
+  }
+
+  /** Groups of a destination of which members have settled in transactions of theirs. @throws TransportError */
+  async settlingGroups(destination: string): Promise<readonly string[]> {
+    const { rows } = await this.#database.query<{ name: string }>(
+      `look how the groups of "${destination}" settle`,
+      `SELECT name FROM ${this.#tables.group} WHERE destination = $1 AND settles_in ORDER BY id`,
+      [destination],
+    )
+    return rows.map(({ name }) => name)
+  }
+
   /** What a transaction sees with the only connection it may have made itself: what is left of that shows when it is over. */
   async #look(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> {
     const known = this.#destination(destination, await this.#partitionsOf(destination, tx))

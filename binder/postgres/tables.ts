@@ -27,6 +27,7 @@ const segments = (): number[] => Array.from({ length: SEGMENTS }, (_, k) => k)
  * - `key` is bytes: `text` refuses a NUL. `meta` is `json`: `jsonb` refuses NUL and lone surrogates.
  * - `tick` gives positions `first` to `first + n - 1`; the newest of a partition is the state of who gives them: `snap` is
  *   what it had seen.
+ * - `group`: `settles_in` says that members of it have settled in transactions of theirs, without an inbox.
  * - `progress`: the highest `ver` is where a group stands in a partition. `handed`: below it a message may have been lent.
  */
 const MIGRATIONS: readonly SqlMigration[] = [
@@ -38,7 +39,8 @@ const MIGRATIONS: readonly SqlMigration[] = [
          retention_ms bigint, UNIQUE (destination, n))`,
       `CREATE TABLE {schema}.transport_group (
          id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, destination text NOT NULL, name text NOT NULL,
-         created_at timestamptz NOT NULL DEFAULT clock_timestamp(), UNIQUE (destination, name))`,
+         created_at timestamptz NOT NULL DEFAULT clock_timestamp(), settles_in boolean NOT NULL DEFAULT false,
+         UNIQUE (destination, name))`,
       `CREATE TABLE {schema}.transport_ring (
          one boolean PRIMARY KEY DEFAULT true CHECK (one), current smallint NOT NULL DEFAULT 0,
          since timestamptz NOT NULL DEFAULT clock_timestamp())`,

@@ -223,6 +223,10 @@ class LogTransport implements PostgresTransport {
     await this.#attached().publisher.publishIn(tx, messages, specOf)
   }
 
+  settlingGroups(destination: string): Promise<readonly string[]> {
+    return this.#attached().directory.settlingGroups(destination)
+  }
+
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const { lasting } = this.#attached()
     refuseOwnTransaction(this.#options.sql)
@@ -282,6 +286,7 @@ class LogTransport implements PostgresTransport {
     await this.provision([{ name: destination, partitions, groups }])
     const place = group === null ? await this.#ends(destination) : await directory.group(destination, group)
     if (place instanceof TransportError) throw place
+    if (spec.settlesIn !== undefined && !('ends' in place)) await directory.settlesIn(place.id)
     const subscription: LogSubscription = new LogSubscription(spec, place, receiver, {
       clock: host.clock,
       commitIntervalMs: this.#options.commitIntervalMs,

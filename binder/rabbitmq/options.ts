@@ -4,6 +4,7 @@ import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/client.ts'
+import { lossIn } from './topology/loss.ts'
 import { type Places, type RabbitPlace, resolvePlaces } from './topology/places.ts'
 
 /** Options of `rabbitTransport`. */
@@ -54,7 +55,10 @@ export interface RabbitTransportOptions {
    * confirmed are refused unless `mayDiscard` is true: a length limit without `reject-publish`, `x-message-ttl`, `x-expires`.
    */
   readonly queueArguments?: Readonly<Record<string, string | number | boolean>> | undefined
-  /** Allows `queueArguments` with which the broker discards confirmed messages that no consumer has handled. @default false */
+  /**
+   * Allows arguments with which the broker discards confirmed messages that no consumer has handled: in `queueArguments`, and of queues in
+   * `places`, which other programs made. @default false
+   */
   readonly mayDiscard?: boolean | undefined
   /**
    * What becomes of a message that no queue gets: `refuse` gives the outcome `unroutable`, `accept` drops it as the
@@ -100,6 +104,8 @@ export interface ResolvedRabbitOptions {
   readonly requestTimeoutMs: number
   readonly closeTimeoutMs: number
   readonly queueArguments: Readonly<Record<string, string | number | boolean>>
+  /** Queues may lose messages, by their arguments. */
+  readonly mayDiscard: boolean
   readonly unroutable: 'refuse' | 'accept'
   readonly maxMessageBytes: number
   readonly places: Places
@@ -157,6 +163,7 @@ export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedR
       'x-queue-type': queueType,
       'x-single-active-consumer': true,
     }),
+    mayDiscard: options.mayDiscard ?? false,
     unroutable: oneOf('unroutable', merged.unroutable, ['refuse', 'accept']),
     maxMessageBytes: requireInteger('rabbitTransport.maxMessageBytes', merged.maxMessageBytes, 1),
     places: resolvePlaces(options.places),
@@ -230,25 +237,6 @@ function checkArguments({
     `${path}['${name}']: got ${JSON.stringify(given[name])}, with which RabbitMQ discards messages that it has confirmed. ` +
       `${remedy}, or allow the loss with rabbitTransport({ mayDiscard: true }).`,
   )
-}
-
-const REJECTS = 'reject-publish'
-
-/** The first argument with which a queue discards messages that no consumer has handled. */
-function lossIn(
-  given: Readonly<Record<string, unknown>>,
-): { readonly name: string; readonly remedy: string } | undefined {
-  const overflow = given['x-overflow']
-  if (overflow !== undefined && overflow !== REJECTS)
-    return { name: 'x-overflow', remedy: `Use '${REJECTS}', which makes senders wait` }
-  for (const name of ['x-max-length', 'x-max-length-bytes'])
-    if (given[name] !== undefined && overflow === undefined)
-      return { name, remedy: `Add 'x-overflow': '${REJECTS}', which makes senders wait` }
-  for (const name of ['x-message-ttl', 'x-expires'])
-    if (given[name] !== undefined) return { name, remedy: 'Leave it out' }
-  if (given['x-delivery-limit'] !== undefined && given['x-delivery-limit'] !== -1)
-    return { name: 'x-delivery-limit', remedy: 'Use -1, since maxAttempts of a binding counts attempts' }
-  return undefined
 }
 
 function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[]): T {

@@ -26,7 +26,8 @@ import { checkDestinations } from './topology/check.ts'
 import { readyIn, requirePartitions } from './topology/count.ts'
 import type { Ask } from './topology/declaration.ts'
 import { DelayLadder } from './topology/delay.ts'
-import { checkPlace, exchangeOf } from './topology/places.ts'
+import { PlaceCheck } from './topology/place-check.ts'
+import { exchangeOf } from './topology/places.ts'
 import {
   declarationsOf,
   declareAll,
@@ -91,7 +92,7 @@ class RabbitTransport implements Transport {
       takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
       reprovision: (destination) => this.#reprovision(destination),
     })
-    this.#parts = { host, control, link, publisher, ladder }
+    this.#parts = { host, control, link, publisher, ladder, placeCheck: new PlaceCheck(options, host.logger) }
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
@@ -101,7 +102,8 @@ class RabbitTransport implements Transport {
       await checkDestinations(destinations, this.#options, this.#attached().ladder, (what, ask) =>
         this.#onControl(what, ask),
       )
-    if (provision !== 'none') await this.#checkPlaces(destinations)
+    if (provision !== 'none')
+      await this.#attached().placeCheck.check(destinations, (what, ask) => this.#onControl(what, ask))
     const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
     for (const spec of actual) this.#learn(spec)
   }
@@ -297,14 +299,6 @@ class RabbitTransport implements Transport {
     }
   }
 
-  /** @throws TransportError `mismatch` naming what cannot be */
-  async #checkPlaces(destinations: readonly DestinationSpec[]): Promise<void> {
-    for (const spec of destinations) {
-      const place = this.#options.places.get(spec.name)
-      if (place !== undefined) await checkPlace(spec, place, (what, ask) => this.#onControl(what, ask))
-    }
-  }
-
   #queueOf(destination: string, group: string, partition: number, partitions: number): string {
     const existing = this.#options.places.get(destination)?.queues.get(group)
     return existing?.queue ?? queueOf(destination, group, partition, partitions)
@@ -382,6 +376,7 @@ interface Parts {
   readonly link: Link
   readonly publisher: RabbitPublisher
   readonly ladder: DelayLadder
+  readonly placeCheck: PlaceCheck
 }
 
 /** In what is described before the transport is attached to a service. */

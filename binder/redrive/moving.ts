@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { sourceOf } from '../channel/deduplication.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
 
@@ -25,8 +26,12 @@ export function replaceBy(
   })
 }
 
-/** The same for copies only: a sender may use an id for several messages, and none of those is a copy of another. */
-export function nameOf({ source, id, key, body }: EncodedMessage): string {
+/**
+ * The same for copies only: a sender may use an id for several messages, and none of those is a copy of another.
+ * @param message as it goes back: another failure of it makes no other message, unless it is a dead letter there, too
+ */
+export function nameOf(message: EncodedMessage): string {
+  const { id, key, body } = message
   const said = createHash('sha256').update(body ?? '')
-  return JSON.stringify([source, id, key, body === null, said.digest('base64')])
+  return JSON.stringify([sourceOf(message), id, key, body === null, said.digest('base64')])
 }

@@ -11,10 +11,10 @@ import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
+  headersBefore,
   isPutByRun,
   keptByRun,
   REDRIVE_RUN,
-  withoutDeadLetterFacts,
 } from '../consuming/failure/dead-letter.ts'
 import { toGroup } from '../consuming/failure/retry.ts'
 import { RedriveStalled } from '../errors.ts'
@@ -22,7 +22,9 @@ import type { Receiver, Subscription, TransportDelivery } from '../transport/tra
 import { readDeadLetter } from './letter.ts'
 import { Listing } from './listing.ts'
 import { LookEnd } from './look-end.ts'
+import { regainPosition } from './lost-position.ts'
 import { LostSubscription, lost } from './lost-subscription.ts'
+import { lookMark, runMark } from './marks.ts'
 import { nameOf, replaceBy } from './moving.ts'
 import { placesOf, provisionPlaces, type RedrivePlaces } from './places.ts'
 import {
@@ -32,6 +34,7 @@ import {
   type ResolvedRedrive,
   resolveRedrive,
 } from './redrive.ts'
+import { SettledByRun, TELL_MS } from './settled-by-run.ts'
 
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
@@ -54,6 +57,7 @@ export class RedriveRun {
   readonly #listing: Listing
   /** Of a dry run. */
   readonly #lookEnd: LookEnd | undefined
+  readonly #settled = new SettledByRun()
   #isBeyondLimit = false
   #hasWarned = false
   #lost: Error | undefined
@@ -74,12 +78,21 @@ export class RedriveRun {
   async run(): Promise<RedriveReport> {
     const { dryRun, to } = this.#options
     await provisionPlaces(this.#options, this.#places)
+    await regainPosition(this.#options, this.#places)
     if (!dryRun) await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
-    const end = await this.#readToEnd()
+    const end = await this.#readToEndAndTell()
     const { letters, skipped, isBeyondLimit } = this.#listing
     const complete = end === 'complete' && !this.#isBeyondLimit && !isBeyondLimit
     return { ...this.#counts, complete, letters, to, ...(this.#options.after && { skipped }) }
+  }
+
+  async #readToEndAndTell(): Promise<End> {
+    try {
+      return await this.#readToEnd()
+    } finally {
+      await this.#settled.tell(this.#options, this.#places)
+    }
   }
 
   /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
@@ -109,7 +122,7 @@ export class RedriveRun {
         if (this.#lookEnd?.hasReached() === true) return await this.#endLook()
         const delivery = await this.#next()
         if (delivery === undefined) return this.#lookEnd?.hasReached() === true ? await this.#endLook() : 'stopped'
-        if (await this.#take(delivery)) return 'complete'
+        if (await this.#take(delivery)) return await this.#endRun()
       }
       return 'stopped'
     } finally {
@@ -209,7 +222,7 @@ export class RedriveRun {
     const { dryRun, onProgress, id } = this.#options
     this.#lookEnd?.sees()
     if (message.type === REDRIVE_END) {
-      delivery.ack()
+      this.#settle(delivery)
       if (message.id === id) await this.#listing.end()
       return message.id === id
     }
@@ -227,7 +240,7 @@ export class RedriveRun {
       delivery.release()
       throw error
     }
-    if (!dryRun) delivery.ack()
+    if (!dryRun) this.#settle(delivery)
     const { logger } = this.#options
     tell(onProgress, { ...this.#counts }, (error) =>
       logger.error({ err: error, id }, 'redrive: `onProgress` failed, going on'),
@@ -237,7 +250,9 @@ export class RedriveRun {
 
   /** Confirmed at its new place when this resolves. */
   async #move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
-    const name = nameOf(message)
+    const { to, group } = this.#options
+    const before = this.#sentBack(message)
+    const name = nameOf(before)
     if (this.#passed.has(name)) {
       this.#counts.copies++
       return
@@ -248,7 +263,7 @@ export class RedriveRun {
       await this.#pace()
     }
     if (!isChosen) await this.#publish(this.#kept(message), delivery)
-    else if (this.#options.to !== 'nowhere') await this.#publish(this.#sentBack(message), delivery)
+    else if (to !== 'nowhere') await this.#publish(to === 'group' ? toGroup(before, group) : before, delivery)
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
@@ -278,10 +293,9 @@ export class RedriveRun {
   }
 
   #sentBack(message: EncodedMessage): EncodedMessage {
-    const { channel, group, to, id } = this.#options
-    const headers = { ...withoutDeadLetterFacts(message.headers), [REDRIVE_RUN]: id }
-    const plain = { ...message, destination: channel.name, headers }
-    return to === 'group' ? toGroup(plain, group) : plain
+    const { channel, id } = this.#options
+    const headers = { ...headersBefore(message.headers), [REDRIVE_RUN]: id }
+    return { ...message, destination: channel.name, headers }
   }
 
   #kept(message: EncodedMessage): EncodedMessage {
@@ -296,17 +310,24 @@ export class RedriveRun {
   }
 
   #mark(): EncodedMessage {
-    return {
-      id: this.#options.id,
-      destination: this.#places.letters.name,
-      key: null,
-      type: REDRIVE_END,
-      source: 'concordat',
-      contentType: 'application/octet-stream',
-      time: this.#options.clock.now(),
-      headers: {},
-      body: new Uint8Array(),
-    }
+    const { id, clock, dryRun } = this.#options
+    const fields = { id, destination: this.#places.letters.name, time: clock.now() }
+    return dryRun ? lookMark(fields) : runMark(fields)
+  }
+
+  #settle(delivery: TransportDelivery): void {
+    delivery.ack()
+    this.#settled.add(delivery.position)
+  }
+
+  /** Behind the mark of the run: what it said of itself is settled too, unless letters lie before it. */
+  async #endRun(): Promise<End> {
+    if (!(await this.#settled.tell(this.#options, this.#places))) return 'complete'
+    if (this.#waiting.length === 0) await this.#somethingNew(TELL_MS)
+    const delivery = this.#waiting.shift()
+    if (delivery?.message.type === REDRIVE_END) delivery.ack()
+    else delivery?.release()
+    return 'complete'
   }
 
   /**

@@ -18,6 +18,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireFree } from '../assembly/transport-owner.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
+import { isDeadLetterName } from '../channel/letter-name.ts'
 import { RedriveWouldRepeat } from '../errors.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
@@ -47,11 +48,12 @@ export interface RedriveOptions {
   /**
    * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had, for as
    *   long as the inbox remembers it (7 days by default); the others handle it again. Refused (RedriveWouldRepeat) for a
-   *   `transactional` channel on PostgreSQL, whose groups may settle without an inbox.
+   *   `transactional` channel on PostgreSQL, whose groups may settle without an inbox, and for a channel of dead letters, whose
+   *   group `redrive` would have the letter twice.
    * - `group`: to the group that failed, and to no other, through its retry channel. A binding with `retry: 'delayed'`
    *   reads that always; any other finds it within a minute, on PostgreSQL within 5 s.
    * - `nowhere`: they are given up. They count as `sent`, and nothing of them is left.
-   * @default 'group' on PostgreSQL, else 'channel'
+   * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
    */
   readonly to?: 'channel' | 'group' | 'nowhere' | undefined
   /** Lists what would go back and changes nothing. @default false */
@@ -195,10 +197,12 @@ function resolveTo(
   given: RedriveOptions['to'],
 ): ResolvedRedrive['to'] {
   const settles = settlingOf(transport.ownerOf?.(name) ?? transport) !== undefined
-  const to = given ?? (settles ? 'group' : 'channel')
+  const isOfLetters = isDeadLetterName(name)
+  const to = given ?? (settles || isOfLetters ? 'group' : 'channel')
   if (to !== 'channel' && to !== 'group' && to !== 'nowhere')
     throw invalidOption('redrive.to', to, "'channel', 'group' or 'nowhere'")
-  if (to === 'channel' && settles && transactional === true) throw new RedriveWouldRepeat(name, group)
+  if (to === 'channel' && isOfLetters) throw new RedriveWouldRepeat(name, group, 'letters')
+  if (to === 'channel' && settles && transactional === true) throw new RedriveWouldRepeat(name, group, 'settles')
   return to
 }
 

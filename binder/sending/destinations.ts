@@ -1,8 +1,9 @@
 /** What has to exist on the broker, and what was made to. */
 import { invalidOption } from '../../core/errors.ts'
 import type { Binding } from '../bindings/declarations.ts'
-import type { Channel } from '../channel/channel.ts'
+import { type Channel, defaultPartitions } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { heldIn } from '../consuming/failure/dead-letter.ts'
 import type { DestinationSpec, Transport } from '../transport/transport.ts'
 
 /** What of a channel is made to exist. */
@@ -32,7 +33,7 @@ export function destinationSpecs(
     const groups = [...new Set([...(known?.groups ?? []), ...channel.groups])]
     const retentionMs = known?.retentionMs ?? channel.retentionMs
     const transactional = known?.transactional ?? channel.transactional
-    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs, transactional })
+    specs.set(channel.name, specOf({ ...channel, groups, retentionMs, transactional }))
   }
   for (const [i, binding] of bindings.entries()) {
     if (!['sink', 'processor', 'batch', 'poll', 'source'].includes(binding?.kind)) {
@@ -47,6 +48,16 @@ export function destinationSpecs(
     add(channel)
   }
   return specs
+}
+
+/** What has to exist for a declared destination. */
+export function specOf({ name, partitions, groups, retentionMs, transactional }: Place): DestinationSpec {
+  return { name, partitions, groups, retentionMs, transactional, ...heldIn(name) }
+}
+
+/** What has to exist for a name that no declaration has. */
+export function assumedSpec(name: string): DestinationSpec {
+  return { name, partitions: defaultPartitions(name), groups: [], assumed: true, ...heldIn(name) }
 }
 
 /** Less than a whole channel will do. */
@@ -83,8 +94,8 @@ export class Destinations {
   }
 
   /** A channel that is sent to without having been declared, or under another name: it is made as it says itself. */
-  learn({ name: channel, partitions, groups, retentionMs, transactional }: Place, name: string = channel): void {
-    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups, retentionMs, transactional })
+  learn(place: Place, name: string = place.name): void {
+    if (!this.#specs.has(name)) this.#specs.set(name, specOf({ ...place, name }))
   }
 
   spec(name: string): DestinationSpec {

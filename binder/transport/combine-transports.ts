@@ -5,7 +5,7 @@
 import { invalidOption } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { consistsOf } from '../assembly/transport-owner.ts'
-import { deadLetterName } from '../channel/deduplication.ts'
+import { deadLetterName } from '../channel/letter-name.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { retryName } from '../consuming/failure/retry.ts'
 import { TransportError } from '../errors.ts'

@@ -91,6 +91,12 @@ export interface Transport {
   settlingIn?(sql?: SqlClient): SettlingTransactions | undefined
 
   /**
+   * Groups of a destination of which a subscription with `settlesIn` was ever made, in whatever process: what is there twice has its
+   * effect twice for them. @throws as `lag`. @default none
+   */
+  settlingGroups?(destination: string): Promise<readonly string[]>
+
+  /**
    * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
    * subscription gets everything published after. A subscription that breaks calls `receiver.lost` once and is then
    * closed; the binder subscribes again.
@@ -116,6 +122,12 @@ export interface Transport {
    * @throws as `lag`. @default each group has a position
    */
   withoutPosition?(place: GroupPlace): Promise<string | undefined>
+
+  /**
+   * Gives a group without position one: right behind the delivery that had this `position`, by default at the first message. One that has a position keeps it. Resolves
+   * false and does nothing while the group has members. A transport with `withoutPosition` has it, and takes `rereads`. @throws as `lag`
+   */
+  placeBehind?(place: GroupPlace, position: string | undefined): Promise<boolean>
 
   /** Whether the broker answered last time. Cheap, no I/O. */
   health(): TransportHealth
@@ -207,6 +219,8 @@ export interface SubscriptionSpec {
   readonly prefetchBytes: number
   /** What `Transport.settlingIn` gave, where its transactions settle deliveries of this subscription. @default none */
   readonly settlesIn?: SettlingTransactions | undefined
+  /** Begins at the first message that there is and leaves the position of `group` as it is: `ack` frees room alone. @default false */
+  readonly rereads?: boolean | undefined
 }
 
 /** What the adapter calls. All are synchronous and never throw. */

@@ -68,6 +68,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'MAX_HEADER_BYTES',
     'NoRoute',
     'PayloadVersionError',
+    'RedrivePositionUnknown',
     'RedriveStalled',
     'RedriveWouldRepeat',
     'RequestFailed',

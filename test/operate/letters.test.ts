@@ -36,7 +36,7 @@ async function withLetters(count: number) {
   const operator = createOperator({ sql, schema, transport: () => memoryTransport({ broker }) })
   await operator.migrate({ by: 'ann', reason: 'setup', parts: ['operator'] })
   await until('they are dead letters', async () => (await operator.letters.count(place)) === count)
-  return { operator, state, handled, ids, schema, broker }
+  return { operator, state, handled, ids, schema, broker, binder }
 }
 
 describe('letters', () => {
@@ -53,6 +53,15 @@ describe('letters', () => {
     await until('it was handled', () => handled.length === 1)
     await until('nothing is left', async () => (await operator.letters.lag(place)) === 0)
     expect(await operator.letters.count(place)).toBe(0)
+  })
+
+  test('that went back to their group alone are in its lag until it reads them', async () => {
+    const { operator, binder } = await withLetters(2)
+    await binder.close()
+    expect(await operator.letters.lag(place)).toBe(0)
+    expect(await operator.letters.redrive(place, { ...note, to: 'group', dryRun: false })).toMatchObject({ sent: 2 })
+    expect(await operator.letters.lag(place)).toBe(2)
+    expect(await operator.letters.backlog(place)).toMatchObject({ lag: 2 })
   })
 
   test('that are dropped are gone, the others stay in their order', async () => {

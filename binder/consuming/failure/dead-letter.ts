@@ -1,6 +1,7 @@
 import { said, toError } from '../../../core/errors.ts'
 import { fieldOf } from '../../../core/thrown.ts'
-import { DEAD_LETTER_PREFIX, deadLetterName } from '../../channel/deduplication.ts'
+import { DEAD_LETTER_PREFIX, isDeadLetter } from '../../channel/deduplication.ts'
+import { deadLetterName, isDeadLetterName } from '../../channel/letter-name.ts'
 import {
   type EncodedMessage,
   type Headers,
@@ -15,16 +16,23 @@ import type { DestinationSpec } from '../../transport/transport.ts'
 /**
  * Dead letters are an ordinary channel `<channel>.<group>.dlq`: one partition, with the durable group `redrive` from the
  * start so that nothing in it is lost. Bytes and headers stay as they came; the `dead-letter-*` headers say what
- * happened and are replaced, not added, when it happens again.
+ * happened and are replaced, not added, when it happens again. Those of a letter on which a reader of dead letters fails are kept
+ * beside them as `dead-letter-of-*`.
  */
 export function deadLetterSpec(destination: string, group: string): DestinationSpec {
   return {
     name: deadLetterName(destination, group),
     partitions: 1,
     groups: [DEAD_LETTER_GROUP],
-    deadLetters: true,
-    keepsEach: true,
+    ...LETTERS,
   }
+}
+
+const LETTERS = { deadLetters: true, keepsEach: true } as const
+
+/** What a destination is by its name: dead letters are kept alike, whether their reader makes their place or who writes them. */
+export function heldIn(name: string): Pick<DestinationSpec, 'deadLetters' | 'keepsEach'> {
+  return isDeadLetterName(name) ? LETTERS : {}
 }
 
 export const DEAD_LETTER_GROUP = 'redrive'
@@ -46,6 +54,8 @@ export interface Failure {
 const PREFIX = DEAD_LETTER_PREFIX
 /** In a dead letter, the run that put it there: by sending back what then failed again, or by keeping it. */
 const PUT_BY_RUN = `${PREFIX}redrive-run`
+/** In a dead letter of a reader of dead letters: what the letter that it failed on said. */
+const LETTER_PREFIX = `${PREFIX}of-`
 const MAX_MESSAGE_BYTES = 1_024
 const MAX_TRIMMED_MESSAGE_BYTES = 256
 const MAX_STACK_BYTES = 4_096
@@ -73,12 +83,13 @@ export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, h
   const kept = trimmed(own, headerBytes)
   const { 'error-stack': _, ...rest } = factsOf(message, failure, MAX_TRIMMED_MESSAGE_BYTES)
   const facts = { ...rest, 'headers-dropped': own.length - kept.length }
+  const before = factsBefore(message).filter(([name]) => !/-error-(message|stack)$/.test(name))
   return {
     ...message,
     destination: deadLetterName(message.destination, failure.group),
     key: message.key === null || message.keyBytes !== undefined ? message.key : bounded(message.key),
     contentType: message.contentType.length <= MAX_NAME ? message.contentType : 'application/octet-stream',
-    headers: Object.fromEntries([...kept, ...named(facts)]),
+    headers: Object.fromEntries([...kept, ...before, ...named(facts)]),
   }
 }
 
@@ -99,7 +110,16 @@ function trimmed(
 }
 
 function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
-  return Object.fromEntries([...ownHeaders(message), ...named(factsOf(message, failure, MAX_MESSAGE_BYTES))])
+  const facts = named(factsOf(message, failure, MAX_MESSAGE_BYTES))
+  return Object.fromEntries([...ownHeaders(message), ...factsBefore(message), ...facts])
+}
+
+/** What the dead letter says that a reader of dead letters failed on: it tells one failure of a message from another. */
+function factsBefore(message: EncodedMessage): readonly (readonly [string, HeaderValue])[] {
+  if (!isDeadLetter(message)) return []
+  return Object.entries(message.headers)
+    .filter(([name]) => name.startsWith(PREFIX))
+    .map(([name, value]) => [LETTER_PREFIX + name.slice(PREFIX.length), value] as const)
 }
 
 /** A name such as `__proto__` is one among others. */
@@ -156,8 +176,14 @@ export function isPutByRun({ headers }: EncodedMessage, run: string): boolean {
   return headers[PUT_BY_RUN] === run
 }
 
-export function withoutDeadLetterFacts(headers: Headers): Headers {
-  return deadLetterFacts(headers).headers
+/** Headers of the message that failed, which may have been a dead letter itself. */
+export function headersBefore(letter: Headers): Headers {
+  const { headers, facts } = deadLetterFacts(letter)
+  const before = Object.entries(facts).filter(([name]) => name.startsWith('of-'))
+  return {
+    ...headers,
+    ...Object.fromEntries(before.map(([name, value]) => [PREFIX + name.slice('of-'.length), value])),
+  }
 }
 
 /** At most `maxBytes` of UTF-8, never half a character. */

@@ -5,7 +5,7 @@
  * was tried and where it lay, so the count goes on in whichever process it comes back to.
  */
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
-import type { DestinationSpec, TransportDelivery } from '../../transport/transport.ts'
+import type { DestinationSpec, GroupPlace, Transport, TransportDelivery } from '../../transport/transport.ts'
 
 const ATTEMPTS = `${INTERNAL_PREFIX}retry-attempts`
 const POSITION = `${INTERNAL_PREFIX}retry-position`
@@ -19,6 +19,25 @@ export function retryName(destination: string, group: string): string {
 export function retrySpec({ name, partitions, retentionMs }: DestinationSpec, group: string): DestinationSpec {
   const kept = retentionMs === undefined ? {} : { retentionMs }
   return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true, ...kept }
+}
+
+/** Where the group's retries wait, as a place; they have the partitions of their channel. */
+export function retryPlace({ destination, partitions, group }: GroupPlace): GroupPlace {
+  return { destination: retryName(destination, group), partitions, group }
+}
+
+/**
+ * What a group has not settled of the channel and of its retries: those that are due, where a place of them is there.
+ * `undefined`: the broker cannot tell. @throws TransportError
+ */
+export async function lagWithRetries(
+  transport: Pick<Transport, 'lag' | 'hasPlace'>,
+  place: GroupPlace,
+): Promise<number | undefined> {
+  const lag = await transport.lag?.(place)
+  const retries = retryPlace(place)
+  if (lag === undefined || (await transport.hasPlace?.(retries)) !== true) return lag
+  return lag + ((await transport.lag?.(retries)) ?? 0)
 }
 
 /**

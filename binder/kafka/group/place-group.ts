@@ -1,4 +1,5 @@
 import type { Admin } from '../driver.ts'
+import { offsetIn, partitionIn } from './position.ts'
 
 /**
  * Lets a group that has committed nothing begin elsewhere than at the earliest offset.
@@ -14,6 +15,23 @@ export async function placeGroup(admin: Admin, groupId: string, topic: string, a
   if (await hasCommitted(admin, groupId, topic)) return
   // Where another member is there, it has placed the group.
   await admin.place(groupId, topic, positions)
+}
+
+/**
+ * Lets a group that has committed nothing begin right behind a position, by default at the first record.
+ * @returns false when it has members, which alone commit
+ */
+export async function placeBehind(
+  admin: Admin,
+  groupId: string,
+  topic: string,
+  position: string | undefined,
+): Promise<boolean> {
+  const positions =
+    position === undefined
+      ? new Map((await admin.ranges(topic)).map(({ partition, low }) => [partition, low]))
+      : new Map([[partitionIn(position), offsetIn(position) + 1]])
+  return (await hasCommitted(admin, groupId, topic)) || admin.place(groupId, topic, positions)
 }
 
 async function hasCommitted(admin: Admin, groupId: string, topic: string): Promise<boolean> {

@@ -7,3 +7,8 @@ export function positionOf(partition: number, offset: string | bigint | number):
 export function partitionIn(position: string): number {
   return Number(/^partition (\d+) /.exec(position)?.[1])
 }
+
+/** The offset in what `positionOf` gave. */
+export function offsetIn(position: string): number {
+  return Number(/ offset (\d+)$/.exec(position)?.[1])
+}

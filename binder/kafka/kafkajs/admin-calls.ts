@@ -3,6 +3,9 @@ import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
 import { hasType } from '../errors.ts'
 import type { KafkaAdmin } from './client.ts'
 
+/** Of the protocol. */
+const TOPIC_RESOURCE = 2
+
 /** An admin client of kafkajs in the words of the driver's contract. */
 export class AdminCalls implements Admin {
   readonly #admin: KafkaAdmin
@@ -39,6 +42,17 @@ export class AdminCalls implements Admin {
       if (!hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE')) throw error
     }
     return counts
+  }
+
+  async configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+    const asked = topics.map((name) => ({ type: TOPIC_RESOURCE, name }))
+    const { resources } = await this.#admin.describeConfigs({ resources: asked, includeSynonyms: false })
+    return new Map(
+      resources.map(({ resourceName, configEntries }) => [
+        resourceName,
+        Object.fromEntries(configEntries.map(({ configName, configValue }) => [configName, configValue])),
+      ]),
+    )
   }
 
   async ranges(topic: string): Promise<readonly PartitionRange[]> {

@@ -150,6 +150,12 @@ export interface KafkaAdmin {
   disconnect(): Promise<void>
   listTopics(): Promise<string[]>
   createTopics(options: { topics: KafkaTopic[]; waitForLeaders: boolean; timeout: number }): Promise<boolean>
+  describeConfigs(options: { resources: Array<{ type: number; name: string }>; includeSynonyms: boolean }): Promise<{
+    resources: ReadonlyArray<{
+      readonly resourceName: string
+      readonly configEntries: ReadonlyArray<{ readonly configName: string; readonly configValue: string }>
+    }>
+  }>
   fetchTopicMetadata(options: { topics: string[] }): Promise<{
     topics: ReadonlyArray<{
       readonly name: string

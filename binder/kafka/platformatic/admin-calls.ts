@@ -15,7 +15,7 @@ import {
   NOBODY,
   READ_UNCOMMITTED,
 } from './protocol/offsets.ts'
-import { createTopics } from './protocol/topics.ts'
+import { createTopics, describeConfigs } from './protocol/topics.ts'
 
 const ATTEMPTS = 5
 
@@ -53,6 +53,10 @@ export class AdminCalls implements Admin {
         errorCode === 0 && partitions.length > 0 && partitions.every(({ leader }) => leader >= 0),
     )
     return new Map(led.map(({ name, partitions }) => [name, partitions.length]))
+  }
+
+  async configs(topics: readonly string[]): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+    return this.#retried(() => this.#cluster.any(describeConfigs(topics)))
   }
 
   /** The end is that of all records, not the last before an open transaction, where a group seems to have nothing left. */

@@ -356,6 +356,15 @@ describe('a redrive of a dead letter beside another group that settles in its tr
     expect(await letters()).toBe(1)
     expect(await effectsOf(channel)).toEqual([7])
   })
+
+  it('is refused also where the channel is not declared as transactional', async () => {
+    const { channel, letters, run } = await withLetter('redriven-misdeclared')
+    const misdeclared = defineChannel(channel.name, { payload: Numbered, partitions: 2 }) as unknown as Channel
+    const refusal = { code: 'binder.redrive_would_repeat', why: 'settles', channel: channel.name, group: 'mail' }
+    await expect(run({ to: 'channel' }, misdeclared)).rejects.toMatchObject(refusal)
+    expect(await letters()).toBe(1)
+    expect(await effectsOf(channel)).toEqual([7])
+  })
 })
 
 it('beside it, what goes to another broker leaves through the outbox, and only then', async () => {

@@ -16,6 +16,7 @@ describe('rabbitTransport options', () => {
       requestTimeoutMs: 10_000,
       closeTimeoutMs: 3_000,
       queueArguments: { 'x-queue-type': 'classic', 'x-single-active-consumer': true },
+      mayDiscard: false,
       unroutable: 'refuse',
       maxMessageBytes: 16 * 1024 * 1024,
       places: new Map(),

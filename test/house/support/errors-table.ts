@@ -130,18 +130,14 @@ export const ERRORS: readonly Row[] = [
     true,
     'Check that the broker is up',
   ),
+  row(new binder.RedriveStalled('a.g.dlq', 9, { sent: 1, kept: 2 }), 'binder.redrive_stalled', true, 'run it again'),
   row(
-    new binder.RedriveStalled('orders.stock.dlq', 60_000, { sent: 1, kept: 2 }),
-    'binder.redrive_stalled',
-    true,
-    'run it again',
-  ),
-  row(
-    new binder.RedriveWouldRepeat('orders', 'stock'),
-    'binder.redrive_would_repeat',
+    new binder.RedrivePositionUnknown('a.g.dlq', 'redrive.a.g.dlq', { id: 'r1', position: 'offset 9' }, 'offset 3'),
+    'binder.redrive_position_unknown',
     false,
-    "Send the letters to the group that failed, which is the default (to: 'group')",
+    '--reset-offsets --to-offset N --execute',
   ),
+  row(new binder.RedriveWouldRepeat('a', 'g', 'settles'), 'binder.redrive_would_repeat', false, "(to: 'group')"),
   row(
     new binder.CannotSettleIn('sink("orders").settlesIn', 'orders', 'channel', 'postgres'),
     'binder.cannot_settle_in',

@@ -1,5 +1,6 @@
 import type { NewTopic } from '../../driver.ts'
-import { errorName, KafkaRefusal } from './errors.ts'
+import type { ByteReader } from './bytes.ts'
+import { errorName, KafkaRefusal, requireSuccess } from './errors.ts'
 import type { Request } from './request.ts'
 
 /** Resolves with what was refused. */
@@ -27,4 +28,48 @@ export function createTopics(topics: readonly NewTopic[], timeoutMs: number): Re
       )
     },
   }
+}
+
+const TOPIC_RESOURCE = 2
+
+/** Settings by topic. @throws KafkaRefusal when one of them may not be read */
+export function describeConfigs(
+  topics: readonly string[],
+): Request<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+  return {
+    apiKey: 32,
+    apiVersion: 1,
+    name: 'DescribeConfigs',
+    write(to) {
+      to.array(topics, (topic) =>
+        to
+          .int8(TOPIC_RESOURCE)
+          .string(topic)
+          .array(null, () => {}),
+      )
+      to.boolean(false)
+    },
+    read(from) {
+      from.int32()
+      const found = from.array(() => {
+        requireSuccess(from.int16(), 'the settings of a topic were not told', from.nullableString())
+        from.int8()
+        return [from.string(), Object.fromEntries(from.array(() => readConfig(from)))] as const
+      })
+      return new Map(found)
+    },
+  }
+}
+
+function readConfig(from: ByteReader): readonly [string, string] {
+  const [name, value] = [from.string(), from.nullableString()]
+  from.boolean()
+  from.int8()
+  from.boolean()
+  from.array(() => {
+    from.string()
+    from.nullableString()
+    from.int8()
+  })
+  return [name, value ?? '']
 }

@@ -58,7 +58,7 @@ async function company(url: string) {
 
 describeWith(['rabbitmq'], 'a channel on what another program made', () => {
   const url = serverUrl('rabbitmq') ?? ''
-  const open = (places: Places) => rabbitTransport({ url, places })
+  const open = (places: Places, mayDiscard = false) => rabbitTransport({ url, places, mayDiscard })
 
   it('sends to an exchange by its routing key, and reads from it by a pattern, delays, dead letters and redrive included', async () => {
     const theirs = await company(url)
@@ -114,7 +114,7 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
         if (n === 7 && !isMended) throw new Error('not yet')
         handled.push(n)
       })
-      return createBinder({ service: 'bills', transport: open(places), bindings: [own], sends: [bills] })
+      return createBinder({ service: 'bills', transport: open(places, true), bindings: [own], sends: [bills] })
     })
     onTestFinished(() => Promise.all(members.map((member) => member.close())).then(() => undefined))
     theirs.forget([`${name}.billing.dlq:redrive`], [`${name}.billing.dlq`, `${name}.billing.dlq:partitions`])
@@ -125,7 +125,9 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     await members[0]?.send(bills, { n: 20 })
     await until('what it sends itself comes too', () => handled.includes(20))
     isMended = true
-    expect(await redrive({ service: 'operator', transport: open(places) }, bills, 'billing')).toMatchObject({ sent: 1 })
+    expect(await redrive({ service: 'operator', transport: open(places, true) }, bills, 'billing')).toMatchObject({
+      sent: 1,
+    })
     await until('it is handled', () => handled.includes(7))
     expect(await members[0]?.lag(`${name}.billing`)).toBe(0)
     await expect(theirs.channel.checkExchange(name)).rejects.toThrow('NOT_FOUND')
@@ -134,7 +136,12 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
   it('does not start where the rules cannot be kept, and says which', async () => {
     const theirs = await company(url)
     const topic = await theirs.exchange('company.topic', 'topic')
-    const shared = await theirs.queue('shared', { sac: false, arguments: { 'x-max-length': 5 } })
+    const shared = await theirs.queue('shared', {
+      sac: false,
+      arguments: { 'x-max-length': 5, 'x-overflow': 'reject-publish' },
+    })
+    const lossy = await theirs.queue('lossy', { arguments: { 'x-max-length': 5 } })
+    const hasty = await theirs.queue('hasty', { arguments: { 'x-message-ttl': 60_000 } })
     const fleeting = await theirs.queue('fleeting', { durable: false })
     const start = async (
       places: NonNullable<Places>[string],
@@ -158,6 +165,8 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     )
     expect(await start({ queues: { g: { queue: shared, ordered: false } } })).toBe('started')
     expect(await start({ queues: { g: fleeting } })).toMatch(/^mismatch false .*is not durable/)
+    expect(await start({ queues: { g: lossy } })).toMatch(/^mismatch false .*has x-max-length, .*mayDiscard: true/)
+    expect(await start({ queues: { g: hasty } })).toMatch(/^mismatch false .*has x-message-ttl, /)
     expect(await start({ queues: { g: 'nowhere' } })).toMatch(/^mismatch false .*there is no queue "nowhere"/)
     expect(await start({ queues: { other: shared } })).toMatch(/^mismatch false .*group "g" has no queue/)
     expect(await start({ exchange: 'nowhere' })).toMatch(/^mismatch false .*there is no exchange "nowhere"/)

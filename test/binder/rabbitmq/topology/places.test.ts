@@ -3,7 +3,7 @@ import { type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/r
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { readDifference } from '../../../../binder/rabbitmq/topology/places.ts'
+import { readDifference } from '../../../../binder/rabbitmq/topology/place-check.ts'
 
 const url = 'amqp://localhost'
 const orders = defineChannel('orders', { payload: z.unknown(), partitions: 1 })

@@ -1,0 +1,189 @@
+/**
+ * Compares places with the rules of channels, so far as RabbitMQ tells of what another program made: see `places.ts`.
+ */
+import { ConcordatError, toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import type { DestinationSpec } from '../../transport/transport.ts'
+import { failure, replyCodeOf } from '../failure.ts'
+import type { AmqpChannel } from '../link/client.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import type { Ask } from './declaration.ts'
+import { lossIn } from './loss.ts'
+import { hasForeignExchange, type QueuePlace, type ResolvedPlace } from './places.ts'
+
+/** Looks at what destinations need of their places. Makes nothing. */
+export class PlaceCheck {
+  readonly #options: Pick<ResolvedRabbitOptions, 'places' | 'mayDiscard'>
+  readonly #logger: Logger
+  /** Queues of which the log says that they are not known. */
+  readonly #told: Set<string> = new Set()
+
+  constructor(options: Pick<ResolvedRabbitOptions, 'places' | 'mayDiscard'>, logger: Logger) {
+    this.#options = options
+    this.#logger = logger
+  }
+
+  /** @throws TransportError `mismatch` naming all that cannot be */
+  async check(destinations: readonly DestinationSpec[], ask: Ask): Promise<void> {
+    for (const spec of destinations) {
+      const place = this.#options.places.get(spec.name)
+      if (place !== undefined) await this.#checkPlace(spec, place, ask)
+    }
+  }
+
+  async #checkPlace(spec: DestinationSpec, place: ResolvedPlace, ask: Ask): Promise<void> {
+    const faults: string[] = []
+    if (spec.partitions !== 1)
+      faults.push(
+        `the channel has ${spec.partitions} partitions, and there is one: defineChannel(..., { partitions: 1 })`,
+      )
+    if (hasForeignExchange(place)) faults.push(...(await exchangeFaults(place, ask)))
+    for (const group of spec.groups) {
+      const queue = place.queues.get(group)
+      if (queue !== undefined) faults.push(...(await this.#queueFaults(queue, ask)))
+      else if (!hasForeignExchange(place))
+        faults.push(`group "${group}" has no queue: name it in places["${place.channel}"].queues, or name an exchange`)
+    }
+    if (faults.length === 0) return
+    throw failure('mismatch', `"${spec.name}" cannot lie where rabbitTransport.places says: ${faults.join('; ')}.`, {
+      destination: spec.name,
+    })
+  }
+
+  async #queueFaults({ queue, ordered }: QueuePlace, ask: Ask): Promise<readonly string[]> {
+    try {
+      await ask(`look for queue "${queue}"`, (channel) => channel.checkQueue(queue))
+    } catch (error) {
+      switch (codeOf(error)) {
+        case NOT_FOUND:
+          return [`there is no queue "${queue}": make it, or correct its name`]
+        case LOCKED:
+          return [`queue "${queue}" belongs to one connection alone (exclusive)`]
+        default:
+          throw error
+      }
+    }
+    const about = await argumentsOf(queue, ask)
+    if (about === undefined) {
+      this.#tellUnknown(queue)
+      return []
+    }
+    const faults: string[] = []
+    if (!about.durable) faults.push(`queue "${queue}" is not durable: it would lose its messages with the broker`)
+    if (ordered && about.arguments['x-single-active-consumer'] !== true) {
+      faults.push(
+        `queue "${queue}" has no x-single-active-consumer, so several processes take from it at once and the order of a ` +
+          'key is lost: make it with that argument, or say { queue, ordered: false }',
+      )
+    }
+    const loss = this.#options.mayDiscard ? undefined : lossIn(about.arguments)
+    if (loss !== undefined) {
+      faults.push(
+        `queue "${queue}" has ${loss.name}, with which RabbitMQ discards messages that it has confirmed: make it without, or allow the ` +
+          'loss with rabbitTransport({ mayDiscard: true })',
+      )
+    }
+    return faults
+  }
+
+  #tellUnknown(queue: string): void {
+    if (this.#told.has(queue)) return
+    this.#told.add(queue)
+    this.#logger.warn(
+      { queue },
+      `whether the queue "${queue}" keeps messages and their order cannot be known: this user may not configure it, and AMQP tells the ` +
+        'arguments of a queue to no other. See that it is durable and has no length limit without reject-publish, no TTL and no x-expires',
+    )
+  }
+}
+
+async function exchangeFaults({ exchange = '', type }: ResolvedPlace, ask: Ask): Promise<readonly string[]> {
+  try {
+    await ask(`look for exchange "${exchange}"`, (channel) => channel.checkExchange(exchange))
+  } catch (error) {
+    if (codeOf(error) === NOT_FOUND) return [`there is no exchange "${exchange}": make it, or correct its name`]
+    if (codeOf(error) !== ACCESS_REFUSED) throw error
+  }
+  const differs = await differenceOf(ask, `compare exchange "${exchange}"`, (channel) =>
+    channel.assertExchange(exchange, type, { durable: true }),
+  )
+  return differs?.name === 'type' ? [`exchange "${exchange}" is ${differs.current}, and the place says '${type}'`] : []
+}
+
+interface QueueArguments {
+  readonly durable: boolean
+  readonly arguments: Readonly<Record<string, string | number | boolean>>
+}
+
+/** More than RabbitMQ compares. */
+const MAX_ROUNDS = 25
+
+/**
+ * AMQP does not tell what a queue was declared with, but names the first thing in which a declaration differs, with its
+ * value: asked until nothing differs. `undefined` when we may not ask.
+ */
+async function argumentsOf(queue: string, ask: Ask): Promise<QueueArguments | undefined> {
+  const flags: Record<string, boolean> = { durable: true, auto_delete: false, exclusive: false }
+  const found: Record<string, string | number | boolean> = { 'x-single-active-consumer': true }
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const { durable, auto_delete: autoDelete, exclusive } = flags
+    const differs = await differenceOf(ask, `compare queue "${queue}"`, (channel) =>
+      channel.assertQueue(queue, { durable, autoDelete, exclusive, arguments: { ...found } } as never),
+    )
+    if (differs === undefined) return { durable: flags['durable'] === true, arguments: found }
+    if (differs.name === '') return undefined
+    if (Object.hasOwn(flags, differs.name)) flags[differs.name] = differs.current === 'true'
+    else if (differs.value === undefined) delete found[differs.name]
+    else found[differs.name] = differs.value
+  }
+  return undefined
+}
+
+interface Difference {
+  /** `''`: the broker does not say. */
+  readonly name: string
+  readonly current: string
+  readonly value: string | number | boolean | undefined
+}
+
+/** What a declaration of something that exists differs in. @throws when the broker does not answer */
+async function differenceOf(
+  ask: Ask,
+  what: string,
+  question: (channel: AmqpChannel) => Promise<unknown>,
+): Promise<Difference | undefined> {
+  try {
+    await ask(what, question)
+    return undefined
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === ACCESS_REFUSED || code === LOCKED) return { name: '', current: '', value: undefined }
+    if (code !== PRECONDITION_FAILED) throw error
+    return readDifference(toError(toError(error).cause ?? error).message)
+  }
+}
+
+/** `inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'` */
+export function readDifference(text: string): Difference {
+  const match =
+    /inequivalent arg '([^']+)'.* but current is (?:the value )?(?:'([^']*)'(?: of type '(\w+)')?|none)/.exec(text)
+  if (match === null) return { name: '', current: '', value: undefined }
+  const [, name = '', current, type] = match
+  if (current === undefined) return { name, current: 'none', value: undefined }
+  const value =
+    current === 'true' || current === 'false'
+      ? current === 'true'
+      : /int|long$|short|byte|float|double/.test(type ?? '')
+        ? Number(current)
+        : current
+  return { name, current, value }
+}
+
+const ACCESS_REFUSED = 403
+const NOT_FOUND = 404
+const LOCKED = 405
+const PRECONDITION_FAILED = 406
+
+function codeOf(error: unknown): number | undefined {
+  return replyCodeOf(error instanceof ConcordatError ? (error.cause ?? error) : error)
+}

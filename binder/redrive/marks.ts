@@ -1,0 +1,70 @@
+/**
+ * What runs leave in a dead letter channel, to tell how far they came.
+ *
+ * Each run puts a *mark* behind the letters and ends there. Where the broker drops the position of a group that is away (Kafka, after
+ * `offsets.retention.minutes`), a run that ends also says how far it has settled, in a second message behind it: the next run goes on from
+ * there. A mark without that is of a run which was killed, or is under way.
+ */
+import { type EncodedMessage, INTERNAL_PREFIX, REDRIVE_END } from '../channel/message.ts'
+import { REDRIVE_RUN } from '../consuming/failure/dead-letter.ts'
+
+const ENDED_RUN = `${INTERNAL_PREFIX}redrive-ended`
+const SETTLED = `${INTERNAL_PREFIX}redrive-settled`
+
+export interface MarkFields {
+  readonly id: string
+  /** Of the dead letters. */
+  readonly destination: string
+  /** Epoch ms. */
+  readonly time: number
+}
+
+/** The end of a run: what lies behind it came later. */
+export function runMark(fields: MarkFields): EncodedMessage {
+  return { ...lookMark(fields), headers: { [REDRIVE_RUN]: fields.id } }
+}
+
+/** The end of a look, which settles nothing. */
+export function lookMark({ id, destination, time }: MarkFields): EncodedMessage {
+  return {
+    id,
+    destination,
+    key: null,
+    type: REDRIVE_END,
+    source: 'concordat',
+    contentType: 'application/octet-stream',
+    time,
+    headers: {},
+    body: new Uint8Array(),
+  }
+}
+
+/** @param settled position of the last delivery that the run has settled; `undefined`: none */
+export function endedMark(fields: MarkFields, run: string, settled: string | undefined): EncodedMessage {
+  const headers = { [ENDED_RUN]: run, ...(settled !== undefined && { [SETTLED]: settled }) }
+  return { ...lookMark(fields), headers }
+}
+
+/** A run that began at this position and has not said how far it came. */
+export interface OpenRun {
+  readonly id: string
+  readonly position: string
+}
+
+/** What the marks of a dead letter channel say, read from its first message to its last. */
+export class SettledByMarks {
+  /** Position of the last delivery that was settled for certain. */
+  settled: string | undefined
+  open: OpenRun | undefined
+
+  /** @param position of the delivery */
+  read({ type, headers }: EncodedMessage, position: string): void {
+    if (type !== REDRIVE_END) return
+    const [run, ended, settled] = [headers[REDRIVE_RUN], headers[ENDED_RUN], headers[SETTLED]]
+    if (typeof run === 'string') this.open ??= { id: run, position }
+    if (typeof ended !== 'string') return
+    // A run that settled something began where the one before it was, killed or not.
+    if (ended === this.open?.id || typeof settled === 'string') this.open = undefined
+    if (typeof settled === 'string') this.settled = settled
+  }
+}

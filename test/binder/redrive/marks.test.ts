@@ -1,0 +1,36 @@
+// oxlint-disable no-restricted-imports -- what marks say together has no name in the package
+import { expect, it } from 'vitest'
+import type { EncodedMessage } from '../../../binder/channel/message.ts'
+import { endedMark, lookMark, runMark, SettledByMarks } from '../../../binder/redrive/marks.ts'
+
+const at = (id: string) => ({ id, destination: 'orders.g.dlq', time: 0 })
+
+/** What the marks say that lie at offsets 0, 1, 2, ... */
+function readAll(...marks: readonly EncodedMessage[]) {
+  const read = new SettledByMarks()
+  for (const [offset, mark] of marks.entries()) read.read(mark, `offset ${offset}`)
+  const { settled, open } = read
+  return { settled, open: open?.id }
+}
+
+it('a run that has ended says how far letters are settled', () => {
+  expect(readAll(runMark(at('a')), endedMark(at('x'), 'a', 'offset 0'))).toEqual({
+    settled: 'offset 0',
+    open: undefined,
+  })
+})
+
+it('a run that was killed leaves open what it settled, until a later one has settled more', () => {
+  const ended = [runMark(at('a')), endedMark(at('x'), 'a', 'offset 0')]
+  expect(readAll(...ended, runMark(at('b')))).toEqual({ settled: 'offset 0', open: 'b' })
+  const later = [...ended, runMark(at('b')), runMark(at('c'))]
+  expect(readAll(...later, endedMark(at('y'), 'c', 'offset 3'))).toEqual({ settled: 'offset 3', open: undefined })
+  expect(readAll(...later, endedMark(at('y'), 'c', undefined))).toEqual({ settled: 'offset 0', open: 'b' })
+})
+
+it('the mark of a look and messages say nothing', () => {
+  expect(readAll(lookMark(at('a')), { ...runMark(at('b')), type: 'orders' })).toEqual({
+    settled: undefined,
+    open: undefined,
+  })
+})
