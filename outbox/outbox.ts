@@ -12,19 +12,21 @@
  */
 
 import type { SpecOf } from '../binder/bindings/inbox.ts'
-import { type Channel, DEFAULT_PARTITIONS, requireChannel } from '../binder/channel/channel.ts'
+import { type Channel, requireChannel } from '../binder/channel/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
-import type { DestinationSpec, Transport } from '../binder/transport/transport.ts'
+import type { Transport } from '../binder/transport/transport.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { withoutCommit } from '../core/last-statement.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { OutboxPayloadTooLarge } from './errors.ts'
+import { LeftRows } from './left-rows.ts'
+import { hasLogs, specOf } from './log-move.ts'
 import { notifier } from './notify.ts'
 import {
   type DropReason,
@@ -72,7 +74,7 @@ export interface OutboxOptions {
    * the transaction itself: no row of the outbox, no relay, no second copy. So do
    * those of `combineTransports` that lie there. Any other changes nothing. @default none
    */
-  readonly transport?: Pick<Transport, 'isOn' | 'publishIn' | 'ownerOf'> | undefined
+  readonly transport?: Pick<Transport, 'name' | 'isOn' | 'publishIn' | 'ownerOf'> | undefined
 }
 
 /** Messages that leave if and only if the transaction commits that added them. */
@@ -158,6 +160,7 @@ class SqlOutbox implements Outbox {
   readonly #tables
   /** What of it lies in this database takes messages in the transaction itself. */
   readonly #transport: OutboxOptions['transport']
+  readonly #left: LeftRows
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
   constructor(options: OutboxOptions) {
@@ -175,18 +178,22 @@ class SqlOutbox implements Outbox {
     this.#telemetry = checkTelemetry('createOutbox.telemetry', options.telemetry)
     this.#tables = outboxTables(this.schema)
     this.#transport = options.transport
+    hasLogs(this, (destination) => this.#logOf(destination))
+    this.#left = new LeftRows(this.#tables, this.partitions, (name) => this.#logOf(name) !== undefined)
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
       this.onAdded(notifier(this.sql, this.schema, options.notifyEveryMs))
     }
   }
 
-  migrate(): Promise<void> {
-    return migrateOutbox(this)
+  async migrate(): Promise<void> {
+    await migrateOutbox(this)
+    if (this.#transport !== undefined) await this.#left.look(this.sql)
   }
 
   async ready(): Promise<void> {
     await checkOutbox(this)
+    if (this.#transport !== undefined) await this.#left.look(this.sql)
   }
 
   async add<In, Out>(
@@ -256,21 +263,23 @@ class SqlOutbox implements Outbox {
     else tx.afterCommit(() => this.#hint(partitions))
   }
 
-  /** Into the log that lies in this database. @returns those that lie elsewhere */
+  /** Into the log that lies in this database. @returns those that lie elsewhere, or behind rows of their key */
   async #publish(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],
     place: Place | SpecOf | undefined,
   ): Promise<readonly EncodedMessage[]> {
     if (this.#transport === undefined) return messages
-    const logs = Map.groupBy(messages, ({ destination }) => this.#logOf(destination))
+    const inLogs = messages.filter(({ destination }) => this.#logOf(destination) !== undefined)
+    const behind = await this.#left.behind(withoutCommit(tx), inLogs)
+    const logs = Map.groupBy(messages, (each) => (behind.has(each) ? undefined : this.#logOf(each.destination)))
     const through = logs.size === 1 ? tx : withoutCommit(tx)
     for (const [log, its] of logs) await log?.publishIn?.(through, its, (name) => specOf(name, place))
     return logs.get(undefined) ?? []
   }
 
   /** The transport of this destination, if its messages lie in this database. */
-  #logOf(destination: string): Pick<Transport, 'publishIn'> | undefined {
+  #logOf(destination: string): Pick<Transport, 'name' | 'publishIn'> | undefined {
     const transport = this.#transport?.ownerOf?.(destination) ?? this.#transport
     return transport?.publishIn !== undefined && transport.isOn?.(this.sql) === true ? transport : undefined
   }
@@ -323,13 +332,6 @@ class SqlOutbox implements Outbox {
       maxBytes: this.#maxPayloadBytes,
     })
   }
-}
-
-/** What a destination is that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
-function specOf(name: string, place: Place | SpecOf | undefined): DestinationSpec {
-  if (typeof place === 'function') return place(name)
-  if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
-  return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
 }
 
 function requireTransaction(tx: unknown): void {

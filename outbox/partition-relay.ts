@@ -10,6 +10,7 @@ import { turnsOf } from '../core/turns.ts'
 import { AwayDestinations, type Trial } from './away.ts'
 import type { IdleLook, IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
+import type { LogOf } from './log-move.ts'
 import type { PartitionTable, UnreadableRow } from './partition-table.ts'
 import type { CheckedPublisher } from './publisher.ts'
 import {
@@ -26,6 +27,7 @@ import {
 export interface PartitionRelayOptions {
   /** Never rejects, and keeps to the contract. */
   readonly publisher: CheckedPublisher
+  readonly logOf: LogOf
   readonly batchSize: number
   readonly batchBytes: number
   readonly maxAttempts: number
@@ -205,9 +207,9 @@ export class PartitionRelay {
 
   /** @returns `undefined` when the broker takes longer to answer: then it is waited for beside the windows */
   async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
-    const { clock, publisher } = this.#options
+    const { clock } = this.#options
     const since = clock.monotonic()
-    const call = publisher.publish(rows.map((row) => row.message))
+    const call = this.#send(rows)
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
     if (outcomes !== undefined) return outcomes
     if (!this.#hold(rows, 1)) return call
@@ -218,6 +220,15 @@ export class PartitionRelay {
     })
     this.#away.addUnanswered(first.message.destination, answered)
     return undefined
+  }
+
+  /** Rows of one destination: to the broker, or into the log that is in this database. Never rejects. */
+  #send(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
+    const { publisher, logOf } = this.#options
+    const [first] = rows as readonly [WindowRow]
+    const log = logOf(first.message.destination)
+    if (log !== undefined) return this.#table.move(rows, log)
+    return publisher.publish(rows.map((row) => row.message))
   }
 
   /** Counts rows of a call without an answer. @returns false: they would be too many */
@@ -248,10 +259,9 @@ export class PartitionRelay {
   async #try(destination: string): Promise<Trial> {
     if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
     const { rows, lagMs } = await this.#table.first(destination)
-    const [row] = rows
     // Nothing to try: what comes next, or cannot be read, is for the windows.
-    if (row === undefined) return { is: 'back' }
-    return this.#answered(rows, await this.#options.publisher.publish([row.message]), lagMs)
+    if (rows.length === 0) return { is: 'back' }
+    return this.#answered(rows, await this.#send(rows), lagMs)
   }
 
   /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
