@@ -15,6 +15,7 @@ import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { type Channel, requireChannel } from '../binder/channel/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
+import { SendError } from '../binder/errors.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
@@ -72,9 +73,10 @@ export interface OutboxOptions {
   /**
    * The service's transport. One whose messages lie in this database (`postgresTransport` on the same `sql`) gets them in
    * the transaction itself: no row of the outbox, no relay, no second copy. So do
-   * those of `combineTransports` that lie there. Any other changes nothing. @default none
+   * those of `combineTransports` that lie there. Any other is asked whether its broker can take a message at all, so that one
+   * that is too large is refused before the transaction commits. @default none
    */
-  readonly transport?: Pick<Transport, 'name' | 'isOn' | 'publishIn' | 'ownerOf'> | undefined
+  readonly transport?: Pick<Transport, 'name' | 'isOn' | 'publishIn' | 'ownerOf' | 'cannotTake'> | undefined
 }
 
 /** Messages that leave if and only if the transaction commits that added them. */
@@ -91,7 +93,7 @@ export interface Outbox {
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
    * once, which keeps it for what is left.
-   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch, OutboxOwned:
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch, OutboxOwned:
    * nothing was written and the transaction is still usable; SqlTablesMissing
    */
   add<In, Out>(
@@ -255,7 +257,7 @@ class SqlOutbox implements Outbox {
 
   /** @param place of all of them, where it is known */
   async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place | SpecOf): Promise<void> {
-    for (const message of messages) this.#checkSize(message)
+    for (const message of messages) this.#check(message)
     const left = await this.#publish(tx, messages, place)
     if (left.length === 0) return
     const partitions = await this.#insert(tx, left)
@@ -322,9 +324,15 @@ class SqlOutbox implements Outbox {
     for (const listener of this.#listeners) listener(partitions)
   }
 
-  #checkSize(message: EncodedMessage): void {
+  /** The relay could only park what the broker never takes. */
+  #check(message: EncodedMessage): void {
     const bytes = message.body?.byteLength ?? 0
-    if (bytes <= this.#maxPayloadBytes) return
+    if (bytes <= this.#maxPayloadBytes) {
+      const isInLog = this.#logOf(message.destination) !== undefined
+      const refused = isInLog ? undefined : this.#transport?.cannotTake?.(message)
+      if (refused !== undefined) throw new SendError(message.destination, message.id, refused)
+      return
+    }
     throw new OutboxPayloadTooLarge({
       destination: message.destination,
       messageId: message.id,
