@@ -161,7 +161,7 @@ export interface FailedAck {
 
 /** The state of this instance on the bus, with what it counted. */
 export interface BusHealth {
-  /** `down`: no events arrive at the moment, a config was not loaded yet, or another process has our address. */
+  /** `down`: no events arrive at the moment, a config was not loaded yet, another process has our address, or a clock is wrong: signed messages are refused for their time. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined
   readonly counters: BusCounters

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, MINUTE } from '../core/clock.ts'
 import type { Counters } from './counters.ts'
 import { type Envelope, type ParseFailure, signedFields } from './envelope.ts'
 import type { Signer } from './signature.ts'
@@ -9,11 +9,19 @@ export interface GuardOptions {
   readonly clock: Clock
   readonly maxSkewMs: number
   readonly maxPayloadBytes: number
+  /** Of this instance: what it sent itself says nothing of its clock. */
+  readonly self: string
 }
+
+/** How long a message that was refused for its time is reported. Presence comes more often. */
+const REPORTED_MS = 1 * MINUTE
 
 /** What every message of the bus has to pass, of whatever kind. What does not is dropped, counted and logged. */
 export class Guard {
   readonly #options: GuardOptions
+  /** Of the last genuine messages of other instances, on the monotonic clock. */
+  #takenAt = Number.NEGATIVE_INFINITY
+  #refused = { at: Number.NEGATIVE_INFINITY, sender: '', offMs: 0 }
 
   constructor(options: GuardOptions) {
     this.#options = options
@@ -42,9 +50,29 @@ export class Guard {
     }
     if (this.isStale(parsed.time)) {
       counters.dropped('stale', { ...fields, time: parsed.time })
+      this.#refuse(parsed)
       return undefined
     }
+    if (parsed.sender !== this.#options.self) this.#takenAt = this.#options.clock.monotonic()
     return parsed
+  }
+
+  #refuse({ sender, time }: Envelope): void {
+    const { clock, self } = this.#options
+    if (sender !== self) this.#refused = { at: clock.monotonic(), sender, offMs: time - clock.now() }
+  }
+
+  /** Why messages of others are refused, while one was refused for its time within a minute and none was taken. */
+  get trouble(): string | undefined {
+    const { clock, maxSkewMs } = this.#options
+    const since = clock.monotonic() - REPORTED_MS
+    const { at, sender, offMs } = this.#refused
+    if (at < since || this.#takenAt >= since) return undefined
+    const way = offMs < 0 ? 'behind' : 'ahead of'
+    return (
+      `signed messages are refused for their time, and none was taken for a minute: the last one, of ${sender}, was ${Math.round(Math.abs(offMs) / 1_000)} s ` +
+      `${way} the clock here, maxSkewMs is ${maxSkewMs}. Set the clock here, or there`
+    )
   }
 
   /** Only a signature makes the time believable, and only then it matters: against a message that is played again. */

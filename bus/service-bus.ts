@@ -52,6 +52,7 @@ class ServiceBus implements Bus {
   readonly #options: ResolvedBus
   readonly #counters: Counters
   readonly #connection: Connection
+  readonly #guard: Guard
   readonly #handlers: Handlers
   readonly #configs: Configs
   readonly #presence: Presence | undefined
@@ -81,7 +82,7 @@ class ServiceBus implements Bus {
       measures,
       signer,
       connection: new Connection(names, clock),
-      guard: new Guard({ ...options, signer, counters }),
+      guard: new Guard({ ...options, signer, counters, self: formatAddress(address) }),
       authorization: new Authorization(options.authorize, clock, handlerTimeoutMs),
       nextTime: () => this.#nextTime(),
     }
@@ -89,6 +90,7 @@ class ServiceBus implements Bus {
     this.address = formatAddress(address)
     this.#counters = counters
     this.#connection = shared.connection
+    this.#guard = shared.guard
     this.#handlers = new Handlers(logger)
     this.#configs = new Configs(clock, logger)
     this.#presence = options.members === undefined ? new Presence({ ...shared, channel: channels.presence }) : undefined
@@ -184,7 +186,8 @@ class ServiceBus implements Bus {
     const counters = this.#counters.snapshot()
     if (this.#state !== 'started') return { status: this.#state, counters }
     const connection = this.#connection
-    const detail = connection.trouble ?? connection.away ?? this.#configs.trouble ?? this.#twinTrouble
+    const detail =
+      connection.trouble ?? connection.away ?? this.#configs.trouble ?? this.#twinTrouble ?? this.#guard.trouble
     return detail === undefined ? { status: 'up', counters } : { status: 'down', detail, counters }
   }
 

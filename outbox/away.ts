@@ -8,8 +8,10 @@ import type { Logger } from '../core/logger.ts'
 
 /** Between two tries of one destination. */
 const PAUSE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
-/** With more of them it is the broker of all: the whole partition waits. */
-const MAX_AWAY = 100
+/** Added to the pause for each destination that is away: at most 50 trials a second, however many there are. */
+const PAUSE_EACH_MS = 20
+/** Destinations that are logged as warnings; with more of them the broker itself is away. */
+const MOST_WARNINGS = 100
 
 /** What came of one row of a destination: it is back, it is still away, or nothing is left to be tried. */
 export type Trial = { readonly is: 'back' } | { readonly is: 'away'; readonly error: Error }
@@ -43,26 +45,17 @@ export class AwayDestinations {
     return [...this.#away.values()].find((error) => error !== undefined)
   }
 
-  /** False: there are too many already. */
-  add(destination: string, error: Error): boolean {
-    if (this.#away.has(destination)) return true
-    if (this.#away.size >= MAX_AWAY) return false
+  add(destination: string, error: Error): void {
+    if (this.#away.has(destination)) return
     this.#away.set(destination, error)
     this.#warn(destination, error)
     this.#follow(this.#comeBack(destination))
-    return true
   }
 
-  /**
-   * A call that has no answer yet is the first trial of its destination.
-   * @param answered begins with the trial; is not called when there are too many already
-   * @returns false: there are too many already
-   */
-  addUnanswered(destination: string, answered: () => Promise<Trial>): boolean {
-    if (this.#away.size >= MAX_AWAY) return false
+  /** A call that has no answer yet is the first trial of its destination. */
+  addUnanswered(destination: string, answered: Promise<Trial>): void {
     this.#away.set(destination, undefined)
-    this.#follow(this.#answer(destination, answered()))
-    return true
+    this.#follow(this.#answer(destination, answered))
   }
 
   /** Resolves when no trial is under way. */
@@ -77,7 +70,8 @@ export class AwayDestinations {
 
   #warn(destination: string, error: Error): void {
     const { logger, partition } = this.#host
-    logger.warn({ err: error, destination, partition }, 'outbox destination is away, its messages wait')
+    const level = this.#away.size <= MOST_WARNINGS ? 'warn' : 'debug'
+    logger[level]({ err: error, destination, partition }, 'outbox destination is away, its messages wait')
   }
 
   async #answer(destination: string, answered: Promise<Trial>): Promise<void> {
@@ -91,7 +85,8 @@ export class AwayDestinations {
   async #comeBack(destination: string): Promise<void> {
     const { clock, logger, partition, stopping } = this.#host
     for (let tries = 1; !stopping.aborted; tries++) {
-      await clock.sleep(backoffDelayMs(PAUSE, tries, Math.random()), stopping).catch(() => undefined)
+      const pauseMs = backoffDelayMs(PAUSE, tries, Math.random()) + this.#away.size * PAUSE_EACH_MS
+      await clock.sleep(pauseMs, stopping).catch(() => undefined)
       if (stopping.aborted) return
       const trial = await outcomeOf(this.#host.try(destination))
       if (trial.is === 'back') {

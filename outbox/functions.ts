@@ -39,7 +39,7 @@ export const WINDOW_FUNCTION = `
     )
     SELECT * FROM {schema}.outbox
     WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())
-      AND (p_only IS NULL OR aggregatetype = p_only) AND aggregatetype <> ALL (p_away)
+      AND (p_only IS NULL OR aggregatetype = p_only) AND aggregatetype NOT IN (SELECT unnest(p_away))
       AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
       AND EXISTS (${LEASE})
     ORDER BY seq LIMIT p_limit;

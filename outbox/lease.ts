@@ -150,7 +150,7 @@ export class LeaseKeeper {
          WHERE owner <> $1 AND lease_until > clock_timestamp() + $2::int * interval '1 ms'
        ), tried_anew AS (
          UPDATE ${this.#tables.outbox} SET next_attempt_at = clock_timestamp() + $3::int * interval '1 ms'
-         WHERE partition = ANY ($4::int[]) AND next_attempt_at > clock_timestamp() + $3::int * interval '1 ms' AND next_attempt_at < 'infinity'
+         WHERE partition = ANY ($4::int[]) AND next_attempt_at > now() + $3::int * interval '1 ms' AND next_attempt_at < 'infinity'
        ), others AS (
          SELECT count(*)::int AS n FROM ${this.#tables.relay} WHERE owner <> $1 AND live_until > clock_timestamp()
        ), free AS (

@@ -15,17 +15,19 @@ import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { type Channel, requireChannel } from '../binder/channel/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
+import { SendError } from '../binder/errors.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
 import type { Place } from '../binder/sending/destinations.ts'
-import { assumedSpec } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
-import type { DestinationSpec, Transport } from '../binder/transport/transport.ts'
+import type { Transport } from '../binder/transport/transport.ts'
 import { requireInteger, requireStorable } from '../core/errors.ts'
 import { withoutCommit } from '../core/last-statement.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { OutboxPayloadTooLarge } from './errors.ts'
+import { LeftRows } from './left-rows.ts'
+import { hasLogs, specOf } from './log-move.ts'
 import { notifier } from './notify.ts'
 import {
   type DropReason,
@@ -71,9 +73,10 @@ export interface OutboxOptions {
   /**
    * The service's transport. One whose messages lie in this database (`postgresTransport` on the same `sql`) gets them in
    * the transaction itself: no row of the outbox, no relay, no second copy. So do
-   * those of `combineTransports` that lie there. Any other changes nothing. @default none
+   * those of `combineTransports` that lie there. Any other is asked whether its broker can take a message at all, so that one
+   * that is too large is refused before the transaction commits. @default none
    */
-  readonly transport?: Pick<Transport, 'isOn' | 'publishIn' | 'ownerOf'> | undefined
+  readonly transport?: Pick<Transport, 'name' | 'isOn' | 'publishIn' | 'ownerOf' | 'cannotTake'> | undefined
 }
 
 /** Messages that leave if and only if the transaction commits that added them. */
@@ -90,7 +93,7 @@ export interface Outbox {
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
    * once, which keeps it for what is left.
-   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch, OutboxOwned:
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch, OutboxOwned:
    * nothing was written and the transaction is still usable; SqlTablesMissing
    */
   add<In, Out>(
@@ -159,6 +162,7 @@ class SqlOutbox implements Outbox {
   readonly #tables
   /** What of it lies in this database takes messages in the transaction itself. */
   readonly #transport: OutboxOptions['transport']
+  readonly #left: LeftRows
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
   constructor(options: OutboxOptions) {
@@ -176,18 +180,22 @@ class SqlOutbox implements Outbox {
     this.#telemetry = checkTelemetry('createOutbox.telemetry', options.telemetry)
     this.#tables = outboxTables(this.schema)
     this.#transport = options.transport
+    hasLogs(this, (destination) => this.#logOf(destination))
+    this.#left = new LeftRows(this.#tables, this.partitions, (name) => this.#logOf(name) !== undefined)
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
       this.onAdded(notifier(this.sql, this.schema, options.notifyEveryMs))
     }
   }
 
-  migrate(): Promise<void> {
-    return migrateOutbox(this)
+  async migrate(): Promise<void> {
+    await migrateOutbox(this)
+    if (this.#transport !== undefined) await this.#left.look(this.sql)
   }
 
   async ready(): Promise<void> {
     await checkOutbox(this)
+    if (this.#transport !== undefined) await this.#left.look(this.sql)
   }
 
   async add<In, Out>(
@@ -249,7 +257,7 @@ class SqlOutbox implements Outbox {
 
   /** @param place of all of them, where it is known */
   async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place | SpecOf): Promise<void> {
-    for (const message of messages) this.#checkSize(message)
+    for (const message of messages) this.#check(message)
     const left = await this.#publish(tx, messages, place)
     if (left.length === 0) return
     const partitions = await this.#insert(tx, left)
@@ -257,21 +265,23 @@ class SqlOutbox implements Outbox {
     else tx.afterCommit(() => this.#hint(partitions))
   }
 
-  /** Into the log that lies in this database. @returns those that lie elsewhere */
+  /** Into the log that lies in this database. @returns those that lie elsewhere, or behind rows of their key */
   async #publish(
     tx: SqlTransaction,
     messages: readonly EncodedMessage[],
     place: Place | SpecOf | undefined,
   ): Promise<readonly EncodedMessage[]> {
     if (this.#transport === undefined) return messages
-    const logs = Map.groupBy(messages, ({ destination }) => this.#logOf(destination))
+    const inLogs = messages.filter(({ destination }) => this.#logOf(destination) !== undefined)
+    const behind = await this.#left.behind(withoutCommit(tx), inLogs)
+    const logs = Map.groupBy(messages, (each) => (behind.has(each) ? undefined : this.#logOf(each.destination)))
     const through = logs.size === 1 ? tx : withoutCommit(tx)
     for (const [log, its] of logs) await log?.publishIn?.(through, its, (name) => specOf(name, place))
     return logs.get(undefined) ?? []
   }
 
   /** The transport of this destination, if its messages lie in this database. */
-  #logOf(destination: string): Pick<Transport, 'publishIn'> | undefined {
+  #logOf(destination: string): Pick<Transport, 'name' | 'publishIn'> | undefined {
     const transport = this.#transport?.ownerOf?.(destination) ?? this.#transport
     return transport?.publishIn !== undefined && transport.isOn?.(this.sql) === true ? transport : undefined
   }
@@ -314,9 +324,15 @@ class SqlOutbox implements Outbox {
     for (const listener of this.#listeners) listener(partitions)
   }
 
-  #checkSize(message: EncodedMessage): void {
+  /** The relay could only park what the broker never takes. */
+  #check(message: EncodedMessage): void {
     const bytes = message.body?.byteLength ?? 0
-    if (bytes <= this.#maxPayloadBytes) return
+    if (bytes <= this.#maxPayloadBytes) {
+      const isInLog = this.#logOf(message.destination) !== undefined
+      const refused = isInLog ? undefined : this.#transport?.cannotTake?.(message)
+      if (refused !== undefined) throw new SendError(message.destination, message.id, refused)
+      return
+    }
     throw new OutboxPayloadTooLarge({
       destination: message.destination,
       messageId: message.id,
@@ -324,13 +340,6 @@ class SqlOutbox implements Outbox {
       maxBytes: this.#maxPayloadBytes,
     })
   }
-}
-
-/** What a destination is that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
-function specOf(name: string, place: Place | SpecOf | undefined): DestinationSpec {
-  if (typeof place === 'function') return place(name)
-  if (place === undefined) return assumedSpec(name)
-  return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
 }
 
 function requireTransaction(tx: unknown): void {

@@ -10,6 +10,7 @@ import { turnsOf } from '../core/turns.ts'
 import { AwayDestinations, type Trial } from './away.ts'
 import type { IdleLook, IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
+import type { LogOf } from './log-move.ts'
 import type { PartitionTable, UnreadableRow } from './partition-table.ts'
 import type { CheckedPublisher } from './publisher.ts'
 import {
@@ -26,6 +27,7 @@ import {
 export interface PartitionRelayOptions {
   /** Never rejects, and keeps to the contract. */
   readonly publisher: CheckedPublisher
+  readonly logOf: LogOf
   readonly batchSize: number
   readonly batchBytes: number
   readonly maxAttempts: number
@@ -57,6 +59,9 @@ const MOST_REST_MS = 20
 
 /** A destination whose broker takes longer to confirm holds up no other: its call is waited for beside the windows. */
 const PATIENCE_MS = 2 * SECOND
+
+/** Calls without an answer hold the rows of this many full windows at most; with more, the windows wait for an answer. */
+const MOST_HELD = { rows: 100, bytes: 16 }
 
 /** Pauses of a whole partition while the broker or the database is away. */
 const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
@@ -91,6 +96,8 @@ export class PartitionRelay {
   #outages = 0
   #error: Error | undefined
   #refusal: Refusal | undefined
+  /** In calls that have no answer yet. */
+  #held = { rows: 0, bytes: 0 }
 
   constructor({ lease, table, options, look, onWindow }: PartitionRelayFields) {
     this.lease = lease
@@ -187,29 +194,54 @@ export class PartitionRelay {
     const outages = outagesOf(result)
     await this.#settle(result, outages)
     this.#onWindow(result, lagMs)
-    const left = [...outages].filter(([destination, error]) => !this.#away.add(destination, error))
+    for (const [destination, error] of outages) this.#away.add(destination, error)
     const isAway = (row: WindowRow): boolean => outages.has(row.message.destination)
     this.#carried = carryOver(
       result.rest.filter((row) => !isAway(row)),
       batchSize,
       batchBytes,
     )
-    const [tooMany] = left
-    if (tooMany !== undefined) await this.#pause(tooMany[1], 'outbox relay cannot reach the broker')
-    else this.#moved()
+    this.#moved()
     return rows.length
   }
 
   /** @returns `undefined` when the broker takes longer to answer: then it is waited for beside the windows */
   async #publish(rows: readonly WindowRow[], lagMs: number): Promise<readonly PublishOutcome[] | undefined> {
-    const { clock, publisher } = this.#options
+    const { clock } = this.#options
     const since = clock.monotonic()
-    const call = publisher.publish(rows.map((row) => row.message))
+    const call = this.#send(rows)
     const outcomes = await within(clock, PATIENCE_MS, call, undefined)
     if (outcomes !== undefined) return outcomes
+    if (!this.#hold(rows, 1)) return call
     const [first] = rows as readonly [WindowRow]
-    const answered = async (): Promise<Trial> => this.#answered(rows, await call, lagMs + clock.monotonic() - since)
-    return this.#away.addUnanswered(first.message.destination, answered) ? undefined : call
+    const answered = call.then((answers) => {
+      this.#hold(rows, -1)
+      return this.#answered(rows, answers, lagMs + clock.monotonic() - since)
+    })
+    this.#away.addUnanswered(first.message.destination, answered)
+    return undefined
+  }
+
+  /** Rows of one destination: to the broker, or into the log that is in this database. Never rejects. */
+  #send(rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
+    const { publisher, logOf } = this.#options
+    const [first] = rows as readonly [WindowRow]
+    const log = logOf(first.message.destination)
+    if (log !== undefined) return this.#table.move(rows, log)
+    return publisher.publish(rows.map((row) => row.message))
+  }
+
+  /** Counts rows of a call without an answer. @returns false: they would be too many */
+  #hold(rows: readonly WindowRow[], sign: 1 | -1): boolean {
+    const { batchSize, batchBytes } = this.#options
+    const held = {
+      rows: this.#held.rows + sign * rows.length,
+      bytes: this.#held.bytes + sign * rows.reduce((sum, row) => sum + bodyBytes(row), 0),
+    }
+    const tooMany = held.rows > MOST_HELD.rows * batchSize || held.bytes > MOST_HELD.bytes * batchBytes
+    if (sign > 0 && tooMany) return false
+    this.#held = held
+    return true
   }
 
   /** Settles rows of one destination that were published beside the windows. */
@@ -227,10 +259,9 @@ export class PartitionRelay {
   async #try(destination: string): Promise<Trial> {
     if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
     const { rows, lagMs } = await this.#table.first(destination)
-    const [row] = rows
     // Nothing to try: what comes next, or cannot be read, is for the windows.
-    if (row === undefined) return { is: 'back' }
-    return this.#answered(rows, await this.#options.publisher.publish([row.message]), lagMs)
+    if (rows.length === 0) return { is: 'back' }
+    return this.#answered(rows, await this.#send(rows), lagMs)
   }
 
   /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */

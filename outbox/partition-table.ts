@@ -1,8 +1,10 @@
 /** One partition as its relay sees it: `functions.ts`, called under a lease. */
+import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
 import type { Silence } from '../core/silence.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
+import { moveRows, type RowMove } from './log-move.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 import { type Hold, laneOf, type WindowRow } from './window.ts'
@@ -106,6 +108,23 @@ export class PartitionTable {
   async hold(holds: readonly Hold[]): Promise<boolean> {
     const text = `SELECT ${this.#tables.hold}($1, $2, $3::bigint, $4::json) AS owned`
     return this.#owned('write down failed messages of the outbox', text, JSON.stringify(holds))
+  }
+
+  /** Moves rows of one destination into a log in this database. @returns one outcome a row. Never rejects */
+  move(rows: readonly WindowRow[], log: RowMove['log']): Promise<readonly PublishOutcome[]> {
+    const take: RowMove['take'] = async (tx, seqs) => {
+      const { rows: taken } = await tx.query<{ seq: string }>(
+        `DELETE FROM ${this.#tables.outbox} WHERE partition = $1 AND seq = ANY (string_to_array($4, ',')::bigint[])
+           AND EXISTS (SELECT 1 FROM ${this.#tables.lease} WHERE partition = $1 AND owner = $2 AND epoch = $3::bigint)
+         RETURNING seq::text AS seq`,
+        [...this.#guard, seqs.join(',')],
+      )
+      return new Set(taken.map(({ seq }) => seq))
+    }
+    return this.#silence.track(
+      moveRows({ sql: this.#sql, take, log }, rows),
+      'move messages of the outbox to the log in its database',
+    )
   }
 
   async #owned(what: string, text: string, change: string): Promise<boolean> {

@@ -20,6 +20,7 @@ import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
 import { Failures } from './failures.ts'
 import { IdleLook } from './idle-look.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
+import { logsOf } from './log-move.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { PartitionTable } from './partition-table.ts'
@@ -260,7 +261,7 @@ class LeasedRelay implements Relay {
   #worker(lease: HeldLease): PartitionRelay {
     const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease, this.#silence)
     const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
-    const options = { ...this.#options, publisher, trouble: this.#trouble }
+    const options = { ...this.#options, publisher, logOf: logsOf(this.#options.outbox), trouble: this.#trouble }
     const onWindow = (result: WindowResult, lagMs: number): void => this.#count(result, lagMs)
     return new PartitionRelay({ lease, table, options, look: this.#look, onWindow })
   }

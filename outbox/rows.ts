@@ -41,7 +41,7 @@ export function messageOf(row: MessageRow): EncodedMessage {
 }
 
 /** A key's partition; a message without key goes by its id. */
-function outboxPartition(message: EncodedMessage, partitions: number): number {
+export function outboxPartition(message: EncodedMessage, partitions: number): number {
   return partitionOf(message.key ?? message.id, partitions)
 }
 

@@ -102,6 +102,12 @@ export class AssembledService implements Service, EndsBySignal {
   }
 
   start(): Promise<void> {
+    const started = this.#starting
+    // A start that failed says again why; one that succeeded is over.
+    if (started !== undefined && this.#isClosing())
+      return started.then(() => {
+        throw new ServiceClosed(this.name)
+      })
     this.#starting ??= this.#start()
     return this.#starting
   }

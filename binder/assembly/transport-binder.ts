@@ -146,7 +146,9 @@ export class TransportBinder implements Binder {
     }
     try {
       await this.#provision()
-      if (this.#closed === undefined) await startRunners(this.#runners, this.#logger)
+      if (this.#closed !== undefined) throw this.#notStarted('start', 'closing')
+      await startRunners(this.#runners, this.#logger)
+      if (this.#closed !== undefined) throw this.#notStarted('start', 'closing')
     } catch (error) {
       await this.close()
       throw error

@@ -14,7 +14,10 @@ import { upcastPayload, VERSION_HEADER, withVersion } from './payload-version.ts
 
 /** What a sender may say beside the payload. */
 export interface SendOptions {
-  /** 1 to 255 characters; give the same one when you send the same message again. @default a new UUIDv7 */
+  /**
+   * 1 to 255 characters; give the same one when you send the same message again. An inbox recognises it; `settlesIn` does not, so
+   * there a transaction that is repeated has to find out itself whether its first run committed. @default a new UUIDv7
+   */
   readonly id?: string | undefined
   /** Overrides the channel's key. */
   readonly key?: string | null | undefined

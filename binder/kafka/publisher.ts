@@ -39,6 +39,12 @@ export class Publisher {
     this.#producer = producer
   }
 
+  /** Before it is published: why it never can be. */
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    const wrapped = this.#wrap(message, 0, undefined)
+    return wrapped instanceof Error ? wrapped : undefined
+  }
+
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
     const { deadline = Number.POSITIVE_INFINITY } = until
     if (!messages.some(({ notBefore }) => notBefore !== undefined)) return this.#publish(messages, deadline)

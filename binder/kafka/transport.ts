@@ -1,5 +1,6 @@
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import type { TransportError } from '../errors.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -106,6 +107,10 @@ export class KafkaTransport implements Transport {
         details: { topic: name },
       })),
     ]
+  }
+
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    return this.#parts?.publisher.cannotTake(message)
   }
 
   async publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {

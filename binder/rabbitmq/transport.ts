@@ -112,6 +112,10 @@ class RabbitTransport implements Transport {
     return partsOf(destination, this.#options, this.#parts?.ladder ?? LADDER_OF_ANY)
   }
 
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    return this.#parts?.publisher.cannotTake(message)
+  }
+
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     if (this.#parts !== undefined) return this.#parts.publisher.publish(messages, until)
     return Promise.resolve(messages.map(() => notAttached()))

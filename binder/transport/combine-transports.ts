@@ -167,6 +167,10 @@ class CombinedTransport implements Transport {
     return this.ownerOf(message.destination)?.refuses?.(message)
   }
 
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    return this.ownerOf(message.destination)?.cannotTake?.(message)
+  }
+
   async publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     const parts = new Map<PublishLane, number[]>()
     const outcomes: PublishOutcome[] = messages.map(({ destination }, i) => {

@@ -68,6 +68,12 @@ export interface Transport {
    */
   refuses?(message: EncodedMessage): TransportError | undefined
 
+  /**
+   * Why the broker will never take this message as it is: too large, or without a form on the wire. `publish` fails it for the same
+   * reason. An outbox asks before a transaction commits what could not be sent. Cheap, no I/O. @default nothing is known
+   */
+  cannotTake?(message: EncodedMessage): TransportError | undefined
+
   /** Whether its messages lie in this database, so that `publishIn` may be used in its transactions. @default never */
   isOn?(sql: SqlClient): boolean
 

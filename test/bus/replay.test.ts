@@ -61,6 +61,23 @@ describe('on a signed bus', () => {
     expect(await b.bus.publish(Ping, { n: 1_000 }, { to: '**', ackTimeoutMs: 5_000 })).toMatchObject({ missing: [] })
   })
 
+  it('an instance whose clock is wrong is down with the reason, until its clock is right', async () => {
+    const { join } = world()
+    const clock = skewed()
+    clock.byMs = -3_600_000
+    const options = { secret: SECRET, heartbeatMs: 100 }
+    const [, wrong] = await Promise.all([
+      join({ instance: 'a', ...options }),
+      join({ instance: 'b', clock, ...options }),
+    ])
+    await until('it is down', () => wrong.bus.health().status === 'down')
+    expect(wrong.bus.health().detail).toMatch(
+      /refused for their time.*orders:default:a, was 3600 s ahead of the clock here/,
+    )
+    clock.byMs = 0
+    await until('it is up', () => wrong.bus.health().status === 'up')
+  })
+
   it('a sender whose clock is ahead makes nobody deaf for others, however much it sends', async () => {
     const { join } = world()
     const ahead = skewed()

@@ -107,4 +107,26 @@ describe('a destination whose broker is away', () => {
     expect((await t.outbox.stats()).pending).toBe(0)
     expect(t.publisher.ids).toEqual(['h', 'm'])
   })
+
+  test.each(['unavailable', 'mute'] as const)('holds up no other when 150 of them are away (%s)', async (how) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    const answers = gate()
+    let isAway = true
+    const isOfAway = (destination: string | undefined): boolean => destination?.startsWith('away') === true
+    if (how === 'mute')
+      t.publisher.before = ([first]) => (isOfAway(first?.destination) ? answers.opened : Promise.resolve())
+    else t.publisher.verdict = ({ destination }) => (isAway && isOfAway(destination) ? 'unavailable' : undefined)
+    const waiting = range(150).map((i) => message(`w${i}`, 'k', { destination: `away${i}` }))
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, waiting))
+    const relay = t.relay()
+    await relay.start()
+    if (how === 'unavailable') await until(() => t.publisher.calls.length >= 150, 'it has met all of them')
+    for (const i of range(3)) {
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message(`h${i}`, 'k', { destination: 'here' })]))
+      await until(() => t.publisher.ids.includes(`h${i}`), `the healthy one has left (${i})`, 5_000)
+    }
+    isAway = false
+    answers.open()
+    await until(() => t.publisher.confirmed.length === 153, 'all have left')
+  })
 })

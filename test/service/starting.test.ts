@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process'
+import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
 import { type Closable, closeOnSignals, createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { freshPglite } from '../support/pglite.ts'
@@ -62,6 +64,30 @@ describe('a service that is closed while it starts', () => {
     expect(service.binder.health().status).not.toBe('up')
     expect(log.lines.map(({ message }) => message)).not.toContain('service started')
     expect(log.lines.filter(({ message }) => /could not|failed/.test(message))).toEqual([])
+  })
+
+  it('is refused when it is started again while it closes', async () => {
+    const { service, started, hold } = starting()
+    hold.open()
+    expect(await started).toBe('started')
+    const closed = service.close()
+    await expect(service.start()).rejects.toMatchObject({ code: 'service.closed' })
+    await closed
+    await expect(service.start()).rejects.toMatchObject({ code: 'service.closed' })
+  })
+
+  it('refuses the start of its binder, which is told to close meanwhile', async () => {
+    const transport = memoryTransport()
+    const opened = gate()
+    const provision = transport.provision.bind(transport)
+    transport.provision = (specs) => opened.opened.then(() => provision(specs))
+    const channel = defineChannel('some', { payload: z.object({}) })
+    const binder = createBinder({ service: 'shop', transport, sends: [channel] })
+    const started = binder.start().catch((error: unknown) => error)
+    const closed = binder.close()
+    opened.open()
+    await closed
+    expect(await started).toMatchObject({ code: 'binder.closed' })
   })
 
   it('does not wait longer than drainTimeoutMs for a statement without an answer', async () => {

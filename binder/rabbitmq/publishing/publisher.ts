@@ -1,6 +1,7 @@
 import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { partitionOf } from '../../channel/partition.ts'
+import type { TransportError } from '../../errors.ts'
 import type { PublishOutcome, PublishUntil, TransportHost } from '../../transport/transport.ts'
 import { replyCodeOf, toTransportError } from '../failure.ts'
 import type { AmqpConfirmChannel, AmqpMessage } from '../link/client.ts'
@@ -26,7 +27,7 @@ import {
 } from './outcomes.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { PublishChannel } from './publish-channel.ts'
-import { publishFrame } from './publish-frame.ts'
+import { type PublishFrame, publishFrame } from './publish-frame.ts'
 import { PublishQueue } from './publish-queue.ts'
 
 export interface PublisherHost extends TransportHost {
@@ -148,14 +149,28 @@ export class RabbitPublisher {
     }
   }
 
-  #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
-    const { message } = entry
+  /** Before it is published: why it never can be. */
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    try {
+      this.#frameOf(message)
+      return undefined
+    } catch (cause) {
+      return unwritable(message, this.#options.maxMessageBytes, toError(cause))
+    }
+  }
+
+  /** @throws as `publishFrame` */
+  #frameOf(message: EncodedMessage): PublishFrame {
     const { unroutable: policy, maxMessageBytes } = this.#options
     const { ladder, clock } = this.#host
     const maxBytes = this.#host.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
     const limits = { maxBytes, frameMax: this.#channel.frameMax }
     const to = exchangeOf(message.destination, this.#options.places)
-    const { exchange, content, options } = publishFrame(message, to, policy, limits, ladder, clock.now())
+    return publishFrame(message, to, policy, limits, ladder, clock.now())
+  }
+
+  #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
+    const { exchange, content, options } = this.#frameOf(entry.message)
     entry.exchange = exchange
     entry.routingKey = routingKey
     const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))

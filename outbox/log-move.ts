@@ -1,0 +1,70 @@
+/**
+ * Moves rows of the outbox into a log that is in the same database: one transaction deletes the rows and publishes their
+ * messages, so each is in the log once. Such rows are left from before the channel's messages went straight to the log.
+ */
+import type { SpecOf } from '../binder/bindings/inbox.ts'
+import { TransportError } from '../binder/errors.ts'
+import { assumedSpec, specOf as declaredSpec, type Place } from '../binder/sending/destinations.ts'
+import type { DestinationSpec, PublishOutcome, Transport } from '../binder/transport/transport.ts'
+import { toError } from '../core/errors.ts'
+import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { writeFault } from '../core/write-fault.ts'
+import { judge, type WindowRow } from './window.ts'
+
+/** The transport whose log is in the outbox's database and has this destination. */
+export type LogOf = (destination: string) => Pick<Transport, 'name' | 'publishIn'> | undefined
+
+/** Of each outbox that was made with a transport. */
+const logs: WeakMap<object, LogOf> = new WeakMap()
+
+export function hasLogs(outbox: object, logOf: LogOf): void {
+  logs.set(outbox, logOf)
+}
+
+export function logsOf(outbox: object): LogOf {
+  return logs.get(outbox) ?? (() => undefined)
+}
+
+/** What a destination becomes that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
+export function specOf(name: string, place?: Place | SpecOf): DestinationSpec {
+  if (typeof place === 'function') return place(name)
+  return place === undefined ? assumedSpec(name) : declaredSpec({ ...place, name })
+}
+
+export interface RowMove {
+  readonly sql: SqlClient
+  /** Deletes rows under the caller's lease. @returns the numbers of those that were there */
+  readonly take: (tx: SqlTransaction, seqs: readonly string[]) => Promise<ReadonlySet<string>>
+  readonly log: Pick<Transport, 'name' | 'publishIn'>
+}
+
+/**
+ * Moves rows of one destination. A row that is gone counts as moved: another relay moved it, or an operator dropped it.
+ * When the log refuses a message, halves of the list are moved until that message is alone.
+ * @returns one outcome a row. Never rejects
+ */
+export async function moveRows(move: RowMove, rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
+  try {
+    await move.sql.transaction(async (tx) => {
+      const taken = await move.take(
+        tx,
+        rows.map(({ seq }) => seq),
+      )
+      const messages = rows.filter(({ seq }) => taken.has(seq)).map(({ message }) => message)
+      if (messages.length > 0) await move.log.publishIn?.(tx, messages, (name) => specOf(name))
+    })
+    return rows.map(() => undefined)
+  } catch (cause) {
+    const error = transportError(move.log.name, cause)
+    const verdict = judge(error)
+    if (rows.length === 1 || verdict === 'outage' || verdict === 'wait') return rows.map(() => error)
+    const half = rows.length >> 1
+    return [...(await moveRows(move, rows.slice(0, half))), ...(await moveRows(move, rows.slice(half)))]
+  }
+}
+
+function transportError(transport: string, cause: unknown): TransportError {
+  if (cause instanceof TransportError) return cause
+  const kind = writeFault(cause) === 'permanent' ? 'mismatch' : 'unavailable'
+  return new TransportError({ transport, kind, message: `could not move to the log: ${toError(cause).message}`, cause })
+}
