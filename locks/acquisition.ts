@@ -1,11 +1,12 @@
 import type { Clock } from '../core/clock.ts'
+import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
 import { SqlOwnTransaction } from '../core/sql.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import { LockStoreRefused, LockStoreUnavailable } from './errors.ts'
 import type { Lateness } from './lateness.ts'
 import type { ResolvedAcquire } from './options.ts'
 import type { AcquireReply, Claim, LockStore } from './store.ts'
-import { elapsedMs, type Instant, readInstant, remainingMs } from './validity.ts'
+import { remainingMs } from './validity.ts'
 
 export interface Won {
   readonly claim: Claim

@@ -6,6 +6,7 @@ import {
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
+  refusePrepared,
   requireSqlClient,
   type SqlClient,
   type SqlTransaction,
@@ -35,7 +36,7 @@ export interface Fence {
   /**
    * Accepts iff `token` is at least the highest one seen for `resource`, and remembers it. Takes effect with the
    * caller's transaction, and keeps later writers of the resource waiting until it ends, so check and write are one step.
-   * @throws SqlTablesMissing; FenceRejected when a newer token was here: let it roll the transaction back
+   * @throws SqlTablesMissing; FenceRejected when a newer token was here: let it roll the transaction back; SqlCannotPrepare in an XA handler
    */
   check(tx: SqlTransaction, resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */
@@ -86,6 +87,7 @@ class SqlFence implements Fence {
   async check(tx: SqlTransaction, resource: string, token: number): Promise<void> {
     requireResource(resource)
     requireInteger(`fence("${resource}") token`, token, 0)
+    refusePrepared(`fence("${resource}")`, tx)
     const accepted = await this.#query(
       tx,
       `INSERT INTO ${this.#table} AS guard (resource, token) VALUES ($1, $2::bigint)

@@ -1,6 +1,6 @@
 import { requireInteger, requireText } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
-import { quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
+import { quoteIdentifier, refusePrepared, type SqlExecutor } from '../core/sql.ts'
 import { FenceRejected } from './errors.ts'
 
 /** An UPDATE of rows that carry the highest token that wrote them in a column of their own (`ADD COLUMN fence bigint`). */
@@ -34,7 +34,7 @@ const NAMES = optionNames<FencedUpdate>({
  *     await fencedUpdate(sql, { table: 'stock', set: 'left_over = $2', where: 'sku = $1', values: [sku, 7], token })
  *
  * @returns how many rows were written; 0: there is no such row (a refused write is never 0 but an error)
- * @throws FenceRejected when one of the rows has seen a newer token; TypeError / RangeError naming what is wrong; the
+ * @throws FenceRejected when one of the rows has seen a newer token; SqlCannotPrepare in an XA handler; TypeError / RangeError naming what is wrong; the
  *   driver's error
  */
 export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Promise<number> {
@@ -45,6 +45,7 @@ export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Prom
   const column = quoteIdentifier(requireText(`${path}.column`, update.column ?? 'fence'))
   const [set, where] = [requireText(`${path}.set`, update.set), requireText(`${path}.where`, update.where)]
   const token = requireInteger(`${path}.token`, update.token, 0)
+  refusePrepared(`${path} of ${name}`, sql)
   const values = update.values ?? []
   const mine = `$${values.length + 1}::bigint`
   // The guard first and a new line after what was given: neither may end in a comment that swallows what follows.

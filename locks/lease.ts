@@ -13,6 +13,7 @@
  */
 import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
+import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
 import type { Logger } from '../core/logger.ts'
 import { SqlOwnTransaction } from '../core/sql.ts'
 import { within } from '../core/time-limit.ts'
@@ -23,7 +24,7 @@ import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
 import type { Rounds } from './rounds.ts'
 import type { Claim, LockStore, NotHeld } from './store.ts'
 import { forgetAfterMs } from './undo.ts'
-import { elapsedMs, type Instant, type LeaseTiming, readInstant, remainingMs } from './validity.ts'
+import { type LeaseTiming, remainingMs } from './validity.ts'
 
 /** What `acquire` has won, with everything the lease needs to live on. */
 export interface Grant {

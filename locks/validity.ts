@@ -8,13 +8,7 @@
  *
  * Not covered: a machine that sleeps *and* has its wall clock set back within one lease. Then only the fence protects.
  */
-import type { Clock } from '../core/clock.ts'
-
-/** One reading of both clocks. */
-export interface Instant {
-  readonly monotonicMs: number
-  readonly wallMs: number
-}
+import { elapsedMs, type Instant } from '../core/instant.ts'
 
 export interface LeaseTiming {
   readonly ttlMs: number
@@ -24,15 +18,6 @@ export interface LeaseTiming {
   readonly renewEveryMs: number
   readonly renewTimeoutMs: number
   readonly retryRenewalMs: number
-}
-
-export function readInstant(clock: Clock): Instant {
-  return { monotonicMs: clock.monotonic(), wallMs: clock.now() }
-}
-
-/** The larger of both advances; a wall clock that went back counts as no advance. */
-export function elapsedMs(from: Instant, to: Instant): number {
-  return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs)
 }
 
 /** @param stallMarginMs how late the event loop may be */

@@ -196,7 +196,7 @@ async function transaction<T>(
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
-    const tx = isCommit ? scope.tx : preparedTx
+    const tx = isCommit ? scope.tx : { ...preparedTx, isPrepared: true as const }
     if (limits?.opened === true) await trips.begin()
     result = await work(limits === undefined ? tx : { ...tx, limits })
     scope.close()

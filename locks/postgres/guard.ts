@@ -1,5 +1,5 @@
 import { hasCode } from '../../core/errors.ts'
-import { explainMissing, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import { explainMissing, refusePrepared, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { storableText } from '../../core/sql-text.ts'
 import { FenceRejected } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
@@ -20,6 +20,7 @@ export class Guard {
   }
 
   async guard(tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>): Promise<void> {
+    refusePrepared(`guard of lock "${lease.key}"`, tx)
     try {
       await tx.query(this.#text, [storableText(lease.key), String(lease.token)])
     } catch (error) {

@@ -20,6 +20,7 @@ import { inSaga } from '../wire/context.ts'
 import type { Bodies } from './bodies.ts'
 import type { StepCalls } from './health.ts'
 import { readInput } from './input.ts'
+import type { HeldLease, Leases } from './leases.ts'
 import { isUnreadable, resultsOf } from './outcome.ts'
 import type { CommandOutbox, Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
@@ -33,33 +34,36 @@ export interface AttemptHost {
   readonly bodies: Bodies
   readonly outbox: CommandOutbox
   readonly stepCalls: StepCalls
+  readonly leases: Pick<Leases, 'requireCertain'>
 }
 
 /**
  * Runs the function of a local call.
  * @param tx given to the function when its step is transactional
  * @returns the result as it will come back from the database
- * @throws what the function throws; StepTimeout; the signal's reason when `signal` aborts first
+ * @throws what the function throws; StepTimeout; OwnershipLost when the lease may be over, without a call; the reason of the
+ *   lease's signal when it aborts first
  */
 export function attempt(
   host: AttemptHost,
   snapshot: Snapshot,
   call: Call,
-  signal: AbortSignal,
+  lease: HeldLease,
   tx?: SqlTransaction,
 ): Promise<unknown> {
   const { telemetry } = host
-  if (telemetry === undefined) return callStep(host, snapshot, call, signal, tx)
-  return telemetry.call(snapshot.row, call, () => callStep(host, snapshot, call, signal, tx))
+  if (telemetry === undefined) return callStep(host, snapshot, call, lease, tx)
+  return telemetry.call(snapshot.row, call, () => callStep(host, snapshot, call, lease, tx))
 }
 
 async function callStep(
   host: AttemptHost,
   snapshot: Snapshot,
   call: Call,
-  signal: AbortSignal,
+  lease: HeldLease,
   tx: SqlTransaction | undefined,
 ): Promise<unknown> {
+  const { signal } = lease
   const step = snapshot.saga.steps[call.index] as StepDefinition
   const { name, id } = snapshot.row
   const key = stepKey(name, id, call.step)
@@ -80,6 +84,7 @@ async function callStep(
     const read = await Promise.race([contextOf(host, snapshot, call, key, limit.signal), stopped.promise])
     const context = { ...read, ...(tx !== undefined && { tx: sendingThrough(host.outbox, tx, OUTBOX) }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
+    host.leases.requireCertain(lease)
     const work = inSaga(scope, async () => run(step, call.operation, context))
     host.stepCalls.track(name, call, step.timeoutMs, work)
     // When it is stopped the function may still run, but nobody listens.

@@ -1,5 +1,6 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
+import { type Instant, readInstant } from '../../core/instant.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -70,7 +71,7 @@ export class DueSagas {
     this.#isBehind = limit <= 0
     this.#seen = undefined
     if (this.#isBehind) return false
-    const takenAt = clock.monotonic()
+    const takenAt = readInstant(clock)
     const rows = await this.#claim(limit)
     const all = Promise.all(rows.map((row) => this.#keep(row, this.#handle(row, takenAt))))
     await finishesWithin(clock, LOOK_MS, all)
@@ -111,7 +112,7 @@ export class DueSagas {
     return kept
   }
 
-  async #handle(row: ClaimedRow, takenAt: number): Promise<void> {
+  async #handle(row: ClaimedRow, takenAt: Instant): Promise<void> {
     const { sql, store, engine, runner, logger, stuck } = this.#host
     try {
       const snapshot = engine.snapshot(row, takenAt)

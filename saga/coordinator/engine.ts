@@ -10,6 +10,7 @@
 
 import { lastingContext } from '../../core/ambient.ts'
 import { toError } from '../../core/errors.ts'
+import { type Instant, readInstant } from '../../core/instant.ts'
 import type { Logger } from '../../core/logger.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlExecutor, SqlOwnTransaction } from '../../core/sql.ts'
 import { grown } from '../definition/grown.ts'
@@ -230,32 +231,32 @@ export class Engine {
   }
 
   async load(sql: SqlExecutor, key: SagaKey): Promise<Snapshot | undefined> {
-    const takenAt = this.#host.clock.monotonic()
+    const takenAt = readInstant(this.#host.clock)
     const row = await this.#host.store.load(sql, key)
     return row === undefined ? undefined : this.snapshot(row, takenAt)
   }
 
   /** In the order of the keys. */
   async loadMany(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (Snapshot | undefined)[]> {
-    const takenAt = this.#host.clock.monotonic()
+    const takenAt = readInstant(this.#host.clock)
     const rows = await this.#host.store.loadMany(sql, keys)
     return rows.map((row) => row && this.snapshot(row, takenAt))
   }
 
-  snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
+  snapshot(row: SagaRow, takenAt: Instant): Snapshot | undefined {
     const definition = this.#host.definition(row)
     if (definition === undefined) return undefined
     const saga = grown(definition, row.state)
     const { deadlineInMs, sinceWriteMs, ageMs } = row
-    const writtenAt = takenAt - sinceWriteMs
-    const startedAt = takenAt - ageMs
+    const writtenAt = takenAt.monotonicMs - sinceWriteMs
+    const startedAt = takenAt.monotonicMs - ageMs
     return {
       saga,
       row,
       takenAt,
       writtenAt,
       startedAt,
-      ...(deadlineInMs !== null && { deadlineAt: takenAt + deadlineInMs }),
+      ...(deadlineInMs !== null && { deadlineAt: takenAt.monotonicMs + deadlineInMs }),
     }
   }
 

@@ -1,12 +1,14 @@
 /**
  * The sagas that this process has in hand, and their leases: renewed together every third of the lease, given up when
- * renewals fail for so long that the next one would come too late. The signal is best effort (a stalled event loop runs
- * late); what protects the data is that every write names its epoch.
+ * renewals fail for so long that the next one would come too late. The signal is best effort: after a stall or a suspended
+ * machine it aborts late, so `requireCertain` asks the clocks before each step is called. What protects the data is that every
+ * write names its epoch.
  */
 
 import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
+import { elapsedMs, type Instant, readInstant } from '../../core/instant.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
@@ -33,9 +35,12 @@ export interface HeldLease extends SagaLease {
 
 interface Entry extends HeldLease {
   readonly controller: AbortController
-  /** Monotonic ms. */
-  validUntil: number
+  /** Before the statement that took or last renewed it was sent. */
+  confirmedAt: Instant
 }
+
+/** Share of a lease in which no step begins any more: clocks run at different speeds. */
+const MARGIN = 0.1
 
 /** How long closing waits for a renewal under way. */
 const RENEWAL_MS = 1 * SECOND
@@ -60,8 +65,7 @@ export class Leases {
   hold({ row, takenAt }: Snapshot): HeldLease {
     const controller = new AbortController()
     const { name, id, epoch } = row
-    const validUntil = takenAt + this.#host.leaseMs
-    const entry: Entry = { name, id, epoch, controller, signal: controller.signal, validUntil }
+    const entry: Entry = { name, id, epoch, controller, signal: controller.signal, confirmedAt: takenAt }
     this.#held.add(entry)
     this.#schedule()
     return entry
@@ -73,10 +77,24 @@ export class Leases {
    */
   async secure(lease: HeldLease): Promise<void> {
     const entry = lease as Entry
-    const { clock, leaseMs } = this.#host
-    if (clock.monotonic() < entry.validUntil - (2 * leaseMs) / 3) return
-    await this.#extend([entry])
+    if (this.#ageMs(entry) >= this.#host.leaseMs / 3) await this.#extend([entry])
     if (entry.signal.aborted) throw toError(entry.signal.reason)
+  }
+
+  /** Whether no other coordinator can have taken the saga yet, as far as the clocks of this machine tell. */
+  isCertain(lease: HeldLease): boolean {
+    return !lease.signal.aborted && this.#ageMs(lease as Entry) < this.#host.leaseMs * (1 - MARGIN)
+  }
+
+  /**
+   * Called right before a function of the saga is. Gives up a lease that is not certain: the process was stopped, its event loop
+   * blocked or its machine suspended since the last renewal, and no timer has told yet.
+   * @throws OwnershipLost; the reason of `lease.signal`
+   */
+  requireCertain(lease: HeldLease): void {
+    if (this.isCertain(lease)) return
+    if (!lease.signal.aborted) this.#lose(lease as Entry)
+    throw toError(lease.signal.reason)
   }
 
   /** Forgets it; what was written last says who owns the saga now. */
@@ -121,8 +139,8 @@ export class Leases {
   }
 
   #giveUpExpiring(): void {
-    const nextTick = this.#host.clock.monotonic() + this.#host.leaseMs / 3
-    for (const entry of this.#held) if (entry.validUntil < nextTick) this.#lose(entry)
+    const lastMs = (2 * this.#host.leaseMs) / 3
+    for (const entry of this.#held) if (this.#ageMs(entry) > lastMs) this.#lose(entry)
   }
 
   async #renew(): Promise<void> {
@@ -137,13 +155,17 @@ export class Leases {
 
   async #extend(leases: readonly Entry[]): Promise<void> {
     const { store, sql, instance, leaseMs, clock } = this.#host
-    const startedAt = clock.monotonic()
+    const sentAt = readInstant(clock)
     const rows = await store.renew(sql, instance, leaseMs, leases)
     const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
     for (const entry of leases) {
-      if (kept.has(`${entry.name}/${entry.id}`)) entry.validUntil = startedAt + leaseMs
+      if (kept.has(`${entry.name}/${entry.id}`)) entry.confirmedAt = sentAt
       else if (this.#held.has(entry)) this.#lose(entry)
     }
+  }
+
+  #ageMs({ confirmedAt }: Entry): number {
+    return elapsedMs(confirmedAt, readInstant(this.#host.clock))
   }
 
   #lose(entry: Entry): void {

@@ -1,5 +1,6 @@
 /** What passes between the parts of a coordinator: a saga as it was read, and its next state, ready to be written. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { Instant } from '../../core/instant.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'
@@ -12,8 +13,8 @@ import type { DirectCommand } from './direct-calls.ts'
 export interface Snapshot {
   readonly saga: Saga
   readonly row: SagaRow
-  /** Monotonic ms before it was read or written: a lease taken with it counts from here. */
-  readonly takenAt: number
+  /** Before it was read or written: a lease taken with it counts from here. */
+  readonly takenAt: Instant
   /** Monotonic ms at which its state was written. */
   readonly writtenAt: number
   /** Monotonic ms at which the saga was started. */

@@ -191,6 +191,8 @@ export class Runner {
   /** @param latest the saga as what came of the other calls left it */
   async #step(current: Snapshot, call: Call, lease: HeldLease, latest = () => current): Promise<Snapshot | undefined> {
     if (this.#closing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
+    // After a blocked event loop most leases are still held, and a renewal says so; `attempt` asks the clocks again.
+    if (!this.#host.leases.isCertain(lease)) await this.#host.leases.secure(lease)
     const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
     return (inTransaction ?? transactional) === true
       ? this.#transactional(current, call, lease)
@@ -202,7 +204,7 @@ export class Runner {
     const { step, operation } = call
     let event: SagaEvent
     try {
-      event = { type: 'succeeded', step, operation, result: await attempt(this.#host, current, call, lease.signal) }
+      event = { type: 'succeeded', step, operation, result: await attempt(this.#host, current, call, lease) }
     } catch (error) {
       event = this.#failed(current, call, lease, error)
     }
@@ -238,7 +240,7 @@ export class Runner {
       try {
         done = await this.#transactions.run(current, call, async (tx) => {
           if (this.#closing) return undefined
-          const result = await attempt(this.#host, current, call, lease.signal, tx)
+          const result = await attempt(this.#host, current, call, lease, tx)
           return { type: 'succeeded', step, operation, result }
         })
       } catch (error) {

@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
+import { readInstant } from '../../core/instant.ts'
 import { validate } from '../../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -215,9 +216,10 @@ export class Starter {
       trace,
       home,
     }
-    const takenAt = this.#host.clock.monotonic()
-    const deadline = deadlineMs === undefined ? {} : { deadlineAt: takenAt + deadlineMs }
-    return { saga, row, takenAt, writtenAt: takenAt, startedAt: takenAt, ...deadline }
+    const takenAt = readInstant(this.#host.clock)
+    const startedAt = takenAt.monotonicMs
+    const deadline = deadlineMs === undefined ? {} : { deadlineAt: startedAt + deadlineMs }
+    return { saga, row, takenAt, writtenAt: startedAt, startedAt, ...deadline }
   }
 }
 

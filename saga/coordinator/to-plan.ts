@@ -1,5 +1,6 @@
 /** What a transition comes to in the database. */
 import type { Clock } from '../../core/clock.ts'
+import { readInstant } from '../../core/instant.ts'
 import { reportToParent } from '../definition/child.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { TimelineEntry } from '../machine/event.ts'
@@ -46,8 +47,8 @@ export function toPlan(
   const renewed = owned && epoch !== undefined
   const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
   const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
-  const writtenAt = clock.monotonic()
-  const next = { ...before, row, takenAt: renewed ? before.takenAt : writtenAt, writtenAt }
+  const now = readInstant(clock)
+  const next = { ...before, row, takenAt: renewed ? before.takenAt : now, writtenAt: now.monotonicMs }
   const report = reportToParent(state)
   const leaving =
     report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]

@@ -1,5 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
-import { type Instant, LastHeard } from '../../transport/kit/last-heard.ts'
+import type { Instant } from '../../../core/instant.ts'
+import { LastHeard } from '../../transport/kit/last-heard.ts'
 
 export interface MembershipTimes {
   readonly sessionTimeoutMs: number

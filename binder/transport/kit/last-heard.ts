@@ -1,20 +1,13 @@
 import type { Clock } from '../../../core/clock.ts'
+import { elapsedMs, type Instant, readInstant } from '../../../core/instant.ts'
 import { type Turns, turnsOf } from '../../../core/turns.ts'
 
 /** Share of a lease or session that a process gives up, for clocks that run at different speeds and answers that take their time. */
 const MARGIN = 0.1
 
-export interface Instant {
-  readonly monotonic: number
-  readonly wall: number
-}
-
 /**
  * When the server last confirmed that this process holds its place. A process that was stopped, or whose machine was
  * suspended, asks this before it begins a message: timers and sockets may tell it of its loss only afterwards.
- *
- * Time is the later of both clocks: the monotonic one does not count while the machine is suspended, the wall clock may be
- * set back.
  */
 export class LastHeard {
   readonly #clock: Clock
@@ -30,7 +23,7 @@ export class LastHeard {
 
   /** For `heard`: when a question leaves, since the server counts from when it arrived. */
   now(): Instant {
-    return { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
+    return readInstant(this.#clock)
   }
 
   /** The server confirmed it. @param sentAt when it was asked. @default now */
@@ -40,11 +33,11 @@ export class LastHeard {
 
   /** On the monotonic clock. */
   get at(): number {
-    return this.#at.monotonic
+    return this.#at.monotonicMs
   }
 
   get silentMs(): number {
-    return Math.max(this.#clock.monotonic() - this.#at.monotonic, this.#clock.now() - this.#at.wall)
+    return elapsedMs(this.#at, this.now())
   }
 
   /**
@@ -55,11 +48,11 @@ export class LastHeard {
    * @param limitMs how long the server keeps it without a sign of life
    */
   isCertain(limitMs: number): boolean {
-    const wall = this.#turns.wallTime
-    if (wall === this.#certainAt) return true
-    const { monotonic, wall: heardAt } = this.#at
-    const isCertain = Math.max(this.#clock.monotonic() - monotonic, wall - heardAt) < limitMs * (1 - MARGIN)
-    this.#certainAt = isCertain ? wall : undefined
+    const wallMs = this.#turns.wallTime
+    if (wallMs === this.#certainAt) return true
+    const begun = { monotonicMs: this.#clock.monotonic(), wallMs }
+    const isCertain = elapsedMs(this.#at, begun) < limitMs * (1 - MARGIN)
+    this.#certainAt = isCertain ? wallMs : undefined
     return isCertain
   }
 }

@@ -1,7 +1,7 @@
 import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode } from '../../../core/errors.ts'
+import { readInstant } from '../../../core/instant.ts'
 import { randomId } from '../../../core/random-id.ts'
-import { readInstant } from '../../../locks/validity.ts'
 import { type EvictedReason, MemberEvicted } from '../store/cluster-errors.ts'
 import type { BeatReply } from '../store/cluster-store.ts'
 import type { MemberMeta, MembershipState, Presence, PresenceEvent } from './membership.ts'

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import { elapsedMs, type Instant, readInstant } from '../../../locks/validity.ts'
+import { elapsedMs, type Instant, readInstant } from '../../../core/instant.ts'
 import { type EvictedReason, MemberEvicted, MemberIsolated } from '../store/cluster-errors.ts'
 import type { Presence } from './membership.ts'
 

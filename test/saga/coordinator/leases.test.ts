@@ -1,4 +1,4 @@
-import type { SqlClient } from 'concordat/core'
+import { type Clock, type SqlClient, systemClock } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
@@ -77,4 +77,58 @@ test('a coordinator with shorter leases leaves those of others as long as they a
   hanging.open()
   await run.outcome({ timeoutMs: 20_000 })
   expect(calls).toEqual(['x', 'y'])
+})
+
+test.each(['now', 'monotonic'] as const)(
+  'a process that wakes up after its lease (%s() went on) calls no step of a saga that another coordinator has ended',
+  async (reading) => {
+    const away = { ms: 0 }
+    const clock: Clock = { ...systemClock, [reading]: () => systemClock[reading]() + away.ms }
+    const [asleep, wokeUp] = [gate(), gate()]
+    let falls = false
+    // The input is read right before a step is called.
+    const validate = async (value: unknown): Promise<{ value: object }> => {
+      if (falls) {
+        falls = false
+        asleep.open()
+        await wokeUp.opened
+      }
+      return { value: value as object }
+    }
+    const input = { '~standard': { version: 1, vendor: 'test', validate } } as const
+    const calls: string[] = []
+    const saga = defineSaga('suspended', { version: 1, input })
+      .step('a', { compensate: 'none', invoke: () => void (falls = true) })
+      .step('b', { compensate: 'none', invoke: ({ attempt }) => void calls.push(`b ${attempt}`) })
+    const world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 60_000, drainTimeoutMs: 2_000, clock } })
+    onTestFinished(world.close)
+    await world.start()
+    const run = await world.coordinator.start(saga, { id: 'x', input: {} })
+    await asleep.opened
+    await world.sql.query(`UPDATE ${world.schema}.saga SET due_at = clock_timestamp()`)
+    const other = world.another({ clock: systemClock })
+    onTestFinished(() => other.close())
+    await other.run()
+    expect((await other.get(saga, run.id).outcome({ timeoutMs: 20_000 })).status).toBe('completed')
+    const before = [...calls]
+    away.ms = 61_000
+    wokeUp.open()
+    await world.coordinator.close()
+    expect(calls).toEqual(before)
+  },
+)
+
+test('a process that wakes up after its lease goes on when no other coordinator took the saga, with no attempt more', async () => {
+  const away = { ms: 0 }
+  const clock: Clock = { ...systemClock, now: () => systemClock.now() + away.ms }
+  const attempts: number[] = []
+  const saga = defineSaga('woken', { version: 1, input: z.object({}) })
+    .step('a', { compensate: 'none', invoke: () => void (away.ms = 61_000) })
+    .step('b', { compensate: 'none', invoke: ({ attempt }) => void attempts.push(attempt) })
+  const world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 60_000, clock } })
+  onTestFinished(world.close)
+  await world.start()
+  const run = await world.coordinator.start(saga, { id: 'x', input: {} })
+  expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
+  expect(attempts).toEqual([1])
 })

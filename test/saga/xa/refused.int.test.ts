@@ -1,7 +1,9 @@
 /** What an XA participant refuses to prepare, and where it does not begin, on a real server. */
 import type { SinkBinding } from 'concordat/binder'
-import type { SqlClient } from 'concordat/core'
+import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import { createFence, fencedUpdate } from 'concordat/locks'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant } from 'concordat/saga'
 import { type Operation } from 'concordat/saga/machine'
@@ -56,6 +58,26 @@ describeWith(['postgres'], 'an XA participant', () => {
       const { rows } = await sql.query(`SELECT gid FROM pg_prepared_xacts WHERE gid LIKE '%order/s${ids}/%'
       UNION ALL SELECT id FROM ${schema}.effects`)
       expect(rows).toEqual([])
+      expect(await send(binding, 'compensate')).toBe('compensate ok')
+    },
+  )
+
+  test.each(['guard', 'fence', 'fencedUpdate'] as const)(
+    'refuses to prepare a write that the token of a lock protects, which would be committed after the lock is lost: %s',
+    async (what) => {
+      ids++
+      const fence = createFence({ sql, schema })
+      const locks = postgresLocks({ sql, schema, owner: 'stock' })
+      await Promise.all([fence.migrate(), locks.migrate()])
+      onTestFinished(() => locks.close())
+      const checks = {
+        guard: (tx: SqlTransaction) => locks.guard(tx, { key: 'apple', token: 1 }),
+        fence: (tx: SqlTransaction) => fence.check(tx, 'apple', 1),
+        fencedUpdate: (tx: SqlTransaction) =>
+          fencedUpdate(tx, { table: `${schema}.effects`, set: "id = ''", where: 'true', token: 1 }),
+      }
+      const binding = bind(async (_, { tx }) => void (await checks[what](tx)))
+      expect(await send(binding, 'invoke')).toBe('invoke failed core.sql_cannot_prepare')
       expect(await send(binding, 'compensate')).toBe('compensate ok')
     },
   )
