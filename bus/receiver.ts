@@ -100,6 +100,11 @@ export class Receiver {
     while (this.#isFull && !this.#closed) await new Promise<void>((go) => this.#room.push(go))
   }
 
+  /** Why messages of others are refused. */
+  get trouble(): string | undefined {
+    return this.#host.guard.trouble
+  }
+
   get #isFull(): boolean {
     return this.#lanes.queued >= MAX_WAITING || (this.#lanes.queued > 0 && this.#bytes >= MAX_WAITING_BYTES)
   }

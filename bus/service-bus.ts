@@ -52,7 +52,6 @@ class ServiceBus implements Bus {
   readonly #options: ResolvedBus
   readonly #counters: Counters
   readonly #connection: Connection
-  readonly #guard: Guard
   readonly #handlers: Handlers
   readonly #configs: Configs
   readonly #presence: Presence | undefined
@@ -90,7 +89,6 @@ class ServiceBus implements Bus {
     this.address = formatAddress(address)
     this.#counters = counters
     this.#connection = shared.connection
-    this.#guard = shared.guard
     this.#handlers = new Handlers(logger)
     this.#configs = new Configs(clock, logger)
     this.#presence = options.members === undefined ? new Presence({ ...shared, channel: channels.presence }) : undefined
@@ -187,7 +185,7 @@ class ServiceBus implements Bus {
     if (this.#state !== 'started') return { status: this.#state, counters }
     const connection = this.#connection
     const detail =
-      connection.trouble ?? connection.away ?? this.#configs.trouble ?? this.#twinTrouble ?? this.#guard.trouble
+      connection.trouble ?? connection.away ?? this.#configs.trouble ?? this.#twinTrouble ?? this.#receiver.trouble
     return detail === undefined ? { status: 'up', counters } : { status: 'down', detail, counters }
   }
 

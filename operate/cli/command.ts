@@ -33,6 +33,8 @@ export interface Invocation {
    * @throws SqlTablesMissing
    */
   readonly requireTrail: () => Promise<void>
+  /** Schemas of the database that have tables of Concordat. After `operator()`. */
+  readonly schemas: () => Promise<readonly string[]>
   /** Prints at once: for a command that goes on until it is stopped. */
   readonly print: (text: string) => Promise<void>
   /** A line for whoever waits, beside what is printed. */

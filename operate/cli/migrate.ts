@@ -1,4 +1,5 @@
 /** `migrate`: the tables as text, and their state. */
+import { DEFAULT_SCHEMA } from '../../core/sql.ts'
 import { printGrants, printMigrations } from '../migrations.ts'
 import type { MigrationState } from '../upkeep.ts'
 import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type OptionSpec, UsageError } from './command.ts'
@@ -89,7 +90,8 @@ const apply: Command = {
     const who = note(invocation)
     const parts = texts(values, 'part')
     const before = await (await operator()).migrations()
-    const plan = `${statusTable(before)}\n\n${parts === undefined ? 'What is missing of them' : parts.join(', ')} will be migrated.`
+    const place = placeOf(invocation.schema ?? DEFAULT_SCHEMA, await invocation.schemas())
+    const plan = `${place}\n\n${statusTable(before)}\n\n${parts === undefined ? 'What is missing of them' : parts.join(', ')} will be migrated.`
     if (!(await confirm(plan, 'Apply?'))) return { text: 'Nothing was changed.\n', json: { parts: before }, code: 1 }
     const after = await (await operator()).migrate({
       ...who,
@@ -97,8 +99,16 @@ const apply: Command = {
       partitions: whole(values, 'partitions'),
       service: text(values, 'service'),
     })
-    return { text: `${statusTable(after)}\n`, json: { parts: after } }
+    return { text: `${place}\n\n${statusTable(after)}\n`, json: { parts: after } }
   },
+}
+
+/** A schema that was mistyped is made like any other. */
+function placeOf(schema: string, schemas: readonly string[]): string {
+  if (schemas.includes(schema)) return `Schema "${schema}".`
+  if (schemas.length === 0) return `Schema "${schema}", which has no tables of Concordat so far.`
+  const others = schemas.map((name) => `"${name}"`).join(', ')
+  return `Schema "${schema}", which had no tables of Concordat. They are in ${others}: choose one of these with --schema, unless a new one is meant.`
 }
 
 export const MIGRATE_COMMANDS: readonly Command[] = [print, grants, status, apply]

@@ -2,6 +2,7 @@
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
+import { VERSIONS_TABLE } from '../doctor/schemas.ts'
 import { type KnownAddresses, knownAddresses } from './addresses.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
 import { AUDIT_COMMANDS } from './audit.ts'
@@ -191,6 +192,7 @@ async function execute(
       connection ??= await connect(addresses, known.env)
       return connection.operator
     },
+    schemas: async () => (await connection?.schemasWith(VERSIONS_TABLE)) ?? [],
     requireTrail: async () => connection?.requireTrail(),
     confirm: async (plan, question) => flag(values, 'yes') || ask(world, plan, question),
   }

@@ -42,6 +42,13 @@ describeWith(['postgres'], 'npx concordat, where the tables are in another schem
     expect(stderr).toContain('--schema NAME where')
   })
 
+  test('migrate apply says in which schema it makes the tables, and where there are some already', async () => {
+    const { code, stdout } = await cli('migrate', 'apply', '--part', 'outbox', '--schema', 'shpo', ...WHY)
+    expect(code).toBe(0)
+    expect(stdout).toContain('Schema "shpo", which had no tables of Concordat. They are in "mail", "shop"')
+    await database.sql.query('DROP SCHEMA shpo CASCADE')
+  })
+
   test('doctor names them before the command that makes tables', async () => {
     const { code, stdout } = await cli('doctor')
     expect(code).toBe(2)

@@ -35,8 +35,8 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'outbox/partition-relay.ts',
-        find: '.filter(([destination, error]) => !this.#away.add(destination, error))',
-        put: '',
+        find: 'for (const [destination, error] of outages) this.#away.add(destination, error)',
+        put: 'for (const error of outages.values()) await this.#pause(error)',
       },
     ],
   },
