@@ -37,7 +37,7 @@ try {
         keepNames: true,
       },
     )
-    const declarations = dts({ dtsOnly: true, tsconfig: false, generator: 'oxc' })
+    const declarations = dts({ dtsInput: true, tsconfig: false, oxc: true })
     await joined(
       entries(({ exports }) => targets(exports, 'types')),
       [declarations],
