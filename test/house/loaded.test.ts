@@ -6,14 +6,14 @@ import { describe, it } from 'vitest'
 /** Files of this package at most, what was there in November 2026 and little more; packages exactly. */
 const BUDGETS = {
   core: { files: 20, packages: ['uuid'] },
-  binder: { files: 132, packages: ['uuid'] },
+  binder: { files: 133, packages: ['uuid'] },
   'binder/memory': { files: 25, packages: [] },
   'binder/kafka': { files: 101, packages: [] },
   'binder/kafka/platformatic': { files: 104, packages: [] },
   'binder/rabbitmq': { files: 59, packages: ['uuid'] },
-  'binder/postgres': { files: 68, packages: ['uuid'] },
+  'binder/postgres': { files: 69, packages: ['uuid'] },
   pipeline: { files: 31, packages: [] },
-  outbox: { files: 84, packages: ['uuid'] },
+  outbox: { files: 86, packages: ['uuid'] },
   saga: { files: 175, packages: ['uuid'] },
   locks: { files: 36, packages: [] },
   'locks/redis': { files: 56, packages: [] },
