@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/suite/order.ts'
 import { filesOf, type SuiteProject } from './test/support/suite/projects.ts'
+import { QUICK_MODE, quickOf } from './test/support/suite/quick.ts'
 
 // No 'import' among them: vitest hands these to Node, where it would make a CommonJS driver `require` ES modules.
 const conditions = ['concordat-source', 'node']
@@ -37,12 +38,15 @@ const kept = { isolate: false, maxWorkers: 6, setupFiles: ['test/support/suite/l
 /** These open databases one after the other. */
 const opened = { globalSetup, execArgv: [...execArgv, preload('pglite-begun.ts')], maxWorkers: 3 }
 
-const inProcess = (name: SuiteProject, options: object) => ({
+/** The test files of a project. */
+type Files = (project: SuiteProject) => string[]
+
+const inProcess = (name: SuiteProject, files: Files, options: object) => ({
   ...source,
   test: {
     name,
     execArgv,
-    include: filesOf(name),
+    include: files(name),
     testTimeout: 30_000,
     hookTimeout: 60_000,
     maxWorkers: 3,
@@ -63,28 +67,32 @@ export const onServers = {
   globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
 }
 
-/** What a project holds is in test/support/suite/projects.ts. types: type tests only. */
-export default defineConfig({
-  ...source,
-  test: {
-    sequence: { sequencer: LongestFirst },
-    // Parts without a `logger` warn on stderr; here most failures are made on purpose. Tests of what is said look at it themselves.
-    onConsoleLog: (line) => !/^\S+Z (?:WARN|ERROR) concordat: /.test(line),
-    projects: [
-      inProcess('unit', { ...kept, retry: secondTry }),
-      inProcess('prop', { ...kept, globalSetup }),
-      inProcess('pglite', { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 1 } }),
-      inProcess('browser', { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 3 } }),
-      inProcess('local', { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
-      { ...source, test: { ...onServers, name: 'int', include: filesOf('int'), sequence: { groupOrder: 2 } } },
-      {
-        ...source,
-        test: {
-          name: 'types',
-          include: [],
-          typecheck: { enabled: true, only: true, include: ['test/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+/** What a project holds is in test/support/suite/projects.ts, what `npm test` runs of it in quick.ts. types: type tests only. */
+export default defineConfig(({ mode }) => {
+  const isQuick = mode === QUICK_MODE && process.env['CONCORDAT_REQUIRE_SERVERS'] !== '1'
+  const files: Files = (project) => (isQuick ? [...quickOf(filesOf(project))] : filesOf(project))
+  return {
+    ...source,
+    test: {
+      sequence: { sequencer: LongestFirst },
+      // Parts without a `logger` warn on stderr; here most failures are made on purpose. Tests of what is said look at it themselves.
+      onConsoleLog: (line: string) => !/^\S+Z (?:WARN|ERROR) concordat: /.test(line),
+      projects: [
+        inProcess('unit', files, { ...kept, retry: secondTry }),
+        inProcess('prop', files, { ...kept, globalSetup }),
+        inProcess('pglite', files, { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 1 } }),
+        inProcess('browser', files, { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 3 } }),
+        inProcess('local', files, { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
+        { ...source, test: { ...onServers, name: 'int', include: files('int'), sequence: { groupOrder: 2 } } },
+        {
+          ...source,
+          test: {
+            name: 'types',
+            include: [],
+            typecheck: { enabled: true, only: true, include: ['test/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
+          },
         },
-      },
-    ],
-  },
+      ],
+    },
+  }
 })
