@@ -302,7 +302,8 @@ describe('a subscription', () => {
     await asked.opened
     const closing = binder.close()
     answer.open()
-    await Promise.all([starting, closing])
+    await expect(starting).rejects.toMatchObject({ code: 'binder.closed' })
+    await closing
     await until('it was closed', () => transport.subscription.closed)
   })
 })
