@@ -14,7 +14,7 @@
 import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork, SpecOf } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { lastingContext } from '../core/ambient.ts'
-import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { andCommit } from '../core/last-statement.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
@@ -75,6 +75,11 @@ const CLOSE_MS = 5 * SECOND
 
 /** An instance with an inbox may come, or be the first to handle a message, at any time. */
 const LOOK_AGAIN_MS = 10 * SECOND
+/**
+ * For so long after a binding has handled its first message here, every message is entered: in a rolling deploy an instance with an inbox
+ * may have an entry that is not committed yet, or make the first one after a look.
+ */
+const DEPLOY_MS = 5 * MINUTE
 
 const NAMES = optionNames<InboxOptions>({
   sql: true,
@@ -107,7 +112,7 @@ class TableInbox implements SqlInbox {
   readonly #table: InboxTable
   readonly #shared = new Map<string, SharedTransactions<SharedMessage>>()
   /** Whether a group has entries of a channel, as was seen last. */
-  readonly #entries = new Map<string, { readonly are: boolean; readonly until: number }>()
+  readonly #entries = new Map<string, { readonly are: boolean; readonly until: number; readonly since: number }>()
   readonly #outbox: InboxOutbox | undefined
   readonly #retentionMs: number
   readonly #sweepEveryMs: number
@@ -193,12 +198,14 @@ class TableInbox implements SqlInbox {
     const { group, destination } = message
     const name = nameOf(group, destination)
     const now = this.#clock.monotonic()
-    const known = this.#entries.get(name)
-    if (known === undefined || (!known.are && known.until < now)) {
+    const known = this.#entries.get(name) ?? { are: false, until: 0, since: now }
+    this.#entries.set(name, known)
+    if (now < known.since + DEPLOY_MS) return this.#table.enter(tx, message)
+    if (!known.are && known.until < now) {
       const are = await this.#table.has(tx, group, destination)
-      this.#entries.set(name, { are, until: now + LOOK_AGAIN_MS })
+      this.#entries.set(name, { ...known, are, until: now + LOOK_AGAIN_MS })
     }
-    return this.#entries.get(name)?.are !== true || this.#table.enter(tx, message)
+    return this.#entries.get(name)?.are === true ? this.#table.enter(tx, message) : true
   }
 
   #processAlone(message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {

@@ -6,7 +6,9 @@ import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { TransportError } from '../binder/errors.ts'
 import { assumedSpec, specOf as declaredSpec, type Place } from '../binder/sending/destinations.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../binder/transport/transport.ts'
+import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import { limitedTransaction } from '../core/limited-transaction.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import { writeFault } from '../core/write-fault.ts'
 import { judge, type WindowRow } from './window.ts'
@@ -31,6 +33,9 @@ export function specOf(name: string, place?: Place | SpecOf): DestinationSpec {
   return place === undefined ? assumedSpec(name) : declaredSpec({ ...place, name })
 }
 
+/** The server ends a move whose process stands still for so long, since the next relay waits for its rows. */
+const IDLE_MS = 10 * SECOND
+
 export interface RowMove {
   readonly sql: SqlClient
   /** Deletes rows under the caller's lease. @returns the numbers of those that were there */
@@ -45,7 +50,7 @@ export interface RowMove {
  */
 export async function moveRows(move: RowMove, rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
   try {
-    await move.sql.transaction(async (tx) => {
+    await limitedTransaction(move.sql, IDLE_MS, async (tx) => {
       const taken = await move.take(
         tx,
         rows.map(({ seq }) => seq),

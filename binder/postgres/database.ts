@@ -1,12 +1,12 @@
 import type { Clock } from '../../core/clock.ts'
 import { FailedCalls } from '../../core/failed-calls.ts'
+import { limitedTransaction } from '../../core/limited-transaction.ts'
 import { Silence } from '../../core/silence.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import type { TransportError } from '../errors.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
 import { failure, isFenced, isOfData, isOfStatement, toTransportError } from './failure.ts'
-import { limitedTransaction } from './idle-limit.ts'
 
 export interface StatementTerms {
   /** @default `requestTimeoutMs` of the transport */

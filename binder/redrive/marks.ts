@@ -51,20 +51,35 @@ export interface OpenRun {
   readonly position: string
 }
 
+/** Compares positions of one partition, which differ in their last number alone. */
+const { compare } = new Intl.Collator('en', { numeric: true })
+
 /** What the marks of a dead letter channel say, read from its first message to its last. */
 export class SettledByMarks {
+  readonly #open: Map<string, OpenRun> = new Map()
+  #settled: string | undefined
+
   /** Position of the last delivery that was settled for certain. */
-  settled: string | undefined
-  open: OpenRun | undefined
+  get settled(): string | undefined {
+    return this.#settled
+  }
+
+  /** The first run that is open. */
+  get open(): OpenRun | undefined {
+    return this.#open.values().next().value
+  }
 
   /** @param position of the delivery */
   read({ type, headers }: EncodedMessage, position: string): void {
     if (type !== REDRIVE_END) return
     const [run, ended, settled] = [headers[REDRIVE_RUN], headers[ENDED_RUN], headers[SETTLED]]
-    if (typeof run === 'string') this.open ??= { id: run, position }
+    if (typeof run === 'string') this.#open.set(run, { id: run, position })
     if (typeof ended !== 'string') return
-    // A run that settled something began where the one before it was, killed or not.
-    if (ended === this.open?.id || typeof settled === 'string') this.open = undefined
-    if (typeof settled === 'string') this.settled = settled
+    this.#open.delete(ended)
+    if (typeof settled !== 'string') return
+    // A run that was frozen while others went on ends last, and settled less than they did.
+    if (this.#settled === undefined || compare(settled, this.#settled) > 0) this.#settled = settled
+    // A run that passed the mark of another began where that one had begun, or behind it.
+    for (const each of this.#open.values()) if (compare(each.position, settled) <= 0) this.#open.delete(each.id)
   }
 }

@@ -12,7 +12,7 @@ export function lossIn(
   for (const name of ['x-max-length', 'x-max-length-bytes'])
     if (given[name] !== undefined && overflow === undefined)
       return { name, remedy: `Add 'x-overflow': '${REJECTS}', which makes senders wait` }
-  for (const name of ['x-message-ttl', 'x-expires'])
+  for (const name of ['x-message-ttl', 'x-expires', 'x-max-age'])
     if (given[name] !== undefined) return { name, remedy: 'Leave it out' }
   if (given['x-delivery-limit'] !== undefined && given['x-delivery-limit'] !== -1)
     return { name: 'x-delivery-limit', remedy: 'Use -1, since maxAttempts of a binding counts attempts' }

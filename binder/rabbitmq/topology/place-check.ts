@@ -64,11 +64,13 @@ export class PlaceCheck {
       }
     }
     const about = await argumentsOf(queue, ask)
-    if (about === undefined) {
-      this.#tellUnknown(queue)
+    if (typeof about === 'string') {
+      this.#tellUnknown(queue, about)
       return []
     }
     const faults: string[] = []
+    if (about.arguments['x-queue-type'] === 'stream')
+      faults.push(`"${queue}" is a stream, which keeps no position of a group: make it a quorum or classic queue`)
     if (!about.durable) faults.push(`queue "${queue}" is not durable: it would lose its messages with the broker`)
     if (ordered && about.arguments['x-single-active-consumer'] !== true) {
       faults.push(
@@ -86,13 +88,13 @@ export class PlaceCheck {
     return faults
   }
 
-  #tellUnknown(queue: string): void {
+  #tellUnknown(queue: string, reason: string): void {
     if (this.#told.has(queue)) return
     this.#told.add(queue)
     this.#logger.warn(
       { queue },
-      `whether the queue "${queue}" keeps messages and their order cannot be known: this user may not configure it, and AMQP tells the ` +
-        'arguments of a queue to no other. See that it is durable and has no length limit without reject-publish, no TTL and no x-expires',
+      `whether the queue "${queue}" keeps messages and their order cannot be known: ${reason}. See that it is durable, no stream, and has ` +
+        'no length limit without reject-publish, no TTL and no x-expires',
     )
   }
 }
@@ -107,7 +109,9 @@ async function exchangeFaults({ exchange = '', type }: ResolvedPlace, ask: Ask):
   const differs = await differenceOf(ask, `compare exchange "${exchange}"`, (channel) =>
     channel.assertExchange(exchange, type, { durable: true }),
   )
-  return differs?.name === 'type' ? [`exchange "${exchange}" is ${differs.current}, and the place says '${type}'`] : []
+  return differs !== undefined && 'name' in differs && differs.name === 'type'
+    ? [`exchange "${exchange}" is ${differs.current}, and the place says '${type}'`]
+    : []
 }
 
 interface QueueArguments {
@@ -120,9 +124,10 @@ const MAX_ROUNDS = 25
 
 /**
  * AMQP does not tell what a queue was declared with, but names the first thing in which a declaration differs, with its
- * value: asked until nothing differs. `undefined` when we may not ask.
+ * value: asked until nothing differs.
+ * @returns the reason when they cannot be known
  */
-async function argumentsOf(queue: string, ask: Ask): Promise<QueueArguments | undefined> {
+async function argumentsOf(queue: string, ask: Ask): Promise<QueueArguments | string> {
   const flags: Record<string, boolean> = { durable: true, auto_delete: false, exclusive: false }
   const found: Record<string, string | number | boolean> = { 'x-single-active-consumer': true }
   for (let round = 0; round < MAX_ROUNDS; round++) {
@@ -131,16 +136,20 @@ async function argumentsOf(queue: string, ask: Ask): Promise<QueueArguments | un
       channel.assertQueue(queue, { durable, autoDelete, exclusive, arguments: { ...found } } as never),
     )
     if (differs === undefined) return { durable: flags['durable'] === true, arguments: found }
-    if (differs.name === '') return undefined
+    if ('unknown' in differs) return differs.unknown
     if (Object.hasOwn(flags, differs.name)) flags[differs.name] = differs.current === 'true'
     else if (differs.value === undefined) delete found[differs.name]
     else found[differs.name] = differs.value
   }
-  return undefined
+  return 'it has more arguments than RabbitMQ is asked for'
+}
+
+/** Why the broker does not say what differs. */
+interface Unknown {
+  readonly unknown: string
 }
 
 interface Difference {
-  /** `''`: the broker does not say. */
   readonly name: string
   readonly current: string
   readonly value: string | number | boolean | undefined
@@ -151,24 +160,27 @@ async function differenceOf(
   ask: Ask,
   what: string,
   question: (channel: AmqpChannel) => Promise<unknown>,
-): Promise<Difference | undefined> {
+): Promise<Difference | Unknown | undefined> {
   try {
     await ask(what, question)
     return undefined
   } catch (error) {
     const code = codeOf(error)
-    if (code === ACCESS_REFUSED || code === LOCKED) return { name: '', current: '', value: undefined }
+    if (code === ACCESS_REFUSED || code === LOCKED)
+      return { unknown: 'this user may not configure it, and AMQP tells the arguments of a queue to no other' }
     if (code !== PRECONDITION_FAILED) throw error
     return readDifference(toError(toError(error).cause ?? error).message)
   }
 }
 
 /** `inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'` */
-export function readDifference(text: string): Difference {
-  const match =
-    /inequivalent arg '([^']+)'.* but current is (?:the value )?(?:'([^']*)'(?: of type '(\w+)')?|none)/.exec(text)
-  if (match === null) return { name: '', current: '', value: undefined }
-  const [, name = '', current, type] = match
+export function readDifference(text: string): Difference | Unknown {
+  const match = /inequivalent arg '([^']+)'.* but current is (?:the value '(.*)' of type '(\w+)'|'([^']*)'|none)/.exec(
+    text,
+  )
+  if (match === null) return { unknown: 'its answer about the arguments is cut after 255 bytes' }
+  const [, name = '', typed, type, flag] = match
+  const current = typed ?? flag
   if (current === undefined) return { name, current: 'none', value: undefined }
   const value =
     current === 'true' || current === 'false'

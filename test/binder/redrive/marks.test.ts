@@ -28,6 +28,21 @@ it('a run that was killed leaves open what it settled, until a later one has set
   expect(readAll(...later, endedMark(at('y'), 'c', undefined))).toEqual({ settled: 'offset 0', open: 'b' })
 })
 
+it('a run that was frozen and ends after another one moves nothing back', () => {
+  const marks = [
+    runMark(at('a')),
+    runMark(at('b')),
+    endedMark(at('x'), 'b', 'offset 10'),
+    endedMark(at('y'), 'a', 'offset 9'),
+  ]
+  expect(readAll(...marks)).toEqual({ settled: 'offset 10', open: undefined })
+})
+
+it('a run that put its mark while another was under way, and was killed, is open', () => {
+  const marks = [runMark(at('a')), runMark(at('b')), endedMark(at('x'), 'a', 'offset 0')]
+  expect(readAll(...marks)).toEqual({ settled: 'offset 0', open: 'b' })
+})
+
 it('the mark of a look and messages say nothing', () => {
   expect(readAll(lookMark(at('a')), { ...runMark(at('b')), type: 'orders' })).toEqual({
     settled: undefined,

@@ -140,6 +140,10 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
       sac: false,
       arguments: { 'x-max-length': 5, 'x-overflow': 'reject-publish' },
     })
+    const stream = await theirs.queue('stream', {
+      sac: false,
+      arguments: { 'x-queue-type': 'stream', 'x-max-age': '1h' },
+    })
     const lossy = await theirs.queue('lossy', { arguments: { 'x-max-length': 5 } })
     const hasty = await theirs.queue('hasty', { arguments: { 'x-message-ttl': 60_000 } })
     const fleeting = await theirs.queue('fleeting', { durable: false })
@@ -164,6 +168,9 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
       /^mismatch false .*has no x-single-active-consumer.*ordered: false/,
     )
     expect(await start({ queues: { g: { queue: shared, ordered: false } } })).toBe('started')
+    expect(await start({ queues: { g: { queue: stream, ordered: false } } })).toMatch(
+      /^mismatch false .*is a stream, .*has x-max-age, /,
+    )
     expect(await start({ queues: { g: fleeting } })).toMatch(/^mismatch false .*is not durable/)
     expect(await start({ queues: { g: lossy } })).toMatch(/^mismatch false .*has x-max-length, .*mayDiscard: true/)
     expect(await start({ queues: { g: hasty } })).toMatch(/^mismatch false .*has x-message-ttl, /)

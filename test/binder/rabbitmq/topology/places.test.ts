@@ -76,6 +76,10 @@ describe('places', () => {
       name: 'durable',
       current: 'false',
     })
-    expect(readDifference('something else')).toMatchObject({ name: '' })
+    const quoted = `${of('x-dead-letter-routing-key')} none but current is the value 'it's' of type 'longstr'`
+    expect(readDifference(said(quoted))).toMatchObject({ name: 'x-dead-letter-routing-key', value: "it's" })
+    expect(readDifference('something else')).toEqual({
+      unknown: 'its answer about the arguments is cut after 255 bytes',
+    })
   })
 })
