@@ -121,3 +121,13 @@ test.each([
 ])('refuses the option %o by name', (options, path) => {
   expect(() => createInbox({ sql: embedded(), ...options })).toThrow(path)
 })
+
+test('an entry that an instance with an inbox makes while one that settles is at work is met', async () => {
+  const { sql, schema, inbox: other, incoming } = await setup()
+  const settling = createInbox({ sql, schema })
+  const isNew = (id: string) =>
+    sql.transaction((tx) => settling.enterBeside?.(tx, incoming(id)) ?? Promise.resolve(undefined))
+  expect(await isNew('1')).toBe(true)
+  await other.process(incoming('2'), async () => {})
+  expect([await isNew('2'), await isNew('3')]).toEqual([false, true])
+})

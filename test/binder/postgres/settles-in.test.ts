@@ -190,17 +190,6 @@ it('a message that a release with an inbox handled, and did not settle before it
   expect(await effectsOf(channel)).toEqual([1, 2])
 })
 
-it('an entry that an instance with an inbox makes while one that settles is at work is met', async () => {
-  const [settling, other] = [createInbox({ sql, schema: 'met' }), createInbox({ sql, schema: 'met' })]
-  await other.migrate()
-  const message = (id: string) => ({ group: 'g', destination: 'met', source: 's', id })
-  const isNew = (id: string) =>
-    sql.transaction((tx) => settling.enterBeside?.(tx, message(id)) ?? Promise.resolve(undefined))
-  expect(await isNew('1')).toBe(true)
-  await other.process(message('2'), async () => {})
-  expect([await isNew('2'), await isNew('3')]).toEqual([false, true])
-})
-
 it('a channel that is transactional is sent to in transactions alone', async () => {
   const channel = channelOf('only')
   const ticks = source(channel, { everyMs: 60_000 }, () => ({ n: 1 }))
