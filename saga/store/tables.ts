@@ -19,6 +19,7 @@ import { WRITE_FUNCTION } from './write-function.ts'
 /**
  * - `birth` tells a saga from an earlier one that had its id and was deleted; `late`: its deadline has passed; `home`: the
  *   shard it was started for, and under which layout.
+ * - `saga_home` is one row: what the births of all sagas here begin with.
  * - `wait_ms`: how far away `due_at` was when it was written, so that it can be counted anew when the server's clock was set back.
  * - `fillfactor`: room for the next states of a row beside it, so that an update which changes no indexed column touches no index.
  */
@@ -81,6 +82,8 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          due_at timestamptz DEFAULT clock_timestamp(),
          left_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
       `CREATE INDEX saga_message_due ON {schema}.saga_message (name, version, due_at) WHERE due_at IS NOT NULL`,
+      `CREATE TABLE {schema}.saga_home (id text PRIMARY KEY)`,
+      `INSERT INTO {schema}.saga_home SELECT left(gen_random_uuid()::text, 8)`,
       WRITE_FUNCTION,
     ],
   },
