@@ -7,7 +7,13 @@
  */
 import { conditional } from './conditional-statement.ts'
 import { ConcordatError } from './errors.ts'
-import { type SqlResult, type SqlTransaction, SqlTransactionEnded, SqlTransactionMissing } from './sql.ts'
+import {
+  PREPARED_SETTING,
+  type SqlResult,
+  type SqlTransaction,
+  SqlTransactionEnded,
+  SqlTransactionMissing,
+} from './sql.ts'
 import { fromDriver } from './sql-away.ts'
 import { fieldOf } from './thrown.ts'
 
@@ -29,33 +35,41 @@ export function joinedTransaction(run: Run, { of, requireOpen }: JoinedOptions =
   const tx: SqlTransaction = {
     inTransaction: true,
     query: (text, parameters = []) => joined.query(text, parameters),
+    isPrepared: async () => (await joined.known).isPrepared,
   }
   if (of !== undefined) {
     made.set(of, tx)
-    joined.id.catch(() => made.delete(of))
+    joined.known.catch(() => made.delete(of))
   }
   return tx
 }
 
 const made = new WeakMap<object, SqlTransaction>()
 
+/** What the server says of the transaction. */
+interface Known {
+  readonly id: string
+  /** It ends with `PREPARE TRANSACTION`. */
+  readonly isPrepared: boolean
+}
+
 class JoinedTransaction {
   readonly #run: Run
   readonly #requireOpen: (() => void) | undefined
-  readonly id: Promise<string>
+  readonly known: Promise<Known>
 
   constructor(run: Run, requireOpen: (() => void) | undefined) {
     this.#run = run
     this.#requireOpen = requireOpen
-    this.id = this.#learn()
+    this.known = this.#learn()
     // Each statement rejects with it.
-    this.id.catch(() => {})
+    this.known.catch(() => {})
   }
 
   /** @throws SqlTransactionMissing, SqlTransactionEnded */
   async query<Row extends object>(text: string, parameters: readonly unknown[]): Promise<SqlResult<Row>> {
     this.#requireOpen?.()
-    const id = await this.id
+    const { id } = await this.known
     this.#requireOpen?.()
     const pieces = conditional(text)
     if (pieces === undefined) await this.#requireCurrent(id)
@@ -66,10 +80,12 @@ class JoinedTransaction {
   }
 
   /** Outside of a transaction it is the id of the question alone, which no later statement has. */
-  async #learn(): Promise<string> {
-    const { rows } = await this.#ask('SELECT pg_current_xact_id()::text AS id', [])
-    const { id } = rows[0] as { readonly id: string }
-    return id
+  async #learn(): Promise<Known> {
+    const { rows } = await this.#ask(
+      `SELECT pg_current_xact_id()::text AS id, coalesce(current_setting('${PREPARED_SETTING}', true), '') = 'on' AS "isPrepared"`,
+      [],
+    )
+    return rows[0] as Known
   }
 
   /** An id that was current once and is current now was so all the time. @throws SqlTransactionMissing */

@@ -65,8 +65,11 @@ export interface SqlTransaction extends SqlExecutor {
    * with 25P02, as they would had they been asked one by one. Absent where the driver cannot.
    */
   readonly batch?: ((statements: readonly SqlStatement[]) => Promise<readonly SqlOutcome[]>) | undefined
-  /** Set when it ends with `PREPARE TRANSACTION`: what it writes is committed later, by another decision. */
-  readonly isPrepared?: true | undefined
+  /**
+   * Set when it ends with `PREPARE TRANSACTION`: what it writes is committed later, by another decision. A function where another
+   * library holds the transaction, so that the server is asked.
+   */
+  readonly isPrepared?: true | (() => Promise<boolean>) | undefined
   /** Runs `work` where `SqlClient.isInTransaction` knows this transaction, in whatever context it was begun. */
   readonly within?: (<T>(work: () => T) => T) | undefined
   /**
@@ -160,12 +163,18 @@ export class SqlStatementLost extends ConcordatError {
   }
 }
 
+/** Set to `on` in a transaction that ends with `PREPARE TRANSACTION`, for those who get it by way of another library. */
+export const PREPARED_SETTING = 'concordat.prepared'
+
 /**
  * Refuses what proves something about the moment of the commit, such as the token of a lock, in a transaction that is prepared.
  * @throws SqlCannotPrepare
  */
-export function refusePrepared(what: string, tx: SqlExecutor & Pick<SqlTransaction, 'isPrepared'>): void {
-  if (tx.isPrepared !== true) return
+export async function refusePrepared(
+  what: string,
+  { isPrepared }: SqlExecutor & Pick<SqlTransaction, 'isPrepared'>,
+): Promise<void> {
+  if (isPrepared === undefined || (isPrepared !== true && !(await isPrepared()))) return
   throw new SqlCannotPrepare(
     `${what} is called in the transaction of an XA handler, which is prepared now and committed later: by then another holder may ` +
       'have the lock. Make the guarded write in a step, a participant or a TCC participant, whose transaction commits at once',

@@ -87,7 +87,7 @@ class SqlFence implements Fence {
   async check(tx: SqlTransaction, resource: string, token: number): Promise<void> {
     requireResource(resource)
     requireInteger(`fence("${resource}") token`, token, 0)
-    refusePrepared(`fence("${resource}")`, tx)
+    await refusePrepared(`fence("${resource}")`, tx)
     const accepted = await this.#query(
       tx,
       `INSERT INTO ${this.#table} AS guard (resource, token) VALUES ($1, $2::bigint)

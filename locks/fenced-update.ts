@@ -45,7 +45,7 @@ export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Prom
   const column = quoteIdentifier(requireText(`${path}.column`, update.column ?? 'fence'))
   const [set, where] = [requireText(`${path}.set`, update.set), requireText(`${path}.where`, update.where)]
   const token = requireInteger(`${path}.token`, update.token, 0)
-  refusePrepared(`${path} of ${name}`, sql)
+  await refusePrepared(`${path} of ${name}`, sql)
   const values = update.values ?? []
   const mine = `$${values.length + 1}::bigint`
   // The guard first and a new line after what was given: neither may end in a comment that swallows what follows.

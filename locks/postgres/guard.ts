@@ -20,7 +20,7 @@ export class Guard {
   }
 
   async guard(tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>): Promise<void> {
-    refusePrepared(`guard of lock "${lease.key}"`, tx)
+    await refusePrepared(`guard of lock "${lease.key}"`, tx)
     try {
       await tx.query(this.#text, [storableText(lease.key), String(lease.token)])
     } catch (error) {

@@ -11,6 +11,7 @@ import { stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
 import { openSteps, type SagaState } from '../machine/state.ts'
+import { Home } from '../store/home.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { Bodies } from './bodies.ts'
@@ -77,7 +78,8 @@ export class Driver implements RunHost {
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock, options.shard)
     const bodies = new Bodies()
     const stepCalls = new StepCalls(options.clock)
-    const shared = { ...options, sql, store, left, instance, telemetry, bodies, stepCalls }
+    const home = new Home(options.schema)
+    const shared = { ...options, sql, store, left, home, instance, telemetry, bodies, stepCalls }
     this.#stepCalls = stepCalls
     this.#database = database
     this.#telemetry = telemetry

@@ -1,10 +1,11 @@
 /** What participants answer: read from the service's reply channel, or the response to a request, and applied to the saga that each answer is for. */
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
-import { SECOND } from '../../core/clock.ts'
+import { MINUTE, SECOND } from '../../core/clock.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { commandChannels } from '../definition/ties.ts'
+import type { Home } from '../store/home.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type SagaReply } from '../wire/reply.ts'
@@ -25,6 +26,7 @@ export interface RepliesHost
   > {
   readonly sql: SqlClient
   readonly store: SagaStore
+  readonly home: Home
   readonly engine: Engine
 }
 
@@ -34,6 +36,8 @@ const DEAF =
   "no binder reads the replies: give createBinder the coordinator's bindings, bindings: [...coordinator.bindings]"
 /** A reply is tried for about a minute of database outage; after that the command is asked again anyway. */
 const ATTEMPTS = 13
+/** Health says for so long after the last one that replies for another database come here. */
+const SAY_STRAYED_MS = 10 * MINUTE
 /** A lost connection costs a saga a tenth of a second, not a whole one. */
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
@@ -46,6 +50,8 @@ export class Replies {
   /** Monotonic ms from which a binder should. */
   #expectedAt = Number.POSITIVE_INFINITY
   #saidDeaf = false
+  /** The last reply that was for another database, and the monotonic ms until which health says so. */
+  #strayed: { readonly message: string; readonly until: number } | undefined
 
   constructor(host: RepliesHost) {
     this.#host = host
@@ -74,6 +80,7 @@ export class Replies {
   /** Commands are sent, and nobody reads what comes back. */
   problem(): string | undefined {
     const { clock, sagas } = this.#host
+    if (this.#strayed !== undefined && clock.monotonic() < this.#strayed.until) return this.#strayed.message
     if (this.#isBound || clock.monotonic() - this.#expectedAt < BOUND_WITHIN_MS) return undefined
     return commandChannels(sagas).length > 0 ? DEAF : undefined
   }
@@ -94,13 +101,26 @@ export class Replies {
     const found = await engine.find(key)
     const known = found !== undefined && isBehind(found, reply) ? await engine.load(sql, key) : found
     if (known === undefined) {
-      if (await this.#post(key, reply)) logger.info(fields, 'reply left for an instance with its version')
-      else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
+      if (await this.#post(key, reply)) return logger.info(fields, 'reply left for an instance with its version')
+      await this.#requireOwn(reply)
+      logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
       return
     }
     const applied = await this.#apply(known.saga, key, reply)
-    if (applied === 'left') logger.error(fields, 'reply left for an instance that can read the saga')
-    else if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
+    if (applied === 'left') return logger.error(fields, 'reply left for an instance that can read the saga')
+    if (applied?.changed === true) return
+    if (known.row.birth !== reply.birth) await this.#requireOwn(reply)
+    logger.debug(fields, 'late or repeated reply ignored')
+  }
+
+  /** Of a reply that no saga here takes. @throws ReplyStrayed when a saga of another database may wait for it */
+  async #requireOwn(reply: SagaReply): Promise<void> {
+    const { sql, home, service, clock } = this.#host
+    const other = await home.other(sql, reply.birth)
+    if (other === undefined) return
+    const error = new ReplyStrayed(service, reply, { other, own: await home.id(sql) })
+    this.#strayed = { message: error.message, until: clock.monotonic() + SAY_STRAYED_MS }
+    throw error
   }
 
   /** Leaves it in the row for another instance: without what the database can never store. */
@@ -128,6 +148,25 @@ export class Replies {
         return 'left' as const
       })
     return appliedWithinLease(this.#host, `the reply for ${key.name}/${key.id}`, work)
+  }
+}
+
+/** Becomes a dead letter: a coordinator of the other database gets it when it is sent back, once this one has another name. */
+class ReplyStrayed extends Error {
+  readonly code = 'saga.reply_strayed' as const
+  readonly retryable = false as const
+
+  constructor(
+    service: string,
+    { saga, sagaId, step }: SagaReply,
+    { other, own }: { readonly other: string; readonly own: string },
+  ) {
+    const { name } = sagaReplies(service)
+    super(
+      `the reply of step "${step}" of ${saga}/${sagaId} is for a coordinator with another database or schema (saga_home ${other}; ` +
+        `here it is ${own}): two of them have the name "${service}" and read ${name}. Give each a service name of its own, and send ` +
+        `the dead letters of ${name} back`,
+    )
   }
 }
 

@@ -1,7 +1,6 @@
 /** Starting a saga: once per (name, id), alone or within the caller's transaction. */
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption } from '../../core/errors.ts'
-import { newId } from '../../core/ids.ts'
 import { readInstant } from '../../core/instant.ts'
 import { validate } from '../../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
@@ -12,6 +11,7 @@ import { SagaConflict, SagaGraphChanged, SagaNotFound } from '../errors.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
 import { explainRefusal } from '../sharding/shard-table.ts'
+import type { Home } from '../store/home.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Bodies, HeldBody } from './bodies.ts'
@@ -28,9 +28,15 @@ export interface StartOptions<In> {
   readonly input: In
 }
 
+interface Beginning extends StartOptions<unknown> {
+  /** What the saga is marked with on a shard. */
+  readonly home: string | undefined
+}
+
 export interface StarterHost {
   readonly sql: SqlClient
   readonly store: SagaStore
+  readonly home: Home
   readonly engine: Engine
   readonly bodies: Bodies
   readonly outbox: CommandOutbox
@@ -98,7 +104,7 @@ export class Starter {
     const { telemetry, bodies } = this.#host
     let isNew = false
     const work = async (trace: SagaTrace | null): Promise<boolean> => {
-      const fresh = await this.#prepare(known, options.id, options.input, trace, home)
+      const fresh = await this.#prepare(this.#host.sql, known, { ...options, home }, trace)
       await this.register(this.#host.sql)
       bodies.add(fresh.row, body)
       isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
@@ -117,10 +123,10 @@ export class Starter {
   async #start(
     tx: SqlTransaction | undefined,
     saga: Saga,
-    { id, input, home }: StartOptions<unknown> & { readonly home: string | undefined },
+    options: Beginning,
     trace: SagaTrace | null,
   ): Promise<boolean> {
-    const fresh = await this.#prepare(saga, id, input, trace, home)
+    const fresh = await this.#prepare(tx ?? this.#host.sql, saga, options, trace)
     await this.register(tx ?? this.#host.sql)
     return this.#begin(tx, fresh)
   }
@@ -168,7 +174,7 @@ export class Starter {
 
   /** @throws SchemaError, SagaPayloadTooLarge */
   async begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite> {
-    const { row } = await this.#prepare(saga, id, input, trace)
+    const { row } = await this.#prepare(this.#host.sql, saga, { id, input, home: undefined }, trace)
     const state = { ...row.state, parent }
     return { row: { ...row, state, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
   }
@@ -193,7 +199,12 @@ export class Starter {
     return loaded
   }
 
-  async #prepare(saga: Saga, id: string, given: unknown, trace: SagaTrace | null, home?: string): Promise<Snapshot> {
+  async #prepare(
+    sql: SqlExecutor,
+    saga: Saga,
+    { id, input: given, home }: Beginning,
+    trace: SagaTrace | null,
+  ): Promise<Snapshot> {
     const { name, version, graphHash, deadlineMs } = saga
     const input = stored(`input of ${name}/${id}`, given, this.#host.maxPayloadBytes) ?? null
     await validate(`input of ${name}/${id}`, saga.input, input)
@@ -202,7 +213,7 @@ export class Starter {
       id,
       version,
       graphHash,
-      birth: newId(),
+      birth: await this.#host.home.birth(sql),
       state: initialState(saga),
       input,
       inputHash: hashJson(input),

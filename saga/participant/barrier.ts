@@ -36,11 +36,21 @@
  * id, and an id may be started again after its saga was deleted. A saga of which no birth is said is told by where it is
  * answered to. The service is no part of it: it may get another name while a step waits for its answer.
  *
+ * An `invoke` is barred, which means that its handler is not called and nothing is entered for it, when
+ *
+ * - an earlier saga of the same service had the id, and what it did in this step stands (`standing`): after a restore its
+ *   coordinator may have forgotten it. What was refused or undone does not stand.
+ * - the command is older than the newest row that a purge may have deleted (`purged`): it may have been done.
+ *
+ * The probe is part of the insert. Two sagas of one id whose first calls are open at the same moment do not see each other:
+ * commands of one id are handled one at a time, and one coordinator starts an id once.
+ *
  * `outside` stays with the row once an attempt had begun whose effects may be in no transaction of ours, whatever the process
  * that looks at it later would do: a release may change what `effects` says.
  *
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
+import { DAY } from '../../core/clock.ts'
 import {
   type OwnQuery,
   ownQuery,
@@ -56,6 +66,13 @@ import type { CommandHeaders } from '../wire/wire.ts'
 /** `failed` may be tried again; `final` may not. `begun`: nothing was answered yet, the handler may have been called. */
 export type BarrierStatus = 'begun' | 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
 
+/** Why an `invoke` is not called: what an earlier saga of this id did stands, or the records of that time were purged. */
+export interface Barred {
+  readonly by: 'standing' | 'purged'
+  /** ISO 8601: when it was done, or up to when records were purged. */
+  readonly at: string
+}
+
 /** A step of one saga. */
 export type StepOwner = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth'>
 
@@ -64,7 +81,10 @@ export interface BarrierEntry extends StepOwner {
   readonly operation: Operation
   /** False: this is what was found, locked. */
   readonly isNew: boolean
-  readonly status: BarrierStatus
+  /** `none`: nothing is entered, since it is barred. */
+  readonly status: BarrierStatus | 'none'
+  /** Of an `invoke`: its handler must not be called. */
+  readonly barred?: Barred | undefined
   /** An attempt that was not refused may have had effects outside of the row's transaction. */
   readonly isOutside: boolean
   readonly reply: SagaReply | null
@@ -74,8 +94,9 @@ export interface BarrierEntry extends StepOwner {
   readonly gid: string | null
 }
 
-type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round'>
-type Row = Omit<BarrierEntry, 'operation' | 'isNew' | 'replyTo'>
+type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round' | 'sentAt'>
+type Row = Omit<BarrierEntry, 'operation' | 'isNew' | 'replyTo' | 'barred'> & { readonly standingSince: string | null }
+type Entering = Pick<BarrierEntry, 'operation' | 'reply'> & { readonly status: BarrierStatus }
 
 /** What was answered to a command. */
 export interface BarrierAnswer {
@@ -84,6 +105,9 @@ export interface BarrierAnswer {
   readonly command: Command
   readonly reply: SagaReply | null
 }
+
+/** The youngest rows that a purge may delete are as old. */
+export const PURGE_AFTER_MS = DAY
 
 /** The rows of a step, with `stepParameters` as the first two. */
 export const OF_STEP = 'saga_key = $1 AND birth = $2'
@@ -94,17 +118,22 @@ export function stepParameters({ key, replyTo, birth }: StepOwner): readonly [ke
 }
 
 const COLUMNS = 'saga_key AS key, birth, status, outside AS "isOutside", reply, round::int AS round, gid'
-const ANSWERS = `(${STEP_COLUMNS}, status, outside, round, reply)
-  SELECT ${STEP_COLUMNS}, status, status = 'begun', round, reply::jsonb
-  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[])
-    AS a(${STEP_COLUMNS}, status, round, reply) ORDER BY ${STEP_COLUMNS}`
+const ANSWERS = `(${STEP_COLUMNS}, reply_to, status, outside, round, reply)
+  SELECT ${STEP_COLUMNS}, reply_to, status, status = 'begun', round, reply::jsonb
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[])
+    AS a(${STEP_COLUMNS}, reply_to, status, round, reply) ORDER BY ${STEP_COLUMNS}`
+
+/** An instant as text that a person and a program can read. */
+const instant = (at: string): string => `to_char(${at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`
 
 export class Barrier {
   readonly #query: OwnQuery
   readonly #table: string
+  readonly #purge: string
 
   constructor(schema: string) {
     this.#table = `${quoteIdentifier(schema)}.saga_barrier`
+    this.#purge = `${quoteIdentifier(schema)}.saga_barrier_purge`
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
@@ -130,7 +159,7 @@ export class Barrier {
         const isOutside = status === 'begun'
         return { key, replyTo, birth, operation, isNew: true, status, isOutside, reply, round, gid: null }
       }
-      const found = await this.find(tx, command, operation)
+      const found = (await this.find(tx, command, operation)) ?? (await this.#barred(tx, command, operation, status))
       if (found !== undefined) return found
       // What was in the way is deleted by now. Begin again.
     }
@@ -147,7 +176,7 @@ export class Barrier {
     return (await this.find(tx, command, operation)) ?? this.enter(tx, command, operation, status, reply)
   }
 
-  /** Enters an operation that was most likely never entered, in a commit of its own. @returns false: something is in its place */
+  /** Enters an operation that was most likely never entered, in a commit of its own. @returns false: something is in its place, or bars it */
   enterAlone(sql: SqlClient, command: Command, operation: Operation, status: BarrierStatus): Promise<boolean> {
     return this.#insert(sql, command, { operation, status, reply: null })
   }
@@ -162,25 +191,27 @@ export class Barrier {
     return this.#found(sql, command, operation, '')
   }
 
-  /** What is entered of each of several commands, locked, in one statement; each with a key of its own. `undefined`: nothing is. */
+  /** What is entered of each of several commands, or bars it, locked, in one statement; each with a key of its own. `undefined`: nothing. */
   async findAll(
     tx: SqlTransaction,
     commands: readonly Command[],
     operation: Operation,
   ): Promise<readonly (BarrierEntry | undefined)[]> {
-    // One probe of the index for each, whatever the statistics say; in one order everywhere, so that nobody waits in a circle.
-    const { rows } = await this.#query<Row>(
+    // One probe of the index for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
+    const { rows } = await this.#query<Partial<Row> & { readonly of: string }>(
       tx,
-      `SELECT found.* FROM (
-         SELECT * FROM unnest($1::text[], $2::text[]) AS s(key, birth) ORDER BY key, birth) AS s
-       CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table}
-         WHERE saga_key = s.key AND birth = s.birth AND operation = $3 OFFSET 0 FOR UPDATE) AS found`,
-      [...stepsOf(commands), operation],
+      `SELECT s.key AS of, found.*, ${this.#standing('s.key', 's.birth', 's.reply_to')} AS "standingSince" FROM (
+         SELECT * FROM unnest($1::text[], $2::text[], $4::text[]) AS s(key, birth, reply_to) ORDER BY key, birth) AS s
+       LEFT JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table}
+         WHERE saga_key = s.key AND birth = s.birth AND operation = $3 OFFSET 0 FOR UPDATE) AS found ON true`,
+      [...stepsOf(commands), operation, commands.map(({ replyTo }) => replyTo)],
     )
-    const byKey = new Map(rows.map((row) => [row.key, row]))
-    return commands.map(({ key, replyTo }) => {
-      const found = byKey.get(key)
-      return found && { ...found, replyTo, operation, isNew: false }
+    const byKey = new Map(rows.map(({ of, ...row }) => [of, row]))
+    return commands.map((command) => {
+      const found = byKey.get(command.key)
+      if (typeof found?.status === 'string') return entryOf(found as Row, command, operation)
+      const since = found?.standingSince
+      return typeof since === 'string' ? barredEntry(command, operation, { by: 'standing', at: since }) : undefined
     })
   }
 
@@ -234,19 +265,57 @@ export class Barrier {
     )
   }
 
-  /** @returns false: it is there already */
-  async #insert(
-    sql: SqlExecutor,
-    command: Command,
-    { operation, status, reply }: Pick<BarrierEntry, 'operation' | 'status' | 'reply'>,
-  ): Promise<boolean> {
+  /** @returns false: it is there already, or barred */
+  async #insert(sql: SqlExecutor, command: Command, { operation, status, reply }: Entering): Promise<boolean> {
+    // What is cancelled before it came is never called.
+    const unless = this.#bars(command, operation, status).map((bar) => `${bar} IS NULL`)
     const { rows } = await this.#query(
       sql,
-      `INSERT INTO ${this.#table} (${STEP_COLUMNS}, status, outside, round, reply) VALUES ($1, $2, $3, $4, $4 = 'begun', $5, $6::jsonb)
-       ON CONFLICT (${STEP_COLUMNS}) DO NOTHING RETURNING saga_key`,
-      [...stepParameters(command), operation, status, command.round, reply && JSON.stringify(reply)],
+      `INSERT INTO ${this.#table} (saga_key, birth, reply_to, operation, status, outside, round, reply)
+       SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $5::text = 'begun', $6::int, $7::jsonb
+       ${unless.length === 0 ? '' : `WHERE ${unless.join(' AND ')}`} ON CONFLICT (${STEP_COLUMNS}) DO NOTHING RETURNING saga_key`,
+      [...stepParameters(command), command.replyTo, operation, status, command.round, reply && JSON.stringify(reply)],
     )
     return rows.length === 1
+  }
+
+  /** What bars it; of a step that is not entered. */
+  async #barred(
+    tx: SqlTransaction,
+    command: Command,
+    operation: Operation,
+    status: BarrierStatus,
+  ): Promise<BarrierEntry | undefined> {
+    const [standing, purged = 'NULL'] = this.#bars(command, operation, status)
+    if (standing === undefined) return undefined
+    const { rows } = await this.#query<{ readonly standing: string | null; readonly purged: string | null }>(
+      tx,
+      `SELECT ${standing} AS standing, ${purged} AS purged`,
+      [...stepParameters(command), command.replyTo],
+    )
+    const [found] = rows
+    const by = typeof found?.standing === 'string' ? 'standing' : 'purged'
+    const at = found?.[by]
+    return typeof at === 'string' ? barredEntry(command, operation, { by, at }) : undefined
+  }
+
+  /** Expressions that are null unless they bar it. Their parameters: key, birth, where it is answered to. */
+  #bars({ sentAt }: Command, operation: Operation, status: BarrierStatus): readonly string[] {
+    // What was cancelled before it came is never called.
+    if (operation !== 'invoke' || status === 'cancelled') return []
+    const standing = this.#standing('$1::text', '$2::text', '$3::text')
+    if (sentAt === undefined) return [standing]
+    // Locked, so that a purge which has begun is waited for.
+    const purged = `(SELECT CASE WHEN p.until > to_timestamp(${sentAt / 1_000}) THEN ${instant('p.until')} END
+      FROM (SELECT until FROM ${this.#purge} FOR SHARE) AS p)`
+    return [standing, purged]
+  }
+
+  /** Since when what another saga of this service and id did in the step stands; null: nothing does. */
+  #standing(key: string, birth: string, replyTo: string): string {
+    return `(SELECT ${instant('min(o.created_at)')} FROM ${this.#table} o
+      WHERE o.saga_key = ${key} AND o.birth <> ${birth} AND o.operation IN ('invoke', 'confirm') AND o.reply_to = ${replyTo}
+        AND (o.status = 'ok' OR (o.outside AND o.status IN ('begun', 'failed', 'final'))))`
   }
 
   async #found(
@@ -255,13 +324,25 @@ export class Barrier {
     operation: Operation,
     lock: 'FOR UPDATE' | '',
   ): Promise<BarrierEntry | undefined> {
+    const isInvoke = operation === 'invoke'
+    const standing = isInvoke ? this.#standing('b.saga_key', 'b.birth', '$4') : 'NULL'
     const { rows } = await this.#query<Row>(
       sql,
-      `SELECT ${COLUMNS} FROM ${this.#table} WHERE ${OF_STEP} AND operation = $3 ${lock}`,
-      [...stepParameters(command), operation],
+      `SELECT ${COLUMNS}, ${standing} AS "standingSince" FROM ${this.#table} b WHERE ${OF_STEP} AND operation = $3 ${lock}`,
+      [...stepParameters(command), operation, ...(isInvoke ? [command.replyTo] : [])],
     )
-    return rows[0] && { ...rows[0], replyTo: command.replyTo, operation, isNew: false }
+    return rows[0] && entryOf(rows[0], command, operation)
   }
+}
+
+function entryOf({ standingSince, ...row }: Row, { replyTo }: Command, operation: Operation): BarrierEntry {
+  const entry = { ...row, replyTo, operation, isNew: false }
+  return standingSince === null ? entry : { ...entry, barred: { by: 'standing', at: standingSince } }
+}
+
+function barredEntry({ key, replyTo, birth, round }: Command, operation: Operation, barred: Barred): BarrierEntry {
+  const nothing = { isNew: false, status: 'none', isOutside: false, reply: null, gid: null } as const
+  return { key, replyTo, birth, round, operation, ...nothing, barred }
 }
 
 function stepsOf(commands: readonly Command[]): readonly string[][] {
@@ -273,6 +354,7 @@ function columnsOf(answers: readonly BarrierAnswer[]): readonly (readonly unknow
   return [
     ...stepsOf(answers.map(({ command }) => command)),
     answers.map(({ operation }) => operation),
+    answers.map(({ command }) => command.replyTo),
     answers.map(({ status }) => status),
     answers.map(({ command }) => command.round),
     answers.map(({ reply }) => reply && JSON.stringify(reply)),

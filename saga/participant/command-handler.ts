@@ -20,8 +20,9 @@ import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import type { StepFailure } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
+import { answerTo, type CommandHeaders, REPLIES, replyChannel, TCC } from '../wire/wire.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
+import { commandOf, mayShare } from './old-commands.ts'
 import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SharedCommand, SharedCommands } from './shared-commands.ts'
 import { stepOf, Unanswered } from './unanswered.ts'
@@ -35,7 +36,7 @@ export interface ParticipantContext {
   readonly tx: SendingTransaction
   /**
    * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas of one name
-   * and id, and an id may be started again after its saga was deleted: where these meet add `service` and `birth`.
+   * and id: where these meet add `service`. An id may be started again once its saga was undone, or forgotten: add `birth`.
    */
   readonly key: string
   /** The service of the coordinator: the reply channel without `.saga-replies`. */
@@ -100,7 +101,7 @@ export class CommandHandler<Request> {
 
   /** Resolves after the commit that holds the answer. */
   async handle(request: Request, message: HandlerContext): Promise<void> {
-    const command = readCommandHeaders(message.headers)
+    const command = commandOf(message, this.#parts.clock)
     if (command === undefined) throw new NotACommand(message)
     const { saga, sagaId, step, operation, key } = command
     const scope = { saga, sagaId, step, operation, key }
@@ -112,7 +113,7 @@ export class CommandHandler<Request> {
    * to undo. Without valid saga headers nobody waits for an answer.
    */
   async unreadable(error: Error, message: HandlerContext): Promise<void> {
-    const command = readCommandHeaders(message.headers)
+    const command = commandOf(message, this.#parts.clock)
     if (command === undefined) return
     const duty = this.#dutyOf(command)
     if (duty === undefined) return void (await this.#answerStranger(command, message))
@@ -161,7 +162,7 @@ export class CommandHandler<Request> {
   /** @returns whether nothing was begun before */
   async #begin(duty: Duty<Request, ParticipantContext>, command: CommandHeaders): Promise<boolean> {
     const { sql, shared } = this.#parts
-    if (shared !== undefined) return shared.begin(command, duty)
+    if (shared !== undefined && mayShare(command)) return shared.begin(command, duty)
     if ((await duty.beginFirst?.(sql, command)) === true) return true
     return sql.transaction(async (tx) => (await duty.begin?.(tx, command)) === true)
   }
@@ -251,7 +252,7 @@ export class CommandHandler<Request> {
       const context = calling(tx)
       await this.#send(tx, command, await duty.decide(tx, copyData(request), command, context))
     }
-    if (shared === undefined) return sql.transaction(decide)
+    if (shared === undefined || !mayShare(command)) return sql.transaction(decide)
     const { together } = duty
     const item: SharedCommand = { command, outbox, operation: together?.operation }
     await shared.decide(

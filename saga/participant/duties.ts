@@ -8,7 +8,7 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { Barrier, BarrierEntry, BarrierStatus } from './barrier.ts'
+import type { Barred, Barrier, BarrierEntry, BarrierStatus } from './barrier.ts'
 
 /** How a command is given up: `failed` may be tried again. */
 export type GivenUp = 'refused' | 'final' | 'failed'
@@ -143,6 +143,7 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
   async begin(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', 'begun')
     if (entry.isNew) return true
+    if (entry.barred !== undefined) return false
     // Nothing was done in the earlier round, and a person asks again; or in what was rolled back, before effects were had elsewhere.
     const isAgain = entry.status === 'refused' && command.round > entry.round
     const isFirst = isAgain || (entry.status === 'failed' && !entry.isOutside)
@@ -297,12 +298,13 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
 /** What is to be said of an invoke without another look at it; `undefined`: the handler decides. */
 export function answered(
   command: CommandHeaders,
-  { isNew, status, reply, round }: BarrierEntry,
+  { isNew, status, reply, round, barred }: BarrierEntry,
 ): SagaReply | undefined {
-  if (isNew || status === 'failed' || status === 'begun') return undefined
+  if (isNew) return undefined
   if (status === 'cancelled') return cancelled(command)
+  const isUndecided = status === 'none' || status === 'failed' || status === 'begun'
   // Nothing was done in the earlier round, and a person asks for another answer.
-  if (status !== 'ok' && command.round > round) return undefined
+  if (isUndecided || (status !== 'ok' && command.round > round)) return barred && notAgain(command, barred)
   return reply === null ? undefined : { ...reply, ...(command.birth !== '' && { birth: command.birth }) }
 }
 
@@ -327,6 +329,22 @@ export function forgotten(command: CommandHeaders): SagaReply {
     'the step was answered ok, and the barrier has no row of it: the row was purged, or the database was restored from before. ' +
     'Undo it by hand if it is still there, then skip'
   return { ...answerTo(command), status: 'failed', final: true, code: 'saga.step_forgotten', message }
+}
+
+/** It may be done already, by a command that nothing here connects with this one: neither done nor entered. */
+function notAgain(command: CommandHeaders, { by, at }: Barred): SagaReply {
+  const { saga, sagaId, step } = command
+  const failed = { ...answerTo(command), status: 'failed', final: true } as const
+  if (by === 'standing') {
+    const message =
+      `step "${step}" of ${saga}/${sagaId} was done at ${at} by an earlier saga with this id, and what it did stands: use another id. ` +
+      'Or look at what stands, call purgeParticipant or delete its rows of saga_barrier, then retry'
+    return { ...failed, code: 'saga.done_before', message }
+  }
+  const message =
+    `step "${step}" of ${saga}/${sagaId} was asked for before ${at}, and what was done until then is purged here (purgeParticipant): ` +
+    'it may be done already. Look at what stands, then ask for it under another id'
+  return { ...failed, code: 'saga.command_too_old', message }
 }
 
 /** A no of a step that may have had an effect all the same: it is not asked for again, and is undone. */

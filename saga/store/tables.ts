@@ -1,5 +1,4 @@
 /** The tables of the saga store and of participants. */
-import { DAY } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { migrate, type SqlMigration, type SqlPart } from '../../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
@@ -11,6 +10,7 @@ import {
   requireSqlClient,
   type SqlClient,
 } from '../../core/sql.ts'
+import { PURGE_AFTER_MS } from '../participant/barrier.ts'
 import { UNDO_FUNCTIONS } from '../undo/functions.ts'
 import { STRAYED_FUNCTION } from '../undo/strayed.ts'
 import { UNDO_TABLES } from '../undo/tables.ts'
@@ -19,6 +19,7 @@ import { WRITE_FUNCTION } from './write-function.ts'
 /**
  * - `birth` tells a saga from an earlier one that had its id and was deleted; `late`: its deadline has passed; `home`: the
  *   shard it was started for, and under which layout.
+ * - `saga_home` is one row: what the births of all sagas here begin with.
  * - `wait_ms`: how far away `due_at` was when it was written, so that it can be counted anew when the server's clock was set back.
  * - `fillfactor`: room for the next states of a row beside it, so that an update which changes no indexed column touches no index.
  */
@@ -81,12 +82,18 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          due_at timestamptz DEFAULT clock_timestamp(),
          left_at timestamptz NOT NULL DEFAULT clock_timestamp())`,
       `CREATE INDEX saga_message_due ON {schema}.saga_message (name, version, due_at) WHERE due_at IS NOT NULL`,
+      `CREATE TABLE {schema}.saga_home (id text PRIMARY KEY)`,
+      `INSERT INTO {schema}.saga_home SELECT left(gen_random_uuid()::text, 8)`,
       WRITE_FUNCTION,
     ],
   },
 ]
 
-/** `gid`: the prepared transaction that holds what was done; empty for all other kinds of participants. */
+/**
+ * - `reply_to` tells the service: an id that it starts again is another birth, and what its earlier saga did may stand.
+ * - `gid`: the prepared transaction that holds what was done; empty for all other kinds of participants.
+ * - `saga_barrier_purge` is one row: rows of the barrier that are older than `until` may be deleted.
+ */
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   {
     version: 1,
@@ -95,6 +102,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
          saga_key text NOT NULL,
          operation text NOT NULL,
          birth text NOT NULL,
+         reply_to text NOT NULL DEFAULT '',
          status text NOT NULL,
          outside boolean NOT NULL DEFAULT false,
          round int NOT NULL DEFAULT 0,
@@ -103,6 +111,8 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
          created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
          PRIMARY KEY (saga_key, birth, operation))`,
       `CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`,
+      `CREATE TABLE {schema}.saga_barrier_purge (until timestamptz NOT NULL)`,
+      `INSERT INTO {schema}.saga_barrier_purge VALUES ('-infinity')`,
       ...UNDO_TABLES,
       ...UNDO_FUNCTIONS,
       STRAYED_FUNCTION,
@@ -127,8 +137,9 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
 }
 
 /**
- * Deletes what participants remember of steps that are older than `olderThanMs`. A command that comes after that is taken for
- * new, so keep it longer than a message can be late (weeks; at least a day). A compensation of a step that was done, and whose
+ * Deletes what participants remember of steps that are older than `olderThanMs` (at least a day). A command that was sent before
+ * that, and is read after it, is not done: it is answered with `saga.command_too_old`, so keep it longer than a message can be late
+ * (weeks). An id whose saga was done can be started again after it. A compensation of a step that was done, and whose
  * row is gone, is answered with `saga.step_forgotten`: the saga is stuck, so keep it longer than a saga can last.
  * What is undecided stays: what a `tccParticipant` tried and was not told to confirm or cancel, what failed and may have had an
  * effect, what a prepared transaction of an `xaParticipant` belongs to, and what an `undoParticipant` may still have to undo.
@@ -141,33 +152,43 @@ export async function purgeParticipant(
 ): Promise<number> {
   requireSqlClient('purgeParticipant', sql)
   refuseUnknown('purgeParticipant', options, PURGE_NAMES)
-  requireInteger('purgeParticipant.olderThanMs', options.olderThanMs, DAY, MAX_AGE_MS)
+  requireInteger('purgeParticipant.olderThanMs', options.olderThanMs, PURGE_AFTER_MS, MAX_AGE_MS)
   const schema = options.schema ?? DEFAULT_SCHEMA
   const query = ownQuery(schema, 'migrateParticipant(sql, schema)')
-  const table = `${quoteIdentifier(schema)}.saga_barrier`
+  const quoted = quoteIdentifier(schema)
+  const table = `${quoted}.saga_barrier`
   for (let total = 0; ; ) {
-    const { rowCount } = await query(
-      sql,
-      `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
-         SELECT ctid FROM ${table} b WHERE created_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
-           AND (gid IS NULL OR gid NOT IN (SELECT gid FROM pg_prepared_xacts))
-           -- What is prepared elsewhere is in no list here: kept until it was confirmed or cancelled.
-           AND (gid IS NULL OR operation <> 'invoke' OR status NOT IN ('begun', 'ok') OR EXISTS (
-             SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
-           -- Undecided: it was tried, or may have had an effect, and was neither confirmed nor undone.
-           AND (operation <> 'invoke'
-             OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND coalesce(reply->>'kind', '') = 'tcc'))
-             OR EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
-           -- Asked again after that, the answer is in the row of the step, too.
-           AND (operation <> 'invoke' OR NOT EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')
-             AND e.created_at >= (SELECT clock_timestamp() - $1::float8 * interval '1 ms')))
-           AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE ${isOfStep('u')})
-         ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
-      [options.olderThanMs],
-    )
+    const rowCount = await sql.transaction(async (tx) => {
+      // Before anything is deleted: an old command that is entered meanwhile waits for this row, and then is not done again.
+      const { rows } = await query<{ until: string }>(
+        tx,
+        `UPDATE ${quoted}.saga_barrier_purge p SET until = greatest(p.until, c.until)
+         FROM (SELECT clock_timestamp() - $1::float8 * interval '1 ms' AS until) c RETURNING c.until::text AS until`,
+        [options.olderThanMs],
+      )
+      return (await query(tx, deleteOlder(table, quoted), [(rows[0] as { until: string }).until])).rowCount
+    })
     total += rowCount
     if (rowCount < PURGE_BATCH) return total
   }
+}
+
+function deleteOlder(table: string, quoted: string): string {
+  return `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM ${table} b WHERE created_at < $1::timestamptz
+      AND (gid IS NULL OR gid NOT IN (SELECT gid FROM pg_prepared_xacts))
+      -- What is prepared elsewhere is in no list here: kept until it was confirmed or cancelled.
+      AND (gid IS NULL OR operation <> 'invoke' OR status NOT IN ('begun', 'ok') OR EXISTS (
+        SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
+      -- Undecided: it was tried, or may have had an effect, and was neither confirmed nor undone.
+      AND (operation <> 'invoke'
+        OR NOT (status IN ('begun', 'failed', 'final') OR (status = 'ok' AND coalesce(reply->>'kind', '') = 'tcc'))
+        OR EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')))
+      -- Asked again after that, the answer is in the row of the step, too.
+      AND (operation <> 'invoke' OR NOT EXISTS (SELECT FROM ${table} e WHERE ${isOfStep('e')} AND e.operation IN ('confirm', 'compensate')
+        AND e.created_at >= $1::timestamptz))
+      AND NOT EXISTS (SELECT FROM ${quoted}.saga_undo u WHERE ${isOfStep('u')})
+    ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`
 }
 
 /**

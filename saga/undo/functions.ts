@@ -28,7 +28,7 @@ export const OWN_TABLES: readonly string[] = (
   'concordat_migration cluster_bound cluster_entry cluster_gone cluster_head cluster_log cluster_member ' +
   'cluster_request cluster_tomb inbox outbox outbox_audit outbox_lease outbox_meta outbox_relay lock_audit ' +
   'lock_client lock_dead lock_fence lock_guard lock_holder lock_key lock_upkeep lock_waiter one_time_token operator_audit ' +
-  'pipeline_window saga saga_barrier saga_definition saga_event saga_message saga_shard saga_undo saga_undo_image ' +
+  'pipeline_window saga saga_barrier saga_barrier_purge saga_definition saga_event saga_home saga_message saga_shard saga_undo saga_undo_image ' +
   'saga_undo_lock saga_undo_table transport_delayed transport_group transport_log transport_partition transport_progress ' +
   'transport_ring transport_segment transport_session transport_tick'
 ).split(' ')

@@ -98,6 +98,8 @@ export interface CommandHeaders {
   readonly succeeded?: true | undefined
   /** What kind of participant it is for; `undefined`: for one that can invoke and compensate. */
   readonly kind?: string | undefined
+  /** Epoch ms, of an `invoke` that is so old that records of its time may be purged. Not in the headers: the participant sets it. */
+  readonly sentAt?: number | undefined
 }
 
 export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {

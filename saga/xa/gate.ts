@@ -4,7 +4,7 @@
  * who waits for a connection of one pool must not hold one of the other.
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
-import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { SagaStepRole } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
@@ -83,9 +83,7 @@ export class OwnGate implements Gate<SqlTransaction> {
       return await this.#sql.prepare(gid, async (tx) => {
         const entered = await this.#rows.enter(tx, step, gid, base)
         if (entered !== 'in') throw new NotEntered(entered)
-        const role = await roleIn(tx, `SELECT current_user::text AS role, set_config('lock_timeout', $1, true)`, [
-          `${waitMs}ms`,
-        ])
+        const role = await roleIn(tx, PASSED, [`${waitMs}ms`])
         const result = await work(tx)
         // What is prepared belongs to the role of that moment, and only that one may end it.
         if ((await roleIn(tx, 'SELECT current_user::text AS role')) !== role) throw new SagaStepRole(step.key)
@@ -121,6 +119,9 @@ export class OwnGate implements Gate<SqlTransaction> {
     return !isFree || prepared.length > 0
   }
 }
+
+/** A handler may give the transaction to a library, by way of which a lock's guard has to know what it is. */
+const PASSED = `SELECT current_user::text AS role, set_config('lock_timeout', $1, true), set_config('${PREPARED_SETTING}', 'on', true)`
 
 async function roleIn(tx: SqlTransaction, text: string, parameters: readonly unknown[] = []): Promise<string> {
   const { rows } = await tx.query<{ role: string }>(text, parameters)

@@ -14,7 +14,7 @@ const BUDGETS = {
   'binder/postgres': { files: 69, packages: ['uuid'] },
   pipeline: { files: 31, packages: [] },
   outbox: { files: 87, packages: ['uuid'] },
-  saga: { files: 175, packages: ['uuid'] },
+  saga: { files: 177, packages: ['uuid'] },
   locks: { files: 36, packages: [] },
   'locks/redis': { files: 56, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },

@@ -134,6 +134,9 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
       const second = service.coordinator?.get(buy, 'o-2')
       expect(await second?.report()).toMatchObject({ status: 'running' })
       await expect(service.coordinator?.get(buy, 'o-3').report()).rejects.toMatchObject({ code: 'saga.not_found' })
+      // It began after the backup: started again under its id, it is not charged again.
+      const third = await service.run(buy, { id: 'o-3', input: { cents: 3 } })
+      expect(await third.outcome()).toMatchObject({ status: 'compensated', failure: { code: 'saga.done_before' } })
       await service.coordinator?.signal(buy, 'o-2', 'approval', {})
       expect((await second?.outcome())?.status).toBe('completed')
       const operator = createOperator({ sql: pgClient(restored) })

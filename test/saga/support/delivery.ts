@@ -22,14 +22,20 @@ export function commandHeaders(sagaId: string, operation: Operation, attempt = 1
 }
 
 /** Calls the binding's handler as the binder does: again up to `attempts` times when it rejects. */
-export async function deliver(binding: SinkBinding, payload: unknown, headers: Headers, attempts = 3): Promise<void> {
+export async function deliver(
+  binding: SinkBinding,
+  payload: unknown,
+  headers: Headers,
+  attempts = 3,
+  time = 0,
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     const context: HandlerContext = {
       id: `m${attempt}`,
       channel: binding.input.name,
       key: null,
       headers,
-      time: 0,
+      time,
       source: 'test',
       attempt,
       group: 'stock',

@@ -104,17 +104,24 @@ describe('an undo participant', () => {
     await takeReplies(sql, schema)
   })
 
-  test('of an id that was used again is settled by its birth', async () => {
+  test('of an id that two services use is settled by its birth', async () => {
     const binding = bind({
       handler: async (_, { tx, birth }) => void (await tx.query('INSERT INTO stock VALUES ($1, 1)', [birth])),
     })
-    for (const birth of ['b1', 'b2'])
-      await deliver(binding, { sku: id, n: 3 }, { ...headers('invoke'), 'saga-birth': birth })
+    for (const [birth, service] of [
+      ['b1', 'orders'],
+      ['b2', 'sales'],
+    ] as const)
+      await deliver(
+        binding,
+        { sku: id, n: 3 },
+        { ...headers('invoke'), 'saga-reply-to': `${service}.saga-replies`, 'saga-birth': birth },
+      )
     const lines = await undo.open(sql, { schema })
     expect(lines.map(({ birth }) => birth)).toEqual(['b1', 'b2'])
     const both = { saga: 'order', id, step: 'reserve' }
     await expect(undo.settle(sql, both, 'accept', { schema })).rejects.toThrow(
-      /give the birth, one of b1 \(orders\), b2 \(orders\)/,
+      /give the birth, one of b1 \(orders\), b2 \(sales\)/,
     )
     for (const line of lines) await undo.settle(sql, line, 'accept', { schema })
     expect(await kept()).toEqual([0, 0, 0])

@@ -1,13 +1,16 @@
 /** What an XA participant refuses to prepare, and where it does not begin, on a real server. */
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
-import { pgClient } from 'concordat/core/pg'
+import { drizzleTransaction } from 'concordat/core/orms'
+import { pgClient, pgConnection, pgTransaction } from 'concordat/core/pg'
 import { createFence, fencedUpdate } from 'concordat/locks'
 import { postgresLocks } from 'concordat/locks/postgres'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant } from 'concordat/saga'
 import { type Operation } from 'concordat/saga/machine'
 import { type XaHandler, xaParticipant } from 'concordat/saga/xa'
+import { sql as raw } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/node-postgres'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
@@ -62,9 +65,19 @@ describeWith(['postgres'], 'an XA participant', () => {
     },
   )
 
-  test.each(['guard', 'fence', 'fencedUpdate'] as const)(
-    'refuses to prepare a write that the token of a lock protects, which would be committed after the lock is lost: %s',
-    async (what) => {
+  const WAYS = {
+    'as it is': (tx: SqlTransaction) => tx,
+    'by pgTransaction': (tx: SqlTransaction) => pgTransaction(pgConnection(tx)),
+    'by Drizzle': (tx: SqlTransaction) =>
+      drizzleTransaction(Object.assign(drizzle(pgConnection<pg.PoolClient>(tx)), { rollback: () => {} }) as never, raw),
+  } as const
+  const guarded = (['guard', 'fence', 'fencedUpdate'] as const).flatMap((what) =>
+    (['as it is', 'by pgTransaction', 'by Drizzle'] as const).map((way) => ({ what, way })),
+  )
+
+  test.each(guarded)(
+    'refuses to prepare a write that the token of a lock protects, which would be committed after the lock is lost: $what, $way',
+    async ({ what, way }) => {
       ids++
       const fence = createFence({ sql, schema })
       const locks = postgresLocks({ sql, schema, owner: 'stock' })
@@ -76,7 +89,7 @@ describeWith(['postgres'], 'an XA participant', () => {
         fencedUpdate: (tx: SqlTransaction) =>
           fencedUpdate(tx, { table: `${schema}.effects`, set: "id = ''", where: 'true', token: 1 }),
       }
-      const binding = bind(async (_, { tx }) => void (await checks[what](tx)))
+      const binding = bind(async (_, { tx }) => void (await checks[what](WAYS[way](tx))))
       expect(await send(binding, 'invoke')).toBe('invoke failed core.sql_cannot_prepare')
       expect(await send(binding, 'compensate')).toBe('compensate ok')
     },

@@ -104,7 +104,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     ],
   },
   'saga-outbox/M1': {
-    about: 'an id that was purged and is started again gets the old answers of the participants',
+    about: 'a saga under an id that was used before takes the old answers of the participants for its own',
     workload: 'shops',
     patches: [
       {

@@ -48,6 +48,8 @@ class Known {
   isSoldOut = true
   /** What was ordered and taken. */
   readonly ordered: Order[] = []
+  /** What was ordered under an id of which the charge stands. */
+  again: { readonly shop: Shop; readonly id: string } | undefined
 }
 let known = new Known()
 
@@ -115,12 +117,14 @@ class Customers {
     known.ordered.push(input)
   }
 
-  /** The first one is over and forgotten by the shop; whom it asked may know of it. */
+  /** The shop has forgotten the first one, as after a restore, and the payments have not: nothing is charged twice. */
   async orderAgain(shop: Shop, id: string): Promise<void> {
     await this.order(shop, id, 500)
     await this.#until(shop, 'buy', id, 'completed')
     await persist(this.#world, () => this.#desks[shop].purge({ olderThanMs: 0 }))
-    await this.order(shop, id, 700)
+    const input = { shop, id, cents: 700 }
+    await persist(this.#world, () => this.#desks[shop].start(buy, { id, input }))
+    known.again = { shop, id }
   }
 
   async deliver(shop: Shop, id: string): Promise<void> {
@@ -160,13 +164,23 @@ async function isSettled({ client }: SimulatedWorld): Promise<boolean> {
   return rows[0]?.open === 0
 }
 
-async function requireCharges({ client }: SimulatedWorld): Promise<void> {
-  const { rows } = await client.sql('home').query<Order & { operation: string }>('SELECT * FROM effect')
+async function requireCharges(world: SimulatedWorld): Promise<void> {
+  const { rows } = await world.client.sql('home').query<Order & { operation: string }>('SELECT * FROM effect')
   for (const { shop, id, cents } of known.ordered) {
     const own = rows.filter((effect) => effect.shop === shop && effect.id === id && effect.cents === cents)
     const did = own.map(({ operation }) => operation).join(', ')
     if (did !== 'charge') throw new Error(`of ${cents} cents of ${shop}/${id} there is: ${did || 'nothing'}`)
   }
+  await requireRefusal(world)
+}
+
+async function requireRefusal({ client }: SimulatedWorld): Promise<void> {
+  if (known.again === undefined) throw new Error('no id was used again')
+  const { shop, id } = known.again
+  const text = `SELECT status FROM ${shop}.saga WHERE name = 'buy' AND id = $1`
+  const { rows } = await client.sql('home').query<{ status: string }>(text, [id])
+  const status = rows[0]?.status
+  if (status !== 'compensated') throw new Error(`${shop}/${id}, which was charged before, is ${status ?? 'not there'}`)
 }
 
 async function prepare(sql: SqlClient): Promise<void> {
