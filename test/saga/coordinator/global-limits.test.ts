@@ -58,10 +58,9 @@ describe('beside sagas', () => {
     const runs = await Promise.all(
       Array.from({ length: 12 }, (_, n) => coordinator.start(saga, { id: `s-${n}`, input: {} })),
     )
-    const { inHand } = coordinator.health()
+    await until('one runs and three are in line', () => coordinator.health().inHand === 4)
     opened.open()
     for (const run of runs) expect((await run.outcome()).status).toBe('completed')
-    expect(inHand, 'one that runs and those in line').toBe(4)
   })
 })
 
