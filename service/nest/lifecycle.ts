@@ -1,5 +1,6 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common'
 import { checkLogger, type Logger } from '../../core/logger.ts'
+import { ServiceClosed } from '../errors.ts'
 import type { Service } from '../service.ts'
 
 /** What it needs to know of the options. */
@@ -13,6 +14,7 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
   readonly #service: Service
   readonly #options: LifecycleOptions
   readonly #check: () => void
+  #isEnding = false
 
   /** @param check what is to be refused when all providers are made */
   constructor(service: Service, options: LifecycleOptions, check: () => void) {
@@ -28,7 +30,13 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
   /** After every `onModuleInit`: what handlers need is there. */
   async onApplicationBootstrap(): Promise<void> {
     if (this.#options.start === 'manual') return
-    await this.#service.start()
+    try {
+      await this.#service.start()
+    } catch (error) {
+      // The application was told to end while it started: that is no failure of it.
+      if (this.#isEnding && error instanceof ServiceClosed) return
+      throw error
+    }
     if (process.listenerCount('SIGTERM') === 0)
       checkLogger('ConcordatModule.logger', this.#options.logger).warn(
         {},
@@ -38,6 +46,7 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
 
   /** Before the HTTP server and, in `onApplicationShutdown`, the pools close: handlers may need both. */
   async beforeApplicationShutdown(): Promise<void> {
+    this.#isEnding = true
     await this.#service.close()
   }
 }
