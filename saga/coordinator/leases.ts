@@ -51,6 +51,8 @@ export class Leases {
   readonly #held = new Set<Entry>()
   #cancelTimer: (() => void) | undefined
   #renewing: Promise<void> | undefined
+  /** The renewal before failed. */
+  #isInVain = false
 
   constructor(host: LeaseHost) {
     this.#host = host
@@ -130,7 +132,8 @@ export class Leases {
 
   #beat(): void {
     this.#cancelTimer = undefined
-    this.#giveUpExpiring()
+    // A clock that was set and a blocked event loop make leases look old that are still held: of those the server is asked first.
+    if (this.#isInVain || this.#renewing !== undefined) this.#giveUpExpiring()
     if (this.#held.size === 0) return
     this.#renewing ??= this.#renew().finally(() => {
       this.#renewing = undefined
@@ -147,8 +150,10 @@ export class Leases {
     const leases = [...this.#held]
     try {
       await this.#extend(leases)
+      this.#isInVain = false
       this.#trouble.over()
     } catch (error) {
+      this.#isInVain = true
       this.#trouble.failed(toError(error), { sagas: leases.length })
     }
   }

@@ -132,3 +132,30 @@ test('a process that wakes up after its lease goes on when no other coordinator 
   expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
   expect(attempts).toEqual([1])
 })
+
+test('a wall clock that is set forward beyond a lease takes no saga out of the hands of a coordinator that can renew it', async () => {
+  const away = { ms: 0 }
+  const clock: Clock = { ...systemClock, now: () => systemClock.now() + away.ms }
+  const attempts: number[] = []
+  const [called, goOn] = [gate(), gate()]
+  const saga = defineSaga('jumped', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: async ({ attempt, signal }) => {
+      attempts.push(attempt)
+      called.open()
+      await goOn.opened
+      signal.throwIfAborted()
+    },
+  })
+  const world = await setupWorld({ sagas: [saga], coordinator: { leaseMs: 1_500, clock } })
+  onTestFinished(world.close)
+  await world.start()
+  const run = await world.coordinator.start(saga, { id: 'x', input: {} })
+  await called.opened
+  away.ms = 25_000
+  // Two beats of the lease.
+  await clock.sleep(1_200)
+  goOn.open()
+  expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
+  expect(attempts).toEqual([1])
+})
