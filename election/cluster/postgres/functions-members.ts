@@ -49,7 +49,8 @@ BEGIN
     UPDATE {schema}.cluster_member m SET due_us = ${FULL_TIME('m')}
       WHERE m.cluster = p_cluster AND (l_anew OR l_gap > m.suspect_ms * 1000);
   END IF;
-  IF l_now >= p_head.next_due_us THEN
+  -- Times that were counted anew may come before the one that was kept.
+  IF l_anew OR l_gap > p_guard_ms * 1000 OR l_now >= p_head.next_due_us THEN
     FOR l_member IN SELECT * FROM {schema}.cluster_member m WHERE m.cluster = p_cluster AND m.due_us <= l_now
         ORDER BY m.due_us, m.instance LIMIT ${AT_ONCE} LOOP
       IF l_gap > l_member.suspect_ms * 1000 THEN
