@@ -92,9 +92,13 @@ async function onOne(action: Action, invocation: Invocation): Promise<Outcome> {
   const outcome = action === 'resolve' ? outcomeOf(invocation) : undefined
   const result = resultOf(invocation)
   const { sagas } = await operator()
-  const { status, failure } = await sagas.show(target)
+  const { status, failure, steps } = await sagas.show(target)
+  // What the person reads, and says yes to.
+  const step = steps.find(({ wait }) => wait === 'operator')?.step
   const why = failure === null ? '' : ` (${failure.code}: ${failure.message})`
-  const plan = printable(`${target.saga}/${target.id} is ${status}${why}. ${ACTIONS[action].asks ?? ''}`)
+  const plan = printable(
+    `${target.saga}/${target.id} is ${status}${step === undefined ? '' : ` on ${step}`}${why}. ${ACTIONS[action].asks ?? ''}`,
+  )
   if (flag(values, 'dry-run')) {
     return {
       text: `would ${action}: ${plan}\n`,
@@ -106,8 +110,10 @@ async function onOne(action: Action, invocation: Invocation): Promise<Outcome> {
     action === 'resolve'
       ? await sagas.resolve(target, { by: who.by, reason: who.reason, outcome: outcome ?? 'completed' })
       : action === 'skip'
-        ? await sagas.skip(target, { ...who, ...(result !== undefined && { result }) })
-        : await sagas[action](target, who)
+        ? await sagas.skip(target, { ...who, step, ...(result !== undefined && { result }) })
+        : action === 'compensate'
+          ? await sagas.compensate(target, { ...who, step })
+          : await sagas[action](target, who)
   return report([done], false)
 }
 

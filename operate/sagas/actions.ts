@@ -6,7 +6,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import type { OwnQuery, SqlClient } from '../../core/sql.ts'
-import { whyRefused } from '../../saga/coordinator/operators.ts'
+import { pinned, whyRefused } from '../../saga/coordinator/operators.ts'
 import { reportToParent } from '../../saga/definition/child.ts'
 import { SagaActionRefused, SagaNotFound } from '../../saga/errors.ts'
 import type { OperatorAction } from '../../saga/machine/event.ts'
@@ -49,6 +49,9 @@ export interface ActionHost {
   readonly clock: Clock
 }
 
+/** With the step on which it was seen, where it was. */
+type SeenSaga = SagaKey & { readonly step?: string | undefined }
+
 interface Posted {
   readonly key: SagaKey
   readonly request: string
@@ -82,7 +85,7 @@ export async function actOnOne(
 /** In order. One that is refused keeps it from none of the others; one that is gone is left out. */
 export async function actOnAll(
   host: ActionHost,
-  keys: readonly SagaKey[],
+  keys: readonly SeenSaga[],
   order: Order,
   waitMs: number,
 ): Promise<readonly SagaActionResult[]> {
@@ -99,12 +102,20 @@ export async function actOnAll(
 
 async function post(
   { sql, query, store, event }: ActionHost,
-  key: SagaKey,
-  { action, by, reason }: Order,
+  { step, ...key }: SeenSaga,
+  { action: asked, by, reason }: Order,
 ): Promise<SagaActionResult | Posted | undefined> {
   const row = await store.load(sql, key)
   if (row === undefined) return undefined
+  const action = pinned(asked, row.state, step)
   if (row.state.status !== statusFor(action)) return refusedIn(row.state, key, action)
+  // What it comes to may change what this one was decided on.
+  const isDecided = action.do === 'skip' || action.do === 'compensate'
+  const ahead = isDecided ? row.mail?.find((mail) => 'operator' in mail) : undefined
+  if (ahead !== undefined) {
+    const why = `"${ahead.operator.do}" by ${ahead.by} waits to be taken up: look again when it has been`
+    return refused(key, action, row.state.status, why)
+  }
   const { rows } = await query<{ seq: string }>(
     sql,
     `SELECT coalesce(max(seq), 0)::text AS seq FROM ${event} WHERE saga = $1 AND id = $2`,

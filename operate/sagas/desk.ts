@@ -1,6 +1,6 @@
 /** Sagas for an operator who has the database and none of the code. */
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient } from '../../core/sql.ts'
 import { type OperatorNote, requireNote, requireTarget, type SagaTarget } from '../../saga/coordinator/operators.ts'
@@ -78,10 +78,19 @@ export interface SagaDesk {
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
   /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
   retry(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
-  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
-  skip(target: SagaTarget, note: OperatorNote & SagaWait & { readonly result?: unknown }): Promise<SagaActionResult>
-  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
-  compensate(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
+  /**
+   * Takes the step as done (forward, with `result`) or as undone (backward), without a call.
+   * @param note `step`: on which you saw it; refused when it is stuck on another one by then. @default the one it is stuck on now
+   */
+  skip(
+    target: SagaTarget,
+    note: OperatorNote & SagaWait & { readonly step?: string | undefined; readonly result?: unknown },
+  ): Promise<SagaActionResult>
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. `step` as of `skip`. */
+  compensate(
+    target: SagaTarget,
+    note: OperatorNote & SagaWait & { readonly step?: string | undefined },
+  ): Promise<SagaActionResult>
   /** Turns a running saga back. */
   cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
   /** Ends a stuck saga: the rest was settled by hand. Done at once, also when no instance has its version any more. */
@@ -96,7 +105,8 @@ export interface SagaDesk {
 const WAIT_MS = 5 * SECOND
 const MAX_RESULT_BYTES = 1_024 * 1_024
 const NOTE_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
-const SKIP_NAMES = new Set([...NOTE_NAMES, 'result'])
+const SKIP_NAMES = new Set([...NOTE_NAMES, 'step', 'result'])
+const COMPENSATE_NAMES = new Set([...NOTE_NAMES, 'step'])
 const RESOLVE_NAMES = new Set(['by', 'reason', 'outcome'])
 const BULK_NAMES = optionNames<SagaBulk>({
   by: true,
@@ -167,16 +177,21 @@ export class SqlSagaDesk implements SagaDesk {
 
   async skip(
     target: SagaTarget,
-    note: OperatorNote & SagaWait & { readonly result?: unknown },
+    note: OperatorNote & SagaWait & { readonly step?: string | undefined; readonly result?: unknown },
   ): Promise<SagaActionResult> {
     refuseUnknown('skip', note, SKIP_NAMES)
-    const { result: given, ...rest } = note
+    const { result: given, step, ...rest } = note
     const result = stored('result of skip', given, MAX_RESULT_BYTES)
-    return this.#act(target, { do: 'skip', ...(result !== undefined && { result }) }, rest)
+    return this.#act(target, { do: 'skip', ...seen('skip', step), ...(result !== undefined && { result }) }, rest)
   }
 
-  compensate(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
-    return this.#act(target, { do: 'compensate' }, note)
+  async compensate(
+    target: SagaTarget,
+    note: OperatorNote & SagaWait & { readonly step?: string | undefined },
+  ): Promise<SagaActionResult> {
+    refuseUnknown('compensate', note, COMPENSATE_NAMES)
+    const { step, ...rest } = note
+    return this.#act(target, { do: 'compensate', ...seen('compensate', step) }, rest)
   }
 
   cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
@@ -195,7 +210,7 @@ export class SqlSagaDesk implements SagaDesk {
   async bulk(order: SagaBulk): Promise<SagaBulkReport> {
     const { action, filter, dryRun, limit, waitMs, by, reason } = checkBulk(order)
     const { sagas, next } = await this.list({ ...filter, status: statusFor(action), limit })
-    const keys = sagas.map(({ saga, id }) => ({ name: saga, id }))
+    const keys = sagas.map(({ saga, id, waitingOn }) => ({ name: saga, id, step: waitingOn[0] }))
     const results = dryRun
       ? sagas.map(({ saga, id, status }) => ({ saga, id, status, action: action.do, outcome: 'would' as const }))
       : await actOnAll(this.#host, keys, { action, by, reason }, waitMs)
@@ -213,6 +228,11 @@ export class SqlSagaDesk implements SagaDesk {
     const text = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`
     return (await this.#sql.query<{ now: number }>(text)).rows[0]?.now ?? 0
   }
+}
+
+/** @throws TypeError */
+function seen(path: string, step: unknown): { readonly step?: string } {
+  return step === undefined ? {} : { step: requireText(`${path}.step`, step as string) }
 }
 
 /** A call that failed is a line of the timeline. */

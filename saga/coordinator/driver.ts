@@ -24,7 +24,7 @@ import { Census, type SagaHealth, StepCalls, slowDetail } from './health.ts'
 import { requireReadableInputs } from './input.ts'
 import { Leases } from './leases.ts'
 import { Notices } from './notices.ts'
-import { type OperatorNote, whyRefused } from './operators.ts'
+import { type OperatorNote, pinned, whyRefused } from './operators.ts'
 import type { ResolvedOptions } from './options.ts'
 import { requireStepResult } from './outcome.ts'
 import type { Plan } from './plan.ts'
@@ -175,7 +175,10 @@ export class Driver implements RunHost {
   }
 
   /** @throws SagaNotFound, SagaActionRefused */
-  async operate({ name, id }: SagaKey, action: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
+  async operate({ name, id }: SagaKey, asked: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
+    const isPinned = asked.do === 'skip' || asked.do === 'compensate'
+    const seen = isPinned ? await this.#engine.load(this.sql, { name, id }) : undefined
+    const action = seen === undefined ? asked : pinned(asked, seen.row.state)
     for (;;) {
       const applied = await this.#engine.apply({ name, id }, { type: 'operator', action, by, reason })
       // Not when another event came first, such as the end of the saga's time: then the timeline does not say who and why.

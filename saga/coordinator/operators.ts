@@ -51,10 +51,28 @@ export function whyRefused({ status, steps }: SagaState, action: OperatorAction)
   const [index = -1] = status === 'stuck' ? openSteps(steps) : []
   const open = steps[index]
   if (open === undefined) return `it is ${status}`
-  const where = `it is stuck on ${operationIn(open.status)} of step "${open.step}"`
-  if (action.do === 'compensate') return `${where}, not on its pivot`
-  const checked = action.do === 'skip' ? action.step : undefined
-  return checked === undefined || checked === open.step ? where : `${where}, no longer on step "${checked}"`
+  const operation = operationIn(open.status)
+  const where = `it is stuck on ${operation} of step "${open.step}"`
+  if (action.do !== 'skip' && action.do !== 'compensate') return where
+  const seen = { step: action.step ?? open.step, operation: action.operation ?? operation }
+  if (seen.step !== open.step || seen.operation !== operation)
+    return `${where}, no longer on ${seen.operation} of step "${seen.step}"`
+  return action.do === 'compensate' ? `${where}, not on its pivot` : where
+}
+
+/**
+ * The action on what the saga is stuck on in this state, or on the step on which it was `seen`. By the time it is taken up the saga may be stuck on something else, to
+ * which it was never meant: then it is refused.
+ */
+export function pinned(
+  action: OperatorAction,
+  { status, steps }: Pick<SagaState, 'status' | 'steps'>,
+  seen?: string,
+): OperatorAction {
+  const [index = -1] = status === 'stuck' ? openSteps(steps) : []
+  const open = steps[index]
+  if (open === undefined || (action.do !== 'skip' && action.do !== 'compensate')) return action
+  return { step: seen ?? open.step, operation: operationIn(open.status), ...action }
 }
 
 /** @throws TypeError / RangeError naming what is wrong */

@@ -107,7 +107,10 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
   if ('undo' in mail) return { type: 'undo' }
   if ('operator' in mail) {
     const { operator } = mail
-    if (operator.do !== 'skip') return operatorEvent(mail)
+    const [index = -1] = openSteps(state.steps)
+    // For another step than this one it is refused, whatever its result is.
+    const isHere = operator.do === 'skip' && (operator.step ?? state.steps[index]?.step) === state.steps[index]?.step
+    if (!isHere) return operatorEvent(mail)
     const step = await requireStepResult(saga, state, operator.result)
     return operatorEvent({ ...mail, operator: { ...operator, step } })
   }

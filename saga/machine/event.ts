@@ -74,11 +74,13 @@ export type OperatorAction =
   | {
       readonly do: 'skip'
       readonly result?: unknown
-      /** The step that the result was checked for; refused when the saga is stuck on another one. Absent: not checked. */
+      /** On which the saga was seen; refused when it is stuck on another one by then. Absent: not checked. */
       readonly step?: string | undefined
+      /** The same of what is done with the step. */
+      readonly operation?: Operation | undefined
     }
-  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
-  | { readonly do: 'compensate' }
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. `step` and `operation` as of `skip`. */
+  | { readonly do: 'compensate'; readonly step?: string | undefined; readonly operation?: Operation | undefined }
   /** Ends the saga: the rest was settled by hand. */
   | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
 

@@ -19,7 +19,7 @@ export function operate(
   if (draft.status !== 'stuck' || index === undefined) return false
   const invoking = draft.operation(index) === 'invoke'
   if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
-  if (action.do === 'skip' && action.step !== undefined && action.step !== draft.step(index).step) return false
+  if ((action.do === 'skip' || action.do === 'compensate') && !isOn(draft, index, action)) return false
   if (action.do === 'skip' && !(invoking ? fitsPlan(draft, index, action.result) : action.result === undefined)) {
     return false
   }
@@ -43,6 +43,18 @@ export function operate(
       goOn(draft, index)
       return skip(draft, index, action.result)
   }
+}
+
+/** Whether the operator saw the saga stuck on this very step. */
+function isOn(
+  draft: Draft,
+  index: number,
+  { step, operation }: Extract<OperatorAction, { do: 'skip' | 'compensate' }>,
+): boolean {
+  return (
+    (step === undefined || step === draft.step(index).step) &&
+    (operation === undefined || operation === draft.operation(index))
+  )
 }
 
 function again(draft: Draft, index: number): void {

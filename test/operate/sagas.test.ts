@@ -3,7 +3,7 @@ import { defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../saga/support/running-world.ts'
-import { gate } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 
 const setup = runningWorlds()
 const note = { by: 'ann', reason: 'the bank is open again' }
@@ -114,6 +114,52 @@ describe('actions without the definition', () => {
     const { operator, bank, coordinator, saga } = await stuckWorld()
     expect((await operator.sagas.skip(target, note)).outcome).toBe('applied')
     expect((await coordinator.get(saga, 'o-1').outcome()).status).toBe('completed')
+    expect(bank.calls).toBe(1)
+  })
+
+  test.each([
+    ['one by one', false],
+    ['as a bulk action', true],
+  ])('skip that is said twice, %s, takes no later step as done', async (_, isBulk) => {
+    const calls: string[] = []
+    const fails = (step: string) => () => {
+      calls.push(step)
+      throw new Refusal('no', step)
+    }
+    const saga = defineSaga('ship', { version: 1, input: z.object({}) })
+      .step('pay', { pivot: true, invoke: () => void calls.push('pay') })
+      .step('mail', { retry: { maxAttempts: 1 }, invoke: fails('mail') })
+      .step('ship', { retry: { maxAttempts: 1 }, invoke: fails('ship') })
+    const { coordinator, sql, outbox, another } = await setup({ sagas: [saga] })
+    await (await coordinator.start(saga, { id: 's-1', input: {} })).outcome()
+    await coordinator.close()
+    const { sagas } = createOperator({ sql, schema: outbox.schema })
+    const first = { by: 'ann', reason: 'the mail does not matter', waitMs: 0 }
+    const skip = async () => {
+      if (!isBulk) return sagas.skip({ saga: 'ship', id: 's-1' }, first).catch(({ message }: Error) => message)
+      const { results } = await sagas.bulk({ ...first, action: 'skip', filter: { saga: 'ship' }, dryRun: false })
+      return results[0]?.why ?? results[0]
+    }
+    expect(await skip()).toMatchObject({ outcome: 'waiting' })
+    expect(await skip()).toContain('"skip" by ann waits to be taken up: look again when it has been')
+    const next = another()
+    await next.run()
+    const timeline = async () => (await next.get(saga, 's-1').report()).timeline
+    await until('it is stuck again', async () =>
+      (await timeline()).some(({ kind, step }) => `${kind} ${step}` === 'stuck ship'),
+    )
+    const skipped = (await timeline()).filter(({ kind }) => kind === 'operator-skip')
+    expect(skipped.map(({ step }) => step)).toEqual(['mail'])
+    expect(calls).toEqual(['pay', 'mail', 'ship'])
+    await next.close()
+  })
+
+  test('skip for a step that it is not stuck on any more is refused', async () => {
+    const { operator, bank } = await stuckWorld()
+    await expect(operator.sagas.skip(target, { ...note, step: 'reserve' })).rejects.toMatchObject({
+      code: 'saga.action_refused',
+      message: expect.stringContaining('no longer on invoke of step "reserve"') as string,
+    })
     expect(bank.calls).toBe(1)
   })
 

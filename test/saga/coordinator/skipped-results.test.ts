@@ -34,6 +34,21 @@ describe('the result of a skipped step', () => {
     await other.close()
   })
 
+  test('without one, asked for by two people at once, takes one step as done', async () => {
+    const saga = defineSaga('two', { version: 1, input: Input })
+      .step('pivot', { pivot: true, invoke: () => 1 })
+      .signal('first', { payload: z.object({}).optional(), timeoutMs: 1 })
+      .signal('second', { payload: z.object({}).optional(), timeoutMs: 1 })
+    const { coordinator } = await create({ sagas: [saga] })
+    await coordinator.run()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    await until('it is stuck', async () => (await run.report()).status === 'stuck')
+    const skips = await Promise.allSettled([coordinator.skip(run, note), coordinator.skip(run, note)])
+    expect(skips.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    const skipped = (await run.report()).timeline.filter(({ kind }) => kind === 'operator-skip')
+    expect(skipped.map(({ step }) => step)).toEqual(['first'])
+  })
+
   test('is refused when the saga is stuck on another step by the time it has been read, by a call and from mail', async () => {
     const read = gate()
     const slow = new Set<string>()
@@ -65,7 +80,7 @@ describe('the result of a skipped step', () => {
     read.open()
     expect(await called).toMatchObject({
       code: 'saga.action_refused',
-      message: expect.stringContaining('it is stuck on invoke of step "second", no longer on step "first"'),
+      message: expect.stringContaining('it is stuck on invoke of step "second", no longer on invoke of step "first"'),
     })
     expect(await posted).toMatchObject({ code: 'saga.action_refused' })
     expect(await stuckOn('second')).toBe(true)
