@@ -46,7 +46,7 @@ export function joinedTransaction(run: Run, { of, requireOpen }: JoinedOptions =
 
 const made = new WeakMap<object, SqlTransaction>()
 
-/** What the server says of the transaction. */
+/** The server's answer about the transaction. */
 interface Known {
   readonly id: string
   /** It ends with `PREPARE TRANSACTION`. */

@@ -16,7 +16,7 @@ import { judge, type WindowRow } from './window.ts'
 /** The transport whose log is in the outbox's database and has this destination. */
 export type LogOf = (destination: string) => Pick<Transport, 'name' | 'publishIn'> | undefined
 
-/** Of each outbox that was made with a transport. */
+/** The logs of each outbox that has a transport. */
 const logs: WeakMap<object, LogOf> = new WeakMap()
 
 export function hasLogs(outbox: object, logOf: LogOf): void {

@@ -93,10 +93,10 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
 
 /** Partitions of a channel that does not say how many it has. */
 const DEFAULT_PARTITIONS = 4
-/** Of one with the dead letters of a group, whose order they keep. */
+/** Dead letters of a group keep their order. */
 const DEAD_LETTER_PARTITIONS = 1
 
-/** Of a channel whose declaration does not say how many. */
+/** Returns the partitions of a channel whose declaration gives no number. */
 export function defaultPartitions(name: string): number {
   return isDeadLetterName(name) ? DEAD_LETTER_PARTITIONS : DEFAULT_PARTITIONS
 }

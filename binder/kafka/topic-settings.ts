@@ -1,4 +1,4 @@
-/** Settings under which a topic would delete dead letters or retries, which nobody has read when their time comes. */
+/** Settings under which a topic deletes dead letters or retries before they are read. */
 import type { Logger } from '../../core/logger.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin } from './driver.ts'
@@ -7,7 +7,7 @@ import { transportError } from './errors.ts'
 type Configs = ReadonlyMap<string, Readonly<Record<string, string>>>
 
 /**
- * Looks at topics that exist, whoever made them. What this client may not read is named in the log.
+ * Checks existing topics, our own and those of other programs. Settings that this client may not read are named in the log.
  * @throws TransportError `mismatch` for a compacted topic, which keeps the last message of a key alone
  */
 export async function checkSettings(admin: Admin, specs: readonly DestinationSpec[], logger: Logger): Promise<void> {

@@ -93,7 +93,7 @@ async function onOne(action: Action, invocation: Invocation): Promise<Outcome> {
   const result = resultOf(invocation)
   const { sagas } = await operator()
   const { status, failure, steps } = await sagas.show(target)
-  // What the person reads, and says yes to.
+  // The plan shows this step, and the operator confirms it.
   const step = steps.find(({ wait }) => wait === 'operator')?.step
   const why = failure === null ? '' : ` (${failure.code}: ${failure.message})`
   const plan = printable(

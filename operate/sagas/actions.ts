@@ -109,7 +109,7 @@ async function post(
   if (row === undefined) return undefined
   const action = pinned(asked, row.state, step)
   if (row.state.status !== statusFor(action)) return refusedIn(row.state, key, action)
-  // What it comes to may change what this one was decided on.
+  // The waiting action may change the state on which this one was decided.
   const isDecided = action.do === 'skip' || action.do === 'compensate'
   const ahead = isDecided ? row.mail?.find((mail) => 'operator' in mail) : undefined
   if (ahead !== undefined) {

@@ -30,7 +30,7 @@ export function deadLetterSpec(destination: string, group: string): DestinationS
 
 const LETTERS = { deadLetters: true, keepsEach: true } as const
 
-/** What a destination is by its name: dead letters are kept alike, whether their reader makes their place or who writes them. */
+/** Returns how a destination is kept, by its name: a reader and a writer of dead letters make the same place. */
 export function heldIn(name: string): Pick<DestinationSpec, 'deadLetters' | 'keepsEach'> {
   return isDeadLetterName(name) ? LETTERS : {}
 }
@@ -114,7 +114,7 @@ function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
   return Object.fromEntries([...ownHeaders(message), ...factsBefore(message), ...facts])
 }
 
-/** What the dead letter says that a reader of dead letters failed on: it tells one failure of a message from another. */
+/** Returns the headers of the dead letter on which its reader failed: they tell one failure of a message from another. */
 function factsBefore(message: EncodedMessage): readonly (readonly [string, HeaderValue])[] {
   if (!isDeadLetter(message)) return []
   return Object.entries(message.headers)

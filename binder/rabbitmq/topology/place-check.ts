@@ -155,7 +155,7 @@ interface Difference {
   readonly value: string | number | boolean | undefined
 }
 
-/** What a declaration of something that exists differs in. @throws when the broker does not answer */
+/** Returns the first difference between a declaration and the existing queue or exchange. @throws when the broker does not answer */
 async function differenceOf(
   ask: Ask,
   what: string,

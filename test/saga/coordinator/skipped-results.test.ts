@@ -35,10 +35,13 @@ describe('the result of a skipped step', () => {
   })
 
   test('without one, asked for by two people at once, takes one step as done', async () => {
+    const fails = (): never => {
+      throw Object.assign(new Error('no'), { retryable: false })
+    }
     const saga = defineSaga('two', { version: 1, input: Input })
       .step('pivot', { pivot: true, invoke: () => 1 })
-      .signal('first', { payload: z.object({}).optional(), timeoutMs: 1 })
-      .signal('second', { payload: z.object({}).optional(), timeoutMs: 1 })
+      .step('first', { retry: { maxAttempts: 1 }, invoke: fails })
+      .step('second', { retry: { maxAttempts: 1 }, invoke: fails })
     const { coordinator } = await create({ sagas: [saga] })
     await coordinator.run()
     const run = await coordinator.start(saga, { id: 's1', input })
