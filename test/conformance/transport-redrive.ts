@@ -31,9 +31,9 @@ const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
   items.toSorted((a, b) => String(a).localeCompare(String(b)))
 
 export function redriveCases(context: CaseContext): void {
-  const run = (channel: TestChannel, options: RedriveOptions = {}, transport?: Transport) =>
+  const run = (channel: TestChannel, options: RedriveOptions = {}, transport: () => Transport = context.transport) =>
     insist(() =>
-      redrive({ service: 'operator', transport: transport ?? context.transport() }, channel, 'g', {
+      redrive({ service: 'operator', transport: transport() }, channel, 'g', {
         to: 'channel',
         perSecond: 10_000,
         ...options,
@@ -225,9 +225,10 @@ export function redriveCases(context: CaseContext): void {
       const shop = await withLetters(channel, 3)
       await shop.binder.close()
       let first: string | undefined
-      const away = failingPublish(context.transport(), ({ destination, id }) => {
-        return destination === channel.name && (first ??= id) !== id
-      })
+      const away = () =>
+        failingPublish(context.transport(), ({ destination, id }) => {
+          return destination === channel.name && (first ??= id) !== id
+        })
       const stalled = await run(channel, { stallTimeoutMs: 1_500 }, away).catch((error: unknown) => error)
       expect(stalled).toMatchObject({ code: 'binder.redrive_stalled' })
       const { sent } = stalled as RedriveStalled
@@ -362,7 +363,7 @@ export function redriveCases(context: CaseContext): void {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       await shop.binder.close()
-      const silent = failingSubscription(context.transport())
+      const silent = () => failingSubscription(context.transport())
       await expect(run(channel, { stallTimeoutMs: 100 }, silent)).rejects.toMatchObject({
         code: 'binder.redrive_stalled',
         retryable: true,

@@ -23,8 +23,6 @@ const world = crashWorld({
   name: 'global',
   sagas: [definition],
   tables: 'CREATE TABLE global_crash (id text, what text)',
-  // A process that lost it on a busy machine would cancel, for its code is not called again.
-  leaseMs: 2_000,
   participant: (side) =>
     tccParticipant(
       stockCommands,

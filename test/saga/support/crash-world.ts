@@ -25,7 +25,7 @@ export interface CrashWorldOptions {
   }) => SinkBinding
   /** Statements that make what the effects are written to. */
   readonly tables: string
-  /** Of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 100 */
+  /** Of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 2_000 */
   readonly leaseMs?: number
   /** Set when the participant is asked by HTTP: it is told where. */
   readonly place?: { url: string } | undefined
@@ -58,7 +58,7 @@ export interface CrashWorld {
 
 /** Set up before the tests of the file that calls it, and taken down after them. */
 export function crashWorld(options: CrashWorldOptions): CrashWorld {
-  const { name, sagas, participant, tables, leaseMs = 100, sql = embedded() } = options
+  const { name, sagas, participant, tables, leaseMs = 2_000, sql = embedded() } = options
   const [schema, stockSchema] = [`${name}_orders`, `${name}_stock`]
   const broker = memoryBroker()
   const transport = () => memoryTransport({ broker })
