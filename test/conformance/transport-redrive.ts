@@ -31,7 +31,7 @@ const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
   items.toSorted((a, b) => String(a).localeCompare(String(b)))
 
 export function redriveCases(context: CaseContext): void {
-  const run = (channel: TestChannel, options: RedriveOptions = {}, transport: () => Transport = context.transport) =>
+  const run = (channel: TestChannel, options: RedriveOptions = {}, transport = () => context.transport()) =>
     insist(() =>
       redrive({ service: 'operator', transport: transport() }, channel, 'g', {
         to: 'channel',
