@@ -1,5 +1,4 @@
 import { type RedriveOptions, type RedriveStalled, redrive, sink } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Clock, MINUTE, systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { insist } from '../support/refusals.ts'
