@@ -1,10 +1,15 @@
 /**
- * `npm run docs:api [-- FOLDER]`: the pages of docs/api, one per subpath, from the docstrings. Fails when a public name has
- * none. Deletes nothing: take away the page of a subpath that is gone.
+ * `npm run docs:api [-- FOLDER]`: writes the generated pages into FOLDER (default `docs`): `api/`, a page per subpath from the
+ * docstrings, `reference/options.md`, `reference/errors.md` and `contributing/guarantees-by-test.md`. Fails when a public name
+ * has no docstring. Deletes nothing: remove the page of a deleted subpath yourself.
  */
+import { ERRORS } from '../../test/house/support/errors-table.ts'
+import { writeGenerated } from './pages.ts'
 import { packageEntries, readReference, undocumented, writePages } from './reference.ts'
 
-const reference = await readReference(packageEntries(), process.argv[2] ?? 'docs/api')
+const folder = process.argv[2] ?? 'docs'
+const reference = await readReference(packageEntries(), `${folder}/api`)
 const bare = undocumented(reference)
 if (bare.length > 0) throw new Error(`${bare.length} public names have no docstring: ${bare.join(', ')}`)
+await writeGenerated(reference, ERRORS, folder)
 await writePages(reference)

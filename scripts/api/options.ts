@@ -1,0 +1,57 @@
+/** The page of options: every interface of options that users write, by import path, with its defaults. */
+import type { Comment, DeclarationReflection } from 'typedoc'
+import type { Reference } from './reference.ts'
+
+const IS_OPTIONS = /(?:Options|Limits)$/
+
+/** @returns the text of docs/reference/options.md */
+export function optionsPage({ project }: Reference): string {
+  const parts = (project.children ?? []).flatMap((page) => {
+    const interfaces = (page.children ?? [])
+      .filter((each) => !each.isReference() && IS_OPTIONS.test(each.name))
+      .toSorted((a, b) => a.name.localeCompare(b.name))
+      .flatMap(section)
+    return interfaces.length === 0 ? [] : [`## concordat/${page.name}`, ...interfaces]
+  })
+  return `${[HEAD, ...parts].join('\n\n')}\n`
+}
+
+const HEAD = `# Options
+
+Every option with its default. \`npm run docs:api\` generates this page from the docstrings; the
+[API reference](../api/README.md) has the types and the full text.`
+
+function section(options: DeclarationReflection): readonly string[] {
+  const own = (options.children ?? []).filter(({ inheritedFrom }) => inheritedFrom === undefined)
+  if (own.length === 0) return []
+  const rows = own.map((option) => {
+    const comment = commentOf(option)
+    const name = `\`${option.name}${option.flags.isOptional ? '?' : ''}\``
+    return `| ${name} | ${cell(defaultOf(comment))} | ${cell(firstSentence(textOf(comment?.summary)))} |`
+  })
+  return [`### ${options.name}`, ['| Option | Default | Description |', '| --- | --- | --- |', ...rows].join('\n')]
+}
+
+function commentOf(option: DeclarationReflection): Comment | undefined {
+  const callable = option.type?.type === 'reflection' ? option.type.declaration : undefined
+  const signatures = [...(option.signatures ?? []), ...(callable?.signatures ?? [])]
+  return option.comment ?? signatures.find((signature) => signature.hasComment())?.comment
+}
+
+/** What `@default` says, without the fence that typedoc puts around one line. */
+function defaultOf(comment: Comment | undefined): string {
+  return textOf(comment?.getTag('@default')?.content).replaceAll(/^```ts\n|\n```$/g, '')
+}
+
+function textOf(parts: Comment['summary'] = []): string {
+  return parts.map(({ text }) => text).join('')
+}
+
+/** Ends at the first full stop, exclamation mark or question mark that is followed by a space. */
+export function firstSentence(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').split(/(?<=[.!?]) /)[0] ?? ''
+}
+
+function cell(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|')
+}
