@@ -1,0 +1,25 @@
+/** Renders Mermaid fences to SVG while the site is built. Colours follow the light or dark mode. */
+import { renderMermaidSVG } from 'beautiful-mermaid'
+import type { MarkdownRenderer } from 'vitepress'
+
+const COLOURS = {
+  bg: 'var(--vp-c-bg)',
+  fg: 'var(--vp-c-text-1)',
+  line: 'var(--vp-c-text-2)',
+  accent: 'var(--vp-c-brand-1)',
+  muted: 'var(--vp-c-text-2)',
+  surface: 'var(--vp-c-bg-soft)',
+  border: 'var(--vp-c-text-3)',
+  transparent: true,
+}
+
+/** @throws what the renderer throws at an invalid diagram: the build fails */
+export function mermaid(md: MarkdownRenderer): void {
+  const fence = md.renderer.rules.fence
+  md.renderer.rules.fence = (tokens, index, ...rest) => {
+    const token = tokens[index]
+    if (token?.info.trim() !== 'mermaid') return fence?.(tokens, index, ...rest) ?? ''
+    const svg = renderMermaidSVG(token.content, COLOURS).replaceAll(/@import url\([^)]*\);?/g, '')
+    return `<div class="diagram" role="img" aria-label="Diagram" tabindex="0" v-pre>${svg}</div>\n`
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * `npm run docs`: builds the site into `site/`, ready for any static host. `npm run docs -- dev` serves the pages and reloads on
+ * changes. Installs its own tools first. A link to a missing page fails the build.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, globSync } from 'node:fs'
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+
+const HERE = import.meta.dirname
+const ROOT = resolve(HERE, '../..')
+const PAGES = join(HERE, 'pages')
+/** Pages at the root of the repository, and their addresses on the site. */
+const ROOT_PAGES: Readonly<Record<string, string>> = {
+  'README.md': '/',
+  'SECURITY.md': '/security',
+  'CHANGELOG.md': '/changelog',
+}
+
+function run(command: string, args: readonly string[]): void {
+  execFileSync(command, args, { cwd: HERE, stdio: 'inherit' })
+}
+
+/** Copies the pages: VitePress resolves its modules from the folder of a page. */
+async function stage(): Promise<void> {
+  await rm(PAGES, { recursive: true, force: true })
+  await cp(join(ROOT, 'docs'), PAGES, { recursive: true })
+  for (const page of globSync('docs/**/*.md', { cwd: ROOT })) await stagePage(page, join(PAGES, relative('docs', page)))
+  for (const [page, address] of Object.entries(ROOT_PAGES)) {
+    if (address !== '/') await stagePage(page, join(PAGES, `${address}.md`))
+  }
+  await cp(join(HERE, 'index.md'), join(PAGES, 'index.md'))
+}
+
+/** Links to a page at the root become its address, and links from there lead into the pages. */
+async function stagePage(page: string, staged: string): Promise<void> {
+  const text = await readFile(join(ROOT, page), 'utf8')
+  const linked = text.replaceAll(/\]\((?!https?:|#)([^)#]+)/g, (link, target: string) => {
+    const path = relative(ROOT, resolve(ROOT, dirname(page), target))
+    const address = ROOT_PAGES[path] ?? (dirname(page) === '.' ? `/${relative('docs', path)}` : undefined)
+    return address === undefined ? link : `](${address}`
+  })
+  await mkdir(dirname(staged), { recursive: true })
+  await writeFile(staged, linked)
+}
+
+if (!existsSync(join(HERE, 'node_modules'))) run('npm', ['ci', '--no-audit', '--no-fund'])
+await stage()
+const [command = 'build', ...rest] = process.argv.slice(2)
+run(process.execPath, [join(HERE, 'node_modules/vitepress/bin/vitepress.js'), command, '.', ...rest])
