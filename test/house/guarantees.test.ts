@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, it } from 'vitest'
 import type { Claim } from '../../scripts/api/guarantees.ts'
 
-const LOSSES = 'docs/decisions/0018-upstream-losses.md'
+const LOSSES = 'docs/contributing/upstream-losses.md'
 /** `"title" (`test/file.ts`)` in a page. */
 const LINK = /"(?<title>(?:(?!" \(`)[^|])+)" \(`(?<file>test\/[^`]+)`\)/g
 

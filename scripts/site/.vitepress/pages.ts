@@ -92,6 +92,7 @@ export const SIDEBAR = [
     architecture: 'Architecture',
     'how-we-test': 'How we test',
     'guarantees-by-test': 'Guarantees and their tests',
+    'upstream-losses': 'Where others lose messages',
   }),
 ]
 

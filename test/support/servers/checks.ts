@@ -68,7 +68,7 @@ const rabbitmq: Check = {
     const channel = await connection.createConfirmChannel()
     await channel.assertQueue('notes', { durable: true })
     await channel.purgeQueue('notes')
-    // A queue that was just declared may be forgotten until something else is: docs/decisions/0069-new-queues-on-rabbitmq.md.
+    // A queue that was just declared may be forgotten until something else is: docs/decisions/0007-delayed-delivery.md.
     await channel.assertExchange('notes-written', 'fanout')
     await channel.deleteExchange('notes-written')
     channel.sendToQueue('notes', Buffer.from(value), { persistent: true })
