@@ -9,7 +9,7 @@ export interface Waiting {
   onIn(): void
 }
 
-/** So many times its bounds it takes at most, see `squeeze`. */
+/** Multiple of its limits that it accepts at most, see `squeeze`. */
 const HARD_LIMIT = 2
 /** A part of the byte bound: so much has to be settled before the log is moved. */
 const STEP = 1 / 8
