@@ -79,7 +79,7 @@ export class MemoryPartition {
     return true
   }
 
-  /** What is not settled by all, for people. */
+  /** Unsettled messages, as text for people. */
   get backlog(): string {
     return `${counted(this.end - this.#lowest(), 'message')}, ${this.#appendedBytes - this.#sumTo(this.#lowest())} bytes`
   }
@@ -89,7 +89,7 @@ export class MemoryPartition {
     if (!this.#groups.has(group)) this.#groups.set(group, new Cursor(this, this.#base))
   }
 
-  /** What the group has not settled. */
+  /** Number of messages that the group has not settled. */
   lag(group: string): number {
     return this.#groups.get(group)?.unsettled ?? this.#log.length
   }
