@@ -38,12 +38,12 @@ export interface BinderOptions<
    * The binder closes it.
    */
   readonly transport: Transport
-  /** What consumes and produces here, made by `sink`, `processor`, `source` and their like. @default none */
+  /** Consumers and producers of this binder, made by `sink`, `processor`, `source` and similar functions. @default none */
   readonly bindings?: ReadonlyArray<Binding<Name>> | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
   readonly sends?: readonly Place[] | undefined
   /**
-   * What a destination is that nobody declared, when a relay publishes to it; `undefined` for the default.
+   * Spec of an undeclared destination, when a relay publishes to it; `undefined` for the default.
    * @default 4 partitions, and no groups
    */
   readonly unlisted?: ((destination: string) => Place | undefined) | undefined
@@ -155,7 +155,7 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    * @throws BinderClosed, TransportError
    */
   deadLetters(name: Name): Promise<number | undefined>
-  /** What has to exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */
+  /** Objects that must exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */
   describe(): Topology
   /**
    * Stops intake, lets running handlers finish, settles, confirms what is being sent, disconnects. Idempotent; waits at

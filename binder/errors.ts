@@ -152,8 +152,8 @@ export class RedriveStalled extends ConcordatError {
 }
 
 /**
- * The broker has no position of the redrives on these dead letters any more, and a redrive before was cut off: which letters it sent
- * back is unknown. Nothing was changed.
+ * The broker has lost the position of redrives on these dead letters, and an earlier redrive was cut off: which messages it sent back is
+ * unknown. Nothing was changed.
  */
 export class RedrivePositionUnknown extends ConcordatError {
   readonly code = 'binder.redrive_position_unknown' as const

@@ -1,10 +1,9 @@
 /**
  * Typed channels over a broker: declare what a service does with its channels, give the declarations to `createBinder`.
  *
- * Guarantees, on every transport alike: a message is settled after its handler resolved and its outputs were confirmed;
- * messages of one key are handled one at a time and in order; what fails for good goes to a dead letter channel.
- * Does not guarantee: that a handler is called once. A message may come again, with the same id; give the binding an
- * inbox (`concordat/outbox`) and its effect happens once.
+ * Guarantees, on every transport alike: a message is settled after its handler resolved and its outputs were confirmed; messages of one key
+ * are handled one at a time and in order; a message that fails permanently goes to a dead letter channel. Does not guarantee: that a handler
+ * is called once. A message may come again, with the same id; give the binding an inbox (`concordat/outbox`) and its effect happens once.
  *
  * @module
  */

@@ -4,8 +4,8 @@ import type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 import type { TransportHealth } from './transport/transport.ts'
 
 /**
- * - `connecting`: wants to run, the broker is away or not yet reached; or part of it stands still until somebody does
- *   something, and the rest goes on (a Kafka partition with a batch that cannot be read)
+ * - `connecting`: wants to run, and the broker is unavailable or not yet reached; or part of it is blocked until a person acts, and the rest
+ *   continues (a Kafka partition with an unreadable batch)
  * - `running`, `paused` (by `pause()`, or by its circuit breaker)
  * - `halted`: stopped by itself; `error` says why, `start()` tries again
  * - `stopping`, `stopped`, `idle` (never started)
@@ -14,18 +14,18 @@ export type BindingState = 'idle' | 'connecting' | 'running' | 'paused' | 'halte
 
 const AS_TOLD: ReadonlySet<BindingState> = new Set(['running', 'paused', 'stopped'])
 
-/** It does what it was told to: the others are on their way, or have ended by themselves. */
+/** True for states that the user requested: in the others it is on its way, or has ended by itself. */
 export function isAsTold(state: BindingState): boolean {
   return AS_TOLD.has(state)
 }
 
-/** One binding at this moment, with counters of this process. */
+/** Current state of a binding, with counters of this process. */
 export interface BindingStatus {
   readonly name: string
   readonly kind: 'source' | 'sink' | 'processor' | 'batch' | 'poll'
   readonly channel: string
   readonly group: string | null
-  /** Of the channel, as it is declared here. */
+  /** Number of partitions that the channel declares. */
   readonly partitions: number
   readonly state: BindingState
   /**
@@ -55,7 +55,7 @@ export interface BindingStatus {
   readonly handled: number
   readonly deadLettered: number
   readonly dropped: number
-  /** Settled unhandled because a `route` says so, or a reply that nobody waits for any more. */
+  /** Settled without handling: a `route` discarded it, or it is a reply that is no longer awaited. */
   readonly discarded: number
   /** Failed and sent away to come back later (`retry: 'delayed'`). */
   readonly retried: number
@@ -68,7 +68,7 @@ export interface BindingStatus {
   readonly repeated?: number | undefined
 }
 
-/** What the binder knows of its transport and its bindings, without I/O. */
+/** The binder's knowledge of its transport and its bindings, without I/O. */
 export interface BinderHealth {
   /**
    * - `up`: the transport is up, and every binding that should run does
@@ -97,7 +97,7 @@ export interface BindingControl {
   start(): Promise<void>
 }
 
-/** What makes it slow: a handler call that does not return, an event loop that does not turn. `undefined`: nothing. */
+/** Reason for slowness: a handler call that does not return, a blocked event loop. `undefined`: none. */
 export function slownessOf(bindings: readonly BindingStatus[], blockedMs: number): string | undefined {
   const slow = bindings.filter(({ isSlow }) => isSlow === true)
   const said = slow.map(

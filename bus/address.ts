@@ -12,7 +12,7 @@
  */
 import { AddressInvalid } from './errors.ts'
 
-/** One instance. */
+/** Address of an instance. */
 export interface Address {
   readonly service: string
   readonly group: string

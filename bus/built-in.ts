@@ -35,8 +35,8 @@ export interface ReportOrder {
 const MAX_REPORTING_MS = 5 * 60_000
 
 /**
- * Asks for reports of names and counters: `Bus.watch` sends it again and again, so that nobody reports when nobody looks.
- * Handled by the bus itself.
+ * Asks for reports of names and counters: `Bus.watch` repeats it, so that instances report only while watched. Handled by the bus
+ * itself.
  */
 export const SendReports: BusEvent<ReportOrder> = builtIn('send-reports', ({ everyMs, forMs }) => {
   if (!isWithin(everyMs, 1, 60_000)) return ['everyMs', 'expected a whole number from 1 to 60000']
@@ -82,7 +82,7 @@ function builtIn<T>(name: string, issueOf: (fields: Fields) => FieldIssue): BusE
   const validate = (value: unknown): StandardSchemaV1.Result<T> => {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       return { issues: [{ message: 'expected an object' }] }
-    // Without a prototype: what somebody sent as `__proto__` is a field like others and stands for none.
+    // No prototype: a received `__proto__` is a field like any other.
     const fields = Object.assign(Object.create(null) as object, value) as Fields
     const issue = issueOf(fields)
     return issue === undefined ? { value: value as T } : { issues: [{ path: [issue[0]], message: issue[1] }] }

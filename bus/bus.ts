@@ -18,7 +18,7 @@ import type { BusEvent, EventHandler } from './event.ts'
 import type { AckError } from './outcome.ts'
 import type { WatchedInstance } from './reports/watch.ts'
 
-/** One instance on the bus: sends events to instances by address, and handles those that are for it. */
+/** An instance on the bus: sends events to instances by address, and handles events for its own address. */
 export interface Bus extends AsyncDisposable {
   /** This instance: `service:group:instance`. */
   readonly address: string
@@ -38,10 +38,10 @@ export interface Bus extends AsyncDisposable {
   ready(options?: ReadyOptions): Promise<void>
 
   /**
-   * Sends an event to all instances whose address fits `to`, this one included. Resolves when the broker has confirmed
-   * it; with `ack` or `ackTimeoutMs` when everybody has answered or the time is over.
+   * Sends an event to all instances whose address fits `to`, including this one. Resolves when the broker has confirmed it; with `ack` or
+   * `ackTimeoutMs` when all have answered or the time is over.
    * @throws AddressInvalid, BusForbidden, BusPayloadTooLarge, SchemaError, BusSchemaTimeout, BusNotReady, BusClosed: nothing was
-   *   sent; SendError: it may have been; BusClosed, the signal's reason: it was, and nobody waits for the answers
+   *   sent; SendError: it may have been sent; BusClosed, the signal's reason: it was sent, and answers are no longer awaited
    */
   publish<In, Out>(
     event: BusEvent<In, Out>,
@@ -63,12 +63,12 @@ export interface Bus extends AsyncDisposable {
     options: ConfigOptions<S>,
   ): WatchedConfig<StandardSchemaV1.InferOutput<S>>
 
-  /** Who is live, by the option `members` or by what they say of themselves; this instance included. */
+  /** Live instances, from the option `members` or from their announcements; includes this instance. */
   members(): Promise<readonly Address[]>
 
   /**
-   * Asks instances what they do, again and again until it is closed: names, states and counters of their bindings. They report
-   * only while somebody watches.
+   * Asks instances for reports until it is closed: names, states and counters of their bindings. They report only while a watch is
+   * open.
    * @throws TypeError / RangeError, AddressInvalid, BusForbidden, BusNotReady, BusClosed, SendError
    */
   watch(options?: ReportWatchOptions): Promise<ReportWatch>
@@ -85,22 +85,22 @@ export interface Bus extends AsyncDisposable {
 
 /** Whom to watch. */
 export interface ReportWatchOptions {
-  /** As the `to` of an event. @default '**' */
+  /** Same as the `to` of an event. @default '**' */
   readonly to?: string | undefined
   /** How often each instance reports. From 1 second to 1 minute. @default 2 seconds */
   readonly everyMs?: number | undefined
 }
 
-/** What instances report. */
+/** Reports of instances. */
 export interface ReportWatch extends AsyncDisposable {
   /**
-   * Those that have reported within three times `everyMs`, at most 1 000. True as far as the signature of the bus is; without
-   * one, whoever can write to the broker can invent instances.
+   * Instances that reported within three times `everyMs`, at most 1 000. As trustworthy as the signature of the bus; without one, any
+   * client that can write to the broker can invent instances.
    */
   instances(): readonly WatchedInstance[]
   /** Why no reports arrive at the moment. `undefined` when they do. */
   trouble(): string | undefined
-  /** Nobody is asked any more; the instances stop by themselves. Never rejects. */
+  /** Stops asking; the instances stop reporting by themselves. Never rejects. */
   close(): Promise<void>
 }
 
@@ -167,7 +167,7 @@ export interface BusHealth {
   readonly counters: BusCounters
 }
 
-/** What of a member is needed; a cluster membership's members fit. */
+/** The address fields of a member; a cluster membership's members fit. */
 export type BusMember = AddressParts
 
 /** Since the bus was made. */
@@ -178,9 +178,9 @@ export interface BusCounters {
   readonly handled: number
   /** A handler threw or took too long, the payload did not fit, or `authorize` said no. */
   readonly failed: number
-  /** Of the failed ones: `authorize` said no. */
+  /** Failed events that `authorize` refused. */
   readonly refused: number
-  /** Nobody here handles events of that name. */
+  /** Events without a handler here. */
   readonly ignored: number
   /** Heard again, and not handled again. */
   readonly duplicates: number

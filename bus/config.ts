@@ -29,7 +29,7 @@ export interface ConfigOptions<S extends StandardSchemaV1> {
    * go back.
    */
   readonly load?: (() => VersionedValue | undefined | Promise<VersionedValue | undefined>) | undefined
-  /** Of `load`, and of a schema that answers with a promise. @default 10 seconds */
+  /** Time limit of `load`, and of a schema that returns a promise. @default 10 seconds */
   readonly loadTimeoutMs?: number | undefined
 }
 
@@ -56,7 +56,7 @@ const NAMES = optionNames<ConfigOptions<StandardSchemaV1>>({
 interface ConfigHost {
   readonly clock: Clock
   readonly logger: Logger
-  /** What is kept may be newer than what is known here. */
+  /** The stored value may be newer than the one here. */
   loadFailed(): void
 }
 
@@ -71,7 +71,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   #version = 0
   /** Versions come from a source. Else from clocks, and those of a source, which are smaller, win. */
   #hasSourceVersion = false
-  /** The last load asked for that has not begun: whoever asks meanwhile shares it. */
+  /** The last requested load that has not begun: later requests share it. */
   #next: Promise<void> | undefined
   #loading: Promise<void> = Promise.resolve()
   #loadFailure: string | undefined
@@ -117,7 +117,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return () => this.#listeners.delete(listener)
   }
 
-  /** One at a time, and always one that begins after the call: what was read before may be old. */
+  /** One load at a time, and always one that begins after the call: an earlier read may be outdated. */
   refresh(): Promise<void> {
     if (this.#load === undefined) return Promise.resolve()
     this.#next ??= this.#loading.then(() => {
@@ -156,7 +156,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#takeOrRefuse(value, time, false)
   }
 
-  /** Who publishes a change hears whether it applies: an older one is no success. The same change again is one. */
+  /** Tells the publisher of a change whether it applies: an older one fails, the same change again succeeds. */
   async #takeOrRefuse(value: unknown, version: number, fromSource: boolean): Promise<void> {
     const isRepeated = version === this.#version && isDeepStrictEqual(value, this.#value)
     if ((await this.#take(value, version, fromSource)) || isRepeated) return

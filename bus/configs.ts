@@ -11,7 +11,7 @@ export class Configs {
   readonly #logger: Logger
   readonly #all = new Map<string, LiveConfig<unknown>>()
   readonly #closing = new AbortController()
-  /** They are loaded again until it works. */
+  /** Configs that are loaded again until it succeeds. */
   readonly #failing = new Set<LiveConfig<unknown>>()
   #started = false
 
@@ -24,14 +24,14 @@ export class Configs {
     return this.#all
   }
 
-  /** Of the first config that may have an old value. */
+  /** Problem of the first config that may have an outdated value. */
   get trouble(): string | undefined {
     for (const { name, loadFailure } of this.#all.values())
       if (loadFailure !== undefined) return `config "${name}": ${loadFailure}`
     return undefined
   }
 
-  /** One that comes after the start is loaded at once. @throws TypeError / RangeError */
+  /** A config added after the start is loaded at once. @throws TypeError / RangeError */
   add<S extends StandardSchemaV1>(
     name: string,
     options: ConfigOptions<S>,
@@ -61,7 +61,7 @@ export class Configs {
   }
 
   async #loadOnce(config: LiveConfig<unknown>): Promise<void> {
-    // One that fails goes on by itself.
+    // A failing config retries by itself.
     if (config.canLoad) await lastingContext()(() => config.refresh()).catch(() => {})
   }
 

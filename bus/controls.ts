@@ -1,4 +1,4 @@
-/** What this instance does at the built-in events. All of them may come twice, and do once. */
+/** Reactions of this instance to the built-in events. Each may arrive twice and takes effect once. */
 import type { Binder } from '../binder/binder.ts'
 import type { BindingControl } from '../binder/status.ts'
 import type { Logger } from '../core/logger.ts'
@@ -25,10 +25,10 @@ export interface ControlHost {
   readonly setLevel: BusOptions['setLevel']
   readonly onShutdown: BusOptions['onShutdown']
   readonly configs: ReadonlyMap<string, LiveConfig<unknown>>
-  /** The bus's own: without them nobody could resume anything. */
+  /** The bus's own bindings: while they were paused, no instance could resume anything. */
   readonly ownBindings: ReadonlySet<string>
   binder(): Binder
-  /** Somebody wants to know what this instance does. */
+  /** Called when a watch asks for reports. */
   wanted(order: ReportOrder): void
 }
 

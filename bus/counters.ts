@@ -35,7 +35,7 @@ export class Counters {
     this.#logger = logger
   }
 
-  /** Counts it, and logs at most one line a second for each reason: somebody may send a million. Never the payload. */
+  /** Counts a drop, and logs at most one line per second and reason: a flood may have millions. Never logs the payload. */
   dropped(reason: BusDropReason, fields: Readonly<Record<string, unknown>>): void {
     const count = ++this.#dropped[reason]
     this.#telemetry?.dropped(reason)

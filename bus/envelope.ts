@@ -1,6 +1,6 @@
 /**
- * What the bus writes into headers, and how it reads them: never throws, whatever somebody has sent. The order of
- * `signedFields` is the canonical form that is signed; `docs/wire-format.md` has it for other languages.
+ * Writes and reads the headers of the bus. Reading never throws, whatever was sent. The order of `signedFields` is the canonical form
+ * that is signed; `docs/wire-format.md` has it for other languages.
  */
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { Headers, HeaderValue } from '../binder/channel/message.ts'
@@ -15,7 +15,7 @@ interface Signed {
   /** Epoch ms by the sender's clock. */
   readonly time: number
   readonly id: string
-  /** Who says that it sent it. True only if it is signed. */
+  /** Claimed sender. True only if the message is signed. */
   readonly from: Address
   readonly sender: string
 }
@@ -43,15 +43,15 @@ export type PresenceState = 'hello' | 'here' | 'left'
 export interface PresenceEnvelope extends Signed {
   readonly kind: 'presence'
   readonly state: PresenceState
-  /** Of the process: tells two with one address apart. */
+  /** Session of the process: distinguishes two with one address. */
   readonly session: string
   readonly intervalMs: number
 }
 
-/** What an instance does, for whoever asked. It travels where the answers do. */
+/** Report of an instance. It travels on the channel of the answers. */
 export interface ReportEnvelope extends Signed {
   readonly kind: 'report'
-  /** Of the process: its counters begin anew with it. */
+  /** Session of the process: its counters restart with it. */
   readonly session: string
 }
 
@@ -96,7 +96,7 @@ function headers(values: Readonly<Record<string, HeaderValue | undefined>>): Hea
   return Object.fromEntries(present.map(([name, value]) => [`bus-${name}`, value as HeaderValue]))
 }
 
-/** What the signature covers beside the body; kinds cannot be taken for one another. */
+/** Fields that the signature covers beside the body; no kind can be taken for another. */
 export function signedFields(envelope: Envelope): readonly string[] {
   const common = [envelope.kind, envelope.id, envelope.sender, String(envelope.time)]
   switch (envelope.kind) {
@@ -157,7 +157,7 @@ function parse<T>(message: Arrived, build: (read: Reader, signed: Signed) => T):
   }
 }
 
-/** Headers that somebody has sent. Also other clients may send them, as text only. */
+/** Reader for received headers. Other clients can send them too, as text only. */
 class Reader {
   readonly #headers: Headers
 

@@ -1,6 +1,6 @@
 import { ConcordatError, show } from '../core/errors.ts'
 
-/** What should be an address or a pattern is none. Nothing was sent. */
+/** A text is no valid address or pattern. Nothing was sent. */
 export class AddressInvalid extends ConcordatError {
   readonly code = 'bus.address' as const
   readonly retryable = false as const

@@ -55,7 +55,7 @@ export function requireEvent<In, Out>(path: string, event: BusEvent<In, Out>): B
   throw wrongKind(path, event, 'what defineEvent returned')
 }
 
-/** What a handler knows beside the payload. */
+/** Context of a handler, beside the payload. */
 export interface EventContext {
   readonly id: string
   readonly event: string

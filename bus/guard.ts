@@ -9,17 +9,17 @@ export interface GuardOptions {
   readonly clock: Clock
   readonly maxSkewMs: number
   readonly maxPayloadBytes: number
-  /** Of this instance: what it sent itself says nothing of its clock. */
+  /** Address of this instance: its own messages say nothing about its clock. */
   readonly self: string
 }
 
 /** How long a message that was refused for its time is reported. Presence comes more often. */
 const REPORTED_MS = 1 * MINUTE
 
-/** What every message of the bus has to pass, of whatever kind. What does not is dropped, counted and logged. */
+/** Checks every message of the bus, of any kind. A message that fails is dropped, counted and logged. */
 export class Guard {
   readonly #options: GuardOptions
-  /** Of the last genuine messages of other instances, on the monotonic clock. */
+  /** When the last genuine message of another instance came, on the monotonic clock. */
   #takenAt = Number.NEGATIVE_INFINITY
   #refused = { at: Number.NEGATIVE_INFINITY, sender: '', offMs: 0 }
 

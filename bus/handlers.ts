@@ -6,7 +6,7 @@ import type { EventEnvelope } from './envelope.ts'
 import type { BusEvent, EventContext, EventHandler } from './event.ts'
 import { ACKED, failedWith, IGNORED, type Outcome } from './outcome.ts'
 
-/** What a built-in handler may return beside nothing: that it is not for this instance, or what to do after the answer. */
+/** Result of a built-in handler: nothing, that the event is not for this instance, or work for after the answer. */
 export type HandlerResult = undefined | void | typeof NOT_MINE | AfterAck
 export const NOT_MINE = Symbol('not mine')
 

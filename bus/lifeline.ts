@@ -58,7 +58,7 @@ export class Lifeline {
     await this.#host.connection.listening({ timeoutMs, signal })
   }
 
-  /** Who has just come waits until the others may have answered. @throws BusNotReady when nobody hears its hello */
+  /** A new instance waits until the others may have answered. @throws BusNotReady when its hello does not come back */
   async rollCall(): Promise<void> {
     const { clock, presence } = this.#host
     if (presence === undefined) return
@@ -77,7 +77,7 @@ export class Lifeline {
   async close(): Promise<void> {
     this.#closing.abort(new BusClosed('closed'))
     this.#host.configs.close()
-    // It may just be announcing itself to a broker that is away.
+    // It may just be announcing itself to an unavailable broker.
     await within(this.#host.clock, CLOSE_MS, this.#running, undefined)
   }
 

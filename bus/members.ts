@@ -5,7 +5,7 @@ import type { BusMember } from './bus.ts'
 import type { BusOptions } from './options.ts'
 import type { Presence } from './presence.ts'
 
-/** Who is live, this instance always among them: from the option `members`, or from what was heard. */
+/** Live instances, always including this one: from the option `members`, or from announcements. */
 export class Members {
   readonly #own: Address
   readonly #given: BusOptions['members']
@@ -31,7 +31,7 @@ export class Members {
     return (await this.live()).filter((address) => matches(to, address)).map((address) => formatAddress(address))
   }
 
-  /** A name that is no address cannot be addressed either, so its absence is nobody's. */
+  /** A name that is no address cannot be addressed, so it cannot be missing either. */
   #addresses(members: readonly BusMember[]): readonly Address[] {
     return members.flatMap((member) => {
       try {

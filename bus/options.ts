@@ -11,7 +11,7 @@ import type { BusMember } from './bus.ts'
 import { type EventSubscription, onEvent } from './event.ts'
 import { resolveSecrets } from './signature.ts'
 
-/** Who wants what. As true as the signature: whoever has a secret can write any sender. */
+/** The requester and the requested action. As trustworthy as the signature: each holder of the secret can claim any sender. */
 export interface AuthorizeRequest {
   /** Its name, `concordat.shutdown` for a built-in one. */
   readonly event: string
@@ -28,11 +28,11 @@ export interface BusOptions {
   readonly group?: string | undefined
   /** Third part. Unique among the running instances of service and group. @default `<service>-<random>` */
   readonly instance?: string | undefined
-  /** The bus's channels are `<channel>.events`, `.acks`, `.presence`; whoever shall hear each other says the same. @default 'concordat.bus' */
+  /** The bus's channels are `<channel>.events`, `.acks`, `.presence`; instances with the same value hear each other. @default 'concordat.bus' */
   readonly channel?: string | undefined
   /**
-   * Who is live, e.g. of a cluster membership. Given, the bus announces nobody and needs no presence channel.
-   * @default what the instances say of themselves
+   * Live instances, e.g. of a cluster membership. If set, the bus announces nothing and needs no presence channel.
+   * @default announcements of the instances
    */
   readonly members?: (() => readonly BusMember[] | Promise<readonly BusMember[]>) | undefined
   /**
@@ -46,9 +46,9 @@ export interface BusOptions {
   readonly on?: readonly EventSubscription[] | undefined
   /** @default stderrLogger */
   readonly logger?: Logger | undefined
-  /** What `SetLogLevel` calls. @default sets `logger.level`, if the logger has one, as pino has */
+  /** Called by `SetLogLevel`. @default sets `logger.level`, if the logger has one, like pino's */
   readonly setLevel?: ((level: LogLevel) => void | Promise<void>) | undefined
-  /** What `Shutdown` calls, once, after its acknowledgement has gone. @default `Shutdown` fails */
+  /** Called by `Shutdown`, once, after its acknowledgement was sent. @default `Shutdown` fails */
   readonly onShutdown?: ((request: ShutdownRequest) => void | Promise<void>) | undefined
   /** How long `publish` waits for answers. @default 5 seconds */
   readonly ackTimeoutMs?: number | undefined
@@ -57,7 +57,7 @@ export interface BusOptions {
    * failed. @default 30 seconds
    */
   readonly handlerTimeoutMs?: number | undefined
-  /** Of an event, as JSON; larger ones are neither sent nor taken. @default 256 KiB */
+  /** Size limit of an event, as JSON; larger ones are neither sent nor accepted. @default 256 KiB */
   readonly maxPayloadBytes?: number | undefined
   /** With a secret: how far the time of a message may be from ours, clocks and transit together. @default 1 minute */
   readonly maxSkewMs?: number | undefined
@@ -77,7 +77,7 @@ export interface BusOptions {
   readonly clock?: Clock | undefined
 }
 
-/** What `onShutdown` is told: who wants this process to end, and why. */
+/** Argument of `onShutdown`: the requester and the reason. */
 export interface ShutdownRequest {
   readonly reason: string | undefined
   readonly from: Address

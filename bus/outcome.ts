@@ -1,4 +1,4 @@
-/** What became of an event at one instance, in a form that travels. */
+/** Outcome of an event at one instance, in a form that travels. */
 import { said, toError } from '../core/errors.ts'
 import { parseShallow } from '../core/shallow-json.ts'
 import { fieldOf } from '../core/thrown.ts'

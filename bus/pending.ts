@@ -11,14 +11,14 @@ export class PendingAcks {
     return this.#waits.size
   }
 
-  /** Before the event is sent, or a fast answer would find nobody. */
+  /** Called before the event is sent, so that a fast answer finds its wait. */
   open(id: string, to: AddressPattern, expected: readonly string[]): AckWait {
     const wait = new AckWait(id, to, expected, () => this.#waits.delete(wait))
     this.#waits.add(wait)
     return wait
   }
 
-  /** @returns false when nobody waits for it (any more), or it is none of theirs */
+  /** @returns false when no wait (any longer) expects it */
   answer(id: string, from: Address, sender: string, outcome: Outcome): boolean {
     let isWanted = false
     for (const wait of this.#waits) if (wait.id === id && wait.answer(from, sender, outcome)) isWanted = true
@@ -30,7 +30,7 @@ export class PendingAcks {
   }
 }
 
-/** Somebody who can write to the broker can invent instances. */
+/** Limit against invented instances: any client with write access to the broker can send answers. */
 const MAX_ANSWERS = 10_000
 
 export class AckWait {
@@ -59,7 +59,7 @@ export class AckWait {
     return this.#done.promise
   }
 
-  /** Nobody waits any more. */
+  /** The wait is over. */
   get isOver(): boolean {
     return this.#isOver
   }
@@ -68,7 +68,7 @@ export class AckWait {
     return this.#open.size > 0
   }
 
-  /** The first answer of each counts, also of one that nobody knew. */
+  /** The first answer of each instance counts, even of an unknown one. */
   answer(from: Address, sender: string, outcome: Outcome): boolean {
     if (!matches(this.#to, from) || this.#answers.has(sender) || this.#answers.size >= MAX_ANSWERS) return false
     this.#answers.set(sender, outcome)
@@ -76,7 +76,7 @@ export class AckWait {
     return true
   }
 
-  /** Who is not among these will not answer any more. */
+  /** Drops the instances that are not among these: they will not answer. */
   keepOnly(live: ReadonlySet<string>): void {
     for (const name of Array.from(this.#open)) if (!live.has(name)) this.#close(name)
   }

@@ -27,9 +27,9 @@ export interface PresenceHost {
   nextTime(): number
 }
 
-/** Who comes late is told within this who is there; a publisher that has just come waits for it. */
+/** Time within which a new instance learns the others; a publisher that has just started waits for it. */
 export const ROLL_CALL_MS = 500
-/** On an unsigned bus nobody's pause between announcements is taken to be longer than this many of ours, or a minute. */
+/** On an unsigned bus, claimed pauses between announcements are capped at this many of ours, or a minute. */
 const SLOWEST = 12
 const GOODBYE_MS = 2_000
 const BODY = Buffer.from('{}')
@@ -46,8 +46,8 @@ export class Presence {
   #hasLeft = false
   #twinHeardAt = Number.NEGATIVE_INFINITY
   /**
-   * Epoch ms, by the clock of whoever has our address. What was said before is of a process that had the address before us, or is
-   * played again.
+   * Epoch ms, by the clock of another process with our address. Earlier announcements are of a process that had the address before us, or
+   * are replays.
    */
   #twinTime = Number.POSITIVE_INFINITY
 
@@ -56,7 +56,7 @@ export class Presence {
     this.#sender = formatAddress(host.address)
     this.#trouble = new Trouble(host.logger, 'bus: could not announce this instance')
     const { missedHeartbeats: missed, heartbeatMs, maxSkewMs, signer } = host
-    // What is signed may be as slow as it says; its time tells what is played again, for as long as that is accepted.
+    // A signed announcement may be as slow as it claims; its time exposes a replay for as long as such a claim is accepted.
     const claims = signer.isOn
       ? { rememberMs: 2 * maxSkewMs }
       : { maxIntervalMs: Math.max(1 * MINUTE, SLOWEST * heartbeatMs) }
@@ -91,7 +91,7 @@ export class Presence {
     }
   }
 
-  /** The last thing that is said: whoever said "here" after it would be waited for. */
+  /** Sends the last announcement: a later "here" would make others wait for this instance. */
   async goodbye(): Promise<void> {
     this.#hasLeft = true
     this.#cancelReply?.()
@@ -129,7 +129,7 @@ export class Presence {
     if (presence.state === 'hello' && heard !== 'stale') this.#replySoon()
   }
 
-  /** One answer for all who say hello at about the same time, and not with all others at once. */
+  /** One answer for all that say hello at about the same time, with a random delay among instances. */
   #replySoon(): void {
     if (this.#cancelReply !== undefined || this.#binder === undefined || this.#hasLeft) return
     this.#cancelReply = this.#host.clock.setTimer((Math.random() * ROLL_CALL_MS) / 4, () => {

@@ -67,7 +67,7 @@ interface Sent {
   readonly sending: Promise<void>
 }
 
-/** In how many parts a wait is cut; between them, while somebody has not answered, the event is sent again. */
+/** Number of parts of a wait; between them, the event is sent again while answers are missing. */
 const ROUNDS = 3
 
 /** Publishes one event after the other, so that they leave in the order of the calls. */
@@ -85,7 +85,7 @@ export class Publisher {
     setMaxListeners(0, this.#closing.signal)
   }
 
-  /** Who waits for a schema or for `authorize` does not wait any longer. */
+  /** Ends waits for a schema or for `authorize`. */
   close(reason: Error): void {
     this.#closing.abort(reason)
   }
@@ -108,7 +108,7 @@ export class Publisher {
     }
   }
 
-  /** Who gives up while it is sent leaves no wait behind. */
+  /** A caller that gives up during the send leaves no wait behind. */
   async #untilSent(order: Order): Promise<Sent> {
     const work = this.#sendInTurn(order)
     try {
@@ -137,7 +137,7 @@ export class Publisher {
     }
   }
 
-  /** What takes time is done at once, what has an order when it is its turn. Who gives up holds nobody up who comes later. */
+  /** Slow work starts immediately; publishing is in order. A cancelled call does not block later ones. */
   async #sendInTurn(order: Order): Promise<Sent> {
     const before = this.#turn
     const mine = Promise.withResolvers<void>()
@@ -230,7 +230,7 @@ export class Publisher {
     return wait.end()
   }
 
-  /** Who is gone meanwhile is not waited for any more, and who may have missed the event gets it again. */
+  /** Stops waiting for instances that have left, and resends to those that may have missed the event. */
   async #lookAgain(wait: AckWait, repeat: () => Promise<void>): Promise<void> {
     const { members, logger } = this.#host
     try {
@@ -254,7 +254,7 @@ export class Publisher {
   }
 }
 
-/** What the types refuse, for callers that have none: an `ack: 'yes'` would else wait for nobody, in silence. */
+/** Run-time check for callers without types: with `ack: 'yes'` the publish would silently wait for no answer. */
 function requireKinds(path: string, options: AnyPublishOptions): void {
   const { id, ack, signal } = options as { readonly [Name in keyof AnyPublishOptions]: unknown }
   if (id !== undefined && (typeof id !== 'string' || id.length < 1 || id.length > 255)) {

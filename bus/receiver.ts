@@ -38,7 +38,7 @@ interface Item {
 
 /** Senders whose events are handled at the same time. */
 const CONCURRENCY = 64
-/** What a shutdown waits for its own acknowledgement at most. */
+/** How long a shutdown waits for its own acknowledgement. */
 const ANSWER_MS = 5 * SECOND
 /** Events that wait here, and their bytes, about; beyond, the broker keeps them. */
 const MAX_WAITING = 1_000
@@ -131,7 +131,7 @@ export class Receiver {
     const limit = new AbortController()
     const signal = AbortSignal.any([limit.signal, this.#stopping.signal])
     const late = new BusHandlerTimeout(event.name, handlerTimeoutMs)
-    // A lane has nobody who would hear of a rejection, and would stand still.
+    // A rejection would have no listener in a lane and would block it.
     const handling = this.#handle(event, body, signal).catch((error: unknown): Handled => {
       return { outcome: failedWith(toError(error)) }
     })

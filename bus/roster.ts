@@ -1,8 +1,8 @@
 /**
- * Who is there, by what they say of themselves. Pure: the clock comes in with each call.
+ * Instances according to their announcements. Pure: each call brings the time.
  *
- * A member is dead when it has missed some announcements. Missed is counted by our own, which come back to us over the
- * same channel: while we hear nobody, ourselves included, the channel is away and nobody is declared dead.
+ * A member is dead when it has missed some announcements, counted by our own, which come back over the same channel: while none arrive,
+ * not even ours, the channel is down and no member is declared dead.
  */
 import type { Address } from './address.ts'
 import type { PresenceEnvelope } from './envelope.ts'
@@ -10,7 +10,7 @@ import type { PresenceEnvelope } from './envelope.ts'
 interface Member {
   readonly address: Address
   session: string
-  /** Of its last announcement, by its clock: one that comes late, or again, says nothing new. */
+  /** Time of its last announcement, by its clock: a late or repeated one is no news. */
   time: number
   intervalMs: number
   heardAt: number
@@ -18,16 +18,16 @@ interface Member {
   ownSince: number
 }
 
-/** What was heard: somebody new, one that is known, one that leaves, or nothing new. */
+/** Meaning of an announcement: a new instance, a known one, one that leaves, or no news. */
 export type Heard = 'joined' | 'known' | 'left' | 'stale'
 
-/** Nobody has so many instances; somebody who can write to the broker can invent them. */
+/** Above any real number of instances; a client with write access to the broker can invent them. */
 const MAX_MEMBERS = 10_000
 
 export interface RosterOptions {
   /** Announcements in a row that make a member dead. */
   readonly missed: number
-  /** Longer pauses are not believed. Whoever can write to an unsigned bus could keep a ghost for days. @default any */
+  /** Longer claimed pauses are capped: on an unsigned bus they could keep a ghost for days. @default any */
   readonly maxIntervalMs?: number | undefined
   /**
    * How long the last announcement of one who is gone is kept, to know it again when it is played again. Only where times
@@ -39,7 +39,7 @@ export interface RosterOptions {
 export class Roster {
   readonly #options: RosterOptions
   readonly #members = new Map<string, Member>()
-  /** Who has left or died: the time of its last announcement, by its clock, and when that was heard, by ours. */
+  /** Instances that left or died: the time of the last announcement, by their clock, and when it was heard, by ours. */
   readonly #gone = new Map<string, { readonly time: number; readonly at: number }>()
 
   constructor(options: RosterOptions) {
@@ -95,7 +95,7 @@ export class Roster {
     if (this.#gone.size > MAX_MEMBERS) for (const eldest of this.#gone.keys()) return void this.#gone.delete(eldest)
   }
 
-  /** They are in the order of their going. */
+  /** Entries are in the order of leaving. */
   #forgetGone(now: number): void {
     for (const [name, { at }] of this.#gone) {
       if (now - at < (this.#options.rememberMs ?? 0)) return

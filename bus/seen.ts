@@ -34,7 +34,7 @@ export class SeenEvents {
   readonly #options: SeenOptions
   readonly #entries = new Map<string, Entry>()
   readonly #forgottenUpTo = new Map<string, number>()
-  /** Of all senders that are not kept apart any more. */
+  /** Shared by all senders that are no longer tracked separately. */
   #othersForgottenUpTo = Number.NEGATIVE_INFINITY
 
   constructor(options: SeenOptions) {
@@ -94,7 +94,7 @@ export class SeenEvents {
     const { own, clock } = this.#options
     if (own?.sender === sender && time - clock.now() > own.maxSkewMs) return
     const upTo = Math.max(time, this.#forgottenUpTo.get(sender) ?? this.#othersForgottenUpTo)
-    // Who was heard last is kept longest.
+    // Keeps the most recently heard senders longest.
     this.#forgottenUpTo.delete(sender)
     this.#forgottenUpTo.set(sender, upTo)
     if (this.#forgottenUpTo.size <= MAX_SENDERS) return

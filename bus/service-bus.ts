@@ -267,7 +267,7 @@ class ServiceBus implements Bus {
   }
 }
 
-/** What is no event is refused later, with words of its own. */
+/** An invalid event is refused later, with its own message. */
 function nameOf(event: { readonly name?: unknown } | undefined): string {
   return typeof event?.name === 'string' ? event.name : '(none)'
 }

@@ -1,4 +1,4 @@
-/** What a bus measures. Made only with the option `telemetry`. Spans of its messages are the binder's. */
+/** Metrics of a bus. Created only with the option `telemetry`. The binder makes the spans of its messages. */
 import type { Clock } from '../core/clock.ts'
 import { errorType, type Measure, type Telemetry } from '../core/telemetry.ts'
 import type { Acknowledgement } from './bus.ts'

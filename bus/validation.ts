@@ -10,7 +10,7 @@ export interface ValidationLimit {
   readonly option: string
 }
 
-/** As `validate`, where others wait in line behind it. @throws SchemaError, BusSchemaTimeout */
+/** Same as `validate`, where others wait in line behind it. @throws SchemaError, BusSchemaTimeout */
 export async function validateInTime<S extends StandardSchemaV1>(
   { clock, timeoutMs, option }: ValidationLimit,
   subject: string,

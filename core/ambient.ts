@@ -1,14 +1,12 @@
 /**
- * Contexts: which of them end with the code inside, and what outlives its caller.
+ * Async contexts: which of them end with the code inside, and what outlives its caller.
  *
- * How a context that is about to end tells the code around it what it hands out, while the context is still there.
- *
- * A handler returns `locks.using(...)`: when its caller gets the value, the lease is over and nothing around the running
- * code says any more under which lease the value was made. So `using` hands its value out here first.
+ * A handler returns `locks.using(...)`: when its caller gets the value, the lease is over, and nothing around the running code
+ * says under which lease the value was made. So `using` hands its value out here while its context still exists.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** What is true of a piece of code only until it returns: the lease it works under, the saga step it is part of. */
+/** Contexts that end when a piece of code returns: the lease that it works under, the saga step that it is part of. */
 const ending: AsyncLocalStorage<unknown>[] = []
 
 /**
@@ -22,8 +20,8 @@ export function endingContext<T>(): AsyncLocalStorage<T> {
 }
 
 /**
- * For whatever outlives its caller. The returned function runs work in the context of whoever called `lastingContext`,
- * the user's own storages and the span among it, but outside of every context that ends.
+ * For work that outlives its caller. The returned function runs work in the async context of the `lastingContext` call,
+ * including the user's own storages and the span, but outside of every context that ends.
  */
 export function lastingContext(): <T>(work: () => T) => T {
   const take = ending.reduce<() => <T>(work: () => T) => T>(
@@ -40,7 +38,7 @@ export function watchHandedOut<T>(onValue: (value: unknown) => void, work: () =>
   return watchers.run(onValue, work)
 }
 
-/** Tells whoever watches. Costs one look-up when nobody does. */
+/** Notifies the watchers of this context. Costs one lookup without watchers. */
 export function handOut<T>(value: T): T {
   watchers.getStore()?.(value)
   return value

@@ -63,7 +63,7 @@ export class BusyTries {
   }
 }
 
-/** One call waits this long for a lock while it holds a place that others need. */
+/** How long a call waits for a lock while it holds a slot that others need. */
 const PLACE_MS = 0.8 * SECOND
 /** The share of the time that calls may wait in vain. */
 const VAIN_SHARE = 0.1

@@ -1,10 +1,10 @@
 /**
- * Answers of functions that users hand in and nobody awaits. An `async` one returns a promise, and one that rejects
- * would end the process, since nobody else listens to it.
+ * Results of user functions that are not awaited. An `async` function returns a promise; without a listener its rejection
+ * would end the process.
  */
 import { hasMethods, wrongKind } from './options.ts'
 
-/** The value as it is; if it is a promise, its rejection is nobody's. */
+/** Returns the value unchanged; ignores the rejection of a promise. */
 export function notAwaited<T>(value: T): T {
   if (hasMethods(value, ['then'])) Promise.resolve(value).catch(() => {})
   return value
@@ -22,8 +22,8 @@ export function synchronous<T>(what: string, value: T, expected: string): T {
 }
 
 /**
- * Calls a listener of a user at once and waits for nothing. What it throws goes to `onError`, and so does what an
- * `async` one rejects with: nobody else would hear of it, and it would end the process.
+ * Calls a user's listener without waiting for it. Its exception goes to `onError`, and so does the rejection of an `async`
+ * listener, which would otherwise end the process.
  */
 export function tell<Event>(
   listener: (event: Event) => unknown,

@@ -21,7 +21,7 @@ export interface Clock {
   setTimer(durationMs: number, callback: () => void, keepsAlive?: boolean): () => void
 }
 
-/** One second in milliseconds: write `5 * SECOND`. */
+/** A second in milliseconds: write `5 * SECOND`. */
 export const SECOND = 1_000
 /** 60 seconds in milliseconds. */
 export const MINUTE = 60 * SECOND

@@ -1,13 +1,13 @@
 import { lastingContext } from './ambient.ts'
 
 /**
- * Sends what is gathered, one call at a time: at once when none is under way, and what comes meanwhile together with the
- * next. Failures are ignored: whoever is told also looks by itself.
+ * Sends gathered items, one call at a time: immediately when no call is under way, otherwise together with the next call.
+ * Ignores failures: receivers also poll.
  */
 export class Gathered<Item> {
   readonly #send: (items: readonly Item[]) => Promise<unknown>
   readonly #afterwards: (next: () => void) => void
-  /** Whoever adds to it may be in a transaction that this waits for, or under a lock that ends. */
+  /** The caller of `add` may be in a transaction that this call waits for, or under a lock that ends. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   readonly #pending = new Map<string, Item>()
   #isBusy = false
@@ -22,7 +22,7 @@ export class Gathered<Item> {
     this.#afterwards = afterwards
   }
 
-  /** Of one `key` the newest is sent, once. */
+  /** Of each `key`, only the newest item is sent, once. */
   add(key: string, item: Item): void {
     if (!this.#closed) this.#pending.set(key, item)
   }

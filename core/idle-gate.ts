@@ -3,8 +3,8 @@ import type { Clock } from './clock.ts'
 const FIRST_PAUSE_MS = 5
 
 /**
- * How an idle loop waits: 5 ms, doubled to a maximum, until somebody wakes it. A wake-up starts the short pauses again,
- * because it may come before the commit that it announces.
+ * Pauses of an idle loop: 5 ms, doubled up to a maximum, until `wake` is called. A wake-up restarts with short pauses,
+ * because it may arrive before the commit that it announces.
  */
 export class IdleGate {
   readonly #clock: Clock

@@ -27,7 +27,7 @@ export function newId(): string {
   state.next += BYTES
   advance(Date.now(), at)
   const { random, hex, sequence } = state
-  // As `v7` of `uuid` writes them, which puts each id together of its bytes and takes three times as long.
+  // Same format as `v7` of `uuid`, which assembles each id from single bytes and takes three times as long.
   const middle = HEX[(sequence >>> 6) & 0xff] as string
   const last = HEX[((sequence << 2) & 0xff) | ((random[at + 10] as number) & 0x03)] as string
   return `${headOf()}${middle}-${last}${hex.slice(2 * at + 22, 2 * at + 32)}`
@@ -53,7 +53,7 @@ function headOf(): string {
   return state.head
 }
 
-/** What was drawn beforehand is forgotten, so that the next ids follow from the randomness and the time of now alone. */
+/** Discards ids drawn in advance, so that the next ids depend only on the current randomness and time. */
 export function restartIds(): void {
   Object.assign(state, { random: new Uint8Array(0), hex: '', next: 0, ms: 0, sequence: 0 })
 }

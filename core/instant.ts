@@ -1,7 +1,7 @@
 /** Elapsed time of a lease, on clocks that never understate it. */
 import type { Clock } from './clock.ts'
 
-/** One reading of both clocks. */
+/** A reading of both clocks. */
 export interface Instant {
   readonly monotonicMs: number
   readonly wallMs: number

@@ -21,7 +21,7 @@ import { fieldOf } from './thrown.ts'
 export type Run = (text: string, parameters: readonly unknown[]) => Promise<unknown>
 
 export interface JoinedOptions {
-  /** What the library makes anew for each transaction: all adapters of it are one. */
+  /** Object that the library creates per transaction: all adapters with the same object are one. */
   readonly of?: object | undefined
   /** Called before each statement. @throws when the library says that its transaction has ended */
   readonly requireOpen?: (() => void) | undefined
@@ -49,7 +49,7 @@ const made = new WeakMap<object, SqlTransaction>()
 /** The server's answer about the transaction. */
 interface Known {
   readonly id: string
-  /** It ends with `PREPARE TRANSACTION`. */
+  /** The transaction ends with `PREPARE TRANSACTION`. */
   readonly isPrepared: boolean
 }
 
@@ -108,7 +108,7 @@ export function requireActive(isActive: boolean): void {
   if (!isActive) throw new SqlTransactionEnded()
 }
 
-/** As `pg` answers, as `postgres` does (rows with a `count`), or as TypeORM does when it is asked for all. */
+/** The result shapes of `pg`, of `postgres` (rows with a `count`), and of TypeORM with full results. */
 interface Answer {
   readonly rows?: readonly object[]
   readonly rowCount?: number | null

@@ -6,12 +6,12 @@ const ALL_COLUMNS = /(?:\bSELECT\s+(?:DISTINCT\s+)?|\bRETURNING\s+|,\s*|\.)\*/i
 /** A moment that PostgreSQL reads while it parses: by the time zone of then, or as the time of then. */
 const MOMENT = /'[^']*\d[-/:]\d[^']*'|'\s*(?:now|today|tomorrow|yesterday)\b[^']*'/i
 
-/** One of them, whatever it may depend on. */
+/** A single statement, whatever it may depend on. */
 export function isKeepable(text: string): boolean {
   return KEPT.test(text)
 }
 
-/** It means the same each time, also when tables have got columns in between. */
+/** True if the statement means the same each time, even after columns were added. */
 export function canBeKept(text: string): boolean {
   return KEPT.test(text) && !ALL_COLUMNS.test(text) && !MOMENT.test(text)
 }

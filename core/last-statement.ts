@@ -6,7 +6,7 @@ interface MaybeLast extends SqlTransaction {
   readonly [IS_LAST]?: boolean
 }
 
-/** For whoever ends a transaction with something that is written through `tx`: the commit goes out with the last statement of that. */
+/** For code that ends a transaction by writing through `tx`: the commit travels with the last of those statements. */
 export function andCommit(tx: SqlTransaction): SqlTransaction {
   return tx.last === undefined ? tx : ({ ...tx, [IS_LAST]: true } as MaybeLast)
 }

@@ -1,6 +1,6 @@
 /**
- * Waiting for tables that others hold, a little at a time: who wants a table waits behind whoever asked for all of it
- * before, so a change of a table that waits long stops all its writers.
+ * Waiting for a table lock in short tries. A pending ACCESS EXCLUSIVE lock blocks all later readers and writers, so a schema
+ * change that waits for long would stop them.
  */
 import { backoffDelayMs } from './backoff.ts'
 import { SECOND, systemClock } from './clock.ts'

@@ -3,7 +3,7 @@ import { hasMethods, wrongKind } from './options.ts'
 import { stderrLine } from './stderr-line.ts'
 import { readableInLog } from './thrown.ts'
 
-/** What a log sink must offer. A pino logger satisfies it as it is; payloads and secrets are never passed to it. */
+/** The interface of a log sink. A pino logger satisfies it; payloads and secrets are never passed to it. */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void
   info(fields: Readonly<Record<string, unknown>>, message: string): void
@@ -11,7 +11,7 @@ export interface Logger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 
-/** What handlers get to log with: a line may also come without fields, `log.info('text')`, as with pino. */
+/** The logger of a handler's context. As with pino, a line may have no fields: `log.info('text')`. */
 export interface ContextLogger extends Logger {
   debug(message: string): void
   debug(fields: Readonly<Record<string, unknown>>, message: string): void

@@ -12,7 +12,7 @@ import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor, Sq
 /** A migration that brings one part's tables from version `version - 1` to `version`. */
 export interface SqlMigration {
   readonly version: number
-  /** One or more statements, each without its final semicolon, with `{schema}` where the quoted schema name goes. */
+  /** SQL statements, each without its final semicolon, with `{schema}` in place of the quoted schema name. */
   readonly statements: readonly string[]
   /** The oldest version whose release works on the tables after this migration. @default version: no older one does */
   readonly worksWith?: number | undefined
@@ -20,7 +20,7 @@ export interface SqlMigration {
 
 /** The tables that one part of the package owns in a schema. */
 export interface SqlPart {
-  /** As kept in `concordat_migration`. */
+  /** Name in `concordat_migration`. */
   readonly name: string
   /** Ascending versions, without gaps. */
   readonly migrations: readonly SqlMigration[]
@@ -61,8 +61,8 @@ export class SqlVersionMismatch extends ConcordatError {
 /** Options of `migrate`. */
 export interface MigrateOptions {
   /**
-   * How long one try waits for a table that others hold, in ms. Whoever wants the table meanwhile waits behind it, so it is
-   * short. @default 2 seconds
+   * How long one try waits for a table that others hold, in ms. Other users of the table queue behind it, so it is short.
+   * @default 2 seconds
    */
   readonly lockTimeoutMs?: number | undefined
   /** How long it tries altogether, in ms. @default 30 seconds */
@@ -78,7 +78,7 @@ export class SqlMigrationBlocked extends ConcordatError {
   readonly retryable = true as const
   readonly schema: string
   readonly part: string
-  /** Who held a table of the schema, at most five of them: `prepared transaction concordat:... since 12 s`. */
+  /** Sessions and prepared transactions that held a table of the schema, at most five: `prepared transaction concordat:... since 12 s`. */
   readonly holders: readonly string[]
 
   constructor(schema: string, part: string, holders: readonly string[], options?: ErrorOptions) {
@@ -126,7 +126,7 @@ export async function migrate(
   )
 }
 
-/** One try, in one transaction. */
+/** Makes one try, in one transaction. */
 async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeoutMs: number): Promise<void> {
   const { name: part, migrations } = owned
   await sql.transaction(async (tx) => {
@@ -159,7 +159,7 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
  */
 export const REQUIRE_TABLES: unique symbol = Symbol.for('concordat.requireTables')
 
-/** What is applied of a part, and the lowest version that a release must know for it; 0 for nothing. Reads only. */
+/** Returns the applied version of a part and the lowest version that a release must know for it; 0 if none. Only reads. */
 export async function migrationState(
   sql: SqlExecutor,
   schema: string,

@@ -10,7 +10,7 @@ export type FetchHandler = (request: Request) => Promise<Response>
 /** Answers a request of `node:http`. @param body as a framework has read it; what Express gives here is its `next`, which is not called */
 export type NodeHandler = (request: IncomingMessage, response: ServerResponse, body?: unknown) => void
 
-/** What Express adds to a request, and what parsers leave there. */
+/** A request with the properties that Express and body parsers add. */
 type Incoming = IncomingMessage & { readonly originalUrl?: string | undefined; readonly body?: unknown }
 
 /**
@@ -68,7 +68,7 @@ function bodyOf(incoming: Incoming, read: unknown): string | Uint8Array | Readab
 
 async function answer(response: Response, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   for (const [name, value] of response.headers) outgoing.appendHeader(name, value)
-  // Who sends what nobody reads is not listened to any longer.
+  // Stop reading a body that no handler consumes.
   if (response.status >= 400 && !incoming.complete && incoming.httpVersionMajor === 1)
     outgoing.setHeader('connection', 'close')
   outgoing.writeHead(response.status)

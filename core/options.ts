@@ -58,7 +58,7 @@ function kindOf(value: unknown): string {
   if (hasMethods(value, ['then'])) return 'a promise: is an "await" missing?'
   if (Array.isArray(value)) return 'an array'
   const name = value.constructor?.name ?? ''
-  // One or two letters are the work of a minifier.
+  // Names of one or two letters come from a minifier.
   return name.length > 2 && name !== 'Object' ? `an instance of ${name}` : 'another object'
 }
 

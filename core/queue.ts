@@ -26,7 +26,7 @@ export class Queue<Item> {
     return item
   }
 
-  /** What waits, in order; nothing is taken. */
+  /** The waiting items, in order; removes none. */
   items(): Item[] {
     return this.#items.slice(this.#head)
   }

@@ -14,7 +14,7 @@ export function randomId(): string {
   return pool.toString('hex', used - BYTES, used)
 }
 
-/** What was drawn beforehand is forgotten. */
+/** Discards ids drawn in advance. */
 export function restartRandomIds(): void {
   used = pool.length
 }

@@ -5,7 +5,7 @@ import { readable, throwReadable } from './thrown.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
-/** One reason why a value does not fit its schema; `path` reads like code: `lines[0].quantity`. */
+/** A reason why a value does not fit its schema; `path` reads like code: `lines[0].quantity`. */
 export interface SchemaIssue {
   readonly path: string
   readonly message: string
@@ -39,7 +39,7 @@ export function validate<S extends StandardSchemaV1>(
   try {
     const result = schema['~standard'].validate(value)
     if (result instanceof Promise) return result.then((late) => unwrap(subject, late), throwReadable)
-    // Of another realm, or of a library of its own.
+    // A promise of another realm, or of a library.
     return hasMethods(result, ['then'])
       ? Promise.resolve(result).then((late) => unwrap(subject, late), throwReadable)
       : unwrap(subject, result)

@@ -21,7 +21,7 @@ export function isShallow(text: string | Uint8Array): boolean {
   return true
 }
 
-/** As `JSON.parse`. @throws SyntaxError also when it is nested too deep */
+/** Same as `JSON.parse`. @throws SyntaxError also when the value is nested too deep */
 export function parseShallow(text: string): unknown {
   if (!isShallow(text)) throw new SyntaxError(`JSON nested deeper than ${MOST_LEVELS} levels`)
   return JSON.parse(text)

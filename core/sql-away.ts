@@ -1,6 +1,6 @@
 /**
- * Errors that say nothing of a statement, and of whoever sent it: the database was not there, or was one that may not write. The
- * same statement may succeed on a new connection.
+ * Errors that say nothing about a statement or its caller: the database was unavailable, or was one that rejects writes. The same
+ * statement may succeed on a new connection.
  */
 import { causesOf } from './errors.ts'
 import type { SqlExecutor } from './sql.ts'
@@ -32,12 +32,12 @@ const NO_LOGIN = /^(28...|3D000)$/
 /** A certificate that is not accepted, by either side. */
 const NO_TLS = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_(VERIFY|GET_ISSUER)|HOSTNAME_MISMATCH)/
 
-/** What a network said to a client of a database. The same words of another client, in a handler, mean something else. */
+/** Network errors of database clients. The same words from another client, in a handler, mean something else. */
 const ofDatabases = new WeakSet<object>()
 /** No connection was made, for whatever reason. */
 const ofConnecting = new WeakSet<object>()
 
-/** Of statements after which the server answered on the same connection: what they say of connections is of others. */
+/** Errors after which the server answered on the same connection: their words about connections concern others. */
 const ofAnswering = new WeakSet<object>()
 /** Functions of PostgreSQL's source that hand on what code in the database, or another server, says: RAISE, `postgres_fdw`, `dblink`. */
 const HANDS_ON = /^(exec_stmt_raise|pgfdw_|connect_pg_server|dblink_)/
@@ -75,7 +75,7 @@ export function fromDriver(error: unknown): unknown {
   return error
 }
 
-/** As `fromDriver`, for the `catch` of a promise. */
+/** Same as `fromDriver`, for the `catch` of a promise. */
 export function throwFromDriver(error: unknown): never {
   throw fromDriver(error)
 }

@@ -1,4 +1,4 @@
-/** What the SQL functions of our stores have in common. */
+/** Common parts of the SQL functions of our stores. */
 
 /** The SQLSTATE with which functions refuse to run under another isolation than READ COMMITTED, see `sql-steps.ts`. */
 export const WRONG_ISOLATION = 'CC001'

@@ -1,7 +1,7 @@
 /**
- * `NOTIFY` from the side: after the commit that it tells of, in a statement of its own, which writes nothing and so waits
- * for no disk under the lock that all notifying transactions of a server share. One statement is under way at a time;
- * what comes meanwhile goes together with the next. Failures are ignored: whoever is told also looks by itself.
+ * Sends `NOTIFY` outside of transactions: after the commit that it announces, in a statement of its own, which writes nothing and so
+ * does not wait for the disk under the lock that all notifying transactions of a server share. One statement is under way at a time;
+ * later notices share the next one. Ignores failures: receivers also poll.
  */
 import { Gathered } from './gathered.ts'
 import type { SqlClient } from './sql.ts'

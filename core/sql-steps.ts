@@ -1,10 +1,10 @@
 /**
- * A store on PostgreSQL whose every step is one statement: one call of a function, or one query. What a step costs is one
- * round trip; it is atomic, and READ COMMITTED, because a step must see what the one before it has committed.
+ * A store on PostgreSQL in which every step is one statement: one call of a function, or one query. A step costs one round trip and
+ * is atomic. It needs READ COMMITTED, because a step must see what the step before it committed.
  *
- * A function that is called while the database's default isolation is another one refuses with `WRONG_ISOLATION`. Then,
- * and from then on, each step is an explicit transaction: correct, and three round trips more. Such a transaction is ended
- * by the server when its client stops in the middle of it, so that a stopped process holds nobody up.
+ * A function called under another default isolation refuses with `WRONG_ISOLATION`. From then on each step is an explicit
+ * transaction: correct, with three more round trips. The server ends such a transaction when its client stops in the middle, so a
+ * stopped process blocks no one else.
  */
 import { BusyTries } from './busy.ts'
 import { type Clock, SECOND } from './clock.ts'
@@ -26,7 +26,7 @@ export interface StepErrors {
 export interface SqlStepsFields {
   readonly sql: SqlClient
   readonly schema: string
-  /** What makes the tables: `locks.migrate()`. */
+  /** The call that makes the tables: `locks.migrate()`. */
   readonly migrateCall: string
   /** After this long without an answer a step is given up as `unknown`. */
   readonly answerMs: number
@@ -78,7 +78,7 @@ export class SqlSteps {
     return this.#health
   }
 
-  /** What is under way rejects. */
+  /** Steps under way reject. */
   close(): void {
     this.#closed = true
     for (const reject of this.#underWay) reject(this.#fields.errors.unavailable('unknown', 'the store was closed'))

@@ -24,7 +24,7 @@ export interface SqlExecutor {
   ): Promise<SqlResult<Row>>
 }
 
-/** What a statement gave. */
+/** Result of a statement. */
 export interface SqlResult<Row> {
   readonly rows: readonly Row[]
   /** Rows touched by INSERT / UPDATE / DELETE, rows returned by SELECT. */
@@ -37,7 +37,7 @@ export interface SqlStatement {
   readonly parameters: readonly unknown[]
 }
 
-/** What became of one of several statements. */
+/** Outcome of one of several statements. */
 export type SqlOutcome = PromiseSettledResult<SqlResult<Record<string, unknown>>>
 
 /** Statements inside one open transaction. Invalid after the `transaction` callback settled. */
@@ -51,7 +51,7 @@ export interface SqlTransaction extends SqlExecutor {
    * though the transaction committed: look at the rows before acting on them.
    */
   readonly afterCommit?: ((listener: (isWhole?: boolean) => void) => void) | undefined
-  /** What was set when it began. */
+  /** Limits set at its start. */
   readonly limits?: TransactionLimits | undefined
   /** Runs several statements without parameters, divided by semicolons, in one round trip. Absent where the driver cannot. */
   readonly script?: ((text: string) => Promise<void>) | undefined
@@ -107,17 +107,17 @@ export interface SqlClient extends SqlExecutor {
    */
   transaction<T>(work: (tx: SqlTransaction) => Promise<T>, limits?: TransactionLimits): Promise<T>
   /**
-   * As `transaction`, but ended with `PREPARE TRANSACTION`: once it resolves the work is on the disk, seen by nobody, and
-   * holds its locks until `COMMIT PREPARED` or `ROLLBACK PREPARED` with the same `gid`, from any connection to this
-   * database. `tx` has no `afterCommit`. When the connection is lost it may or may not be prepared. Absent where it cannot
-   * be done: PGlite, Kysely.
+   * Same as `transaction`, but ends with `PREPARE TRANSACTION`: once it resolves the work is on disk, invisible to others, and holds its
+   * locks until `COMMIT PREPARED` or `ROLLBACK PREPARED` with the same `gid`, from any connection to this database. `tx` has no
+   * `afterCommit`. If the connection is lost, the transaction may or may not be prepared. Absent on PGlite and Kysely, which cannot do
+   * it.
    * @param gid at most 199 bytes, in use nowhere on this server
    * @throws SqlCannotPrepare when the server does not prepare this transaction, and would not the next time
    */
   readonly prepare?: (<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>) => Promise<T>) | undefined
 }
 
-/** Of one transaction, set with its first statement. */
+/** Limits of one transaction, set with its first statement. */
 export interface TransactionLimits {
   /** The server ends it when it has got no statement for so long: `idle_in_transaction_session_timeout`, in ms. */
   readonly idleMs?: number | undefined
@@ -181,7 +181,7 @@ export async function refusePrepared(
   )
 }
 
-/** What a server without them says, with the remedy. */
+/** Message for a server without prepared transactions, with the remedy. */
 export const PREPARING_IS_OFF: string =
   'the server has prepared transactions switched off (max_prepared_transactions = 0): set it to at least as many as may be ' +
   'open at once, such as max_connections, in postgresql.conf, and restart the server'
@@ -290,7 +290,7 @@ export class SqlOwnTransaction extends ConcordatError {
 }
 
 /**
- * For whoever hands statements to others to run: what they run is not seen to be asked for inside a transaction.
+ * For code that passes statements to others to run: the client cannot see that they belong to a transaction.
  * @throws SqlOwnTransaction when the caller runs inside an open transaction of a database with one connection
  */
 export function refuseOwnTransaction(sql: Pick<SqlClient, 'isInTransaction'>): void {

@@ -11,7 +11,7 @@ import type { TraceContext } from './trace-context.ts'
 /** Values of one kind each; an absent one is left out. */
 export type TelemetryAttributes = Readonly<Record<string, string | number | boolean | undefined>>
 
-/** What a span begins with. */
+/** Initial values of a span. */
 export interface SpanOptions {
   /** Its kind in OpenTelemetry. */
   readonly kind: 'internal' | 'producer' | 'consumer' | 'client'
@@ -28,7 +28,7 @@ export const MAX_LINKS = 128
 
 /** A span that has begun. */
 export interface TelemetrySpan {
-  /** What goes into headers; `undefined` when there is no tracer. */
+  /** Context for headers; `undefined` without a tracer. */
   readonly context: TraceContext | undefined
   /** Calls `work` with this span as the active one, also after each `await` in it. */
   run<T>(work: () => T): T
@@ -48,7 +48,7 @@ export interface Instrument {
 
 /** The value of a gauge when it is looked at. */
 export interface Reading {
-  /** Of the instrument. */
+  /** Name of the instrument. */
   readonly name: string
   readonly value: number
   readonly attributes?: TelemetryAttributes | undefined
@@ -65,8 +65,8 @@ export interface Telemetry {
   counter(instrument: Instrument): Measure
   histogram(instrument: Instrument): Measure
   /**
-   * Values that are read when somebody collects. A `read` that fails reports nothing.
-   * @returns stops it
+   * Registers values that are read at each collection. A `read` that fails reports nothing.
+   * @returns unregisters them
    */
   gauges(instruments: readonly Instrument[], read: () => readonly Reading[] | Promise<readonly Reading[]>): () => void
 }

@@ -4,7 +4,7 @@
  */
 
 const SAYS = 'an error that cannot be read'
-/** What is read of errors. Without `stack`: V8 makes the text when it is read. */
+/** Fields that are read from errors. Not `stack`: V8 renders it when it is read. */
 const FIELDS = ['name', 'message', 'code', 'cause', 'retryable', 'refusal', 'constructor'] as const
 
 /** A property of what was thrown; `undefined` where there is none or it cannot be read. Never throws. */
@@ -27,7 +27,7 @@ export function messageOf(thrown: unknown): string | undefined {
   }
 }
 
-/** What was thrown, as it is; where it cannot be read, an `Error` in its place that says so. Never throws. */
+/** Returns the thrown value; if it cannot be read, an `Error` that says so. Never throws. */
 export function readable(thrown: unknown): unknown {
   return isReadable(thrown, FIELDS) ? thrown : new Error(SAYS)
 }

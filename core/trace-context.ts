@@ -16,7 +16,7 @@ const TRACESTATE = 'tracestate'
 
 const FORM = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 const ZEROS = /^0+$/
-/** What every implementation must be able to pass on; more is not kept. */
+/** Length that every implementation must pass on; longer states are not kept. */
 const MAX_STATE_CHARACTERS = 512
 const MAX_STATE_MEMBERS = 32
 const MEMBER = /^[a-z0-9][a-z0-9_*/@-]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]$/

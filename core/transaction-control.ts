@@ -5,7 +5,7 @@
 
 /** Most statements have none of these words. */
 const WORDS = /\b(?:begin|start|commit|end|abort|rollback|prepare)\b/i
-/** What holds no word of a statement: comments, which may be nested, and quoted text. */
+/** Parts of a statement without keywords: comments, which may be nested, and quoted text. */
 const WORDLESS =
   /--[^\n]*|\/\*|\be'(?:[^'\\]|\\[\s\S]|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![\w$])\$([a-z_]\w*)?\$[\s\S]*?\$\1\$/gi
 const COMMENT_EDGES = /\/\*|\*\//g

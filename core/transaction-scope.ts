@@ -61,7 +61,7 @@ export class TransactionScope {
     return texts.some(controlsTransaction) ? Promise.reject(new SqlTransactionControl()) : send()
   }
 
-  /** The callback settled: later queries reject instead of running on a connection that somebody else may hold. */
+  /** Called when the callback settled: later queries reject instead of running on a connection that another caller may hold. */
   close(): void {
     this.#open = false
   }

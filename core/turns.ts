@@ -4,12 +4,12 @@ import { type Clock, systemClock } from './clock.ts'
 export const LONGEST_RUN_MS = 10
 
 /**
- * Lets the event loop turn between two calls of user code. A loop whose handlers never wait for I/O runs on microtasks
- * alone: no timer, heartbeat, acknowledgement or signal of the process is served until the whole backlog is done.
+ * Gives the event loop a turn between two calls of user code. A loop whose handlers never wait for I/O runs on microtasks alone: no
+ * timer, heartbeat, acknowledgement or signal is served until the whole backlog is done.
  *
- * Call `isDue()` after each call of user code, and go on in `next()` once it is true. All loops on one clock share one
- * measure, so many short loops in a row count as one run. A clock that does not move while code runs (a fake one) is never
- * due, and code on virtual time neither, which keeps simulations deterministic.
+ * Call `isDue()` after each call of user code, and continue in `next()` when it returns true. All loops on one clock share one
+ * measure, so many short loops in a row count as one run. It is never due on a clock that does not move while code runs (a fake one),
+ * nor on virtual time, which keeps simulations deterministic.
  */
 export class Turns {
   readonly #clock: Clock
@@ -57,7 +57,7 @@ export class Turns {
     this.#askForTurn()
   }
 
-  /** As `afterTurn`, as a promise. */
+  /** Same as `afterTurn`, as a promise. */
   next(): Promise<void> {
     return new Promise((resolve) => this.afterTurn(resolve))
   }

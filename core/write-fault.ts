@@ -1,16 +1,16 @@
 /**
- * Classifies why a write failed. Every part that writes asks this one function: coordinator, replies, due sagas, participants,
- * inbox, relay, transport, locks, cluster state.
+ * Classifies why a write failed. Every part that writes uses this function: coordinator, replies, due sagas, participants, inbox,
+ * relay, transport, locks, cluster state.
  *
  * | fault | what the caller does |
  * |---|---|
  * | `unavailable` | waits until the server is back; counts no attempt |
  * | `busy` | retries with jitter, up to a limit; counts no attempt |
  * | `session-ended` | counts an attempt: the server ended the session because of what the caller did with it |
- * | `operator` | waits with health `down`, goes on by itself once somebody fixed rights or clocks; counts no attempt |
+ * | `operator` | waits with health `down`, continues once an operator fixed rights or clocks; counts no attempt |
  * | `permanent` | fails the step or the message: the same write never succeeds |
  *
- * `undefined`: nothing is known of the error. The caller treats it as a failure of the work itself.
+ * `undefined`: the error is unknown here. The caller treats it as a failure of the work itself.
  */
 import { causesOf, hasCode, isRetryable } from './errors.ts'
 import { isDenied, sqlAway, sqlStateOf } from './sql-away.ts'
@@ -50,7 +50,7 @@ export function writeFault(error: unknown): WriteFault | undefined {
 /** Rights, passwords, clocks: an operator changes them while services run. Names of Kafka's protocol, and AMQP's `access-refused`. */
 const BROKER_DENIED = /_AUTHORIZATION_FAILED$|^SASL_AUTHENTICATION_FAILED$|^INVALID_TIMESTAMP$/
 
-/** What became of a message, by the kind of a `TransportError` and what the broker said. */
+/** Classifies a `TransportError` by its kind and the broker's answer. */
 function faultOfBroker(error: object): WriteFault | undefined {
   const isForOperator = causesOf(error).some((cause) => {
     const [type, code] = [fieldOf(cause, 'type'), fieldOf(cause, 'code')]

@@ -1,4 +1,4 @@
-/** What elections, memberships and shared states measure. Made only with the option `telemetry`. */
+/** Metrics of elections, memberships and shared states. Created only with the option `telemetry`. */
 import type { Clock } from '../core/clock.ts'
 import { errorType, type Measure, type Telemetry } from '../core/telemetry.ts'
 

@@ -23,7 +23,7 @@ import { openSocket, socketName } from './lock-socket.ts'
 
 /** How long a process relies on its last look at its lock. */
 const CHECK_MS = 1 * SECOND
-/** What nobody has written to for so long belongs to nobody any more. */
+/** Lock files older than this are stale. */
 const ABANDONED_MS = 1 * MINUTE
 
 const LOCK = 'lock'
@@ -48,9 +48,9 @@ export async function isOfLock(directory: string, entry: string): Promise<boolea
 }
 
 /**
- * At once when nobody has the folder, or a process that is dead and was on this kernel. Where nobody can tell whether the process
- * lives, it takes 20 seconds to find out.
- * @param place where this process is. @default as the system tells
+ * Takes the folder: at once when it is free, or when its owner was on this kernel and is dead. Where the owner's state cannot be known,
+ * it takes 20 seconds to find out.
+ * @param place identity of this process. @default as the system tells
  * @throws DataDirectoryInUse; what the file system says
  */
 export async function lockDirectory(directory: string, clock: Clock, place?: Place): Promise<DirectoryLock> {
@@ -58,7 +58,7 @@ export async function lockDirectory(directory: string, clock: Clock, place?: Pla
   const id = randomUUID()
   const text = await ownLock(here, id)
   const path = join(directory, LOCK)
-  // Before the lock, so that whoever reads that finds the socket.
+  // Opened before the lock is written, so that readers of the lock find the socket.
   const closeSocket = await openSocket(directory, id)
   const giveBack = async (): Promise<void> => {
     await unlinkOwn(path, text)
@@ -127,7 +127,7 @@ function saysStill(path: string, text: string): boolean {
   }
 }
 
-/** One that cannot be removed is a dead process's soon. */
+/** A lock that cannot be removed will soon be a dead process's. */
 async function unlinkOwn(path: string, text: string): Promise<void> {
   const found = await readFile(path, 'utf8').catch(() => undefined)
   if (found === text) await unlink(path).catch(() => undefined)

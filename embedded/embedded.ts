@@ -20,7 +20,7 @@ export interface EmbeddedOptions {
   readonly dataDir?: string | undefined
 }
 
-/** What `createService` takes of it. Several services of one process may share one. */
+/** An embedded database for `createService`. Several services of one process may share it. */
 export interface Embedded {
   /** PGlite; opened with the first statement. */
   readonly sql: SqlClient

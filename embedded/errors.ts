@@ -7,7 +7,7 @@ export class DataDirectoryInUse extends ConcordatError {
   readonly dataDir: string
   /** On its host: in a container it is mostly 1. 0 when it is not known. */
   readonly pid: number
-  /** Of the process; in a container the container's. Undefined when it is not known. */
+  /** Host name of the process; in a container the container's. Undefined when it is not known. */
   readonly host: string | undefined
 
   constructor(dataDir: string, pid: number, host?: string) {
@@ -20,8 +20,8 @@ export class DataDirectoryInUse extends ConcordatError {
 }
 
 /**
- * The folder is not this process's any more. It stood still for so long that another machine took it for dead, or the file `lock`
- * was removed. No statement is run from then on, and nothing more is written; what was committed before is in the folder.
+ * The folder no longer belongs to this process: it was paused for so long that another machine took it for dead, or the file `lock`
+ * was removed. No statement runs from then on, and nothing is written; what was committed before is in the folder.
  */
 export class DataDirectoryLost extends ConcordatError {
   readonly code = 'embedded.lost' as const
@@ -36,7 +36,7 @@ export class DataDirectoryLost extends ConcordatError {
   }
 }
 
-/** Somebody else's files are in the folder, or another program's database. Nothing was changed. */
+/** The folder contains foreign files, or another program's database. Nothing was changed. */
 export class DataDirectoryForeign extends ConcordatError {
   readonly code = 'embedded.foreign' as const
   readonly retryable = false as const
@@ -56,7 +56,7 @@ export class DataDirectoryUnusable extends ConcordatError {
   readonly code = 'embedded.unusable' as const
   readonly retryable = false as const
   readonly dataDir: string
-  /** What is wrong, in a few words. */
+  /** The reason, in a few words. */
   readonly reason: string
 
   constructor(dataDir: string, reason: string, remedy: string, options?: ErrorOptions) {

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { SECOND } from '../core/clock.ts'
 
-/** Ten of them fit into the time after which a lock that stands still belongs to nobody. */
+/** A tenth of the time after which an untouched lock is stale. */
 export const BEAT_MS: number = 2 * SECOND
 
 /** A file of its own would have to be found by the thread, wherever a bundler has put it. */
@@ -26,7 +26,7 @@ setInterval(() => {
 export function startHeartbeat(path: string, text: string): () => Promise<void> {
   const workerData = { path, text, everyMs: BEAT_MS }
   const thread = new Worker(THREAD, { eval: true, execArgv: [], workerData })
-  // What is lost is the proof for other machines. The process must not end of it.
+  // Only the proof for other machines is lost: the process must not end because of it.
   thread.on('error', () => {})
   thread.unref()
   return async () => void (await thread.terminate())

@@ -1,10 +1,10 @@
 /**
- * How a starter gets a lock that nobody has, or a dead process.
+ * How a starter gets a lock that is free, or whose owner is dead.
  *
- * No two locks say the same, and one that was replaced never comes back. So a dead lock is replaced under a claim that bears its
- * digest: one starter makes it, and the others fail. If the dead lock is still there under the claim, as it was, nobody else can
- * replace it any more; if it is not, the starter came late, and gives the claim up. A claim is a lock like any other, so that of
- * a starter which died is replaced in the same way.
+ * Each lock has unique content, so a replaced one never returns. A dead lock is therefore replaced under a claim named after its digest:
+ * one starter creates it, and the others fail. If the dead lock is still unchanged under the claim, no other starter can replace it; if
+ * not, this starter is late and removes the claim. A claim is a lock like any other, so the claim of a starter that died is replaced in
+ * the same way.
  */
 import { createHash } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
@@ -22,9 +22,9 @@ const PAUSE_MS = 100
 
 export interface Starter {
   readonly directory: string
-  /** Of the lock. */
+  /** Path of the lock. */
   readonly path: string
-  /** What the lock will say: what nobody has said before. */
+  /** Content of the lock, which must be unique. */
   readonly text: string
   readonly here: Place
   readonly clock: Clock
@@ -51,7 +51,7 @@ interface User {
 class Contest {
   readonly #starter: Starter
   readonly #watch: StillWatch
-  /** Who stood in the way the last time and lives. */
+  /** The live owner that was found at the last try. */
   user: User | undefined
 
   constructor(starter: Starter) {
@@ -90,7 +90,7 @@ class Contest {
 
 interface Found {
   readonly text: string
-  /** By the clock of whoever touched it. */
+  /** By the clock of the machine that touched it. */
   readonly touchedAt: number
 }
 
@@ -111,7 +111,7 @@ function userOf(holder: Holder | undefined): User {
   return { pid: holder?.pid ?? 0, host: holder?.place?.host }
 }
 
-/** Of hexadecimal digits, as an id is. */
+/** Digest in hexadecimal digits, like an id. */
 function digestOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 32)
 }

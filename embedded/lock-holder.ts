@@ -1,15 +1,15 @@
 /**
- * Who holds a folder, as its lock tells, and whether that process lives, as far as this one can know.
+ * The owner of a folder according to its lock, and whether that process is alive, as far as this process can know.
  *
- * A process id counts within its pid namespace only: every container has a process 1. So a lock names the boot of the kernel
- * and the namespace beside the process. Whoever reads it
+ * A process id counts within its pid namespace only: every container has a process 1. So a lock names the kernel's boot and the namespace
+ * beside the process. A reader
  *
- *   in the same namespace          looks at the process: it lives or is dead
- *   elsewhere on the same kernel   asks the holder's socket, see `lock-socket.ts`: likewise
- *   on another kernel              cannot know, and watches whether the holder touches its lock, see `heartbeat.ts`
+ *   in the same namespace          looks the process up: it is alive or dead
+ *   elsewhere on the same kernel   asks the owner's socket, see `lock-socket.ts`: likewise
+ *   on another kernel              cannot know, and watches whether the owner touches its lock, see `heartbeat.ts`
  *
- * The name of the host decides nothing. A machine that was started again has the same name and another boot, and so has a
- * second machine with a pod of that name.
+ * The host name decides nothing. A restarted machine has the same name and another boot, and so does a second machine with a pod of
+ * that name.
  */
 import { readFile, readlink, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -19,7 +19,7 @@ import { askSocket } from './lock-socket.ts'
 /** Where a process runs, and sees the folder. A part that the system does not tell is `-`. */
 export interface Place {
   readonly host: string
-  /** Of the kernel: another one after each start of the machine. */
+  /** Boot id of the kernel: a new one after each start of the machine. */
   readonly boot: string
   readonly pidNamespace: string
   /** Two mounts of one folder may be two devices, and a socket is found on its own alone. */
@@ -32,14 +32,14 @@ export interface Holder {
   readonly started: string
   /** Undefined in the lock of a version that did not write it. */
   readonly place: Place | undefined
-  /** Of this lock alone, and of its socket. */
+  /** Id of this lock and of its socket. */
   readonly id: string | undefined
 }
 
 const UNTOLD = '-'
 const LOCK = /^(\d+) (\d*)(?: ([!-~]+) ([!-~]+) ([!-~]+) ([!-~]+) ([0-9a-f-]{36}))?$/
 
-/** What a lock of this process says. */
+/** Content for a lock of this process. */
 export async function ownLock(place: Place, id: string): Promise<string> {
   const { started = '' } = (await processOf(process.pid)) ?? {}
   return [process.pid, started, place.host, place.boot, place.pidNamespace, place.device, id].join(' ')
@@ -65,7 +65,7 @@ export async function placeOf(directory: string): Promise<Place> {
   }
 }
 
-/** Whether the holder lives. `unknown`: from here nobody can tell. */
+/** Whether the owner is alive. `unknown`: this process cannot tell. */
 export async function stateOf(
   holder: Holder | undefined,
   directory: string,
@@ -124,11 +124,11 @@ function isThere(pid: number): boolean {
 
 interface ProcessEntry {
   readonly started: string
-  /** It is a zombie: its parent has not asked for the exit code yet, and none of its other threads is left. */
+  /** The process is a zombie: its parent has not read the exit code yet, and no other thread of it is left. */
   readonly hasEnded: boolean
 }
 
-/** What Linux tells of a process. The fields follow the name, which stands in parentheses and may hold anything. */
+/** Reads Linux's entry for a process. The fields follow the name, which is in parentheses and may contain anything. */
 async function processOf(pid: number): Promise<ProcessEntry | undefined> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
   if (text === undefined) return undefined

@@ -15,7 +15,7 @@ export const socketName = (id: string): string => `concordat-${id}.sock`
 export async function openSocket(directory: string, id: string): Promise<(() => Promise<void>) | undefined> {
   const folder = openFolder(directory)
   if (folder === undefined) return undefined
-  // Whoever asks wants nothing more than the connection.
+  // The connection itself is the answer.
   const server = createServer((connection) => connection.destroy())
   if (!(await listens(server, addressOf(folder, id)))) {
     closeSync(folder)
@@ -28,7 +28,7 @@ export async function openSocket(directory: string, id: string): Promise<(() => 
   }
 }
 
-/** `refused`: nobody on this kernel listens. `unknown`: there is no such socket, or we may not ask it. */
+/** `refused`: no process on this kernel listens. `unknown`: there is no such socket, or access is denied. */
 export async function askSocket(directory: string, id: string): Promise<'taken' | 'refused' | 'unknown'> {
   const folder = openFolder(directory)
   if (folder === undefined) return 'unknown'
@@ -39,7 +39,7 @@ export async function askSocket(directory: string, id: string): Promise<'taken' 
         resolve('taken')
       })
       connection.on('error', (error) => {
-        // EAGAIN: somebody listens, and has not looked for so long that no more connections fit into the queue.
+        // EAGAIN: the owner listens, and its queue of connections is full.
         if (hasCode(error, 'EAGAIN')) resolve('taken')
         else resolve(hasCode(error, 'ECONNREFUSED') ? 'refused' : 'unknown')
       })

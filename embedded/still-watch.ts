@@ -1,6 +1,6 @@
 import { type Clock, SECOND } from '../core/clock.ts'
 
-/** A lock that was not touched for so long belongs to nobody: ten beats of a heart. */
+/** A lock untouched for this long is stale: ten heartbeats. */
 const STILL_MS = 20 * SECOND
 /** A starter that was stopped itself has seen nothing meanwhile: one look stands for no more than this. */
 const MAX_LOOK_MS = 1 * SECOND

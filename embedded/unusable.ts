@@ -1,4 +1,4 @@
-/** What is wrong with a folder, told from what the system or PGlite said of it, which may be nothing but a number. */
+/** Explains an unusable folder from the error of the system or of PGlite, which may be just a number. */
 import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { show } from '../core/errors.ts'
@@ -30,7 +30,7 @@ export function unusable(directory: string, cause: unknown): DataDirectoryUnusab
   return new DataDirectoryUnusable(directory, reason, isFull ? MAKE_ROOM : TAKE_ANOTHER, { cause })
 }
 
-/** For what PGlite said when it opened the database at `path`. PostgreSQL has told its reason to nobody. */
+/** Explains PGlite's failure to open the database at `path`. PostgreSQL's own reason is not available. */
 export async function unopened(directory: string, path: string, cause: unknown): Promise<DataDirectoryUnusable> {
   if (codeOf(cause) !== undefined) return unusable(directory, cause)
   const made = await versionOf(path)
@@ -61,13 +61,13 @@ function saidBy(cause: unknown): string {
   return text.replaceAll(/\s+/g, ' ')
 }
 
-/** Of the PostgreSQL that made a database. */
+/** Version of the PostgreSQL that made a database. */
 async function versionOf(path: string): Promise<number | undefined> {
   const text = await readFile(join(path, 'PG_VERSION'), 'utf8').catch(() => '')
   return /^\d+\s*$/.test(text) ? Number(text) : undefined
 }
 
-/** Of the PGlite that is installed, which tells it of an open database alone. */
+/** Version of the installed PGlite; readable only from an open database. */
 async function ownVersion(): Promise<number | undefined> {
   try {
     const database = await openInMemory()

@@ -33,7 +33,7 @@ export class Bag<T> {
     this.#places[index] = last
   }
 
-  /** What is in it now, and is still in it when its turn comes. */
+  /** Items that are in the bag now, and still are when their turn comes. */
   *[Symbol.iterator](): IterableIterator<T> {
     for (const place of this.#places.slice()) if (place.index >= 0) yield place.item
   }

@@ -1,13 +1,13 @@
 import { ConcordatError } from '../core/errors.ts'
 
-/** Somebody holds the lock, and the caller did not want to wait. */
+/** Another owner holds the lock, and the caller did not want to wait. */
 export class LockBusy extends ConcordatError {
   readonly code = 'locks.busy' as const
   readonly retryable = true as const
   readonly key: string
-  /** Who holds it, if the store knew. */
+  /** The holder, if the store knew. */
   readonly owner: string | undefined
-  /** It frees itself after this long unless it is renewed. */
+  /** Time after which the lock frees itself unless it is renewed. */
   readonly retryAfterMs: number
 
   constructor(key: string, owner: string | undefined, retryAfterMs: number) {
@@ -43,13 +43,13 @@ export class LockTimeout extends ConcordatError {
 }
 
 /**
- * Why a lease ended without a clean release.
- * - `expired`: no renewal was confirmed in time (store away, event loop stalled, machine asleep).
- * - `displaced`: the store said that the lock is not ours: deleted, flushed, or lost in a restart or failover.
- * - `forced`: somebody took it away with `forceRelease`; the message says who and why.
+ * Reason for which a lease ended without a clean release.
+ * - `expired`: no renewal was confirmed in time (store unavailable, event loop blocked, machine suspended).
+ * - `displaced`: the store says that the lock is not ours: deleted, flushed, or lost in a restart or failover.
+ * - `forced`: an operator took it away with `forceRelease`; the message has the person and the reason.
  * - `max_hold`: held longer than `maxHoldMs`.
  * - `closed`: `locks.close()` ended it.
- * - `released`: it was released by its own holder, and is used after that.
+ * - `released`: its own holder released it, and then used it.
  */
 export type LockLostReason = 'expired' | 'displaced' | 'forced' | 'max_hold' | 'closed' | 'released'
 

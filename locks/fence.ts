@@ -43,7 +43,7 @@ export interface Fence {
   lastToken(resource: string): Promise<number | undefined>
   /**
    * For operators: from now on only tokens of at least `token` pass. Never lowers it. Resolves with the highest token.
-   * To shut out a holder that must not write any more, raise to its token + 1.
+   * To shut out a holder that must no longer write, raise to its token + 1.
    */
   raise(resource: string, token: number): Promise<number>
 }

@@ -14,7 +14,7 @@ export interface FencedUpdate {
   /** For `$1` and so on in `set` and `where`. @default none */
   readonly values?: readonly unknown[] | undefined
   readonly token: number
-  /** The guard column, a bigint; NULL where nobody with a token wrote yet. @default 'fence' */
+  /** The guard column, a bigint; NULL until the first write with a token. @default 'fence' */
   readonly column?: string | undefined
 }
 

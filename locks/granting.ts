@@ -144,7 +144,7 @@ export class Granting {
     })
     this.#waiters.add(over)
     this.#tries.begin()
-    // Who holds a lock does not keep the process alive, who waits for one does.
+    // A holder does not keep the process alive, a waiter does.
     const letExit = clock.setTimer(Number.POSITIVE_INFINITY, noop, true)
     try {
       if (options.signal?.aborted === true) onAbort()

@@ -15,10 +15,10 @@ export const LEASE_HEADERS: Readonly<{ key: 'lock-key'; token: 'lock-token' }> =
 })
 
 /**
- * The headers that tell whoever handles a message under which lock it was sent; none without a lease. The token is a
- * decimal string: exact in every language. For all messages: `createBinder({ headers: () => leaseHeaders() })`.
- * @throws TypeError / RangeError for what is no key and token
- * @param lease a lease, a term, or what `leaseFromHeaders` read @default currentLease()
+ * Headers that tell consumers under which lock a message was sent; none without a lease. The token is a decimal string: exact in every
+ * language. For all messages: `createBinder({ headers: () => leaseHeaders() })`.
+ * @throws TypeError / RangeError for a value that has no valid key and token
+ * @param lease a lease, a term, or the result of `leaseFromHeaders` @default currentLease()
  */
 export function leaseHeaders(lease: LeaseToken | undefined = currentLease()): Readonly<Record<string, string>> {
   if (lease === undefined) return {}
@@ -44,7 +44,7 @@ export function leaseFromHeaders(headers: Readonly<Record<string, unknown>>): Le
   return { key, token: parseToken(token) }
 }
 
-/** As `String` writes it, and nothing else: no sign, no fraction, no exponent, no leading zero, no blank. */
+/** Accepts only the form that `String` writes: no sign, fraction, exponent, leading zero or blank. */
 function parseToken(text: unknown): number {
   const token = typeof text === 'string' && /^[1-9][0-9]{0,15}$/.test(text) ? Number(text) : Number.NaN
   if (Number.isSafeInteger(token)) return token

@@ -45,7 +45,7 @@ export class HeldLeases implements LeaseSet {
   }
 }
 
-/** Last first, so that whoever gets the first key finds the others free. */
+/** Releases the last first, so that the next holder of the first key finds the others free. */
 export async function releaseInReverse(leases: readonly Lease[]): Promise<ReleaseOutcome> {
   let worst: ReleaseOutcome = 'released'
   for (const lease of leases.toReversed()) {

@@ -26,7 +26,7 @@ import type { Claim, LockStore, NotHeld } from './store.ts'
 import { forgetAfterMs } from './undo.ts'
 import { type LeaseTiming, remainingMs } from './validity.ts'
 
-/** What `acquire` has won, with everything the lease needs to live on. */
+/** Result of a won acquisition, with everything that its lease needs. */
 export interface Grant {
   readonly store: LockStore
   readonly clock: Clock
@@ -42,7 +42,7 @@ export interface Grant {
   readonly maxHoldMs: number
   /** An earlier request for this value has an unknown outcome and may yet arrive. */
   readonly stragglers: boolean
-  /** Called when the lease needs nothing any more; perhaps twice. */
+  /** Called when the lease needs nothing more; perhaps twice. */
   readonly onEnd: () => void
 }
 
@@ -125,7 +125,7 @@ export class HeldLease implements Lease {
     return this.#grant.claim.value
   }
 
-  /** Renews now: after a reconnect the store may have forgotten the lock, and then nobody should wait for a timer. */
+  /** Renews now: after a reconnect the store may have forgotten the lock, and waiting for a timer would be too late. */
   verify(): void {
     if (this.#state === 'held') this.#renewNow()
   }
@@ -215,7 +215,7 @@ export class HeldLease implements Lease {
     const sentAt = readInstant(this.#grant.clock)
     const outcome = await this.#extend()
     this.#renewing = false
-    // A confirmation that comes after the deadline, or after a release began, changes nothing any more.
+    // A confirmation after the deadline, or after a release began, changes nothing.
     if (this.#state !== 'held' || this.#remaining() <= 0) return
     if (outcome === 'extended') {
       this.#anchor = sentAt
@@ -250,7 +250,7 @@ export class HeldLease implements Lease {
   async #release(): Promise<ReleaseOutcome> {
     const left = this.#state === 'held' ? this.#remaining() : 0
     if (this.#state !== 'held') return 'lost'
-    // The belief ends before the store is told: between the two nobody holds the lock, never two.
+    // This holder stops believing before the store frees the lock: for a moment there is no holder, never two.
     this.#state = 'releasing'
     this.#stopTimers()
     const outcome = await this.#giveBack(left).catch((error: unknown) => this.#notGivenBack(error))

@@ -9,7 +9,7 @@
  */
 export interface Locks extends AsyncDisposable {
   /**
-   * One try. `undefined` when there is no place, or somebody waits before it: a try never overtakes the queue.
+   * Makes one try. `undefined` when there is no room, or a waiter is ahead: a try never overtakes the queue.
    * @throws LockUnsupported, LockStoreUnavailable, LockStoreRefused, LocksClosed; the signal's reason when it aborts
    */
   tryAcquire(key: string, options?: LeaseOptions): Promise<Lease | undefined>
@@ -43,19 +43,19 @@ export interface Locks extends AsyncDisposable {
   usingAll<T>(keys: readonly string[], options: AcquireOptions, work: (leases: LeaseSet) => T | Promise<T>): Promise<T>
 
   /**
-   * Who holds the key and who waits for it, as the store sees it; `undefined` when nobody does. Already old when you read
-   * it: for people, logs and observers.
+   * Holders and waiters of the key, as the store sees them; `undefined` without any. Already outdated when you read it: for people, logs
+   * and observers.
    */
   inspect(key: string): Promise<LockInfo | undefined>
 
-  /** What is held now, in no order, at most `limit`. Reads through the whole store: for operators, not for programs. */
+  /** Held keys, in no order, at most `limit`. Scans the whole store: for operators, not for programs. */
   list(options?: ListOptions): Promise<readonly LockInfo[]>
 
   /**
-   * Takes the key away from whoever holds it, in one step: ends all leases (and a lock delay), raises the token above
-   * every one granted, wakes the next waiter, and records who did it and why. The holders learn it by `LockLost` with
-   * reason `forced`, at once if their process can be told, else with their next renewal: until then they go on. Give the
-   * token returned to the fence first if they must not write any more.
+   * Takes the key away from its holders, in one step: ends all leases (and a lock delay), raises the token above every granted one, wakes
+   * the next waiter, and records who did it and why. The holders learn it from a `LockLost` with reason `forced`, at once if their process
+   * can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned token to the
+   * fence first.
    * @throws TypeError without `by` or `reason`; LockUnsupported, LockStoreUnavailable, LockStoreRefused, LocksClosed
    */
   forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease>
@@ -106,7 +106,7 @@ export type LeaseState = 'held' | 'releasing' | 'released' | 'lost'
 
 /**
  * - `released`: the store confirmed that the lock was ours and is free.
- * - `lost`: it was not ours any more.
+ * - `lost`: it was no longer ours.
  * - `unconfirmed`: the store did not answer in time; the lock frees itself at the end of its ttl at the latest.
  */
 export type ReleaseOutcome = 'released' | 'lost' | 'unconfirmed'
@@ -119,9 +119,9 @@ export interface LeaseSet extends AsyncDisposable {
   get(key: string): Lease
   /** Aborts with the first `LockLost` of any of them. */
   readonly signal: AbortSignal
-  /** Of the one that ends first. */
+  /** Remaining time of the lease that ends first. */
   remainingMs(): number
-  /** As `Lease.assertValid`, for all of them. @throws LockLost */
+  /** Same as `Lease.assertValid`, for all leases. @throws LockLost */
   assertValid(minRemainingMs?: number): void
   /** Gives all back, last acquired first. The outcome is the worst of theirs: `lost`, `unconfirmed`, `released`. */
   release(): Promise<ReleaseOutcome>
@@ -144,7 +144,7 @@ export interface LeaseOptions {
   readonly maxHoldMs?: number | undefined
   /** The granted token is greater than this: pass `FenceRejected.lastToken` to heal a store that went back in time. */
   readonly tokenAbove?: number | undefined
-  /** Who holds it, for `inspect` and error messages. @default the owner given to the lock factory */
+  /** Name of the holder, for `inspect` and error messages. @default the owner given to the lock factory */
   readonly owner?: string | undefined
   /** Gives up. A grant that is under way at that moment is given back in the background. */
   readonly signal?: AbortSignal | undefined
@@ -159,8 +159,8 @@ export interface LeaseOptions {
    */
   readonly permits?: number | undefined
   /**
-   * After an unclean end (not renewed, its process died) nobody gets the key for this long more: for sinks that cannot
-   * fence. A release ends it at once; `close()` of the locks does not, for their work may go on. @default 0
+   * After an unclean end (not renewed, its process died) the key stays taken for this much longer: for sinks that cannot fence. A release
+   * ends it at once; `close()` of the locks does not, since their work may continue. @default 0
    */
   readonly lockDelayMs?: number | undefined
 }
@@ -171,7 +171,7 @@ export interface AcquireOptions extends LeaseOptions {
   readonly waitMs?: number | undefined
 }
 
-/** One key as the store sees it. */
+/** A key as the store sees it. */
 export interface LockInfo {
   readonly key: string
   /** By token, lowest first. Empty when it is only waited for. */
@@ -180,12 +180,12 @@ export interface LockInfo {
   readonly waiters: readonly LockWaiter[]
 }
 
-/** Somebody who holds a key, as the store sees it. */
+/** A holder of a key, as the store sees it. */
 export interface LockHolder {
   readonly owner: string
   readonly token: number
   readonly mode: LockMode
-  /** Of a semaphore: the limit it asked for. */
+  /** Limit that a holder of a semaphore asked for. */
   readonly permits?: number | undefined
   /** When it was granted, epoch ms by the store's clock. */
   readonly sinceAt: number
@@ -195,7 +195,7 @@ export interface LockHolder {
   readonly freesInMs: number
 }
 
-/** Somebody who waits for a key, as the store sees it. */
+/** A waiter for a key, as the store sees it. */
 export interface LockWaiter {
   readonly owner: string
   readonly mode: LockMode
@@ -212,9 +212,9 @@ export interface ListOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Who takes a lock away from its holders, and why; both are kept. */
+/** The person who takes a lock away from its holders, and the reason; both are stored. */
 export interface ForceOptions {
-  /** Who does it: a person or a program, for the audit trail. */
+  /** Person or program that does it, for the audit trail. */
   readonly by: string
   /** Why, for the audit trail and the holder's `LockLost`. */
   readonly reason: string
@@ -227,7 +227,7 @@ export interface ForcedRelease extends ForceOptions {
   readonly at: number
   /** Above every token granted before, below every one granted after. */
   readonly token: number
-  /** Whose leases it ended; empty when nobody held the key. */
+  /** Holders whose leases it ended; empty without any. */
   readonly ended: readonly Pick<LockHolder, 'owner' | 'token' | 'mode'>[]
 }
 

@@ -146,7 +146,7 @@ class LeaseLocks implements Locks {
     return this.#granting.acquire(key, resolved)
   }
 
-  /** One after the other in the canonical order, under one deadline; all, or none. */
+  /** Acquires one key after the other in the canonical order, under one deadline; all, or none. */
   async #acquireAll(keys: readonly string[], options: AcquireOptions): Promise<readonly HeldLease[]> {
     const { clock } = this.#options
     const ordered = canonicalOrder(keys)

@@ -111,7 +111,7 @@ export function requireOwner(path: string, owner: string): string {
   return requireWellFormed(path, requireText(path, owner))
 }
 
-/** What a fence guards: in the store two names that are not well formed could be one. @throws TypeError */
+/** Checks the name of a fenced resource: in the store two malformed names could be the same. @throws TypeError */
 export function requireResourceName(resource: string): string {
   return requireWellFormed('fence resource', requireText('fence resource', resource))
 }
@@ -175,7 +175,7 @@ export function resolveList(options: ListOptions): ListRequest {
 }
 
 const MODES: readonly LockMode[] = ['exclusive', 'shared']
-/** Scripts count to it exactly, and nobody has that many holders. */
+/** Scripts count exactly up to it, and it is above any real number of holders. */
 const MAX_PERMITS = 1_000_000
 
 function resolveTerms(path: string, options: AcquireOptions, locks: ResolvedLocks): ClaimTerms {

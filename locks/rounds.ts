@@ -6,17 +6,17 @@ import { Bag } from './bag.ts'
 const EARLY = 1 / 16
 
 /**
- * Timers that meet: what falls due at about the same time is called in one turn of the event loop, so that the renewals of
- * many leases leave in one write. Never late by design, at most a sixteenth of the delay early.
+ * Combined timers: those due at about the same time fire in one turn of the event loop, so that the renewals of many leases leave in one
+ * write. Never late by design, at most a sixteenth of the delay early.
  *
- * A timer stays when nobody needs it any more, until it fires: most leases end long before their first renewal, and to
- * set and clear a timer for each is dearer than to let a few fire for nothing. None keeps the process alive.
+ * A timer stays until it fires, even when it is no longer needed: most leases end long before their first renewal, and setting and
+ * clearing a timer for each costs more than a few idle ones. None keeps the process alive.
  */
 export class Rounds {
   readonly #clock: Clock
   readonly #onLate: (lateMs: number) => void
   readonly #rounds = new Map<number, { readonly calls: Bag<() => void>; readonly cancel: () => void }>()
-  /** Of whoever made the locks: a round is of many leases. */
+  /** Context of the locks' creation: a round serves many leases. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
 
   /** @param onLate told of each round how late the event loop was */

@@ -6,19 +6,19 @@
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
 
 /**
- * What a store implements; leases, renewal, waiting, sets and errors are built on it once for all (`createLocks`).
+ * Contract of a lock store; `createLocks` builds leases, renewal, waiting, sets and errors on it.
  *
- * Each call is one atomic step in the store. Calls settle within a bound the store chooses (about a second): a rejection
- * is a `LockStoreUnavailable` (`outcome` says whether the step can have happened) or a `LockStoreRefused`.
+ * Each call is one atomic step in the store. Calls settle within a bound the store chooses (about a second): a rejection is a
+ * `LockStoreUnavailable` (`outcome` says whether the step can have happened) or a `LockStoreRefused`.
  *
- * Who may have a key, one rule for all modes: nobody holds it exclusively, fewer than the claim's `limit` hold it, and
- * nobody alive waits before it. An exclusive claim has the limit 1, a reader none (`Infinity`).
+ * One rule of admission for all modes: no exclusive holder, fewer holders than the claim's `limit`, and no live waiter ahead. An exclusive
+ * claim has the limit 1, a reader none (`Infinity`).
  */
 export interface LockStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** What it cannot do is refused with `LockUnsupported` before it is asked. */
+  /** Missing features are refused with `LockUnsupported` before the store is asked. */
   readonly features: LockFeatures
 
   /** A fresh identity of one acquisition, with at least 128 random bits; `inspect` reads the terms back from it. */
@@ -70,7 +70,7 @@ export interface LockStore {
 /** `true`, or why this store cannot. */
 export type LockFeature = true | { readonly missing: string }
 
-/** What the store can do. The conformance suite tests what is `true`, and names the reason for what is missing. */
+/** Features of the store. The conformance suite tests those that are `true`; the others name a reason. */
 export interface LockFeatures {
   /** First come, first served, woken by the release. Missing: waiters ask again after `retryAfterMs`, in no order. */
   readonly fifo: LockFeature
@@ -82,7 +82,7 @@ export interface LockFeatures {
   readonly waiters: LockFeature
 }
 
-/** What people do to locks. */
+/** Operator actions on locks. */
 export interface LockOperator {
   /** Keys that are held, at most `limit`. */
   list(options: ListRequest): Promise<readonly LockInfo[]>
@@ -98,7 +98,7 @@ export interface ListRequest {
   readonly signal: AbortSignal | undefined
 }
 
-/** On what terms somebody wants a key. */
+/** Terms of a claim for a key. */
 export interface ClaimTerms {
   readonly owner: string
   readonly mode: LockMode
@@ -107,13 +107,13 @@ export interface ClaimTerms {
   readonly lockDelayMs: number
 }
 
-/** One acquisition, from its first try to the end of its lease. */
+/** An acquisition, from its first try to the end of its lease. */
 export interface Claim extends ClaimTerms {
   readonly key: string
   readonly value: string
 }
 
-/** What one try to get a key asks for. */
+/** A try to get a key. */
 export interface AcquireRequest {
   readonly ttlMs: number
   /**
@@ -131,7 +131,7 @@ export interface AcquireRequest {
   readonly handOver?: boolean | undefined
 }
 
-/** What became of a try to get a key. */
+/** Outcome of a try to get a key. */
 export type AcquireReply =
   | { readonly status: 'granted'; readonly token: number }
   | {
@@ -140,11 +140,11 @@ export type AcquireReply =
       readonly retryAfterMs: number
       /** Place in the line, 0 = next; `undefined` when not in it. */
       readonly position: number | undefined
-      /** Of one that is in the way. */
+      /** Owner of the claim in the way. */
       readonly owner: string | undefined
       /** The last one granted: a hand-over with a higher one came after this refusal. Absent: nothing is handed over. */
       readonly lastToken?: number | undefined
     }
 
-/** The claim does not hold (any more); `forced` when the store knows that somebody took it away. */
+/** The claim does not hold (any longer); `forced` when the store knows that an operator took it away. */
 export type NotHeld = 'lost' | { readonly forced: ForceOptions }

@@ -1,4 +1,4 @@
-/** What locks measure. Made only with the option `telemetry`. No metric names a key: their number has no bound. */
+/** Metrics of locks. Created only with the option `telemetry`. No metric names a key: their number is unbounded. */
 import type { Clock } from '../core/clock.ts'
 import { errorType, type Measure, type Telemetry, type TelemetryAttributes } from '../core/telemetry.ts'
 import type { Lease } from './lock.ts'

@@ -28,8 +28,8 @@ export function leaseTiming(ttlMs: number, stallMarginMs: number): LeaseTiming {
 }
 
 /**
- * When nobody says it: 2 % of the ttl, at least 5 ms, and no less than how late things have been lately; but no more than
- * a quarter of the ttl, or there would be nothing left to work in.
+ * The default: 2 % of the ttl, at least 5 ms, and at least the recent lateness of timers; but at most a quarter of the ttl, or no time
+ * would be left to work in.
  */
 export function defaultStallMarginMs(ttlMs: number, latelyMs: number): number {
   return Math.max(5, ttlMs * 0.02, Math.min(latelyMs, ttlMs / 4))

@@ -11,10 +11,10 @@ const OUTAGE_RETRY_MS = 100
 const MISSES = 3
 
 /**
- * Waits in line until granted. The order is: be told of turns (confirmed), take the place (this also tries), sleep until
- * told or until the holder's time is over. So no wake-up can fall between a try and the sleep after it. Whoever is handed
- * the lock while it sleeps has it without asking: nothing of it is under way then.
- * @param onBusy told of every refusal, for the error at the end
+ * Waits in line until granted. The order is: subscribe to turns (confirmed), take the place (this also tries), sleep until woken or until
+ * the holder's time is over. So no wake-up can fall between a try and the sleep after it. A waiter that is handed the lock while it sleeps
+ * has it without asking: nothing of it is under way then.
+ * @param onBusy called for every refusal, for the error at the end
  */
 export async function waitInLine(fields: {
   store: LockStore
@@ -95,7 +95,7 @@ function pauseAfter(reply: Busy, heartbeatMs: number): number {
 /** A sleep that a ring cuts short; a ring while awake is kept for the next sleep. */
 class Turn {
   #rung = false
-  /** What the last ring said: a later one may mean that it no longer holds. */
+  /** Content of the last ring: a later one may mean that it no longer holds. */
   #token: number | undefined
   #wake: (() => void) | undefined
 

@@ -1,21 +1,21 @@
-/** What operators did, over all that keep it: timelines of sagas, the audit of the outbox, and the operator's own. */
+/** Actions of operators, from all their records: timelines of sagas, the audit of the outbox, and the operator's own. */
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { tablesIn } from './tables.ts'
 
-/** One action. */
+/** An action. */
 export interface AuditLine {
   /** Epoch ms, server time. */
   readonly at: number
   readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
-  /** `retry`, `skip`, `drop`, ...; `refused` for one that did not fit any more; `payloads` for a look at one. */
+  /** `retry`, `skip`, `drop`, ...; `refused` when it no longer fitted; `payloads` for reading one. */
   readonly action: string
   /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, or whom an event was for, with the binding that it pauses or resumes. */
   readonly target: string
   readonly by: string
   readonly reason: string
-  /** Of letters, locks, leaders, undo and the bus; `null` when nobody knows what became of it. */
+  /** Outcome, for dead letters, locks, leaders, undo and the bus; `null` when it is unknown. */
   readonly outcome: string | null
 }
 

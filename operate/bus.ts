@@ -22,9 +22,9 @@ import type { Trail } from './trail.ts'
 
 /** How the services of a bus were set up. */
 export interface OperatedBus {
-  /** As the option of `createBus`. @default 'concordat.bus' */
+  /** Same as the option of `createBus`. @default 'concordat.bus' */
   readonly channel?: string | undefined
-  /** As the option of `createBus`: a signed bus drops what is not signed. @default not signed */
+  /** Same as the option of `createBus`: a signed bus drops unsigned messages. @default not signed */
   readonly secret?: string | readonly string[] | undefined
   /** The cluster whose members the instances are, where the bus takes them from a membership. @default what they say on the bus */
   readonly cluster?: string | undefined
@@ -33,8 +33,8 @@ export interface OperatedBus {
 /** How long instances are listened for. */
 export interface BusListening {
   /**
-   * How long they have to say that they are there; they are asked. More for a broker that is slow. With a `cluster` nobody is
-   * waited for. @default 2 seconds
+   * How long instances have to answer the call for presence. More for a slow broker. With a `cluster` there is no wait.
+   * @default 2 seconds
    */
   readonly listenMs?: number | undefined
 }
@@ -53,13 +53,13 @@ export interface BusOrder extends OperatorNote, BusListening {
   readonly dryRun?: boolean | undefined
 }
 
-/** What became of an order. Addresses, sorted. */
+/** Outcome of an order. Addresses, sorted. */
 export interface BusReport extends Acknowledgement {
   /** The event's full name. */
   readonly event: string
   readonly to: string
   readonly dryRun: boolean
-  /** Who was there before it was sent, and is meant. */
+  /** Addressed instances that were present before it was sent. */
   readonly addressed: readonly string[]
 }
 
@@ -230,7 +230,7 @@ export class TransportBusDesk implements BusDesk {
   }
 }
 
-/** What a membership knows of a member without a service cannot be addressed. */
+/** Members of a membership without a service cannot be addressed. */
 function memberAddresses(lines: Awaited<ReturnType<ClusterDesk['members']>>) {
   return lines.flatMap(({ service, group, instance }) =>
     service === null ? [] : [{ service, group: group ?? undefined, instance }],
@@ -258,7 +258,7 @@ function listenMs(path: string, { listenMs: given = LISTEN_MS }: BusListening): 
   return requireInteger(`${path}.listenMs`, given, 0, MAX_LISTEN_MS)
 }
 
-/** Of a binding its name, too. Of other events nothing: what they say may be secret. */
+/** Target for the audit. Of a binding event its binding, too; of other events nothing, since their payload may be secret. */
 function targetOf(event: BusEvent, to: string, payload: unknown): string {
   if (event !== BUILT_IN['pause-binding'] && event !== BUILT_IN['resume-binding']) return to
   return `${to} ${(payload as { readonly binding: string }).binding}`

@@ -2,10 +2,10 @@
 import { requireText } from '../core/errors.ts'
 import type { ClusterStore, MemberRecord } from '../election/cluster/store/cluster-store.ts'
 
-/** What the operator needs of a cluster store. */
+/** The members of a cluster store that the operator uses. */
 export type OperatedCluster = Pick<ClusterStore, 'members' | 'read'>
 
-/** One member, as the store has it. */
+/** A member, as the store has it. */
 export interface MemberLine {
   readonly instance: string
   /** Rises with every join in the cluster. */
@@ -18,7 +18,7 @@ export interface MemberLine {
   readonly meta: Readonly<Record<string, unknown>>
 }
 
-/** One key of a shared state. */
+/** A key of a shared state. */
 export interface StateLine {
   readonly key: string
   readonly value: unknown
@@ -29,7 +29,7 @@ export interface StateLine {
 
 /** Looks at a cluster. */
 export interface ClusterDesk {
-  /** By instance. Nobody is a cluster that the store knows nothing of. @throws OperatorStoreMissing, ClusterStoreUnavailable */
+  /** Members by instance; none for a cluster that the store does not know. @throws OperatorStoreMissing, ClusterStoreUnavailable */
   members(cluster: string): Promise<readonly MemberLine[]>
   /** By key, without deleted ones. @throws as `members` */
   state(cluster: string, state: string): Promise<readonly StateLine[]>
@@ -74,7 +74,7 @@ function lineOf({ instance, generation, status, joinedAt, json }: MemberRecord):
   }
 }
 
-/** What is no JSON was written by somebody else: it is shown as it is. */
+/** Text that is no JSON was written by another program: it is shown unchanged. */
 function parsed(json: string): unknown {
   try {
     return JSON.parse(json)

@@ -20,11 +20,11 @@ export class OperatorOutcomeNotKept extends ConcordatError {
   readonly code = 'operate.outcome_not_kept' as const
   readonly retryable = false as const
   readonly action: string
-  /** As `AuditLine.target`. */
+  /** Same as `AuditLine.target`. */
   readonly target: string
-  /** What the line would have said. */
+  /** Outcome that the line would have had. */
   readonly outcome: string
-  /** What the call would have returned. */
+  /** Result that the call would have returned. */
   readonly result: unknown
 
   constructor(deed: { readonly action: string; readonly target: string }, fields: Outcome) {
@@ -40,7 +40,7 @@ export class OperatorOutcomeNotKept extends ConcordatError {
   }
 }
 
-/** The letters before this page are so many, or so large, that a look cannot hold them. Nothing was changed. */
+/** The dead letters before this page are too many, or too large, to read past. Nothing was changed. */
 export class OperatorLettersOutOfReach extends ConcordatError {
   readonly code = 'operate.letters_out_of_reach' as const
   readonly retryable = false as const

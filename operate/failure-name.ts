@@ -1,4 +1,4 @@
-/** What an error is called in a column of a list, where its code says nothing. */
+/** Shortens an error for a column of a list, where its code says nothing. */
 const WORDS = 6
 const MAX_LENGTH = 48
 

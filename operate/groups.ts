@@ -29,8 +29,8 @@ export async function logSchemaOf(sql: SqlClient, schema: string): Promise<strin
 }
 
 /**
- * At most 1 000; none without the log. Messages get their positions when somebody reads them, so those without one count,
- * too: up to 10 000 of a partition.
+ * At most 1 000 groups; none without the log. Messages get their positions when a reader comes, so those without one count, too: up to
+ * 10 000 per partition.
  */
 export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
   if (schema === undefined) return []

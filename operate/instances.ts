@@ -6,7 +6,7 @@ import type { WatchedBinding, WatchedInstance } from '../bus/reports/watch.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { within } from '../core/time-limit.ts'
 
-/** One instance, without its bindings one by one. */
+/** An instance, without its individual bindings. */
 export interface InstanceLine
   extends Pick<WatchedInstance, 'uptimeMs' | 'memoryBytes' | 'cpu' | 'blockedMs' | 'ageMs'> {
   /** `service:group:instance` */
@@ -26,7 +26,7 @@ export interface InstanceLine
   readonly failedPerSecond: number
 }
 
-/** One binding of a service, summed over its instances. */
+/** A binding of a service, summed over its instances. */
 export interface BindingLine extends Pick<WatchedBinding, 'name' | 'kind' | 'channel' | 'group' | 'partitions'> {
   readonly service: string
   readonly instances: number
@@ -51,7 +51,7 @@ export interface BindingLine extends Pick<WatchedBinding, 'name' | 'kind' | 'cha
   readonly lag?: number | undefined
 }
 
-/** What the instances say. */
+/** Reports of the instances. */
 export interface InstancesView {
   /** By address; at most 500. */
   readonly instances: readonly InstanceLine[]
@@ -61,7 +61,7 @@ export interface InstancesView {
   readonly leftOut: number
 }
 
-/** Instances that are watched. Nobody reports any more when it is closed. */
+/** A watch of instances. They stop reporting when it is closed. */
 export interface InstanceWatch extends AsyncDisposable {
   view(): InstancesView
   /** The bindings of one instance; `undefined` when it has not reported. */
@@ -182,7 +182,7 @@ function heldBy(bindings: ReadonlyArray<Pick<WatchedBinding, 'running' | 'queued
   return bindings.reduce((sum, { running, queued }) => sum + running + queued, 0)
 }
 
-/** What the instances hold of a group, handled or waiting for their turn. */
+/** Messages of a group that instances hold, handled or waiting for their turn. */
 export function heldOf(
   { bindings }: InstancesView,
   { channel, group }: { readonly channel: string; readonly group: string },

@@ -20,7 +20,7 @@ import type { Trail } from './trail.ts'
 export interface LetterPlace {
   readonly channel: string
   readonly group: string
-  /** As the channel declares them. @default the number that the broker tells; 4 where it tells none */
+  /** Number of partitions that the channel declares. @default the broker's number; 4 where it has none */
   readonly partitions?: number | undefined
 }
 
@@ -28,11 +28,11 @@ export interface LetterPlace {
 export interface LetterFilter {
   /** At most 10 000. @default 100 */
   readonly limit?: number | undefined
-  /** Of the error for which they failed. */
+  /** Code of the error. */
   readonly code?: string | undefined
-  /** Of the message. */
+  /** Id of the message. */
   readonly id?: string | undefined
-  /** Of a list or a dry run: looks at the first so many only. @default as `redrive` of `concordat/binder` */
+  /** For a list or a dry run: reads only this many. @default as `redrive` of `concordat/binder` */
   readonly lookAt?: number | undefined
   /** The same in bytes of payloads. @default as `redrive` of `concordat/binder` */
   readonly lookAtBytes?: number | undefined
@@ -48,7 +48,7 @@ export interface LetterListOptions extends LetterFilter {
 export interface LetterPageOptions extends Omit<LetterListOptions, 'lookAt'> {
   /** `next` of the page before. @default from the first */
   readonly after?: string | undefined
-  /** Looks at so many letters for a page, whether they fit or not. At most 10 000. @default 10 000 */
+  /** Reads this many dead letters for a page, matching or not. At most 10 000. @default 10 000 */
   readonly lookAt?: number | undefined
 }
 
@@ -106,11 +106,11 @@ export interface LetterDesk {
   count(place: LetterPlace): Promise<number>
   /** @throws as `list`, RedriveWouldRepeat and SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
   redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
-  /** They are gone for good; `sent` of the report counts them. @throws as `redrive` */
+  /** Deletes them permanently; `sent` of the report counts them. @throws as `redrive` */
   drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>
   /** How many messages a group has not settled, with its retries that are due; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
   lag(place: LetterPlace): Promise<number>
-  /** As `lag`, with what the number means. @throws as `lag` */
+  /** Same as `lag`, with the meaning of the number. @throws as `lag` */
   backlog(place: LetterPlace): Promise<GroupBacklog>
 }
 
@@ -132,7 +132,7 @@ const anything = {
 
 /** For one page. */
 const MAX_WINDOW = 10_000
-/** As many as a look can hold. */
+/** Limit of a reading. */
 const MAX_LOOK = 65_535
 
 type Run = Omit<LetterRedrive, keyof OperatorNote | 'to'> &

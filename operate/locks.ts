@@ -4,14 +4,14 @@ import type { ForcedRelease, ListOptions, LockInfo, Locks } from '../locks/lock.
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
 import type { Trail } from './trail.ts'
 
-/** What the operator needs of locks. */
+/** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>
 
 /** Sees locks, and takes one away. */
 export interface LockDesk {
   /** By key. Reads through the store: for a person, not for a loop. @throws OperatorStoreMissing, LockStoreUnavailable */
   list(options?: Pick<ListOptions, 'limit' | 'prefix'>): Promise<readonly LockInfo[]>
-  /** `undefined` when nobody holds it or waits for it. @throws as `list` */
+  /** `undefined` without holders and waiters. @throws as `list` */
   show(key: string): Promise<LockInfo | undefined>
   /**
    * Ends all leases of the key in one step, as `locks.forceRelease`: later tokens are above the one returned. A holder that
@@ -23,7 +23,7 @@ export interface LockDesk {
   audit(key: string): Promise<readonly ForcedRelease[]>
 }
 
-/** Who leads a role. */
+/** Leader of a role. */
 export interface LeaderLine {
   readonly role: string
   readonly instance: string
@@ -32,7 +32,7 @@ export interface LeaderLine {
   /** Epoch ms by the store's clock. */
   readonly sinceAt: number
   readonly expiresInMs: number
-  /** Who leads next, in line. Some may be dead without anybody having noticed. */
+  /** Candidates in line. Some may be dead and not yet detected. */
   readonly candidates: readonly string[]
 }
 

@@ -1,6 +1,6 @@
 /**
- * One API for whoever operates a service: it needs the database, for letters and lag a transport, and no definitions. It
- * calls no step and no handler. Every action says who and why.
+ * The operator API. Needs the database; dead letters and lag need a transport; saga definitions are not needed. It calls no step and no
+ * handler. Every action has a person and a reason.
  */
 import { systemClock } from '../core/clock.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
@@ -57,15 +57,15 @@ export interface OperatorOptions {
   readonly logger?: Logger | undefined
 }
 
-/** What `doctor` is told beside what it finds. */
+/** Facts for `doctor` beyond its own findings. */
 export interface DoctorOptions {
   /** Groups on a broker. @default those of the log in the database alone */
   readonly places?: readonly LetterPlace[] | undefined
-  /** What instances report: `watch.view()` of `bus.watch()`. @default not known */
+  /** Reports of instances: `watch.view()` of `bus.watch()`. @default unknown */
   readonly instances?: InstancesView | undefined
 }
 
-/** What an operator sees and does. Owns nothing: close what you gave it. */
+/** Views and actions of an operator. Owns nothing: close what you gave it. */
 export interface Operator {
   readonly sagas: SagaDesk
   readonly outbox: OutboxDesk
@@ -82,7 +82,7 @@ export interface Operator {
   prepared(): Promise<readonly PreparedTransaction[]>
   /** The groups of the log in the database; none without one. */
   groups(): Promise<readonly GroupLine[]>
-  /** What each consumer's inbox remembers. @throws SqlTablesMissing */
+  /** Number of remembered messages in each consumer's inbox. @throws SqlTablesMissing */
   inboxes(): Promise<readonly InboxCount[]>
   /** The tables of every part. Reads only. */
   migrations(): Promise<readonly MigrationState[]>
@@ -91,10 +91,10 @@ export interface Operator {
    * @throws SqlVersionMismatch
    */
   migrate(options: MigrationApplyOptions): Promise<readonly MigrationState[]>
-  /** What operators did, newest first. */
+  /** Actions of operators, newest first. */
   audit(options?: AuditOptions): Promise<readonly AuditLine[]>
   /**
-   * Keeps that somebody looked at a payload: call it before it is shown, and show nothing when it throws.
+   * Records that a payload is read: call it before showing the payload, and show nothing when it throws.
    * @throws TypeError, SqlTablesMissing
    */
   recordLook(target: string, note: OperatorNote): Promise<void>

@@ -32,7 +32,7 @@ export interface OutboxDesk {
   stats(): Promise<OutboxStats>
   /** Oldest first; at most 10 000. @default limit 100 */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedLine[]>
-  /** Those that failed most often first; at most 10 000. @default limit 100 */
+  /** Failing messages, those with most failures first; at most 10 000. @default limit 100 */
   failing(options?: { readonly limit?: number | undefined }): Promise<readonly FailingLine[]>
   /**
    * Lets a failed message be tried again; a relay finds it within its `idlePollMs`. @returns false when there is none

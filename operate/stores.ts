@@ -1,4 +1,4 @@
-/** What the operator was given, or else what the database itself has. */
+/** Stores given to the operator, or else those in the database itself. */
 import { postgresTransport } from '../binder/postgres/index.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import type { Logger } from '../core/logger.ts'
@@ -21,7 +21,7 @@ export interface StoresOptions {
   readonly logger: Logger
 }
 
-/** Those in the database connect for single statements only, so there is nothing to close. */
+/** Stores in the database connect for single statements only, so there is nothing to close. */
 export class Stores {
   readonly #options: StoresOptions
   #locks: OperatedLocks | undefined

@@ -1,4 +1,4 @@
-/** What operators did to what keeps no audit of its own: written before the deed, and once more when it is done. */
+/** Audit for targets without one of their own: written before the action, and once more when it is done. */
 import { newId } from '../core/ids.ts'
 import type { SqlPart } from '../core/migrate.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
@@ -29,7 +29,7 @@ export const OPERATOR_PART: SqlPart = {
   ],
 }
 
-/** What is about to be done. */
+/** An action about to be performed. */
 export interface Deed {
   readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
   readonly action: string
@@ -80,7 +80,7 @@ export class Trail {
     )
   }
 
-  /** One line, of what leaves nothing to tell afterwards. @throws SqlTablesMissing */
+  /** Writes one line, for actions without a later outcome. @throws SqlTablesMissing */
   async line(deed: Deed, outcome: string): Promise<void> {
     await this.#write(newId(), deed, outcome)
   }

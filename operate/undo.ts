@@ -12,7 +12,7 @@ export interface UndoDesk {
   open(): Promise<readonly OpenUndo[]>
   /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
   differences(target: UndoTarget): Promise<readonly UndoDifference[]>
-  /** As `undo.settle`, kept in the audit. @throws UndoBranchNotFound; OperatorOutcomeNotKept */
+  /** Same as `undo.settle`, recorded in the audit. @throws UndoBranchNotFound; OperatorOutcomeNotKept */
   settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>
 }
 

@@ -24,7 +24,7 @@ export interface MigrationState {
   readonly state: 'current' | 'newer' | 'behind' | 'absent' | 'incompatible'
 }
 
-/** What to apply. */
+/** Parts to migrate. */
 export interface MigrationApplyOptions extends OperatorNote {
   /** Names of `migrationParts()`. @default those that have tables and `operator`, or all where none has */
   readonly parts?: readonly string[] | undefined
@@ -34,7 +34,7 @@ export interface MigrationApplyOptions extends OperatorNote {
   readonly service?: string | undefined
 }
 
-/** What an inbox remembers of a consumer. */
+/** Remembered messages of a consumer's inbox. */
 export interface InboxCount {
   /** `<service>.<group>` as the binding names it. */
   readonly consumer: string

@@ -1,6 +1,6 @@
 /**
- * Destinations of one partition whose broker is away. Their rows stay out of the windows, so that they hold up nobody; one
- * row of each is tried now and then, and the first that gets through brings its destination back.
+ * Destinations of one partition whose broker is unavailable. Their rows stay out of the windows, so that other destinations continue;
+ * one row of each is retried from time to time, and the first success brings the destination back.
  */
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
@@ -13,7 +13,7 @@ const PAUSE_EACH_MS = 20
 /** Destinations that are logged as warnings; with more of them the broker itself is away. */
 const MOST_WARNINGS = 100
 
-/** What came of one row of a destination: it is back, it is still away, or nothing is left to be tried. */
+/** Outcome of a row of a destination: available again, still unavailable, or nothing is left to retry. */
 export type Trial = { readonly is: 'back' } | { readonly is: 'away'; readonly error: Error }
 
 export interface AwayHost {

@@ -31,7 +31,7 @@ export class Failures {
     this.#forget()
   }
 
-  /** Of the message that failed last; `undefined`: none fails again and again. */
+  /** Last error of a message that fails repeatedly; `undefined` without one. */
   get lasting(): string | undefined {
     this.#forget()
     return [...this.#lasting.values()].at(-1)?.detail

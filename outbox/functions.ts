@@ -45,7 +45,7 @@ export const WINDOW_FUNCTION = `
     ORDER BY seq LIMIT p_limit;
   END $$`
 
-/** From so many rows on one statement, which is planned each time, costs less than a statement for each. */
+/** From this number of rows on, one statement, which is planned each time, costs less than one for each row. */
 const FEW = 10
 
 /** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
@@ -125,7 +125,7 @@ export const ADD_FUNCTION = `
     RETURN 0;
   END $$`
 
-/** As `outbox_add`, of all of them or none, numbered in their order. Payloads are base64. */
+/** Same as `outbox_add` for several messages, all or none, numbered in their order. Payloads are base64. */
 export const ADD_MANY_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_add_many(p_partitions int, p_service text, p_is_last boolean, p_partition int[],
     p_id text[], p_aggregatetype text[], p_aggregateid text[], p_type text[], p_payload text[], p_source text[],

@@ -10,7 +10,7 @@ export function headersColumn({ headers, notBefore }: EncodedMessage): string | 
   return headersToJson(notBefore === undefined ? headers : { ...headers, [NOT_BEFORE]: notBefore })
 }
 
-/** What a headers column says of a message. */
+/** Reads a headers column into the fields of a message. */
 export function fromHeadersColumn(text: string | null): Pick<EncodedMessage, 'headers' | 'notBefore'> {
   const all = headersFromJson(text)
   const notBefore = all[NOT_BEFORE]

@@ -132,7 +132,7 @@ export class IdleLook {
     }
   }
 
-  /** Of each place, whether something may leave, and in how many ms the next row is due that is held back. */
+  /** For each place: whether something may leave, and in how many ms the next held-back row is due. */
   async #pending(places: readonly Place[]): Promise<readonly PendingRow[]> {
     const { sql, tables, silence } = this.#host
     const looked = sql.query<PendingRow>(
@@ -179,7 +179,7 @@ export class IdlePlace {
     this.#host = host
   }
 
-  /** What to look at now. */
+  /** The place to check now. */
   get now(): Place | undefined {
     return this.#host.place()
   }

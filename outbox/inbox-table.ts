@@ -142,7 +142,7 @@ export class InboxTable {
   }
 }
 
-/** One text for several. */
+/** Joins several texts into one. */
 export function nameOf(...name: readonly string[]): string {
   return JSON.stringify(name)
 }

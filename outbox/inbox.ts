@@ -27,7 +27,7 @@ import { InboxWithoutOutbox } from './errors.ts'
 import { INBOX_PART, InboxTable, nameOf } from './inbox-table.ts'
 import type { Outbox } from './outbox.ts'
 
-/** What an inbox needs of the outbox. */
+/** The members of an outbox that an inbox uses. */
 export type InboxOutbox = Pick<Outbox, 'addEncoded'> & Partial<Pick<Outbox, 'ready'>>
 
 /** Options of `createInbox`. */
@@ -55,7 +55,7 @@ export interface InboxOptions {
   readonly clock?: Clock | undefined
 }
 
-/** What `createInbox` gives: the `Inbox` that bindings take, with its upkeep. */
+/** The result of `createInbox`: the `Inbox` that bindings take, with its maintenance. */
 export interface SqlInbox extends Inbox {
   /** Makes or upgrades the table. Idempotent, safe in several processes at once. */
   migrate(): Promise<void>
@@ -97,7 +97,7 @@ export function createInbox(options: InboxOptions): SqlInbox {
   return new TableInbox(options)
 }
 
-/** One of those that share a transaction. */
+/** A message that shares a transaction. */
 interface SharedMessage {
   readonly message: InboxMessage
   /** Outputs of the last call of its work, written together with those of other messages of the same binding. */
@@ -216,7 +216,7 @@ class TableInbox implements SqlInbox {
     })
   }
 
-  /** Those of one binding: how long its handler takes says nothing about others. */
+  /** Shared transactions per binding: the duration of its handler says nothing about others. */
   #sharedBy({ group, destination }: InboxMessage): SharedTransactions<SharedMessage> {
     const name = nameOf(group, destination)
     let shared = this.#shared.get(name)

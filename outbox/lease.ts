@@ -18,7 +18,7 @@ import type { Clock } from '../core/clock.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { OutboxTables } from './tables.ts'
 
-/** One partition held under one epoch. */
+/** A partition held under one epoch. */
 export class HeldLease {
   readonly partition: number
   readonly epoch: string
@@ -69,7 +69,7 @@ export function fairShare(partitions: number, live: number): number {
   return Math.ceil(partitions / Math.max(1, live))
 }
 
-/** What a renewal sees of the others. */
+/** What a renewal learns about other relays. */
 export interface Census {
   /** Relays alive, this one included. */
   readonly live: number
@@ -85,7 +85,7 @@ interface RenewedRow extends Census {
 /** Share of `leaseMs` that a holder gives up, for clocks that run at different speeds. */
 const MARGIN = 0.1
 
-/** One relay's leases. Every method is one statement; none retries. */
+/** Leases of a relay. Every method is one statement; none retries. */
 export class LeaseKeeper {
   readonly owner: string
   readonly #sql: SqlClient

@@ -27,7 +27,7 @@ export function logsOf(outbox: object): LogOf {
   return logs.get(outbox) ?? (() => undefined)
 }
 
-/** What a destination becomes that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
+/** The spec of a destination that does not exist yet; an undeclared one keeps its first number of partitions. */
 export function specOf(name: string, place?: Place | SpecOf): DestinationSpec {
   if (typeof place === 'function') return place(name)
   return place === undefined ? assumedSpec(name) : declaredSpec({ ...place, name })

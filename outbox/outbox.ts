@@ -66,8 +66,8 @@ export interface OutboxOptions {
    */
   readonly headers?: AmbientHeaders | undefined
   /**
-   * A span for each `add`, within the span around the caller, whose context is stored with the message: whoever handles
-   * it is part of the caller's trace. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
+   * Creates a span for each `add`, within the caller's span, and stores its context with the message: the consumer becomes part of the
+   * caller's trace. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
    */
   readonly telemetry?: Telemetry | undefined
   /**
@@ -116,7 +116,7 @@ export interface Outbox {
    * @returns stops it
    */
   onAdded(listener: (partitions: ReadonlySet<number>) => void): () => void
-  /** What is left to publish, how old it is, what is held back. Reads the tables. */
+  /** Counts unpublished messages, their age, and held-back ones. Reads the tables. */
   stats(): Promise<OutboxStats>
   /** Messages the relay gave up on, oldest first. Each holds back the later messages of its key until it is resolved. */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedMessage[]>
@@ -160,7 +160,7 @@ class SqlOutbox implements Outbox {
   readonly #ambient: AmbientHeaders | undefined
   readonly #telemetry: Telemetry | undefined
   readonly #tables
-  /** What of it lies in this database takes messages in the transaction itself. */
+  /** Messages for the part of it that lies in this database are written in the transaction itself. */
   readonly #transport: OutboxOptions['transport']
   readonly #left: LeftRows
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()

@@ -1,4 +1,4 @@
-/** What an operator can do about messages that fail: see them, try again, give them up. */
+/** Operator actions on messages that fail: list, retry, drop. */
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { requireStorable } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
@@ -7,7 +7,7 @@ import { OutboxAmbiguous } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 
-/** A message that the relay gave up on: it stays, and holds back its key, until somebody retries or drops it. */
+/** A message that the relay gave up on: it stays, and blocks its key, until an operator retries or drops it. */
 export interface ParkedMessage {
   readonly message: EncodedMessage
   /** Publishes tried. */
@@ -18,7 +18,7 @@ export interface ParkedMessage {
   readonly parkedAt: number
 }
 
-/** Who gives a message up, and why: both are kept. */
+/** The person who drops a message, and the reason: both are stored. */
 export interface DropReason {
   readonly by: string
   readonly reason: string
@@ -31,7 +31,7 @@ export interface HeldMessage {
   readonly source?: string | undefined
 }
 
-/** Who has a message tried again, and why: both are kept. */
+/** The person who retries a message, and the reason: both are stored. */
 export interface RetryReason {
   /** @default 'unknown' */
   readonly by?: string | undefined
@@ -52,7 +52,7 @@ export interface FailingMessage extends Omit<ParkedMessage, 'parkedAt'> {
   readonly nextAttemptAt: number
 }
 
-/** Those that failed most often first. */
+/** Lists failing messages, those with most failures first. */
 export async function listFailing(
   sql: SqlClient,
   tables: OutboxTables,

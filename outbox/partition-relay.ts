@@ -34,7 +34,7 @@ export interface PartitionRelayOptions {
   readonly backoff: Backoff
   readonly logger: Logger
   readonly clock: Clock
-  /** Of all partitions: a database that is away is said once. */
+  /** Shared by all partitions: an unavailable database is logged once. */
   readonly trouble: Trouble
 }
 
@@ -255,7 +255,7 @@ export class PartitionRelay {
     return outage === undefined ? { is: 'back' } : { is: 'away', error: outage }
   }
 
-  /** One row of a destination that is away, whether it gets through now. Nothing else of that destination is under way. */
+  /** Tries one row of an unavailable destination. Nothing else of that destination is under way. */
   async #try(destination: string): Promise<Trial> {
     if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
     const { rows, lagMs } = await this.#table.first(destination)
@@ -272,7 +272,7 @@ export class PartitionRelay {
       this.#refusal = undefined
     }
     if (confirmed.length > 0) await this.#insist(() => this.#table.confirm(confirmed))
-    // Of a destination that is away nothing is written down: it says nothing of the message.
+    // Failures of an unavailable destination are not recorded: they say nothing about the message.
     const failed = result.failed.filter(({ row }) => !outages.has(row.message.destination))
     if (failed.length === 0) return
     const { backoff, maxAttempts, clock } = this.#options

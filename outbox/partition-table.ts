@@ -1,4 +1,4 @@
-/** One partition as its relay sees it: `functions.ts`, called under a lease. */
+/** A partition as its relay sees it: `functions.ts`, called under a lease. */
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
 import type { Silence } from '../core/silence.ts'
@@ -29,7 +29,7 @@ interface FetchedRow extends MessageRow {
   readonly seq: string
   readonly attempts: number
   readonly strikes: number
-  /** Of the first row; to work it out for each took PostgreSQL an eighth of a window. */
+  /** Age of the first row only; computing it for each row took PostgreSQL an eighth of a window. */
   readonly age_ms: number | null
 }
 
@@ -134,7 +134,7 @@ export class PartitionTable {
   }
 }
 
-/** Row by row: one that cannot be read is nobody's fault but its own, and keeps its lane alone. */
+/** Decodes row by row; an unreadable row blocks only its own key. */
 function readRows(fetched: readonly FetchedRow[]): Pick<Window, 'rows' | 'unreadable'> {
   const rows: WindowRow[] = []
   const unreadable: UnreadableRow[] = []

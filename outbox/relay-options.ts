@@ -23,8 +23,8 @@ export interface RelayOptions {
   /** Payload bytes per window, about: with `partitions` it bounds the relay's memory. @default 8 MiB */
   readonly batchBytes?: number | undefined
   /**
-   * Longest pause between looks at idle partitions, in ms: so late is a message at most that nobody told of. @default 200;
-   * 2 seconds while a `listener` is connected and nothing has come for a minute
+   * Longest pause between polls of idle partitions, in ms: the maximum delay of a message without a wake-up. @default 200; 2 seconds
+   * while a `listener` is connected and no message has come for a minute
    */
   readonly idlePollMs?: number | undefined
   /** A message that the broker rejects as it is configured now is parked after this many attempts. @default 10 */

@@ -22,7 +22,7 @@ export class RelayStaff {
     return [...this.#workers.values()].find((worker) => worker.error !== undefined)?.error
   }
 
-  /** Nobody works on its partition any more: it can be given back. */
+  /** No work is left on its partition: it can be released. */
   isFree(lease: HeldLease): boolean {
     return this.#workers.get(lease.partition)?.hasEnded !== false
   }

@@ -43,7 +43,7 @@ export interface Relay {
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */
   wake(): void
-  /** What this process does. No I/O; what is left in the tables is `outbox.stats()`. */
+  /** State of this process's relay. No I/O; for counts in the tables use `outbox.stats()`. */
   health(): RelayHealth
   /**
    * Finishes the windows in flight and hands its partitions over at once. Idempotent, never rejects; waits at most about
@@ -53,7 +53,7 @@ export interface Relay {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** What a relay does at this moment, without I/O. */
+/** Current state of a relay, without I/O. */
 export interface RelayHealth {
   /**
    * `down`: a statement or the publisher has not answered for eight seconds, the database failed, or the broker took nothing.
@@ -84,7 +84,7 @@ function isMistake(error: unknown): error is Error {
   )
 }
 
-/** One that cannot say whether it is connected is taken to be. */
+/** A listener that cannot tell whether it is connected counts as connected. */
 function isListening(listener: SqlListener | undefined): boolean {
   return listener !== undefined && (!('backend' in listener) || listener.backend !== undefined)
 }

@@ -72,7 +72,7 @@ export async function insertMessages(
 
 type Expected = Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>
 
-/** What `outbox_meta` says. */
+/** Content of `outbox_meta`. */
 interface Meta {
   readonly partitions: number | null
   readonly service: string | null
@@ -90,7 +90,7 @@ async function explainCount(
   return mismatch(expected, rows[0]) ?? new SqlRowCountWrong(count, rowCount)
 }
 
-/** Of a statement that is the last: the transaction is over, so the error itself says what `outbox_meta` says. */
+/** For a last statement: the transaction is over, so the error itself carries the content of `outbox_meta`. */
 function explainNoPlace(error: unknown, expected: Expected): unknown {
   const [meta] = hasCode(error, NO_NUMBER) ? (/\{"partitions" :.*\}/s.exec(toError(error).message) ?? []) : []
   return (meta === undefined ? undefined : mismatch(expected, JSON.parse(meta) as Meta)) ?? error

@@ -17,9 +17,9 @@ export interface SendingTransaction<Sent extends string = string> extends SqlTra
   ): Promise<{ readonly id: string }>
 }
 
-/** What takes the messages of a transaction: an `Outbox`. */
+/** Takes the messages of a transaction: an `Outbox`. */
 export interface TransactionOutbox {
-  /** As `Outbox.add`. */
+  /** Same as `Outbox.add`. */
   add<In, Out>(
     tx: SqlTransaction,
     channel: Channel<In, Out>,

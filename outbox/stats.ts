@@ -1,7 +1,7 @@
 import type { SqlClient } from '../core/sql.ts'
 import type { OutboxTables } from './tables.ts'
 
-/** What is left to publish, over all relays. */
+/** Unpublished messages, over all relays. */
 export interface OutboxStats {
   /** Messages not published yet, parked ones included; counted up to 100 000. */
   readonly pending: number

@@ -107,7 +107,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }
 
-/** What a process takes an outbox to be. */
+/** The settings with which a process expects an outbox. */
 export interface ExpectedOutbox {
   readonly sql: SqlClient
   readonly schema: string
@@ -142,7 +142,7 @@ export async function prepareOutbox(
   for (const statement of prepare(tables, partitions, service)) await sql.query(statement)
 }
 
-/** A role that may not write it leaves it open: whoever may claims it. */
+/** A role without the right to write it leaves it unclaimed, for one that may. */
 async function claim(sql: SqlClient, tables: OutboxTables, service: string): Promise<void> {
   try {
     await sql.query(`UPDATE ${tables.meta} SET service = $1 WHERE service IS NULL`, [service])

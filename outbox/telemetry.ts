@@ -1,4 +1,4 @@
-/** What an outbox and its relays measure. Made only with the option `telemetry`. */
+/** Metrics of an outbox and its relays. Created only with the option `telemetry`. */
 import type { Measure, Reading, Telemetry } from '../core/telemetry.ts'
 import type { Outbox } from './outbox.ts'
 import type { WindowResult } from './window.ts'
@@ -48,8 +48,8 @@ export class RelayTelemetry {
   }
 
   /**
-   * Reads the tables whenever somebody collects: the same numbers in every process that has a relay.
-   * @returns stops it
+   * Reads the tables at each collection: the same numbers in every process with a relay.
+   * @returns unregisters it
    */
   observe(outbox: Pick<Outbox, 'stats'>): () => void {
     const attributes = { 'concordat.outbox.schema': this.#schema }

@@ -14,7 +14,7 @@ export interface WindowRow {
   readonly message: EncodedMessage
   /** Failed publishes so far. */
   readonly attempts: number
-  /** Those of them that count towards parking. */
+  /** Failures that count towards parking. */
   readonly strikes: number
 }
 
@@ -74,7 +74,7 @@ export async function publishWindow(
   return { confirmed, failed, rest: [] }
 }
 
-/** As many of the rows, in their order, as fit half a window: the other half is for lanes that are not among them. */
+/** Takes rows in their order until half a window is full: the other half is for other lanes. */
 export function carryOver(rest: readonly WindowRow[], windowRows: number, windowBytes: number): readonly WindowRow[] {
   let bytes = 0
   const end = rest.findIndex((row, i) => {
@@ -116,10 +116,10 @@ export function laneOf(row: WindowRow): string {
 }
 
 /**
- * - `outage`: the broker is not there. Says nothing about the message; never parks it.
- * - `wait`: the broker is there and says not now. Never parks it either: it heals without us.
- * - `strike`: something is configured wrong and may be mended while we retry; parked after `maxAttempts`.
- * - `park`: no later attempt can differ.
+ * - `outage`: the broker is unavailable. Says nothing about the message; never parks it.
+ * - `wait`: the broker answers "not now". Never parks it either: this ends without us.
+ * - `strike`: a wrong configuration that may be fixed while we retry; parked after `maxAttempts`.
+ * - `park`: a later attempt cannot differ.
  */
 export type Verdict = 'outage' | 'wait' | 'strike' | 'park'
 
@@ -142,7 +142,7 @@ export function isJudged(error: object): boolean {
   return 'kind' in error && typeof error.kind === 'string' && Object.hasOwn(VERDICTS, error.kind)
 }
 
-/** What is written on a row that failed. `delayMs` undefined: parked. */
+/** Record of a failed row. `delayMs` undefined: parked. */
 export interface Hold {
   readonly seq: string
   readonly strikes: number
@@ -165,7 +165,7 @@ export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: nu
   }
 }
 
-/** Of a row that holds no message: parked. */
+/** Record of a row that holds no message: parked. */
 export function unreadableHold(seq: string, error: Error): Hold {
   return { seq, strikes: 0, delayMs: undefined, error: storable(`cannot be read: ${error.message}`) }
 }

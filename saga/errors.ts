@@ -55,12 +55,12 @@ export class SagaGraphChanged extends ConcordatError {
   }
 }
 
-/** Sagas that a definition cannot read any more, by name and version. */
+/** Sagas that a definition can no longer read, by name and version. */
 export interface UnreadableSagas {
   readonly saga: string
   readonly version: number
   readonly count: number
-  /** Some of them. */
+  /** Some of their ids. */
   readonly ids: readonly string[]
 }
 

@@ -35,7 +35,7 @@ import { makeParts, type Parts } from './service-parts.ts'
 import { SharedStates } from './shared-states.ts'
 import { startSteps } from './starting.ts'
 
-// oxlint-disable-next-line unicorn/no-thenable -- names of options, which nobody awaits
+// oxlint-disable-next-line unicorn/no-thenable -- names of options, never awaited
 const CLOSE_NAMES = optionNames<CloseOptions>({ then: true, timeoutMs: true, signals: true, exit: true })
 
 export class AssembledService implements Service, EndsBySignal {
@@ -135,7 +135,7 @@ export class AssembledService implements Service, EndsBySignal {
     }
   }
 
-  /** A process that ends by a signal has nobody left to tell: its caller would only end it sooner, with a stack trace. */
+  /** A process that ends by a signal has no caller left to report to: an error would only end it sooner, with a stack trace. */
   async #toldToClose(call: string, cause?: unknown): Promise<ServiceClosed> {
     if (this.#ending !== undefined) {
       const { signal, closed } = this.#ending

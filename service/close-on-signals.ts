@@ -15,7 +15,7 @@ export const ENDS: unique symbol = Symbol('concordat.ends')
 
 /** A part whose callers are not to be told, when the process ends by a signal, that it is closed. */
 export interface EndsBySignal {
-  /** @param closed resolves when all is closed, right before the process ends; it stays alive when somebody else says so */
+  /** @param closed resolves when all is closed, right before the process ends; it stays alive if another owner says so */
   [ENDS](signal: NodeJS.Signals, closed: Promise<void>): void
 }
 
@@ -143,7 +143,7 @@ class Shutdown implements SignalHandling {
     for (const step of this.#steps) await Promise.all(step.map((close) => this.#close(close)))
   }
 
-  /** One that fails does not keep the rest open. */
+  /** A failure does not keep the rest open. */
   async #close(close: () => unknown): Promise<void> {
     try {
       await close()
@@ -165,7 +165,7 @@ function endBy(signal: NodeJS.Signals): void {
 
 function listen(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): void {
   const refused = invalidOption('closeOnSignals.signals', signal, 'signals that a process can catch, such as SIGTERM')
-  // Of a name that is no signal `process` would make an event that never comes.
+  // `process` would accept an unknown signal name as an event that never fires.
   if (!Object.hasOwn(constants.signals, signal)) throw refused
   try {
     // Before the listeners of others, which it counts.

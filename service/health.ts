@@ -1,6 +1,6 @@
-/** What a service says of itself: one answer out of those of its parts. */
+/** Health of a service, combined from its parts. */
 
-/** What every part's health has. */
+/** Fields of every part's health. */
 export interface PartHealth {
   readonly status: string
   readonly detail?: string | undefined
@@ -21,7 +21,7 @@ export interface ServiceHealth {
 
 export type ServiceState = 'idle' | 'starting' | 'running' | 'closing' | 'closed'
 
-/** Locks that nobody has needed yet, a leadership that has not begun: nothing is wrong with them. */
+/** `idle`: locks that were never used, a leadership that has not begun. They are healthy. */
 const HEALTHY: ReadonlySet<string> = new Set(['up', 'idle'])
 /** A handler that hangs, or a process that computes: traffic elsewhere would not change it. */
 const WORKING: ReadonlySet<string> = new Set([...HEALTHY, 'degraded'])

@@ -2,7 +2,7 @@
 
 /** An answer for an error: for the `json` of Express and Hono, and the `send` of Fastify. */
 export interface HttpProblem {
-  /** As HTTP has it, 400 to 599. */
+  /** HTTP status, 400 to 599. */
   readonly status: number
   /** `retry-after` where the same request may succeed later. */
   readonly headers: Readonly<Record<string, string>>
@@ -10,7 +10,7 @@ export interface HttpProblem {
   readonly body: { readonly error: { readonly code: string; readonly retryable: boolean } }
 }
 
-/** What is the fault of who asks, or is not there now. All else is 503 when it may be tried again, or 500. */
+/** Codes that are the requester's fault, or mean unavailable. Others become 503 if retryable, else 500. */
 const STATUS: Readonly<Record<string, number>> = {
   'core.codec': 400,
   'core.schema': 400,
@@ -48,9 +48,9 @@ const OURS = /^(?:core|binder|outbox|saga|locks|election|cluster|bus|service|pip
 const RETRY_AFTER = { 'retry-after': '1' } as const
 
 /**
- * The status of an error of this package: 400 for a payload that its schema refuses, 403 for a token that is refused, 409 for a conflict, 413, 503 for what is
- * away, closed or may be tried again, 500 for what has to be mended. By its `code`, so of any copy of the package.
- * @returns `undefined` for an error of somebody else, such as a `Refusal` with a code of yours
+ * HTTP status for an error of this package: 400 for a payload that its schema refuses, 403 for a refused token, 409 for a conflict, 413, 503 for
+ * unavailable, closed or retryable, 500 for what must be fixed. Decided by its `code`, so it works for any copy of the package.
+ * @returns `undefined` for other errors, such as a `Refusal` with a code of yours
  */
 export function httpProblem(error: unknown): HttpProblem | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error) || !('retryable' in error)) return undefined

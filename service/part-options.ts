@@ -7,10 +7,10 @@ import type { OutboxOptions } from '../outbox/outbox.ts'
 import type { RelayOptions } from '../outbox/relay-options.ts'
 import type { CoordinatorOptions } from '../saga/coordinator/options.ts'
 
-/** What the service sets itself. */
+/** Options that the service sets itself. */
 type Common = 'service' | 'sql' | 'schema' | 'instance' | 'logger' | 'telemetry' | 'transport'
 
-/** What the watch over prepared transactions takes. */
+/** Options of the watch over prepared transactions. */
 export interface PreparedOptions {
   /**
    * From which age on a prepared transaction is told of, in ms: in `health()` and once in the log. It holds its rows, and keeps
@@ -19,7 +19,7 @@ export interface PreparedOptions {
   readonly olderThanMs?: number | undefined
 }
 
-/** What each part takes beyond the service's own options. */
+/** Options of each part beyond the service's own. */
 export interface PartOptions {
   /** For the binder. */
   readonly binder?: Omit<BinderOptions, Common | 'bindings' | 'sends' | 'unlisted'> | undefined

@@ -25,7 +25,7 @@ import { replyPlace } from '../saga/wire/wire.ts'
 import { PREPARED_LIMIT_MS, PreparedWatch, sourceOf } from '../saga/xa/prepared.ts'
 import type { ResolvedService } from './options.ts'
 
-/** What needs a database. */
+/** Parts that need a database. */
 export interface StoredParts {
   readonly sql: SqlClient
   readonly outbox: Outbox
@@ -36,7 +36,7 @@ export interface StoredParts {
   readonly prepared: PreparedWatch | undefined
 }
 
-/** Those that the binder is made with. */
+/** Parts that the binder is made with. */
 type StoredBase = Omit<StoredParts, 'relay' | 'prepared'>
 
 export interface Parts {
@@ -90,7 +90,7 @@ function makeStored(options: ResolvedService, sql: SqlClient): StoredBase {
   return { sql, outbox, inbox, coordinator }
 }
 
-/** Of the participants that have a binding here, and of those that sagas ask in this process. */
+/** Watches the participants that have a binding here, and those that sagas ask in this process. */
 function watchPrepared(options: ResolvedService, bindings: readonly Binding[]): PreparedWatch | undefined {
   const { sagas = [], parts, identity } = options
   const ofBindings = bindings.map((binding) => ('prepares' in binding ? binding.prepares : undefined))
@@ -116,7 +116,7 @@ function complete(binding: Binding, options: ResolvedService, stored: StoredBase
 
 function makeBinder(options: ResolvedService, bindings: readonly Binding[], sends: readonly Place[]): Binder {
   const { identity, transport, parts, drainTimeoutMs } = options
-  // A participant answers whoever asked: the reply channels of services that are not known here.
+  // A participant replies to any requester, including reply channels of services that are unknown here.
   return createBinder({
     drainTimeoutMs,
     ...parts.binder,
@@ -131,7 +131,7 @@ function makeBinder(options: ResolvedService, bindings: readonly Binding[], send
 function makeRelay(options: ResolvedService, outbox: Outbox, publisher: Binder): Relay {
   const { identity, parts, listener, drainTimeoutMs } = options
   const { instance, logger, telemetry } = identity
-  // What is added goes straight to the log then: the relay only sends what was left by another transport before.
+  // Added messages go straight to the log then: the relay only sends what another transport left before.
   const isIdle = options.transport.isOn?.(outbox.sql) === true
   const defaults = isIdle ? { drainTimeoutMs, idlePollMs: IDLE_POLL_MS } : { drainTimeoutMs }
   return createRelay({ ...defaults, ...parts.relay, outbox, publisher, listener, instance, logger, telemetry })

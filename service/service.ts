@@ -81,7 +81,7 @@ export interface ServiceOptions<Sent extends string = string> {
    * the service.
    */
   readonly locks?: Locks | ((identity: ServiceIdentity) => Locks) | undefined
-  /** What this instance does while it leads, by role. Needs `locks`. */
+  /** Work of this instance while it leads, by role. Needs `locks`. */
   readonly leads?: Readonly<Record<string, LeaderWork>> | undefined
   /**
    * Jobs by role; each role is led by one instance at a time, as in `leads`. Needs `locks`. A role is in one of the two only.
@@ -101,7 +101,7 @@ export interface ServiceOptions<Sent extends string = string> {
    * @default ['binder', 'relay', 'coordinator']
    */
   readonly readiness?: readonly string[] | undefined
-  /** What the parts take beyond this, under the names of their own options. */
+  /** Further options of the parts, under the names of their own options. */
   readonly parts?: PartOptions | undefined
   /**
    * Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. `silentLogger` says nothing.
@@ -119,7 +119,7 @@ export interface ServiceOptions<Sent extends string = string> {
  * documents and pictures: nothing of it is run.
  */
 export interface ServiceDeclaration extends Pick<ServiceOptions, 'name' | 'bindings' | 'sends' | 'sagas'> {
-  /** What its instances lead, by role. */
+  /** Roles that its instances lead. */
   readonly leads?: Readonly<Record<string, unknown>> | undefined
   /** Its jobs, by role. */
   readonly schedules?: Readonly<Record<string, Pick<ServiceSchedule, 'jobs'>>> | undefined
@@ -129,7 +129,7 @@ export interface ServiceDeclaration extends Pick<ServiceOptions, 'name' | 'bindi
   readonly parts?: Pick<PartOptions, 'binder'> | undefined
 }
 
-/** Who this process is. Fits the options of locks, buses and memberships. */
+/** Identity of this process. Fits the options of locks, buses and memberships. */
 export interface ServiceIdentity {
   readonly service: string
   readonly instance: string
@@ -188,7 +188,7 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
    * @throws what `work` throws, after the rollback; TypeError without `sql`
    */
   transaction<T>(work: (tx: ServiceTransaction<Sent>) => Promise<T>): Promise<T>
-  /** What it declares, as it was given. No I/O; also before `start` and after `close`. */
+  /** Its declarations, as given. No I/O; also before `start` and after `close`. */
   describe(): ServiceDeclaration
   /** No I/O. */
   health(): ServiceHealth

@@ -1,4 +1,4 @@
-/** What a service does to start, step by step: between two of them it can be told to close. */
+/** Start of a service, step by step: it can be closed between two steps. */
 import { needsService } from '../binder/bindings/of-service.ts'
 import { migrate, REQUIRE_TABLES, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods } from '../core/options.ts'
@@ -15,13 +15,13 @@ export function startSteps(options: ResolvedService, parts: Parts): readonly Ste
     ...tableSteps(options, parts),
     () => binder.start(),
     () => stored?.relay.start(),
-    // A transport that forgets at a kill has forgotten the commands that nobody had answered.
+    // A transport that is not durable has lost unanswered commands in a kill.
     () => stored?.coordinator?.run({ resend: options.transport.features.durable !== true }),
     () => stored?.inbox.start(),
     () => stored?.prepared?.start(),
     () => bus?.start(binder),
     () => {
-      // It joins as soon as its store answers, so a store that is away holds nothing up.
+      // Joins as soon as its store answers, so an unavailable store delays nothing.
       membership?.join().catch(() => undefined)
       for (const schedule of Object.values(schedules)) schedule.start()
       for (const election of Object.values(elections)) election.start()
@@ -37,7 +37,7 @@ function tableSteps(options: ResolvedService, { stored, locks }: Parts): readonl
   return [...own, ...(mode === 'check' ? checks(options, stored) : migrations(options, stored))]
 }
 
-/** Of a transport, locks or a store that keep theirs in a database. */
+/** Makes the tables of a transport, locks or a store that lie in a database. */
 async function makeTables(part: unknown): Promise<void> {
   if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
 }
@@ -75,7 +75,7 @@ function checks(options: ResolvedService, stored: StoredParts): readonly Step[] 
   return [() => outbox.ready(), () => inbox.ready?.(), ...own.map((part) => () => requireMigrated(sql, schema, part))]
 }
 
-/** Of bindings that say which tables they need. */
+/** Tables that the bindings need. */
 function tablesOf({ bindings = [] }: ResolvedService): ReadonlySet<SqlPart> {
   return new Set(bindings.flatMap((binding) => ('tables' in binding && binding.tables) || []))
 }

@@ -11,7 +11,7 @@ interface Running {
   readonly name: string
   /** Timers that it has set on the clock of the kit. */
   timers: number
-  /** It took longer than anybody waits. */
+  /** The activity exceeded the time limit. */
   isGivenUp: boolean
 }
 
@@ -27,7 +27,7 @@ export class Activity {
     return this.#events
   }
 
-  /** What has not ended, for a message. */
+  /** Activities that have not ended, for a message. */
   get running(): readonly string[] {
     return [...this.#calls].map(({ name }) => name)
   }
@@ -37,7 +37,7 @@ export class Activity {
     return [...this.#calls].some(({ timers, isGivenUp }) => timers === 0 && !isGivenUp)
   }
 
-  /** Nobody waits any longer for what runs now. */
+  /** Stops waiting for running activities. */
   giveUp(): void {
     for (const call of this.#calls) call.isGivenUp = true
   }

@@ -14,7 +14,7 @@ import type {
 } from '../binder/transport/transport.ts'
 import type { Activity } from './activity.ts'
 
-/** What a publish that was told to fail does: nothing arrives, or everything but the confirm. */
+/** Effect of an injected publish failure: nothing arrives, or everything except the confirm. */
 export type PublishFault = 'refused' | 'unconfirmed'
 
 /** The memory transport, watched, and with faults on demand. What is not overridden here is the inner one's. */
@@ -123,7 +123,7 @@ export class FaultyTransport implements Transport {
     return index < 0 ? undefined : this.#publishFaults.splice(index, 1)[0]?.fault
   }
 
-  /** One end for each loan. An acknowledgement that gets lost leaves the message with the broker. */
+  /** Ends each loan once. A lost acknowledgement leaves the message with the broker. */
   #watched(delivery: TransportDelivery, destination: string, place: string): TransportDelivery {
     let isOver = false
     const end = (settle: () => void): void => {

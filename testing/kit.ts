@@ -236,7 +236,7 @@ class MemoryKit implements TestKit {
     }
   }
 
-  /** Until nothing happens any more at this time of the clock. @throws Error when a call does not end */
+  /** Runs until nothing more happens at this time of the clock. @throws Error when a call does not end */
   async #still(): Promise<void> {
     const { running, isInTime } = await this.#quiet(() => this.#activity.running.length > 0)
     if (isInTime) return
@@ -252,7 +252,7 @@ class MemoryKit implements TestKit {
     if (!isInTime) this.#activity.giveUp()
   }
 
-  /** Until nothing happens any more and nothing is `busy`, or patience ends. @throws Error when there is no end */
+  /** Runs until nothing more happens and nothing is `busy`, or patience ends. @throws Error when there is no end */
   async #quiet(isBusy: () => boolean): Promise<{ readonly isInTime: boolean; readonly running: readonly string[] }> {
     const deadline = performance.now() + this.#patienceMs
     const first = this.#activity.events

@@ -1,4 +1,4 @@
-/** What a service gives to bindings that need one: inbox, outbox and relay, on a database of the test. */
+/** Parts that a service gives to bindings that need them: inbox, outbox and relay, on a database of the test. */
 import type { Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding, needsService } from '../binder/bindings/of-service.ts'
@@ -46,7 +46,7 @@ async function openInMemory(): Promise<{ readonly sql: SqlClient; readonly close
 export class StoredParts {
   readonly bindings: readonly Binding[]
   readonly #fields: StoredFields
-  /** As given: not counted as something that a handler does. */
+  /** Not counted as activity of a handler. */
   readonly #sql: SqlClient
   readonly #close: (() => Promise<void>) | undefined
   readonly #outbox: Outbox

@@ -11,7 +11,7 @@ import type { Logger } from '../core/logger.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { PublishFault } from './faulty-transport.ts'
 
-/** What of a binder's options says how messages are sent and handled; the rest is the kit's. */
+/** Options of a binder that affect sending and handling; the kit sets the rest. */
 type ServiceOptions = Pick<
   BinderOptions,
   'sends' | 'replies' | 'headers' | 'middleware' | 'batchMiddleware' | 'telemetry'
@@ -19,7 +19,7 @@ type ServiceOptions = Pick<
 
 /** Options of `createTestKit`. */
 export interface TestKitOptions extends ServiceOptions {
-  /** What the service under test declares: sinks, processors, sources, as `createBinder` gets them. */
+  /** Bindings of the service under test: sinks, processors, sources, as `createBinder` gets them. */
   readonly bindings: readonly Binding[]
   /**
    * Database for bindings that need a service: `inbox: true`, participants. The kit makes their tables in the schema
@@ -36,7 +36,7 @@ export interface TestKitOptions extends ServiceOptions {
   readonly patienceMs?: number | undefined
 }
 
-/** What a handler or source sent. */
+/** A message that a handler or source sent. */
 export interface Output<Payload> {
   readonly payload: Payload
   readonly id: string
@@ -75,7 +75,7 @@ export interface TestKit extends AsyncDisposable {
   /** Every connection breaks: what is unsettled comes again. Until `reconnect`, the broker is away. */
   disconnect(): void
   reconnect(): void
-  /** One message for a `pollable`, as `binder.poll`; an empty channel is known at once. */
+  /** Handles a message of a `pollable`, like `binder.poll`; an empty channel is known at once. */
   poll<Payload, Context>(
     binding: PollBinding<Payload, Context>,
     handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
@@ -95,7 +95,7 @@ export interface TestKit extends AsyncDisposable {
    * that wait for `clock`, and for others that do not end only for `patienceMs` of real time.
    */
   advance(durationMs: number): Promise<void>
-  /** What handlers and sources put out on this channel so far, in order; not what `send` sent. */
+  /** Messages of handlers and sources on this channel so far, in order; without those of `send`. */
   outputs<In, Out>(channel: Channel<In, Out>): Promise<ReadonlyArray<Output<Out>>>
   /** The dead letters of a group so far, in order, with what happened. */
   deadLetters(channel: Pick<Channel, 'name'>, group: string): readonly DeadLetter[]

@@ -16,7 +16,7 @@ import { Poller } from '../sources/poller.ts'
 import type { BindingStatus } from '../status.ts'
 import { withPlaceInbox } from './settles-in.ts'
 
-/** One binding at work. */
+/** A running binding. */
 export interface Runner {
   readonly autoStart: boolean
   status(): BindingStatus
@@ -24,16 +24,16 @@ export interface Runner {
   stop(): Promise<void>
   pause(): void
   resume(): void
-  /** Of a consumer only. */
+  /** Consumers only. */
   lag?(): Promise<number | undefined>
-  /** Of a consumer only. */
+  /** Consumers only. */
   deadLetters?(): Promise<number | undefined>
-  /** Of what starts later: makes its group exist. */
+  /** For bindings that start later: makes the group exist. */
   prepare?(): Promise<void>
 }
 
 export interface RunnersHost extends ConsumerHost {
-  /** Of the whole binder, around that of each binding. */
+  /** Middleware of the whole binder, around that of each binding. */
   readonly middleware: readonly Middleware[]
   readonly batchMiddleware: readonly BatchMiddleware[]
 }
@@ -70,7 +70,7 @@ function requireOwnNames(bindings: readonly Binding[]): void {
   }
 }
 
-/** Resolves after each one's first attempt. @throws what no retry will mend */
+/** Resolves after each binding's first attempt. @throws errors that no retry fixes */
 export async function startRunners(runners: ReadonlyMap<string, Runner>, logger: Logger): Promise<void> {
   const prepare = async (runner: Runner): Promise<void> => {
     try {

@@ -52,7 +52,7 @@ function requireHere(binding: ConsumerBinding, own: Transport, transport: Transp
 const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>
   (transport.ownerOf?.(destination) ?? own) !== own
 
-/** Of a destination that is named at run time only: the transaction rolls back, the message counts as failed. */
+/** For a destination that is named at run time: the transaction rolls back, the message counts as failed. */
 function elsewhere(path: string, { name }: Transport, destination: string): TransportError {
   const message = `${path}: "${destination}" lies on another transport than the input, which is on ${name}: use an inbox`
   return new TransportError({ transport: name, kind: 'mismatch', destination, message })

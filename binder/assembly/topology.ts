@@ -1,6 +1,6 @@
 /**
- * What a binder needs of its broker, as data: for a review before a deployment, for whoever makes topics and queues by
- * hand (`provision: 'check'` or `'none'`), for a diagram. The same functions that provision decide what is in it.
+ * A binder's needs at its broker, as data: for a review before a deployment, for administrators who make topics and queues themselves
+ * (`provision: 'check'` or `'none'`), for a diagram. Provisioning uses the same functions.
  */
 import type { Binding } from '../bindings/declarations.ts'
 import { resolveConsumer, resolveSource } from '../bindings/options.ts'
@@ -25,7 +25,7 @@ export interface PlannedDestination {
   /** Durable groups that get its messages. */
   readonly groups: readonly string[]
   readonly retentionMs?: number | undefined
-  /** What that is on the broker: topics and consumer groups, or exchanges and queues. */
+  /** Its objects on the broker: topics and consumer groups, or exchanges and queues. */
   readonly parts: readonly TopologyPart[]
 }
 

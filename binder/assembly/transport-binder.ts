@@ -1,4 +1,4 @@
-/** What `createBinder` makes: checks the options, puts the parts together, starts and closes them. */
+/** The binder of `createBinder`: checks the options, assembles the parts, starts and closes them. */
 
 import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
@@ -155,7 +155,7 @@ export class TransportBinder implements Binder {
     }
   }
 
-  /** All at once, so that one error can name all that does not fit. @throws TransportError that no retry will mend */
+  /** Provisions everything at once, so that one error can name all mismatches. @throws TransportError that no retry fixes */
   async #provision(): Promise<void> {
     const specs = [...plannedSpecs(this.#declared).values()]
     if (specs.length === 0) return
@@ -304,7 +304,7 @@ export class TransportBinder implements Binder {
     this.#state = 'closed'
   }
 
-  /** One of a batch. What is wrong with it is a rejection: others of the batch may be under way. */
+  /** Encodes a message of a batch. A mistake in it becomes a rejection: others of the batch may be under way. */
   #encoded<In, Out>(
     channel: Channel<In, Out>,
     payload: In,
@@ -335,7 +335,7 @@ function isThere<T>(value: T | Promise<T>): value is T {
   return !(value instanceof Promise)
 }
 
-/** What of a destination is known that no declaration names. */
+/** Spec of a destination that no declaration names. */
 function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => DestinationSpec {
   if (unlisted !== undefined) requireFunction('createBinder.unlisted', unlisted)
   return (name) => {

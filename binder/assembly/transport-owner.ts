@@ -1,14 +1,14 @@
 import { wrongKind } from '../../core/options.ts'
 import type { Transport } from '../transport/transport.ts'
 
-/** Transports that somebody has, by what it is called. */
+/** Owned transports, with the owner's name. */
 const owners: WeakMap<Transport, string> = new WeakMap()
-/** What transports are made of: whoever has one has its parts. */
+/** Parts of composed transports: the owner of the whole owns them. */
 const parts: WeakMap<Transport, readonly Transport[]> = new WeakMap()
 
 /**
- * Whoever is given a transport names it, hands it a clock and closes it in the end: two would cut each other off.
- * @throws TypeError naming the option and who has it
+ * Checks that a transport has no owner. The owner sets its name and clock and closes it: two owners would interfere.
+ * @throws TypeError naming the option and the owner
  */
 export function requireFree(path: string, transport: Transport): Transport {
   const owner = [transport, ...(parts.get(transport) ?? [])].map((each) => owners.get(each)).find(Boolean)

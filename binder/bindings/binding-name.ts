@@ -3,7 +3,7 @@
  * that and its options, a binder those of its bindings.
  */
 
-/** What a binding carries of its name. */
+/** Name of a binding, as a type. */
 export interface Named<Name extends string> {
   /** For the types only, never set: what `binder.binding` knows it by. */
   readonly named?: Name | undefined

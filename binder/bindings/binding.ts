@@ -22,7 +22,7 @@ import type { Result } from './outputs.ts'
 
 type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined; readonly settlesIn?: undefined }
 
-/** As users give them. */
+/** Options as users give them. */
 type DeclaredOptions = Omit<DeclaredConsumer, 'inbox'> & { readonly inbox?: Inbox | true | undefined }
 
 /** Consumes `channel`. The message is settled after the handler resolved. */

@@ -23,7 +23,7 @@ import type {
 import type { Inbox } from './inbox.ts'
 import type { PipelinePart } from './pipeline-part.ts'
 
-/** What a service gives to the declarations that leave it out. */
+/** Parts that a service supplies to declarations without them. */
 export interface ServiceParts {
   readonly sql: SqlClient
   readonly schema: string
@@ -43,15 +43,15 @@ export interface ServiceParts {
 /** Completes a declaration. */
 export type Completion = (parts: ServiceParts) => ConsumerBinding
 
-/** Of a declaration that is part of something larger. */
+/** Fields of a declaration that is part of a larger one. */
 interface Belonging {
   /** Set when it works in a service only: what a service calls to have the binding that runs. */
   readonly complete?: Completion | undefined
-  /** As `Inbox.ready`, for what the handler needs beside an inbox. */
+  /** Same as `Inbox.ready`, for the handler's needs beside an inbox. */
   readonly ready?: (() => Promise<void>) | undefined
   /** Tables that it needs in the service's schema, which the service makes. */
   readonly tables?: SqlPart | undefined
-  /** Of a pipeline: what it is drawn as. */
+  /** For a pipeline: its picture. */
   readonly pipeline?: PipelinePart | undefined
 }
 
@@ -76,9 +76,9 @@ export interface ConsumerOptions {
   /** Which errors are worth another attempt. @default all but those with `retryable === false` */
   readonly retryable?: ((error: Error) => boolean) | undefined
   /**
-   * What becomes of a message that failed for good: `dead-letter` sends it to `<channel>.<group>.dlq`, `drop` logs and
-   * forgets it, `halt` pauses the binding with the message unsettled and reports it unhealthy. @default 'dead-letter'
-   * for a group, 'drop' for an anonymous subscription
+   * Handling of a message that failed permanently: `dead-letter` sends it to `<channel>.<group>.dlq`, `drop` logs and forgets it, `halt`
+   * pauses the binding with the message unsettled and reports it unhealthy. @default 'dead-letter' for a group, 'drop' for an anonymous
+   * subscription
    */
   readonly onFailure?: 'dead-letter' | 'drop' | 'halt' | undefined
   /** Deliveries held in this process at most. @default 200 */
@@ -126,7 +126,7 @@ export interface SettlingConsumerOptions extends ConsumerOptions {
   readonly group: string
   /** The client of the transactions, which is the transport's `sql` or `transactionsOf`; `true` for that of the service. */
   readonly settlesIn: SqlClient | true
-  /** As of a binding with an inbox. @default true */
+  /** Same as for a binding with an inbox. @default true */
   readonly sharesTransactions?: boolean | undefined
 }
 
@@ -137,7 +137,7 @@ export type DeclaredConsumer = ConsumerOptions & {
   readonly sharesTransactions?: boolean | undefined
 }
 
-/** What `sink` declares: data for `createBinder`, which does nothing by itself. */
+/** Declaration of `sink`: data for `createBinder`, which does nothing by itself. */
 export interface SinkBinding<Name extends string = string> extends Named<Name>, Belonging {
   readonly kind: 'sink'
   /** True: the handler gets the message as it travels (`EncodedMessage`), whatever its payload. */
@@ -155,7 +155,7 @@ export interface SinkBinding<Name extends string = string> extends Named<Name>, 
   readonly prepares?: object | undefined
 }
 
-/** What `processor` declares: data for `createBinder`, which does nothing by itself. */
+/** Declaration of `processor`: data for `createBinder`, which does nothing by itself. */
 export interface ProcessorBinding<Name extends string = string> extends Named<Name>, Belonging {
   readonly kind: 'processor'
   readonly input: Channel
@@ -163,15 +163,15 @@ export interface ProcessorBinding<Name extends string = string> extends Named<Na
   readonly output: Channel | undefined
   /** Others that it is known to send to: made to exist before it starts. */
   readonly outputs?: readonly Channel[] | undefined
-  /** Of a `responder`: where its answers go, each service that asks has a destination of its own below this name. */
+  /** For a `responder`: the channel of its answers; each requesting service has a destination of its own below this name. */
   readonly replies?: Channel | undefined
-  /** Who asked gets to know that the request failed for good. Before `onFailure`, or instead of it. */
+  /** Tells the requester that its request failed permanently. Called before `onFailure`, or instead of it. */
   readonly answer?: ((request: EncodedMessage, error: unknown, host: AnswerHost) => Answer | undefined) | undefined
   readonly options: DeclaredConsumer
   readonly handler: Handler<unknown, TransactionContext, unknown>
 }
 
-/** What `source` declares: data for `createBinder`, which does nothing by itself. */
+/** Declaration of `source`: data for `createBinder`, which does nothing by itself. */
 export interface SourceBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'source'
   readonly output: Channel
@@ -179,7 +179,7 @@ export interface SourceBinding<Name extends string = string> extends Named<Name>
   readonly poll: (context: SourceContext) => unknown
 }
 
-/** What takes messages off a channel. */
+/** A binding that consumes a channel. */
 export type ConsumerBinding<Name extends string = string> = SinkBinding<Name> | ProcessorBinding<Name>
 
 /** Anything that `createBinder` takes as a binding. */
@@ -202,7 +202,7 @@ export interface SourceOptions {
   readonly slowAfterMs?: number | undefined
 }
 
-/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */
+/** Same as for a `sink`, each message with its own attempts; `concurrency` counts calls. */
 export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
   /** How large a batch gets, and how long it is waited for. @default at most 100 messages, 100 ms */
   readonly batch?: BatchLimits | undefined
@@ -210,30 +210,30 @@ export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
   readonly middleware?: readonly BatchMiddleware[] | undefined
 }
 
-/** As `BatchSinkOptions`, with an inbox: the effects of a batch and its deduplication are one transaction. */
+/** Same as `BatchSinkOptions`, with an inbox: the effects of a batch and its deduplication are one transaction. */
 export interface BatchInboxOptions extends BatchSinkOptions {
   readonly group: string
   /** Has to have `processBatch`, as that of `createInbox` has. */
   readonly inbox: Inbox | true
 }
 
-/** What `sinkBatch` and `processorBatch` declare: data for `createBinder`, which does nothing by itself. */
+/** Declaration of `sinkBatch` and `processorBatch`: data for `createBinder`, which does nothing by itself. */
 export interface BatchBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'batch'
   readonly input: Channel
-  /** Of a `processorBatch`: where a result without an address goes. */
+  /** For a `processorBatch`: the channel of results without an address. */
   readonly output: Channel | undefined
   readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
   readonly handler: BatchHandler<unknown, BatchTransactionContext>
 }
 
-/** One message at a time, when asked: nothing of it is about speed. */
+/** Handles a message at a time, on request: options for speed do not apply. */
 export interface PollableOptions
   extends Omit<
     ConsumerOptions,
     'group' | 'concurrency' | 'prefetch' | 'prefetchBytes' | 'autoStart' | 'rateLimit' | 'circuitBreaker'
   > {
-  /** Durable, for between two polls nobody listens. */
+  /** Durable group, since no consumer listens between two polls. */
   readonly group: string
   /**
    * How long it stays in the group after a poll, in ms, so that the next one is quick. Meanwhile its share of the
@@ -242,7 +242,7 @@ export interface PollableOptions
   readonly keepMs?: number | undefined
 }
 
-/** As `PollableOptions`, with an inbox: the handler's effects and its deduplication are one transaction. */
+/** Same as `PollableOptions`, with an inbox: the handler's effects and its deduplication are one transaction. */
 export interface PollableInboxOptions extends PollableOptions {
   /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
   readonly inbox: Inbox | true

@@ -1,4 +1,4 @@
-/** What a handler returns whose message is nobody's business: settled, counted and logged as such. */
+/** Result of a handler for an irrelevant message: settled, and counted and logged as discarded. */
 export class Discarded {
   readonly reason: string
 

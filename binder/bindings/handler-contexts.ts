@@ -1,4 +1,4 @@
-/** What handlers are given, of one message and of a batch. */
+/** Contexts of handlers, for a message and for a batch. */
 import type { ContextLogger } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Headers } from '../channel/message.ts'
@@ -36,17 +36,17 @@ export interface TransactionContext extends HandlerContext {
  */
 export type Handler<Payload, Context, Result> = (payload: Payload, context: Context) => Result | Promise<Result>
 
-/** What each poll of a source gets. */
+/** Context of each poll of a source. */
 export interface SourceContext {
   /** Aborts when the binder closes. */
   readonly signal: AbortSignal
   readonly log: ContextLogger
 }
 
-/** One message of a batch. */
+/** A message of a batch. */
 export interface BatchItem<Payload> {
   readonly payload: Payload
-  /** As a `sink` gets it, with the message's own id, attempt, signal and log. */
+  /** Same as for a `sink`, with the message's own id, attempt, signal and log. */
   readonly context: HandlerContext
 }
 

@@ -2,7 +2,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, TransportDelivery } from '../transport/transport.ts'
 
-/** What tells one message from all others. */
+/** Identity of a message. */
 export interface InboxMessage {
   readonly group: string
   readonly destination: string
@@ -21,7 +21,7 @@ type Emit = (outputs: readonly EncodedMessage[], specOf?: SpecOf) => Promise<voi
 /** A handler's call inside of the transaction. */
 export type InboxWork = (tx: SqlTransaction, emit: Emit) => Promise<void>
 
-/** As `InboxWork`, for a batch. @param fresh the indexes of those that were not processed before */
+/** Same as `InboxWork`, for a batch. @param fresh the indexes of those that were not processed before */
 export type InboxBatchWork = (tx: SqlTransaction, fresh: readonly number[], emit: Emit) => Promise<void>
 
 /** How `process` comes to a transaction. */

@@ -8,7 +8,7 @@ import type { Inbox } from './inbox.ts'
 
 const refuse = (): Promise<never> => Promise.reject(new Error('inbox: true was not completed by a service'))
 
-/** What `inbox: true` stands for until a service puts its own in the place. */
+/** Placeholder for `inbox: true`, which a service replaces by its own inbox. */
 const SERVICE_INBOX: Inbox = Object.freeze({ hasOutbox: true, process: refuse, processBatch: refuse })
 
 type WithInbox = { readonly inbox?: Inbox | true | undefined }

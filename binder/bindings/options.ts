@@ -43,7 +43,7 @@ export interface ResolvedConsumer {
   readonly isInTransaction: boolean
   /** Only with an inbox, and where more than one can be ready. */
   readonly sharesTransactions: boolean
-  /** Of a batch consumer. */
+  /** For a batch consumer. */
   readonly batch: ResolvedBatch | undefined
   readonly rateLimit: ResolvedRateLimit | undefined
   readonly circuitBreaker: ResolvedCircuitBreaker | undefined
@@ -156,7 +156,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
   })
 }
 
-/** Of a slow binding the broker keeps what it will not get to soon: others could take it, and RabbitMQ grows impatient. */
+/** A slow binding leaves distant messages at the broker: other members could take them, and RabbitMQ times out unacknowledged ones. */
 function defaultPrefetch(
   concurrency: number,
   rateLimit: ResolvedRateLimit | undefined,
@@ -200,7 +200,7 @@ function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean
 
 const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as const
 
-/** As it is called in a program. */
+/** Name of a declaration in error messages. */
 export function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
   const called = kind !== 'batch' ? CALLED[kind] : output === undefined ? 'sinkBatch' : 'processorBatch'
   return `${called}("${input.name}")`

@@ -1,4 +1,4 @@
-/** What a processor or a source returns: payloads for its own channel, or `to` somewhere else. */
+/** Results of a processor or a source: payloads for its own channel, or addressed with `to`. */
 import { wrongKind } from '../../core/options.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import type { SendOptions } from '../channel/encode.ts'
@@ -17,10 +17,10 @@ export function several<T>(payloads: ReadonlyArray<T | Addressed<T>>): Outputs<T
   return new Outputs(payloads)
 }
 
-/** What may be said of an output. Its id follows from the input's, so that a repetition is the same message. */
+/** Options of an output. Its id follows from the input's, so that a repetition is the same message. */
 export type OutputOptions = Omit<SendOptions, 'id'>
 
-/** One output with an address or options of its own. Made by `to`. */
+/** An output with an address or options of its own. Made by `to`. */
 export class Addressed<T> {
   /** `undefined`: the channel of the processor or source. */
   readonly channel: Channel | undefined
@@ -51,5 +51,5 @@ export function to(where: unknown, payload: unknown, options: OutputOptions = {}
   return new Addressed(undefined, payload, { ...options, destination: checkName('to', where, 200) })
 }
 
-/** What a processor or a source may return: one payload, several, some of them addressed, or nothing. */
+/** Result of a processor or a source: one payload, several, some of them addressed, or nothing. */
 export type Result<T> = T | Addressed<T> | Outputs<T> | undefined | void

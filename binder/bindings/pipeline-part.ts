@@ -1,4 +1,4 @@
-/** What a binding that belongs to a pipeline says of it: for pictures and documents, never for what runs. JSON. */
+/** Description of a binding that belongs to a pipeline: for pictures and documents, never used at run time. JSON. */
 
 /** A stage of a pipeline, as it is drawn. */
 export interface PipelineStage {
@@ -7,7 +7,7 @@ export interface PipelineStage {
   readonly label: string
   /** Where it sends; of a window that closes by time, where its timers go. `null`: nowhere. */
   readonly channel: string | null
-  /** Of a branch: its ways in the order in which they are asked. */
+  /** For a branch: its ways in the order of their tests. */
   readonly ways: ReadonlyArray<{ readonly name: string; readonly stages: readonly PipelineStage[] }>
 }
 

@@ -1,4 +1,4 @@
-/** Declarations of consumers that get a message only when somebody asks for one. */
+/** Declarations of consumers that receive a message only on request. */
 
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { requireOptionsFirst } from './binding.ts'

@@ -1,4 +1,4 @@
-/** One consumer, several handlers: the message says which. */
+/** A consumer with several handlers, selected by the message. */
 import { ConcordatError, invalidOption, requireText, show } from '../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
@@ -14,7 +14,7 @@ export class NoRoute extends ConcordatError {
   readonly code = 'binder.no_route' as const
   readonly retryable = false as const
   readonly channel: string
-  /** What `by` said; `undefined` when the header was missing. */
+  /** Result of `by`; `undefined` when the header was missing. */
   readonly route: unknown
 
   constructor(channel: string, route: unknown, routes: readonly string[]) {
@@ -50,7 +50,7 @@ export function into<Payload, In, Out>(
   return new RouteInto(requireChannel('into', channel) as unknown as Channel, requireFunction('into handler', handler))
 }
 
-/** What a route does with its messages. */
+/** Handling of a route's messages. */
 export type Route<Payload, Context> = Handler<Payload, Context, void> | RouteInto<Payload>
 
 interface Routing<Payload, Context> {
@@ -66,7 +66,7 @@ interface Routing<Payload, Context> {
 
 /** Options of `route`: those of a sink, and which handler gets which message. */
 export type RouteOptions<Payload> = ConsumerOptions & { readonly inbox?: undefined } & Routing<Payload, HandlerContext>
-/** As `RouteOptions`, with an inbox: the handlers' effects and their deduplication are one transaction. */
+/** Same as `RouteOptions`, with an inbox: the handlers' effects and their deduplication are one transaction. */
 export type InboxRouteOptions<Payload> = InboxConsumerOptions & Routing<Payload, TransactionContext>
 
 /**

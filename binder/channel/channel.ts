@@ -58,9 +58,8 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
    */
   readonly tombstones?: boolean | undefined
   /**
-   * True: messages are sent in transactions of the database in which the transport lies (`tx.send`, `outbox.add`), and by
-   * nobody in any other way, so that none lies there twice. Any other send is refused. What a binding with `settlesIn`
-   * needs. @default false
+   * True: messages are sent only in transactions of the transport's database (`tx.send`, `outbox.add`), so that none is stored twice. Any
+   * other send is refused. Required by a binding with `settlesIn`. @default false
    */
   readonly transactional?: boolean | undefined
   /**

@@ -12,7 +12,7 @@ import { notBeforeOf } from './delay.ts'
 import { checkHeaders, type EncodedMessage, type Headers } from './message.ts'
 import { upcastPayload, VERSION_HEADER, withVersion } from './payload-version.ts'
 
-/** What a sender may say beside the payload. */
+/** Options of a send beside the payload. */
 export interface SendOptions {
   /**
    * 1 to 255 characters; give the same one when you send the same message again. An inbox recognises it; `settlesIn` does not, so
@@ -26,8 +26,8 @@ export interface SendOptions {
   /** When it happened, epoch ms. @default now */
   readonly time?: number | undefined
   /**
-   * Where it goes instead of to the channel's name, with the channel's schema, partitions and groups. Made to exist like a
-   * channel, by whoever sends; consumed with `channelAt`. @default the channel's name
+   * Destination instead of the channel's name, with the channel's schema, partitions and groups. The sender makes it exist like a channel;
+   * consume it with `channelAt`. @default the channel's name
    */
   readonly destination?: string | undefined
   /**
@@ -37,7 +37,7 @@ export interface SendOptions {
   readonly delayMs?: number | undefined
 }
 
-/** What is said of each message of a batch. */
+/** Options for each message of a batch. */
 export type BatchOptions<Payload> = (payload: Payload, index: number) => SendOptions | undefined
 
 const NAMES = optionNames<SendOptions>({
@@ -118,7 +118,7 @@ function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | 
   )
 }
 
-/** There is no payload to take it from, and without one nobody knows what is gone. */
+/** A tombstone has no payload, so its key must be given. */
 function tombstoneKey(channel: string, key: unknown): string {
   if (typeof key === 'string' && key.length > 0 && key.length <= 1_024 && key.isWellFormed()) return key
   throw new TypeError(

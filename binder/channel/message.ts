@@ -34,7 +34,7 @@ export interface EncodedMessage {
   readonly headers: Headers
   /** The encoded payload; `null` is a tombstone. */
   readonly body: Uint8Array | null
-  /** Epoch ms: nobody gets it before. Of one on its way out; what arrives has none. @default at once */
+  /** Epoch ms before which it is not delivered. On outgoing messages only. @default at once */
   readonly notBefore?: number | undefined
   /**
    * Why no codec can read the body of a message that arrived: it is a dead letter at once, without a handler call. The transport says
@@ -53,8 +53,8 @@ export const INTERNAL_PREFIX = 'concordat-'
 export const REDRIVE_END = 'concordat.redrive.end'
 
 /**
- * The id of the request that a message answers. What has it and finds nobody is dropped by a transport that refuses others:
- * who asked is gone.
+ * Id of the request that a message answers. A transport that refuses unroutable messages drops such a message instead: its requester is
+ * gone.
  */
 export const REPLY_TO_REQUEST = 'reply-to-request'
 

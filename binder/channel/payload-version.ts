@@ -25,7 +25,7 @@ export class PayloadVersionError extends ConcordatError {
   readonly code = 'binder.payload_version' as const
   readonly retryable = false as const
   readonly channel: string
-  /** As the header says it. */
+  /** Value of the header. */
   readonly version: unknown
 
   constructor(channel: string, version: unknown, message: string, options?: ErrorOptions) {

@@ -5,7 +5,7 @@
 import { parseShallow } from '../../core/shallow-json.ts'
 import type { Headers, HeaderValue } from './message.ts'
 
-/** Of Spring's Kafka binder: names and Java classes. */
+/** Header of Spring's Kafka binder: names and Java classes. */
 export const SPRING_TYPES = 'spring_json_header_types'
 /** On RabbitMQ: names of headers whose AMQP type is none of ours, and that type. */
 export const AMQP_TYPES = 'amqp-types'

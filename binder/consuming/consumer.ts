@@ -19,14 +19,14 @@ import { Processing } from './processing.ts'
 import { Run } from './run.ts'
 
 /**
- * One sink, processor or batch sink at work.
+ * A running sink, processor or batch sink.
  *
  *   idle -> connecting -> running <-> paused
- *              ^             |-> halted (a message failed for good and the binding asked to stop)
+ *              ^             |-> halted (a message failed permanently and `onFailure` is 'halt')
  *              |-- lost -----|-> stopping -> stopped
  *
- * A subscription that breaks is made again forever, with backoff. What this process held is dropped then: the broker
- * hands it out again; keys that are still running here make their next delivery wait.
+ * A broken subscription is made again forever, with backoff. Messages that this process held are dropped then: the broker delivers them
+ * again; keys that are still running here make their next delivery wait.
  */
 export class Consumer {
   readonly options: ResolvedConsumer
@@ -148,7 +148,7 @@ export class Consumer {
     }
   }
 
-  /** Resolves after the first attempt: running, or connecting in the background. @throws what no retry will mend */
+  /** Resolves after the first attempt: running, or connecting in the background. @throws errors that no retry fixes */
   async start(): Promise<void> {
     const stops = this.#stops
     this.#startsPaused = false
@@ -289,7 +289,7 @@ export class Consumer {
     this.#host.outage.away(this.options.name, error)
   }
 
-  /** What waits for the circuit to close has not begun its next attempt: it can as well wait elsewhere. */
+  /** Messages that wait for the circuit to close have not begun their next attempt: they can wait elsewhere, too. */
   #recall(): void {
     if (this.#pace === undefined) this.giveBack()
     else void this.#recallInOrder(this.#pace, this.#run)

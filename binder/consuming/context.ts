@@ -4,7 +4,7 @@ import type { TransactionContext } from '../bindings/handler-contexts.ts'
 import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 
-/** What the deliveries of one run of a binding have in common. */
+/** Values shared by the deliveries of one run of a binding. */
 export interface DeliveryScope {
   readonly group: string | null
   /** Aborts when the drain ran out of time. */

@@ -1,4 +1,4 @@
-/** What decides when the next of a line may start, beside the line itself. */
+/** Decides when the next item of a line may start, in addition to the line itself. */
 export interface Gate {
   /**
    * How many of `wanted` may start now, which is then counted; 0 to `wanted`. When it said less than `wanted` the gate
@@ -7,7 +7,7 @@ export interface Gate {
   admit(wanted: number): number
 }
 
-/** What waits in a consumer for its turn: one by one (`Lanes`) or in batches (`BatchLanes`). */
+/** A consumer's waiting items: one by one (`Lanes`) or in batches (`BatchLanes`). */
 export interface Line<Item> {
   /** Handler calls under way. */
   readonly running: number

@@ -21,11 +21,11 @@ import { freshPayload } from './fresh-payload.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
 import type { Pace } from './pace/pace.ts'
 
-/** What handling needs of the binder around it. */
+/** Members of the binder that handling uses. */
 export interface HandlingHost extends OutputHost, FailuresHost {
   readonly ambient: AmbientHeaders | undefined
   readonly telemetry: BinderTelemetry | undefined
-  /** What handlers log with. */
+  /** Logger for handlers. */
   readonly handlerLogger: Logger
   /** Asked before each handler call, told after it. */
   readonly pace: Pace | undefined
@@ -239,8 +239,8 @@ export class Handling {
   }
 
   /**
-   * A request that was handled before: when it comes again it has its answer, or that is in the outbox. When it is asked
-   * again it has none, and whoever asked would wait in vain.
+   * A request that was handled before. A redelivery has its answer, or the outbox has it. A repeated request has none, and its requester would
+   * wait in vain.
    */
   async #answerOnce(
     inbox: Inbox,

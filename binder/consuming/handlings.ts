@@ -16,7 +16,7 @@ import type { Pace } from './pace/pace.ts'
 import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
 
-/** What a consumer needs of the binder around it. */
+/** Members of the binder that a consumer uses. */
 export interface ConsumerHost extends KeeperHost {
   readonly service: string
   readonly publisher: Publisher
@@ -24,7 +24,7 @@ export interface ConsumerHost extends KeeperHost {
   readonly ambient: AmbientHeaders | undefined
   readonly telemetry: BinderTelemetry | undefined
   readonly handlerLogger: Logger
-  /** Of all bindings of the binder. */
+  /** Shared by all bindings of the binder. */
   readonly outage: OutageLog
 }
 

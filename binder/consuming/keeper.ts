@@ -36,7 +36,7 @@ export interface KeeperHost {
   readonly destinations: Destinations
 }
 
-/** What the keeper tells. None throws. */
+/** Events of the keeper. None throws. */
 export interface KeeperEvents {
   deliver(delivery: TransportDelivery): void
   recall(): void
@@ -44,7 +44,7 @@ export interface KeeperEvents {
   onTaken(): void
   /** No place for now; it is being taken. */
   onAway(error: Error): void
-  /** Some of it stands still, the rest goes on; `undefined`: no longer. */
+  /** Part of the subscription is blocked, the rest continues; `undefined`: no longer. */
   onHindered(hindrance: Hindrance | undefined): void
   /** The group does not go on where it stood. */
   onDisplaced(displacement: Displacement): void
@@ -82,7 +82,7 @@ export class Keeper {
     this.#events = events
   }
 
-  /** Resolves after the first attempt: taken, or being taken in the background. @throws what no retry will mend */
+  /** Resolves after the first attempt: subscribed, or subscribing in the background. @throws errors that no retry fixes */
   async take(run: Run): Promise<void> {
     this.#paused = false
     this.#attempts = 0

@@ -25,7 +25,7 @@ export class Lanes<Item> implements Line<Item> {
   #waiting = 0
   #held = false
   #pumping = false
-  /** It goes on after a turn of the event loop. */
+  /** Continues after a turn of the event loop. */
   #waitsForTurn = false
 
   /** @param run must neither throw nor reject; `undefined` says that it is done already */
@@ -109,7 +109,7 @@ export class Lanes<Item> implements Line<Item> {
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
-  /** What settles an item may push the next one in the same turn: the loop that runs takes it, however long the line. */
+  /** Settling an item may start the next one in the same turn: the running loop takes it, however long the line. */
   #pump(): void {
     if (this.#pumping || this.#waitsForTurn) return
     this.#pumping = true
@@ -136,7 +136,7 @@ export class Lanes<Item> implements Line<Item> {
     this.#pump()
   }
 
-  /** What must not throw and does so all the same is nobody's to catch, and must not leave the line standing. */
+  /** A handler that must not throw and does so anyway must not block the line. */
   #begin(item: Item): Promise<void> | undefined {
     try {
       return this.#run(item)

@@ -12,7 +12,7 @@ export class OutageLog {
   readonly #logger: Logger
   /** Bindings that wait for the broker. */
   readonly #waiting = new Set<string>()
-  /** What was said last of a binding, for another reason. */
+  /** Last logged reason of each binding. */
   readonly #said = new Map<string, string>()
 
   constructor(logger: Logger) {
@@ -30,7 +30,7 @@ export class OutageLog {
     else this.#logger.debug(fields, 'binding still has no subscription, connecting')
   }
 
-  /** It has one again, or wants none any more. */
+  /** The binding has a subscription again, or no longer wants one. */
   over(binding: string): void {
     this.#waiting.delete(binding)
     this.#said.delete(binding)

@@ -23,7 +23,7 @@ export interface PlaceInboxHost {
 
 interface SharedDelivery {
   readonly delivery: TransportDelivery
-  /** Of the last call of its work; written with those of the others. */
+  /** Outputs of its last call; written with those of the others. */
   outputs: readonly EncodedMessage[]
 }
 
@@ -82,7 +82,7 @@ export class PlaceInbox implements Inbox {
   }
 }
 
-/** Of a binding that settles in its handlers' transactions. */
+/** The inbox of a binding that settles in its handlers' transactions. */
 export function placeInboxOf(inbox: Inbox | undefined): PlaceInbox | undefined {
   return inbox instanceof PlaceInbox ? inbox : undefined
 }

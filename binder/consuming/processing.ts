@@ -43,7 +43,7 @@ export class Processing {
     return this.#host.calls
   }
 
-  /** What comes from now on belongs to this run. */
+  /** Later messages belong to this run. */
   begin(run: Run, handlings: Handlings): void {
     this.#run = run
     this.#handlings = handlings

@@ -189,7 +189,7 @@ export class Puller {
     try {
       await finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, begun.promise))
     } catch (error) {
-      // What has begun is waited for, whoever gave up.
+      // A call under way is awaited, even if its caller gave up.
       if (this.#gate.close()) throw error
     }
     if (this.#gate.close()) return false

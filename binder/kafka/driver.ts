@@ -44,10 +44,9 @@ export interface Envelope extends OutgoingRecord {
 
 export interface Producer {
   /**
-   * One produce request, with acks from all in-sync replicas, tried again for as long as the driver likes within
-   * `durationMs`; one call at a time. The records of a partition keep their order and are there once, whatever is tried
-   * again. Resolves with those that the broker did not confirm. After a rejection nothing of it is sent any more, but
-   * what was on the wire may still arrive.
+   * Makes one produce request, with acks from all in-sync replicas, retried at the driver's discretion within `durationMs`; one call at a time.
+   * The records of a partition keep their order and are stored once, whatever is retried. Resolves with those that the broker did not confirm.
+   * After a rejection nothing more of it is sent, but requests on the wire may still arrive.
    * @throws TransportError
    */
   send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]>
@@ -65,26 +64,26 @@ export interface IncomingRecord {
   readonly timestamp: string | bigint | number
   readonly offset: string | bigint | number
   readonly headers?: Readonly<Record<string, IncomingHeader>>
-  /** What it takes, with key and headers. @default the bytes of its value */
+  /** Size with key and headers. @default the bytes of its value */
   readonly bytes?: number
 }
 
 export type IncomingHeader = Buffer | string | ReadonlyArray<Buffer | string> | undefined
 
-/** What one fetch brought of one partition, without control records and what was aborted. */
+/** Records of a partition in one fetch, without control records and aborted ones. */
 export interface FetchedBatch {
   readonly partition: number
   readonly messages: readonly IncomingRecord[]
   /** Where the fetch began. */
   readonly fetchedOffset?: unknown
-  /** Of the last record, also of one that nobody is handed. */
+  /** Offset of the last record, including skipped ones. */
   lastOffset(): string | bigint | number
 }
 
 export interface MemberSpec {
   readonly topic: string
   readonly groupId: string
-  /** Of the topic. */
+  /** Number of partitions of the topic. */
   readonly partitions: number
   readonly prefetch: number
   readonly prefetchBytes: number
@@ -92,14 +91,14 @@ export interface MemberSpec {
   readonly startAt: ReadonlyMap<number, number> | undefined
   /** Each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
   readonly evenShares?: boolean | undefined
-  /** What this process has settled of the group and not committed; shared by the members that follow each other. */
+  /** Offsets of the group that this process has settled and not committed; shared by consecutive members. */
   readonly settled?: SettledOffsets | undefined
 }
 
 export interface MemberEvents {
   /** The broker answered, or did not. */
   onAnswer(error?: unknown): void
-  /** The member has gone, for good. Never rejects. */
+  /** The member has left permanently. Never rejects. */
   onEnd(): Promise<void>
 }
 
@@ -113,7 +112,7 @@ export interface Member extends Subscription {
 
 // ---- administration
 
-/** One administrative connection, made when it is first needed and again after a failure. Every call is bounded in time. */
+/** An administrative connection, made when it is first needed and again after a failure. Every call is bounded in time. */
 export interface AdminLink {
   /** @param attempted what is done, for the error: `creating topics` @throws TransportError */
   use<T>(attempted: string, work: (admin: Admin) => Promise<T>, destination?: string): Promise<T>

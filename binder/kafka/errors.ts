@@ -17,7 +17,7 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'refused',
   GROUP_MAX_SIZE_REACHED: 'refused',
   KAFKA_STORAGE_ERROR: 'refused',
-  // A password may be changed on either side first, and rights are given and taken while services run: it mends itself, and says so
+  // Passwords may change on either side first, and rights are granted and revoked while services run: this resolves by itself, and is reported
   // until then.
   SASL_AUTHENTICATION_FAILED: 'refused',
   // A clock is put right while services run.
@@ -49,7 +49,7 @@ const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
   closed: 'The transport was closed.',
 }
 
-/** What a library knows of its own errors. */
+/** A library's knowledge of its own errors. */
 export interface DriverErrors {
   /** The kind by the `type` or the `name` of an error, where the protocol has no name for it. */
   readonly names: Readonly<Record<string, TransportErrorKind>>
@@ -74,7 +74,7 @@ export function toTransportError(
   )
 }
 
-/** What is to be done about a failure, where that is not the same for all of its kind. */
+/** Remedy for a failure, where it differs within its kind. */
 export function remedyOf(error: unknown): string | undefined {
   if (error instanceof StoodStill) return STOOD_STILL
   if (isDenied(error)) return RIGHTS
@@ -144,7 +144,7 @@ export function isRebalance(error: unknown): boolean {
   return hasType(error, 'REBALANCE_IN_PROGRESS', 'NOT_COORDINATOR_FOR_GROUP', 'GROUP_LOAD_IN_PROGRESS')
 }
 
-/** The broker does not know this member any more: its partitions may have another owner already. */
+/** The broker no longer knows this member: its partitions may have another owner already. */
 export function isExpelled(error: unknown): boolean {
   return hasType(error, 'UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID')
 }

@@ -112,7 +112,7 @@ export class Publisher {
     }
   }
 
-  /** Topics that nobody provisioned are looked up first: one that is missing would hold up all the others. */
+  /** Looks up unprovisioned topics first: a missing one would delay all others. */
   async #missingTopics(messages: readonly EncodedMessage[]): Promise<ReadonlyMap<string, TransportError>> {
     const missing = new Map<string, TransportError>()
     const unknown = new Set<string>()
@@ -169,7 +169,7 @@ export class Publisher {
     return new Map(ofEach)
   }
 
-  /** The broker refuses something of this request for good: halves go on their own until the culprit is alone. */
+  /** The broker permanently refuses a record of this request: halves are sent separately until the culprit is alone. */
   async #isolate(
     request: readonly Envelope[],
     error: TransportError,
@@ -185,7 +185,7 @@ export class Publisher {
   }
 }
 
-/** Of one record, with what the broker says of it. */
+/** Error of a single record, with the broker's reason. */
 function refusalOf({ kind, cause }: TransportError, topic: string): TransportError {
   const why = cause === undefined ? '' : `: ${textOf(cause)}`
   return transportError(kind, `publishing to "${topic}" failed${why}`, topic, cause, remedyOf(cause))

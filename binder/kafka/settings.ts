@@ -23,7 +23,7 @@ export interface KafkaSettings {
   readonly delayDiscoveryMs: number
 }
 
-/** As users give them. */
+/** Settings as users give them. */
 export type GivenSettings = {
   readonly [Name in Exclude<keyof KafkaSettings, 'groupIds' | 'startAt'>]?: KafkaSettings[Name] | undefined
 } & {

@@ -18,7 +18,7 @@ import type { Topics } from './topics.ts'
 import { FORWARDERS } from './wire/delay.ts'
 
 const DELETE_MS = 2_000
-/** What a forwarder holds of each tier: as much as it publishes in one go. */
+/** Number of messages that a forwarder holds of each tier: as many as it publishes at once. */
 const TIER_WINDOW = 500
 const TIER_WINDOW_BYTES = 2 * 1024 * 1024
 
@@ -88,7 +88,7 @@ export class Subscriber {
       this.#open.delete(member)
       await afterEnd()
     }
-    // It may have come while the topic was looked up: nobody would end this member.
+    // It may have closed while the topic was looked up: otherwise this member would never end.
     if (this.#isClosed) throw transportError('closed', `subscribing to "${spec.topic}" failed`, spec.topic)
     const member: Member = link.createMember(spec, receiver, { onAnswer, onEnd })
     this.#open.add(member)

@@ -207,7 +207,7 @@ function takesAnyCount({ assumed, keepsEach, delays, deadLetters }: DestinationS
   return assumed === true || (keepsEach === true && delays === true && deadLetters !== true)
 }
 
-/** Nobody declares how many partitions dead letters and delays have. */
+/** Dead letters and delays have no declared number of partitions. */
 function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpec, existing: number): Error {
   if (deadLetters !== true && keepsEach !== true)
     return partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')
@@ -215,7 +215,7 @@ function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpe
   return transportError('mismatch', has, name, undefined, 'Delete it once nothing is left in it: it is made again.')
 }
 
-/** What the broker says is 100 MiB as well, for all of a request. */
+/** The broker's own limit for a whole request is 100 MiB as well. */
 const DEAD_LETTER_BYTES = 100 * 1024 * 1024
 
 /**

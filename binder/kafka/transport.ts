@@ -193,7 +193,7 @@ export class KafkaTransport implements Transport {
     }
   }
 
-  /** A refusal for good is an answer too. */
+  /** A permanent refusal is an answer, too. */
   #onAnswer(error?: unknown): void {
     if (error === undefined || !isRetryable(error)) this.#health = { status: 'up' }
     else this.#health = { status: 'down', detail: toError(error).message }

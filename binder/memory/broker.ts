@@ -14,10 +14,10 @@ export interface MemoryBrokerOptions {
    */
   readonly retainMessages?: number | undefined
   /**
-   * Messages of one partition that the slowest of its groups has not settled. A publisher waits while there are so many,
-   * for the `sendTimeoutMs` of its binder. Then its message goes in all the same if readers are at work, up to twice the bound, for they
-   * may be waiting for it; else it fails with a TransportError of kind `refused`. So many per partition may wait to be
-   * due, too; what is beyond is refused at once. @default 100 000
+   * Messages of one partition that the slowest of its groups has not settled. At this limit a publisher waits, for the `sendTimeoutMs` of its
+   * binder. Then its message is accepted anyway if readers are at work, up to twice the limit, since they may be waiting for it; otherwise it
+   * fails with a TransportError of kind `refused`. The same number per partition may wait to be due; further ones are refused at once.
+   * @default 100 000
    */
   readonly maxBacklog?: number | undefined
   /** The same in bytes: bodies, keys, headers and about 200 for each message. Retained messages go first. @default 64 MiB */
@@ -113,20 +113,20 @@ export class Broker implements MemoryBroker {
     return true
   }
 
-  /** A subscription holds messages now, or none any more. Whatever they wait for, they are not lost with the process. */
+  /** A subscription holds messages now, or no longer. Whatever they wait for, they are not lost with the process. */
   setBusy(isBusy: boolean): void {
     this.#busy += isBusy ? 1 : -1
     this.#stayAwake()
   }
 
-  /** The process lives on while messages wait and somebody is there to get them, as it does with connections to a broker. */
+  /** Keeps the process alive while messages wait and have a reader, like connections to a broker do. */
   #stayAwake(): void {
     if (this.#connections.size === 0) {
       clearInterval(this.#awake)
       this.#awake = undefined
       return
     }
-    // One timer and not one each time: this may be asked for each message.
+    // A single timer: this may be called for each message.
     this.#awake ??= setInterval(() => {}, MAX_TIMER_MS)
     if (this.#delayed > 0 || this.#busy > 0) this.#awake.ref()
     else this.#awake.unref()
@@ -158,7 +158,7 @@ export class Destination {
     for (const partition of this.partitions) partition.addGroup(group)
   }
 
-  /** What the group has not settled. A group that does not exist yet would get what is there. */
+  /** Unsettled messages of the group. A group that does not exist yet would get all stored messages. */
   lag(group: string): number {
     return this.partitions.reduce((sum, partition) => sum + partition.lag(group), 0)
   }
@@ -180,7 +180,7 @@ export class Destination {
     return true
   }
 
-  /** One that was held back; was accepted, so it goes in however full it is. */
+  /** Appends a held-back message; it was accepted, so it enters however full the partition is. */
   appendDue(message: EncodedMessage): void {
     this.#delayed--
     this.#delayedBytes -= sizeOf(message)

@@ -12,7 +12,7 @@ export interface CursorLog {
   forget(cursor: Cursor): void
 }
 
-/** Who reads a cursor. */
+/** A reader of a cursor. */
 export interface Reader {
   /** There may be something to take. */
   wake(cursor: Cursor): void

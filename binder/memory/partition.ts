@@ -9,7 +9,7 @@ export interface Waiting {
   onIn(): void
 }
 
-/** So many times its bounds it takes at most, see `squeeze`. */
+/** Multiple of its limits that it accepts at most, see `squeeze`. */
 const HARD_LIMIT = 2
 /** A part of the byte bound: so much has to be settled before the log is moved. */
 const STEP = 1 / 8
@@ -79,7 +79,7 @@ export class MemoryPartition {
     return true
   }
 
-  /** What is not settled by all, for people. */
+  /** Unsettled messages, as text for people. */
   get backlog(): string {
     return `${counted(this.end - this.#lowest(), 'message')}, ${this.#appendedBytes - this.#sumTo(this.#lowest())} bytes`
   }
@@ -89,7 +89,7 @@ export class MemoryPartition {
     if (!this.#groups.has(group)) this.#groups.set(group, new Cursor(this, this.#base))
   }
 
-  /** What the group has not settled. */
+  /** Number of messages that the group has not settled. */
   lag(group: string): number {
     return this.#groups.get(group)?.unsettled ?? this.#log.length
   }

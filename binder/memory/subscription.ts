@@ -4,12 +4,12 @@ import type { Destination } from './broker.ts'
 import type { Cursor, LentMessage, Reader } from './cursor.ts'
 
 export interface SubscriptionEvents {
-  /** It begins to hold messages, or holds none any more. */
+  /** The subscription starts to hold messages, or holds none any longer. */
   onBusy(isBusy: boolean): void
   onClose(subscription: MemorySubscription): void
 }
 
-/** One member of a group, or one anonymous reader, with its share of the partitions. */
+/** A member of a group, or an anonymous reader, with its share of the partitions. */
 export class MemorySubscription implements Subscription, Reader {
   readonly #receiver: Receiver
   readonly #events: SubscriptionEvents

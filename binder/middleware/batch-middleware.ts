@@ -27,7 +27,7 @@ export interface BatchMiddlewareTarget extends Omit<MiddlewareTarget, 'kind'> {
  */
 export type BatchMiddleware = (next: BatchMiddlewareHandler, target: BatchMiddlewareTarget) => BatchMiddlewareHandler
 
-/** One middleware for both kinds of handlers. */
+/** Combines middleware for both kinds of handlers. */
 export function forEither(one: Middleware, batch: BatchMiddleware): Middleware & BatchMiddleware {
   const either = (next: never, target: MiddlewareTarget | BatchMiddlewareTarget): unknown =>
     isBatch(target) ? batch(next, target) : one(next, target)

@@ -9,7 +9,7 @@ import type { Call, Item, Next } from './item.ts'
 import type { Stage, StageFunction, Way } from './stage.ts'
 import { WindowStage } from './window-stage.ts'
 
-/** What one binding runs. */
+/** Stages of one binding. */
 export interface Part {
   readonly input: Channel
   readonly options: FlowOptions | InboxFlowOptions
@@ -132,7 +132,7 @@ class Compiler {
   }
 }
 
-/** What is said, so that what is not does not take away what is inherited. */
+/** Keeps given options only, so that missing ones do not override inherited values. */
 function given(options: object = {}): object {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }

@@ -9,19 +9,19 @@ export interface FlowOptions extends ConsumerOptions {
   readonly inbox?: undefined
 }
 
-/** As `FlowOptions`, with an inbox: what the stages do to the database, the deduplication and the outputs are one transaction. */
+/** Same as `FlowOptions`, with an inbox: the stages' database writes, the deduplication and the outputs are one transaction. */
 export interface InboxFlowOptions extends Omit<InboxConsumerOptions, 'group'> {
   /** Whose members share the work. @default the name of the pipeline */
   readonly group?: string | undefined
 }
 
-/** One window that closed. */
+/** A closed window. */
 export interface Window<State> {
-  /** What its messages have in common; `null` when they have no key. */
+  /** Key of its messages; `null` without one. */
   readonly key: string | null
   /** How many messages it gathered, each once. */
   readonly count: number
-  /** What `add` made of them; `undefined` without `add`. */
+  /** Result of `add`; `undefined` without `add`. */
   readonly value: State
   /** Epoch ms of the database: with `everyMs` the interval, else from the first message to the last. */
   readonly startsAt: number
@@ -36,7 +36,7 @@ export interface WindowLimits<Payload, Context> {
   readonly key?: ((payload: Payload, context: Context) => string | null) | undefined
   /** Closes with this many messages. `count`, `everyMs` or both. */
   readonly count?: number | undefined
-  /** Closes at the end of each interval of so many ms, counted from 1970 by the database's clock. At most 30 days. */
+  /** Closes at the end of each interval of this length in ms, counted from 1970 by the database's clock. At most 30 days. */
   readonly everyMs?: number | undefined
 }
 

@@ -1,4 +1,4 @@
-/** What a pipeline does with its messages, stage by stage. Frozen data; nothing runs until a binder has the bindings. */
+/** A pipeline's stages. Frozen data; nothing runs until a binder has the bindings. */
 import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import type { HandlerContext, TransactionContext } from '../bindings/handler-contexts.ts'
@@ -21,7 +21,7 @@ export interface BranchWay<Payload, Context> {
   readonly to: (flow: Flow<Payload, Context>) => Flow<unknown, Context> | FlowEnd
 }
 
-/** What comes out of the ways that were left open. */
+/** Payloads of the ways that were left open. */
 type Rest<Ways> = {
   [Name in keyof Ways]: Ways[Name] extends { readonly to: (flow: never) => infer Left }
     ? Left extends Flow<infer Payload, infer _>
@@ -164,7 +164,7 @@ export class Flow<out Payload, in out Context> {
     return new FlowEnd(this.#source, [...this.#stages, stage])
   }
 
-  /** As it is written in a program: `from("orders").map`. */
+  /** Path in error messages, as written in a program: `from("orders").map`. */
   #path(method: string): string {
     return `from("${this.#source?.channel.name ?? '...'}") stage ${this.#stages.length + 1}: ${method}`
   }

@@ -1,23 +1,23 @@
-/** What runs from stage to stage within one handler call. */
+/** Data that passes from stage to stage within one handler call. */
 import type { TransactionContext } from '../bindings/handler-contexts.ts'
 import type { Addressed } from '../bindings/outputs.ts'
 
 export interface Item {
   readonly payload: unknown
-  /** Of the message, or of the window. */
+  /** Key of the message, or of the window. */
   readonly key: string | null
   /** Set by `keyBy`: wins over the key that a channel takes from the payload. */
   readonly isKeyed: boolean
 }
 
-/** One call of a handler. */
+/** A call of a handler. */
 export interface Call {
   readonly context: TransactionContext
   /** In the order in which they were made: their ids follow from their places. */
   readonly outputs: Addressed<unknown>[]
-  /** Of windows: each is a lock in the database until the transaction is over. */
+  /** Keys of windows: each is a lock in the database until the transaction is over. */
   readonly keys: Set<string>
 }
 
-/** What is behind a stage. */
+/** Continues after a stage. */
 export type Next = (item: Item, call: Call) => void | Promise<void>

@@ -31,12 +31,12 @@ export interface PipelineOptions {
   readonly schema?: string | undefined
 }
 
-/** What `pipeline` declares: bindings for `createService` and `createBinder`, which do nothing by themselves. */
+/** Declaration of `pipeline`: bindings for `createService` and `createBinder`, which do nothing by themselves. */
 export interface Pipeline {
   readonly name: string
-  /** One for each part, then one for each window that closes by time. */
+  /** A binding for each part, then one for each window that closes by time. */
   readonly bindings: readonly Binding[]
-  /** What its parts do, as it is drawn. */
+  /** Its parts, for pictures. */
   readonly parts: readonly PipelinePart[]
 }
 
@@ -71,9 +71,9 @@ export function migratePipelines(sql: SqlClient, schema: string = DEFAULT_SCHEMA
 /** A binding, and what it needs of a service. */
 interface Assembled {
   readonly binding: ProcessorBinding
-  /** Of the timers of a window. */
+  /** Window whose timers it handles. */
   readonly window?: WindowStage | undefined
-  /** It has windows, and leaves inbox and schema to the service. */
+  /** True if it has windows, and leaves inbox and schema to the service. */
   readonly isCompleted: boolean
 }
 

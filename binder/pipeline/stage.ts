@@ -16,7 +16,7 @@ export type Stage =
   | { readonly kind: 'branch'; readonly ways: readonly Way[] }
   | ({ readonly kind: 'window' } & WindowSpec)
 
-/** One way out of a branch. */
+/** A way out of a branch. */
 export interface Way {
   readonly name: string
   /** `undefined`: takes all that came so far. */

@@ -11,10 +11,10 @@ import type { WindowSpec } from './stage.ts'
 import { type OpenWindow, type WindowPlace, WindowTable } from './window-table.ts'
 import { type DueTimer, timersOf, type WindowTimer } from './window-timers.ts'
 
-/** What a window has of its pipeline. */
+/** Pipeline data for a window. */
 export interface WindowHome {
   readonly pipeline: string
-  /** What reads its timers. */
+  /** Group that reads its timers. */
   readonly group: string
   readonly schema: string
 }
@@ -133,11 +133,11 @@ export class WindowStage {
         `${Buffer.byteLength(json)} bytes`,
         `a value of at most ${MAX_STATE_BYTES} bytes: send lists on, or keep them in a table of yours`,
       )
-    // As it will be read: a window that closes at once gives no other value than one that was stored.
+    // Round-trips through JSON, so that a window that closes at once gives the same value as a stored one.
     return { value: JSON.parse(json), json }
   }
 
-  /** Of a full one: now. Without `everyMs` also when the release before had set another end. */
+  /** End of a full window: now. Without `everyMs` also when the previous release had set another end. */
   #endOf({ now, endsAt }: OpenWindow): number {
     return this.spec.everyMs === undefined || endsAt === null ? now : Math.min(now, endsAt)
   }

@@ -1,9 +1,9 @@
 /**
  * Open windows: a row for each, which the transaction of each of their messages changes.
  *
- * Whoever adds to a key's windows or closes one holds an advisory lock of that key until it commits, and asks for the time
- * after it has it. So no message is added to an interval that was closed, and an interval has one window (or, with a limit in
- * number, one after the other), however many instances and whatever is redelivered.
+ * A transaction that adds to a key's windows or closes one holds an advisory lock of that key until it commits, and reads the time after it
+ * has the lock. So no message is added to a closed interval, and an interval has one window (or, with a limit in number, one after the
+ * other), regardless of the number of instances and of redeliveries.
  */
 import type { SqlPart } from '../../core/migrate.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
@@ -51,9 +51,9 @@ export interface OpenWindow {
   readonly now: number
 }
 
-/** As it is after a message was added. */
+/** A window after a message was added. */
 export interface AddedWindow extends OpenWindow {
-  /** Of a message that opened a window with an end: one of the same key that has none, of the release before. */
+  /** If the message opened a window with an end: a window of the same key without one, from the previous release. */
   readonly endless: string | null
 }
 
@@ -86,7 +86,7 @@ export class WindowTable {
     return rows[0] as AddedWindow
   }
 
-  /** What a release that closed by time has left open is filled up first: nobody waits for its end any more. */
+  /** Windows left open by a release that closed by time are filled first: no timer waits for their end any longer. */
   #addByCount(tx: SqlTransaction, { pipeline, name, key }: WindowPlace) {
     return this.#query<AddedWindow>(
       tx,

@@ -14,7 +14,7 @@ export interface DueTimer extends Named {
   readonly key: string
 }
 
-/** Asks for the timers of windows that have none: those with an id above `after`, so many at a time. */
+/** Asks for the timers of windows without one: those with an id above `after`, a limited number at a time. */
 export interface SweepTimer extends Named {
   readonly after: string
 }
@@ -50,7 +50,7 @@ export function timersName(pipeline: string, window: string): string {
   return `${pipeline}.${window}.timers`
 }
 
-/** @param group what reads them: made to exist by whoever sends */
+/** @param group reader of the timers: the sender makes it exist */
 export function timersOf({ pipeline, window }: Named, group: string): Channel<WindowTimer> {
   return defineChannel(timersName(pipeline, window), {
     payload: TIMER_SCHEMA,

@@ -19,12 +19,12 @@ export interface Placed {
 export type Statement = readonly [text: string, parameters: readonly unknown[]]
 
 /**
- * Into the log, in the order given. The most frequent case without lists. Of several, keys and bodies are one value in bytes, which is sent
- * and cut up as it is, and what is JSON is one JSON: an array of texts is read letter by letter, has to be quoted so, and
- * bytes in it would be base64. Lists are texts, since drivers differ in what they make of arrays.
+ * Appends messages to the log, in the given order. The most frequent case needs no lists. For several messages, keys and bodies are one value
+ * in bytes, which is sent and split unchanged, and JSON fields are one JSON: PostgreSQL reads an array of texts character by character, it
+ * must be quoted accordingly, and bytes in it would be base64. Lists are texts, since drivers differ in their handling of arrays.
  *
- * Where a partition is not the destination's (any more), and in another log, there is no segment, so the statement is refused:
- * `isOutdated`. The log may have been dropped and made again, or a failover has lost the channel: another one may have its numbers.
+ * If a partition no longer belongs to the destination, or the log is another one, there is no segment, so the statement is refused:
+ * `isOutdated`. The log may have been dropped and made again, or a failover may have lost the channel: another one may have its numbers.
  */
 export function appendStatement(tables: TransportTables, list: readonly Placed[]): Statement {
   const [only] = list

@@ -29,7 +29,7 @@ export class Database {
   readonly #refused: FailedCalls
   /** Whether the server is there. */
   #health: TransportHealth = { status: 'idle' }
-  /** Of the database; asked once. Our functions need READ COMMITTED. */
+  /** Isolation of the database; asked once. Our functions need READ COMMITTED. */
   #isReadCommitted: boolean | undefined
   /** On a database with one connection the transport has one statement under way, so that others have their turn. */
   #line: Promise<unknown> | undefined
@@ -68,7 +68,7 @@ export class Database {
     return this.#do(what, () => this.#run<Row>(text, parameters), options)
   }
 
-  /** As `query`, in a transaction that the server ends when nobody goes on with it. @throws as `query` */
+  /** Same as `query`, in a transaction that the server ends if the client does not continue. @throws as `query` */
   transaction<T>(
     what: string,
     leaseMs: number,

@@ -11,7 +11,7 @@ export interface DelaysParts {
   wrote(parts: ReadonlySet<number>): void
 }
 
-/** Every process looks so often whether something is due, whoever delayed it. */
+/** Interval in which every process checks for due messages of any sender. */
 const LOOK_MS = 1_000
 /** Moved in one statement. */
 const BATCH = 500
@@ -41,7 +41,7 @@ export class Delays {
     if (this.#cancel === undefined && !this.#isLooking) this.#lookIn(0)
   }
 
-  /** Something is due in so many ms. */
+  /** A message is due after this time. */
   expect(durationMs: number): void {
     if (!this.#isLooking) this.#lookIn(durationMs)
   }

@@ -20,12 +20,12 @@ interface PartitionRow {
   readonly log: string
 }
 
-/** What there is in the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create. */
+/** Content of the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create tables. */
 export class Directory {
   readonly #database: Database
   readonly #tables: TransportTables
   readonly #known: Map<string, KnownDestination> = new Map()
-  /** What this process has made. */
+  /** Destinations that this process has made. */
   readonly #made: Map<string, DestinationSpec> = new Map()
   /** Hold dead letters. */
   readonly #deadLetters: Set<string> = new Set()
@@ -44,7 +44,7 @@ export class Directory {
     this.#made.set(spec.name, { ...spec, groups: [...groups] })
   }
 
-  /** What this process has made of a destination: it makes it again when it is gone. */
+  /** Spec with which this process made a destination: it makes it again when it is gone. */
   specOf(destination: string): DestinationSpec | undefined {
     return this.#made.get(destination)
   }
@@ -55,8 +55,8 @@ export class Directory {
   }
 
   /**
-   * As `create`, for somebody in the middle of a transaction.
-   * @param sql the transaction, on a database with one connection: it is made if that commits, and not learned before
+   * Same as `create`, for a caller in the middle of a transaction.
+   * @param sql the transaction, on a database with one connection: the destination exists if it commits, and is not cached before
    */
   async make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined> {
     if (sql === undefined) {
@@ -102,8 +102,8 @@ export class Directory {
   }
 
   /**
-   * @returns an error where it could read nothing: `unavailable` for what may be made later, as by `create`, `mismatch` for what
-   * nobody makes @throws TransportError when the server does not say
+   * @returns an error if the group cannot be read: `unavailable` if it may be made later, e.g. by `create`, `mismatch` if it never will
+   * @throws TransportError when the server does not answer
    */
   async group(destination: string, name: string): Promise<KnownGroup | TransportError> {
     const { group, partition, progress, tick, ring } = this.#tables
@@ -144,7 +144,7 @@ export class Directory {
     return rows.map(({ name }) => name)
   }
 
-  /** What a transaction sees with the only connection it may have made itself: what is left of that shows when it is over. */
+  /** A transaction on the only connection may see its own uncommitted rows: their fate shows when it is over. */
   async #look(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> {
     const known = this.#destination(destination, await this.#partitionsOf(destination, tx))
     if (known === undefined) return undefined
@@ -176,7 +176,7 @@ export class Directory {
   }
 }
 
-/** It is looked for again by the next one that needs it. */
+/** The next caller that needs it looks again. */
 const NOTHING = (): void => {}
 
 const emptied = (table: string): string =>

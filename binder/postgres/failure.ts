@@ -9,7 +9,7 @@ import { isTlsFailure } from '../transport/tls-failure.ts'
 
 export const TRANSPORT = 'postgres'
 
-/** Raised by our functions: somebody else has the place. */
+/** Raised by our functions: another member has the position. */
 const FENCED = 'CN001'
 
 export const failure: Failure = failureOf(TRANSPORT)
@@ -30,7 +30,7 @@ export function toTransportError(what: string, cause: unknown, schema: string, d
 const READ_ONLY =
   '. Of a replica: connect to the primary. Of a role or database: set its default_transaction_read_only to off.'
 
-/** For whoever read in it. */
+/** For readers of the log. */
 export const LOG_MADE_AGAIN = 'the log was dropped while this process read it'
 const MADE_AGAIN =
   '. The channel is not where it was: the log was made again, or a failover has lost it. Try again, it is looked for anew.'
@@ -59,7 +59,7 @@ export function isWithoutTables(error: unknown): boolean {
   return error instanceof TransportError && error.cause instanceof SqlTablesMissing
 }
 
-/** What is known of the log is not so any more. See `appendStatement`. */
+/** Cached data of the log is outdated. See `appendStatement`. */
 export function isOutdated(error: unknown): boolean {
   return error instanceof SqlTablesMissing || isOfOtherLog(sqlStateOf(error))
 }

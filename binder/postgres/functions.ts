@@ -68,10 +68,9 @@ const PROVISION = `
   END $transport$`
 
 /**
- * Gives positions to what has been committed since the last ones were given: what this statement sees and the newest tick
- * did not see. Every committed row is in exactly one such difference, however late it commits. Inside it the sequence
- * orders: of two transactions that serialise on the row that a key stands for, the first has the lower number. False: somebody
- * else is doing it, and what was committed last may have no position yet.
+ * Gives positions to rows committed since the last ones: those that this statement sees and the newest tick did not see. Every committed row is
+ * in exactly one such difference, however late it commits. Within it the sequence orders: of two transactions that serialise on the row behind
+ * a key, the first has the lower number. False: another reader is doing it, and the newest commits may have no position yet.
  */
 const GIVE_POSITIONS = `
   CREATE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql
@@ -106,7 +105,7 @@ const ASSIGN = `
   CREATE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$ BEGIN PERFORM {schema}.transport_give_positions(p); END $transport$`
 
-/** The messages from a position on, at most so many and so many bytes; the first one whatever its size. */
+/** Messages from a position on, limited in number and bytes; the first one whatever its size. */
 const ROWS = `
     SELECT pos, xid, seq, key, meta, body FROM (
       SELECT e.pos, l.xid, l.seq, l.key, l.meta, l.body,
@@ -124,10 +123,10 @@ const ROWS = `
     ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos`
 
 /**
- * Settles what is done and hands out what is next, under the caller's version, epoch and name: after a crash that has undone a
- * claim the next one has the same numbers. Refused with CN001 when somebody has appended after what the caller knows. Does not wait for the disk: what a
- * crash undoes is handed out again, and the one whose version is missing is refused. A last row without a position says that
- * somebody else is giving positions.
+ * Settles finished messages and returns the next ones, under the caller's version, epoch and name: after a crash that has undone a claim the
+ * next one has the same numbers. Refused with CN001 if another member has appended after the caller's version. Does not wait for the disk:
+ * messages whose settling a crash undoes are delivered again, and the member whose version is missing is refused. A last row without a
+ * position means that another reader is giving positions.
  */
 const FETCH = `
   CREATE FUNCTION {schema}.transport_fetch(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
@@ -153,7 +152,7 @@ const FETCH = `
     IF NOT is_mine THEN RETURN QUERY SELECT NULL::bigint, NULL::xid8, NULL::bigint, NULL::bytea, NULL::json, NULL::bytea; END IF;
   END $transport$`
 
-/** As processes of the version before call it. */
+/** Signature for processes of the previous version. */
 const CYCLE = `
   CREATE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
     p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
@@ -211,7 +210,7 @@ const PEEK = `
     RETURN QUERY ${ROWS};
   END $transport$`
 
-/** Takes places of a group that nobody holds, or whose holder's session is over, or that are the caller's own. */
+/** Takes partitions of a group that have no owner, or whose owner's session is over, or that are the caller's own. */
 const CLAIM = `
   CREATE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
   RETURNS TABLE (part int, n int, ver bigint, epoch bigint, settled bigint, handed bigint, done bigint[]) LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -233,7 +232,7 @@ const CLAIM = `
     FROM taken t JOIN {schema}.transport_partition p ON p.id = t.part ORDER BY p.n;
   END $transport$`
 
-/** Gives a place up for whoever wants it, on the disk. False when it was not the caller's any more. */
+/** Gives a partition up for other members, on disk. False when it was no longer the caller's. */
 const GIVE_BACK = `
   CREATE FUNCTION {schema}.transport_give_back(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -245,7 +244,7 @@ const GIVE_BACK = `
     RETURN FOUND;
   END $transport$`
 
-/** As processes of the version before call it. */
+/** Signature for processes of the previous version. */
 const GIVE = `
   CREATE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -280,7 +279,7 @@ const ENDS = `
       ) newest WHERE p.destination = p_destination ORDER BY p.n;
   END $transport$`
 
-/** What a group has not settled, what is due and not yet among the others included. Counts no messages. */
+/** Unsettled messages of a group, including due ones that were not moved yet. Counts no rows. */
 const LAG = `
   CREATE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$

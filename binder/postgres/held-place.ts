@@ -4,7 +4,7 @@ import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
 import type { Fetched, Place } from './place.ts'
 import { GroupSource, type Source } from './source.ts'
 
-/** So many settled are written at once, without waiting for `commitIntervalMs`. */
+/** This many settled messages are written at once, without waiting for `commitIntervalMs`. */
 const FLUSH_AT = 100
 
 export interface HeldPlaceParts {
@@ -14,7 +14,7 @@ export interface HeldPlaceParts {
   readonly clock: Clock
   /** How long what is settled may wait to be written; `undefined`: it is not written. */
   readonly commitIntervalMs: number | undefined
-  /** What is settled has waited long enough. */
+  /** Settled messages have waited long enough. */
   readonly onFlushDue: (held: HeldPlace) => void
   /** A transaction of a handler found it taken, or ended without an answer. */
   readonly onLost: (held: HeldPlace, reason: Error) => void
@@ -27,7 +27,7 @@ export class HeldPlace implements Line<Fetched> {
   readonly source: Source
   readonly place: Place
   readonly loan: Loan<Fetched>
-  /** Of all places of this process. */
+  /** Order among all partitions of this process. */
   readonly order: number = count++
   /** The statement under way. */
   reading: Promise<void> | undefined
@@ -71,7 +71,7 @@ export class HeldPlace implements Line<Fetched> {
     this.place.settledIn(positions, changes)
   }
 
-  /** A transaction found that somebody else has it, or may have settled something here and has no answer. */
+  /** A transaction found that another member has it, or may have settled messages here and has no answer. */
   lost(reason: Error): void {
     this.#parts.onLost(this, reason)
   }
@@ -85,7 +85,7 @@ export class HeldPlace implements Line<Fetched> {
     this.mayHaveMore = true
   }
 
-  /** What was settled has been written. */
+  /** Settled messages have been written. */
   flushed(): void {
     this.flushDue = false
     this.cancelFlush()

@@ -19,7 +19,7 @@ export interface MembersParts {
   readonly session: Session
   /** An error says that it is not there, or not whole. @throws TransportError */
   find(destination: string, group: string): Promise<KnownGroup | TransportError>
-  /** Other members should look: there is something to take, or somebody new. */
+  /** Tells other members to look: a partition is free, or a member joined. */
   moved(group: number): void
 }
 
@@ -76,7 +76,7 @@ export class Members {
     if (!this.#subscriptions.delete(subscription)) return
     const hasJoined = this.#partitions.delete(subscription)
     if (subscription.group !== undefined) this.unsure(subscription.group)
-    // One that could not join has just failed to reach the server: the next beat tells the others.
+    // A failed join has just failed to reach the server: the next beat notifies the others.
     if (this.#closed || !hasJoined) return
     await this.look().catch(() => undefined)
     if (subscription.group !== undefined) this.#parts.moved(subscription.group)
@@ -87,7 +87,7 @@ export class Members {
     this.#unsure.add(group)
   }
 
-  /** Somebody came or left, or a place was lost. */
+  /** A member came or left, or a partition was lost. */
   look(): Promise<void> {
     return this.#beat().catch((error: unknown) => this.#failed(error))
   }
@@ -108,7 +108,7 @@ export class Members {
     })
   }
 
-  /** One at a time; who asks during one gets the next. */
+  /** One beat at a time; a call during one gets the next. */
   async #beat(): Promise<void> {
     if (this.#beating !== undefined) {
       this.#isAsked = true
@@ -147,7 +147,7 @@ export class Members {
     }
   }
 
-  /** Ends it where its group is gone, or another one has its number. Whoever subscribes again makes the group, or is told why not. */
+  /** Ends it if its group is gone, or another one has its number. The next subscription makes the group, or gets the reason. */
   #isThere(member: LogSubscription, group: GroupNow | undefined): boolean {
     const { destination, group: name } = member.spec
     if (group?.destination === destination && group.name === name && group.log === member.log) return true
@@ -168,8 +168,8 @@ export class Members {
   }
 
   /**
-   * Frees partitions that are this process's and in no subscription. While the session lasts nobody else may take them, and
-   * it takes no more than its share itself. A statement that was under way may still write one: it is over only when none is left.
+   * Frees partitions that this process holds without a subscription. During the session no other process may take them, and it takes no more
+   * than its share itself. A statement under way may still write one: this is over only when none is left.
    */
   async #free(group: number): Promise<void> {
     const { database, tables, session } = this.#parts
@@ -203,7 +203,7 @@ export class Members {
       [group, session.owner, this.#heldOf(group), want, destination, name],
     )
     const { rows } = await claimed.catch((error: unknown) => {
-      // It may have been done all the same.
+      // It may have succeeded anyway.
       this.unsure(group)
       throw error
     })

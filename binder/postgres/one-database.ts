@@ -18,7 +18,7 @@ export async function requireOneDatabase(
 ): Promise<void> {
   for (let looks = 0; looks < MOST_LOOKS; looks++) {
     const owner = `look/${newId()}`
-    // Of no group, so it counts for nothing; of now, so that it is not forgotten with sessions of long ago.
+    // Without a group it counts for nothing; with the current time it is not removed with old sessions.
     await log.query(WHAT, `INSERT INTO ${session} (owner, live_until) VALUES ($1, clock_timestamp())`, [owner])
     let isSeen = false
     let isThere = false

@@ -32,7 +32,7 @@ export interface PostgresTransportOptions {
   readonly leaseMs?: number | undefined
   /** How long a partition waits for its handlers before another member gets it, in ms. @default 30 seconds */
   readonly rebalanceTimeoutMs?: number | undefined
-  /** What is settled is written with the next fetch, or after this long, in ms. @default 200 */
+  /** Settled messages are written with the next fetch, or after this long, in ms. @default 200 */
   readonly commitIntervalMs?: number | undefined
   /** How long a statement may take, in ms; the pool's own limits hold, too. @default 30 seconds */
   readonly requestTimeoutMs?: number | undefined
@@ -85,7 +85,7 @@ const NAMES = optionNames<PostgresTransportOptions>({
 })
 
 const MIB = 1024 * 1024
-/** What PostgreSQL takes as one value, less what is around it. */
+/** PostgreSQL's limit for one value, less some overhead. */
 const MAX_BODY_BYTES = 512 * MIB
 
 /** @throws TypeError / RangeError naming the option */

@@ -14,11 +14,11 @@ export interface Claimed {
   readonly done: readonly number[]
 }
 
-/** What is settled, to be written. */
+/** Settled messages, to be written. */
 export interface Settled {
-  /** Everything below is done for good. */
+  /** Everything below is permanently done. */
   readonly settled: number
-  /** What is done above. */
+  /** Finished positions above. */
   readonly done: readonly number[]
 }
 
@@ -52,7 +52,7 @@ export class Place {
     return this.#waitingBytes
   }
 
-  /** What was settled since the last write. */
+  /** Number of messages settled since the last write. */
   get unwritten(): number {
     return this.#changes - this.#written
   }
@@ -62,7 +62,7 @@ export class Place {
     return position < this.#handed
   }
 
-  /** What a fetch from `next` on brought, in order; positions have no gap in them. */
+  /** Appends the messages of a fetch from `next` on, in order; positions have no gap in them. */
   append(fetched: readonly Fetched[]): void {
     for (const each of fetched) {
       this.next = each.position + 1
@@ -72,7 +72,7 @@ export class Place {
     }
   }
 
-  /** The next one, which does not wait any more. */
+  /** Takes the next waiting message. */
   take(): Fetched | undefined {
     const fetched = this.#waiting[this.#head]
     if (fetched === undefined) return undefined
@@ -92,20 +92,20 @@ export class Place {
     this.#progress.settle(position)
   }
 
-  /** What is to be written by a transaction that settles these as well: `settledIn` once it has committed. */
+  /** Record for a transaction that settles these as well: call `settledIn` once it has committed. */
   settledWith(positions: Iterable<number>): Settled & { readonly changes: number } {
     const progress = new Progress(this.#progress.settled, this.#progress.done)
     for (const position of positions) if (!progress.has(position)) progress.settle(position)
     return { settled: progress.settled, done: ascending(progress.done), changes: this.#changes }
   }
 
-  /** A transaction has written these, and so many of the changes. */
+  /** A transaction has written these, and this many of the changes. */
   settledIn(positions: Iterable<number>, changes: number): void {
     for (const position of positions) if (!this.#progress.has(position)) this.#progress.settle(position)
     this.#written = Math.max(this.#written, changes)
   }
 
-  /** It was lent and is not settled. */
+  /** Returns a lent message that is not settled. */
   putBack(fetched: Fetched): void {
     if (this.#progress.has(fetched.position)) return
     this.#waitingBytes += fetched.bytes
@@ -116,7 +116,7 @@ export class Place {
     this.#head = 0
   }
 
-  /** What is to be written now, and how much of the changes it holds: `wrote` it once it has been. */
+  /** Record to write now, and the number of changes in it: call `wrote` afterwards. */
   settled(): Settled & { readonly changes: number } {
     const { settled, done } = this.#progress
     return { settled, done: ascending(done), changes: this.#changes }

@@ -26,23 +26,23 @@ export interface PublisherHost {
   readonly options: ResolvedPostgresOptions
   readonly database: Database
   readonly tables: TransportTables
-  /** `undefined` when nobody provisioned it. @throws TransportError */
+  /** `undefined` when the destination was not provisioned. @throws TransportError */
   find(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> | KnownDestination | undefined
   /** Makes it exist. @param sql see `find` @throws TransportError */
   make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined>
-  /** What this process has made of a destination before. */
+  /** Spec with which this process made a destination. */
   specOf(destination: string): DestinationSpec | undefined
-  /** What is known of destinations is not so any more. */
+  /** Cached destinations are outdated. */
   forget(): void
   /** These have something new, committed. */
   wrote(parts: ReadonlySet<number>): void
-  /** These will have something new, at a moment that nobody tells. */
+  /** New messages will appear in these at an unknown time. */
   wroteSoon(parts: ReadonlySet<number>): void
-  /** Something is due in so many ms. */
+  /** A message is due after this time. */
   delayed(durationMs: number): void
 }
 
-/** So many messages are worth a second statement, and it a second connection of so many. */
+/** Batches of at least this size use a second INSERT, if the pool has at least this many connections. */
 const LANES_FROM = 200
 const CONNECTIONS_FOR_LANES = 4
 
@@ -216,7 +216,7 @@ export class Publisher {
     return lanes.filter(({ length }) => length > 0)
   }
 
-  /** One statement for all; when the fault lies in one of them, halves until it is alone. */
+  /** Writes all with one statement; if one of them is at fault, halves until it is alone. */
   async #write(
     list: readonly Placed[],
     deadline: number,

@@ -14,7 +14,7 @@ export interface RotationParts {
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
 const MOST_CARRIED = 50_000
-/** One that somebody uses just now is looked at again after so long, then after twice as long, up to the usual time. */
+/** A segment in use is tried again after this time, then after twice as long, up to the usual interval. */
 const AGAIN_MS = 250
 
 const UPKEEP: StatementTerms = { isUpkeep: true }
@@ -44,7 +44,7 @@ export class Rotation {
     this.#parts = parts
   }
 
-  /** What keeps the log from being freed, for people; `undefined` for nothing. */
+  /** Reason for which the log cannot be freed, for people; `undefined` without one. */
   get kept(): string | undefined {
     return this.#kept
   }
@@ -73,7 +73,7 @@ export class Rotation {
     await this.#turning
   }
 
-  /** One look. @throws TransportError */
+  /** Checks once. @throws TransportError */
   async turn(): Promise<void> {
     const { database, tables, options } = this.#parts
     const { rows } = await database.query<{ segment: number }>(
@@ -89,7 +89,7 @@ export class Rotation {
     }
     const isInUse = outcomes.has('in use')
     this.#againMs = isInUse ? 2 * (this.#againMs ?? AGAIN_MS / 2) : undefined
-    // What is in use for a moment is no news.
+    // A short use is no news.
     await this.#tell(outcomes.has('kept') || (isInUse && (this.#againMs ?? 0) > this.#usualMs))
   }
 
@@ -104,7 +104,7 @@ export class Rotation {
       if (!(await asked('clear a segment', `${tables.clear}($1::smallint, $2)`, [segment, MOST_CARRIED]))) return 'kept'
       return (await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])) ? 'freed' : 'in use'
     } catch (err) {
-      // Somebody still writes or reads there (a dump does): the next look tries again.
+      // Another session still writes or reads there (a dump does): the next check tries again.
       this.#parts.host.logger.debug({ err, segment }, 'a segment of the log is in use')
       return 'in use'
     }

@@ -15,9 +15,9 @@ export interface GroupNow {
 }
 
 /**
- * This process towards the others: one row, renewed each second, and not one for each partition. While it lives, nobody
- * takes what it holds. The process believes in it until `leaseMs` after it *sent* the renewal, less a margin, on the later
- * of both clocks: it stops before the server lets anyone else in.
+ * This process's session: one row, renewed each second, instead of one per partition. While it is alive, no other process takes its
+ * partitions. The process trusts it until `leaseMs` after it *sent* the renewal, less a margin, by the later of both clocks: it stops before
+ * the server admits another process.
  */
 export class Session {
   readonly owner: string
@@ -84,7 +84,7 @@ export class Session {
     )
   }
 
-  /** What it still holds is free at once. */
+  /** Frees everything that it still holds at once. */
   async end(): Promise<void> {
     this.#isHeld = false
     await this.#database.query('end the session', `DELETE FROM ${this.#tables.session} WHERE owner = $1`, [this.owner])

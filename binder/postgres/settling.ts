@@ -10,7 +10,7 @@ import type { Fetched } from './place.ts'
 import type { GroupSource } from './source.ts'
 import type { TransportTables } from './tables.ts'
 
-/** What a transaction settles in one partition. */
+/** Settled messages of a transaction in one partition. */
 interface Part {
   readonly held: HeldPlace
   readonly source: GroupSource
@@ -101,7 +101,7 @@ export class Settling implements SettlingTransactions {
     if (parts.length > 0) await this.#write(tx, parts, settled)
   }
 
-  /** One statement for all partitions. */
+  /** Writes all partitions with one statement. */
   async #write(tx: SqlTransaction, parts: readonly Part[], settled: Settled): Promise<void> {
     const values: unknown[] = []
     const rows = parts.map((part) => {

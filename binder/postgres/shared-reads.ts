@@ -9,14 +9,14 @@ export interface NumberedRow extends ReadRow {
 
 /** Fewer are fetched again: to ask whether they still lie there costs a statement, too. */
 const WORTH = 20
-/** Of one partition. Who falls further behind fetches for itself. */
+/** Limit for a partition. Groups further behind fetch for themselves. */
 const MAX_ROWS = 1_000
 const MAX_BYTES = 4 * 1024 * 1024
 
 /** Readers of this process on one database, by schema and partition. */
 const partitions = new WeakMap<SqlClient, Map<string, SharedReads>>()
 
-/** What the groups of this process have in common in one partition. */
+/** Shared reads of this process's groups in one partition. */
 export function sharedReads(sql: SqlClient, schema: string, part: number): SharedReads {
   let all = partitions.get(sql)
   if (all === undefined) partitions.set(sql, (all = new Map()))
@@ -30,8 +30,8 @@ export function sharedReads(sql: SqlClient, schema: string, part: number): Share
 }
 
 /**
- * The messages of a partition that one group of this process has fetched last, for the others. Positions may be undone by a
- * crash of the server, so whoever takes messages from here has to have them checked by it.
+ * The messages of a partition that one group of this process has fetched last, for the others. A crash of the server may undo positions, so
+ * readers must have the server verify messages from here.
  */
 export class SharedReads {
   readonly #onEmpty: () => void
@@ -46,7 +46,7 @@ export class SharedReads {
     this.#onEmpty = onEmpty
   }
 
-  /** False: nobody else would have what one fetches. */
+  /** False: no other group would use them. */
   get isShared(): boolean {
     return this.#readers.size > 1
   }
@@ -68,7 +68,7 @@ export class SharedReads {
     await reading.done.catch(() => undefined)
   }
 
-  /** Those from a position on, at most so many and so many bytes; none where it is not worth it. */
+  /** Messages from a position on, limited in number and bytes; none if it is not worth it. */
   from(position: number, limit: number, bytes: number): readonly NumberedRow[] {
     const [oldest] = this.#rows
     if (oldest === undefined || position < oldest.position) return []
@@ -96,14 +96,14 @@ export class SharedReads {
     }
   }
 
-  /** What everybody has is not kept. */
+  /** Drops messages that all readers have. */
   moved(reader: object, next: number): void {
     if (!this.#readers.has(reader)) return
     this.#readers.set(reader, next)
     this.#trim(Math.min(...this.#readers.values()))
   }
 
-  /** They are not what lies there any more. */
+  /** They differ from the stored messages. */
   forget(): void {
     this.#rows = []
   }

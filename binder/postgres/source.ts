@@ -21,13 +21,13 @@ export interface ReadResult {
   readonly rows: readonly ReadRow[]
   /** There are more, though these are fewer than were asked for. */
   readonly isPart?: boolean
-  /** Somebody else was giving positions: what was committed last may not be among them. */
+  /** Another reader was giving positions: the newest commits may be missing. */
   readonly isBehind?: boolean
-  /** What was settled is on its way to the disk. */
+  /** Settled messages are on their way to the disk. */
   readonly wrote: boolean
 }
 
-/** One partition as one reader reads it. */
+/** A partition as a reader reads it. */
 export interface Source {
   /** The partition's number in the tables, and within its destination. */
   readonly part: number
@@ -36,7 +36,7 @@ export interface Source {
   read(request: ReadRequest): Promise<ReadResult>
   /** Gives the place up, settled on the disk. @throws TransportError; also when it could not be, so that it may be ours still */
   give(place: Place): Promise<void>
-  /** It is read no more. */
+  /** Ends reading. */
   leave(): void
 }
 
@@ -48,7 +48,7 @@ interface FetchedRow {
   readonly body: Uint8Array | null
 }
 
-/** After so many versions the old ones are deleted. */
+/** Old versions are deleted after this many new ones. */
 const TIDY_EVERY = 1_000
 const KEEP_VERSIONS = 100
 
@@ -78,11 +78,11 @@ export interface PlaceVersion {
 }
 
 /**
- * A group's place: every write names the version it follows, so of two owners one is refused.
+ * A group's position: every write names the version that it follows, so of two owners one is refused.
  *
- * Where transactions of handlers write it, too, each write has its turn from its statement to the end of its transaction. Who
- * has a turn never waits for a connection that somebody holds who waits for a turn: where the connections are the same ones,
- * a turn is asked for by who has one already.
+ * If transactions of handlers write it, too, each write has its turn from its statement to the end of its transaction. The holder of a turn
+ * never waits for a connection held by another that waits for a turn: where both use the same connections, the turn is requested after the
+ * connection was obtained.
  */
 export class GroupSource implements Source {
   readonly part: number
@@ -90,7 +90,7 @@ export class GroupSource implements Source {
   readonly #fields: GroupSourceFields
   readonly #epoch: string
   readonly #turn = new Turn()
-  /** What other groups of this process read of the partition; from the first read on. */
+  /** Shared reads with other groups of this process; from the first read on. */
   #shared: SharedReads | undefined
   #hasLeft = false
   #version: bigint
@@ -111,7 +111,7 @@ export class GroupSource implements Source {
     return this.#fields.writers !== 'one'
   }
 
-  /** As it is in the caller's turn. */
+  /** The version in the caller's turn. */
   get version(): PlaceVersion {
     const { group, owner } = this.#fields
     return { group, part: this.part, version: String(this.#version), epoch: this.#epoch, owner }
@@ -180,7 +180,7 @@ export class GroupSource implements Source {
     })
   }
 
-  /** Takes what another group has fetched. `undefined`: nothing worth it, or it is not what lies there any more. */
+  /** Takes messages that another group has fetched. `undefined`: too few, or they differ from the stored ones. */
   async #follow({ place, limit, bytes }: ReadRequest, shared: SharedReads): Promise<ReadResult | undefined> {
     const rows = shared.from(place.next, limit, bytes)
     if (rows.length === 0) return undefined
@@ -218,7 +218,7 @@ export class GroupSource implements Source {
     })
   }
 
-  /** One statement, in its turn where others write the place, too. */
+  /** Runs one statement, in its turn if others write the position, too. */
   #write<T>(what: string, statement: (query: SqlExecutor['query']) => Promise<T>): Promise<T> {
     const { database, writers } = this.#fields
     const alone = (): Promise<T> => statement((text, parameters) => database.query(what, text, parameters))
@@ -252,7 +252,7 @@ export class GroupSource implements Source {
     }
   }
 
-  /** Nobody reads old versions: what stays costs space only, so a failure changes nothing. */
+  /** Old versions have no readers and only cost space, so a failure changes nothing. */
   #tidy(): void {
     const { database, tables, group } = this.#fields
     database
@@ -299,7 +299,7 @@ export class AnonymousSource implements Source {
     const read = inLine(this.index, from, rows)
     const last = rows.at(-1)
     if (last !== undefined) this.#last = { xid: last.xid, seq: last.seq }
-    // It is not told whether somebody else was giving positions.
+    // It is unknown whether another reader was giving positions.
     return { rows: read, wrote: false, isBehind: true }
   }
 

@@ -32,7 +32,7 @@ export interface LogSubscriptionHost {
   unsure(subscription: LogSubscription): void
   /** There may be messages that it could not see yet. */
   lookSoon(): void
-  /** It is over: closed or lost. */
+  /** The subscription is closed or lost. */
   ended(subscription: LogSubscription): Promise<void>
 }
 
@@ -92,7 +92,7 @@ export class LogSubscription implements Subscription {
 
   hold(source: Source, place: Place): void {
     if (this.#isOver) {
-      // Taken while it ended. Its process lives on, so nobody else could take it.
+      // Taken while it ended. Its process is alive, so no other process could take it.
       void source.give(place).catch(() => this.#host.unsure(this))
       return
     }
@@ -119,7 +119,7 @@ export class LogSubscription implements Subscription {
     }
   }
 
-  /** Gives so many partitions back once what it holds of them is settled or released. */
+  /** Gives this many partitions back once their held messages are settled or released. */
   async giveBack(count: number): Promise<void> {
     const kept = [...this.#places.values()].filter(({ leaving }) => leaving === undefined)
     const leaving = kept.slice(kept.length - count).map((held) => {
@@ -258,7 +258,7 @@ export class LogSubscription implements Subscription {
     return { position: row.position, message, bytes, redelivered: place.wasHanded(row.position) }
   }
 
-  /** It is taken anew, as it is then: nothing that still waits to be committed can be, once that is done. */
+  /** Takes it again in its current state: pending commits can no longer succeed afterwards. */
   #lostPlace(held: HeldPlace, reason: Error): void {
     this.#drop(held, reason)
     // A crash of the server that undid what was written last leaves it ours, and this subscription may have its share without it.

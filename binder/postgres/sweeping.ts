@@ -3,13 +3,13 @@ import type { Database, StatementTerms } from './database.ts'
 import { lockOf, PARTITION_LOCK } from './functions.ts'
 import type { TransportTables } from './tables.ts'
 
-/** Rows of `transport_tick` that go in one transaction: some ms in which nobody else gives positions in that partition. */
+/** Rows of `transport_tick` per transaction: some ms in which no positions are given in that partition. */
 const AT_ONCE = 500
-/** The server ends a transaction that nobody goes on with. */
+/** The server ends an abandoned transaction after this time. */
 const LEASE_MS = 5_000
 const FIRST = String(-(2n ** 63n))
 
-/** As what is done under a lock has to be planned, and how long it waits for one. */
+/** Planner settings for work under a lock, and the limit for waiting on one. */
 const SETTINGS = `SELECT set_config('lock_timeout', '100ms', true), set_config('enable_seqscan', 'off', true),
   set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
@@ -22,8 +22,8 @@ export interface Sweep {
 }
 
 /**
- * Deletes the positions in a closed segment that every group has settled, some at a time and one partition at a time.
- * `transport_clear` would do it for all at once, and nobody gets a position meanwhile: it is left what is not settled.
+ * Deletes the positions in a closed segment that every group has settled, in steps and one partition at a time. `transport_clear` would do it
+ * for all at once, during which no positions are given: it handles the unsettled rest.
  * @throws TransportError
  */
 export async function sweep({ database, tables, isOver }: Sweep, segment: number): Promise<void> {

@@ -7,17 +7,17 @@ import { quoteIdentifier } from '../../core/sql.ts'
 import { MESSAGE_FUNCTIONS } from './functions.ts'
 import { UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
 
-/** One is written; the others are empty, or wait for their readers. Each is a probe of every look for messages. */
+/** One segment is written; the others are empty, or wait for their readers. Each is a probe of every poll. */
 const SEGMENTS = 4
 
-/** They grow and shrink without end, so vacuum comes by row count, and never locks the table to shrink it. */
+/** They grow and shrink without end, so vacuum runs by row count, and never locks the table to shrink it. */
 const APPENDED =
   'WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0, ' +
   'autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000, vacuum_truncate = false)'
 
 /**
- * No plan asks for statistics of a segment. An ANALYZE of a full one takes seconds, in which nobody can free it, and does not
- * make way, since it is not waited for that long.
+ * No plan needs statistics of a segment. An ANALYZE of a full one takes seconds during which it cannot be freed, and does not yield, because
+ * the wait for it is too short.
  */
 const NOT_ANALYZED = 'autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 2147483647'
 

@@ -49,8 +49,7 @@ export interface PostgresTransport extends Transport {
    */
   migrate(): Promise<void>
   /**
-   * Forgets a group that nobody will read again, with its place: the log keeps nothing for it any more. One that comes back
-   * is a new group.
+   * Forgets a group without future readers, with its position: the log keeps nothing for it any longer. A group that returns is a new one.
    * @returns false when there is none @throws TransportError `refused` while it has members
    */
   forgetGroup(destination: string, group: string): Promise<boolean>
@@ -61,7 +60,7 @@ export interface PostgresTransport extends Transport {
   repair(): Promise<LogRepair>
 }
 
-/** What `repair` found. */
+/** Findings of `repair`. */
 export interface LogRepair {
   /** Messages that some group had not settled, and that were not in the dump. In their partitions what is there comes to every group. */
   readonly missing: number
@@ -173,13 +172,13 @@ class LogTransport implements PostgresTransport {
     if (destinations.length === 0) return
     const parts = this.#attached()
     const { provision, sql } = this.#options
-    // Whoever comes meanwhile waits for the same tables.
+    // Later callers wait for the same tables.
     refuseOwnTransaction(sql)
     try {
       await this.#provision(destinations)
     } catch (error) {
       if (this.#migrated === undefined || !isWithoutTables(error)) throw error
-      // Somebody has dropped what was there before.
+      // The former tables were dropped.
       this.#migrated = undefined
       await this.#provision(destinations)
     }
@@ -310,7 +309,7 @@ class LogTransport implements PostgresTransport {
       throw toTransportError(`subscribe to "${destination}"`, error, this.#options.schema, destination)
     }
     wakes.start()
-    // Whoever looks at dead letters may be an operator, with other times than the services.
+    // A reader of dead letters may be an operator, with other settings than the services.
     if (group !== null && group !== DEAD_LETTER_GROUP) rotation.start()
     return subscription
   }
@@ -419,7 +418,7 @@ interface Parts {
   readonly delays: Delays
   readonly rotation: Rotation
   readonly publisher: Publisher
-  /** What goes on after its caller leaves the contexts that end with it. */
+  /** Runs work that outlives its caller outside of the contexts that end with it. */
   readonly lasting: ReturnType<typeof lastingContext>
 }
 

@@ -1,4 +1,4 @@
-/** What keeps the log small, as SQL functions: the ring of segments, and what a restored dump needs. */
+/** SQL functions that keep the log small: the ring of segments, and repairs of a restored dump. */
 import { BY_INDEX, lockOf, PARTITION_LOCK, TICK_SIZE } from './functions.ts'
 
 /** A table of our schema by its name, for statements that are made as text: the schema's name would need quoting there. */
@@ -49,7 +49,7 @@ const CUT_BELOW = `
     ORDER BY t.first LIMIT 1)) AS settled
   FROM (${LOWEST}) l`
 
-/** Nobody gives positions meanwhile. */
+/** No positions are given in the meantime. */
 const LOCK_ALL = `PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.lock) FROM {schema}.transport_ring r,
       (SELECT DISTINCT ${lockOf('id')} AS lock FROM {schema}.transport_partition ORDER BY 1) p;`
 
@@ -97,7 +97,7 @@ const CLEAR = `
     RETURN true;
   END $transport$`
 
-/** Empties a segment that \`clear\` has freed. False when somebody wrote there meanwhile: clear it again. */
+/** Empties a segment that \`clear\` has freed. False when a row was written there in between: clear it again. */
 const TRUNCATE = `
   CREATE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp ${BY_INDEX}
@@ -132,8 +132,8 @@ const HOLDERS = `
   $transport$`
 
 /**
- * Something stored lies in the future of this cluster: a dump of another one was restored. Of a log that nobody had read yet
- * only the messages tell.
+ * Stored values lie in the future of this cluster: a dump of another one was restored. For a log that was never read, only the messages
+ * reveal it.
  */
 const IS_RESTORED = `
   CREATE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}

@@ -16,7 +16,7 @@ export interface WakesParts {
   readonly subscriptions: ReadonlySet<LogSubscription>
   /** Members of a group came or left. */
   onMembers(): void
-  /** Something is due in so many ms, or was made due now. */
+  /** A message is due after this time, or was made due now. */
   onDelayed(durationMs: number): void
 }
 
@@ -24,8 +24,7 @@ export interface WakesParts {
 const neighbours = new WeakMap<SqlClient, Map<string, Set<Wakes>>>()
 
 /**
- * How a reader hears that there is something to read: from this process at once, from others by `NOTIFY` where somebody
- * listens, and in any case by looking, in pauses that grow.
+ * Wake-ups of readers: from this process at once, from others by `NOTIFY` if there is a listener, and always by polling, in growing pauses.
  */
 export class Wakes {
   readonly #parts: WakesParts
@@ -52,12 +51,12 @@ export class Wakes {
     this.#notify?.([...parts].map(String))
   }
 
-  /** Of two readers at once one gives positions, and the other may have read before they were there. */
+  /** Of two simultaneous readers one gives positions, and the other may have read before they existed. */
   soon(): void {
     this.#gate.soon()
   }
 
-  /** They will have, at a moment that nobody tells: every reader looks again soon. */
+  /** New messages will appear at an unknown time; readers poll soon. */
   wroteSoon(parts: ReadonlySet<number>): void {
     for (const each of this.#neighbours()) each.#gate.wake()
     this.#notify?.(Array.from(parts, (part) => `s${part}`))

@@ -26,7 +26,7 @@ function inAscii(json: string): string {
 
 const constant = { type: '', source: '', contentType: '', json: '"","",""' }
 
-/** What messages of one channel have in common, as it was made for the one before. */
+/** Values shared by the messages of a channel, as computed for the previous one. */
 function constantOf({ type, source, contentType }: EncodedMessage): string {
   if (type !== constant.type || source !== constant.source || contentType !== constant.contentType) {
     const json = JSON.stringify([type, source, contentType]).slice(1, -1)
@@ -89,12 +89,12 @@ function headersOf(headers: Readonly<Record<string, unknown>>): Headers {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, headerOf(value)]))
 }
 
-/** Of another program anything: what is no header is its JSON. */
+/** Another program may write anything: a value that is no header becomes its JSON. */
 function headerOf(value: unknown): HeaderValue {
   return headerFromJson(value) ?? (value === null ? null : jsonOf(value))
 }
 
-/** What is nested too deeply to be written again is nothing. */
+/** Too deeply nested values are dropped. */
 function jsonOf(value: unknown): HeaderValue {
   try {
     return JSON.stringify(value) ?? null

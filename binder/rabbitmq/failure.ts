@@ -75,7 +75,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   }
 }
 
-/** What helps when a connection has too few channels. */
+/** Remedy for a connection with too few channels. */
 export const CHANNELS =
   'Raise channel_max of RabbitMQ (and channelMax of the address, if it names one), give bindings fewer partitions, or divide the bindings between ' +
   'several binders, each with a transport and a connection of its own.'
@@ -83,7 +83,7 @@ export const CHANNELS =
 function remedyFor(cause: unknown): string {
   if (cause instanceof Error && cause.message.startsWith('No channels left to allocate')) return CHANNELS
   if (hasEndedBeforeTls([cause])) return 'Check that RabbitMQ is up, and that this port speaks TLS, as amqps:// says.'
-  // They are called for each connection: what they give may be right the next time.
+  // They are called for each connection: their result may be right the next time.
   if (cause instanceof TypeError) return 'Check what `tls` and `connect` of rabbitTransport give: they are asked again.'
   return 'Check that RabbitMQ is up and reachable.'
 }

@@ -40,7 +40,7 @@ export interface RabbitTransportOptions {
   readonly connectTimeoutMs?: number | undefined
   /** A declare, consume or open that takes longer failed and ends the connection. @default 10 seconds */
   readonly requestTimeoutMs?: number | undefined
-  /** What `close` waits for at most, per step. @default 3 seconds */
+  /** Time limit of each step of `close`. @default 3 seconds */
   readonly closeTimeoutMs?: number | undefined
   /**
    * Type of a durable group's queues. `quorum` is replicated, and new ones are left alone for 2.5 s before they are relied
@@ -85,7 +85,7 @@ export interface RabbitTransportOptions {
   readonly rebalanceTimeoutMs?: number | undefined
 }
 
-/** As Node's `tls.connect` takes them. */
+/** Options for Node's `tls.connect`. */
 export interface RabbitTls {
   /** Certificates of the authorities to trust, in PEM. */
   readonly ca?: string | Buffer | Array<string | Buffer> | undefined

@@ -54,7 +54,7 @@ class RabbitTransport implements Transport {
   readonly #options: ResolvedRabbitOptions
   /** Channels of others whose number of partitions was compared. */
   readonly #counted: Set<string> = new Set()
-  /** What was provisioned, with every group ever named. */
+  /** Provisioned destinations, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
   readonly #subscriptions: Set<RabbitSubscription> = new Set()
   /** The queues that delay messages were declared. */
@@ -287,7 +287,7 @@ class RabbitTransport implements Transport {
     }
   }
 
-  /** @returns the destination as it is: one whose partitions nobody declared has those that exist */
+  /** @returns the actual destination: without declared partitions it has the existing ones */
   async #create(spec: DestinationSpec): Promise<DestinationSpec> {
     const declare = (wanted: DestinationSpec): Promise<void> =>
       this.#onControl(`provision "${wanted.name}"`, (channel) => provisionDestination(channel, wanted, this.#options))
@@ -337,7 +337,7 @@ class RabbitTransport implements Transport {
     }
   }
 
-  /** Nobody will read it, and it would gather messages for as long as the connection lasts. Never rejects. */
+  /** Deletes a queue without readers, which would collect messages for as long as the connection lasts. Never rejects. */
   async #forget(connection: AmqpConnection, queue: string): Promise<void> {
     await this.#on(connection, `delete queue ${queue}`, (channel) => channel.deleteQueue(queue)).catch(() => {})
   }

@@ -3,16 +3,16 @@
 import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
 import { deadLetterFacts } from '../consuming/failure/dead-letter.ts'
 
-/** A message that failed for good, and why. What the metadata does not say (somebody else wrote it) is `undefined`. */
+/** A message that failed permanently, and why. Missing metadata (another program wrote it) is `undefined`. */
 export interface DeadLetter {
   readonly id: string
   readonly key: string | null
   readonly source: string
   /** When the message was made, epoch ms. */
   readonly time: number
-  /** As the message came, without the metadata of the failure. */
+  /** Headers of the message, without the metadata of the failure. */
   readonly headers: Headers
-  /** Empty when whoever wrote it did not say. */
+  /** Empty when its writer did not set it. */
   readonly contentType: string
   readonly bytes: number
   /** The payload as it came, e.g. for `channel.codec.decode`; `null` is a tombstone. A dry run lists it when asked to. */

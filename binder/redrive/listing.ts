@@ -4,16 +4,16 @@ import type { ResolvedRedrive } from './redrive.ts'
 
 type ListingOptions = Pick<ResolvedRedrive, 'after' | 'filter' | 'limit' | 'lookAt' | 'lookAtBytes' | 'payloads'>
 
-/** What a dry run has looked at, in order, from behind the letter that the list before it ended with. */
+/** Messages that a dry run has read, in order, from after the last one of the previous list. */
 export class Listing {
   readonly letters: DeadLetter[] = []
   readonly #options: ListingOptions
   readonly #counts: { sent: number; kept: number }
   /** Bytes of payloads that it has looked at. */
   #bytes = 0
-  /** Of `after`: passed over. */
+  /** Number of skipped messages for `after`. */
   #skipped = 0
-  /** What may be of those, as long as that is not known. */
+  /** Candidates for skipping, until that is known. */
   readonly #before: DeadLetter[] = []
   #isBehind: boolean
   #isBeyondLimit = false
@@ -35,7 +35,7 @@ export class Listing {
     return this.#isBeyondLimit
   }
 
-  /** It is to look at no more. */
+  /** True when it must read no more. */
   get isFull(): boolean {
     const { limit, lookAt, lookAtBytes } = this.#options
     const { sent, kept } = this.#counts
@@ -75,8 +75,8 @@ export class Listing {
   }
 
   /**
-   * What was looked at before ends with the last letter of that id among as many: an id may come twice, and what lay before it may be
-   * gone. When it is gone itself nobody knows where that was: then all are listed.
+   * The previous list ended with the last message of that id among as many: an id may occur twice, and earlier messages may be gone. If the
+   * message itself is gone its position is unknown: then all are listed.
    */
   async #goBehind(): Promise<void> {
     const before = this.#before.splice(0)

@@ -15,7 +15,7 @@ import type { ResolvedRedrive } from './redrive.ts'
 
 const WINDOW = 500
 const WINDOW_BYTES = 16 * 1024 * 1024
-/** As many messages as the broker counts came, or nothing for so long: then a mark tells the end. */
+/** Reading ends after the broker's count of messages, or after this long without any: then a mark finds the end. */
 const PATIENCE_MS = 2 * SECOND
 /** The same before the first: another look or run may have the place. */
 const TURN_MS = 15 * SECOND

@@ -13,7 +13,7 @@ const SETTLED = `${INTERNAL_PREFIX}redrive-settled`
 
 export interface MarkFields {
   readonly id: string
-  /** Of the dead letters. */
+  /** Destination of the dead letters. */
   readonly destination: string
   /** Epoch ms. */
   readonly time: number
@@ -54,7 +54,7 @@ export interface OpenRun {
 /** Compares positions of one partition, which differ in their last number alone. */
 const { compare } = new Intl.Collator('en', { numeric: true })
 
-/** What the marks of a dead letter channel say, read from its first message to its last. */
+/** Content of a dead letter channel's marks, read from its first message to its last. */
 export class SettledByMarks {
   readonly #open: Map<string, OpenRun> = new Map()
   #settled: string | undefined

@@ -45,7 +45,7 @@ const MOST_IDS = 100_000
 
 type End = 'complete' | 'stopped'
 
-/** One run, from the mark to the mark. Deliveries are worked off one at a time, in order. */
+/** A run, from the mark to the mark. Deliveries are processed one at a time, in order. */
 export class RedriveRun {
   readonly #options: ResolvedRedrive
   readonly #places: RedrivePlaces
@@ -53,9 +53,9 @@ export class RedriveRun {
   /** Letters that this run has sent back or kept, in the order of time. */
   readonly #passed: Set<string> = new Set()
   readonly #counts = { sent: 0, kept: 0, copies: 0 }
-  /** Of a dry run. */
+  /** For a dry run. */
   readonly #listing: Listing
-  /** Of a dry run. */
+  /** For a dry run. */
   readonly #lookEnd: LookEnd | undefined
   readonly #settled = new SettledByRun()
   #isBeyondLimit = false
@@ -131,7 +131,7 @@ export class RedriveRun {
     }
   }
 
-  /** What it kept lies at the end. Then what follows has to go there too, or it would come before. */
+  /** Once it has kept messages at the end, later ones have to go there too, or they would come before. */
   #isEnough(): boolean {
     const { sent, kept } = this.#counts
     return this.#options.dryRun ? this.#listing.isFull : sent >= this.#options.limit && kept === 0
@@ -166,7 +166,7 @@ export class RedriveRun {
       this.#hasBegun = true
       return subscription
     } catch (error) {
-      // What it brought before it failed is the broker's again: settling it would do nothing.
+      // Deliveries from before the failure are the broker's again: settling them would do nothing.
       this.#giveBack()
       return lost(error)
     }
@@ -231,7 +231,7 @@ export class RedriveRun {
       delivery.release()
       return true
     }
-    // Of a place that was taken anew, what it held is on its way again.
+    // After a partition was taken again, its former deliveries come again.
     if (this.#places.settling !== undefined && delivery.signal.aborted) return false
     try {
       await (dryRun ? this.#listing.add(message) : this.#move(message, delivery))

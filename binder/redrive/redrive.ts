@@ -1,15 +1,13 @@
 /**
- * Redrive: dead letters go back to where they failed, once the cause is mended.
+ * Redrive: dead letters go back to where they failed, once the cause is fixed.
  *
- * What lies in the dead letter channel at the start is gone through once, in order, up to a mark that is put behind it.
- * A letter that is chosen is sent back and then settled; one that is not chosen goes to the end of the dead letter
- * channel, behind the mark, and is then settled. Nothing is settled before the broker has confirmed where it is now: a
- * kill at any moment loses nothing. It may leave a second copy of one letter, with the same id: the next run drops it. On
- * PostgreSQL both are one transaction, and there is no copy.
+ * A run goes once through the messages in the dead letter channel at its start, in order, up to a mark that it puts behind them. A selected
+ * message is sent back and then settled; any other goes to the end of the dead letter channel, behind the mark, and is then settled. Nothing
+ * is settled before the broker has confirmed its new location: a kill at any moment loses nothing. It may leave a second copy of one message,
+ * with the same id: the next run drops it. On PostgreSQL both are one transaction, and there is no copy.
  *
- * Letters go back in the order in which they failed, and what stays keeps its order. Two things end that for letters that
- * stay: they come behind those of a run's time, and behind those that a run which was interrupted had not looked at. And
- * what is sent back comes behind what was sent meanwhile.
+ * Messages go back in the order in which they failed, and kept ones keep their order, with two exceptions: kept messages come after those that
+ * arrived during the run, and after those that an interrupted run had not read. Messages sent back come after those sent in the meantime.
  */
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
@@ -24,9 +22,9 @@ import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
 import { settlingOf } from './moving.ts'
 
-/** Who redrives, and through which connection. */
+/** Caller of a redrive, and its connection. */
 export interface RedriveHost {
-  /** Who does it: names the connections. */
+  /** Name of the caller, for the connections. */
   readonly service: string
   /** Its own, not that of a binder: it is closed at the end. */
   readonly transport: Transport
@@ -58,13 +56,13 @@ export interface RedriveOptions {
   readonly to?: 'channel' | 'group' | 'nowhere' | undefined
   /** Lists what would go back and changes nothing. @default false */
   readonly dryRun?: boolean | undefined
-  /** With `dryRun`: looks at so many letters, all of which it holds, and then ends. @default 65 535, which is the most */
+  /** With `dryRun`: reads this many messages, all of which it holds, and then ends. @default 65 535, the maximum */
   readonly lookAt?: number | undefined
   /** With `dryRun`: the same in bytes of payloads; what it holds may be twice that. @default 128 MiB */
   readonly lookAtBytes?: number | undefined
   /**
-   * With `dryRun`: begins behind the last letter with this id among the first `skip`, as many as were looked at before. When it is not
-   * among them any more, it begins at the first. What is passed over is held and counts for `lookAt` and `lookAtBytes`.
+   * With `dryRun`: begins after the last message with this id among the first `skip`, the number read before. If it is no longer among them, it
+   * begins at the first. Skipped messages are held and count for `lookAt` and `lookAtBytes`.
    * @default at the first
    */
   readonly after?: RedriveAfter | undefined
@@ -97,11 +95,11 @@ export interface RedriveCounts {
   readonly copies: number
 }
 
-/** What a redrive has done. */
+/** Result of a redrive. */
 export interface RedriveReport extends RedriveCounts {
   /** All that lay there at the start was gone through; false when `limit`, `lookAt`, `lookAtBytes` or `signal` ended it before. */
   readonly complete: boolean
-  /** What a dry run lists, in order; empty otherwise. */
+  /** Messages listed by a dry run, in order; empty otherwise. */
   readonly letters: readonly DeadLetter[]
   /** Where they went, or would go. */
   readonly to: 'channel' | 'group' | 'nowhere'
@@ -109,7 +107,7 @@ export interface RedriveReport extends RedriveCounts {
   readonly skipped?: number | undefined
 }
 
-/** What a run works with: every default filled in. */
+/** Options of a run, with every default filled in. */
 export interface ResolvedRedrive {
   readonly id: string
   readonly transport: Transport

@@ -1,11 +1,11 @@
-/** What a request that failed is answered with. */
+/** Answer to a failed request. */
 import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 
-/** What a request that failed is answered with. */
+/** Answer to a failed request. */
 export interface Answer {
   readonly message: EncodedMessage
-  /** What its destination is made like. */
+  /** Channel whose settings its destination has. */
   readonly replies: Channel
   /** True: the request is settled with it. */
   readonly settles: boolean

@@ -21,7 +21,7 @@ import type { Answer, AnswerHost } from './answer.ts'
 export const REQUEST_ID = 'request-id'
 export const REPLY_TO = 'request-reply-to'
 const REPLY_STATUS = 'reply-status'
-/** Of what a responder says, which may be another program: it goes into errors and logs. */
+/** Limit for a responder's reason, which another program may write: it goes into errors and logs. */
 const MAX_REASON = 128
 const MAX_MESSAGE = 1_024
 
@@ -59,7 +59,7 @@ export class RequestFailed extends ConcordatError {
   }
 }
 
-/** Thrown by a responder's handler: a definite no for whoever asked. One attempt, no dead letter, an inbox rolls back. */
+/** Thrown by a responder's handler: a definite no for the requester. One attempt, no dead letter, an inbox rolls back. */
 export class RequestRefused extends ConcordatError {
   readonly code = 'binder.request_refused' as const
   readonly retryable = false as const
@@ -72,7 +72,7 @@ export class RequestRefused extends ConcordatError {
   }
 }
 
-/** A request that was asked again under its id, after it had been handled and answered. Told to whoever asked again. */
+/** A request was repeated under its id after it had been handled and answered. The requester of the repetition gets this. */
 export class RequestHandled extends ConcordatError {
   readonly code = 'binder.request_handled' as const
   readonly retryable = false as const
@@ -84,7 +84,7 @@ export class RequestHandled extends ConcordatError {
   }
 }
 
-/** The id under which an inbox knows that this very asking was seen; `undefined` when nobody waits for a reply. */
+/** Id of this very request for an inbox; `undefined` when no reply is awaited. */
 export function askingOf({ headers }: EncodedMessage): string | undefined {
   const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers
   return typeof to === 'string' && typeof id === 'string' ? bounded(id) : undefined
@@ -96,8 +96,8 @@ export function replyDestination(replies: string, service: string): string {
 }
 
 /**
- * Who wants an answer to a request; `undefined` when nobody does.
- * @throws TerminalError when the address is no destination for these replies: nobody may have them sent elsewhere
+ * Reply address of a request; `undefined` when no reply is awaited.
+ * @throws TerminalError when the address is no destination for these replies: a requester cannot have them sent elsewhere
  */
 function replyAddress(headers: Headers, replies: string): { readonly to: string; readonly id: string } | undefined {
   const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers
@@ -119,7 +119,7 @@ function replyAddress(headers: Headers, replies: string): { readonly to: string;
 /** Services that one responder answers at most; each has a destination of its own on the broker. */
 export const MAX_ASKERS = 100
 
-/** Where one responder has answered: whoever may send requests shall not have any number of destinations made. */
+/** Destinations of a responder's answers, limited in number: requesters must not create any number of destinations. */
 export class ReplyPlaces {
   readonly #replies: string
   readonly #known = new Set<string>()
@@ -130,8 +130,8 @@ export class ReplyPlaces {
   }
 
   /**
-   * Who wants an answer to a request; `undefined` when nobody does.
-   * @throws TerminalError as `replyAddress` does, and when it is one asker too many
+   * Reply address of a request; `undefined` when no reply is awaited.
+   * @throws TerminalError as `replyAddress` does, and when there are too many requesters
    */
   address(headers: Headers): ReturnType<typeof replyAddress> {
     const address = replyAddress(headers, this.#replies)
@@ -175,7 +175,7 @@ export function answering(
   }
 }
 
-/** The answer to a request that failed for good; `undefined` when nobody waits for one. */
+/** The answer to a request that failed permanently; `undefined` when none is awaited. */
 export function failureAnswer(
   request: EncodedMessage,
   thrown: unknown,

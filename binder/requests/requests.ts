@@ -15,7 +15,7 @@ import type { Place } from '../sending/destinations.ts'
 import { REPLY_TO, REQUEST_ID, RequestTimeout, readReply, replyDestination } from './replies.ts'
 
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
-  /** What the reply is: one of `createBinder({ replies })`. */
+  /** Channel of the reply: one of `createBinder({ replies })`. */
   readonly reply: Channel<ReplyIn, Reply>
   /** From the call to the reply, in ms. @default 30 seconds */
   readonly timeoutMs?: number | undefined
@@ -104,7 +104,7 @@ export class Requests {
     return readReply(channel.name, reply, message)
   }
 
-  /** Whoever still waits learns that the binder closes. */
+  /** Rejects waiting requests because the binder closes. */
   close(): void {
     for (const { reject } of this.#waiting.values()) reject(new BinderClosed('closing', 'binder.request'))
   }

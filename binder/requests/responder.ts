@@ -8,10 +8,9 @@ import { type Channel, requireChannel } from '../channel/channel.ts'
 import { failureAnswer, ReplyPlaces, replyHeaders } from './replies.ts'
 
 /**
- * Answers requests: what the handler returns goes to whoever asked with `binder.request`, confirmed before the request is
- * settled. A request that failed for good is answered with its error's code and message, and then dead-lettered or what
- * else `onFailure` says; one that the handler refuses (`RequestRefused`) is answered only. Who asked without wanting an
- * answer (`send`) gets none.
+ * Answers requests: the handler's result goes to the caller of `binder.request`, confirmed before the request is settled. A request that
+ * failed permanently is answered with its error's code and message, and then dead-lettered, or handled as `onFailure` requires; one that the
+ * handler refuses (`RequestRefused`) is only answered. A message of `send`, which awaits no answer, gets none.
  */
 export function responder<
   In,

@@ -45,7 +45,7 @@ function requireHeaders(headers: unknown): Headers | undefined {
   throw wrongKind('the headers option', headers, 'a function that returns an object of headers, or undefined')
 }
 
-/** What a handler or a poll returned, and which headers were around each payload when it was made. */
+/** Result of a handler or a poll, with the ambient headers of each payload at its creation. */
 export interface Made {
   readonly value: unknown
   readonly ambientOf: (payload: unknown) => AmbientHeaders | undefined
@@ -70,12 +70,12 @@ export async function make(
   return { value, ambientOf: (payload) => handedOut.get(madeOf(payload)) ?? ambient }
 }
 
-/** What is sent of what a handler returned. */
+/** Outputs in a handler's result. */
 export function outputsIn(value: unknown): readonly unknown[] {
   return value instanceof Outputs ? value.payloads : [value]
 }
 
-/** What came out of the context, whoever gives it an address or headers later. */
+/** The value that left the context, before it got an address or headers. */
 function madeOf(output: unknown): unknown {
   return output instanceof Addressed ? output.payload : output
 }

@@ -1,4 +1,4 @@
-/** What has to exist on the broker, and what was made to. */
+/** Required and provisioned objects on the broker. */
 import { invalidOption } from '../../core/errors.ts'
 import type { Binding } from '../bindings/declarations.ts'
 import { type Channel, defaultPartitions } from '../channel/channel.ts'
@@ -6,7 +6,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import { heldIn } from '../consuming/failure/dead-letter.ts'
 import type { DestinationSpec, Transport } from '../transport/transport.ts'
 
-/** What of a channel is made to exist. */
+/** The part of a channel that provisioning uses. */
 export type Place<Name extends string = string> = Pick<
   Channel<unknown, unknown, Name>,
   'name' | 'partitions' | 'groups' | 'retentionMs' | 'transactional'
@@ -50,12 +50,12 @@ export function destinationSpecs(
   return specs
 }
 
-/** What has to exist for a declared destination. */
+/** Spec of a declared destination. */
 export function specOf({ name, partitions, groups, retentionMs, transactional }: Place): DestinationSpec {
   return { name, partitions, groups, retentionMs, transactional, ...heldIn(name) }
 }
 
-/** What has to exist for a name that no declaration has. */
+/** Spec of an undeclared name. */
 export function assumedSpec(name: string): DestinationSpec {
   return { name, partitions: defaultPartitions(name), groups: [], assumed: true, ...heldIn(name) }
 }
@@ -73,7 +73,7 @@ function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): De
   return { name, partitions, groups: all, retentionMs, transactional }
 }
 
-/** Which destinations were made to exist on the broker. Each is provisioned once; what is deleted later the transport mends. */
+/** Provisioned destinations. Each is provisioned once; the transport restores deleted ones. */
 export class Destinations {
   readonly #transport: Transport
   readonly #specs: Map<string, DestinationSpec>
@@ -102,7 +102,7 @@ export class Destinations {
     return this.#specs.get(name) ?? this.#defaults(name)
   }
 
-  /** As far as is known without asking `unlisted`: of what is provisioned, all is known. */
+  /** As far as is known without calling `unlisted`: a provisioned destination is fully known. */
   isTransactional(name: string): boolean {
     return this.#transactional.has(name) || this.#specs.get(name)?.transactional === true
   }
@@ -112,7 +112,7 @@ export class Destinations {
     return this.#known.has(destination) && (notBefore === undefined || this.#delayed.has(destination))
   }
 
-  /** What has to exist for this message. */
+  /** Spec for this message's destination. */
   specFor({ destination, notBefore }: EncodedMessage): DestinationSpec {
     const spec = this.spec(destination)
     return notBefore === undefined ? spec : { ...spec, delays: true }

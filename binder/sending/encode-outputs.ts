@@ -9,7 +9,7 @@ import { encodeMessage } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
 
-/** What encoding outputs needs of whoever sends them. */
+/** Members of the sender that encoding outputs uses. */
 export interface OutputHost {
   readonly service: string
   readonly clock: Clock
@@ -42,8 +42,8 @@ export function encodeOutputs(
 }
 
 /**
- * The ids of what is sent for an input. They follow from the input's and the place in the list, so that what a handler
- * sends again after a crash is the same message for whoever deduplicates. Instances without a group each send their own.
+ * The ids of an input's outputs. They follow from the input's id and the position in the list, so that a repeated output after a crash is the
+ * same message for deduplication. Instances without a group each send their own.
  */
 export function outputIds(input: EncodedMessage, group: string | null): (index: number) => string | undefined {
   return (index) => (group === null ? undefined : derivedId(sourceOf(input), input.id, input.destination, group, index))

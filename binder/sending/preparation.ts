@@ -13,12 +13,12 @@ export interface PreparationHost<Item> {
   onMoved(): void
 }
 
-/** What waits for one destination to exist, in order. */
+/** Items that wait for one destination to exist, in order. */
 interface Lane<Item> {
   readonly name: string
   readonly first: EncodedMessage
   items: Item[]
-  /** Of the timer for the oldest one. */
+  /** Cancels the timer for the oldest one. */
   cancel: (() => void) | undefined
 }
 
@@ -91,7 +91,7 @@ export class Preparation<Item extends Held> {
     this.#time(lane)
   }
 
-  /** They come in the order of their deadlines. */
+  /** Items are in the order of their deadlines. */
   #time(lane: Lane<Item>): void {
     const [oldest] = lane.items
     if (oldest === undefined || lane.cancel !== undefined) return

@@ -124,7 +124,7 @@ export class Publisher {
     return this.#telemetry.send(messages, parent, (traced) => this.#enqueueAll(traced, isResult))
   }
 
-  /** One promise for all of them. */
+  /** Uses one promise for all of them. */
   #enqueueAll(messages: readonly EncodedMessage[], isResult: boolean): Promise<readonly PublishOutcome[]> {
     return new Promise((resolve) => {
       const outcomes: PublishOutcome[] = messages.map(() => undefined)

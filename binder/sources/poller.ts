@@ -18,7 +18,7 @@ import type { BindingState, BindingStatus } from '../status.ts'
 import type { PublishOutcome } from '../transport/transport.ts'
 
 export interface PollerHost extends OutputHost {
-  /** As `Transport.confirmsSingly`. */
+  /** Same as `Transport.confirmsSingly`. */
   readonly confirmsSingly: boolean
   readonly clock: Clock
   readonly logger: Logger
@@ -27,7 +27,7 @@ export interface PollerHost extends OutputHost {
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
 
-/** So many failed polls in a row are no incident: health says so. They take less than a second, and the poll itself. */
+/** Number of consecutive failed polls before health reports them. Fewer take less than a second, plus the polls. */
 const FAILURES_IN_A_ROW = 3
 
 /**

@@ -37,7 +37,7 @@ import {
   UP,
 } from './metrics.ts'
 
-/** The message with this place in a trace, unless it has one, or is somebody else's that is passed on as it came. */
+/** Adds trace headers unless the message has some or is forwarded unchanged. */
 export function withTrace(message: EncodedMessage, context: TraceContext | undefined): EncodedMessage {
   if (context === undefined || message.headers[TRACEPARENT] !== undefined || isPassedOn(message)) return message
   return { ...message, headers: { ...message.headers, ...traceHeaders(context) } }
@@ -48,7 +48,7 @@ function isPassedOn({ headers }: EncodedMessage): boolean {
   return headers['dead-letter-channel'] !== undefined || headers['concordat-retry-attempts'] !== undefined
 }
 
-/** Who handles: bounded in number, so good for metrics. */
+/** Name of a consumer: bounded in number, so suitable for metrics. */
 export interface ConsumerName {
   readonly destination: string
   readonly group: string | null
@@ -86,7 +86,7 @@ export class BinderTelemetry {
     this.#displaced = telemetry.counter(DISPLACED)
   }
 
-  /** One span around one call of `publish`; the messages carry its context. */
+  /** Wraps a call of `publish` in a span; the messages carry its context. */
   async send(
     messages: readonly EncodedMessage[],
     parent: SpanOptions['parent'],
@@ -116,7 +116,7 @@ export class BinderTelemetry {
     return outcomes
   }
 
-  /** Messages that a transaction will store: they leave after its commit, by somebody else's hand. */
+  /** Messages that a transaction will store: a relay sends them after its commit. */
   created(messages: readonly EncodedMessage[]): EncodedMessage[] {
     return messages.map((message) => {
       const span = createSpan(this.#telemetry, message.destination, message.id)
@@ -125,7 +125,7 @@ export class BinderTelemetry {
     })
   }
 
-  /** One span around one handler call, active inside it, in the trace of the message. @throws what `work` throws */
+  /** Wraps a handler call in a span, active inside it, in the trace of the message. @throws the errors of `work` */
   async process(
     delivery: TransportDelivery,
     consumer: ConsumerName,
@@ -152,7 +152,7 @@ export class BinderTelemetry {
     this.#telemetry.span(`process ${consumer.destination}`, { kind: 'consumer', parent, attributes }).end(error)
   }
 
-  /** As `process`, for several messages at once: a trace of its own, linked to theirs. */
+  /** Same as `process`, for several messages at once: a trace of its own, linked to theirs. */
   async processBatch(
     deliveries: readonly TransportDelivery[],
     consumer: ConsumerName,

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { isShallow } from '../../core/shallow-json.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../channel/message.ts'
 
-/** Of ids, sources and types: the index of an inbox has to hold them. */
+/** Limit of ids, sources and types: an inbox's index has to hold them. */
 const MAX_ATTRIBUTE_LENGTH = 255
 /** `Date` knows no instant beyond. */
 const MAX_TIME = 8.64e15
@@ -158,7 +158,7 @@ function ofKnownMinute(text: string): number | undefined {
   return past === undefined ? undefined : minuteAt + past
 }
 
-/** Of the minute, in what `Date.prototype.toISOString` writes; `undefined` for any other form. */
+/** Milliseconds within the minute, for the format of `Date.prototype.toISOString`; `undefined` for any other. */
 function millisecondsOf(text: string): number | undefined {
   if (text.length !== 24 || text[16] !== ':' || text[19] !== '.' || text[23] !== 'Z') return undefined
   let past = 0

@@ -247,7 +247,7 @@ class CombinedTransport implements Transport {
   }
 }
 
-/** What one of them cannot, the whole cannot be relied on to. */
+/** A feature missing in one of them is missing in the whole. */
 function commonFeatures(transports: ReadonlyMap<string, Transport>): TransportFeatures {
   const [first] = transports.values()
   const features = Object.keys(first?.features ?? {}).map((feature) => {

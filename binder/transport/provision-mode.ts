@@ -1,10 +1,10 @@
 import { invalidOption } from '../../core/errors.ts'
 
 /**
- * What a transport does about the destinations that a binder declares.
- * - `create`: what is missing is made; what exists and does not fit is an error
- * - `check`: nothing is made; what is missing or does not fit is one error that names all of it
- * - `none`: nobody looks; what does not fit shows when it is used
+ * A transport's handling of the destinations that a binder declares.
+ * - `create`: makes missing ones; an existing one that does not fit is an error
+ * - `check`: makes nothing; all missing or unfitting ones are one error
+ * - `none`: checks nothing; mismatches show in use
  */
 export type ProvisionMode = 'create' | 'check' | 'none'
 

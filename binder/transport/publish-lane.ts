@@ -40,7 +40,7 @@ export class PublishLane {
     return this.#answered.health()
   }
 
-  /** One outcome per message, in order; never rejects. */
+  /** Returns one outcome per message, in order; never rejects. */
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
     return new Promise((resolve) => {
       this.#waiting.push({ messages, deadline: until.deadline ?? Number.POSITIVE_INFINITY, resolve })
@@ -84,7 +84,7 @@ export class PublishLane {
     try {
       return await this.#answered.publish(messages, { deadline })
     } catch (error) {
-      // The contract says that it never rejects; whoever waits must not wait forever if one does.
+      // By contract it never rejects; if one does, callers must not wait forever.
       const { name: transport } = this.#transport
       const { message } = toError(error)
       const outcome = new TransportError({ transport, kind: 'unavailable', message, cause: error })

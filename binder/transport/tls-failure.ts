@@ -13,7 +13,7 @@ export function hasEndedBeforeTls(errors: readonly unknown[]): boolean {
   return errors.some((error) => error instanceof Error && error.message.includes(ENDED_TEXT))
 }
 
-/** True when one of these errors says that TLS failed, not that nobody was there. */
+/** True when one of these errors says that TLS failed, rather than that the server was unreachable. */
 export function isTlsFailure(errors: readonly unknown[]): boolean {
   return errors.some((error) => {
     if (typeof error !== 'object' || error === null) return false

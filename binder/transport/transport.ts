@@ -12,7 +12,7 @@ import type { TransportError } from '../errors.ts'
 export interface Transport {
   /** For logs and errors: `memory`, `kafka`, `rabbitmq`. */
   readonly name: string
-  /** What differs from the common meaning, with the reason; nothing else may differ. */
+  /** Deviations from the common meaning, with the reason; nothing else may differ. */
   readonly features: TransportFeatures
   /** How many `publish` calls may be open at once without changing the order of what they carry. */
   readonly publishConcurrency: number
@@ -63,8 +63,8 @@ export interface Transport {
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]>
 
   /**
-   * Why this message is not taken from whoever sends it, asked in the sender's own context before the message waits for its
-   * turn: `publish` is called with the messages of several senders, in the context of none. Cheap, no I/O. @default taken
+   * Reason to refuse this message, asked in the sender's own context before the message waits for its turn: `publish` is called with the
+   * messages of several senders, in the context of none. Cheap, no I/O. @default accepted
    */
   refuses?(message: EncodedMessage): TransportError | undefined
 
@@ -145,20 +145,20 @@ export interface Transport {
 /** Transactions that settle deliveries: a place is written if and only if its transaction commits. */
 export interface SettlingTransactions {
   /**
-   * `transaction` as of the client that was given. A process that stands still in one holds others up no longer than its
-   * lease: then the server ends it. While a commit has no answer nobody knows what is settled; the deliveries are withdrawn
-   * before the error is thrown, and what was not settled comes again.
+   * `transaction` as of the given client. A stopped process blocks others no longer than its lease: then the server ends the transaction. While
+   * a commit has no answer, the settled messages are unknown; the deliveries are withdrawn before the error is thrown, and unsettled ones come
+   * again.
    */
   readonly sql: SqlClient
   /**
-   * Settles these deliveries if `tx` commits. Called once in a transaction of `sql`, as its last statement: from here to the
-   * commit nothing else is written in their partitions. `ack` them when it has committed, which frees their room.
-   * @throws TransportError when one of them is not lent to this process any more: `tx` has to roll back
+   * Settles these deliveries if `tx` commits. Called once in a transaction of `sql`, as its last statement: from here to the commit nothing else
+   * is written in their partitions. `ack` them when it has committed, which frees their room.
+   * @throws TransportError when one of them is no longer lent to this process: `tx` has to roll back
    */
   settle(tx: SqlTransaction, deliveries: readonly TransportDelivery[]): Promise<void>
 }
 
-/** What the binder gives a transport: who it works for, with its logger and clock. */
+/** A transport's host: the binder's name, logger and clock. */
 export interface TransportHost {
   readonly service: string
   /** Unique per process: names connections, consumer tags and client ids. */
@@ -183,13 +183,13 @@ export interface DestinationSpec {
   readonly retentionMs?: number | undefined
   /** Messages with a `notBefore` will be published to it: makes what holds them exist, too. @default false */
   readonly delays?: boolean | undefined
-  /** Nobody declared the partitions (a name that came with a message): one that exists keeps its own number. */
+  /** The partitions are undeclared (a name that came with a message): an existing destination keeps its own number. */
   readonly assumed?: boolean | undefined
   /** Holds dead letters: has to take every message that the broker has taken before, however large. */
   readonly deadLetters?: boolean | undefined
   /** Dead letters or retries of this channel: they lie where it lies. */
   readonly goesWith?: string | undefined
-  /** Of two messages with one key both count: a broker must not keep the last alone (compaction). */
+  /** Two messages with one key both count: a broker must not keep only the last (compaction). */
   readonly keepsEach?: boolean | undefined
   /** Messages come to it by `publishIn` alone, so that none is there twice: the binder publishes none in any other way. */
   readonly transactional?: boolean | undefined
@@ -202,7 +202,7 @@ export interface DestinationSpec {
 export interface TopologyPart {
   readonly kind: string
   readonly name: string
-  /** What it is declared with, e.g. `{ partitions: 4 }`; what the broker decides is not in it. */
+  /** Its declared settings, e.g. `{ partitions: 4 }`; without those that the broker decides. */
   readonly details: Readonly<Record<string, string | number | boolean>>
 }
 
@@ -213,7 +213,7 @@ export interface GroupPlace {
   readonly group: string
 }
 
-/** What a consumer wants: which destination, in which group, how much at a time. */
+/** A consumer's request: destination, group, and limits. */
 export interface SubscriptionSpec {
   readonly destination: string
   readonly partitions: number
@@ -223,15 +223,15 @@ export interface SubscriptionSpec {
   readonly prefetch: number
   /** ... and stops fetching while the unsettled bodies exceed this. */
   readonly prefetchBytes: number
-  /** What `Transport.settlingIn` gave, where its transactions settle deliveries of this subscription. @default none */
+  /** Result of `Transport.settlingIn`, if its transactions settle deliveries of this subscription. @default none */
   readonly settlesIn?: SettlingTransactions | undefined
   /** Begins at the first message that there is and leaves the position of `group` as it is: `ack` frees room alone. @default false */
   readonly rereads?: boolean | undefined
 }
 
-/** What the adapter calls. All are synchronous and never throw. */
+/** Callbacks for the adapter. All are synchronous and never throw. */
 export interface Receiver {
-  /** One delivery, in the order of its partition. It may be settled before this returns. */
+  /** Receives a delivery, in the order of its partition. It may be settled before this returns. */
   deliver(delivery: TransportDelivery): void
   /**
    * The adapter wants back what has not started, e.g. before it gives partitions to another member: every delivery that
@@ -252,7 +252,7 @@ export interface Receiver {
 
 /** A group begins somewhere else than at the position that it had settled. */
 export interface Displacement {
-  /** What happened where, with the remedy. */
+  /** The event and its place, with the remedy. */
   readonly reason: string
   /** Messages that the group will never get. */
   readonly skipped: number
@@ -264,13 +264,13 @@ export interface Displacement {
 
 /** Why part of a subscription stands still. */
 export interface Hindrance {
-  /** What stands still where and why, with the remedy. */
+  /** The blocked part and the reason, with the remedy. */
   readonly reason: Error
-  /** It ends without anybody's doing here: the binding stays healthy. */
+  /** It ends without action here: the binding stays healthy. */
   readonly isPassing: boolean
 }
 
-/** One message lent to this process. Exactly one of `ack` and `release` ends the loan; the later call is ignored. */
+/** A message lent to this process. Exactly one of `ack` and `release` ends the loan; the later call is ignored. */
 export interface TransportDelivery {
   readonly message: EncodedMessage
   /** Where it lies on the broker, for people: `partition 3 offset 42`. */
@@ -283,13 +283,13 @@ export interface TransportDelivery {
    * that is gone would be handled before it.
    */
   readonly signal: AbortSignal
-  /** Settles it for good. After a crash the broker may still hand it out again. */
+  /** Settles it permanently. After a crash the broker may still deliver it again. */
   ack(): void
   /** Gives it back unhandled; it comes back later, to this or another member. */
   release(): void
 }
 
-/** One consumer's place on the broker, from `subscribe` to `close`. */
+/** A consumer's subscription at the broker, from `subscribe` to `close`. */
 export interface Subscription {
   /** Stops handing out deliveries but keeps the place in the group. Idempotent. */
   pause(): void
@@ -313,7 +313,7 @@ export interface TransportHealth {
 /** `true`, or why this broker cannot. */
 export type Feature = true | { readonly missing: string }
 
-/** What the broker can do. The conformance suite tests what is `true`, and names the reason for what is missing. */
+/** Features of the broker. The conformance suite tests those that are `true`; the others name a reason. */
 export interface TransportFeatures {
   /** A durable group that never existed gets what was sent before it. */
   readonly newGroupStartsAtEarliest: Feature
@@ -321,7 +321,7 @@ export interface TransportFeatures {
   readonly redeliveredFlag: Feature
   /** Messages survive the death of the sending process. */
   readonly durable: Feature
-  /** A message nobody will ever get is refused. */
+  /** A message that no group will ever get is refused. */
   readonly refusesUnroutable: Feature
   /** A message with a `notBefore` becomes due while no process of ours runs. */
   readonly delaysByItself: Feature

@@ -1,11 +1,11 @@
 /**
- * What an instance reports of itself: names and counters of its bindings, and what the process uses. Never a payload, and
- * never the words of an error: whoever reads the bus's channels may read it.
+ * An instance's report: names and counters of its bindings, and resource use of the process. Never a payload or the text of an error:
+ * every reader of the bus's channels can read it.
  */
 import type { BindingStatus } from '../../binder/status.ts'
 import { parseShallow } from '../../core/shallow-json.ts'
 
-/** One binding of an instance. Counters count since its binder was made. */
+/** A binding of an instance. Counters start when its binder is made. */
 export type BindingReport = Pick<
   BindingStatus,
   | 'name'
@@ -20,23 +20,23 @@ export type BindingReport = Pick<
   | 'dropped'
   | 'retried'
 > & {
-  /** As `BindingStatus.state`; an instance of another version may have states of its own. */
+  /** Same as `BindingStatus.state`; an instance of another version may have other states. */
   readonly state: string
-  /** As `BindingStatus.circuit`: `closed`, `open` or `half-open`. */
+  /** Same as `BindingStatus.circuit`: `closed`, `open` or `half-open`. */
   readonly circuit?: string | undefined
-  /** As `BindingStatus.runningForMs`. */
+  /** Same as `BindingStatus.runningForMs`. */
   readonly runningForMs?: number | undefined
-  /** As `BindingStatus.isSlow`. */
+  /** Same as `BindingStatus.isSlow`. */
   readonly isSlow?: true | undefined
 }
 
-/** What one instance said of itself. */
+/** Body of an instance's report. */
 export interface ReportBody {
   /** Since the process began, ms. */
   readonly uptimeMs: number
   /** Resident memory of the process. */
   readonly memoryBytes: number
-  /** Of one core since the report before: 0.5 is half of it. */
+  /** Use of a core since the last report: 0.5 is half of it. */
   readonly cpu: number
   /** How long its event loop was blocked within the last minute, ms. */
   readonly blockedMs: number
@@ -47,7 +47,7 @@ export interface ReportBody {
 
 /** Raised when an older reader could misunderstand a report; those drop what they do not know. */
 const REPORT_VERSION = 1
-/** Of a report, on both sides. */
+/** Size limit of a report, for sender and receiver. */
 export const MAX_REPORT_BYTES = 64 * 1024
 const MAX_BINDINGS = 300
 /** A name that is made of a channel's and a group's has 301 characters at most; a longer one is left out. */
@@ -55,7 +55,7 @@ const MAX_NAME = 301
 const MAX_WORD = 30
 const MAX_PARTITIONS = 10_000
 
-/** As many bindings as fit. */
+/** Encodes as many bindings as fit. */
 export function encodeReport(report: Omit<ReportBody, 'leftOut'>): Uint8Array {
   const rows: string[] = []
   let bytes = 512
@@ -71,7 +71,7 @@ export function encodeReport(report: Omit<ReportBody, 'leftOut'>): Uint8Array {
   return Buffer.from(`${JSON.stringify(head).slice(0, -1)},"bindings":[${rows.join(',')}]}`)
 }
 
-/** Never throws, whatever somebody has sent: `unsupported` is what a newer version wrote. */
+/** Never throws, whatever was sent: `unsupported` was written by a newer version. */
 export function decodeReport(body: Uint8Array): ReportBody | 'malformed' | 'unsupported' {
   if (body.byteLength > MAX_REPORT_BYTES) return 'malformed'
   try {
@@ -140,7 +140,7 @@ function whole(value: unknown): number {
   throw new TypeError('whole')
 }
 
-/** Whoever asks a broker for the lag goes through them. */
+/** Number of partitions that a lag query would go through. */
 function partitionsIn(value: unknown): number {
   if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_PARTITIONS)
     return value as number

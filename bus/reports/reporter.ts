@@ -27,10 +27,10 @@ export interface ReporterHost {
   nextTime(): number
 }
 
-/** Faster than this nobody is served, whoever asks. */
+/** Shortest interval that is served to any watch. */
 export const MIN_EVERY_MS = 1 * SECOND
 
-/** Says what this instance does, while somebody wants to know and no longer. */
+/** Reports the state of this instance, only while a watch asks for it. */
 export class Reporter {
   readonly #host: ReporterHost
   readonly #session = randomId()
@@ -38,7 +38,7 @@ export class Reporter {
   #everyMs = Number.POSITIVE_INFINITY
   #until = Number.NEGATIVE_INFINITY
   #cancel: (() => void) | undefined
-  /** Of the timer that counts: a report that is under way does not start a second one. */
+  /** Turn of the current timer: a report under way does not start a second one. */
   #turn = 0
   #cpu = { at: 0, usedMs: 0 }
   #isClosed = false

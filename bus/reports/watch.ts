@@ -1,9 +1,8 @@
 /**
- * The reports of all instances, kept for as long as somebody wants them. Pure but for the clock's reading: the time comes in
- * with each call.
+ * The reports of all instances, kept while a watch is open. Pure except for reading the clock: each call brings the time.
  *
- * Whoever can write to an unsigned bus can invent instances. So everything is bounded: how many are kept, how many bindings
- * they have together, and how often one is listened to.
+ * Any client that can write to an unsigned bus can invent instances. So everything is bounded: the number of instances, their bindings
+ * together, and how often each is heard.
  */
 import type { Address } from '../address.ts'
 import type { ReportEnvelope } from '../envelope.ts'
@@ -20,7 +19,7 @@ export interface WatchedBinding extends BindingReport {
 /** An instance as it was when it reported last. */
 export interface WatchedInstance extends Omit<ReportBody, 'bindings'> {
   readonly address: Address
-  /** Of the process: two with one address, or one that was started again, differ in it. */
+  /** Session of the process: differs for two with one address, or after a restart. */
   readonly session: string
   /** Since it was heard, ms. */
   readonly ageMs: number
@@ -36,10 +35,10 @@ interface Known {
   body: Omit<ReportBody, 'bindings'> & { readonly bindings: readonly WatchedBinding[] }
 }
 
-/** Of instances, and of their bindings together. */
+/** Limits on instances, and on their bindings together. */
 export const MAX_INSTANCES = 1_000
 const MAX_BINDINGS = 20_000
-/** One that reports more often is heard each so many ms. */
+/** More frequent reports of an instance are ignored, in ms. */
 const MIN_APART_MS = 400
 
 export type ReportVerdict = 'taken' | 'too soon' | 'too many'
@@ -84,7 +83,7 @@ export class WatchedInstances {
     }))
   }
 
-  /** They are in the order in which they were heard. */
+  /** Instances are in the order in which they were last heard. */
   #expire(now: number): void {
     for (const [name, { heardAt, body }] of this.#known) {
       if (now - heardAt < this.#leaseMs) return

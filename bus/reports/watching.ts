@@ -88,7 +88,7 @@ export class Watching {
     if (open.length === 0) return
     const report = parseReport(context)
     const now = clock.monotonic()
-    // What is one too many, or comes too soon, is not worth the look at its signature.
+    // A report over the limits is not worth the check of its signature.
     const meant =
       typeof report === 'string'
         ? open

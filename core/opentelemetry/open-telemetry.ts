@@ -49,7 +49,7 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): Telemetry {
   if (meterProvider !== undefined && !hasMethods(meterProvider, ['getMeter'])) {
     throw wrongKind('openTelemetry.meterProvider', meterProvider, 'a MeterProvider of OpenTelemetry')
   }
-  // Not an import: without the option `telemetry` nobody needs the package to be there.
+  // Required at run time: without the `telemetry` option the package need not be installed.
   const api = createRequire(import.meta.url)('@opentelemetry/api') as Api
   return new ApiTelemetry(
     api,

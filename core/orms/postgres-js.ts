@@ -53,8 +53,8 @@ interface Sent {
 }
 
 /**
- * Sees the end of a transaction. `postgres` runs a statement that comes after it on the connection all the same, or puts it into a queue
- * that no connection reads any more, where it would wait forever.
+ * Detects the end of a transaction. `postgres` runs a late statement on the connection anyway, or puts it into a queue that no
+ * connection reads any longer, where it would wait forever.
  */
 class Reservation {
   #connection: Connection | undefined
@@ -62,7 +62,7 @@ class Reservation {
 
   /** `postgres` calls it when it sends the statement, and goes on as it was when it returns true. */
   readonly seen = (connection: Connection): true => {
-    // It is reserved in the turn in which BEGIN is sent, before any statement of the transaction.
+    // The connection is reserved in the turn in which BEGIN is sent, before any statement of the transaction.
     this.#reserved ??= connection.reserved
     this.#connection ??= connection
     return true

@@ -72,7 +72,7 @@ interface FromServer {
   }
 }
 
-/** What the server said, with its SQLSTATE as `code`. Prisma has it three levels down, below a code of its own. */
+/** Extracts the server's error with its SQLSTATE as `code`. Prisma nests it three levels below a code of its own. */
 function ofServer(error: unknown): unknown {
   const cause = (error as FromServer).meta?.driverAdapterError?.cause
   if (cause?.originalCode === undefined) return error

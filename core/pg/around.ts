@@ -13,7 +13,7 @@ export interface Around {
 
 export interface AroundAnswer<Result> {
   readonly result: Result
-  /** What the last statement of `after` was answered with: `COMMIT`. */
+  /** Command tag of the last statement of `after`: `COMMIT`. */
   readonly tag: string | undefined
 }
 
@@ -41,7 +41,7 @@ export function sendAround<Result>(
   return promise
 }
 
-/** What the client sees: the query, whose answers come after those of `before` and before those of `after`. */
+/** The query as the client sees it; its answers come between those of `before` and those of `after`. */
 class Sent {
   tag: string | undefined
   readonly #query: DriverQuery
@@ -90,7 +90,7 @@ class Sent {
         close: { value: () => (hasFailed = true) },
       }) as Wire
       const error = this.#query.submit(wire)
-      // Half of it is sent, and nobody waits for the answer.
+      // Half of it was sent, and no caller waits for the answer.
       if (error !== null) stream.destroy(error)
       if (!hasFailed) for (const text of this.#around.after) send(connection, text)
       connection.sync()

@@ -23,7 +23,7 @@ export function sendBatch<Result>(
 
 type Resolve = (outcomes: readonly Outcome<unknown>[]) => void
 
-/** What the client sees: one query after the other, until the answers to all have come. */
+/** A batch as the client sees it: one query after the other, until all answers have come. */
 class Batch {
   /** For the client, which puts its time limit around it. */
   callback: Answer
@@ -125,7 +125,7 @@ class Batch {
     this.#skip()
   }
 
-  /** What was not sent is not answered. */
+  /** Skips the answers of queries that were not sent. */
   #skip(): void {
     while (this.#at < this.#queries.length && this.#outcomes[this.#at] !== undefined) this.#at++
   }
@@ -144,7 +144,7 @@ function withoutSync(wire: Wire): Wire {
   let parsed: string | undefined
   return Object.create(wire, {
     sync: { value: NOTHING },
-    // Of one whose parameters cannot be sent; without a name it leaves nothing behind.
+    // A statement whose parameters cannot be sent is unnamed, so nothing needs to be closed.
     close: { value: NOTHING },
     parse: {
       value: (statement: { readonly text: string }) => {
@@ -155,7 +155,7 @@ function withoutSync(wire: Wire): Wire {
   }) as Wire
 }
 
-/** in_failed_sql_transaction: what the server says to whoever asks something after a failure. */
+/** in_failed_sql_transaction: the server's answer to statements after a failure. */
 function notRun(cause: Error | null): Outcome<never> {
   const reason = new Error('a statement before this one failed, so it was not run', { cause })
   return { status: 'rejected', reason: Object.assign(reason, { code: '25P02' }) }

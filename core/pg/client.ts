@@ -81,18 +81,18 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   }
 }
 
-/** Of `pg.Pool`, which tells of each connection as soon as it is made. */
+/** A `pg.Pool`, which emits each connection as soon as it is made. */
 interface TellingPool {
   on(event: 'connect', listener: (connection: PgPoolConnection) => void): unknown
 }
 
-/** Who is told of what happens to a pool. */
+/** Loggers of pools. */
 const heard = new WeakMap<PgPool, { logger: Logger }>()
 
 /**
- * One listener for each pool, however many clients are made of it: the last one that was given a logger is told. And one on each
- * connection, from when it is made: what a server says right behind an answer, in one piece with it, is read before a promise
- * tells whoever is handed the connection, and an error that nobody hears ends the process. It fails the next statement.
+ * Adds one listener per pool, however many clients use it; the last explicit logger counts. Also adds one listener to each
+ * connection when it is made: `pg` reads a termination that arrives together with an answer before the new holder of the connection
+ * can listen, and an error without a listener ends the process. The next statement fails with that error.
  */
 function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
   const known = heard.get(pool)
@@ -146,7 +146,7 @@ interface Ending {
   readonly text: string
   /** True: who waits for the commit is told. */
   readonly isCommit: boolean
-  /** What the server says against it. */
+  /** Explains the server's refusal. */
   readonly explain: (error: unknown) => unknown
 }
 
@@ -170,7 +170,7 @@ function preparing(gid: string): Ending {
   return { text: `PREPARE TRANSACTION ${quoteLiteral(gid)}`, isCommit: false, explain: explainPrepare }
 }
 
-/** Of the statement `PREPARE TRANSACTION` alone: in the work itself these codes mean something else. */
+/** Explains errors of `PREPARE TRANSACTION` only: in the work itself these codes mean something else. */
 function explainPrepare(error: unknown): unknown {
   if (hasCode(error, '55000')) return new SqlCannotPrepare(PREPARING_IS_OFF, { cause: error })
   if (!hasCode(error, '0A000')) return error
@@ -200,7 +200,7 @@ async function transaction<T>(
     if (limits?.opened === true) await trips.begin()
     result = await work(limits === undefined ? tx : { ...tx, limits })
     scope.close()
-    // What no statement was run in needs no commit; to be prepared it has to be there.
+    // A transaction without statements needs no commit; to be prepared it must exist.
     if (!isCommit) await trips.begin()
     if (trips.endedWith === undefined) early.refuse()
     if (trips.isBegun) await end(connection, trips, ending)

@@ -4,7 +4,7 @@ import { hasMethods, wrongKind } from '../options.ts'
 import type { SqlTransaction } from '../sql.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 
-/** One statement, as libraries ask `pg` for it. */
+/** A statement in the form in which libraries pass it to `pg`. */
 type Statement = string | { readonly text: string; readonly values?: readonly unknown[] | undefined }
 type Callback = (error: Error | null, result?: unknown) => void
 
@@ -35,7 +35,7 @@ export class TransactionConnection {
     this.#tx = tx
   }
 
-  /** As `query` of `pg`, with a promise or a callback. */
+  /** Same as `query` of `pg`, with a promise or a callback. */
   query(
     statement: Statement,
     values?: readonly unknown[] | Callback,

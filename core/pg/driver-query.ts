@@ -1,4 +1,4 @@
-/** What is used of `pg` below its `query`: the object that sends a statement and reads the answers to it. */
+/** The part of `pg` below its `query`: the object that sends a statement and reads the answers. */
 
 /** The part of `pg`'s query object that its client uses. */
 export interface DriverQuery {

@@ -1,6 +1,6 @@
 /**
- * Tells whether a connection that listens hears what others notify. Behind a pooler in transaction mode it does not: `LISTEN` is said to
- * whichever connection of the pool is free, and what that one hears reaches nobody.
+ * Checks whether a listening connection receives notifications of others. Behind a pooler in transaction mode it does not: `LISTEN`
+ * goes to any free connection of the pool, and its notifications reach no client.
  */
 import { randomUUID } from 'node:crypto'
 import { type Clock, SECOND } from '../clock.ts'

@@ -6,7 +6,7 @@ export interface PgListenConnection {
   on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end', listener: () => void): unknown
-  /** Of the server, once connected. */
+  /** Process id of the server's backend, once connected. */
   readonly processID?: number | null | undefined
   /** Taken away when `end` is not answered. */
   readonly connection?: { readonly stream?: { destroy?(): unknown } | undefined } | undefined

@@ -95,19 +95,19 @@ class PgListener implements SqlListener {
     }
   }
 
-  /** One statement after the other, as `pg` wants it. */
+  /** Sends one statement at a time, as `pg` requires. */
   #listenTo(channel: string): void {
     const connection = this.#connection
     this.#asking = this.#asking
       .then(() => connection?.query(`LISTEN ${quoteIdentifier(channel)}`))
       .then(
-        // What was sent before the server listened is lost.
+        // Notifications sent before the server listened are lost.
         () => this.#deliver(channel, ''),
         () => undefined,
       )
   }
 
-  /** One connection from `connect` to its end; resolves with why it ended. */
+  /** Runs a connection from `connect` to its end; resolves with the reason for the end. */
   async #session(onUp: () => void): Promise<Error> {
     const connection = this.#connect()
     this.#connection = connection

@@ -18,14 +18,14 @@ class ReadOnlyServer extends Error {
 }
 
 /**
- * The one of these pools whose server writes, as a pool for `pgClient`:
+ * The pool of these whose server accepts writes, as a pool for `pgClient`:
  *
  *     const pools = ['db-1', 'db-2'].map((host) => new pg.Pool({ host, connectionTimeoutMillis: 2_000, query_timeout: 10_000 }))
  *     const sql = pgClient(pgPrimary(pools))
  *
- * A new connection is asked once whether its server is in recovery; then the next pool is tried, and from there on first. All pools are tried
- * before `connect` rejects, so give each `connectionTimeoutMillis`. A connection whose server turns read-only is closed by `pgClient`. That an old primary which
- * comes back is not writable any more, is up to whoever promotes. Ending the pools stays with the caller.
+ * Each new connection is asked once whether its server is in recovery; if so, the next pool is tried and preferred from then on.
+ * `connect` rejects after trying all pools, so set `connectionTimeoutMillis` on each. `pgClient` closes a connection whose server turns
+ * read-only. Your failover tool must make sure that a returning old primary rejects writes. End the pools yourself.
  * @throws TypeError when it is no list of pools
  */
 export function pgPrimary(pools: readonly PgPool[]): PgPool {

@@ -13,9 +13,9 @@ export class RoundTrips {
   readonly #connection: PgConnection
   readonly #begin: readonly string[]
   readonly #names: StatementNames | undefined
-  /** The answer to `BEGIN`, where somebody has to wait for that; `true` once it was sent ahead of a statement. */
+  /** The answer to `BEGIN`, if a caller has to wait for it; `true` once it was sent ahead of a statement. */
   #begun: Promise<unknown> | true | undefined
-  /** What its end was answered with, once it was sent behind a statement. */
+  /** Command tag of the end, once it was sent behind a statement. */
   endedWith: string | undefined
 
   /** @param begin statements without parameters */
@@ -78,7 +78,7 @@ export class RoundTrips {
     parameters: readonly unknown[] | undefined,
     after: readonly string[],
   ): Promise<SqlResult<Row>> | undefined {
-    // What the driver would refuse it refuses before anything is sent.
+    // The driver refuses these before it sends anything.
     if (typeof text !== 'string' || !Array.isArray(parameters)) return undefined
     const statement = { text, values: [...parameters], name: this.#names?.of(text) }
     const before = this.#begun === undefined ? this.#begin : []

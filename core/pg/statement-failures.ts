@@ -1,4 +1,4 @@
-/** What the statements of one transaction said of its connection. */
+/** Failures of a transaction's statements, and what they say of its connection. */
 import { hasCode } from '../errors.ts'
 import { type SqlOutcome, SqlStatementLost } from '../sql.ts'
 import { connectionAnswered } from '../sql-away.ts'
@@ -36,7 +36,7 @@ export class StatementFailures {
     }
   }
 
-  /** What the work failed with. */
+  /** Records the failure of the work. */
   ended(error: unknown): void {
     this.isBroken ||= isStale(error)
   }
@@ -48,8 +48,8 @@ export class StatementFailures {
 }
 
 /**
- * What its connection keeps does not fit any more: a column got another type, or it is another connection; or it leads to a server
- * that only reads, a standby or a primary that has become one, while another one writes.
+ * True if the connection's cached state is outdated: a column has another type, the connection changed, or its server only reads (a
+ * standby, or a primary that became one) while another server writes.
  */
 function isStale(error: unknown): boolean {
   return error instanceof SqlStatementLost || hasCode(error, '0A000') || hasCode(error, '25006')

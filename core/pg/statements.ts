@@ -1,4 +1,4 @@
-/** One statement over a connection of `pg`. */
+/** A statement over a connection of `pg`. */
 
 import { hasCode } from '../errors.ts'
 import { type SqlResult, SqlStatementLost } from '../sql.ts'

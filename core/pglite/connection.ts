@@ -1,7 +1,7 @@
 /**
- * The one connection of a PGlite, spoken to in PostgreSQL's protocol. PGlite's own `query` parses and plans each statement
- * anew and crosses into WebAssembly seven times; here a statement that comes again is prepared and crosses once, which takes a
- * third of the time. The locks are PGlite's own, so that whoever uses it beside us waits for us, and we for them.
+ * The connection of a PGlite, in PostgreSQL's protocol. PGlite's own `query` parses and plans each statement anew and crosses into
+ * WebAssembly seven times; here a repeated statement is prepared and crosses once, which takes a third of the time. It uses
+ * PGlite's own locks, so other users of the same PGlite take turns with it.
  */
 import { hasMethods } from '../options.ts'
 import { SqlCommitError } from '../sql.ts'
@@ -19,7 +19,7 @@ interface Printable {
   toString(): string
 }
 
-/** What is used of a `PGlite`. */
+/** The members of `PGlite` that are used here. */
 interface PgliteDatabase {
   execProtocolStream(message: Uint8Array, options: { readonly syncToFs: boolean }): Promise<Message[]>
   syncToFs(): Promise<void>
@@ -31,7 +31,7 @@ interface PgliteDatabase {
 }
 
 const METHODS = ['execProtocolStream', 'syncToFs', '_checkReady', '_runExclusiveQuery', '_runExclusiveTransaction']
-/** The prepared statement is gone, or its types do not fit its tables or its values any more. It has done nothing. */
+/** Codes for a prepared statement that is gone, or whose types no longer fit its tables or values. It has done nothing. */
 const OUTDATED = /^(?:26000|0A000|22...|42...)$/
 
 const BYTEA = 17
@@ -120,7 +120,7 @@ export class PgliteConnection {
     }
   }
 
-  /** What is asked in two crossings, one after the other, is not answered to another in between. */
+  /** Keeps two consecutive crossings together, so that no other statement comes between them. */
   #run(text: string, values: Values): Promise<PgliteResult> {
     return this.#database._runExclusiveQuery(async () => {
       try {
@@ -158,7 +158,7 @@ export class PgliteConnection {
     return prepared
   }
 
-  /** As PGlite's own `query` makes them, but for bytes: it writes them as hexadecimal digits, one at a time. */
+  /** Same texts as PGlite's own `query`, except for bytes, which it writes as hexadecimal digits one at a time. */
   #texts(types: readonly number[], values: Values): Array<string | Uint8Array | null> {
     return values.map((value, i) => {
       if (value === null || value === undefined) return null
@@ -178,7 +178,7 @@ export class PgliteConnection {
   }
 }
 
-/** What has no SQLSTATE was thrown on the way: a value that its type of before cannot be written as. */
+/** An error without a SQLSTATE was thrown on the way: the former type cannot represent the value. */
 function isOutdated(error: unknown): boolean {
   const code = fieldOf(error, 'code')
   return typeof code !== 'string' || OUTDATED.test(code)

@@ -80,7 +80,7 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
   }
 }
 
-/** Nothing can wait for itself any more when the work has settled: what it has left running waits for the commit alone. */
+/** After the work has settled no statement can wait for itself: what still runs waits only for the commit. */
 async function workIn<T>(
   open: { isOpen: boolean },
   tx: SqlTransaction,

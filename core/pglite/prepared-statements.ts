@@ -2,7 +2,7 @@
 
 import { canBeKept, isKeepable } from '../kept-statements.ts'
 
-/** After these a prepared statement may not fit its tables any more. */
+/** Statements after which a prepared statement may no longer fit its tables. */
 const CHANGES_TABLES = /\b(?:CREATE|ALTER|DROP|DISCARD|DEALLOCATE)\b/i
 /** The one that was used longest ago gives way. */
 const MAX_KEPT = 300
@@ -10,9 +10,9 @@ const MAX_KEPT = 300
 /** A statement that PostgreSQL has under a name. */
 export interface Prepared<Message> {
   readonly name: string
-  /** Of its parameters. */
+  /** Types of its parameters. */
   readonly types: readonly number[]
-  /** What describes its rows, if it gives any. */
+  /** Description of its rows, if it returns any. */
   readonly columns: readonly Message[]
 }
 

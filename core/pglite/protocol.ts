@@ -1,15 +1,15 @@
-/** PostgreSQL's protocol as PGlite writes and reads it, loaded with the first statement: whoever has a PGlite has it. */
+/** PGlite's own implementation of PostgreSQL's protocol, loaded with the first statement. */
 
 export interface PgliteResult {
   readonly rows: unknown[]
   readonly affectedRows?: number | undefined
 }
 
-/** What PostgreSQL answers. */
+/** A message from PostgreSQL. */
 export interface Message {
   /** Such as `rowDescription` and `commandComplete`. */
   readonly name: string
-  /** Of a command that is complete. */
+  /** Tag of a completed command. */
   readonly text?: string | undefined
 }
 

@@ -22,14 +22,14 @@ export interface RedisClusterClient {
 /** An argument or a key; a Buffer goes as it is. */
 export type RedisValue = string | number | Buffer
 
-/** What tells ioredis from other clients; the rest of it: `RedisConnectionClient`. */
+/** Members that tell ioredis from other clients; `RedisConnectionClient` has the rest. */
 export interface RedisCopy {
   readonly status: string
   /** ioredis takes lists too, and makes one of them: that saves two copies. */
   evalsha(sha: string, keyCount: number, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown>
 }
 
-/** One connection of our own; in a cluster one to each of its nodes, chosen by the first key of a command. */
+/** A connection of our own; in a cluster one to each node, chosen by the first key of a command. */
 export interface RedisConnectionClient extends RedisCopy {
   /** The socket; only corked and uncorked, and asked whom it is connected to. */
   readonly stream?:
@@ -45,7 +45,7 @@ export interface RedisConnectionClient extends RedisCopy {
   connect(): Promise<unknown>
   disconnect(reconnect?: boolean): void
   eval(script: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
-  /** As the two above, with Buffers for strings in the reply. */
+  /** Same as the two above, with Buffers for strings in the reply. */
   evalshaBuffer(sha: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
   evalBuffer(script: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
   subscribe(channel: string): Promise<unknown>
@@ -55,7 +55,7 @@ export interface RedisConnectionClient extends RedisCopy {
   /** Sent at once over one connection. */
   pipeline(commands: Array<Array<string | number>>): RedisPipeline
   on(event: string, listener: (...values: never[]) => void): unknown
-  /** Of a cluster only. */
+  /** Only on clusters. */
   nodes?(role: 'master'): RedisNode[]
   refreshSlotsCache?(): void
 }
@@ -95,9 +95,9 @@ export function openFrom(
 const backoffMs = (attempt: number): number => Math.min(1_000, 25 * 2 ** Math.min(attempt, 6))
 
 /**
- * Fail fast: ioredis's defaults keep a command waiting for over a minute while Redis is down, and send it again after a
- * reconnect, when nobody waits for it any more. Here a command that cannot be sent now, or that meets a mute server,
- * fails within `answerMs`; the connection is restored in the background.
+ * Fail fast: by default ioredis keeps a command for over a minute while Redis is down, and sends it again after a reconnect,
+ * when its caller has given up. Here a command that cannot be sent now, or that meets a silent server, fails within `answerMs`; the
+ * connection is restored in the background.
  */
 function failFast(answerMs: number, name: string): Readonly<Record<string, unknown>> {
   return {
@@ -105,7 +105,7 @@ function failFast(answerMs: number, name: string): Readonly<Record<string, unkno
     lazyConnect: true,
     enableOfflineQueue: false,
     retryStrategy: backoffMs,
-    /** With Sentinel: never a replica, and never give up to ask, which would end the connection for good. */
+    /** With Sentinel: never a replica, and keep asking, since giving up would end the connection permanently. */
     role: 'master',
     sentinelRetryStrategy: backoffMs,
     sentinelCommandTimeout: answerMs,

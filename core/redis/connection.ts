@@ -47,7 +47,7 @@ export function defineScript(lua: string): Script {
   return { lua, sha: createHash('sha1').update(lua).digest('hex') }
 }
 
-/** What runs scripts: a connection, or one with more conditions on top. */
+/** Runs scripts: a connection, or one with more conditions on top. */
 export interface ScriptRunner {
   /** @throws what `RedisErrors` makes of the failure */
   run(script: Script, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown>
@@ -78,7 +78,7 @@ export class RedisConnection implements ScriptRunner {
     this.#options = options
     this.#session = new RedisSession(options)
     this.#idle = options.letsExit === true ? new IdleSocket(options.clock) : undefined
-    // Of all who hear that it is connected the first.
+    // First of the listeners for `ready`.
     this.onReady((client) => this.#idle?.connected(client.stream))
   }
 
@@ -165,7 +165,7 @@ export class RedisConnection implements ScriptRunner {
     return { replies: settled, last: last.value }
   }
 
-  /** As `run`; strings in the reply are Buffers. */
+  /** Same as `run`, with Buffers for strings in the reply. */
   async runForBuffers(script: Script, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown> {
     const client = await this.ready()
     try {
@@ -176,7 +176,7 @@ export class RedisConnection implements ScriptRunner {
     return this.#load(client, 'evalBuffer', script, keys, args)
   }
 
-  /** The server does not know the script yet, or not any more. */
+  /** Loads a script that the server does not know, or no longer knows. */
   async #load(
     client: RedisConnectionClient,
     call: 'eval' | 'evalBuffer',

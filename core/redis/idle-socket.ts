@@ -24,7 +24,7 @@ export class IdleSocket {
     this.#clock = clock
   }
 
-  /** It is connected (again); a new socket keeps the process alive. */
+  /** Called after each connect; a new socket keeps the process alive. */
   connected(socket: Socket | undefined): void {
     this.#socket = socket
     this.#idle = false

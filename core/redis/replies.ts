@@ -1,4 +1,4 @@
-/** What answers and failures of Redis mean for the one who asked. */
+/** Meaning of Redis replies and failures for the caller. */
 
 /** Answers that pass: the server is loading, failing over, moving slots, busy, or out of memory. Nothing was changed. */
 const RETRYABLE = [
@@ -19,7 +19,7 @@ const RETRYABLE = [
 const NOT_SENT = ["Stream isn't writeable", "Cluster isn't ready", 'Too many Cluster redirections'] as const
 
 /**
- * - `retryable`: refused for now, nothing was changed. `refused`: refused for good.
+ * - `retryable`: refused for now, nothing was changed. `refused`: refused permanently.
  * - `not_sent`: it never left. `no_answer`: it may have been executed, or may yet be.
  */
 export type FailureKind = 'retryable' | 'refused' | 'not_sent' | 'no_answer'

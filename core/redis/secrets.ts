@@ -4,7 +4,7 @@
  */
 import { said } from '../errors.ts'
 
-/** What a server without the command, or some proxies, repeat of it in the message. */
+/** The arguments that a server without the command, or some proxies, repeat in the message. */
 const REPEATED = /,?\s*with args beginning with:[^]*$/
 
 const MAX_DEPTH = 8

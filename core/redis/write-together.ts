@@ -4,7 +4,7 @@ interface Corkable {
   uncork(): void
 }
 
-/** What is under way is written in about so many parts. */
+/** Approximate number of writes for the commands under way. */
 const PARTS = 4
 
 /**

@@ -1,4 +1,4 @@
-/** One open transaction, and the piece of work that has its turn in it. */
+/** An open transaction, and the piece of work whose turn it is. */
 import type { Clock } from '../clock.ts'
 import { SqlCommitError, type SqlTransaction } from '../sql.ts'
 import { KEEP, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
@@ -27,9 +27,9 @@ export type PieceEnd =
       readonly after?: Promise<unknown> | undefined
     }
 
-/** So long a shared transaction takes new pieces on. */
+/** How long a shared transaction accepts new pieces. */
 const TURNS_MS = 50
-/** So long a piece may hold up the commit of the others. */
+/** How long a piece may delay the commit of the others. */
 const HOLD_MS = 250
 
 export class OpenTransaction<Item> {
@@ -168,7 +168,7 @@ interface Taking<Item> {
   readonly areTrusted: boolean
 }
 
-/** What stands between two pieces. */
+/** Statements between two pieces. */
 interface Savepoints {
   take(): Promise<unknown>
   next(): Promise<unknown>
@@ -190,7 +190,7 @@ const NO_POINTS: Savepoints = {
   take: NOTHING,
   next: NOTHING,
   keep: NOTHING,
-  // What ran no statement has left nothing behind.
+  // A piece without statements has left nothing to undo.
   undo: async ({ statements }) => {
     if (statements > 0) throw new NeedsOwnTransaction()
   },

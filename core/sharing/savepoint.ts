@@ -1,4 +1,4 @@
-/** One piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
+/** A piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 import { hasCode } from '../errors.ts'
 import { type SqlResult, type SqlTransaction, SqlTransactionControl, SqlTransactionEnded } from '../sql.ts'
 import { controlsTransaction } from '../transaction-control.ts'
@@ -75,7 +75,7 @@ export class SavepointScope implements Asker {
     }
   }
 
-  /** It had one statement at most, and ended in the turn in which that was answered. */
+  /** True if the piece had at most one statement and ended in the turn of its answer. */
   get isSingle(): boolean {
     return this.statements <= 1 && !this.#hasLingered
   }
@@ -104,7 +104,7 @@ export class SavepointScope implements Asker {
     this.isOpen = false
   }
 
-  /** It commits with the transaction: so do its listeners. */
+  /** Lets the piece and its listeners commit with the transaction. */
   join(): void {
     const isWhole = this.#isWhole
     for (const listener of this.#listeners) this.#outer.afterCommit?.(() => listener(isWhole))

@@ -11,7 +11,7 @@ import { MINUTE, SECOND } from '../clock.ts'
 const MEANT_MS = 20
 /** Savepoints that have written; a backend keeps up to 64 in shared memory, and readers pay beyond. */
 const MAX_SHARED = 32
-/** So that one is at work while the other one commits. */
+/** Two, so that one works while the other commits. */
 const LEAST_LANES = 2
 /** How fast the floor forgets, per piece of work. */
 const FORGET = 1.01
@@ -51,8 +51,8 @@ export class SharePace {
   }
 
   /**
-   * Whether so many have worked without a failure that savepoints cost more than they spare: without them all of a transaction
-   * are called again when one fails.
+   * Whether enough pieces in a row succeeded that savepoints cost more than they save: without them, one failure makes all pieces of
+   * a transaction run again.
    */
   get isTrusted(): boolean {
     return this.#clean >= this.#trustedAfter
@@ -64,7 +64,7 @@ export class SharePace {
     if (this.#single >= 2 * this.#togetherAfter) this.#togetherAfter = TOGETHER_AFTER
   }
 
-  /** One that was called at once with others wanted more than a statement: all of them are called again. */
+  /** Called when a piece that ran together with others wanted a second statement: all of them run again. */
   several(): void {
     // Told once of a transaction, however many of it wanted one.
     if (this.#single >= this.#togetherAfter)
@@ -72,7 +72,7 @@ export class SharePace {
     this.#single = 0
   }
 
-  /** Whether so many in a row ended with their one statement that the next ones may be called at once: it can be undone only with all others. */
+  /** Whether enough pieces in a row had one statement that the next ones may run together: they can be undone only together. */
   get mayGoTogether(): boolean {
     return this.isTrusted && this.#single >= this.#togetherAfter
   }

@@ -34,7 +34,7 @@ import { SettingFunctions } from './setting-functions.ts'
 import { SharePace } from './share-pace.ts'
 import { canBatch, NeedsOwnTransaction } from './statements-together.ts'
 
-/** What is done for all pieces of a shared transaction, in one statement each. */
+/** Work for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {
   /** Before the first one. @returns of each, whether its work is to be called; one that is not is done already */
   open?(tx: SqlTransaction, items: readonly Item[]): Promise<readonly boolean[]>
@@ -46,7 +46,7 @@ export interface ShareHost<Item> {
   readonly isOurs?: boolean
 }
 
-/** What it needs of a client. */
+/** The members of a client that are used here. */
 export type SharingClient = Pick<SqlClient, 'transaction' | 'connections' | 'isInTransaction'>
 
 const LOCK_MS = 100
@@ -103,7 +103,7 @@ export class SharedTransactions<Item> {
     for (const piece of pieces) this.#waiting.push(piece)
     if (this.#isPumping) return
     this.#isPumping = true
-    // What comes in the same turn belongs together.
+    // Pieces added in the same turn belong together.
     queueMicrotask(() => {
       this.#isPumping = false
       this.#pump()
@@ -231,7 +231,7 @@ export class SharedTransactions<Item> {
     )
   }
 
-  /** Of those that have no end the transaction did not come to be. */
+  /** Settles the pieces; the transaction of those without an end did not begin. */
   #settle(pieces: readonly Piece<Item>[], ends: ReadonlyMap<Piece<Item>, PieceEnd>): void {
     for (const piece of pieces) {
       const end = ends.get(piece) ?? { kind: 'again' }

@@ -7,7 +7,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { SqlResult, SqlStatement, SqlTransaction } from '../sql.ts'
 
-/** Who asks. */
+/** A piece of work that sends statements. */
 export interface Asker {
   /** The piece has not ended. */
   readonly isOpen: boolean
@@ -33,7 +33,7 @@ export function canBatch(tx: SqlTransaction): tx is BatchingTransaction {
   return tx.batch !== undefined
 }
 
-/** Ends a piece of work that is begun again in a transaction of its own. Nobody outside gets to see it. */
+/** Ends a piece of work that starts again in a transaction of its own. Never visible outside. */
 export class NeedsOwnTransaction extends Error {}
 
 /** Asks one thing of the connection at a time, as `pg` will demand. */
@@ -72,7 +72,7 @@ export class StatementsTogether {
     })
   }
 
-  /** Resolves when all was answered; whoever asked may not wait for that. */
+  /** Resolves when everything was answered; the callers may not wait for that. */
   async answered(): Promise<void> {
     while (this.#sending !== undefined) await this.#sending
   }

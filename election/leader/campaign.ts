@@ -47,7 +47,7 @@ class Campaign implements Election {
   readonly #over = new AbortController()
   readonly #listeners = new Set<(event: ElectionEvent) => void>()
   readonly #works = new Set<Work>()
-  /** Around whoever started it: not under the locks and terms that somebody else holds. */
+  /** Context of the `start` call: outside the locks and terms that callers hold. */
   #context: <T>(work: () => T) => T = (work) => work()
   #phase: Phase = IDLE
   #handedOver: Promise<void> = Promise.resolve()
@@ -177,7 +177,7 @@ class Campaign implements Election {
     this.#begin('onGranted', term, onGranted)
     for (const work of works) if (this.#works.has(work)) this.#begin('whileLeading', term, work)
     const reason = await term.ended
-    // Status first, lease last: whoever asks in between hears that nobody leads, never that two do.
+    // Status first, lease last: in between, readers see no leader, never two.
     this.#phase = { state: 'stepping_down', term, isStuck: false }
     this.#telemetry?.ended(reason)
     this.#emit({ type: 'revoked', role, term: term.term, reason })

@@ -4,7 +4,7 @@ import type { Lease } from '../../locks/lock.ts'
 import { leaderOf } from './leader.ts'
 import type { ResolvedElection } from './options.ts'
 
-/** How often a candidate that lets others go first looks whether somebody leads. */
+/** How often a candidate with a delay checks for a leader. */
 const STAND_BY_MS = 1 * SECOND
 
 /** The way to a lease: standing by, waiting in line, and a store that is away, which is tried again forever. */
@@ -14,7 +14,7 @@ export class Candidacy {
   #error: string | undefined
   #isWaiting = false
 
-  /** @param closing ends it; aborted here when there are no locks any more to campaign for */
+  /** @param closing ends it; aborted here when the locks are closed */
   constructor(options: ResolvedElection, closing: AbortController) {
     this.#options = options
     this.#closing = closing
@@ -30,7 +30,7 @@ export class Candidacy {
     return status === 'down' ? (this.#error ?? detail ?? 'the lock store is down') : undefined
   }
 
-  /** A lease; `undefined` when closing, when the store failed, or when somebody else leads: try again. */
+  /** A lease; `undefined` when closing, when the store failed, or when another instance leads: try again. */
   async win(): Promise<Lease | undefined> {
     return (await this.#standBy()) ? this.#acquire() : undefined
   }
@@ -44,8 +44,8 @@ export class Candidacy {
   }
 
   /**
-   * A candidate with `campaignDelayMs` stays out of the line until nobody has led for that long: those who are in it come
-   * first. True when it may campaign.
+   * A candidate with `campaignDelayMs` stays out of the line until there was no leader for that long: candidates in line come first. True when
+   * it may campaign.
    */
   async #standBy(): Promise<boolean> {
     const { campaignDelayMs, locks, role } = this.#options

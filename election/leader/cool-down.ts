@@ -7,7 +7,7 @@ export interface Pause {
   readonly error: string | undefined
 }
 
-/** What an instance owes the others after a term: longer after each that failed in a row, and as long as `resign` said. */
+/** Pause of an instance after a term: longer after each consecutive failure, and as long as `resign` requires. */
 export class CoolDown {
   readonly #backoff: Backoff
   #failedInARow = 0

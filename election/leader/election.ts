@@ -17,9 +17,9 @@ export interface Election extends AsyncDisposable {
   start(): void
   /** The term this instance leads at this moment, by the clocks; `undefined` when it does not. Synchronous. */
   current(): Term | undefined
-  /** What this instance knows about itself. Cheap, no I/O. */
+  /** This instance's knowledge of itself. Cheap, no I/O. */
   status(): ElectionStatus
-  /** Who leads, as the store sees it; `undefined` between two terms. Needs no candidacy: no `start` either. */
+  /** The leader, as the store sees it; `undefined` between two terms. Needs no candidacy and no `start`. */
   leader(): Promise<LeaderInfo | undefined>
   /** Told of this instance's own transitions, in order; what it throws is logged. Returns the way to stop. */
   subscribe(listener: (event: ElectionEvent) => void): () => void
@@ -44,7 +44,7 @@ export interface Election extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** One term of leadership. Each has objects of its own: nothing of a term is true in the next. */
+/** A term of leadership. Each has objects of its own: nothing of a term holds in the next. */
 export interface Term {
   readonly role: string
   readonly instance: string
@@ -91,7 +91,7 @@ export interface ElectionStatus {
   readonly error: string | undefined
 }
 
-/** Who leads, as the store sees it; already old when you read it. */
+/** The leader, as the store sees it; already outdated when you read it. */
 export interface LeaderInfo {
   readonly instance: string
   readonly term: number

@@ -1,7 +1,7 @@
 import { ConcordatError } from '../../core/errors.ts'
 import type { RevokedReason } from './election.ts'
 
-/** The reason with which a term's signal aborts: this instance does not lead any more. Stop, do not write. */
+/** Reason with which a term's signal aborts: this instance no longer leads. Stop, do not write. */
 export class TermOver extends ConcordatError {
   readonly code = 'election.term_over' as const
   readonly retryable = true as const

@@ -4,7 +4,7 @@ import type { Logger } from '../../core/logger.ts'
 import { withLeases } from '../../locks/current-lease.ts'
 import type { LedTerm } from './term.ts'
 
-/** One call of a handler, seen from the code inside it. */
+/** A call of a handler, seen from the code inside it. */
 interface Call {
   readonly term: LedTerm
   isSettled: boolean

@@ -6,7 +6,7 @@ export function electionKey(role: string): string {
   return `election/${role}`
 }
 
-/** Who leads, as the store sees it; `undefined` between two terms, also while only a lock delay keeps the key. */
+/** The leader, as the store sees it; `undefined` between two terms, also while only a lock delay keeps the key. */
 export async function leaderOf(locks: Pick<Locks, 'inspect'>, role: string): Promise<LeaderInfo | undefined> {
   const holder = (await locks.inspect(electionKey(role)))?.holders[0]
   if (holder === undefined || holder.expiresInMs <= 0) return undefined

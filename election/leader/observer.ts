@@ -54,9 +54,9 @@ export interface Observer extends AsyncDisposable, AsyncIterable<LeaderChange> {
 
 /**
  * - `elected`: `leader` leads, for `term`.
- * - `vacant`: nobody leads; `term` was the last one seen, if any.
- * - `unknown`: the store could not be asked for so long that the lease of the leader seen last has run out since, or not
- *   since nobody led. If the same leader turns out to lead still, `elected` follows with the same term.
+ * - `vacant`: there is no leader; `term` was the last one seen, if any.
+ * - `unknown`: the store has been unreachable since before the last seen lease ran out, or since there was no leader. If the same leader
+ *   turns out to lead still, `elected` follows with the same term.
  */
 export interface LeaderChange {
   readonly type: 'elected' | 'vacant' | 'unknown'
@@ -65,9 +65,9 @@ export interface LeaderChange {
   readonly term: number | undefined
 }
 
-/** What an observer saw last. */
+/** The leader that an observer saw last. */
 export interface SeenLeader {
-  /** `undefined`: nobody. */
+  /** `undefined`: no leader. */
   readonly leader: string | undefined
   readonly term: number | undefined
 }
@@ -208,7 +208,7 @@ class PollingObserver implements Observer {
     if (this.#isForgotten()) this.#tell('unknown', undefined, this.#highestTerm)
   }
 
-  /** What was seen last is too old to be believed: the lease ran out since, or nobody led and anybody may by now. */
+  /** The last observation is too old to be believed: the lease ran out since, or there was no leader and may be one now. */
   #isForgotten(): boolean {
     if (this.#problem === undefined || this.#last === undefined || this.#last.type === 'unknown') return false
     return this.#last.type === 'vacant' || this.#clock.monotonic() >= this.#believedUntil

@@ -15,7 +15,7 @@ import { electionKey } from './leader.ts'
 export interface ElectionOptions {
   /** Where the lease is held. Closing it stays with the caller, after the election. */
   readonly locks: Locks
-  /** What is led, e.g. `settlement`. All instances with the same role and the same lock store compete. */
+  /** Name of the role, e.g. `settlement`. All instances with the same role and the same lock store compete. */
   readonly role: string
   /** This candidate, for `leader()` and logs; unique. @default `<host name>:<process id>:<random>` */
   readonly instance?: string | undefined
@@ -27,13 +27,13 @@ export interface ElectionOptions {
   /** Lets `ttlMs` be as short as 100, for tests and for those who have measured their stalls. @default false */
   readonly allowShortTtl?: boolean | undefined
   /**
-   * After a leader that did not hand over (crashed, lost its lease) nobody leads for this much longer than its ttl: for
-   * effects that cannot be fenced. @default 0
+   * After a leader that did not hand over (crashed, lost its lease) the role stays vacant for this much longer than its ttl: for effects that
+   * cannot be fenced. @default 0
    */
   readonly lockDelayMs?: number | undefined
   /**
-   * Priority: a candidate with a delay is not in line while somebody leads, and campaigns when nobody has for this long. So
-   * those without one lead when there are any. A hint: it takes no leadership away. Costs one look per second. @default 0
+   * Priority: a candidate with a delay is not in line while there is a leader, and campaigns after this long without one. So candidates
+   * without a delay lead when there are any. A hint: it deposes no leader. Costs one check per second. @default 0
    */
   readonly campaignDelayMs?: number | undefined
   /**

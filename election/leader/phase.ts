@@ -3,8 +3,8 @@ import type { ElectionHealth, ElectionState } from './election.ts'
 import type { LedTerm } from './term.ts'
 
 /**
- * - `leading`: over by the clocks before anything has run that says so, it is not led any more all the same.
- * - `stepping_down`: its handlers are awaited; `isStuck` when one has not returned in time, and the lease is given back.
+ * - `leading`: a term that is over by the clocks is not led, even before a timer has noticed.
+ * - `stepping_down`: its handlers are awaited; `isStuck` when one has not returned in time, and the lease is released.
  * - `closed`: with the term of a handler that has not returned, if there is one.
  */
 export type Phase =
@@ -23,7 +23,7 @@ export function stuckTerm(phase: Phase): LedTerm | undefined {
   return phase.state === 'stepping_down' && phase.isStuck ? phase.term : undefined
 }
 
-/** Nothing more will come of it; a handler that has not returned is waited for by nobody. */
+/** Final; handlers that have not returned are not awaited. */
 export function closed(phase: Phase): Phase {
   const term = stuckTerm(phase)
   return term === undefined ? CLOSED : { state: 'closed', term }
@@ -34,7 +34,7 @@ export function woundDown(phase: Phase): Phase {
   return phase.state === 'closed' ? CLOSED : CAMPAIGNING
 }
 
-/** As others are to see it: a term that is over by the clocks is not led. */
+/** State for others: a term that is over by the clocks is not led. */
 export function seenAs(phase: Phase): ElectionState {
   return isOverdue(phase) ? 'stepping_down' : phase.state
 }

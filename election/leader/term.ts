@@ -62,7 +62,7 @@ export class LedTerm implements Term, Lease {
     this.#lease.assertValid(minRemainingMs)
   }
 
-  /** Resigns. The lease itself is given back after the handlers have ended, so nobody can tell the outcome yet. */
+  /** Resigns. The lease itself is released after the handlers have ended, so its outcome is not known yet. */
   async release(): Promise<ReleaseOutcome> {
     if (this.#over.signal.aborted) return this.#lease.state === 'lost' ? 'lost' : 'unconfirmed'
     this.end('resigned')

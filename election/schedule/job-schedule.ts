@@ -4,8 +4,8 @@ import { type ResolvedSchedule, resolveSchedule } from './schedule-options.ts'
 import { JobRunner } from './scheduled-job.ts'
 
 /**
- * Jobs for whoever leads. Does nothing until `start()`.
- * @throws TypeError / RangeError naming the job and the option, a cron expression that does not parse among them
+ * Runs jobs on the leader. Does nothing until `start()`.
+ * @throws TypeError / RangeError naming the job and the option, also for an invalid cron expression
  */
 export function createSchedule(options: ScheduleOptions): Schedule {
   return new JobSchedule(resolveSchedule(options))

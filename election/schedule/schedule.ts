@@ -1,18 +1,17 @@
 /**
- * THE CONTRACT: jobs that run at given times on whichever instance leads.
+ * THE CONTRACT: jobs that run at given times on the instance that leads.
  *
- * The times are instants of the wall clock (`ticks`): multiples of `everyMs` since 1970, or what a cron expression says.
- * They do not depend on who leads or since when, so a tick has the same `scheduledAt` on every instance.
+ * The times are instants of the wall clock (`ticks`): multiples of `everyMs` since 1970, or the times of a cron expression. They do not
+ * depend on the leader or its start, so a tick has the same `scheduledAt` on every instance.
  *
- *     term begins -> wait for the next tick -> run -> wait ...        term ends -> abort, wait for what runs
+ *     term begins -> wait for the next tick -> run -> wait ...        term ends -> abort, wait for runs under way
  *
- * Promise: a job runs only while its instance leads, by the clocks at that moment; at most one run of a job at a time, and
- * at most one per tick, in a term. Across terms a tick is missed when nobody led at that moment, and can run twice when
- * two leaders' clocks disagree by more than the hand-over took. With `lastTick` and the record it reads, written in the
- * job's own transaction under the fence, each tick's effect happens once and the newest missed tick is made up for;
- * `docs/election.md` has it as an example.
+ * Promise: a job runs only while its instance leads, by the clocks at that moment; at most one run of a job at a time, and at most one per
+ * tick, in a term. Across terms a tick is missed when there was no leader at that moment, and can run twice when two leaders' clocks
+ * disagree by more than the hand-over took. With `lastTick` and the record it reads, written in the job's own transaction under the fence,
+ * each tick's effect happens once and the newest missed tick is made up for; `docs/election.md` has it as an example.
  *
- * Not promised: that a run is repeated. One that throws is reported, and the next tick comes.
+ * Not promised: that a run is repeated. A failed run is reported, and the next tick follows.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -22,12 +21,12 @@ import type { Election, Term } from '../leader/election.ts'
 export interface ScheduleOptions {
   /** The leadership the jobs belong to. Its start and close stay with the caller. */
   readonly election: Pick<Election, 'whileLeading'>
-  /** What runs, and when. Their names differ. */
+  /** Jobs and their times. Their names differ. */
   readonly jobs: readonly ScheduledJob[]
   /**
-   * `scheduledAt` of the newest tick of a job that is done, from where its runs record it; `undefined` for none. Asked at
-   * the beginning of each term, again and again while it throws. If a newer tick has passed since, the newest one runs at
-   * once, alone for all of them. @default not asked: what passed while nobody led is left out
+   * `scheduledAt` of the newest finished tick of a job, from the record of its runs; `undefined` for none. Called at the beginning of each
+   * term, and again while it throws. If newer ticks have passed since, the newest one runs at once, for all of them. @default not called:
+   * ticks without a leader are skipped
    */
   readonly lastTick?:
     | ((job: string, signal: AbortSignal) => number | undefined | Promise<number | undefined>)
@@ -70,13 +69,13 @@ export interface JobOptions {
   readonly overlap?: 'skip' | 'queue' | undefined
   /** A run's signal aborts with `JobTimeout` after this. There is no other run until it has returned. @default none */
   readonly timeoutMs?: number | undefined
-  /** What a run that throws does: `continue` goes on with the next tick, `resign` ends the term. @default 'continue' */
+  /** Reaction to a failed run: `continue` waits for the next tick, `resign` ends the term. @default 'continue' */
   readonly onFailure?: 'continue' | 'resign' | undefined
   /** Pass `run.term.term` to what stores the effect. Everything below finds the lease by `currentLease()`. */
   readonly work: (run: JobRun) => void | Promise<void>
 }
 
-/** One run of a job: what its `work` gets. */
+/** A run of a job: the argument of its `work`. */
 export interface JobRun {
   readonly job: string
   /** The fencing token of what this run writes is `term.term`. */
@@ -96,8 +95,8 @@ export interface Schedule extends AsyncDisposable {
   status(): readonly JobStatus[]
   health(): ScheduleHealth
   /**
-   * Begins no run any more, aborts those that go on and waits for them (`stopGraceMs`); called from inside a run, for the
-   * others. Idempotent, never rejects.
+   * Begins no further run, aborts runs under way and waits for them (`stopGraceMs`); called from inside a run, for the others. Idempotent,
+   * never rejects.
    */
   close(): Promise<void>
 }
@@ -116,7 +115,7 @@ export interface JobStatus {
   readonly runs: number
   readonly failures: number
   readonly skipped: number
-  /** Of the last run that ended, or why `lastTick` has no answer. */
+  /** Error of the last run, or of `lastTick`. */
   readonly error: string | undefined
 }
 

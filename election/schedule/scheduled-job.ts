@@ -13,13 +13,13 @@ const MAX_SLEEP_MS = 1 * MINUTE
 /** A wall clock set back by more than this is followed; by less, ticks that have been do not come again. */
 const SET_BACK_MS = 1 * MINUTE
 const ASK_AGAIN_MS = 1 * SECOND
-/** What `lastTick` may take before it is told in health, aborted and asked again. */
+/** Time limit of `lastTick` before health reports it, and it is aborted and called again. */
 const LAST_TICK_MS = 10 * SECOND
 
 /** The run that the code is inside of. */
 const inside = endingContext<CurrentRun>()
 
-/** One job over all terms: waits for its ticks while its instance leads, and runs it. */
+/** A job over all terms: waits for its ticks while its instance leads, and runs it. */
 export class JobRunner implements RunHost {
   readonly #job: ResolvedJob
   readonly #schedule: ResolvedSchedule
@@ -52,7 +52,7 @@ export class JobRunner implements RunHost {
     }
   }
 
-  /** What is wrong with it, for health: only of the leader, for the others have nothing to do. */
+  /** The job's problem, for health: only on the leader, since the others have nothing to do. */
   problem(): string | undefined {
     if (!this.#isLeading) return undefined
     const { name, timeoutMs } = this.#job
@@ -76,13 +76,13 @@ export class JobRunner implements RunHost {
     if (this.#current !== inside.getStore()) await this.#current?.settled
   }
 
-  /** One term, until it ends. @throws the error of a run whose job wants the term to end with it */
+  /** Runs the job for a term, until the term ends. @throws the error of a run whose job ends the term */
   async lead(term: Term): Promise<void> {
     const signal = AbortSignal.any([term.signal, this.#closing])
     const runs = new TermRuns(this, term, signal)
     const over = AbortSignal.any([signal, runs.failed])
     this.#isLeading = true
-    // What was wrong in an earlier term: another leader may have done the job since.
+    // A problem of an earlier term: another leader may have done the job since.
     this.#error = undefined
     this.#recordedAhead = undefined
     try {
@@ -173,7 +173,7 @@ export class JobRunner implements RunHost {
     return this.#job.overlap
   }
 
-  /** One run, from its check to its end. Never rejects. @returns an error that ends the term */
+  /** Performs a run, from its check to its end. Never rejects. @returns an error that ends the term */
   async perform(term: Term, scheduledAt: number, number: number, signal: AbortSignal): Promise<Error | undefined> {
     const { clock, logger } = this.#schedule
     const { name, work, timeoutMs, onFailure } = this.#job

@@ -1,6 +1,6 @@
 import type { Term } from '../leader/election.ts'
 
-/** What the runs of a term need of their job. */
+/** Members of a job that the runs of a term use. */
 export interface RunHost {
   readonly overlap: 'skip' | 'queue'
   /** A tick is left out. */

@@ -6,7 +6,7 @@ import { MemoryLockServer } from './server.ts'
 import { MemoryLockStore } from './store.ts'
 
 export interface MemoryLocksOptions extends LocksOptions {
-  /** Shared by those who contend. @default a new one: nobody else can contend */
+  /** Shared by contenders. @default a new one: without contenders */
   readonly server?: MemoryLockServer | undefined
 }
 

@@ -13,7 +13,7 @@ export interface Held {
 interface Waiter {
   readonly claim: Claim
   keptUntil: number
-  /** What it asked for last: granted when it is handed the lock. */
+  /** Its last request: granted when the lock is handed to it. */
   request: AcquireRequest
 }
 
@@ -41,7 +41,7 @@ export class OneLock {
     this.#bell = bell
   }
 
-  /** Nobody holds it, nobody alive waits for it. */
+  /** True without a holder and without a live waiter. */
   isIdle(now: number): boolean {
     this.#removeEnded(now)
     if (this.#held.size > 0) return false
@@ -99,7 +99,7 @@ export class OneLock {
     this.#firstInLine(this.#holding(now), now, undefined, grant)
   }
 
-  /** Nobody holds it afterwards; nobody is woken yet. */
+  /** Ends all holders; wakes no waiter yet. */
   endAll(now: number): readonly Held[] {
     this.#removeEnded(now)
     const ended = [...this.#held.values()]
@@ -164,7 +164,7 @@ export class OneLock {
     else Object.assign(waiter, { keptUntil, request })
   }
 
-  /** Who is in the way, and until when: the first in line, or so many holders that there is room without them. */
+  /** The obstacle, and until when: the first in line, or enough holders that their end makes room. */
   #obstacle(first: string | undefined, claim: Claim, now: number): Pick<Busy, 'retryAfterMs' | 'owner'> {
     const waiter = this.#line.get(first ?? '')
     if (waiter !== undefined) return { retryAfterMs: waiter.keptUntil - now, owner: waiter.claim.owner }

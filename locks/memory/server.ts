@@ -3,7 +3,7 @@ import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, NotHeld } from '../store.ts'
 import { type Held, OneLock } from './one-lock.ts'
 
-/** A value that gets nothing any more; with `forced` because somebody ended its lease. */
+/** A value that is refused from now on; with `forced` if an operator ended its lease. */
 interface Tombstone {
   readonly until: number
   readonly forced?: ForceOptions
@@ -24,7 +24,7 @@ export class MemoryLockServer {
   readonly #dead = new Map<string, Tombstone>()
   readonly #trails = new Map<string, ForcedRelease[]>()
   readonly #onForced = new Set<(value: string) => void>()
-  /** One counter for all keys: strictly rising per key too, and no memory per key. */
+  /** Counter for all keys: strictly rising per key too, without memory per key. */
   #lastToken = 0
   #grants = 0
 
@@ -170,7 +170,7 @@ export class MemoryLockServer {
     if (this.#locks.get(key)?.isIdle(now) === true) this.#locks.delete(key)
   }
 
-  /** What ended by itself, so that memory does not grow with the keys that were ever used. */
+  /** Removes expired entries, so that memory does not grow with every key ever used. */
   #sweep(now: number): void {
     for (const key of this.#locks.keys()) this.#forgetIdle(key, now)
     for (const [value, { until }] of this.#dead) if (until <= now) this.#dead.delete(value)

@@ -1,13 +1,11 @@
 /**
- * The lease and the write in one database: a transaction that was guarded commits only while the token it names is the
- * newest of its key.
+ * Lease and write in one database: a guarded transaction commits only while the token that it names is the newest of its key.
  *
- * The check that counts is made by a deferred constraint trigger, as the last thing before the commit: it locks the row of
- * the key against every grant, looks, and keeps the lock until the commit is done. So no grant can come between check and
- * commit; and since nothing is locked before, a transaction that stands still, because its process was stopped, keeps
- * nobody from taking the lease over. It finds out when it commits.
+ * A deferred constraint trigger makes the decisive check, as the last thing before the commit: it locks the row of the key against every
+ * grant, checks, and keeps the lock until the commit is done. So no grant can come between check and commit; and since nothing is locked
+ * before, a transaction of a stopped process does not keep other holders from taking the lease over. It finds out when it commits.
  *
- * The trigger hangs on `lock_guard`, into which a row is written and deleted again at once: the event stays, the row does not.
+ * The trigger is on `lock_guard`, into which a row is written and deleted again at once: the event stays, the row does not.
  */
 import { BY_INDEX } from '../../core/sql-functions.ts'
 

@@ -1,4 +1,4 @@
-/** What people do, and upkeep. The rest: `functions.ts`. */
+/** Functions for operators and maintenance. The rest: `functions.ts`. */
 import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-functions.ts'
 import { LOCK_THE_KEY, NEXT_TOKEN } from './functions.ts'
 
@@ -8,8 +8,8 @@ const AUDIT_KEPT_US = '90 * 86400000000'
 const FORCED_KNOWN_US = '60000000'
 
 /**
- * Invariants: afterwards nobody holds the key; its token is above every one granted; no request of an ended holder gets
- * anything, and those that ask learn who ended it; the entry was written; the first live waiter is called.
+ * Invariants: afterwards the key has no holder; its token is above every granted one; requests of ended holders are refused, and learn who
+ * ended them; the entry was written; the first live waiter is called.
  *
  * `calls`: the values that were ended, then the one that is called.
  */
@@ -48,7 +48,7 @@ BEGIN
   IF l_first.calls IS NOT NULL THEN calls := calls || l_first.calls; END IF;
 END $$`
 
-/** Small tables are swept once a minute, keys that nobody used for a day once an hour, each time by one process. */
+/** Small tables are swept once a minute, keys unused for a day once an hour, each time by one process. */
 const SWEEP_US = '60000000'
 const KEYS_US = '3600000000'
 const UNUSED_US = '86400000000'

@@ -12,7 +12,7 @@
  */
 import { BY_INDEX, DURABLY, NOW, REQUIRE_READ_COMMITTED, WITHOUT_WAITING } from '../../core/sql-functions.ts'
 
-/** Nobody is ever so many: the limit of a reader, and how many an exclusive holder counts for. */
+/** Above any real number: the limit of a reader, and the weight of an exclusive holder. */
 export const ENDLESS = '9223372036854775807'
 
 /** Whose turn it is has this long to ask; then the next one is called. */
@@ -43,17 +43,16 @@ export const NEXT_TOKEN = (floor: string, last: string): string =>
   `greatest(${last} + 1, l_now, ${floor} + 1,
     CASE WHEN ${last} = 0 THEN (SELECT u.floor + 1 FROM {schema}.lock_upkeep u WHERE u.one) ELSE 0 END)`
 
-/** It said so lately, and the connection over which it hears is there. */
+/** Alive: it reported recently, and the connection over which it listens exists. */
 const IS_ALIVE = (client: string, now: string): string =>
   `(${client}.live_us > ${now} AND (${client}.backend IS NULL OR EXISTS (SELECT FROM pg_stat_get_activity(${client}.backend))))`
 
 /**
- * The first waiter that is alive: its place is kept, and it is in the same process as the caller (`p_home`) or its client
- * was heard of lately. If there is room for it beside those who hold, and unless it is `p_me`, it is called, and has a
- * moment to ask; or it has the lock from now on, if it is in the caller's process, where no message can be lost and nobody
- * can be dead. Dead ones are removed on the way.
+ * The first live waiter: its place is kept, and it is in the caller's process (`p_home`) or its client reported recently. If there is room
+ * for it beside the holders, and unless it is `p_me`, it is called, and has a moment to ask; in the caller's process, where no message can
+ * be lost and no waiter can be dead, it gets the lock immediately. Dead waiters are removed on the way.
  *
- * `calls`: whom to tell, as `<value>` or, with the token of what it was given, `<value>=<token>`.
+ * `calls`: values to notify, as `<value>` or, with the token of a given lock, `<value>=<token>`.
  */
 const FIRST_FUNCTION = `
 CREATE FUNCTION {schema}.lock_first(p_key text, p_holding bigint, p_me text, p_now bigint, p_home text,
@@ -196,7 +195,7 @@ BEGIN
   END IF;
 END $$`
 
-/** What is answered about a claim that does not hold: by whom and why it was ended, if somebody did. */
+/** Answer about a claim that does not hold: who ended it and why, if an operator did. */
 const MARK = `SELECT d.mark INTO mark FROM {schema}.lock_dead d WHERE d.value = p_value AND d.until_us > l_now`
 
 /** Sets the time that is left. Invariant: what is over is not revived. */

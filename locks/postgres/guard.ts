@@ -42,7 +42,7 @@ export class Guard {
         return result
       })
     } catch (error) {
-      // The lease ended after the commit, or nobody had it meanwhile: the commit is the proof.
+      // The lease ended after the commit, or had no other holder in between: the commit is the proof.
       if (committed !== undefined && hasCode(error, 'locks.lost')) return committed.result
       throw error
     }
@@ -60,7 +60,7 @@ export class Guard {
   }
 }
 
-/** What the trigger says at the commit, in our words; any other error as it is. */
+/** Translates the trigger's error at the commit; returns any other error unchanged. */
 function refusalOf(error: unknown, { key, token }: Pick<Lease, 'key' | 'token'>): unknown {
   if (!hasCode(error, GUARD_REFUSED)) return error
   const { detail } = error as { readonly detail?: string }

@@ -1,7 +1,7 @@
 import { randomId } from '../../core/random-id.ts'
 import type { SqlClient } from '../../core/sql.ts'
 
-/** One that may be told of turns. @returns whether it could make use of it */
+/** Receives turns. @returns whether it could use the turn */
 export type Told = (value: string, token: number | undefined) => void
 
 /**

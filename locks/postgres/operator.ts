@@ -32,7 +32,7 @@ interface AuditRow {
   readonly ended: ReadonlyArray<{ readonly owner: string; readonly token: string; readonly shared: boolean }>
 }
 
-/** What people ask and do. */
+/** Calls of operators. */
 export class PostgresOperator implements LockOperator {
   readonly #steps: SqlSteps
   readonly #turns: Turns

@@ -46,12 +46,12 @@ export interface PostgresLocks extends Locks {
   migrate(): Promise<void>
 
   /**
-   * From now on `tx` commits only if `lease` is the newest holder at that moment: check and commit are one step, and no
-   * grant can come between them. Nothing is locked before the commit, so one that stands still holds up nobody. `tx` has
-   * to be a transaction of the database in which the locks are.
+   * From now on `tx` commits only if `lease` is the newest holder at that moment: check and commit are one step, and no grant can come
+   * between them. Nothing is locked before the commit, so a stopped transaction blocks no other holder. `tx` must be a transaction of the
+   * locks' database.
    *
-   * It needs no validity of the lease: one that is over and that nobody took is still the newest. A lease taken away by
-   * force, or given back, is not.
+   * The lease need not be valid: an expired one that no other holder took is still the newest. A lease that was taken away by force, or
+   * released, is not.
    * @throws FenceRejected at once when it is too late already. At the commit the server's error is thrown, with the
    *   SQLSTATE `CC002`, unless `transaction` calls it
    */
@@ -79,7 +79,7 @@ const NAMES = optionNames<PostgresLocksOptions>({
 })
 
 const SWEEP_EVERY_MS = 1 * MINUTE
-/** At most so many unused keys in one sweep; the next one follows soon while there are more. */
+/** Largest number of unused keys in one sweep; while there are more, the next sweep follows soon. */
 const SWEEP_KEYS = 1_000
 const SWEEP_SOON_MS = 1 * SECOND
 
@@ -110,7 +110,7 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
     turns: (onUnclaimed) => new Turns({ sql, steps, schema: quoted, clock, listener, onUnclaimed }),
     ready: () => {
       if (sql.exclusive === undefined) return undefined
-      // Whoever comes meanwhile waits for the same call.
+      // Later callers wait for the same call.
       refuseOwnTransaction(sql)
       const adopt = `SELECT FROM ${quoted}.lock_adopt($1)`
       return homeOf(sql).adopted(schema, () => steps.run(adopt, [sql.exclusive]))

@@ -10,7 +10,7 @@ import type { Turns } from './turns.ts'
 
 /** An index of PostgreSQL takes no more; the longest key that is sure to fit. */
 const MAX_KEY_BYTES = 1_024
-/** Beyond any ttl that is meant; so many microseconds are still a bigint. */
+/** Above any sensible ttl; in microseconds it still fits a bigint. */
 const MAX_MS = 31_536_000_000_000
 /** How many others a reader is content with: as `ENDLESS` of the functions. */
 const ENDLESS = '9223372036854775807'
@@ -55,7 +55,7 @@ export class PostgresLockStore implements LockStore {
     this.#ready = fields.ready
     this.#text = texts(fields.schema)
     this.#turns = fields.turns((value, key) => {
-      // Not a waiter: it has given up, and its turn goes to the next; or it holds the lock, and somebody ended that.
+      // Either a waiter that gave up, whose turn goes to the next, or a holder whose lease was ended.
       this.#doubt(value)
       if (key !== undefined) this.#abandon(key, value, 0, false).catch(() => {})
     })

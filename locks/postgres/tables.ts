@@ -1,15 +1,15 @@
 /**
  * The tables of the lock store. Times are microseconds of the server's clock.
  *
- * - `lock_key`: one row per key: the last token granted, whatever the mode, and who holds the key exclusively. Every step
- *   that may let somebody in or out locks this row first. Its columns but the key are in no index, so that updates are HOT.
+ * - `lock_key`: one row per key: the last granted token, whatever the mode, and the exclusive holder. Every step that may admit or remove
+ *   a holder locks this row first. Its columns except the key are in no index, so updates are HOT.
  * - `lock_holder`: readers and the holders of permits. `lock_waiter`: the line, in the order of `place`.
- * - `lock_client`: a client of the store that waits, until when it is taken to be alive, whether it hears NOTIFY, and by which
- *   process of the server: when that is gone, so is the client, long before its time is over.
- * - `lock_dead`: values that get nothing any more; with `mark` because somebody ended their lease by force.
- * - `lock_audit`: forced releases. `lock_upkeep`: one row; no token at or below `floor` is granted for a key that is new,
- *   because rows of keys that nobody used for long are deleted.
- * - `lock_guard`: always empty; what is written into it, and deleted again, is checked when its transaction commits.
+ * - `lock_client`: a waiting client of the store: until when it counts as alive, whether it hears NOTIFY, and its server process: when
+ *   that is gone, so is the client, long before its time is over.
+ * - `lock_dead`: values that are refused; with `mark` if an operator ended their lease.
+ * - `lock_audit`: forced releases. `lock_upkeep`: one row; a new key gets no token at or below `floor`, because rows of long unused keys
+ *   are deleted.
+ * - `lock_guard`: always empty; a row that is written into it, and deleted again, is checked when its transaction commits.
  */
 import type { SqlPart } from '../../core/migrate.ts'
 import { BUSY_TABLE } from '../../core/sql-functions.ts'

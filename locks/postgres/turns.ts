@@ -46,7 +46,7 @@ export class Turns {
   #beating: Promise<void> | undefined
   #closed = false
 
-  /** @param onUnclaimed told of a turn nobody here waits for any more: it must go to the next in line */
+  /** @param onUnclaimed called for a turn that no waiter here needs: it must go to the next in line */
   constructor(fields: {
     sql: SqlClient
     steps: SqlSteps
@@ -81,7 +81,7 @@ export class Turns {
     return () => void this.#waiters.delete(value)
   }
 
-  /** It is in the line: from now on it may be its turn. In one process everybody is told all, directly. */
+  /** The value is in line: its turn may come from now on. Within one process all are notified directly. */
   placed(key: string, value: string): void {
     if (this.#sql.exclusive !== undefined || !this.#waiters.has(value)) return
     if (!this.#known.has(value)) this.#pauseMs = FIRST_LOOK_MS
@@ -89,7 +89,7 @@ export class Turns {
     this.#schedule()
   }
 
-  /** The value has ended: nothing can concern it any more. */
+  /** The value has ended: later turns do not concern it. */
   forget(value: string): void {
     this.#known.delete(value)
     if (this.#known.size === 0) this.#rest()
@@ -114,7 +114,7 @@ export class Turns {
     this.#rest()
   }
 
-  /** In one process nobody has to be told who is alive. */
+  /** Within one process liveness needs no report. */
   async #beLive(): Promise<void> {
     if (this.#sql.exclusive !== undefined) return
     this.#stopListening ??= this.#listener?.listen(channelOf(this.client), (payload) => this.#onNotice(payload))
@@ -157,7 +157,7 @@ export class Turns {
       .finally(() => this.#schedule())
   }
 
-  /** One at a time: who comes meanwhile waits for the one after. */
+  /** One report at a time: later callers wait for the next. */
   async #beat(): Promise<void> {
     while (this.#beating !== undefined) await this.#beating.catch(() => {})
     if (this.#closed) return

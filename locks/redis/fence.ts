@@ -56,7 +56,7 @@ export interface RedisFence extends AsyncDisposable {
   lastToken(resource: string): Promise<number | undefined>
   /**
    * For operators: from now on only tokens of at least `token` pass. Never lowers it. Resolves with the highest token.
-   * To shut out a holder that must not write any more, raise to its token + 1.
+   * To shut out a holder that must no longer write, raise to its token + 1.
    */
   raise(resource: string, token: number): Promise<number>
   /** Cheap, no I/O. */
@@ -90,7 +90,7 @@ const ERRORS: RedisErrors = {
   refused: (cause) => new LockStoreRefused('redis (fence)', cause),
 }
 
-/** Lua passes on so many words of one command, and some more. */
+/** Lua passes on this many words of one command, and a few more. */
 const MAX_WORDS = 7_000
 /** The first argument of these is no key. */
 const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP', 'XINFO'])

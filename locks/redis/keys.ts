@@ -1,4 +1,4 @@
-/** What the store's keys are called, and what stands in its values. */
+/** Names of the store's keys, and format of its values. */
 import type { ForceOptions } from '../lock.ts'
 import type { ClaimTerms, NotHeld } from '../store.ts'
 
@@ -64,7 +64,7 @@ export function forcedMark(force: ForceOptions): string {
   return JSON.stringify(force)
 }
 
-/** What a script answers about a claim that does not hold: what its tombstone says, or 0. */
+/** Reads a script's answer about a claim that does not hold: the text of its tombstone, or 0. */
 export function notHeld(reply: unknown): NotHeld {
   const forced = typeof reply === 'string' && reply.startsWith('{') ? readMark(reply) : undefined
   return forced === undefined ? 'lost' : { forced }

@@ -14,10 +14,10 @@ const AUDIT_ENTRIES = 100
 const AUDIT_KEPT_MS = 90 * DAY
 /** How long the holders that were ended can learn by whom, and a request they left on the way is refused. */
 const FORCED_KNOWN_MS = 1 * MINUTE
-/** Holders may come and go between looking and ending; after so many times somebody is told. */
+/** Holders may change between inspecting and ending; after this many tries the operator gets an error. */
 const FORCE_TRIES = 20
 
-/** What `INSPECT` answers. */
+/** Reply of `INSPECT`. */
 interface Seen {
   readonly info: LockInfo
   /** Values of those who hold. */

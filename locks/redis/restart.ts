@@ -96,7 +96,7 @@ export class RestartGuard {
         throw error
       },
     )
-    // Who needs the answer asks again if there was none.
+    // A caller that needs the answer asks again.
     asking.catch(() => {})
     this.#latest = asking
     return asking

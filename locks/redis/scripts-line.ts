@@ -9,7 +9,7 @@ export const TOMBSTONE = (key: string, ms: string): string =>
 export const ENDS_BELOW = '1e14'
 
 /**
- * Who is next: the Lua that all scripts share which let somebody in or out. Expects these names around it:
+ * Selects the next waiter: Lua shared by all scripts that admit or remove a holder. Expects these names around it:
  * `lock line shared notes` (keys), `turn` (begins the channels), `me` (the caller's value, or '').
  */
 export const LINE = `
@@ -165,7 +165,7 @@ local time = redis.call('TIME')
 ${TOKEN_OF_TIME}
 `
 
-/** What `first_in_line` needs to hand the lock over. The fence's name follows from the lock's, as in `lockKeys`. */
+/** Values that `first_in_line` needs to hand the lock over. The fence's name follows from the lock's, as in `lockKeys`. */
 export const HAND_OVER = `
 local function next_token(floor)
   local known = redis.call('GET', lock .. ':fence') or '0'

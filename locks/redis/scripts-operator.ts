@@ -1,4 +1,4 @@
-/** What people ask and do. Keys: `scripts.ts`. */
+/** Scripts for operators. Keys: `scripts.ts`. */
 import { ENDS_BELOW, LINE, NEXT_TOKEN } from './scripts-line.ts'
 
 /**
@@ -22,8 +22,8 @@ return {
  * ARGV floor mark forget_after_ms turn kept_entries kept_ms value... (in the order of dead)
  * -> entry of the audit trail (JSON) | 0 a holder is not among the values: inspect again
  *
- * Invariants: afterwards nobody holds the lock; the token in the fence is above every one granted; no request of an ended
- * holder gets anything, and those that ask learn who ended it; the entry was written; the first live waiter is woken.
+ * Invariants: afterwards the lock has no holder; the token in the fence is above every granted one; requests of ended holders are
+ * refused, and learn who ended them; the entry was written; the first live waiter is woken.
  */
 export const FORCE_RELEASE = `
 local lock, fence, line, shared, notes, audit = unpack(KEYS, 1, 6)

@@ -5,9 +5,9 @@ import { ENDS_BELOW, LINE, TAKE_TOKEN, TOKEN_OF_TIME, TOMBSTONE } from './script
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn
  * -> as ACQUIRE
  *
- * Invariants: nobody holds the lock exclusively, and with the new one no more hold it than its own limit; nobody alive
- * waits before it; a grant that leaves room for the next in line wakes it, so waiters that may be in together get in
- * together. Tokens, asking again and giving up as in ACQUIRE.
+ * Invariants: the lock has no exclusive holder, and with the new one no more holders than its own limit; no live waiter is ahead of it;
+ * a grant that leaves room for the next in line wakes it, so waiters that fit together get in together. Tokens, asking again and giving
+ * up as in ACQUIRE.
  */
 export const ACQUIRE_SHARED = `
 local call, lock, fence, line, shared, notes, dead = redis.call, unpack(KEYS)
@@ -35,10 +35,10 @@ return token
 `
 
 /**
- * ACQUIRE_SHARED for one who does not want a place in the line, when nobody waits and all who hold it are shared and alive.
+ * ACQUIRE_SHARED for a caller that wants no place in the line, when there are no waiters and all holders are shared and alive.
  *
  * KEYS lock fence line shared dead   ARGV value hold_ms floor most(as many others may be in; '': no limit)
- * -> token: granted | {retry_after_ms, -1, value in the way} | nil: not as plain as that, nobody has got anything, ask ACQUIRE_SHARED
+ * -> token: granted | {retry_after_ms, -1, value in the way} | nil: not that simple, nothing was granted, ask ACQUIRE_SHARED
  */
 export const ACQUIRE_SHARED_IDLE = `
 local call, lock, fence, shared, me, hold, floor = redis.call, KEYS[1], KEYS[2], KEYS[4], ARGV[1], ARGV[2], ARGV[3]
@@ -88,8 +88,8 @@ return 1
 `
 
 /**
- * RELEASE_SHARED of a value of which no other request can be under way. One whose time is over without anybody having
- * looked is still in: nobody got in on that account.
+ * RELEASE_SHARED of a value without any other request under way. An expired value that was not swept yet is still in: its room was not
+ * given away.
  *
  * KEYS lock line shared notes   ARGV value turn   -> 1 released | nil: not ours, nothing was done, ask RELEASE_SHARED
  */

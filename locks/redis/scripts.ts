@@ -28,9 +28,9 @@ import { HAND_OVER, LINE, NEXT_TOKEN, TAKE_TOKEN, TOMBSTONE } from './scripts-li
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn hand_over(1|0)
  * -> token: granted | {retry_after_ms, position or -1, value in the way, last token} | 'given up' | JSON: ended by force
  *
- * Invariants: nobody else holds the lock; a token is greater than every token before it, also after FLUSHALL or a clock
- * set back (`floor`); the lock goes to the first live waiter, or to a newcomer only if there is none; the same value
- * asking again gets the same grant, its time counted anew; a value given up gets nothing.
+ * Invariants: there is no other holder; a token is greater than every token before it, also after FLUSHALL or a clock set back (`floor`);
+ * the lock goes to the first live waiter, or to a newcomer only without one; the same value asking again gets the same grant, with its
+ * time counted anew; a value that gave up gets nothing.
  */
 export const ACQUIRE = `
 local lock, fence, line, shared, dead, me = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], ARGV[1]

@@ -61,7 +61,7 @@ export class RedisLockStore implements LockStore {
     this.#channel = fields.channel
     this.operator = new RedisOperator({ ...fields, turn: fields.channel })
     this.#turns = new Turns(fields.subscriber, this.#channel + this.#clientId, (value, lock) => {
-      // Not a waiter: it has given up, and its turn goes to the next; or it holds the lock, and somebody ended that.
+      // Either a waiter that gave up, whose turn goes to the next, or a holder whose lease was ended.
       this.#doubt(value)
       this.#abandon(lock, value, 0, false).catch(() => {})
     })
@@ -191,7 +191,7 @@ export class RedisLockStore implements LockStore {
   }
 }
 
-/** Somebody waits, most often: the caller asks again, for a place in the line. */
+/** Usually there is a waiter: the caller asks again, for a place in the line. */
 const NOT_AT_ONCE: AcquireReply = { status: 'busy', retryAfterMs: -1, position: undefined, owner: undefined }
 
 function acquireReply(reply: unknown): AcquireReply {

@@ -1,9 +1,9 @@
 import type { RedisConnection } from '../../core/redis/connection.ts'
 
 /**
- * Wake-ups for all waiters of this process over one subscription to one channel of its own. Pub/sub may lose messages:
- * after a reconnect everybody is woken once, and each waiter's heartbeat covers the rest. While somebody waits the
- * connection is verified once a second: one that only listens would not notice that its server froze or was replaced.
+ * Wake-ups for all waiters of this process over one subscription to one channel of its own. Pub/sub may lose messages: after a reconnect
+ * all waiters are woken once, and each waiter's heartbeat covers the rest. While there are waiters the connection is verified once a
+ * second: a connection that only listens would not notice that its server froze or was replaced.
  */
 export class Turns {
   readonly #connection: RedisConnection
@@ -11,7 +11,7 @@ export class Turns {
   readonly #waiters = new Map<string, (token?: number) => void>()
   #subscribed: Promise<unknown> | undefined
 
-  /** @param onUnclaimed told of a turn nobody here waits for any more: it must go to the next in line */
+  /** @param onUnclaimed called for a turn that no waiter here needs: it must go to the next in line */
   constructor(connection: RedisConnection, channel: string, onUnclaimed: (value: string, lockKey: string) => void) {
     this.#connection = connection
     this.#onUnclaimed = onUnclaimed
@@ -20,7 +20,7 @@ export class Turns {
       this.#subscribed = client.subscribe(channel).then(() => {
         if (!first) for (const onTurn of this.#waiters.values()) onTurn()
       })
-      // Who waits for the subscription sees the failure; a broken connection comes back and subscribes again.
+      // Waiters for the subscription see the failure; a broken connection comes back and subscribes again.
       this.#subscribed.catch(() => {})
     })
   }

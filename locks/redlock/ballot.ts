@@ -45,7 +45,7 @@ function isLost(error: unknown): boolean {
   throw error
 }
 
-/** What redlock takes for a client. The "resource" of its lock is our round. */
+/** A client in redlock's sense. The "resource" of its lock is our round. */
 function voterOf(voter: number): RedlockVoter {
   const cast = (_script: string, _keyCount: number, [round]: readonly unknown[]): Promise<number> =>
     (round as Round).ask(voter)

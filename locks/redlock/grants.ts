@@ -80,7 +80,7 @@ export class Grants {
       request.ttlMs,
       () => question,
       (reply, voter) => {
-        // One that did not answer in time may get the question yet: it stays on the list for the end of the claim.
+        // A server that did not answer in time may still get the question: it stays on the list for the end of the claim.
         if (reply.kind === 'answer' && trace.votes[voter] !== 'unknown') trace.votes[voter] = undefined
         return true
       },

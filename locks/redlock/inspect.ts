@@ -2,7 +2,7 @@ import type { LockHolder, LockInfo } from '../lock.ts'
 import { majorityOf, mostFrequent } from './tally.ts'
 import { lockDelayOf, ownerOf } from './value.ts'
 
-/** What one server knows of a lock. */
+/** A server's view of a lock. */
 interface View {
   readonly value: string
   readonly token: string
@@ -32,7 +32,7 @@ export function lockInfo(key: string, answers: readonly unknown[], size: number)
 }
 
 function holder(value: string, voters: readonly View[], size: number): LockHolder {
-  // It is free when fewer than a majority still have the vote.
+  // Free when fewer than a majority still have the vote.
   const longest = voters.map(({ freesInMs }) => freesInMs).toSorted((a, b) => b - a)
   const freesInMs = Math.max(0, longest[Math.min(majorityOf(size), longest.length) - 1] ?? 0)
   return {

@@ -79,7 +79,7 @@ export class QuorumNode {
     })
     this.#connection.onReady((client) => {
       this.#identity = undefined
-      // Who needs the answer asks again if there was none.
+      // A caller that needs the answer asks again.
       this.#ask(client).catch(() => {})
     })
   }
@@ -112,7 +112,7 @@ export class QuorumNode {
 
   /** Calls `put` when the server has said it on this connection, while the round waits for it; settles `voter` if it does not. */
   whoIsThere(round: Round, voter: number, put: (identity: Identity) => void): void {
-    // What is known stays true for as long as the connection does, over which a question is sent at once.
+    // The identity stays true for as long as the connection, over which a question is sent at once.
     if (this.#identity !== undefined) return put(this.#identity)
     this.#identify().then(
       (identity) => {
@@ -167,7 +167,7 @@ export class QuorumNode {
       const advice = 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction'
       this.#logger.warn({ server: this.name, policy }, advice)
     }
-    // One that does not say is taken to be new.
+    // A server without an uptime counts as new.
     const uptimeMs = Number(infoField(info, 'uptime_in_seconds') ?? 0) * SECOND - UPTIME_STEP_MS
     const now = this.#clock.monotonic()
     const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - uptimeMs

@@ -17,7 +17,7 @@ export interface Question {
   readonly args: readonly (string | number)[]
 }
 
-/** Of one claim. What they hold: `scripts.ts`. */
+/** Keys of a claim. Their content: `scripts.ts`. */
 export interface QuorumKeys {
   readonly value: string
   readonly lock: string
@@ -39,7 +39,7 @@ export function quorumKeys(prefix: string, key: string, value: string): QuorumKe
   }
 }
 
-/** What a vote asks beside its claim. */
+/** Fields of a vote beside its claim. */
 export interface VoteRequest {
   readonly ttlMs: number
   readonly tokenFloor: number
@@ -54,7 +54,7 @@ export function vote({ value, lock, fence, line, places, dead }: QuorumKeys, req
   return { script: voteScript, keys: [lock, fence, line, places, dead], args }
 }
 
-/** Of one who wants no place in the line. Answered with nil it has done nothing: `vote` is to be asked. */
+/** Vote of a caller that wants no place in the line. If the answer is nil, nothing was done: ask `vote`. */
 export function idleVote({ value, lock, fence, line, dead }: QuorumKeys, request: VoteRequest): Question {
   const { ttlMs, tokenFloor, proposal } = request
   return { script: voteIdleScript, keys: [lock, fence, line, dead], args: [value, ttlMs, tokenFloor, proposal] }

@@ -10,7 +10,7 @@ export interface Redlock {
   release(lock: RedlockLock): Promise<unknown>
 }
 
-/** What `release` reads of a lock. */
+/** The part of a lock that `release` reads. */
 export interface RedlockLock {
   /** Handed on to each client as they are. */
   readonly resources: readonly unknown[]
@@ -18,7 +18,7 @@ export interface RedlockLock {
   expiration: number
 }
 
-/** What it takes for a Redis client. */
+/** A Redis client in its sense. */
 export interface RedlockVoter {
   evalsha(hash: string, keyCount: number, keysAndArguments: readonly unknown[]): Promise<number>
   eval(script: string, keyCount: number, keysAndArguments: readonly unknown[]): Promise<number>

@@ -7,7 +7,7 @@ export type Judge = (reply: NodeReply, voter: number) => boolean
 /** Puts the question to one server; what comes of it goes to `settle` of the round. */
 export type Send = (voter: number, round: Round) => void
 
-/** One question to all servers under one time limit, which begins with the first, and their replies as they come. */
+/** A question to all servers under one time limit, which begins with the first, and their replies as they come. */
 export class Round implements Limited {
   /** By the number of the server; `undefined`: not asked, or no reply yet. */
   readonly replies: (NodeReply | undefined)[] = []
@@ -51,7 +51,7 @@ export class Round implements Limited {
     this.#send(voter, this)
   }
 
-  /** False when it had its time, or has replied: an answer does not count any more. */
+  /** False when its time is over, or it has replied: an answer no longer counts. */
   awaits(voter: number): boolean {
     return this.#waiting[voter] !== undefined
   }

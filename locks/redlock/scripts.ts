@@ -30,9 +30,9 @@ end
  * KEYS lock fence line places dead   ARGV value ttl_ms floor keep_place_ms ticket proposal
  * -> {1, token, now in us} a vote for | {0, position or -1, value in the way, held (1) or waited for (0), now in us} | {2} given up
  *
- * Invariants: one vote at a time; a token is greater than every token issued or written back here, also after FLUSHALL
- * or a clock set back (`floor`), and not far ahead of the clock for the sake of a proposal; the vote goes to the waiter with the lowest ticket, or to a newcomer only if nobody
- * waits; the same value asking again gets the same vote, its time counted anew; a value given up gets nothing.
+ * Invariants: one vote at a time; a token is greater than every token issued or written back here, also after FLUSHALL or a clock set
+ * back (`floor`), and a proposal moves it little ahead of the clock; the vote goes to the waiter with the lowest ticket, or to a newcomer
+ * only without waiters; the same value asking again gets the same vote, with its time counted anew; a value that gave up gets nothing.
  */
 export const VOTE = `
 local call = redis.call
@@ -132,9 +132,9 @@ return 1
 `
 
 /**
- * KEYS lock   ARGV value ttl_ms   -> 1 extended | 0 somebody else's | -1 free
+ * KEYS lock   ARGV value ttl_ms   -> 1 extended | 0 another value's | -1 free
  *
- * Invariant: only the holder's time is ever prolonged; a vote that expired is not revived.
+ * Invariant: prolongs only the holder's time; an expired vote is not revived.
  */
 export const EXTEND = `
 local holder = redis.call('GET', KEYS[1])

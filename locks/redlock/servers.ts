@@ -72,9 +72,9 @@ export class Servers {
   }
 
   /**
-   * A round in which only those servers are asked that may vote.
-   * @param questionOf asked for right before it is sent, and once more when the answer to the first is nil (it has done
-   *   nothing); gives none when no vote is wanted any more
+   * A round among the servers that may vote.
+   * @param questionOf called right before sending, and once more when the answer to the first is nil (it has done nothing); returns
+   *   `undefined` when the vote is no longer wanted
    */
   election(ttlMs: number, questionOf: (afterNil: boolean) => Question | undefined, judge: Judge): Round {
     const put = (voter: number, round: Round, afterNil: boolean): void => {
@@ -91,7 +91,7 @@ export class Servers {
     return this.#round(ttlMs, (voter, round) => put(voter, round, false), judge)
   }
 
-  /** Resolves when no round waits for a server any more. */
+  /** Resolves when no round waits for a server. */
   quiet(): Promise<void> {
     return this.#limits.none()
   }

@@ -135,7 +135,7 @@ export class RedlockStore implements LockStore {
     this.#traces.drop(claim.value)
   }
 
-  /** Nobody is told of a release: waiters ask again by themselves. */
+  /** Releases notify no waiter: waiters poll. */
   async listen(): Promise<() => void> {
     return () => {}
   }
@@ -228,7 +228,7 @@ export class RedlockStore implements LockStore {
     if (isUndone(trace)) this.#traces.drop(claim.value)
   }
 
-  /** What goes on after a decision; `close` waits for it. */
+  /** Work that continues after a decision; `close` waits for it. */
   #inBackground(work: Promise<unknown>): void {
     this.#running.add(work)
     work.finally(() => this.#running.delete(work)).catch(() => {})

@@ -1,7 +1,7 @@
 import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { NodeReply } from './time-limit.ts'
 
-/** What one server said to a claim. */
+/** A server's answer to a claim. */
 export type Vote =
   | { readonly kind: 'granted'; readonly token: number; readonly serverUs: number }
   | {
@@ -16,10 +16,10 @@ export type Vote =
   | { readonly kind: 'dead' }
   | Exclude<NodeReply, { kind: 'answer' }>
 
-/** What a round without a majority means. */
+/** Meaning of a round without a majority. */
 export type Loss =
   | { readonly kind: 'busy'; readonly inTheWay: string; readonly position: number | undefined }
-  /** Nobody has a majority: those who came at once have taken the votes from each other. */
+  /** No claim has a majority: simultaneous claims split the votes. */
   | { readonly kind: 'split'; readonly inTheWay: string; readonly position: undefined }
   | { readonly kind: 'failed'; readonly error: LockStoreUnavailable | LockStoreRefused }
 
@@ -29,9 +29,9 @@ export function majorityOf(count: number): number {
 }
 
 /**
- * Reads a round that gave the claim no majority; all votes are in, in the order of `names`.
+ * Judges a round that gave the claim no majority; all votes are in, in the order of `names`.
  *
- * With fewer answers than a majority nobody can have the lock, so waiting for a holder would be pointless: `failed`.
+ * With fewer answers than a majority no claim can have the lock, so waiting for a holder would be pointless: `failed`.
  */
 export function judge(votes: readonly Vote[], names: readonly string[]): Loss {
   const majority = majorityOf(votes.length)
@@ -45,7 +45,7 @@ export function judge(votes: readonly Vote[], names: readonly string[]): Loss {
   return { kind: 'busy', inTheWay, position: positions.length === 0 ? undefined : Math.min(...positions) }
 }
 
-/** What one server said, in words for an error. */
+/** A server's answer, in words for an error. */
 export interface Said {
   readonly kind: 'answered' | 'silent' | 'refused'
   /** The question may have been executed there without our knowing. */

@@ -66,15 +66,15 @@ export class TimeLimits {
       if (limited.dueAt <= now) limited.expire()
       else next = Math.min(next, limited.dueAt)
     }
-    // What has begun meanwhile may have set it already.
+    // A question that began in between may have set it already.
     if (next < this.#timerAt) this.#arm(next)
   }
 }
 
-/** What came of a question to one server. */
+/** Outcome of a question to one server. */
 export type NodeReply =
   | { readonly kind: 'answer'; readonly answer: unknown }
   /** No answer in time, or not reached. `unknown`: it may have been executed, or may yet be. */
   | { readonly kind: 'silent'; readonly outcome: 'not_done' | 'unknown'; readonly detail: string }
-  /** It answered, and will answer the same again. */
+  /** The server answered, and will answer the same again. */
   | { readonly kind: 'refused'; readonly detail: string }

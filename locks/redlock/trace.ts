@@ -2,7 +2,7 @@ import type { Claim } from '../store.ts'
 import { STRAGGLER_MS } from '../undo.ts'
 import { type QuorumKeys, quorumKeys } from './questions.ts'
 
-/** What one claim may have left on the servers, as far as this process knows. */
+/** Possible remains of a claim on the servers, as far as this process knows. */
 export interface Trace {
   readonly keys: QuorumKeys
   /** By the number of the server; those that were not asked yet may be missing. */
@@ -11,11 +11,11 @@ export interface Trace {
   readonly released: boolean[]
   /** When the claim began to wait, in us of a server's time: its order in the line of every server. 0: not yet. */
   ticket: number
-  /** It may have a place in the line of servers. */
+  /** The claim may have a place in the line of servers. */
   waited: boolean
   /** Its place in the line when it last asked. */
   position: number | undefined
-  /** Of the grant; 0: none yet. */
+  /** Token of the grant; 0 before it. */
   token: number
   /** Released or given up: no more votes are asked for. */
   over: boolean

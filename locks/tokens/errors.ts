@@ -1,8 +1,8 @@
 import { ConcordatError } from '../../core/errors.ts'
 
 /**
- * The token is not redeemed: it is unknown, was used, or is too old. Which of these is for the log and the metrics alone, so that
- * nobody learns from an answer whether a token ever was one.
+ * The token is not redeemed: it is unknown, used, or expired. The log and the metrics have the reason; the answer does not, so that it
+ * never reveals whether a token existed.
  */
 export class TokenRefused extends ConcordatError {
   readonly code = 'tokens.refused' as const
@@ -16,8 +16,7 @@ export class TokenRefused extends ConcordatError {
 }
 
 /**
- * The store of tokens cannot be reached, does not answer in time, or has not the copies that were asked for. Nobody got the
- * payload.
+ * The store of tokens is unavailable, does not answer in time, or lacks the requested copies. The payload was not handed out.
  */
 export class TokenStoreUnavailable extends ConcordatError {
   readonly code = 'tokens.store_unavailable' as const

@@ -1,4 +1,4 @@
-/** What a store of tokens implements; `createTokens` is built on it. `test/conformance/tokens.ts` in the repository holds it. */
+/** Contract of a token store; `createTokens` is built on it. `test/conformance/tokens.ts` in the repository tests it. */
 import type { SqlTransaction } from '../../core/sql.ts'
 
 /** How long a token that is over is remembered, so that the log can say `used` or `expired`. No promise depends on it. */
@@ -14,7 +14,7 @@ export interface TokenRecord {
   readonly ttlMs: number
 }
 
-/** What became of a token that was presented. */
+/** Outcome of presenting a token. */
 export type TokenTaken =
   | { readonly outcome: 'taken'; readonly payload: string }
   | { readonly outcome: 'unknown' | 'used' | 'expired' }

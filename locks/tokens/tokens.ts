@@ -139,7 +139,7 @@ class StoredTokens implements Tokens {
   }
 }
 
-/** Whatever a stranger sends: a text of the length that tokens have, else nobody is asked. */
+/** Checks foreign input: a text with the length of a token; anything else never reaches the store. */
 function isToken(token: unknown): token is string {
   return typeof token === 'string' && /^[A-Za-z0-9_-]{43}$/.test(token)
 }

@@ -9,7 +9,7 @@ import { wrongKind } from '../../core/options.ts'
 import type { JsonObject } from './document.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
 
-/** One difference between two documents. */
+/** A difference between two documents. */
 export interface AsyncapiChange {
   readonly kind:
     | 'channel-added'
@@ -26,8 +26,8 @@ export interface AsyncapiChange {
     | 'senders'
     | 'readers'
   /**
-   * Whom it breaks. `old readers`: those of the document before, with messages sent after; deploy readers first. `new readers`:
-   * those of the document after, with messages sent before. `no`: nobody.
+   * Readers that the change breaks. `old readers`: those of the document before, with messages sent after; deploy readers first.
+   * `new readers`: those of the document after, with messages sent before. `no`: none.
    */
   readonly breaks: 'no' | 'old readers' | 'new readers' | 'all readers'
   readonly channel: string
@@ -36,9 +36,9 @@ export interface AsyncapiChange {
   readonly text: string
 }
 
-/** What `asyncapiDiff` found. */
+/** Result of `asyncapiDiff`. */
 export interface AsyncapiDiff {
-  /** Some change breaks readers. */
+  /** True if a change breaks readers. */
   readonly breaks: boolean
   readonly changes: readonly AsyncapiChange[]
 }
@@ -46,9 +46,9 @@ export interface AsyncapiDiff {
 type Change = Omit<AsyncapiChange, 'channel' | 'path'> & { readonly path?: string }
 
 /**
- * Compares two AsyncAPI 3 documents, also those of other tools. Channels are compared by their address, payloads by their
- * JSON Schema: a new optional property breaks nobody.
- * @throws TypeError for what is no AsyncAPI 3 document
+ * Compares two AsyncAPI 3 documents, also those of other tools. Channels are compared by their address, payloads by their JSON Schema: a new
+ * optional property breaks no reader.
+ * @throws TypeError for anything but an AsyncAPI 3 document
  */
 export function asyncapiDiff(before: unknown, after: unknown): AsyncapiDiff {
   const [old, now] = [readDocument('asyncapiDiff before', before), readDocument('asyncapiDiff after', after)]
@@ -69,7 +69,7 @@ interface Read {
 const object = (value: unknown): JsonObject =>
   typeof value === 'object' && value !== null ? (value as JsonObject) : {}
 
-/** What is compared is walked through by recursion. */
+/** Limit for the recursive comparison. */
 const MOST_LEVELS = 200
 
 function readDocument(path: string, given: unknown): Read {
@@ -95,7 +95,7 @@ function own(at: JsonObject, name: string): unknown {
   return Object.hasOwn(at, name) ? at[name] : undefined
 }
 
-/** What is no percent-encoding stands for itself. */
+/** Invalid percent-encoding is taken literally. */
 function decoded(part: string): string {
   try {
     return decodeURIComponent(part)
@@ -222,7 +222,7 @@ function messagesChanges([before, oldRef]: Side, [after, newRef]: Side): readonl
   ]
 }
 
-/** Of another version, which new readers make into theirs: their schema need not fit. */
+/** New readers convert older payload versions: their schema need not fit. */
 function readsOlder(before: JsonObject, after: JsonObject): boolean {
   const [{ version: old = 1 }, { version: now = 1, reads }] = [
     object(before['x-concordat']),

@@ -11,7 +11,7 @@ export interface AsyncapiReference {
 /** The head of the document. More of AsyncAPI's own fields (`contact`, `license`, `tags`) may stand beside these. */
 export interface AsyncapiInfo {
   readonly title: string
-  /** Of the document, not of AsyncAPI. */
+  /** Version of the document, not of AsyncAPI. */
   readonly version: string
   readonly description?: string | undefined
   readonly [field: string]: unknown
@@ -26,7 +26,7 @@ export interface AsyncapiServer {
   readonly [field: string]: unknown
 }
 
-/** What is sent over a channel. */
+/** A message of a channel. */
 export interface AsyncapiMessage {
   readonly name: string
   readonly contentType: string
@@ -45,7 +45,7 @@ export interface AsyncapiChannel {
   readonly [field: string]: unknown
 }
 
-/** What a service does with a channel; `x-concordat` names the service, its binding and its group. */
+/** A service's use of a channel; `x-concordat` names the service, its binding and its group. */
 export interface AsyncapiOperation {
   readonly action: 'send' | 'receive'
   readonly channel: AsyncapiReference

@@ -103,7 +103,7 @@ export const HEADER_SCHEMAS: Readonly<Record<string, JsonObject>> = {
   ),
 }
 
-/** What a coordinator takes: the payload of its reply channel. */
+/** Input of a coordinator: the payload of its reply channel. */
 export const SAGA_REPLY: JsonObject = {
   ...object(
     'What a participant answers.',
@@ -150,7 +150,7 @@ export function headersOf(
 export const headerSchemaNames = (protocols: readonly Protocol[]): readonly string[] =>
   protocols.map((protocol) => CLOUD_EVENTS[protocol])
 
-/** Of an example. */
+/** Headers of an example. */
 export function exampleHeaders(protocol: Protocol, channel: string, source: string): JsonObject {
   const prefix = protocol === 'kafka' ? 'ce_' : 'cloudEvents:'
   return {

@@ -37,7 +37,7 @@ export function jsonSchemaOf(path: string, schema: unknown): JsonObject | undefi
 /** The schemas of a document's components, by name. */
 export class Schemas {
   readonly #schemas = new Map<string, JsonObject>()
-  /** As they came, to tell whether two of one name are the same. */
+  /** The original schemas, to tell whether two of one name are equal. */
   readonly #given = new Map<string, string>()
   readonly #reserved: ReadonlySet<string>
 

@@ -64,7 +64,7 @@ export function isSagaReplies({ topology }: System, name: string): boolean {
   return topology.services.some(({ name: service, sagas }) => sagas.length > 0 && name === `${service}.saga-replies`)
 }
 
-/** Of what the package adds, by what the channel is for. */
+/** Headers that the package adds, by the role of the channel. */
 function headerNames({ system }: Writing, { role }: SystemChannel, origin: string): readonly string[] {
   const { services } = system.topology
   const bindings = services.flatMap((service) => service.bindings)

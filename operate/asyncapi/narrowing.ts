@@ -126,7 +126,7 @@ function alternatives(schema: JsonObject): readonly JsonObject[] | undefined {
   return list.map((each) => (beside ? { ...(each as JsonObject), ...rest } : (each as JsonObject)))
 }
 
-/** Of several alternatives, the reasons of the one that comes nearest. */
+/** For several alternatives, the reasons of the closest one. */
 function nearest(found: ReadonlyArray<readonly Narrowing[]>, path: string): readonly Narrowing[] {
   const [best] = found.toSorted((one, other) => one.length - other.length)
   const isNear = best !== undefined && best.length === 1 && found.length === 1
@@ -215,7 +215,7 @@ function itemReasons(a: JsonObject, b: JsonObject, path: string, next: Next): re
   const size = Math.max(Array.isArray(before) ? before.length : 0, Array.isArray(after) ? after.length : 0)
   const item = (schema: JsonObject, items: unknown, n: number): unknown =>
     Array.isArray(items) ? (n < items.length ? items[n] : (schema['additionalItems'] ?? true)) : items
-  // One more than there are places: what comes behind them.
+  // One more than the places: stands for all later items.
   return Array.from({ length: size + 1 }, (_, n) => n).flatMap((n) =>
     next(item(a, before, n), item(b, after, n), n < size ? `${path}[${n}]` : at),
   )

@@ -1,4 +1,4 @@
-/** What each service does with the channels: `receive` for each binding, `send` for each channel that it sends to. */
+/** Operations of services: `receive` for each binding, `send` for each channel that it sends to. */
 import type { System } from '../system/read-system.ts'
 import type { SystemBinding, SystemChannel, SystemService } from '../system/system.ts'
 import type { AsyncapiOperation, JsonObject } from './document.ts'
@@ -7,7 +7,7 @@ import type { ResolvedAsyncapi } from './options.ts'
 export interface Written {
   readonly options: ResolvedAsyncapi
   readonly system: System
-  /** Of the document, by name, with the key of their message. */
+  /** Channels of the document, by name, with the key of their message. */
   readonly messages: ReadonlyMap<string, string>
 }
 

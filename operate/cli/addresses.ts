@@ -1,14 +1,14 @@
-/** Addresses from `concordat.config.ts`, for whoever gives no database otherwise. */
+/** Addresses from `concordat.config.ts`, when no database is given otherwise. */
 import { UsageError, type Values } from './command.ts'
 import { readAddresses } from './declarations.ts'
 import { text } from './values.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What there is to connect with, and where it is from. */
+/** Known addresses, and their origin. */
 export interface KnownAddresses {
   readonly env: Environment
-  /** The same error, which names the file instead of a variable that nobody set. */
+  /** The same error, naming the file instead of an unset variable. */
   readonly told: (error: unknown) => unknown
 }
 

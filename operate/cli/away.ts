@@ -20,7 +20,7 @@ interface Server {
   /** Without a user or a password. */
   readonly address: string
   readonly port: string
-  /** What says where it is. */
+  /** The setting that names its address. */
   readonly said: string
 }
 
@@ -35,7 +35,7 @@ const LOGIN_REFUSED = /Handshake terminated by server: 403|SASL authentication f
 /** Advice for programs that an error ends with. */
 const ADVICE = /\. Check the user and password.*$/
 const SILENT = /timeout exceeded|Query read timeout|Connection terminated/
-/** Of stores, and kinds of the error of a transport. */
+/** Codes of stores, and kinds of a transport's error, that mean unavailable. */
 const AWAY = new Set([
   'locks.store_unavailable',
   'cluster.store_unavailable',
@@ -113,7 +113,7 @@ function serversOf(values: Values, env: Environment): readonly Server[] {
   ]
 }
 
-/** What is no URL is a list of brokers, which has no password. */
+/** A text that is no URL is a list of brokers, which has no password. */
 function placeOf(url: string, usual: string): Pick<Server, 'address' | 'port'> {
   if (!url.includes('://')) return { address: url, port: usual }
   const { hostname, port, pathname } = new URL(url)

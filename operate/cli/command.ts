@@ -1,4 +1,4 @@
-/** What a command is: data for the help and the parser, and a function over the operator API. */
+/** Definition of a command: data for the help and the parser, and a function over the operator API. */
 import type { Operator, OperatorOptions } from '../operator.ts'
 
 /** A mistake on the command line: one line, exit code 2. */
@@ -16,7 +16,7 @@ export type OptionSpecs = Readonly<Record<string, OptionSpec>>
 
 export type Values = Readonly<Record<string, string | boolean | ReadonlyArray<string | boolean> | undefined>>
 
-/** What a command gets. */
+/** Arguments of a command. */
 export interface Invocation {
   readonly values: Values
   readonly positionals: readonly string[]
@@ -37,7 +37,7 @@ export interface Invocation {
   readonly schemas: () => Promise<readonly string[]>
   /** Prints at once: for a command that goes on until it is stopped. */
   readonly print: (text: string) => Promise<void>
-  /** A line for whoever waits, beside what is printed. */
+  /** Prints a progress line, separate from the output. */
   readonly progress: (line: string) => void
   /** Aborts when the process is asked to end. */
   readonly stop: AbortSignal
@@ -45,7 +45,7 @@ export interface Invocation {
   readonly confirm: (plan: string, question: string) => Promise<boolean>
 }
 
-/** What a command says: for people, and with `--json`. */
+/** Output of a command: for people, and with `--json`. */
 export interface Outcome {
   readonly text: string
   /** `undefined`: it printed as it went. */
@@ -58,7 +58,7 @@ export interface Command {
   /** `saga retry` */
   readonly name: string
   readonly summary: string
-  /** What comes after the name: `SAGA/ID`. */
+  /** Words after the name: `SAGA/ID`. */
   readonly takes?: string | undefined
   readonly options: OptionSpecs
   readonly examples: readonly string[]

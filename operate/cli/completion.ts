@@ -21,7 +21,7 @@ export function completionCommand(commands: () => readonly Command[]): Command {
   }
 }
 
-/** What may come after each beginning of a command line. */
+/** Possible next words after each beginning of a command line. */
 function nextWords(commands: readonly Command[]): ReadonlyMap<string, readonly string[]> {
   const words = new Map<string, string[]>()
   const add = (before: string, next: string): void => {

@@ -7,7 +7,7 @@ export interface Terminal {
   readonly output: NodeJS.WritableStream
 }
 
-/** Anything but `y` or `yes` is a no. @throws UsageError when nobody can be asked */
+/** Anything but `y` or `yes` is a no. @throws UsageError when stdin is not a terminal */
 export async function ask({ input, output }: Terminal, plan: string, question: string): Promise<boolean> {
   output.write(`${plan}\n`)
   if (input.isTTY !== true) throw new UsageError('nobody can be asked here: give --yes to do this without a question')

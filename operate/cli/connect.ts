@@ -24,14 +24,14 @@ export interface Connection {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** What was said on the command line. */
+/** Addresses on the command line. */
 export interface Addresses {
   readonly postgres: string | undefined
   readonly schema: string | undefined
   readonly kafka: string | undefined
   readonly rabbitmq: string | undefined
   readonly redis: string | undefined
-  /** Of Redis' keys. */
+  /** Prefix of Redis keys. */
   readonly prefix: string | undefined
   /** Where XA participants prepare beside PostgreSQL. */
   readonly mysql: string | undefined
@@ -44,7 +44,7 @@ export interface Addresses {
 }
 
 const CONNECT_MS = 10 * SECOND
-/** A server that says nothing any more keeps nobody. */
+/** Limit for closing: a silent server does not keep the process. */
 const GOODBYE_MS = 1 * SECOND
 /** A look that takes longer meets a lock, or a server that froze. A migration takes the time that it takes. */
 const QUERY_MS = 30 * SECOND
@@ -65,7 +65,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
     max: 4,
     ...(!addresses.isPatient && { query_timeout: QUERY_MS }),
   })
-  // What goes wrong is what a command answers.
+  // A command reports failures itself.
   const sql = pgClient(pool, { logger: silentLogger })
   const { schema = DEFAULT_SCHEMA } = addresses
   return {
@@ -108,7 +108,7 @@ async function transportOf(
   { kafka, rabbitmq, module }: Addresses,
   env: Environment,
 ): Promise<(() => Promise<Transport>) | undefined> {
-  // What is said on the command line goes before the environment.
+  // The command line overrides the environment.
   const url = addressOf('rabbitmq', rabbitmq, kafka === undefined ? env : {}, /^amqps?:/, 'amqp://host:5672')
   const brokers = brokersOf(kafka, rabbitmq === undefined ? env : {})
   if (url !== undefined && brokers !== undefined) throw new UsageError('Kafka and RabbitMQ: give the address of one')
@@ -158,7 +158,7 @@ async function mysqlOf({ mysql }: Addresses, env: Environment) {
   return { resources: [mysqlResource(pool, { answerMs: CONNECT_MS })], close }
 }
 
-/** What was given is not repeated: it may hold a password. @throws UsageError */
+/** The value is never repeated: it may contain a password. @throws UsageError */
 function addressOf(
   option: string,
   given: string | undefined,

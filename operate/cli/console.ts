@@ -107,7 +107,7 @@ function hint({ token, isLoopback }: Place): string {
 
 interface Place {
   readonly host: string
-  /** As an address has it. */
+  /** Host as it is written in an address. */
   readonly shown: string
   readonly port: number
   readonly isLoopback: boolean

@@ -11,7 +11,7 @@ import type { AsyncapiOptions } from '../asyncapi/options.ts'
 import type { Describable } from '../system/read-system.ts'
 import { UsageError } from './command.ts'
 
-/** What a module says. */
+/** Content of a module of declarations. */
 export interface Declarations {
   readonly path: string
   readonly services: readonly Describable[]
@@ -39,7 +39,7 @@ export async function readDeclarations(given: string | undefined): Promise<Decla
   return declarations
 }
 
-/** Those of `concordat.config.ts` here; `undefined` without the file, and when it exports no service. @throws UsageError */
+/** Declarations of `concordat.config.ts` here; `undefined` without the file, and when it exports no service. @throws UsageError */
 export async function declarationsHere(): Promise<Declarations | undefined> {
   const file = await configHere()
   const found = file === undefined ? undefined : await declarationsIn(resolve(file))

@@ -7,7 +7,7 @@ const ADVICE: ReadonlyArray<readonly [advice: RegExp, instead: string]> = [
   [OTHER_PARTITIONS, ', and this command took $1. Give --partitions $2'],
   [/\. (?:Make (?:it|them) as binder\.describe\(\) says|Start once with provision|Create the topic first).*$/, ''],
 ]
-/** What a wrong name meets, once its advice is gone. */
+/** Errors about wrong names, without their advice. */
 const NOT_THERE = /(?:is missing(?: \(.*\))?|does not exist|has no group .*|does not host this topic-partition)$/
 /** Copies that wait for their next attempt lie there. */
 const NO_RETRIES = /\.retry" (?:is missing|does not exist)/

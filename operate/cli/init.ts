@@ -38,7 +38,7 @@ const init: Command = {
   },
 }
 
-/** What npm says goes to stderr. @throws Error with what to do: the project is written all the same */
+/** Runs npm, whose output goes to stderr. @throws Error with a remedy: the project is written all the same */
 async function install(folder: string): Promise<void> {
   const options = {
     cwd: folder,

@@ -25,7 +25,7 @@ import { instancesOn, knownPlaces } from './places.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
 const PROGRESS_MS = 2_000
-/** As many as a look takes. */
+/** Limit of a page. */
 const MOST = 10_000
 const PLACE = ['CHANNEL', 'GROUP'] as const
 const PLACE_OPTIONS: OptionSpecs = {
@@ -109,7 +109,7 @@ function named(name: string, letters: readonly DeadLetter[]): readonly DeadLette
   return fits.map((fit) => letters.filter(fit)).find((found) => found.length > 0) ?? []
 }
 
-/** As it is, or as a table prints it. */
+/** True if the value prints as it is in a table. */
 const isText = (name: string, value: string | null): boolean =>
   value !== null && (value === name || printable(value) === name)
 
@@ -180,7 +180,7 @@ interface CountedPlace {
   readonly letters: number | null
   /** The broker leaves out what consumers hold. */
   readonly isReadyOnly?: boolean | undefined
-  /** Of the lag, what instances hold, as they report; `null`: not known. */
+  /** Part of the lag that instances hold, as they report; `null`: unknown. */
   readonly held?: number | null | undefined
   readonly readers?: number | undefined
   readonly problem?: string | undefined
@@ -200,7 +200,7 @@ async function countPlace({ letters }: Operator, place: LetterPlace): Promise<Co
   return { channel, group, lag, letters: dead, ...(isReadyOnly && { isReadyOnly, held: null }) }
 }
 
-/** What instances report that they hold is added to what the broker counts. */
+/** Adds the messages that instances report as held to the broker's count. */
 async function withHeld(operator: Operator, places: readonly CountedPlace[]): Promise<readonly CountedPlace[]> {
   const view = await instancesOn(operator)
   if (view === undefined || view.instances.length === 0) return places
@@ -297,7 +297,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
 }
 
-/** A line now and then, for whoever waits: thousands at a hundred a second take their time. */
+/** Prints progress periodically: thousands at a hundred per second take a while. */
 function progressOf({ progress }: Invocation, action: string): (at: LetterProgress) => void {
   let saidAt = performance.now()
   return ({ sent, kept, copies, of }) => {
@@ -352,7 +352,7 @@ function describe(letter: DeadLetter, payloads: boolean): string {
   return `${[...said, ...stack, ...(payloads ? ['', printable(bodyOf(letter).text)] : [])].join('\n')}\n`
 }
 
-/** What is text as text, what is not as base64. */
+/** Valid text as text, other bytes as base64. */
 function bodyOf({ body }: DeadLetter): { readonly text: string; readonly encoding: 'utf8' | 'base64' } {
   if (body === null) return { text: '', encoding: 'utf8' }
   try {

@@ -27,7 +27,7 @@ const print = (text: string): Promise<void> => written(stdout, `${fresh()}${text
 const stopping = new AbortController()
 if (args[0] === 'console' || args[0] === 'instances')
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
-// Whoever reads it may have seen enough: `| head`.
+// The reader may have seen enough: `| head`.
 stdout.on('error', () => process.exit(0))
 do {
   const printed = await run(args, { input, output, env, print, stop: stopping.signal })

@@ -1,4 +1,4 @@
-/** What somebody may have meant. */
+/** Suggestions for mistyped words. */
 
 /** Letters that are wrong, left out, too many, or in another order. */
 const MAX_SLIPS = 2

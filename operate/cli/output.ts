@@ -1,4 +1,4 @@
-/** What is printed: tables, moments, and no secrets. */
+/** Formats output: tables and times, without secrets. */
 import { duration } from '../doctor/line.ts'
 
 export { printable, printableJson, printableLines, withoutSecrets } from '../../core/printable.ts'

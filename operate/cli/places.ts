@@ -33,7 +33,7 @@ export function declarationsOf(module: string | undefined): Promise<Declarations
   return module === undefined ? declarationsHere() : readDeclarations(module)
 }
 
-/** What instances report within the time; `undefined` without a bus, and without a broker that was named. */
+/** Reports of instances within the time; `undefined` without a bus, and without a named broker. */
 export async function instancesOn({ bus }: Operator, listenMs = LISTEN_MS): Promise<InstancesView | undefined> {
   try {
     await using watched = await bus.watch({ everyMs: 1 * SECOND })

@@ -1,4 +1,4 @@
-/** One run of the command line: from arguments to text and an exit code. */
+/** A run of the command line: from arguments to text and an exit code. */
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
@@ -69,10 +69,10 @@ export const COMMANDS: readonly Command[] = [
 const OPTIONS_OF_SERVERS = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix', 'mysql'] as const
 const VERSION = ['--version', '-V', '-v']
 
-/** What the process gives. */
+/** Access to the process. */
 export interface World extends Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Of what goes on until it is stopped. @default writes nowhere */
+  /** Prints output of commands that run until stopped. @default discards it */
   readonly print?: ((text: string) => Promise<void>) | undefined
   /** @default never */
   readonly stop?: AbortSignal | undefined
@@ -129,7 +129,7 @@ async function dispatch(args: readonly string[], world: World): Promise<{ stdout
   return { stdout: printableJson(`${JSON.stringify(json, null, indent)}\n`), code }
 }
 
-/** Of a group its commands; else the first words, for all of them are a screen full. */
+/** Suggests a group's commands; otherwise the first words, since all of them fill a screen. */
 function unknownCommand(words: readonly string[]): string {
   const [first = ''] = words
   const group = COMMANDS.filter(({ name }) => name.split(' ')[0] === first).map(({ name }) => name)
@@ -223,7 +223,7 @@ function oneLine(error: unknown): string {
   return said.split('\n')[0]?.replace(/\.$/, '') ?? ''
 }
 
-/** What was said on the command line is wrong, and an error with a code says so. */
+/** Error codes that mean a wrong command line. */
 const MISTAKES: ReadonlySet<unknown> = new Set(['bus.address', 'core.schema'])
 
 function codeOf(error: unknown): number {

@@ -21,7 +21,7 @@ interface Facts {
   readonly summary: string
   readonly options?: OptionSpecs | undefined
   readonly examples: readonly string[]
-  /** What is asked for one saga; absent: one is not asked for. */
+  /** Question for a single saga; absent: no confirmation. */
   readonly asks?: string | undefined
 }
 

@@ -40,7 +40,7 @@ export function durationMs(values: Values, name: string): number | undefined {
   return Number(count) * (UNITS[unit] as number)
 }
 
-/** Who and why. @throws UsageError without a reason */
+/** Person and reason. @throws UsageError without a reason */
 export function note({ values, user, env }: Invocation): OperatorNote {
   const reason = text(values, 'reason')
   if (reason === undefined || reason === '')
@@ -56,7 +56,7 @@ export function only({ positionals }: Invocation, what: string): string {
   return first
 }
 
-/** As many as are named, each given. @throws UsageError */
+/** Exactly the named values, each required. @throws UsageError */
 export function several<const Names extends readonly string[]>(
   { positionals }: Pick<Invocation, 'positionals'>,
   names: Names,

@@ -1,4 +1,4 @@
-/** Who may do what. Without `authorize` everybody may look, and nobody may do anything. */
+/** Permissions. Without `authorize`, reading is open and all actions are refused. */
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { within } from '../../core/time-limit.ts'
 import { Problem } from './problem.ts'
@@ -24,26 +24,26 @@ export const CONSOLE_ACTIONS = Object.freeze([
   'binding.resume',
 ] as const)
 
-/** One of them. */
+/** An action of the console. */
 export type ConsoleAction = (typeof CONSOLE_ACTIONS)[number]
 
-/** What `authorize` is asked. */
+/** Argument of `authorize`. */
 export interface ConsoleQuestion {
   /** Its body is not to be read. */
   readonly request: Request
   readonly action: ConsoleAction
-  /** As `AuditLine.target`; `undefined` when the page asks which buttons to show. */
+  /** Same as `AuditLine.target`; `undefined` when the page asks which buttons to show. */
   readonly target?: string | undefined
 }
 
-/** Who asks, and whether they may. */
+/** The user, and the decision. */
 export interface ConsoleAnswer {
   /** Stands in the audit. */
   readonly user: string
   readonly allow: boolean
 }
 
-/** `undefined`: nobody that is known. What throws, or takes over 5 seconds, is a no. */
+/** `undefined`: an unknown user. An exception, or no answer within 5 seconds, is a no. */
 export type ConsoleAuthorize = (
   question: ConsoleQuestion,
 ) => ConsoleAnswer | undefined | Promise<ConsoleAnswer | undefined>
@@ -76,7 +76,7 @@ export class Access {
     return (await this.#ask({ request, action, target }))?.allow === true
   }
 
-  /** What the page shows buttons for; each is asked again when it is done. */
+  /** Actions for which the page shows buttons; each is authorized again when performed. */
   async allowed(request: Request): Promise<readonly ConsoleAction[]> {
     const answers = await Promise.all(CONSOLE_ACTIONS.map((action) => this.may(request, action)))
     return CONSOLE_ACTIONS.filter((_, n) => answers[n])

@@ -73,7 +73,7 @@ class ConsoleServer {
     if (request.method !== 'GET') throw new Problem(405, 'console.read_only', 'expected GET')
     if (!this.#page.has(name)) throw new Problem(404, 'console.not_found', 'there is nothing here')
     const { access } = this.#console.desk
-    // A session begins with the page, which holds no data. Elsewhere nobody need know that there is a console.
+    // A session begins with the page, which holds no data. Without sessions the page itself needs permission.
     if (this.#console.session === undefined) await access.require(request, 'view')
     return this.#page.read(name)
   }

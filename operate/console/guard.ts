@@ -1,10 +1,10 @@
-/** What a browser is kept from: other sites, other names of this address, and whatever a page could be made to load. */
+/** Browser protections: against other sites, other names of this address, and loading foreign resources. */
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import { Problem } from './problem.ts'
 
 export const CSRF_HEADER = 'x-concordat-csrf'
 
-/** Of every answer. The page loads what the console itself serves, and nothing else. */
+/** Headers of every response. The page loads resources of the console only. */
 export const HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
@@ -48,7 +48,7 @@ export function checkPost(request: Request): void {
   if (!isOurs) throw new Problem(403, 'console.cross_site', 'asked from another site')
 }
 
-/** What only a page of ours can read, and has to send back with each action. */
+/** A token that only our page can read, and has to send with each action. */
 export class CsrfTokens {
   readonly #secret: string
 

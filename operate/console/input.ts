@@ -1,4 +1,4 @@
-/** What was sent: bounded, and each field of the kind that it must be. */
+/** Reads requests: bounded, and each field of the required kind. */
 import { invalidOption, requireText } from '../../core/errors.ts'
 import { Problem } from './problem.ts'
 
@@ -34,7 +34,7 @@ function storable(name: string, text: string): string {
   return text
 }
 
-/** Of a body, or of a query, where all is text. Each throws a TypeError or RangeError that names the field. */
+/** Fields of a body, or of a query, where all values are text. Each getter throws a TypeError or RangeError that names the field. */
 export class Fields {
   readonly #values: Readonly<Record<string, unknown>>
 
@@ -87,7 +87,7 @@ export class Fields {
     return this.#own(name) !== undefined
   }
 
-  /** As it came. */
+  /** The unchecked value. */
   raw(name: string): unknown {
     return this.#own(name)
   }

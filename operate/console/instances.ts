@@ -1,11 +1,11 @@
-/** The instances of all services, watched over the bus while somebody looks at the console and no longer. */
+/** The instances of all services, watched over the bus only while a page is open. */
 import { type Clock, SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { InstancesView, InstanceWatch } from '../instances.ts'
 import type { Operator } from '../operator.ts'
 import { Problem } from './problem.ts'
 
-/** Nobody has asked for so long: the watch is given up. */
+/** Ends the watch after this long without a request. */
 const IDLE_MS = 20 * SECOND
 /** A bus that is not there is not asked for at each look. */
 const AGAIN_MS = 15 * SECOND
@@ -85,7 +85,7 @@ export class ConsoleInstances {
   }
 }
 
-/** Its channels are not there: nobody has made them. */
+/** The bus's channels do not exist: no bus was ever started. */
 function isNoBus(error: unknown): boolean {
   const { code, kind } = (error ?? {}) as { readonly code?: unknown; readonly kind?: unknown }
   return code === 'binder.transport' && kind !== 'unavailable' && kind !== 'timeout'

@@ -1,4 +1,4 @@
-/** What a console is made with. */
+/** Options of a console. */
 import { randomBytes } from 'node:crypto'
 import type { BindingStatus } from '../../binder/status.ts'
 import { systemClock } from '../../core/clock.ts'
@@ -30,9 +30,9 @@ export interface ConsoleEvent {
 
 /** Options of `createConsole`. */
 export interface ConsoleOptions {
-  /** What the console shows and does, and nothing else. */
+  /** Everything that the console shows and does. */
   readonly operator: Operator
-  /** Who may do what. @default everybody who reaches it may look, nobody may act or see payloads */
+  /** Permissions. @default reading is open to all clients that reach it; actions and payloads are refused */
   readonly authorize?: ConsoleAuthorize | undefined
   /** In place of `authorize`, for a console that runs alone. */
   readonly session?: OneTimeSession | undefined

@@ -43,7 +43,7 @@ export class PageFiles {
   }
 }
 
-/** Also where we run from the source. `undefined` where the package is not: in a bundle of somebody else's. */
+/** Also works from the sources. `undefined` where the package is not: in another program's bundle. */
 function packaged(): URL | undefined {
   try {
     const manifest = createRequire(import.meta.url).resolve('concordat/package.json')

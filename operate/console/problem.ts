@@ -1,4 +1,4 @@
-/** What is answered instead of what was asked for: a status, a code, and a sentence without secrets. */
+/** Error response: a status, a code, and a sentence without secrets. */
 import { ConcordatError, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { withoutSecrets } from '../../core/printable.ts'
@@ -45,10 +45,10 @@ const STATUS: Readonly<Record<string, number>> = {
   'binder.redrive_would_repeat': 409,
 }
 
-/** Of the socket, and of PostgreSQL: no connection, shut down, too many, cancelled. */
+/** Codes of sockets and of PostgreSQL: no connection, shut down, too many, cancelled. */
 const AWAY = /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|AI_AGAIN|PIPE)|08.{3}|57(?:014|P0.)|53300)$/
 
-/** What may be told. Of an error that is not ours only the log gets the text: it may hold values. */
+/** Public part of an error. The text of a foreign error goes to the log only: it may contain values. */
 export function problemOf(error: unknown, logger: Logger): Problem {
   if (error instanceof Problem) return error
   const { message } = toError(error)

@@ -1,4 +1,4 @@
-/** What can be looked at: one route each, over the operator. Every list is a page. */
+/** Read routes over the operator, one per view. Every list is a page. */
 import type { BindingStatus } from '../../binder/status.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { within } from '../../core/time-limit.ts'
@@ -19,7 +19,7 @@ import { LOOKS, type Turns } from './turns.ts'
 import type { UnderWay } from './under-way.ts'
 import { lineView, sagaView } from './views.ts'
 
-/** What the routes work on. */
+/** Dependencies of the routes. */
 export interface Desk {
   readonly operator: Operator
   readonly access: Access
@@ -29,17 +29,17 @@ export interface Desk {
   /** Declared, or given: those of the log in the database are found. */
   readonly places: readonly LetterPlace[]
   readonly clusters: readonly string[]
-  /** Of letters: for each group one look or redrive at a time. */
+  /** Turns of dead letters: for each group one reading or redrive at a time. */
   readonly turns: Turns
-  /** Of this console. */
+  /** Redrives of this console. */
   readonly underWay: UnderWay
-  /** Of all processes on the bus. */
+  /** Instances of all processes on the bus. */
   readonly instances: ConsoleInstances
-  /** Of this process. */
+  /** Bindings of this process. */
   readonly bindings: (() => readonly BindingStatus[]) | undefined
 }
 
-/** Who the page is for. */
+/** The signed-in user. */
 export interface Me {
   readonly user: string
   readonly allow: readonly ConsoleAction[]
@@ -183,13 +183,13 @@ export function inTurn<T>({ turns }: Pick<Desk, 'turns'>, place: LetterPlace, wo
 }
 
 /**
- * One look at a time in the process: it holds every letter that it looks at. Whoever waits for a redrive of the same group
- * keeps nobody else waiting.
+ * One reading at a time in the process, since it holds every message that it reads. A reading that waits for a redrive of the same group
+ * blocks no other.
  */
 export function lookInTurn<T>(desk: Pick<Desk, 'turns' | 'clock'>, place: LetterPlace, work: () => Promise<T>) {
   const since = desk.clock.monotonic()
   const look = (): Promise<T> => {
-    // Nobody waits for it any more.
+    // The caller has given up.
     if (desk.clock.monotonic() - since < LOOK_WAIT_MS) return work()
     throw new Problem(503, 'console.timeout', 'a redrive of this group, or another look, takes too long')
   }

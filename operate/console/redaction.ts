@@ -1,17 +1,17 @@
-/** What of a payload is shown. Runs before a byte leaves the server. */
+/** Redacts payloads before a byte leaves the server. */
 
 /** Where a value stands. */
 export interface RedactPlace {
   readonly kind: 'letter' | 'saga' | 'row'
-  /** Of a letter. */
+  /** Channel of a dead letter. */
   readonly channel?: string | undefined
-  /** Of a saga, and of a row that one of its steps changed. */
+  /** Name of a saga, also for a row that one of its steps changed. */
   readonly saga?: string | undefined
   /** `input.card.number`, `headers.authorization`; of a whole text body, `body`; of a row `<table>.<column>`. */
   readonly path: string
 }
 
-/** What is shown instead of a value; the value itself for as it is. What throws hides the value. */
+/** Returns the shown value; the value itself to show it unchanged. An exception hides the value. */
 export type Redact = (value: unknown, place: RedactPlace) => unknown
 
 /** Values under such names are never shown. */
@@ -65,7 +65,7 @@ export function showBody(body: Uint8Array | null, place: RedactPlace, redact: Re
   if (text === undefined) return { as: 'hex', value: shown(hex(part), place, redact), bytes, cut }
   const json = cut ? undefined : parsed(text)
   if (json !== undefined) return { as: 'json', value: redacted(json.value, place, redact), bytes, cut }
-  // Of JSON that is cut off the names are not known by which a value would be hidden.
+  // Truncated JSON lacks the names by which a value would be hidden.
   return { as: 'text', value: shown(cut ? HIDDEN : text, place, redact), bytes, cut }
 }
 

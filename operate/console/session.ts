@@ -11,7 +11,7 @@ import type { ConsoleAction, ConsoleAuthorize } from './access.ts'
 import { HEADERS } from './guard.ts'
 import { Problem } from './problem.ts'
 
-/** What a session may do, and as whom. */
+/** Rights and user of a session. */
 export interface OneTimeSessionOptions {
   /** Who: stands in the audit. */
   readonly user: string
@@ -19,7 +19,7 @@ export interface OneTimeSessionOptions {
   readonly allow?: ((action: ConsoleAction) => boolean) | undefined
   /** Names of cookies do not tell ports apart: put the port in it. @default 'concordat-console' */
   readonly cookie?: string | undefined
-  /** One of your own, of at least 32 characters: whoever has it signs in, as often as they want. @default one that works once */
+  /** Your own token, of at least 32 characters: each holder can sign in repeatedly. @default a token that works once */
   readonly token?: string | undefined
   /** @internal */
   readonly clock?: Clock | undefined

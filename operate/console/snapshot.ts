@@ -1,6 +1,6 @@
 /**
- * What every open page shows live: one picture for all of them, taken only while somebody looks. Each part has its own
- * pace and its own trouble: a broker that is away leaves the others as they are.
+ * Live data of every open page: one snapshot for all of them, taken only while a page is open. Each part has its own pace and its own
+ * error: an unavailable broker leaves the others unaffected.
  */
 import type { BindingStatus } from '../../binder/status.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -32,7 +32,7 @@ export type LiveBinding = Omit<BindingStatus, 'error'>
 export interface Snapshot {
   readonly groups?: Part<readonly GroupLine[]> | undefined
   readonly bindings?: Part<readonly LiveBinding[]> | undefined
-  /** Of all services, as they say over the bus. */
+  /** Instances of all services, as they report over the bus. */
   readonly instances?: Part<InstancesView> | undefined
   readonly sagas?: Part<SagaCounts> | undefined
   readonly outbox?: Part<OutboxStats> | undefined
@@ -63,7 +63,7 @@ interface Source {
 const TICK_MS = 1 * SECOND
 const READ_MS = 10 * SECOND
 const MAX_COUNTED_PLACES = 50
-/** They are not set up here, which is no fault: the page leaves them out. */
+/** Parts that are not set up here, which is no error: the page omits them. */
 const NOT_HERE = new Set([
   'core.tables_missing',
   'operate.store_missing',
@@ -97,7 +97,7 @@ export class LiveSnapshot {
   listen(listener: (change: Snapshot) => void): () => void {
     this.#listeners.add(listener)
     if (this.#timer === undefined) {
-      // What was seen when somebody looked last is of another day.
+      // The last snapshot is outdated.
       this.#current = {}
       this.#said.clear()
       this.#due.clear()
@@ -183,7 +183,7 @@ function withoutError({ error: _error, ...status }: BindingStatus): LiveBinding 
   return status
 }
 
-/** Those of the log in the database are among the groups; the others cost a connection each. */
+/** Groups of the log in the database are included already; each other one costs a connection. */
 async function countLetters(desk: Desk): Promise<readonly LetterCount[]> {
   const groups = await desk.operator.groups()
   const inLog = new Set(groups.map(({ channel }) => channel))

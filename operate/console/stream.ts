@@ -63,7 +63,7 @@ export class Streams {
     const write = (text: string): void => {
       if (!this.#open.has(stream)) return
       controller.enqueue(encoder.encode(text))
-      // Nobody reads it: it would grow for ever.
+      // Without a reader it would grow forever.
       if ((controller.desiredSize ?? 0) <= 0) stream.end()
     }
     const send = (event: string, data: Snapshot): void =>
@@ -90,7 +90,7 @@ export class Streams {
     send('snapshot', this.#snapshot.current)
     if (!this.#open.has(stream)) return stream
     leave = this.#snapshot.listen((change) => send('patch', change))
-    // It may have ended while it began to listen, when there was nothing to leave.
+    // It may have ended while it subscribed, before there was anything to unsubscribe.
     if (!this.#open.has(stream)) leave()
     return stream
   }

@@ -28,5 +28,5 @@ export class Turns {
   }
 }
 
-/** Of all consoles of this process. */
+/** Turns of all consoles of this process. */
 export const LOOKS = new Turns()

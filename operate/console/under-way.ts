@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { LetterPlace, LetterProgress } from '../letters.ts'
 
-/** One that is under way. */
+/** A redrive under way. */
 export interface UnderWayLine {
   readonly channel: string
   readonly group: string

@@ -1,4 +1,4 @@
-/** What is shown of sagas and letters: with the words of errors and the values of headers only for whoever may see payloads. */
+/** Views of sagas and dead letters: error texts and header values only for users who may see payloads. */
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
 import type { UndoDifference } from '../../saga/undo/errors.ts'
 import type { SagaView } from '../sagas/desk.ts'
@@ -7,11 +7,11 @@ import { HIDDEN, type Redact, redacted, type ShownBody, showBody } from './redac
 
 /** A dead letter on the page. */
 export interface LetterView extends Omit<DeadLetter, 'body' | 'headers'> {
-  /** Values are `***` for whoever may not see payloads. */
+  /** Values are `***` without the right to see payloads. */
   readonly headers: Readonly<Record<string, unknown>>
 }
 
-/** A payload that somebody looked at. */
+/** A payload that was read. */
 export interface PayloadView {
   readonly body?: ShownBody | undefined
   readonly input?: unknown
@@ -85,7 +85,7 @@ export function rowPayload(
     return typeof shown === 'object' && shown !== null ? Object.values(shown)[0] : shown
   }
   const shownKey = Object.fromEntries(Object.entries(key).map(([name, value]) => [name, show(name, value)]))
-  // Of a row as a whole it is said that it is there, or not: no value of it.
+  // A whole-row difference shows only whether the row exists, no value.
   if (column === undefined) return { table, key: shownKey, expected, found }
   return { table, column, key: shownKey, expected: show(column, expected), found: show(column, found) }
 }

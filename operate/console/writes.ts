@@ -1,4 +1,4 @@
-/** What can be done: one route each. Whoever does it is asked for the very target, says why, and stands in the audit. */
+/** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
 import type { OperatorNote } from '../../saga/coordinator/operators.ts'
 import type { LetterProgress } from '../letters.ts'
 import type { ConsoleAction } from './access.ts'
@@ -27,7 +27,7 @@ const OUTCOMES = ['completed', 'compensated'] as const
 const MAX_BULK = 1_000
 const MAX_LETTERS = 10_000
 const MAX_LISTED = 1_000
-/** What a look holds, those that it passes over included. */
+/** Limit of a reading, including messages that it skips. */
 const LOOK = { lookAtBytes: 32 * 1_024 * 1_024 }
 /** Letters that are gone through for a page. */
 const PAGE = { ...LOOK, lookAt: 1_000 }
@@ -110,7 +110,7 @@ function lookAtLetters(desk: Desk, fields: Fields, request: Request): Deed {
       const words = await access.may(request, 'payloads', letterTarget(place, letter.id))
       return letterView(letter, place.channel, words, redact)
     })
-    // What was gone through is counted better: the mark of a look counts as a message until it is read over.
+    // The number read is the better count: a reading's mark counts as a message until it is read over.
     const isFiltered = filter.code !== undefined || filter.id !== undefined
     const isAll = !isFiltered && after === undefined && next === null
     return { count: isAll ? letters.length : counted, letters: await Promise.all(views), next }

@@ -1,4 +1,4 @@
-/** What waits in the tables: for a person, for a relay, for a reader. Bounded work. */
+/** Checks waiting rows in the tables: for a person, for a relay, for a reader. Bounded work. */
 
 import { MINUTE } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'

@@ -16,7 +16,7 @@ import { examineSchemas } from './schemas.ts'
 import { examineServer } from './server.ts'
 import { examineTables } from './versions.ts'
 
-/** What was found. */
+/** Findings of the doctor. */
 export interface DoctorReport {
   /** The worst of the lines. */
   readonly status: DoctorLine['status']
@@ -33,7 +33,7 @@ const LOOKS: ReadonlyArray<readonly [string, Look]> = [
   ['content', examineContent],
 ]
 
-/** What is looked at. */
+/** Subject of the examination. */
 export interface Patient {
   readonly sql: SqlClient
   readonly schema: string

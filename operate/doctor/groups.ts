@@ -14,7 +14,7 @@ export interface ExaminedGroups {
   readonly letters: Pick<LetterDesk, 'count' | 'backlog'>
   /** Groups that are declared, or that instances report. */
   readonly places: readonly LetterPlace[]
-  /** What instances report over the bus; `undefined` without one. */
+  /** Reports of instances over the bus; `undefined` without one. */
   readonly instances: InstancesView | undefined
   /** Whether the schema has tables of a service that sends or handles messages. */
   readonly hasMessages: boolean
@@ -116,7 +116,7 @@ function isRead({ channel, group }: LetterPlace, view: InstancesView | undefined
   return view?.bindings.some((line) => line.channel === channel && line.group === group) === true
 }
 
-/** They wait for a person by design, and nothing else here would say so. */
+/** Dead letters wait for a person by design; this line reports them. */
 function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
   return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
     if (lag === 0) return []

@@ -1,4 +1,4 @@
-/** What the instances report over the bus: handler calls and polls that do not return, event loops that do not turn, bindings that do not run. */
+/** Problems that instances report: handler calls and polls that do not return, blocked event loops, bindings that do not run. */
 
 import { BLOCKED_MS } from '../../core/blocked.ts'
 import { counted } from '../../core/counted.ts'

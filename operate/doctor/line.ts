@@ -1,11 +1,11 @@
-/** One thing that was looked at. */
+/** A check and its result. */
 export interface DoctorLine {
   /** What: `connection`, `server`, `tables`, ... Several lines may be of one. */
   readonly check: string
   /** `unknown`: it could not be looked at. */
   readonly status: 'ok' | 'unknown' | 'warn' | 'fail'
   readonly text: string
-  /** What to do; with every line that is not `ok`. */
+  /** The remedy; on every line that is not `ok`. */
   readonly remedy?: string | undefined
 }
 
@@ -35,7 +35,7 @@ export function duration(ms: number): string {
   return `${Math.round(seconds / 86_400)} d`
 }
 
-/** One word of a shell, whatever is in it: the line is there to be copied. */
+/** Quotes any text as one word of a shell: the line is meant to be copied. */
 export function word(name: string): string {
   return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
 }

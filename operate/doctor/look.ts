@@ -1,10 +1,10 @@
-/** What each look of the doctor gets, and what becomes of one that fails. */
+/** Context of each check, and handling of failed checks. */
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { type DoctorLine, fail } from './line.ts'
 
-/** What each look gets. */
+/** Context of each check. */
 export interface Examined {
   readonly sql: SqlClient
   readonly schema: string
@@ -15,7 +15,7 @@ export interface Examined {
 /** A person who looks hears of a prepared transaction sooner than a service warns of it: it may be what holds the rows. */
 export const PREPARED_MS: number = 30 * SECOND
 
-/** One look that fails keeps nothing from the others. */
+/** A failed check does not stop the others. */
 export async function attempt(
   check: string,
   look: () => Promise<readonly DoctorLine[]>,

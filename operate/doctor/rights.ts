@@ -1,4 +1,4 @@
-/** What the role may do with the tables, against what `migrate grants` gives. */
+/** Compares the role's rights on the tables with those of `migrate grants`. */
 import { DEFAULT_SCHEMA } from '../../core/sql.ts'
 import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './look.ts'

@@ -6,7 +6,7 @@ import type { Examined } from './look.ts'
 
 /** Every schema with tables of ours has it. */
 export const VERSIONS_TABLE = 'concordat_migration'
-/** The report asks so many schemas, so that it ends in time. */
+/** Largest number of schemas to check, so that the report ends in time. */
 const MOST = 50
 
 const WAITING = [
@@ -28,7 +28,7 @@ export async function examineSchemas({ sql, schema }: Examined): Promise<readonl
   return [...lines, ok('schemas', `looked at "${schema}" only; other services have theirs: ${others}`)]
 }
 
-/** A schema that this role may not read is somebody else's: it is named, and no more. */
+/** A schema that this role may not read is named, and no more. */
 async function examineOther(sql: SqlExecutor, schema: string): Promise<readonly DoctorLine[]> {
   const remedy = `npx concordat doctor --schema ${word(schema)}`
   const waiting: string[] = []

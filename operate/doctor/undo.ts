@@ -1,4 +1,4 @@
-/** What undo protects, and what it holds: a protection that is broken, rows that are held for long. */
+/** Checks undo: broken protection, rows that are held for long. */
 
 import { MINUTE } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'

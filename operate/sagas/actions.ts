@@ -16,7 +16,7 @@ import { mailAtEnd } from '../../saga/store/mail.ts'
 import type { SagaKey, SagaRow } from '../../saga/store/rows.ts'
 import type { SagaStore } from '../../saga/store/store.ts'
 
-/** What became of an action. */
+/** Result of an action. */
 export interface SagaActionResult {
   readonly saga: string
   readonly id: string
@@ -26,13 +26,13 @@ export interface SagaActionResult {
    * saga's state, or the schema of a result, does not allow it; `would`: of a dry run.
    */
   readonly outcome: 'applied' | 'waiting' | 'refused' | 'would'
-  /** As it was when this was known. */
+  /** Status of the saga at that time. */
   readonly status: SagaStatus
   /** Why it was refused. */
   readonly why?: string | undefined
 }
 
-/** Who does what, and why. */
+/** The person, the action, and the reason. */
 export interface Order {
   readonly action: OperatorAction
   readonly by: string
@@ -214,7 +214,7 @@ function writeEnd(
   })
 }
 
-/** Of a definition that is not here only the names of the steps are known. To end a saga takes no more. */
+/** Without the definition only the names of the steps are known, which is enough to end a saga. */
 function shapeOf({ steps }: SagaState): SagaShape {
   const policy = { maxAttempts: 1, backoff: { initialMs: 0, maxMs: 0, factor: 1, jitter: 0 } }
   return {

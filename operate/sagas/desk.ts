@@ -35,13 +35,13 @@ export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attem
 export interface SagaView extends Omit<SagaLine, 'waitingOn' | 'pendingActions'> {
   readonly steps: readonly SagaStepView[]
   readonly timeline: readonly TimelineRow[]
-  /** Actions in the row that nobody has taken up yet. */
+  /** Actions in the row that no instance has applied yet. */
   readonly pending: ReadonlyArray<{ readonly action: string; readonly by: string; readonly reason: string }>
   /** Only with `payloads`. */
   readonly input?: unknown
 }
 
-/** How long to wait for somebody to apply an action. */
+/** How long to wait for an instance to apply an action. */
 export interface SagaWait {
   /** In ms; then it stays in the row, `waiting`. @default 5 seconds */
   readonly waitMs?: number | undefined
@@ -50,9 +50,9 @@ export interface SagaWait {
 /** An action on all sagas that fit, each checked again when it is done. */
 export interface SagaBulk extends OperatorNote, SagaWait {
   readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
-  /** Of `resolve`. */
+  /** Outcome, for `resolve`. */
   readonly outcome?: 'completed' | 'compensated' | undefined
-  /** Those in another status than the action is for are left out. */
+  /** Sagas in a status that the action does not fit are skipped. */
   readonly filter: Omit<SagaFilter, 'status'>
   /** Lists what it would do, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
@@ -60,7 +60,7 @@ export interface SagaBulk extends OperatorNote, SagaWait {
   readonly limit?: number | undefined
 }
 
-/** What a bulk action did. */
+/** Result of a bulk action. */
 export interface SagaBulkReport {
   readonly dryRun: boolean
   readonly results: readonly SagaActionResult[]
@@ -72,7 +72,7 @@ export interface SagaBulkReport {
 export interface SagaDesk {
   /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
   list(options?: SagaListOptions): Promise<SagaPage>
-  /** Those that have not ended. @throws SqlTablesMissing */
+  /** Counts open sagas. @throws SqlTablesMissing */
   count(): Promise<SagaCounts>
   /** @throws SagaNotFound */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
@@ -93,7 +93,7 @@ export interface SagaDesk {
   ): Promise<SagaActionResult>
   /** Turns a running saga back. */
   cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
-  /** Ends a stuck saga: the rest was settled by hand. Done at once, also when no instance has its version any more. */
+  /** Ends a stuck saga whose rest was settled manually. Applied at once, even if no instance has its version. */
   resolve(
     target: SagaTarget,
     note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },

@@ -1,4 +1,4 @@
-/** What an operator sees of sagas: lines of a list, and one of them whole. Payloads are left out unless asked for. */
+/** Operator's views of sagas: lines of a list, and a single saga. Payloads are omitted unless requested. */
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { OwnQuery, SqlClient } from '../../core/sql.ts'
@@ -8,13 +8,13 @@ import { readCursor, writeCursor } from '../cursor.ts'
 
 /** Which sagas; all that is given must fit. */
 export interface SagaFilter {
-  /** Of this name. */
+  /** Name of the saga. */
   readonly saga?: string | undefined
   /** Without it those that have ended are among them. */
   readonly status?: SagaStatus | undefined
   /** Ids that begin so. */
   readonly idPrefix?: string | undefined
-  /** The instance that has a local call of it in hand. */
+  /** The instance that runs a local call of it. */
   readonly owner?: string | undefined
   /** The code of the failure, of a stuck saga that of what it is stuck on: `payments.declined`. */
   readonly code?: string | undefined
@@ -46,7 +46,7 @@ export interface SagaLine {
   /** Epoch ms, server time. */
   readonly startedAt: number
   readonly changedAt: number
-  /** Operators' actions that nobody has taken up yet. */
+  /** Number of operators' actions that no instance has applied yet. */
   readonly pendingActions: number
 }
 
@@ -108,7 +108,7 @@ export async function listSagas(
   const { order = 'oldest' } = options
   if (order !== 'oldest' && order !== 'newest') throw invalidOption('sagas.list.order', order, "'oldest' or 'newest'")
   const way = order === 'newest' ? 'DESC' : 'ASC'
-  // What is in the JSON is read of the page only, and not of all that are sorted for it.
+  // Reads the JSON of the page's rows only, not of all rows that are sorted for it.
   const by = `created_at ${way}, name ${way}, id ${way}`
   const { where, parameters } = condition(options)
   const { rows } = await query<Row>(

@@ -1,4 +1,4 @@
-/** What one service declares: its bindings and those that its sagas and requests bring, its destinations, its roles. */
+/** Declarations of a service: its bindings, those of its sagas and requests, its destinations, its roles. */
 import { describeTopology, type PlannedBinding, type PlannedDestination } from '../../binder/assembly/topology.ts'
 import { sink } from '../../binder/bindings/binding.ts'
 import type { Binding } from '../../binder/bindings/declarations.ts'
@@ -72,7 +72,7 @@ function sagasOf(path: string, given: ServiceDeclaration['sagas']): readonly Sag
 
 const NOTHING = (): undefined => undefined
 
-/** What a coordinator consumes: replies, and messages that are signals. */
+/** Inputs of a coordinator: replies, and messages that are signals. */
 function sagaBindings(service: string, sagas: readonly Saga[]): readonly Binding[] {
   if (sagas.length === 0) return []
   const signals = new Map(sagas.flatMap(messageSteps).map(({ from: { channel } }) => [channel.name, channel]))
@@ -82,7 +82,7 @@ function sagaBindings(service: string, sagas: readonly Saga[]): readonly Binding
   ]
 }
 
-/** What a binder consumes for its requests. */
+/** Inputs of a binder for its requests. */
 function requestBindings(service: string, replies: readonly Place[] = []): readonly Binding[] {
   return replies.map((place) => {
     const name = replyDestination(place.name, service)
@@ -127,7 +127,7 @@ function isReplyPlace(name: string, bindings: readonly SystemBinding[]): boolean
   return bindings.some(({ input, group, name: binding }) => input === name && group === null && binding === name)
 }
 
-/** What answers go to lies below the reply channel, by who asks; the channel itself is no destination. */
+/** Replies go to destinations below the reply channel, by requester; the channel itself is no destination. */
 function repliesOf(bindings: readonly Binding[]): readonly DeclaredDestination[] {
   return bindings.flatMap((binding) =>
     binding.kind === 'processor' && binding.replies !== undefined

@@ -8,7 +8,7 @@ import type { Service, ServiceDeclaration } from '../../service/service.ts'
 import { type DeclaredService, declaredService } from './declared-service.ts'
 import type { SystemChannel, SystemTopology } from './system.ts'
 
-/** What can be described: what a service declares, or a service, started or not. */
+/** Sources of a description: a service's declarations, or a service, started or not. */
 export type Describable = ServiceDeclaration | Pick<Service, 'describe'>
 
 /** Less than a whole channel, where only a place was declared. */
@@ -16,7 +16,7 @@ export function hasSchema(declared: Channel | Place | undefined): declared is Ch
   return declared !== undefined && 'schema' in declared
 }
 
-/** What documents need beside the picture: the declarations themselves. */
+/** Declarations that documents need beside the picture. */
 export interface System {
   readonly topology: SystemTopology
   /** By name; without a schema where only a place was declared. */
@@ -44,7 +44,7 @@ export function readSystem(path: string, services: readonly Describable[]): Syst
   }
 }
 
-/** What services declare, put together, as JSON. @throws TypeError / RangeError naming the service and what is wrong in it */
+/** Combines the declarations of services, as JSON. @throws TypeError / RangeError naming the service and the mistake */
 export function describeSystem(services: readonly Describable[]): SystemTopology {
   return readSystem('describeSystem', services).topology
 }
@@ -101,7 +101,7 @@ function commandsAnsweredAt(name: string, read: readonly DeclaredService[]): Rea
   return new Set(steps.flatMap(({ to }) => to ?? []))
 }
 
-/** One that has a schema counts for more than a place. */
+/** A channel with a schema takes precedence over a place. */
 function declaredChannels(all: ReadonlyArray<Channel | Place>): ReadonlyMap<string, Channel | Place> {
   const entries = all.map((channel) => [channel.name, channel] as const)
   return new Map([...entries, ...entries.filter(([, channel]) => hasSchema(channel))])

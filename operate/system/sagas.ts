@@ -12,7 +12,7 @@ export function systemSaga({ name, version, deadlineMs, steps, branches }: Saga)
   }
 }
 
-/** What the code of a global transaction may call: which of them, and in which order, is for the code to say. */
+/** Branches that the code of a global transaction may call; the code decides which, and in which order. */
 function branchesOf({ length }: readonly StepDefinition[], branches: Saga['branches'] = {}): readonly SystemStep[] {
   const asked = { kind: 'branch', group: length, conditional: true }
   return Object.entries(branches).map(([name, branch]) => ({ ...systemStep(branch), ...asked, name }))

@@ -1,4 +1,4 @@
-/** What services declare, put together: one picture of channels, who sends to them and who reads them, sagas and roles. JSON. */
+/** Combined declarations of services: channels with their senders and readers, sagas and roles. JSON. */
 
 import type { PipelineStage } from '../../binder/bindings/pipeline-part.ts'
 
@@ -19,13 +19,13 @@ export interface SystemChannel {
   readonly of: string | null
   /** Services that send to it, by name. */
   readonly senders: readonly string[]
-  /** Who reads it; `group` is `null` for a subscription of each instance. */
+  /** Readers; `group` is `null` for a subscription of each instance. */
   readonly readers: ReadonlyArray<{ readonly service: string; readonly group: string | null }>
   /** Durable groups that it is declared with and that none of these services reads in. */
   readonly otherGroups: readonly string[]
 }
 
-/** One service. */
+/** A service. */
 export interface SystemService {
   readonly name: string
   readonly bindings: readonly SystemBinding[]
@@ -49,14 +49,14 @@ export interface SystemBinding {
   readonly outputs: readonly string[]
   readonly deadLetters: string | null
   readonly retries: string | null
-  /** Of a responder: the reply channel. */
+  /** Reply channel of a responder. */
   readonly answers: string | null
 }
 
 /** A pipeline that a service runs. */
 export interface SystemPipeline {
   readonly name: string
-  /** What each of its bindings runs, in the order of the messages, without the timers of its windows. */
+  /** Parts of each of its bindings, in the order of the messages, without the timers of its windows. */
   readonly parts: readonly SystemPipelinePart[]
 }
 

@@ -20,7 +20,7 @@ export function systemText({ services, channels }: SystemTopology): string {
   return `${services.map(serviceText).join('\n\n')}\n\n${table(head, rows)}\n`
 }
 
-/** What hardly anybody wants. */
+/** Note on a likely mistake. */
 function noteOf({ role, readers, senders, otherGroups }: SystemChannel): string {
   if (otherGroups.length > 0 && role === 'channel') return `also for ${otherGroups.join(', ')}`
   if (role !== 'channel') return ''

@@ -1,4 +1,4 @@
-/** What is asked of the engine with an event, and what it answers. */
+/** Requests to the engine with an event, and its answers. */
 import type { SagaMail } from '../store/rows.ts'
 import type { Snapshot } from './plan.ts'
 
@@ -10,7 +10,7 @@ export interface Applied {
   readonly heard: boolean
 }
 
-/** Who applies: `epoch` when it is the owner, who must still be it. */
+/** The caller's role: `epoch` when it is the owner, who must still be it. */
 export interface ApplyOptions {
   readonly snapshot?: Snapshot | undefined
   readonly epoch?: number | undefined

@@ -1,4 +1,4 @@
-/** One call of a local step's function: its context, its time limit, its transaction. */
+/** A call of a local step's function: its context, its time limit, its transaction. */
 
 import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
@@ -28,7 +28,7 @@ import type { SagaTelemetry } from './telemetry.ts'
 export interface AttemptHost {
   readonly clock: Clock
   readonly maxPayloadBytes: number
-  /** What steps log with. */
+  /** Logger for steps. */
   readonly stepLogger: Logger
   readonly telemetry: SagaTelemetry | undefined
   readonly bodies: Bodies
@@ -87,7 +87,7 @@ async function callStep(
     host.leases.requireCertain(lease)
     const work = inSaga(scope, async () => run(step, call.operation, context))
     host.stepCalls.track(name, call, step.timeoutMs, work)
-    // When it is stopped the function may still run, but nobody listens.
+    // After a stop the function may still run; its result is ignored.
     return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
   } catch (thrown) {
     throw readable(thrown)
@@ -149,7 +149,7 @@ export function isOwnershipLost(error: unknown): boolean {
   return error instanceof OwnershipLost
 }
 
-/** True when the step was not called and its saga is somebody else's: no outcome of the step. */
+/** True when the step was not called and its saga has another owner: no outcome of the step. */
 export function isNotOurs(error: unknown): boolean {
   return isOwnershipLost(error) || isUnreadable(error)
 }

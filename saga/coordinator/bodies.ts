@@ -13,7 +13,7 @@ export type Watcher = (snapshot: Snapshot) => void
 
 export class Bodies {
   readonly #byBirth = new Map<string, HeldBody>()
-  /** Of code that is part of a transaction whose own code runs elsewhere. */
+  /** Watchers of transactions whose own code runs elsewhere. */
   readonly #watchers = new Map<string, Set<Watcher>>()
 
   seen(snapshot: Snapshot): void {

@@ -30,7 +30,7 @@ export interface BranchHost {
   readonly maxPayloadBytes: number
 }
 
-/** Who calls, of which transaction. */
+/** The caller of a branch, and its transaction. */
 export interface BranchCaller {
   readonly definition: Saga
   readonly id: string
@@ -64,7 +64,7 @@ export class BranchCalls {
     return this.#stop.signal
   }
 
-  /** False: whatever is seen of the transaction changes nothing for whoever called. */
+  /** False: news of the transaction no longer affects the caller. */
   get isWaiting(): boolean {
     return this.#answers.size > 0
   }
@@ -77,7 +77,7 @@ export class BranchCalls {
       return Promise.reject(toError(error))
     }
     const called = this.#call(branch.name, asked)
-    // Whoever does not wait for it hears of it by what becomes of the transaction.
+    // A caller that does not await it learns the outcome from the transaction.
     called.catch(() => {})
     return called as Promise<Result>
   }
@@ -180,7 +180,7 @@ export class BranchCalls {
     })
   }
 
-  /** While an answer is waited for: nobody else looks at a transaction whose code runs, so what is late is sent again here. */
+  /** While an answer is awaited: no sweep covers a transaction whose code runs, so late commands are sent again here. */
   async #lookAgain(): Promise<void> {
     const { engine, clock, read, pollMs, maxPayloadBytes } = this.#host
     for (let tries = 1; this.#answers.size > 0 && !this.signal.aborted; tries++) {

@@ -24,19 +24,19 @@ import { describeError, isUnreadable, resultsOf } from './outcome.ts'
 import { callKey, type Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
-/** What readying calls needs of the coordinator. */
+/** Members of the coordinator that preparing calls uses. */
 export interface CallHost extends Sender {
   readonly clock: Clock
   readonly telemetry: SagaTelemetry | undefined
   readonly bodies: Bodies
   readonly maxPayloadBytes: number
-  /** False: this process asks nobody itself now. */
+  /** False: this process sends no requests itself now. */
   mayAsk(): boolean
-  /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
+  /** The first write of a sub-saga: due at once, for any instance. */
   begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
 }
 
-/** What readying the calls of a plan needs and gathers. */
+/** Input and result of preparing a plan's calls. */
 export interface Asked {
   readonly host: CallHost
   /** Grows with what is planned. */
@@ -49,7 +49,7 @@ export interface Asked {
   readonly posts: SagaPost[]
   /** Calls, by `callKey`, that cannot be written, and why. */
   readonly refusals: ReadonlyMap<string, StepFailure>
-  /** Those that send or plan something, by `callKey`. */
+  /** Calls that send or plan something, by `callKey`. */
   readonly asked: string[]
   /** Whether this process makes the local calls: one answer for all of a plan. */
   readonly mayRun: () => boolean
@@ -61,7 +61,7 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
   const { step, operation, attempt } = call
   const isFirst = operation === 'invoke' && attempt === 1 && state.steps[call.index]?.doubt !== true
   const unsent = (error: StepFailure): SagaEvent =>
-    // Of the first call certainly nothing was sent.
+    // Before the first call nothing can have been sent.
     isFirst ? { type: 'refused', step, operation, error } : { type: 'failed', step, operation, error, terminal: true }
   const refusal = asked.refusals.get(callKey(call))
   if (refusal !== undefined) return unsent(refusal)
@@ -94,7 +94,7 @@ class PlannedCall implements PreparedCall {
   readonly maxPayloadBytes: number
   readonly #asked: Asked
   readonly #saga: SagaState
-  /** It gave the plan something that leaves with it. */
+  /** The call added something that leaves with the plan. */
   hasSent = false
   #context: Promise<RequestContext> | undefined
 
@@ -123,7 +123,7 @@ class PlannedCall implements PreparedCall {
   }
 
   mayAsk(): boolean {
-    // Nobody else asks for code that still runs here while this process closes.
+    // Only this process can ask for code that still runs here while it closes.
     return this.#asked.host.mayAsk() || this.body !== undefined
   }
 

@@ -30,7 +30,7 @@ const MAX_OPEN = 2
 export class Committer {
   readonly #host: CommitHost
   readonly #waiting: Waiting[] = []
-  /** Around whoever made the coordinator: a commit is not made in the transaction of one of those who share it. */
+  /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
@@ -67,14 +67,14 @@ export class Committer {
       for (const [index, { resolve }] of batch.entries()) resolve(written.has(index))
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
-      // One that cannot be written must not hold up the others.
+      // An unwritable transition must not block the others.
       else for (const one of batch) await this.#flushAlone(one, error)
     }
   }
 
   /**
-   * After the batch failed. A batch without an answer may have been written: then its transitions do not fit any more, and
-   * that they do not fit says nothing.
+   * Runs after the batch failed. A batch without an answer may have been written: then its transitions no longer fit, and that says
+   * nothing.
    */
   async #flushAlone({ plan, resolve, reject }: Waiting, failure: unknown): Promise<void> {
     try {

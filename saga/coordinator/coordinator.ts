@@ -1,9 +1,9 @@
 /**
- * The coordinator: starts sagas, drives them, and gives people a view of them. Several instances of a service share the
- * work through the database; none of them is special.
+ * The coordinator: starts sagas, drives them, and gives people a view of them. Several instances of a service share the work through the
+ * database; none of them is special.
  *
- * A saga is owned only while a process runs a local step for it. While it waits for a reply or a pause it belongs to
- * nobody: a reply is applied by whichever instance gets it, and what becomes due is taken by whichever looks first.
+ * A saga has an owner only while a process runs a local step for it. While it waits for a reply or a pause it has none: the instance that
+ * receives a reply applies it, and the first instance that polls takes what is due.
  *
  * Not guaranteed: isolation. Other transactions see the effects of a saga's first steps before its end.
  */
@@ -140,7 +140,7 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
   return new SagaCoordinator(resolveCoordinatorOptions(options))
 }
 
-/** As `Coordinator`, and what it needs to be one of several shards. */
+/** Implements `Coordinator`, with the extra members for sharding. */
 export class SagaCoordinator implements Coordinator {
   readonly instance: string
   readonly bindings: readonly Binding[]

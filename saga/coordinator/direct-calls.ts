@@ -18,14 +18,14 @@ import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 
 /** A command that has to be asked for once its intent is durable. */
 export interface DirectCommand extends DirectRequest {
-  /** For how long it is asked for: then somebody looks. */
+  /** Time limit of the request; afterwards the saga is due. */
   readonly waitMs: number
 }
 
 export interface DirectCallsHost {
   readonly clock: Clock
   readonly logger: Logger
-  /** As the answer came by message. @throws when it could not be written */
+  /** Applies the answer like a reply message. @throws when it could not be written */
   take(reply: SagaReply): Promise<void>
   /** Another process shall ask, at once. */
   giveBack(command: CommandHeaders): Promise<void>
@@ -34,9 +34,9 @@ export interface DirectCallsHost {
 const TAKE = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 0.2 } as const
 /** A coordinator does not wait longer for a participant's database before it starts. */
 const FIT_MS = 10 * SECOND
-/** What giving back may take at the end. */
+/** Time limit for giving calls back at the end. */
 const GIVE_BACK_MS = 1 * SECOND
-/** More than these, or than so many bytes, are not kept in line: each is asked for again when its time is up. */
+/** Largest number and bytes of queued calls: each further one is repeated when its time is up. */
 const MAX_CALLS = 10_000
 const MAX_BYTES = 64 * 1_024 * 1_024
 
@@ -174,7 +174,7 @@ export async function requireFit(targets: readonly DirectTarget[], clock: Clock,
   )
 }
 
-/** `undefined`: nobody answered. */
+/** `undefined`: no answer. */
 function replyOf({ command }: DirectCommand, answer: DirectAnswer): SagaReply | undefined {
   if ('reply' in answer) return answer.reply
   if ('again' in answer) return undefined
@@ -188,7 +188,7 @@ function fieldsOf({ command, target }: DirectCommand): Readonly<Record<string, u
   return { saga, id: sagaId, step, operation, to: target.channel.name }
 }
 
-/** So many at once, the others in line. */
+/** A limited number at once, the others in line. */
 class Line {
   #free: number
   readonly #waiting = new Set<() => void>()

@@ -42,7 +42,7 @@ import { Watch } from './watch.ts'
 
 /** Sagas whose commands are sent again at once. */
 const RESEND_LIMIT = 64
-/** What closing may take beside the drain. */
+/** Time limit of closing beside the drain. */
 const CLOSE_MS = 5 * SECOND
 /** When to look for a saga that the caller's transaction starts: it has to commit first. */
 const COMMIT_MS = 20

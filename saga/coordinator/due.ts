@@ -26,7 +26,7 @@ export interface DueHost
   readonly store: SagaStore
   readonly engine: Engine
   readonly runner: Runner
-  /** Tells of a saga that is stuck, when whoever parked it did not. */
+  /** Reports a stuck saga when its writer did not. */
   readonly stuck: (row: SagaRow) => void
   /** Called when a row has settled: there is room. */
   readonly onRoom: () => void
@@ -44,7 +44,7 @@ export class DueSagas {
   #isBehind = false
   /** The server's clock at the last look; `undefined` before the first one, and when it has gone back. */
   #serverNowMs: number | undefined
-  /** What the last look saw of it, if it took nothing. */
+  /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
   constructor(host: DueHost) {
@@ -62,7 +62,7 @@ export class DueSagas {
     return this.#seen === undefined ? store.nextDueMs(sql) : this.#seen.nextDueMs
   }
 
-  /** One look. True: there may be more. */
+  /** Polls once. True: there may be more. */
   async take(): Promise<boolean> {
     const { clock, runner } = this.#host
     const unsettled = this.#unsettled.size
@@ -93,7 +93,7 @@ export class DueSagas {
       const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
-      // What is taken becomes due at times of its own.
+      // Taken sagas become due at times of their own.
       if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
       taken = rows.length
       return rows
@@ -138,7 +138,7 @@ export class DueSagas {
     // Since the last write: what is read again of the row has it still.
     let read: readonly SagaMail[] = []
     for (;;) {
-      // Calls that whoever had the saga before left behind come first: with mail they would pass for calls of this owner.
+      // Calls left by the former owner come first: together with mail they would pass for calls of this owner.
       const item = localCalls(now.row.state).length > 0 ? undefined : now.row.mail?.[0]
       const event: SagaEvent | undefined =
         item === undefined ? { type: 'due' } : await this.#readable(saga, now.row, item)

@@ -1,11 +1,11 @@
 /**
- * One event into one saga, durably: read, `advance`, encode the commands, write state and timeline and commands in one
- * transaction guarded by the revision; on a miss, read again. Nothing is called before its intent is written.
+ * Applies one event to one saga, durably: read, `advance`, encode the commands, write state, timeline and commands in one transaction
+ * guarded by the revision; on a miss, read again. Nothing is called before its intent is written.
  *
- * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply what came
- * of a local call. A local call that follows is taken over by the instance that writes (`owner`, `epoch + 1`), or left
- * due at once for another when this one is full. A saga that is parked belongs to its writer, too,
- * until somebody was told of it: if the writer cannot, whoever takes the saga over tells.
+ * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply the outcome of a local call.
+ * The instance that writes takes over a local call that follows (`owner`, `epoch + 1`), or leaves it due at once for another when it is
+ * full. A stuck saga belongs to its writer, too, until the writer has reported it: if it cannot, the instance that takes the saga over
+ * reports it.
  */
 
 import { lastingContext } from '../../core/ambient.ts'
@@ -69,7 +69,7 @@ export class Engine {
   /** Sagas whose last write failed. */
   readonly unwritten: Unwritten
 
-  /** Around whoever made the coordinator: a command is not sent in the locks of who started its saga or brought a reply. */
+  /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
 
   constructor(host: EngineHost) {
@@ -141,7 +141,7 @@ export class Engine {
       }
       const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
       if (written === 'again') {
-        // What is written in its place is known to these attempts alone.
+        // The replacement is known to these attempts only.
         alone = true
         continue
       }
@@ -185,7 +185,7 @@ export class Engine {
   }
 
   /**
-   * Plans what came of a local call, for whoever writes it in the transaction of the effect. Call `committed` after the commit.
+   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect. Call `committed` after the commit.
    * @throws OwnershipLost: roll back
    */
   async planOf(snapshot: Snapshot, event: SagaEvent, epoch: number): Promise<Plan> {
@@ -286,7 +286,7 @@ export class Engine {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
       return transition && this.#settle(before, transition, event, epoch, refusals)
     }
-    // With a call in hand the event may be what that came to; else it is from before the order.
+    // With a call under way the event may be its outcome; otherwise it predates the order.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
     const plan = await this.#settle(
@@ -299,7 +299,7 @@ export class Engine {
     return then === undefined ? { ...plan, heard: false } : plan
   }
 
-  /** What comes before every event: the saga that this one is a step of has turned back, an operator cancels it, or its own time is over. */
+  /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
   #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
     if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
     const cancel = row.mail?.find(isCancel)

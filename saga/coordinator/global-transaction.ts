@@ -18,7 +18,7 @@ import type { HeldBody } from './bodies.ts'
 import { type BranchCaller, BranchCalls, type BranchHost } from './branch-calls.ts'
 import type { Snapshot } from './plan.ts'
 
-/** What the code of a global transaction gets. */
+/** Argument of a global transaction's code. */
 export interface GlobalTransaction {
   /** The definition's name. */
   readonly name: string
@@ -53,11 +53,11 @@ interface Thrown {
 
 /** A global transaction as code within it sees it, and what may be around that. */
 export interface AroundCode extends GlobalTransaction {
-  /** `undefined`: nobody else can be told of it. */
+  /** `undefined`: the transaction cannot be passed on. */
   readonly ref: TransactionRef | undefined
-  /** It is this one, or one that is around it. */
+  /** True for this transaction and those around it. */
   isWithin(name: string, id: string): boolean
-  /** Code that takes part in this transaction. When it throws, this one cannot be confirmed any more. */
+  /** Runs code as part of this transaction. When it throws, the transaction can no longer be confirmed. */
   join(code: Code): Promise<unknown>
 }
 
@@ -90,12 +90,12 @@ export class RunningCode implements HeldBody, AroundCode {
   readonly #code: Code
   readonly #caller: BranchCaller
   readonly #branches: BranchCalls
-  /** Around whoever called `globalTransaction` and waits for it: its locks and spans are those of the code, too. */
+  /** Context of the `globalTransaction` call: its locks and spans apply to the code, too. */
   readonly #inside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
   /** The transaction whose code begins this one. */
   readonly #around: AroundCode | undefined = runningCode()
   #log: ContextLogger | undefined
-  /** What the code threw. */
+  /** Exception of the code. */
   #thrown: Thrown | undefined
   /** Why it must not be confirmed although the code returned: something that had joined it failed. */
   #doomed: { readonly error: unknown } | undefined
@@ -124,7 +124,7 @@ export class RunningCode implements HeldBody, AroundCode {
     return this.#log
   }
 
-  /** What the code threw, if it did. */
+  /** Exception of the code, if there was one. */
   get thrown(): Thrown | undefined {
     return this.#thrown
   }

@@ -1,4 +1,4 @@
-/** What a coordinator says of itself. */
+/** Health of a coordinator. */
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -9,7 +9,7 @@ import type { Call } from '../machine/state.ts'
 import type { OpenSagas, SagaStore } from '../store/store.ts'
 import type { UnarchivedSaga } from './unarchived.ts'
 
-/** What the coordinator knows without I/O. */
+/** The coordinator's knowledge without I/O. */
 export interface SagaHealth {
   /**
    * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
@@ -18,11 +18,11 @@ export interface SagaHealth {
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
   readonly detail?: string | undefined
-  /** Sagas whose local step this process has in hand. */
+  /** Sagas whose local step runs in this process. */
   readonly inHand: number
   /** Unfinished sagas in the database, all instances; at most 30 s old. */
   readonly open: number
-  /** Those that wait for an operator. */
+  /** Sagas that wait for an operator. */
   readonly stuck: number
   /** Commands that were not answered in time and are waited for, as far as this process has sent them again; at most 30 s old. */
   readonly late: readonly LateStep[]
@@ -38,7 +38,7 @@ export interface SagaHealth {
     /** The oldest of them. */
     readonly runningForMs: number
   }>
-  /** Unfinished sagas of versions that this process did not load: somebody else must, or they stay. */
+  /** Unfinished sagas of versions that this process did not load: another instance must, or they stay. */
   readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
   /** Ended sagas that this process could not archive, the oldest first: they are kept, and tried again by the next purge. */
   readonly unarchived: readonly UnarchivedSaga[]
@@ -124,7 +124,7 @@ export class StepCalls {
     work.then(end, end)
   }
 
-  /** Those that have run for longer than their step allows, by step: the items of a list together. */
+  /** Calls that have run longer than their step allows, by step: the items of a list together. */
   slow(): SagaHealth['slow'] {
     const now = this.#clock.monotonic()
     const slow = new Map<string, SagaHealth['slow'][number]>()

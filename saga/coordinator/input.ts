@@ -12,9 +12,8 @@ import type { SagaKey, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 
 /**
- * What was stored at the start, in the output form of the schema; through `upcast` when it was started with a schema that
- * wanted something else.
- * @throws SagaInputUnreadable: the saga is left to whoever can read it
+ * The stored input, in the output form of the schema; through `upcast` when the saga was started with another schema.
+ * @throws SagaInputUnreadable: the saga is left to an instance that can read it
  */
 export function readInput(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): unknown {
   const subject = `input of ${row.name}`
@@ -60,8 +59,8 @@ const PAGE = 500
 const NAMED = 5
 
 /**
- * Reads the inputs of all open sagas, so that a definition which some of them do not fit touches none. One whose schema hangs
- * keeps nobody from running: that is logged, and its other inputs are read when their sagas are due.
+ * Reads the inputs of all open sagas, so that a definition that does not fit some of them touches none. An input whose schema hangs blocks
+ * nothing: it is logged, and the other inputs are read when their sagas are due.
  * @throws SagaInputUnreadable with how many, and some ids
  */
 export async function requireReadableInputs(sql: SqlExecutor, host: InputCheckHost): Promise<void> {

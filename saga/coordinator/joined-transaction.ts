@@ -21,7 +21,7 @@ import type { AroundCode, Code } from './global-transaction.ts'
 import { describeError, storable } from './outcome.ts'
 import { isUnwritable } from './unwritable.ts'
 
-/** Then nobody knows; the database has been away for about ten seconds. */
+/** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
 const MAX_WRITES = 10
 const WRITE = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.2 } as const
 
@@ -39,7 +39,7 @@ export class JoinedTransaction implements AroundCode {
   readonly #host: JoinedHost
   readonly #branches: BranchCalls
   readonly #watcher: Watcher
-  /** Nobody needs to know any more what becomes of the transaction. */
+  /** Aborts when the outcome of the transaction is no longer needed. */
   readonly #left = new AbortController()
   #isFollowing = false
   #waiting = 0
@@ -58,7 +58,7 @@ export class JoinedTransaction implements AroundCode {
   }
 
   /**
-   * Between calls nobody here looks at the transaction. So who reads this has it looked at, every `pollMs`, until `leave`.
+   * Between calls this process does not watch the transaction. Reading this signal starts a poll every `pollMs`, until `leave`.
    */
   get signal(): AbortSignal {
     if (!this.#isFollowing) {
@@ -68,7 +68,7 @@ export class JoinedTransaction implements AroundCode {
     return this.#branches.signal
   }
 
-  /** What has joined it here is over. */
+  /** Called when the joined code is over. */
   leave(): void {
     this.#left.abort()
   }
@@ -79,7 +79,7 @@ export class JoinedTransaction implements AroundCode {
     const called = this.#branches.call(branch, payload).finally(() => {
       if (--this.#waiting === 0) bodies.unwatch(this.ref.birth, this.#watcher)
     })
-    // As of one that is not waited for where its code runs.
+    // As for a branch that is not awaited where its code runs.
     called.catch(() => {})
     return called
   }
@@ -124,7 +124,7 @@ export class JoinedTransaction implements AroundCode {
     }
   }
 
-  /** What is decided already stays so. Cannot be written: then the transaction's own time is its limit. */
+  /** A decided transaction stays decided. If this cannot be written, the transaction's own time limit ends it. */
   async #turnBack(error: unknown): Promise<void> {
     const { name, id, birth } = this.ref
     const { engine, clock } = this.#host

@@ -11,11 +11,11 @@ export interface RoomHost {
   mayRun(owned: boolean): boolean
   /** Keeps room for a saga that is taken after all. */
   keep(): void
-  /** Gives up the room kept for a saga: it is in hand now, or was not taken after all. */
+  /** Releases the room reserved for a saga: it is running now, or was not taken after all. */
   letGo(): void
 }
 
-/** Of one plan. */
+/** Room reserved for a plan. */
 export class KeptRoom {
   readonly #host: RoomHost
   readonly #owned: boolean

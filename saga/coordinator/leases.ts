@@ -1,8 +1,7 @@
 /**
- * The sagas that this process has in hand, and their leases: renewed together every third of the lease, given up when
- * renewals fail for so long that the next one would come too late. The signal is best effort: after a stall or a suspended
- * machine it aborts late, so `requireCertain` asks the clocks before each step is called. What protects the data is that every
- * write names its epoch.
+ * The sagas that this process runs, and their leases: renewed together every third of the lease, abandoned when renewals fail for so long
+ * that the next one would be too late. The signal is best effort: after a stall or a suspended machine it aborts late, so
+ * `requireCertain` reads the clocks before each step is called. The epoch in every write protects the data.
  */
 
 import { lastingContext } from '../../core/ambient.ts'
@@ -27,7 +26,7 @@ export interface LeaseHost {
   readonly logger: Logger
 }
 
-/** One saga in hand. */
+/** Lease of a saga that this process runs. */
 export interface HeldLease extends SagaLease {
   /** Aborts when the lease is, or may be, lost, and when the coordinator closes. */
   readonly signal: AbortSignal
@@ -39,7 +38,7 @@ interface Entry extends HeldLease {
   confirmedAt: Instant
 }
 
-/** Share of a lease in which no step begins any more: clocks run at different speeds. */
+/** Last share of a lease, in which no step begins: clocks run at different speeds. */
 const MARGIN = 0.1
 
 /** How long closing waits for a renewal under way. */
@@ -113,7 +112,7 @@ export class Leases {
     const leases = [...this.#held]
     for (const { controller } of leases) controller.abort(reason)
     this.#held.clear()
-    // One that comes later finds nothing that is ours.
+    // A later renewal finds no lease of ours.
     if (this.#renewing !== undefined) await finishesWithin(this.#host.clock, RENEWAL_MS, this.#renewing)
     if (leases.length === 0) return
     const { store, sql, instance, logger } = this.#host

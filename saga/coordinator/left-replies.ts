@@ -4,8 +4,8 @@ import type { Snapshot } from './plan.ts'
 import { withoutMail } from './snapshot.ts'
 
 /**
- * Applies the answers that were left in the row by instances without the definition. Other mail is for whoever takes the saga
- * when it is due.
+ * Applies the answers that instances without the definition left in the row. Other mail is for the instance that takes the saga when it is
+ * due.
  * @returns the saga after that
  */
 export async function applyLeftReplies(

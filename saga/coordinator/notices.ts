@@ -1,4 +1,4 @@
-/** What the coordinator tells its user without being asked: a saga that ended or is stuck, a command nobody answers. */
+/** Notifications to the user: a saga that ended or is stuck, a command without an answer. */
 import { lastingContext } from '../../core/ambient.ts'
 import { tell } from '../../core/callbacks.ts'
 import { toError } from '../../core/errors.ts'
@@ -60,7 +60,7 @@ export class Notices {
     tell(onStuck, stuck, (error) => logger.error({ ...fields, err: toError(error) }, 'onStuck failed'))
   }
 
-  /** Writes down that somebody was told. Without that it is told once more, after the lease of whoever parked it. */
+  /** Records that `onStuck` was called. Otherwise it is called once more, after the lease of the instance that parked it. */
   told(row: SagaRow): void {
     const { sql, store, logger } = this.#host
     const marked = lastingContext()(() => store.told(sql, row))

@@ -1,4 +1,4 @@
-/** What people ask of a coordinator: which sagas they want to see, and what shall be done with one, by whom and why. */
+/** Calls of operators: listing sagas, and acting on one, with person and reason. */
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
@@ -10,7 +10,7 @@ import type { ListFilter, ResolvedFilter, SagaKey } from '../store/rows.ts'
 /** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
 export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }
 
-/** Who does it and why; both end up in the timeline. */
+/** Person and reason; the timeline keeps both. */
 export interface OperatorNote {
   /** A person, or what acts for one. */
   readonly by: string

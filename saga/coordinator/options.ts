@@ -72,7 +72,7 @@ export interface CoordinatorOptions {
   readonly maxPayloadBytes?: number | undefined
   /** How long ended sagas are kept; then they are deleted, and their ids may be started again. @default forever */
   readonly retentionMs?: number | undefined
-  /** Told of ended sagas before they are deleted. @default nobody is */
+  /** Receives ended sagas before they are deleted. @default none */
   readonly archive?: Archive | undefined
   /**
    * How long one call of `archive` may take, and each of its statements: then it counts as failed, and its transaction is rolled
@@ -80,13 +80,13 @@ export interface CoordinatorOptions {
    */
   readonly archiveTimeoutMs?: number | undefined
   /**
-   * Somebody must look at this saga. Called at least once, after the commit, by the instance that parked it; when that is gone
-   * or has no answer, by another one after the lease. Must not throw.
+   * Called when a saga needs a person: at least once, after the commit, by the instance that parked it; if that instance is gone or has no
+   * answer, by another one after the lease. Must not throw.
    */
   readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
   /**
-   * A command is not answered in time. It is sent again: nothing is lost, but somebody may want to know. Called after the
-   * commit, by the instance that sends it again; must not throw. Of those that are late now `health().late` tells.
+   * Called when a command is not answered in time. It is sent again, so nothing is lost. Called after the commit, by the instance that sends
+   * it again; must not throw. `health().late` counts the commands that are late now.
    */
   readonly onLate?: ((late: LateCommand) => void) | undefined
   /**

@@ -60,14 +60,14 @@ function toAscii(text: string): string {
   return text.replaceAll(/[^\x20-\x7e]/gu, '?')
 }
 
-/** What a local call that rejected means. */
+/** Event for a local call that rejected. */
 export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
   const error = describeError(cause)
   if (isRefusal(cause)) return { type: 'refused', step, operation, error }
   return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
 }
 
-/** What a participant's reply means. A result that does not fit the step's schema: it did something, we cannot use it. */
+/** Event for a participant's reply. A result that does not fit the step's schema: it had an effect that we cannot use. */
 export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
   const { step, operation } = reply
   const error: StepFailure = {
@@ -90,19 +90,19 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
   }
 }
 
-/** What a signal means. @throws SchemaError when the payload does not fit the step that it is for */
+/** Event for a signal. @throws SchemaError when the payload does not fit its step */
 export async function signalEvent(saga: Saga, { signal: step, payload }: SagaSignal): Promise<SagaEvent> {
   const schema = resultSchema(saga, step)
   if (schema !== undefined) await validate(`signal "${step}" of ${saga.name}`, schema, payload)
   return { type: 'signalled', step, payload }
 }
 
-/** What an operator wants who left it in the row. */
+/** Event for an operator's action in the row. */
 export function operatorEvent({ operator, by, reason }: SagaOperatorMail): SagaEvent {
   return { type: 'operator', action: operator, by, reason }
 }
 
-/** What waited in the row means. @throws as `signalEvent`, also for the result that an operator gave a step */
+/** Event for mail in the row. @throws as `signalEvent`, also for the result that an operator gave a step */
 export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
   if ('undo' in mail) return { type: 'undo' }
   if ('operator' in mail) {
@@ -121,7 +121,7 @@ type Row = Pick<SagaRow, 'name' | 'id' | 'version'>
 
 /**
  * Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them.
- * @throws SagaResultUnreadable: the saga is left to whoever can read it
+ * @throws SagaResultUnreadable: the saga is left to an instance that can read it
  */
 export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
   return readResults(saga, state, until, (step, cause) => {

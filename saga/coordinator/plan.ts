@@ -1,4 +1,4 @@
-/** What passes between the parts of a coordinator: a saga as it was read, and its next state, ready to be written. */
+/** Data between the parts of a coordinator: a saga as it was read, and its next state, ready to be written. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Instant } from '../../core/instant.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
@@ -41,7 +41,7 @@ export interface Plan {
   readonly parts?: readonly Plan[] | undefined
 }
 
-/** One plan that does what two do, the second of which was made on what the first leaves: one revision, one write. */
+/** Combines two plans, the second of which builds on the first: one revision, one write. */
 export function folded(first: Plan, then: Plan): Plan {
   const row = { ...then.next.row, revision: first.next.row.revision }
   const due = then.write.wakeMs === 'as before' ? first.write : then.write
@@ -71,7 +71,7 @@ export function callKey({ step, operation }: Call): string {
   return `${step}/${operation}`
 }
 
-/** What the engine needs of the outbox; with `add` steps can send. */
+/** The members of an outbox that the engine uses; with `add` steps can send. */
 export interface CommandOutbox extends Partial<TransactionOutbox> {
   addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
 }

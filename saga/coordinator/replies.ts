@@ -1,4 +1,4 @@
-/** What participants answer: read from the service's reply channel, or the response to a request, and applied to the saga that each answer is for. */
+/** Answers of participants: read from the service's reply channel, or the response to a request, and applied to their sagas. */
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
@@ -77,7 +77,7 @@ export class Replies {
     this.#expectedAt = Math.min(this.#expectedAt, this.#host.clock.monotonic())
   }
 
-  /** Commands are sent, and nobody reads what comes back. */
+  /** Commands are sent, but no binding reads the replies. */
   problem(): string | undefined {
     const { clock, sagas } = this.#host
     if (this.#strayed !== undefined && clock.monotonic() < this.#strayed.until) return this.#strayed.message
@@ -113,7 +113,7 @@ export class Replies {
     logger.debug(fields, 'late or repeated reply ignored')
   }
 
-  /** Of a reply that no saga here takes. @throws ReplyStrayed when a saga of another database may wait for it */
+  /** Checks a reply that no saga here takes. @throws ReplyStrayed when a saga of another database may wait for it */
   async #requireOwn(reply: SagaReply): Promise<void> {
     const { sql, home, service, clock } = this.#host
     const other = await home.other(sql, reply.birth)
@@ -137,7 +137,7 @@ export class Replies {
     }
   }
 
-  /** One that is not applied within a lease is tried again, and does not hold up the others behind it. */
+  /** A reply that is not applied within a lease is tried again, and does not block those behind it. */
   async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
     const { maxPayloadBytes, engine } = this.#host
     const work = replyEvent(saga, reply, maxPayloadBytes)
@@ -170,7 +170,7 @@ class ReplyStrayed extends Error {
   }
 }
 
-/** What is kept here of a saga that grows was written before this step was added. */
+/** The cached state of a growing saga predates this step. */
 function isBehind({ saga }: Snapshot, { step }: SagaReply): boolean {
   return !saga.steps.some(({ name }) => name === step)
 }

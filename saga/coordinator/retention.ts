@@ -57,7 +57,7 @@ interface Ended extends Omit<ArchivedSaga, 'steps' | 'timeline' | 'failure'> {
   readonly state: { readonly steps: readonly StepState[]; readonly failure?: SagaFailure }
 }
 
-/** One purge: how far it is. */
+/** Progress of a purge. */
 interface Pass {
   readonly olderThanMs: number
   readonly signal: AbortSignal | undefined
@@ -136,7 +136,7 @@ export class Retention {
     }
   }
 
-  /** One batch. What it throws before `archive` is called is of the database, and ends the purge. */
+  /** Purges a batch. An exception before the `archive` call comes from the database, and ends the purge. */
   async #attempt(pass: Pass, choice: Choice): Promise<{ readonly count: number; readonly isDeleted: boolean }> {
     let taken: readonly SagaKey[] = []
     try {
@@ -246,7 +246,7 @@ export class Retention {
 const LIMIT_STATEMENTS = `SELECT set_config(name, $1, true) FROM pg_settings
   WHERE name = 'statement_timeout' AND (setting = '0' OR setting::bigint > $1::text::bigint)`
 
-/** What a late archive is. */
+/** Marks a late archive. */
 const LATE = Symbol('late')
 
 function mayGoOn({ signal, failures }: Pass): boolean {

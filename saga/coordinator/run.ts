@@ -12,7 +12,7 @@ export type SagaOutcome<Results extends object = object> =
   | { readonly status: 'completed'; readonly results: Results; readonly timeline: readonly TimelineRow[] }
   | {
       readonly status: 'compensated' | 'stuck'
-      /** Of the steps that had one. */
+      /** Results of the steps that had one. */
       readonly results: Partial<Results>
       /** The first step that said no, and why. */
       readonly failure: SagaFailure
@@ -41,7 +41,7 @@ export interface SagaRun<Results extends object = object> {
    * reason; CoordinatorClosed
    */
   outcome(options?: OutcomeOptions): Promise<SagaOutcome<Results>>
-  /** What is known now. @throws SagaNotFound */
+  /** The current report. @throws SagaNotFound */
   report(): Promise<SagaReport>
 }
 

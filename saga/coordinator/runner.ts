@@ -29,7 +29,7 @@ export interface RunnerHost extends AttemptHost, StepTransactionsHost, Pick<Engi
   onRoom(): void
 }
 
-/** Sagas in hand per running chain: the line behind the running ones. */
+/** Sagas per running chain, including those in line behind it. */
 const LINE = 4
 /** How often a result that the database would not take is written again before the saga is left to its lease. */
 const MAX_WRITES = 8
@@ -41,7 +41,7 @@ export class Runner {
   readonly #host: RunnerHost
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
-  /** Around whoever made the coordinator: not around who started a saga or brought a reply, whose locks are not the saga's. */
+  /** Context of the coordinator's creation, not of a saga's starter or a reply's handler, whose locks are not the saga's. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   readonly #transactions: StepTransactions
   #running = 0
@@ -55,7 +55,7 @@ export class Runner {
     this.#transactions = new StepTransactions(host)
   }
 
-  /** How many more sagas this process would take in hand. */
+  /** Number of further sagas that this process would take. */
   get room(): number {
     const { concurrency, leases } = this.#host
     return this.#closing ? 0 : Math.max(0, concurrency * LINE - (leases.size - this.#coded.size) - this.#kept)
@@ -74,7 +74,7 @@ export class Runner {
     return this.#closing
   }
 
-  /** Takes in hand a saga whose snapshot says that this instance owns it for a local call; else does nothing. */
+  /** Runs a saga whose snapshot says that this instance owns it for a local call; otherwise does nothing. */
   take(snapshot: Snapshot): void {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
     const lease = this.#host.leases.hold(snapshot)
@@ -82,7 +82,7 @@ export class Runner {
     const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
       this.#host.leases.drop(lease)
       this.#coded.delete(lease)
-      // Code is called once: nothing of it is called here any more.
+      // Code is called once: it is not called here again.
       this.#host.bodies.delete(snapshot.row)
       this.#chains.delete(chain)
       this.#host.onRoom()
@@ -90,7 +90,7 @@ export class Runner {
     this.#chains.add(chain)
   }
 
-  /** From now on nothing is taken in hand, and what comes after the calls that run is left to others. */
+  /** Takes no more sagas, and leaves the steps after running calls to others. */
   stop(): void {
     this.#closing = true
     for (const begin of this.#line.splice(0)) begin()
@@ -263,7 +263,7 @@ export class Runner {
     const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
     const trace = traceFields(traceOf(current.row))
     const event = failedEvent(step, operation, tried, error)
-    // A no is an answer, foreseen by the saga: no stack, and nobody has to look at it.
+    // A refusal is an expected answer: no stack, no warning.
     if (event.type === 'refused' && operation === 'invoke') {
       const { code, message: reason } = event.error
       this.#host.logger.info({ ...fields, ...trace, code, reason }, 'saga step refused')
@@ -294,7 +294,7 @@ function afterBusy({ saga }: Snapshot, { index }: Call, event: SagaEvent): SagaE
   return { type: 'failed', step, operation, error, terminal: true }
 }
 
-/** `undefined` when there is no saga any more. */
+/** `undefined` when the saga no longer exists. */
 function newest(one: Snapshot | undefined, other: Snapshot | undefined): Snapshot | undefined {
   if (one === undefined || other === undefined) return undefined
   return other.row.revision > one.row.revision ? other : one

@@ -1,4 +1,4 @@
-/** What tells a waiting saga to go on: `coordinator.signal`, and messages of channels. */
+/** Signals for waiting sagas: `coordinator.signal`, and messages of channels. */
 
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
@@ -66,7 +66,7 @@ export class Signals {
     this.left = new LeftMessages({ ...host, take: (...message) => this.#take(...message) })
   }
 
-  /** One sink per channel whose messages are signals. */
+  /** A sink for each channel whose messages are signals. */
   sinks(): readonly SinkBinding[] {
     const { service, sagas, replyConcurrency } = this.#host
     const channels = new Map(sagas.flatMap(messageSteps).map(({ from: { channel } }) => [channel.name, channel]))

@@ -1,4 +1,4 @@
-/** So many at once, the others in line. */
+/** A limited number at once, the others in line. */
 export class Slots {
   #free: number
   readonly #line: Array<() => void> = []
@@ -16,7 +16,7 @@ export class Slots {
     }
   }
 
-  /** Lets all that wait through: nothing is begun any more. */
+  /** Lets all waiters through: they begin nothing. */
   open(): void {
     for (const next of this.#line.splice(0)) {
       this.#free--

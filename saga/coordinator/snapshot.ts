@@ -1,4 +1,4 @@
-/** What a coordinator asks of a saga as it was read: its mail, its size, whose it is. Pure. */
+/** Questions about a saga as it was read: its mail, its size, its owner. Pure. */
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/rows.ts'
@@ -34,12 +34,12 @@ export function withoutMail(snapshot: Snapshot, read: readonly SagaMail[]): Snap
   return { ...snapshot, row: { ...snapshot.row, mail: mail.length === 0 ? null : mail } }
 }
 
-/** A stuck saga is written at once again, when somebody was told of it: what is kept here would be stale. */
+/** A stuck saga is written again right after its report: a cached copy would be stale. */
 export function isGoingOn(status: SagaStatus): boolean {
   return !isEnded(status) && status !== 'stuck'
 }
 
-/** It is for an earlier saga with this id. */
+/** True for an earlier saga with this id. */
 export function isOther({ birth }: SagaRow, meant: string | undefined): boolean {
   return meant !== undefined && birth !== meant
 }

@@ -29,7 +29,7 @@ export interface StartOptions<In> {
 }
 
 interface Beginning extends StartOptions<unknown> {
-  /** What the saga is marked with on a shard. */
+  /** Mark of the saga on a shard. */
   readonly home: string | undefined
 }
 
@@ -165,7 +165,7 @@ export class Starter {
     else for (const span of plan.spans ?? []) span.end()
   }
 
-  /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
+  /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for any instance. */
   async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<boolean> {
     const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
     const written = await this.#host.store.write(tx, [write]).catch(throwExplained)
@@ -183,7 +183,7 @@ export class Starter {
     return (await writePlans(tx, this.#host, [plan])).size === 1
   }
 
-  /** False: no saga has the id any more. @throws SagaConflict when the saga that has it was started with something else */
+  /** False: no saga has the id any longer. @throws SagaConflict when the saga that has it was started with another input */
   async #isSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<boolean> {
     const existing = await this.#host.store.load(sql, { name, id })
     if (existing !== undefined && existing.inputHash !== inputHash) throw new SagaConflict(name, id)

@@ -1,7 +1,7 @@
 /**
- * The transactions of transactional steps: at most so many at once, and calls of one step that are ready together share one.
- * Each call is between two savepoints, and one statement at the end advances all their sagas. A call that fails is undone and the
- * others commit; a saga that does not fit what was planned for it has all of them called again, each in a transaction of its own.
+ * The transactions of transactional steps: a limited number at once, and calls of one step that are ready together share one. Each call is
+ * between two savepoints, and one statement at the end advances all their sagas. A failed call is undone and the others commit; if a saga
+ * does not fit its plan, all of them are called again, each in a transaction of its own.
  */
 import type { Clock } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
@@ -25,7 +25,7 @@ export interface StepTransactionsHost extends CommitHost {
   readonly sharesTransactions: boolean
 }
 
-/** Makes the call. @returns what came of it; `undefined`: it is not made any more */
+/** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>
 
 /** `notBegun`: no transaction could be begun, so it was not called. `plan`: what is written, `undefined` when it was not called. */
@@ -53,7 +53,7 @@ export class StepTransactions {
     this.#slots = new Slots(host.transactions)
   }
 
-  /** Lets all that wait through: their work says that it is not done any more. */
+  /** Lets all waiters through: their work returns `undefined`. */
   open(): void {
     this.#slots.open()
   }
@@ -99,7 +99,7 @@ export class StepTransactions {
     )
   }
 
-  /** As the last thing in the transaction of the effect. @throws OwnershipLost: roll back */
+  /** Writes as the last thing in the transaction of the effect. @throws OwnershipLost: roll back */
   async #write(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
     const { engine } = this.#host
     let known: Snapshot | undefined = snapshot
@@ -153,5 +153,5 @@ function throwExplained(error: unknown, { row }: Snapshot, event: SagaEvent): ne
   throw new SagaStepRole(stepKey(row.name, row.id, 'step' in event ? (event.step ?? '') : ''), { cause: error })
 }
 
-/** Nobody outside gets to see it: all that shared the transaction are called again, each alone. */
+/** Never visible outside: all calls that shared the transaction run again, each alone. */
 class SagaMovedOn extends Error {}

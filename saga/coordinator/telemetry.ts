@@ -46,7 +46,7 @@ export class SagaTelemetry {
   readonly #missing: Measure
   readonly #seconds: Measure
   readonly #stepSeconds: Measure
-  /** What is counted in a database is counted by shard, for the others count too. */
+  /** Counts of a database carry its shard, since each shard counts its own. */
   readonly #shard: Readonly<Record<string, string>>
 
   constructor(telemetry: Telemetry, clock: Clock, shard?: string) {
@@ -197,7 +197,7 @@ export class SagaTelemetry {
     })
   }
 
-  /** Whoever brought the change may be part of another trace. */
+  /** The cause of the change may be part of another trace. */
   #elsewhere(parent: SpanOptions['parent']): readonly TraceContext[] {
     const active = this.#telemetry.active()
     return active === undefined || (typeof parent === 'object' && parent.traceId === active.traceId) ? [] : [active]
@@ -227,7 +227,7 @@ export function sagaAttributes({ name, id, version }: Named): TelemetryAttribute
   }
 }
 
-/** Of a call, a command or a participant's handling of one. */
+/** Attributes of a call, a command or a participant's handling of one. */
 export function callAttributes(call: {
   readonly step: string
   readonly operation: Operation
@@ -240,7 +240,7 @@ export function callAttributes(call: {
   }
 }
 
-/** What happened, in one word; `undefined` when it needs no span of its own. */
+/** Name of the change; `undefined` when it needs no span of its own. */
 function nameOf({ saga, before, after, event, timeline }: Change): string | undefined {
   const has = (kind: TimelineEntry['kind']): boolean => timeline.some((entry) => entry.kind === kind)
   switch (event.type) {
@@ -284,7 +284,7 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
   }
 }
 
-/** What to call it when time alone ended a step. */
+/** Name for a step that ended because its time was up. */
 function endedInTime(saga: Saga, timeline: readonly TimelineEntry[]): string | undefined {
   const ended = saga.steps.filter(({ name }) => timeline.some(({ kind, step }) => kind === 'invoked' && step === name))
   return ended.map((step) => kindOf(step).spans.due).find((word) => word !== undefined)

@@ -1,4 +1,4 @@
-/** What a transition comes to in the database. */
+/** Converts a transition to its writes. */
 import type { Clock } from '../../core/clock.ts'
 import { readInstant } from '../../core/instant.ts'
 import { reportToParent } from '../definition/child.ts'
@@ -43,7 +43,7 @@ export function toPlan(
     epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
   }
   const laterMs = mail !== null ? 0 : wake.kind === 'in' ? wake.ms : isParked ? leaseMs : null
-  // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
+  // The owner renews its lease anyway: its write leaves the lease and its index unchanged.
   const renewed = owned && epoch !== undefined
   const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
   const heedsDeadline = row.owner === null && mayCancel(before.saga, state)

@@ -49,7 +49,7 @@ export class Together<Key, Value> {
       for (const [index, { resolve }] of batch.entries()) resolve(values[index] as Value)
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
-      // One that cannot be read must not fail the others.
+      // An unreadable saga must not fail the others.
       else for (const one of batch) await this.#answer([one])
     }
   }

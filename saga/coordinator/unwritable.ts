@@ -25,7 +25,7 @@ const TOLD: ReadonlySet<SagaEvent['type']> = new Set(['signalled', 'operator', '
 
 /** The ways of writing one event, each tried once. */
 export class WriteAttempts {
-  /** What is to be written now. */
+  /** The event to write now. */
   event: SagaEvent
   /** Calls, by `callKey`, that are not made, and why. */
   readonly refusals = new Map<string, StepFailure>()

@@ -1,6 +1,5 @@
 /**
- * Waiting for the end of sagas: told in the process by whoever writes it here, found by one query per poll when another
- * instance did.
+ * Waits for the end of sagas: notified by writers in this process, found by one query per poll when another instance wrote it.
  */
 
 import { lastingContext } from '../../core/ambient.ts'
@@ -174,7 +173,7 @@ export class Watch {
       await this.#ask(all ? [...this.#watched.values()].map(({ key }) => key) : this.#fresh.splice(0))
       if (this.#watched.size > 0 && this.#fresh.length === 0) await this.#sleep(allAt - clock.monotonic())
     }
-    // In the same turn as the last look at who waits: whoever comes next begins a new loop.
+    // In the same turn as the last check for waiters: the next waiter begins a new loop.
     this.#fresh = []
     this.#looping = false
   }
@@ -191,7 +190,7 @@ export class Watch {
     } catch (error) {
       if (writeFault(error) !== 'permanent') this.#trouble.failed(toError(error))
       else if (waiting.length === 1) this.#fail(waiting[0] as SagaKey, toError(error))
-      // One id that the database refuses must not fail the query for all others.
+      // An id that the database refuses must not fail the query for all others.
       else for (const key of waiting) await this.#ask([key])
     }
   }

@@ -41,7 +41,7 @@ interface Waiting {
 
 interface Line {
   readonly key: SagaKey
-  /** As this process wrote it last while the line was open. */
+  /** Latest state that this process wrote while the line was open. */
   latest: Snapshot | undefined
   readonly waiting: Waiting[]
 }
@@ -165,7 +165,7 @@ export class WriteLines {
     return true
   }
 
-  /** One that cannot be written must not fail the others. Where the database is away, or may have written them, it is for the senders. */
+  /** An unwritable event must not fail the others. If the database is unavailable, or may have written them, the senders decide. */
   async #failed(line: Line, events: Fold['events'], error: unknown): Promise<void> {
     const fault = writeFault(error)
     if (fault === 'unavailable' || (fault === undefined && writeOutcome(error) === 'unknown')) {

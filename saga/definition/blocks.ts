@@ -6,7 +6,7 @@ import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBr
 import { CHOICE } from './kinds/choice.ts'
 import type { Condition, StepDefinition } from './saga.ts'
 
-/** What is around the steps that are added: conditions, branches, the group that they are begun with. */
+/** Surroundings of added steps: conditions, branches, their group. */
 export interface Around {
   readonly conditions: readonly Condition[]
   readonly group?: number | undefined

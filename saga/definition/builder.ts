@@ -28,7 +28,7 @@ export type WithResult<Results extends object, Name extends string, Result> = Re
 type NewName<Results, Name extends string> = Name extends keyof Results ? never : Name
 type Pivot = { readonly pivot: true }
 
-/** What is known when a condition is asked. */
+/** A condition, with its context. */
 type When<Out, Results extends object> = (context: RequestContext<Out, Results>) => boolean
 /** The results with those of steps that may have been left out. */
 type WithOptional<Results extends object, After extends object> = Results & Partial<Omit<After, keyof Results>>
@@ -219,7 +219,7 @@ interface AddsBlocks<P extends 'undoable' | 'forward', In, Out, Results extends 
   ): Builders<In, Out, Results, WithBranches<Results, Name, Blocks>>[P]
 }
 
-/** What the branches of a choice add. */
+/** Builders of a choice's branches. */
 type Branches<P extends 'undoable' | 'forward', In, Out, Results extends object> = Readonly<
   Record<string, (saga: Builders<In, Out, Results, Results>[P]) => Saga<In, Out, object>>
 >
@@ -229,7 +229,7 @@ type Added<Block, Before> = Block extends (...args: never[]) => Saga<infer _In, 
   ? Omit<After, keyof Before>
   : never
 
-/** Of all branches, each step maybe left out. */
+/** Results of all branches, each step possibly omitted. */
 type WithBranches<Results extends object, Name extends string, Blocks> = WithResult<
   Results,
   Name,

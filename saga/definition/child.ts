@@ -1,4 +1,4 @@
-/** What a saga that is a step and the saga it is a step of know of each other, and what the one reports to the other. */
+/** Relation of a sub-saga and its parent, and the reports of the one to the other. */
 import { derivedId } from '../../core/ids.ts'
 import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
 import type { SagaKey } from '../store/rows.ts'
@@ -41,7 +41,7 @@ export function addressOf({ name, id, step, operation, birth }: SagaParent): Omi
   return { saga: name, sagaId: id, step, operation, birth }
 }
 
-/** What the parent is told when this state was reached; `undefined` when there is nothing to tell. */
+/** Report to the parent about this state; `undefined` without one. */
 export function reportToParent(state: SagaState): SagaReply | undefined {
   const { parent, status } = state
   if (parent === undefined || !isEnded(status)) return undefined
@@ -50,7 +50,7 @@ export function reportToParent(state: SagaState): SagaReply | undefined {
 
 type Answer = Omit<SagaReply, keyof ReturnType<typeof addressOf>> & Pick<SagaReply, 'status'>
 
-/** What the end of a saga is to a parent that waits for this operation. */
+/** Meaning of a saga's end for a parent that waits for this operation. */
 const ANSWERS: Readonly<Record<SagaParent['operation'], (ended: SagaState) => Answer>> = {
   invoke: ({ status, steps, failure }) => {
     if (status === 'completed') {

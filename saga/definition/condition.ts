@@ -41,7 +41,7 @@ export function isNeeded(
   })
 }
 
-/** What the conditions of these steps were decided to, as far as their states tell. */
+/** Decisions of these steps' conditions, as far as their states tell. */
 function decided({ steps }: Pick<Saga, 'steps'>, states: readonly StepState[]): ReadonlyMap<Condition, boolean> {
   const known = new Map<Condition, boolean>()
   for (const [index, { status }] of states.entries()) {

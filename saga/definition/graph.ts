@@ -1,4 +1,4 @@
-/** What holds for a definition as a whole: its names, and where steps may stand. */
+/** Rules for a definition as a whole: its names, and the order of steps. */
 import { checkName } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
@@ -33,7 +33,7 @@ export function checkStep(path: string, before: readonly StepDefinition[], step:
   }
 }
 
-/** What a block added to `before`. @throws TypeError when it did not return the saga with more steps */
+/** Steps that a block added to `before`. @throws TypeError when it did not return the saga with more steps */
 export function stepsOfBlock(
   path: string,
   method: string,
@@ -48,7 +48,7 @@ export function stepsOfBlock(
   )
 }
 
-/** What is around a step. */
+/** Surroundings of a step. */
 interface Place {
   readonly group?: number | undefined
   readonly choices?: readonly Choice[] | undefined
@@ -94,7 +94,7 @@ export function branchesOf(path: string, branches: unknown): ReadonlyMap<string,
   )
 }
 
-/** As `stepsOfBlock`; a branch may have no steps. */
+/** Same as `stepsOfBlock`; a branch may have no steps. */
 export function stepsOfBranch(
   path: string,
   method: string,

@@ -1,4 +1,4 @@
-/** What step options of several kinds have in common, merged with the defaults and checked. Called once, at definition. */
+/** Step options shared by several kinds, merged with the defaults and checked. Called once, at definition. */
 import { checkName } from '../../binder/channel/channel.ts'
 import { resolveBackoff } from '../../core/backoff.ts'
 import { DAY, SECOND } from '../../core/clock.ts'
@@ -10,7 +10,7 @@ import type { RetryOptions } from './step-options.ts'
 
 const DEFAULTS = Object.freeze({ timeoutMs: 30 * SECOND, compensationAttempts: 10 })
 
-/** Of a step that there is no way back from, when the user does not say. */
+/** Default attempts of a step that cannot be undone. */
 export const FORWARD_ATTEMPTS = 10
 
 export const MAX_TIMEOUT_MS: number = 2 ** 31 - 1
@@ -48,7 +48,7 @@ export const ONCE: RetryPolicy = Object.freeze({
   backoff: Object.freeze({ initialMs: 1, factor: 1, maxMs: 1, jitter: 0 }),
 })
 
-/** What holds for a step that calls nothing: it waits, and nothing is left of it when it is given up. */
+/** Facts of a step that calls nothing: it waits, and leaves nothing behind when it is given up. */
 export const WAITING_STEP = Object.freeze({
   remote: false,
   transactional: true,

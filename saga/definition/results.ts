@@ -1,4 +1,4 @@
-/** What the steps of a saga have come to, as its definition names them. */
+/** Results of a saga's steps, by their names in the definition. */
 import { isItemOf } from '../machine/layout.ts'
 import type { StepState } from '../machine/state.ts'
 

@@ -16,7 +16,7 @@ export interface NamedKind {
 /** A step. What its kind adds is known to the file of the kind alone (`kinds/`). */
 export interface StepDefinition extends StepShape {
   readonly kind: NamedKind
-  /** Of a step that was added while its saga ran: see `StepState`. */
+  /** Branch of a step that was added while its saga ran: see `StepState`. */
   readonly branch?: string | undefined
   /** All must hold for the step to be made. */
   readonly conditions?: readonly Condition[] | undefined
@@ -30,9 +30,9 @@ export interface Saga<In = unknown, Out = In, Results extends object = object> e
   readonly version: number
   readonly input: StandardSchemaV1<In, Out>
   readonly steps: readonly StepDefinition[]
-  /** Of a transaction that is just code: what the code can call, by name. */
+  /** Branches that the code of a global transaction can call, by name. */
   readonly branches?: Readonly<Record<string, StepDefinition>> | undefined
-  /** Of a machine of the state language. */
+  /** Script of a machine of the state language. */
   readonly script?: (Script & { readonly branches: Readonly<Record<string, StepDefinition>> }) | undefined
   readonly deadlineMs: number | undefined
   readonly upcast?: ((stored: unknown) => unknown) | undefined

@@ -1,9 +1,9 @@
-/** What the functions of a step are given. */
+/** Contexts of a step's functions. */
 import type { ContextLogger } from '../../core/logger.ts'
 import type { SendingTransaction } from '../../outbox/sending-transaction.ts'
 import type { SagaFailure } from '../machine/state.ts'
 
-/** What every function of a step gets. */
+/** Context of every function of a step. */
 export interface StepContext<Input = unknown, Results extends object = object> {
   readonly saga: string
   readonly sagaId: string
@@ -28,7 +28,7 @@ export interface StepContext<Input = unknown, Results extends object = object> {
 
 export interface CompensationContext<Input = unknown, Results extends object = object, Result = unknown>
   extends StepContext<Input, Results> {
-  /** What `invoke` returned; `undefined` when its outcome is unknown: then it may never have happened. */
+  /** Result of `invoke`; `undefined` when its outcome is unknown: then it may never have happened. */
   readonly result: Result | undefined
   /** Why the saga turned back. */
   readonly failure: SagaFailure
@@ -40,7 +40,7 @@ export interface WithTransaction {
   readonly tx: SendingTransaction
 }
 
-/** What the function of a command gets that makes its request. */
+/** Context of the function that makes a command's request. */
 export interface RequestContext<Input = unknown, Results extends object = object> {
   readonly sagaId: string
   readonly key: string

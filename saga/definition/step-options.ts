@@ -1,4 +1,4 @@
-/** What a saga and a step of any kind may say: fixed by the types here, checked again in `graph.ts` and `resolve.ts`. */
+/** Options of a saga and of steps of any kind: fixed by the types here, checked again in `graph.ts` and `resolve.ts`. */
 import type { BackoffOptions } from '../../core/backoff.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 
@@ -7,14 +7,14 @@ export interface RetryOptions extends BackoffOptions {
   readonly maxAttempts?: number | undefined
 }
 
-/** Of a step that calls something. */
+/** Options of a step that calls something. */
 export interface CallOptions {
-  /** Of one attempt: of a local step, or until the reply of a command comes. @default 30 seconds; 10 where it is asked directly (`httpTarget`, `localTarget`) */
+  /** Time limit of an attempt: of a local step, or for a command's reply. @default 30 seconds; 10 for `httpTarget` and `localTarget` */
   readonly timeoutMs?: number | undefined
   /**
-   * A command that nobody answers is sent again after `timeoutMs`, then after pauses that double up to 10 minutes, without
-   * end: a participant that is away is no failure. Limit the whole saga with `deadlineMs`. With a `maxAttempts` of your own
-   * a call without an answer counts as an attempt.
+   * A command without an answer is sent again after `timeoutMs`, then after pauses that double up to 10 minutes, without end: an unavailable
+   * participant is no failure. Limit the whole saga with `deadlineMs`. With a `maxAttempts` of your own a call without an answer counts as an
+   * attempt.
    * @default 3 attempts for a local step, 5 failures of a command, 10 for the pivot and after it; 1 s, doubled, at most 10 s
    */
   readonly retry?: RetryOptions | undefined

@@ -1,4 +1,4 @@
-/** What definitions have to do with the world outside of them, found without knowing the kinds of their steps. */
+/** Outside connections of definitions, found without knowing the kinds of their steps. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import { notAwaited } from '../../core/callbacks.ts'
 import { wrongKind } from '../../core/options.ts'
@@ -10,7 +10,7 @@ import type { MissingSaga, SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/kind.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 
-/** What the participant of a step is asked; `undefined`: none is. */
+/** Command channel of a step's participant; `undefined` without one. */
 export function destinationOf(step: StepDefinition): Channel | undefined {
   return kindOf(step).tiesOf(step).to
 }
@@ -49,7 +49,7 @@ export function withSubSagas(sagas: readonly Saga[]): readonly Saga[] {
   return [...all]
 }
 
-/** What the result of a step must be when it comes from outside; `undefined`: anything. */
+/** Schema of a step's result that comes from outside; `undefined`: any. */
 export function resultSchema(saga: Saga, name: string): StandardSchemaV1 | undefined {
   const step = saga.steps.find((candidate) => candidate.name === name)
   return step && kindOf(step).tiesOf(step).result
@@ -90,7 +90,7 @@ export interface CorrelatedStep {
 /** Whom a message is for, as far as the steps can say. */
 export interface Correlation {
   readonly found: readonly CorrelatedStep[]
-  /** What `correlate` of other steps threw; an error for each that returned something else than an id. */
+  /** Exceptions of other steps' `correlate`, including an error for each that returned no id. */
   readonly thrown: readonly unknown[]
 }
 
@@ -124,7 +124,7 @@ export function parentById({ name, id }: SagaKey, sagas: readonly Saga[]): strin
   return parent?.name
 }
 
-/** Of an id that is made of a step: without the item of a list, and the number of a later run. */
+/** Step name within a derived id: without the item of a list, and without the number of a later run. */
 function stepNameOf(id: string): string {
   return listOf(id.slice(id.lastIndexOf('/') + 1).replace(/#\d+$/, ''))
 }

@@ -16,7 +16,7 @@ import type { ReplyOutbox } from '../participant/reply-outbox.ts'
 import { SharedCommands } from '../participant/shared-commands.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
-/** What it was declared with is taken where nothing is given. */
+/** Options; the declaration provides the defaults. */
 export interface AskedOptions {
   readonly sql?: SqlClient | undefined
   readonly schema?: string | undefined
@@ -27,7 +27,7 @@ export interface AskedOptions {
 export interface AskedBy {
   /** For error messages: the function and the channel. */
   readonly path: string
-  /** What handlers are told of where the message was: `http`. */
+  /** Origin of the message, as handlers see it: `http`. */
   readonly position: string
   readonly concurrency: number
   /** Commands that are ready together may share a transaction, if the participant was declared so. */

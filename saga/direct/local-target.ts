@@ -35,7 +35,7 @@ export interface LocalTargetOptions {
   readonly retry?: BackoffOptions | undefined
   /** A span for each call. @default what it was declared with */
   readonly telemetry?: Telemetry | undefined
-  /** What the participant's functions log with. @default stderrLogger */
+  /** Logger of the participant's functions. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
@@ -98,7 +98,7 @@ export function localTarget<In, Out>(
   return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking) })
 }
 
-/** Calls that are at work, also those that nobody waits for any more: a function of the user's may not heed its signal. */
+/** Running calls, including abandoned ones: a user's function may ignore its signal. */
 class Calls {
   readonly #participant: AskedParticipant
   readonly #most: number

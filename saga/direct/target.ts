@@ -10,9 +10,9 @@ import type { Clock } from '../../core/clock.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 
-/** What `to` of `.tcc`, `.command`, `.each` and `defineBranch` takes beside a channel: what `httpTarget` and `localTarget` return. */
+/** Accepted as `to` by `.tcc`, `.command`, `.each` and `defineBranch` beside a channel: the result of `httpTarget` and `localTarget`. */
 export interface DirectTarget<In = unknown> {
-  /** What it is asked. Its name is what an open transaction knows of it. */
+  /** Channel of its commands. Open transactions store its name. */
   readonly channel: Channel<In, unknown>
   /** How it is asked; for the coordinator. */
   readonly asking: DirectAsking
@@ -26,11 +26,11 @@ export interface DirectAsking {
   readonly retry: Backoff
   /** Looks at the request before its intent is written: what is not sent is refused, and has not to be cancelled. @throws when it must not be sent */
   requireSendable?(body: Uint8Array | null): void
-  /** Asks once. Never rejects. @param signal ends it: then it is asked again by whoever may */
+  /** Asks once. Never rejects. @param signal ends it: then another instance may ask again */
   ask(request: DirectRequest, clock: Clock, signal: AbortSignal): Promise<DirectAnswer>
   /** Asked when the coordinator starts: is it fit for commands? Absent: that shows when it is asked. @throws what is missing */
   ready?(): Promise<void>
-  /** Resolves when nothing that was asked is at work any more. Absent: nothing is in this process. */
+  /** Resolves when no request is running any longer. Absent: none runs in this process. */
   settled?(): Promise<void>
   /** Where it leaves transactions prepared, which the service of this process watches. Absent: that is the other side's to watch. */
   readonly prepares?: object | undefined
@@ -43,13 +43,13 @@ export interface DirectRequest {
   readonly command: CommandHeaders
 }
 
-/** What went wrong, without anything that a stranger wrote. */
+/** The problem, without any foreign text. */
 export interface DirectProblem {
   readonly code: string
   readonly message: string
 }
 
-/** What a question came to: an answer, a no that is not the participant's, or nothing. */
+/** Outcome of a request: an answer, a no from another party than the participant, or nothing. */
 export type DirectAnswer =
   | { readonly reply: SagaReply }
   | { readonly failed: DirectProblem; readonly final: boolean }

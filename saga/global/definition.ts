@@ -23,11 +23,11 @@ export interface BranchOptions<ToIn, Reply extends StandardSchemaV1>
   readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
   /** Schema of what its `try` returned. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
-  /** Of the confirmation. @default 10 attempts; a participant that is away is waited for without end */
+  /** Retries of the confirmation. @default 10 attempts; an unavailable participant is awaited without end */
   readonly confirmRetry?: RetryOptions | undefined
 }
 
-/** What a global transaction can call: `defineBranch`. */
+/** A branch that a global transaction can call: `defineBranch`. */
 export interface Branch<In = unknown, Result = unknown> {
   readonly name: string
   readonly step: StepDefinition

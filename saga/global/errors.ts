@@ -44,7 +44,7 @@ export class TransactionNotHere extends ConcordatError {
   }
 }
 
-/** A branch was called when the transaction could take none any more. It was not called. */
+/** A branch was called when the transaction accepted none any longer. It was not executed. */
 export class GlobalTransactionEnded extends ConcordatError {
   readonly code = 'saga.transaction_ended' as const
   readonly retryable = false as const

@@ -8,7 +8,7 @@ import type { EncodedMessage, Headers as MessageHeaders } from '../../binder/cha
 import { HEADERS } from '../wire/wire.ts'
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-/** Of the connection, of HTTP itself, or of who asks: no header of a message is one of them. */
+/** Headers of the connection, of HTTP itself, or of the client: a message's headers are never among them. */
 const OWN =
   /^(?:accept.*|authorization|connection|content-.*|cookie|date|expect|forwarded|host|keep-alive|origin|proxy-.*|sec-.*|te|trailer|transfer-encoding|upgrade|user-agent|via|x-forwarded-.*|ce-.*|concordat-.*)$/i
 /** Numbers among a command's headers. */

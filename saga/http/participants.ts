@@ -30,7 +30,7 @@ export interface AskedCommand extends Pick<CommandHeaders, 'saga' | 'sagaId' | '
 
 /** Options of `httpParticipants`. */
 export interface HttpParticipantsOptions {
-  /** Who may ask, and in the name of which service. There is no default: `'none'` has to be said. */
+  /** Authorizes callers, for the service in whose name they act. There is no default: write `'none'` explicitly. */
   readonly authorize: HttpAuthorize<AskedCommand>
   /** The participants' database, with the tables of `migrateParticipant`. @default what each was declared with */
   readonly sql?: SqlClient | undefined
@@ -116,7 +116,7 @@ const NAME = /^[A-Za-z0-9._[\]-]{1,200}$/
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/
 
-/** As a coordinator would have written it: its key is part of the fence, and must name no other step. */
+/** Checks that a coordinator could have written it: its key is part of the fence, and must name no other step. */
 function isPlausible({ saga, sagaId, step, key, replyTo, birth }: CommandHeaders): boolean {
   const named = NAME.test(saga) && NAME.test(step) && NAME.test(replyTo) && replyTo.endsWith(REPLIES)
   const isShort = sagaId.length <= 200 && (birth === '' || NAME.test(birth))

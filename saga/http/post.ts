@@ -1,14 +1,14 @@
 /**
- * One request to a participant, and what its answer means. Three things can be: the participant's own answer; a no that is not
- * the participant's, which is a failed attempt; or no answer, which is repeated. Only the participant can say that nothing was
- * done, so nothing but its own answer is ever taken for a refusal.
+ * Sends one request to a participant and interprets the answer. There are three cases: the participant's own answer; a no from another
+ * party, which is a failed attempt; or no answer, which is repeated. Only the participant can say that nothing was done, so only its own
+ * answer is ever a refusal.
  *
- * | what comes                                        | what it is                                      |
+ * | response                                          | meaning                                         |
  * |---------------------------------------------------|-------------------------------------------------|
  * | 200 with the answer to this command               | that answer                                     |
  * | no connection, a reset, a timeout, 5xx, 408, 425, 429, 2xx with anything else | no answer: asked again      |
  * | 3xx, 401, 403, 404 and any other 4xx              | a failed attempt                                |
- * | 400, 405, 413, 414, 415, 422, 431; more than `maxResponseBytes` | a failure for good                              |
+ * | 400, 405, 413, 414, 415, 422, 431; more than `maxResponseBytes` | a permanent failure                             |
  */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
@@ -28,7 +28,7 @@ const LATER: ReadonlySet<number> = new Set([408, 425, 429])
 const MAX_AFTER_SECONDS = 3_600
 const OWN_CODE = /^[a-z]+\.[a-z_]{1,60}$/
 
-/** Sends it once. Never rejects. @param signal ends it: then it is asked again by whoever may */
+/** Sends it once. Never rejects. @param signal ends it: then another instance may send it again */
 export async function post(
   request: DirectRequest,
   http: HttpSettings,
@@ -81,7 +81,7 @@ async function exchange(
   return statusAnswer(response, codeIn(bytes), place)
 }
 
-/** Those of the command win, however the others are spelt. */
+/** The command's headers win, in any spelling. */
 function headersOf(message: EncodedMessage, given: Readonly<Record<string, string>> = {}): Headers {
   const headers = new Headers({ accept: 'application/json', ...given })
   for (const [name, value] of Object.entries(requestHeaders(message))) headers.set(name, value)

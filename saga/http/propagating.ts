@@ -1,4 +1,4 @@
-/** What a call to another process carries, so that what it does there is part of the global transaction around the call. */
+/** Headers for calls to other processes, so that their work becomes part of the surrounding global transaction. */
 import { finished, Stream, type Writable } from 'node:stream'
 import { toError } from '../../core/errors.ts'
 import { runningCode } from '../coordinator/global-transaction.ts'
@@ -15,9 +15,9 @@ export function transactionHeaders(): Readonly<Record<string, string>> {
 }
 
 /**
- * A `fetch` that sends the header of the global transaction around each call. Use it for your own services alone: whoever gets
- * the header, and reaches a service that reads it, can have that do something within the transaction.
- * @param through what makes the request. @default that of Node
+ * A `fetch` that adds the header of the surrounding global transaction to each call. Use it for your own services only: a recipient of the
+ * header that reaches a service which reads it can make that service act within the transaction.
+ * @param through function that makes the request. @default Node's
  */
 export function transactionFetch(through?: typeof fetch): typeof fetch {
   return (input, init) => {
@@ -30,7 +30,7 @@ export function transactionFetch(through?: typeof fetch): typeof fetch {
   }
 }
 
-/** What can run code in the transaction that headers name: a coordinator, or a service. */
+/** Runs code in the transaction that headers name: a coordinator, or a service. */
 export interface InheritsTransaction {
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
 }

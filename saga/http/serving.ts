@@ -1,6 +1,6 @@
 /**
- * What every endpoint of this package asks before it does anything: is it a POST, is whoever asks allowed to, is it small
- * enough, and is there room. What a stranger sent is never repeated in an answer, and what broke inside never leaves.
+ * Checks of every endpoint of this package before it acts: the method is POST, the caller is authorized, the body is small enough, and there
+ * is room. Answers never repeat foreign input, and never contain internal errors.
  */
 import { timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../../core/clock.ts'
@@ -10,19 +10,19 @@ import type { FetchHandler } from '../../core/node-server.ts'
 import { readable } from '../../core/thrown.ts'
 import { readAtMost } from './body.ts'
 
-/** Who asks, and for what. */
+/** The caller and its request. */
 export interface HttpAsking<Asked> {
   readonly headers: Headers
   readonly url: string
-  /** What is asked for, as the request says. Nothing of it is proven: it is to be allowed to this caller. */
+  /** The request as the headers state it. Unproven: authorize it for this caller. */
   readonly asked: Asked
   /** The body, for a signature. @throws HttpProblemError when it is too large */
   readonly body: () => Promise<Uint8Array>
 }
 
 /**
- * Decides who may ask. False: 403. What it throws is a fault of its own: 503, and the caller asks again. `'none'`: whoever
- * reaches the URL may, because something in front of it decides.
+ * Authorizes callers. False: 403. An exception is a fault of its own: 503, and the caller repeats the request. `'none'`: every client that
+ * reaches the URL is allowed, because something in front of it decides.
  */
 export type HttpAuthorize<Asked> = 'none' | ((asking: HttpAsking<Asked>) => boolean | Promise<boolean>)
 
@@ -57,7 +57,7 @@ export function bearer(
   }
 }
 
-/** What is said instead of an answer. */
+/** Problem response instead of an answer. */
 export class HttpProblemError extends Error {
   readonly status: number
   readonly code: string
@@ -76,7 +76,7 @@ export interface Served<Asked> {
   readonly concurrency: number
   readonly clock: Clock
   readonly logger: Logger
-  /** What is asked for, of the headers alone. @throws HttpProblemError */
+  /** Reads the request from the headers alone. @throws HttpProblemError */
   read(request: Request): Asked
   /** Does it. @throws HttpProblemError for what may be said; anything else is logged, and 503 */
   answer(asked: Asked, body: Uint8Array, signal: AbortSignal): Promise<Response>
@@ -127,7 +127,7 @@ async function readAndAnswer<Asked>(served: Served<Asked>, request: Request, sig
   const body = (): Promise<Uint8Array> => {
     if (bytes === undefined) {
       bytes = bodyOf(request, served.maxRequestBytes, signal)
-      // Who asked for it may look at it later, or never.
+      // The caller may await it later, or never.
       bytes.catch(() => {})
     }
     return bytes

@@ -1,8 +1,8 @@
-/** What a request to a participant needs to know: where to, with what, and how large it may be. */
+/** Settings of a request to a participant: URL, headers, and size limits. */
 import type { Backoff } from '../../core/backoff.ts'
 import type { Operation } from '../machine/operation.ts'
 
-/** One request to a participant, as the option `headers` of `httpTarget` gets it. */
+/** A request to a participant: the argument of the option `headers` of `httpTarget`. */
 export interface HttpCall {
   /** The channel's name. */
   readonly channel: string
@@ -10,7 +10,7 @@ export interface HttpCall {
   readonly sagaId: string
   readonly step: string
   readonly operation: Operation
-  /** As it is sent: for a signature. */
+  /** The body as sent: for a signature. */
   readonly body: Uint8Array
 }
 

@@ -1,9 +1,9 @@
 /**
- * Where a participant is that is asked by HTTP: its URL, and what a request to it carries. The channel says what it is asked,
- * as it does for one that is asked by message: both take the same commands, and their fence is the same.
+ * A participant reached by HTTP: its URL, and its requests. The channel defines the command, as for a participant reached by message: both
+ * take the same commands, and their fence is the same.
  *
- * The URL is code's or configuration's. Nothing of a payload, a result or an answer goes into it, and no redirect is followed:
- * whoever fills in an order cannot have the coordinator ask another machine.
+ * The URL comes from code or configuration. No part of a payload, a result or an answer goes into it, and redirects are not followed: the
+ * author of an order cannot make the coordinator ask another machine.
  */
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
@@ -26,9 +26,9 @@ export interface HttpTargetOptions {
    * it is logged. @default none
    */
   readonly headers?: HttpHeaders | undefined
-  /** One with a proxy, a pool or a client certificate. Must not follow redirects when it is told so. @default that of Node */
+  /** A `fetch` with a proxy, a pool or a client certificate. Must honour `redirect: 'manual'`. @default Node's */
   readonly fetch?: typeof fetch | undefined
-  /** Of one request, its answer included. Then it is repeated within the step's `timeoutMs`. @default 10 seconds */
+  /** Time limit of a request including its answer. It is repeated within the step's `timeoutMs`. @default 10 seconds */
   readonly requestTimeoutMs?: number | undefined
   /**
    * Pauses between requests while none is answered by the participant: it is away, or a proxy answers for it.
@@ -37,9 +37,9 @@ export interface HttpTargetOptions {
   readonly retry?: BackoffOptions | undefined
   /** Requests at once from this process. Others wait in line. @default 64 */
   readonly concurrency?: number | undefined
-  /** A request that is larger is not sent: the step failed for good. @default 1 MiB */
+  /** A larger request is not sent: the step fails permanently. @default 1 MiB */
   readonly maxRequestBytes?: number | undefined
-  /** An answer that is larger is not read: the step failed for good. @default 1 MiB */
+  /** A larger answer is not read: the step fails permanently. @default 1 MiB */
   readonly maxResponseBytes?: number | undefined
 }
 

@@ -21,14 +21,14 @@ import {
   type Wait,
 } from './state.ts'
 
-/** When somebody must look again: within the lease of whoever makes the calls, after a time, as before, or never. */
+/** When the saga is due again: within the caller's lease, after a time, unchanged, or never. */
 export type Wake =
   | { readonly kind: 'keep' }
   | { readonly kind: 'lease' }
   | { readonly kind: 'in'; readonly ms: number }
   | { readonly kind: 'never' }
 
-/** What an event changes, and what it asks for. */
+/** Changes and requests of an event. */
 export interface Transition {
   readonly state: SagaState
   /** To be made after this state is durable (a command: together with it). */
@@ -37,10 +37,10 @@ export interface Transition {
   readonly timeline: readonly TimelineEntry[]
 }
 
-/** Between two calls that nobody answers, unless the time of one is longer. */
+/** Longest pause between two unanswered calls, unless the time limit of one is longer. */
 const MAX_PAUSE_MS = 10 * MINUTE
 
-/** Doubled with each call that nobody answered. */
+/** Doubled with each unanswered call. */
 function longerPause({ timeoutMs, maxPauseMs = MAX_PAUSE_MS }: StepShape, unanswered: number): number {
   return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, maxPauseMs))
 }
@@ -48,10 +48,10 @@ function longerPause({ timeoutMs, maxPauseMs = MAX_PAUSE_MS }: StepShape, unansw
 export class Draft {
   status: SagaStatus
   failure: SagaFailure | undefined
-  /** Why it shall turn back when the calls in hand have returned. */
+  /** Reason to turn back when the running calls have returned. */
   cancel: StepFailure | undefined
   parent: SagaParent | undefined
-  /** Nothing is asked of anybody: who has it in hand, and when somebody must look, stay as they are. */
+  /** The event requests nothing: owner and due time stay unchanged. */
   keeps = false
   readonly #shape: SagaShape
   #shapes: readonly StepShape[]
@@ -119,7 +119,7 @@ export class Draft {
     this.begin(this.#steps.push(added) - 1, 'invoking')
   }
 
-  /** What its script does next; `undefined`: it has none. */
+  /** Next action of its script; `undefined`: it has none. */
   turn(): ScriptTurn | undefined {
     return this.#shape.script?.next(this.#steps)
   }
@@ -196,7 +196,7 @@ export class Draft {
     return items.filter((index) => this.step(index).status === 'pending').slice(0, room)
   }
 
-  /** As what a step is given up whose outcome is not known. */
+  /** Status of a step that is given up without a known outcome. */
   undoneAs(index: number): 'failed' | 'unknown' {
     return this.shapeOf(index).transactional ? 'failed' : 'unknown'
   }
@@ -287,14 +287,14 @@ export class Draft {
     return attempts - unanswered
   }
 
-  /** An earlier copy was answered while a newer one is waited for: whoever answers is there, so that is waited for anew. */
+  /** An earlier copy was answered while a newer one is awaited: the participant is available, so the wait starts anew. */
   answeredLate(index: number, attempt: number): void {
     const unanswered = Math.max(0, (this.step(index).unanswered ?? 0) - 1)
     this.wait(index, 'reply', longerPause(this.shapeOf(index), unanswered))
     this.set(index, { unanswered, failedAttempt: attempt })
   }
 
-  /** What an open step waits for, and how long at most. */
+  /** Sets the wait of an open step, and its limit. */
   wait(index: number, wait: Wait, leftMs: number | undefined): void {
     const { leftMs: _, ...rest } = this.step(index)
     this.#steps[index] = { ...rest, wait, ...(leftMs !== undefined && { leftMs }) }

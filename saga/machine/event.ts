@@ -1,13 +1,13 @@
-/** What happens to a saga (the machine's input) and what is remembered of it (the timeline). */
+/** Events of a saga (the machine's input) and its record (the timeline). */
 import type { Operation } from './operation.ts'
 import type { StepFailure } from './state.ts'
 
-/** What the machine hears. */
+/** Input of the machine. */
 export type SagaEvent =
   | { readonly type: 'started' }
-  /** The time to look again has come: a reply is late, a pause is over, or whoever ran the step is gone. */
+  /** The saga is due: a reply is late, a pause is over, or the process that ran the step is gone. */
   | { readonly type: 'due' }
-  /** What was in flight may be lost: send the unanswered command again. No attempt is used up. */
+  /** Messages in flight may be lost: send the unanswered command again. No attempt is used up. */
   | { readonly type: 'resumed' }
   /** A planned call will not be made by this process; another one shall. `sent`: it may have been made, and its answer is lost. */
   | { readonly type: 'yielded'; readonly step: string; readonly sent?: true }
@@ -18,7 +18,7 @@ export type SagaEvent =
       readonly step: string
       readonly operation: Operation
       readonly error: StepFailure
-      /** Of which of an operator's rounds; an earlier one is ignored. Absent: not known. */
+      /** Round of an operator's retry; an earlier one is ignored. Absent: unknown. */
       readonly round?: number | undefined
     }
   | {
@@ -30,14 +30,14 @@ export type SagaEvent =
       readonly terminal: boolean
       /** Which attempt failed; a report of an earlier one is ignored. */
       readonly attempt?: number | undefined
-      /** As that of a refusal. */
+      /** Same as for a refusal. */
       readonly round?: number | undefined
     }
   /** The condition of a step said, before its first call, that it is not needed. */
   | { readonly type: 'omitted'; readonly step: string }
   /** How long a timer takes, as the definition computed it when the step began. */
   | { readonly type: 'armed'; readonly step: string; readonly ms: number }
-  /** What a step waits for, maybe before it waits. */
+  /** A signal for a step, possibly before it waits. */
   | { readonly type: 'signalled'; readonly step: string; readonly payload?: unknown }
   /** For which items the step is made, as the definition computed them when it began. */
   | { readonly type: 'planned'; readonly step: string; readonly items: readonly unknown[] }
@@ -54,9 +54,9 @@ export type SagaEvent =
       readonly to?: string | undefined
       readonly payload?: unknown
     }
-  /** The time of one step may have come while a local call is in hand, so that nobody else looks. */
+  /** A step's time may be up while a local call runs, during which no sweep covers the saga. */
   | { readonly type: 'late'; readonly step: string }
-  /** What came can never be written: what is open waits for an operator. `step`: of which step it came. */
+  /** The event can never be written: open steps wait for an operator. `step`: its step. */
   | { readonly type: 'unwritable'; readonly error: StepFailure; readonly step?: string | undefined }
   /** The saga that this one is a step of turns back: undo what was done, also if it has completed. */
   | { readonly type: 'undo' }
@@ -64,7 +64,7 @@ export type SagaEvent =
   | { readonly type: 'expired' }
   | { readonly type: 'operator'; readonly action: OperatorAction; readonly by: string; readonly reason: string }
 
-/** What a person may do: cancel a running saga, and all the rest with a stuck one. */
+/** Actions of a person: cancel a running saga; all others are for a stuck one. */
 export type OperatorAction =
   /** Turns the saga back; not once the pivot has begun. */
   | { readonly do: 'cancel' }
@@ -84,7 +84,7 @@ export type OperatorAction =
   /** Ends the saga: the rest was settled by hand. */
   | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
 
-/** What an entry of the timeline tells. */
+/** Kinds of timeline entries. */
 export type TimelineKind =
   | 'started'
   | 'invoking'
@@ -110,12 +110,12 @@ export type TimelineKind =
   | 'operator-skip'
   | 'operator-compensate'
   | 'operator-resolve'
-  /** An action that was left for whoever has the saga's version, and did not fit any more. */
+  /** An action left for an instance with the saga's version that no longer fitted. */
   | 'operator-refused'
   | 'saga-completed'
   | 'saga-compensated'
 
-/** One line of a saga's history. Never holds a payload. */
+/** An entry of a saga's history. Never contains a payload. */
 export interface TimelineEntry {
   readonly kind: TimelineKind
   readonly step?: string | undefined

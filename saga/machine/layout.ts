@@ -1,7 +1,7 @@
 /** Which step of a state is what: those of the definition in their order, and among them those that were added while it ran. */
 import type { SagaShape, StepShape, StepState } from './state.ts'
 
-/** What a step is called that is made for one item of a list: `ship[3]`. No step of a definition has such a name. */
+/** Name of the step for one item of a list: `ship[3]`. No step of a definition has such a name. */
 export function itemName(step: string, index: number): string {
   return `${step}[${index}]`
 }
@@ -36,7 +36,7 @@ export function layout(shape: SagaShape, steps: readonly StepState[]): readonly 
   })
 }
 
-/** What an item of a list is: in the group of the list, chosen with it, and as it is repeated. */
+/** Shape of a list's item: in the group of the list, chosen with it, with its retries. */
 export function itemShape({ each, group, choices, forward }: StepShape, name: string): StepShape {
   return {
     ...(each?.item as StepShape),
@@ -47,7 +47,7 @@ export function itemShape({ each, group, choices, forward }: StepShape, name: st
   }
 }
 
-/** What code or a script has added. @throws TypeError for a branch that is not one of the shape's */
+/** Shape of a step that code or a script added. @throws TypeError for a branch that is not one of the shape's */
 export function branchShape({ branches, script }: SagaShape, { step, branch = '' }: StepState): StepShape {
   const all = branches ?? script?.branches ?? {}
   const known = Object.hasOwn(all, branch) ? all[branch] : undefined

@@ -216,7 +216,7 @@ function unanswered(draft: Draft, index: number): void {
   draft.call(index, attempts + 1)
 }
 
-/** Whoever ran the step is gone: the same attempt again, for a crash says little of the step. */
+/** The process that ran the step is gone: repeat the same attempt, since a crash says little about the step. */
 function orphaned(draft: Draft, index: number): void {
   const { attempts, orphans = 0 } = draft.step(index)
   draft.note('orphaned', index, { attempt: attempts })
@@ -243,7 +243,7 @@ function late(draft: Draft, step: string): boolean {
   return true
 }
 
-/** Local calls that others have in hand return first. */
+/** Local calls that others run return first. */
 function unwritable(draft: Draft, { error, step }: Extract<SagaEvent, { type: 'unwritable' }>): boolean {
   if (draft.status === 'stuck') return false
   const parked = draft.open().filter((index) => draft.step(index).wait !== 'call' || draft.step(index).step === step)
@@ -268,7 +268,7 @@ function armed(draft: Draft, step: string, ms: number): boolean {
   return true
 }
 
-/** One that comes before its step begins is kept for it; one that comes again or too late means nothing. */
+/** An early signal is kept for its step; a repeated or late one means nothing. */
 function signalled(draft: Draft, step: string, payload: unknown): boolean {
   const index = draft.steps.findIndex((candidate) => candidate.step === step)
   if (index === -1 || draft.shapeOf(index).awaits !== 'signal') return false
@@ -300,7 +300,7 @@ function yielded(draft: Draft, { step, sent }: Extract<SagaEvent, { type: 'yield
 
 function succeeded(draft: Draft, step: string, operation: Operation, result: unknown): boolean {
   const index = draft.indexOf(step, operation)
-  // What follows a step that awaits a plan is for the definition to say, and for nobody who answers.
+  // After a step that awaits a plan the definition decides, not an answer.
   if (index === -1 || draft.shapeOf(index).awaits === 'plan') return false
   goOn(draft, index)
   switch (operation) {
@@ -326,7 +326,7 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   }
 }
 
-/** What was decided before an operator had it tried again says nothing of this time. */
+/** True for an answer from before an operator's retry: it says nothing about this round. */
 function isOfEarlierRound(draft: Draft, index: number, round: number | undefined): boolean {
   return round !== undefined && round < (draft.step(index).round ?? 0)
 }
@@ -355,7 +355,7 @@ function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, ran
   if (wait !== 'call' && wait !== 'reply') return false
   const attempt = event.attempt ?? attempts
   const isEarlier = attempt !== attempts && !event.terminal
-  // Of an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
+  // For an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
   if (isEarlier && (wait === 'call' || draft.policy(index).patient !== true)) return false
   if (isEarlier && (attempt > attempts || attempt <= failedAttempt)) return false
   const { code, message } = event.error

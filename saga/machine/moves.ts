@@ -12,7 +12,7 @@ export function goOn(draft: Draft, index: number): void {
   if (draft.status === 'running') draft.failure = undefined
 }
 
-/** A step is over, for good: what comes next. */
+/** A step is finally over: begin the next. */
 export function onward(draft: Draft, index: number): void {
   if (draft.cancel !== undefined) return void turnBack(draft, index, draft.cancel)
   const list = draft.listOf(index)
@@ -64,9 +64,9 @@ export function backward(draft: Draft): void {
 }
 
 /**
- * There is no way on. Nobody waits any more, and what waited may have happened; but a local call that is in somebody's
- * hand is let return, so that nothing is undone while it still runs.
- * @param index of the step that said so, -1 before the first
+ * Turns the saga back. All waits end, and waiting steps may have happened; but running local calls are allowed to return, so that nothing is
+ * undone while it still runs.
+ * @param index of the step with the reason, -1 before the first
  */
 export function turnBack(draft: Draft, index: number, error: StepFailure): true {
   draft.failure ??= { step: draft.steps[index]?.step ?? '', ...error }
@@ -88,7 +88,7 @@ export function undoFurther(draft: Draft, error: StepFailure): void {
   for (const open of draft.open()) draft.call(open, 1)
 }
 
-/** There is no way back from the step, or it wants none while nobody else turns the saga back. */
+/** The step cannot be undone, or goes only forward unless another step turns the saga back. */
 export function goesOnlyForward(draft: Draft, index: number): boolean {
   return draft.afterPivot(index) || (draft.shapeOf(index).forward === true && draft.cancel === undefined)
 }

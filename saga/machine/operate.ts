@@ -1,4 +1,4 @@
-/** What an operator does with a saga that is stuck, or whose script has ended. */
+/** Operator actions on a saga that is stuck, or whose script has ended. */
 import type { Draft } from './draft.ts'
 import { end } from './ends.ts'
 import type { OperatorAction } from './event.ts'

@@ -1,6 +1,6 @@
 /**
- * What may be asked of a step. Whoever has to know every operation reads this table: the wire checks what it is told with
- * it, the barrier keeps a row for each, the machine names the status of a step by it.
+ * Operations of a step. All code that must know every operation reads this table: the wire checks received names, the barrier keeps a row
+ * for each, the machine names the status of a step by it.
  */
 interface OperationFacts {
   /** The status of a step whose operation is open. The timeline gives the beginning of each call this name, too. */

@@ -21,7 +21,7 @@ export function planned(draft: Draft, step: string, items: readonly unknown[]): 
   return true
 }
 
-/** Of the branches after it the step has chosen one: the steps of the others are left out. */
+/** Records the chosen branch: the steps of the other branches are omitted. */
 export function chosen(draft: Draft, step: string, branch: string): boolean {
   const index = awaiting(draft, step)
   if (index === -1 || draft.shapeOf(index).chooses?.includes(branch) !== true) return false

@@ -24,7 +24,7 @@ export function follow(draft: Draft): void {
   draft.status = 'stuck'
 }
 
-/** What an operator may order of a script that has ended, or is stuck at an end. */
+/** Operator orders for a script that has ended, or is stuck at an end. */
 export type Order = Extract<OperatorAction['do'], 'retry' | 'skip' | 'compensate'>
 
 export function isOrder(action: OperatorAction['do']): action is Order {

@@ -10,8 +10,8 @@ export interface RetryPolicy {
   /** Calls of one operation, the first included. */
   readonly maxAttempts: number
   /**
-   * True: a call that nobody answers is not one of them. It is made again without end, after ever longer pauses: whoever
-   * should answer is away, and being away is no failure.
+   * True: an unanswered call does not count. It is repeated without end, after ever longer pauses: the participant is unavailable, which is no
+   * failure.
    */
   readonly patient?: true | undefined
   readonly backoff: Backoff
@@ -37,9 +37,9 @@ export interface StepShape {
    * said what follows it. Then it counts as transactional, for nothing is left of it when it is given up.
    */
   readonly awaits?: 'time' | 'signal' | 'plan' | undefined
-  /** Of a step that awaits a plan: it is made once for each item of a list, as steps of their own after it. */
+  /** For a step that awaits a plan: it becomes one step for each item of a list, placed after it. */
   readonly each?: EachShape | undefined
-  /** Of a step that awaits a plan: it chooses one of these branches of the steps after it. */
+  /** For a step that awaits a plan: it chooses one of these branches of the steps after it. */
   readonly chooses?: readonly string[] | undefined
   /** The step is made only if these steps, each of which awaits a plan, have chosen it. */
   readonly choices?: readonly Choice[] | undefined
@@ -47,7 +47,7 @@ export interface StepShape {
   readonly forward?: true | undefined
   /** How long one attempt may take: a reply, a local call, a signal (maybe `Infinity`). */
   readonly timeoutMs: number
-  /** The longest pause between two calls that nobody answers, unless `timeoutMs` is longer. @default 10 minutes */
+  /** Longest pause between two unanswered calls, unless `timeoutMs` is longer. @default 10 minutes */
   readonly maxPauseMs?: number | undefined
   readonly invoke: RetryPolicy
   readonly compensate: RetryPolicy
@@ -57,15 +57,15 @@ export interface StepShape {
    */
   readonly confirm?: RetryPolicy | undefined
   /**
-   * True: code that adds branches while it runs, of a transaction that is just code. It is called once: nobody else has it,
-   * so when its process is gone the transaction turns back.
+   * True: code of a global transaction, which adds branches while it runs. It is called once: only its process has it, so when that process is
+   * gone the transaction turns back.
    */
   readonly code?: true | undefined
 }
 
 /** How the items of a list are made. */
 export interface EachShape {
-  /** What each of them is. */
+  /** Shape of each item. */
   readonly item: StepShape
   /** How many of them may be open together. */
   readonly atOnce: number
@@ -85,13 +85,13 @@ export interface GrownStep {
   readonly to?: string | undefined
 }
 
-/** What a saga whose steps are not listed does next. */
+/** Next action of a saga whose steps are not listed. */
 export type ScriptTurn =
   /** These steps begin; none: those that are open are waited for. */
   | { readonly grow: readonly GrownStep[] }
   | {
       readonly end: 'completed' | 'compensated' | 'stuck'
-      /** What it has come to: the result of the step `outcome`. */
+      /** Its result: that of the step `outcome`. */
       readonly result: unknown
       /** Why it is not completed. */
       readonly failure?: StepFailure | undefined
@@ -103,14 +103,14 @@ export type ScriptTurn =
 export interface Script {
   /** Pure: decided by what the steps have come to. */
   next(steps: readonly StepState[]): ScriptTurn
-  /** What can be added; among them `outcome` and `recovery`. */
+  /** Branches that can be added; among them `outcome` and `recovery`. */
   readonly branches: Readonly<Record<string, StepShape>>
 }
 
-/** What the machine needs to know of a saga: its steps, in order. */
+/** A saga as the machine sees it: its steps, in order. */
 export interface SagaShape {
   readonly steps: readonly StepShape[]
-  /** What code may add while it runs, by name. The steps of its state are then more than those above. */
+  /** Branches that code may add while it runs, by name. The steps of its state are then more than those above. */
   readonly branches?: Readonly<Record<string, StepShape>> | undefined
   /** Set when what follows the first step is decided while it runs. That one awaits its plan, and is the pivot. */
   readonly script?: Script | undefined
@@ -124,9 +124,9 @@ export interface SagaShape {
  * - `failed`: given up with certainly no effect (transactional). Nothing to undo.
  * - `unknown`: given up, it may have happened. Undone like a success.
  * - `compensating`, `compensated`: the same backward.
- * - `confirming`, `confirmed`: of a step that was only reserved: the saga is decided, there is no way back any more.
- * - `skipped`: an operator said so.
- * - `omitted`: its condition said that it is not needed. Nothing to undo, no result.
+ * - `confirming`, `confirmed`: for a reserving step: the saga is decided, and there is no way back.
+ * - `skipped`: by an operator.
+ * - `omitted`: its condition was false. Nothing to undo, no result.
  */
 export type StepStatus =
   | 'pending'
@@ -143,8 +143,8 @@ export type StepStatus =
   | 'omitted'
 
 /**
- * What an open step waits for: a local `call` in somebody's hand, a `reply` to a message, the `retry` time, an
- * `operator` (the saga is stuck on it), its `time`, a `signal` from outside, or the `plan` that the definition makes.
+ * Wait of an open step: a running local `call`, a `reply` to a message, the `retry` time, an `operator` (the saga is stuck on it), its `time`,
+ * a `signal` from outside, or the `plan` of the definition.
  */
 export type Wait = 'call' | 'reply' | 'retry' | 'operator' | 'time' | 'signal' | 'plan'
 
@@ -163,7 +163,7 @@ export interface StepState {
   readonly wait?: Wait | undefined
   /** When its time has come, in ms after this state was written: of a pause, a late reply, a timer, a late signal. */
   readonly leftMs?: number | undefined
-  /** How many of the attempts nobody answered, of an operation that waits for its answer without end. */
+  /** Number of unanswered attempts, for an operation that waits for its answer without end. */
   readonly unanswered?: number | undefined
   /** The latest attempt that a participant answered with a failure: each attempt counts once, also when its answer comes late. */
   readonly failedAttempt?: number | undefined
@@ -171,22 +171,22 @@ export interface StepState {
   readonly doubt?: true | undefined
   /** How often an operator had it tried again. */
   readonly round?: number | undefined
-  /** Of a step that is undone after an operator had it tried again: the round in which it was last invoked. */
+  /** For a step that is undone after an operator's retry: the round in which it was last invoked. */
   readonly invokedIn?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
-  /** Of a step of a participant that is undone: it was answered `ok`. */
+  /** For a participant's step that is undone: it was answered `ok`. */
   readonly succeeded?: true | undefined
-  /** Of a step that is confirmed later: what it reserves certainly stands. */
+  /** For a step that is confirmed later: its reservation certainly stands. */
   readonly reserved?: true | undefined
   readonly result?: unknown
   readonly error?: StepFailure | undefined
   /** A signal that came before its step began. */
   readonly signal?: { readonly payload?: unknown } | undefined
-  /** Of what was added while the saga ran: which branch it is, or the item of which step, and what is asked of it. */
+  /** For steps added while the saga ran: their branch, or the step whose item they are, and their payload. */
   readonly branch?: string | undefined
   readonly payload?: unknown
-  /** Of a branch that code added: the channel of its commands. A release that sends them elsewhere cannot settle it. */
+  /** For a branch that code added: the channel of its commands. A release that sends them elsewhere cannot settle it. */
   readonly to?: string | undefined
 }
 
@@ -200,7 +200,7 @@ export interface SagaParent {
   readonly name: string
   readonly id: string
   readonly step: string
-  /** What the parent waits for: that it ends, or that it is undone. */
+  /** Operation that the parent waits for: the end, or the undoing. */
   readonly operation: Exclude<Operation, 'confirm'>
   /** Tells the parent from an earlier saga with its id. */
   readonly birth: string
@@ -214,7 +214,7 @@ export interface SagaState {
   readonly status: SagaStatus
   readonly steps: readonly StepState[]
   readonly failure?: SagaFailure | undefined
-  /** It shall turn back, for this reason, as soon as the local call that is in somebody's hand has returned. */
+  /** Reason to turn back as soon as the running local call has returned. */
   readonly cancel?: StepFailure | undefined
   readonly parent?: SagaParent | undefined
 }
@@ -246,7 +246,7 @@ export function openSteps(steps: readonly StepState[]): readonly number[] {
   return steps.flatMap(({ status }, index) => (operationIn(status) === undefined ? [] : [index]))
 }
 
-/** The local calls that somebody must have in hand in this state. */
+/** Local calls that must be running in this state. */
 export function localCalls(state: SagaState): readonly Call[] {
   return state.steps.flatMap((step, index) => {
     const operation = operationIn(step.status)

@@ -48,7 +48,7 @@ export function hasNumber(error: unknown, number: number): boolean {
   return fieldOf(error, 'errno') === number
 }
 
-/** What a statement gave. */
+/** Result of a statement. */
 export interface MysqlResult<Row> {
   readonly rows: readonly Row[]
   /**

@@ -97,7 +97,7 @@ async function setting(connection: MysqlConnection, name: string): Promise<strin
 }
 
 function isAtLeast(version: string, oldest: readonly number[]): boolean {
-  // Some MariaDB servers put a number of MySQL before their own: 5.5.5-10.11.6-MariaDB.
+  // Some MariaDB servers prefix their version with a MySQL number: 5.5.5-10.11.6-MariaDB.
   const own = version
     .replace(/^5\.5\.5-/, '')
     .split(/[.-]/)

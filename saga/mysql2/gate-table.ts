@@ -1,6 +1,6 @@
 /**
- * The table of gates in MariaDB: one row for each saga step that was ever prepared here, written by the transaction itself.
- * Nobody waits for a row: it is skipped when it is locked.
+ * The table of gates in MariaDB: one row for each saga step that was ever prepared here, written by the transaction itself. Locked rows are
+ * skipped, never awaited.
  */
 import { SqlTablesMissing } from '../../core/sql.ts'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
@@ -9,7 +9,7 @@ export const TABLE = 'concordat_xa'
 /** In the comment of the table: what a later release needs is told by it. */
 const VERSION = 'concordat 1'
 
-/** What `resource.migrate()` runs, for those who run it by hand. */
+/** DDL that `resource.migrate()` runs, for administrators who run it themselves. */
 export const XA_TABLE_DDL: string = `CREATE TABLE IF NOT EXISTS ${TABLE} (
   whose varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   saga_key varchar(700) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -52,7 +52,7 @@ export async function openGate(connection: MysqlConnection, whose: string, key: 
 
 const MOST_KEY = 700
 
-/** Locks the row, in a transaction that is READ COMMITTED. @returns what is in it; `undefined`: somebody else has it */
+/** Locks the row, in a transaction that is READ COMMITTED. @returns its content; `undefined`: another transaction holds it */
 export async function lockGate(
   connection: MysqlConnection,
   whose: string,
@@ -70,13 +70,13 @@ export async function passGate(connection: MysqlConnection, whose: string, gid: 
   await rowsOf(connection, `UPDATE ${TABLE} SET gid = ?, begun_at = UTC_TIMESTAMP(6) WHERE whose = ?`, [gid, whose])
 }
 
-/** Whether nobody has the row locked, or there is none. Its absence is not locked: who makes the row does not wait for it. */
+/** True if the row is unlocked, or missing. Its absence is not locked: an insert of the row does not wait for this. */
 export async function isGateFree(connection: MysqlConnection, whose: string): Promise<boolean> {
   await connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
   return (await lockGate(connection, whose)) !== undefined || (await readGate(connection, whose)) === undefined
 }
 
-/** As committed, whoever has it locked and whatever the server's default isolation. @returns `undefined`: there is none */
+/** Reads the committed row, regardless of locks and of the server's default isolation. @returns `undefined` without a row */
 export async function readGate(
   connection: MysqlConnection,
   whose: string,
@@ -92,7 +92,7 @@ interface OldRow {
   readonly ageMs: number
 }
 
-/** What prepared transactions have written when they passed: it is read before it is committed. */
+/** Gates of prepared transactions: read before they are committed. */
 export async function preparedGates(
   connection: MysqlConnection,
   whose: readonly string[],
@@ -111,7 +111,7 @@ export async function preparedGates(
 
 const PURGE_BATCH = 500
 
-/** Deletes rows that nobody has locked. @returns how many; as many as a batch: there may be more */
+/** Deletes unlocked rows. @returns how many; as many as a batch: there may be more */
 export async function purgeGates(
   connection: MysqlConnection,
   olderThanMs: number,

@@ -10,7 +10,7 @@ import { xidOf } from './xid.ts'
 /** The server counts in whole seconds: what waits for a row at all may wait for one. */
 const LEAST_WAIT_MS = 1 * SECOND
 
-/** One call of a handler, from `XA START` to `XA PREPARE`. The connection goes back as it came, or is closed once the handler has had it. */
+/** A call of a handler, from `XA START` to `XA PREPARE`. The connection is returned unchanged, or closed once the handler has used it. */
 export class Preparation {
   readonly #connection: BoundedConnection
   readonly #session: XaSession

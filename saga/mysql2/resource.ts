@@ -31,7 +31,7 @@ import { gidOf, type RecoveredRow, xidOf } from './xid.ts'
 
 /** A MariaDB, or MySQL, in which an `xaParticipant` prepares. */
 export interface MysqlXaResource extends XaResource<MysqlTransaction> {
-  /** Makes its table, `concordat_xa`. Idempotent; waits for nobody once the table is there. */
+  /** Makes its table, `concordat_xa`. Idempotent; waits for no lock once the table exists. */
   migrate(): Promise<void>
   /**
    * Deletes what is remembered of steps that are older than `olderThanMs` (at least a day) and not prepared. Keep it as long as
@@ -75,7 +75,7 @@ const DETACHED_AFTER_MS = 25
 /** A connection that has prepared has nothing else to do than to be closed: this long after, its client is cut off. */
 const CUT_OFF_MS = 2 * SECOND
 const LOOK_MS = 2
-/** Of how many transactions it is remembered when their connection was gone. */
+/** Number of transactions whose lost connection is remembered. */
 const MOST_REMEMBERED = 1_000
 const MOST_TOLD = 20
 const MOST_AT_ONCE = 1_000
@@ -187,7 +187,7 @@ class PoolResource implements MysqlXaResource {
     }
     const since = this.#heldSince.get(gid) ?? now
     this.#heldSince.set(gid, since)
-    // It may be gone by now, or be another user's: the next look tells.
+    // It may be gone by now, or be another user's: the next check tells.
     if (now - since > CUT_OFF_MS) await connection.query(`KILL CONNECTION ${Number(holder)}`).catch(() => {})
     return 'busy'
   }
@@ -214,7 +214,7 @@ class PoolResource implements MysqlXaResource {
     this.#goneAt.set(gid, at)
   }
 
-  /** One connection for a few statements. One that failed is not used again: what it is in the middle of is not known. */
+  /** A connection for a few statements. A failed one is not reused: its state is unknown. */
   async #use<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
     const connection = await this.#pool.getConnection()
     try {

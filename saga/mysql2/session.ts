@@ -1,12 +1,12 @@
 /**
- * One connection, from the start of a transaction to its preparation, and what has become of it when another one is to end the
- * transaction. MariaDB gives a prepared transaction up to others when its connection is closed, not before; and while it is
- * closing there is a moment in which `XA COMMIT` of another connection answers that it is done, and has done nothing (seen on
- * 10.11.19: the list of names is updated before the engine). So a connection that prepares holds a user lock of the name of its
- * gate, which the server frees at the end of that moment; whoever ends the transaction looks at the lock first.
+ * A connection, from the start of a transaction to its preparation, and its state when another one is to end the transaction. MariaDB
+ * releases a prepared transaction when its connection is closed, not before; and while the connection is closing there is a moment in which
+ * `XA COMMIT` of another connection answers OK without doing anything (seen on 10.11.19: the list of names is updated before the engine). So
+ * a connection that prepares holds a user lock named after its gate, which the server frees at the end of that moment; the connection that
+ * ends the transaction checks the lock first.
  *
- * A connection that has prepared is closed, never reset: after COM_RESET_CONNECTION or COM_CHANGE_USER the transaction is
- * half detached, and `XA COMMIT` of it is lost in the same way.
+ * A connection that has prepared is closed, never reset: after COM_RESET_CONNECTION or COM_CHANGE_USER the transaction is half detached, and
+ * its `XA COMMIT` is lost in the same way.
  */
 import type { BoundedConnection } from './bounded.ts'
 import { type MysqlConnection, rowsOf } from './driver.ts'

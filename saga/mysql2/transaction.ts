@@ -44,7 +44,7 @@ export class LentTransaction implements MysqlTransaction {
   }
 }
 
-/** After a deadlock the server takes nothing any more but the end of the transaction: that error tells no more than its state. */
+/** After a deadlock the server accepts only the end of the transaction: its error contains nothing but the state. */
 function explain(error: unknown): unknown {
   if (!hasNumber(error, ER.XAER_RMFAIL) || messageOf(error)?.includes('ACTIVE') !== true) return error
   return new SqlCannotPrepare(

@@ -13,7 +13,7 @@
  * | compensate | refused              | nothing to undo                                                     |
  * | compensate | ok, failed, final    | call the handler, mark `cancelled`                                  |
  *
- * What effects outside of the transaction add:
+ * Additions for effects outside of the transaction:
  *
  * | operation  | row of `invoke`      | what happens                                                        |
  * |------------|----------------------|---------------------------------------------------------------------|
@@ -22,31 +22,31 @@
  * | invoke     | refused              | in a later round: mark `begun` in a commit of its own, then as above |
  * | compensate | begun                | call the handler, mark `cancelled`                                  |
  *
- * What a TCC participant adds (`invoke` is its `try`, `compensate` its `cancel`):
+ * Additions for a TCC participant (`invoke` is its `try`, `compensate` its `cancel`):
  *
  * | operation  | row of `invoke`      | what happens                                                        |
  * |------------|----------------------|---------------------------------------------------------------------|
  * | confirm    | ok                   | call the handler, insert its row; with its row there: answer again  |
- * | confirm    | any other, or none   | fail for good, and refuse an invoke that comes late                 |
- * | compensate | ok, and confirmed    | fail for good                                                       |
+ * | confirm    | any other, or none   | fail permanently, and refuse an invoke that comes late              |
+ * | compensate | ok, and confirmed    | fail permanently                                                    |
  *
  * A concurrent duplicate blocks on the insert until the first transaction ends.
  *
- * Whose a row is: of one step of one saga, told by its key and the saga's birth. Two services may have sagas of one name and
- * id, and an id may be started again after its saga was deleted. A saga of which no birth is said is told by where it is
- * answered to. The service is no part of it: it may get another name while a step waits for its answer.
+ * A row belongs to one step of one saga, identified by its key and the saga's birth. Two services may have sagas of one name and id, and an
+ * id may be started again after its saga was deleted. A saga without a birth is identified by its reply channel. The service is not part of
+ * the identity: it may be renamed while a step waits for its answer.
  *
  * An `invoke` is barred, which means that its handler is not called and nothing is entered for it, when
  *
- * - an earlier saga of the same service had the id, and what it did in this step stands (`standing`): after a restore its
- *   coordinator may have forgotten it. What was refused or undone does not stand.
+ * - an earlier saga of the same service had the id, and its effect in this step stands (`standing`): after a restore its coordinator may have
+ *   forgotten it. Refused or undone steps do not stand.
  * - the command is older than the newest row that a purge may have deleted (`purged`): it may have been done.
  *
- * The probe is part of the insert. Two sagas of one id whose first calls are open at the same moment do not see each other:
- * commands of one id are handled one at a time, and one coordinator starts an id once.
+ * The probe is part of the insert. Two sagas of one id whose first calls are open at the same moment do not see each other: commands of one
+ * id are handled one at a time, and one coordinator starts an id once.
  *
- * `outside` stays with the row once an attempt had begun whose effects may be in no transaction of ours, whatever the process
- * that looks at it later would do: a release may change what `effects` says.
+ * `outside` stays with the row once an attempt began whose effects may be outside our transactions, regardless of the process that reads it
+ * later: a release may change the participant's `effects`.
  *
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
@@ -76,21 +76,21 @@ export interface Barred {
 /** A step of one saga. */
 export type StepOwner = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth'>
 
-/** What is known of an operation. */
+/** Record of an operation. */
 export interface BarrierEntry extends StepOwner {
   readonly operation: Operation
   /** False: this is what was found, locked. */
   readonly isNew: boolean
   /** `none`: nothing is entered, since it is barred. */
   readonly status: BarrierStatus | 'none'
-  /** Of an `invoke`: its handler must not be called. */
+  /** Reason for which the handler of an `invoke` must not be called. */
   readonly barred?: Barred | undefined
   /** An attempt that was not refused may have had effects outside of the row's transaction. */
   readonly isOutside: boolean
   readonly reply: SagaReply | null
   /** In which of an operator's rounds it was decided. */
   readonly round: number
-  /** Of an XA participant: the prepared transaction that holds, or held, what `invoke` did. */
+  /** For an XA participant: the prepared transaction with the effect of `invoke`. */
   readonly gid: string | null
 }
 
@@ -98,7 +98,7 @@ type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round' | 'sen
 type Row = Omit<BarrierEntry, 'operation' | 'isNew' | 'replyTo' | 'barred'> & { readonly standingSince: string | null }
 type Entering = Pick<BarrierEntry, 'operation' | 'reply'> & { readonly status: BarrierStatus }
 
-/** What was answered to a command. */
+/** Answer to a command. */
 export interface BarrierAnswer {
   readonly operation: Operation
   readonly status: BarrierStatus
@@ -161,7 +161,7 @@ export class Barrier {
       }
       const found = (await this.find(tx, command, operation)) ?? (await this.#barred(tx, command, operation, status))
       if (found !== undefined) return found
-      // What was in the way is deleted by now. Begin again.
+      // The conflicting row has been deleted by now. Begin again.
     }
   }
 
@@ -181,23 +181,23 @@ export class Barrier {
     return this.#insert(sql, command, { operation, status, reply: null })
   }
 
-  /** What is entered, locked; `undefined`: nothing is. */
+  /** The entry, locked; `undefined` without one. */
   find(tx: SqlTransaction, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
     return this.#found(tx, command, operation, 'FOR UPDATE')
   }
 
-  /** The same as it is now: it waits for nobody, and may be another in a moment. */
+  /** The entry as it is now: waits for no lock, and may change in a moment. */
   peek(sql: SqlExecutor, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
     return this.#found(sql, command, operation, '')
   }
 
-  /** What is entered of each of several commands, or bars it, locked, in one statement; each with a key of its own. `undefined`: nothing. */
+  /** Entries, or bars, of several commands, locked, in one statement; each has a key of its own. `undefined`: none. */
   async findAll(
     tx: SqlTransaction,
     commands: readonly Command[],
     operation: Operation,
   ): Promise<readonly (BarrierEntry | undefined)[]> {
-    // One probe of the index for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
+    // One index probe for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
     const { rows } = await this.#query<Partial<Row> & { readonly of: string }>(
       tx,
       `SELECT s.key AS of, found.*, ${this.#standing('s.key', 's.birth', 's.reply_to')} AS "standingSince" FROM (
@@ -267,7 +267,7 @@ export class Barrier {
 
   /** @returns false: it is there already, or barred */
   async #insert(sql: SqlExecutor, command: Command, { operation, status, reply }: Entering): Promise<boolean> {
-    // What is cancelled before it came is never called.
+    // A step that is cancelled before its invoke arrives is never called.
     const unless = this.#bars(command, operation, status).map((bar) => `${bar} IS NULL`)
     const { rows } = await this.#query(
       sql,
@@ -279,7 +279,7 @@ export class Barrier {
     return rows.length === 1
   }
 
-  /** What bars it; of a step that is not entered. */
+  /** The bar of a step that was not entered. */
   async #barred(
     tx: SqlTransaction,
     command: Command,
@@ -301,7 +301,7 @@ export class Barrier {
 
   /** Expressions that are null unless they bar it. Their parameters: key, birth, where it is answered to. */
   #bars({ sentAt }: Command, operation: Operation, status: BarrierStatus): readonly string[] {
-    // What was cancelled before it came is never called.
+    // A step that was cancelled before its invoke arrived is never called.
     if (operation !== 'invoke' || status === 'cancelled') return []
     const standing = this.#standing('$1::text', '$2::text', '$3::text')
     if (sentAt === undefined) return [standing]

@@ -15,7 +15,7 @@ import type { Duties } from './duties.ts'
 import type { ParticipantOptions } from './options.ts'
 import { SharedCommands } from './shared-commands.ts'
 
-/** What a kind of participant does. */
+/** Behaviour of a kind of participant. */
 export interface Side<Request> {
   /** In error messages: `participant("payments.commands")`. */
   readonly path: string
@@ -28,7 +28,7 @@ export interface Side<Request> {
   prepares?(sql: SqlClient): SqlClient | XaResource
 }
 
-/** What a participant was declared with: for those who bring it commands by another way than the binder. */
+/** Declaration of a participant: for those that deliver commands by another way than the binder. */
 export interface DeclaredParticipant {
   readonly channel: Channel
   readonly options: ParticipantOptions
@@ -46,11 +46,11 @@ export function declaredParticipant(binding: unknown): DeclaredParticipant | und
 export interface ParticipantDatabase {
   readonly sql: SqlClient
   readonly schema: string
-  /** Commands that it may have in hand at a time. */
+  /** Largest number of commands at a time. */
   readonly concurrency: number
 }
 
-/** Of a command that could not be answered: in place, by the binder. */
+/** Attempts of a command that could not be answered: in place, by the binder. */
 const DEFAULT_ATTEMPTS = 3
 
 /** @throws TypeError / RangeError naming the option */
@@ -115,14 +115,14 @@ export function participantBinding<In, Out>(
   })
 }
 
-/** Of its own, with both, or that of its service, with neither. */
+/** Its own database, given with both options, or its service's, with neither. */
 function requireDatabase(path: string, { sql, outbox }: ParticipantOptions): void {
   if (sql === undefined && outbox === undefined) return
   requireSqlClient(`${path}.sql`, sql)
   if (!hasMethods(outbox, ['add'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
 }
 
-/** One at a time, nothing is ready together. */
+/** With one command at a time, none are ready together. */
 function resolveSharing(path: string, shares: unknown, concurrency: number | undefined): boolean {
   if (typeof shares !== 'boolean') throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
   return shares && (concurrency ?? 1) > 1
@@ -136,7 +136,7 @@ export function requireHandlers(path: string, handlers: object, names: readonly 
   }
 }
 
-/** What a participant takes of its service; a schema of its own wins. */
+/** Parts that a participant takes from its service; its own schema overrides. */
 function pick({ sql, outbox, schema }: ServiceParts, own: ParticipantOptions) {
   return { sql, outbox, schema: own.schema ?? schema }
 }

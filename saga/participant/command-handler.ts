@@ -27,7 +27,7 @@ import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SharedCommand, SharedCommands } from './shared-commands.ts'
 import { stepOf, Unanswered } from './unanswered.ts'
 
-/** What the handlers of a participant get beside the request. */
+/** Context of a participant's handlers, beside the request. */
 export interface ParticipantContext {
   /**
    * Write the effect through it; have no other effect, or deduplicate that by `key`. `tx.send(channel, payload)` sends a message
@@ -109,8 +109,8 @@ export class CommandHandler<Request> {
   }
 
   /**
-   * The payload does not fit the channel. Who sent it hears that it failed for good; nothing was done, so there is nothing
-   * to undo. Without valid saga headers nobody waits for an answer.
+   * The payload does not fit the channel. The sender gets a permanent failure; nothing was done, so there is nothing to undo. Without valid
+   * saga headers no sender waits for an answer.
    */
   async unreadable(error: Error, message: HandlerContext): Promise<void> {
     const command = commandOf(message, this.#parts.clock)
@@ -167,7 +167,7 @@ export class CommandHandler<Request> {
     return sql.transaction(async (tx) => (await duty.begin?.(tx, command)) === true)
   }
 
-  /** @param calling told before each call, which may leave something outside of its transaction: the how manieth it is */
+  /** @param calling called before each attempt with its number; an attempt may have effects outside its transaction */
   async #decide(
     duty: Duty<Request, ParticipantContext>,
     request: Request,
@@ -214,7 +214,7 @@ export class CommandHandler<Request> {
     }
   }
 
-  /** It is for another kind of participant: nothing is done, and whoever sent it hears so. */
+  /** The command is for another kind of participant: nothing is done, and the sender gets an error. */
   async #answerStranger(command: CommandHeaders, message: HandlerContext): Promise<Error> {
     const { saga, step, operation, key, kind } = command
     const { madeBy, kind: own } = this.#parts
@@ -271,7 +271,7 @@ export class CommandHandler<Request> {
     )
   }
 
-  /** One span around the call and its answer. */
+  /** Wraps the call and its answer in a span. */
   async #traced(command: CommandHeaders, message: HandlerContext, work: () => Promise<unknown>): Promise<void> {
     const { telemetry } = this.#parts
     if (telemetry === undefined) return void (await work())
@@ -371,7 +371,7 @@ function contextOf(tx: SendingTransaction, command: CommandHeaders, message: Han
   return { tx, key, service, birth, saga, sagaId, step, message }
 }
 
-/** What takes commands of this kind: a kind that a later release brings is named by its header. */
+/** Name of the participants that accept commands of this kind; a kind of a later release is named by its header. */
 function participantsOf(kind: string | undefined): string {
   if (kind === undefined) return 'participant'
   return (Object.hasOwn(PARTICIPANTS, kind) ? PARTICIPANTS[kind] : undefined) ?? `a participant of the kind "${kind}"`
@@ -383,7 +383,7 @@ function parentIn(telemetry: Telemetry, { headers }: HandlerContext): TraceConte
   return named === undefined || named.traceId === telemetry.active()?.traceId ? 'active' : named
 }
 
-/** A message on a command channel without the saga headers: a sender's mistake, nobody waits for an answer. */
+/** A message on a command channel without the saga headers: a sender's mistake, no answer is expected. */
 class NotACommand extends TypeError {
   readonly retryable = false as const
 

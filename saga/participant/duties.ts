@@ -15,7 +15,7 @@ export type GivenUp = 'refused' | 'final' | 'failed'
 
 /** How an operation ends when its handler is not called, or does not do it. */
 interface Giving {
-  /** It waits for another saga, which may take long: it is answered at once, and whoever asked asks again. Absent: nothing does. */
+  /** True if the work waits for another saga, which may take long: it is answered at once, and the coordinator asks again. Absent: never. */
   isHeld?(error: unknown): boolean
   /** True: the handler may say no. Else its refusal is a failure like any other. */
   readonly mayRefuse: boolean
@@ -30,7 +30,7 @@ interface Giving {
   givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply>
 }
 
-/** One operation of a command that came. */
+/** Handling of an operation of a received command. */
 export interface Duty<Request, Context> extends Giving {
   readonly ahead?: undefined
   /**
@@ -74,12 +74,12 @@ export interface DecidedTogether {
   readonly status?: BarrierStatus
 }
 
-/** Of one command. Dispose of it when the command is decided or given up. */
+/** Waiting time of a command. Dispose of it when the command is decided or abandoned. */
 export interface DutyPatience extends Disposable {
   wait(error: unknown): Promise<boolean>
 }
 
-/** What is said about a command in the end, in the transaction that sends it. */
+/** Makes the final reply to a command, in the transaction that sends it. */
 export type Decision = (tx: SqlTransaction) => Promise<SagaReply>
 
 /** A command, and what its handler is told. */
@@ -90,7 +90,7 @@ export interface Asked<Request, Context> {
   readonly contextIn: (tx: SqlTransaction) => Context
 }
 
-/** One operation whose work is not done in the transaction of its answer. */
+/** Handling of an operation whose work is not done in the transaction of its answer. */
 export interface DutyAhead<Request, Context> extends Giving {
   /** False: it can be done when the payload cannot be read. */
   readonly needsRequest: boolean
@@ -127,8 +127,8 @@ export function stepDuties<Request, Context>(
 }
 
 /**
- * Before anything is done it is written down that it may be: a process that dies in the middle leaves that behind. Whoever
- * finds that is a second one, and writes that down, too: the first may still be alive, and its refusal speaks for itself only.
+ * Records, before any work, that the work may happen: a process that dies in the middle leaves this record. The next call that finds it is a
+ * second one, and records that, too: the first process may still be alive, and its refusal speaks only for itself.
  */
 export class Beginning<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = true
@@ -199,7 +199,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const ok = this.#ok(command)
-    // What has effects elsewhere was begun before, in a commit of its own.
+    // Work with outside effects began before, in a commit of its own.
     const entry = await this.#barrier[this.isInside ? 'enter' : 'hold'](tx, command, 'invoke', 'ok', ok)
     const known = answered(command, entry)
     if (known !== undefined) return known
@@ -269,7 +269,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
     return this.#undone(tx, command, invoked, entry)
   }
 
-  /** What was never done is undone without its payload. */
+  /** Undoes a step that was never done; its payload is not needed. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
@@ -295,7 +295,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   }
 }
 
-/** What is to be said of an invoke without another look at it; `undefined`: the handler decides. */
+/** Known answer to an invoke; `undefined`: the handler decides. */
 export function answered(
   command: CommandHeaders,
   { isNew, status, reply, round, barred }: BarrierEntry,
@@ -308,7 +308,7 @@ export function answered(
   return reply === null ? undefined : { ...reply, ...(command.birth !== '' && { birth: command.birth }) }
 }
 
-/** What was done in the row's transaction and not committed has none. */
+/** Work in the row's transaction that was not committed has no effect. */
 export function mayHaveEffect({ isNew, status, isOutside }: BarrierEntry): boolean {
   if (isNew || status === 'refused' || status === 'cancelled') return false
   return status === 'ok' || isOutside
@@ -331,7 +331,7 @@ export function forgotten(command: CommandHeaders): SagaReply {
   return { ...answerTo(command), status: 'failed', final: true, code: 'saga.step_forgotten', message }
 }
 
-/** It may be done already, by a command that nothing here connects with this one: neither done nor entered. */
+/** The step may have been done by an unrelated command: it is neither done nor entered. */
 function notAgain(command: CommandHeaders, { by, at }: Barred): SagaReply {
   const { saga, sagaId, step } = command
   const failed = { ...answerTo(command), status: 'failed', final: true } as const

@@ -1,4 +1,4 @@
-/** What every kind of participant is told: where its commands come from, and where its barrier and its replies are. */
+/** Options of every kind of participant: the origin of its commands, and the location of its barrier and its replies. */
 
 import type { ConsumerOptions } from '../../binder/bindings/declarations.ts'
 import { invalidOption } from '../../core/errors.ts'
@@ -14,7 +14,7 @@ export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 
    * @default that of the service it is declared in
    */
   readonly sql?: SqlClient | undefined
-  /** Of the same database. Made by `createOutbox`; its relay sends the replies. @default that of the service */
+  /** Outbox in the same database, made by `createOutbox`; its relay sends the replies. @default the service's */
   readonly outbox?: ReplyOutbox | undefined
   /** Where `migrateParticipant` put the barrier. @default 'concordat' */
   readonly schema?: string | undefined

@@ -20,7 +20,7 @@ import type { ParticipantContext } from './command-handler.ts'
 import { stepDuties } from './duties.ts'
 import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
 
-/** What a participant does for a command, and how it takes it back. */
+/** Handlers of a participant: one that acts, one that undoes. */
 export interface ParticipantHandlers<Request> {
   /** Does it. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
   readonly invoke: (request: Request, context: ParticipantContext) => unknown

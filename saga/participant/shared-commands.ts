@@ -25,11 +25,11 @@ import type { ReplyOutbox } from './reply-outbox.ts'
 export interface SharedCommand {
   readonly command: CommandHeaders
   readonly outbox: ReplyOutbox
-  /** What is asked of the barrier for all at once. Absent: it asks and tells the barrier by itself. */
+  /** Operation that is looked up in the barrier for all commands at once. Absent: the command uses the barrier itself. */
   readonly operation: Operation | undefined
-  /** What is entered of it in the transaction that it shares; `'another'`: it asks and tells the barrier by itself. */
+  /** Its entry in the shared transaction; `'another'`: the command uses the barrier itself. */
   found?: BarrierEntry | undefined
-  /** Of its last call; written with those of the others. */
+  /** Decision of its last call; written with those of the others. */
   decided?: DecidedTogether | undefined
   answer?: { readonly channel: Channel<SagaReply>; readonly message: EncodedMessage } | undefined
 }
@@ -127,14 +127,14 @@ function commandsOf(items: readonly Pick<SharedCommand, 'command'>[]): readonly 
   return items.map(({ command }) => command)
 }
 
-/** What the barrier does not say yet. */
+/** Answers that the barrier does not have yet. */
 function answerOf({ command, operation, found, decided }: SharedCommand): (BarrierAnswer & { isNew: boolean })[] {
   if (operation === undefined || decided?.status === undefined) return []
   const { status, reply } = decided
   return [{ isNew: found === undefined, operation, status, command, reply }]
 }
 
-/** Those for one coordinator are one statement. */
+/** Sends the answers, in one statement for each coordinator. */
 async function sendAll(tx: SqlTransaction, items: readonly SharedCommand[]): Promise<void> {
   const answers = items.flatMap(({ outbox, answer }) => (answer === undefined ? [] : [{ outbox, ...answer }]))
   const places = [...Map.groupBy(answers, ({ outbox }) => outbox).values()].flatMap((its) => [

@@ -1,12 +1,12 @@
 /** Steps whose handler was called here without an answer: not every such call is counted as an attempt. */
 import type { CommandHeaders } from '../wire/wire.ts'
 
-/** As many as can be in hand, and more. */
+/** Above the number of commands at a time. */
 const MOST = 10_000
 /** Holds in no key: control characters are refused in ids and names. */
 const SEPARATOR = '\u001f'
 
-/** One call of one step of one saga, whichever message it comes with. */
+/** Identity of a call of a saga's step, independent of its message. */
 export function stepOf({ key, replyTo, birth, operation }: CommandHeaders): string {
   return [key, replyTo, birth, operation].join(SEPARATOR)
 }

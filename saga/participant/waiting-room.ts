@@ -1,10 +1,10 @@
 /**
- * Calls that wait for rows of other sagas, at most half of those that a participant may have in hand. What confirms or cancels
- * these sagas comes to the same participant: with a call that waits in each lane it would stand behind those that wait for it,
- * and each repetition of a call that was given up would make the line longer.
+ * Calls that wait for rows of other sagas, at most half of a participant's concurrency. The commands that confirm or cancel those sagas come
+ * to the same participant: with a waiting call in each lane they would queue behind the calls that wait for them, and each repetition of an
+ * abandoned call would lengthen the queue.
  *
- * A call that waits has a connection. So participants of one database have one room together, too: as many seats as the largest
- * of them has. Else each of several would leave half of its own lanes free, and all of them no connection.
+ * A waiting call holds a connection. So participants of one database share one room, too, with as many seats as the largest of them has.
+ * Otherwise each of several would leave half of its own lanes free, and together they would leave no connection.
  */
 export class WaitingRoom {
   readonly #own: Seats

@@ -21,7 +21,7 @@ const AGAIN_MS = 1 * SECOND
 export class Drives {
   readonly #host: DrivesHost
   readonly #stopping = new AbortController()
-  /** What keeps a shard from being driven. */
+  /** Reasons for which shards are not driven. */
   readonly #problems = new Map<string, Error>()
   readonly #later = new Map<string, Promise<void>>()
 
@@ -75,7 +75,7 @@ export class Drives {
 
   async #drive(name: string, options: RunOptions): Promise<void> {
     const { all, layouts } = this.#host
-    // It may be another database than it was given for.
+    // It may be another database than the configured one.
     await layouts.look(name)
     await all.get(name)?.run(options)
     this.#problems.delete(name)

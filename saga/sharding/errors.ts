@@ -29,7 +29,7 @@ export class SagaOtherShard extends ConcordatError {
   readonly retryable = false as const
   /** Where the saga belongs. */
   readonly shard: string
-  /** What the database of the transaction is; `undefined`: no shard. */
+  /** Shard of the transaction's database; `undefined`: none. */
   readonly here: string | undefined
 
   constructor(saga: string, id: string, shard: string, here: string | undefined) {

@@ -1,10 +1,9 @@
 /**
- * What this process knows of the layouts, and how they change.
+ * This process's knowledge of the layouts, and how they change.
  *
- * The databases are asked when the coordinator begins, when one of them refuses a start, and when a saga is not found: never on
- * the way of a start that goes where it should. Layouts only grow, and all databases tell the same story, some of them a
- * shorter part of it: a change is decided in one database, the first by name of those that take sagas, and carried to the others by
- * whoever finds one behind.
+ * The databases are asked when the coordinator begins, when one of them refuses a start, and when a saga is not found: never during a start
+ * that goes where it should. Layouts only grow, and all databases agree, some with a shorter history: a change is decided in one database,
+ * the first by name of those that take sagas, and any process that finds another one behind updates it.
  */
 import { isRetryable, toError } from '../../core/errors.ts'
 import { SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
@@ -16,7 +15,7 @@ export interface Place extends Homes {
   readonly mark: string
 }
 
-/** Of changes that come one after the other while one start looks. */
+/** Largest number of consecutive changes during one start. */
 const MAX_LOOKS = 10
 
 export class KnownLayouts {
@@ -92,7 +91,7 @@ export class KnownLayouts {
     for (const name of namesIn(this.#layouts)) this.#table(name)
   }
 
-  /** Where a saga is or will be. What it says of older homes stays true: they take no new saga of this id any more. */
+  /** Current or future place of a saga. The older homes stay valid: they take no new saga of this id. */
   async place(id: string): Promise<Place> {
     if (this.#layouts === undefined) await this.open()
     for (let looks = 1; looks <= MAX_LOOKS; looks++) {

@@ -86,7 +86,7 @@ export class Locator {
     return this.#on(await this.shardOf(key))
   }
 
-  /** Who drives it; `undefined`: there is no such saga on any shard. */
+  /** Coordinator that drives it; `undefined`: no shard has such a saga. */
   async find(key: SagaKey): Promise<SagaCoordinator | undefined> {
     const name = await this.#find(key)
     return name === undefined ? undefined : this.#on(name)

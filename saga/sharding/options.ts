@@ -12,7 +12,7 @@ import {
   resolveCoordinatorOptions,
 } from '../coordinator/options.ts'
 
-/** One database of a sharded coordinator. What is given here comes before what is given for all. */
+/** A database of a sharded coordinator. Its options override those for all. */
 export interface ShardOptions
   extends Pick<CoordinatorOptions, 'sql' | 'outbox'>,
     Partial<Pick<CoordinatorOptions, 'schema' | 'concurrency' | 'transactions' | 'replyConcurrency'>> {
@@ -26,8 +26,8 @@ export interface ShardOptions
 /** Options of `createShardedCoordinator`: those of `createCoordinator`, and the shards in the place of one database. */
 export interface ShardedCoordinatorOptions extends Omit<CoordinatorOptions, 'sql' | 'outbox'> {
   /**
-   * The databases by name: letters, digits, `.`, `_` and `-`, at most 40. A name stays with its database for good: the place
-   * of every saga is computed from it. All shards that there ever were, also those that take no new sagas.
+   * The databases by name: letters, digits, `.`, `_` and `-`, at most 40. A name stays with its database permanently: the place of every saga
+   * is computed from it. Include all shards that ever existed, also those that take no new sagas.
    */
   readonly shards: Readonly<Record<string, ShardOptions>>
 }

@@ -1,10 +1,9 @@
 /**
- * What a database knows of being a shard: its name, and the layouts. One row, in `saga_shard`.
+ * A database's record as a shard: its name, and the layouts. One row, in `saga_shard`.
  *
- * The database itself refuses a saga that is started for another shard, or under a layout that is not the last one it knows:
- * a trigger compares what the starter believed (`saga.home`) with the row. Starts hold an advisory lock in common until their
- * transaction ends, a change of the row holds it alone: so once the row has a new layout, no saga can come any more that was
- * started under the one before.
+ * The database itself refuses a saga that is started for another shard, or under a layout that is not its newest: a trigger compares the
+ * starter's belief (`saga.home`) with the row. Starts share an advisory lock until their transaction ends, a change of the row holds it
+ * exclusively: once the row has a new layout, no saga that was started under the old one can appear.
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { migrate, requireMigrated, type SqlPart } from '../../core/migrate.ts'
@@ -62,13 +61,13 @@ END $$`,
   ],
 }
 
-/** What a database says of itself. */
+/** A database's record of itself. */
 export interface ShardRow {
   readonly name: string
   readonly layouts: Layouts
 }
 
-/** What a saga that is started is marked with. */
+/** Mark of a saga at its start. */
 export function markOf(name: string, layouts: Layouts): string {
   return `${name}@${layouts.length}`
 }
@@ -124,7 +123,7 @@ export class ShardTable {
   async begin(layouts: Layouts, { empty }: { readonly empty: boolean }): Promise<void> {
     await this.sql.transaction(async (tx) => {
       await limitWait(tx)
-      // Whoever starts a saga without shards is done, and comes back to the trigger's look at the row.
+      // Starts without shards are done, and later ones meet the trigger's check of the row.
       await tx.query(`LOCK TABLE ${this.#quoted}.saga IN SHARE ROW EXCLUSIVE MODE`)
       if ((await this.#row(tx)) !== undefined) return
       if (empty && (await this.hasSagas(tx))) {
@@ -140,9 +139,9 @@ export class ShardTable {
   }
 
   /**
-   * Tells it the layouts that came of those it knows. Returns once no start under an earlier layout can commit any more.
-   * @param from what it must know before, exactly. @default anything that `layouts` came of
-   * @returns what it knows now: longer, or another, when somebody was quicker
+   * Adds the layouts that followed its own. Returns once no start under an earlier layout can commit.
+   * @param from the layouts it must have before, exactly. @default any prefix of `layouts`
+   * @returns its layouts now: longer, or others, when another process was faster
    */
   async extend(layouts: Layouts, from?: Layouts): Promise<Layouts> {
     return this.sql.transaction(async (tx) => {

@@ -18,11 +18,11 @@ export interface ShardedSummary extends SagaSummary {
   readonly shard: string
 }
 
-/** What a sharded coordinator says of itself. */
+/** Health of a sharded coordinator. */
 export interface ShardedHealth {
   /** `degraded`: some shards are not up. What is on the others goes on. */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
-  /** Of the first shard that is not up. */
+  /** Error of the first shard that is not up. */
   readonly error?: string | undefined
   /** The shards that new sagas go to, as far as this process knows; `undefined`: no database was asked yet. */
   readonly takes: readonly string[] | undefined

@@ -111,7 +111,7 @@ export class Shards implements ShardedCoordinator {
     const { service } = readTransaction(headers) ?? {}
     const named = [...this.#options.shards].find(([, shard]) => shard.service === service)?.[0]
     const [any] = this.#all.values()
-    // Of no shard here: any of them says so.
+    // No shard has it: any of them says so.
     const coordinator = (named === undefined ? any : this.#all.get(named)) as SagaCoordinator
     return coordinator.inheritTransaction(headers, work)
   }

@@ -1,4 +1,4 @@
-/** One execution of a service or a script: its parameters, its retries, what it came to. */
+/** An execution of a service or a script: its parameters, its retries, its result. */
 import { toError } from '../../core/errors.ts'
 import { MAX_DELAY_MS } from '../definition/resolve.ts'
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
@@ -9,7 +9,7 @@ import { verdictOfCall } from './status.ts'
 /** The branches of the saga that a machine is. */
 export const BRANCHES = { task: 'task', pause: 'pause', recovery: 'recovery', outcome: 'outcome' } as const
 
-/** What the row of a task asks for. */
+/** Payload of a task's row. */
 export interface TaskPayload {
   /** Which function. */
   readonly calls: string
@@ -43,7 +43,7 @@ export function outputOf(state: TaskState, value: unknown): Record<string, unkno
   return Object.fromEntries(entries.filter(([, output]) => output !== null && output !== undefined))
 }
 
-/** What an execution came to with all its calls. */
+/** Result of an execution with all its calls. */
 export interface CallsResult extends TaskResult {
   /** A call before the last one may have taken effect: it failed after it was sent, or its process ended. */
   readonly inDoubt: boolean
@@ -68,7 +68,7 @@ export function* called(rows: Rows, row: string, state: TaskState, payload: Task
   }
 }
 
-/** What an operator gave a task that he skipped is its value. */
+/** The value that an operator gave a skipped task. */
 function taskResult(result: unknown): TaskResult {
   if (typeof result === 'object' && result !== null && ('value' in result || 'thrown' in result))
     return result as TaskResult

@@ -2,9 +2,9 @@
 import { said, toError } from '../../core/errors.ts'
 import { fieldOf, readable } from '../../core/thrown.ts'
 
-/** What is kept of an error that a service threw. */
+/** Stored form of a service's error. */
 export interface Thrown {
-  /** What it can be caught as: its class and those above it, `name`, `code`, and the names that `exceptions` gives it. */
+  /** Names by which it can be caught: its class and its ancestors, `name`, `code`, and those in `exceptions`. */
   readonly names: readonly string[]
   readonly message: string
   /** The call itself failed to connect, so its request was certainly not sent. Absent: it may have been. */
@@ -23,7 +23,7 @@ const MAX_TEXT = 500
 
 const CONNECT_CODES: readonly string[] = ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN']
 
-/** What Node's drivers say, by what it is in Java. */
+/** Error codes of Node's drivers, by their Java exception. */
 const NETWORK: ReadonlyArray<readonly [name: string, codes: readonly string[]]> = [
   ['ConnectException', [...CONNECT_CODES, 'ConnectException']],
   ['ConnectTimeoutException', ['UND_ERR_CONNECT_TIMEOUT', 'ConnectTimeoutError', 'ConnectTimeoutException']],
@@ -76,7 +76,7 @@ function isUnsent(error: unknown, classes: Readonly<Record<string, ExceptionClas
   return each.length > 0 && each.every((one) => isUnsent(one, {}))
 }
 
-/** What PostgreSQL stores: without NUL and halves of surrogate pairs, and not too long. */
+/** Makes text storable in PostgreSQL: without NUL and lone surrogates, and of limited length. */
 function clean(text: string): string {
   return text.replaceAll('\0', '').slice(0, MAX_TEXT).toWellFormed()
 }
@@ -109,7 +109,7 @@ export function networkFailure({ names }: Thrown): 'connect' | 'connect timeout'
   return names.includes('ConnectException') ? 'connect' : undefined
 }
 
-/** What the engine itself finds wrong with a run. */
+/** Error that the engine itself finds in a run. */
 export function engineError(code: string, message: string): Thrown {
   return { names: ['EngineExecutionException', code], message: clean(message) }
 }

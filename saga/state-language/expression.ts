@@ -17,7 +17,7 @@ export function parseExpression(source: string): Expression {
   return parser.whole()
 }
 
-/** It is parsed, and what it makes is called, by recursion. */
+/** Limit on tokens: parsing and evaluation are recursive. */
 const MOST_TOKENS = 1_000
 const MOST_LEVELS = 50
 

@@ -1,4 +1,4 @@
-/** One run of one machine: what it has done and come to so far. Made anew in each replay. */
+/** A run of a machine: its executions and results so far. Rebuilt in each replay. */
 import { engineError, type Thrown } from './exceptions.ts'
 import type { StateMachine, TaskState, Verdict } from './machine.ts'
 import { compensationVerdict, type Execution, machineVerdict } from './status.ts'
@@ -17,7 +17,7 @@ export interface FramedExecution extends Execution {
   readonly visit: LoopVisit | undefined
 }
 
-/** What is known of an execution when it begins. */
+/** Fields of an execution at its beginning. */
 type Begun = Pick<FramedExecution, 'row' | 'name' | 'state'> &
   Partial<Pick<FramedExecution, 'frame' | 'keyRow' | 'visit'>>
 
@@ -31,9 +31,9 @@ export class Frame {
   verdict: Verdict | undefined
   /** `RU`: it compensates; `undefined`: it never did. */
   compensation: Verdict | 'RU' | undefined
-  /** What ended it, or the last exception that it caught. */
+  /** The exception that ended it, or the last one that it caught. */
   thrown: Thrown | undefined
-  /** What the engine found wrong: whoever called it is told so. */
+  /** Error found by the engine, passed to the caller. */
   raised: Thrown | undefined
   isFailEnd = false
   isForward = false
@@ -67,7 +67,7 @@ export class Frame {
     return pass
   }
 
-  /** It has come to an end state, or to a state without a next one. */
+  /** The run has reached an end state, or a state without a next one. */
   end(): void {
     this.thrown = this.exception ?? this.thrown
     if (this.compensation === 'RU') {
@@ -92,7 +92,7 @@ export class Frame {
     return thrown
   }
 
-  /** What a machine that calls this one makes of its end. @param isForward of that one */
+  /** Verdict for a machine that calls this one. @param isForward of the caller */
   verdictForCaller(isForward: boolean): Verdict {
     const { verdict = 'UN', compensation } = this
     if (isForward && verdict === 'SU') return 'SU'

@@ -34,11 +34,11 @@ export interface StateMachineOptions {
    * Without it the part after the last dot is compared with the class, `name` and `code` of the error.
    */
   readonly exceptions?: Readonly<Record<string, ExceptionClass>> | undefined
-  /** As of a saga: raise it whenever the machines change. @default 1 */
+  /** Same as for a saga: raise it whenever the machines change. @default 1 */
   readonly version?: number | undefined
-  /** As of a saga. @default the machine's `Name` */
+  /** Same as for a saga. @default the machine's `Name` */
   readonly name?: string | undefined
-  /** Of one call of a service; then it counts as a read timeout. @default 5 minutes */
+  /** Time limit of a service call; afterwards it counts as a read timeout. @default 5 minutes */
   readonly timeoutMs?: number | undefined
 }
 
@@ -159,7 +159,7 @@ function machinesByName(path: string, all: readonly StateMachine[]): ReadonlyMap
 
 type Run = (...params: unknown[]) => unknown
 
-/** What the tasks of all machines call. @throws TypeError for one that is not given */
+/** Functions that the tasks of all machines call. @throws TypeError for a missing one */
 function functionsOf(
   path: string,
   machines: ReadonlyMap<string, StateMachine>,

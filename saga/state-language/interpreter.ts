@@ -12,13 +12,13 @@ import { afterLoop, choose, ended, fail, lastForward, type Made, type Next, rais
 import type { Rows, Suspended } from './rows.ts'
 import { toBeCompensated, verdictOf } from './status.ts'
 
-/** What an execution is made with. */
+/** Input of an execution. */
 interface Turn {
   readonly name: string
-  /** What its row is called, when not as it is. */
+  /** Name of its row, if different. */
   readonly row?: string | undefined
   readonly context: Readonly<Record<string, unknown>>
-  /** It is made again for this one. */
+  /** The execution that this one repeats. */
   readonly again?: FramedExecution | undefined
   /** The loop that it is an item of. */
   readonly visit?: FramedExecution['visit']
@@ -169,7 +169,7 @@ export class Interpreter {
       if (execution !== undefined) execution.verdict = state.isForUpdate ? 'UN' : 'FA'
       return raised(frame, 'VariablesAssignError', `Status or Output of "${state.name}": ${messageOf(error)}`)
     }
-    // What a sub-machine came to stands before "no rule, no exception: succeeded".
+    // A sub-machine's result takes precedence over "no rule, no exception: succeeded".
     if (known !== undefined && state.status.length === 0 && thrown === undefined) verdict = known
     if (execution !== undefined) execution.verdict = verdict ?? (state.isForUpdate ? 'UN' : 'FA')
     if (verdict === undefined)

@@ -9,17 +9,17 @@ import { inSaga } from '../wire/context.ts'
 import { type ExceptionClass, thrownBy } from './exceptions.ts'
 import { callSignal } from './limits.ts'
 
-/** What the steps of one saga share. */
+/** Parts shared by the steps of a saga. */
 export interface MachineParts {
-  /** Of the JSON of its machines. */
+  /** Hash of the JSON of its machines. */
   readonly hash: string
-  /** What tasks call, by name. */
+  /** Functions of tasks, by name. */
   readonly functions: ReadonlyMap<string, (...params: unknown[]) => unknown>
   readonly exceptions: Readonly<Record<string, ExceptionClass>>
   readonly timeoutMs: number
 }
 
-/** What a row of a task asks for. */
+/** Payload of a task's row. */
 interface Asked {
   readonly calls: string
   readonly key: string
@@ -29,11 +29,11 @@ interface Asked {
 
 interface MachineDefinition extends StepDefinition {
   readonly parts: MachineParts
-  /** What is asked of it, once it is a step of an instance. */
+  /** Its payload, once it is a step of an instance. */
   readonly payload?: unknown
 }
 
-/** So that the time limit of a service is an exception of the machine, and not the end of the attempt. */
+/** Margin so that a service's time limit becomes an exception of the machine, and does not end the attempt. */
 const SPARE_MS = 30_000
 
 function refuse(): never {
@@ -96,7 +96,7 @@ export const PAUSE: StepKind<MachineDefinition> = {
   prepare: ({ name: step, payload }) => ({ type: 'armed', step, ms: (payload as { readonly ms: number }).ms }),
 }
 
-/** What a machine came to, and what operators ordered then. Nothing is called. */
+/** A machine's outcome, and later orders of operators. Calls nothing. */
 export const VERDICT: StepKind<MachineDefinition> = {
   name: 'verdict',
   ...COMMON,

@@ -1,6 +1,6 @@
 /** How long a service may take. */
 
-/** What a service that takes too long is taken for: a read timeout. */
+/** Error of a service that takes too long: a read timeout. */
 export class ServiceTimeout extends Error {
   override readonly name = 'SocketTimeoutException'
 }

@@ -4,7 +4,7 @@ import type { Frame, FramedExecution, LoopVisit } from './frame.ts'
 import type { Loop, TaskState } from './machine.ts'
 import type { Rows, Suspended } from './rows.ts'
 
-/** What a loop goes through. */
+/** Callbacks of a loop. */
 export interface Turns<Result> {
   /** The indexes that are to be made, in their order. */
   readonly indexes: readonly number[]
@@ -15,7 +15,7 @@ export interface Turns<Result> {
   make(index: number): Suspended<Result>
   /** False: no more are begun. Asked before each new one, when all is heard that those before have come to. */
   mayBegin(): boolean
-  /** One has ended. */
+  /** An item has ended. */
   ended(index: number, result: Result): void
 }
 
@@ -63,15 +63,15 @@ export function loops(state: TaskState): state is LoopState {
   return state.loop !== undefined
 }
 
-/** One pass over the items of a loop: all of them or, when a forward makes the loop again, those that are not done. */
+/** A pass over the items of a loop: all of them or, when a forward repeats the loop, those that are not done. */
 export class LoopPass {
   readonly state: LoopState
   readonly visit: LoopVisit
-  /** What is made: first what is made again, then what was not begun. */
+  /** Items to execute: repeated ones first, then those not begun. */
   readonly indexes: readonly number[]
   readonly #frame: Frame
   readonly #items: readonly unknown[]
-  /** What the items came to in an earlier pass. */
+  /** Executions of the items in an earlier pass. */
   readonly #former = new Map<number, FramedExecution>()
   /** Behind the names of rows, so that the replay of an earlier pass never takes a row of this one for its own. */
   readonly #suffix: string
@@ -119,13 +119,13 @@ export class LoopPass {
     }
   }
 
-  /** One is begun. */
+  /** An item begins. */
   begins(): void {
     this.#active++
     this.#tell()
   }
 
-  /** One has ended. @param isDone it counts as completed @param hasFailed no more are begun */
+  /** An item has ended. @param isDone it counts as completed @param hasFailed no more are begun */
   ends(isDone: boolean, hasFailed: boolean): void {
     this.#active--
     if (isDone) this.#done++
@@ -172,7 +172,7 @@ export function itemsOf(frame: Frame, { loop }: TaskState): readonly unknown[] {
   }
 }
 
-/** As the execution had it, with its item when it was one of a loop. */
+/** Context of the execution, with its item if it was one of a loop. */
 export function contextOf(frame: Frame, { name, state, visit }: FramedExecution): Readonly<Record<string, unknown>> {
   if (visit === undefined || !loops(state)) return frame.context
   const index = indexIn(state, name)

@@ -41,7 +41,7 @@ export interface TaskState extends Named {
 /** The first that holds gives the verdict. */
 export interface StatusRule {
   readonly verdict: Verdict
-  /** Of the result. */
+  /** Condition on the result. */
   readonly holds?: Expression | undefined
   /** That the exception is one of this class. */
   readonly exception?: string | undefined

@@ -6,9 +6,9 @@ import type { LoopPass } from './looping.ts'
 import type { ChoiceState, Verdict } from './machine.ts'
 import { machineVerdict } from './status.ts'
 
-/** What became of one execution. */
+/** Outcome of an execution. */
 export interface Made {
-  /** What nobody caught. */
+  /** Uncaught exception. */
   readonly thrown?: Thrown | undefined
   /** Where its exception leads. */
   readonly caught?: string | undefined
@@ -73,7 +73,7 @@ export function afterLoop(
   return undefined
 }
 
-/** What is made again: the last execution that went forward and was not undone. `undefined`: there is none, or it must not. */
+/** The execution to repeat: the last one that went forward and was not undone. `undefined`: there is none, or it must not be repeated. */
 export function lastForward({ executions }: Frame): FramedExecution | undefined {
   for (const execution of executions.toReversed()) {
     const { state, compensation, frame } = execution

@@ -2,13 +2,13 @@
 import type { GrownStep, StepState } from '../machine/state.ts'
 import type { Thrown } from './exceptions.ts'
 
-/** What a task came to. */
+/** Result of a task. */
 export interface TaskResult {
   readonly value?: unknown
   readonly thrown?: Thrown | undefined
 }
 
-/** What suspends a run until something it waits for is done. */
+/** Suspends a run until awaited rows are done. */
 export type Suspended<T> = Generator<void, T, void>
 
 /** The saga's own rows and branches, and what is written beside the row of a task. */
@@ -20,7 +20,7 @@ export class Rows {
   /** The names of what was begun, also of what has rows only for its parts: `Pay` of `Pay/Reserve`, `A` of `A retry 1`. */
   readonly #begun = new Set<string>()
   #asked = 0
-  /** What was asked for and is not there yet. */
+  /** Requested rows that do not exist yet. */
   readonly wanted: GrownStep[] = []
 
   constructor(steps: readonly StepState[]) {
@@ -41,7 +41,7 @@ export class Rows {
     return unique
   }
 
-  /** What the row came to; asks for it when it is not there, and waits until it is done. */
+  /** Result of the row; requests it if it is missing, and waits until it is done. */
   *done(step: string, branch: string, payload: unknown): Suspended<unknown> {
     this.#asked++
     const row = this.#known.get(step)
@@ -60,7 +60,7 @@ export class Rows {
     return this.#begun.has(name)
   }
 
-  /** What an operator ordered, the n-th time. */
+  /** An operator's n-th order. */
   order(step: string): unknown {
     const row = this.#known.get(step)
     return row !== undefined && row.status === 'invoked' ? row.result : undefined

@@ -7,35 +7,35 @@ import { Interpreter } from './interpreter.ts'
 import type { StateMachine, Verdict } from './machine.ts'
 import { Rows, type Suspended } from './rows.ts'
 
-/** What a machine of the state language has come to: the result of the saga's step `outcome`. */
+/** Outcome of a machine of the state language: the result of the saga's step `outcome`. */
 export interface StateMachineOutcome {
   /** `SU`: it succeeded. `FA`: it failed and changed nothing. `UN`: it failed, and something may be left of it. */
   readonly status: Verdict
-  /** Of its compensations; absent: none was begun. After `SU` of a later run: `FA`. */
+  /** Verdict of its compensations; absent: none was begun. After `SU` of a later run: `FA`. */
   readonly compensationStatus?: Verdict | undefined
   /** The variables at its end. */
   readonly endParams: Readonly<Record<string, unknown>>
-  /** What ended it, or what it compensated for. */
+  /** Exception that ended it, or for which it compensated. */
   readonly exception?: { readonly name: string; readonly message: string } | undefined
   /** Each execution of a state, in the order in which they began; compensations and sub-machines among them. */
   readonly states: readonly StateExecution[]
 }
 
-/** One execution of a state of a machine. */
+/** An execution of a state of a machine. */
 export interface StateExecution {
   /** `ReduceBalance`, `Notify-loop-2`. */
   readonly name: string
   readonly status: Verdict
-  /** Of what undid it; absent: nothing did. */
+  /** Verdict of its compensation; absent without one. */
   readonly compensationStatus?: Verdict | undefined
   readonly isForCompensation: boolean
-  /** It was made again: this one counts no more. */
+  /** True if it was repeated: this one no longer counts. */
   readonly isSuperseded: boolean
-  /** Of a sub-machine. */
+  /** Executions of a sub-machine. */
   readonly states?: readonly StateExecution[] | undefined
 }
 
-/** What is asked of a machine: pure, and the same in every process. */
+/** Next turn of a machine: pure, and the same in every process. */
 export function nextTurn(
   machines: ReadonlyMap<string, StateMachine>,
   machine: StateMachine,

@@ -2,17 +2,17 @@
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
 import type { TaskState, Verdict } from './machine.ts'
 
-/** One execution of a state. */
+/** An execution of a state. */
 export interface Execution {
-  /** As the timeline has it: `ReduceBalance`, `Notify-loop-2`, `ReduceBalance.1` when it was tried again by hand. */
+  /** Name in the timeline: `ReduceBalance`, `Notify-loop-2`, `ReduceBalance.1` after an operator's retry. */
   readonly row: string
   /** `ReduceBalance`, `Notify-loop-2`: the same when it is tried again. */
   readonly name: string
   readonly state: TaskState
   verdict: Verdict | undefined
-  /** It was tried again: it counts no more. */
+  /** True if it was repeated: it no longer counts. */
   isSuperseded: boolean
-  /** What undid it. */
+  /** Execution that undid it. */
   compensation: Execution | undefined
 }
 
@@ -31,7 +31,7 @@ export function verdictOf(
   return inDoubt && mayChange && verdict !== 'SU' ? 'UN' : verdict
 }
 
-/** What one call came to, by itself. @throws TypeError when the values do not fit a rule */
+/** Verdict of a single call. @throws TypeError when the values do not fit a rule */
 export function verdictOfCall(
   { status, isForUpdate, isForCompensation, isAsync }: TaskState,
   value: unknown,
@@ -59,7 +59,7 @@ function matches(holds: ((root: unknown) => unknown) | undefined, value: unknown
   }
 }
 
-/** What a run comes to that was not decided before. @param isSpecial it comes from a Fail state, or an exception ended it */
+/** Verdict of a run without an earlier decision. @param isSpecial it comes from a Fail state, or an exception ended it */
 export function machineVerdict(
   executions: readonly Execution[],
   thrown: Thrown | undefined,

@@ -1,4 +1,4 @@
-/** What holds for machines as a whole: their names, that they end, and that they do not contain themselves. */
+/** Rules for machines as a whole: their names, that they end, and that they do not contain themselves. */
 import { isTask, nextOf, type State, type StateMachine } from './machine.ts'
 
 /** @throws TypeError with the path of the state that is wrong */
@@ -63,7 +63,7 @@ function requireCalls(path: string, { states }: StateMachine): void {
   }
 }
 
-/** What a loop makes is called `Notify-loop-0`. */
+/** Items of a loop are named `Notify-loop-0`. */
 function requireOwnRows(path: string, { states }: StateMachine): void {
   for (const { name } of states.values()) {
     const loop = name.slice(0, Math.max(0, name.lastIndexOf('-loop-')))

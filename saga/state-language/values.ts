@@ -1,4 +1,4 @@
-/** What the operators and methods of expressions do with JSON values. Nothing of a value's own is ever called. */
+/** Operators and methods of expressions on JSON values. Never calls anything of a value's own. */
 import { canonicalJson } from '../json.ts'
 
 type Operator = (left: unknown, right: unknown) => unknown
@@ -84,12 +84,12 @@ function sizeOf(on: unknown): number {
   throw new TypeError(`size() is of a list, an object or a text, got ${kindOf(on)}`)
 }
 
-/** Of an object the same text whatever the order of its members: the database changes that order. */
+/** Renders an object to the same text whatever the order of its members: the database changes that order. */
 function textOf(value: unknown): string {
   return typeof value === 'string' ? value : canonicalJson(value)
 }
 
-/** What a message says instead of a value, which may be a secret. */
+/** Description of a value for messages: the value itself may be a secret. */
 function kindOf(value: unknown): string {
   if (value === null || value === undefined) return 'null'
   if (Array.isArray(value)) return 'a list'

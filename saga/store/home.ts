@@ -28,7 +28,7 @@ export class Home {
     return this.#id
   }
 
-  /** Of a saga that is started. */
+  /** Birth for a new saga. */
   async birth(sql: SqlExecutor): Promise<string> {
     return `${await this.id(sql)}-${newId()}`
   }

@@ -9,7 +9,7 @@ import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../.
 import type { SagaVersion } from './rows.ts'
 import type { Track } from './store.ts'
 
-/** As often as a message is tried that is read from its channel. */
+/** Same number of attempts as for a message read from its channel. */
 const ATTEMPTS = 13
 
 /** A version that has open sagas and a step which waits for messages of the channel. */
@@ -20,7 +20,7 @@ export interface Listener extends SagaVersion {
 export interface LeftMessage extends Listener {
   readonly id: string
   readonly message: EncodedMessage
-  /** It is not taken again. */
+  /** True if it is not taken again. */
   readonly isLast: boolean
 }
 
@@ -98,7 +98,7 @@ export class LeftMessageStore {
   }
 }
 
-/** What decoding reads of a message, in bytes: a column of text or JSON would refuse some keys. */
+/** Fields that decoding needs, in bytes: a column of text or JSON would refuse some keys. */
 interface Kept extends Pick<EncodedMessage, 'id' | 'key' | 'contentType'> {
   readonly payloadVersion?: HeaderValue | undefined
   /** Base64. */

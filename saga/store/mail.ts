@@ -13,7 +13,7 @@ export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefine
   return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why } }
 }
 
-/** What of the mail means something to a saga that ends so, and what is said of the rest: only an order to undo is heard. */
+/** Mail that an ended saga still handles, and records of the rest: it obeys only an order to undo. */
 export function mailAtEnd(
   mail: SagaRow['mail'],
   status: SagaStatus,

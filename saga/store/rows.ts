@@ -37,7 +37,7 @@ export interface SagaUndo {
   readonly of?: Omit<SagaParent, 'operation'> | undefined
 }
 
-/** What an operator wants who does not have the definition: applied by whoever has it. */
+/** Action of an operator without the definition: applied by an instance that has it. */
 export interface SagaOperatorMail {
   readonly operator: OperatorAction
   readonly by: string
@@ -76,7 +76,7 @@ export interface SagaRow extends SagaKey {
   readonly revision: number
   readonly owner: string | null
   readonly epoch: number
-  /** What reached an instance without this version; whoever takes the saga next applies it. */
+  /** Events that reached an instance without this version; the next instance that takes the saga applies them. */
   readonly mail: readonly SagaMail[] | null
   /** Until its deadline passes, when it was read; `null`: it has none. */
   readonly deadlineInMs: number | null
@@ -92,7 +92,7 @@ export interface SagaRow extends SagaKey {
 
 /** A saga that was due, and is taken. */
 export interface ClaimedRow extends SagaRow {
-  /** Who had it before; of one that is stuck: who was to tell of it. */
+  /** Previous owner; of a stuck saga: the instance that was to report it. */
   readonly former: string | null
 }
 
@@ -119,7 +119,7 @@ export interface SagaPost {
   readonly mail: SagaMail
   /** Posted instead when who should get it has nothing more to do. */
   readonly otherwise?: SagaPost | undefined
-  /** Posted instead when there is nobody to get it: never started, deleted, or somebody else has its id. */
+  /** Sent back if the target saga does not exist or its id was reused. */
   readonly missing?: SagaPost | undefined
 }
 
@@ -133,7 +133,7 @@ export interface StandingSaga extends SagaKey {
   readonly isSettled: boolean
 }
 
-/** One line of `list()`. */
+/** A line of `list()`. */
 export interface SagaSummary extends SagaKey {
   readonly version: number
   readonly status: SagaStatus

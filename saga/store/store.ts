@@ -1,10 +1,10 @@
 /**
- * The sagas in PostgreSQL. Every write is one statement over a list of sagas, state and timeline together, each guarded
- * by its own revision; so one saga or hundreds share a commit.
+ * The sagas in PostgreSQL. Every write is one statement over a list of sagas, state and timeline together, each guarded by its own revision;
+ * so one saga or hundreds share a commit.
  *
- * All times are the server's. `due_at` is when somebody must look at the row: with an `owner` it is the end of its lease,
- * without one the time of a retry or of a late reply. A stuck saga has an owner until somebody was told of it. `epoch` counts changes of ownership: whoever was given epoch n can
- * not write once it is n + 1.
+ * All times are the server's. `due_at` is when an instance must look at the row: with an `owner` it is the end of its lease, without one the
+ * time of a retry or of a late reply. A stuck saga has an owner until it was reported. `epoch` counts changes of ownership: the holder of
+ * epoch n cannot write once it is n + 1.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
@@ -239,7 +239,7 @@ export class SagaStore {
     )
   }
 
-  /** Somebody was told that it is stuck: unless mail came for it, it is left alone from now on. */
+  /** Records that `onStuck` was called: unless mail came for it, the saga is left alone from now on. */
   async told(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
@@ -273,7 +273,7 @@ export class SagaStore {
     )
   }
 
-  /** Unfinished sagas that nobody has in hand, by key. */
+  /** Unfinished sagas without an owner, by key. */
   async unowned(
     sql: SqlExecutor,
     versions: readonly SagaVersion[],
@@ -353,7 +353,7 @@ export class SagaStore {
     })
   }
 
-  /** Those of the keys that have a saga, and whether it has ended or is stuck. */
+  /** Existing sagas among the keys, and whether each has ended or is stuck. */
   async standing(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly StandingSaga[]> {
     const result = await this.#query<StandingSaga>(
       sql,
@@ -392,7 +392,7 @@ export interface OpenSagas {
   readonly version: number
   readonly status: SagaStatus
   readonly count: number
-  /** Of them, those that no coordinator has taken for a minute. */
+  /** Number of these that no coordinator has taken for a minute. */
   readonly overdue: number
 }
 

@@ -1,11 +1,10 @@
 /**
- * `saga_write(jsonb)`: applies a list of writes in key order (two writers of the same sagas cannot deadlock) and returns
- * the numbers of those that fitted: revision 1 inserts, a later one replaces the revision before it. The timelines of
- * those follow in one statement. A function, because its plans are cached for the session: planning cost four times as
- * much as the write itself. For good, and by the keys: left to itself the server plans the timelines of small writes anew at
- * each call, and keeps a plan that reads the whole table from when that was small.
+ * `saga_write(jsonb)`: applies a list of writes in key order (two writers of the same sagas cannot deadlock) and returns the numbers of those
+ * that fitted: revision 1 inserts, a later one replaces the revision before it. Their timelines follow in one statement. A function, because
+ * its plans are cached for the session: planning cost four times as much as the write itself. Plans are fixed and use the keys: by default
+ * the server plans the timelines of small writes anew at each call, and keeps a plan that reads the whole table from when it was small.
  *
- * What a write keeps (`due_at` above all) it keeps to the letter, so that PostgreSQL leaves the indexes alone.
+ * Columns that a write keeps (`due_at` above all) stay byte-identical, so that PostgreSQL leaves the indexes alone.
  */
 export const WRITE_FUNCTION = `CREATE FUNCTION {schema}.saga_write(writes jsonb) RETURNS SETOF int LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET plan_cache_mode = force_generic_plan AS $$

@@ -17,11 +17,11 @@ import {
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, TCC } from '../wire/wire.ts'
 
-/** What is known of `try` when it is confirmed or cancelled. */
+/** Record of `try` for confirming or cancelling it. */
 export interface Tried {
   /** True: it was committed. */
   readonly tried: boolean
-  /** What it returned, if it was committed. */
+  /** Its result, if it was committed. */
   readonly result: unknown
 }
 
@@ -66,7 +66,7 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (!isReserved(tried)) {
-      // What was confirmed stays so when the row of its try is gone: an operator accepted it, and a purge came by.
+      // A confirmation stands even if the row of its try is gone: an operator accepted it, and a purge removed it.
       const isDone = (await this.#barrier.find(tx, command, 'confirm')) !== undefined
       return isDone ? done(command) : notReserved(command)
     }
@@ -76,7 +76,7 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
     return reply
   }
 
-  /** What was confirmed already is confirmed without its payload. */
+  /** Repeats a confirmation that stands; its payload is not needed. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const entry = await this.#barrier.find(tx, command, 'confirm')
     return entry === undefined ? failed : done(command)
@@ -109,7 +109,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
     return this.#cancelled(tx, command, tried, entry)
   }
 
-  /** What needs no cancellation is cancelled without its payload. */
+  /** Cancels without the payload if nothing needs a cancellation. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     if (await isForgotten(this.#barrier, tx, command)) return forgotten(command)
     const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')

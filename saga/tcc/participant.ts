@@ -20,9 +20,9 @@ import { type TccFunctions, tccDuties } from './duties.ts'
 /** Options of `tccParticipant`. */
 export type TccParticipantOptions = ParticipantOptions
 
-/** What `confirm` and `cancel` get beside the request. */
+/** Context of `confirm` and `cancel`, beside the request. */
 export interface TccParticipantContext<Result = unknown> extends ParticipantContext {
-  /** What `try` returned; `undefined` when it was not committed. */
+  /** Result of `try`; `undefined` when it was not committed. */
   readonly result: Result
   /**
    * True: `try` was committed, what it wrote through `tx` is there. False: nothing of that is, but it was begun, so what it
@@ -31,7 +31,7 @@ export interface TccParticipantContext<Result = unknown> extends ParticipantCont
   readonly tried: boolean
 }
 
-/** What a TCC participant does for a saga. */
+/** Handlers of a TCC participant. */
 export interface TccHandlers<Request, Result = unknown> {
   /** Reserves. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
   readonly try: (request: Request, context: ParticipantContext) => Result | Promise<Result>

@@ -33,9 +33,9 @@ export interface ExploredRuns {
 interface Code {
   readonly calls: readonly { readonly step: string; readonly branch: string }[]
   readonly awaits: 'each' | 'all' | 'none'
-  /** It goes on without a branch that was refused. */
+  /** True if it continues after a refused branch. */
   readonly isLenient: boolean
-  /** After so many calls it throws, or its process dies; `undefined`: it returns. */
+  /** After this many calls it throws, or its process dies; `undefined`: it returns. */
   readonly ends: { readonly after: number; readonly how: 'throws' | 'dies' } | undefined
   /** Which of those that wait together answers first. */
   readonly order: 'first' | 'last'
@@ -105,7 +105,7 @@ function endOf({ steps: [code] }: SagaShape, how: 'throws' | 'dies'): PlannedFau
   return { step: code?.name ?? '', operation: 'invoke', fault, times: 'once' }
 }
 
-/** What the code or the world does next; `undefined` when nothing will happen any more by itself. */
+/** Next event of the code or the world; `undefined` when nothing more will happen by itself. */
 function nextEvent(code: Code, state: SagaState, world: World, faults: readonly PlannedFault[]): SagaEvent | undefined {
   const [own] = state.steps
   const isCoding = own?.wait === 'call'
@@ -121,7 +121,7 @@ function nextEvent(code: Code, state: SagaState, world: World, faults: readonly 
   const { step, wait, attempts } = open
   const event: SagaEvent =
     wait === 'retry' ? { type: 'due' } : world.call(step, operation, attempts, faultAt(open, operation, faults))
-  // While code runs nobody looks at all of it.
+  // While code runs, no sweep covers the transaction.
   return event.type === 'due' && isCoding ? { type: 'late', step } : event
 }
 

@@ -32,7 +32,7 @@ export interface ExploreOptions {
   readonly calls?: readonly string[] | undefined
 }
 
-/** One way a saga can go. */
+/** A possible course of a saga. */
 export interface ExploredRun {
   readonly faults: readonly PlannedFault[]
   readonly end: SagaState['status']
@@ -74,7 +74,7 @@ export function explore(saga: SagaShape, options: ExploreOptions = {}): Explorat
   const omit = checkOmit(saga, options.omit ?? [])
   const most = requireInteger('explore.faults', options.faults ?? 1, 0, 3)
   const items = requireInteger('explore.items', options.items ?? 2, 0, 5)
-  // Of a group, and of confirmations, either the first or the last answers first; of other steps there is one at a time.
+  // In a group, and among confirmations, either the first or the last answers first; other steps run one at a time.
   const isTogether = saga.steps.some(
     ({ group, confirm, each }) =>
       group !== undefined || (each?.item.confirm ?? confirm) !== undefined || (each?.atOnce ?? 1) > 1,
@@ -103,7 +103,7 @@ function explored({ results, steps }: ExploredRuns): Exploration {
   }
 }
 
-/** What is the same in all runs under one choice of branches, and one order of answers. */
+/** Choices shared by all runs: branches, and the order of answers. */
 interface Course {
   readonly saga: SagaShape
   /** The same with the items of its lists. */
@@ -170,7 +170,7 @@ function run(course: Course, faults: readonly PlannedFault[]) {
   return { faults, end: state.status, effects, problem: problem ?? wrongEnd(whole, state, world) }
 }
 
-/** What the world does next; `undefined` when nothing will happen any more by itself. */
+/** Next event of the world; `undefined` when nothing more will happen by itself. */
 function nextEvent(
   { order, omit, items, chosen }: Course,
   state: SagaState,

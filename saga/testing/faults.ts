@@ -3,7 +3,7 @@ import { type Operation } from '../machine/operation.ts'
 import type { SagaShape, StepState } from '../machine/state.ts'
 import { FAULTS, type Fault } from './world.ts'
 
-/** What goes wrong in a run. */
+/** A fault of a run. */
 export interface PlannedFault {
   readonly step: string
   readonly operation: Operation
@@ -12,7 +12,7 @@ export interface PlannedFault {
   readonly times: 'once' | 'always'
 }
 
-/** A participant that is waited for without end comes back after so many calls. */
+/** Number of calls after which an awaited participant returns. */
 const AWAY = 20
 /** More events than any run needs: 50 orphaned calls, and a million attempts are cut to this. */
 export const MAX_EVENTS = 10_000
@@ -48,7 +48,7 @@ function faultsOf(awaits: SagaShape['steps'][number]['awaits'], timeoutMs: numbe
   return awaits === 'signal' ? ['lost before'] : FAULTS
 }
 
-/** One of each combination, and one fault per call. */
+/** Orders faults so that each combination occurs once, with one fault per call. */
 function isAfter(fault: PlannedFault, last: PlannedFault | undefined, order: readonly PlannedFault[]): boolean {
   if (last === undefined) return true
   const isSameCall = last.step === fault.step && last.operation === fault.operation
@@ -68,7 +68,7 @@ export function wrongCall(
   return turns.size > 1 ? `the ${what} of "${step}" was called after the saga had gone the other way` : undefined
 }
 
-/** What goes wrong with the call that an open step waits for. */
+/** Fault of the call that an open step waits for. */
 export function faultAt(
   { step, attempts, orphans, doubt, unanswered = 0 }: StepState,
   operation: Operation,

@@ -17,7 +17,7 @@ import {
   type StepStatus,
 } from '../machine/state.ts'
 
-/** What the last event asked for. */
+/** A call requested by the last event. */
 export interface StoryCall {
   readonly step: string
   readonly operation: Operation
@@ -77,7 +77,7 @@ export function due(): SagaEvent {
   return { type: 'due' }
 }
 
-/** What the step waits for has come. */
+/** The signal that the step waits for. */
 export function signalled(step: string, payload?: unknown): SagaEvent {
   return { type: 'signalled', step, ...(payload !== undefined && { payload }) }
 }
@@ -92,7 +92,7 @@ export function expired(): SagaEvent {
   return { type: 'expired' }
 }
 
-/** What an operator does: see `OperatorAction`. `outcome` counts for `resolve` only. */
+/** An operator's action: see `OperatorAction`. `outcome` counts for `resolve` only. */
 export function operator(action: OperatorAction['do'], outcome: 'completed' | 'compensated' = 'completed'): SagaEvent {
   const done: OperatorAction = action === 'resolve' ? { do: action, outcome } : { do: action }
   return { type: 'operator', action: done, by: 'test', reason: 'test' }

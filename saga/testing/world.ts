@@ -1,4 +1,4 @@
-/** What is outside of a saga, as `explore` imagines it: effects that are there or not. Pure. */
+/** The outside of a saga in `explore`: effects that exist or not. Pure. */
 import type { SagaEvent } from '../machine/event.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaShape, StepShape } from '../machine/state.ts'
@@ -63,7 +63,7 @@ export class World {
     return shape?.compensates === true && this.has(step)
   }
 
-  /** What was to be confirmed when the saga completed is only reserved, or its reservation was given up. */
+  /** True if the saga completed while a step is only reserved, or its reservation was given up. */
   isUnconfirmed(step: string): boolean {
     return this.#shapes.get(step)?.confirm !== undefined && !(this.has(step) && this.confirmed.has(step))
   }

@@ -7,7 +7,7 @@ import { type Relation, readRows } from './relation.ts'
 
 type Relations = ReadonlyMap<string, Relation>
 
-/** What another order may get round: a foreign key, a unique key, an exclusion. */
+/** Errors that another order may avoid: a foreign key, a unique key, an exclusion. */
 const OUT_OF_ORDER: readonly string[] = ['23503', '23505', '23P01']
 
 /**
@@ -56,7 +56,7 @@ async function attempt(tx: SqlTransaction, work: () => Promise<void>): Promise<b
   }
 }
 
-/** What a cascade has undone already is undone again to no effect. */
+/** Repeats of what a cascade has undone have no effect. */
 function backwards({ relation, oldRow, newRow }: Image): Change {
   return { relation, from: newRow, to: oldRow }
 }

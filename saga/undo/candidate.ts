@@ -1,10 +1,10 @@
-/** What the catalog says of a table, and what of it keeps it from being protected. */
+/** Catalog data of a table, and obstacles to its protection. */
 import { quoteIdentifier } from '../../core/sql.ts'
 import { RULED_REMEDY } from './errors.ts'
 import type { Setter } from './setters.ts'
 import { type KeyColumn, keyText } from './text.ts'
 
-/** What the catalog says of a table that is to be protected. */
+/** Catalog data of a table that is to be protected. */
 export interface Candidate {
   readonly oid: string | null
   readonly name: string
@@ -21,7 +21,7 @@ export interface Candidate {
   readonly setters: readonly Setter[] | null
   /** Its columns and their types, as `SHAPE` says. */
   readonly shape: string | null
-  /** Of the primary key, then of other unique indexes of plain columns. */
+  /** Columns of the primary key, then of other unique indexes of plain columns. */
   readonly keys: readonly Key[] | null
   /** Tables that the database changes with this one. */
   readonly follow: ReadonlyArray<{ readonly oid: string; readonly name: string; readonly constraint: string }> | null
@@ -31,7 +31,7 @@ export interface Key {
   readonly isPrimary: boolean
   readonly isImmediate: boolean
   readonly columns: readonly string[]
-  /** Those whose collation takes different texts for equal. */
+  /** Columns whose collation treats different texts as equal. */
   readonly loose: readonly string[]
 }
 
@@ -108,7 +108,7 @@ export function keysQuery(found: Candidate, keys: Keys): string {
   return `SELECT ARRAY[${keyTexts('($1)', found, keys).join(', ')}]`
 }
 
-/** What texts are made of, and of which types: by it is told whether a table was altered. @param oid an expression */
+/** Columns and types behind row texts: reveals whether a table was altered. @param oid an expression */
 export function shapeOf(oid: string): string {
   return `(SELECT pg_catalog.string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attname) FROM pg_catalog.pg_attribute a
      WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`

@@ -1,10 +1,10 @@
-/** What has to become of rows, as SQL. */
+/** Target states of rows, as SQL. */
 import { quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { type Image, placeOf, stateOf } from './plan.ts'
 import { type Column, columnsNamed, type Relation, sameKey, valueOf } from './relation.ts'
 import type { RowText } from './text.ts'
 
-/** One row as it is and as it has to be; `null`: not there. */
+/** A row's current and target state; `null`: absent. */
 export interface Change {
   /** The oid of its table. */
   readonly relation: string

@@ -1,4 +1,4 @@
-/** What `undo` can be asked for. */
+/** The contract of `undo`. */
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { UndoDifference } from './errors.ts'
 
@@ -10,7 +10,7 @@ export interface UndoOptions {
 
 /** A table that is to be protected, and what is particular about it. */
 export interface ProtectTable {
-  /** As in SQL: `accounts`, `shop.accounts`, `"My Table"`. */
+  /** Name in SQL: `accounts`, `shop.accounts`, `"My Table"`. */
   readonly table: string
   /**
    * Columns that are neither compared nor put back, such as one that a trigger of the table sets at each change. A row that
@@ -29,7 +29,7 @@ export interface ProtectedTable {
   readonly key: readonly string[]
   /** Rows that sagas hold: a row counts once for each of its unique keys that is held. */
   readonly held: number
-  /** What is wrong, with the remedy; `undefined`: nothing. */
+  /** The problem with its remedy; `undefined`: none. */
   readonly problem?: string | undefined
 }
 
@@ -116,7 +116,7 @@ export interface Undo {
   retrying<T>(sql: SqlClient, work: (tx: SqlTransaction) => Promise<T>, options?: UndoRetryOptions): Promise<T>
   /** Branches that are not decided, oldest first, at most 1 000. */
   open(sql: SqlClient, options?: UndoOptions): Promise<readonly OpenUndo[]>
-  /** What keeps a branch from being undone: rows that are not as it left them. Empty: nothing does. @throws UndoBranchNotFound */
+  /** Obstacles to undoing a branch: rows that differ from its result. Empty: none. @throws UndoBranchNotFound */
   differences(sql: SqlClient, target: UndoTarget, options?: UndoOptions): Promise<readonly UndoDifference[]>
   /**
    * Ends a branch by an operator's decision, where cancelling or confirming it failed or its saga was ended without it, and frees its

@@ -1,4 +1,4 @@
-/** What can be wrong with undo. Match on `code`. */
+/** Errors of undo. Match on `code`. */
 import { ConcordatError, causesOf, hasCode } from '../../core/errors.ts'
 import { ROW_HELD, ROW_HELD_CONSTRAINT } from './tables.ts'
 
@@ -25,7 +25,7 @@ export interface Strayed {
   readonly why: 'unprotected' | 'emptied' | 'ruled' | 'unwatched'
 }
 
-/** What to do about a role that does not see all rows. */
+/** Remedy for a role that does not see all rows. */
 export const RULED_REMEDY =
   'give the participant a role with BYPASSRLS, or a policy FOR ALL TO that role USING (true), or name the table in `alsoWrites` if ' +
   'it may stay as it is'
@@ -71,14 +71,14 @@ export class UndoBranchNotFound extends ConcordatError {
   }
 }
 
-/** One column, or one row, that is not as the transaction left it. */
+/** A column, or a row, that differs from the transaction's result. */
 export interface UndoDifference {
   readonly table: string
   /** The primary key: each column's text by its name. Empty: the table as a whole. */
   readonly key: Readonly<Record<string, string | null>>
   /** Absent: the row as a whole is there or is not. */
   readonly column?: string | undefined
-  /** What the transaction left; `(hidden)` in a column that `undo.protect` was told to hide. */
+  /** Value that the transaction left; `(hidden)` in a column that `undo.protect` hides. */
   readonly expected: string
   readonly found: string
 }

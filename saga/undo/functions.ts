@@ -1,7 +1,7 @@
 /**
- * What a branch asks of its database at its beginning and its end, as functions: PostgreSQL keeps their plans for as long as a
- * connection lives, where a statement of ours is planned anew each time. Parameters have no names, so that none is taken for
- * a column. They run as whoever calls them, and read names as that one does.
+ * Statements of a branch at its beginning and its end, as functions: PostgreSQL keeps their plans for as long as a connection lives, while a
+ * plain statement is planned anew each time. Parameters have no names, so that none is taken for a column. They run as their caller, and
+ * resolve names as the caller does.
  */
 import { SETTING } from './tables.ts'
 

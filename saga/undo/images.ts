@@ -1,4 +1,4 @@
-/** What is kept of a branch until its saga is decided. */
+/** Row images of a branch, kept until its saga is decided. */
 import { hasCode } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { type StepOwner, stepParameters } from '../participant/barrier.ts'
@@ -36,7 +36,7 @@ export function ownerOf(command: Command): string {
   return [command.saga, command.sagaId, birth].join(SEPARATOR)
 }
 
-/** What triggers add while branches of a saga are undone: no step has such a key. */
+/** Key for rows that triggers add while branches of a saga are undone: no step has such a key. */
 function additionsOf(owner: string): string {
   return ['undo', owner].join(SEPARATOR)
 }
@@ -151,7 +151,7 @@ export class Images {
     return rows[0]
   }
 
-  /** What is written from here on undoes branches of this saga, until `end`. @returns what that has to be told */
+  /** Marks later writes as undoing branches of this saga, until `end`. @returns the settings that this needs */
   async undoing(tx: SqlExecutor, owner: string): Promise<Undoing> {
     const me = { schema: this.#quoted, by: 'undo', owner, branch: additionsOf(owner) }
     const { rows } = await this.#query<Undoing>(
@@ -197,6 +197,6 @@ export type Written = Readonly<Record<string, number>>
 
 export interface Undoing {
   readonly written: Written
-  /** What the branches of the saga could write though it is not protected. */
+  /** Unprotected tables that the saga's branches may write. */
   readonly alsoWrites: readonly string[]
 }

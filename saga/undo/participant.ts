@@ -36,8 +36,8 @@ export interface UndoParticipantOptions extends Omit<ParticipantOptions, 'effect
    */
   readonly lockTimeoutMs?: number | undefined
   /**
-   * Tables that the handler may write though they are not protected, named as in SQL: what it writes there stays when the saga
-   * turns back, such as lines of a log. A write to any other unprotected table fails for good. @default none
+   * Unprotected tables that the handler may write, named as in SQL: its writes there stay when the saga turns back, such as lines of a log. A
+   * write to any other unprotected table fails permanently. @default none
    */
   readonly alsoWrites?: readonly string[] | undefined
 }

@@ -8,7 +8,7 @@
  */
 import type { RowText } from './text.ts'
 
-/** One change of one row. */
+/** A change of a row. */
 export interface Image {
   /** The oid of the table. */
   readonly relation: string
@@ -24,9 +24,9 @@ export interface Image {
 export interface Touched {
   readonly relation: string
   readonly key: string
-  /** As the transaction left it; `null`: not there. */
+  /** The row as the transaction left it; `null`: absent. */
   readonly left: RowText | null
-  /** As it was before; `null`: not there. */
+  /** The row before; `null`: absent. */
   readonly before: RowText | null
 }
 
@@ -86,7 +86,7 @@ function touchedBy(images: readonly Image[]): readonly Touched[] {
   return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
 }
 
-/** What is not known (it ended as it began) fits anything. */
+/** An unknown state (it ended as it began) fits anything. */
 function fits({ relation, oldKey, newKey, newRow }: Image, state: ReadonlyMap<string, string>): boolean {
   const place = placeOf(relation, newKey ?? oldKey ?? '')
   const now = state.get(place)
@@ -98,7 +98,7 @@ export function placeOf(relation: string, key: string): string {
   return `${relation} ${key}`
 }
 
-/** What a row is, as a key of maps. */
+/** A row's state as a key of maps. */
 export function stateOf(row: RowText | null): string {
   return row === null ? ABSENT : JSON.stringify(row)
 }

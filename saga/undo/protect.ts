@@ -226,7 +226,7 @@ export class Protection {
     for (const { name } of rows) await tx.query(`DROP FUNCTION ${name}`)
   }
 
-  /** Some of those that have changed it and are not decided. */
+  /** Some undecided sagas that have changed it. */
   async #sagasOn(tx: SqlExecutor, oid: string): Promise<readonly string[]> {
     const { rows } = await this.#query<{ saga: string }>(
       tx,
@@ -269,7 +269,7 @@ function columnProblem(found: Candidate, ignored: readonly string[], hidden: rea
   return `has "${inKey}" in its primary key, which cannot be ignored: leave it out of \`ignored\``
 }
 
-/** What the database changes on its own has to be written down as well. */
+/** Changes that the database makes on its own must be recorded as well. */
 function followerProblem({ follow }: Candidate, together: ReadonlySet<string>): string | undefined {
   const missing = follow?.find(({ oid }) => !together.has(oid))
   if (missing === undefined) return undefined
@@ -294,7 +294,7 @@ function setterProblem(found: Candidate, ignored: readonly string[]): string | u
   )
 }
 
-/** What was changed since it was protected. */
+/** Changes since its protection. */
 function listedProblem(
   { triggers, keysQuery: query }: Pick<Listed, 'triggers' | 'keysQuery'>,
   candidate: Candidate,

@@ -7,7 +7,7 @@ import { type KeyColumn, keyText, type RowText, textOf } from './text.ts'
 export const UNDO_CALL = 'migrateParticipant(sql, schema)'
 
 export interface Column extends KeyColumn {
-  /** As in a cast, without a length that would cut. */
+  /** Type for a cast, without a length that would truncate. */
   readonly type: string
   /** With its length and precision, as it keeps values. */
   readonly exact: string
@@ -29,7 +29,7 @@ export interface Relation {
   readonly hidden: readonly string[]
   /** Where the functions of undo are, quoted. */
   readonly home: string
-  /** What keeps all of its rows from being put back. */
+  /** Obstacle to restoring all of its rows. */
   readonly obstacle?: Obstacle | undefined
 }
 
@@ -55,7 +55,7 @@ interface TableRow extends Omit<Relation, 'columns' | 'target' | 'home' | 'obsta
   readonly ruled: string | null
 }
 
-/** By their oids, as texts. A table that is gone, or not protected any more, is not in it. */
+/** Relations by their oids, as texts. Omits tables that are gone, or no longer protected. */
 export class Relations {
   readonly #query: OwnQuery
   readonly #home: string
@@ -81,7 +81,7 @@ export class Relations {
   }
 }
 
-/** Those of `c`, in their order. What is computed when it is read is none. */
+/** Columns of `c`, in their order. Omits columns that are computed on read. */
 export const COLUMNS = `(SELECT jsonb_agg(jsonb_build_object('name', a.attname, 'isGenerated', a.attgenerated <> '',
     'type', format_type(a.atttypid, -1), 'exact', format_type(a.atttypid, a.atttypmod), 'base', coalesce(nullif(y.typbasetype, 0), y.oid)::regtype::text) ORDER BY a.attnum)
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
@@ -105,7 +105,7 @@ function obstacleOf(name: string, protectedAs: string | null, ruled: string | nu
   return { expected: `role ${ruled} to see all rows`, found, remedy: RULED_REMEDY }
 }
 
-/** What to do about a table that has another name than when it was protected. */
+/** Remedy for a table that was renamed since its protection. */
 export function movedRemedy(was: string, name: string): string {
   return (
     `if ${name} is still the table that sagas write to, call undo.protect(sql, [${JSON.stringify(name)}]); if another table took ` +

@@ -37,12 +37,12 @@ interface Looked {
 
 interface RowDifference {
   readonly row: Touched
-  /** What holds for the whole table. */
+  /** Obstacle for the whole table. */
   readonly obstacle?: Obstacle | undefined
   readonly differences: readonly UndoDifference[]
 }
 
-/** What is not as the branch left it. Its rows stay locked. */
+/** Differences from the branch's result. Its rows stay locked. */
 export async function look(tx: SqlTransaction, parts: Looking, branch: string): Promise<readonly UndoDifference[]> {
   await fixTexts(tx)
   const { differences } = await lookAt(tx, parts, branch)

@@ -6,7 +6,7 @@
 /** A row trigger that runs before an update. */
 export interface Setter {
   readonly trigger: string
-  /** Of its function. */
+  /** Name of its function. */
   readonly name: string
   /** The text of its function, in whatever language. */
   readonly source: string

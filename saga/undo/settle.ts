@@ -1,4 +1,4 @@
-/** What operators see of branches that are not decided, and do about those that cannot be undone. */
+/** Operators' view of undecided branches, and their actions on those that cannot be undone. */
 import { SECOND } from '../../core/clock.ts'
 import { ownQuery, quoteIdentifier, type SqlClient, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import { Barrier } from '../participant/barrier.ts'
@@ -10,7 +10,7 @@ import { Relations, UNDO_CALL } from './relation.ts'
 import { look, markCancelled, type RestoreParts, restore } from './restore.ts'
 
 const MOST = 1_000
-/** An operator does not wait longer for what somebody has locked. */
+/** How long an operator waits for locks. */
 const LOCK_TIMEOUT_MS = 10 * SECOND
 
 export async function openBranches(sql: SqlExecutor, schema: string): Promise<readonly OpenUndo[]> {

@@ -23,7 +23,7 @@ import { TEXT_SETTINGS } from './text.ts'
 export const ROW_HELD = '55P03'
 /** In place of a value that no message may have. */
 export const HIDDEN = '(hidden)'
-/** What the error names as its constraint, so that it is told from a `lock_timeout`. */
+/** Constraint name in the error, which distinguishes it from a `lock_timeout`. */
 export const ROW_HELD_CONSTRAINT = 'concordat_undo'
 /** The SQLSTATE of an undo that would change a row which its transaction did not change. */
 export const STRAYED = 'CC011'
@@ -78,7 +78,7 @@ BEGIN
   EXECUTE format('SELECT jsonb_object($3, ARRAY[%s]::text[]), jsonb_object($3, ARRAY[%s]::text[])', texts_of[1], texts_of[2]) INTO old_row, new_row USING r_old, r_new, names;
 END $undo$`
 
-/** What the trigger of a table does about a change, once it has the keys. The branch of which it is to be kept; NULL: of none. */
+/** Action of a table's trigger on a change, once it has the keys. Returns the branch that needs an image; NULL: none. */
 const CHANGED = `CREATE FUNCTION {schema}.saga_undo_changed(rel regclass, old_keys text[], new_keys text[])
 RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $undo$
 DECLARE
@@ -162,7 +162,7 @@ EXCEPTION WHEN OTHERS THEN
   RETURN NULL;
 END $undo$`
 
-/** Whoever deletes old rows of the barrier: those of a branch that is not decided stay. */
+/** Keeps barrier rows of undecided branches when old rows are deleted. */
 const KEPT = `CREATE FUNCTION {schema}.saga_undo_kept() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $undo$
 BEGIN
   IF EXISTS (SELECT FROM {schema}.saga_undo u 

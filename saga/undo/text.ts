@@ -7,7 +7,7 @@ import { quoteIdentifier, quoteLiteral, type SqlExecutor } from '../../core/sql.
 /** A row: each column's text, `null` for NULL. Its columns come in the order of `jsonb`, so equal rows have equal JSON. */
 export type RowText = Readonly<Record<string, string | null>>
 
-/** What such texts depend on. */
+/** Settings that influence such texts. */
 export const TEXT_SETTINGS = {
   TimeZone: 'UTC',
   DateStyle: 'ISO, YMD',

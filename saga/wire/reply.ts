@@ -1,7 +1,7 @@
-/** What a participant, or a saga that is a step, answers. */
+/** Answer of a participant, or of a sub-saga. */
 import type { Operation } from '../machine/operation.ts'
 
-/** What a participant answers. */
+/** Answer of a participant. */
 export interface SagaReply {
   readonly saga: string
   readonly sagaId: string
@@ -19,7 +19,7 @@ export interface SagaReply {
   readonly attempt?: number | undefined
   /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
   readonly birth?: string | undefined
-  /** Of the answer to a `try`: `tcc`. Its row of the barrier is kept until it was confirmed or cancelled. */
+  /** For the answer to a `try`: `tcc`. Its row of the barrier is kept until it was confirmed or cancelled. */
   readonly kind?: string | undefined
   /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
   readonly round?: number | undefined

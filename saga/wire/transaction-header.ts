@@ -1,7 +1,7 @@
 /**
- * The header by which a global transaction is known to the code that a request or a message reaches: `saga-transaction`, with
- * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is no secret and proves nothing; the birth, which nobody can guess,
- * keeps a transaction from those who have never been told of it.
+ * The header that tells the recipient of a request or a message its global transaction: `saga-transaction`, with
+ * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is no secret and proves nothing; the birth, which cannot be guessed, protects a
+ * transaction from clients that never received the header.
  *
  * @see docs/wire-format.md, "The header of a global transaction"
  */
@@ -29,7 +29,7 @@ export type AnyHeaders =
 export class TransactionHeaderInvalid extends ConcordatError {
   readonly code = 'saga.transaction_header' as const
   readonly retryable = false as const
-  /** What Express and Fastify answer with. */
+  /** HTTP status for Express and Fastify. */
   readonly statusCode = 400 as const
 
   constructor(why: string) {

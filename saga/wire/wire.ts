@@ -34,16 +34,16 @@ export const HEADERS = Object.freeze({
   /** How often an operator had it tried again after a refusal; absent: never. Replies repeat it. */
   round: 'saga-round',
   replyTo: 'saga-reply-to',
-  /** Of a compensation, `true`: the step was answered `ok`. Absent: its outcome is not known. */
+  /** For a compensation, `true`: the step was answered `ok`. Absent: its outcome is unknown. */
   succeeded: 'saga-succeeded',
-  /** What the participant has to be: `tcc`. Absent: one that can invoke and compensate. */
+  /** Required kind of participant: `tcc`. Absent: one that can invoke and compensate. */
   kind: 'saga-kind',
 })
 
 /** The kind of participant that a command of `.tcc` asks for. */
 export const TCC = 'tcc'
 
-/** What a reply channel is called after its service. */
+/** Suffix of a service's reply channel. */
 export const REPLIES = '.saga-replies'
 
 /** The durable group in which the coordinators of a service share the replies. */
@@ -54,7 +54,7 @@ export function sagaReplies(service: string): Channel<SagaReply> {
   return replyChannel(`${service}${REPLIES}`)
 }
 
-/** What a destination is when it is a service's reply channel; `undefined` when it is none. */
+/** The reply channel of this name; `undefined` for any other destination. */
 export function replyPlace(destination: string): Channel<SagaReply> | undefined {
   return destination.endsWith(REPLIES) ? replyChannel(destination) : undefined
 }
@@ -69,7 +69,7 @@ export function replyChannel(name: string): Channel<SagaReply> {
   return channel
 }
 
-/** A command names its own, so whoever may send one may name many. */
+/** Commands name their reply channels, so senders may name many. */
 const KNOWN_CHANNELS = 1_000
 const replyChannels = new Map<string, Channel<SagaReply>>()
 
@@ -81,7 +81,7 @@ function defineReplies(name: string): Channel<SagaReply> {
   })
 }
 
-/** What a command's headers say, or `undefined` when it is not a saga command. */
+/** Content of a command's headers, or `undefined` when it is not a saga command. */
 export interface CommandHeaders {
   readonly saga: string
   readonly sagaId: string
@@ -94,9 +94,9 @@ export interface CommandHeaders {
   readonly birth: string
   /** 0: no operator tried it again. */
   readonly round: number
-  /** Of a compensation: the coordinator knows that the step was done. */
+  /** For a compensation: the coordinator knows that the step was done. */
   readonly succeeded?: true | undefined
-  /** What kind of participant it is for; `undefined`: for one that can invoke and compensate. */
+  /** Required kind of participant; `undefined`: one that can invoke and compensate. */
   readonly kind?: string | undefined
   /** Epoch ms, of an `invoke` that is so old that records of its time may be purged. Not in the headers: the participant sets it. */
   readonly sentAt?: number | undefined
@@ -142,7 +142,7 @@ export function answerTo(command: CommandHeaders): Omit<SagaReply, 'status'> {
   return { saga, sagaId, step, operation, ...(birth !== '' && { birth }), ...(round > 0 && { round }) }
 }
 
-/** As large as the barrier's column. */
+/** Maximum of the barrier's column. */
 const MAX_ROUND = 2 ** 31 - 1
 
 /** Which send of which operation a command is. */
@@ -156,13 +156,13 @@ export interface Sending {
   readonly succeeded?: true | undefined
 }
 
-/** What a command needs to know of its sender. */
+/** Sender's data for a command. */
 export interface Sender {
   readonly service: string
   readonly headers: AmbientHeaders | undefined
 }
 
-/** What a step asks for, and of whom. */
+/** A step's request, and its recipient. */
 export interface Commanded {
   readonly name: string
   readonly to: Channel

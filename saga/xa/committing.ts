@@ -9,7 +9,7 @@ import { NotYet, Patience } from './ending.ts'
 import { baseOf } from './gid.ts'
 import type { XaParts } from './parts.ts'
 
-/** What became of the last call of the handler. */
+/** Outcome of the handler's last call. */
 interface Known {
   readonly gid: string
   readonly status: BarrierEntry['status']
@@ -44,7 +44,7 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     const { isFree, prepared } = await gate.look(command, base)
     if (prepared.length > 0) throw new NotYet(`${command.key} was prepared in this moment`)
     if (!isFree) throw new NotYet(`${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`)
-    // Nothing holds it any more, so what is read now is how it ended.
+    // No transaction holds it any longer, so its content is final.
     return (await gate.committed(command, base)) === gid
   }
 

@@ -9,7 +9,7 @@ export class NotYet extends Error {
   readonly retryable = true as const
 }
 
-/** Somebody else prepared it, and only that user or a superuser may end it. */
+/** Another role prepared it, and only that role or a superuser may end it. */
 class NotAllowed extends Error {
   readonly code = '42501' as const
   readonly retryable = true as const
@@ -20,7 +20,7 @@ const LONGEST_PAUSE_MS = 500
 /** After this long the command is put back: its retries, and those of the coordinator, go on from there. */
 const PATIENCE_MS = 10 * SECOND
 
-/** What is asked again and again until it has an answer. */
+/** Repeats a request until it has an answer. */
 export class Patience {
   readonly #clock: Clock
   readonly #signal: AbortSignal
@@ -42,8 +42,8 @@ export class Patience {
 }
 
 /**
- * `COMMIT PREPARED` or `ROLLBACK PREPARED`. Harmless when somebody else was faster.
- * @returns false when no transaction of this name is prepared any more
+ * `COMMIT PREPARED` or `ROLLBACK PREPARED`. Harmless if another process was faster.
+ * @returns false when no transaction of this name is prepared any longer
  */
 export async function endPrepared(
   sql: SqlExecutor,

@@ -27,7 +27,7 @@ export interface Gate<Tx> {
   readonly mostBytes: number
   /** True: what is prepared, and the gate, are in another database than the barrier. */
   readonly isApart: boolean
-  /** What the names of this step begin with. */
+  /** Prefix of the names of this step's transactions. */
   base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string>
   /** Writes down that the handler is about to be called. */
   begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void>
@@ -35,15 +35,15 @@ export interface Gate<Tx> {
   look(step: StepOwner, base: string): Promise<GateState>
   /** The name of the transaction that was committed; `null`: none was. */
   committed(step: StepOwner, base: string): Promise<string | null>
-  /** Harmless when somebody else was faster. */
+  /** Harmless if another process was faster. */
   end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void>
-  /** The row that a statement wants is held by somebody else. */
+  /** Another transaction holds the row that a statement wants. */
   isHeld(error: unknown): boolean
   /** Whether a call that is not answered yet may be open or prepared. */
   isAtWork(tx: SqlTransaction, entry: BarrierEntry): Promise<boolean>
 }
 
-/** What both need. */
+/** Parts shared by both gates. */
 export interface GateParts {
   readonly sql: SqlClient
   readonly rows: XaRows
@@ -85,7 +85,7 @@ export class OwnGate implements Gate<SqlTransaction> {
         if (entered !== 'in') throw new NotEntered(entered)
         const role = await roleIn(tx, PASSED, [`${waitMs}ms`])
         const result = await work(tx)
-        // What is prepared belongs to the role of that moment, and only that one may end it.
+        // A prepared transaction belongs to the role of that moment, and only that role may end it.
         if ((await roleIn(tx, 'SELECT current_user::text AS role')) !== role) throw new SagaStepRole(step.key)
         return { entered, result }
       })

@@ -6,10 +6,10 @@
 import { createHash } from 'node:crypto'
 import { type StepOwner, stepParameters } from '../participant/barrier.ts'
 
-/** What the names of all our prepared transactions begin with. */
+/** Prefix of the names of all our prepared transactions. */
 export const GID_PREFIX = 'concordat:'
 
-/** What the names of one saga step begin with, whichever call of its handler it was. */
+/** Prefix of the names of a saga step's transactions, whichever call of its handler it was. */
 export function gidBase(place: readonly string[], step: StepOwner): string {
   const whose = JSON.stringify([...place, ...stepParameters(step)])
   return `${GID_PREFIX}${createHash('sha256').update(whose).digest('base64url').slice(0, 22)}:`

@@ -1,13 +1,13 @@
 /**
- * A participant of `.tcc` that writes one function: the database keeps what it did, unseen and locked, until the saga is decided
- * (`PREPARE TRANSACTION`, `XA PREPARE`), and then commits it or rolls it back, on any connection of any instance.
+ * A participant of `.tcc` that consists of one function: the database keeps its writes, invisible and locked, until the saga is decided
+ * (`PREPARE TRANSACTION`, `XA PREPARE`), and then commits or rolls them back, on any connection of any instance.
  *
  *   try       begun (a commit) -> handler -> prepared -> answered (a commit)
  *   confirm   COMMIT PREPARED  -> answered (a commit)
  *   cancel    refused from here on (a commit) -> ROLLBACK PREPARED -> answered (a commit)
  *
- * A process may die between any two of these: the next one that gets the command goes on. The clock that is trusted is
- * nobody's. Not guaranteed: that branches of one saga become visible at one instant.
+ * A process may die between any two of these: the next one that gets the command continues. No clock is trusted. Not guaranteed: that
+ * branches of one saga become visible at one instant.
  *
  * @see docs/transactions.md, "XA"
  */
@@ -45,7 +45,7 @@ export interface XaResourceOptions<Tx> extends XaParticipantOptions {
   readonly resource: XaResource<Tx>
 }
 
-/** What the handler of an XA participant with a `resource` gets beside the request. `tx` is that of the resource. */
+/** Context of an XA participant's handler with a `resource`, beside the request. `tx` is the resource's. */
 export interface XaContext<Tx> extends Omit<ParticipantContext, 'tx'> {
   /** Write the effect through it; have no other effect, or deduplicate that by `key`. */
   readonly tx: Tx

@@ -1,4 +1,4 @@
-/** What the duties of an XA participant are made of. */
+/** Parts of an XA participant's duties. */
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Barrier } from '../participant/barrier.ts'
@@ -6,7 +6,7 @@ import type { WaitingRoom } from '../participant/waiting-room.ts'
 import type { Gate } from './gate.ts'
 import type { XaRows } from './rows.ts'
 
-/** What is called with the request. */
+/** A handler, called with the request. */
 export type Handler<Request, Context> = (request: Request, context: Context) => unknown
 
 export interface XaParts {

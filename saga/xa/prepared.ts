@@ -1,6 +1,6 @@
 /**
- * Transactions that stay prepared: each holds its rows, and keeps `VACUUM` from its work. One that is old waits for a saga
- * that is not decided, or is nobody's any more. Nothing here ends one: only its saga knows how.
+ * Transactions that stay prepared: each holds its rows, and hinders `VACUUM`. An old one waits for an undecided saga, or has no owner any
+ * longer. Nothing here ends one: only its saga knows how.
  */
 import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
@@ -18,7 +18,7 @@ import type { PreparedTransaction, XaResource } from './resource.ts'
 export const PREPARED_LIMIT_MS: number = 5 * MINUTE
 const MOST = 20
 
-/** Those older than that, the oldest first, at most twenty. */
+/** Transactions older than the limit, oldest first, at most twenty. */
 export async function oldPrepared(sql: SqlExecutor, olderThanMs: number): Promise<readonly PreparedTransaction[]> {
   const { rows } = await sql.query<{ gid: string; ageMs: number }>(
     `SELECT gid, (extract(epoch FROM clock_timestamp() - prepared) * 1000)::float8 AS "ageMs" FROM pg_prepared_xacts
@@ -32,7 +32,7 @@ export async function oldPrepared(sql: SqlExecutor, olderThanMs: number): Promis
 /** Where transactions are left prepared. */
 export type PreparedSource = Pick<XaResource, 'old'>
 
-/** What a participant prepares in: a resource, or the database of a client. */
+/** Database in which a participant prepares: a resource, or a client's. */
 export function sourceOf(where: object): PreparedSource {
   return hasMethods(where, ['query'])
     ? { old: (olderThanMs) => oldPrepared(where as SqlExecutor, olderThanMs) }
@@ -46,7 +46,7 @@ export function keyOf(gid: string): string | undefined {
   return key === '' ? undefined : key
 }
 
-/** What to do about one, on one line. */
+/** Remedy for a prepared transaction, on one line. */
 export function remedyOf({ gid, key = '' }: PreparedTransaction): string {
   const byHand = 'End it by hand only when that saga is gone or has ended'
   // A name that has no room for all of its key has lost the end of that.
@@ -59,13 +59,13 @@ export function remedyOf({ gid, key = '' }: PreparedTransaction): string {
     : 'it is not ours: COMMIT PREPARED or ROLLBACK PREPARED, as its owner decides'
 }
 
-/** What a service says of the transactions that its XA participants left prepared. */
+/** Health of a service's prepared transactions, left by its XA participants. */
 export interface PreparedHealth {
   /** `down`: some are older than the limit, or a database does not answer. `idle`: one has not answered yet. */
   readonly status: 'idle' | 'up' | 'down'
   readonly detail?: string | undefined
   readonly error?: string | undefined
-  /** Those older than the limit, at most twenty; at most 30 s old. */
+  /** Transactions older than the limit, at most twenty; data at most 30 s old. */
   readonly old: readonly PreparedTransaction[]
 }
 
@@ -113,7 +113,7 @@ export class PreparedWatch {
     return { status: isKnown ? 'up' : 'idle', old }
   }
 
-  /** One that does not answer keeps nothing from the others. */
+  /** A database that does not answer does not delay the others. */
   async #watch(source: WatchedSource): Promise<void> {
     const { clock, olderThanMs, everyMs = EVERY_MS } = this.#options
     const { signal } = this.#stop
@@ -151,7 +151,7 @@ function detailOf([oldest, ...others]: readonly PreparedTransaction[]): string |
   return `${oldest.gid} is prepared for ${seconds} s${more}: ${remedyOf(oldest)}`
 }
 
-/** What one database has said, and whether it still answers. */
+/** Last answer of a database, and whether it still answers. */
 class WatchedSource {
   readonly #source: PreparedSource
   readonly #clock: Clock
@@ -175,7 +175,7 @@ class WatchedSource {
     return this.#error ?? this.#silence.error
   }
 
-  /** Never rejects. @param signal it is not waited for any more */
+  /** Never rejects. @param signal stops waiting */
   async look(olderThanMs: number, signal: AbortSignal): Promise<void> {
     const asked = (async () => this.#source.old(olderThanMs))()
     try {

@@ -10,7 +10,7 @@ import { NotYet, Patience } from './ending.ts'
 import { nextGid } from './gid.ts'
 import type { Handler, XaParts } from './parts.ts'
 
-/** What is known of a gate that a call before this one may be in. */
+/** State of a gate that an earlier call may hold. */
 interface Seen {
   /** The call that was the last one when it was looked at. */
   readonly gid: string | null
@@ -33,9 +33,9 @@ interface Attempt {
 }
 
 /**
- * Calls the handler in a transaction that it leaves prepared. That it begins is a commit of its own, with the name of the
- * transaction: it is found by that. A prepared one that was not answered yet is rolled back and made again: nobody was told
- * of it, and its result is in no row that can be read.
+ * Calls the handler in a transaction that stays prepared. Its beginning is a commit of its own, with the name of the transaction, by which it
+ * is found. A prepared but unanswered transaction is rolled back and made again: no caller has its result, and no readable row has it
+ * either.
  */
 export class Preparing<Request, Context> implements DutyAhead<Request, Context> {
   readonly mayRefuse = true
@@ -71,7 +71,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
         const found = await this.#look(command, begun)
         const isPrepared = found !== undefined && found.stale.length > 0
         if (isPrepared && spared?.gid !== begun.gid) spared = { gid: begun.gid, since: clock.monotonic() }
-        // Who has prepared answers in a moment, unless it died: it gets that moment.
+        // A process that has prepared answers in a moment, unless it died: wait for that moment.
         const isSpared = isPrepared && clock.monotonic() - (spared?.since ?? 0) < SPARED_MS
         if (found === undefined || isSpared) {
           await patience.wait(`${command.key} is being done elsewhere`)
@@ -126,7 +126,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
     })
   }
 
-  /** @returns what is to be answered; `undefined`: somebody else is at it */
+  /** @returns the answer; `undefined`: another process is at work */
   async #prepare(
     { request, command, message, contextIn }: Asked<Request, Context>,
     attempt: Attempt,
@@ -142,7 +142,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
       if (passage.entered === 'busy') return undefined
     } catch (error) {
       if (!isRefusal(error)) throw error
-      // It is rolled back, and so is whatever an earlier call did: a definite no.
+      // It is rolled back, and so are all effects of earlier calls: a definite no.
       const { operation, key, attempt: nth } = command
       const { code, message: text } = describeError(error)
       message.log.info({ sagaKey: key, operation, code, status: 'refused' }, 'saga command not done')
@@ -166,7 +166,7 @@ const SPARED_MS = 50
 /** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
 const BRIEFLY_MS = 50
 
-/** Somebody committed it who was not asked to: done again it would be done twice. */
+/** An administrator committed it: doing it again would do it twice. */
 class CommittedByHand extends Error {
   readonly code = 'saga.committed_by_hand' as const
   readonly retryable = false as const

@@ -1,11 +1,11 @@
 /**
- * The contract of a database that an XA participant prepares on beside its own, such as MariaDB (`concordat/saga/mysql2`).
- * The commands, their answers and what was answered stay in the participant's PostgreSQL; the effect is in the resource, and
- * with it one row, the gate, written in the same transaction. Of each saga step there is one gate, named by `whose`:
+ * The contract of a database that an XA participant prepares on beside its own, such as MariaDB (`concordat/saga/mysql2`). The commands and
+ * their answers stay in the participant's PostgreSQL; the effect is in the resource, together with one row, the gate, written in the same
+ * transaction. Each saga step has one gate, named by `whose`:
  *
  * - at most one transaction that has passed the gate is open or prepared at a time;
- * - who finds it free knows that no transaction of the step is open or prepared any more;
- * - the name in it is that of the transaction that was committed.
+ * - a process that finds it free knows that no transaction of the step is open or prepared any longer;
+ * - the name in it is that of the committed transaction.
  */
 
 /** A call of the handler that is about to be made. */
@@ -22,12 +22,12 @@ export interface XaCall {
   isCurrent(): Promise<boolean>
 }
 
-/** `in`: it is prepared. `busy`: somebody else is in the gate, or the call was given up. `committed`: by hand, before. */
+/** `in`: prepared. `busy`: another call holds the gate, or this one was abandoned. `committed`: by an administrator, before. */
 export type XaPassage<T> = { readonly entered: 'in'; readonly result: T } | { readonly entered: 'busy' | 'committed' }
 
-/** Whether somebody is at a saga step. */
+/** State of a saga step's gate. */
 export interface GateState {
-  /** Nobody has it locked: no transaction of the step is open or prepared. */
+  /** Unlocked: no transaction of the step is open or prepared. */
   readonly isFree: boolean
   /** The names of those that are prepared: one at most, but for a moment. */
   readonly prepared: readonly string[]
@@ -39,7 +39,7 @@ export interface PreparedTransaction {
   readonly gid: string
   /** Since it was prepared, by the server's clock. */
   readonly ageMs: number
-  /** `<saga>/<id>/<step>` of one of ours, characters that a name may not have as `~`; `undefined`: somebody else's. */
+  /** `<saga>/<id>/<step>` of one of ours, with `~` for characters that a name may not have; `undefined`: a foreign one. */
   readonly key: string | undefined
   /** The resource that has it: `MariaDB`; absent: the PostgreSQL that was asked. */
   readonly on?: string | undefined
@@ -62,7 +62,7 @@ export interface XaResource<Tx = unknown> {
    * Commits or rolls back what is prepared. `gone`: no transaction of this name is. `busy`: it cannot be ended yet, ask again.
    */
   end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'>
-  /** What a statement failed with means that somebody else has the row that it wants. */
+  /** True if a statement failed because another transaction holds its row. */
   isHeld(error: unknown): boolean
   /** Its own ones that are older than that, the oldest first, at most twenty. */
   old(olderThanMs: number): Promise<readonly PreparedTransaction[]>

@@ -61,7 +61,7 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     }
   }
 
-  /** @param known `isRolledBack`: what had begun is; what begins while nobody looked is for the next time */
+  /** @param known `isRolledBack`: earlier calls are rolled back; a call that began unobserved is for the next time */
   async #decide(
     tx: SqlTransaction,
     command: CommandHeaders,

@@ -1,15 +1,15 @@
 /**
- * What the barrier keeps of a transaction that is prepared.
+ * The barrier's rows for a prepared transaction.
  *
- * The row of `invoke` is committed before the handler is called, with the name (`gid`) of the transaction that will be
- * prepared. Nothing holds it locked, so whoever comes can read and change it. Beside it lies the gate, a row of its own: the
- * prepared transaction has it locked, and has written its name into it. So
+ * The row of `invoke` is committed before the handler is called, with the name (`gid`) of the transaction to be prepared. It is never locked
+ * for long, so any process can read and change it. Beside it is the gate, a row of its own: the prepared transaction has locked it, and has
+ * written its name into it. So
  *
  * - at most one transaction of a saga step is open or prepared at a time;
- * - who finds the gate free, after changing the row of `invoke`, knows that no earlier call is prepared any more;
- * - who reads a name in it knows that this transaction was committed.
+ * - a process that finds the gate free, after changing the row of `invoke`, knows that no earlier call is prepared any longer;
+ * - a process that reads a name in it knows that this transaction was committed.
  *
- * Nobody waits for the gate: it is skipped when it is locked.
+ * A locked gate is skipped, never awaited.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import { type BarrierEntry, OF_STEP, STEP_COLUMNS, type StepOwner, stepParameters } from '../participant/barrier.ts'
@@ -75,7 +75,7 @@ export class XaRows {
     return rows.length === 1
   }
 
-  /** Whether somebody is at it. In a transaction the gate stays locked, if it was free. */
+  /** Checks the gate. Within a transaction a free gate stays locked. */
   async look(sql: SqlExecutor, step: StepOwner, base: string): Promise<GateState> {
     const { rows } = await this.#query<GateState>(
       sql,
@@ -100,8 +100,8 @@ export class XaRows {
   }
 
   /**
-   * Passes the gate with the transaction that will be prepared as `gid`: from here on no other one can.
-   * @returns `busy`: somebody else is in it, or this call was given up; `committed`: nothing is left to be done
+   * Passes the gate with the transaction to be prepared as `gid`: from here on no other one can.
+   * @returns `busy`: another call holds it, or this call was abandoned; `committed`: nothing is left to be done
    */
   async enter(tx: SqlTransaction, step: StepOwner, gid: string, base: string): Promise<'in' | 'busy' | 'committed'> {
     const { rows } = await this.#query<{ gid: string | null }>(

@@ -22,7 +22,7 @@ export interface ConcordatModuleOptions extends ServiceOptions {
 export interface ConcordatModuleAsyncOptions {
   /** Modules that export what is injected. @default none */
   readonly imports?: ModuleMetadata['imports']
-  /** What `useFactory` is called with. @default nothing */
+  /** Arguments of `useFactory`. @default none */
   readonly inject?: ReadonlyArray<NonNullable<Extract<Provider, { inject?: unknown }>['inject']>[number]> | undefined
   /** Makes the options. Sagas whose steps call providers are made here. */
   readonly useFactory: (...injected: never[]) => ConcordatModuleOptions | Promise<ConcordatModuleOptions>
@@ -80,7 +80,7 @@ export class ConcordatModule {
     }
   }
 
-  /** What a module of the application sends. @throws TypeError naming the option */
+  /** Registers the channels that a module of the application sends to. @throws TypeError naming the option */
   static forFeature(options: ConcordatFeatureOptions): DynamicModule {
     const path = 'ConcordatModule.forFeature'
     refuseUnknown(path, options, FEATURE_NAMES)
@@ -134,7 +134,7 @@ function makeService(
   return service
 }
 
-/** What the features send and the options do not name. */
+/** Channels of features that the options do not name. */
 function featureChannels(all: readonly Provided[], named: readonly Place[]): readonly Channel[] {
   const features = all.filter(({ token }) => token === FEATURE)
   const channels = features.flatMap(({ instance }) => (instance as { readonly channels: readonly Channel[] }).channels)

@@ -1,4 +1,4 @@
-/** What decorators leave on a class: which of its methods handle what, and which parts its constructor wants. */
+/** Metadata that decorators store on a class: its handler methods, and the parts that its constructor needs. */
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 
@@ -20,15 +20,15 @@ interface Whole extends Declared {
   readonly bind: (handle: AnyMethod) => Binding
 }
 
-/** What a method of a participant is for; the name of its decorator. */
+/** Role of a participant's method; the name of its decorator. */
 export type Role = 'Invoke' | 'Compensate' | 'Try' | 'Confirm' | 'Cancel'
 
-/** One method of a participant. */
+/** A method of a participant. */
 export interface Part extends Declared {
   readonly kind: 'part'
   readonly role: Role
   readonly channel: Channel
-  /** Of the first role, which has the options. */
+  /** Set on the first role, which has the options. */
   readonly bind?: ((methods: Readonly<Record<Role, AnyMethod>>) => Binding) | undefined
 }
 
@@ -61,7 +61,7 @@ export function declareMethod(prototype: object, declaration: MethodDeclaration)
   keep(prototype, METHODS, [...ownOf(prototype), declaration])
 }
 
-/** Those of a prototype and of what it inherits from; a method that is declared again counts as it was declared last. */
+/** Declarations of a prototype and its ancestors; the last declaration of a method counts. */
 export function methodsOf(prototype: object): readonly MethodDeclaration[] {
   const found: MethodDeclaration[] = []
   for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
@@ -78,7 +78,7 @@ export function declareWanted(target: object, part: OptionalPart): void {
   keep(type, WANTED, [...wantedBy(type), part])
 }
 
-/** What a class, or one that it inherits from, wants. */
+/** Parts that a class, or one of its ancestors, injects. */
 export function wantedBy(type: object): readonly OptionalPart[] {
   return (type as Kept)[WANTED] ?? []
 }

@@ -199,7 +199,7 @@ function part(role: Role, given: unknown, bind?: Part['bind']): HandlerDecorator
 
 function binding(decorator: string, channel: unknown, bind: (handle: AnyMethod) => Binding): HandlerDecorator<never> {
   const what = named(decorator, channel)
-  // What is wrong with the declaration is said where it stands.
+  // Reports an invalid declaration at its own line.
   bind(nothing)
   return declaring(what, (method) => ({ kind: 'binding', what, method, bind }))
 }

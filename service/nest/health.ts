@@ -1,12 +1,12 @@
 import type { Service } from '../service.ts'
 
-/** What `HealthCheckService` of Terminus takes from a check. */
+/** Result type of a check for Terminus's `HealthCheckService`. */
 export type ConcordatHealthResult = Readonly<
   Record<
     string,
     {
       readonly status: 'up' | 'down'
-      /** As `service.health().status`: `degraded` when what does not decide is down. */
+      /** Same as `service.health().status`: `degraded` when a part that does not decide is down. */
       readonly service: string
       /** The status of each part. Not its error: this is shown to strangers. */
       readonly parts: Readonly<Record<string, string>>

@@ -1,4 +1,4 @@
-/** What providers ask for: the service, its parts, and what sends to one channel. */
+/** Injection tokens of providers: the service, its parts, and senders for one channel. */
 import { Inject } from '@nestjs/common'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
@@ -9,7 +9,7 @@ import { declareWanted, type OptionalPart } from './declarations.ts'
  * The service as a class, for Nest's injection by type: `constructor(private readonly service: ConcordatService) {}`. What is
  * injected is the object that `createService` made.
  */
-// oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- a token: nobody makes one of it
+// oxlint-disable-next-line typescript/no-unsafe-declaration-merging -- a token: never instantiated
 export abstract class ConcordatService {}
 /** Everything that a service has. */
 export interface ConcordatService extends Service<string> {}

@@ -3,7 +3,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { ServiceClosed } from '../errors.ts'
 import type { Service } from '../service.ts'
 
-/** What it needs to know of the options. */
+/** Options that the lifecycle uses. */
 export interface LifecycleOptions {
   readonly logger?: Logger | undefined
   readonly start?: 'bootstrap' | 'manual' | undefined

@@ -16,10 +16,10 @@ import {
   wantedBy,
 } from './declarations.ts'
 
-/** What Nest knows of a provider or a controller. */
+/** Nest's wrapper of a provider or a controller. */
 export type Provided = ReturnType<DiscoveryService['getProviders']>[number]
 
-/** One method in one provider. */
+/** A handler method of a provider. */
 interface Found {
   readonly provided: Provided
   readonly declaration: MethodDeclaration

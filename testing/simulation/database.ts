@@ -14,9 +14,9 @@ import { runIn } from './surroundings.ts'
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']
-/** A transaction that does nothing while others wait for it is ended by the server after this long, also where nobody has set a limit. */
+/** The server ends an idle transaction that others wait for after this long, even without a limit of its own. */
 const IDLE_MS = 5_000
-/** Of a statement's text that is enough to tell where it comes from. */
+/** Length of a statement's text that identifies its origin. */
 const POINT_LENGTH = 64
 const IN_FAILED_TRANSACTION = '25P02'
 
@@ -39,7 +39,7 @@ export class Database {
     })
   }
 
-  /** As an instance sees it. */
+  /** The database as an instance sees it. */
   clientOf(instance: Instance): SqlClient {
     return {
       query: (text, parameters) => this.#once(instance, text, parameters),
@@ -59,7 +59,7 @@ export class Database {
     return `${this.#name} ${text.replace(/\s+/g, ' ').trim().slice(0, POINT_LENGTH)}`
   }
 
-  /** One transaction at a time. */
+  /** Admits one transaction at a time. */
   admit(session: Session | undefined, go: () => Promise<void>): Promise<void> | undefined {
     const owner = this.#owner
     if (owner === undefined || owner === session) return this.#run(go)
@@ -91,7 +91,7 @@ export class Database {
       point: this.pointOf(text),
       server: this.server,
       faults: FAULTS,
-      // Of a transaction of its own a limit is over with it.
+      // A limit of a single-statement transaction ends with it.
       run: () => (limitSetBy(text) === undefined ? this.sql.query<Row>(text, parameters) : nothing<Row>()),
       admit: (go) => this.admit(undefined, go),
       lost: connectionLost,

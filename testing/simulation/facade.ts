@@ -1,4 +1,4 @@
-/** What services, workloads and invariants are given of the world. */
+/** The world as services, workloads and invariants see it. */
 import { type MemoryBroker, memoryBroker } from '../../binder/memory/index.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'

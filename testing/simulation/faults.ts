@@ -1,7 +1,7 @@
 /** Which faults there are, and when one comes. */
 import { draw, shortName } from './draws.ts'
 
-/** What the world may do where code asks it for something. `docs/simulation.md` tells what each of them means. */
+/** Faults that the world may inject where code makes a request. `docs/contributing/how-we-test.md` explains each. */
 export const FAULT_KINDS = [
   'kill',
   'kill-after',
@@ -31,7 +31,7 @@ export type FaultKind = (typeof FAULT_KINDS)[number]
 export interface SimulatedFault {
   readonly id: string
   readonly kind: FaultKind
-  /** Who, where, for the how manieth time. */
+  /** Instance, point, occurrence. */
   readonly place: string
 }
 
@@ -53,14 +53,14 @@ export function nameOfPlace({ instance, point, count }: Omit<Place, 'atMs'>): st
   return `${instance} ${point} #${count}`
 }
 
-/** Of one history; more would be one long outage. */
+/** Largest number in one history; more would be one long outage. */
 const MOST_FAULTS = 12
 const RATES = [0.003, 0.01, 0.02, 0.05] as const
 /** Each history prefers some kinds and leaves out others: a mixture of all hides what one alone would show. */
 const WEIGHTS = [0, 0, 1, 1, 3] as const
-/** What seldom happens is hit more often: most places are polls, and most decisions are made once. */
+/** Rare events are hit more often: most places are polls, and most decisions are made once. */
 const RARE = 2
-/** Some histories begin in peace: else all faults of many would hit their starts. */
+/** Some histories begin without faults: otherwise all faults of many would hit their starts. */
 const LONGEST_PEACE_MS = 4_000
 
 /** Draws the faults from the seed. @see Groce et al., "Swarm Testing", ISSTA 2012 */
@@ -97,7 +97,7 @@ export class DrawnFaults implements FaultPlan {
   }
 }
 
-/** What is known of a fault before it comes. */
+/** A fault's fields that are known before it happens. */
 export type GivenFault = Pick<SimulatedFault, 'id' | 'kind'>
 
 /** These faults and no others. */
@@ -122,7 +122,7 @@ export class GivenFaults implements FaultPlan {
     return kinds.includes(kind) ? kind : undefined
   }
 
-  /** Of those that have not come, each with why. */
+  /** Faults that did not happen, each with its reason. */
   get missing(): readonly string[] {
     return [...this.#missing].map(([id, why]) => `fault ${id}:${this.#kinds.get(id)} ${why}`)
   }

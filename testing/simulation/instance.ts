@@ -86,13 +86,13 @@ export class Instance implements Surroundings {
     })
   }
 
-  /** What reached it meanwhile comes now, in order. */
+  /** Delivers everything that reached it while frozen, in order. */
   thaw(): void {
     this.#frozenUntilMs = 0
     for (const arrive of this.#held.splice(0)) this.#timeline.after(0, arrive)
   }
 
-  /** What the world does when the process is gone. @returns forgets it */
+  /** Registers a listener for the end of the process. @returns unregisters it */
   onEnd(listener: () => void): () => void {
     this.#ends.add(listener)
     return () => this.#ends.delete(listener)

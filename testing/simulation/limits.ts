@@ -1,6 +1,6 @@
 /**
  * Limits of a transaction that its client sets. The world keeps them in its own time: the timer that PostgreSQL starts for one of them
- * would stop PGlite for good.
+ * would stop PGlite permanently.
  */
 import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
 import type { Timeline } from './timeline.ts'
@@ -16,7 +16,7 @@ const SETTING = new RegExp(
 )
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: SECOND, min: MINUTE, h: HOUR, d: DAY }
 
-/** What a statement does that sets such a limit: how long it is, 0 for none. `undefined`: it is another statement. */
+/** Reads a statement that sets such a limit: its duration, 0 for none. `undefined`: another statement. */
 export function limitSetBy(text: string): { readonly limit: Limit; readonly durationMs: number } | undefined {
   const [, name, value = '', unit = 'ms'] = SETTING.exec(text) ?? []
   const limit = LIMITS.find((each) => each === name?.toLowerCase())

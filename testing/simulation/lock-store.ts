@@ -118,7 +118,7 @@ export class SimulatedLockStore implements LockStore {
     this.#instance.receive(this.#world.latencyMs(this.#instance, 'locks wake-up') + this.#world.delayMs(fault), tell)
   }
 
-  /** Who listened hears nothing any more; what is held has to be looked at once there is a connection again. */
+  /** Listeners hear nothing any longer; held locks must be verified after the reconnect. */
   #lost(): void {
     this.#deafen()
     this.#instance.receive(1, () => {

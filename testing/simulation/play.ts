@@ -1,4 +1,4 @@
-/** One history, from the first start to the last invariant. */
+/** A history, from the first start to the last invariant. */
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { wrongKind } from '../../core/options.ts'
@@ -15,7 +15,7 @@ import { Starts } from './starts.ts'
 import { forgetDrawn, runIn, turn } from './surroundings.ts'
 import { World } from './world.ts'
 
-/** What is played. */
+/** A history to play. */
 export interface Play {
   readonly options: SimulationOptions
   readonly databases: ReadonlyMap<string, PlayedDatabase>
@@ -40,11 +40,11 @@ export interface Played {
   readonly failure: Failure | undefined
 }
 
-/** What did not hold. */
+/** A violated invariant. */
 export interface Failure {
   readonly invariant: string
   readonly error: Error
-  /** What else is not as it should be, and may be why. */
+  /** Other irregularities that may be the cause. */
   readonly hints: readonly string[]
 }
 
@@ -54,7 +54,7 @@ const SETTLES_WITHIN_MS = 5 * MINUTE
 /** A workload that has not ended by then never will. */
 const LONGEST_WORKLOAD_MS = 60 * MINUTE
 const MOST_EVENTS = 1_000_000
-/** Of code of dead instances that is not waiting for the world. */
+/** Turns for code of dead instances that does not wait for the world. */
 const LAST_TURNS = 5
 
 export async function play({ options, databases, coverage }: Play, { seed, size, plan }: Beginning): Promise<Played> {
@@ -82,14 +82,14 @@ async function requireUnchanged(databases: Play['databases'], seed: number): Pro
   }
 }
 
-/** The script of a history: the workload, then that all is mended and settles, then the invariants. */
+/** The script of a history: the workload, then healing and settling, then the invariants. */
 class Script {
   readonly #world: World
   readonly #options: SimulationOptions
   readonly #servers: Servers
   readonly #starts: Starts
   readonly #client: Instance
-  /** What is under way: whose name a failure gets. */
+  /** Current phase: a failure gets its name. */
   #doing = 'the workload ends'
   /** Until then. */
   #deadlineMs = LONGEST_WORKLOAD_MS
@@ -129,7 +129,7 @@ class Script {
     }
   }
 
-  /** What a timer or a delivery throws at once is a failure of this history. */
+  /** An exception of a timer or a delivery is a failure of this history. */
   async #next(): Promise<void> {
     try {
       if (!(await this.#world.next())) this.#fail(this.#doing, 'nothing will ever happen any more', { isStill: true })
@@ -155,7 +155,7 @@ class Script {
     }
   }
 
-  /** What never began would make many an invariant hold: nothing is as much as nothing. */
+  /** Requires that instances started: without any work, many an invariant holds trivially. */
   async #settle(facade: SimulatedWorld): Promise<void> {
     const { settled, settlesWithinMs = SETTLES_WITHIN_MS } = this.#options
     this.#deadlineMs = this.#world.timeline.nowMs + settlesWithinMs

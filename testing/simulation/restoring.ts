@@ -15,7 +15,7 @@ interface Column {
 export interface Kept {
   /** All rows and sequences are as they were, and random numbers are of this seed. */
   restore(seed: number): Promise<void>
-  /** What cannot be restored: that `table public.t was made`, or dropped, or changed. */
+  /** A change that cannot be restored: `table public.t was made`, or dropped, or changed. */
   change(): Promise<string | undefined>
 }
 

@@ -1,4 +1,4 @@
-/** What a database is made of, but for its rows: what a history makes or drops of it would be there, or missing, in the next. */
+/** Structure of a database without its rows: objects that a history makes or drops would exist, or be missing, in the next. */
 import type { SqlClient } from '../../core/sql.ts'
 
 /** By the name of each thing, with its kind (`table public.account`), what it is like. */

@@ -31,10 +31,10 @@ const NAMES = optionNames<SimulationOptions>({
   onHistory: true,
 })
 const DEFAULT_SIZE = 4
-/** Of one failing history, to make it shorter. */
+/** Largest number of plays to shorten one failing history. */
 const MOST_PLAYS = 60
 
-/** One after the other: there is one process to put a world into. */
+/** Simulations run one after the other: there is one process to put a world into. */
 let last: Promise<unknown> = Promise.resolve()
 
 /**

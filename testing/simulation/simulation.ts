@@ -1,4 +1,4 @@
-/** What users of `simulate` give and get. */
+/** Arguments and results of `simulate`. */
 import type { Transport } from '../../binder/transport/transport.ts'
 import { ConcordatError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -16,13 +16,13 @@ export interface SimulationOptions {
   readonly services: Readonly<Record<string, SimulatedService>>
   /** By the name that `sql(name)` asks for. @default none */
   readonly databases?: Readonly<Record<string, SimulatedDatabase>> | undefined
-  /** What the world's clients do. Faults come while it runs; once it has resolved everything is mended. */
+  /** Work of the world's clients. Faults happen while it runs; once it has resolved everything is healed. */
   readonly workload: (world: SimulatedWorld) => Promise<void>
   /** Whether all is over that the workload began, as `true` or `false`. Asked each half second of the world's time. @default at once */
   readonly settled?: ((world: SimulatedWorld) => boolean | Promise<boolean>) | undefined
   /** By name, each throws or answers `false` when it does not hold. Called when all is settled. */
   readonly invariants: Readonly<Record<string, (world: SimulatedWorld) => boolean | void | Promise<boolean | void>>>
-  /** One history for each seed: a number of them from 1 on, or from another one. */
+  /** Seeds, one history each: a number of them from 1 on, or from another start. */
   readonly seeds: number | { readonly from: number; readonly count: number }
   /** How much the workload does: it reads this from the world. A failing history is played again with less. @default 4 */
   readonly size?: number | undefined
@@ -43,13 +43,13 @@ export interface SimulatedService {
   /** @default 2 */
   readonly instances?: number | undefined
   /**
-   * Starts one instance, as its process would, and resolves when it is up. What it rejects with ends the process, which starts again a second
-   * later. Once the workload is over and all is mended, each instance must come up within `settlesWithinMs`. Nothing is ever closed: instances are killed.
+   * Starts an instance, as its process would, and resolves when it is up. A rejection ends the process, which starts again a second later. Once
+   * the workload is over and all is healed, each instance must come up within `settlesWithinMs`. Instances are killed, never closed.
    */
   readonly start: (instance: SimulatedInstance) => void | Promise<void>
 }
 
-/** A database of the world, on a PGlite that nobody else uses meanwhile. */
+/** A database of the world, on a PGlite without other users. */
 export interface SimulatedDatabase {
   readonly pglite: PgliteDatabase
   /** Makes tables and first rows, once. Each history begins with what is there then, and only rows may be other ones after it. */
@@ -98,13 +98,13 @@ export interface SimulatedWorld {
 export interface PlayedHistory {
   readonly seed: number
   readonly faults: readonly SimulatedFault[]
-  /** What happened, a line each; the same for the same seed. */
+  /** The history, a line per event; the same for the same seed. */
   readonly lines: readonly string[]
   /** How much of the world's time it took. */
   readonly simulatedMs: number
 }
 
-/** What all histories together were. */
+/** Summary of all histories. */
 export interface SimulationReport {
   readonly histories: number
   readonly faults: number
@@ -123,7 +123,7 @@ export class SimulationFailed extends ConcordatError {
   readonly seed: number
   /** Whose name `invariants` has, or what else did not come to be. */
   readonly invariant: string
-  /** As it was drawn, without being made shorter. */
+  /** Number of faults before shortening. */
   readonly drawnFaults: number
   /** The least that was found to be enough. */
   readonly faults: readonly SimulatedFault[]
@@ -166,7 +166,7 @@ interface FailedHistory {
   readonly drawnFaults: number
   readonly size: number
   readonly lines: readonly string[]
-  /** What else is not as it should be, and may be why. */
+  /** Other irregularities that may be the cause. */
   readonly hints: readonly string[]
   /** Where it was another one when it was played once more. */
   readonly difference: string | undefined

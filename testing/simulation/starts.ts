@@ -11,7 +11,7 @@ import type { World } from './world.ts'
 /** An instance that is not up. */
 export interface Late {
   readonly name: string
-  /** What its last start rejected with; else that it has not resolved. */
+  /** Rejection of its last start; else an error that it has not resolved. */
   readonly error: Error
   readonly hasRejected: boolean
 }
@@ -60,7 +60,7 @@ export class Starts {
     })
   }
 
-  /** Nothing of any of them runs any more. */
+  /** Ends all instances. */
   end(): void {
     this.#isOver = true
     for (const instance of this.#world.instances.values()) instance.kill()

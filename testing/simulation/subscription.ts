@@ -17,7 +17,7 @@ interface Role {
 
 /** An instance's place in a group, seen over a connection: deliveries come later, in order; acknowledgements go later, or never. */
 export class SimulatedSubscription implements Subscription {
-  /** What the broker calls. */
+  /** The receiver that the broker calls. */
   readonly receiver: Receiver
   readonly #world: World
   readonly #instance: Instance
@@ -29,7 +29,7 @@ export class SimulatedSubscription implements Subscription {
   /** Under way, or held: the instance does not know of them yet. */
   readonly #under = new Set<TransportDelivery>()
   readonly #ends: Array<() => void> = []
-  /** Of each loan of the broker's, as the instance sees it. */
+  /** Signals of the broker's loans, as the instance sees them. */
   readonly #loans = new WeakMap<AbortSignal, AbortSignal>()
   #inner: Subscription | undefined
   #isOver = false
@@ -73,7 +73,7 @@ export class SimulatedSubscription implements Subscription {
     this.cut()
   }
 
-  /** It is over at once, and nobody is told. What was lent goes to others. */
+  /** Ends at once, without notice. Its loans go to others. */
   cut(): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -82,7 +82,7 @@ export class SimulatedSubscription implements Subscription {
     void runIn(this.#world.atServer, () => this.#inner?.close())
   }
 
-  /** It is over, and the instance hears of it. */
+  /** Ends with notice to the instance. */
   lose(why: string): void {
     if (this.#isOver) return
     this.cut()
@@ -145,7 +145,7 @@ export class SimulatedSubscription implements Subscription {
     }
   }
 
-  /** One for all that is lent together: it ends for all of it in the same moment, as the contract of a transport has it. */
+  /** One signal for all loans of a group: they end in the same moment, as the contract of a transport requires. */
   #signalOf(loan: AbortSignal): AbortSignal {
     const known = this.#loans.get(loan)
     if (known !== undefined) return known
@@ -172,7 +172,7 @@ export class SimulatedSubscription implements Subscription {
     })
   }
 
-  /** What is under way behind it goes back with it: else it would be handled before this one comes again. */
+  /** Returns a delivery together with those behind it: otherwise they would be handled before it comes again. */
   #release(delivery: TransportDelivery): void {
     this.#world.note(this.#instance.name, `release of ${this.#role.place}: ${delivery.position}`)
     const back = [delivery, ...this.#under]

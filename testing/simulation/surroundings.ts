@@ -14,7 +14,7 @@ export interface Surroundings {
   /** @returns cancels it */
   setTimer(delayMs: number, callback: () => void): () => void
   readonly stream: Stream
-  /** Of the instance; `undefined`: code of a server. */
+  /** Name of the instance; `undefined`: code of a server. */
   readonly name?: string | undefined
   /** Its code asked for something outside of this process. `kind`: as Node calls it. */
   onOutside?(kind: string): void
@@ -29,7 +29,7 @@ export function runIn<T>(surroundings: Surroundings, work: () => T): T {
   return storage.run(surroundings, work)
 }
 
-/** Those of the running code; `undefined`: it is not part of a world. */
+/** Surroundings of the running code; `undefined`: it is not part of a world. */
 export function surroundingsHere(): Surroundings | undefined {
   return storage.getStore()
 }

@@ -1,4 +1,4 @@
-/** What is still to happen, in order: by its time, then as it was entered. Time stands still but for `next`. */
+/** Future events, in order: by time, then by entry. Time only moves in `next`. */
 export class Timeline {
   /** Milliseconds since the history began. */
   nowMs = 0

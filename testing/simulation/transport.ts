@@ -56,7 +56,7 @@ export class SimulatedTransport implements Transport {
   }
 
   attach(host: TransportHost): void {
-    // What waits for its time waits at the broker.
+    // Delayed messages wait at the broker.
     this.#inner.attach({ ...host, clock: systemClock })
   }
 
@@ -124,7 +124,7 @@ export class SimulatedTransport implements Transport {
     await runIn(this.#world.atServer, () => this.#inner.close())
   }
 
-  /** What a producer that got no answer may do: the same messages once more, behind what came after them. */
+  /** Resends of a producer without an answer: the same messages again, behind later ones. */
   #publishAgain(messages: readonly EncodedMessage[], fault: SimulatedFault): void {
     this.#world.timeline.after(LATEST_COPY_MS * this.#world.drawn(fault, 'copy'), () =>
       runIn(this.#world.atServer, () => this.#inner.publish(messages)),

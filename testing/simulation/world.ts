@@ -14,7 +14,7 @@ import { type Lane, Server } from './server.ts'
 import { runIn, type Surroundings, turn } from './surroundings.ts'
 import { Timeline } from './timeline.ts'
 
-/** One thing that an instance asks of a server. */
+/** A request of an instance to a server. */
 export interface Call<T> {
   /** Where in the code, as far as it can be seen from outside. */
   readonly point: string
@@ -26,7 +26,7 @@ export interface Call<T> {
   run(fault: SimulatedFault | undefined): T | Promise<T>
   /** Runs `go` now or later: the server may have no time for it. @default now */
   admit?(go: () => Promise<void>): Promise<void> | undefined
-  /** What the caller is told when it gets no answer. `isDone`: it may have been carried out. */
+  /** Error for a caller without an answer. `isDone`: the request may have been carried out. */
   lost(isDone: boolean): Error
   /** The connection of the caller is gone. */
   onDrop?(): void
@@ -41,7 +41,7 @@ const LATEST_START_MS = 5_000
 const TIMER_FAULTS: readonly FaultKind[] = ['kill', 'freeze']
 /** Turns of the event loop after each event: more than any code of ours takes for what it does without the world. */
 const TURNS = 2
-/** Of real time, for what a thread of the process does after one event. */
+/** Limit in real time for a thread's job after one event. */
 const LONGEST_JOB_MS = 30 * SECOND
 
 export class World {
@@ -117,7 +117,7 @@ export class World {
     this.lines.push(`${(this.timeline.nowMs / 1_000).toFixed(3).padStart(9)}  ${who.padEnd(10)} ${text}`)
   }
 
-  /** From now on nothing bad happens, and everything that did is mended. */
+  /** Injects no more faults, and heals all earlier ones. */
   heal(): void {
     this.#isHealed = true
     for (const server of this.servers.values()) server.recover()

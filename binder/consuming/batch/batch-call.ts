@@ -40,7 +40,7 @@ interface Transaction {
   readonly emit: (outputs: readonly EncodedMessage[], specOf: SpecOf) => Promise<void>
 }
 
-/** One call of a batch handler until its outputs are confirmed, in a transaction if there is an inbox. */
+/** A call of a batch handler until its outputs are confirmed, in a transaction if there is an inbox. */
 export class BatchCall {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
@@ -58,7 +58,7 @@ export class BatchCall {
     this.#outputs = new BatchOutputs(binding, options, host, failures)
   }
 
-  /** What became of each. Never rejects. */
+  /** Makes the call. @returns the result of each item; never rejects */
   async make(items: readonly Item[]): Promise<ItemResults> {
     const results = new Map<Item, ItemResult>()
     this.#host.calls.begin(results)
@@ -192,7 +192,7 @@ async function isAborted(tx: SqlTransaction): Promise<boolean> {
 
 const causeOf = (error: unknown): unknown => (error instanceof Aborted ? error.cause : error)
 
-/** What a handler returned says nothing of a part of the batch: it would return the same for that. */
+/** An invalid result of the handler fails the whole batch: it would return the same for a part of it. */
 function wholeFailure(error: unknown): ItemFailure {
   if (error instanceof BatchOutcomesInvalid) return { error }
   const isUndone = error instanceof Aborted || error instanceof SqlCommitError

@@ -29,7 +29,7 @@ export interface BatchHandlingHost extends FailuresHost, BatchCallHost {
   readonly pace: Pace | undefined
 }
 
-/** What `handle` calls once per delivery, as soon as it has come to its end. */
+/** Called by `handle` once per delivery, as soon as it has ended. */
 export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
 
 /**
@@ -66,7 +66,7 @@ export class BatchHandling {
       else {
         const end = item ?? 'returned'
         settle(delivery, end)
-        // It is not settled, so nothing of its key may go past it.
+        // An unsettled message must not be overtaken by others of its key.
         if (key !== null && (end === 'returned' || end === 'halted')) stopped.add(key)
       }
     }
@@ -113,7 +113,7 @@ export class BatchHandling {
       const results = await this.#call(now, settle)
       isFree = this.#note(now, results, permit)
       const undone = this.#undoneAlone(now, results)
-      // Those that failed nobody wait for nobody: without the others, in a transaction of their own.
+      // Rolled-back messages follow at once: without the failed ones, in a transaction of their own.
       await this.#run(undone, settle, true)
       const apart = this.#takeApart(now, results)
       const judged = this.#judge(without(without(now, undone), apart), results, settle, isFree)
@@ -162,7 +162,7 @@ export class BatchHandling {
     await this.#failures.apart(items, (later ?? first)?.error, halvings, later !== undefined)
   }
 
-  /** Those whose failure may be another's: next time with half as many. */
+  /** Messages that may have failed because of another: the next call has half as many. */
   #takeApart(items: readonly Item[], results: ItemResults): readonly Item[] {
     const failures = new Map<ItemFailure, Item[]>()
     for (const item of items) {
@@ -189,7 +189,7 @@ export class BatchHandling {
     }
   }
 
-  /** Those that may be handed over; the others come back. */
+  /** Messages that may be handed over; the others come back. */
   #stillOurs(items: readonly Item[], mayCall: boolean, settle: SettleOne): readonly Item[] {
     const isOurs = ({ delivery }: Item): boolean => mayCall && !this.#failures.gone(delivery)
     if (items.every(isOurs)) return items

@@ -13,7 +13,7 @@ export interface Item {
   attempt: number
   /** How often it was on trial in vain. */
   trials: number
-  /** It was in a handler call before. */
+  /** True if an earlier handler call included it. */
   wasCalled: boolean
   /** Messages that may share its next handler call: half of those with which it failed as a whole. */
   together: number
@@ -46,7 +46,7 @@ export function without(items: readonly Item[], others: readonly Item[]): readon
   return items.filter((item) => !gone.has(item))
 }
 
-/** What shares a fate with what failed before it: the messages of a key, and none where a failed one leaves the line. */
+/** Identifies messages that wait for a failed one before them: those of its key, and none where failed ones leave the line. */
 export function lineOf({ retry }: ResolvedConsumer): (item: Pick<Item, 'delivery'>) => string | null {
   return retry === 'delayed' ? () => null : ({ delivery }) => delivery.message.key
 }

@@ -50,7 +50,7 @@ export class BatchLanes<Item> implements Line<Item> {
   #cancelTimer: (() => void) | undefined
   #timerAt = Number.POSITIVE_INFINITY
   #pumpScheduled = false
-  /** It goes on after a turn of the event loop. */
+  /** Continues after a turn of the event loop. */
   #waitsForTurn = false
 
   constructor({ limits, clock, keyOf, run, gate }: BatchLanesParts<Item>) {

@@ -13,7 +13,7 @@ export interface BatchOutputsHost extends OutputHost {
   readonly ambient: AmbientHeaders | undefined
 }
 
-/** What is sent for each message of a batch. */
+/** Outputs of each message of a batch. */
 export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>
 
 /** Sends what a batch handler produced, for each message by itself: its failure is that message's failure. */
@@ -37,7 +37,7 @@ export class BatchOutputs {
     return make(this.#binding.output === undefined ? undefined : this.#host.ambient, handler, payloadsIn)
   }
 
-  /** What each said it produced, as messages. A message whose outputs cannot be encoded has failed. */
+  /** Encodes each message's outputs. A message whose outputs cannot be encoded has failed. */
   async encode(
     items: readonly Item[],
     outcomes: ReadonlyArray<BatchOutcome> | undefined,
@@ -112,7 +112,7 @@ export class BatchOutputs {
   }
 }
 
-/** What is sent of the outcomes of a batch, or of one or some of them that came out of a context. */
+/** Payloads in the outcomes of a batch, or in some of them that came out of a context. */
 function payloadsIn(value: unknown): readonly unknown[] {
   if (isOutcome(value)) return 'value' in value ? outputsIn(value.value) : []
   if (!Array.isArray(value) || !value.every(isOutcome)) return outputsIn(value)

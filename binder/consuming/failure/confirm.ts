@@ -15,7 +15,7 @@ export interface ConfirmHost {
   readonly binding?: string | undefined
   /** Gets the outcomes of each try that did not confirm all messages. */
   readonly refusals?: Refusals | undefined
-  /** As `Transport.confirmsSingly`. @default false */
+  /** Same as `Transport.confirmsSingly`. @default false */
   readonly confirmsSingly?: boolean | undefined
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
@@ -145,7 +145,7 @@ function notConfirmed(
   refusals?.heard(messages, outcomes)
 }
 
-/** Of a transaction in which messages are sent: what `publish` says of each. Never rejects. */
+/** Outcome of a send within a transaction, in the form of `publish`. Never rejects. */
 export async function outcomeOf(sending: Promise<void>): Promise<PublishOutcome> {
   try {
     await sending

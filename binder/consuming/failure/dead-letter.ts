@@ -59,7 +59,7 @@ const LETTER_PREFIX = `${PREFIX}of-`
 const MAX_MESSAGE_BYTES = 1_024
 const MAX_TRIMMED_MESSAGE_BYTES = 256
 const MAX_STACK_BYTES = 4_096
-/** Of a media type in AMQP. */
+/** Longest media type in AMQP. */
 const MAX_NAME = 255
 
 /** The message that goes to the dead letter channel. */
@@ -71,7 +71,7 @@ export function toDeadLetter(message: EncodedMessage, failure: Failure): Encoded
   }
 }
 
-/** What is tried when the broker refuses a dead letter as it is, one after the other. */
+/** Header limits to try, one after the other, when the broker refuses a dead letter. */
 export const TRIMMED_HEADER_BYTES: readonly number[] = [MAX_HEADER_BYTES, 0]
 
 /**
@@ -93,7 +93,7 @@ export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, h
   }
 }
 
-/** What a sender might have sent: the first headers that keep within the bounds of one. */
+/** The first headers that stay within a sender's limits. */
 function trimmed(
   headers: readonly (readonly [string, HeaderValue])[],
   maxBytes: number,

@@ -20,9 +20,9 @@ import type { Refusals } from './refusals.ts'
 import { attemptsBefore, toRetry } from './retry.ts'
 import type { TakenAway } from './taken-away.ts'
 
-/** What settling a failure needs of the binder around it. */
+/** Members of the binder that settling a failure uses. */
 export interface FailuresHost {
-  /** What whoever asked is told of a request that failed for good. */
+  /** Answer for the requester of a request that failed permanently. */
   readonly answer?: ((request: EncodedMessage, error: unknown) => Answer | undefined) | undefined
   readonly service: string
   readonly clock: Clock
@@ -35,7 +35,7 @@ export interface FailuresHost {
   readonly refusals?: Refusals | undefined
   /** Messages that were taken away while their handler ran. */
   readonly takenAway?: TakenAway | undefined
-  /** As `Transport.confirmsSingly`. */
+  /** Same as `Transport.confirmsSingly`. */
   readonly confirmsSingly?: boolean | undefined
   /** Sends and settles in one transaction, where the binding settles in transactions. @throws TransportError, what the driver says */
   readonly move?: ((delivery: TransportDelivery, messages: readonly EncodedMessage[]) => Promise<void>) | undefined
@@ -48,7 +48,7 @@ export interface FailuresHost {
  * - `handled`, `discarded`, `dead-lettered`, `dropped`: everything is confirmed, settle it
  * - `retried`: a copy for the next attempt is confirmed, settle it
  * - `returned`: taken away in the middle, it comes back
- * - `halted`: failed for good and the binding wants to stop rather than go on
+ * - `halted`: failed permanently, and the binding stops instead of continuing
  */
 export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' | 'retried' | 'returned' | 'halted'
 
@@ -56,8 +56,8 @@ const DATABASE_AWAY = 'the database was away in the handler, which is no attempt
 const FOR_OPERATOR =
   'what the handler writes needs an operator (a right, a table or a setting), which is no attempt; it is tried again'
 /**
- * A message whose handler breaks the connection each time must not be tried for ever: after so many times, in 8 minutes, a
- * connection that was lost counts. One that was not made never does.
+ * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes, a lost connection
+ * counts as an attempt. A connection that could not be made never does.
  */
 const MOST_LOST = 100
 
@@ -164,7 +164,7 @@ export class Failures {
     return onFailure === 'halt'
   }
 
-  /** For good: the dead letter, or what else `onFailure` says. */
+  /** Ends the message permanently: as a dead letter, or as `onFailure` requires. */
   async fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {
     const { group, onFailure, name } = this.#options
     const { message, position } = delivery
@@ -213,7 +213,7 @@ export class Failures {
     return settles ? 'handled' : undefined
   }
 
-  /** As it came. When the broker will never take that, with fewer headers, at last with none: the body is worth more. */
+  /** Publishes the message unchanged. If the broker permanently refuses it, with fewer headers, at last with none: the body is worth more. */
   async #publishLetter(delivery: TransportDelivery, failure: Failure): Promise<void> {
     const { message } = delivery
     const parent = parentOf(delivery)
@@ -232,7 +232,7 @@ export class Failures {
     await this.#moved(letter, delivery, parent)
   }
 
-  /** What takes the delivery's place is confirmed; where the broker can, both in one transaction. @throws as `publishConfirmed` */
+  /** Publishes the delivery's replacement; where the broker can, both settle in one transaction. @throws as `publishConfirmed` */
   async #moved(message: EncodedMessage, delivery: TransportDelivery, parent: TraceContext | 'none'): Promise<void> {
     const { move } = this.#host
     if (move === undefined) return this.publishConfirmed([message], delivery, parent)
@@ -356,7 +356,7 @@ function reasonOf(error: Error): string {
   return fault === 'busy' ? DATABASE_BUSY : fault === 'operator' ? FOR_OPERATOR : DATABASE_AWAY
 }
 
-/** Of what is sent about a delivery when no handler call is under way. */
+/** Parent for spans about a delivery without a handler call under way. */
 function parentOf({ message }: TransportDelivery): TraceContext | 'none' {
   return readTraceContext(message.headers) ?? 'none'
 }

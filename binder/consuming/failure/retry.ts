@@ -107,7 +107,7 @@ export class RetryDelivery implements TransportDelivery {
   }
 }
 
-/** What somebody else wrote into the retry destination counts as tried once. */
+/** A foreign message in the retry destination counts as tried once. */
 function attemptsIn(headers: Headers): number {
   const attempts = headers[ATTEMPTS]
   return typeof attempts === 'number' && Number.isSafeInteger(attempts) && attempts >= 0 ? attempts : 1

@@ -42,7 +42,7 @@ export class TakenAway {
     return losses !== undefined && losses.shared + losses.alone > 1
   }
 
-  /** It has come to its end. */
+  /** The message has ended. */
   forget(message: EncodedMessage): void {
     if (this.#losses.size > 0) this.#losses.delete(nameOf(message))
   }

@@ -82,7 +82,7 @@ export class CircuitBreaker {
     return this.#state === 'half-open' && this.#trial === 'none' ? 1 : 0
   }
 
-  /** One begins that `allows` let through. */
+  /** A call that `allows` admitted begins. */
   begun(): void {
     if (this.#state === 'half-open' && this.#trial === 'none') this.#trial = 'begun'
   }

@@ -72,7 +72,7 @@ export class Pace implements Gate {
     return this.#breaker.enter() ?? this.#breaker.turn(signal(), hasFailedTrial)
   }
 
-  /** So many messages are in a call again: what they take the next ones lack. */
+  /** Messages that are called again use up the budget of later ones. */
   repeated(messages: number): void {
     this.#rate?.spend(messages)
   }
@@ -102,7 +102,7 @@ export class Pace implements Gate {
     this.#breaker?.ended()
   }
 
-  /** What waits between two attempts goes back to the broker. */
+  /** Returns messages between two attempts to the broker. */
   dismiss(): void {
     this.#breaker?.dismiss()
   }

@@ -12,7 +12,7 @@ import { Forwarder } from './forwarder.ts'
 
 /** The first look: what is provisioned together is looked for together. */
 const FIRST_LOOK_MS = 200
-/** What is not confirmed by then is forwarded again: it has not been settled. */
+/** Time after which an unconfirmed message is forwarded again: it has not been settled. */
 const FORWARD_TIMEOUT_MS = 30 * SECOND
 
 export interface DelaysParts {
@@ -20,15 +20,14 @@ export interface DelaysParts {
   readonly admin: AdminLink
   readonly topics: Topics
   readonly subscriber: Subscriber
-  /** One of its own, which this closes: forwarding does not wait behind what the service sends, nor the other way round. */
+  /** A separate publisher, which this closes: forwarding does not wait behind the service's own sends, nor the other way round. */
   readonly publisher: Publisher
   readonly news: DelayNews
 }
 
 /**
- * Forwards the delayed messages of the destinations that this process uses. For those it delays itself at once; for the
- * others as soon as a delay topic is seen beside them, which is looked for now and then: whoever delayed a message may be
- * gone for good.
+ * Forwards the delayed messages of the destinations that this process uses. For those that it delays itself at once; for the others as soon
+ * as a periodic check finds a delay topic beside them: the process that delayed a message may be gone.
  */
 export class Delays {
   readonly #parts: DelaysParts
@@ -81,7 +80,7 @@ export class Delays {
     this.#forwarders.set(name, forwarder)
   }
 
-  /** One call at a time, as the producer wants it. */
+  /** Makes one call at a time, as the producer requires. */
   #publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
     const publishing = this.#publishing.then(() => {
       return this.#parts.publisher.publish(messages, { deadline: this.#host.clock.monotonic() + FORWARD_TIMEOUT_MS })

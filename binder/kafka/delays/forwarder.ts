@@ -18,7 +18,7 @@ import { Standstill } from './standstill.ts'
 export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Joins the forwarders of the topic. @throws TransportError */
   subscribe(topic: string, receiver: Receiver): Promise<Subscription>
-  /** One outcome per message, never rejects. */
+  /** Returns one outcome per message, never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
   /** Whether this process delays messages itself: another one may forward them where it does not. */
   isNeeded(): boolean
@@ -28,12 +28,12 @@ export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
 }
 
 const BACKOFF = resolveBackoff('kafkaTransport', { initialMs: 200, maxMs: 5 * SECOND })
-/** What is due within this is taken along. */
+/** Messages due within this time go along. */
 const GATHER_MS = 5
 /** A wall clock may be put right meanwhile. */
 const MAX_TIMER_MS = MINUTE
 const RETRY_MS = SECOND
-/** Something that the broker refuses for good is looked after by people. */
+/** Pause after a permanent refusal, which needs a person. */
 const REFUSED_MS = 30 * SECOND
 const MAX_BATCH = 500
 /** A place that is kept for so long, or that messages come to, shows that nothing is in its way. */
@@ -170,7 +170,7 @@ export class Forwarder {
 
   /** Everything that is due, then waits for the next. */
   async #forwardDue(): Promise<void> {
-    // What is set at the end must not be overwritten by who keeps this promise, also when nothing is due.
+    // The caller stores this promise after this call: values set at the end must come later, also when nothing is due.
     await Promise.resolve()
     for (let due = this.#takeDue(); due.length > 0; due = this.#takeDue()) await this.#forward(due)
     this.#sending = undefined

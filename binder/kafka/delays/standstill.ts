@@ -10,7 +10,7 @@ import { FORWARDERS } from '../wire/delay.ts'
 /** A failure that may pass by itself counts after so long. */
 const LASTING_MS = 30 * SECOND
 
-/** What fails: taking a place among the forwarders, reading what waits, or publishing what is due. */
+/** Failing stage: joining the forwarders, reading delayed messages, or publishing due ones. */
 export type Stage = 'place' | 'reading' | 'publishing'
 
 export interface StandstillHost {
@@ -52,7 +52,7 @@ export class Standstill {
     this.ended(stage)
   }
 
-  /** What the subscription to the delay topic says. */
+  /** Reports the state of the subscription to the delay topic. */
   says(hindrance: Hindrance | undefined): void {
     if (hindrance === undefined) this.worked('reading')
     else this.#put('reading', hindrance)

@@ -12,7 +12,7 @@ export interface Parcel extends Slot {
   returned: boolean
 }
 
-/** One fetched batch: what of it was not taken yet, and the offset after it. */
+/** Rest of a fetched batch, and the offset after it. */
 interface Chunk {
   readonly records: readonly IncomingRecord[]
   readonly end: number

@@ -13,10 +13,10 @@ export interface AssignmentLimits {
   readonly topic: string
   readonly prefetch: number
   readonly prefetchBytes: number
-  /** Of the topic. */
+  /** Number of partitions of the topic. */
   readonly partitions: number
   readonly evenShares?: boolean | undefined
-  /** What this process has settled of the group and not committed. */
+  /** Offsets of the group that this process has settled and not committed. */
   readonly settled?: SettledOffsets | undefined
 }
 
@@ -52,7 +52,7 @@ export class Assignment implements Lender<Parcel> {
   #idle: (() => void) | undefined
 
   constructor(partitions: readonly number[], limits: AssignmentLimits, events: AssignmentEvents) {
-    // Even shares are of the topic's partitions, whoever has them.
+    // Even shares count all partitions of the topic, assigned here or not.
     const sharing = limits.evenShares === true ? limits.partitions : partitions.length
     const waiting = new WaitingBytes({ ...limits, partitions: sharing })
     const newPartition = (partition: number): AssignedPartition =>
@@ -101,7 +101,7 @@ export class Assignment implements Lender<Parcel> {
       if (uncommitted !== undefined) settled.keep(partition, uncommitted)
   }
 
-  /** Resolves when nothing is lent any more, or at `withdraw`. */
+  /** Resolves when nothing is lent any longer, or at `withdraw`. */
   async settled(): Promise<void> {
     if (this.#window.count === 0 || this.#withdrawn.signal.aborted) return
     await new Promise<void>((resolve) => {
@@ -162,7 +162,7 @@ export class Assignment implements Lender<Parcel> {
     return assigned.unsettled >= (this.partitions.size === 1 ? prefetch : 3 * (prefetch - this.#window.count))
   }
 
-  /** Lends it. True when it came back at once: whoever has no use for it now would get it again and again. */
+  /** Lends it. True when it came back at once: lending it again immediately would repeat that without end. */
   #isGivenBack(parcel: Parcel): boolean {
     const { assigned } = parcel
     const before = assigned.unsettled

@@ -1,7 +1,7 @@
 import type { FetchedBatch } from '../driver.ts'
 import type { Assignment } from './assignment.ts'
 
-/** What of an assignment matters to the next one. */
+/** Data of an assignment that the next one needs. */
 export class CarryOver {
   /** The lowest unfinished offset of partitions that were given up, before that where to begin. */
   readonly #positions: Map<number, number>

@@ -1,4 +1,4 @@
-/** What the fetches of an assignment have said so far: which partitions were heard of, and where each last began. */
+/** Fetches of an assignment so far: which partitions answered, and where each last began. */
 export class Fetches {
   /** Partitions whose first fetch was not answered yet. */
   readonly #unheard = new Set<number>()

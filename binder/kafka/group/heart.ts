@@ -9,7 +9,7 @@ const TICK_MS = 500
 export interface HeartEvents {
   /** The place in the group is lost, or must be taken for lost. */
   onLost(error: Error): void
-  /** The broker does not know this member any more. */
+  /** The broker no longer knows this member. */
   onExpelled(error: unknown): void
   /** The group wants to rebalance: the member has to join again. */
   onRebalance(): void
@@ -18,8 +18,8 @@ export interface HeartEvents {
 }
 
 /**
- * Keeps the place in the group and watches over it. It beats while a batch waits for room and while partitions are given
- * up too, and is the one who notices that nothing answers any more.
+ * Keeps the membership in the group and watches it. It sends heartbeats also while a batch waits for room and while partitions are handed
+ * over, and it detects that the broker no longer answers.
  */
 export class Heart {
   readonly membership: Membership
@@ -58,7 +58,7 @@ export class Heart {
     this.#stopped = true
   }
 
-  /** What has happened to the place, with the reason where a beat has failed since the last answer. */
+  /** Error about the membership, with the reason if a heartbeat has failed since the last answer. */
   because(what: string): Error {
     const failure = this.#failure
     if (failure === undefined || failure.at < this.membership.answeredAt) return new Error(what)
@@ -84,9 +84,8 @@ export class Heart {
   }
 
   /**
-   * A beat that leaves during a join can be answered for the generation before it, with "unknown", when the join is
-   * over. Taken for an answer about the new place it would withdraw that for good: a library whose own beats are in
-   * order would never join again.
+   * A heartbeat sent during a join may be answered for the previous generation, with "unknown", after the join. Taken as an answer about the
+   * new membership it would withdraw that permanently: a library whose own heartbeats are in order would never join again.
    */
   async #beat(): Promise<void> {
     if (this.#beating || this.#call === undefined) return

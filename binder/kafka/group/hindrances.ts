@@ -2,12 +2,12 @@ import type { Clock } from '../../../core/clock.ts'
 import type { Hindrance } from '../../transport/transport.ts'
 import { transportError } from '../errors.ts'
 
-/** A producer's transaction is aborted by the broker after a minute, by default: short ones are nobody's trouble. */
+/** By default the broker aborts a producer's transaction after a minute: short ones need no report. */
 const OPEN_TRANSACTION_MS = 10_000
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
 
-/** What a fetch that began at `offset` said about a partition. */
+/** Report of a fetch that began at `offset` about a partition. */
 export interface FetchNews {
   readonly offset: number
   readonly answer: {
@@ -20,7 +20,7 @@ export interface FetchNews {
   }
 }
 
-/** Who fetches. */
+/** A fetching member. */
 export interface FetchBlock {
   /** Fetches nothing more of a partition until `unblock`. */
   block(partition: number): void
@@ -118,7 +118,7 @@ export class Hindrances {
     this.#tell()
   }
 
-  /** What needs somebody goes before what passes. */
+  /** Problems that need a person take precedence over those that pass. */
   #tell(): void {
     const all = [...this.#places.values()].map(({ hindrance }) => hindrance)
     this.#onChange(all.find(({ isPassing }) => !isPassing) ?? all[0])

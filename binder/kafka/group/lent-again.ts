@@ -1,4 +1,4 @@
-/** What was given back is lent again after a pause: whoever gave it back has no use for it at once. */
+/** Lends returned messages again after a pause: the binder has no use for them at once. */
 import type { Clock } from '../../../core/clock.ts'
 import type { AssignedPartition } from './assigned-partition.ts'
 import type { Assignment } from './assignment.ts'
@@ -10,7 +10,7 @@ export class LentAgain {
   readonly #current: () => Assignment | undefined
   readonly #waiting = new Set<AssignedPartition>()
 
-  /** @param current what is assigned when the pause is over: partitions that went to somebody else are left alone */
+  /** @param current the assignment after the pause: partitions of another member are left alone */
   constructor(clock: Clock, current: () => Assignment | undefined) {
     this.#clock = clock
     this.#current = current

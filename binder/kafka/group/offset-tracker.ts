@@ -1,4 +1,4 @@
-/** One message's place in its partition. Kept by whoever holds the message, so that finishing it needs no lookup. */
+/** A message's place in its partition. Stored with the message, so that finishing it needs no lookup. */
 export interface Slot {
   readonly offset: number
   done: boolean

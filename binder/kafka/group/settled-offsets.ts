@@ -1,10 +1,10 @@
-/** What of a record tells it from another one at its offset. */
+/** Fields that distinguish a record from another one at its offset. */
 interface Stamped {
   /** Epoch ms. */
   readonly timestamp: string | bigint | number
 }
 
-/** What of a partition was settled and not committed when its assignment ended. */
+/** Settled and uncommitted offsets of a partition when its assignment ended. */
 interface Kept {
   /** Last committed position, or where the assignment began: a group that begins below it was moved back to read again. */
   readonly from: number
@@ -13,11 +13,11 @@ interface Kept {
 }
 
 /**
- * What one group of this process has settled and could not commit any more, since its place in the group was taken away. A
- * partition that comes back to this process goes on behind it: a settled message is not handled again.
+ * Offsets that a group in this process has settled and could no longer commit because it lost its membership. A partition that returns to
+ * this process continues after them: a settled message is not handled again.
  *
- * Outlives the members of the group. Kept until the partition is assigned to this process again, at most what was settled since
- * the last commit of each partition.
+ * Outlives the members of the group. Kept until the partition is assigned to this process again; at most the messages settled since the last
+ * commit of each partition.
  */
 export class SettledOffsets {
   readonly #kept = new Map<number, Kept>()
@@ -26,7 +26,7 @@ export class SettledOffsets {
     this.#kept.set(partition, kept)
   }
 
-  /** What was kept of a partition that is assigned again, once. */
+  /** Takes the kept offsets of a partition that is assigned again, once. */
   take(partition: number): Kept | undefined {
     const kept = this.#kept.get(partition)
     this.#kept.delete(partition)
@@ -92,7 +92,7 @@ export class SettledRecords {
     this.#count = kept
   }
 
-  /** What is not committed; `undefined` when there is nothing. What was settled before and did not come again stays known. */
+  /** Uncommitted offsets; `undefined` without any. Offsets settled before that did not come again stay known. */
   get uncommitted(): Kept | undefined {
     const timestamps = new Map(this.#before?.timestamps ?? [])
     for (let i = 0; i < this.#count; i++) timestamps.set(this.#offsets[i] as number, this.#timestamps[i] as number)

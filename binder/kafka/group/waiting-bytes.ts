@@ -34,17 +34,17 @@ export interface WaitingLimits {
 export interface FetchSizes {
   /** The most that is kept of one partition in one answer: the rest is fetched again. */
   readonly roomBytes: number
-  /** Of one answer, on the wire. */
+  /** Limit of an answer, on the wire. */
   readonly maxBytes: number
-  /** Of one partition in it. */
+  /** Limit of a partition in it. */
   readonly maxPartitionBytes: number
 }
 
 const MIN_FETCH_BYTES = 64 * 1024
-/** What a fetch brings is alive until it is handled: twice of it, measured, costs a third more CPU, in collecting garbage. */
+/** Fetched records live until they are handled: twice as many, measured, cost a third more CPU, in garbage collection. */
 const MAX_PARTITION_BYTES = 512 * 1024
 const MAX_FETCH_BYTES = 10 * 1024 * 1024
-/** What short records hold, to their bytes on the wire. */
+/** Ratio of the memory of short records to their bytes on the wire. */
 const HELD_TO_WIRE = 3
 
 /** @param partitions of the topic */

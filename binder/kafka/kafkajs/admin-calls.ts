@@ -3,7 +3,7 @@ import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
 import { hasType } from '../errors.ts'
 import type { KafkaAdmin } from './client.ts'
 
-/** Of the protocol. */
+/** Resource type in the protocol. */
 const TOPIC_RESOURCE = 2
 
 /** An admin client of kafkajs in the words of the driver's contract. */

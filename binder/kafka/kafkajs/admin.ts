@@ -20,7 +20,7 @@ export class AdminConnection implements AdminLink {
   readonly #options: KafkaOptions
   readonly #clock: Clock
   #admin: Promise<KafkaAdmin> | undefined
-  /** Requests that kafkajs is at, also when nobody waits for them any more. */
+  /** Requests that kafkajs is still making, including abandoned ones. */
   readonly #running: Set<Promise<unknown>> = new Set()
   #closed = false
 

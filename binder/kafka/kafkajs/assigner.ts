@@ -12,8 +12,8 @@ import { assignRoundRobin, encodeSubscription, ROUND_ROBIN } from '../group/roun
 import type { KafkaAssigner, KafkaCluster } from './client.ts'
 
 /**
- * Resolves when this member may join. A rejection stops the consumer for good.
- * @param attempt how often the coordinator was looked for in this join, from 1: what follows the first is the same join
+ * Resolves when this member may join. A rejection stops the consumer permanently.
+ * @param attempt how often the coordinator was looked up in this join, from 1: later lookups belong to the same join
  */
 export type JoinGate = (attempt: number) => Promise<void>
 

@@ -63,7 +63,7 @@ export interface KafkaConsumerConfig {
   retry: KafkaRetry
 }
 
-/** What kafkajs hands to a custom assigner: the consumer's own connections. */
+/** Argument of a custom assigner: the consumer's own connections. */
 export interface KafkaCluster {
   findTopicPartitionMetadata(topic: string): ReadonlyArray<{ readonly partitionId: number }>
 }
@@ -129,7 +129,7 @@ export interface GroupJoin {
   readonly memberAssignment: Readonly<Record<string, readonly number[]>>
 }
 
-/** Payload of `consumer.end_batch_process`. Size 0: control records and aborted ones, which nobody is handed. */
+/** Payload of `consumer.end_batch_process`. Size 0: only control records and aborted ones. */
 export interface EndedBatch {
   readonly topic: string
   readonly partition: number
@@ -172,7 +172,7 @@ export interface KafkaAdmin {
       readonly partitions: ReadonlyArray<{ readonly partition: number; readonly offset: string }>
     }>
   >
-  /** Of each partition the first record of that time or later, or the end. */
+  /** For each partition the first record of that time or later, or the end. */
   fetchTopicOffsetsByTimestamp(
     topic: string,
     timestamp?: number,

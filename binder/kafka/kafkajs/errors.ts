@@ -1,4 +1,4 @@
-/** What kafkajs says beside the names of Kafka's protocol, and where its users look. */
+/** Errors of kafkajs beside those of Kafka's protocol, and advice for its users. */
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { hasEndedBeforeTls, isTlsFailure } from '../../transport/tls-failure.ts'
 import { chain, type DriverErrors, hasType, kindOf as kindAmong, toTransportError as translate } from '../errors.ts'
@@ -44,8 +44,8 @@ function remedyFor(error: unknown): string | undefined {
 }
 
 /**
- * What kafkajs throws before it asks a broker, and what it makes of options that it does not check. It reads `ssl` and calls
- * `brokers` again for each connection, so that what is wrong may be mended while it runs.
+ * Errors that kafkajs throws before it asks a broker, and those caused by unchecked options. It reads `ssl` and calls `brokers` again for
+ * each connection, so a mistake may be fixed while it runs.
  */
 function isOptions(error: unknown): boolean {
   return chain(error).some((each) => {

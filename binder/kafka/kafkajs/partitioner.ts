@@ -2,7 +2,7 @@ import type { Envelope } from '../driver.ts'
 import { Placing } from '../wire/placing.ts'
 import type { PartitionerArgs } from './client.ts'
 
-/** A producer was given up: kafkajs must not send anything on it any more. */
+/** A producer was given up: kafkajs must not send anything on it. */
 export class PublishAbandoned extends Error {
   override readonly name = 'PublishAbandoned'
   /** kafkajs' own word for "do not try again". */

@@ -15,7 +15,7 @@ import type { KafkaOptions } from './options.ts'
 import { createPartitioner } from './partitioner.ts'
 
 const CLOSE_MS = 5_000
-/** What the protocol has room for. */
+/** Maximum of the protocol. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 interface Slot {
@@ -42,8 +42,8 @@ export class ProducerSlot implements Producer {
   }
 
   /**
-   * One produce request, retried by kafkajs for as long as it likes within `durationMs`. Resolves with those that the
-   * broker did not confirm. After a rejection none of it is sent any more, but what was on the wire may still arrive.
+   * Makes one produce request, retried by kafkajs at its discretion within `durationMs`. Resolves with those that the broker did not confirm.
+   * After a rejection nothing more of it is sent, but requests on the wire may still arrive.
    * @throws TransportError
    */
   async send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]> {

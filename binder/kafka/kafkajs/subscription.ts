@@ -35,12 +35,12 @@ import { FetchGate } from './fetch-gate.ts'
 import type { Fetched, FetchListener } from './mends/fetch-reader.ts'
 import type { KafkaOptions } from './options.ts'
 
-/** Of the protocol. kafkajs goes on at the first offset there is, and tells no caller. */
+/** Error code of the protocol. kafkajs continues at the first existing offset, without telling the caller. */
 const OFFSET_OUT_OF_RANGE = 1
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
-/** One is enough unless the binder gives back again. */
+/** One round is enough unless the binder returns messages again. */
 const GAP_ROUNDS = 3
 
 export interface ConsumerHost extends MemberEvents {
@@ -68,7 +68,7 @@ export class KafkaSubscription implements Member {
   readonly #lentAgain: LentAgain
   #assignment: Assignment | undefined
   #running: Promise<void> = Promise.resolve()
-  /** What of the place in the group is happening: only while it is `kept` is anything lent or fetched. */
+  /** State of the membership: lends and fetches only while it is `kept`. */
   #place: 'kept' | 'rebalancing' | 'handing-over' = 'kept'
   #life: 'opening' | 'open' | 'lost' = 'opening'
   #ended: Promise<void> | undefined
@@ -145,7 +145,7 @@ export class KafkaSubscription implements Member {
     this.#applyHold()
   }
 
-  /** One that was lost has nothing left to flush: it does not keep the next one waiting for its connections to end. */
+  /** A lost subscription has nothing to flush: the next one need not wait for its connections to end. */
   async close(): Promise<void> {
     if (this.#life !== 'lost') await this.ended()
   }
@@ -241,7 +241,7 @@ export class KafkaSubscription implements Member {
     assignment.lend(assigned)
   }
 
-  /** What kafkajs kept for itself is done with, too: else it would seem to wait. */
+  /** Records that kafkajs consumed itself are finished, too: otherwise they would seem to wait. */
   #onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
     const assigned = this.#assignment?.partitions.get(partition)
     const fetchedOffset = this.#fetches.startOf(partition)

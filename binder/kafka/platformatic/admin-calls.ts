@@ -92,7 +92,7 @@ export class AdminCalls implements Admin {
       await this.#atCoordinator(groupId, () => this.#cluster.callCoordinator(groupId, request, 'main'))
       return true
     } catch (error) {
-      // It has members, and only they commit.
+      // The group has members, and only they commit.
       if (hasType(error, 'UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'REBALANCE_IN_PROGRESS')) return false
       throw error
     }

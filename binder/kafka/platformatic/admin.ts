@@ -13,7 +13,7 @@ export interface AdminParts {
   readonly requestTimeoutMs: number
 }
 
-/** One administrative connection, opened when first needed, thrown away after a failure. Every call is bounded in time. */
+/** An administrative connection, opened when first needed, discarded after a failure. Every call is bounded in time. */
 export class AdminConnection implements AdminLink {
   readonly #parts: AdminParts
   #cluster: Cluster | undefined

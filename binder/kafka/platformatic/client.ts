@@ -25,13 +25,13 @@ export interface KafkaConnection {
   readonly socket: { destroy(): unknown } | undefined
 }
 
-/** What `send` takes from its `Writer`. */
+/** The part of its `Writer` that `send` uses. */
 export interface KafkaPayload {
   readonly dynamicBuffer: { readonly buffers: readonly Buffer[]; readonly length: number }
   readonly context: object
 }
 
-/** What `send` hands to a parser, as far as it is used. */
+/** The used members of the parser's argument in `send`. */
 export interface KafkaReader {
   readonly position: number
   readonly buffer: { subarray(start: number): { readonly buffers: readonly Buffer[] } }
@@ -40,10 +40,10 @@ export interface KafkaReader {
 /** `Connection` of `@platformatic/kafka` 2. */
 export type KafkaConnectionClass = new (clientId?: string, options?: KafkaConnectionOptions) => object
 
-/** What a `Connection` is given. */
+/** Options of a `Connection`. */
 export interface KafkaConnectionOptions {
-  /** Of a connection, in ms. */
+  /** Time limit for connecting, in ms. */
   connectTimeout?: number
-  /** Of any request, in ms. */
+  /** Time limit of any request, in ms. */
   requestTimeout?: number
 }

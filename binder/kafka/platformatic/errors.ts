@@ -1,4 +1,4 @@
-/** What `@platformatic/kafka` says of connections, and where its users look. */
+/** Connection errors of `@platformatic/kafka`, and advice for its users. */
 import { toError } from '../../../core/errors.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { hasEndedBeforeTls, isTlsFailure } from '../../transport/tls-failure.ts'
@@ -79,7 +79,7 @@ function mistakeIn(cause: unknown): string | undefined {
 
 const NEEDS_TLS = 'Broker requires TLS.'
 
-/** What the library calls an error of its user, unless something else is the cause. */
+/** Errors that the library attributes to its user, unless something else is the cause. */
 function usersErrorIn(error: unknown): unknown {
   const users = chain(error).find((each) => {
     const { code } = each as { readonly code?: unknown }

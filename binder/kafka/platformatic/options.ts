@@ -80,7 +80,7 @@ function checkKafka(kafka: KafkaConnectOptions): KafkaConnectOptions {
   return Object.freeze({ ...kafka, ...(sasl === undefined ? {} : { sasl: checkSasl(`${path}.sasl`, sasl) }) })
 }
 
-/** Of a connection; kafkajs exports classes that could be taken for it. */
+/** Members of a connection; kafkajs exports classes that could be taken for it. */
 const USED = ['connect', 'isConnected', 'close', 'send', 'on'] as const
 
 const PLACE = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/

@@ -1,8 +1,8 @@
-/** Who logs in, checked before a broker is asked: what no broker could take would look as if it were away. */
+/** Checks credentials before a broker is asked: unusable ones would look like an unavailable broker. */
 import { invalidOption } from '../../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../../core/options.ts'
 
-/** What each mechanism cannot do without. */
+/** Required fields of each mechanism. */
 const CREDENTIALS = {
   PLAIN: ['username', 'password'],
   'SCRAM-SHA-256': ['username', 'password'],

@@ -22,7 +22,7 @@ const OUT_OF_STEP = new Set([
 ])
 /** Refused for now, before anything was written. */
 const AGAIN = new Set(['NOT_ENOUGH_REPLICAS', 'CORRUPT_MESSAGE', 'THROTTLING_QUOTA_EXCEEDED'])
-/** Written, but not to all that it should be written to, or nobody knows. */
+/** Written, but not to all required replicas, or unknown. */
 const UNKNOWN = new Set([
   'REQUEST_TIMED_OUT',
   'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
@@ -46,7 +46,7 @@ export interface SendingParts {
   readonly requestTimeoutMs: number
 }
 
-/** One list of records until each is confirmed or refused, or time is up. */
+/** A list of records until each is confirmed or refused, or time is up. */
 export class Sending {
   readonly #cluster: Cluster
   readonly #clock: Clock
@@ -71,7 +71,7 @@ export class Sending {
     this.#isClosed = isClosed
   }
 
-  /** The sequence numbers that were used say nothing certain any more. */
+  /** The used sequence numbers are no longer conclusive. */
   get endsSession(): boolean {
     return this.#unknown.size > 0 || this.#outOfStep.size > 0
   }
@@ -173,7 +173,7 @@ export class Sending {
     })
     this.#last = refusal
     if (OUT_OF_STEP.has(type)) this.#outOfStep.add(parcel)
-    // A leader that is none any more may say so of what it has written, and what others have: its numbers must not be used again.
+    // A former leader may answer so about records that it wrote, and that others have: its numbers must not be used again.
     else if (UNKNOWN.has(type) || this.#mayPass(refusal)) this.#unknown.add(parcel)
     else if (!AGAIN.has(type)) this.#refused.set(parcel, refusal)
   }

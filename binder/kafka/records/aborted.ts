@@ -1,4 +1,4 @@
-/** As the broker lists it: in an answer, each aborted transaction that touches it. */
+/** An entry of the broker's list: each aborted transaction that touches an answer. */
 export interface AbortedTransaction {
   readonly producerId: number
   readonly firstOffset: number

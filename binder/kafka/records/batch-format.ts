@@ -22,7 +22,7 @@ export const AT = {
 /** Before what `length` counts. */
 export const LENGTH_END = 12
 export const FORMAT = 2
-/** It lies there in the formats before, too. */
+/** Older formats have it at the same position. */
 export const MAGIC_AT = AT.magic
 
 /** Exact up to 2^53. */

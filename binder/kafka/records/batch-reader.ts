@@ -18,19 +18,19 @@ import { Pieces } from './pieces.ts'
 import { RecordReader, type RecordsHead } from './record-reader.ts'
 import { heldBytes } from './record-size.ts'
 
-/** What was fetched of a partition. */
+/** Records fetched from a partition. */
 export interface ReadRecords {
   readonly messages: readonly IncomingRecord[]
   /** Where the next fetch begins: after the last whole batch that could be read, or the last record there was room for. */
   readonly next: number
-  /** What the messages hold. */
+  /** Memory of the messages. */
   readonly heldBytes: number
   /** A batch that cannot be read, and everything behind it with it. */
   readonly unreadable?: { readonly offset: number; readonly error: Error } | undefined
 }
 
 export interface ReadLimits {
-  /** What may be held of this answer; one record is, whatever it takes. */
+  /** Memory limit of this answer; one record is always taken. */
   readonly roomBytes: number
   /** The most that a batch may become, and that one record may take. */
   readonly maxBatchBytes: number
@@ -39,13 +39,13 @@ export interface ReadLimits {
 /** The codec of a number in the protocol; `undefined` where there is none. */
 export type FindCodec = (type: number) => Codec | undefined
 
-/** Of a control record's key: two bytes of version, then the type. */
+/** Position in a control record's key: two bytes of version, then the type. */
 const TYPE_AT = 2
 const ABORT = 0
 /** A small part of a large buffer keeps all of it alive. */
 const SMALL_PART = 4
 
-/** @param from where the fetch began: what a batch has before it is nobody's */
+/** @param from start of the fetch: earlier records of a batch are skipped */
 export async function readBatches(
   answer: Pieces,
   from: number,
@@ -87,7 +87,7 @@ export async function readBatches(
 }
 
 interface BatchLimits extends ReadLimits {
-  /** One record is taken, whatever the room. */
+  /** The first record is taken, whatever the room. */
   readonly isFirst: boolean
   readonly findCodec: FindCodec
 }
@@ -138,7 +138,7 @@ async function readBatch(
   return NOTHING
 }
 
-/** Of all that comes after the checksum. */
+/** Checksum of everything after it. */
 function checksum(batch: Pieces): number {
   let crc = 0
   for (const piece of batch.part(AT.attributes, batch.length).buffers) crc = crc32c(piece, crc)

@@ -5,18 +5,18 @@ import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-format.ts'
 import type { FindCodec } from './batch-reader.ts'
 import { crc32c } from './crc32c.ts'
 
-/** Who writes: the broker drops what it has of the same producer under the same sequence number. */
+/** Identity of the producer: the broker drops records that it has from the same producer under the same sequence number. */
 export interface ProducerIdentity {
   readonly id: number
   readonly epoch: number
 }
 
-/** What its head says beside the records. */
+/** Fields of its head beside the records. */
 export interface BatchHead {
   /** Epoch ms, of each record. */
   readonly time: number
   readonly identity: ProducerIdentity
-  /** Of the first record. */
+  /** Sequence number of the first record. */
   readonly sequence: number
   readonly compression: Compression
   /** @default those of this package */
@@ -70,7 +70,7 @@ function writeRecord(to: Buffer, begin: number, { key, value, headers }: Envelop
   const body = begin + USUAL_LENGTH_BYTES
   let at = body
   to[at++] = 0
-  // As late as the batch.
+  // Same time as the batch.
   to[at++] = 0
   at = writeVarint(to, at, delta)
   at = writeField(to, at, key)
@@ -105,7 +105,7 @@ function writeField(to: Buffer, at: number, value: Buffer | string | null): numb
   return value.length < SHORT ? writeShort(to, at, value) : writeString(to, at, value)
 }
 
-/** One byte of length is enough: as long as it is ASCII. */
+/** A one-byte length suffices while the text is short ASCII. */
 function writeShort(to: Buffer, at: number, value: string): number {
   const begin = at + 1
   for (let i = 0; i < value.length; i++) {

@@ -6,14 +6,14 @@
  */
 import { createRequire } from 'node:module'
 
-/** Of all bytes. @param before the checksum of the bytes before these */
+/** Checksum of all bytes. @param before the checksum of the preceding bytes */
 export type Crc32c = (bytes: Uint8Array, before?: number) => number
 
 const POLYNOMIAL = 0x82f63b78
 const SLICES = 16
 /** A table for each place of a byte among the sixteen, the last byte's first: one array, as V8 looks up fastest. */
 const TABLE = makeTable()
-/** Of RFC 3720: the digits 1 to 9, in two parts. */
+/** Test vector of RFC 3720: the digits 1 to 9, in two parts. */
 const KNOWN = { parts: ['1234', '56789'], sum: 0xe3069283 } as const
 
 export function slicedCrc32c(bytes: Uint8Array, before = 0): number {
@@ -50,7 +50,7 @@ export function crc32c(bytes: Uint8Array, before = 0): number {
   return fastest(bytes, before)
 }
 
-/** Of four bytes behind which `after` follow. */
+/** Checksum of four bytes that `after` more follow. */
 function fourAt(after: number, four: number): number {
   return (
     entry(after + 3, four & 0xff) ^

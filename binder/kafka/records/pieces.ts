@@ -57,7 +57,7 @@ export class Pieces {
     return this.buffers.length === 1 && first !== undefined ? first : Buffer.concat(this.buffers, this.length)
   }
 
-  /** What the buffers hold in which a part lies. */
+  /** Memory of the buffers that contain a part. */
   around(begin: number, end: number): number {
     let [start, held] = [0, 0]
     for (const { length } of this.buffers) {

@@ -10,7 +10,7 @@ import { heldBytes, recordSize } from './record-size.ts'
 export interface RecordsHead {
   readonly firstOffset: number
   readonly firstTimestamp: number
-  /** Of each record, if the broker stamps them. */
+  /** Time of each record, if the broker stamps them. */
   readonly appendedAt: number | undefined
   readonly count: number
 }
@@ -18,11 +18,11 @@ export interface RecordsHead {
 export interface RecordLimits {
   readonly roomBytes: number
   readonly maxBatchBytes: number
-  /** One record is taken, whatever the room. */
+  /** The first record is taken, whatever the room. */
   readonly isFirst: boolean
 }
 
-/** What was read, and the bytes in which it lies. */
+/** The records, and the bytes that contain them. */
 export interface RecordsRead {
   readonly records: IncomingRecord[]
   readonly begin: number
@@ -38,7 +38,7 @@ const PLACES = 32
 /** The bytes of a number of 32 bits. */
 const VARINT_BYTES = 5
 
-/** What was at a place of the record before, and where: bytes are compared with bytes, which is faster than with a text. */
+/** Content and position of a field in the previous record: comparing bytes with bytes is faster than with a text. */
 interface Seen {
   bytes: Buffer
   at: number
@@ -49,7 +49,7 @@ interface Seen {
 /** @throws RangeError when a record does not fit into the bytes @throws BatchTooLarge when one takes more than a batch may */
 export class RecordReader {
   readonly #pieces: Pieces
-  /** What is read just now: the rest of a piece, or a record that was put together. */
+  /** The bytes being read: the rest of a piece, or an assembled record. */
   #bytes: Buffer
   #at = 0
   /** Where that begins. */
@@ -63,7 +63,7 @@ export class RecordReader {
     this.#bytes = pieces.from(0, 0)
   }
 
-  /** Those from offset `from` on, as far as there is room. */
+  /** Reads records from offset `from` on, as far as there is room. */
   read(
     { firstOffset, firstTimestamp, appendedAt, count }: RecordsHead,
     from: number,
@@ -108,7 +108,7 @@ export class RecordReader {
     return { records, begin, end: this.#base + this.#at, next: undefined }
   }
 
-  /** So many bytes of what follows lie in one buffer, if there are so many. */
+  /** Ensures that this many following bytes are in one buffer, if there are that many. */
   #need(length: number): void {
     if (this.#at + length <= this.#bytes.length) return
     this.#base += this.#at
@@ -140,7 +140,7 @@ export class RecordReader {
     return value
   }
 
-  /** What is short and ASCII. The text that was at this place in the record before, if it is the same again. */
+  /** Reads short ASCII text. Returns the previous record's string if the text is the same. */
   #ascii(places: Seen[], place: number, end: number): string | undefined {
     const length = end - this.#at
     if (length > SHORT) return undefined
@@ -211,7 +211,7 @@ export class RecordReader {
   }
 }
 
-/** Of a name that comes again a list. */
+/** A repeated name becomes a list. */
 function add(headers: Headers, name: string, value: Buffer | string | undefined): void {
   const known = Object.hasOwn(headers, name) ? headers[name] : undefined
   if (known !== undefined) {

@@ -6,12 +6,12 @@ const RECORD_BYTES = 256
 const HEADER_BYTES = 64
 const FEW_HEADERS = 32
 
-/** What a record of so many bytes on the wire counts for where it is lent. */
+/** Size of a record for the lending window, from its bytes on the wire. */
 export function recordSize(wireBytes: number, headers: number): number {
   return headers <= FEW_HEADERS ? wireBytes : wireBytes + headers * HEADER_BYTES
 }
 
-/** What of a record is held while it waits. */
+/** Memory of a waiting record. */
 export function heldBytes({ bytes, value }: Pick<IncomingRecord, 'bytes' | 'value'>): number {
   return RECORD_BYTES + (bytes ?? value?.byteLength ?? 0)
 }

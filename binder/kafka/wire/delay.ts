@@ -26,7 +26,7 @@ export const TIERS_MS: readonly number[] = Object.freeze([
   12 * HOUR,
 ])
 
-/** Of the topic. A message is written anew at least every 12 hours while a forwarder runs. */
+/** Retention of the topic. A running forwarder rewrites a message at least every 12 hours. */
 const RETENTION_MS = 7 * DAY
 
 const DUE_HEADER = `${INTERNAL_PREFIX}delay-due`
@@ -71,7 +71,7 @@ export function tierEndsAt(tier: number, now: number): number {
   return now + (TIERS_MS[tier] ?? 0) + SECOND
 }
 
-/** What a record of a delay topic says. */
+/** Content of a record of a delay topic. */
 export interface Delayed {
   /** The message as it was sent, with its `notBefore`. */
   readonly message: EncodedMessage

@@ -47,7 +47,7 @@ import {
 const ATTRIBUTE = 'ce_'
 const TYPES_HEADER = 'concordat-types'
 const CONTENT_TYPE = 'content-type'
-/** Of Spring's Kafka binder; older ones write it as JSON, with quotes. */
+/** Header of Spring's Kafka binder; older ones write it as JSON, with quotes. */
 const SPRINGS_CONTENT_TYPE = 'contentType'
 const ESCAPED_CONTENT_TYPE = 'concordat-header-content-type'
 const OWN = new Set([
@@ -155,7 +155,7 @@ function attribute(
   return classes === undefined ? value : withoutQuotes(classes.get(name), value)
 }
 
-/** It would say that a dead letter is an event in structured mode. */
+/** The old header would claim that a dead letter is an event in structured mode. */
 function withoutOldContentType(unfolded: EncodedMessage): EncodedMessage {
   const { [SPRINGS_CONTENT_TYPE]: said, ...headers } = unfolded.headers
   return typeof said === 'string' && isStructured(unquoted(said)) ? { ...unfolded, headers } : unfolded
@@ -177,7 +177,7 @@ function wireKeyOf({ key, keyBytes }: EncodedMessage): string | Buffer | null {
   return key === keyOf(bytes) ? bytes : key
 }
 
-/** As a key: two ids that are not UTF-8 must not become one, or an inbox would drop the second message. */
+/** Decoded like a key: two ids that are not UTF-8 must not become one, or an inbox would drop the second message. */
 function idOf(header: IncomingHeader): string | undefined {
   const id = text(header)
   if (id?.includes('\uFFFD') !== true) return id

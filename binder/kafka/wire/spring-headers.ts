@@ -27,18 +27,18 @@ const INTEGERS: ReadonlyMap<string, number> = new Map([
   ['java.lang.Long', 2 ** 53],
 ])
 const FRACTIONS: ReadonlySet<string> = new Set(['java.lang.Float', 'java.lang.Double'])
-/** Those whose JSON is one text. */
+/** Java classes whose JSON is a text. */
 const TEXTS =
   /^java\.(util\.(UUID|Date|Locale|Currency)|net\.(URI|URL)|time\.(Instant|Local(Date|Time|DateTime)|Offset(Time|DateTime)|ZonedDateTime|Duration|Period|YearMonth|MonthDay|ZoneId|ZoneRegion|ZoneOffset))$/
 /** More digits than a number of JavaScript is sure to hold: these stay text. */
 const LONG_TEXT = /^-?\d{16,19}$/
 
-/** What the header says; `undefined` where it is not there. */
+/** Content of the header; `undefined` without it. */
 export function readJavaClasses(json: HeaderValue | undefined): JavaClasses | undefined {
   return json === undefined ? undefined : typesIn(json)
 }
 
-/** What text of this class is here. Of other classes it stays text. */
+/** Type of a text of this class here. Text of other classes stays text. */
 export function scalarOf(javaClass: string | undefined, text: string): 'number' | 'boolean' | undefined {
   if (javaClass === BOOLEAN) return 'boolean'
   if (javaClass === undefined || !(INTEGERS.has(javaClass) || FRACTIONS.has(javaClass))) return undefined

@@ -13,7 +13,7 @@ export interface Lender {
   returned(delivery: RabbitDelivery): void
 }
 
-/** One message of one queue: unacknowledged on the broker, waiting here or lent to the receiver. */
+/** A message of a queue: unacknowledged on the broker, waiting here or lent to the receiver. */
 export class RabbitDelivery implements TransportDelivery {
   readonly message: EncodedMessage
   readonly tag: number

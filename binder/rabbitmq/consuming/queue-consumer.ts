@@ -4,9 +4,9 @@ import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
 import { type Lender, RabbitDelivery } from './delivery.ts'
 
-/** What a consumer needs of its subscription. */
+/** Members of the subscription that a consumer uses. */
 export interface ConsumerHost {
-  /** What arrived, as a message. Never throws. */
+  /** Decodes a received message. Never throws. */
   read(message: AmqpMessage): EncodedMessage
   /** Why a channel was closed that the broker had nothing against. */
   closed(queue: string): Error
@@ -21,7 +21,7 @@ export interface ConsumerHost {
   arrived(consumer: QueueConsumer, delivery: RabbitDelivery): void
   /** A loan ended; `returned`: it waits in the consumer again. */
   ended(consumer: QueueConsumer, delivery: RabbitDelivery, returned: boolean): void
-  /** What was lent and what waited in a consumer is the broker's again. */
+  /** A consumer's lent and waiting messages are the broker's again. */
   dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void
   broken(error: Error): void
 }

@@ -31,17 +31,17 @@ export interface SubscriptionHost extends TransportHost {
 }
 
 /**
- * One member of a group, or one anonymous reader: a consumer per queue, and one window over all of them.
+ * A member of a group, or an anonymous reader: a consumer per queue, and one window over all of them.
  *
- * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each consumer gets its share,
- *   rounded up, and at most `prefetch` deliveries are lent; what the rounding brings too many waits here.
- * - *Bytes.* The broker has no byte window at all. While what is here exceeds the budget nothing more is lent, and acks
- *   are kept back, which keeps the broker's window full: it sends nothing. The first window can still exceed it, by at
- *   most `prefetch` messages; lower `prefetch` for channels of large messages.
- * - *Pause* keeps the place: the consumers stay, up to a window of messages waits here, nobody overtakes. After 30 minutes
- *   (RabbitMQ's `consumer_timeout`) the broker takes the place away; the binder subscribes again, still paused.
- * - *Sharing.* Members compare their shares now and then (`share.ts`); a consumer over the share is left once its running
- *   handlers are done, or have had `rebalanceTimeoutMs`, and taken up again at the end of the line.
+ * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each consumer gets its share, rounded up, and
+ *   at most `prefetch` deliveries are lent; the surplus from rounding waits here.
+ * - *Bytes.* The broker has no byte window at all. While the held messages exceed the budget nothing more is lent, and acks are kept back,
+ *   which keeps the broker's window full: it sends nothing. The first window can still exceed it, by at most `prefetch` messages; lower
+ *   `prefetch` for channels of large messages.
+ * - *Pause* keeps the subscription: the consumers stay, up to a window of messages waits here, no message is overtaken. After 30 minutes
+ *   (RabbitMQ's `consumer_timeout`) the broker ends it; the binder subscribes again, still paused.
+ * - *Sharing.* Members compare their shares periodically (`share.ts`); a consumer over the share is closed once its running handlers are done,
+ *   or have had `rebalanceTimeoutMs`, and opened again at the end of the line.
  */
 export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly destination: string
@@ -330,7 +330,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     try {
       return await this.#request('join the group', Presence.join(channel, destination, group ?? ''))
     } catch (error) {
-      // It may count as a member, and be one that nobody is.
+      // It may count as a member without a subscription behind it.
       await this.closeChannel(channel)
       throw error
     }
@@ -347,7 +347,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     await Promise.all(leaving.map((consumer, i) => this.#rejoin(consumer, idle[i] as Promise<void>)))
   }
 
-  /** What a handler still works on after `rebalanceTimeoutMs` is withdrawn as for a channel that was lost. */
+  /** Messages whose handlers still run after `rebalanceTimeoutMs` are withdrawn, as for a lost channel. */
   async #rejoin(consumer: QueueConsumer, idle: Promise<void>): Promise<void> {
     await ended(this.#host.clock, this.#host.options.rebalanceTimeoutMs, idle)
     if (this.#state !== 'open') return

@@ -25,7 +25,7 @@ export function withHeartbeat(url: unknown, path = 'rabbitTransport.url'): strin
   return `${url}${url.includes('?') ? '&' : '?'}heartbeat=${HEARTBEAT_SECONDS}`
 }
 
-/** What one attempt to connect may take, and the clock that says so. */
+/** Time limit of an attempt to connect, and its clock. */
 export interface Attempt {
   readonly timeoutMs: number
   /** Monotonic. @default performance.now */

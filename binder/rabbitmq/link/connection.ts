@@ -16,9 +16,9 @@ export interface LinkEvents {
 }
 
 /**
- * One connection to the broker, opened when first needed and from then on kept: after a loss or a failed attempt it is
- * tried again in the background, so that health mends itself without traffic. amqplib's own recovery is not used: it
- * brings back neither channels nor consumers, so everything above is made anew on a new connection.
+ * A connection to the broker, opened when first needed and kept from then on: after a loss or a failed attempt it is tried again in the
+ * background, so that health recovers without traffic. amqplib's own recovery is not used: it restores neither channels nor consumers, so
+ * everything above is made anew on a new connection.
  */
 export class Link {
   readonly #name: string

@@ -1,10 +1,9 @@
 /**
- * amqplib 2 reads what came in one piece with the last words of the handshake before it hands the connection out. An error among
- * it is heard by nobody and ends the process; of a connection that the broker closed (a shutdown, an operator) nobody hears, and
- * it would be kept for good. This lets the connection be handed out first, and what `connect` gives is looked at all the same.
+ * amqplib 2 reads frames that arrive together with the end of the handshake before it hands the connection out. An error among them has no
+ * listener and ends the process; a close by the broker (a shutdown, an operator) goes unnoticed, and the dead connection would be kept
+ * permanently. This hands the connection out first; the connections of `connect` are checked as well.
  *
- * It reaches into the one copy of amqplib that this package resolves, once. Another copy, or one that looks otherwise inside,
- * stays as it is.
+ * It patches the one copy of amqplib that this package resolves, once. Another copy, or one with different internals, stays unchanged.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -18,14 +17,14 @@ interface Connection {
   acceptLoop: (this: Connection) => void
 }
 
-/** Idempotent. @returns whether it is mended */
+/** Idempotent. @returns whether it is patched */
 export function mendEarlyFrames(): boolean {
   return mendMethod(MENDED, connectionClass, 'acceptLoop', afterHandOut)
 }
 
 function connectionClass(): Connection {
   const require = createRequire(import.meta.url)
-  // It exports no more than its API.
+  // Only its API is exported.
   const file = join(dirname(require.resolve('amqplib')), 'lib', 'connection.js')
   return (require(file) as { readonly Connection: { readonly prototype: Connection } }).Connection.prototype
 }

@@ -13,7 +13,7 @@ export class Presence {
   readonly #members: string
   readonly #idle: string
   #idleTag: string | undefined
-  /** The broker ended a consumer, since somebody deleted its queue: nobody counts this member any more. */
+  /** The broker ended a consumer because its queue was deleted: other members no longer count this one. */
   #isGone = false
   readonly #onMessage = (message: AmqpMessage | null): void => {
     if (message === null) this.#isGone = true

@@ -1,9 +1,9 @@
 /**
  * A fair share of a group's partitions, decided by each member alone from two counts that everyone can read.
  *
- * RabbitMQ gives each queue with a single active consumer to the member that subscribed first, so the first member of a
- * group would have them all. Members therefore give up what is over their share; the broker passes each on to the member
- * that has waited longest for it. Nobody is asked and nothing is elected: a wrong count costs a detour, never an order.
+ * RabbitMQ gives each queue with a single active consumer to the member that subscribed first, so the first member of a group would have them
+ * all. Members therefore give up the surplus over their share; the broker passes each on to the member that has waited longest for it. There
+ * is no coordination and no election: a wrong count costs a detour, never an order.
  */
 export interface GroupView {
   readonly partitions: number

@@ -2,7 +2,7 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { failure, RIGHTS, replyCodeOf } from '../failure.ts'
 
-/** What the publisher says of a message that was not confirmed. Pure; one function per ending. */
+/** Outcomes of unconfirmed messages. Pure; one function per ending. */
 
 const name = ({ id, destination }: EncodedMessage): string => `message ${id} to "${destination}"`
 

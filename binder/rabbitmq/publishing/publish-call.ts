@@ -1,10 +1,10 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { PublishOutcome } from '../../transport/transport.ts'
 
-/** One `publish` call: resolves when each of its messages has an outcome. */
+/** A `publish` call: resolves when each of its messages has an outcome. */
 export class PublishCall {
   readonly entries: readonly PublishEntry[]
-  /** What it may take in all, for what is said when it took longer. */
+  /** Its total time limit, for the message of a timeout. */
   readonly allowedMs: number
   /** Called once, before it resolves. */
   onSettled: () => void = () => {}
@@ -33,7 +33,7 @@ export class PublishCall {
   }
 }
 
-/** One message on its way. */
+/** A message on its way. */
 export class PublishEntry {
   readonly message: EncodedMessage
   /** Where it was last written to. */

@@ -12,7 +12,7 @@ export interface PublishChannelEvents {
   onRoom(): void
   /** No queue wanted it. Its confirm still follows. */
   onReturned(message: AmqpMessage): void
-  /** Nothing that was written to it gets an answer any more. `error`: why the broker closed it, if it did. */
+  /** Written messages get no answer any longer. `error`: the broker's reason for closing it, if it did. */
   onClosed(error: Error | undefined): void
 }
 

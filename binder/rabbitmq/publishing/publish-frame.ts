@@ -4,7 +4,7 @@ import type { AmqpPublishOptions } from '../link/client.ts'
 import type { DelayLadder } from '../topology/delay.ts'
 import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
 
-/** What one `basic.publish` says. */
+/** Content of a `basic.publish`. */
 export interface PublishFrame {
   readonly exchange: string
   readonly content: Buffer
@@ -12,7 +12,7 @@ export interface PublishFrame {
 }
 
 export interface PublishLimits {
-  /** Of a body. */
+  /** Largest body. */
   readonly maxBytes: number
   /** The largest frame the broker takes; a message's properties have to fit in one. */
   readonly frameMax: number

@@ -3,7 +3,7 @@ import type { PublishEntry } from './publish-call.ts'
 /** How many taken places are kept before the array is cut. */
 const MOST_TAKEN = 4_096
 
-/** What waits to be written, in order. What was settled while it waited (its time ran out) is passed over. */
+/** Messages to be written, in order. Skips those that were settled while they waited (their time ran out). */
 export class PublishQueue {
   #entries: PublishEntry[] = []
   #head = 0

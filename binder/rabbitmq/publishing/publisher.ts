@@ -31,25 +31,24 @@ import { type PublishFrame, publishFrame } from './publish-frame.ts'
 import { PublishQueue } from './publish-queue.ts'
 
 export interface PublisherHost extends TransportHost {
-  /** What delays the messages of this service. */
+  /** Delays messages of this service. */
   readonly ladder: DelayLadder
   /** Partitions of a provisioned destination. */
   partitionsOf(destination: string): number | undefined
   /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
   takesAnySize(destination: string): boolean
-  /** Makes a destination exist again that somebody deleted. @throws TransportError */
+  /** Makes a deleted destination exist again. @throws TransportError */
   reprovision(destination: string): Promise<void>
 }
 
 /**
- * The way to the broker: one queue, one confirm channel, confirms pipelined. Order is kept because everything goes
- * through that one queue and channel, however many `publish` calls are open.
+ * The way to the broker: one queue, one confirm channel, confirms pipelined. Order is kept because everything goes through that one queue and
+ * channel, however many `publish` calls are open.
  *
- * - Connection lost: what was sent and unconfirmed gets `unavailable` (it may have arrived), and with it what waited
- *   behind it under the same destination and key; the rest waits for the reconnect.
- * - Channel closed by the broker because it did not like one message: it says neither which nor what became of the
- *   others, so all that were unconfirmed are sent again one by one. Whoever closes the channel when it is alone is the
- *   culprit. The others may arrive twice, with the same id.
+ * - Connection lost: messages sent and unconfirmed get `unavailable` (they may have arrived), and with them those that waited behind them
+ *   under the same destination and key; the rest waits for the reconnect.
+ * - Channel closed by the broker over one message: it names neither that message nor the outcome of the others, so all unconfirmed ones are
+ *   sent again one by one. A message that closes the channel alone is the culprit. The others may arrive twice, with the same id.
  */
 export class RabbitPublisher {
   readonly #link: Link
@@ -179,7 +178,7 @@ export class RabbitPublisher {
     if (!hasRoom) this.#channel.full()
   }
 
-  /** It threw: nothing was written. */
+  /** The driver threw: nothing was written. */
   #unsendable(entry: PublishEntry, cause: Error): void {
     if (cause.name === 'IllegalOperationError') {
       // The channel is closing: its `close` event decides about the rest.
@@ -292,7 +291,7 @@ export class RabbitPublisher {
 
 const NOT_FOUND = 404
 
-/** What must stay in order: a destination and a key. */
+/** Scope of the order: a destination and a key. */
 function lineOf({ message }: PublishEntry): string | undefined {
   return message.key === null ? undefined : `${message.destination}\n${message.key}`
 }

@@ -20,7 +20,7 @@ import { exchangeOf } from './places.ts'
 import { declarationsOf, existingCount, marksOf, mismatchOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
-/** So many questions are open at once, each on a channel of its own: the ladder alone has 52. */
+/** Number of simultaneous questions, each on a channel of its own: the ladder alone has 52. */
 const AT_ONCE = 8
 
 /** @throws TransportError `mismatch` naming everything that is missing or differs */
@@ -86,7 +86,7 @@ function questionsOf(
   ]
 }
 
-/** One fault instead of 52 where nobody has made it. */
+/** Reports one fault instead of 52 if the ladder does not exist. */
 async function ladderFaults(ladder: DelayLadder, ask: Ask): Promise<readonly Fault[]> {
   const questions = [...ladder.declarations(), ladder.settled].map((declaration) => ({ declaration }))
   const faults = await faultsOf(questions, ask)

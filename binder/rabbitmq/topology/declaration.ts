@@ -37,7 +37,7 @@ export async function look(channel: AmqpChannel, { kind, name }: Pick<Declaratio
   await (kind === 'exchange' ? channel.checkExchange(name) : channel.checkQueue(name))
 }
 
-/** Of what exists, this compares type and arguments. @throws 406 when they differ */
+/** For an existing object this compares type and arguments. @throws 406 when they differ */
 export async function declareUnbound(channel: AmqpChannel, declaration: Declaration): Promise<void> {
   const { name } = declaration
   if (declaration.kind === 'exchange') await channel.assertExchange(name, declaration.type, declaration.options)

@@ -86,7 +86,7 @@ export class DelayLadder {
     ]
   }
 
-  /** What hands due messages to a destination, which lies on an exchange. @throws TransportError for a name that is too long */
+  /** Passes due messages to a destination on an exchange. @throws TransportError for a name that is too long */
   dueDeclaration(destination: string, exchange: string): Declaration {
     return {
       kind: 'queue',

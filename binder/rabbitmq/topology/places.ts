@@ -8,11 +8,11 @@ import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 
 /** Where a channel lies that another program made. Give an exchange, or the queues of all groups, or both. */
 export interface RabbitPlace {
-  /** What is sent goes to this exchange, and queues of groups that are not in `queues` are bound to it. */
+  /** Messages are sent to this exchange, and queues of groups that are not in `queues` are bound to it. */
   readonly exchange?: string | undefined
   /** @default 'topic' */
   readonly type?: 'direct' | 'topic' | 'fanout' | undefined
-  /** Of what is sent to the exchange. @default '' */
+  /** Routing key of messages to the exchange. @default '' */
   readonly routingKey?: string | undefined
   /** With which our queues are bound to the exchange, e.g. `order.*`. @default `routingKey`; `#` where that is not given */
   readonly bindingKey?: string | undefined
@@ -115,12 +115,12 @@ function requireShort(path: string, text: string): string {
   throw invalidOption(path, text, `a text of at most ${MAX_BYTES} bytes, RabbitMQ's limit`)
 }
 
-/** What a channel's messages are published to. */
+/** Exchange of a channel's messages. */
 export function exchangeOf(channel: string, places: Places): string {
   return places.get(channel)?.exchange ?? channel
 }
 
-/** The place has an exchange that somebody else made. */
+/** The place has an exchange that another program made. */
 export function hasForeignExchange(place: ResolvedPlace): boolean {
   return place.exchange !== undefined && place.exchange !== ''
 }

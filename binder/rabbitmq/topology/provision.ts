@@ -11,7 +11,7 @@ import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology
 
 type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>
 
-/** One destination and its durable groups, in the order to declare them; what delays messages is apart. Pure. */
+/** Declarations of a destination and its durable groups, in order; delays are separate. Pure. */
 export function declarationsOf(
   { name, partitions, groups }: DestinationSpec,
   { queueArguments, places }: QueueOptions,
@@ -31,7 +31,7 @@ export function declarationsOf(
   return [exchange, markerDeclaration(name, partitions), ...queues]
 }
 
-/** What is ours of a channel on another program's exchange: the queues of its groups. */
+/** Our part of a channel on another program's exchange: the queues of its groups. */
 function placed(
   name: string,
   groups: readonly string[],
@@ -50,7 +50,7 @@ function placed(
     }))
 }
 
-/** Of each group whose queues are ours its last one, and for quorum queues what says that they have settled. */
+/** The last queue of each group of ours, and for quorum queues the exchange that marks them as settled. */
 export function settlingOf(
   { name, partitions, groups: all }: DestinationSpec,
   { queueArguments, places }: QueueOptions,

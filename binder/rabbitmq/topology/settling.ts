@@ -15,12 +15,12 @@ export const SETTLE_MS: number = 2.5 * SECOND
 /**
  * Lets new queues settle.
  *
- * A declaration that RabbitMQ has answered (3.10, metadata in Mnesia) is on disk as an attempt, and a moment later as done. Now and
- * then the second stays in a buffer for up to two seconds: one that is killed meanwhile has forgotten the queue or its binding, with
- * what it has confirmed. The next declaration writes the buffer out, so a mark is made and deleted after all others.
+ * A declaration that RabbitMQ has answered (3.10, metadata in Mnesia) is on disk as an attempt, and a moment later as done. Occasionally the
+ * second record stays in a buffer for up to two seconds: a server killed in between has forgotten the queue or its binding, with the messages
+ * that it has confirmed. The next declaration flushes the buffer, so a mark is made and deleted after all others.
  *
- * New quorum queues are left alone for longer. AMQP does not tell how old a queue is, and another process may have declared it a
- * moment ago: an exchange that nothing is ever sent to says that it is old enough, and whoever does not find it waits.
+ * New quorum queues need more time. AMQP does not tell a queue's age, and another process may have declared it a moment ago: an exchange that
+ * never receives messages marks it as old enough, and a process that does not find the mark waits.
  */
 export class Settling {
   readonly #ask: Ask

@@ -52,7 +52,7 @@ export function rotated(count: number, seed: string): number[] {
   return Array.from({ length: count }, (_, i) => (i + hash) % count)
 }
 
-/** What RabbitMQ says when the marker's count differs, as numbers; other arguments that are numbers say nothing of it. */
+/** Parses RabbitMQ's answer about a different count in the marker, as numbers; other numeric arguments do not match. */
 export function countsOf(text: string): { readonly wanted: number; readonly existing: number } | undefined {
   const match = /'alternate-exchange'.*received '(\d+)'.* but current is '(\d+)'/.exec(text)
   return match === null ? undefined : { wanted: Number(match[1]), existing: Number(match[2]) }

@@ -21,7 +21,7 @@ import { asProperty, foreignProperties } from './foreign-properties.ts'
 const ATTRIBUTE = 'cloudEvents:'
 /** How other clients spell it. */
 const OTHER_SPELLING = 'cloudEvents_'
-/** What Spring Cloud Function makes of `cloudEvents:partitionkey` when it hands on the headers of its input. */
+/** Form of `cloudEvents:partitionkey` after Spring Cloud Function has passed on the headers of its input. */
 const KEY_FROM_SPRING = 'ce-partitionkey'
 /** A null body and an empty one look alike in AMQP. */
 const TOMBSTONE = 'concordat-tombstone'
@@ -37,7 +37,7 @@ const ESCAPE = 'concordat-amqp-'
 const BROKER_HEADER =
   /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*|concordat-delay-.*|amqp-types)$/
 
-/** What `publish` gets. @throws TypeError for a time outside of the calendar */
+/** Arguments of `publish`. @throws TypeError for a time outside of the calendar */
 export function toAmqp(
   message: EncodedMessage,
   mandatory: boolean,
@@ -60,7 +60,7 @@ export function toAmqp(
 
 const EMPTY = Buffer.alloc(0)
 
-/** Whoever asked may be gone by now: nobody gets the reply then, and that is no failure of the one who answered. */
+/** The requester may have disconnected; an unroutable reply is not an error. */
 function isReply({ headers }: EncodedMessage): boolean {
   return headers[REPLY_TO_REQUEST] !== undefined
 }
@@ -169,7 +169,7 @@ function isGarbled(id = '', sender = ''): boolean {
   return id.includes('\uFFFD') || sender.includes('\uFFFD')
 }
 
-/** What is whose: attributes by their plain names, the sender's headers with the extension attributes among them. */
+/** Separates attributes, by their plain names, from the sender's headers, which include extension attributes. */
 function sort(
   wire: Readonly<Record<string, unknown>>,
   foreign: readonly (readonly [string, HeaderValue])[],

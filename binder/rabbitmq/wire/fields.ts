@@ -45,14 +45,14 @@ function fromObject(value: object): HeaderValue {
   }
 }
 
-/** Of a field that `fromField` has to make something else of. */
+/** Type of a field that `fromField` has to convert. */
 export function fieldType(value: unknown): FieldType | undefined {
   if (typeof value !== 'object' || value === null || isUint8Array(value)) return undefined
   if (isTimestamp(value)) return 'timestamp'
   return isDecimal(value) ? `decimal:${value.value.places}` : 'json'
 }
 
-/** What the header says, if it is one of ours. */
+/** Content of the header, if it is one of ours. */
 export function fieldTypesOf(headers: Headers): ReadonlyMap<string, unknown> | undefined {
   const text = headers[AMQP_TYPES]
   if (typeof text !== 'string') return undefined
@@ -98,7 +98,7 @@ function fieldOf(each: unknown): unknown {
 /** amqplib writes by recursion. */
 const MOST_LEVELS = 32
 
-/** What amqplib takes for a typed value has to be one; it throws otherwise. */
+/** A value in amqplib's typed form must be valid; amqplib throws otherwise. */
 function isWritable(value: unknown, levels: number = MOST_LEVELS): boolean {
   if (typeof value !== 'object' || value === null || isUint8Array(value)) return true
   if ('!' in value) {

@@ -1,6 +1,6 @@
 /**
- * Properties of a message that mean nothing to us and something to others. A handler sees them as headers; a dead letter and
- * what is sent back have them as properties again. Whoever sends such a header sets the property.
+ * Message properties without a meaning here, but with one for other programs. A handler sees them as headers; dead letters and messages sent
+ * back have them as properties again. A sender that sets such a header sets the property.
  */
 import type { HeaderValue } from '../../channel/message.ts'
 import type { AmqpProperties, AmqpPublishOptions } from '../link/client.ts'
@@ -13,7 +13,7 @@ const PRIORITY = `${PREFIX}priority`
 /** Read only: a dead letter that expires would be lost. */
 const EXPIRATION = `${PREFIX}expiration`
 
-/** As headers, in pairs. */
+/** Properties as headers, in pairs. */
 export function foreignProperties(properties: AmqpProperties): readonly (readonly [string, HeaderValue])[] {
   const { replyTo, correlationId, contentEncoding, priority, expiration } = properties
   if ((replyTo ?? correlationId ?? contentEncoding ?? priority ?? expiration) === undefined) return NONE

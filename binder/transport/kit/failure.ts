@@ -20,6 +20,6 @@ export function failureOf(transport: string): Failure {
     })
 }
 
-/** The words for whoever uses a transport that is closed. */
+/** Message for uses of a closed transport. */
 export const CLOSED_TRANSPORT: string =
   'expected an open transport, got one that is closed: it closes with its binder or service, make another for the next one'

@@ -27,7 +27,7 @@ export interface Line<Item extends Lendable> {
   /** For people: where it stands. */
   positionOf(item: Item): string
   settle(item: Item): void
-  /** It takes its old place again. */
+  /** Returns it to its former position. */
   putBack(item: Item): void
 }
 
@@ -35,9 +35,9 @@ export interface LendingEvents {
   deliver(delivery: TransportDelivery): void
   /** There may be room for more: call `lend`. */
   onRoom(): void
-  /** It begins to hold messages, or holds none any more. */
+  /** It starts to hold messages, or holds none any longer. */
   onBusy?(isBusy: boolean): void
-  /** Somebody asks whether a loan still stands: `withdraw` it first if it does not. */
+  /** Called before a loan's state is read: `withdraw` it first if it no longer stands. */
   onLook?(): void
 }
 
@@ -93,7 +93,7 @@ export class Lending<Item extends Lendable> {
     }
   }
 
-  /** What it holds comes back in the transport's own way: its signal aborts, and settling does nothing any more. */
+  /** Its messages come back in the transport's own way: its signal aborts, and settling has no effect any longer. */
   withdraw(loan: Loan<Item>, reason: Error): void {
     if (!this.#loans.delete(loan)) return
     const wasBusy = this.window.count > 0
@@ -146,7 +146,7 @@ export class Loan<Item extends Lendable> implements Lender<Item> {
   readonly #events: LendingEvents
   readonly #onEnded: (item: Item, isSettled: boolean) => void
   readonly #withdrawn = new AbortController()
-  /** What the signal says, asked for with each message: a field costs less. */
+  /** State of the signal, read with each message: a field costs less. */
   #isWithdrawn = false
   #lent = 0
   #lentBytes = 0

@@ -1,9 +1,9 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportDelivery } from '../transport.ts'
 
-/** Who lent a message, of which `Item` is the lender's own record. */
+/** Lender of a message, with `Item` as its own record. */
 export interface Lender<Item> {
-  /** Aborts when the loan is withdrawn. Asked for each time somebody looks. */
+  /** Aborts when the loan is withdrawn. Read on each access. */
   readonly signal: AbortSignal
   positionOf(item: Item): string
   /** Called once per delivery. */

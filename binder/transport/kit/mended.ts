@@ -1,8 +1,8 @@
 /**
- * Puts a method of ours around one of a library's class: once for each copy of the library, however many copies of this package ask.
- * @param mark of this mend, from `Symbol.for`
- * @param find the prototype; throws where the library is not there, or looks otherwise inside: then it stays as it is
- * @returns whether it is mended
+ * Wraps a method of a library's class: once for each copy of the library, however many copies of this package ask.
+ * @param mark of this patch, from `Symbol.for`
+ * @param find the prototype; throws if the library is missing, or has different internals: then it stays unchanged
+ * @returns whether it is patched
  */
 export function mendMethod<Class extends object, Name extends keyof Class>(
   mark: symbol,

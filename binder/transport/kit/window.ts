@@ -1,4 +1,4 @@
-/** What a receiver may hold unsettled, in messages and in bytes: a message larger than the byte budget goes out alone. */
+/** Limit of a receiver's unsettled messages, in number and bytes: a message larger than the byte budget goes out alone. */
 export class Window {
   readonly #maxCount: number
   readonly #maxBytes: number
@@ -23,13 +23,13 @@ export class Window {
     return this.#bytes
   }
 
-  /** One went out. */
+  /** A message went out. */
   take(bytes: number): void {
     this.#count++
     this.#bytes += bytes
   }
 
-  /** So many came back, or were settled. */
+  /** This many came back, or were settled. */
   free(bytes: number, count = 1): void {
     this.#count -= count
     this.#bytes -= bytes

@@ -1,7 +1,7 @@
 import type { MemberMeta } from './membership.ts'
 import { describeMember, type ResolvedMembership } from './membership-options.ts'
 
-/** What a member says of itself, in numbered versions, and which of them the store has. */
+/** A member's description of itself, in numbered versions, and the version that the store has. */
 export class Description {
   readonly #options: ResolvedMembership
   #json: string

@@ -3,7 +3,7 @@ import { toError } from '../../../core/errors.ts'
 import type { PresenceEvent } from './membership.ts'
 import type { ResolvedMembership } from './membership-options.ts'
 
-/** What is told of a member's own way: to its subscribers, in the log, and in health while something does not work. */
+/** Reports changes of the own membership to subscribers, to the log, and, while a problem lasts, in health. */
 export class PresenceNews {
   readonly #options: ResolvedMembership
   readonly #listeners = new Set<(event: PresenceEvent) => void>()
@@ -13,7 +13,7 @@ export class PresenceNews {
     this.#options = options
   }
 
-  /** What does not work at the moment. */
+  /** The current problem. */
   get error(): string | undefined {
     return this.#error
   }
@@ -41,12 +41,12 @@ export class PresenceNews {
     this.ended(error)
   }
 
-  /** It stays so. */
+  /** Records a permanent problem. */
   ended(error: unknown): void {
     this.#error = toError(error).message
   }
 
-  /** It works again. */
+  /** The problem is over. */
   cleared(): void {
     this.#error = undefined
   }

@@ -17,7 +17,7 @@ export interface MembershipOptions {
   readonly store: ClusterStore
   /** Which cluster. */
   readonly cluster: string
-  /** What this process is, for others: `payments`. */
+  /** Service of this process, for others: `payments`. */
   readonly service: string
   /** A part of the service, such as a region; the second part of an address on the bus. @default none */
   readonly group?: string | undefined
@@ -107,7 +107,7 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
     meta: options.meta ?? {},
     maxMetaBytes: requireInteger(`${path}.maxMetaBytes`, options.maxMetaBytes ?? MAX_META_BYTES, 2),
     heartbeatMs,
-    // One heartbeat may be lost without anybody being suspected.
+    // One heartbeat may be lost without a suspicion.
     suspectAfterMs: requireInteger(`${path}.suspectAfterMs`, suspectAfterMs, 2 * heartbeatMs),
     deadAfterMs: requireInteger(`${path}.deadAfterMs`, deadAfterMs, suspectAfterMs + heartbeatMs),
     rejoin: options.rejoin ?? true,
@@ -121,7 +121,7 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
   return resolved
 }
 
-/** What is stored about a member, as JSON. @throws ClusterDataInvalid, ClusterDataTooLarge */
+/** The stored record of a member, as JSON. @throws ClusterDataInvalid, ClusterDataTooLarge */
 export function describeMember(options: ResolvedMembership, meta: MemberMeta): string {
   const subject = `metadata of member "${options.instance}"`
   if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) {

@@ -6,7 +6,7 @@ export type Phase =
   | { readonly state: 'observing' | 'joining' | 'evicted'; readonly presence?: undefined }
   | { readonly state: 'alive' | 'isolated'; readonly presence: HeldPresence }
 
-/** As others are to see it: a presence that is over by the clocks is in doubt, though nothing has run yet that says so. */
+/** State for others: a presence whose time is over by the clocks is in doubt, even before a timer has noticed. */
 export function seenAs({ state, presence }: Phase): MembershipState {
   return state === 'alive' && !presence.isValid ? 'isolated' : state
 }

@@ -68,7 +68,7 @@ export class ClusterView {
     return this.#replica.items.get(instance)?.record.generation === generation
   }
 
-  /** Tells a store that knows nothing of the cluster any more who is in it. @returns false when `member` is not known here */
+  /** Tells a store that lost the cluster who is in it. @returns false when `member` is not known here */
   async restore(member?: Generation): Promise<boolean> {
     if (member !== undefined && !this.has(member.instance, member.generation)) return false
     const records = [...this.#replica.items.values()].map(({ record }) => record)
@@ -154,7 +154,7 @@ function see(record: MemberRecord): Seen {
   return { record, member: Object.freeze({ instance, generation, service, ...grouped, meta, status, joinedAt }) }
 }
 
-/** A record that another program wrote hides nobody else: its member is there, and says nothing. */
+/** A record that another program wrote hides no other member: its member exists without a description. */
 function saidIn({ instance, json }: MemberRecord): { service: string; group?: string | undefined; meta: MemberMeta } {
   let said: unknown
   try {

@@ -31,7 +31,7 @@ export interface Membership extends AsyncDisposable {
   join(options?: { readonly signal?: AbortSignal | undefined }): Promise<Presence>
   /** This process as a member at this moment, by the clocks; `undefined` when it is not, or is isolated. Synchronous. */
   self(): Presence | undefined
-  /** What this instance knows about itself. Cheap, no I/O. */
+  /** This instance's knowledge of itself. Cheap, no I/O. */
   status(): MembershipStatus
   /** Told of this instance's own transitions, in order; what it throws is logged. Returns the way to stop. */
   subscribe(listener: (event: PresenceEvent) => void): () => void
@@ -78,7 +78,7 @@ export interface MembershipView {
   readonly members: readonly Member[]
 }
 
-/** One generation of this process, or what is left of it after an isolation: nothing of one is true in the next. */
+/** A generation of this process, or its remains after an isolation: nothing of one holds in the next. */
 export interface Presence extends Generation {
   /** Aborts when the membership is over or in doubt (isolated). Best effort after an event-loop stall. */
   readonly signal: AbortSignal
@@ -113,15 +113,15 @@ export type MembershipEvent =
       readonly view: MembershipView
     }
 
-/** What happens to this instance. `recovered`: confirmed again after an isolation, as the same generation. */
+/** Events of this instance. `recovered`: confirmed again after an isolation, as the same generation. */
 export type PresenceEvent =
   | { readonly type: 'joined' | 'isolated' | 'recovered'; readonly generation: number }
   | { readonly type: 'evicted'; readonly generation: number; readonly reason: EvictedReason }
 
-/** `evicted`: for good, because another process has the instance id (or `rejoin` is off). */
+/** `evicted`: permanently, because another process has the instance id (or `rejoin` is off). */
 export type MembershipState = 'observing' | 'joining' | 'alive' | 'isolated' | 'evicted' | 'closed'
 
-/** What this instance knows about its own membership. */
+/** This instance's knowledge of its own membership. */
 export interface MembershipStatus {
   readonly cluster: string
   readonly instance: string

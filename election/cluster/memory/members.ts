@@ -74,7 +74,7 @@ export class MemoryMembers {
     this.#sweptAt = at.ms
     for (const { record, dueAt } of this.#members.values()) {
       const couldBeHeard = gapMs <= record.suspectAfterMs
-      // Nobody swept for longer than it takes to be suspect: its full time anew.
+      // The last sweep is longer ago than its time to be suspect: it gets its full time anew.
       if (!couldBeHeard && (gapMs > guardMs || dueAt <= at.ms)) this.#keep(record, at)
       else if (dueAt > at.ms) continue
       else if (record.status === 'alive') this.#keep({ ...record, status: 'suspect' }, at, 'suspect')

@@ -6,7 +6,7 @@ import { MemoryClusterStore } from './store.ts'
 
 /** Options of `memoryStateStore`. */
 export interface MemoryStateStoreOptions {
-  /** Shared by those who are to see each other. @default a new one: nobody else can */
+  /** Shared by stores that see each other. @default a new one: isolated */
   readonly server?: MemoryStateServer | undefined
 }
 

@@ -19,7 +19,7 @@ interface Attempted {
   readonly until: number
 }
 
-/** One shared state: records, tombstones among them, and their log. */
+/** A shared state: records, including tombstones, and their log. */
 export class MemoryState {
   readonly log = new MemoryLog()
   readonly #records = new Map<string, StateRecord>()

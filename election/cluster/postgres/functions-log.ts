@@ -68,7 +68,7 @@ RETURNS TABLE (status text, entries json) LANGUAGE sql STABLE ${BY_INDEX} AS $$
   FROM {schema}.cluster_head h WHERE h.cluster = p_cluster AND h.log = p_log
 $$`
 
-/** Of many logs at once: what is new after a place, and whether the log ends before it. Those without news are left out. */
+/** For many logs at once: entries after a position, and whether the log ends before it. Omits logs without news. */
 const TAIL_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_tail(p_clusters text[], p_logs text[], p_after bigint[], p_limit int)
 RETURNS TABLE (n int, ends bigint, entries json) LANGUAGE sql STABLE ${BY_INDEX} AS $$

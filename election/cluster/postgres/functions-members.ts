@@ -12,7 +12,7 @@ const MEMBER = `SELECT * INTO l_member FROM {schema}.cluster_member m WHERE m.cl
 const FULL_TIME = (member: string): string =>
   `l_now + 1000 * CASE WHEN ${member}.status = 'alive' THEN ${member}.suspect_ms ELSE ${member}.dead_ms - ${member}.suspect_ms END`
 
-/** From now on somebody may be due at that time: sweeps look no earlier. */
+/** A member may be due at that time: sweeps look no earlier. */
 const DUE_AT = (due: string): string => `UPDATE {schema}.cluster_head h SET next_due_us = least(h.next_due_us, ${due})
     WHERE h.cluster = p_cluster AND h.log = 'members'`
 
@@ -26,12 +26,11 @@ BEGIN
 END $$`
 
 /**
- * Declares suspect, then dead, who was not heard of in time. But a member that turns suspect sooner than the time since the
- * last sweep could not have been heard, and gets its full time anew; so do all when the server was started since, or its
- * clock went back. `p_guard_ms`: after so long all members are looked at, not only those due.
+ * Declares members suspect, then dead, that did not report in time. But a member whose time to be suspect is shorter than the time since
+ * the last sweep could not have been heard, and gets its full time anew; so do all when the server was started since, or its clock went
+ * back. `p_guard_ms`: after this long all members are checked, not only those due.
  *
- * Whoever ends is deleted first, and what was bound to it afterwards: a commit that binds to it waits for neither then, or
- * is done.
+ * An ending member is deleted first, and then its bound entries: a commit that binds to it then waits for neither, or is done.
  */
 const SWEEP_ALL_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_sweep_all(p_cluster text, p_guard_ms bigint, p_head {schema}.cluster_head, p_now bigint)

@@ -27,11 +27,11 @@ const OPERATIONS = `SELECT o.op->>'kind' AS kind, o.op->>'key' AS key, (o.op->>'
 const ENTRY = `SELECT * INTO l_entry FROM {schema}.cluster_entry e WHERE e.cluster = p_cluster AND e.log = p_log AND e.key = l_op.key`
 
 /**
- * All operations or none, under one revision, with their log entry. A request is executed once, however often and in
- * whatever order its attempts come; once a later attempt was executed an earlier one changes nothing.
+ * All operations or none, under one revision, with their log entry. A request is executed once, however often and in whatever order its
+ * attempts come; once a later attempt was executed an earlier one changes nothing.
  *
- * The members to which something is bound are locked first, so that none can end between the check and the commit, and
- * before the log, so that nobody waits in a circle.
+ * Members with bound entries are locked first, so that none can end between the check and the commit, and before the log, so that no
+ * circle of waiters arises.
  */
 const COMMIT_FUNCTION = `
 CREATE FUNCTION {schema}.cluster_commit(p_cluster text, p_log text, p_request text, p_attempt int, p_since bigint, p_keep int,

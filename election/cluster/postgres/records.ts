@@ -1,4 +1,4 @@
-/** What the functions keep and answer, in the words of the contract. Names and keys are written as `storableText`. */
+/** Rows and answers of the functions, in terms of the contract. Names and keys are written as `storableText`. */
 import { originalText, storableText } from '../../../core/sql-text.ts'
 import type {
   CommitOperation,
@@ -44,7 +44,7 @@ type ChangeRow =
   | { readonly kind: 'delete'; readonly key: string }
   | ({ readonly kind: MemberTransition } & MemberRecord)
 
-/** As `cluster_commit` takes them. */
+/** Argument format of `cluster_commit`. */
 export function operationsText(operations: readonly CommitOperation[]): string {
   const rows = operations.map((operation) => ({
     kind: operation.kind,
@@ -88,7 +88,7 @@ export function memberRecord(row: MemberRecord): MemberRecord {
   return { ...row, instance: originalText(row.instance) }
 }
 
-/** As `cluster_restore` takes them. */
+/** Argument format of `cluster_restore`. */
 export function membersText(members: readonly MemberRecord[]): string {
   return JSON.stringify(members.map((member) => ({ ...member, instance: storableText(member.instance) })))
 }
@@ -101,7 +101,7 @@ export function logEntry({ revision, previous, changes }: EntryRow): LogEntry {
   }
 }
 
-/** What another program, or a later release, has written to the log is no change for us: it holds up none that are. */
+/** Entries that another program, or a later release, wrote to the log are skipped: they block none of ours. */
 function rowsIn(changes: string): readonly ChangeRow[] {
   try {
     const rows: unknown = JSON.parse(changes)

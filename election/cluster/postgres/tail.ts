@@ -26,8 +26,8 @@ interface NewsRow {
 }
 
 /**
- * Reads all logs that this process follows with one statement, when somebody told that there is news, and now and then
- * without: 5 ms after the last news, doubled to a second. Who is sure to be told looks once a second only.
+ * Reads all logs that this process follows with one statement, after a notification and periodically without one: 5 ms after the last
+ * news, doubled to a second. With reliable notifications it polls once a second only.
  */
 export class Tail {
   readonly #steps: SqlSteps

@@ -11,7 +11,7 @@ export interface StoredLog {
 
 type Heard = (channel: string) => void
 
-/** Those of this process who share a `SqlClient` tell each other directly. */
+/** Stores of this process that share a `SqlClient` notify each other directly. */
 const homes: WeakMap<SqlClient, Set<Heard>> = new WeakMap()
 
 /** Tells followers of a log that there is something new: in this process at once, in others by `NOTIFY`, a channel per log. */

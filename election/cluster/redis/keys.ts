@@ -49,7 +49,7 @@ export function generationOf(tag: string): Generation {
   return { instance: instanceOf(tag.slice(0, dot)), generation: Number(tag.slice(dot + 1)) }
 }
 
-/** What another program wrote is taken as it is. */
+/** Keys of another program are taken unchanged. */
 export function instanceOf(text: string): string {
   try {
     return decodeURIComponent(text)

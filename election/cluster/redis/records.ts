@@ -1,4 +1,4 @@
-/** What the scripts keep and answer, in the words of the contract. Formats: `scripts-log.ts`. */
+/** Data and answers of the scripts, in terms of the contract. Formats: `scripts-log.ts`. */
 
 import { ClusterStoreRefused } from '../store/cluster-errors.ts'
 import type {
@@ -14,7 +14,7 @@ import type {
 } from '../store/cluster-store.ts'
 import { generationOf, instanceOf } from './keys.ts'
 
-/** As XRANGE and XREAD tell it. */
+/** Entry format of XRANGE and XREAD. */
 export type StreamEntry = readonly [id: string, fields: readonly string[]]
 
 export function stateReading(reply: unknown): StateReading {
@@ -37,7 +37,7 @@ export function membersReading(reply: unknown): MembersReading {
   return { revision: whole(revision), records: records.filter(({ generation }) => Number.isSafeInteger(generation)) }
 }
 
-/** What another program has written under a key of its own hides no other. */
+/** A record that another program wrote under its own key hides no other. */
 function isOurs({ version, boundTo: bound }: StateRecord): boolean {
   return Number.isSafeInteger(version) && (bound === undefined || Number.isSafeInteger(bound.generation))
 }

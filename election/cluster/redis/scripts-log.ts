@@ -1,15 +1,15 @@
 /**
- * What all scripts share. Every change of a cluster is one script, so it is atomic and Redis's own clock decides.
+ * Parts shared by all scripts. Every change of a cluster is one script, so it is atomic and Redis's own clock decides.
  *
  * Keys of cluster `c`, all in one slot through the hash tag. `<space>` is `members` or `state/<name>`:
  *   {c}:data:<space>    hash    a state: key -> "<version> <bound> <json>", deleted "<version> !"; bound is a tag or "-"
  *                               members: instance -> "<generation> <status> <joined> <sequence> <suspect> <dead> <join id> <json>"
- *   {c}:log:<space>     stream  one entry per change, id <revision>-0, trimmed to the last so many
+ *   {c}:log:<space>     stream  one entry per change, id <revision>-0, trimmed to a fixed number of entries
  *                               fields: previous <revision>, request <id>, then "<kind> <key>" <text> per change
  *   {c}:meta:<space>    hash    revision (the last); members: generation (the last), swept (ms), run (of the server)
  *   {c}:tombs:<space>   zset    deleted keys, scored by the revision of the deletion
  *   {c}:due:members     zset    instances, scored by when they turn suspect, or dead; ms of server time
- *   {c}:bound:<tag>     set     "<state> <key>" of what is deleted with a generation; tag = <instance>.<generation>
+ *   {c}:bound:<tag>     set     "<state> <key>" of entries deleted with a generation; tag = <instance>.<generation>
  *   {c}:request:<id>    string  "<attempt> <revision or 0>" of a write whose answer was lost; a minute
  *   {c}:gone:<join id>  string  this join was given up; a minute
  */

@@ -54,7 +54,7 @@ export class RedisClusterStore implements ClusterStore {
   readonly #fields: RedisClusterStoreFields
   readonly #id = randomId()
   readonly #keys = new Map<string, ClusterKeys>()
-  /** One for all logs; on Redis Cluster one for each cluster's slot. */
+  /** One tail for all logs; on Redis Cluster one for each cluster's slot. */
   readonly #tails = new Map<string, Tail>()
   #closed = false
 

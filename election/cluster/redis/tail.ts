@@ -24,7 +24,7 @@ interface Following {
 }
 
 export interface TailFields {
-  /** Of its own: it is blocked most of the time. Its time limit must be longer than `BLOCK_MS`. */
+  /** A connection of its own, since it is blocked most of the time. Its time limit must be longer than `BLOCK_MS`. */
   readonly connection: RedisConnection
   /** Another one, to end the blocking read when a log is added. */
   readonly waker: ScriptRunner

@@ -15,7 +15,7 @@ export class StateValues<Out, In> {
     this.#options = options
   }
 
-  /** What is stored is the value as it came; the schema's output is what a reader gets. @throws SchemaError, ... */
+  /** Stores the value as given; readers get the schema's output. @throws SchemaError, ... */
   encode(key: string, value: In): string {
     const subject = this.#subject(key)
     const json = encodeJson(subject, value, this.#options.maxValueBytes)
@@ -42,7 +42,7 @@ export class StateValues<Out, In> {
     }
   }
 
-  /** One entry of the log is one event. */
+  /** Converts an entry of the log to an event. */
   event(entry: LogEntry): StateEvent<Out> {
     const changes = entry.changes.flatMap((change) => this.#changed(entry.revision, change))
     return { type: 'change', version: entry.revision, changes }

@@ -45,7 +45,7 @@ export class StateWatches<Out, In> {
     const unlisten = this.#replica.listen({
       onSnapshot: (reason) => {
         passed = this.#replica.revision
-        // Who goes on after a version has asked for none to begin with.
+        // A watch that continues after a version starts without a snapshot.
         if (reason !== 'first' || after === undefined) feed.push(snapshot(reason))
       },
       onEntry: (event) => {
@@ -113,7 +113,7 @@ export class StateWatches<Out, In> {
     await this.#tellHistory(feed, prefix, after, snapshot)
   }
 
-  /** What was committed after `after`, from the log; or a snapshot, when the log does not have it. */
+  /** Commits after `after`, from the log; or a snapshot, when the log does not have them. */
   async #tellHistory(
     feed: Feed<StateEvent<Out>>,
     prefix: string,
@@ -128,7 +128,7 @@ export class StateWatches<Out, In> {
       })
       if (reply?.status === 'rolled_back') return feed.releaseWith(snapshot('rollback'))
       if (reply?.status === 'compacted' && this.#replica.revision > from) return feed.releaseWith(snapshot('behind'))
-      // The store cannot be asked; or the replica does not have yet what the log does not have any more.
+      // The store cannot be asked; or the replica does not have yet what the log no longer has.
       if (reply?.status !== 'ok') await clock.sleep(RETRY_MS)
       else if (reply.entries.length === 0) return feed.release(events, from)
       else {

@@ -23,7 +23,7 @@ export type { Generation } from '../store/cluster-store.ts'
 export interface SharedState<Out, In = Out> extends AsyncDisposable {
   readonly name: string
 
-  /** As the store has it now. No value: `value` is `undefined`, and `version` that of the deletion, or 0. */
+  /** The current entry in the store. Without a value, `value` is `undefined` and `version` that of the deletion, or 0. */
   get(key: string, options?: CallOptions): Promise<StateEntry<Out | undefined>>
   /** Every entry whose key begins with `prefix`, all at one version, sorted by key. */
   entries(prefix?: string, options?: CallOptions): Promise<StateView<Out>>
@@ -38,9 +38,9 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   /** Deletes one key; `changed` is false when there was nothing. @throws as `put` */
   delete(key: string, options?: WriteOptions): Promise<Committed>
   /**
-   * Reads, asks `change` for the new value (`undefined` deletes, the same value as read changes nothing) and writes if
-   * nobody else did meanwhile; else again, up to `maxAttempts` times. `change` may be called several times.
-   * @throws StateConflict after the last attempt, what `change` throws, and as `put`
+   * Reads, calls `change` for the new value (`undefined` deletes, the same value as read changes nothing) and writes unless another write
+   * came between; otherwise repeats, up to `maxAttempts` times. `change` may be called several times.
+   * @throws StateConflict after the last attempt, the errors of `change`, and as `put`
    */
   update(
     key: string,
@@ -67,7 +67,7 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** What every call to the store takes. */
+/** Options of every call to the store. */
 export interface CallOptions {
   /** Ends the waiting with its reason. What was sent may still be done. */
   readonly signal?: AbortSignal | undefined
@@ -89,11 +89,11 @@ export interface PutOptions extends WriteOptions {
 export interface UpdateOptions extends CallOptions {
   /** @default 100 */
   readonly maxAttempts?: number | undefined
-  /** As in `PutOptions`. */
+  /** Same as in `PutOptions`. */
   readonly boundTo?: Generation | undefined
 }
 
-/** What a watch tells, and from where on. */
+/** Scope and start of a watch. */
 export interface WatchOptions {
   /** Only keys that begin with this. @default all */
   readonly prefix?: string | undefined
@@ -101,7 +101,7 @@ export interface WatchOptions {
   readonly after?: number | undefined
 }
 
-/** One part of `transact`: writes a key, deletes one, or only checks its version (0: it has no value). */
+/** A part of `transact`: writes a key, deletes one, or only checks its version (0: it has no value). */
 export type StateOperation<In> =
   | {
       readonly put: string
@@ -135,13 +135,13 @@ export interface StateVersion {
   readonly version: number
 }
 
-/** What a write came to: the version of the state after it, and whether anything is different. */
+/** Result of a write: the version of the state after it, and whether anything changed. */
 export interface Committed {
   readonly version: number
   readonly changed: boolean
 }
 
-/** What a watch tells. `value: undefined` in a change is a deletion (or has an `error`). */
+/** Event of a watch. `value: undefined` in a change is a deletion (or has an `error`). */
 export type StateEvent<Value> =
   | {
       readonly type: 'snapshot'

@@ -60,7 +60,7 @@ const EVICTED: Readonly<Record<EvictedReason, string>> = {
   left: 'it left. Join again before you use it',
 }
 
-/** This generation of a member is over; nothing is done in its name any more. */
+/** This generation of a member is over and can do nothing more. */
 export class MemberEvicted extends ConcordatError {
   readonly code = 'cluster.member_evicted' as const
   readonly retryable = false as const

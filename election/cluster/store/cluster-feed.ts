@@ -5,7 +5,7 @@ import type { Logger } from '../../../core/logger.ts'
 export interface Watch {
   /** Up to here everything has been handed over, or was not asked for; give it as `after` to go on from here. */
   readonly version: number
-  /** Nothing is handed over any more. Idempotent. */
+  /** Stops handing over entries. Idempotent. */
   stop(): void
 }
 

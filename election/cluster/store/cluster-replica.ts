@@ -14,7 +14,7 @@ import type { ClusterStore, LogEntry, LogId } from './cluster-store.ts'
  */
 export type SnapshotReason = 'first' | 'behind' | 'rollback' | 'slow'
 
-/** What a replica is of. `Applied` is what one entry of the log means to those who watch. */
+/** Source of a replica. `Applied` is the result of applying an entry of the log, for watchers. */
 export interface ReplicaSource<Item, Applied> {
   read(): Promise<{ readonly revision: number; readonly items: ReadonlyArray<readonly [key: string, item: Item]> }>
   apply(items: Map<string, Item>, entry: LogEntry): Applied
@@ -38,13 +38,13 @@ const RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 
 /**
- * A copy of a state or a membership in this process, kept by its log: read once, then every entry applied in order. Each
- * entry names the one before it, so a gap or a history that split is seen at the first entry after it, and mended: from
- * the log if it reaches back far enough, else by reading everything again.
+ * A copy of a state or a membership in this process, kept by its log: read once, then every entry is applied in order. Each entry names its
+ * predecessor, so a gap or a split history shows at the next entry, and is repaired: from the log if it reaches back far enough, else by
+ * reading everything again.
  *
  *     idle -> reading -> live <-> mending | reading -> closed
  *
- * However many watch, there is one copy and one reader of the log.
+ * All watches share one copy and one reader of the log.
  */
 export class Replica<Item, Applied> {
   readonly #fields: ReplicaFields<Item, Applied>

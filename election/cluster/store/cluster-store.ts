@@ -32,10 +32,10 @@ export interface ClusterStore {
   describe(request: DescribeRequest): Promise<'described' | 'evicted'>
   /** Ends the membership that began with `joinId` (`left`). `forget`: that join may still be under way; refuse it then. */
   leave(cluster: string, instance: string, joinId: string, forget: boolean): Promise<void>
-  /** Writes members into a cluster of which the store knows nothing any more; each gets its full time. Else does nothing. */
+  /** Writes members into a cluster that the store has lost; each gets its full time. Does nothing if the store knows the cluster. */
   restore(cluster: string, members: readonly MemberRecord[]): Promise<void>
 
-  /** What was logged after `after`, oldest first, at most `limit` entries. */
+  /** Log entries after `after`, oldest first, at most `limit`. */
   changes(log: LogId, after: number, limit: number): Promise<ChangesReply>
   /** Tells what is logged after `after`, in order, until the function returned is called. Goes on after outages. */
   follow(log: LogId, after: number, follower: LogFollower): () => void
@@ -63,13 +63,13 @@ export interface LogId {
   readonly state: string | undefined
 }
 
-/** One membership of one process. */
+/** A membership of a process. */
 export interface Generation {
   readonly instance: string
   readonly generation: number
 }
 
-/** One key as it is stored. */
+/** A stored key. */
 export interface StateRecord {
   readonly key: string
   readonly version: number
@@ -112,13 +112,13 @@ export interface CommitRequest {
   readonly keepDeletedMs: number
 }
 
-/** What became of a commit. */
+/** Outcome of a commit. */
 export type CommitReply =
   /** `changed`: false when there was nothing to change (deletes of what is not there). */
   | { readonly status: 'committed'; readonly revision: number; readonly changed: boolean }
   | { readonly status: 'conflict'; readonly record: StateRecord }
   | { readonly status: 'evicted'; readonly boundTo: Generation }
-  /** It may have been executed, and the log does not reach back far enough to tell. */
+  /** The commit may have been executed, and the log does not reach back far enough to tell. */
   | { readonly status: 'unknown' }
 
 export interface MemberRecord extends Generation {
@@ -154,7 +154,7 @@ export interface JoinRequest {
 /** `given_up`: this join was given up by `leave`. */
 export type JoinReply = { readonly status: 'joined'; readonly generation: number } | { readonly status: 'given_up' }
 
-/** What became of a heartbeat. */
+/** Outcome of a heartbeat. */
 export type BeatReply =
   | { readonly status: 'confirmed' }
   /** The generation is over. `current`: the one that replaced it, if any. */
@@ -168,10 +168,10 @@ export interface DescribeRequest extends Generation {
   readonly json: string
 }
 
-/** What happened to a member. */
+/** Transition of a member. */
 export type MemberTransition = 'joined' | 'updated' | 'suspect' | 'recovered' | 'left' | 'dead' | 'replaced'
 
-/** One change within a log entry: of a key, or of a member. */
+/** A change within a log entry: of a key, or of a member. */
 export type LogChange =
   | { readonly kind: 'put'; readonly key: string; readonly json: string; readonly boundTo?: Generation | undefined }
   | { readonly kind: 'delete'; readonly key: string }
@@ -191,7 +191,7 @@ export type ChangesReply =
   /** `compacted`: the log begins later. `rolled_back`: `after` is not in this history; the store lost writes. */
   | { readonly status: 'compacted' | 'rolled_back' }
 
-/** Who reads a log: the store calls it for each log that it was given for. */
+/** A reader of a log: the store calls it for each log that it was registered for. */
 export interface LogFollower {
   /** Never twice, never out of order; whether one is missing only `previous` tells. */
   onEntries(entries: readonly LogEntry[]): void

@@ -82,7 +82,7 @@ class TableTokenStore implements PostgresTokens {
     return (rows[0] as { expiresAt: number }).expiresAt
   }
 
-  /** The row is locked before it is looked at: whoever comes second waits, and finds it used, or as it was if the first rolled back. */
+  /** Locks the row before reading it: the second caller waits, and finds it used, or unchanged if the first rolled back. */
   async take(hash: string, tx?: SqlTransaction): Promise<TokenTaken> {
     const rows = await this.#ask<Found>(
       tx,

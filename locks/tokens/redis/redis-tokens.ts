@@ -28,9 +28,9 @@ export interface RedisTokensOptions {
   /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
   readonly answerMs?: number | undefined
   /**
-   * A token is handed out, or redeemed, only when so many replicas have acknowledged it (`WAIT`); else the call fails with
-   * `TokenStoreUnavailable`, and a token that was to be redeemed is used up. Narrows what a failover can forget, and does not
-   * close it. @default not waited for
+   * A token is issued, or redeemed, only when this many replicas have acknowledged it (`WAIT`); otherwise the call fails with
+   * `TokenStoreUnavailable`, and a token being redeemed is used up. Narrows what a failover can forget, and does not close the gap.
+   * @default not waited for
    */
   readonly replicas?: TokenReplicas | undefined
   /** Hears of the connection. @default stderrLogger */

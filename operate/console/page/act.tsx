@@ -18,7 +18,7 @@ export interface Order {
   readonly about: ComponentChildren
   readonly route: string
   readonly body: Readonly<Record<string, unknown>>
-  /** Has to be typed before something is given up for good. */
+  /** Text that must be typed before something is deleted permanently. */
   readonly typed?: string | undefined
   readonly danger?: boolean | undefined
   readonly told?: ((result: unknown) => string) | undefined
@@ -29,7 +29,7 @@ type Ask = (order: Order) => void
 
 export const AskContext = createContext<Ask>(() => {})
 
-/** A button that is not there for whoever may not, and says so where it would be. */
+/** A button, or a note in its place for users without the permission. */
 export function Act(props: {
   action: ConsoleAction
   order: () => Order

@@ -1,4 +1,4 @@
-/** Who did what, and why. */
+/** Actions of operators, with person and reason. */
 import { useState } from 'preact/hooks'
 import type { AuditLine } from '../../audit.ts'
 import { get } from './api.ts'

@@ -21,9 +21,9 @@ interface Row {
   readonly group: string | null
   /** In the log of the database. */
   readonly line?: GroupLine | undefined
-  /** Of this process. */
+  /** Counters of this process. */
   readonly own?: LiveBinding | undefined
-  /** Of all instances. */
+  /** Counters of all instances. */
   readonly all?: BindingLine | undefined
   readonly letters?: number | undefined
 }
@@ -200,7 +200,7 @@ function Trend({ rate }: { rate: number | undefined }) {
   )
 }
 
-/** What the instances say goes before what one process knows. */
+/** Reports of instances override the knowledge of this process. */
 function rowsOf({ groups, bindings, instances, letters }: Snapshot): readonly Row[] {
   const rows = new Map<string, Row>()
   const dead = new Map<string, number>()

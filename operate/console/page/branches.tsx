@@ -1,4 +1,4 @@
-/** What branches of transactions hold in this database, and the decision about one that cannot be undone. */
+/** Branches of transactions in this database, and the decision about one that cannot be undone. */
 import { useEffect, useState } from 'preact/hooks'
 import type { OpenUndo, UndoChoice } from '../../../saga/undo/contract.ts'
 import type { UndoDifference } from '../../../saga/undo/errors.ts'
@@ -110,7 +110,7 @@ function Branch({ branch, after }: { branch: OpenUndo; after: () => void }) {
   )
 }
 
-/** Which columns differ; their values when somebody asks for them, which is kept. */
+/** Differing columns; their values on request, which the audit records. */
 function Differences({ rows, target }: { rows: readonly UndoDifference[]; target: object }) {
   const may = useMay('payloads')
   const [shown, setShown] = useState<readonly RowView[]>()

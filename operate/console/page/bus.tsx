@@ -1,4 +1,4 @@
-/** What is told to instances over the bus: bindings that pause and go on, and what became of it. */
+/** Orders to instances over the bus: pausing and resuming bindings, and their outcome. */
 import type { AuditLine } from '../../audit.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'

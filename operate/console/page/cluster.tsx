@@ -1,4 +1,4 @@
-/** Who leads, who is there. */
+/** Leaders and members. */
 import type { LeaderLine } from '../../locks.ts'
 import { Act, type Order } from './act.tsx'
 import { useLive } from './live.ts'

@@ -1,4 +1,4 @@
-/** What is wrong, and what to do. */
+/** Problems and remedies. */
 import type { DoctorReport } from '../../doctor/doctor.ts'
 import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'

@@ -9,7 +9,7 @@ export interface Node {
   readonly y: number
   readonly width: number
   readonly height: number
-  /** Of a channel: who reads it as what. */
+  /** Reader groups of a channel. */
   readonly groups: readonly string[]
   readonly below: string
 }
@@ -97,7 +97,7 @@ function belowOf({ bindings, sagas, leads, schedules }: SystemTopology['services
   ].join(', ')
 }
 
-/** The longest way from whoever begins; services that are sent nothing begin, or else those that are declared first. */
+/** Columns by the longest path from a source: services without inputs, or else those declared first. */
 function columnsOf(keys: readonly string[], links: readonly Link[]): string[][] {
   const read = new Set(links.map(({ to }) => to))
   const rank = (key: string): number => (read.has(key) ? 2 : 0) + (key.startsWith('s ') ? 0 : 1)

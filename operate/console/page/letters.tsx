@@ -183,7 +183,7 @@ function Pager({ from, of, turn }: { from: number; of: number; turn: (from: numb
   )
 }
 
-/** One look after the other: those behind a look of so many letters. */
+/** Pages of dead letters: each page reads the next ones. */
 function LookPager({
   before,
   next,
@@ -213,7 +213,7 @@ interface Kind {
   readonly letters: readonly LetterView[]
 }
 
-/** What failed for the same reason is settled together. */
+/** Messages that failed for the same reason are settled together. */
 function Kinds({ letters, place, after }: { letters: readonly LetterView[]; place: LetterPlace; after: () => void }) {
   const kinds = new Map<string, Kind>()
   for (const letter of letters) {

@@ -1,4 +1,4 @@
-/** What a view asks for once, and again when told to. */
+/** Loads a view's data once, and again on demand. */
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Refused } from './api.ts'
 

@@ -1,4 +1,4 @@
-/** Who holds what, and who stands in line. */
+/** Holders of locks and waiters. */
 
 import { useState } from 'preact/hooks'
 import { counted } from '../../../core/counted.ts'

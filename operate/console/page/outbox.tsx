@@ -1,4 +1,4 @@
-/** What is still to be published, and what the relay gave up on. */
+/** Unpublished messages, and messages that the relay gave up on. */
 import type { OutboxStats } from '../../../outbox/stats.ts'
 import type { FailingLine, ParkedLine } from '../../outbox.ts'
 import { Act, type Order } from './act.tsx'

@@ -1,4 +1,4 @@
-/** One saga: what waits for what, how it came there, and the buttons that settle it. */
+/** A saga: its waits, its history, and the buttons that settle it. */
 
 import { useState } from 'preact/hooks'
 import { counted } from '../../../core/counted.ts'
@@ -206,7 +206,7 @@ function toldOf(title: string, { outcome, status }: SagaActionResult): string {
   return `${title}: ${outcome}, now ${status}`
 }
 
-/** Not asked for until somebody wants them: each look stands in the audit. */
+/** Loaded on request only: the audit records each reading. */
 function Payloads({ saga, id }: { saga: string; id: string }) {
   const may = useMay('payloads')
   const [shown, setShown] = useState<PayloadView>()

@@ -47,7 +47,7 @@ export function Sagas() {
     setFilter({ ...filter, ...change })
     setPages([])
   }
-  // Those that have ended are found by no index.
+  // No index covers ended sagas.
   const everyMs = OPEN.has(filter.status) ? 5_000 : 20_000
   const query = { ...filter, after: pages.at(-1), limit: PAGE }
   const { data, problem, busy, again } = useLoaded(JSON.stringify(query), () => get<SagaPage>('sagas', query), everyMs)

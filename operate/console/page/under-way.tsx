@@ -1,4 +1,4 @@
-/** Redrives that somebody has begun here, and how far they are. */
+/** Redrives started here, and their progress. */
 import { useLive } from './live.ts'
 import { Ago, count, Panel, Table } from './parts.tsx'
 

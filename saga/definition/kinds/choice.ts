@@ -11,7 +11,7 @@ interface ChoiceDefinition extends StepDefinition {
   readonly chooses: readonly string[]
 }
 
-/** What the builder gives: the branches by their names only, their steps are steps like any other. */
+/** Input from the builder: the names of the branches; their steps are ordinary steps. */
 interface Raw {
   readonly by?: unknown
   readonly branches?: readonly string[]
@@ -21,7 +21,7 @@ const NAMES = new Set(['by', 'branches'])
 
 export const CHOICE: StepKind<ChoiceDefinition> = {
   name: 'choice',
-  // It takes more than options: see `blocks.ts`.
+  // A choice takes more than options: see `blocks.ts`.
   spans: { outcome: undefined },
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)

@@ -4,7 +4,7 @@ import { ONCE } from '../resolve.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { StepKind } from './kind.ts'
 
-/** What the step is called, in reports and timelines. */
+/** Name of the step in reports and timelines. */
 export const CODE_STEP = 'code'
 
 const GONE: StepFailure = {

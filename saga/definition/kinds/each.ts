@@ -41,9 +41,9 @@ type Tx<T> = T extends true ? WithTransaction : unknown
 interface EachInvoke<Input, Results extends object, Item, Result, T>
   extends EachList<Input, Results, Item>,
     CallOptions {
-  /** As of `.step`. @default false */
+  /** Same as for `.step`. @default false */
   readonly transactional?: T
-  /** As of `.step`, for one item: `item`, and its place `index`. `key` is the item's own. */
+  /** Same as for `.step`, for one item: `item`, and its position `index`. `key` is the item's own. */
   readonly invoke: (context: StepContext<Input, Results> & ListItem<Stored<Item>> & Tx<T>) => Result | Promise<Result>
 }
 
@@ -79,7 +79,7 @@ interface EachRequest<Input, Results extends object, Item, ToIn, Reply extends S
 /** Options of `.each` with a command for each item, before the pivot. */
 export interface EachCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
   extends EachRequest<Input, Results, Item, ToIn, Reply> {
-  /** As of `.command`. */
+  /** Same as for `.command`. */
   readonly compensate: true | 'none'
 }
 
@@ -92,7 +92,7 @@ export interface ForwardEachCommandOptions<Input, Results extends object, Item, 
 
 interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults extends object>
   extends EachList<Input, Results, Item> {
-  /** As of `.saga`. */
+  /** Same as for `.saga`. */
   readonly saga: Saga<ChildIn, unknown, ChildResults>
   /** The input of one item's saga. As of `.saga`. */
   readonly input: (context: RequestContext<Input, Results> & ListItem<Stored<Item>>) => ChildIn
@@ -101,7 +101,7 @@ interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults ex
 /** Options of `.each` with a saga for each item, before the pivot. */
 export interface EachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
   extends EachSaga<Input, Results, Item, ChildIn, ChildResults> {
-  /** As of `.saga`. */
+  /** Same as for `.saga`. */
   readonly compensate: true | 'none'
 }
 
@@ -214,7 +214,7 @@ export const EACH: StepKind<EachDefinition> = {
   },
 }
 
-/** What is reserved in this process says so by its `try`. */
+/** A reservation in this process is recognised by its `try`. */
 function kindOfItems(path: string, { to, saga, tcc, try: reserve }: Raw): StepKind {
   if (tcc !== undefined && tcc !== true) throw invalidOption(`${path}.tcc`, tcc, 'true, or to be left out')
   const others = saga !== undefined ? SUB_SAGA : to !== undefined ? COMMAND : LOCAL

@@ -21,7 +21,7 @@ export interface StepKind<Step extends StepDefinition = StepDefinition> extends 
   readonly spans: StepSpans
   /** Options checked and merged with the defaults. @throws TypeError / RangeError naming the option and the remedy */
   resolve(place: StepPlace, options: object): Step
-  /** What tells two graphs apart beside the facts that every step has. Timeouts and retries are not among it. */
+  /** Facts that distinguish two graphs beyond those of every step. Timeouts and retries are not among them. */
   graphOf(step: Step): GraphFacts
   tiesOf(step: Step): StepTies
   /**
@@ -36,7 +36,7 @@ export interface StepKind<Step extends StepDefinition = StepDefinition> extends 
   grow?(step: Step, added: StepState): StepDefinition
   /** Makes a call within this process (`wait: 'call'`). Absent: steps of this kind are made elsewhere, or only wait. */
   run?(step: Step, operation: Operation, context: RunContext): unknown
-  /** What a call came to whose result cannot be stored, so that the definition decides what follows. Absent: it has failed. */
+  /** Outcome of a call whose result cannot be stored, so that the definition decides. Absent: it has failed. */
   unstorable?(step: Step, error: unknown): unknown
 }
 
@@ -49,9 +49,9 @@ export interface StepPlace {
   readonly pivoted: boolean
 }
 
-/** What the functions of a step get that is made for each item of a list. */
+/** Extra context of a step's functions for an item of a list. */
 export interface ListItem<Item = unknown> {
-  /** As it was planned: JSON. */
+  /** The item as planned: JSON. */
   readonly item: Item
   /** Its place in the list, from 0. */
   readonly index: number
@@ -60,7 +60,7 @@ export interface ListItem<Item = unknown> {
 /** JSON. */
 export type GraphFacts = Readonly<Record<string, unknown>>
 
-/** What a step has to do with the world outside of its saga. */
+/** Connections of a step outside its saga. */
 export interface StepTies {
   /** Where its commands go. */
   readonly to?: Channel | undefined
@@ -70,11 +70,11 @@ export interface StepTies {
   readonly from?: SignalSource | undefined
   /** The saga that it is. */
   readonly saga?: Saga | undefined
-  /** What its result is checked with when it comes from outside. @default any JSON */
+  /** Schema of a result that comes from outside. @default any JSON */
   readonly result?: StandardSchemaV1 | undefined
 }
 
-/** What becomes of a message whose saga does not exist. */
+/** Handling of a message whose saga does not exist. */
 export type MissingSaga = 'ignore' | 'retry' | 'dead-letter'
 
 /** Which messages of which channel are signals, and for which sagas. */
@@ -91,7 +91,7 @@ export interface StepSpans {
   readonly due?: string | undefined
 }
 
-/** What a function that the coordinator runs is given. */
+/** Context of a function that the coordinator runs. */
 export type RunContext = CompensationContext &
   Partial<WithTransaction> & {
     readonly tried: boolean
@@ -120,15 +120,15 @@ export interface PreparedCall {
   readonly state: StepState
   readonly sender: Sender
   readonly clock: Clock
-  /** Of what is kept of it. */
+  /** Limit on stored payloads. */
   readonly maxPayloadBytes: number
   /** The code that the step is, when this process has it. */
   readonly body: TransactionBody | undefined
-  /** What conditions and requests are given; read when it is asked for. @throws SagaInputUnreadable, SagaResultUnreadable */
+  /** Context of conditions and requests; read on demand. @throws SagaInputUnreadable, SagaResultUnreadable */
   context(): Promise<RequestContext>
   /** False: this process makes no local calls now. One answer for all calls of a commit. */
   mayRun(): boolean
-  /** False: this process asks nobody itself now, another one shall. */
+  /** False: another process shall send the request. */
   mayAsk(): boolean
   /** Sends a command with the commit; asks `at`, if it is given, after it. */
   send(command: EncodedMessage, at?: DirectTarget): void

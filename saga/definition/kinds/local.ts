@@ -93,7 +93,7 @@ export const LOCAL: StepKind<LocalDefinition> = {
   run: (step, operation, context) => RUNS[operation]?.(step, context),
 }
 
-/** It is never confirmed: its shape has no `confirm`. */
+/** Never confirmed: its shape has no `confirm`. */
 const RUNS: Readonly<Partial<Record<Operation, (step: LocalDefinition, context: RunContext) => unknown>>> = {
   invoke: (step, context) => step.run(context),
   compensate: (step, context) => step.undo?.(context),

@@ -1,4 +1,4 @@
-/** `.signal(...)`: done when somebody says so, by `coordinator.signal` or by a message of a channel. Nothing is called. */
+/** `.signal(...)`: done by `coordinator.signal` or by a message of a channel. Calls nothing. */
 import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
@@ -9,7 +9,7 @@ import type { MissingSaga, SignalSource, StepKind } from './kind.ts'
 
 /** A signal sent with `coordinator.signal`. */
 export interface SignalOptions<Payload extends StandardSchemaV1> {
-  /** What it carries; stored in its input form, as JSON. */
+  /** Payload; stored in its input form, as JSON. */
   readonly payload: Payload
   /** The saga turns back when it has not come by then (after the pivot: is `stuck`). @default waits forever */
   readonly timeoutMs?: number | undefined
@@ -28,7 +28,7 @@ export interface MessageSignalOptions<In, Out> {
    * @default 'ignore'
    */
   readonly missing?: 'ignore' | 'retry' | 'dead-letter' | undefined
-  /** As in `SignalOptions`. */
+  /** Same as in `SignalOptions`. */
   readonly timeoutMs?: number | undefined
 }
 

@@ -17,7 +17,7 @@ import type { RequestContext } from '../step-contexts.ts'
 import type { PreparedCall, StepKind } from './kind.ts'
 
 interface SubSaga<Input, Results extends object, ChildIn, ChildResults extends object> {
-  /** It is driven by the same coordinator; it need not be in its `sagas`. */
+  /** The sub-saga, driven by the same coordinator; it need not be in its `sagas`. */
   readonly saga: Saga<ChildIn, unknown, ChildResults>
   /** Pure: called again when the call is repeated. */
   readonly input: (context: RequestContext<Input, Results>) => ChildIn
@@ -122,7 +122,7 @@ function compensates(path: string, saga: Saga, compensate: unknown, pivoted: boo
 
 type CallOfChild = (step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext) => Promise<void>
 
-/** It is never confirmed: its shape has no `confirm`. */
+/** Never confirmed: its shape has no `confirm`. */
 const CALLS: Readonly<Partial<Record<Operation, CallOfChild>>> = { invoke: begin, compensate: undo }
 
 async function begin(step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext): Promise<void> {

@@ -53,15 +53,15 @@ export interface TccCommandOptions<Input, Results extends object, ToIn, Reply ex
   readonly reply?: Reply | undefined
 }
 
-/** What `confirm` of `.tcc` gets. */
+/** Context of `confirm` of `.tcc`. */
 export interface TccConfirmContext<Input = unknown, Results extends object = object, Result = unknown>
   extends StepContext<Input, Results>,
     WithTransaction {
-  /** What `try` returned. */
+  /** Result of `try`. */
   readonly result: Result
 }
 
-/** What `cancel` of `.tcc` gets. */
+/** Context of `cancel` of `.tcc`. */
 export interface TccCancelContext<Input = unknown, Results extends object = object, Result = unknown>
   extends CompensationContext<Input, Results, Result>,
     WithTransaction {
@@ -162,14 +162,14 @@ export const TCC: StepKind<TccDefinition> = {
   run: (step, operation, context) => step.runs?.[operation](context),
 }
 
-/** What code can call: a step without a payload yet. @throws as `resolve` */
+/** Defines a branch that code can call: a step without a payload yet. @throws as `resolve` */
 export function resolveBranch(method: string, name: string, options: object): StepDefinition {
   return TCC.resolve({ method, name, pivoted: false }, { ...options, request: () => undefined })
 }
 
 /**
- * The step that a branch is, once it was called. When this release has no such branch, or sends it to another channel, where
- * nobody knows the step, each call fails, and an operator sees that.
+ * The step of a called branch. If this release lacks the branch, or sends it to another channel where the step is unknown, each call fails,
+ * and an operator sees that.
  */
 export function asBranch(definition: StepDefinition | undefined, state: StepState): StepDefinition {
   const { step: name, branch = '', payload, to } = state

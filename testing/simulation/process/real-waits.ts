@@ -1,13 +1,13 @@
 /**
- * What code of an instance asks of the process itself, although the world has no answer for it. Time of the world stands still meanwhile, so an
- * answer would come at a moment of the history that no seed tells.
+ * Requests of an instance's code to the process itself, which the world cannot answer. The world's time stands still during such a request, so
+ * an answer would come at a moment of the history that no seed determines.
  *
  * - A *job* of a thread of this process (a file, a hash, a compression) has an end: the world waits for it.
- * - What is *outside* of this process (a connection, an address, another process) fails the history.
- * - Of the *rest* (a timer of the process's own, a port, a worker) nobody can tell whether somebody waits for it: code that writes a log has such
- *   things, too. It is told of when a history stands still.
+ * - Anything *outside* of this process (a connection, an address, another process) fails the history.
+ * - For the *rest* (a timer of the process's own, a port, a worker) it is unknown whether code waits for it: code that writes a log has such
+ *   resources, too. They are reported when a history stands still.
  *
- * Node's async hooks tell of each when it is begun, and in whose code. `process.getActiveResourcesInfo()` tells neither that nor of hashes.
+ * Node's async hooks report each when it begins, and in whose code. `process.getActiveResourcesInfo()` reports neither that nor hashes.
  */
 import { createHook } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
@@ -18,7 +18,7 @@ import { type Restore, replace } from './replace.ts'
 export interface RealWait {
   /** The instance. */
   readonly who: string
-  /** As Node calls it: `FSREQPROMISE`, `fetch`. */
+  /** Node's name for it: `FSREQPROMISE`, `fetch`. */
   readonly kind: string
 }
 
@@ -42,7 +42,7 @@ const FETCHES = 'undici:request:create'
 const COMPRESSION = 'ZLIB'
 
 const begun = new Map<number, Begun>()
-/** Of Web Crypto, whose jobs the hooks cannot tell from those that are made at once. */
+/** Web Crypto jobs, which hooks cannot tell from synchronous ones. */
 const promised = new Set<RealWait>()
 
 /** @returns ends it */
@@ -97,13 +97,13 @@ function keep(wait: RealWait, result: PromiseLike<unknown>): void {
   result.then(end, end)
 }
 
-/** What an earlier history has left behind is no matter of the next one. */
+/** Forgets requests of an earlier history. */
 export function forgetRealWaits(): void {
   begun.clear()
   promised.clear()
 }
 
-/** One that a thread of this process is at, if there is any. */
+/** A job that a thread of this process is working on, if there is any. */
 export function jobUnderWay(): RealWait | undefined {
   for (const each of promised) return each
   for (const [id, each] of begun) {
@@ -114,7 +114,7 @@ export function jobUnderWay(): RealWait | undefined {
   return undefined
 }
 
-/** What somebody may wait for. */
+/** Requests that code may wait for. */
 export function possibleWaits(): readonly RealWait[] {
   return [...begun.values()].filter(({ kind, resource }) => REST.has(kind) && !isEnded(resource))
 }
@@ -128,7 +128,7 @@ function isOfThread(kind: string): boolean {
   )
 }
 
-/** Hashes and compressions may also be made at once, by the thread that asks. Whoever waits has left what is to be called. */
+/** Hashes and compressions may also run synchronously in the calling thread. An asynchronous one has stored its callback. */
 function isUnderWay({ kind, resource }: Begun): boolean {
   const { ondone, buffer } = resource as { readonly ondone?: unknown; readonly buffer?: unknown }
   if (kind === COMPRESSION) return buffer !== undefined && buffer !== null

@@ -97,7 +97,7 @@ function replacedFormats(): Restore[] {
   ]
 }
 
-/** What is used of `Temporal`, which older releases of Node do not have. */
+/** The members of `Temporal` that are used here; older releases of Node do not have it. */
 interface Instant {
   toZonedDateTimeISO(
     timeZone: string,

@@ -116,7 +116,7 @@ function ticksOr(real: typeof timersPromises.setInterval) {
     surroundingsHere() === undefined ? real(delayMs, value as T, options) : ticks(delayMs, value as T, options.signal)
 }
 
-/** What was due while nobody asked comes at once, as with the process's own. */
+/** Ticks that fell due without a reader come at once, as with the process's own. */
 async function* ticks<T>(delayMs: number, value: T, signal: AbortSignal | undefined): AsyncGenerator<T> {
   let due = 0
   let wake = (): void => {}
@@ -147,7 +147,7 @@ function timeoutSignalOr(real: typeof AbortSignal.timeout) {
   }
 }
 
-/** As the process's own sleeps reject. */
+/** The rejection of the process's own sleeps. */
 function abortError(signal: AbortSignal | undefined): Error {
   const error = new Error('The operation was aborted', { cause: signal?.reason })
   error.name = 'AbortError'

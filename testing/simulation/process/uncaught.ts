@@ -2,8 +2,8 @@ import { surroundingsHere } from '../surroundings.ts'
 import type { Restore } from './replace.ts'
 
 /**
- * What code of a world throws where nobody catches it, in place of the end of this process. What other code throws is a matter of those who
- * listen for it; without any it would end the process, and is told here, too.
+ * Receives uncaught exceptions of a world's code, which would otherwise end this process. Those of other code go to their own listeners;
+ * without any they would end the process, and are reported here, too.
  */
 export function hearUncaught(hear: (invariant: string, reason: unknown) => void): Restore {
   const listeners = [

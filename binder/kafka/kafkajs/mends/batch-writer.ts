@@ -16,12 +16,12 @@ export interface BatchWriting {
   readonly findCodec: FindCodec
 }
 
-/** As kafkajs has it. */
+/** Arguments as kafkajs passes them. */
 export interface ProduceArgs {
   readonly acks: number
   /** Milliseconds. */
   readonly timeout: number
-  /** Those of an idempotent producer; a text or a `Long`. */
+  /** For an idempotent producer; a text or a `Long`. */
   readonly producerId: { toString(): string }
   readonly producerEpoch: number
   readonly transactionalId?: string | null
@@ -46,7 +46,7 @@ interface Encoder {
 }
 
 const PRODUCE_KEY = 0
-/** Those with batches (Kafka 0.11, 2017); they look the same up to the last one that kafkajs asks in. */
+/** Versions with batches (Kafka 0.11, 2017); they are the same up to the last one that kafkajs uses. */
 const VERSIONS = { min: 3, max: 7 } as const
 /** Beside the bytes of the batches, for each partition, with its topic. */
 const PARTITION_BYTES = 300
@@ -98,7 +98,7 @@ async function encoded(
   return to
 }
 
-/** Of the copy of kafkajs that the client is of, which takes no other: a program may have several. */
+/** Encoder of the client's copy of kafkajs, which accepts no other: a program may have several copies. */
 async function encoderOf(make: MakeRequest<ProduceArgs>, args: ProduceArgs): Promise<new (bytes: number) => Encoder> {
   const empty = (await make({ ...args, topicData: [] }).request.encode()) as Encoder
   return empty.constructor as new (

@@ -1,10 +1,9 @@
 /**
- * kafkajs 2.2 ends a connection more than once: when it fails, when its broker is given up, when the client closes. Of a socket that never
- * connected, or is gone, Node keeps what `end` and `unref` ask for until it connects, which it never does: listeners each time, and after ten
- * of them Node warns of a leak, in the log of whoever lost a broker. This takes them off.
+ * kafkajs 2.2 ends a connection more than once: when it fails, when its broker is given up, when the client closes. For a socket that never
+ * connected, or is gone, Node keeps the requests of `end` and `unref` until it connects, which it never does: more listeners each time, and
+ * after ten of them Node logs a warning about a leak. This removes them.
  *
- * It reaches into the one copy of kafkajs that this package resolves, once. Another copy, or one that looks otherwise inside,
- * stays as it is.
+ * It patches the one copy of kafkajs that this package resolves, once. Another copy, or one with different internals, stays unchanged.
  */
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
@@ -18,7 +17,7 @@ interface Connection {
   disconnect: (this: Connection) => Promise<unknown>
 }
 
-/** Idempotent. @returns whether it is mended */
+/** Idempotent. @returns whether it is patched */
 export function mendDeadSockets(): boolean {
   return mendMethod(MENDED, connectionClass, 'disconnect', withoutLeftovers)
 }

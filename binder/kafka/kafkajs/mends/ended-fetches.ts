@@ -6,7 +6,7 @@
  */
 import type { KafkaCluster, KafkaConsumer } from '../client.ts'
 
-/** What each round of fetching begins with. */
+/** State at the beginning of each round of fetching. */
 interface Fetching {
   getNodeIds(): readonly number[]
 }

@@ -1,8 +1,8 @@
 /**
- * kafkajs joins again after some refusals alone. When the coordinator is still loading the group, or the connection ends in the
- * middle of a join, it says nothing and goes back to fetching in the generation that it had, which a coordinator that was
- * restarted may still know: heartbeats are answered, and the partitions that were handed over for the join are nobody's. So who
- * begins to fetch although a join has begun and not come about is told that the group rebalances: it joins again.
+ * kafkajs joins again after some refusals only. When the coordinator is still loading the group, or the connection ends in the middle of a
+ * join, it silently returns to fetching in its old generation, which a restarted coordinator may still know: heartbeats are answered, and the
+ * partitions that were handed over for the join have no reader. So a fetch that begins after an incomplete join gets the error that the group
+ * rebalances, and kafkajs joins again.
  */
 import type { KafkaCluster } from '../client.ts'
 
@@ -60,7 +60,7 @@ export class FailedJoins {
     coordinator.syncGroup = (request) => this.#step(() => sync(request))
   }
 
-  /** What a fetch that failed asks for meanwhile counts as well: a join too many does no harm. */
+  /** A rejoin requested by a failed fetch counts as well: an extra join does no harm. */
   async #step<T>(take: () => Promise<T>): Promise<T> {
     try {
       return await take()

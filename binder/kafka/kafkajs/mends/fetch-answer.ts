@@ -38,7 +38,7 @@ interface Kafkajs {
 export interface DecodedRecord extends Omit<IncomingRecord, 'offset' | 'timestamp'> {
   readonly offset: string
   readonly timestamp: string
-  /** kafkajs hands these to nobody and counts their offsets as read. */
+  /** kafkajs skips these and counts their offsets as read. */
   readonly isControlRecord?: boolean | undefined
 }
 
@@ -49,7 +49,7 @@ export interface Unreadable {
   readonly error: Error
 }
 
-/** What kafkajs expects of a partition, and the rest. */
+/** kafkajs' fields of a partition, and additional ones. */
 export interface PartitionAnswer {
   readonly partition: number
   readonly errorCode: number
@@ -72,9 +72,9 @@ export interface FetchAnswer {
 }
 
 export interface Reading {
-  /** What may be held of the answer, one partition's part at a time. */
+  /** Memory limit of the answer, one partition's part at a time. */
   readonly answerBytes: number
-  /** What may be held of one partition. */
+  /** Memory limit of a partition. */
   readonly roomBytes: number
   readonly maxBatchBytes: number
   readonly findCodec: FindCodec
@@ -133,7 +133,7 @@ export async function decodeFetch(version: number, payload: Buffer, reading: Rea
   return { ...throttle, ...session, responses }
 }
 
-/** Of one partition, its records still as they came. */
+/** A partition's part, with its records undecoded. */
 interface Part {
   readonly known: Omit<PartitionAnswer, 'abortedTransactions' | 'messages' | 'unreadable'>
   readonly aborted: readonly AbortedTransaction[]
@@ -172,7 +172,7 @@ async function readRecords({ records, aborted }: Part, from: number, reading: Re
   return asKafkajs(await readBatches(Pieces.of(records), from, aborted, reading, reading.findCodec), from)
 }
 
-/** What is passed over at the end is a control record for kafkajs: it goes on behind it. */
+/** Skipped records at the end become a control record for kafkajs, so that it continues after them. */
 function asKafkajs({ messages: read, next, heldBytes, unreadable }: ReadRecords, from: number): Records {
   const messages: DecodedRecord[] = read.map((record) => ({
     ...record,

@@ -9,7 +9,7 @@ import { changeRequests, type Protocol } from './requests.ts'
 
 export type FetchLimits = Pick<Reading, 'answerBytes' | 'roomBytes' | 'maxBatchBytes'>
 
-/** What a fetch said about a partition. */
+/** Report of a fetch about a partition. */
 export interface Fetched {
   readonly topic: string
   /** Where the fetch began. */

@@ -1,7 +1,7 @@
 import type { FindCodec } from '../../records/batch-reader.ts'
 import { BatchTooLarge } from '../../wire/batch-too-large.ts'
 
-/** Of an entry: offset and size, checksum, then the two bytes that say how to go on. */
+/** Head of an entry: offset and size, checksum, then two bytes that select the format. */
 const ENTRY_HEAD = 12
 const AT = { magic: 16, attributes: 17, rest: 18 } as const
 const TIMESTAMP_BYTES = 8

@@ -16,7 +16,7 @@ export function seedFailed(client: KafkaClient): void {
   failures.set(client, ((failures.get(client) ?? 0) + 1) % MOST_SKIPPED)
 }
 
-/** What `make` makes of the client begins with an address that did not fail last. */
+/** Makes a client that begins with an address that did not fail last. */
 export function atNextSeed<T>(client: KafkaClient, make: () => T): T {
   const skipped = failures.get(client) ?? 0
   if (skipped === 0) return make()

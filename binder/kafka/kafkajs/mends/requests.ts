@@ -17,11 +17,11 @@ interface BrokerFinder {
 }
 
 export interface RequestChange<Args> {
-  /** Of Kafka's protocol. */
+  /** Key in Kafka's protocol. */
   readonly apiKey: number
   /** Called once for each broker. @returns what makes its requests from then on */
   readonly changeFor: () => (usual: MakeRequest<Args>) => MakeRequest<Args>
-  /** It looks otherwise inside than kafkajs 2.2: what is missing. May throw. */
+  /** The internals differ from kafkajs 2.2: names the missing part. May throw. */
   readonly onUnknown: (missing: string) => void
 }
 

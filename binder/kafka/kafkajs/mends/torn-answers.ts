@@ -23,7 +23,7 @@ interface Connection {
   connect: (this: Connection) => Promise<unknown>
 }
 
-/** Idempotent. @returns whether it is mended */
+/** Idempotent. @returns whether it is patched */
 export function mendTornAnswers(): boolean {
   return mendMethod(MENDED, connectionClass, 'connect', afterForgetting)
 }

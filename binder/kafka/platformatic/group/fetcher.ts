@@ -24,19 +24,19 @@ export interface FetcherSettings extends FetchSizes {
 }
 
 export interface FetcherEvents {
-  /** Of each answer about a partition, before its records. */
+  /** Called for each answer about a partition, before its records. */
   onNews(news: FetchNews): void
   onBatch(assigned: AssignedPartition, batch: FetchedBatch): void
   /** Nothing before `next` is for anybody. */
   onSkipped(assigned: AssignedPartition, next: number): void
-  /** The offset is not there any more, or not yet: reading goes on at the first that is. */
+  /** The offset no longer exists, or not yet: reading continues at the first that does. */
   onOutOfRange(partition: number, offset: number, first: number): void
   /** A broker does not know the topic, or a partition of it. */
   onUnknown(): void
   /** Asked when it is known again. False when it is another one of the same name: nothing more is fetched then. */
   isSame(): Promise<boolean>
   onAnswer(error?: unknown): void
-  /** It cannot go on. */
+  /** The fetcher cannot continue. */
   onLost(error: unknown): void
 }
 
@@ -49,7 +49,7 @@ interface Place {
 /** With partitions that have no room just now, the others are not waited for as long: they would hold these up. */
 const SHORT_WAIT_MS = 25
 const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
-/** A topic that is gone for so long is gone for good. */
+/** After this many tries a missing topic counts as deleted. */
 const MISSING_TRIES = 20
 
 export class Fetcher implements FetchBlock {
@@ -183,7 +183,7 @@ export class Fetcher implements FetchBlock {
     }
   }
 
-  /** Somebody else may lead them, or the same broker from another connection: the loop ends, another one begins. */
+  /** Another broker may lead them, or the same one over another connection: the loop ends, another one begins. */
   #giveUp(led: readonly Place[]): void {
     for (const place of led) place.leader = -1
     setImmediate(() => void this.#findLeaders())

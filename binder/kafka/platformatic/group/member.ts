@@ -39,7 +39,7 @@ const FLUSH_MS = 3 * SECOND
 const CLOSE_MS = 5 * SECOND
 /** The first fetch is answered at once, with what there is. */
 const FIRST_FETCH_MS = 1 * SECOND
-/** One is enough unless the binder gives back again. */
+/** One round is enough unless the binder returns messages again. */
 const GAP_ROUNDS = 3
 /** How often the leader of a group looks whether the topic got more partitions. */
 const PARTITIONS_MS = 30 * SECOND
@@ -150,7 +150,7 @@ export class GroupMember implements Member {
     this.#term?.setPaused(false)
   }
 
-  /** One that was lost has nothing left to flush: it does not keep the next one waiting for its connections to end. */
+  /** A lost member has nothing to flush: the next one need not wait for its connections to end. */
   async close(): Promise<void> {
     if (this.#life !== 'lost') await this.ended()
   }
@@ -313,7 +313,7 @@ export class GroupMember implements Member {
     this.#host.onAnswer()
   }
 
-  /** What is unsettled comes back through the broker: there is nothing to wait for. */
+  /** Unsettled messages come back through the broker: there is nothing to wait for. */
   #expelled(error: unknown): void {
     this.#term?.assignment.withdraw(toError(error))
     this.#shareIsOver()

@@ -26,7 +26,7 @@ export interface TermParts extends AssignmentLimits {
   onLost(error: unknown): void
 }
 
-/** One term of the group: the partitions of this member, fetched and lent. */
+/** A term of the group: the partitions of this member, fetched and lent. */
 export class RunningTerm {
   readonly joined: Term
   readonly assignment: Assignment
@@ -78,7 +78,7 @@ export class RunningTerm {
     this.assignment.hold(paused || this.#isHeld)
   }
 
-  /** Nothing more is lent or fetched, for good. What is lent stays lent. */
+  /** Stops lending and fetching permanently. Lent messages stay lent. */
   hold(): void {
     this.#isHeld = true
     this.assignment.hold(true)

@@ -13,7 +13,7 @@ export interface SameTopicCalls {
   /** By partition, without those in which nothing is committed. */
   committed(partitions: readonly number[]): Promise<ReadonlyMap<number, number>>
   commit(positions: ReadonlyMap<number, number>): Promise<void>
-  /** What is lent and where reading stands are of another topic than the one that is there. */
+  /** Lent messages and reading positions are of another topic than the existing one. */
   onRemade(): void
 }
 

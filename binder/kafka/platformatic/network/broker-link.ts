@@ -9,7 +9,7 @@ import type { Request } from '../protocol/request.ts'
 /** Makes a connection that is not connected yet. */
 export type MakeConnection = () => KafkaConnection
 
-/** One connection to one broker. Gone for good once it fails, or a request is late on it. */
+/** A connection to a broker. Closed permanently once it fails, or a request is late on it. */
 export class BrokerLink {
   readonly address: string
   readonly #clock: Clock
@@ -40,7 +40,7 @@ export class BrokerLink {
     let link: BrokerLink | undefined
     try {
       const connection = make()
-      // It says the same to whoever waits for it; one without a listener would end the process.
+      // Requests get the same error; an error without a listener would end the process.
       connection.on('error', () => {})
       link = new BrokerLink(clock, address, connection)
       await within(clock, timeoutMs, 'connecting', Promise.resolve(connection.connect(host, port)))
@@ -70,7 +70,7 @@ export class BrokerLink {
     try {
       answer = await within(this.#clock, timeoutMs, `${request.name} at ${this.address}`, answering)
     } catch (error) {
-      // What comes late would hold up all behind it.
+      // A late answer would delay all behind it.
       this.close()
       throw error instanceof DeadlineExceeded ? error : new ConnectionLost(request.name, this.address, error)
     } finally {
@@ -80,7 +80,7 @@ export class BrokerLink {
     return request.read(new ByteReader(answer))
   }
 
-  /** Answers that are still to come are for nobody. */
+  /** Outstanding answers are ignored. */
   close(): void {
     this.#isOpen = false
     try {

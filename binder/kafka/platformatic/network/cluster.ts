@@ -137,7 +137,7 @@ export class Cluster {
       this.#silent.delete(name)
       return answer
     } catch (error) {
-      // One that is frozen takes connections, and would be asked first for ever.
+      // A frozen broker accepts connections, and would be asked first forever.
       if (!(error instanceof KafkaRefusal)) this.#silent.set(name, this.#clock.monotonic())
       throw error
     }

@@ -13,7 +13,7 @@ export class ByteWriter {
     this.#bytes = Buffer.allocUnsafe(size)
   }
 
-  /** What was written so far. */
+  /** The bytes written so far. */
   get bytes(): Buffer {
     return this.#bytes.subarray(0, this.#at)
   }
@@ -80,7 +80,7 @@ export class ByteWriter {
 /** Reads an answer. @throws RangeError at what ends too early */
 export class ByteReader {
   readonly #pieces: Pieces
-  /** What is read just now, and where it begins. */
+  /** The buffer being read, and its position. */
   #bytes: Buffer
   #base = 0
   #at = 0

@@ -1,4 +1,4 @@
-/** Who is there, and who leads what. */
+/** Brokers, and leaders of partitions. */
 import type { ByteReader } from './bytes.ts'
 import { requireSuccess } from './errors.ts'
 import type { Request } from './request.ts'

@@ -123,7 +123,7 @@ const UNKNOWN_SERVER_ERROR = 'UNKNOWN_SERVER_ERROR'
 export class KafkaRefusal extends Error {
   override readonly name = 'KafkaRefusal'
   readonly type: string
-  /** What it is about, if a part of the request. */
+  /** The affected topic, if the error is about a part of the request. */
   readonly topic: string | undefined
 
   constructor(

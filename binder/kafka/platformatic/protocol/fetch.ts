@@ -13,7 +13,7 @@ export interface FetchSpec {
   readonly from: ReadonlyMap<number, number>
 }
 
-/** What the broker said about a partition, its records still as they came. */
+/** The broker's answer about a partition, with its records undecoded. */
 export interface FetchedPartition {
   readonly partition: number
   /** The protocol's name of what went wrong. */
@@ -24,7 +24,7 @@ export interface FetchedPartition {
   readonly records: Pieces
 }
 
-/** Records of transactions that are open or were aborted are for nobody: read committed. @throws KafkaRefusal */
+/** Skips records of open or aborted transactions: read committed. @throws KafkaRefusal */
 export function fetch(spec: FetchSpec): Request<readonly FetchedPartition[]> {
   return {
     apiKey: 1,

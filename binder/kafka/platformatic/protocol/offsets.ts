@@ -11,7 +11,7 @@ export const LATEST = -1
 export const READ_UNCOMMITTED = 0
 export const READ_COMMITTED = 1
 
-/** Of a group without members: no generation, no member. */
+/** For a group without members: no generation, no member. */
 export const NOBODY = { memberId: '', generation: -1 } as const
 
 /** @throws KafkaRefusal when one of them was refused */
@@ -102,7 +102,7 @@ export function listOffsets(
   }
 }
 
-/** What follows a topic's name and a partition's number, for each. */
+/** Reads the fields after a topic's name and a partition's number, for each. */
 function readPartitions(from: ByteReader, read: (partition: number) => void): void {
   from.array(() => {
     from.string()

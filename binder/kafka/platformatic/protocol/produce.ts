@@ -36,7 +36,7 @@ export interface ProduceAnswer {
 
 const ALL_REPLICAS = -1
 
-/** One batch for each partition at most. Confirmed by all in-sync replicas. */
+/** At most one batch for each partition. Confirmed by all in-sync replicas. */
 export function produce(batches: readonly ProducedBatch[], timeoutMs: number): Request<readonly ProduceAnswer[]> {
   return {
     apiKey: 0,

@@ -1,6 +1,6 @@
 import type { ByteReader, ByteWriter } from './bytes.ts'
 
-/** One request of Kafka's protocol in one version, and how its answer is read. */
+/** A request of Kafka's protocol in one version, and the reader of its answer. */
 export interface Request<T> {
   readonly apiKey: number
   readonly apiVersion: number
