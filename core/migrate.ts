@@ -82,7 +82,7 @@ export class SqlMigrationBlocked extends ConcordatError {
   readonly holders: readonly string[]
 
   constructor(schema: string, part: string, holders: readonly string[], options?: ErrorOptions) {
-    const who = holders.length === 0 ? 'somebody who is gone by now' : holders.join('; ')
+    const who = holders.length === 0 ? 'a session that is gone by now' : holders.join('; ')
     super(
       `the tables of "${part}" in schema "${schema}" cannot be migrated while others hold them: ${who}. Let these end (a prepared transaction ends with its saga: npx concordat saga list), then migrate again`,
       options,

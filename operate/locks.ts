@@ -88,7 +88,7 @@ export class StoreLockDesk implements LockDesk {
     return this.#trail.around(
       { part, action, target, note },
       () => locks.forceRelease(key, note),
-      ({ ended }) => (ended.length === 0 ? 'nobody held it' : `ended ${ended.map(({ owner }) => owner).join(', ')}`),
+      ({ ended }) => (ended.length === 0 ? 'it had no holder' : `ended ${ended.map(({ owner }) => owner).join(', ')}`),
     )
   }
 }

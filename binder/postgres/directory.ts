@@ -180,7 +180,7 @@ export class Directory {
 const NOTHING = (): void => {}
 
 const emptied = (table: string): string =>
-  `somebody has emptied ${table}. Restore the log, or stop every process that uses it and drop its tables: they are made again`
+  `${table} was emptied. Restore the log, or stop every process that uses it and drop its tables: they are made again`
 
 function mismatch({ name, partitions }: DestinationSpec, existing: number): TransportError {
   const remedy = 'take another name for it and move the messages by a processor'

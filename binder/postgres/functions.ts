@@ -51,7 +51,7 @@ const PROVISION = `
     IF EXISTS (SELECT FROM unnest(p_groups) AS wanted(name), {schema}.transport_partition p WHERE p.destination = p_destination AND NOT EXISTS (
       SELECT FROM {schema}.transport_group g JOIN {schema}.transport_progress x ON x.grp = g.id
       WHERE g.destination = p_destination AND g.name = wanted.name AND x.part = p.id)) THEN
-      -- Nobody cuts what the new group is about to start at.
+      -- No other transaction may truncate the start of the new group.
       PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, ${lockOf('p.id')}) FROM {schema}.transport_ring r, {schema}.transport_partition p
         WHERE r.one AND p.destination = p_destination;
       INSERT INTO {schema}.transport_group (destination, name)

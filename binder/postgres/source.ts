@@ -244,7 +244,7 @@ export class GroupSource implements Source {
         end = await this.turn()
         if (!isOver) return statement((text, parameters) => tx.query(text, parameters))
         end()
-        throw new Error('nobody waits for it any more')
+        throw new Error('it is no longer awaited')
       })
     } finally {
       isOver = true

@@ -165,7 +165,7 @@ export class Requests {
     const { [REPLY_TO_REQUEST]: id } = message.headers
     if (typeof id !== 'string' || !id.startsWith(`${this.#host.instance}/`)) return undefined
     const waiting = this.#waiting.get(id)
-    if (waiting === undefined) return new Discarded(`a reply of "${message.source}" that nobody waits for any more`)
+    if (waiting === undefined) return new Discarded(`a reply of "${message.source}" that is no longer awaited`)
     waiting.resolve(message)
     this.#waiting.delete(id)
     return undefined

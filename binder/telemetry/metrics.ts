@@ -44,7 +44,7 @@ export const LAG: Instrument = {
 export const DEAD_LETTERS: Instrument = {
   name: 'concordat.binding.dead_letters',
   unit: '{message}',
-  description: 'Dead letters of a group that nobody has redriven, as the broker says',
+  description: 'Dead letters of a group that were not redriven, as the broker counts them',
 }
 export const IN_FLIGHT: Instrument = {
   name: 'concordat.binding.in_flight',

@@ -113,7 +113,7 @@ function channelChanges(name: string, old: Read, now: Read): readonly Change[] {
   const [before, after] = [old.channels.get(name), now.channels.get(name)]
   if (before === undefined) return [{ kind: 'channel-added', breaks: 'no', text: 'the channel is new' }]
   if (after === undefined) {
-    return [{ kind: 'channel-removed', breaks: 'all readers', text: 'the channel is gone: nobody will send to it' }]
+    return [{ kind: 'channel-removed', breaks: 'all readers', text: 'the channel is gone: it has no senders' }]
   }
   return [
     ...placeChanges(before.channel, after.channel),
@@ -186,7 +186,7 @@ function userChanges(before: Users, after: Users): readonly Change[] {
       (name): Change => ({
         kind: 'senders',
         breaks: isSilent ? 'all readers' : 'no',
-        text: `${name} does not send to it any more${isSilent ? ', and nobody else does' : ''}`,
+        text: `${name} does not send to it any more${isSilent ? ', and it has no other sender' : ''}`,
       }),
     ),
     ...left.map((name): Change => ({ kind: 'readers', breaks: 'no', text: `${name} does not read it any more` })),

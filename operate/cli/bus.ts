@@ -78,7 +78,7 @@ const send: Command = {
     const plan = await bus.send({ ...order, dryRun: true })
     if (plan.addressed.length === 0) {
       return {
-        text: `Nobody on the bus fits ${printable(to)}: nothing was sent.\n`,
+        text: `No instance on the bus matches ${printable(to)}: nothing was sent.\n`,
         json: { ...plan, done: false },
         code: 1,
       }
@@ -86,7 +86,7 @@ const send: Command = {
     const asked = plan.addressed.map((address) => `  ${printable(address)}`).join('\n')
     if (
       !(await invocation.confirm(
-        `${printable(plan.event)} goes to\n${asked}\nand whoever else fits ${printable(to)} when it is sent.`,
+        `${printable(plan.event)} goes to\n${asked}\nand any other instance that matches ${printable(to)} when it is sent.`,
         'Send it?',
       ))
     ) {

@@ -10,7 +10,7 @@ export interface Terminal {
 /** Anything but `y` or `yes` is a no. @throws UsageError when stdin is not a terminal */
 export async function ask({ input, output }: Terminal, plan: string, question: string): Promise<boolean> {
   output.write(`${plan}\n`)
-  if (input.isTTY !== true) throw new UsageError('nobody can be asked here: give --yes to do this without a question')
+  if (input.isTTY !== true) throw new UsageError('stdin is not a terminal: pass --yes to skip the question')
   const lines = createInterface({ input, output })
   try {
     const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')))

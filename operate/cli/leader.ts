@@ -47,7 +47,7 @@ const stepDown: Command = {
     const leader = (await leaders.list()).find((each) => each.role === role)
     const plan =
       leader === undefined
-        ? `${printable(role)}: nobody leads it.`
+        ? `${printable(role)}: it has no leader.`
         : printable(`${role}: the term ${leader.term} of ${leader.instance} ends.`)
     if (!(await invocation.confirm(plan, 'End it?'))) {
       return { text: 'Nothing was changed.\n', json: { role, done: false }, code: 1 }

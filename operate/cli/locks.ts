@@ -46,10 +46,10 @@ const show: Command = {
     const line = lock.waiters.map(({ owner, mode }) => printable(`waits: ${owner} (${mode})`))
     const forced = audit.map(({ at, by, reason, ended }) =>
       printable(
-        `${iso(at)} released by ${by}: ${reason} (${ended.map(({ owner }) => owner).join(', ') || 'nobody held it'})`,
+        `${iso(at)} released by ${by}: ${reason} (${ended.map(({ owner }) => owner).join(', ') || 'it had no holder'})`,
       ),
     )
-    const held = lock.holders.length === 0 ? `${printable(key)}: nobody holds it` : lines([lock])
+    const held = lock.holders.length === 0 ? `${printable(key)}: it has no holder` : lines([lock])
     return { text: `${[held, ...line, ...forced].join('\n')}\n`, json: { ...lock, audit } }
   },
 }
@@ -66,7 +66,7 @@ const release: Command = {
     const { locks } = await invocation.operator()
     await invocation.requireTrail()
     const lock = await locks.show(key)
-    const plan = lock === undefined ? `${printable(key)}: nobody holds it.` : lines([lock])
+    const plan = lock === undefined ? `${printable(key)}: it has no holder.` : lines([lock])
     if (
       !(await invocation.confirm(
         `${plan}\n\nTheir leases end; who writes without a fence may still write.`,

@@ -51,8 +51,8 @@ const show: Command = {
 }
 
 const CHOICES: Readonly<Record<UndoChoice, string>> = {
-  keep: 'Rows that somebody changed stay as they are; all others are put back.',
-  restore: 'All rows are put back, also those that somebody changed since.',
+  keep: 'Rows that others changed stay as they are; all others are restored.',
+  restore: 'All rows are restored, also those that others changed since.',
   accept: 'Nothing is put back: what the branch did stays, as if it had been confirmed.',
 }
 

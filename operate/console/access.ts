@@ -67,7 +67,7 @@ export class Access {
   /** @returns who it is. @throws Problem 401, 403 */
   async require(request: Request, action: ConsoleAction, target?: string): Promise<string> {
     const answer = await this.#ask({ request, action, target })
-    if (answer === undefined) throw new Problem(401, 'console.nobody', 'sign in where this console is mounted')
+    if (answer === undefined) throw new Problem(401, 'console.unauthenticated', 'sign in where this console is mounted')
     if (!answer.allow) throw new Problem(403, 'console.not_allowed', `${answer.user} may not: ${action}`)
     return answer.user
   }

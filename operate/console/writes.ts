@@ -174,7 +174,7 @@ function pauseOrResume({ operator }: Desk, fields: Fields): Deed {
     const order = { event: `${verb}-binding`, payload: { binding }, to, dryRun: false, ...note }
     const { acked, failed, ignored, missing } = await operator.bus.send(order)
     if (acked.length + failed.length + ignored.length + missing.length === 0)
-      throw new Problem(409, 'console.gone', 'nobody on the bus is meant: the instances have gone')
+      throw new Problem(409, 'console.gone', 'no live instance matches')
     return { acked, failed: failed.map(({ address, error }) => ({ address, code: error.code })), ignored, missing }
   })
 }

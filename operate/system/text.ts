@@ -24,7 +24,7 @@ export function systemText({ services, channels }: SystemTopology): string {
 function noteOf({ role, readers, senders, otherGroups }: SystemChannel): string {
   if (otherGroups.length > 0 && role === 'channel') return `also for ${otherGroups.join(', ')}`
   if (role !== 'channel') return ''
-  return readers.length === 0 ? 'nobody reads it' : senders.length === 0 ? 'nobody sends to it' : ''
+  return readers.length === 0 ? 'no readers' : senders.length === 0 ? 'no senders' : ''
 }
 
 function serviceText({ name, bindings, sends, sagas, pipelines, leads, schedules, cluster }: SystemService): string {

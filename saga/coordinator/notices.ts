@@ -66,7 +66,7 @@ export class Notices {
     const marked = lastingContext()(() => store.told(sql, row))
       .catch((error: unknown) => {
         const fields = { saga: row.name, id: row.id, err: toError(error) }
-        logger.debug(fields, 'that somebody was told of a stuck saga is not written down')
+        logger.debug(fields, 'the report of a stuck saga could not be recorded')
       })
       .finally(() => this.#marking.delete(marked))
     this.#marking.add(marked)

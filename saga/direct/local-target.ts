@@ -143,7 +143,7 @@ class ParticipantBusy extends ConcordatError {
 
   constructor(channel: string, calls: number) {
     super(
-      `"${channel}": ${counted(calls, 'call is', 'calls are')} still at work, some of which nobody waits for any more. Heed message.signal in its functions, and set query_timeout`,
+      `"${channel}": ${counted(calls, 'call is', 'calls are')} still at work, some of which are no longer awaited. Heed message.signal in its functions, and set query_timeout`,
     )
   }
 }

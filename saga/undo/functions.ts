@@ -45,7 +45,7 @@ const BEGIN = `CREATE FUNCTION {schema}.saga_undo_begin(text, text, text, text, 
   OUT is_free boolean, OUT written jsonb) LANGUAGE plpgsql AS $undo$
 BEGIN
   IF pg_catalog.current_setting('track_counts') <> 'on' THEN
-    RAISE EXCEPTION 'track_counts is off, so nobody can tell which tables a branch writes to: set it on for this database'
+    RAISE EXCEPTION 'track_counts is off, so the tables that a branch writes to are unknown: set it on for this database'
       USING ERRCODE = '55000';
   END IF;
   PERFORM pg_catalog.set_config('${SETTING}', $10, true), pg_catalog.set_config('lock_timeout', $11, true);

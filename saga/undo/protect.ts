@@ -137,7 +137,7 @@ export class Protection {
       })
     await untilFree(LOCK_WAIT, change, async (cause) => {
       const holders = await holdersOf(sql, 'c.oid = ANY(SELECT to_regclass(u) FROM unnest($1::text[]) u)', [...tables])
-      const who = holders.length === 0 ? 'somebody who is gone by now' : holders.join('; ')
+      const who = holders.length === 0 ? 'a session that is gone by now' : holders.join('; ')
       const problem = `cannot be changed while others write to it: ${who}. Let these end, then call it again`
       return new UndoTableRefused(call, tables.join(', '), problem, { cause })
     })

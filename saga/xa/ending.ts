@@ -61,7 +61,7 @@ export async function endPrepared(
       // Another connection is ending it.
       if (!hasCode(error, '55000')) throw error
     }
-    await patience.wait(`prepared transaction ${gid} is being ended by somebody else`)
+    await patience.wait(`prepared transaction ${gid} is being ended by another session`)
   }
 }
 

@@ -189,7 +189,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect(await json('locks', 'list', '--keys', 'sku:')).toMatchObject({
         locks: [{ key: 'sku:apple', holders: [{ owner: 'shop-1', mode: 'exclusive' }] }],
       })
-      expect((await cli('locks', 'show', 'sku:none')).stdout).toBe('sku:none: nobody holds it\n')
+      expect((await cli('locks', 'show', 'sku:none')).stdout).toBe('sku:none: it has no holder\n')
       const leader = { role: 'settlement', instance: 'shop-1', candidates: [] }
       expect(await json('leader', 'list')).toMatchObject({ leaders: [leader] })
       const member = { instance: 'shop-1', service: 'orders', status: 'alive', meta: { port: 80 } }
@@ -229,7 +229,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       })
       expect(levels).toContain('warn')
       const nobody = await cli('bus', 'send', 'refresh', '--to', 'stock:**', '--reason', 'x', '--yes')
-      expect(nobody).toMatchObject({ code: 1, stdout: 'Nobody on the bus fits stock:**: nothing was sent.\n' })
+      expect(nobody).toMatchObject({ code: 1, stdout: 'No instance on the bus matches stock:**: nothing was sent.\n' })
       const { actions } = (await json('audit')) as { readonly actions: readonly object[] }
       expect(actions).toContainEqual(
         expect.objectContaining({ part: 'bus', target: 'shop:**', by: 'ann', reason: 'too many lines' }),
@@ -252,7 +252,7 @@ describeWith(['postgres'], 'npx concordat', () => {
   describe('refuses', () => {
     test.each([
       [['dlq', 'list', 'orders.placed'], 'this needs CHANNEL GROUP'],
-      [['dlq', 'drop', 'orders.placed', 'stock', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['dlq', 'drop', 'orders.placed', 'stock', '--reason', 'x'], 'stdin is not a terminal: pass --yes'],
       [['dlq', 'redrive', 'orders.placed', 'stock', '--yes'], 'this needs --reason TEXT'],
       [
         ['dlq', 'redrive', 'orders.placed', 'stock', '--to', 'there', '--reason', 'x'],
@@ -265,14 +265,14 @@ describeWith(['postgres'], 'npx concordat', () => {
         'Kafka and RabbitMQ: give the address of one',
       ],
       [['locks', 'list', '--redis', `http://u:${PASSWORD}@h`], '--redis: expected an address such as'],
-      [['locks', 'release', 'sku:apple', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['locks', 'release', 'sku:apple', '--reason', 'x'], 'stdin is not a terminal: pass --yes'],
       [['bus', 'send', 'refresh', '--reason', 'x'], 'this needs --to PATTERN'],
       [['bus', 'send', 'refresh', '--to', 'shop', '--reason', 'x'], 'is no bus address'],
       [
         ['bus', 'send', 'refresh', '--to', '**', '--payload', `{"${PASSWORD}`, '--reason', 'x'],
         '--payload: expected JSON',
       ],
-      [['bus', 'send', 'refresh', '--to', 'shop:**', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['bus', 'send', 'refresh', '--to', 'shop:**', '--reason', 'x'], 'stdin is not a terminal: pass --yes'],
       [['completion', 'tcsh'], 'SHELL: expected one of bash, zsh, fish'],
       [['saga', 'retry', 'buy/o-6'], 'this needs --reason TEXT'],
       [['saga', 'retry', '--reason', 'x'], 'this needs SAGA/ID, or options that pick sagas'],
@@ -282,9 +282,9 @@ describeWith(['postgres'], 'npx concordat', () => {
       [['saga', 'list', '--older-than', 'long'], '--older-than: expected a duration such as 90s'],
       [['saga', 'list', '--statsu', 'stuck'], "unknown option '--statsu': did you mean --status?"],
       [['saga', 'frob'], 'unknown command "saga frob": expected "saga list"'],
-      [['saga', 'skip', 'buy/o-6', '--reason', 'x'], 'nobody can be asked here: give --yes'],
-      [['saga', 'cancel', '--saga', 'wait', '--reason', 'x'], 'nobody can be asked here: give --yes'],
-      [['outbox', 'drop', 'm-3', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['saga', 'skip', 'buy/o-6', '--reason', 'x'], 'stdin is not a terminal: pass --yes'],
+      [['saga', 'cancel', '--saga', 'wait', '--reason', 'x'], 'stdin is not a terminal: pass --yes'],
+      [['outbox', 'drop', 'm-3', '--reason', 'x'], 'stdin is not a terminal: pass --yes'],
       [['outbox', 'list', '--postgres', `mysql://u:${PASSWORD}@h/d`], '--postgres: expected an address such as'],
       [['outbox', 'list', `postgres://u:${PASSWORD}@h/d`], 'unexpected argument "postgres://u:***@h/d"'],
     ])('%j: one line, exit code 2, no secret', async (args, message) => {

@@ -27,7 +27,7 @@ export function Audit() {
           label="Audit"
           rows={data.map((line, n) => ({ ...line, n }))}
           keyOf={({ n }) => String(n)}
-          empty="Nobody did anything yet."
+          empty="No actions yet."
           columns={[
             {
               head: 'When',

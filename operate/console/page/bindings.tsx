@@ -153,7 +153,7 @@ function State({ row: { own, line, all } }: { row: Row }) {
     )
   if (line === undefined) return <span class="quiet">unknown</span>
   if (line.readers > 0) return <Badge is="read" tone="good" />
-  return <Badge is="nobody reads" tone={line.lag > 0 ? 'bad' : 'quiet'} />
+  return <Badge is="no readers" tone={line.lag > 0 ? 'bad' : 'quiet'} />
 }
 
 function Rate({ row: { key, name, own, all }, live }: { row: Row; live: Live }) {

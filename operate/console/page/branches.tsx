@@ -60,7 +60,7 @@ export function Branches() {
             columns={[
               {
                 head: 'Saga, id, step',
-                cell: ({ key }) => (key === undefined ? 'of somebody else' : <code>{key}</code>),
+                cell: ({ key }) => (key === undefined ? 'foreign' : <code>{key}</code>),
               },
               { head: 'On', cell: ({ on }) => on ?? 'PostgreSQL' },
               { head: 'Name', cell: ({ gid }) => <code>{gid}</code> },
@@ -74,8 +74,8 @@ export function Branches() {
 }
 
 const CHOICES: Readonly<Record<UndoChoice, string>> = {
-  keep: 'Rows that somebody changed stay as they are; all others are put back.',
-  restore: 'All rows are put back, also those that somebody changed since.',
+  keep: 'Rows that others changed stay as they are; all others are restored.',
+  restore: 'All rows are restored, also those that others changed since.',
   accept: 'Nothing is put back: what the branch did stays, as if it had been confirmed.',
 }
 

@@ -83,7 +83,7 @@ export function Sent() {
           label="Sent over the bus"
           rows={lines.map((line, n) => ({ ...line, n }))}
           keyOf={({ n }) => String(n)}
-          empty="Nobody sent an event lately."
+          empty="No recent events."
           columns={[
             { head: 'When', cell: ({ at }) => <Ago at={at} /> },
             { head: 'Who', cell: ({ by }) => <b>{by}</b> },

@@ -33,7 +33,7 @@ export function Cluster() {
             label={`Members of ${cluster}`}
             rows={all}
             keyOf={({ instance }) => instance}
-            empty="Nobody has joined."
+            empty="No members."
             columns={[
               { head: 'Instance', cell: ({ instance }) => <b>{instance}</b> },
               { head: 'Status', cell: ({ status }) => <Badge is={status} /> },
@@ -58,7 +58,7 @@ function StepDown({ line: { role, instance, candidates } }: { line: LeaderLine }
     about: (
       <p>
         Ends the term of <b>{instance}</b> as <code>{role}</code> now.{' '}
-        {candidates.length === 0 ? 'Nobody stands in line: it may lead again.' : 'The next in line leads.'}
+        {candidates.length === 0 ? 'No candidate is waiting: it may lead again.' : 'The next in line leads.'}
       </p>
     ),
     route: 'leader',

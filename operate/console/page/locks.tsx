@@ -57,7 +57,7 @@ export function Locks() {
 }
 
 function Holders({ holders }: Pick<LockInfo, 'holders'>) {
-  if (holders.length === 0) return <span class="quiet">nobody</span>
+  if (holders.length === 0) return <span class="quiet">not held</span>
   return (
     <ul class="line">
       {holders.map(({ owner, token, mode, sinceAt, expiresInMs }) => (

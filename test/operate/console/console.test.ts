@@ -77,12 +77,12 @@ describe('`authorize`', () => {
   ])('%s sees nothing, the page neither', async (_, authorize) => {
     const { get } = open({ authorize })
     for (const path of ['', 'api/me', 'api/sagas', 'api/events'])
-      expect(await status(get(path)), path).toEqual([401, 'console.nobody'])
+      expect(await status(get(path)), path).toEqual([401, 'console.unauthenticated'])
   })
 
   test('what does not answer within 5 s is a no', async () => {
     const { get } = open({ authorize: () => new Promise(() => {}) })
-    expect(await status(get('api/sagas'))).toEqual([401, 'console.nobody'])
+    expect(await status(get('api/sagas'))).toEqual([401, 'console.unauthenticated'])
   })
 
   test('allow that is not `true` is a no', async () => {

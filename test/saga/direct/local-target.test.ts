@@ -67,7 +67,7 @@ describe('localTarget', () => {
   })
 })
 
-describe('a call that nobody waits for any more', () => {
+describe('a call that is no longer awaited', () => {
   test('is not made again beside itself, and keeps its place among the calls', async () => {
     const { promise: late, reject: end } = Promise.withResolvers<never>()
     late.catch(() => {})

@@ -12,7 +12,7 @@ import { wantedServers } from './wanted.ts'
 
 const EXIT_UNUSABLE = 2
 
-// The pull of an image goes on when nobody waits for it any more, and would keep the process.
+// The pull of an image goes on when it is no longer awaited, and would keep the process.
 process.exit(await main(process.argv.slice(2)))
 
 async function main(args: readonly string[]): Promise<number> {

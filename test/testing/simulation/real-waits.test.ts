@@ -99,7 +99,7 @@ describe('a history holds', () => {
         await new Promise((resolve) => void setImmediate(resolve))
         await new Promise<void>((resolve) => process.nextTick(resolve))
         createServer().listen(0).close()
-        port2.postMessage('nobody reads it')
+        port2.postMessage('no readers')
       }),
     })
     port1.close()
