@@ -8,7 +8,7 @@
  * they do when each changes the row the key stands for first (`UPDATE orders ...`). Two transactions that add messages
  * of one key with nothing between them have no order to keep.
  *
- * @see docs/outbox.md for what happens when each part dies at each moment
+ * @see docs/messages/exactly-once.md for what happens when each part dies at each moment
  */
 
 import type { SpecOf } from '../binder/bindings/inbox.ts'

@@ -1,4 +1,4 @@
-/** The program of `docs/getting-started.md` that a reader shall kill, in a project of two dependencies. */
+/** The program of `docs/start/getting-started.md` to kill and restart, in a project of two dependencies. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -7,7 +7,7 @@ import { install, type Packed, pack, typeCheck } from './support/tarball.ts'
 const DEPENDENCIES = ['concordat', '@electric-sql/pglite']
 const LIMIT_MS = 60_000
 
-const page = await readFile('docs/getting-started.md', 'utf8')
+const page = await readFile('docs/start/getting-started.md', 'utf8')
 const marked = /<!-- kill -->\n+```ts\n(?<code>[\s\S]*?)```[\s\S]*?```text\n(?<prints>[\s\S]*?)```/.exec(page)
 const code = marked?.groups?.['code'] ?? ''
 const prints = marked?.groups?.['prints'] ?? ''

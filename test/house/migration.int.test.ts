@@ -1,4 +1,4 @@
-/** The pages on moving a running service, played with their own programs on brokers that hold messages. */
+/** The page on moving a running service, played with its own programs on brokers that hold messages. */
 import amqp from 'amqplib'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -7,13 +7,14 @@ import { describeWith, type PrivateServer, startServer } from '../support/server
 import { until } from '../support/until.ts'
 import { type PageFiles, writePageFiles } from './support/page-files.ts'
 
+const PAGE = 'docs/migrating/from-kafkajs-and-amqplib.md'
 const BEFORE = 30
 const OVERLAP = 60
 const AFTER = 90
 const BACK = 110
 
 // Servers of their own: the names on the page are plain ones, which other tests use as well.
-describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.md', () => {
+describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
   let database: TestDatabase
   let page: PageFiles
   let kafka: PrivateServer
@@ -22,7 +23,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-kafkajs-and-amqplib.m
   beforeAll(async () => {
     ;[kafka, rabbitmq] = await Promise.all([startServer('kafka'), startServer('rabbitmq')])
     database = await createDatabase()
-    page = await writePageFiles('docs/from-kafkajs-and-amqplib.md', {
+    page = await writePageFiles([PAGE, 'test/house/support/migrated-programs.md'], {
       DATABASE_URL: database.url,
       KAFKA_BROKERS: kafka.url,
       RABBITMQ_URL: rabbitmq.url,

@@ -1,4 +1,4 @@
-/** The files of docs/nest.md: its application as a process, and its tests. */
+/** The files of docs/frameworks/nest.md: its application as a process, and its tests. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { afterAll, expect, test } from 'vitest'
 import { makingDatabases } from '../support/pglite-copy.ts'
 import { writePageFiles } from './support/page-files.ts'
 
-const page = await writePageFiles('docs/nest.md', {})
+const page = await writePageFiles('docs/frameworks/nest.md', {})
 afterAll(() => page.remove())
 
 /** A test of the page, registered here. */

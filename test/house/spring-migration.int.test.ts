@@ -20,7 +20,7 @@ const SPRINGS_HEADERS = {
 }
 
 // Servers of their own: the names on the page are plain ones, which other tests use as well.
-describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-spring-cloud-stream.md', () => {
+describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-cloud-stream.md', () => {
   let kafka: PrivateServer
   let rabbitmq: PrivateServer
 
@@ -34,7 +34,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/from-spring-cloud-stream.m
     const database = await createDatabase()
     onTestFinished(() => database.drop())
     await database.pool.query(`CREATE TABLE ${table} ("order" text PRIMARY KEY, cents int)`)
-    const page = await writePageFiles('docs/from-spring-cloud-stream.md', {
+    const page = await writePageFiles('docs/migrating/from-spring-cloud-stream.md', {
       DATABASE_URL: database.url,
       KAFKA_BROKERS: kafka.url,
       RABBITMQ_URL: rabbitmq.url,

@@ -70,7 +70,7 @@ export async function formCases(report: Report, spring: Spring, { binder, handle
   )
 }
 
-/** Takes over the queue of the Spring application, which has stopped: `places`, as docs/from-spring-cloud-stream.md says. */
+/** Takes over the queue of the Spring application, which has stopped: `places`, as docs/migrating/from-spring-cloud-stream.md says. */
 export async function takeOverQueue(report: Report, spring: Spring, url: string): Promise<void> {
   const connection = await connect(url)
   const sender = await connection.createConfirmChannel()

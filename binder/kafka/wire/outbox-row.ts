@@ -2,7 +2,7 @@
  * Record headers that a connector copies from the columns of an outbox row, such as Debezium's outbox event router. It cannot
  * take the column `headers` apart, so the record carries all of the sender's headers in one, as JSON. Pure.
  *
- * @see docs/outbox.md, Debezium
+ * @see docs/messages/exactly-once.md, Debezium
  */
 import { headersFromJson } from '../../channel/json-header.ts'
 import type { Headers } from '../../channel/message.ts'

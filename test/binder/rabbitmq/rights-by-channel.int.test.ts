@@ -14,7 +14,7 @@ const PASSWORD = 'correct-horse-battery'
 const RETRIES = 'pay.commands.pay.retry'
 const AUTH = 'rabbit_auth_backend_internal'
 
-/** What docs/binder.md says that a service needs, for channels that begin with `prefix`. */
+/** Rights that docs/production/permissions.md lists for a service, for channels that begin with `prefix`. */
 function rightsOf(prefix: string, service: string): Rights {
   const own = `^(${prefix}\\..*|concordat:delay:${service}:.*)$`
   return { configure: own, write: `^(${prefix}\\..*|concordat:delay:${service}:.*|[0-9]+)$`, read: own }

@@ -23,12 +23,18 @@ export interface PageFiles {
   remove(): Promise<void>
 }
 
-/** @param env of the programs, besides that of this process */
-export async function writePageFiles(page: string, env: Readonly<Record<string, string>>): Promise<PageFiles> {
-  const text = await readFile(join(ROOT, page), 'utf8')
+/**
+ * @param pages one page, or several whose files belong together
+ * @param env of the programs, besides that of this process
+ */
+export async function writePageFiles(
+  pages: string | readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<PageFiles> {
+  const texts = await Promise.all([pages].flat().map((page) => readFile(join(ROOT, page), 'utf8')))
   // Inside of the package, so that its files find it by its name.
   const folder = join(ROOT, '.cache', `page-files-${process.pid}-${Date.now()}`)
-  for (const { groups } of text.matchAll(MARKED)) {
+  for (const { groups } of texts.join('\n').matchAll(MARKED)) {
     const file = join(folder, groups?.['name'] ?? '')
     await mkdir(dirname(file), { recursive: true })
     await writeFile(file, groups?.['code'] ?? '')

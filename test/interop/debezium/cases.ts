@@ -1,4 +1,4 @@
-/** Debezium's outbox event router in the relay's place, configured as docs/outbox.md says, beside a relay. */
+/** Debezium's outbox event router in the relay's place, configured as docs/messages/exactly-once.md says, beside a relay. */
 import { isDeepStrictEqual } from 'node:util'
 import { type Channel, createBinder, defineChannel, type HandlerContext, sink } from 'concordat/binder'
 import { pgClient } from 'concordat/core/pg'

@@ -1,4 +1,4 @@
-/** Kafka Connect as a process of its own, with the connector that docs/outbox.md configures. */
+/** Kafka Connect as a process of its own, with the connector that docs/messages/exactly-once.md configures. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fetchJars, javaBinary } from '../../support/maven.ts'
 import { freePort } from '../../support/servers/ports.ts'
 
-const PAGE = join(import.meta.dirname, '../../../docs/outbox.md')
+const PAGE = join(import.meta.dirname, '../../../docs/messages/exactly-once.md')
 /** So long that a worker that is killed has written none: it reads everything again. */
 const FLUSH_MS = 600_000
 
@@ -101,7 +101,7 @@ async function writeFiles(folder: string, { kafka, postgres, schema }: Addresses
 async function configurationOfThePage(): Promise<string> {
   const page = await readFile(PAGE, 'utf8')
   const found = /```properties\n(?<text>connector\.class=io\.debezium[^`]*)```/.exec(page)?.groups?.['text']
-  if (found === undefined) throw new Error('docs/outbox.md: there is no configuration of Debezium')
+  if (found === undefined) throw new Error('docs/messages/exactly-once.md: there is no configuration of Debezium')
   return found
 }
 

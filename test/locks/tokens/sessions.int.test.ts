@@ -1,4 +1,4 @@
-/** The recipe of docs/tokens.md: sessions by stores of others, on the client and the pool that our parts have. */
+/** Sessions by stores of other libraries, on the client and the pool that Concordat uses. */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
