@@ -69,7 +69,7 @@ export interface LogRepair {
 
 /**
  * Kafka's meaning on tables: a log of each channel in partitions, durable groups with their places, order per key, delayed
- * messages, in the database that the service has anyway. `docs/postgres.md` says what it is for and where it ends.
+ * messages, in the database that the service has anyway. `docs/brokers/postgres.md` says what it is for and where it ends.
  * @throws TypeError / RangeError naming the option
  */
 export function postgresTransport(options: PostgresTransportOptions): PostgresTransport {

@@ -10,7 +10,7 @@
  * at most one per tick, in a term. Across terms a tick is missed when nobody led at that moment, and can run twice when
  * two leaders' clocks disagree by more than the hand-over took. With `lastTick` and the record it reads, written in the
  * job's own transaction under the fence, each tick's effect happens once and the newest missed tick is made up for;
- * `docs/election.md` has it as an example.
+ * `docs/coordination/leaders.md` has it as an example.
  *
  * Not promised: that a run is repeated. One that throws is reported, and the next tick comes.
  */

@@ -10,7 +10,7 @@
  * Trusted: the rate of each server's clock, for as long as a lease; of the token also that a server which forgot its
  * counter has a clock not more than `restartGraceMs` behind. Not guaranteed: that nobody believes in a lock that he has
  * lost (a server that was emptied while it ran, a clock that was set, a stopped process): for that there is the token and
- * the fence. For most, `redisLocks` on one server and a fence is the better choice: `docs/locks.md`.
+ * the fence. For most, `redisLocks` on one server and a fence is the better choice: `docs/brokers/redis.md`.
  *
  * @module
  */

@@ -1,4 +1,4 @@
-/** The recipe of docs/tokens.md: sessions by stores of others, on the client and the pool that our parts have. */
+/** Sessions in the stores of other packages, on the client and the pool that locks and tokens have (docs/coordination/locks.md). */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
