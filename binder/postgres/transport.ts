@@ -97,7 +97,7 @@ class LogTransport implements PostgresTransport {
       newGroupStartsAtEarliest: true,
       redeliveredFlag: true,
       durable: options.sql.inMemory === true ? { missing: 'this PGlite is in memory: give it a dataDir' } : true,
-      refusesUnroutable: { missing: 'a log keeps a message whether or not a group will ever read it' },
+      refusesUnroutable: { missing: 'a log keeps messages without a group' },
       delaysByItself: true,
       tellsWholeLag: true,
     })
