@@ -6,7 +6,7 @@
  * Promised: an event goes to every addressed instance that is subscribed when it is published, once each, in the order of
  * its sender; a publisher that asks hears who has done it, who could not, and who is missing.
  * Not promised: anything to an instance that is down or is just being reconnected. Nothing is kept for it: it reads its
- * state when it starts (`config` with `load` does). See `docs/bus.md`.
+ * state when it starts (`config` with `load` does). See `docs/coordination/bus.md`.
  */
 import type { Binder } from '../binder/binder.ts'
 import type { SinkBinding } from '../binder/bindings/declarations.ts'

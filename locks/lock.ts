@@ -3,7 +3,7 @@
  *
  * A lease ends by itself: a holder that dies, hangs or loses the network loses the lock within `ttlMs`. No lease can
  * stop a holder that was paused from acting late; only `lease.token`, checked where the effect happens, can
- * (`createFence` for PostgreSQL). What else is promised, and what is not: `docs/locks.md`.
+ * (`createFence` for PostgreSQL). What else is promised, and what is not: `docs/coordination/locks.md`.
  *
  * `test/conformance/locks.ts` is this page as tests; every store passes it.
  */

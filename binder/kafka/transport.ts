@@ -30,9 +30,9 @@ import { delaySpec } from './wire/delay.ts'
 
 const FEATURES: TransportFeatures = Object.freeze({
   newGroupStartsAtEarliest: true,
-  redeliveredFlag: { missing: 'Kafka keeps a position per partition and nothing about single messages' },
+  redeliveredFlag: { missing: 'Kafka keeps a position per partition, not per message' },
   durable: true,
-  refusesUnroutable: { missing: 'a topic keeps a message whether or not a group will ever read it' },
+  refusesUnroutable: { missing: 'a topic keeps messages without a group' },
   tellsWholeLag: true,
   delaysByItself: { missing: 'a process that uses the channel forwards what is due' },
 })

@@ -58,10 +58,10 @@ export function memoryTransport(options: MemoryTransportOptions = {}): Transport
 const FEATURES: TransportFeatures = Object.freeze({
   newGroupStartsAtEarliest: true,
   redeliveredFlag: true,
-  durable: { missing: 'everything is in the memory of the process' },
-  refusesUnroutable: { missing: 'a message is kept for groups to come, so none is unroutable' },
+  durable: { missing: 'all is in the memory of the process' },
+  refusesUnroutable: { missing: 'messages are kept for later groups' },
   tellsWholeLag: true,
-  delaysByItself: { missing: 'everything is in the memory of the process' },
+  delaysByItself: { missing: 'all is in the memory of the process' },
 })
 
 /** Calls of `publish` before the event loop gets a turn. By number and not by time: a test runs the same each time. */

@@ -68,7 +68,7 @@ export interface LogRepair {
 
 /**
  * Kafka's meaning on tables: a log of each channel in partitions, durable groups with their places, order per key, delayed
- * messages, in the database that the service has anyway. `docs/postgres.md` says what it is for and where it ends.
+ * messages, in the database that the service has anyway. `docs/brokers/postgres.md` says what it is for and where it ends.
  * @throws TypeError / RangeError naming the option
  */
 export function postgresTransport(options: PostgresTransportOptions): PostgresTransport {
@@ -96,7 +96,7 @@ class LogTransport implements PostgresTransport {
       newGroupStartsAtEarliest: true,
       redeliveredFlag: true,
       durable: options.sql.inMemory === true ? { missing: 'this PGlite is in memory: give it a dataDir' } : true,
-      refusesUnroutable: { missing: 'a log keeps a message whether or not a group will ever read it' },
+      refusesUnroutable: { missing: 'a log keeps messages without a group' },
       delaysByItself: true,
       tellsWholeLag: true,
     })

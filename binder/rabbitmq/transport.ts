@@ -67,14 +67,14 @@ class RabbitTransport implements Transport {
     this.#options = options
     this.features = Object.freeze({
       newGroupStartsAtEarliest: {
-        missing: 'a queue gets only what is sent after it was declared: name the groups in the channel declaration',
+        missing: 'name the groups in the channel',
       },
       redeliveredFlag: true,
       durable: true,
       refusesUnroutable:
         options.unroutable === 'refuse' ? true : { missing: "rabbitTransport({ unroutable: 'accept' })" },
       tellsWholeLag: {
-        missing: 'a queue tells how many are ready; of those that members hold, only what this process holds is added',
+        missing: 'unsettled messages of other processes are not counted',
       },
       delaysByItself: true,
     })

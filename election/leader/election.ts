@@ -7,7 +7,7 @@
  *
  * Clocks: a leader believes until its lease's deadline minus a margin, counted on its own clocks; a successor begins only
  * after the store let the lease go. What is not guaranteed: a leader that was paused can still act once before it
- * notices. Give `term.term` to whatever stores the effect (`createFence`); see `docs/election.md`.
+ * notices. Give `term.term` to whatever stores the effect (`createFence`); see `docs/coordination/leaders.md`.
  */
 export interface Election extends AsyncDisposable {
   /**

@@ -9,7 +9,7 @@
  * Promise: a job runs only while its instance leads, by the clocks at that moment; at most one run of a job at a time, and at most one per
  * tick, in a term. Across terms a tick is missed when there was no leader at that moment, and can run twice when two leaders' clocks
  * disagree by more than the hand-over took. With `lastTick` and the record it reads, written in the job's own transaction under the fence,
- * each tick's effect happens once and the newest missed tick is made up for; `docs/election.md` has it as an example.
+ * each tick's effect happens once and the newest missed tick is made up for; `docs/coordination/leaders.md` has it as an example.
  *
  * Not promised: that a run is repeated. A failed run is reported, and the next tick follows.
  */

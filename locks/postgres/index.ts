@@ -5,6 +5,6 @@
  *     await locks.migrate()
  *
  * No session advisory locks and no transaction that stays open: a lease is a row, so a pooler in transaction mode may sit
- * in between. What is particular about them: `docs/locks-on-postgres.md`.
+ * in between. What is particular about them: `docs/brokers/postgres.md`.
  */
 export { type PostgresLocks, type PostgresLocksOptions, postgresLocks } from './postgres-locks.ts'

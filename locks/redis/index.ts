@@ -4,7 +4,7 @@
  *     const locks = redisLocks({ url: 'redis://127.0.0.1:6379' })
  *
  * Two connections per `redisLocks`, opened when first needed: one for commands, one for the wake-ups of waiters. What a
- * restart or a failover of Redis can do to a lock: `docs/locks.md`.
+ * restart or a failover of Redis can do to a lock: `docs/brokers/redis.md`.
  *
  * @module
  */

@@ -10,7 +10,7 @@
  * Trusted: the rate of each server's clock, for as long as a lease; for the token also that a server which forgot its counter has a clock
  * at most `restartGraceMs` behind. Not guaranteed: that no holder believes in a lost lock (a server that was emptied while running, a
  * changed clock, a stopped process): use the token and a fence. For most users, `redisLocks` on one server and a fence is the better
- * choice: `docs/locks.md`.
+ * choice: `docs/brokers/redis.md`.
  *
  * @module
  */

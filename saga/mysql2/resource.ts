@@ -2,7 +2,7 @@
  * MariaDB, or MySQL, as the place where an `xaParticipant` prepares: `XA START ... XA END, XA PREPARE`, and `XA COMMIT` or
  * `XA ROLLBACK` from any connection of any instance.
  *
- * @see docs/transactions.md, "MariaDB and MySQL"
+ * @see docs/transactions/xa-and-undo.md, "MariaDB and MySQL"
  */
 import { type Clock, DAY, SECOND, systemClock } from '../../core/clock.ts'
 import { causesOf, requireInteger } from '../../core/errors.ts'

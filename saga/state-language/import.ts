@@ -76,7 +76,7 @@ const PARAMS: StandardSchemaV1<Readonly<Record<string, unknown>>> = {
  * state that failed and goes forward behind it, `compensate` undoes. Where Seata would forward or compensate an ended
  * instance, the same orders are taken of an ended saga.
  * @param json of the machine, as text or parsed
- * @throws TypeError / RangeError with the path of what is wrong or not taken over: see docs/migrating/from-seata.md
+ * @throws TypeError / RangeError with the path of what is wrong or not taken over: see docs/transactions/state-language.md
  */
 export function importStateMachine(json: unknown, options: StateMachineOptions): StateMachineSaga {
   const path = 'importStateMachine'

@@ -74,7 +74,7 @@ export class Reading {
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error
       throw new TypeError(
-        `${this.path}.${name}: ${error.message}. See docs/migrating/from-seata.md for the expressions that are taken over`,
+        `${this.path}.${name}: ${error.message}. See docs/transactions/state-language.md for the expressions that are taken over`,
       )
     }
   }

@@ -72,7 +72,7 @@ export interface UndoRetryOptions {
 
 /**
  * What goes with `undoParticipant`: protecting tables, reading what is committed, and what operators do.
- * @see docs/transactions.md, "Undo"
+ * @see docs/transactions/xa-and-undo.md, "Undo"
  */
 export interface Undo {
   /**

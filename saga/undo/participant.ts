@@ -9,7 +9,7 @@
  * So a process may die anywhere: what was not committed is done again. Not guaranteed: that others do not read what may still
  * be undone.
  *
- * @see docs/transactions.md, "Undo"
+ * @see docs/transactions/xa-and-undo.md, "Undo"
  */
 import type { NameOptions } from '../../binder/bindings/binding-name.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'

@@ -1,7 +1,7 @@
 /**
  * What travels between a coordinator and its participants. A command is the request payload on the participant's channel
  * with these headers, keyed by the saga id; a reply is a `SagaReply` on `<service>.saga-replies`, keyed the same. A
- * participant in any language that keeps these shapes and the rules of `docs/saga.md` can take part.
+ * participant in any language that keeps these shapes and the rules of `docs/reference/wire-format.md` can take part.
  */
 
 import { type Channel, checkName, defineChannel } from '../../binder/channel/channel.ts'

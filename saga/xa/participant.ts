@@ -9,7 +9,7 @@
  * A process may die between any two of these: the next one that gets the command continues. No clock is trusted. Not guaranteed: that
  * branches of one saga become visible at one instant.
  *
- * @see docs/transactions.md, "XA"
+ * @see docs/transactions/xa-and-undo.md, "XA"
  */
 import type { NameOptions } from '../../binder/bindings/binding-name.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'

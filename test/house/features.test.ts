@@ -13,10 +13,10 @@ import { expect, it } from 'vitest'
 const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {
   durable: 'messages survive the sending process',
   newGroupStartsAtEarliest: 'a new group gets what was sent before it',
-  tellsWholeLag: 'lag counts also what other processes hold',
-  redeliveredFlag: 'a handler can see that a message came before (`redelivered`)',
-  refusesUnroutable: 'a message nobody will ever get is refused',
-  delaysByItself: 'a delayed message becomes due while none of our processes runs',
+  tellsWholeLag: 'lag counts what other processes hold',
+  redeliveredFlag: '`context.redelivered` is known',
+  refusesUnroutable: 'an unroutable message is refused',
+  delaysByItself: 'delays work while no process runs',
 }
 
 const TRANSPORTS: readonly Transport[] = [
@@ -29,7 +29,7 @@ const TRANSPORTS: readonly Transport[] = [
 const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)
 
 it('the table of transports says what the transports declare', async () => {
-  const lines = (await readFile('docs/transports.md', 'utf8')).split('\n')
+  const lines = (await readFile('docs/brokers/index.md', 'utf8')).split('\n')
   for (const [feature, name] of Object.entries(ROWS) as Array<[keyof TransportFeatures, string]>) {
     const cells = TRANSPORTS.map(({ features }) => cell(features[feature]))
     expect(lines).toContain(`| ${[name, ...cells].join(' | ')} |`)

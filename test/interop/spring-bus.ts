@@ -1,4 +1,4 @@
-/** Spring Cloud Bus on Kafka and a channel `springCloudBus` of ours, as docs/bus.md says. */
+/** Spring Cloud Bus on Kafka and a channel `springCloudBus` of ours, as docs/coordination/bus.md says. */
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { z } from 'zod'

@@ -6,6 +6,6 @@
  *     await store.migrate()
  *
  * No session advisory locks and no transaction that stays open, so a pooler in transaction mode may sit in between; only
- * the listener needs a connection of its own. What is particular about it: `docs/cluster-state.md`.
+ * the listener needs a connection of its own. What is particular about it: `docs/coordination/members-and-state.md`.
  */
 export { type PostgresStateStore, type PostgresStateStoreOptions, postgresStateStore } from './postgres-state-store.ts'

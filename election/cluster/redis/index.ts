@@ -5,7 +5,7 @@
  *     const store = redisStateStore({ url: 'redis://127.0.0.1:6379' })
  *
  * Two connections per `redisStateStore`, opened when first needed: one for commands, one for the blocking reads of all logs
- * (on Redis Cluster one of these per cluster name). What a failover can lose: `docs/cluster-state.md`.
+ * (on Redis Cluster one of these per cluster name). What a failover can lose: `docs/coordination/members-and-state.md`.
  *
  * @module
  */

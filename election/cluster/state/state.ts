@@ -3,7 +3,7 @@
  *
  * Every write gets a version from one rising sequence of the state: max(last + 1, the store's time in microseconds). A
  * version is never given twice, also not to a key that was deleted and made again. Reads and writes go to the store and
- * are linearizable as long as the store does not lose what it confirmed (`docs/cluster-state.md` says when it can);
+ * are linearizable as long as the store does not lose what it confirmed (`docs/coordination/members-and-state.md` says when it can);
  * watches and mirrors follow, in order, a network hop behind.
  */
 import type { Watch } from '../store/cluster-feed.ts'

@@ -42,7 +42,7 @@ describeWith(['redis'], 'the Redis users of the pages', { private: true }, () =>
   afterAll(() => Promise.all(servers.map((server) => server.stop())))
 
   it('may do all that locks do', async () => {
-    const client = await clientOf('docs/locks-on-redis.md', 'locks')
+    const client = await clientOf('docs/brokers/redis.md', 'locks')
     await using locks = redisLocks({ client, restartGraceMs: 1 })
     await until('it has run for long enough', () =>
       locks.tryAcquire('first').then(
@@ -64,7 +64,7 @@ describeWith(['redis'], 'the Redis users of the pages', { private: true }, () =>
   })
 
   it('may do all that a fence does', async () => {
-    await using fence = redisFence({ client: await clientOf('docs/locks-on-redis.md', 'fence') })
+    await using fence = redisFence({ client: await clientOf('docs/brokers/redis.md', 'fence') })
     await fence.write('stock:42', 1, [['HSET', 'stock:42', 'left', 7]])
     expect(await fence.raise('stock:42', 5)).toBe(5)
     expect(await fence.lastToken('stock:42')).toBe(5)
@@ -72,7 +72,7 @@ describeWith(['redis'], 'the Redis users of the pages', { private: true }, () =>
   })
 
   it('may do all that a cluster does', async () => {
-    const store = redisStateStore({ client: await clientOf('docs/cluster-state.md', 'cluster') })
+    const store = redisStateStore({ client: await clientOf('docs/brokers/redis.md', 'cluster') })
     onTestFinished(() => store.close())
     const cluster = randomUUID()
     await using member = createMembership({ store, cluster, service: 's', heartbeatMs: 50 })
@@ -93,7 +93,7 @@ describeWith(['redis'], 'the Redis users of the pages', { private: true }, () =>
   })
 
   it('may do all that a quorum does', async () => {
-    const clients = await clientsOf('docs/locks-on-a-quorum.md', 'quorum')
+    const clients = await clientsOf('docs/brokers/redis.md', 'quorum')
     await using locks = redlockLocks({ clients, restartGraceMs: 0 })
     const held = await locks.acquire('k', { ttlMs: 300 })
     const next = locks.acquire('k')

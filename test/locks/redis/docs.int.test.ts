@@ -12,7 +12,7 @@ const execute = promisify(execFile)
 describeWith(['redis'], 'the page about locks on Redis', () => {
   it('has snippets that type-check and print what it says', async () => {
     const url = serverUrl('redis') as string
-    const text = await readFile('docs/locks-on-redis.md', 'utf8')
+    const text = await readFile('docs/brokers/redis.md', 'utf8')
     const snippets = [...text.matchAll(MARKED)].map(({ groups }) => groups as { code: string; prints: string })
     expect(snippets).toHaveLength(text.split('<!-- run on redis -->').length - 1)
     const folder = resolve('.cache', `redis-snippets-${process.pid}`)

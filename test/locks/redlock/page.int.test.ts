@@ -9,9 +9,9 @@ import { until } from '../../support/until.ts'
 
 const SNIPPET = /<!-- run on three Redis servers -->\n+```ts\n(?<code>[\s\S]*?)```\n+```text\n(?<prints>[\s\S]*?)```/
 
-describeWith(['redis'], 'docs/locks-on-a-quorum.md', { private: true }, () => {
+describeWith(['redis'], 'docs/brokers/redis.md', { private: true }, () => {
   it('has a program that prints what the page says', async () => {
-    const { code = '', prints } = SNIPPET.exec(await readFile('docs/locks-on-a-quorum.md', 'utf8'))?.groups ?? {}
+    const { code = '', prints } = SNIPPET.exec(await readFile('docs/brokers/redis.md', 'utf8'))?.groups ?? {}
     const quorum = await Quorum.start(3)
     const folder = resolve('.cache', `quorum-page-${process.pid}`)
     try {

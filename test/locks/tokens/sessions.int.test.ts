@@ -1,4 +1,4 @@
-/** Sessions by stores of other libraries, on the client and the pool that Concordat uses. */
+/** Sessions in the stores of other packages, on the client and the pool that locks and tokens have (docs/coordination/locks.md). */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'

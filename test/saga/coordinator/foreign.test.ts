@@ -1,4 +1,4 @@
-/** The documented shapes (docs/saga.md, "Messages"), written out here by hand: what others program against. */
+/** The documented shapes (docs/reference/wire-format.md), written out here by hand: what others program against. */
 import { type Binder, createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
