@@ -1,6 +1,6 @@
 /**
  * What the bus writes into headers, and how it reads them: never throws, whatever somebody has sent. The order of
- * `signedFields` is the canonical form that is signed; `docs/wire-format.md` has it for other languages.
+ * `signedFields` is the canonical form that is signed; `docs/reference/wire-format.md` has it for other languages.
  */
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { Headers, HeaderValue } from '../binder/channel/message.ts'

@@ -3,7 +3,7 @@
  * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is no secret and proves nothing; the birth, which nobody can guess,
  * keeps a transaction from those who have never been told of it.
  *
- * @see docs/wire-format.md, "The header of a global transaction"
+ * @see docs/reference/wire-format.md, "The header of a global transaction"
  */
 import { ConcordatError } from '../../core/errors.ts'
 
