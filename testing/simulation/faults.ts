@@ -1,7 +1,7 @@
 /** Which faults there are, and when one comes. */
 import { draw, shortName } from './draws.ts'
 
-/** What the world may do where code asks it for something. `docs/simulation.md` tells what each of them means. */
+/** What the world may do where code asks it for something. `docs/contributing/how-we-test.md` tells what each of them means. */
 export const FAULT_KINDS = [
   'kill',
   'kill-after',
