@@ -1,6 +1,6 @@
 /**
  * Writes and reads the headers of the bus. Reading never throws, whatever was sent. The order of `signedFields` is the canonical form
- * that is signed; `docs/wire-format.md` has it for other languages.
+ * that is signed; `docs/reference/wire-format.md` has it for other languages.
  */
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { Headers, HeaderValue } from '../binder/channel/message.ts'

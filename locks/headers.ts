@@ -8,7 +8,7 @@ export interface LeaseToken {
   readonly token: number
 }
 
-/** The message headers in which a lease travels. @see docs/wire-format.md */
+/** The message headers in which a lease travels. @see docs/reference/wire-format.md */
 export const LEASE_HEADERS: Readonly<{ key: 'lock-key'; token: 'lock-token' }> = Object.freeze({
   key: 'lock-key',
   token: 'lock-token',

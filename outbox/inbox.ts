@@ -150,7 +150,7 @@ class TableInbox implements SqlInbox {
     this.#reusedIds++
     this.#logger.warn(
       { group, channel, source, messageId: id, reusedIds: this.#reusedIds },
-      'message dropped: its id is known with another body. Its sender copies the headers of other messages: see "Programs that hand headers on" in docs/wire-format.md',
+      'message dropped: its id is known with another body. Its sender copies the headers of other messages: see "Copying headers into new messages" in docs/reference/wire-format.md',
     )
   }
 

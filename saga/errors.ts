@@ -198,7 +198,7 @@ export class SagaStepRole extends ConcordatError {
   constructor(key: string, options?: ErrorOptions) {
     super(
       `${key}: its transaction was left under a role that may not write the tables of sagas, or not end what it prepares. If the step sets a role, call RESET ROLE before it returns; ` +
-        "else grant the coordinator's role its rights, see docs/production.md",
+        "else grant the coordinator's role its rights, see docs/production/permissions.md",
       options,
     )
   }

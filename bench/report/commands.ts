@@ -6,7 +6,7 @@ import { compareReports } from './ratios.ts'
 import { parseReport, type Report } from './report.ts'
 
 const COMMITTED = fileURLToPath(new URL('../report.json', import.meta.url))
-const PAGE = fileURLToPath(new URL('../README.md', import.meta.url))
+const PAGE = fileURLToPath(new URL('../tables.md', import.meta.url))
 
 /** Names each with its arguments; the text of a mistake, else the exit code. */
 export const COMMANDS: Readonly<Record<string, (args: readonly string[]) => number | string>> = {
@@ -16,7 +16,7 @@ export const COMMANDS: Readonly<Record<string, (args: readonly string[]) => numb
     return comparing({ file: before, report: reportAt(before) }, { file: now, report: reportAt(now) })
   },
   tables: ([file = COMMITTED, page = PAGE, ...more]) => {
-    if (more.length > 0) return 'tables: expected the file of a report, and the page if it is not bench/README.md'
+    if (more.length > 0) return 'tables: expected the file of a report, and the page if it is not bench/tables.md'
     return writing(reportAt(file), page)
   },
 }

@@ -1,5 +1,5 @@
 /**
- * Requests and replies on the wire, see docs/wire-format.md.
+ * Requests and replies on the wire, see docs/reference/wire-format.md.
  *
  *   request: `request-id` <instance>/<uuid>, `request-reply-to` <reply channel>.<service>
  *   reply:   `reply-to-request` the id, `reply-status` ok or failed; a failed one has a JSON body of its own

@@ -1,4 +1,4 @@
-/** The metrics of a binder: messaging's of OpenTelemetry where it has one, else `concordat.*`. See docs/telemetry.md. */
+/** The metrics of a binder: messaging's of OpenTelemetry where it has one, else `concordat.*`. See docs/production/telemetry.md. */
 import type { Instrument } from '../../core/telemetry.ts'
 
 export const SENT: Instrument = {

@@ -1,4 +1,4 @@
-/** JSON Schema of the headers that messages have beside the sender's own: see `docs/wire-format.md`. */
+/** JSON Schema of the headers that messages have beside the sender's own: see `docs/reference/wire-format.md`. */
 import { OPERATIONS } from '../../saga/machine/operation.ts'
 import type { JsonObject } from './document.ts'
 

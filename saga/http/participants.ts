@@ -3,7 +3,7 @@
  * is a command, and its response is the answer, which is sent after the commit that holds it. One that is lost is asked for
  * again, and the fence gives it again.
  *
- * @see docs/wire-format.md, "Participants over HTTP"
+ * @see docs/reference/wire-format.md, "Participants over HTTP"
  */
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'

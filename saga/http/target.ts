@@ -64,7 +64,7 @@ const DEFAULTS = Object.freeze({ requestTimeoutMs: 10 * SECOND, concurrency: 64,
 
 /**
  * A participant that is asked by HTTP instead of by message: `to: httpTarget(paymentCommands, { url, headers })`. On the other
- * side is `httpParticipants`, or a program in any language that keeps docs/wire-format.md.
+ * side is `httpParticipants`, or a program in any language that keeps docs/reference/wire-format.md.
  * @throws TypeError / RangeError naming the option
  */
 export function httpTarget<In, Out>(channel: Channel<In, Out>, options: HttpTargetOptions): HttpTarget<In> {

@@ -3,7 +3,7 @@
  * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is no secret and proves nothing; the birth, which cannot be guessed, protects a
  * transaction from clients that never received the header.
  *
- * @see docs/wire-format.md, "The header of a global transaction"
+ * @see docs/reference/wire-format.md, "The header of a global transaction"
  */
 import { ConcordatError } from '../../core/errors.ts'
 

@@ -18,7 +18,7 @@ import type { SagaReply } from './reply.ts'
 
 /**
  * The message headers in which a command and its reply say which call of which saga they belong to. @see
- * docs/wire-format.md
+ * docs/reference/wire-format.md
  */
 export const HEADERS = Object.freeze({
   saga: 'saga-name',

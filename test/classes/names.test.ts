@@ -1,5 +1,5 @@
 /**
- * Names that two owners give at once: what is keyed by a name says in which scope it is unique (docs/production.md,
+ * Names that two owners give at once: what is keyed by a name says in which scope it is unique (docs/production/checklist.md,
  * "Names"), and there a second owner is refused, or kept apart.
  */
 

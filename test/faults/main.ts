@@ -1,6 +1,6 @@
 /**
  * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--kind KIND] [--keep]`
- * (`--help` tells more): breaks real servers, real processes and the network between them, and checks what must hold all the same. `docs/faults.md` tells how to read
+ * (`--help` tells more): breaks real servers, real processes and the network between them, and checks what must hold all the same. `docs/contributing/how-we-test.md` tells how to read
  * what it prints.
  *
  * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or a server

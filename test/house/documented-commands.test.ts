@@ -8,7 +8,8 @@ import { COMMON_OPTIONS } from '../../operate/cli/command.ts'
 import { COMMANDS } from '../../operate/cli/run.ts'
 
 const ALERTS = 'docs/monitoring/alerts.yml'
-const PAGES = ['README.md', 'SECURITY.md', ...globSync('docs/*.md'), ALERTS]
+const GUIDES = globSync('docs/**/*.md', { exclude: ['docs/api/**', 'docs/decisions/**'] })
+const PAGES = ['README.md', 'SECURITY.md', ...GUIDES, ALERTS]
 
 interface Line {
   readonly where: string

@@ -254,10 +254,10 @@ test('what is said of an alert, and beside a line, is in its query', () => {
 })
 
 test('every alert has a line on the page, and its remedy names commands that are there', () => {
-  const page = readFileSync('docs/monitoring.md', 'utf8')
+  const page = readFileSync('docs/production/monitoring.md', 'utf8')
   const listed = Array.from(page.matchAll(/^\| `(Concordat\w+)` \|/gm), ([, name]) => name)
   expect(listed).toEqual(RULES.map(({ alert }) => alert))
-  const help = readFileSync('docs/operating.md', 'utf8')
+  const help = readFileSync('docs/production/operating.md', 'utf8')
   const commands = RULES.flatMap(({ annotations: { description } }) =>
     Array.from(description.matchAll(/npx concordat ([a-z]+(?: [a-z]+)?)/g), ([, command = '']) => command),
   )

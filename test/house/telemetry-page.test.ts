@@ -1,5 +1,5 @@
 /**
- * The files of docs/telemetry.md, as a process. `@opentelemetry/sdk-node` is 50 MB and not a dependency: in its place is a module with
+ * The files of docs/production/telemetry.md, as a process. `@opentelemetry/sdk-node` is 50 MB and not a dependency: in its place is a module with
  * its names, made of the SDK's parts that are here, which are those that it is made of.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -30,7 +30,7 @@ export class NodeSDK {
 }
 `
 
-const page = await writePageFiles('docs/telemetry.md', {})
+const page = await writePageFiles('docs/production/telemetry.md', {})
 afterAll(() => page.remove())
 
 test('the set-up of the page prints the spans of one trace, and metrics at its end', { timeout: 60_000 }, async () => {

@@ -1,7 +1,7 @@
 /**
  * `npm run proof -- --transport rabbitmq|kafka|postgres --messages N --faults N --seed N --report FILE` (`--help` tells more): the promise, counted. Orders
  * go through sagas on real servers while every kind of process and server is killed and frozen; then everything is counted.
- * `docs/proof.md` tells what the report says.
+ * `docs/contributing/how-we-test.md` tells what the report says.
  */
 import { writeFileSync } from 'node:fs'
 import { told } from '../faults/harness/errors.ts'

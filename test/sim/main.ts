@@ -1,4 +1,4 @@
-/** `npm run sim`: whole systems in a deterministic world, a history for each seed. See docs/simulation.md. */
+/** `npm run sim`: whole systems in a deterministic world, a history for each seed. See docs/contributing/how-we-test.md. */
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'

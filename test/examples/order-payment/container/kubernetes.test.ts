@@ -85,8 +85,8 @@ describe('the manifest', () => {
   )
 })
 
-describe('docs/kubernetes.md', () => {
-  const page = read('docs/kubernetes.md')
+describe('docs/production/kubernetes.md', () => {
+  const page = read('docs/production/kubernetes.md')
 
   test.each([
     ['parts.elections.stopGraceMs', 'election/leader/options.ts', 'stopGraceMs'],
