@@ -108,7 +108,7 @@ function index(project: ProjectReflection): string {
   })
   return [
     '# API reference\n\nEach import path, with all its names, their signatures and their docstrings. `npm run docs:api` makes these\n',
-    'pages from the sources. The guides are [a level up](../../README.md#read-on); the words are in the [glossary](../reference/glossary.md).\n\n',
+    'pages from the sources. The guides are [a level up](../../README.md#where-to-start); the words are in the [glossary](../reference/glossary.md).\n\n',
     '| import | what is in it |\n|---|---|\n',
     ...rows,
   ].join('')

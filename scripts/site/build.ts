@@ -15,6 +15,7 @@ const ROOT_PAGES: Readonly<Record<string, string>> = {
   'README.md': '/',
   'SECURITY.md': '/security',
   'CHANGELOG.md': '/changelog',
+  'CONTRIBUTING.md': '/contributing/guide',
 }
 
 function run(command: string, args: readonly string[]): void {

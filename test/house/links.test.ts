@@ -4,7 +4,10 @@ import { relative, resolve } from 'node:path'
 import { expect, it } from 'vitest'
 
 const ROOT_PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md']
-const PACKED = ['README.md', 'CHANGELOG.md', 'SECURITY.md', ...globSync('docs/**/*.md')]
+const PACKED = [
+  ...['README.md', 'CHANGELOG.md', 'SECURITY.md'],
+  ...globSync('docs/**/*.md').filter((page) => !/^docs\/(?:contributing|decisions)\//.test(page)),
+]
 const FILE_LINK = /\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g
 const HEADING_LINK = /\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)/g
 const NAMED_FILE =

@@ -89,6 +89,7 @@ export const SIDEBAR = [
     changelog: 'Changes',
   }),
   section('Contributing', 'contributing', {
+    guide: 'Guide',
     architecture: 'Architecture',
     'how-we-test': 'How we test',
     'guarantees-by-test': 'Guarantees and their tests',
