@@ -16,6 +16,9 @@ const ROOT_PAGES: Readonly<Record<string, string>> = {
   'SECURITY.md': '/security',
   'CHANGELOG.md': '/changelog',
   'CONTRIBUTING.md': '/contributing/guide',
+  'bench/README.md': '/contributing/benchmarks',
+  'bench/tables.md': '/contributing/benchmark-tables',
+  'docs/decisions': '/decisions/',
 }
 
 function run(command: string, args: readonly string[]): void {
@@ -28,9 +31,19 @@ async function stage(): Promise<void> {
   await cp(join(ROOT, 'docs'), PAGES, { recursive: true })
   for (const page of globSync('docs/**/*.md', { cwd: ROOT })) await stagePage(page, join(PAGES, relative('docs', page)))
   for (const [page, address] of Object.entries(ROOT_PAGES)) {
-    if (address !== '/') await stagePage(page, join(PAGES, `${address}.md`))
+    if (page.endsWith('.md') && address !== '/') await stagePage(page, join(PAGES, `${address}.md`))
   }
   await cp(join(HERE, 'index.md'), join(PAGES, 'index.md'))
+  await writeFile(join(PAGES, 'decisions/index.md'), await listOfDecisions())
+}
+
+async function listOfDecisions(): Promise<string> {
+  const pages = globSync('*.md', { cwd: join(ROOT, 'docs/decisions') }).toSorted((a, b) => a.localeCompare(b))
+  const lines = pages.map(async (page) => {
+    const text = await readFile(join(ROOT, 'docs/decisions', page), 'utf8')
+    return `- [${/^# (.*)$/m.exec(text)?.[1] ?? page}](${page})`
+  })
+  return `# Decisions\n\n${(await Promise.all(lines)).join('\n')}\n`
 }
 
 /** Links to a page at the root become its address, and links from there lead into the pages. */
@@ -38,7 +51,7 @@ async function stagePage(page: string, staged: string): Promise<void> {
   const text = await readFile(join(ROOT, page), 'utf8')
   const linked = text.replaceAll(/\]\((?!https?:|#)([^)#]+)/g, (link, target: string) => {
     const path = relative(ROOT, resolve(ROOT, dirname(page), target))
-    const address = ROOT_PAGES[path] ?? (dirname(page) === '.' ? `/${relative('docs', path)}` : undefined)
+    const address = ROOT_PAGES[path] ?? (!page.startsWith('docs/') && path.startsWith('docs/') ? path.slice('docs'.length) : undefined)
     return address === undefined ? link : `](${address}`
   })
   await mkdir(dirname(staged), { recursive: true })

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 import { NAV, SIDEBAR } from '../../scripts/site/.vitepress/pages.ts'
 
 /** Addresses of pages outside docs/. */
-const ELSEWHERE = new Set(['/security', '/changelog', '/contributing/guide'])
+const ELSEWHERE = new Set(['/security', '/changelog', '/contributing/guide', '/contributing/benchmarks', '/decisions/'])
 
 const linked = SIDEBAR.flatMap(({ items }) => items.map(({ link }) => link))
 

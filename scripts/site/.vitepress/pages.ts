@@ -88,12 +88,14 @@ export const SIDEBAR = [
     security: 'Security',
     changelog: 'Changes',
   }),
+  { text: 'Decisions', items: [page('Decision records', '/decisions/')] },
   section('Contributing', 'contributing', {
     guide: 'Guide',
     architecture: 'Architecture',
     'how-we-test': 'How we test',
     'guarantees-by-test': 'Guarantees and their tests',
     'upstream-losses': 'Where others lose messages',
+    benchmarks: 'Benchmarks',
   }),
 ]
 
