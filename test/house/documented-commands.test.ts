@@ -8,7 +8,7 @@ import { COMMON_OPTIONS } from '../../operate/cli/command.ts'
 import { COMMANDS } from '../../operate/cli/run.ts'
 
 const ALERTS = 'docs/monitoring/alerts.yml'
-const GUIDES = globSync('docs/**/*.md', { exclude: ['docs/api/**', 'docs/decisions/**'] })
+const GUIDES = globSync('docs/**/*.md', { exclude: ['docs/decisions/**', 'docs/api/**', 'docs/reference/errors.md'] })
 const PAGES = ['README.md', 'SECURITY.md', ...GUIDES, ALERTS]
 
 interface Line {
