@@ -8,7 +8,12 @@ import { COMMON_OPTIONS } from '../../operate/cli/command.ts'
 import { COMMANDS } from '../../operate/cli/run.ts'
 
 const ALERTS = 'docs/monitoring/alerts.yml'
-const PAGES = ['README.md', 'SECURITY.md', ...globSync('docs/**/*.md', { exclude: ['docs/decisions/**', 'docs/api/**'] }), ALERTS]
+const PAGES = [
+  'README.md',
+  'SECURITY.md',
+  ...globSync('docs/**/*.md', { exclude: ['docs/decisions/**', 'docs/api/**'] }),
+  ALERTS,
+]
 
 interface Line {
   readonly where: string
