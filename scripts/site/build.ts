@@ -51,7 +51,9 @@ async function stagePage(page: string, staged: string): Promise<void> {
   const text = await readFile(join(ROOT, page), 'utf8')
   const linked = text.replaceAll(/\]\((?!https?:|#)([^)#]+)/g, (link, target: string) => {
     const path = relative(ROOT, resolve(ROOT, dirname(page), target))
-    const address = ROOT_PAGES[path] ?? (!page.startsWith('docs/') && path.startsWith('docs/') ? path.slice('docs'.length) : undefined)
+    const address =
+      ROOT_PAGES[path] ??
+      (!page.startsWith('docs/') && path.startsWith('docs/') ? path.slice('docs'.length) : undefined)
     return address === undefined ? link : `](${address}`
   })
   await mkdir(dirname(staged), { recursive: true })

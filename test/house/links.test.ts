@@ -5,7 +5,9 @@ import { expect, it } from 'vitest'
 
 const ROOT_PAGES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md']
 const PACKED = [
-  ...['README.md', 'CHANGELOG.md', 'SECURITY.md'],
+  'README.md',
+  'CHANGELOG.md',
+  'SECURITY.md',
   ...globSync('docs/**/*.md').filter((page) => !/^docs\/(?:contributing|decisions)\//.test(page)),
 ]
 const FILE_LINK = /\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g
