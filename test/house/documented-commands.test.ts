@@ -8,17 +8,8 @@ import { COMMON_OPTIONS } from '../../operate/cli/command.ts'
 import { COMMANDS } from '../../operate/cli/run.ts'
 
 const ALERTS = 'docs/monitoring/alerts.yml'
-<<<<<<< HEAD
 const GUIDES = globSync('docs/**/*.md', { exclude: ['docs/decisions/**', 'docs/api/**', 'docs/reference/errors.md'] })
 const PAGES = ['README.md', 'SECURITY.md', ...GUIDES, ALERTS]
-=======
-const PAGES = [
-  'README.md',
-  'SECURITY.md',
-  ...globSync('docs/**/*.md', { exclude: ['docs/decisions/**', 'docs/api/**'] }),
-  ALERTS,
-]
->>>>>>> docs-a
 
 interface Line {
   readonly where: string
