@@ -15,7 +15,8 @@ it('the page lists every metric that is emitted, and no other', () => {
     readFileSync(file, 'utf8'),
   )
   const emitted = sources.flatMap((source) => Array.from(source.matchAll(INSTRUMENT), ([, name]) => name))
-  const section = readFileSync('docs/production/telemetry.md', 'utf8').split('\n## Metrics\n')[1]?.split('\n## ')[0] ?? ''
+  const section =
+    readFileSync('docs/production/telemetry.md', 'utf8').split('\n## Metrics\n')[1]?.split('\n## ')[0] ?? ''
   const rows = section.split('\n').filter((line) => line.startsWith('| `'))
   const listed = rows.flatMap((row) => namesOf(row.split(' | ')[0] ?? ''))
   expect(new Set(listed)).toEqual(new Set(emitted))
