@@ -67,7 +67,11 @@ export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
           'this token is another one: copy the whole address that was printed last',
         )
       if (isUsed && options.token === undefined)
-        throw new Problem(401, 'console.unauthenticated', 'this link was already used: restart the console for a new one')
+        throw new Problem(
+          401,
+          'console.unauthenticated',
+          'this link was already used: restart the console for a new one',
+        )
       isUsed = true
       const [id, key] = [secret(), secret()]
       const [oldest] = sessions.keys()
