@@ -84,7 +84,7 @@ describe('a pattern', () => {
     expect(() => matchesAddress(text, 'a:b:c')).toThrow(says)
   })
 
-  it('of nothing but a service is refused, and the remedy shows how it is written', () => {
+  it('a pattern of nothing but a service is refused, and the remedy shows how to write it', () => {
     expect(() => matchesAddress('orders', 'orders:eu:a')).toThrow('"orders:**"')
   })
 

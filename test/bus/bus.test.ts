@@ -9,7 +9,7 @@ import { keepingLogger, world } from './kit.ts'
 const counters = ({ bus }: { bus: { health(): { counters: object } } }) => bus.health().counters
 
 describe('an event', () => {
-  it('of one sender waits for the one before; those of other senders do not', async () => {
+  it('events of one sender wait for the one before; those of other senders do not', async () => {
     const { join } = world()
     const done = gate()
     const slow = (n: number): Promise<void> | void => (n === 1 ? done.opened : undefined)
@@ -209,7 +209,7 @@ describe('answers', () => {
     expect(other.binder.binding('concordat.bus.acks').status().handled).toBe(0)
   })
 
-  it('that nobody asked for are not given', async () => {
+  it('answers are sent only when they are requested', async () => {
     const { join } = world()
     const [sender, receiver] = await Promise.all([join({ instance: 'a' }), join({ instance: 'b' })])
     await sender.bus.publish(Ping, { n: 1 }, { to: '**' })

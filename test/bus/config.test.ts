@@ -165,7 +165,7 @@ describe('a config with load', () => {
     expect([config.version, loads]).toEqual([5, 1])
   })
 
-  it('that fails is tried until it works, and health says so meanwhile', async () => {
+  it('a config whose load fails is tried until it works, and health says so in between', async () => {
     const { bus } = await world().join()
     let isAway = true
     const config = bus.config('rates', {
@@ -184,7 +184,7 @@ describe('a config with load', () => {
     expect(bus.health().status).toBe('up')
   })
 
-  it('that fails at a change, or at Refresh, is tried until it works as well', async () => {
+  it('a config whose load fails at a change, or at Refresh, is tried until it works as well', async () => {
     const { bus } = await world().join()
     let [current, isAway] = [rates(1, 1), false]
     const config = bus.config('rates', {
@@ -209,7 +209,7 @@ describe('a config with load', () => {
     }
   })
 
-  it('that hangs, or says no version, fails', async () => {
+  it('a load that hangs, or has no version, fails', async () => {
     const { bus } = await world().join()
     const hangs = bus.config('hangs', {
       schema: Rates,

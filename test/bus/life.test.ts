@@ -194,7 +194,7 @@ describe('members', () => {
     expect(logger.lines.some(({ message }) => message.includes('cannot be addressed'))).toBe(true)
   })
 
-  it('that do not answer make an asking publish fail in its time, and hold up nothing', async () => {
+  it('members that do not answer fail a publish in time, and delay nothing else', async () => {
     const members = () => new Promise<never>(() => {})
     const { bus, pings } = await world().join({ members })
     const asking = bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 100 }).catch((error: unknown) => error)
@@ -218,7 +218,7 @@ describe('members', () => {
     expect(performance.now() - before).toBeLessThan(2_000)
   })
 
-  it('that cannot be had make an asking publish fail before anything is sent', async () => {
+  it('unavailable members fail a publish before anything is sent', async () => {
     const members = () => Promise.reject(new Error('the membership is away'))
     const { bus, pings } = await world().join({ members })
     await expect(bus.publish(Ping, { n: 1 }, TO)).rejects.toThrow('the membership is away')

@@ -42,7 +42,7 @@ describeWith(['rabbitmq'], 'three services in processes', () => {
     await Promise.all(running.splice(0).map((each) => signal(each, 'SIGKILL')))
   })
 
-  it('one killed is named as missing, then forgotten; one frozen is missing and hears the event when it thaws', async () => {
+  it('a killed instance is named as missing, then forgotten; a frozen one is missing and gets the event when it thaws', async () => {
     const channel = `b${randomUUID().slice(0, 8)}`
     const [orders, stock, payments] = await Promise.all([
       start(channel, 'orders', 'orders-1'),

@@ -130,7 +130,7 @@ describe('on a signed bus', () => {
     expect(bus.health()).toMatchObject({ status: 'up' })
   })
 
-  it('who has left is not live again when its last announcement is played again', async () => {
+  it('a replayed announcement does not bring back an instance that left', async () => {
     const { join, transport } = world()
     const { thief, heard } = await overhearing(transport())
     const a = await join({ instance: 'a', secret: SECRET })

@@ -119,7 +119,7 @@ describe('what strangers send', () => {
     expect(names(watch)).toEqual(['a'])
   })
 
-  it('that cannot be read, or is of a newer version, is counted and breaks nothing', async () => {
+  it('a foreign report that cannot be read, or is of a newer version, is counted and breaks nothing', async () => {
     const { join, intruder } = world()
     const [operator, thief] = await Promise.all([join({ service: 'operator' }), intruder()])
     const watch = await operator.bus.watch(FAST)

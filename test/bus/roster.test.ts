@@ -42,7 +42,7 @@ describe('a member', () => {
     expect(roster.ownHeard(30_000)).toEqual(['a:b:c'])
   })
 
-  it('that is heard again lives', () => {
+  it('a member that is heard again lives', () => {
     const roster = new Roster({ missed: 2 })
     for (let now = 0; now < 10_000; now += 100) {
       expect(roster.heard(said('a:b:c'), now)).toBe(now === 0 ? 'joined' : 'known')
@@ -66,7 +66,7 @@ describe('a member', () => {
     expect(roster.ownHeard(3_000)).toEqual(['a:b:c'])
   })
 
-  it.each(['left', 'died'] as const)('that has %s is not brought back by what it said before', (how) => {
+  it.each(['left', 'died'] as const)('a member that has %s is not brought back by its earlier messages', (how) => {
     const roster = new Roster({ missed: 3, rememberMs: 1_000 })
     const [here, left, later] = [said('a:b:c'), said('a:b:c', { state: 'left' }), said('a:b:c', { session: 't' })]
     roster.heard(here, 0)

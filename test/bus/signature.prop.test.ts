@@ -70,7 +70,7 @@ describe('a signature', () => {
     )
   })
 
-  it('of any other form is forged, never an error', () => {
+  it('a signature of any other form is forged, never an error', () => {
     const signer = new Signer([Buffer.alloc(32, 7)], 'bus')
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^[0-9a-fA-F]{60,68}$/)), (text) => {

@@ -20,7 +20,7 @@ function copy(...names: readonly string[]) {
   }
 }
 
-test('what is asked for runs from the copy alone, with what Concordat needs, and without what only tests need', () => {
+test('the copied modules run alone, with what Concordat needs, and without what only tests need', () => {
   const copied = copy('pg', 'pino')
   expect(copied).toMatchObject({ code: 0, stderr: '' })
   expect(copied.require('pg')).toHaveProperty('Pool')

@@ -75,7 +75,7 @@ describe.each(Object.keys(PLACES))('%s', (name) => {
   })
 })
 
-it('what lay in the socket while the process stood still does not make its place certain again', () => {
+it('an answer that was in the socket while the process was frozen does not make its place certain again', () => {
   const clock = new FakeClock()
   const stream = new EventEmitter()
   const connection = { connection: { heartbeat: LIMIT_MS / 1_000, stream } } as unknown as AmqpConnection

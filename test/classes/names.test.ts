@@ -35,7 +35,7 @@ const closing = <T extends { close(): Promise<unknown> }>(part: T): T => {
 }
 
 describe('a second owner is refused', () => {
-  test('of a name of a binding, and of a channel and group, in a binder', () => {
+  test('a second binding of one name, or channel and group, is refused in a binder', () => {
     const transport = memoryTransport()
     const bind = (...bindings: ReturnType<typeof sink>[]) => createBinder({ service: 's', transport, bindings })
     const one = sink(orders, { group: 'g' }, () => {})
@@ -60,13 +60,13 @@ describe('a second owner is refused', () => {
     ).toThrow('names that do not read as those of')
   })
 
-  test('of a transport, by another binder', () => {
+  test('a transport of another binder is refused', () => {
     const transport = memoryTransport()
     createBinder({ service: 'a', transport })
     expect(() => createBinder({ service: 'b', transport })).toThrow(/transport/)
   })
 
-  test('of an outbox, by another service in the same schema', async () => {
+  test('an outbox of another service in the same schema is refused', async () => {
     const schema = uniqueName('names')
     await createOutbox({ sql, service: 'shop', schema }).migrate()
     await createOutbox({ sql, service: 'shop', schema }).migrate()
@@ -75,13 +75,13 @@ describe('a second owner is refused', () => {
     })
   })
 
-  test('of a Kafka group, by another group of the same transport', () => {
+  test('a Kafka group of another group of the same transport is refused', () => {
     const kafka = new Kafka({ brokers: ['127.0.0.1:1'] })
     const groupIds = { orders: { a: 'ledger' }, bills: { b: 'ledger' } }
     expect(() => kafkaTransport({ kafka, groupIds })).toThrow('another Kafka group than groupIds.orders.a has')
   })
 
-  test('of a step, a saga and a role of one service', () => {
+  test('a second step, saga or role of one name is refused in a service', () => {
     const begin = () =>
       defineSaga('s', { version: 1, input: Payload }).step('a', { invoke: () => {}, compensate: 'none' })
     expect(() => begin().step('a' as never, { invoke: () => {}, compensate: 'none' })).toThrow(/"a"|step/)
@@ -93,7 +93,7 @@ describe('a second owner is refused', () => {
     expect(() => createService({ ...options, locks, leads, schedules })).toThrow('a role that is not in leads too')
   })
 
-  test('of an address on the bus: both say so in their health', async () => {
+  test('two instances of one address on the bus both say so in their health', async () => {
     const broker = memoryBroker()
     const join = async () => {
       const bus = closing(createBus({ service: 'shop', instance: 'one', heartbeatMs: 20 }))
@@ -107,7 +107,7 @@ describe('a second owner is refused', () => {
     await until('both know', () => both.every((bus) => bus.health().status === 'down'))
   })
 
-  test('of an instance of a cluster: the older one is told that it is replaced', async () => {
+  test('an instance of a cluster with a used name replaces the older one, which is told so', async () => {
     const store = closing(memoryStateStore({ server: memoryStateServer() }))
     const member = () =>
       closing(createMembership({ store, cluster: 'c', service: 's', instance: 'one', heartbeatMs: 20, rejoin: true }))
@@ -120,7 +120,7 @@ describe('a second owner is refused', () => {
 })
 
 describe('equal names are kept apart', () => {
-  test('of messages with one id from two sources, and of groups, in an inbox', async () => {
+  test('messages with one id from two sources, and of two groups, are kept apart in an inbox', async () => {
     const inbox = createInbox({ sql, schema: uniqueName('names') })
     await inbox.migrate()
     const at = { group: 'g', destination: 'd', source: 'shop', id: '1' }
@@ -133,7 +133,7 @@ describe('equal names are kept apart', () => {
     ]).toEqual(['processed', 'processed', 'processed', 'duplicate'])
   })
 
-  test('of sagas of two services that ask one participant: each is charged', async () => {
+  test('sagas of two services that ask one participant are kept apart: each is charged', async () => {
     const broker = memoryBroker()
     const commands = defineChannel('charges', { payload: Payload, groups: ['payments'] })
     const charged: string[] = []
@@ -169,7 +169,7 @@ describe('equal names are kept apart', () => {
     expect(charged).toEqual(['shop-1', 'shop-2'])
   })
 
-  test('of sagas of two schemas, and of outboxes', async () => {
+  test('sagas of two schemas, and outboxes, are kept apart', async () => {
     const saga = defineSaga('buy', { version: 1, input: Payload }).step('a', { invoke: () => {}, compensate: 'none' })
     const runs = await Promise.all(
       ['one', 'two'].map(async (name) => {
@@ -184,7 +184,7 @@ describe('equal names are kept apart', () => {
     expect(runs.map(({ status }) => status)).toEqual(['completed', 'completed'])
   })
 
-  test('of states of two clusters, and of keys of locks on two servers', async () => {
+  test('states of two clusters, and keys of locks on two servers, are kept apart', async () => {
     const store = closing(memoryStateStore({ server: memoryStateServer() }))
     const [a, b] = ['a', 'b'].map((cluster) => closing(createSharedState<number>({ store, cluster, name: 'same' })))
     await a?.put('k', 1)
@@ -198,7 +198,7 @@ describe('equal names are kept apart', () => {
     await held.release()
   })
 
-  test('of candidates with one instance name: one leads at a time all the same', async () => {
+  test('two candidates with one instance name are kept apart: one leads at a time', async () => {
     const server = memoryLockServer()
     const candidates = Array.from({ length: 2 }, () => {
       const locks = closing(memoryLocks({ server }))

@@ -74,7 +74,7 @@ describeWith(['rabbitmq', 'kafka'], 'the log of a binder whose broker is killed'
 })
 
 describeWith(['postgres', 'redis'], 'the log of a service whose database is killed', { private: true }, () => {
-  it('one line for each part that asks for something, with the reason', async () => {
+  it('the log has one line for each failing part, with the reason', async () => {
     const [postgres, redis] = await Promise.all([startServer('postgres'), startServer('redis')])
     onTestFinished(() => Promise.all([postgres.stop(), redis.stop()]).then(() => undefined))
     const { lines, logger } = keepingLog()

@@ -222,7 +222,7 @@ describe('a participant', () => {
     },
   )
 
-  test.each(KINDS)('of the kind %s does it once nothing of the saga before stands', async (kind) => {
+  test.each(KINDS)('a participant of the kind %s does it once nothing of the saga before stands', async (kind) => {
     let refuses = false
     const { ask, count } = await setup(kind, 'tx', { refuses: () => refuses })
     expect(await ask('1', 'a', 'invoke')).toBe('ok')

@@ -158,7 +158,7 @@ describe.each([
   ['kafkajs', byKafkajs],
   ['the driver on @platformatic/kafka', byPlatformatic],
 ] as const)('a message through %s', (_, meets) => {
-  test.each(KAFKA)('that Kafka answers with %s is %s, in the words of the broker', async (type, fault) => {
+  test.each(KAFKA)('an error that Kafka answers with %s is %s, in the words of the broker', async (type, fault) => {
     expectFault(await meets(type), fault)
   })
 })

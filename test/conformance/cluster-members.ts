@@ -161,7 +161,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       ])
     })
 
-    it('that falls silent is suspect, then dead; one that speaks again in between has recovered', async () => {
+    it('a member that falls silent is suspect, then dead; one that reports in between has recovered', async () => {
       const cluster = randomUUID()
       const { story, observer, events } = await watcher(cluster)
       const a = hung({ cluster, instance: 'a', ...PATIENT, suspectAfterMs: 1_000 })
@@ -185,7 +185,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       b.thaw()
     })
 
-    it('that was declared dead is refused, knows it, and joins again as a new generation', async () => {
+    it('a member that was declared dead is refused, knows it, and joins again as a new generation', async () => {
       const cluster = randomUUID()
       const { story } = await watcher(cluster)
       const b = member({ cluster, instance: 'b', ...FAST })
@@ -210,7 +210,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(own.slice(0, 4)).toEqual(['joined a#1', 'suspect a#1', 'dead a#1 silent', 'joined a#2'])
     })
 
-    it('that was cut off for a while comes back as the same generation, and says so', async () => {
+    it('a member that was cut off for a while comes back as the same generation, and says so', async () => {
       const cluster = randomUUID()
       const a = hung({ cluster, instance: 'a', heartbeatMs: 40, suspectAfterMs: 1_000, deadAfterMs: 60_000 })
       const events = heard(a.membership)

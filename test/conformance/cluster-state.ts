@@ -218,7 +218,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(mirror.entries().map(({ key }) => key)).toEqual(['k', 'k2'])
     })
 
-    it('of which one does not fit its schema any more: that key and entries() reject, naming it; a mirror has all', async () => {
+    it('a value that no longer fits its schema rejects in get and entries(), naming the key; a mirror has all', async () => {
       const name = randomUUID()
       const before = newState({ name })
       await before.put('new', { price: 1 })

@@ -60,7 +60,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       expect(parts?.map(({ key }) => key)).toEqual(['a', 'b'])
     })
 
-    it('of many writers and watchers ends for all in the same map, by way of the same versions', async () => {
+    it('watches of many writers and watchers end in the same map, through the same versions', async () => {
       const name = randomUUID()
       const states = [0, 1, 2].map(() => newState<number>({ name }))
       const first = states[0] as SharedState<number>
@@ -129,7 +129,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       expect(more.versions()).toEqual([versions[11]])
     })
 
-    it('that comes too late gets a snapshot, never a gap', async () => {
+    it('a watch that comes too late gets a snapshot, never a gap', async () => {
       const state = newState<number>({ keepChanges: 5 })
       const versions: number[] = []
       for (let n = 0; n < 12; n++) versions.push((await state.put('k', n)).version)
@@ -164,7 +164,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       await until('it goes on', () => map.get('k') === 2)
     })
 
-    it('that is slow gets a snapshot instead of what it missed, and does not hold up others', async () => {
+    it('a slow watch gets a snapshot instead of what it missed, and does not hold up others', async () => {
       const state = newState<number>({ maxPending: 10 })
       await state.put('k', 0)
       const [slow, fast] = [follower<number>(), follower<number>()]

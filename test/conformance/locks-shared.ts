@@ -238,7 +238,7 @@ function permitCases({ contender }: LocksContext): void {
       holders[0]?.assertValid()
     })
 
-    it('that expire are given to the next in line when they do', async () => {
+    it('expired permits are given to the next in line', async () => {
       const [a, b, key] = [contender(), contender(), randomUUID()]
       const begun = performance.now()
       await a.acquire(key, { permits: 2 })

@@ -45,7 +45,7 @@ export function tokensConformance(name: string, open: () => Promise<TokensUnderT
       expect(reasons()).toEqual(['used'])
     })
 
-    test('of fifty that redeem it at once exactly one gets it', async () => {
+    test('exactly one of fifty simultaneous redeemers of a token gets it', async () => {
       for (let round = 0; round < 5; round++) {
         const { token } = await tokens.issue(PURPOSE, round, 60_000)
         const results = await Promise.allSettled(

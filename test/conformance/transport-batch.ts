@@ -84,7 +84,7 @@ export function batchCases(context: CaseContext): void {
       expect(rest.got.map(({ payload }) => payload.n)).toEqual([99])
     })
 
-    it('that a stop interrupts come back whole to the next member', async ({ expect }) => {
+    it('batches that a stop interrupts come back whole to the next member', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const begun = gate()
       const binding = sinkBatch(

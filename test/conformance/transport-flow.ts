@@ -116,7 +116,7 @@ export function flowCases(context: CaseContext): void {
       await expect(binder.lag('nobody')).rejects.toThrow('binding: expected one of')
     })
 
-    it('of dead letters is what nobody has redriven, and nobody knows that of a binding that keeps none', async ({
+    it('the lag of dead letters counts those not redriven, and is unknown for a binding without any', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())

@@ -51,7 +51,7 @@ describe("inside the caller's own transaction", () => {
     expect((await outbox.stats()).pending).toBe(before + 1)
   })
 
-  test('and is rolled back with it', async () => {
+  test('a write in the own transaction of the caller is rolled back with it', async () => {
     const before = (await outbox.stats()).pending
     await expect(place('o-2', new Error('no stock'))).rejects.toThrow('no stock')
     expect(await orders('o-2')).toBe(0)

@@ -37,7 +37,7 @@ describe('the targets of the benches', () => {
     },
   )
 
-  it('one saga at a time is held against the median of each rival, and a limit of its own', ({ expect }) => {
+  it('one saga at a time is compared with the median of each rival, and with a limit of its own', ({ expect }) => {
     const took = (ms: number) => [
       { eachMs: [ms], countedMs: 1, total: 1, cpuUs: 1, serverCpuUs: 1, commits: 1, rows: 1, walBytes: 1 },
     ]

@@ -76,7 +76,7 @@ test('the command lines on the pages are known, with their options', () => {
   expect(faultsIn(lines)).toEqual([])
 })
 
-test('so are the examples of the help', () => {
+test('examples of the help are known command lines', () => {
   const lines = COMMANDS.flatMap(({ name, examples }) => examples.flatMap((example) => linesIn(name, example)))
   expect(lines.length).toBeGreaterThan(50)
   expect(faultsIn(lines)).toEqual([])

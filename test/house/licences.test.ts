@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { isAllowed, licensed, readLicences } from '../../scripts/licences.ts'
 
-test('what users install with the package, drivers too, is under a licence that asks nothing of them', () => {
+test('everything that users install with the package, drivers too, is under a permissive licence', () => {
   const all = readLicences()
   expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(['croner', 'uuid', 'pg', 'ioredis', 'denque']))
   expect(all.filter(({ licence }) => !isAllowed(licence))).toEqual([])
 })
 
-test('one of several licences is enough, and all of a sum have to be', () => {
+test('one of several alternative licences is enough, and all of a combination are needed', () => {
   expect(['MIT', '(MIT OR GPL-3.0)', '(MIT AND ISC)'].every(isAllowed)).toBe(true)
   expect(['GPL-3.0', '(MIT AND GPL-3.0)', 'SEE LICENSE IN X', 'none said'].some(isAllowed)).toBe(false)
 })

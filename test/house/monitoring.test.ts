@@ -237,7 +237,7 @@ test('the dashboard is one that Grafana takes: a source to choose, panels with a
       }
 })
 
-test('what is said of an alert, and beside a line, is in its query', () => {
+test('the text of an alert, and the comment beside it, agree with its query', () => {
   const wrong = [
     ...RULES.map(({ alert, expr, annotations: { summary, description } }) => ({
       where: alert,

@@ -59,7 +59,7 @@ it.for(outside)('%s asks no step for its kind by a name', (file) => {
   expect(comparisonsIn(read(file))).toEqual([])
 })
 
-it('what a kind adds to a step is known to its file alone', () => {
+it('the additions of a kind of step are known to its file alone', () => {
   const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|methods)[\\w-]+\\.ts'`)
   const knowing = outside.filter((file) => kinds.test(read(file))).toSorted()
   // These make the steps that no method of a builder adds: of `choose`, and of code.

@@ -21,7 +21,7 @@ const rejectionOf = (work: Promise<unknown>): Promise<unknown> =>
   )
 
 describe('an attempt', () => {
-  it('that never reached the store leaves nothing to undo', async () => {
+  it('an attempt that never reached the store leaves nothing to undo', async () => {
     const { store, locks } = setup()
     store.acquires.push(notSent())
     await expect(locks.tryAcquire('k')).rejects.toMatchObject({ outcome: 'not_done' })
@@ -50,14 +50,14 @@ describe('an attempt', () => {
     expect(clock.pendingTimers).toBe(1)
   })
 
-  it('that was refused for good is not undone and not tried again', async () => {
+  it('an attempt that was refused permanently is not undone and not tried again', async () => {
     const { store, locks } = setup()
     store.acquires.push(new LockStoreRefused('scripted', new Error('WRONGTYPE')))
     await expect(locks.acquire('k')).rejects.toMatchObject({ code: 'locks.store_refused' })
     expect(store.calls).toEqual(['acquire'])
   })
 
-  it('that is aborted while under way rejects at once and is undone', async () => {
+  it('an attempt that is aborted while under way rejects at once and is undone', async () => {
     const { store, locks } = setup()
     const giveUp = new AbortController()
     store.acquires.push(silence())

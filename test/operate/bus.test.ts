@@ -69,7 +69,7 @@ describe.each(['memory', 'log'] as const)('the bus, on the transport %s', (where
     ])
   })
 
-  test('who does it, who fails and who has no handler is told, and the audit has who and why', async () => {
+  test('an order reports the instances that did it, that failed and that have no handler, and the audit has who and why', async () => {
     const { operator, join } = await setup(where)
     const regions: string[] = []
     await join({
@@ -113,7 +113,7 @@ describe.each(['memory', 'log'] as const)('the bus, on the transport %s', (where
     )
   })
 
-  test('what all instances do is seen, summed, with the lag of their group', async () => {
+  test('the work of all instances is shown, summed, with the lag of their group', async () => {
     const { operator, join } = await setup(where)
     const stock = sink(orders, { group: 'stock' }, () => {})
     const binders = await Promise.all(
@@ -173,7 +173,7 @@ describe('the bus of an operator', () => {
     expect(levels).toEqual(['warn'])
   })
 
-  test('what the services do not allow is a failure that says so', async () => {
+  test('an order that the services do not allow is a failure that says so', async () => {
     const { operator, join } = await setup('memory')
     await join({ service: 'orders', instance: 'o-1', authorize: ({ from }) => from.service !== 'operator' })
     const report = await operator.bus.send({ event: 'refresh', to: '**', dryRun: false, ...note })

@@ -113,7 +113,7 @@ describeWith(['postgres'], 'npx concordat', () => {
   })
 
   describe('shows', () => {
-    test('what is stuck, as a table and as JSON of a stable shape', async () => {
+    test('shows stuck sagas, as a table and as JSON of a stable shape', async () => {
       const { stdout } = await cli('saga', 'list', '--status', 'stuck', '--saga', 'rent')
       expect(stdout).toMatch(
         /^SAGA\/ID +V +STATUS +FAILED AT +CODE +WAITS ON +STARTED +CHANGED\nrent\/r-1 +1 +stuck +pay/,
@@ -145,7 +145,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect((await cli('saga', 'show', 'buy/o-6', '--payloads')).stdout).toContain('reserve: {"shelf":7}')
     })
 
-    test('what the doctor finds, with the exit code of the worst', async () => {
+    test('shows the findings of the doctor, with the exit code of the worst', async () => {
       const { stdout, code } = await cli('doctor')
       expect(code).toBe(1)
       expect(stdout).toMatch(/^ok {4}connection /)
@@ -178,7 +178,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       })
     })
 
-    test('what branches of undo hold, and what is prepared', async () => {
+    test('shows rows held by branches of undo, and prepared transactions', async () => {
       expect((await cli('undo', 'list')).stdout).toMatch(/^SAGA\/ID +STEP .*\norder\/o-1 +reserve +orders /)
       expect(await json('undo', 'show', 'order/o-1', 'reserve')).toMatchObject({ id: 'o-1', differences: [] })
       expect((await cli('undo', 'settle', 'order/o-1', 'reserve', '--reason', 'x', '--yes')).code).toBe(2)
@@ -197,7 +197,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect(await json('state', 'shop', 'prices')).toMatchObject({ entries: [{ key: 'pear', value: 3 }] })
     })
 
-    test('what every instance does, once and again', async () => {
+    test('shows the work of every instance, once and repeatedly', async () => {
       expect(await json('instances', '--listen', '3s')).toMatchObject({
         instances: [{ address: 'shop:default:shop-1', service: 'shop', notRunning: [] }],
         bindings: [],
@@ -217,7 +217,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect(await ended).toBe(0)
     })
 
-    test('who is on the bus, and who did what was sent', async () => {
+    test('shows the instances on the bus, and those that handled an event', async () => {
       expect(await json('bus', 'members', '--listen', '3s')).toEqual({
         members: [{ service: 'shop', group: 'default', instance: 'shop-1' }],
       })
@@ -303,7 +303,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(remedy) })
     })
 
-    test('what is not there or does not fit: exit code 1', async () => {
+    test('refuses missing or unfitting targets with exit code 1', async () => {
       const gone = await cli('saga', 'retry', 'buy/none', '--reason', 'x')
       expect(gone).toMatchObject({ code: 1, stderr: expect.stringContaining('no saga buy/none') })
       const unfit = await cli('saga', 'cancel', 'buy/o-6', '--reason', 'x', '--yes')

@@ -55,7 +55,7 @@ describe('letters', () => {
     expect(await operator.letters.count(place)).toBe(0)
   })
 
-  test('that went back to their group alone are in its lag until it reads them', async () => {
+  test('dead letters that went back to their group alone are in its lag until it reads them', async () => {
     const { operator, binder } = await withLetters(2)
     await binder.close()
     expect(await operator.letters.lag(place)).toBe(0)
@@ -64,7 +64,7 @@ describe('letters', () => {
     expect(await operator.letters.backlog(place)).toMatchObject({ lag: 2 })
   })
 
-  test('that are dropped are gone, the others stay in their order', async () => {
+  test('dropped dead letters are gone, the others stay in their order', async () => {
     const { operator, ids } = await withLetters(3)
     const order = { ...note, id: ids[1] }
     expect(await operator.letters.drop(place, order)).toMatchObject({ sent: 1 })
@@ -171,7 +171,7 @@ describe('letters', () => {
     expect(await group()).toEqual({ channel: 'orders.placed', group: 'stock', lag: 0, readers: 1 })
   })
 
-  test('and messages that nobody has read since they were sent count as behind', async () => {
+  test('messages that were not read since they were sent count as behind', async () => {
     const schema = 'unread'
     const stock = sink(placed, { group: 'stock' }, () => {})
     const reader = createBinder({ service: 'stock', transport: postgresTransport({ sql, schema }), bindings: [stock] })
@@ -189,7 +189,7 @@ describe('letters', () => {
     )
   })
 
-  test('of a channel that is not there make nothing', async () => {
+  test('dead letters of a missing channel make nothing', async () => {
     const operator = createOperator({ sql, schema: 'with_log' })
     await expect(operator.letters.list({ channel: 'ordres.placed', group: 'stock' })).rejects.toThrow('ordres.placed')
     expect((await operator.groups()).filter(({ channel }) => channel.startsWith('ordres'))).toEqual([])
@@ -228,7 +228,7 @@ describe('ten thousand letters', () => {
 })
 
 describe('a page', () => {
-  test('of letters that somebody settled meanwhile goes on behind the last that was seen', async () => {
+  test('a page of dead letters that were settled in between continues after the last one shown', async () => {
     const { operator, ids } = await withLetters(10)
     const { next } = await operator.letters.page(place, { limit: 4 })
     await operator.letters.drop(place, { ...note, id: ids[1] ?? '', dryRun: false })
@@ -255,7 +255,7 @@ describe('a page', () => {
     expect(letters.map(({ id }) => id)).toEqual(ids.filter((_, n) => n !== 1))
   })
 
-  test('that a look cannot hold is refused with what helps, and so is a cursor that is none', async () => {
+  test('a page beyond the limit of a reading is refused with a remedy, and so is an invalid cursor', async () => {
     const { operator } = await withLetters(4)
     const { next } = await operator.letters.page(place, { limit: 3 })
     const beyond = operator.letters.page(place, { after: next ?? '', lookAtBytes: 8 })

@@ -163,7 +163,7 @@ describe('actions without the definition', () => {
     expect(bank.calls).toBe(1)
   })
 
-  test('what does not fit the state is refused and nothing is written', async () => {
+  test('an action that does not fit the state is refused and nothing is written', async () => {
     const { operator } = await stuckWorld()
     const before = await operator.sagas.show(target)
     await expect(operator.sagas.cancel(target, note)).rejects.toMatchObject({ code: 'saga.action_refused' })
@@ -173,7 +173,7 @@ describe('actions without the definition', () => {
     expect((await operator.sagas.show(target)).timeline).toEqual(before.timeline)
   })
 
-  test('what only the definition can refuse is refused by its instance, with a line that says why', async () => {
+  test('an action that only the definition can refuse is refused by its instance, with a line that says why', async () => {
     const { operator } = await stuckWorld()
     await expect(operator.sagas.compensate(target, note)).rejects.toMatchObject({ code: 'saga.action_refused' })
     const { timeline, pending } = await operator.sagas.show(target)
@@ -263,7 +263,7 @@ test('a cancellation that comes before the mail that it was left behind is not r
   await later.close()
 })
 
-test('of two cancellations that wait one is applied, and the other has a line that says why not', async () => {
+test('one of two waiting cancellations is applied, and the other has a line that says why not', async () => {
   const saga = defineSaga('waits', { version: 1, input: z.object({}) })
     .step('open', { invoke: () => undefined, compensate: () => undefined })
     .signal('go', { payload: z.object({}) })

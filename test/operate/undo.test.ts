@@ -32,7 +32,7 @@ describe('branches of undo', () => {
     expect(line).toMatchObject({ part: 'undo', action: 'restore', target: 'order/s/reserve', ...note, outcome: 'done' })
   })
 
-  test('that are not there are told so, and the try is in the audit', async () => {
+  test('a missing branch of undo is reported, and the try is in the audit', async () => {
     await expect(operator.undo.settle(target, 'keep', note)).rejects.toMatchObject({ code: 'saga.undo_not_found' })
     expect(await operator.audit({ limit: 1 })).toMatchObject([{ action: 'keep', outcome: 'saga.undo_not_found' }])
   })

@@ -34,7 +34,7 @@ describe('a destination whose broker is away', () => {
     await until(() => relay.health().status === 'up', 'it is up')
   })
 
-  test('that refuses its next message when it is back is back all the same: the message is held as any', async () => {
+  test('a destination that refuses its next message when it is back is back all the same: the message is held like any other', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     let verdict: 'unavailable' | 'too_large' = 'unavailable'
     t.publisher.verdict = ({ id }) => (id === 'bad' || verdict === 'unavailable' ? verdict : undefined)

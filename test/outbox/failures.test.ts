@@ -24,7 +24,7 @@ test('a message that is refused three times is told of, until it leaves', async 
   expect(failures.lasting).toBeUndefined()
 })
 
-test('one whose next attempt another relay makes is forgotten', async () => {
+test('a message whose next attempt another relay makes is forgotten', async () => {
   const clock = new FakeClock()
   const failures = new Failures(clock, 60_000)
   failures.settled(window({ failed: [{ row: row('a', 5), error }] }))

@@ -96,7 +96,7 @@ test('a message twice in one batch has its effect once', async () => {
   expect(await effects()).toEqual([0, 1])
 })
 
-test('one that fails takes the transaction back: the others commit without it, and it goes its own way', async () => {
+test('a failing message takes the transaction back: the others commit without it, and it goes its own way', async () => {
   const { binder, effects, status } = await setup((n, attempt) => n === 1 && attempt < 3)
   await Promise.all(
     [
@@ -112,7 +112,7 @@ test('one that fails takes the transaction back: the others commit without it, a
   expect(seen.indexOf(1)).toBeLessThan(seen.indexOf(2))
 })
 
-test('one that always fails is dead-lettered alone and leaves no effect', async () => {
+test('a message that always fails is dead-lettered alone and leaves no effect', async () => {
   const { binder, effects, status } = await setup((n) => n === 1)
   await Promise.all([0, 1, 2].map((n) => binder.send(channel, { key: 'a', n })))
   await until('all were settled', () => status().handled === 2 && status().deadLettered === 1)

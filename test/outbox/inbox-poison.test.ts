@@ -113,20 +113,20 @@ async function play(outcomes: Outcomes, poison: string, options: object = {}) {
 
 const OTHERS = Array.from({ length: COUNT }, (_, n) => n).filter((n) => n !== POISON)
 
-test.each(Object.keys(OUTCOMES))('one poison message leaves one dead letter when the handler works %s', async (how) => {
+test.each(Object.keys(OUTCOMES))('a poison message leaves one dead letter when the handler works %s', async (how) => {
   const { status, effects } = await play(OUTCOMES[how] as Outcomes, POISONS['23514 (a CHECK constraint)'] as string)
   expect(status).toMatchObject({ handled: COUNT - 1, deadLettered: 1 })
   expect(effects).toEqual(OTHERS)
 })
 
-test.each(Object.keys(POISONS))('one poison message leaves one dead letter when it fails with %s', async (code) => {
+test.each(Object.keys(POISONS))('a poison message leaves one dead letter when it fails with %s', async (code) => {
   const outcomes = OUTCOMES['one after the other, each error told'] as Outcomes
   const { status, effects } = await play(outcomes, POISONS[code] as string)
   expect(status).toMatchObject({ handled: COUNT - 1, deadLettered: 1 })
   expect(effects).toEqual(OTHERS)
 })
 
-test('one poison message is dropped alone where the binding drops what fails', async () => {
+test('a poison message is dropped alone where the binding drops failures', async () => {
   const outcomes = OUTCOMES['one after the other, each error told'] as Outcomes
   const { status, effects } = await play(outcomes, POISONS['23514 (a CHECK constraint)'] as string, {
     onFailure: 'drop',
@@ -135,7 +135,7 @@ test('one poison message is dropped alone where the binding drops what fails', a
   expect(effects).toEqual(OTHERS)
 })
 
-test('one poison message is retried alone where retries are delayed', async () => {
+test('a poison message is retried alone where retries are delayed', async () => {
   const outcomes = OUTCOMES['one after the other, each error told'] as Outcomes
   const { status, effects } = await play(outcomes, POISONS['23514 (a CHECK constraint)'] as string, {
     retry: 'delayed',

@@ -56,7 +56,7 @@ describe('messages that share a transaction', () => {
     expect(await sent()).toEqual(['a1', 'a2', 'b1', 'b2', 'c1', 'c2'])
   })
 
-  test('that come again are duplicates beside those that are new', async () => {
+  test('repeated messages are duplicates beside new ones of their transaction', async () => {
     const { process, effects } = await setup()
     await Promise.all([process('a'), process('b')])
     expect(await Promise.all([process('a'), process('c'), process('b')])).toEqual([
@@ -67,14 +67,14 @@ describe('messages that share a transaction', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('that come twice at once are handled once', async () => {
+  test('messages that come twice at once are handled once', async () => {
     const { process, effects } = await setup()
     const ends = await Promise.all([process('a'), process('b'), process('a'), process('c')])
     expect(ends).toEqual(['processed', 'processed', 'duplicate', 'processed'])
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('and fail leave neither effect nor output nor memory', async () => {
+  test('failed messages leave neither effect nor output nor memory', async () => {
     const { process, effects, sent } = await setup()
     const failing: Work = async (_, emit) => {
       await emit([message('never')])

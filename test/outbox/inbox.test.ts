@@ -73,7 +73,7 @@ test('a handler that swallows a failed statement is not taken for done', async (
   expect(await t.inbox.process(t.incoming('a'), async () => {})).toBe('processed')
 })
 
-test('what a handler sends commits with its effect', async () => {
+test('the messages that a handler sends commit with its effect', async () => {
   const t = await setup()
   expect(t.inbox.hasOutbox).toBe(true)
   await t.inbox.process(t.incoming('a'), async (tx, emit) => {

@@ -75,7 +75,7 @@ describe('sharing', () => {
 })
 
 describe('settling', () => {
-  test('what was published is not published again while the database is away for the delete', async () => {
+  test('a published message is not published again while the database is unavailable for the delete', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     let failures = 3
     const flaky: SqlClient = {

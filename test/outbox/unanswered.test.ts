@@ -62,7 +62,7 @@ describe('a publisher that does not keep to its contract', () => {
     await until(() => relay.health().status === 'up', 'it is up')
   })
 
-  test('that gives one wrong outcome has sent the messages that it has confirmed', async () => {
+  test('a publisher with one invalid outcome has sent the messages that it has confirmed', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     const publisher = publisherOf(async (messages) => {
       const outcomes: PublishOutcome[] = [...(await t.publisher.publish(messages.slice(0, 1)))]

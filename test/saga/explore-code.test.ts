@@ -40,7 +40,7 @@ describe('a global transaction under every fault', () => {
     expect(new Set(without.flatMap(({ faults }) => faults.map(({ fault }) => fault)))).toEqual(new Set(['refuses']))
   })
 
-  test('one branch may be called several times', () => {
+  test('explore allows several calls of one branch', () => {
     const { runs, problems } = explore(transfer, { calls: ['http', 'http', 'message'], faults: 1 })
     expect(problems).toEqual([])
     expect(runs.find(({ end }) => end === 'completed')?.effects).toEqual(['1.http', '2.http', '3.message'])
@@ -57,7 +57,7 @@ describe('a global transaction under every fault', () => {
     expect(explore(without('http', { compensates: false })).left.length).toBeGreaterThan(0)
   })
 
-  test('what does not fit is refused', () => {
+  test('explore refuses an unfitting definition', () => {
     expect(() => explore(transfer, { calls: ['other'] })).toThrow(
       /explore\.calls: expected branches out of message, http/,
     )

@@ -84,7 +84,7 @@ test('a name follows from group and channel unless it is given', () => {
   >()
 })
 
-test('what takes replies has a name as well', () => {
+test('a binding that takes replies has a name as well', () => {
   const asking = createBinder({ service: 'shop', transport: memoryTransport(), replies: [payments] })
   expectTypeOf(asking).toEqualTypeOf<Binder<'payments.shop'>>()
   const named = createBinder({

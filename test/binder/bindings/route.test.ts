@@ -49,7 +49,7 @@ describe('a route', () => {
     expect(app.binding('orders.sales').status()).toMatchObject({ handled: 1, dropped: 0, deadLettered: 0 })
   })
 
-  it('that nobody named is a failure for good, not a silence', async () => {
+  it('a message for an unknown route fails permanently and is not dropped silently', async () => {
     const letters = keeper(defineChannel('orders.sales.dlq', { payload: Order, partitions: 1 }))
     const sales = route(orders, { group, by: 'kind', routes: { new: () => {} } })
     const app = await running({ bindings: [sales, letters.binding] })

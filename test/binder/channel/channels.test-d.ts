@@ -275,7 +275,7 @@ test('a request gets what its reply channel gives', async () => {
   responder(payments, orders, { group: 'g' }, () => ({ paid: true }))
 })
 
-test('what is no declaration is no binding', () => {
+test('a value that is no declaration is no binding', () => {
   // @ts-expect-error -- no declaration
   createBinder({ service: 'test', transport: memoryTransport(), bindings: [{ input: orders }] })
   // @ts-expect-error -- a name is no channel

@@ -105,7 +105,7 @@ describe('versions of a payload', () => {
     expect(() => decodePayload(first, newer)).toThrow('this declaration knows 1 and older')
   })
 
-  it('and of a message of another type name the program between as a possible cause', async () => {
+  it('a message of another type names the intermediate program as a possible cause', async () => {
     const copied = { ...(await sent(second, { name: 'Ann Lee' })), type: 'persons' }
     expect(() => decodePayload(first, copied)).toThrow(
       'deploy the newer one, or, if a program made this message out of one of "persons", have it leave out the header payload-version',
@@ -185,7 +185,7 @@ describe('codecs', () => {
   }
   const Point = z.object({ x: z.number(), raw: z.union([z.instanceof(Uint8Array), z.string()]) })
 
-  it('of a user’s own carry what JSON cannot', async () => {
+  it('a user’s own codec carries values that JSON cannot', async () => {
     const points = defineChannel('points', { payload: Point, codec: msgpackCodec })
     const { got, binding } = keeper(points)
     const app = await running({ bindings: [binding] })
@@ -217,7 +217,7 @@ describe('codecs', () => {
     expect(read('application/octet-stream')).toBeInstanceOf(Uint8Array)
   })
 
-  it('that say what they accept refuse the rest; one that does not reads whatever comes', () => {
+  it('a codec with a list of content types refuses others; one without reads any', () => {
     const strict: Codec<unknown> = { ...jsonCodec, accepts: (contentType) => contentType === 'application/json' }
     const read = (codec: Codec<unknown>, contentType: string): unknown =>
       decodePayload(defineChannel('n', { payload: z.number(), codec }), { ...messageOn('n', null, 7), contentType })

@@ -44,7 +44,7 @@ describe('messages', () => {
     expect(begun).toEqual([0, 1, 2])
   })
 
-  it('of any key are handled one by one with concurrency 1', async () => {
+  it('messages of any key are handled one by one with concurrency 1', async () => {
     const { transport, begun, finish } = await setup({ concurrency: 1 })
     for (const [n, key] of ['a', 'b'].entries()) transport.subscription.deliver(key, n)
     expect(begun).toEqual([0])
@@ -58,7 +58,7 @@ describe('messages', () => {
     expect(status(binder)).toMatchObject({ running: 2, queued: 2, handled: 0 })
   })
 
-  it('that were not begun are released when the binding stops, and the running one is settled', async () => {
+  it('messages that were not begun are released when the binding stops, and the running one is settled', async () => {
     const { binder, transport, finish } = await setup()
     const [running, queued] = [0, 1].map((n) => transport.subscription.deliver('k', n))
     const stopped = binder.binding('numbers.g').stop()
@@ -176,7 +176,7 @@ describe('a withdrawn loan', () => {
 })
 
 describe('a subscription', () => {
-  it('that is lost is closed and made again, and the new one is used', async () => {
+  it('a lost subscription is closed and made again, and the new one is used', async () => {
     const { binder, transport, begun } = await setup()
     const first = transport.subscription
     first.receiver.lost(new Error('connection reset'))
@@ -190,7 +190,7 @@ describe('a subscription', () => {
     expect(binder.health().status).toBe('up')
   })
 
-  it('that is lost soon after it was made again waits longer each time, until one of them has lasted', async () => {
+  it('a subscription that is lost soon after it was made again waits longer each time, until one of them has lasted', async () => {
     const transport = new ScriptedTransport()
     const pauses: number[] = []
     let aheadMs = 0
@@ -224,7 +224,7 @@ describe('a subscription', () => {
     expect(pauses.at(-1)).toBeLessThan(200)
   })
 
-  it('that stands still in part says so, is not healthy if that will not pass, and hands out the rest', async () => {
+  it('a partly blocked subscription says so, is unhealthy if that will not pass, and hands out the rest', async () => {
     const { binder, transport, begun } = await setup()
     const { receiver } = transport.subscription
     receiver.hindered?.({ reason: new Error('partition 3 cannot be read'), isPassing: false })
@@ -244,7 +244,7 @@ describe('a subscription', () => {
     expect(status(binder)).toMatchObject({ state: 'running', error: undefined })
   })
 
-  it('that is lost twice is made again once', async () => {
+  it('a subscription that is lost twice is made again once', async () => {
     const { binder, transport } = await setup()
     const first = transport.subscription
     first.receiver.lost(new Error('one'))
@@ -289,7 +289,7 @@ describe('a subscription', () => {
     expect(transport.subscription.paused).toBe(false)
   })
 
-  it('that comes up after stop is closed at once', async () => {
+  it('a subscription that comes up after stop is closed at once', async () => {
     const transport = new ScriptedTransport()
     const asked = gate()
     const answer = gate()

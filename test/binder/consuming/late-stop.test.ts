@@ -7,7 +7,7 @@ import { gate, until } from '../../support/until.ts'
 
 const channel = defineChannel('numbers', { payload: z.number() })
 
-it('what is lent to a binding that was stopped while it took its place is not lent to it again and again', async () => {
+it('a binding that was stopped while it subscribed is not lent the same messages again and again', async () => {
   const inner = memoryTransport()
   const slow = gate()
   let [asked, lent] = [0, 0]

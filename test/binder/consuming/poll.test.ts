@@ -40,7 +40,7 @@ describe('poll', () => {
     expect(control.status()).toMatchObject({ state: 'paused', handled: 1, queued: 0 })
   })
 
-  it('that meets a start gets its message', async () => {
+  it('a poll that meets a start gets its message', async () => {
     const { clock, transport, got, poll, control } = await setup()
     const subscribed = gate()
     transport.onSubscribe = () => subscribed.opened

@@ -7,7 +7,7 @@ import { ScriptedTransport } from '../support/scripted-transport.ts'
 const channel = defineChannel('numbers', { payload: z.number() })
 
 describe('a start', () => {
-  it('that was stopped meanwhile and is refused late does not touch the one after it', async () => {
+  it('a start that was stopped in between and is refused late does not touch the next one', async () => {
     const transport = new ScriptedTransport()
     const numbers = sink(channel, { group: 'g', autoStart: false }, () => {})
     const binder = createBinder({ service: 'test', transport, bindings: [numbers] })
@@ -33,7 +33,7 @@ describe('a start', () => {
     expect(transport.subscription.closed).toBe(true)
   })
 
-  it('that waits for a stop is paused when that is asked for meanwhile', async () => {
+  it('a start that waits for a stop is paused if pause is called in between', async () => {
     const transport = new ScriptedTransport()
     const finish = gate()
     const got: number[] = []
@@ -60,7 +60,7 @@ describe('a start', () => {
     await until('it goes on', () => held.end === 'acked')
   })
 
-  it('of a source that waits for a stop is paused when that is asked for meanwhile', async () => {
+  it('a source whose start waits for a stop is paused if pause is called in between', async () => {
     const polling = gate()
     let polls = 0
     const numbers = source(channel, { everyMs: 1 }, async () => {

@@ -120,7 +120,7 @@ describe('the backlog of a memory broker', () => {
     waits.catch(() => {})
   })
 
-  it('that nobody works off fails a send after its time, as refused, and nothing of it arrives', async () => {
+  it('a full backlog without a reader fails a send in time, as refused, and nothing of it arrives', async () => {
     const { binder, broker, clock } = await setup({ maxBacklog: 3 })
     await binder.sendBatch(numbers, [0, 1, 2])
     const failing = binder.send(numbers, 3).catch((error: unknown) => error)

@@ -84,7 +84,7 @@ describe('a group that is forgotten', () => {
     await until('it reads', () => got.includes(1))
   })
 
-  it('and not made by anybody is told: its binding is not healthy', async () => {
+  it('a forgotten group that is not made again leaves its binding unhealthy', async () => {
     const t = setup()
     const client = standing()
     await t.started({ sends: [t.numbers] })

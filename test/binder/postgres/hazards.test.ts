@@ -82,7 +82,7 @@ describe('the ring', () => {
 })
 
 describe('a member', () => {
-  it('that stops while it takes a partition leaves it to others, though its process lives', async () => {
+  it('a member that stops while it takes a partition leaves it to others, though its process lives', async () => {
     const t = setup()
     const held = gate()
     const reached = gate()
@@ -118,7 +118,7 @@ describe('a member', () => {
     await until('the second has the next one', () => handled.includes('second 1'), 8_000)
   }, 30_000)
 
-  it('that stops settles for good what it handled, whoever looks for partitions meanwhile', async () => {
+  it('a member that stops settles handled messages permanently, whoever looks for partitions in between', async () => {
     const t = setup()
     const held = gate()
     const stuck = gate()
@@ -166,7 +166,7 @@ describe('a member', () => {
     expect(handled).toEqual(['first 0', 'second 1'])
   }, 30_000)
 
-  it('that stood still for longer than its lease begins nothing that it had fetched before', async () => {
+  it('a member that was frozen for longer than its lease begins nothing that it had fetched before', async () => {
     const t = setup()
     let jumpMs = 0
     const clock: Clock = {

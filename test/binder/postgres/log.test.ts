@@ -276,7 +276,7 @@ describe('a transaction', () => {
 })
 
 describe('a member', () => {
-  it('that is replaced while it stands still settles nothing more, and its message comes again', async () => {
+  it('a member that is replaced while it is frozen settles nothing more, and its message comes again', async () => {
     const t = setup()
     const stuck = gate()
     const handled: string[] = []

@@ -75,7 +75,7 @@ describe('a sender that lives while the log is dropped and made again', () => {
     expect(t.got).toEqual([[2, 3].map(of('first')), [4, 5].map(of('second'))])
   })
 
-  it('also with lists, with what is delayed, and in transactions, where what is refused rolls back', async () => {
+  it('a sender goes on after the log was dropped and made again, also with lists, delays and transactions, where a refusal rolls back', async () => {
     const t = await setup()
     await t.binder.send(t.first, of('first')(0))
     await t.drop()

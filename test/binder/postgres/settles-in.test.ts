@@ -98,7 +98,7 @@ it.each([1, 8])('with concurrency %i each effect commits with its place, and lea
   expect((await sql.query(`SELECT to_regclass('settles_in.inbox') AS t`)).rows).toEqual([{ t: null }])
 })
 
-it('what fails is tried again, and goes to the dead letters with its place', async () => {
+it('a failed message is tried again, and goes to the dead letters with its place', async () => {
   const channel = channelOf('failing')
   let failures = 0
   const binding = effect(channel, 4, (n) => {
@@ -112,7 +112,7 @@ it('what fails is tried again, and goes to the dead letters with its place', asy
   expect(await binder.deadLetters('failing.g')).toBe(1)
 })
 
-it('what a processor returns is sent in the same transaction', async () => {
+it('a processor sends its result in the same transaction', async () => {
   const [input, output] = [channelOf('input'), channelOf('output')]
   const doubled = processor(input, output, { group: 'g', settlesIn: sql, concurrency: 4 }, async ({ n }, { tx }) => {
     await tx.query('INSERT INTO effect VALUES ($1, $2)', [input.name, n])
@@ -207,7 +207,7 @@ it('a channel that is transactional is sent to in transactions alone', async () 
   await expect(sql.transaction((tx) => elsewhere.add(tx, channel, { n: 1 }))).rejects.toThrow('transactional')
 })
 
-it('so is one that nobody declared, of which `unlisted` says it', async () => {
+it('an undeclared channel counts as transactional if `unlisted` says so', async () => {
   const channel = channelOf('unlisted')
   const { binder } = await started(channelOf('listed'), [], { unlisted: () => channel })
   const message = await encodeMessage(channel, { n: 1 }, 'test')

@@ -65,7 +65,7 @@ it('settles with the commit of an effect, in whatever order and of several parti
   expect(await effects()).toHaveLength(7)
 })
 
-it('what rolls back is not settled, and can be settled by another transaction', async () => {
+it('a delivery whose transaction rolls back is not settled, and another transaction can settle it', async () => {
   const { run, transport, settling, subscribe, handle, effects, lag } = await setup()
   await transport.publish(numbered(run, 1, ['a']))
   const recorder = Recorder.keeping()

@@ -121,7 +121,7 @@ describe('retentionMs of a channel', () => {
     expect(await isKept(t)).toBe(holds)
   })
 
-  it('that is made shorter is shorter', async () => {
+  it('a shorter retentionMs of a channel takes effect', async () => {
     const t = setup()
     const long = defineChannel('numbers', { payload: Payload, partitions: 1, groups: ['g'], retentionMs: 120_000 })
     await (await t.started({ sends: [long] })).close()

@@ -24,7 +24,7 @@ describeWith(['rabbitmq'], 'CloudEvents on RabbitMQ', () => {
     return connection.createConfirmChannel()
   }
 
-  it('what we send is a valid event by the AMQP binding', async () => {
+  it('a message that we send is a valid event by the AMQP binding', async () => {
     const transport = attached({ url })
     const destination = freshDestination(url, ['g'], 1)
     await transport.provision([{ name: destination, partitions: 1, groups: ['g'] }])
@@ -47,7 +47,7 @@ describeWith(['rabbitmq'], 'CloudEvents on RabbitMQ', () => {
     expect(message.properties.headers).toMatchObject({ tenant: 'acme' })
   })
 
-  it('what others send is read, in binary and in structured mode', async () => {
+  it('events of other programs are read, in binary and in structured mode', async () => {
     const transport = attached({ url })
     const destination = freshDestination(url, ['g'], 1)
     const recorder = new Recorder()

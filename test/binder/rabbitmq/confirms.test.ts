@@ -58,7 +58,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds(outcomes)).toEqual([undefined, 'unroutable'])
   })
 
-  it('that never came for what was returned leave it unknown, and the next try is not refused for it', async () => {
+  it('a missing confirm of a returned message leaves it unknown, and the next try is not refused for it', async () => {
     const { broker, transport } = await setup()
     const outcomes = await publish(transport, [message('a')], () => {
       broker.publishing.return(broker.publishing.published[0] as Published)
@@ -78,7 +78,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds(outcomes)).toEqual(['refused', undefined])
   })
 
-  it('that come after the deadline change nothing', async () => {
+  it('confirms that come after the deadline change nothing', async () => {
     const { broker, transport, clock } = await setup()
     const outcomes = await publish(transport, [message('a'), message('b')], () => clock.advance(TIMEOUT_MS))
     expect(kinds(outcomes)).toEqual(['timeout', 'timeout'])
@@ -106,7 +106,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds([...(await early), ...(await late)])).toEqual([undefined, undefined, undefined])
   })
 
-  it('that an alarm outlasts: refused, never written later behind the back of who sent it again', async () => {
+  it('a message that an alarm outlasts is refused, and never written later behind a second try', async () => {
     const { broker, transport, clock } = await setup()
     broker.latest('publish').emit('blocked', 'low on disk')
     const outcomes = await publish(transport, [message('a')], () => clock.advance(TIMEOUT_MS))
@@ -117,7 +117,7 @@ describe('confirms of RabbitMQ', () => {
     expect(broker.publishing.published).toEqual([])
   })
 
-  it('of an alarm that ends with its connection: what waits goes to the next one', async () => {
+  it('messages that wait for an alarm go to the next connection when theirs ends', async () => {
     const { broker, transport, clock } = await setup()
     const old = broker.latest('publish')
     old.emit('blocked', 'low on memory')

@@ -68,7 +68,7 @@ async function run(steps: readonly Step[], prefetch: number) {
   return { strange, settled: settled.size, sent, left, losses: recorder.losses }
 }
 
-it('what the broker forgets was settled, and all that was settled is forgotten', async () => {
+it('the broker forgets exactly the messages that were settled', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 8 }), async (steps, prefetch) => {
       const { strange, settled, sent, left, losses } = await run(steps, prefetch)

@@ -38,7 +38,7 @@ describe('settlements on RabbitMQ', () => {
     expect([...channel.out.keys()]).toEqual([4, 6])
   })
 
-  it('that wait here when the broker closes the channel come back once and are never sent on another', async () => {
+  it('settlements that wait here when the broker closes the channel come back once and are never sent on another', async () => {
     const { queue, channel, recorder, join, ack } = await setup(3)
     ack(0, 1)
     channel.fail(406, 'PRECONDITION_FAILED - delivery acknowledgement timed out')

@@ -21,7 +21,7 @@ function reply(body: string): EncodedMessage {
   }
 }
 
-it('what another program says about its failure is bounded', async () => {
+it('the text of another program about its failure is bounded', async () => {
   const said = { reason: 'r'.repeat(100_000), message: 'm'.repeat(100_000) }
   const error = await readReply('prices.asked', told, reply(JSON.stringify(said))).catch((failed: unknown) => failed)
   expect(error).toBeInstanceOf(RequestFailed)

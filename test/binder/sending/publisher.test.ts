@@ -305,7 +305,7 @@ describe('destinations', () => {
     expect(transport.provisioned.at(-1)).toMatchObject([{ name: 'numbers', groups: ['late'] }])
   })
 
-  it('that nobody listed in `sends` are made as the channel itself says', async () => {
+  it('a destination missing in `sends` is made as its channel says', async () => {
     const transport = new ScriptedTransport()
     const unlisted = defineChannel('unlisted', { payload: z.number(), partitions: 2, groups: ['audit'] })
     const binder = createBinder({ service: 'test', transport })

@@ -108,7 +108,7 @@ describe('a source', () => {
     await aborted.opened
   })
 
-  it('that never returns does not keep the binder from closing', async () => {
+  it('a source that never returns does not keep the binder from closing', async () => {
     const begun = gate()
     const binding = source(ticks, { everyMs: 0 }, () => {
       begun.open()
@@ -122,7 +122,7 @@ describe('a source', () => {
     expect(binder.binding('ticks.source').status().state).toBe('stopped')
   })
 
-  it('that is started while it stops polls on, after the poll that was under way', async () => {
+  it('a source that is started while it stops polls on, after the poll under way', async () => {
     const polls: Array<ReturnType<typeof gate>> = []
     const binding = source(ticks, { everyMs: 0 }, async () => {
       const poll = gate()

@@ -245,7 +245,7 @@ describe('without telemetry', () => {
     expect(heard).toEqual([{}])
   })
 
-  it('and with telemetry but no tracer registered neither', async () => {
+  it('a tracer that is not registered leaves no trace headers', async () => {
     const heard: Headers[] = []
     const binder = createBinder({
       service: 'shop',

@@ -162,20 +162,20 @@ describe('an event in structured mode', () => {
 })
 
 describe('an attribute of somebody else', () => {
-  it('that is too long becomes the same short one each time', () => {
+  it('an attribute that is too long becomes the same short one each time', () => {
     expect(bounded('x'.repeat(255))).toHaveLength(255)
     expect(bounded('x'.repeat(256))).toMatch(/^sha256-[0-9a-f]{64}$/)
     expect(bounded('x'.repeat(256))).toBe(bounded('x'.repeat(256)))
     expect(bounded('x'.repeat(257))).not.toBe(bounded('x'.repeat(256)))
   })
 
-  it('that is no UTF-16 stays itself, where UTF-8 would make two of them one', () => {
+  it('an attribute that is no UTF-16 stays itself, where UTF-8 would make two of them one', () => {
     expect(bounded('order-\ud83d')).toMatch(/^sha256-[0-9a-f]{64}$/)
     expect(bounded('order-\ud83d')).toBe(bounded('order-\ud83d'))
     expect(bounded('order-\ud83d')).not.toBe(bounded('order-\ud83e'))
   })
 
-  it('that holds a NUL, which no table of an inbox can, is replaced as well', () => {
+  it('an attribute with a NUL, which an inbox cannot store, is replaced as well', () => {
     expect(bounded('i\0')).toMatch(/^sha256-[0-9a-f]{64}$/)
     expect(bounded('i\0')).not.toBe(bounded('i\0\0'))
   })

@@ -146,7 +146,7 @@ describeWith(['postgres'], 'transactions of other libraries', () => {
         expect([(found as Error).message, inspect(Object.entries(found as Error))].join(' ')).not.toContain('s3cret')
       })
 
-      test('what is no transaction, or none any more, is refused', async () => {
+      test('a value that is no transaction, or an ended one, is refused', async () => {
         expect(() => library.wrong()).toThrow(TypeError)
         const kept: SqlTransaction[] = []
         // One that was used inside is asked again: what runs on after the end is not part of it.

@@ -174,7 +174,7 @@ describe('beside others on the same database', () => {
     expect((await sql.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }])
   })
 
-  test('what only looks like a PGlite is asked with its own query', async () => {
+  test('an object that only looks like a PGlite is asked with its own query', async () => {
     const asked: string[] = []
     const query = async (text: string) => {
       asked.push(text)

@@ -31,7 +31,7 @@ describe('how work shares transactions', () => {
     expect(paced(30).share(16, 10, 0)).toBe(1)
   })
 
-  test('one slow piece does not make quick work slow, many do', () => {
+  test('a slow piece does not make quick work slow, many do', () => {
     const pace = paced(0.5)
     pace.took(40)
     expect(pace.share(64, 2, 0)).toBeGreaterThan(16)
@@ -83,7 +83,7 @@ describe('how work shares transactions', () => {
     expect(pace.mayGoTogether).toBe(true)
   })
 
-  test('one that wanted more than a statement has twice as many go one by one, though all of a transaction say so', () => {
+  test('a piece that wanted a second statement has twice as many go one by one, though all of a transaction say so', () => {
     const pace = paced(0.5)
     singles(pace, 1_000)
     for (let i = 0; i < 32; i++) pace.several()

@@ -49,7 +49,7 @@ describe('work that is ready together', () => {
     expect(most).toBe(1)
   })
 
-  test('what fails is undone alone, and called once', async () => {
+  test('a failed piece is undone alone, and called once', async () => {
     const { run } = await sharingOn(embedded())
     let calls = 0
     const failing = inserting('b', [], async () => {
@@ -165,7 +165,7 @@ describe('work that is ready together', () => {
 })
 
 describe('work in the way of the others', () => {
-  test('what is too slow lets them commit, and is called again when its first call has ended', async () => {
+  test('a slow piece lets the others commit, and is called again when its first call has ended', async () => {
     const { run, clock } = await sharingOn(embedded())
     const begun = Promise.withResolvers<void>()
     const end = Promise.withResolvers<void>()
@@ -188,7 +188,7 @@ describe('work in the way of the others', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('what is too slow is not called again before its first call has ended, though the connection is dead', async () => {
+  test('a slow piece is not called again before its first call has ended, though the connection is dead', async () => {
     const lossy = lossyAnswers(embedded(), 'before')
     const { run, clock } = await sharingOn(lossy.sql)
     const begun = Promise.withResolvers<void>()
@@ -232,7 +232,7 @@ describe('a commit', () => {
     expect(tries).toBe(2)
   })
 
-  test('that the server refuses fails the one that is to blame', async () => {
+  test('a commit that the server refuses fails the piece that is to blame', async () => {
     const { run } = await sharingOn(embedded())
     await embedded().transaction((tx) => insert(tx, 'taken'))
     const ends = await Promise.allSettled([run(inserting('a')), run(inserting('taken')), run(inserting('b'))])
@@ -241,7 +241,7 @@ describe('a commit', () => {
     expect(await effects()).toEqual(['a', 'b', 'taken'])
   })
 
-  test('that the server refuses leaves no failure behind that rests on what was never committed', async () => {
+  test('a refused commit leaves no failure behind that rests on uncommitted work', async () => {
     const { run } = await sharingOn(embedded())
     await embedded().transaction((tx) => insert(tx, 'taken'))
     const toBlame = inserting('last unit', [], (tx) => insert(tx, 'taken'))

@@ -142,7 +142,7 @@ describe('work of one statement each', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('that fails before its statement harms nobody', async () => {
+  test('a piece that fails before its statement harms no other', async () => {
     const { run } = await together()
     const [a, c] = [counted('a'), counted('c')]
     const ends = await Promise.allSettled([run(a.work), run(() => Promise.reject(new Error('at once'))), run(c.work)])
@@ -169,7 +169,7 @@ describe('work of one statement each', () => {
     expect(await effects()).toEqual(['a'])
   })
 
-  test('that takes too long is called again when its first call has ended; the others take effect meanwhile', async () => {
+  test('a slow piece is called again when its first call has ended; the others take effect in between', async () => {
     const { run, clock } = await together()
     const [begun, end] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     let isFirst = true

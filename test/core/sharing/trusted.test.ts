@@ -72,7 +72,7 @@ describe('after a thousand that worked', () => {
     expect(watch.savepoints).toBe(0)
   })
 
-  test('one that fails is undone alone; the others are called once more at most, and take effect once', async () => {
+  test('a failed piece is undone alone; the others are called at most once more, and take effect once', async () => {
     const { run } = await trusted()
     const failing = counted('b', async () => {
       throw new Error('b fails')
@@ -85,7 +85,7 @@ describe('after a thousand that worked', () => {
     for (const { xids } of [a, c, failing]) expect(xids.length).toBeLessThanOrEqual(2)
   })
 
-  test('one that keeps failing has the others called again once, not each time', async () => {
+  test('a piece that keeps failing has the others called again once, not each time', async () => {
     const { run } = await trusted()
     let failures = 0
     const others: Array<ReturnType<typeof counted>> = []
@@ -104,7 +104,7 @@ describe('after a thousand that worked', () => {
     expect(failures).toBeLessThanOrEqual(21)
   })
 
-  test('one that fails before it has written anything harms nobody', async () => {
+  test('a piece that fails before it has written anything harms no other', async () => {
     const { run } = await trusted()
     const [a, c] = [counted('a'), counted('c')]
     const failing: Work = () => Promise.reject(new Error('at once'))
@@ -124,7 +124,7 @@ describe('after a thousand that worked', () => {
     expect(await effects()).toEqual(['b'])
   })
 
-  test('what is too slow is called again when its first call has ended, and the others take effect meanwhile', async () => {
+  test('a slow piece is called again when its first call has ended, and the others take effect in between', async () => {
     const { run, clock } = await trusted()
     const begun = Promise.withResolvers<void>()
     const end = Promise.withResolvers<void>()
@@ -147,7 +147,7 @@ describe('after a thousand that worked', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('what reaches beyond its part is called in a transaction of its own, and nothing is shared from then on', async () => {
+  test('a piece that reaches beyond its part is called in a transaction of its own, and nothing is shared from then on', async () => {
     const { run } = await trusted()
     const setting = counted('a', async (tx) => void (await tx.query(`SET LOCAL lock_timeout = '1s'`)))
     const b = counted('b')

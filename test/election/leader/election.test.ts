@@ -182,7 +182,7 @@ describe('handlers', () => {
     expect(() => term?.assertValid()).toThrow(expect.objectContaining({ code: 'election.term_over', reason: 'closed' }))
   })
 
-  it('that throw lose the leadership to the next, and campaign again after a pause', async () => {
+  it('handlers that throw lose the leadership to the next, and campaign again after a pause', async () => {
     const { clock, log, candidate } = setup()
     let failures = 0
     const a = candidate('a', {
@@ -199,7 +199,7 @@ describe('handlers', () => {
     expect(a.current()).toBeDefined()
   })
 
-  it('that throw in onRevoked or a listener change nothing', async () => {
+  it('handlers that throw in onRevoked or a listener change nothing', async () => {
     const { candidate, log } = setup()
     const a = candidate('a', {
       onRevoked: () => {
@@ -216,7 +216,7 @@ describe('handlers', () => {
     expect(log).toEqual(['a granted', 'a revoked', 'a granted'])
   })
 
-  it('that never return cannot keep the leadership, and keep only their own instance out', async () => {
+  it('handlers that never return cannot keep the leadership, and keep only their own instance out', async () => {
     const { clock, log, candidate } = setup()
     const never = new Promise<void>(() => {})
     const a = candidate('a', { onGranted: () => never, stopGraceMs: 500 })
@@ -235,7 +235,7 @@ describe('handlers', () => {
     await settled(clock, a.close(), 1_000)
   })
 
-  it('of a term end before the next term of the same instance begins', async () => {
+  it('handlers of a term end before the next term of the same instance begins', async () => {
     const { clock, log, candidate } = setup()
     const work = gate()
     const a = candidate('a', {

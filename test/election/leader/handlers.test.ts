@@ -17,7 +17,7 @@ const isSettled = async (work: Promise<unknown>): Promise<boolean> => {
 }
 
 describe('a handler', () => {
-  it('that rejects loses the leadership to the next in line', async () => {
+  it('a handler that rejects loses the leadership to the next in line', async () => {
     const { log, candidate } = setup()
     const reasons: unknown[] = []
     const a = candidate('a', {
@@ -32,7 +32,7 @@ describe('a handler', () => {
     expect(a.current()).toBeUndefined()
   })
 
-  it('that blocks the event loop beyond the lease leads no longer when it returns, nor does anybody after it', async () => {
+  it('a handler that blocks the event loop beyond the lease no longer leads when it returns, nor does a later call', async () => {
     const { clock, log, candidate } = setup()
     let believed: unknown
     let later = 0
@@ -54,7 +54,7 @@ describe('a handler', () => {
     expect(later).toBe(granted.length)
   })
 
-  it('that never returns does not keep a lost lease, nor another candidate out', async () => {
+  it('a handler that never returns does not keep a lost lease, nor another candidate out', async () => {
     const { clock, log, candidate } = setup()
     const never = held()
     const a = candidate('a', { onGranted: () => never.opened, onRevoked: () => never.opened, stopGraceMs: 300 })
@@ -94,7 +94,7 @@ describe('a handler', () => {
     },
   )
 
-  it('that calls resign() and awaits it does not wait for itself, and comes back behind the others', async () => {
+  it('a handler that calls resign() and awaits it does not wait for itself, and comes back behind the others', async () => {
     const { log, candidate } = setup()
     let times = 0
     const a: Election = candidate('a', {
@@ -115,7 +115,7 @@ describe('a handler', () => {
     expect(log.at(-1)).toBe('b granted')
   })
 
-  it('that calls resign() through what it calls, after an await, does not wait for itself either', async () => {
+  it('a handler that calls resign() through another function, after an await, does not wait for itself either', async () => {
     const { log, candidate } = setup()
     const deep = async (): Promise<void> => {
       await Promise.resolve()

@@ -122,7 +122,7 @@ describe('a tick that comes while a run is going on', () => {
     expect(minutes()).toEqual([1, 3, 4])
   })
 
-  it('of another job is not kept waiting', async () => {
+  it('a tick of another job is not kept waiting by a running one', async () => {
     const { clock, node } = setup()
     const [stuck, free] = [recorder({}, true), recorder({ name: 'k' })]
     node([stuck.job, free.job])

@@ -24,7 +24,7 @@ test(`killed ${ROUNDS} times at random moments (seed ${SEED}) and run again, it 
   expect(faultsOfLives(lives)).toEqual({ 'the next goes on': [], 'nothing is missed': [], 'the books balance': [] })
 })
 
-test('what is missed or does not balance is named', () => {
+test('a missing or unbalanced order is named', () => {
   const files = orderFiles({ seed: 3, lines: 20 })
   const model = expected(files)
   const { confirmed } = model.orders
@@ -55,7 +55,7 @@ test('killed while the database is being made, it makes it again', { timeout: 12
   expect(report.orders).toEqual(expected(files).orders)
 })
 
-test('whoever kills npm kills the run, and the next one goes on', { timeout: 120_000 }, async () => {
+test('a kill of npm kills the run, and the next one goes on', { timeout: 120_000 }, async () => {
   await using place = await folder()
   const files = orderFiles({ seed: 2, lines: 60 })
   const args = [...(await place.orders(files)), '--data', join(place.path, 'data')]

@@ -23,7 +23,7 @@ describe('belief', () => {
     expect(ends([{ at: 70, type: 'invoke', op: 'release' }])).toBe(70)
   })
 
-  it('of two overlaps for as long as both believe', () => {
+  it('the belief of two holders overlaps for as long as both believe', () => {
     const released = [{ at: 40, type: 'invoke', op: 'release' }] as const
     const apart = holdingsOf([...holding('a', 10, 100, released), ...holding('b', 41, 90)])
     expect(overlapsOf(apart)).toEqual([])

@@ -47,7 +47,7 @@ describe('a PostgreSQL that does not do what locks ask of it', () => {
     await locks.close()
   })
 
-  it('that does not answer is given up after answerMs, and what is under way ends with close()', async () => {
+  it('a server that does not answer is given up after answerMs, and pending calls end with close()', async () => {
     const silent: SqlClient = { query: () => new Promise(() => {}), transaction: () => new Promise(() => {}) }
     const impatient = postgresLocks({ sql: silent, answerMs: 20 })
     await expect(impatient.tryAcquire('k')).rejects.toMatchObject({ outcome: 'unknown' })

@@ -57,7 +57,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     await locks.close()
   })
 
-  it('that is called and does not answer is passed over after a moment', async () => {
+  it('a called waiter that does not answer is passed over after a moment', async () => {
     const locks = database.contender()
     const held = await locks.acquire('b', { ttlMs: 60_000 })
     await using mute = await waiter('b')

@@ -40,7 +40,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     return lease
   }
 
-  it('and votes at once (restartGraceMs: 0) gives the lock to a second one who believes in it', async () => {
+  it('a server that forgets and votes at once (restartGraceMs: 0) gives the lock to a second believing holder', async () => {
     const { quorum } = context
     const first = await heldByTwo(quorum.contender())
     await quorum.server(1).kill()
@@ -51,7 +51,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     expect(second.token).toBeGreaterThan(first.token)
   })
 
-  it('or two that are emptied while they run, let two believe: the fence refuses the older one', async () => {
+  it('two servers that are emptied while they run let two believe: the fence refuses the older one', async () => {
     const { quorum } = context
     const first = await heldByTwo(quorum.contender())
     for (const n of [0, 1]) await quorum.admin(n, (client) => client.flushall())
@@ -221,7 +221,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
     expect((await votes()).filter((vote) => vote === 1).length).toBeLessThan(2)
   })
 
-  it('one that is away from the beginning is not missed, and joins when it comes', async () => {
+  it('a server that is away from the beginning is not missed, and joins when it comes', async () => {
     const { quorum } = context
     quorum.link(1).cut()
     const locks = quorum.contender()
@@ -245,7 +245,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
     expect(closed.tookMs).toBeLessThan(3_500)
   })
 
-  it('one that will not say who it is does not vote, and its reason is named', async () => {
+  it('a server that will not say who it is does not vote, and its reason is named', async () => {
     const { quorum } = context
     const { Redis } = await import('ioredis')
     const { redlockLocks } = await import('concordat/locks/redlock')
@@ -317,7 +317,7 @@ describeWith(['redis'], 'many who want one lock', { private: true }, () => {
     expect(await never).toMatchObject({ code: 'locks.closed' })
   })
 
-  it('and come at once, with one server away: one of them gets it', async () => {
+  it('simultaneous claims with one server away have one winner', async () => {
     const { quorum } = context
     quorum.link(1).cut()
     const contenders = Array.from({ length: 5 }, () => quorum.contender())
@@ -335,7 +335,7 @@ describeWith(['redis'], 'clocks of servers', { private: true }, () => {
   const lack = serverClockLack()
   // Without a compiler the clock of a server cannot be set; the title then says so.
   describe.skipIf(lack !== undefined)(`that are set${lack === undefined ? '' : ` (${lack})`}`, () => {
-    it('one that jumps forward gives away nothing but its own vote', async () => {
+    it('a clock that jumps forward gives away nothing but its own vote', async () => {
       using clock = await serverClock()
       const quorum = await Quorum.start(3, (n) => (n === 0 ? { env: clock.env } : {}))
       try {

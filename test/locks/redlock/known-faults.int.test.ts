@@ -85,7 +85,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(() => redlockLocks({ urls: quorum.urls.slice(0, 2) })).toThrow('expected an odd number')
     })
 
-    it('of three settles at once: each server has voted for another', async () => {
+    it('a tie of three settles at once: each server has voted for another', async () => {
       const locks = quorum.contender()
       await (await locks.acquire(randomUUID())).release()
       fresh()
@@ -127,7 +127,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(lease.tookMs).toBeLessThan(500)
     })
 
-    it('and another: a release ends after about a second, unconfirmed', async () => {
+    it('two silent servers end a release after about a second, unconfirmed', async () => {
       const lease = await quorum.contender().acquire(fresh(), { ttlMs: 5_000 })
       quorum.freeze(0, 1)
       const released = await outcome(lease.release(), 5_000)

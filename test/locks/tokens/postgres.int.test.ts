@@ -45,7 +45,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     expect((await sql.query('SELECT * FROM password')).rows).toHaveLength(1)
   })
 
-  test('who waits for a redeeming that is rolled back gets the token', async () => {
+  test('a second redeemer gets the token when the first one rolls back', async () => {
     const { sql } = database
     await using tokens = createTokens({ store: postgresTokens({ sql }) })
     const { token } = await tokens.issue('a', 'mine', 60_000)

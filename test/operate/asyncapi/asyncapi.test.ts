@@ -36,13 +36,13 @@ describe('the document', { timeout: 180_000 }, () => {
     expect(await faults(await write(options))).toEqual([])
   })
 
-  test('of the channels of the example is valid', async () => {
+  test('the document of the channels of the example is valid', async () => {
     const document = await asyncapi({ services: [{ name: 'orders', sends: CHANNELS }], info })
     expect(Object.keys(document.channels)).toEqual(CHANNELS.map(({ name }) => name).toSorted())
     expect(await faults(document)).toEqual([])
   })
 
-  test('that points at nothing is not valid: the parser looks', async () => {
+  test('a document that points at nothing is not valid: the parser looks', async () => {
     const { channels, ...rest } = await write()
     const { 'orders.paid': _, ...others } = channels
     expect(await faults({ ...rest, channels: others })).not.toEqual([])
@@ -125,7 +125,7 @@ describe('a payload', { timeout: 180_000 }, () => {
     })
   })
 
-  test('of a library without JSON Schema says so, unless it is given by hand', async () => {
+  test('a payload of a library without JSON Schema says so, unless it is given explicitly', async () => {
     const undescribed = await write()
     expect(undescribed.components.schemas['quotes.asked']).toEqual({ description: expect.stringContaining('by hand') })
     const schemas = { 'quotes.asked': { type: 'object', required: ['sku'] } }
@@ -176,13 +176,16 @@ describe('a payload', { timeout: 180_000 }, () => {
     })
   })
 
-  test.each(['constructor', 'toString', '__proto__'])('of a channel with the name %s is its own', async (name) => {
-    const channel = defineChannel(name, { payload: z.object({ a: z.string() }) })
-    const options = { services: [{ name: 'a', sends: [channel] }], info, schemas: {}, examples: {} }
-    const { channels, components } = await asyncapi(options)
-    expect(Object.keys(channels)).toEqual([name])
-    expect(Object.entries(components.schemas)).toContainEqual([name, expect.objectContaining({ type: 'object' })])
-  })
+  test.each(['constructor', 'toString', '__proto__'])(
+    'a payload of a channel with the name %s is its own',
+    async (name) => {
+      const channel = defineChannel(name, { payload: z.object({ a: z.string() }) })
+      const options = { services: [{ name: 'a', sends: [channel] }], info, schemas: {}, examples: {} }
+      const { channels, components } = await asyncapi(options)
+      expect(Object.keys(channels)).toEqual([name])
+      expect(Object.entries(components.schemas)).toContainEqual([name, expect.objectContaining({ type: 'object' })])
+    },
+  )
 
   test('parts of one name that differ have names of their own', async () => {
     const one = defineChannel('one', { payload: z.object({ part: z.object({ a: z.string() }).meta({ id: 'P1' }) }) })
@@ -217,7 +220,7 @@ describe('an example', () => {
     ])
   })
 
-  test('that does not fit its channel is refused', async () => {
+  test('an example that does not fit its channel is refused', async () => {
     await expect(write({ examples: { 'orders.paid': [{ orderId: 5 }] } })).rejects.toThrow(
       /asyncapi\.examples\["orders\.paid"\]\[0\] does not fit its schema: orderId/,
     )
@@ -252,7 +255,7 @@ describe('an operation', () => {
     })
   })
 
-  test('of a saga may be any that a step can be asked for', async () => {
+  test('an operation of a saga may be any that a step can be asked for', async () => {
     const { components } = await write()
     expect(components.schemas).toMatchObject({
       SagaCommandHeaders: { properties: { 'saga-operation': { enum: ['invoke', 'confirm', 'compensate'] } } },

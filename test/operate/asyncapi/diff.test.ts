@@ -18,7 +18,7 @@ const withMessage = (message: object, components: object = {}) => ({
 })
 
 describe('of a document that means no good', () => {
-  test('what is no text is shown as JSON', () => {
+  test('a field of a malicious document that is no text is shown as JSON', () => {
     const odd = { toString: 'x', valueOf: 1 }
     const { changes } = asyncapiDiff(withMessage({ contentType: 'a' }), withMessage({ contentType: odd }))
     expect(changes).toMatchObject([{ text: '{"toString":"x","valueOf":1}, and was a' }])
@@ -232,7 +232,7 @@ describe('a change of a channel', () => {
     expect(asyncapiDiff(two, one)).toMatchObject({ breaks: false, changes: [{ kind: 'channel-added', breaks: 'no' }] })
   })
 
-  test('of its partitions or its key loses the order', async () => {
+  test('a changed number of partitions, or key, loses the order', async () => {
     const before = await document(Order, { partitions: 4, key: () => 'k' })
     const { changes } = asyncapiDiff(before, await document(Order, { partitions: 8 }))
     expect(changes.map(({ kind, breaks }) => [kind, breaks])).toContainEqual(['partitions', 'all readers'])

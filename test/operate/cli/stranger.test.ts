@@ -68,7 +68,7 @@ describe('addresses', () => {
       expect(stderr).toContain(way)
   })
 
-  test('of concordat.config.ts, where neither the command line nor the environment names a database', async () => {
+  test('addresses come from concordat.config.ts if neither the command line nor the environment names a database', async () => {
     await declare(`export const addresses: object = { postgres: '${NOBODY}', kafka: undefined }`)
     const found = await concordat('outbox list')
     expect(found).toMatchObject({ code: 3, stderr: expect.stringContaining('PostgreSQL at 127.0.0.1:1/d') })
@@ -80,7 +80,7 @@ describe('addresses', () => {
     expect(set.stderr).toContain('The address is from CONCORDAT_POSTGRES')
   })
 
-  test('that are wrong are named, and a file that the command does not need is not run', async () => {
+  test('wrong addresses are named, and a file that the command does not need is not run', async () => {
     await declare(`export const addresses = { postgre: '${NOBODY}' }`)
     expect(await concordat('outbox list')).toMatchObject({ code: 2, stderr: expect.stringContaining('"postgre"') })
     await declare(`export const addresses = { postgres: '${NOBODY}', kafka: 'kafka-1' }`)

@@ -279,7 +279,7 @@ describe('actions', () => {
     expect(await status(refused)).toEqual([409, 'binder.redrive_would_repeat'])
   })
 
-  test('one look at a time in the process, whatever its group and its console', async () => {
+  test('one reading at a time runs in the process, whatever its group and its console', async () => {
     let [now, most] = [0, 0]
     const letters = {
       ...world.operator.letters,

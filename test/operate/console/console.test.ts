@@ -80,7 +80,7 @@ describe('`authorize`', () => {
       expect(await status(get(path)), path).toEqual([401, 'console.unauthenticated'])
   })
 
-  test('what does not answer within 5 s is a no', async () => {
+  test('an authorize that does not answer within 5 s is a no', async () => {
     const { get } = open({ authorize: () => new Promise(() => {}) })
     expect(await status(get('api/sagas'))).toEqual([401, 'console.unauthenticated'])
   })
@@ -103,7 +103,7 @@ describe('words of a list', () => {
     return { authorize, asked }
   }
 
-  test('of sagas are asked for line by line', async () => {
+  test('words of sagas are authorized line by line', async () => {
     const { authorize, asked } = only(['buy/o/2'])
     const { sagas } = await open({ authorize }).json('sagas?status=stuck&saga=buy')
     const words = (sagas as { id: string; failure: { message: string } }[]).map(({ id, failure }) => [
@@ -114,7 +114,7 @@ describe('words of a list', () => {
     expect(asked).toEqual(new Set(['buy/o-1', 'buy/o/2', 'buy/o-3']))
   })
 
-  test('of dead letters are asked for letter by letter, under the name that a look at the payload has', async () => {
+  test('words of dead letters are authorized one by one, under the target of a payload reading', async () => {
     const { authorize, asked } = only(['orders.placed.stock.dlq/d-2'])
     const page = (await (await open({ authorize }).send('look', stock)).json()) as {
       letters: { id: string; headers: { region: string }; error: { message: string } }[]
@@ -124,7 +124,7 @@ describe('words of a list', () => {
     expect(asked).toContain('orders.placed.stock.dlq/d-1')
   })
 
-  test('of parked messages are asked for with the destination and the id', async () => {
+  test('words of parked messages are authorized with the destination and the id', async () => {
     for (const [allowed, lastError] of [
       ['refunds.due/m-1', 'no topic refunds.due'],
       ['payroll/m-1', '***'],
@@ -134,7 +134,7 @@ describe('words of a list', () => {
     }
   })
 
-  test('of bindings are asked for with the channel and the group', async () => {
+  test('words of bindings are authorized with the channel and the group', async () => {
     const { authorize, asked } = only(['orders.placed.stock'])
     const [first] = world.bindings()
     if (first === undefined) throw new Error('the shop has bindings')
@@ -217,7 +217,7 @@ describe('other sites', () => {
     expect(() => open({ ...act, secret: 'short' })).toThrow('createConsole.secret: expected at least 32 characters')
   })
 
-  test('what is read is not read from another site either, and no answer is for one', async () => {
+  test('another site cannot read anything either, and no answer permits one', async () => {
     const { get } = open()
     expect(await status(get('api/sagas', { 'sec-fetch-site': 'cross-site' }))).toEqual([403, 'console.cross_site'])
     const { headers } = await get('api/sagas', { origin: 'http://evil.test' })
@@ -245,7 +245,7 @@ describe('other sites', () => {
 })
 
 describe('limits', () => {
-  test('of bodies, of what they hold, of lists, and of actions in a second', async () => {
+  test('limits hold for bodies, their content, lists, and actions per second', async () => {
     const { send, get } = open({ authorize: everything })
     expect(await status(send('saga', { ...retry, reason: 'x'.repeat(70_000) }))).toEqual([413, 'console.too_large'])
     for (const body of [
@@ -267,7 +267,7 @@ describe('limits', () => {
     expect(answers.map((answer) => answer.status)).toContain(429)
   })
 
-  test('of streams: the oldest of 51 gives way, and close() ends them all', async () => {
+  test('the oldest of 51 streams gives way, and close() ends them all', async () => {
     const { get, console } = open()
     const streams = await Promise.all(Array.from({ length: 51 }, () => get('api/events')))
     const readers = streams.map(({ body }) => body?.getReader())
@@ -281,7 +281,7 @@ describe('limits', () => {
 })
 
 describe('errors', () => {
-  test('of the database show nothing of it', async () => {
+  test('errors of the database reveal nothing of it', async () => {
     const operator = createOperator({ sql: world.sql, schema: 'elsewhere' })
     const broken = {
       ...operator,
@@ -294,7 +294,7 @@ describe('errors', () => {
     expect(await status(get('api/sagas'))).toEqual([409, 'core.tables_missing'])
   })
 
-  test('of a server that is away, or of one that does not answer, are 503', async () => {
+  test('an unavailable or silent server answers 503', async () => {
     const away = Object.assign(new Error('connect ECONNREFUSED 10.0.0.7:5432'), { code: 'ECONNREFUSED' })
     const { get } = open({ operator: { ...world.operator, doctor: () => Promise.reject(away) } })
     const response = await get('api/doctor')

@@ -162,7 +162,7 @@ describeInChromium('the page in Chromium', () => {
     expect((await world.operator.sagas.show({ saga: 'buy', id: 'o/2' })).status).toBe('stuck')
   })
 
-  test('one dead letter is dropped after its id is typed, the others are sent back after a dry run', async () => {
+  test('a dead letter is dropped after its id is typed, the others are sent back after a dry run', async () => {
     const page = await open('#/letters')
     await page.getByRole('button', { name: 'Look at the dead letters of stock on orders.placed' }).click()
     await page.getByText('d-7', { exact: true }).first().click()

@@ -82,7 +82,7 @@ describe('the picture of all services', () => {
 describe('as text', () => {
   const text = systemText(system)
 
-  test('it has a line for each binding, step, role and channel', () => {
+  test('the text has a line for each binding, step, role and channel', () => {
     expect(text).toMatch(/^ {2}orders\.placed\.payments +processor +orders\.placed +payments +orders\.paid$/m)
     expect(text).toMatch(/^ {2}saga buy v3, within 60 s$/m)
     expect(text).toMatch(/^ {4}2 +charge +command +to payments\.commands +can be undone$/m)
@@ -91,7 +91,7 @@ describe('as text', () => {
     expect(text).toMatch(/^orders\.paid +channel +4 +payments +audit \(each instance\)$/m)
   })
 
-  test('it tells what nobody reads or sends', () => {
+  test('the text names channels without readers or senders', () => {
     expect(text).toMatch(/^orders\.large .*no readers$/m)
     const lonely = systemText(describeSystem([shop[1] as (typeof shop)[number]]))
     expect(lonely).toMatch(/^orders\.placed .*no senders$/m)
@@ -99,7 +99,7 @@ describe('as text', () => {
 })
 
 describe('as Mermaid', () => {
-  test('it has a node for each service and channel, an edge for each way, a box for each saga', () => {
+  test('the diagram has a node for each service and channel, an edge for each way, a box for each saga', () => {
     const lines = systemMermaid(system).split('\n')
     const id = (label: string): string =>
       /^ +(\w+)/.exec(lines.find((line) => line.includes(`"${label}`)) ?? '')?.[1] ?? '?'

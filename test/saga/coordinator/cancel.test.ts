@@ -150,7 +150,7 @@ describe('a deadline', () => {
     expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('completed')
   })
 
-  test('of a wrong kind is refused', () => {
+  test('a deadline of a wrong kind is refused', () => {
     expect(() => defineSaga('x', { version: 1, input: Input, deadlineMs: 0 })).toThrow(
       'defineSaga("x").deadlineMs: expected a whole number >= 1, got 0',
     )

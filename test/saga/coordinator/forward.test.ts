@@ -49,7 +49,7 @@ test('a step of a forward block that has used up its attempts is parked, and an 
   expect(calls).toEqual(['open', 'book', 'book', 'book'])
 })
 
-test('or turns the saga back: then it is undone, for whether it had an effect is not known', async () => {
+test('an operator turns the saga back: the step is undone, since its effect is not known', async () => {
   const { saga, calls } = order()
   const { coordinator } = await setup({ sagas: [saga] })
   const run = await coordinator.start(saga, { id: 'x', input: {} })
@@ -59,7 +59,7 @@ test('or turns the saga back: then it is undone, for whether it had an effect is
   expect(calls).toEqual(['open', 'book', 'book', 'undo book', 'undo open'])
 })
 
-test('it is undone when a later step turns the saga back', async () => {
+test('a step that goes forward only is undone when a later step turns the saga back', async () => {
   const { saga, calls, world } = order()
   Object.assign(world, { fails: false, refuses: true })
   const { coordinator } = await setup({ sagas: [saga] })
@@ -68,7 +68,7 @@ test('it is undone when a later step turns the saga back', async () => {
   expect(calls).toEqual(['open', 'book', 'undo book', 'undo open'])
 })
 
-test('and when the saga is cancelled while it fails', async () => {
+test('a failing step that goes forward only is undone when the saga is cancelled', async () => {
   const [entered, leave] = [gate(), gate()]
   const calls: string[] = []
   const saga = defineSaga('cancelled', { version: 1, input }).forward((block) =>

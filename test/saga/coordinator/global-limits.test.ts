@@ -52,7 +52,7 @@ describe('beside sagas', () => {
     compensate: 'none',
   })
 
-  test('they take none of the room that sagas have, and leave it as it was', async () => {
+  test('global transactions take none of the room of sagas, and leave it as it was', async () => {
     const { coordinator } = await setup({}, { sagas: [transfer, saga], concurrency: 1 })
     for (let n = 0; n < 6; n++) await coordinator.globalTransaction(transfer, { id: `t-${n}`, input }, () => n)
     const runs = await Promise.all(
@@ -81,7 +81,7 @@ describe('the code and what it gets', () => {
     })
   })
 
-  test('what code that joins returns is JSON, as it would be on its own', async () => {
+  test('joined code returns JSON, as it would on its own', async () => {
     const { coordinator } = await setup()
     await coordinator.globalTransaction(transfer, { id: 't-1', input }, async () => {
       const inner = await coordinator.globalTransaction(transfer, { id: 'i-1', input }, () => ({ at: new Date(0) }))
@@ -221,7 +221,7 @@ describe('limits', () => {
     expect(calls.filter((call) => call.startsWith('cancel'))).toEqual([])
   })
 
-  test('one of its own with the id of one that is around it would wait for itself', async () => {
+  test('a transaction of its own with the id of a surrounding one would wait for itself', async () => {
     const { coordinator } = await setup()
     const propagation = 'requires-new'
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, () =>
@@ -232,14 +232,14 @@ describe('limits', () => {
     await expect(run).rejects.toThrow(TypeError)
   })
 
-  test('it is no step of a saga, for nobody else has its code', () => {
+  test('a global transaction is no step of a saga, since only its process has its code', () => {
     const saga = defineSaga('outer', { version: 1, input: z.object({}) })
     expect(() => saga.saga('inner', { saga: transfer as never, input: () => input, compensate: 'none' })).toThrow(
       /code no other process has/,
     )
   })
 
-  test('one course of it is told with `given`', () => {
+  test('`given` describes one run of a global transaction', () => {
     const story = given(transfer, { type: 'branched', step: '1.deposit', branch: 'deposit' }, done('1.deposit'))
     expect(story.status).toBe('running')
     const decided = story.when(done('code'))
@@ -269,7 +269,7 @@ describe('the end of one that was cancelled from outside', () => {
     expect(seen).toBeInstanceOf(GlobalTransactionEnded)
   })
 
-  test('and of one whose lease is lost: no error of the coordinator leaks', async () => {
+  test('a lost lease leaks no error of the coordinator', async () => {
     const { coordinator, sql, run: schema } = await setup({}, { leaseMs: 300 })
     const begun = gate()
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {

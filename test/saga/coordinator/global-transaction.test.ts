@@ -150,7 +150,7 @@ describe('a transaction that is just code', () => {
     expect(calls.toSorted()).toEqual(['confirm a', 'confirm b', 'try a', 'try b'])
   })
 
-  test('one whose time is up is cancelled, and its code can call nothing more', async () => {
+  test('a transaction whose time is up is cancelled, and its code can call nothing more', async () => {
     const hasty = defineGlobalTransaction('transfer', { input: transfer.input, branches: [withdraw], timeoutMs: 200 })
     const { sql, run, coordinator: idle } = await setup()
     await idle.close()
@@ -210,7 +210,7 @@ describe('when its process is gone', () => {
     expect((await coordinator.get(transfer, 't-1').report()).failure).toMatchObject({ code: 'saga.orphaned' })
   })
 
-  test('one whose answer another instance gets goes on all the same', async () => {
+  test('a transaction whose answer another instance gets continues', async () => {
     const { coordinate, calls } = await setup()
     // It has no binder: every reply goes to the instance that has one.
     const quiet = coordinate()
@@ -224,7 +224,7 @@ describe('when its process is gone', () => {
 })
 
 describe('operators', () => {
-  test('one that was decided and cannot be confirmed is stuck; tried again it is confirmed, never cancelled', async () => {
+  test('a decided transaction that cannot be confirmed is stuck; a retry confirms it, and never cancels it', async () => {
     let fails = true
     const { coordinator, calls } = await setup({
       confirm: () => {
@@ -277,7 +277,7 @@ describe('propagation', () => {
     expect(currentGlobalTransaction()).toBeUndefined()
   })
 
-  test('one of its own stands when the one around it is cancelled', async () => {
+  test('a transaction of its own stands when the surrounding one is cancelled', async () => {
     const { coordinator, calls } = await setup()
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
       await global.call(withdraw, { account: 'a', cents: 5 })
@@ -301,7 +301,7 @@ describe('propagation', () => {
   })
 })
 
-test('what is wrong is said before anything begins', async () => {
+test('a mistake is reported before anything begins', async () => {
   const { coordinator } = await setup()
   const code = (): void => {}
   await expect(coordinator.start(transfer, { id: 't-1', input })).rejects.toThrow(/globalTransaction\(/)

@@ -83,7 +83,7 @@ test('logs and timelines hold no payload and no result', async () => {
   expect(log.text).not.toContain(secret)
 })
 
-test('one trace holds the code, each branch that it calls and what comes of it', async () => {
+test('one trace holds the code, each branch that it calls and their outcomes', async () => {
   const recording = record()
   const { telemetry } = recording
   const { coordinator } = await setup({}, { telemetry })

@@ -65,7 +65,7 @@ test('runs its steps at the same time, and goes on when all are done', async () 
   ])
 })
 
-test('one that is refused undoes the others, the one that still runs after it has returned', async () => {
+test('a refused member undoes the others, a running one after it has returned', async () => {
   const { saga, entered, leave, calls } = trip()
   const stock: string[] = []
   const { coordinator } = await setup({

@@ -142,7 +142,7 @@ describe('a running saga', () => {
     expect(mostInHand).toBeLessThanOrEqual(3 * 4)
   })
 
-  test('that was taken over cannot be written by its former owner, whose effect is rolled back', async () => {
+  test('a saga that was taken over cannot be written by its former owner, whose effect is rolled back', async () => {
     const [reached, open] = [gate(), gate()]
     let calls = 0
     const saga = defineSaga('stale', { version: 1, input: Input }).step('a', {
@@ -242,7 +242,7 @@ describe('a stuck saga', () => {
     expect(await coordinator.list({ status: 'stuck' })).toEqual([])
   })
 
-  test('that gets a reply which means nothing goes back to waiting for an operator', async () => {
+  test('a stuck saga that gets a meaningless reply goes back to waiting for an operator', async () => {
     const { coordinator, sql, schema } = await stick()
     const reply = { saga: 'stuck', sagaId: 'x', step: 'ship', operation: 'invoke', status: 'failed' }
     await sql.query(`UPDATE ${schema}.saga SET mail = $1::jsonb, due_at = now(), revision = revision + 1`, [

@@ -91,7 +91,7 @@ test('the next item begins when one has returned, not when all that run have', a
   expect((await run.outcome(within)).results).toEqual({ ship: ['a', 'b', 'c'] })
 })
 
-test('one that is refused undoes those before it, the last first, and none after it is begun', async () => {
+test('a refused item undoes those before it, last first, and none after it is begun', async () => {
   const calls: string[] = []
   const saga = defineSaga('back', { version: 1, input: Input })
     .step('open', { invoke: () => {}, compensate: () => void calls.push('undo open') })

@@ -53,7 +53,7 @@ describe('a saga within a saga within a saga', () => {
     expect(await coordinator.purge({ olderThanMs: 0 })).toBe(3)
   })
 
-  test('that was done and is gone is not taken for undone: the one around it is stuck and says why', async () => {
+  test('a forgotten inner saga that was done is not taken for undone: the outer one is stuck and says why', async () => {
     const { top } = threeLevels()
     const { coordinator, sql, schema } = await setup({ sagas: [top] })
     const run = await coordinator.start(top, { id: 'x', input: {} })
@@ -95,7 +95,7 @@ describe.each([false, true])(
       expect(effects).toEqual(['book', 'unbook'])
     })
 
-    test('of its own accord, is undone when the one around it turns back later', async () => {
+    test('an inner saga that ended by itself is undone when the outer one turns back later', async () => {
       const effects: string[] = []
       const bank = { open: false }
       const inner = defineSaga('inner', { version: 1, input: Nothing })

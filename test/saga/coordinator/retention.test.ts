@@ -188,7 +188,7 @@ describe('a payload over the limit', () => {
   const large = 'x'.repeat(2_000)
   const coordinator = { maxPayloadBytes: 1_024 }
 
-  test('as input starts no saga', async () => {
+  test('a payload over the limit as input starts no saga', async () => {
     const w = await setup({ sagas: [echo], coordinator })
     await expect(w.coordinator.start(echo, { id: 'x', input: { text: large } })).rejects.toMatchObject({
       code: 'saga.payload_too_large',
@@ -203,7 +203,7 @@ describe('a payload over the limit', () => {
     )
   })
 
-  test('as result of a step, or of a participant, turns the saga back and undoes it', async () => {
+  test('a payload over the limit as the result of a step, or of a participant, turns the saga back and undoes it', async () => {
     const undone: string[] = []
     const local = defineSaga('local', { version: 1, input: Input }).step('a', {
       invoke: () => large,
@@ -226,7 +226,7 @@ describe('a payload over the limit', () => {
     expect(undone).toEqual(['local', 'remote'])
   })
 
-  test('as signal is refused, and the saga waits on', async () => {
+  test('a payload over the limit as a signal is refused, and the saga waits on', async () => {
     const w = await setup({ sagas: [asks], coordinator })
     await w.coordinator.start(asks, { id: 'x', input: { text: '' } })
     await expect(w.coordinator.signal(asks, 'x', 'never', large)).rejects.toMatchObject({

@@ -132,7 +132,7 @@ describe('transactional steps that are ready together', () => {
     120_000,
   )
 
-  test('that were not called when the coordinator closed are called by the next one', async () => {
+  test('steps that were not called when the coordinator closed are called by the next one', async () => {
     const close: { now?: () => void } = {}
     const { placeAll, effects, calls, coordinator, another, buy } = await start({ invoke: async () => close.now?.() })
     close.now = () => void coordinator.close()

@@ -18,7 +18,7 @@ function setup(answer: (key: string) => string = (key) => key.toUpperCase()) {
   return { together, reads, letGo }
 }
 
-test('what is asked for in one turn is read at once', async () => {
+test('requests of one turn are read at once', async () => {
   const { together, reads, letGo } = setup()
   const answers = Promise.all(['a', 'b', 'c'].map((key) => together.get(key)))
   await letGo()
@@ -26,7 +26,7 @@ test('what is asked for in one turn is read at once', async () => {
   expect(reads).toEqual([['a', 'b', 'c']])
 })
 
-test('what is asked for during a read belongs to the next one, for an answer is never older than its question', async () => {
+test('requests during a read belong to the next one, since an answer is never older than its question', async () => {
   const { together, reads, letGo } = setup()
   const first = together.get('a')
   await expect.poll(() => reads).toEqual([['a']])
@@ -38,7 +38,7 @@ test('what is asked for during a read belongs to the next one, for an answer is 
   expect(reads).toEqual([['a'], ['a', 'b']])
 })
 
-test('one that cannot be read fails alone', async () => {
+test('an unreadable saga fails alone', async () => {
   const together = new Together<string, string>({}, async (keys) => {
     if (keys.includes('bad')) throw new Error('unreadable')
     return keys.map((key) => key.toUpperCase())

@@ -69,7 +69,7 @@ describe('a timer', () => {
     expect(calls).toBe(1)
   })
 
-  test('of a fixed length that the database cannot add is refused at its definition', () => {
+  test('a timer of a fixed length that the database cannot add is refused at its definition', () => {
     const define = () => defineSaga('far', { version: 1, input: Input }).timer('nap', { delay: 1e17 })
     expect(define).toThrow('delay: expected milliseconds from 0 to 315360000000000')
   })
@@ -101,7 +101,7 @@ describe('a signal', () => {
     expect(await coordinator.signal(saga, 'x', 'approval', ann)).toBe(false)
   })
 
-  test('that is no good is refused, and the saga waits on', async () => {
+  test('an invalid signal is refused, and the saga waits on', async () => {
     const { coordinator } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'x', input })
     const send = (step: string, payload: unknown, id = 'x') => coordinator.signal(saga, id, step as never, payload)
@@ -112,7 +112,7 @@ describe('a signal', () => {
     expect(await waitOf(run)).toBe('signal')
   })
 
-  test('that does not come in time turns the saga back', async () => {
+  test('a signal that does not come in time turns the saga back', async () => {
     const impatient = defineSaga('impatient', { version: 1, input: Input })
       .step('a', { invoke: () => 1, compensate: () => {} })
       .signal('approval', { payload: Approval, timeoutMs: 30 })
@@ -121,7 +121,7 @@ describe('a signal', () => {
     expect(await run.outcome(within)).toMatchObject({ status: 'compensated', failure: { code: 'saga.no_signal' } })
   })
 
-  test('that reaches an instance without the version is kept for one that has it', async () => {
+  test('a signal that reaches an instance without the version is kept for one that has it', async () => {
     const other = defineSaga('approve', { version: 2, input: Input }).signal('approval', { payload: Approval })
     const { coordinator, another } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'x', input })
@@ -175,7 +175,7 @@ describe('a message as signal', () => {
       .signal('payment', { from: payments, missing, correlate: ({ orderId }) => orderId })
       .step('end', { invoke: ({ results }) => results.payment.cents, compensate: 'none' })
 
-  test('that comes before its saga waits for it with missing: retry, and counts', async () => {
+  test('a message that comes before its saga waits for it with missing: retry, and counts', async () => {
     const log = new LogLines()
     const recording = record()
     const saga = early('retry')
@@ -192,7 +192,7 @@ describe('a message as signal', () => {
     ])
   })
 
-  test('that has no saga is a dead letter at once with missing: dead-letter', async () => {
+  test('a message without a saga is a dead letter at once with missing: dead-letter', async () => {
     const { binder } = await setup({ sagas: [early('dead-letter')] })
     await binder.send(payments, { orderId: 'o-1', cents: 3 })
     const isLetter = () => binder.bindings().some(({ deadLettered }) => deadLettered === 1)

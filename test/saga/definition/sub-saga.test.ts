@@ -54,7 +54,7 @@ test('is done when the other saga has completed, with its results', async () => 
   expect(await child.report()).toMatchObject({ status: 'completed', version: 1 })
 })
 
-test('that is compensated turns the outer one back, which has nothing to undo of it', async () => {
+test('a compensated sub-saga turns the outer one back, which has nothing to undo of it', async () => {
   const { order, calls } = shipping()
   const { coordinator } = await setup({ sagas: [order] })
   const run = await coordinator.start(order, { id: 'o-1', input: { fails: 'child' } })
@@ -65,7 +65,7 @@ test('that is compensated turns the outer one back, which has nothing to undo of
   expect(calls).toEqual(['open', 'pack o-1', 'unpack o-1', 'close'])
 })
 
-test('that has completed is undone when the outer one turns back', async () => {
+test('a completed sub-saga is undone when the outer one turns back', async () => {
   const { order, ship, calls } = shipping()
   const { coordinator } = await setup({ sagas: [order] })
   const run = await coordinator.start(order, { id: 'o-1', input: { fails: 'parent' } })
@@ -76,7 +76,7 @@ test('that has completed is undone when the outer one turns back', async () => {
   expect(child.timeline.map(({ kind }) => kind)).toContain('undo')
 })
 
-test('that runs when the outer one is cancelled is cancelled too, and the outer one waits for that', async () => {
+test('a sub-saga that runs when the outer one is cancelled is cancelled too, and the outer one waits for that', async () => {
   const leave = gate()
   const { order, calls, entered } = shipping(leave.opened)
   const { coordinator } = await setup({ sagas: [order] })
@@ -91,7 +91,7 @@ test('that runs when the outer one is cancelled is cancelled too, and the outer 
   expect(calls).toEqual(['open', 'pack o-1', 'send', 'call back', 'unpack o-1', 'close'])
 })
 
-test('that never said it was done and is gone has nothing to undo', async () => {
+test('a sub-saga that never reported success and is gone has nothing to undo', async () => {
   const child = defineSaga('child', { version: 1, input: z.object({}) }).signal('never', { payload: z.unknown() })
   const outer = defineSaga('outer', { version: 1, input: z.object({}) }).saga('first', {
     saga: child,

@@ -222,7 +222,7 @@ describe('a participant in the process that coordinates', () => {
     expect(calls).toEqual(['try a', 'confirm a'])
   })
 
-  test('that hangs is told to stop and asked again, and what it does late is not done twice', async () => {
+  test('a hanging participant is told to stop and asked again, and its late work is not done twice', async () => {
     const { promise: late, resolve: goOn } = Promise.withResolvers<void>()
     const stopped: string[] = []
     let tries = 0
@@ -244,7 +244,7 @@ describe('a participant in the process that coordinates', () => {
     expect(calls.filter((call) => call === 'confirm a')).toHaveLength(1)
   })
 
-  test('that failed when nobody waited any more, and refuses then, is cancelled all the same', async () => {
+  test('a participant that failed when it was no longer awaited, and refuses then, is cancelled all the same', async () => {
     const sql = embedded()
     const schema = `lt_${++count}`
     const undone: string[] = []
@@ -281,7 +281,7 @@ describe('a participant in the process that coordinates', () => {
     expect(undone).toEqual(['a'])
   })
 
-  test('of another kind than the step wants says so, and the saga turns back', async () => {
+  test('a participant of another kind than the step wants says so, and the saga turns back', async () => {
     const sql = embedded()
     const schema = `lt_${++count}`
     await migrateParticipant(sql, schema)

@@ -136,7 +136,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(lines.join('\n')).not.toContain('secret-of-the-proxy')
   })
 
-  test('one that is slower than the request may take is asked again, and does it once', async () => {
+  test('a participant slower than the time of a request is asked again, and does it once', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const world = await setup({
       target: { requestTimeoutMs: 100 },

@@ -80,7 +80,7 @@ describe.for(Object.entries(servers))('behind %s', ([name, start]) => {
     }
   })
 
-  test('one that is too large is answered 413', async () => {
+  test('a body that is too large is answered 413', async () => {
     const { port, close } = await start()
     try {
       const response = await fetch(`http://127.0.0.1:${port}/saga`, {

@@ -28,7 +28,7 @@ const statusOf = async ({ coordinator, transfer }: Joining, id: string) =>
   (await coordinator.report({ saga: transfer.name, id })).status
 
 describe('a transaction that code in another process joins', () => {
-  test('what that adds is confirmed with all the rest, over any await', async () => {
+  test('branches added by joined code are confirmed with all the rest, over any await', async () => {
     const world = await setup()
     const { other, move, transfer } = world
     const result = await world.begin('j-1', async () => {
@@ -50,7 +50,7 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls.slice(2).toSorted()).toEqual(['confirm a', 'confirm b'])
   })
 
-  test('what that has added is cancelled when the code here throws', async () => {
+  test('branches added by joined code are cancelled when the code here throws', async () => {
     const world = await setup()
     const { other, move } = world
     const no = new Error('no')
@@ -116,7 +116,7 @@ describe('a transaction that code in another process joins', () => {
     expect(result).toBe('bank.closed')
   })
 
-  test('what comes after the decision is refused, and nothing is called', async () => {
+  test('a branch that comes after the decision is refused, and nothing is called', async () => {
     const world = await setup()
     const { other, move } = world
     let headers = {}
@@ -129,7 +129,7 @@ describe('a transaction that code in another process joins', () => {
     expect(await statusOf(world, 'j-5')).toBe('completed')
   })
 
-  test('what comes after it was cancelled is refused, and so is code that joins then', async () => {
+  test('a branch that comes after the cancellation is refused, and so is code that joins then', async () => {
     const world = await setup()
     const { coordinator, other, move, transfer } = world
     const run = world.begin('j-8', async () => {
@@ -179,7 +179,7 @@ describe('a transaction that code in another process joins', () => {
     expect(found).toBe('j-9')
   })
 
-  test('what joined passes it on to others', async () => {
+  test('joined code passes the transaction on to others', async () => {
     const world = await setup()
     const { other, coordinator } = world
     const found = await world.begin('j-10', async () => {
@@ -285,7 +285,7 @@ describe('the header', () => {
     expect(isCalled).toBe(false)
   })
 
-  test('of another service, or of a transaction that is not declared here, is refused', async () => {
+  test('a header of another service, or of an undeclared transaction, is refused', async () => {
     const { other } = await setup()
     for (const value of ['billing/transfer/a/0192f7a0', 'front/pay/a/0192f7a0', 'front/unknown/a/0192f7a0']) {
       const run = other.inheritTransaction(new Headers({ [TRANSACTION_HEADER]: value }), () => {})
@@ -293,7 +293,7 @@ describe('the header', () => {
     }
   })
 
-  test('of a transaction whose birth is wrong, or that there is none of, adds nothing', async () => {
+  test('a header with a wrong birth, or of a missing transaction, adds nothing', async () => {
     const world = await setup()
     const { other, move } = world
     await world.begin('h-1', async () => {

@@ -61,7 +61,7 @@ describe('who may ask a participant', () => {
     )
   })
 
-  test('who may not gets 403, and nothing is done, not even in the fence', async () => {
+  test('an unauthorized caller gets 403, and nothing is done, not even in the fence', async () => {
     const before = await countOf(embedded(), `${schema}.saga_barrier`)
     const { ask } = setup({ authorize: bearer(['right', 'next']) })
     for (const authorization of ['', 'Bearer wrong', 'Bearer righ', 'right', 'Bearer '])
@@ -74,7 +74,7 @@ describe('who may ask a participant', () => {
     expect(await ask({ authorization: 'Bearer next' })).toMatchObject({ status: 200, body: { status: 'ok' } })
   })
 
-  test('it is asked for which service and which command, and may look at the body', async () => {
+  test('authorize gets the service and the command, and may look at the body', async () => {
     const asked: unknown[] = []
     const { ask, id } = setup({
       authorize: async ({ asked: { channel, service, saga, sagaId, step, operation }, headers, body }) => {
@@ -97,7 +97,7 @@ describe('who may ask a participant', () => {
     })
   })
 
-  test('one that breaks lets nobody in, and is asked again', async () => {
+  test('an authorize that throws lets no caller in, and is asked again', async () => {
     const { logger, lines } = keepingLogger()
     const { ask } = setup({
       logger,
@@ -147,7 +147,7 @@ describe('requests to a participant', () => {
     expect(calls).toEqual([])
   })
 
-  test('that are no POST', async () => {
+  test('a request that is no POST is refused', async () => {
     const { handler } = setup()
     for (const method of ['GET', 'PUT', 'DELETE']) {
       const response = await handler(new Request('http://bank/saga', { method }))
@@ -155,7 +155,7 @@ describe('requests to a participant', () => {
     }
   })
 
-  test('that are too large without saying so are not read to their end', async () => {
+  test('requests that are too large without saying so are not read to their end', async () => {
     const { ask } = setup({ maxRequestBytes: 1_000 })
     let read = 0
     const body = new ReadableStream({
@@ -183,7 +183,7 @@ describe('requests to a participant', () => {
     expect(calls).toEqual([])
   })
 
-  test('that fail inside say so as by message, and are done when asked again', async () => {
+  test('requests that fail inside say so as by message, and are done when asked again', async () => {
     let isBroken = true
     const { ask } = setup(
       {},
@@ -244,7 +244,7 @@ describe('requests to a participant', () => {
     expect((await ask()).status).toBe(200)
   })
 
-  test('one that takes too long is answered 503, and what it did is found when it is asked again', async () => {
+  test('a request that takes too long is answered 503, and its work is found when it is asked again', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const { ask } = setup({ timeoutMs: 50 }, { try: () => promise })
     expect(await ask()).toMatchObject({ status: 503, body: { error: { code: 'saga.http_timeout' } } })

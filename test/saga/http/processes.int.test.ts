@@ -130,7 +130,7 @@ describeWith(['postgres'], 'processes that talk by HTTP', () => {
     }
   })
 
-  test('one that has joined is killed before it answers: what it added is cancelled with all the rest', {
+  test('a process that has joined is killed before it answers: its branches are cancelled with all the rest', {
     timeout: 120_000,
   }, async () => {
     const bank = `http://127.0.0.1:${await launch({ role: 'bank' }).port()}`

@@ -46,7 +46,7 @@ describe('a step that reserves', () => {
     expect(decided.when(confirmed('a'), operator('cancel')).heard).toBe(false)
   })
 
-  test('that cannot be confirmed is parked; the saga is stuck when the others are done', () => {
+  test('a reservation that cannot be confirmed is parked; the saga is stuck when the others are done', () => {
     const parked = given(two, done('a'), done('b'), attemptFailed('a', { operation: 'confirm', terminal: true }))
     expect(parked.status).toBe('running')
     const stuck = parked.when(confirmed('b'))

@@ -127,7 +127,7 @@ describe('a group', () => {
     expect(at(again.state, due, 5).calls, 'too early').toEqual([])
   })
 
-  test('one that says no turns all back: who waits at once, a call in hand when it has returned', () => {
+  test('a refusing member turns all back: waiting ones at once, a running call when it has returned', () => {
     const turned = play(s, refused('b'))
     expect(summary(turned.state)).toBe('running: invoking/call refused unknown pending')
     expect([turned.wake, turned.calls]).toEqual([{ kind: 'keep' }, []])
@@ -154,21 +154,21 @@ describe('a conditional step', () => {
   const s = shape(stepShape('a', { conditional: true }), stepShape('b', { remote: true, conditional: true }))
   const omitted = (step: string): SagaEvent => ({ type: 'omitted', step })
 
-  test('that is not needed is left out, forward and backward', () => {
+  test('a conditional step that is not needed is left out, forward and backward', () => {
     const first = play(s, omitted('a'))
     expect(summary(first.state)).toBe('running: omitted invoking/reply')
     expect(summary(play(s, omitted('a'), omitted('b')).state)).toBe('completed: omitted omitted')
     expect(summary(play(s, omitted('a'), refused('b')).state)).toBe('compensated: omitted refused')
   })
 
-  test('that was called once is not left out any more', () => {
+  test('a conditional step that was called once is no longer left out', () => {
     const retried = play(s, failed('a'), due)
     expect(advance(s, retried.state, omitted('a'))).toBeUndefined()
     expect(advance(s, play(s, failed('a')).state, omitted('a'))).toBeUndefined()
     expect(advance(shape(stepShape('a')), play(shape(stepShape('a'))).state, omitted('a'))).toBeUndefined()
   })
 
-  test('that waits for a signal asks first, also when the signal came before', () => {
+  test('a conditional step that waits for a signal asks first, also when the signal came before', () => {
     const signal: SagaEvent = { type: 'signalled', step: 'yes', payload: 1 }
     const asks = shape(
       stepShape('a'),
@@ -218,7 +218,7 @@ describe('steps that call nothing', () => {
     expect(advance(s, play(s).state, { type: 'signalled', step: 'a' })).toBeUndefined()
   })
 
-  test('one that does not come in time turns the saga back, or parks it after the pivot', () => {
+  test('a signal that does not come in time turns the saga back, or parks it after the pivot', () => {
     const back = play(s, ok('a'), due, due)
     expect(summary(back.state)).toBe('compensating: compensating/call invoked failed pending')
     expect(back.state.failure).toEqual({ step: 'yes', code: 'saga.no_signal', message: 'no signal came in time' })
@@ -430,21 +430,21 @@ describe('a step before the pivot that goes forward only', () => {
   const s = shape(stepShape('pack', { forward: true }), stepShape('ship'))
   const stuck = [failed('pack', { terminal: true })]
 
-  test('that an operator skips as done is undone when a later step turns the saga back', () => {
+  test('a step that an operator skips as done is undone when a later step turns the saga back', () => {
     const turned = play(s, ...stuck, operator({ do: 'skip', result: 'box' }), refused('ship'))
     expect(summary(turned.state)).toBe('compensating: compensating/call refused')
     expect(turned.state.steps[0]?.result).toBe('box')
     expect(summary(play(s, ...stuck, operator({ do: 'skip' }), ok('ship')).state)).toBe('completed: invoked invoked')
   })
 
-  test('that reserved, and that an operator skips as done, is confirmed or cancelled like any other', () => {
+  test('a reserving step that an operator skips as done is confirmed or cancelled like any other', () => {
     const held = shape(stepShape('hold', { forward: true, confirm: stepShape('hold').invoke }), stepShape('ship'))
     const skipped = [failed('hold', { terminal: true }), operator({ do: 'skip' })]
     expect(summary(play(held, ...skipped, ok('ship')).state)).toBe('running: confirming/call invoked')
     expect(summary(play(held, ...skipped, refused('ship')).state)).toBe('compensating: compensating/call refused')
   })
 
-  test('of a saga that is a step turns back when that is undone while it is stuck', () => {
+  test('a step of a sub-saga turns back when the saga is undone while it is stuck', () => {
     const parent = { name: 'outer', id: 'x', step: 'child', operation: 'invoke' as const, birth: 'b' }
     const parked = play(s, ...stuck).state
     expect(summary(parked)).toBe('stuck: invoking/operator pending')

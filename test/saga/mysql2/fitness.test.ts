@@ -62,7 +62,7 @@ describe('a server that it cannot prepare on is refused with the remedy', () => 
     })
   })
 
-  test('one without our table', async () => {
+  test('rejects a server without the concordat_xa table', async () => {
     await expect(ready(MARIADB, { table: 1146 })).rejects.toMatchObject({
       code: 'core.tables_missing',
       message: expect.stringContaining('call resource.migrate() first'),

@@ -58,7 +58,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
     }
   })
 
-  test('that are looked at do not hold up who makes one', async () => {
+  test('gates that are read do not block one that is being made', async () => {
     for (let round = 0; round < 20; round++) {
       const calls = [impatient(), impatient()]
       let isOver = false

@@ -201,7 +201,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
     70_000,
   )
 
-  test('what stays prepared on MariaDB is in the health of its service, with what to do', async () => {
+  test('a transaction that stays prepared on MariaDB is in the health of its service, with the remedy', async () => {
     const service = await bankB({ parts: { prepared: { olderThanMs: 1 } } })
     const orphan = { gid: 'concordat:0123456789012345678901:1:transfer/t-9/deposit', key: 'transfer/t-9/deposit' }
     const call = { ...orphan, whose: 'concordat:0123456789012345678901:', lockTimeoutMs: 1_000 }

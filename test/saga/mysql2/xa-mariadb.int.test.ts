@@ -209,7 +209,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   })
 
   describe('cancelled while another process is at it', () => {
-    test('that stands still before its handler: it is refused when it goes on', async () => {
+    test('a process that is frozen before its handler is refused when it goes on', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const client = stoppingResource(maria.resource, { beforePrepare: () => (reached.resolve(), resume.promise) })
       const slow = deliver(bind(write, client), request, headers('invoke'))
@@ -247,7 +247,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       expect([await effects(), await prepared()]).toEqual([0, []])
     })
 
-    test('that has prepared and not answered: it cannot answer any more', async () => {
+    test('a process that has prepared and not answered can no longer answer', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const client = stoppingResource(maria.resource, { afterPrepare: () => (reached.resolve(), resume.promise) })
       const slow = deliver(bind(write, client), request, headers('invoke'))

@@ -118,7 +118,7 @@ describe.each(['tx', 'anywhere'] as const)('commands that share a transaction, w
     expect(await effects()).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  test('that were answered before are answered the same, and not done again', async () => {
+  test('commands that were answered before are answered the same, and not done again', async () => {
     let calls = 0
     const { command } = await setup(() => ++calls, { effects: where })
     calls = 0

@@ -94,7 +94,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     return all.flat().map(({ id }) => id)
   }
 
-  test('what a killed process had in hand on both is taken over, and each effect is made once', async () => {
+  test('the sagas of a killed process on both shards are taken over, and each effect is made once', async () => {
     const { coordinator, move } = join('local')
     await coordinator.migrate()
     const ids = Array.from({ length: 8 }, (_, n) => `k-${n}`)
@@ -124,7 +124,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     }
   })
 
-  test('one database that is away holds up none of the sagas on the other, and its own go on when it is back', async () => {
+  test('an unavailable database holds up none of the sagas on the other, and its own go on when it is back', async () => {
     const { coordinator, move } = join('local')
     await coordinator.migrate()
     await coordinator.run()

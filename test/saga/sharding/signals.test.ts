@@ -104,7 +104,7 @@ describe('a message that is a signal', () => {
     expect(sum('deadLettered')).toBe(1)
   })
 
-  test('that comes before its saga waits for it, also when the saga begins on another shard than that of its id', async () => {
+  test('a message that comes before its saga waits for it, also when the saga begins on another shard than that of its id', async () => {
     await setup(keeps)
     const shardOfInner = (id: string) => coordinator.shardOf({ saga: 'waits', id: `outer/${id}/inner` })
     let id = await idOn('a')

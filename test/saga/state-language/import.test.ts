@@ -203,7 +203,7 @@ describe('an expression', () => {
     expect(ended.state.failure?.message).toBe(`m: Input of "A": ${message}`)
   })
 
-  test('that does not fit its values ends the machine, and says of which state', () => {
+  test('an expression that does not fit its values ends the machine, and names the state', () => {
     const saga = importStateMachine(one({ Input: ['$.[b] > 1'] }), known)
     const ended = given(saga).when({ type: 'planned', step: 'machine', items: [{ params: root, key: 'm/x' }] })
     expect(ended).toMatchObject({ status: 'compensated', failure: { code: 'VariablesAssignError' } })
@@ -227,6 +227,6 @@ test('the order of the rules of a status is part of its graph, for the first tha
   expect(hash(one({ Output: { a: 1, b: 2 } }))).toBe(hash(one({ Output: { b: 2, a: 1 } })))
 })
 
-test('what a machine does is not known beforehand: explore says how to test it', () => {
+test('a machine is not known beforehand: explore says how to test it', () => {
   expect(() => explore(importStateMachine(one({}), known))).toThrow('Play single courses of it with given(...)')
 })

@@ -159,7 +159,7 @@ describe('verdicts', () => {
     expect(await states()).toBe('A FA, B SU')
   })
 
-  test('one that failed beside an update that succeeded leaves it unknown', async () => {
+  test('a failed state beside an update that succeeded leaves the machine unknown', async () => {
     const shop = new Shop().plan('b.reduce', broken())
     const json = machine('beside', 'A', {
       A: task('a', 'reduce', { IsForUpdate: true, Next: 'B' }),

@@ -118,7 +118,7 @@ describe('a machine in a machine', () => {
     expect(shop.calls.slice(3)).toEqual(['ship.compensate', 'balance.compensate b-1', 'inventory.compensate'])
   })
 
-  test('one that undid itself counts as failed; forward makes it again from its start', async () => {
+  test('a sub-machine that undid itself counts as failed; forward makes it again from its start', async () => {
     const shop = new Shop().plan('balance.reduce', broken())
     const { end, order, states } = await start(shop)
     expect(await end()).toEqual(['stuck', 'UN', null])
@@ -126,7 +126,7 @@ describe('a machine in a machine', () => {
     expect(await order('compensate')).toEqual(['compensated', 'UN', 'SU'])
   })
 
-  test('one that is unknown is gone on with', async () => {
+  test('a sub-machine with an unknown outcome is continued', async () => {
     const open = structuredClone(sub) as { States: Record<string, Record<string, unknown>> }
     delete (open.States['Balance'] as Record<string, unknown>)['Catch']
     const shop = new Shop().plan('balance.reduce', broken())
@@ -183,7 +183,7 @@ describe('a loop', () => {
     expect(await states()).toBe('Notify-loop-0 SU, Notify-loop-1 SU, Notify-loop-2 SU')
   })
 
-  test('one that fails begins no more, and all are undone with their elements, the last one first', async () => {
+  test('a failing item begins no more, and all are undone with their elements, the last one first', async () => {
     const shop = new Shop().plan('a.reduce', 1, broken())
     const { end } = await start(shop, json({}))
     expect(await end()).toEqual(['compensated', 'UN', 'SU'])
@@ -255,7 +255,7 @@ describe('scripts and other parts', () => {
     expect((await outcome()).exception?.name).toBe('SocketTimeoutException')
   })
 
-  test('what an exception says is kept without what cannot be stored', async () => {
+  test('the text of an exception is stored without unstorable characters', async () => {
     const json = machine('odd', 'A', { A: task('a', 'reduce', { IsForUpdate: true, Next: 'Succeed' }) })
     const odd = Object.assign(new Error(`a\0b\ud800${'x'.repeat(496)}😀 more`), { code: 'odd\0code' })
     const { end, outcome } = await ran(json, { services: services(new Shop().plan('a.reduce', odd), 'a') })

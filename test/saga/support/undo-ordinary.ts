@@ -63,7 +63,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
     expect(await rows('circle')).toEqual(before)
   })
 
-  test('what an undone step would take along is named with what to do about it', async () => {
+  test('objects that an undone step would take along are named with the remedy', async () => {
     const { act, ask, schema, sql } = world()
     await makeTables(sql, [
       'CREATE TABLE parent (id int PRIMARY KEY)',
@@ -226,7 +226,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
       ])
     })
 
-    test('and another one in its place is settled with "keep", and put right by hand', async () => {
+    test('a renamed table with another one in its place is settled with "keep", and repaired manually', async () => {
       const { act, ask, kept, rows, schema, sql } = world()
       await makeTables(sql, ACCOUNT)
       await protect('account')
@@ -277,7 +277,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
         ...more,
       ])
 
-    test('that applies to the role of a participant is refused, with a remedy', async () => {
+    test('row-level security that applies to the role of a participant is refused, with a remedy', async () => {
       await tables(RULED, POLICY)
       await expect(protect('account')).rejects.toMatchObject({
         code: 'saga.undo_table',
@@ -288,7 +288,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
       expect(await problems()).toEqual([])
     })
 
-    test('that is enabled later is listed, and fails the step that writes rather than its cancellation', async () => {
+    test('row-level security that is enabled later is listed, and fails the step that writes rather than its cancellation', async () => {
       const { act, kept } = world()
       await tables()
       await protect('account')

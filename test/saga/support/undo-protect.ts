@@ -71,7 +71,7 @@ export function undoProtectSuite(world: () => UndoWorld): void {
       expect(await listed()).toEqual([expect.objectContaining({ problem: expect.stringContaining(problem) })])
     })
 
-    test('that is switched off is no protection: a branch that writes there fails', async () => {
+    test('a disabled trigger is no protection: a branch that writes there fails', async () => {
       const { act, sql } = world()
       await make('CREATE TABLE t (id int PRIMARY KEY)')
       await protect('t')

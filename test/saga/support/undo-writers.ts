@@ -130,7 +130,7 @@ export function undoWritersSuite(world: () => UndoWorld): void {
     const add = "UPDATE account SET cents = cents + 10 WHERE id = 'a'"
     const [first, second] = [{ step: 'first' }, { step: 'second' }]
 
-    test('that ran at the same time are undone the last one first, whichever is cancelled first', async () => {
+    test('steps that ran at the same time are undone the last one first, whichever is cancelled first', async () => {
       const { act, ask, rows, kept } = world()
       const [third, aside] = [{ step: 'third' }, { step: 'aside' }]
       const before = await rows('account')

@@ -217,7 +217,7 @@ test('hands the result of try to confirm and to cancel', async () => {
   expect(seen).toEqual([true, { hold: 7 }, true, { hold: 7 }])
 })
 
-test('and a plain one do not take the commands of each other', async () => {
+test('a TCC participant and a plain one do not take the commands of each other', async () => {
   const plain = participant(
     stockCommands,
     { group: 'stock', sql, outbox, schema },

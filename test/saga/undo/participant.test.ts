@@ -104,7 +104,7 @@ describe('an undo participant', () => {
     await takeReplies(sql, schema)
   })
 
-  test('of an id that two services use is settled by its birth', async () => {
+  test('an undo participant of an id that two services use is settled by its birth', async () => {
     const binding = bind({
       handler: async (_, { tx, birth }) => void (await tx.query('INSERT INTO stock VALUES ($1, 1)', [birth])),
     })
@@ -211,7 +211,7 @@ describe('an undo participant', () => {
     }
   })
 
-  test('that is not decided keeps its row of the barrier, whoever deletes it', async () => {
+  test('an undecided undo participant keeps its row of the barrier, whoever deletes it', async () => {
     const binding = bind()
     const purge = () => sql.query(`DELETE FROM ${schema}.saga_barrier WHERE saga_key LIKE '%' || $1 || '%'`, [id])
     await send(binding, 'invoke')

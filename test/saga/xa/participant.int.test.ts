@@ -202,7 +202,7 @@ describeWith(['postgres'], 'an XA participant', () => {
   })
 
   describe('cancelled while another process is at it', () => {
-    test('that stands still before its handler: it is refused when it goes on', async () => {
+    test('a process that is frozen before its handler is refused when it goes on', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const client = stopping(sql, { beforePrepare: () => (reached.resolve(), resume.promise) })
       const slow = deliver(bind(write, client), request, headers('invoke'))
@@ -240,7 +240,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       expect([await effects(), await prepared()]).toEqual([0, []])
     })
 
-    test('that has prepared and not answered: it cannot answer any more', async () => {
+    test('a process that has prepared and not answered can no longer answer', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const client = stopping(sql, { afterPrepare: () => (reached.resolve(), resume.promise) })
       const slow = deliver(bind(write, client), request, headers('invoke'))

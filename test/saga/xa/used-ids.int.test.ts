@@ -60,7 +60,7 @@ function suite(open: (pool: pg.Pool) => Place): void {
     expect(await place.effects(id)).toBe(1)
   })
 
-  test('that has rolled it back does it', async () => {
+  test('a step that was rolled back is done for a used id', async () => {
     expect(await ask('back', 'a', 'invoke')).toBe('ok')
     expect(await ask('back', 'a', 'compensate')).toBe('ok')
     expect(await ask('back', 'b', 'invoke')).toBe('ok')

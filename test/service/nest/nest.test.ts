@@ -103,7 +103,7 @@ describe.each(['express', 'fastify'] as const)('a shop on Nest, over %s', (platf
     expect(await shopApp.get('/health/live')).toMatchObject({ status: 200, body: { info: { shop: { status: 'up' } } } })
   })
 
-  test('it is injected as a class and by decorator', () => {
+  test('the service is injected as a class and by decorator', () => {
     const service: Service = shopApp.app.get(ConcordatService)
     expect(service.describe().sends).toContain(placed)
     expectTypeOf(InjectService).returns.toExtend<ParameterDecorator>()
@@ -269,7 +269,7 @@ describe('a wrong wiring does not start', () => {
     expect(String(found)).toContain('Symbol(')
   })
 
-  test('what is declared wrongly is said where it stands', () => {
+  test('a wrong declaration is reported at its own line', () => {
     const circular = undefined as unknown as typeof placed
     expect(() => Sink(circular, { group: 'stock' })).toThrow('@Sink')
     const standard = Sink(placed, { group: 'stock' }) as unknown as (value: unknown, context: object) => void

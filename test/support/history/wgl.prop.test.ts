@@ -163,7 +163,7 @@ describe('the checker accepts every history of an atomic object', () => {
 })
 
 describe('the checker refuses', () => {
-  it('one read of a value that was never written', () => {
+  it('a read of a value that was never written is refused', () => {
     fc.assert(
       fc.property(steps(80), fc.nat(), (all, which) => {
         const history = registerHistory(all)
@@ -182,7 +182,7 @@ describe('the checker refuses', () => {
     )
   })
 
-  it('one write that got a version given before', () => {
+  it('a write that got a version given before is refused', () => {
     fc.assert(
       fc.property(steps(80), fc.nat(), (all, which) => {
         const history = versionedHistory(all)
@@ -202,7 +202,7 @@ describe('the checker refuses', () => {
     )
   })
 
-  it('one token given twice', () => {
+  it('a token given twice is refused', () => {
     fc.assert(
       fc.property(steps(80), fc.nat(), (all, which) => {
         const history = lockHistory(all, 1)

@@ -64,7 +64,7 @@ describe('a service waits for the time of its world', () => {
     expect(aborted.atMs).toBeLessThan(1_100)
   })
 
-  it('and no longer, when it ends its timer', async () => {
+  it('a service no longer waits when it ends its timer', async () => {
     const ticked = await inService(async () => {
       let n = 0
       const count = (): void => void n++
@@ -186,7 +186,7 @@ describe('a service is given random numbers of its seed', () => {
     expect((drawn.part[1] ?? 0) + (drawn.part[2] ?? 0)).toBeGreaterThan(0)
   })
 
-  it('and refused wrong bounds, as elsewhere', async () => {
+  it('wrong bounds of random numbers are refused, as elsewhere', async () => {
     const refusalOf = (draw: () => unknown): unknown => {
       try {
         return draw()

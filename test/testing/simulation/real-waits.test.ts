@@ -40,7 +40,7 @@ describe('a history fails, and names what a service waits for', () => {
     expect(failure.message).toContain('shop-1 waits for a real')
   })
 
-  it('also when nobody waits for it', async () => {
+  it('a history fails also when the service does not wait for the request', async () => {
     const background = services(() => void fetch(url).catch(() => {}))
     expect((await failureOf({ ...IDLE, services: background })).message).toContain('a real fetch')
   })

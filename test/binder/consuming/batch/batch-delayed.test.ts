@@ -112,7 +112,7 @@ describe('delayed retry of a batch', () => {
     expect(status(test)).toMatchObject({ handled: 1, retried: 2, deadLettered: 1 })
   })
 
-  it('of a throw sends each away once it has failed alone', async () => {
+  it('a batch that throws sends each message away once it has failed alone', async () => {
     const test = await setup(() => {
       throw new Error('away')
     })

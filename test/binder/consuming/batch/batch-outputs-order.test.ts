@@ -62,7 +62,7 @@ describe('nothing is sent', () => {
     expect(test.transport.published).toEqual([])
   })
 
-  it('of a call that threw, or whose outcomes do not fit', async () => {
+  it('nothing is sent for a call that threw, or whose outcomes do not fit', async () => {
     for (const broken of [() => Promise.reject(new TerminalError('x')), () => [produced(1)]]) {
       const test = await doubling(broken)
       deliver(test, ['a', 0], ['a', 1], [null, 2], [null, 3])
@@ -73,7 +73,7 @@ describe('nothing is sent', () => {
   })
 })
 
-it('those behind one that left the line for a delayed retry are sent at once', async () => {
+it('messages behind one that left the line for a delayed retry are sent at once', async () => {
   const test = await doubling(
     (items) => items.map(({ payload }) => (payload === 1 ? failed(new Error('x')) : produced(payload * 2))),
     { retry: 'delayed' },
@@ -85,7 +85,7 @@ it('those behind one that left the line for a delayed retry are sent at once', a
   expect(status(test)).toMatchObject({ handled: 3, retried: 1 })
 })
 
-it('those behind one that failed for good keep their outputs', async () => {
+it('messages behind one that failed permanently keep their outputs', async () => {
   const test = await doubling((items) =>
     items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : payload === 1 ? ok : produced(9))),
   )

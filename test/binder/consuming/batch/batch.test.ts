@@ -104,7 +104,7 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ handled: 1, deadLettered: 2 })
   })
 
-  it('of a throw say nothing of each: the batch is handed over in halves, and an attempt counts for a message alone', async () => {
+  it('a batch that throws is handed over in halves, and an attempt counts for a message alone', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, () => {
       throw new Error('away')
     })
@@ -114,7 +114,7 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ deadLettered: 3 })
   })
 
-  it('of one message that makes each call throw leave one dead letter, and one attempt of each other', async () => {
+  it('a message that makes each call throw leaves one dead letter, and one attempt of each other', async () => {
     const handled: number[] = []
     const test = await batchSink({ batch: { maxSize: 8, maxWaitMs: 10 }, maxAttempts: 2 }, (items) => {
       if (items.some(({ payload }) => payload === 3)) throw new Error('poison')
@@ -126,7 +126,7 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ handled: 7, deadLettered: 1 })
   })
 
-  it('of a terminal throw are looked for in halves at once, without a pause', async () => {
+  it('the culprit of a terminal throw is searched in halves at once, without a pause', async () => {
     const test = await batchSink({ batch: { maxSize: 4, maxWaitMs: 10 }, backoff: { initialMs: 60_000 } }, (items) => {
       if (items.some(({ payload }) => payload === 1)) throw new TerminalError('poison')
     })
@@ -135,7 +135,7 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ handled: 3, deadLettered: 1 })
   })
 
-  it('that do not fit the messages fail all of them, and say what was expected', async () => {
+  it('outcomes that do not fit the messages fail all of them, and the error names the expected form', async () => {
     for (const wrong of [[ok], 'fine', [ok, 1]]) {
       const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 } }, () => wrong as never)
       deliver(test, [null, 0], [null, 1])
@@ -163,7 +163,7 @@ describe('order per key', () => {
     ])
   })
 
-  it('what follows one that failed is not settled before it when the batch is handed over in halves', async () => {
+  it('a message is not settled before an earlier failed one of its key when the batch is handed over in halves', async () => {
     let seen: unknown[] = []
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) => {
       if (items.length === 3) throw new Error('as a whole')
@@ -178,7 +178,7 @@ describe('order per key', () => {
     expect(ends(deliveries)).toEqual(['acked', 'acked', 'acked'])
   })
 
-  it('what follows one that failed for good keeps its own outcome', async () => {
+  it('a message behind one that failed permanently keeps its own outcome', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) =>
       items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : ok)),
     )

@@ -91,7 +91,7 @@ describe('a dead letter', () => {
     )
   })
 
-  it('that the broker will never take halts the binding with the message unsettled', async () => {
+  it('a dead letter that the broker will never take halts the binding with the message unsettled', async () => {
     const transport = new ScriptedTransport()
     transport.onPublish = async () => [
       new TransportError({ transport: 'scripted', kind: 'too_large', message: 'over the limit' }),

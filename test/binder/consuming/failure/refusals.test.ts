@@ -54,30 +54,33 @@ function full({ destination }: EncodedMessage): TransportError {
 }
 
 describe('a binding', () => {
-  it.each(BINDINGS)('that may not write its %s is not healthy until it may', async (_, destination, binding) => {
-    const transport = new ScriptedTransport()
-    let isDenied = true
-    transport.onPublish = async (messages) =>
-      messages.map((message) => (isDenied && message.destination === destination ? denied(message) : undefined))
-    const warnings: unknown[] = []
-    const logger = { ...silentLogger, warn: (fields: unknown) => void warnings.push(fields) }
-    const binder = createBinder({ service: 'test', transport, bindings: [binding], logger })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    const status = () => binder.binding('numbers.g').status()
-    const delivered = transport.subscription.deliver('k', 1)
-    await until('it is told', () => status().state === 'connecting')
-    expect(status().error).toBe(`no right to write to "${destination}"`)
-    expect(binder.health().status).toBe('down')
-    expect(warnings).toContainEqual(expect.objectContaining({ binding: 'numbers.g', left: 1 }))
-    isDenied = false
-    await until('it is settled', () => delivered.end !== undefined)
-    expect(delivered.end).toBe('acked')
-    expect(status()).toMatchObject({ state: 'running', error: undefined })
-    expect(binder.health().status).toBe('up')
-  })
+  it.each(BINDINGS)(
+    'a binding without the right to write its %s is unhealthy until it has it',
+    async (_, destination, binding) => {
+      const transport = new ScriptedTransport()
+      let isDenied = true
+      transport.onPublish = async (messages) =>
+        messages.map((message) => (isDenied && message.destination === destination ? denied(message) : undefined))
+      const warnings: unknown[] = []
+      const logger = { ...silentLogger, warn: (fields: unknown) => void warnings.push(fields) }
+      const binder = createBinder({ service: 'test', transport, bindings: [binding], logger })
+      onTestFinished(() => binder.close())
+      await binder.start()
+      const status = () => binder.binding('numbers.g').status()
+      const delivered = transport.subscription.deliver('k', 1)
+      await until('it is told', () => status().state === 'connecting')
+      expect(status().error).toBe(`no right to write to "${destination}"`)
+      expect(binder.health().status).toBe('down')
+      expect(warnings).toContainEqual(expect.objectContaining({ binding: 'numbers.g', left: 1 }))
+      isDenied = false
+      await until('it is settled', () => delivered.end !== undefined)
+      expect(delivered.end).toBe('acked')
+      expect(status()).toMatchObject({ state: 'running', error: undefined })
+      expect(binder.health().status).toBe('up')
+    },
+  )
 
-  it('that is a source and may not write is not healthy until it may', async () => {
+  it('a source without the right to write is unhealthy until it has it', async () => {
     const transport = new ScriptedTransport()
     let isDenied = true
     transport.onPublish = async (messages) => messages.map((message) => (isDenied ? denied(message) : undefined))

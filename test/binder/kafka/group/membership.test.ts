@@ -83,7 +83,7 @@ describe('commits', () => {
     ])
   })
 
-  it('of a failed commit do not come back into the next generation', async ({ expect }) => {
+  it('offsets of a failed commit do not come back into the next generation', async ({ expect }) => {
     const answer = Promise.withResolvers<void>()
     const { commits, written } = setup(() => answer.promise)
     commits.mark(0, 5)

@@ -43,7 +43,7 @@ describe('an answer', () => {
     )
   })
 
-  it('that ends too early is a RangeError, in whatever pieces it comes', ({ expect }) => {
+  it('an answer that ends too early is a RangeError, in whatever pieces it comes', ({ expect }) => {
     fc.assert(
       fc.property(written, cuts, fc.nat(), (fields, at, missing) => {
         const all = bytesOf(fields)

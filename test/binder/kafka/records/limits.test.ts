@@ -163,7 +163,7 @@ describe('a record', () => {
     expect(messages[0]?.bytes).toBeGreaterThan(200_000 * 50)
   })
 
-  it('that says it has no bytes has none of those behind it', async ({ expect }) => {
+  it('a record without bytes does not take those of the next one', async ({ expect }) => {
     const { messages, unreadable } = await readBatches(
       Pieces.of(await withRecords(Buffer.alloc(5_000), 4_000)),
       0,

@@ -72,7 +72,7 @@ describe('batches of records', () => {
     },
   )
 
-  it('of a topic with LogAppendTime are read alike, with the time of the broker', async ({ expect }) => {
+  it('batches of a topic with LogAppendTime are read alike, with the time of the broker', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(envelopes, cuts, fc.nat(50), async (written, cut, from) => {
         const batch = stamped(await writeBatch(written, head), head.time + 1_000)
@@ -133,7 +133,7 @@ describe('batches of records', () => {
     )
   })
 
-  it('of any bytes neither hang nor throw', async ({ expect }) => {
+  it('batches of any bytes neither hang nor throw', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 60, maxLength: 300 }), cuts, async (hostile, cut) => {
         const { messages } = await readBatches(piecesOf(Buffer.from(hostile), cut), 0, [], ROOMY)

@@ -43,7 +43,7 @@ async function setup(messages: number) {
   return { consumer, unacked, take, lent: Array.from({ length: messages }, take) }
 }
 
-test('one that was given back and lent again is not acknowledged with a later one', async () => {
+test('a message that was given back and lent again is not acknowledged with a later one', async () => {
   const { consumer, unacked, take, lent } = await setup(4)
 
   lent[1]?.release()

@@ -18,7 +18,7 @@ it('a binding for which the connection has too few channels is refused, with the
   await expect(refused).rejects.not.toThrow('Check that RabbitMQ is up')
 })
 
-it('what is left after all bindings have started is enough for declarations', async () => {
+it('enough channels are left for declarations after all bindings have started', async () => {
   const broker = new FakeBroker()
   broker.channelMax = 18
   const transport = attached({ connect: broker.connect })

@@ -51,7 +51,7 @@ it('once it has settled, nobody waits', async () => {
   expect((await starting(broker, { ...spec, name: 'refunds' })).state.isDone).toBe(false)
 })
 
-it('one that was deleted and is made again has to settle again, for everybody', async () => {
+it('a deleted queue that is made again has to settle again, for everyone', async () => {
   const broker = new FakeBroker()
   const first = await starting(broker)
   await first.clock.advance(LONG_MS)

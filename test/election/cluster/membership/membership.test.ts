@@ -116,7 +116,7 @@ describe('a presence', () => {
     expect(membership.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('isolated') })
   })
 
-  it('that was in doubt is a new one when it is confirmed again, of the same generation', async () => {
+  it('a doubtful presence is a new one when it is confirmed again, of the same generation', async () => {
     const { membership, presence, clock, instead, heard } = await joined()
     instead.beat = () => Promise.reject(away())
     await clock.advance(4_000)
@@ -192,7 +192,7 @@ describe('joining', () => {
     await close(membership, clock)
   })
 
-  it('that is given up while its outcome is unknown is refused when it arrives late', async () => {
+  it('a join that is given up while its outcome is unknown is refused when it arrives late', async () => {
     const { membership, clock, instead, inner, store } = setup()
     let arrive: () => Promise<unknown> = async () => undefined
     instead.join = async (...args: never[]) => {
@@ -228,7 +228,7 @@ describe('joining', () => {
 })
 
 describe('a listener', () => {
-  it('that joins again as soon as it hears of the end gets a new generation', async () => {
+  it('a listener that joins again as soon as it hears of the end gets a new generation', async () => {
     const { membership, clock, presence, server, heard } = await joined({ rejoin: false })
     const again = Promise.withResolvers<number>()
     membership.subscribe((event) => {

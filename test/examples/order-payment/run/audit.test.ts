@@ -42,7 +42,7 @@ async function setup() {
   return { run, audit: () => audit(sql, schemas) }
 }
 
-test('what fits together has no faults, refunds included', async () => {
+test('consistent books have no faults, refunds included', async () => {
   const books = await setup()
   expect(await books.audit()).toEqual({
     orders: { duplicate: 1, conflict: 0, confirmed: 1, declined: 1, outOfStock: 0, stuck: 0 },
