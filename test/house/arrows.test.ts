@@ -113,18 +113,24 @@ async function lint(): Promise<Finding[]> {
 const arrowFindings = (file: string): Finding[] =>
   findings.filter((finding) => finding.file === file && finding.rule === 'eslint(no-restricted-imports)')
 
-describe.for(ARROWS)('$file', ({ file, may, mayNot }) => {
-  it.for(may.map(String))('may import %s', (target) => {
-    for (const i of FORMS.keys()) expect(arrowFindings(fixture(file, 'may', target, i))).toEqual([])
-  })
+it('files may import along the arrows, in every form', () => {
+  const refused = ARROWS.flatMap(({ file, may }) =>
+    may.flatMap((target) => [...FORMS.keys()].flatMap((i) => arrowFindings(fixture(file, 'may', target, i)))),
+  )
+  expect(refused).toEqual([])
+})
 
-  it.for(mayNot.map(String))('may not import %s, in no form', (target) => {
-    for (const i of FORMS.keys()) {
-      const found = arrowFindings(fixture(file, 'may-not', target, i))
-      expect(found, `form ${i} of ${file} -> ${target}`).toHaveLength(1)
-      expect(found[0]?.help).toContain(`${file.split('/')[0]} -> `)
-    }
-  })
+it('files may import nothing else, in no form', () => {
+  const wrong = ARROWS.flatMap(({ file, mayNot }) =>
+    mayNot.flatMap((target) =>
+      [...FORMS.keys()].flatMap((i) => {
+        const found = arrowFindings(fixture(file, 'may-not', target, i))
+        const isRefused = found.length === 1 && found[0]?.help.includes(`${file.split('/')[0]} -> `) === true
+        return isRefused ? [] : [`form ${i} of ${file} -> ${target}`]
+      }),
+    ),
+  )
+  expect(wrong).toEqual([])
 })
 
 describe('the linter', () => {

@@ -83,11 +83,12 @@ it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, by whatever wa
   expect(drivers).toEqual([])
 })
 
-it.for(globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/index.ts'))(
-  '%s exports, and does nothing else',
-  (file) => {
+it('an index.ts exports, and does nothing else', () => {
+  const files = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/index.ts')
+  const others = files.filter((file) => {
     const source = readFileSync(file, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
-    const rest = source.replaceAll(/^export (?:type )?(?:\{[^}]*\}|\*) from '[^']+'$/gm, '').trim()
-    expect(rest).toBe('')
-  },
-)
+    return source.replaceAll(/^export (?:type )?(?:\{[^}]*\}|\*) from '[^']+'$/gm, '').trim() !== ''
+  })
+  expect(files.length).toBeGreaterThan(30)
+  expect(others).toEqual([])
+})
