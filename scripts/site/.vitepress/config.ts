@@ -4,7 +4,7 @@ import { mermaid } from './mermaid.ts'
 import { NAV, SIDEBAR } from './pages.ts'
 
 /** Not in llms-full.txt: generated, or for contributors. */
-const NOT_FOR_ASSISTANTS = ['api/**', 'contributing/**', 'decisions/**', 'reference/options.md', 'changelog.md']
+const NOT_FOR_ASSISTANTS = ['api/**', 'contributing/**', 'decisions/**', 'changelog.md']
 
 export default defineConfig({
   title: 'Concordat',
