@@ -13,7 +13,7 @@ export interface Comparison {
   /** What is measured, with its unit: `publish 200 B, messages/s`. */
   readonly what: string
   readonly ours: Run
-  /** Who does the same work without this package, and how. Absent where there is nobody. */
+  /** The peer that does the same work without this package, and how. Absent where there is none. */
   readonly peer?: { readonly name: string; readonly run: Run } | undefined
   /** What our rate, units per second, should reach. */
   readonly target?: Target | undefined

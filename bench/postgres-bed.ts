@@ -12,7 +12,7 @@ export interface PostgresCounters {
 }
 
 /**
- * A PostgreSQL of the bench's own, so that nobody else is in its counters. `fsync`, `full_page_writes` and
+ * A PostgreSQL of the bench's own, so that its counters hold nothing else. `fsync`, `full_page_writes` and
  * `synchronous_commit` are on, everything else is as PostgreSQL comes.
  */
 export class PostgresBed implements AsyncDisposable {

@@ -1,4 +1,4 @@
-/** What it costs an instance to report while somebody watches, as CPU time of its process beside that without a watch. */
+/** Measures what an instance pays for its reports while a watch runs: CPU time of its process, against one without a watch. */
 import { createBinder } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
 import { median } from '../compare.ts'

@@ -1,4 +1,4 @@
-/** A leader goes, and another candidate leads: how long nobody did. Real processes, ended by real signals. */
+/** Measures the time without a leader after a leader ends. Real processes, ended by real signals. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createObserver } from 'concordat/election'
 import { redisLocks } from 'concordat/locks/redis'

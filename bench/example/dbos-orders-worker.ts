@@ -1,7 +1,7 @@
 /**
  * The orders service of DBOS: its workflow asks stock and payments, which are applications of other processes, by putting a
  * workflow into the queue of theirs and awaiting its result. That is one step with an id of its own, so that a repeated one
- * finds the workflow that is there. The receipt is told, not asked for: nobody waits for it in the example either.
+ * finds the workflow that is there. The receipt is a message without a reply: the example does not wait for it either.
  */
 import type { DbosClient, DbosHandle } from '../dbos-sdk.ts'
 import { type AskedService, dbosApp, POLL_MS, serviceConfig } from './dbos-app.ts'

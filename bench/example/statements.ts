@@ -1,4 +1,4 @@
-/** What an order does to the tables, whoever places it. */
+/** The statements that one order runs, the same for each client. */
 import { type Order, totalCents } from './serve-orders.ts'
 
 /** In the transaction of the step. */

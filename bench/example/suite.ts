@@ -143,7 +143,7 @@ async function speed(where: string, setting: Setting, { rounds, orders, progress
   return { where, runs }
 }
 
-/** Servers that nobody else uses, since their CPU time is part of the result. */
+/** Private servers, since their CPU time is part of the result. */
 async function onServers(
   transport: Transport,
   options: SuiteOptions,

@@ -1,4 +1,4 @@
-/** From hand to hand: how long a lock that somebody waits for lies idle, who gets how many turns, what it asks of Redis. */
+/** Measures hand-overs of a contended lock: idle time, turns for each waiter, commands at Redis. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bed } from '../bed.ts'
 import { takeTurns } from '../compare.ts'

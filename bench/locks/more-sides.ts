@@ -72,7 +72,7 @@ return redis.call('INCR', KEYS[2])
 const GIVE_PERMIT = `return redis.call('ZREM', KEYS[1], ARGV[1])`
 const [TAKE_SHA, GIVE_SHA] = [TAKE_PERMIT, GIVE_PERMIT].map((script) => createHash('sha1').update(script).digest('hex'))
 
-/** The least that a permit with a fencing token is that ends by the server's clock: no line, and nobody is told. */
+/** The least that a permit with a fencing token is that ends by the server's clock: no queue, and no notification. */
 export const barePermit: SideMaker = async (url, prefix) => {
   const client = new Redis(url)
   await client.script('LOAD', TAKE_PERMIT)

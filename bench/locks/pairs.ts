@@ -20,7 +20,7 @@ export interface PairsCase {
   readonly atOnce: readonly number[]
   /** Servers whose CPU time counts, when not the one of the bed. */
   readonly cpuUs?: (() => Promise<number>) | undefined
-  /** The key of slot `n`. @default one for each slot, so nobody waits */
+  /** The key of slot `n`. @default one for each slot, so there is no contention */
   readonly key?: ((slot: number) => string) | undefined
 }
 

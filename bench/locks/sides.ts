@@ -74,7 +74,7 @@ return redis.call('INCR', KEYS[2])
 `
 const TAKE_SHA = createHash('sha1').update(TAKE_WITH_TOKEN).digest('hex')
 
-/** The least that a lock with a fencing token is: no line, nobody is told, and after FLUSHALL tokens begin again. */
+/** The least that a lock with a fencing token is: no queue, no notification, and after FLUSHALL tokens begin again. */
 export const bareWithToken: SideMaker = async (url, prefix) => {
   const client = new Redis(url)
   await client.script('LOAD', TAKE_WITH_TOKEN)

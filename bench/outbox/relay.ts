@@ -7,7 +7,7 @@ import { type Bed, CheckingPublisher, makeMessages } from './bed.ts'
 const BACKLOG = 100_000
 /** Of the rate of the naive reader. */
 const RATIO = { atLeast: 0.9 } as const
-/** A second, where nobody does the same beside it: the naive reader keeps no order of keys. */
+/** Messages a second without a peer: the naive reader keeps no order of keys. */
 const TARGET = { atLeast: 20_000 } as const
 
 /** The relay beside a bare SELECT and DELETE without keys and leases. */

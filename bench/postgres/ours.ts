@@ -15,7 +15,7 @@ export function openOurs(connectionString: string, groups: readonly string[] = [
   return openOn({ sql: pgClient(pool) }, () => pool.end(), groups)
 }
 
-/** The same on a database that somebody else has opened. */
+/** The same on a database that the caller has opened. */
 export async function openOn(
   options: PostgresTransportOptions,
   end: () => Promise<void>,

@@ -6,7 +6,7 @@ export interface Payload {
   readonly text: string
 }
 
-/** Somebody who puts messages into the PostgreSQL of the bench and takes them out, each confirmed and each settled. */
+/** A side publishes to the PostgreSQL of the bench and consumes from it, each message confirmed and each settled. */
 export interface Side extends AsyncDisposable {
   readonly name: string
   /** In calls of `CALL`. */

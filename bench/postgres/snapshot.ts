@@ -11,7 +11,7 @@ import { payloads, type Side } from './sides.ts'
 const MESSAGES = 200_000
 const CYCLE = 2_000
 
-/** Somebody's transaction with a snapshot stays open: how fast is publish and consume, in cycles, at the end of it? */
+/** Measures publish and consume, in cycles, at the end of a transaction that holds a snapshot open. */
 export async function measureSnapshot(bed: PostgresBed, { report, progress }: SuiteOptions): Promise<void> {
   const rows: string[][] = []
   for (const [database, open, target] of [

@@ -23,7 +23,7 @@ export interface Comparison {
   readonly missing: readonly string[]
 }
 
-/** Columns that say how we stand to somebody else, in tables of the suites' own. */
+/** Columns with a ratio to a peer, in the suites' own tables. */
 const RATIO_COLUMNS = [
   'ratio',
   'ours / theirs',

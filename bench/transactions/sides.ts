@@ -11,7 +11,7 @@ export type Way = 'none' | 'direct' | 'message'
 
 export interface Side {
   readonly name: string
-  /** Of somebody else's: the name of our side that does the same. */
+  /** For a peer: the name of our side that does the same. */
   readonly rival?: string | undefined
   run(burst: Burst): Promise<Ran>
 }

@@ -41,7 +41,7 @@ async function survives(server: PrivateServer, transport: () => Transport): Prom
 }
 
 describeWith(['rabbitmq'], 'a bus on a RabbitMQ that is killed', { private: true }, () => {
-  it('goes on when it is back: nobody is dead, configs are read again, events are answered', async () => {
+  it('goes on when the broker is back: no member is dead, configs are read again, events are answered', async () => {
     const server = await startServer('rabbitmq')
     try {
       await survives(server, () => rabbitTransport({ url: server.url }))

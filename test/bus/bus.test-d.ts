@@ -21,7 +21,7 @@ describe('types of the bus', () => {
     void bus.publish(Limit, { at: 1 }, { to })
     // @ts-expect-error -- no such level
     void bus.publish(SetLogLevel, { level: 'loud' }, { to })
-    // @ts-expect-error -- an event is sent to somebody
+    // @ts-expect-error -- an event has a recipient
     void bus.publish(ConfigChanged, { name: 'a' }, {})
   })
 

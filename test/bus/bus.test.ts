@@ -26,7 +26,7 @@ describe('an event', () => {
     await until('the second of a came', () => receiver.pings.includes(2))
   })
 
-  it('whose handler hangs fails after handlerTimeoutMs, aborts its signal, and holds nobody up', async () => {
+  it('whose handler hangs fails after handlerTimeoutMs, aborts its signal, and delays no other', async () => {
     const { join } = world()
     const hangs = (n: number): Promise<void> | void => (n === 1 ? new Promise(() => {}) : undefined)
     const one = await join({ instance: 'a', onPing: hangs, handlerTimeoutMs: 50 })
@@ -45,7 +45,7 @@ describe('an event', () => {
     expect(one.pings).toEqual(Array.from({ length: 20 }, (_, n) => n))
   })
 
-  it('nobody here knows is ignored and counted', async () => {
+  it('of an unknown type is ignored and counted', async () => {
     const { join } = world()
     const [sender, other] = await Promise.all([join({ instance: 'a' }), join({ instance: 'b' })])
     const Unknown = defineEvent('unknown', { payload: z.object({}) })

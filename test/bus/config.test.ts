@@ -44,7 +44,7 @@ describe('a config with versions', () => {
     expect([config.value, config.version]).toEqual([{ eur: 1 }, 7])
   })
 
-  it('refuses a change without a version: nobody could say whether it is newer', async () => {
+  it('refuses a change without a version, since its age cannot be compared', async () => {
     const { bus } = await world().join()
     const config = bus.config('rates', { schema: Rates, initial: { eur: 0 } })
     await bus.publish(ConfigChanged, { name: 'rates', ...rates(1, 1) }, TO)

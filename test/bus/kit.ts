@@ -25,7 +25,7 @@ export interface World {
   readonly broker: MemoryBroker
   readonly transport: () => Transport
   readonly join: (options?: InstanceOptions) => Promise<Instance>
-  /** Somebody who can write to the broker, and writes what he likes. */
+  /** An attacker with write access to the broker. */
   readonly intruder: () => Promise<Intruder>
 }
 

@@ -129,7 +129,7 @@ describe('an event that got lost on the way to an instance', () => {
 })
 
 describe('a broker that goes away and comes back', () => {
-  it('makes nobody dead, and every instance reads its configs again', async () => {
+  it('declares no member dead, and every instance reads its configs again', async () => {
     const { join, broker } = world()
     const options = { heartbeatMs: 50, binderOptions: { sendTimeoutMs: 200 } }
     const [a, b] = await Promise.all([join({ instance: 'a', ...options }), join({ instance: 'b', ...options })])
@@ -259,7 +259,7 @@ it('close lets a running handler finish, and does not wait longer than drainTime
   expect(stuck.contexts[0]?.signal.aborted).toBe(true)
 })
 
-it('an instance that has left does not say that it is here when somebody says hello', async () => {
+it('an instance that has left does not answer a hello of another', async () => {
   const { join } = world()
   const [a, b] = [await join({ instance: 'a' }), await join({ instance: 'b' })]
   expect((await b.bus.publish(Ping, { n: 0 }, TO)).acked).toHaveLength(2)

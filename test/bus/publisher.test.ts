@@ -5,7 +5,7 @@ import { Ping } from '../conformance/bus-kit.ts'
 import { until } from '../support/until.ts'
 import { world } from './kit.ts'
 
-/** Its schema asks somebody who never answers. */
+/** Its schema awaits a promise that never settles. */
 const Asking = defineEvent('asking', { payload: z.object({}).refine(() => new Promise<boolean>(() => {})) })
 const TO = { to: '**' }
 
@@ -27,7 +27,7 @@ describe('an event whose schema never answers', () => {
     expect(bus.health().counters.published).toBe(1)
   })
 
-  it('holds nobody up once its publisher has given it up', async () => {
+  it('delays no other event once its publisher has given it up', async () => {
     const { bus } = await world().join()
     const patience = new AbortController()
     const asking = bus.publish(Asking, {}, { ...TO, signal: patience.signal })

@@ -78,7 +78,7 @@ describe('on a signed bus', () => {
     await until('it is up', () => wrong.bus.health().status === 'up')
   })
 
-  it('a sender whose clock is ahead makes nobody deaf for others, however much it sends', async () => {
+  it('a sender whose clock is ahead makes no instance miss others, however much it sends', async () => {
     const { join } = world()
     const ahead = skewed()
     ahead.byMs = 40_000

@@ -177,7 +177,7 @@ describe('an instance', () => {
     expect(sent).toHaveLength(2)
   })
 
-  it('reports for as long as somebody wants it, and then has no timer left', async () => {
+  it('reports for as long as a watch asks for it, and then has no timer left', async () => {
     const { clock, sent, reporter, pass } = setup()
     await pass(60_000)
     expect(sent).toEqual([])
@@ -187,7 +187,7 @@ describe('an instance', () => {
     expect(clock.nextInMs).toBeUndefined()
   })
 
-  it('serves several that watch with the pace of the fastest, and nobody faster than each second', async () => {
+  it('serves several watches at the pace of the fastest, and at most once a second', async () => {
     const { clock, sent, reporter, pass } = setup()
     reporter.wanted({ everyMs: 60_000, forMs: 100_000 })
     for (let n = 0; n < 100; n++) reporter.wanted({ everyMs: 1, forMs: 10_000 })
@@ -215,7 +215,7 @@ function body(bindings: number) {
 }
 
 describe('what is kept', () => {
-  it('is bounded in instances, in bindings and in haste, whoever sends', () => {
+  it('is bounded in instances, bindings and rate, also against an attacker', () => {
     const watched = new WatchedInstances(6_000)
     const first = envelope('a:b:c')
     watched.take(first, body(1), 0)

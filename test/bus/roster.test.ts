@@ -93,7 +93,7 @@ describe('a member', () => {
   })
 })
 
-it('a roster does not grow without end, whoever invents members', () => {
+it('a roster stays bounded when an attacker invents members', () => {
   const roster = new Roster({ missed: 3, rememberMs: 1_000 })
   for (let n = 0; n < 10_100; n++) roster.heard(said(`a:b:c${n}`), 0)
   expect(roster.live()).toHaveLength(10_000)

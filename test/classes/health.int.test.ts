@@ -88,7 +88,7 @@ describeWith(['redis'], 'health of parts on Redis', { private: true }, () => {
   describe('locks', () => holdsTheRule(() => locksPart(redisLocks(options())), failures, names))
   describe('a shared state', () => holdsTheRule(() => statePart(redisStateStore(options())), failures, names))
 
-  it('a candidate in line is up again as soon as the store answers, whoever leads', async () => {
+  it('a waiting candidate is up again as soon as the store answers', async () => {
     const locks = redisLocks(options())
     const other = redisLocks(options())
     const leader = createElection({ locks: other, role: 'r', ttlMs: 60_000, logger: silentLogger })

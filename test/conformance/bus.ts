@@ -35,7 +35,7 @@ export function busConformance(name: string, setup: () => Promise<BusHarness>): 
       return instances
     }
 
-    it('brings an event to every addressed instance once, itself included, and to nobody else', async ({ expect }) => {
+    it('brings an event to every addressed instance once, itself included, and to no other', async ({ expect }) => {
       const join = cluster()
       const [a, b, other] = await meet(
         join({ group: 'eu', instance: 'a' }),

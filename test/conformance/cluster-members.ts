@@ -7,7 +7,7 @@ import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
 const FAST = { heartbeatMs: 40, suspectAfterMs: 160, deadAfterMs: 480 }
-/** For members that nobody makes silent: a machine that stands still for a moment must not. */
+/** For members that stay heard: a short pause of the machine must not silence them. */
 const PATIENT = { heartbeatMs: 40, suspectAfterMs: 10_000, deadAfterMs: 20_000 }
 
 /** `joined a#1`: who, and which of the generations of that instance in order of appearance. */
@@ -269,7 +269,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       return until(`${ms} ms have passed`, () => performance.now() - begun > ms)
     }
 
-    it('after a pause declares nobody that could not be heard, whatever the timing of the one who sweeps', async () => {
+    it('after a pause declares no member dead that could not be heard, whenever the sweep runs', async () => {
       const [cluster, shared] = [randomUUID(), persistent(store(), ['join', 'members', 'beat'])]
       const join = async (instance: string, suspectAfterMs: number, deadAfterMs: number): Promise<number> => {
         const json = '{"service":"s","meta":{}}'
@@ -334,9 +334,9 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(seen).toEqual(['view', 'joined', 'left'])
     })
 
-    it('survives a store that loses everything: nobody dies, every generation stays', async () => {
+    it('survives a store that loses everything: no member dies, every generation stays', async () => {
       const cluster = randomUUID()
-      // So long that a slow machine isolates nobody meanwhile.
+      // So long that a slow machine isolates no member meanwhile.
       const timing = { heartbeatMs: 40, suspectAfterMs: 2_000, deadAfterMs: 4_000 }
       const members = ['a', 'b', 'c'].map((instance) => member({ cluster, instance, ...timing }))
       const presences = await Promise.all(members.map((one) => one.join()))

@@ -1,5 +1,5 @@
 /**
- * Messages that nobody means well with, written by a bare driver: each is handled or becomes a dead letter, and the good
+ * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the good
  * message behind it is handled. One binder takes them all, so that what one of them breaks the next one shows.
  */
 import { randomUUID } from 'node:crypto'

@@ -142,7 +142,7 @@ function forcingCases({ contender }: LocksContext): void {
       await (await waiting).release()
     })
 
-    it('raises the token of a key that nobody holds too', async () => {
+    it('also raises the token of a free key', async () => {
       const [locks, key] = [contender(), randomUUID()]
       const before = await locks.acquire(key)
       await before.release()
@@ -166,7 +166,7 @@ function forcingCases({ contender }: LocksContext): void {
       expect(await locks.audit(`${key} 2`)).toEqual([])
     })
 
-    it('needs somebody who does it, and a reason', async () => {
+    it('needs the name of who does it, and a reason', async () => {
       const [locks, key] = [contender(), randomUUID()]
       const lease = await locks.acquire(key)
       await expect(locks.forceRelease(key, { by: '', reason: 'x' })).rejects.toThrow(`forceRelease("${key}").by`)

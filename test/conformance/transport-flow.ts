@@ -98,7 +98,7 @@ export function flowCases(context: CaseContext): void {
   })
 
   describe('lag', () => {
-    it('is what the group has not settled, and nobody knows that of a binding without a group', async ({ expect }) => {
+    it('is what the group has not settled, and unknown for a binding without a group', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { opened, open } = gate()
       const binding = sink(channel, { group: 'g' }, () => opened)

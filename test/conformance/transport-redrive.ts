@@ -245,7 +245,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 2 })
     })
 
-    it('drops the copies that a killed run left, whoever reads them', async ({ expect }) => {
+    it('drops the copies that a killed run left, whichever consumer reads them', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       const [letter] = (await run(channel, { dryRun: true, payloads: true })).letters
@@ -358,7 +358,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 1 })
     })
 
-    it('says that it stalls when somebody else reads the letters', async ({ expect }) => {
+    it('says that it stalls when another consumer reads the dead letters', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       await shop.binder.close()

@@ -113,7 +113,7 @@ export function sendCases(context: CaseContext): void {
       const sends = [declare(taken, 3), declare(other, 2)].map((channel) => second.send(channel, 1))
       const [misfit, fit] = await Promise.allSettled(sends)
       expect(misfit).toMatchObject({ reason: { destination: taken, cause: { kind: 'mismatch' } } })
-      // Nobody reads it: a broker that refuses such messages says so of it.
+      // It has no reader: a broker that refuses such messages says so.
       if (fit?.status === 'rejected')
         expect(fit.reason).toMatchObject({ destination: other, cause: { kind: 'unroutable' } })
     })
@@ -137,7 +137,7 @@ export function sendCases(context: CaseContext): void {
       onTestFinished(() => sender.close())
       await sender.start()
       const numbers = Array.from({ length: 2_500 }, (_, n) => n)
-      // Whoever is refused, and asks again, has given up the order.
+      // A sender that retries after a refusal has given up the order.
       const refused = new Set<number>()
       const send = (n: number): Promise<unknown> =>
         sender.send(channel, { key: 'k', n }).catch((error: unknown) => {

@@ -53,7 +53,7 @@ export function upstreamCases(context: CaseContext): void {
       expect(got[0]?.context).toMatchObject({ key: 'other-1', headers: {}, source: 'conformance' })
     })
 
-    it('is not what failed with nobody declaring where to: dead letters are on, and there before the message', async ({
+    it('a failed message is not lost without declared dead letters: their channel exists before the message', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -66,7 +66,7 @@ export function upstreamCases(context: CaseContext): void {
       await binder.close()
       const letters = collector(deadLettersOf(channel, 'g'), 'redrive')
       await started(context.transport(), { bindings: [letters.binding] })
-      await until('the letter that nobody waited for is there', () => letters.got.length > 0)
+      await until('the unexpected dead letter is there', () => letters.got.length > 0)
       expect(letters.got.map(({ payload }) => payload.n)).toEqual([1])
     })
   })

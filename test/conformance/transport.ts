@@ -36,9 +36,9 @@ export interface CaseContext {
   transport(): Transport
   readonly broker: TransportHarness['broker']
   readonly features: Transport['features']
-  /** False: the broker is somebody else's, and what kills it is left out. */
+  /** False: the broker is shared, and tests that kill it are left out. */
   readonly killsBroker: boolean
-  /** A channel name nobody used before. */
+  /** An unused channel name. */
   freshName(): string
   /** The same, for a case that delays messages, or attempts of group `g`, and leaves the broker alone. */
   delayedName(what: Delayed): string

@@ -1,4 +1,4 @@
-/** Migrations of tables that somebody holds, on a real server. */
+/** Migrations of locked tables, on a real server. */
 import { migrate, type SqlClient, type SqlMigration } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 const first: SqlMigration = { version: 1, statements: ['CREATE TABLE {schema}.held (n int)'] }
 const second: SqlMigration = { version: 2, statements: ['ALTER TABLE {schema}.held ADD COLUMN more int'], worksWith: 1 }
 
-describeWith(['postgres'], 'a migration of a table that somebody holds', () => {
+describeWith(['postgres'], 'a migration of a locked table', () => {
   const schema = `migrate_it_${process.pid}`
   const gid = `concordat:test:${process.pid}`
   let pool: pg.Pool
@@ -65,7 +65,7 @@ describeWith(['postgres'], 'a migration of a table that somebody holds', () => {
     expect((error as Error).message).not.toContain('4711')
   })
 
-  test('goes through when the table is given up meanwhile, and holds up nobody else for long', async () => {
+  test('goes through when the table is unlocked meanwhile, and delays other sessions only briefly', async () => {
     const migrating = begin(20_000)
     const waiting = async (): Promise<boolean> =>
       (await sql.query(`SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'`)).rows.length > 0

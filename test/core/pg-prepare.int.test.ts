@@ -30,7 +30,7 @@ describeWith(['postgres'], 'a transaction that is prepared', () => {
     return (await sql.query('SELECT FROM pg_prepared_xacts WHERE gid = $1', [gid])).rows.length
   }
 
-  test('is seen by nobody until another connection commits it', async () => {
+  test('stays invisible until another connection commits it', async () => {
     const gid = `it's "${uniqueName('p')}" \\`
     const value = await prepare(gid, async (tx) => {
       await insert(1)(tx)

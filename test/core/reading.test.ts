@@ -51,7 +51,7 @@ describe('in a process that reads declarations', () => {
     await coordinator.close()
   })
 
-  test('nobody stands for election', async () => {
+  test('no candidate stands for election', async () => {
     const locks = memoryLocks()
     const election = createElection({ locks, role: 'settlement', onGranted: never })
     expect(() => election.start()).toThrow('election "settlement".start was called while declarations are read')

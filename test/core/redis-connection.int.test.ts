@@ -30,7 +30,7 @@ describeWith(['redis'], 'a Redis connection that only listens', { private: true 
     return connection
   }
 
-  it('notices a frozen server while somebody wants it to, and is back when that thaws', async () => {
+  it('notices a frozen server while it is watched, and is back when that resumes', async () => {
     const connection = connect()
     await (await connection.ready()).subscribe('channel')
     connection.verifyWhile(() => true)

@@ -17,7 +17,7 @@ const MAJORS = { 'ioredis 6': Redis, 'ioredis 5.11': Redis5 as unknown as typeof
 
 interface Way {
   readonly client: Redis
-  /** Where nobody is. */
+  /** An address without a server. */
   readonly others: readonly Redis[]
   readonly logger: Logger
 }

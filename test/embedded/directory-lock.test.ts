@@ -40,7 +40,7 @@ async function lockOf(directory: string, clock: Clock, place?: Place): Promise<D
   return lock
 }
 
-/** What a process on another kernel sees, of which nobody knows whether it is this machine. */
+/** The view of a process on another kernel, which may or may not be this machine. */
 const elsewhere = async (directory: string): Promise<Place> => ({ ...(await placeOf(directory)), boot: 'another' })
 
 async function deadLock(directory: string, id = ID): Promise<string> {

@@ -79,7 +79,7 @@ describe('embedded', () => {
     await reader.close()
   })
 
-  it('touches nothing in a folder that somebody else has begun', async () => {
+  it('touches nothing in a folder that another program has begun', async () => {
     for (const foreign of ['pg/PG_VERSION', 'PG_VERSION', 'notes.txt', 'lock', 'concordat', 'draft.tmp']) {
       const dataDir = await folder()
       await mkdir(dirname(join(dataDir, foreign)), { recursive: true })

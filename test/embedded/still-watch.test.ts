@@ -12,7 +12,7 @@ function setup(everyMs: number) {
   return { look, seconds: () => passedMs / SECOND }
 }
 
-it('takes a lock that nobody touches for dead after 20 seconds', () => {
+it('takes a lock that is not touched for dead after 20 seconds', () => {
   const { look, seconds } = setup(SECOND / 2)
   while (look(7) === 'unknown');
   expect(look(7)).toBe('dead')
@@ -34,7 +34,7 @@ it('begins anew with another lock', () => {
   expect(look(7, 'b')).toBe('dead')
 })
 
-it('counts no more than a second for each look: whoever stood still itself has seen nothing', () => {
+it('counts at most a second for each look, since a paused process has seen nothing', () => {
   const { look } = setup(HOUR)
   for (let i = 0; i < 20; i++) expect(look(7)).toBe('unknown')
   expect(look(7)).toBe('dead')

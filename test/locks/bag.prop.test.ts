@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- a small part with rules of its own that nobody outside can reach
+// oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Bag, type Place } from '../../locks/bag.ts'

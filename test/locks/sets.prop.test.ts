@@ -10,7 +10,7 @@ const wish = fc.record({
   turns: fc.integer({ min: 0, max: 3 }),
 })
 
-/** Who is inside which key, and that nobody is who should not be. */
+/** Tracks the holders of each key, and asserts that there are no others. */
 class Rooms {
   readonly #inside = new Map<string, Map<Lease, LockMode>>(KEYS.map((key) => [key, new Map()]))
 

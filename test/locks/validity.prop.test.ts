@@ -8,7 +8,7 @@ type Step =
   | { readonly do: 'advance' | 'stall' | 'suspend'; readonly ms: number }
   | { readonly do: 'answer'; readonly as: 'extended' | 'lost' | 'fail' }
 
-/** Either the machine sleeps or somebody sets its clock back; both in one lease are documented as not covered. */
+/** Either the machine sleeps or its clock is set back; both in one lease are documented as not covered. */
 const steps = fc.boolean().chain((sleeps) => {
   const suspend = sleeps ? { min: 0, max: 700 } : { min: -2_000, max: 0 }
   const step: fc.Arbitrary<Step> = fc.oneof(

@@ -158,7 +158,7 @@ describe.each(['memory', 'log'] as const)('the bus, on the transport %s', (where
 describe('the bus of an operator', () => {
   const secret = 'a'.repeat(32)
 
-  test('is signed with the secret of the services; without it nobody is seen and nothing is done', async () => {
+  test('is signed with the secret of the services; without it no instance is seen and nothing is done', async () => {
     const { operator, join } = await setup('memory', { secret, channel: 'shop.bus' })
     const levels: string[] = []
     await join({

@@ -351,7 +351,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       }
     })
 
-    test('a server that lets nobody in under this name: exit code 3, what to check, no secret', async () => {
+    test('a server that refuses this user: exit code 3, what to check, no secret', async () => {
       const url = new URL(database.url)
       url.username = 'nobody_here'
       url.password = encodeURIComponent(PASSWORD)

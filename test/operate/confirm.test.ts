@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: a process of a test has no terminal
 import { ask } from '../../operate/cli/confirm.ts'
 
-/** A terminal at which somebody types this. */
+/** A terminal with this input. */
 function terminal(typed: string) {
   const input = Object.assign(new PassThrough(), { isTTY: true })
   const output = new PassThrough()
@@ -25,7 +25,7 @@ describe('a question', () => {
     expect(shown()).toContain('The message m-1 will not be sent.\nDrop it? [y/N]')
   })
 
-  test('is refused where nobody can answer it', async () => {
+  test('is refused without a terminal to answer it', async () => {
     const { output } = terminal('')
     await expect(ask({ input: new PassThrough(), output }, 'plan', 'Drop it?')).rejects.toThrow('give --yes')
   })

@@ -315,7 +315,7 @@ test('an action that waits while the saga ends has a line that says why it was n
   })
 })
 
-test('an action that waits for an instance is refused when somebody else ends the saga', async () => {
+test('an action that waits for an instance is refused when another operator ends the saga', async () => {
   const { operator, coordinator } = await stuckWorld()
   await coordinator.close()
   await operator.sagas.retry(target, { ...note, waitMs: 0 })

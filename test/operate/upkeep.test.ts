@@ -197,7 +197,7 @@ describe('doctor', () => {
     ])
   })
 
-  test('warns of a group that is behind and that nobody reads', async () => {
+  test('warns of a group that is behind and has no reader', async () => {
     const { operator, quoted: s } = await setup()
     await sql.query(`INSERT INTO ${s}.transport_partition (destination, n) VALUES ('orders', 0)`)
     await sql.query(`INSERT INTO ${s}.transport_group (destination, name) VALUES ('orders', 'stock')`)

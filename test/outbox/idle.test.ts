@@ -75,14 +75,14 @@ describe('what is added while the pauses are long', () => {
     await until(() => t.publisher.ids.includes('a'), 'it has left')
   })
 
-  test('leaves within 200 ms when nobody tells of it and there is no listener', async () => {
+  test('leaves within 200 ms without a notification or a listener', async () => {
     await using t = await setupIdle()
     await add(t.sql, t.other, 'a')
     await t.pass(210)
     expect(t.publisher.ids).toEqual(['a'])
   })
 
-  test('leaves within 2 s when nobody tells of it, and what follows in the next minute within 200 ms', async () => {
+  test('leaves within 2 s without a notification, and what follows in the next minute within 200 ms', async () => {
     await using t = await setupIdle({ listener: new SaidListener(7) })
     await add(t.sql, t.other, 'a')
     await t.pass(2_010)

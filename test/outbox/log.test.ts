@@ -18,7 +18,7 @@ const Payload = z.object({ n: z.number() })
 let count = 0
 
 describe('an outbox whose messages lie in the transport on the same database', () => {
-  it('writes them to the log in the transaction: no row of its own, no relay, also to what nobody provisioned', async () => {
+  it('writes them to the log in the transaction: no row of its own, no relay, also to an unprovisioned channel', async () => {
     const schema = `direct${++count}`
     const declared = defineChannel('declared', { payload: Payload, key: ({ n }) => String(n), groups: ['g'] })
     const fresh = defineChannel('fresh', { payload: Payload, partitions: 2, groups: ['later'] })

@@ -42,7 +42,7 @@ async function setup(telemetry: Telemetry | undefined) {
   return { sql, outbox, relay, heard }
 }
 
-test('the trace of whoever adds a message goes on in its handler, and in that of the output', async () => {
+test('the trace of the sender goes on in the handler of its message, and in that of the output', async () => {
   const recording = record()
   const { sql, outbox, relay } = await setup(recording.telemetry)
   const request = recording.provider.getTracer('test').startSpan('request')

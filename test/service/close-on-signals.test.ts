@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { gate } from '../support/until.ts'
 
-/** A signal that nobody else here listens to. Sent within the process: `processes.int.test.ts` sends real ones. */
+/** A signal without another listener here. Sent within the process: `processes.int.test.ts` sends real ones. */
 const SIGNAL = 'SIGUSR2'
 const send = (): boolean => process.emit(SIGNAL, SIGNAL)
 
@@ -103,7 +103,7 @@ describe('closeOnSignals of a service', () => {
     const closed = shop.closeOnSignals({
       signals: [SIGNAL],
       exit: false,
-      // oxlint-disable-next-line unicorn/no-thenable -- options, which nobody awaits
+      // oxlint-disable-next-line unicorn/no-thenable -- options, which is never awaited
       then: [() => log.push(shop.health().status), { close: () => log.push('the pool') }],
     })
     send()

@@ -111,7 +111,7 @@ describe('a service', () => {
     await shop.close()
   })
 
-  test('two services with a database each need no reply channel: a participant answers whoever asked', async () => {
+  test('two services with a database each need no reply channel: a participant answers its caller', async () => {
     const broker = memoryBroker()
     const charged: number[] = []
     const payments = createService({

@@ -100,7 +100,7 @@ describe('a service that is closed while it starts', () => {
 })
 
 describe('a signal while a service starts', () => {
-  /** Nobody else here listens to it. */
+  /** No other listener here. */
   const SIGNAL = 'SIGUSR2'
   const wire = (service: Closable, then: () => unknown) => {
     const handling = closeOnSignals({ after: [service, then], signals: [SIGNAL], exit: false })

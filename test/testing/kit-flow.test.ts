@@ -193,7 +193,7 @@ it('asks and answers requests, with the middleware and the headers of the servic
   expect(seen).toEqual(['numbers.g', 'north', 'numbers.g', 'north'])
 })
 
-it('ends a request that nobody answers when its time is over', async () => {
+it('ends an unanswered request at its timeout', async () => {
   const kit = await open({ bindings: [], sends: [numbers], replies: [answers] })
   const asked = kit.binder.request(numbers, 1, { reply: answers, timeoutMs: 10 * SECOND })
   const ended = expect(asked).rejects.toMatchObject({ code: 'binder.request_timeout' })

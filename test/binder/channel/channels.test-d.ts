@@ -208,7 +208,7 @@ test('a poll hands over what its pollable takes', () => {
   const audit = sink(orders, { group: 'g' }, () => {})
   // @ts-expect-error -- a sink is not polled
   void binder.poll(audit, () => {})
-  // @ts-expect-error -- between polls nobody listens: a group is needed
+  // @ts-expect-error -- nothing listens between polls, so a group is needed
   pollable(orders, {})
   // @ts-expect-error -- one message at a time
   pollable(orders, { group: 'g', concurrency: 2 })

@@ -148,7 +148,7 @@ describe('encodeMessage', () => {
 
   it('says that a codec failed, whatever it throws', () => {
     const encode = (): never => {
-      throw 'out of ink' // oxlint-disable-line only-throw-error -- what a codec of somebody else may do
+      throw 'out of ink' // oxlint-disable-line only-throw-error -- what a foreign codec may do
     }
     const channel: Channel<string> = defineChannel('coded', {
       payload: z.string(),

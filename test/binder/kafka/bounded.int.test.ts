@@ -25,7 +25,7 @@ function attachedOn(driver: Driver, options: KafkaCommonOptions = {}): Transport
   return transport
 }
 
-/** A bare producer, which asks nobody how large a message may be. */
+/** A bare producer, which does not ask how large a message may be. */
 async function sender(): Promise<(topic: string, partition: number, values: Buffer[], codec: number) => Promise<void>> {
   const producer = client(url()).producer()
   await producer.connect()

@@ -27,7 +27,7 @@ export function attached(
   return withDeadline(transport, publishTimeoutMs, systemClock)
 }
 
-/** A topic nobody used before. */
+/** An unused topic name. */
 export async function freshTopic(transport: Transport, partitions = 4): Promise<string> {
   const name = `kt-${randomUUID().slice(0, 8)}`
   await transport.provision([{ name, partitions, groups: [] }])

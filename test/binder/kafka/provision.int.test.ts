@@ -22,7 +22,7 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     ...fields,
   })
 
-  it('refuses a topic with another number of partitions, unless nobody declared one', async ({ expect }) => {
+  it('refuses a topic with another number of partitions than declared', async ({ expect }) => {
     const topic = spec(3)
     await attached(url()).provision([topic])
     const other = attached(url())
@@ -32,7 +32,7 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     await other.provision([{ ...topic, partitions: 8, assumed: true }])
   })
 
-  it('does not ask for another declaration of what nobody declares', async ({ expect }) => {
+  it('does not ask to correct a declaration that does not exist', async ({ expect }) => {
     const letters = spec(3)
     await attached(url()).provision([letters])
     const attempt = attached(url()).provision([{ ...letters, partitions: 1, deadLetters: true }])

@@ -240,7 +240,7 @@ describe('a full memory broker', () => {
     expect(await binder.lag('numbers.g')).toBe(0)
   })
 
-  it('takes at most twice its bound, whoever works', async () => {
+  it('takes at most twice its bound, however many consume', async () => {
     const hold = Promise.withResolvers<void>()
     const { binder, clock } = await setup(
       { maxBacklog: 4 },

@@ -81,7 +81,7 @@ describe('a dump of another cluster', () => {
     expect(t.got.filter((n) => n >= 10)).toHaveLength(11)
   })
 
-  it('is recognised by its messages alone, where nobody had read the last ones', async () => {
+  it('is recognised by its messages alone when the last ones were not read', async () => {
     const t = await setup()
     await t.table(`UPDATE {schema}.transport_log SET xid = ${future('xid')} WHERE seq > 10`)
     const refused = t.made()

@@ -103,7 +103,7 @@ describe('a group that is forgotten', () => {
 })
 
 describe('a member that lives while its tables change', () => {
-  it.for(['others make them again', 'nobody else makes them'] as const)(
+  it.for(['others make them again', 'no other process makes them'] as const)(
     'takes its place anew when they were dropped, and reads no other channel: %s',
     { timeout: 60_000 },
     async (who) => {
@@ -121,7 +121,7 @@ describe('a member that lives while its tables change', () => {
           bindings: [sink(t.other, { group: 'g', onFailure: 'drop' }, ({ n }) => void others.push(n))],
           sends: [t.numbers],
         })
-      if (who === 'nobody else makes them') await until('they are made', async () => isMade(t.schema))
+      if (who === 'no other process makes them') await until('they are made', async () => isMade(t.schema))
       const sender = await second()
       for (const n of [10, 11, 12, 13]) await sender.send(t.other, { n })
       for (const n of [20, 21, 22, 23]) await sender.send(t.numbers, { n })

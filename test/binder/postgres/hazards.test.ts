@@ -118,7 +118,7 @@ describe('a member', () => {
     await until('the second has the next one', () => handled.includes('second 1'), 8_000)
   }, 30_000)
 
-  it('a member that stops settles handled messages permanently, whoever looks for partitions in between', async () => {
+  it('a member that stops settles handled messages permanently while others claim partitions', async () => {
     const t = setup()
     const held = gate()
     const stuck = gate()

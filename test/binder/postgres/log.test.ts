@@ -90,7 +90,7 @@ describe('the ring of segments', () => {
     expect(Math.max(...left)).toBeLessThan(200)
   })
 
-  it('is freed soon after somebody has used it for a moment, and that is no news', async () => {
+  it('is freed soon after a short use, without a warning', async () => {
     const log = new LogLines()
     const tries: number[] = []
     const inUse: SqlClient['query'] = async (text, parameters) => {
@@ -138,7 +138,7 @@ describe('the ring of segments', () => {
     expect(read.tuples).toBeLessThanOrEqual(1_100)
   })
 
-  it('is never analyzed: nobody could free it meanwhile', async () => {
+  it('is never analyzed, since that would keep it from being freed', async () => {
     const t = setup()
     await t.started()
     const options = await t.table<{ is: boolean }>(

@@ -101,7 +101,7 @@ describe('a sender that lives while the log is dropped and made again', () => {
   })
 
   it.for(['one', 'a list', 'delayed'] as const)(
-    'confirms nothing that nobody could read, as after a failover that has lost a new channel: %s',
+    'confirms nothing for a channel that a failover has lost: %s',
     async (what) => {
       const t = await setup()
       await t.binder.send(t.first, of('first')(0))
@@ -123,7 +123,7 @@ describe('a sender that lives while the log is dropped and made again', () => {
     },
   )
 
-  it('makes its own channels again that nobody else has made', async () => {
+  it('makes its own missing channels again', async () => {
     const t = await setup()
     await t.binder.send(t.first, of('first')(0))
     await t.drop()

@@ -62,7 +62,7 @@ describe('the log', () => {
 })
 
 describe('a consumer that declares other partitions than there are', () => {
-  it.for([1, 2, 7])('reads all there are where nobody looks (none), with %i declared', async (declared) => {
+  it.for([1, 2, 7])('reads all partitions without checking them (none), with %i declared', async (declared) => {
     const t = setup()
     const sender = await t.started({ sends: [t.numbers(4)] })
     const got: number[] = []

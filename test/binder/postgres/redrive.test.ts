@@ -106,7 +106,7 @@ it.each(['group', 'channel'] as const)(
       // It finds nothing any more, and gives up.
       await run(client, 200).catch(() => undefined)
       isKilled = isDead()
-      // A process that is started anew knows that nobody else can hold anything.
+      // A process that is started anew knows that no other can hold anything.
       await run({ ...sql, exclusive: 'anew' })
       expect({ nth, sent: await sent() }).toEqual({ nth, sent: ['0', '1', '2'] })
     }

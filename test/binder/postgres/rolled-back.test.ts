@@ -12,7 +12,7 @@ const { sql } = onPglite()
 let count = 0
 const Payload = z.object({ n: z.number() })
 
-/** A sender in transactions, and a channel that nobody has declared to it. */
+/** A transactional sender, and a channel that was not declared to it. */
 async function setup() {
   const schema = `rolled${++count}`
   const transport = postgresTransport({ sql, schema })
@@ -56,7 +56,7 @@ it('loses nothing that is sent after a transaction that made its channel, sent t
   expect(await read(3)).toEqual([4, 5, 6])
 })
 
-it('nor is anything confirmed that nobody could read: the channel is not there', async () => {
+it('nothing is confirmed for a channel that does not exist', async () => {
   const { transport, sender, fresh, rolledBack, read } = await setup()
   await rolledBack([1, 2])
   const messages = await Promise.all([3, 4].map(async (n) => encodeMessage(fresh, { n }, 'shop')))

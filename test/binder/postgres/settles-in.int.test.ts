@@ -96,7 +96,7 @@ describeWith(['postgres'], 'settlesIn on a server', () => {
         WHERE application_name = 'settles-in' AND datname = current_database() ORDER BY random() LIMIT 1`
         void database.sql.query(text).catch(() => undefined)
       }, 150)
-      // Over a connection that nobody kills: a sender that repeats a commit without an answer is not what is looked at here.
+      // Over a connection that stays alive: repeating a commit without an answer is tested elsewhere.
       for (const n of upTo(300)) await database.sql.transaction((tx) => first.outbox.add(tx, channel, { n }))
       await until('most are handled', async () => (await effectsOf(channel.name)).length > 200, 90_000)
       clearInterval(kill)

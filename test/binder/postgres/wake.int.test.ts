@@ -31,7 +31,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     return { sql, isIdle: () => pause > 4_500 && performance.now() - lastAt < 500 }
   }
 
-  it('while somebody else gives positions looks again at once, not after pollMs', async () => {
+  it('polls again at once while another session assigns positions, not after pollMs', async () => {
     const { sql, isIdle } = watching()
     const transport = postgresTransport({ sql, pollMs: 60_000, notifyEveryMs: 0 })
     let handledAt = 0
@@ -60,7 +60,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     expect(handledAt - freedAt).toBeLessThan(2_000)
   }, 90_000)
 
-  it('by a message in a transaction of somebody else, before its commit, looks again until that has come', async () => {
+  it('after a notification before the commit of its transaction, polls until the message has come', async () => {
     const { sql, isIdle } = watching()
     const listener = pgListener({ connect: () => new pg.Client({ connectionString: database.url }) })
     const reading = postgresTransport({ sql, listener, pollMs: 60_000, schema: 'announced' })

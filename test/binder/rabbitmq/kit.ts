@@ -23,7 +23,7 @@ export function attached(
 
 export type AmqpAdmin = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createChannel']>>
 
-/** Plain amqplib, for what only somebody else would do. A fresh channel, since a refusal closes it. */
+/** Plain amqplib, for what only a foreign program would do. A fresh channel, since a refusal closes it. */
 export async function admin<T>(url: string, work: (channel: AmqpAdmin) => Promise<T>): Promise<T> {
   const connection = await connect(url)
   connection.on('error', () => {})
@@ -36,7 +36,7 @@ export async function admin<T>(url: string, work: (channel: AmqpAdmin) => Promis
   }
 }
 
-/** A destination nobody used before; what lies under its name is deleted after the test. */
+/** An unused destination; everything under its name is deleted after the test. */
 export function freshDestination(url: string, groups: readonly string[] = ['g'], partitions = 4): string {
   const name = `rt-${randomUUID().slice(0, 8)}`
   onTestFinished(() =>

@@ -123,7 +123,7 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(Buffer.compare(recorder.got[0]?.message.body ?? Buffer.alloc(0), large)).toBe(0)
   })
 
-  it('makes a destination again that somebody deleted, with its groups, and keeps the order', async () => {
+  it('makes a deleted destination again with its groups, and keeps the order', async () => {
     const transport = attached({ url })
     const [gone, other] = [freshDestination(url), freshDestination(url)]
     await transport.provision([

@@ -86,7 +86,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
     expect(binder.health().status).toBe('up')
   })
 
-  it('is connecting and says why when its certificate names nobody', async ({ expect }) => {
+  it('is connecting and says why when its certificate names no user', async ({ expect }) => {
     const [cert, key] = await Promise.all(
       [certificates.files.cert, certificates.files.key].map((file) => readFile(file)),
     )

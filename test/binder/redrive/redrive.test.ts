@@ -240,7 +240,7 @@ describe('a redrive', () => {
     expect((await run(broker, { dryRun: true })).letters).toEqual([])
   })
 
-  it('takes no transport that somebody else closes', async () => {
+  it('refuses a transport that its owner closes', async () => {
     const { broker } = await withLetters(1)
     const transport = memoryTransport({ broker })
     const binder = createBinder({ service: 'shop', instance: 'shop-1', transport })

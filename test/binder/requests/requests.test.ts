@@ -209,7 +209,7 @@ describe('a responder', () => {
     expect(got).toEqual([])
   })
 
-  it('makes no destination for the 101st name that somebody makes up, and goes on answering those it knows', async () => {
+  it('makes no destination for the 101st invented name, and goes on answering those it knows', async () => {
     const start = broker()
     const memory = memoryBroker()
     const transport = memoryTransport({ broker: memory })

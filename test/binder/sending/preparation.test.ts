@@ -111,7 +111,7 @@ describe('a destination that is being made', () => {
     expect(transport.published.flat().map(({ body }) => String(body))).toEqual(['2', '1'])
   })
 
-  it('is waited for by close, and by nobody when it was not made', async () => {
+  it('is waited for by close, and only when it was made', async () => {
     const { transport, binder } = await setup()
     const made = gate()
     transport.onProvision = async () => {

@@ -156,7 +156,7 @@ describe('sending', () => {
     expect(transport.published.map(({ length }) => length)).toEqual([3, 2])
   })
 
-  it('keeps the order of a hundred thousand sends that nobody awaits', async () => {
+  it('keeps the order of a hundred thousand sends without await', async () => {
     const { transport, send } = await setup(new ScriptedTransport(), { maxInFlight: 100 })
     await Promise.all(Array.from({ length: 100_000 }, (_, n) => send(n)))
     const order = transport.published.flatMap((messages) => messages.map(({ key }) => Number(key)))

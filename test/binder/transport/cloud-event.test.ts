@@ -161,7 +161,7 @@ describe('an event in structured mode', () => {
   })
 })
 
-describe('an attribute of somebody else', () => {
+describe('a foreign attribute', () => {
   it('an attribute that is too long becomes the same short one each time', () => {
     expect(bounded('x'.repeat(255))).toHaveLength(255)
     expect(bounded('x'.repeat(256))).toMatch(/^sha256-[0-9a-f]{64}$/)

@@ -141,7 +141,7 @@ describe('a table that changes under a statement that is prepared', () => {
     for (const text of all) expect((await sql.query(text)).rows).toEqual([{ n: 1, m: 2 }])
   })
 
-  test('statements that somebody else threw away are prepared again', async () => {
+  test('statements that another client deallocated are prepared again', async () => {
     for (const n of AGAIN) await sql.query('SELECT $1::int AS n', [n])
     await database.exec('DEALLOCATE ALL')
     expect((await sql.query('SELECT $1::int AS n', [5])).rows).toEqual([{ n: 5 }])

@@ -33,7 +33,7 @@ describeWith(['postgres'], 'shared transactions on a server', () => {
     expect(new Set(xids).size).toBe(2)
   })
 
-  test('a row that a stranger has locked holds up whoever wants it, and none of the others', async () => {
+  test('a row that another session has locked delays the commands that want it, and no others', async () => {
     const { run } = await sharingOn(database.sql)
     const before = await valueOf(31)
     const unlock = Promise.withResolvers<void>()

@@ -113,7 +113,7 @@ describe('work of one statement each', () => {
     expect(Object.fromEntries(found)).toEqual({ a: { id: 'a' }, b: { id: 'b' }, c: { id: 'c' } })
   })
 
-  test('takes effect also where nobody waits for it, and without parameters', async () => {
+  test('takes effect also without await, and without parameters', async () => {
     const { run, most } = await together()
     const careless: Work = async (tx) => void tx.query(ADD, ['a'])
     const bare: Work = async (tx) => void (await tx.query(`INSERT INTO effect (id) VALUES ('b')`))
@@ -193,7 +193,7 @@ describe('work of one statement each', () => {
 })
 
 describe('work that wants a second statement', () => {
-  /** Reads, and writes what it has read and one more: whoever comes in between is lost. */
+  /** Reads, and writes what it has read plus one: a write in between is lost. */
   const readThenWrite =
     (seen: { calls: number }): Work =>
     async (tx) => {

@@ -104,7 +104,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
       if (n % 3 === 2) near.cut()
       else near.hold(n % 2 === 0 ? 'replies' : 'requests')
       turns[n % 3] = 4
-      await until('somebody has noticed', () => states[n % 3]?.health().status === 'down')
+      await until('one has noticed', () => states[n % 3]?.health().status === 'down')
       near.heal()
       await until('it works again', () => states[n % 3]?.health().status === 'up')
     }

@@ -195,7 +195,7 @@ class World {
       await this.advance(500)
     expect(
       this.instances.filter(({ election }) => election.current() !== undefined),
-      'somebody leads in the end',
+      'a candidate leads in the end',
     ).toHaveLength(1)
   }
 

@@ -149,7 +149,7 @@ describe('an election', () => {
     expect(log).toEqual(['a granted', 'a revoked', 'c granted'])
   })
 
-  it('tells nobody anything before start, and stays closed', async () => {
+  it('tells no listener anything before start, and stays closed', async () => {
     const { log, candidate } = setup()
     const a = candidate('a')
     expect(await a.leader()).toBeUndefined()

@@ -54,7 +54,7 @@ function told() {
 }
 
 describe('an observer', () => {
-  it('sees who leads, that nobody does, and who is next, with rising terms', async () => {
+  it('sees who leads, a time without a leader, and who is next, with rising terms', async () => {
     const { clock, locks, candidate } = setup()
     const { observer, changes } = watching({ locks, clock })
     expect(observer.current()).toBeUndefined()

@@ -98,7 +98,7 @@ describeWith(['redis'], 'an observer', () => {
     const changes: LeaderChange[] = []
     observer.subscribe((change) => changes.push(change))
     observer.start()
-    await until('it sees that nobody leads', () => changes.length === 1)
+    await until('it sees that there is no leader', () => changes.length === 1)
     const first = child(['seen'])
     const { term } = await first.report('granted')
     await until('it sees the first', () => observer.current()?.term === term)

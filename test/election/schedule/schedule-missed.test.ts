@@ -5,7 +5,7 @@ import { closeAll, MIDNIGHT, MINUTE, recorder, setup } from '../support/jobs.ts'
 
 afterEach(closeAll)
 
-describe('ticks that nobody was there for', () => {
+describe('ticks without a running process', () => {
   it('are left out when nothing is recorded', async () => {
     const { clock, node } = setup()
     const first = recorder()

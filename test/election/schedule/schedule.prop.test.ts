@@ -46,7 +46,7 @@ class World {
     this.#check('it runs only while its instance leads', this.elections[who]?.current() === run.term)
     this.#check('the tick has come', run.scheduledAt <= this.clock.now())
     this.#check('it is a tick', run.scheduledAt % EVERY_MS === 0)
-    this.#check('ticks rise, each once, whoever leads', run.scheduledAt > (this.ticks.at(-1) ?? 0))
+    this.#check('ticks rise, each once, whichever candidate leads', run.scheduledAt > (this.ticks.at(-1) ?? 0))
     this.#check('one at a time', (this.#running.get(who) ?? 0) === 0)
     this.ticks.push(run.scheduledAt)
     this.#running.set(who, 1)

@@ -18,7 +18,7 @@ function next(ticks: Ticks, from: string, count: number): string[] {
 }
 
 describe('ticks of a period', () => {
-  it('are its multiples since 1970, whoever asks', () => {
+  it('are its multiples since 1970, in every process', () => {
     expect(next(everyTicks('p', 60_000), '2026-11-20T10:00:30Z', 2)).toEqual(['2026-11-20T10:01Z', '2026-11-20T10:02Z'])
     expect(next(everyTicks('p', 86_400_000), '2026-11-20T10:00:30Z', 1)).toEqual(['2026-11-21T00:00Z'])
   })

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { parseOptions, UsageError } from '../../../examples/transfer/options.ts'
 import { makePlan } from '../../../examples/transfer/plan.ts'
 
-it('without options 200 transfers are made with TCC, and nobody is killed', () => {
+it('without options 200 transfers are made with TCC, and no process is killed', () => {
   expect(parseOptions([])).toEqual({
     kind: 'tcc',
     transfers: 200,

@@ -43,7 +43,7 @@ describe('locks on a database in the process', () => {
     await before.close()
   })
 
-  it('are handed on by one statement, and nobody looks or notifies', async () => {
+  it('are handed on by one statement, without polls or notifications', async () => {
     const { sql, seen } = counted()
     const contenders = Array.from({ length: 5 }, () => postgresLocks({ sql, heartbeatMs: 20_000 }))
     const [first] = contenders as [(typeof contenders)[0]]

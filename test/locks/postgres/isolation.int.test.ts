@@ -3,7 +3,7 @@ import { leftovers, locksDatabase } from '../../support/locks/postgres-table.ts'
 import { describeWith } from '../../support/servers/index.ts'
 
 describeWith(['postgres'], 'locks on a database whose transactions are of another kind by default', () => {
-  it.for(['repeatable read', 'serializable'])('%s: nobody overlaps, nobody is forgotten', async (isolation) => {
+  it.for(['repeatable read', 'serializable'])('%s: no holders overlap, no waiter is forgotten', async (isolation) => {
     const database = await locksDatabase()
     try {
       await database.sql.query(

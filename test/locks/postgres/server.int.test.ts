@@ -74,7 +74,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     await other.close()
   })
 
-  it('forget keys that nobody used for long, and no token with them', async () => {
+  it('forget keys that are long unused, and no token with them', async () => {
     const locks = database.contender()
     const key = randomUUID()
     const tokenAbove = (Date.now() + 3_000) * 1_000

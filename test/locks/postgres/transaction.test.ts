@@ -66,7 +66,7 @@ describe('a transaction that is guarded by a lease in the same database', () => 
     expect(await ledger()).toEqual([])
   })
 
-  it('is refused under a lease that was given back, or taken away by force though nobody has it', async () => {
+  it('is refused under a lease that was released, or revoked even if the key is free', async () => {
     const released = await locks.acquire('a')
     await released.release()
     const forced = await locks.acquire('b')
@@ -77,7 +77,7 @@ describe('a transaction that is guarded by a lease in the same database', () => 
       })
   })
 
-  it('commits under a lease whose time is over, as long as nobody else had it', async () => {
+  it('commits under an expired lease as long as no other had the key', async () => {
     const over = await locks.acquire('k', { ttlMs: 100, maxHoldMs: 0 })
     await until('it is lost', () => over.state === 'lost')
     await sql.transaction(async (tx) => {

@@ -99,7 +99,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     await pool.end()
   })
 
-  it('is served by its own looking when nobody can tell it', async () => {
+  it('is served by its own polling when it cannot be notified', async () => {
     const locks = database.contender({ listens: false })
     const held = await locks.acquire('d', { ttlMs: 60_000 })
     const other = database.contender({ listens: false, heartbeatMs: 20_000 })

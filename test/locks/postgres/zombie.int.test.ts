@@ -30,7 +30,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     return { locks, pool, sql: pgClient(pool), [Symbol.asyncDispose]: () => pool.end() }
   }
 
-  it('keeps nobody waiting, and finds out at its commit: nothing of it is written', async () => {
+  it('keeps no other waiting, and finds out at its commit: nothing of it is written', async () => {
     await using stopped = zombie()
     const successor = database.contender()
     const begun = performance.now()
@@ -84,7 +84,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
   )
 
   describe('and one that is committing', () => {
-    it('is waited for by whoever takes over: the check and the commit are one step', async () => {
+    it('is waited for by its successor: the check and the commit are one step', async () => {
       await using stopped = zombie()
       const successor = database.contender({ answerMs: 20_000 })
       const connection = await stopped.pool.connect()

@@ -215,7 +215,7 @@ describeWith(['redis'], 'scripts', { private: true }, () => {
       return { sections, codes }
     }
 
-    it('survive SCRIPT FLUSH: nobody notices', async () => {
+    it('survive SCRIPT FLUSH unnoticed', async () => {
       const { codes } = await load(() => withRedis(server, (admin) => admin.script('FLUSH')))
       expect([...codes]).toEqual([])
     })

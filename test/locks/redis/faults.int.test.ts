@@ -158,7 +158,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     })
   })
 
-  it('restarts while somebody waits: the waiter stays and is served', async () => {
+  it('restarts while a client waits: the waiter stays and is served', async () => {
     const [a, b] = [contender(), contender()]
     await a.acquire('k', { ttlMs: 60_000 })
     const waiting = b.acquire('k', { waitMs: 30_000 })

@@ -34,7 +34,7 @@ describeWith(['redis'], 'Redis whose memory is full, or whose counter is spent',
       closing(redisLocks({ ...options, client: clients[0] as Redis }))
     fullCases({ contender, has: () => true }, full)
 
-    it('grants nothing under a token that numbers cannot tell apart, when somebody wrote such a counter', async () => {
+    it('grants nothing under a token beyond the exact integers, when such a counter was written', async () => {
       const client = clients[0] as Redis
       const locks = contender()
       for (const counter of ['9223372036854775808', '1e30', '9007199254740993']) {

@@ -10,7 +10,7 @@ import { until } from '../../support/until.ts'
 const TERMS: ClaimTerms = { owner: 'waiter', mode: 'exclusive', limit: 1, lockDelayMs: 0 }
 const PLACE = { ttlMs: 30_000, tokenFloor: 0, keepPlaceMs: 20_000, handOver: true }
 
-describeWith(['redis'], 'a lock on Redis that is released while somebody waits', () => {
+describeWith(['redis'], 'a lock on Redis that is released while a client waits', () => {
   let client: Redis
   let prefix: string
   beforeAll(() => {

@@ -6,7 +6,7 @@ import { RedisOperator } from '../../../locks/redis/operator.ts'
 
 const MARK = '{"by":"ann","reason":"stuck"}'
 
-test('a tombstone of another program says that the lock is lost, and not that somebody ended it', () => {
+test('a tombstone of another program says that the lock is lost, and not that it was forced', () => {
   expect(notHeld(MARK)).toEqual({ forced: { by: 'ann', reason: 'stuck' } })
   for (const mark of ['{', '{"by":null}', '{"by":"ann"}', '{}', '']) expect(notHeld(mark)).toBe('lost')
 })

@@ -151,7 +151,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     await Promise.all(candidates.map((candidate) => candidate.close()))
   })
 
-  it('while somebody waits: the waiter stays and is served', async () => {
+  it('while a client waits: the waiter stays and is served', async () => {
     const { quorum } = context
     const [a, b] = [quorum.contender(), quorum.contender()]
     const holder = await a.acquire(fresh(), { ttlMs: 60_000 })

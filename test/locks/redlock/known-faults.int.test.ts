@@ -228,7 +228,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(await acquiring).toMatchObject({ state: 'rejected', error: { name: 'ExecutionError' } })
     })
 
-    it("is taken back when the first reply was lost: it stands in nobody's way", async () => {
+    it('is taken back when the first reply was lost, and blocks no other', async () => {
       const locks = quorum.contender()
       const first = await locks.acquire(randomUUID())
       await until('all know the script', async () => {

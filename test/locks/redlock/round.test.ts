@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- a small part with rules of its own that nobody outside can reach
+// oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import { describe, expect, it } from 'vitest'
 import { Round, type Send } from '../../../locks/redlock/round.ts'
 import { TimeLimits } from '../../../locks/redlock/time-limit.ts'

@@ -80,7 +80,7 @@ describeWith(['redis'], 'five servers of which two fail, again and again', { pri
   }
 
   it.for([1, 2])(
-    'seed %i: nobody believes in a lock of another, tokens rise, and somebody always gets it',
+    'seed %i: no two holders overlap, tokens rise, and the lock is always granted',
     { timeout: 400_000 },
     async (seed) => {
       const next = random(seed)

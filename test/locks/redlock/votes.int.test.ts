@@ -50,7 +50,7 @@ describeWith(['redis'], 'a vote for one who wants no place in the line', { priva
     expect(fence).toMatchObject({ token: String(ahead + 11), held: String(ahead + 11) })
   })
 
-  it('is not given while somebody waits, though the lock is free', async () => {
+  it('is not given while a client waits, though the lock is free', async () => {
     const locks = quorum.contender()
     const key = randomUUID()
     const ticket = Date.now() * 1_000

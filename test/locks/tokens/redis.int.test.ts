@@ -36,7 +36,7 @@ describeWith(['redis'], 'tokens on Redis', () => {
     expect(left).toBeLessThanOrEqual(3_660_000)
   })
 
-  test('without the replicas that were asked for nobody gets a token or a payload', async () => {
+  test('grants no token or payload without the requested replicas', async () => {
     const url = serverUrl('redis') as string
     const prefix = `${uniqueName('tokens')}:`
     await using alone = createTokens({ store: redisTokens({ url, prefix }) })

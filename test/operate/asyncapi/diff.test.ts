@@ -223,7 +223,7 @@ describe('a change of a channel', () => {
     expect(asyncapiDiff(await write(), await write())).toEqual({ breaks: false, changes: [] })
   })
 
-  test('which is gone breaks its readers, and a new one nobody', async () => {
+  test('which is gone breaks its readers, and a new one breaks none', async () => {
     const [one, two] = [await document(Order), await asyncapi({ services: [{ name: 'sender', sends: [] }], info })]
     expect(asyncapiDiff(one, two)).toMatchObject({
       breaks: true,
@@ -254,7 +254,7 @@ describe('a change of a channel', () => {
     ])
   })
 
-  test('whose last sender leaves breaks readers; a reader that leaves breaks nobody', async () => {
+  test('whose last sender leaves breaks readers; a reader that leaves breaks none', async () => {
     const channel = defineChannel('orders', { payload: Order })
     const reader = { name: 'reader', bindings: [sink(channel, { group: 'reader', onFailure: 'drop' }, never)] }
     const both = await document(Order)

@@ -1,4 +1,4 @@
-/** `concordat` for somebody who has never seen it: slips of the hand, the version, and where addresses come from. No server is needed. */
+/** `concordat` for a first user: typing errors, the version, and where addresses come from. No server is needed. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

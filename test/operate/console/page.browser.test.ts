@@ -225,7 +225,7 @@ describeInChromium('the page in Chromium', () => {
     expect(await page.content()).not.toContain(CARD)
   })
 
-  test('shows live what happens elsewhere, says when nobody answers, and comes back', async () => {
+  test('shows live what happens elsewhere, says when the server does not answer, and comes back', async () => {
     const own = await serve({ authorize: () => ({ user: 'ann', allow: true }) })
     const context = await browser.newContext()
     const page = await context.newPage()

@@ -9,7 +9,7 @@ export interface Ran {
   readonly code: number
 }
 
-/** Nobody can be asked. */
+/** Not a terminal. */
 export async function ranHere(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,

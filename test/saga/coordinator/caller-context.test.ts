@@ -18,7 +18,7 @@ afterAll(() => database.close())
 
 const commands = defineChannel('stock.commands', { payload: z.object({ n: z.number() }) })
 
-test('no step and no command carries the context or the lock of whoever started the saga', async () => {
+test('no step and no command carries the context or the lock of its caller', async () => {
   const caller = new AsyncLocalStorage<string>()
   const seen: Array<readonly [string, unknown, unknown]> = []
   const look = (where: string): void => void seen.push([where, caller.getStore(), currentLease()?.key])

@@ -66,7 +66,7 @@ describe('local steps', () => {
     expect(seen).toEqual(['1 retry/s1/flaky', '2 retry/s1/flaky', '3 retry/s1/flaky'])
   })
 
-  test('a step that used up its attempts is compensated like a success: nobody knows what it did', async () => {
+  test('a step that used up its attempts is compensated like a success, since its effect is unknown', async () => {
     const undone: unknown[] = []
     const saga = defineSaga('exhaust', { version: 1, input: Input }).step('flaky', {
       retry: { maxAttempts: 2, ...FAST },

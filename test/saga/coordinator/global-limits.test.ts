@@ -126,7 +126,7 @@ describe('limits', () => {
     expect(calls).toEqual([])
   })
 
-  test('a branch that nobody waits for, and that is refused when the code has returned, cancels all', async () => {
+  test('a branch without await that is refused after the code has returned cancels all', async () => {
     const { coordinator, calls, bank } = await setup({
       try: ({ account }) => {
         if (account === 'late') throw new Refusal('bank.closed', 'no such account')

@@ -102,7 +102,7 @@ test('one trace holds the code, each branch that it calls and their outcomes', a
   expect(new Set(spans.map(traceIdOf)).size).toBe(1)
 })
 
-test('two hundred at once and as many sagas: nobody starves, and no lease is lost', { timeout: 120_000 }, async () => {
+test('two hundred at once and as many sagas: none starves, and no lease is lost', { timeout: 120_000 }, async () => {
   const log = new LogLines()
   const saga = defineSaga('local', { version: 1, input: z.object({}) })
     .step('first', { transactional: true, invoke: () => 1, compensate: 'none' })

@@ -127,7 +127,7 @@ describe.each([false, true])(
 )
 
 describe('an order that means nothing any more', () => {
-  test('is forgotten: nobody takes the ended saga again and again', async () => {
+  test('is forgotten: the ended saga is not taken again and again', async () => {
     const { top } = threeLevels()
     const { coordinator, sql, schema } = await setup({ sagas: [top], coordinator: { leaseMs: 200 } })
     await coordinator.start(top, { id: 'x', input: {} })

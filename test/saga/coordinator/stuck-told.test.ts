@@ -45,7 +45,7 @@ test('a saga that is stuck at its start is told of, once, though the commit of i
   const { coordinator, saga, told, row, sql } = await setup()
   // What hears of the commit hears nothing.
   await sql.transaction((tx) => coordinator.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
-  await until('somebody is told', () => told.length > 0)
+  await until('the alarm is raised', () => told.length > 0)
   await expect.poll(row, WITHIN).toEqual(AT_REST)
   expect(told).toEqual(['s1'])
 })
@@ -77,13 +77,13 @@ test('a saga whose coordinator is gone before it has told is told of by the next
   expect(told).toEqual([])
   const next = another({ sql: inner })
   await next.run()
-  await until('somebody is told', () => told.length > 0)
+  await until('the alarm is raised', () => told.length > 0)
   await expect.poll(row, WITHIN).toEqual(AT_REST)
   expect(told).toEqual(['s1'])
   await next.close()
 })
 
-test('a saga that nobody was told of when an embedded database ended is told of when it is opened again', async () => {
+test('a stuck saga whose alarm was lost with an embedded database raises it when that is opened again', async () => {
   const { coordinator, another, saga, told, row, sql } = await setup()
   await coordinator.close()
   const former = another({ sql: { ...sql, exclusive: 'life-1' }, leaseMs: 3_600_000 })
@@ -96,7 +96,7 @@ test('a saga that nobody was told of when an embedded database ended is told of 
   await former.close()
 })
 
-test('a saga that was told of is at rest, and what means nothing to it tells nobody again', async () => {
+test('a stuck saga that raised its alarm is at rest, and an irrelevant signal raises no other', async () => {
   const { coordinator, saga, told, row, sql, outbox } = await setup()
   await sql.transaction((tx) => coordinator.start(tx, saga, { id: 's1', input }))
   await expect.poll(row, WITHIN).toEqual(AT_REST)
@@ -107,7 +107,7 @@ test('a saga that was told of is at rest, and what means nothing to it tells nob
   expect(told).toEqual(['s1'])
 })
 
-test('an operator acts at once on a saga that nobody was told of yet', async () => {
+test('an operator acts at once on a stuck saga whose alarm was not raised yet', async () => {
   const { coordinator, another, saga, told, row, sql, outbox } = await setup()
   await coordinator.close()
   // Nobody drives it, and nobody heard of its commit.

@@ -64,7 +64,7 @@ test.each(['after', 'before'] as const)(
         Promise.all(runs.map(async (run) => (await run.report().catch(() => undefined))?.status))
       const expected = ['completed', 'compensated', 'stuck']
       await until(`all have their end (${nth})`, async () => String(await status()) === String(expected))
-      await until(`somebody is told of the stuck one (${nth})`, () => told.length > 0)
+      await until(`the alarm of the stuck one is raised (${nth})`, () => told.length > 0)
       const { rows } = await embedded().query<{ key: string; sum: number }>(
         'SELECT key, sum(n)::int AS sum FROM effect GROUP BY key ORDER BY key',
       )
@@ -123,6 +123,6 @@ test('a saga that is stuck as of a step in a transaction, whose commit has no an
   })
   const run = await world.coordinator.start(saga, { id: 's1', input })
   await until('it is stuck', async () => (await run.report())?.status === 'stuck')
-  await until('somebody is told', () => told.length > 0)
+  await until('the alarm is raised', () => told.length > 0)
   expect(hasBroken).toBe(true)
 })

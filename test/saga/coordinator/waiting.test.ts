@@ -30,7 +30,7 @@ describe('a timer', () => {
     expect(await events('nap', 'x')).toContain('waiting computed')
   })
 
-  test('goes on over the death of whoever began it, and is not cut short by a signal for later', async () => {
+  test('goes on over the death of its first process, and is not cut short by a signal for later', async () => {
     const saga = defineSaga('long', { version: 1, input: Input })
       .timer('nap', { delay: 60_000 })
       .signal('yes', { payload: Approval })
@@ -162,7 +162,7 @@ describe('a message as signal', () => {
     .signal('payment', { from: payments, correlate: ({ orderId }) => orderId })
     .step('end', { invoke: ({ results }) => results.payment.cents, compensate: 'none' })
 
-  test('reaches the saga it is for; one for nobody harms nothing', async () => {
+  test('reaches the saga it is for; one without a saga harms nothing', async () => {
     const { coordinator, binder } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'o-1', input })
     await binder.sendBatch(payments, [{ cents: 1 }, { orderId: 'nobody', cents: 2 }, { orderId: 'o-1', cents: 3 }])

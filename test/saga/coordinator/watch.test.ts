@@ -21,7 +21,7 @@ function ended(key: SagaKey): StandingSaga {
 }
 
 test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
-  'sees the end for whoever begins to wait %i turns after nobody did',
+  'sees the end for a caller that begins to wait %i turns after the last one left',
   async (turns) => {
     const watch = setup()
     await watch.wait({ name: 'saga', id: 'first' })
@@ -33,7 +33,7 @@ test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
   },
 )
 
-test('a saga that the database cannot be asked for is rejected, and keeps nobody from hearing of the others', async () => {
+test('a saga that the database cannot read is rejected, and hides no other', async () => {
   const untranslatable = Object.assign(new Error('character has no equivalent'), { code: '22P05' })
   const watch = setup(async (keys) => {
     if (keys.some(({ id }) => id === 'bad')) throw untranslatable

@@ -246,7 +246,7 @@ describe('a definition', () => {
       'defineSaga("s").signal("t"): expected either payload (for coordinator.signal) or from (a channel)',
     ],
     [
-      'a signal that is for nobody',
+      'a signal without a receiver',
       () => begin.signal('t', { from: channel } as never),
       'defineSaga("s").signal("t").correlate: expected a function from the message to the id of its saga, with from',
     ],

@@ -193,7 +193,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(await coordinator.get(saga, 'a').outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'compensated' })
   })
 
-  test('a coordinator that closes gives back what nobody has answered yet: another one asks at once', async () => {
+  test('a coordinator that closes gives back unanswered calls: another one asks at once', async () => {
     let isAway = true
     const world = await setup({
       // Neither the time of the step nor that of the pauses is what another one waits for.
@@ -284,7 +284,7 @@ describe('a participant that is asked by HTTP', () => {
     }
   })
 
-  test('a coordinator that does not run asks nobody: one that does asks at once', async () => {
+  test('a coordinator that does not run calls no participant: one that does calls at once', async () => {
     const world = await setup({ step: { timeoutMs: 600_000 } })
     const { coordinate, coordinator, saga } = world
     const starter = coordinate()
@@ -307,7 +307,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(world.calls).toEqual(['try a', 'confirm a'])
   })
 
-  test('headers are asked for each request, and nothing of them is logged when nobody answers', async () => {
+  test('headers are asked for each request, and nothing of them is logged when no answer comes', async () => {
     const { logger, lines } = keepingLogger()
     const given: unknown[] = []
     let count = 0

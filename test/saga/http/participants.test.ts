@@ -139,7 +139,7 @@ describe('requests to a participant', () => {
     ],
     ['with a reply channel that is none', { 'saga-reply-to': 'orders' }, 400, 'saga.http_no_command'],
     ['with a service that is no name', { 'saga-reply-to': 'a%20b.saga-replies' }, 400, 'saga.http_no_command'],
-    ['for nobody', { 'ce-type': 'stock.commands' }, 404, 'saga.http_no_participant'],
+    ['for an unknown participant', { 'ce-type': 'stock.commands' }, 404, 'saga.http_no_participant'],
     ['that say they are too large', { 'content-length': '9000000' }, 413, 'saga.http_too_large'],
   ])('%s', async ([, given, status, code]) => {
     const { ask } = setup()

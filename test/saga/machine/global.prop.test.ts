@@ -143,7 +143,7 @@ class Referee {
       if (status === 'refused') expect(state.steps[n]?.status, 'a refusal is final').toBe('refused')
     }
     if (isRunning(state) && !calls.some(({ step }) => step === 'code')) {
-      expect(wake.kind, 'whoever runs the code keeps the transaction').toBe('keep')
+      expect(wake.kind, 'the process that runs the code keeps the transaction').toBe('keep')
     }
     const ended = state.status === 'completed' || state.status === 'compensated'
     const open = state.steps.filter(({ status }) => OPEN.includes(status))

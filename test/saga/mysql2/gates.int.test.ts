@@ -17,7 +17,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
     await maria.end()
   })
 
-  /** A call that gives up at the first row that somebody else has. */
+  /** A call that gives up at the first locked row. */
   function impatient() {
     const whose = `concordat:${String(++ids).padStart(22, '0')}:`
     return { whose, key: `order/${ids}/step`, gid: `${whose}1:order/${ids}/step`, lockTimeoutMs: 50 }
@@ -26,7 +26,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
   const prepare = (call: ReturnType<typeof impatient>): Promise<unknown> =>
     maria.resource.prepare({ ...call, isCurrent: async () => true }, (tx) => tx.query('SELECT 1'))
 
-  test('are made though somebody else has the place of the row locked for a moment', async () => {
+  test('are made though another session has locked the place of the row for a moment', async () => {
     const call = impatient()
     const other = await maria.pool.getConnection()
     try {
@@ -41,7 +41,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
     }
   })
 
-  test('leave nothing that a refused handler set in its session to whoever has a connection next', async () => {
+  test('leave nothing that a refused handler set in its session to the next user of its connection', async () => {
     const call = { ...impatient(), isCurrent: async () => true }
     const one = attachMaria(maria.url, 1)
     try {

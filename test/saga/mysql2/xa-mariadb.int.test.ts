@@ -279,7 +279,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
 
-  describe('whose prepared transaction somebody ended by hand', () => {
+  describe('whose prepared transaction was ended by hand', () => {
     const endByHand = (verb: 'COMMIT' | 'ROLLBACK'): Promise<void> => maria.endByHand(verb, `order/${id}/`)
 
     test('rolled back: it cannot be confirmed, and says so', async () => {

@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- a small part with rules of its own that nobody outside can reach
+// oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, Refusal, SAGA_HEADERS } from 'concordat/saga'

@@ -77,7 +77,7 @@ describe('a command whose payload the participant cannot read', () => {
     expect(outcome).toMatchObject({ status: 'compensated', failure: { step: 'reserve', code: 'core.schema' } })
     expect(outcome).toHaveProperty('failure.message', expect.stringContaining('warehouse'))
     expect(handled).toEqual([])
-    await until('it is kept for somebody to look at', () => letters.includes('invoke'))
+    await until('it is kept as a dead letter', () => letters.includes('invoke'))
     await close()
   })
 

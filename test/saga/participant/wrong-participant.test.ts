@@ -91,7 +91,7 @@ describe('a command for the other kind of participant', () => {
     expect(reply?.message).toContain(`a participant of the kind "${kind}"`)
   })
 
-  test('stays refused when it comes once more to the right one: nobody would cancel what that does', async () => {
+  test('stays refused when it comes once more to the right one, whose effect would never be cancelled', async () => {
     fresh()
     expect(await answers(plain, 'invoke', forTcc)).toEqual(['refused saga.wrong_participant'])
     expect(await answers(tcc, 'invoke', forTcc)).toEqual(['refused saga.wrong_participant'])

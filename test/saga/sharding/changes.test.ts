@@ -99,7 +99,7 @@ describe('a shard is added', () => {
     await expect(onlyTwo.run()).rejects.toMatchObject({ code: 'saga.shards_mismatch' })
   })
 
-  test('a change that ended in the middle is finished by whoever starts next', async () => {
+  test('a change that ended in the middle is finished by the next start', async () => {
     const coordinator = await onTwo()
     await coordinator.useShards(['a', 'b', 'c'])
     // Decided in "a", and not told to the others.

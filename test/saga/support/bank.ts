@@ -29,7 +29,7 @@ export const withdraw = defineBranch('withdraw', {
   reply: z.object({ held: z.number() }),
   confirmRetry: retry,
 })
-/** Asked again soon when nobody answers, and without end: a machine that is slow is not an answer. */
+/** Retried soon and forever without an answer: a machine that is slow is not an answer. */
 export const deposit = defineBranch('deposit', {
   to: bankCommands,
   retry: FAST,
@@ -48,7 +48,7 @@ export interface BankWorld extends AsyncDisposable {
   /** The coordinator's schema. */
   readonly run: string
   readonly coordinator: Coordinator
-  /** Another one on the same tables, without a binder: not running yet, to be closed by whoever made it. */
+  /** Another one on the same tables, without a binder: not running yet, to be closed by its caller. */
   readonly coordinate: (more?: Partial<CoordinatorOptions>) => Coordinator
   /** What the bank was asked, in order. */
   readonly calls: string[]

@@ -42,7 +42,7 @@ export interface Process {
 
 /** What a process does with its coordinator, and what the one after it finds. */
 export interface Play {
-  /** Settles when the saga has; what dying makes of it is nobody's error. */
+  /** Settles when the saga has; a rejection by the kill is ignored. */
   readonly first: (coordinator: Coordinator) => Promise<unknown>
   readonly second: (coordinator: Coordinator) => Promise<void>
 }

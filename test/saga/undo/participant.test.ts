@@ -211,7 +211,7 @@ describe('an undo participant', () => {
     }
   })
 
-  test('an undecided undo participant keeps its row of the barrier, whoever deletes it', async () => {
+  test('an undecided undo participant keeps its row of the barrier against a delete', async () => {
     const binding = bind()
     const purge = () => sql.query(`DELETE FROM ${schema}.saga_barrier WHERE saga_key LIKE '%' || $1 || '%'`, [id])
     await send(binding, 'invoke')

@@ -273,7 +273,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
 
-  describe('whose prepared transaction somebody ended by hand', () => {
+  describe('whose prepared transaction was ended by hand', () => {
     async function endByHand(verb: 'COMMIT' | 'ROLLBACK'): Promise<void> {
       for (const gid of await prepared()) await sql.query(`${verb} PREPARED '${gid}'`)
     }

@@ -33,7 +33,7 @@ function setup(second: readonly PreparedTransaction[] = []) {
   return { clock, log, watch, asked, answer }
 }
 
-it('is down, and rejects nothing that nobody hears, while a resource throws', async () => {
+it('is down, without an unhandled rejection, while a resource throws', async () => {
   let answer = (): Promise<readonly PreparedTransaction[]> => {
     throw new TypeError('no such method')
   }

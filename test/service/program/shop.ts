@@ -99,6 +99,6 @@ export const wrong = (): unknown => [
   shop.run(placeOrder, { id: 'o-1', input: { cents: 5 } }),
 ]
 
-// oxlint-disable-next-line unicorn/no-thenable -- the name of an option, which nobody awaits
+// oxlint-disable-next-line unicorn/no-thenable -- the name of an option, which is never awaited
 void shop.closeOnSignals({ then: [end] })
 process.kill(process.pid, 'SIGTERM')

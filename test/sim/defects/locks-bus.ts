@@ -110,12 +110,12 @@ export const LOCKS_BUS: Readonly<Record<string, Defect>> = {
     test: 'test/locks/redis/full.int.test.ts',
   },
   'locks-bus/M6': {
-    about: 'the example deletes the folder of somebody else',
+    about: 'the example deletes a foreign folder',
     notPlayed: 'is about files of the example',
     test: 'test/examples/order-payment/run/data-directory.test.ts',
   },
   'locks-bus/L1': {
-    about: 'whoever may send requests has any number of destinations made',
+    about: 'a requester can have any number of destinations made',
     notPlayed: 'is about how many destinations there are',
     test: 'test/binder/requests/requests.test.ts',
   },

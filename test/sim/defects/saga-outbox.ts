@@ -126,7 +126,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     ],
   },
   'saga-outbox/M3': {
-    about: 'the steps of a saga run under the lock of whoever started it',
+    about: 'the steps of a saga run under the lock of its caller',
     workload: 'families',
     patches: [
       {
@@ -171,7 +171,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     ],
   },
   'saga-outbox/L1': {
-    about: 'nobody is told of a saga that is stuck when the answer of the write that parked it is lost',
+    about: 'a stuck saga raises no alarm when the answer of the write that parked it is lost',
     workload: 'families',
     patches: [
       {
@@ -204,7 +204,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     ],
   },
   'saga-outbox/L6': {
-    about: 'a row that another program wrote and nobody can read stops its partition',
+    about: 'an unreadable row of another program stops its partition',
     workload: 'backlog',
     patches: [
       {

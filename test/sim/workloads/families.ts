@@ -326,7 +326,7 @@ async function prepare(sql: SqlClient): Promise<void> {
 
 export const families: Workload = {
   about:
-    'sagas of three levels, purged, cancelled, resolved and tried again: whole or undone, each ends, somebody is told',
+    'sagas of three levels, purged, cancelled, resolved and tried again: whole or undone, each ends, the alarm is raised',
   mistakes: {},
   databases: ['home'],
   size: 1,
@@ -338,7 +338,7 @@ export const families: Workload = {
     invariants: {
       'whole or undone': requireWholeEnds,
       'turned back by a no or by its attempts': requirePaid,
-      'somebody is told': requireTold,
+      'the alarm is raised': requireTold,
       'called a few times': requireFewCalls,
       'no lock of who started it': requireNoLeases,
       'what was heard counts': requireHeard,

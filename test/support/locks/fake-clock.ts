@@ -57,7 +57,7 @@ export class FakeClock implements Clock {
     this.#move(durationMs)
   }
 
-  /** Only the wall clock moves: the machine slept, or somebody set the time. */
+  /** Only the wall clock moves: the machine slept, or its time was set. */
   suspend(durationMs: number): void {
     this.#wallMs += durationMs
   }

@@ -9,7 +9,7 @@ interface Wish {
 }
 
 interface Waiter extends Wish {
-  /** Its turn came without an event (somebody expired or died): nobody tells it, it asks by itself. */
+  /** Its turn came without an event (a holder expired or died): it is not notified, it asks by itself. */
   excused: boolean
 }
 

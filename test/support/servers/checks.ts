@@ -12,7 +12,7 @@ export interface Check {
   readonly settings: Readonly<Record<string, string>>
   /** Resolves when the server has confirmed it. */
   readonly write: (url: string, value: string) => Promise<void>
-  /** The last value written. Rejects soon when nobody listens at the address. */
+  /** The last value written. Rejects soon when nothing listens at the address. */
   readonly read: (url: string) => Promise<string | undefined>
 }
 

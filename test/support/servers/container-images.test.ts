@@ -15,7 +15,7 @@ describe('where the containers of the tests are reached', () => {
     expect(engineHost(host)).toEqual({ name: '127.0.0.1', publishedOn: '127.0.0.1' })
   })
 
-  test('a job in a container beside the engine reaches them at the gateway, and nobody else does', () => {
+  test('a job in a container beside the engine reaches them at the gateway, and no other host does', () => {
     expect(engineHost('172.17.0.1')).toEqual({ name: '172.17.0.1', publishedOn: '172.17.0.1' })
   })
 

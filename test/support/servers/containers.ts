@@ -76,7 +76,7 @@ async function startOn(place: Place, kind: ServerKind): Promise<ContainerServer>
 interface Attempt {
   readonly port: number
   readonly log: string[]
-  /** Aborted when it runs and answers: from then on whoever got it stops it. */
+  /** Aborted when it runs and answers: from then on its caller stops it. */
   readonly started: AbortController
   /** Since there is a container. Never rejects. */
   remove?: () => Promise<unknown>
@@ -140,7 +140,7 @@ function failure(kind: ServerKind, image: Image, cause: unknown, log: string): S
 function givenUp(signal: AbortSignal, starting: Promise<unknown>, { removals }: Place): Promise<never> {
   return new Promise((_, reject) => {
     const abort = async (): Promise<void> => {
-      // Nobody waits for it any more: its failure must not end the process.
+      // Its result is not awaited any more: its failure must not end the process.
       starting.catch(() => {})
       await Promise.resolve()
       await Promise.allSettled(removals)

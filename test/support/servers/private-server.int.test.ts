@@ -142,7 +142,7 @@ function keptFolder(): string {
   return folder
 }
 
-/** Those that work in this folder or below it, whoever started them. */
+/** All processes that work in this folder or below it. */
 function processesIn(folder: string): readonly string[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
   return pids.flatMap((pid) => {

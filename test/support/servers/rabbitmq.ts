@@ -48,7 +48,7 @@ function environment(site: Site): Record<string, string> {
     RABBITMQ_CONFIG_FILE: join(site.folder, 'rabbitmq.conf'),
     RABBITMQ_CONF_ENV_FILE: join(site.folder, 'rabbitmq-env.conf'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(site.folder, 'enabled_plugins'),
-    // Its schedulers spin while they wait for work, which takes the core from whoever has some.
+    // Its schedulers spin while they wait for work, which takes the core from other processes.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
     // Makes the script replace itself by the server instead of waiting beside it, so that our pid is the server's.
     RUNNING_UNDER_SYSTEMD: 'true',

@@ -13,7 +13,7 @@ export const PID_FILE = 'pid'
  * server is gone, however it died: then end the server whose pid is in the folder, and remove the folder unless it is kept (then the
  * file with the pid goes last). PostgreSQL and RabbitMQ have processes outside of its group: whatever works
  * in its folder is ended too. What stands still goes on first, so that it can end in good order: a server does not start beside a lock file of one
- * that was killed and that nobody has waited for.
+ * that was killed and not waited for.
  */
 const SCRIPT = `
 all() {

@@ -147,7 +147,7 @@ describe('delayed retry of a batch', () => {
     expect(deliveries[1]?.end).toBe('acked')
   })
 
-  it('tries one again in its place whose copy the broker refuses, and nobody with it', async () => {
+  it('retries only the message whose copy the broker refused, in its place', async () => {
     const test = await setup((items) =>
       items.map(({ payload, context }) => (payload === 0 && context.attempt === 1 ? failed(new Error('x')) : ok)),
     )

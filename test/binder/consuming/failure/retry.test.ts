@@ -97,7 +97,7 @@ describe('retry: delayed', () => {
     expect(binder.binding('orders.g').status()).toMatchObject({ retried: 0, deadLettered: 1 })
   })
 
-  it('takes what somebody else wrote into the retry channel for tried once', async () => {
+  it('counts a foreign message in the retry channel as tried once', async () => {
     const calls: number[] = []
     const failing = sink(orders, { group: 'g', retry: 'delayed' }, (_n, { attempt, channel }) => {
       calls.push(attempt)

@@ -235,7 +235,7 @@ describe('a message whose attempt opened the circuit', () => {
     expect(test.status).toMatchObject({ circuit: 'closed', handled: 1 })
   })
 
-  it('has free trials as often as it is told, whoever hands it out again', async () => {
+  it('has as many free trials as configured, whichever transport redelivers', async () => {
     const test = await setup({ failures: 1, freeTrials: 2 }, { ...options, maxAttempts: 2 })
     const [delivery] = test.deliver(0) as [ScriptedDelivery]
     for (let trial = 0; trial < 2; trial++) await test.clock.advance(PAUSE_MS)

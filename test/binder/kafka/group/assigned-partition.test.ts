@@ -71,7 +71,7 @@ describe('assigned', () => {
     ])
   })
 
-  it('never calls what nobody has taken a gap', ({ expect }) => {
+  it('never calls an offset that was not fetched yet a gap', ({ expect }) => {
     const { assigned, take } = setup()
     assigned.append(batch([1, 2, 3], 3))
     const [one, two] = [take(), take()]

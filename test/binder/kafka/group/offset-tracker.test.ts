@@ -15,7 +15,7 @@ describe('offset tracker', () => {
     expect(new OffsetTracker().position).toBeUndefined()
   })
 
-  it('begins at the first message, which nobody has taken yet', ({ expect }) => {
+  it('begins at the first message, which is not delivered yet', ({ expect }) => {
     const tracker = new OffsetTracker()
     tracker.startAt(10)
     tracker.startAt(20)

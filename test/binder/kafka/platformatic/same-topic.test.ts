@@ -55,7 +55,7 @@ describe('a topic that was not known for a while', () => {
     expect(state.remade).toBe(0)
   })
 
-  it('gets no position of the one before it, whoever hears first that it was gone', async ({ expect }) => {
+  it('gets no position of the topic before it, whichever client notices first', async ({ expect }) => {
     for (const hears of ['the fetch', 'the commit']) {
       const { same, state, group, deleted, made } = setup([[0, 10]])
       same.begin([0])

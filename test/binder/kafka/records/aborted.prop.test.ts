@@ -23,7 +23,7 @@ async function batchOf({ offset, producer, kind }: Logged): Promise<Buffer> {
 }
 
 describe('records of aborted transactions', () => {
-  it('are handed to nobody, and all others are, wherever a fetch begins and ends', async ({ expect }) => {
+  it('are never delivered, and all others are, wherever a fetch begins and ends', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(steps, fc.nat(60), fc.nat(60), async (all, a, b) => {
         const { log, aborted } = logOf(all as never)

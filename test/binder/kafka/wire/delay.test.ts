@@ -43,7 +43,7 @@ describe('delay tiers', () => {
     })
   })
 
-  it('take nothing that somebody else wrote into the topic', () => {
+  it('ignore foreign records in the topic', () => {
     expect(fromDelayed(plainMessage(), 'orders.placed')).toBeUndefined()
     const forged = { 'concordat-delay-due': 'soon', 'concordat-delay-until': 1 }
     expect(fromDelayed(plainMessage({ headers: forged }), 'orders.placed')).toBeUndefined()

@@ -314,7 +314,7 @@ describe('foreign Kafka record', () => {
     expect(encodeRecord(plainMessage({ headers })).headers).toHaveProperty('spring_json_header_types')
   })
 
-  it('keeps a key that is not UTF-8 as the bytes it is, until somebody gives the message another', ({ expect }) => {
+  it('keeps a key that is not UTF-8 as bytes until the message gets another key', ({ expect }) => {
     const key = Buffer.from([0xff, 0xfe, 0])
     const decoded = decodeRecord('t', 0, { ...foreignRecord({}), key })
     expect(decoded.key).toBe('base64://4A')

@@ -47,7 +47,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     await expect(attempt).rejects.toThrow(/declared otherwise/)
   })
 
-  it('takes the partitions there are when nobody declared any', async () => {
+  it('takes the existing partitions when none were declared', async () => {
     const destination = freshDestination(url)
     await attached({ url }).provision([{ name: destination, partitions: 4, groups: ['g'] }])
     const relay = attached({ url })
@@ -79,7 +79,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     await expect(admin(url, (channel) => channel.checkExchange(missing))).rejects.toThrow('NOT_FOUND')
   })
 
-  it('with check tells the limits of a queue from a number of partitions, and what belongs to somebody else', async () => {
+  it('with check reports limits of a queue, a number of partitions, and foreign queues apart', async () => {
     const [limited, taken] = [freshDestination(url, ['g'], 1), freshDestination(url, ['g'], 1)]
     const spec = (name: string): DestinationSpec => ({ name, partitions: 1, groups: ['g'] })
     const limits = { 'x-max-length': 20, 'x-overflow': 'reject-publish' }

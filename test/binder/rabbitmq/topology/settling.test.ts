@@ -42,7 +42,7 @@ it('a delay queue that another process has declared a moment ago is not relied o
   expect(broker.exchanges.has(SAYS_SO)).toBe(true)
 })
 
-it('once it has settled, nobody waits', async () => {
+it('waits for nothing once it has settled', async () => {
   const broker = new FakeBroker()
   const first = await starting(broker)
   await first.clock.advance(LONG_MS)

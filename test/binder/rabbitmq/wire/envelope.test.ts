@@ -244,7 +244,7 @@ describe('AMQP envelope', () => {
     ['JSON of a text', { list: '"a"' }, '{"list":"json"}', { list: '"a"' }],
     ['what amqplib cannot write', { list: '[{"!":"x"}]' }, '{"list":"json"}', { list: '[{"!":"x"}]' }],
     ['what is not there', {}, '{"gone":"json"}', {}],
-    ['a type that nobody knows', { a: 1 }, '{"a":"decimal:x"}', { a: 1 }],
+    ['an unknown type', { a: 1 }, '{"a":"decimal:x"}', { a: 1 }],
     ['types that are no object', { a: 1 }, 'x', { a: 1, 'concordat-amqp-amqp-types': 'x' }],
   ] as const)('writes %s as it is', ([, headers, types, written], { expect }) => {
     const { options } = toAmqp(plainMessage({ headers: { ...headers, 'amqp-types': types } }), true)

@@ -63,7 +63,7 @@ describeWith(['postgres'], 'the functions of the cluster store', () => {
     for (const store of stores) await store.close()
   })
 
-  it('let no entry stay that is bound to a member which ends in that moment, and wait for nobody in a circle', async () => {
+  it('leave no entry bound to a member that ends in that moment, and never deadlock', async () => {
     const [store, other] = [database.store({ listens: false }), database.store({ listens: false })]
     const cluster = randomUUID()
     for (let round = 0; round < 15; round++) {

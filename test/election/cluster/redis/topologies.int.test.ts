@@ -35,7 +35,7 @@ describeWith(['redis'], 'Redis Cluster', { private: true }, () => {
 })
 
 describeWith(['redis'], 'Redis under Sentinel', { private: true }, () => {
-  it('a failover kills nobody: members go on as the same generations, watches and writes at the new master', async () => {
+  it('a failover kills no member: members go on as the same generations, watches and writes at the new master', async () => {
     await using group = await startSentinels()
     const client = new Redis({ sentinels: [...group.sentinels], name: group.name, lazyConnect: true })
     const timing = { heartbeatMs: 100, suspectAfterMs: 1_000, deadAfterMs: 3_000 }

@@ -1,4 +1,4 @@
-/** What other programs wrote under our keys: it is refused with a code, or hides nobody else. */
+/** Records that other programs wrote under our keys: refused with a code, or ignored without hiding a member. */
 import { silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
@@ -41,7 +41,7 @@ test.each([
   '[{"kind":"put"}]',
   '[{"kind":"joined"}]',
   '[{"kind":"renamed","instance":"i","json":"{}"}]',
-])('an entry %s of the log in PostgreSQL changes nothing, and holds up nobody', (changes) => {
+])('an entry %s of the log in PostgreSQL changes nothing, and delays no reader', (changes) => {
   expect(rowEntry({ revision: '3', previous: '2', changes })).toEqual({ revision: 3, previous: 2, changes: [] })
 })
 
@@ -60,7 +60,7 @@ test.each(['{', '', deep])('a value that is no JSON, or too deep, has an error w
   expect(values.decodeShared(record)).toMatchObject({ value: undefined, error })
 })
 
-test('a member whose record another program wrote is there, says nothing, and hides nobody', async () => {
+test('a member whose record another program wrote is listed, says nothing, and hides no other', async () => {
   const record = {
     generation: 1,
     status: 'alive',

@@ -32,7 +32,7 @@ const LINE_MS = 2_000
 /** Nothing came forward for so long: it is killed all the same. */
 const LONGEST_MS = 60_000
 
-/** @throws when the last run, which nobody kills, writes no report */
+/** @throws when the last run, which is not killed, writes no report */
 export async function playLives(options: LivesOptions): Promise<Lives> {
   const { seed, kills } = options
   await using place = await folder()
@@ -95,7 +95,7 @@ async function lastLife(place: Folder, args: readonly string[]): Promise<Report>
   return (await place.report(args)).report
 }
 
-/** What is not as if nobody had been killed; empty: all is well. By name of what is promised. */
+/** Differences to a run without kills, by the name of the promise; empty: all is well. */
 export function faultsOfLives({ report, model, ended }: Pick<Lives, 'report' | 'model' | 'ended'>) {
   const missed: string[] = []
   for (const [what, wanted] of Object.entries(model.orders)) {

@@ -144,7 +144,7 @@ async function withLocks(sql: SqlClient): Promise<{ close(): Promise<void> }> {
   await locks.acquire('sku:apple', { ttlMs: 600_000 })
   const stop = new AbortController()
   const waiting = locks.acquire('sku:apple', { ttlMs: 600_000, waitMs: 3_600_000, signal: stop.signal }).catch(() => {})
-  await until('somebody waits', async () => (await locks.inspect('sku:apple'))?.waiters.length === 1)
+  await until('a client waits', async () => (await locks.inspect('sku:apple'))?.waiters.length === 1)
   const onGranted = (term: { readonly signal: AbortSignal }): Promise<void> =>
     new Promise((resolve) => term.signal.addEventListener('abort', () => resolve(), { once: true }))
   const election = createElection({ locks, role: 'settlement', instance: 'shop-1', onGranted })

@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- a small part with rules of its own that nobody outside can reach
+// oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import type { HandlerContext, Headers } from 'concordat/binder'
 import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
 import { Barrier } from '../../../../saga/participant/barrier.ts'
