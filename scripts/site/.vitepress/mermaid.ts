@@ -20,6 +20,8 @@ export function mermaid(md: MarkdownRenderer): void {
     const token = tokens[index]
     if (token?.info.trim() !== 'mermaid') return fence?.(tokens, index, ...rest) ?? ''
     const svg = renderMermaidSVG(token.content, COLOURS).replaceAll(/@import url\([^)]*\);?/g, '')
-    return `<div class="diagram" role="img" aria-label="Diagram" tabindex="0" v-pre>${svg}</div>\n`
+    const heading = tokens[tokens.findLastIndex(({ type }, at) => at < index && type === 'heading_open') + 1]
+    const label = md.utils.escapeHtml(`Diagram: ${heading?.content ?? ''}`)
+    return `<div class="diagram" role="img" aria-label="${label}" tabindex="0" v-pre>${svg}</div>\n`
   }
 }
