@@ -18,7 +18,7 @@ import { type LetterDesk, type LetterPlace, type OpenTransport, TransportLetterD
 import { type LeaderDesk, type LockDesk, type OperatedLocks, StoreLeaderDesk, StoreLockDesk } from './locks.ts'
 import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
 import { type OperatedResource, preparedIn, requireResources } from './prepared.ts'
-import { type SagaDesk, SqlSagaDesk } from './sagas/desk.ts'
+import { type SagaDesk, SqlSagaDesk } from './sagas/admin.ts'
 import { Stores } from './stores.ts'
 import { Trail } from './trail.ts'
 import { SqlUndoDesk, type UndoDesk } from './undo.ts'

@@ -1,7 +1,7 @@
 /** `saga list` and `saga show`: what the sagas are doing. */
 import type { SagaStatus } from '../../saga/machine/state.ts'
 import { failureName, failureText } from '../failure-name.ts'
-import type { SagaView } from '../sagas/desk.ts'
+import type { SagaView } from '../sagas/admin.ts'
 import type { SagaLine } from '../sagas/lines.ts'
 import { type Command, DATABASE_OPTIONS, type Outcome, WATCH_OPTION } from './command.ts'
 import { ago, iso, printable, table } from './output.ts'

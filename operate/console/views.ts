@@ -1,7 +1,7 @@
 /** Views of sagas and dead letters: error texts and header values only for users who may see payloads. */
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
 import type { UndoDifference } from '../../saga/undo/errors.ts'
-import type { SagaView } from '../sagas/desk.ts'
+import type { SagaView } from '../sagas/admin.ts'
 import type { SagaLine } from '../sagas/lines.ts'
 import { HIDDEN, type Redact, redacted, type ShownBody, showBody } from './redaction.ts'
 

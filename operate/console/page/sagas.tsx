@@ -3,7 +3,7 @@
 import { useContext, useEffect, useState } from 'preact/hooks'
 import { counted } from '../../../core/counted.ts'
 import { failureName } from '../../failure-name.ts'
-import type { SagaBulkReport } from '../../sagas/desk.ts'
+import type { SagaBulkReport } from '../../sagas/admin.ts'
 import type { SagaLine, SagaPage } from '../../sagas/lines.ts'
 import { AskContext, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'

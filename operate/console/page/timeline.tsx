@@ -1,6 +1,6 @@
 /** A saga as bars over time. A pause of an hour beside calls of a millisecond: gaps are drawn by their logarithm. */
 import { counted } from '../../../core/counted.ts'
-import type { SagaView } from '../../sagas/desk.ts'
+import type { SagaView } from '../../sagas/admin.ts'
 import { lasting } from './parts.tsx'
 
 interface Bar {
