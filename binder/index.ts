@@ -93,7 +93,7 @@ export {
   withContext,
 } from './middleware/middleware.ts'
 export { HandlerTimeout, timeout } from './middleware/timeout.ts'
-export type { DeadLetter, LetterError } from './redrive/letter.ts'
+export type { DeadLetter, DeadLetterError } from './redrive/letter.ts'
 export type { RedriveAfter, RedriveCounts, RedriveHost, RedriveOptions, RedriveReport } from './redrive/redrive.ts'
 export { redrive } from './redrive/redrive-run.ts'
 export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'

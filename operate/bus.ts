@@ -16,7 +16,7 @@ import { optionNames, refuseUnknown } from '../core/options.ts'
 import { startedByUs } from '../core/reading.ts'
 import { validate } from '../core/schema.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
-import type { ClusterDesk } from './cluster.ts'
+import type { ClusterAdmin } from './cluster.ts'
 import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
 import type { Trail } from './trail.ts'
 
@@ -64,7 +64,7 @@ export interface BusReport extends Acknowledgement {
 }
 
 /** Looks at a bus, and sends to it. What it sends is in `audit`. */
-export interface BusDesk {
+export interface BusAdmin {
   /**
    * Who is on the bus now: the instances are asked.
    * @throws OperatorTransportMissing, TransportError when the bus's channels are not there: no instance has joined it yet; BusNotReady
@@ -120,18 +120,18 @@ export function requireBus(path: string, bus: OperatedBus): OperatedBus {
   return bus
 }
 
-export interface BusDeskHost {
+export interface BusAdminHost {
   readonly open: () => Promise<Transport>
   readonly bus: OperatedBus
-  readonly cluster: ClusterDesk
+  readonly cluster: ClusterAdmin
   readonly trail: Trail
   readonly logger: Logger
 }
 
-export class TransportBusDesk implements BusDesk {
-  readonly #host: BusDeskHost
+export class TransportBusAdmin implements BusAdmin {
+  readonly #host: BusAdminHost
 
-  constructor(host: BusDeskHost) {
+  constructor(host: BusAdminHost) {
     this.#host = host
   }
 
@@ -231,7 +231,7 @@ export class TransportBusDesk implements BusDesk {
 }
 
 /** Members of a membership without a service cannot be addressed. */
-function memberAddresses(lines: Awaited<ReturnType<ClusterDesk['members']>>) {
+function memberAddresses(lines: Awaited<ReturnType<ClusterAdmin['members']>>) {
   return lines.flatMap(({ service, group, instance }) =>
     service === null ? [] : [{ service, group: group ?? undefined, instance }],
   )

@@ -28,14 +28,14 @@ export interface StateLine {
 }
 
 /** Looks at a cluster. */
-export interface ClusterDesk {
+export interface ClusterAdmin {
   /** Members by instance; none for a cluster that the store does not know. @throws OperatorStoreMissing, ClusterStoreUnavailable */
   members(cluster: string): Promise<readonly MemberLine[]>
   /** By key, without deleted ones. @throws as `members` */
   state(cluster: string, state: string): Promise<readonly StateLine[]>
 }
 
-export class StoreClusterDesk implements ClusterDesk {
+export class StoreClusterAdmin implements ClusterAdmin {
   readonly #open: () => Promise<OperatedCluster>
 
   constructor(open: () => Promise<OperatedCluster>) {

@@ -4,8 +4,8 @@
  * @module
  */
 export type { AuditLine, AuditOptions } from './audit.ts'
-export type { BusDesk, BusListening, BusOrder, BusReport, OperatedBus } from './bus.ts'
-export type { ClusterDesk, MemberLine, OperatedCluster, StateLine } from './cluster.ts'
+export type { BusAdmin, BusListening, BusOrder, BusReport, OperatedBus } from './bus.ts'
+export type { ClusterAdmin, MemberLine, OperatedCluster, StateLine } from './cluster.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
 export {
@@ -17,19 +17,19 @@ export {
 export type { GroupLine } from './groups.ts'
 export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
+  DeadLetterAdmin,
+  DeadLetterDrop,
+  DeadLetterFilter,
+  DeadLetterListOptions,
+  DeadLetterPage,
+  DeadLetterPageOptions,
+  DeadLetterPlace,
+  DeadLetterProgress,
+  DeadLetterRedrive,
   GroupBacklog,
-  LetterDesk,
-  LetterDrop,
-  LetterFilter,
-  LetterListOptions,
-  LetterPage,
-  LetterPageOptions,
-  LetterPlace,
-  LetterProgress,
-  LetterRedrive,
   OpenTransport,
 } from './letters.ts'
-export type { LeaderDesk, LeaderLine, LockDesk, OperatedLocks } from './locks.ts'
+export type { LeaderAdmin, LeaderLine, LockAdmin, OperatedLocks } from './locks.ts'
 export {
   type GrantPrintOptions,
   type MigrationPrintOptions,
@@ -38,10 +38,10 @@ export {
   printMigrations,
 } from './migrations.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
-export type { FailingLine, OutboxDesk, ParkedLine } from './outbox.ts'
+export type { FailingLine, OutboxAdmin, ParkedLine } from './outbox.ts'
 export type { OperatedResource } from './prepared.ts'
 export type { SagaActionResult } from './sagas/actions.ts'
-export type { SagaBulk, SagaBulkReport, SagaDesk, SagaStepView, SagaView, SagaWait } from './sagas/admin.ts'
+export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView, SagaWait } from './sagas/admin.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
 export { systemMermaid } from './system/mermaid.ts'
 export { type Describable, describeSystem } from './system/read-system.ts'
@@ -55,5 +55,5 @@ export type {
   SystemTopology,
 } from './system/system.ts'
 export { systemText } from './system/text.ts'
-export type { UndoDesk } from './undo.ts'
+export type { UndoAdmin } from './undo.ts'
 export type { InboxCount, MigrationApplyOptions, MigrationState } from './upkeep.ts'

@@ -17,7 +17,7 @@ import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts
 import type { Trail } from './trail.ts'
 
 /** A group of a channel. */
-export interface LetterPlace {
+export interface DeadLetterPlace {
   readonly channel: string
   readonly group: string
   /** Number of partitions that the channel declares. @default the broker's number; 4 where it has none */
@@ -25,7 +25,7 @@ export interface LetterPlace {
 }
 
 /** Which letters. */
-export interface LetterFilter {
+export interface DeadLetterFilter {
   /** At most 10 000. @default 100 */
   readonly limit?: number | undefined
   /** Code of the error. */
@@ -39,13 +39,13 @@ export interface LetterFilter {
 }
 
 /** Which are shown, and how much of them. */
-export interface LetterListOptions extends LetterFilter {
+export interface DeadLetterListOptions extends DeadLetterFilter {
   /** Shows `body` too. @default false: it is null */
   readonly payloads?: boolean | undefined
 }
 
 /** A page of dead letters. */
-export interface LetterPageOptions extends Omit<LetterListOptions, 'lookAt'> {
+export interface DeadLetterPageOptions extends Omit<DeadLetterListOptions, 'lookAt'> {
   /** `next` of the page before. @default from the first */
   readonly after?: string | undefined
   /** Reads this many dead letters for a page, matching or not. At most 10 000. @default 10 000 */
@@ -53,28 +53,28 @@ export interface LetterPageOptions extends Omit<LetterListOptions, 'lookAt'> {
 }
 
 /** A page of dead letters; a page may be empty and not the last. */
-export interface LetterPage {
+export interface DeadLetterPage {
   readonly letters: readonly DeadLetter[]
   /** For `after`: null at the end. */
   readonly next: string | null
 }
 
 /** How far a redrive has come. */
-export interface LetterProgress extends RedriveCounts {
+export interface DeadLetterProgress extends RedriveCounts {
   /** How many lay there when it began, as the broker counts them; the run ends before with its `limit`. */
   readonly of: number
 }
 
 /** Which are given up. */
-export interface LetterDrop extends OperatorNote, LetterFilter {
+export interface DeadLetterDrop extends OperatorNote, DeadLetterFilter {
   /** Lists what would be given up, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
   /** After each letter that was sent back, given up or kept. */
-  readonly onProgress?: ((progress: LetterProgress) => void) | undefined
+  readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
 }
 
 /** How they go back. */
-export interface LetterRedrive extends OperatorNote, LetterFilter {
+export interface DeadLetterRedrive extends OperatorNote, DeadLetterFilter {
   /**
    * As `redrive` of `concordat/binder`. An operator does not know the channel's declaration, so it counts as `transactional`.
    * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
@@ -85,33 +85,33 @@ export interface LetterRedrive extends OperatorNote, LetterFilter {
   /** Lists what would go back, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
   /** After each letter that was sent back or kept. */
-  readonly onProgress?: ((progress: LetterProgress) => void) | undefined
+  readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
 }
 
 /** Sees dead letters, sends them back or gives them up. What it does is in `audit`. */
-export interface LetterDesk {
+export interface DeadLetterAdmin {
   /**
    * Without payloads, unless asked. Takes the place of the group `redrive` for as long as it reads; a redrive at the same
    * time waits. @throws OperatorTransportMissing, TransportError, RedriveStalled
    */
-  list(place: LetterPlace, options?: LetterListOptions): Promise<readonly DeadLetter[]>
+  list(place: DeadLetterPlace, options?: DeadLetterListOptions): Promise<readonly DeadLetter[]>
   /**
    * As `list`, one page after the other. A page reads over those before it, which it holds, so that ten thousand are within
    * reach. None is left out, whatever comes or is settled meanwhile; when the last letter of the page before is settled, it begins at the
    * first that is left, so those that stayed are shown again.
    * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
    */
-  page(place: LetterPlace, options?: LetterPageOptions): Promise<LetterPage>
+  page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
   /** How many lie there. @throws as `lag` */
-  count(place: LetterPlace): Promise<number>
+  count(place: DeadLetterPlace): Promise<number>
   /** @throws as `list`, RedriveWouldRepeat and SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
-  redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
+  redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport>
   /** Deletes them permanently; `sent` of the report counts them. @throws as `redrive` */
-  drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>
+  drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport>
   /** How many messages a group has not settled, with its retries that are due; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
-  lag(place: LetterPlace): Promise<number>
+  lag(place: DeadLetterPlace): Promise<number>
   /** Same as `lag`, with the meaning of the number. @throws as `lag` */
-  backlog(place: LetterPlace): Promise<GroupBacklog>
+  backlog(place: DeadLetterPlace): Promise<GroupBacklog>
 }
 
 /** How many messages a group has not settled. */
@@ -135,15 +135,15 @@ const MAX_WINDOW = 10_000
 /** Limit of a reading. */
 const MAX_LOOK = 65_535
 
-type Run = Omit<LetterRedrive, keyof OperatorNote | 'to'> &
-  Pick<LetterListOptions, 'payloads'> & {
-    readonly to?: LetterRedrive['to'] | 'nowhere'
+type Run = Omit<DeadLetterRedrive, keyof OperatorNote | 'to'> &
+  Pick<DeadLetterListOptions, 'payloads'> & {
+    readonly to?: DeadLetterRedrive['to'] | 'nowhere'
     readonly after?: RedriveAfter | undefined
     /** Told of each letter that is looked at. */
     readonly seen?: ((letter: DeadLetter) => void) | undefined
   }
 
-export class TransportLetterDesk implements LetterDesk {
+export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   readonly #open: OpenTransport
   readonly #trail: Trail
   readonly #logger: Logger
@@ -154,13 +154,13 @@ export class TransportLetterDesk implements LetterDesk {
     this.#logger = logger
   }
 
-  async list(place: LetterPlace, options: LetterListOptions = {}): Promise<readonly DeadLetter[]> {
+  async list(place: DeadLetterPlace, options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
     const { limit, code, id, payloads, lookAt, lookAtBytes } = options
     const { letters } = await this.#run(place, { limit, code, id, payloads, lookAt, lookAtBytes, dryRun: true })
     return letters
   }
 
-  async page(place: LetterPlace, options: LetterPageOptions = {}): Promise<LetterPage> {
+  async page(place: DeadLetterPlace, options: DeadLetterPageOptions = {}): Promise<DeadLetterPage> {
     const { limit, code, id, payloads, lookAtBytes } = options
     const window = requireInteger('letters.page.lookAt', options.lookAt ?? MAX_WINDOW, 1, MAX_WINDOW)
     const after = options.after === undefined ? undefined : afterOf(options.after)
@@ -181,29 +181,29 @@ export class TransportLetterDesk implements LetterDesk {
     return { letters, next: writeCursor([String(looked), last]) }
   }
 
-  async redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport> {
+  async redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport> {
     const { limit, code, id, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress } = options
     const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
     return this.#act('redrive', place, options, { ...which, to, perSecond, dryRun: dryRun !== false })
   }
 
-  async drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport> {
+  async drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport> {
     const { limit, code, id, dryRun, lookAt, lookAtBytes, onProgress } = options
     const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
     return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
   }
 
-  async count(place: LetterPlace): Promise<number> {
+  async count(place: DeadLetterPlace): Promise<number> {
     const { name, partitions, groups } = deadLetterSpec(channelOf(place).name, place.group)
     const { lag } = await this.#backlog({ destination: name, partitions, group: groups[0] as string })
     return lag
   }
 
-  async lag(place: LetterPlace): Promise<number> {
+  async lag(place: DeadLetterPlace): Promise<number> {
     return (await this.backlog(place)).lag
   }
 
-  async backlog(place: LetterPlace): Promise<GroupBacklog> {
+  async backlog(place: DeadLetterPlace): Promise<GroupBacklog> {
     return withPartitions(place, (of) => {
       const { name, partitions } = channelOf(of)
       return this.#backlog({ destination: name, partitions, group: of.group }, lagWithRetries)
@@ -226,7 +226,12 @@ export class TransportLetterDesk implements LetterDesk {
     }
   }
 
-  async #act(action: 'redrive' | 'drop', place: LetterPlace, given: OperatorNote, run: Run): Promise<RedriveReport> {
+  async #act(
+    action: 'redrive' | 'drop',
+    place: DeadLetterPlace,
+    given: OperatorNote,
+    run: Run,
+  ): Promise<RedriveReport> {
     const note = requireNote(`letters.${action}`, given)
     if (run.dryRun === true) {
       await this.#trail.requireReady()
@@ -241,7 +246,7 @@ export class TransportLetterDesk implements LetterDesk {
     )
   }
 
-  async #run(place: LetterPlace, { code, id, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
+  async #run(place: DeadLetterPlace, { code, id, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
     const limit = requireInteger('letters.limit', options.limit ?? 100, 1, 10_000)
     const channel = channelOf(place)
     const of = onProgress === undefined ? 0 : await this.count(place)
@@ -269,7 +274,7 @@ function afterOf(cursor: string): RedriveAfter {
 }
 
 /** The broker refuses a number that is not the channel's before anything is done, and tells the right one. */
-async function withPartitions<T>(place: LetterPlace, work: (place: LetterPlace) => Promise<T>): Promise<T> {
+async function withPartitions<T>(place: DeadLetterPlace, work: (place: DeadLetterPlace) => Promise<T>): Promise<T> {
   try {
     return await work(place)
   } catch (error) {
@@ -280,6 +285,6 @@ async function withPartitions<T>(place: LetterPlace, work: (place: LetterPlace) 
 }
 
 /** Bytes are handed on as they are: no payload is read. What the channel is declared as is not known, so its groups may settle without an inbox. */
-function channelOf({ channel, partitions }: LetterPlace): Channel {
+function channelOf({ channel, partitions }: DeadLetterPlace): Channel {
   return defineChannel(channel, { payload: anything, partitions, transactional: true }) as unknown as Channel
 }

@@ -8,7 +8,7 @@ import type { Trail } from './trail.ts'
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>
 
 /** Sees locks, and takes one away. */
-export interface LockDesk {
+export interface LockAdmin {
   /** By key. Reads through the store: for a person, not for a loop. @throws OperatorStoreMissing, LockStoreUnavailable */
   list(options?: Pick<ListOptions, 'limit' | 'prefix'>): Promise<readonly LockInfo[]>
   /** `undefined` without holders and waiters. @throws as `list` */
@@ -37,10 +37,10 @@ export interface LeaderLine {
 }
 
 /** Sees leaders, and ends a term. */
-export interface LeaderDesk {
-  /** By role; a role between two terms is left out. At most 1 000. @throws as `LockDesk.list` */
+export interface LeaderAdmin {
+  /** By role; a role between two terms is left out. At most 1 000. @throws as `LockAdmin.list` */
   list(): Promise<readonly LeaderLine[]>
-  /** Ends the term now: the next candidate leads. @throws as `LockDesk.release` */
+  /** Ends the term now: the next candidate leads. @throws as `LockAdmin.release` */
   stepDown(role: string, note: OperatorNote): Promise<ForcedRelease>
 }
 
@@ -50,7 +50,7 @@ const MOST_ROLES = 1_000
 /** Finds the locks with each call: tables may have come since. */
 export type OpenLocks = () => Promise<OperatedLocks>
 
-export class StoreLockDesk implements LockDesk {
+export class StoreLockAdmin implements LockAdmin {
   readonly #open: OpenLocks
   readonly #trail: Trail
 
@@ -93,10 +93,10 @@ export class StoreLockDesk implements LockDesk {
   }
 }
 
-export class StoreLeaderDesk implements LeaderDesk {
-  readonly #locks: StoreLockDesk
+export class StoreLeaderAdmin implements LeaderAdmin {
+  readonly #locks: StoreLockAdmin
 
-  constructor(locks: StoreLockDesk) {
+  constructor(locks: StoreLockAdmin) {
     this.#locks = locks
   }
 

@@ -9,19 +9,19 @@ import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } fro
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
 import type { PreparedTransaction } from '../saga/xa/resource.ts'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
-import { type BusDesk, type OperatedBus, requireBus, TransportBusDesk } from './bus.ts'
-import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
+import { type BusAdmin, type OperatedBus, requireBus, TransportBusAdmin } from './bus.ts'
+import { type ClusterAdmin, type OperatedCluster, StoreClusterAdmin } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
 import { type GroupLine, groupsIn, logSchemaOf } from './groups.ts'
 import type { InstancesView } from './instances.ts'
-import { type LetterDesk, type LetterPlace, type OpenTransport, TransportLetterDesk } from './letters.ts'
-import { type LeaderDesk, type LockDesk, type OperatedLocks, StoreLeaderDesk, StoreLockDesk } from './locks.ts'
-import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
+import { type DeadLetterAdmin, type DeadLetterPlace, type OpenTransport, TransportDeadLetterAdmin } from './letters.ts'
+import { type LeaderAdmin, type LockAdmin, type OperatedLocks, StoreLeaderAdmin, StoreLockAdmin } from './locks.ts'
+import { type OutboxAdmin, SqlOutboxAdmin } from './outbox.ts'
 import { type OperatedResource, preparedIn, requireResources } from './prepared.ts'
-import { type SagaDesk, SqlSagaDesk } from './sagas/admin.ts'
+import { type SagaAdmin, SqlSagaAdmin } from './sagas/admin.ts'
 import { Stores } from './stores.ts'
 import { Trail } from './trail.ts'
-import { SqlUndoDesk, type UndoDesk } from './undo.ts'
+import { SqlUndoAdmin, type UndoAdmin } from './undo.ts'
 import {
   applyMigrations,
   countInboxes,
@@ -60,21 +60,21 @@ export interface OperatorOptions {
 /** Facts for `doctor` beyond its own findings. */
 export interface DoctorOptions {
   /** Groups on a broker. @default those of the log in the database alone */
-  readonly places?: readonly LetterPlace[] | undefined
+  readonly places?: readonly DeadLetterPlace[] | undefined
   /** Reports of instances: `watch.view()` of `bus.watch()`. @default unknown */
   readonly instances?: InstancesView | undefined
 }
 
 /** Views and actions of an operator. Owns nothing: close what you gave it. */
 export interface Operator {
-  readonly sagas: SagaDesk
-  readonly outbox: OutboxDesk
-  readonly letters: LetterDesk
-  readonly locks: LockDesk
-  readonly leaders: LeaderDesk
-  readonly cluster: ClusterDesk
-  readonly bus: BusDesk
-  readonly undo: UndoDesk
+  readonly sagas: SagaAdmin
+  readonly outbox: OutboxAdmin
+  readonly letters: DeadLetterAdmin
+  readonly locks: LockAdmin
+  readonly leaders: LeaderAdmin
+  readonly cluster: ClusterAdmin
+  readonly bus: BusAdmin
+  readonly undo: UndoAdmin
   /**
    * Transactions that are prepared in the database, also those of others, and ours in each of `resources`: the oldest first, at
    * most twenty. `on` says in which resource.
@@ -137,18 +137,18 @@ export function createOperator(options: OperatorOptions): Operator {
   const hasBroker = options.transport !== undefined
   const trail = new Trail(sql, schema)
   const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
-  const letters = new TransportLetterDesk(() => stores.transport(), trail, logger)
-  const cluster = new StoreClusterDesk(() => stores.cluster())
-  const locks = new StoreLockDesk(() => stores.locks(), trail)
+  const letters = new TransportDeadLetterAdmin(() => stores.transport(), trail, logger)
+  const cluster = new StoreClusterAdmin(() => stores.cluster())
+  const locks = new StoreLockAdmin(() => stores.locks(), trail)
   return Object.freeze({
-    sagas: new SqlSagaDesk(sql, schema, systemClock),
-    outbox: new SqlOutboxDesk(sql, schema),
+    sagas: new SqlSagaAdmin(sql, schema, systemClock),
+    outbox: new SqlOutboxAdmin(sql, schema),
     letters,
     locks,
-    leaders: new StoreLeaderDesk(locks),
+    leaders: new StoreLeaderAdmin(locks),
     cluster,
-    bus: new TransportBusDesk({ open: () => stores.transport(), bus, cluster, trail, logger }),
-    undo: new SqlUndoDesk(sql, schema, trail),
+    bus: new TransportBusAdmin({ open: () => stores.transport(), bus, cluster, trail, logger }),
+    undo: new SqlUndoAdmin(sql, schema, trail),
     prepared: () => preparedIn(sql, resources),
     groups: async () => groupsIn(sql, await logSchemaOf(sql, schema)),
     inboxes: () => countInboxes(sql, schema),

@@ -27,7 +27,7 @@ export interface FailingLine extends Omit<ParkedLine, 'parkedAt'> {
 }
 
 /** Sees and settles what the relay gave up on. */
-export interface OutboxDesk {
+export interface OutboxAdmin {
   /** Pending, the age of the oldest, blocked keys, parked. @throws SqlTablesMissing */
   stats(): Promise<OutboxStats>
   /** Oldest first; at most 10 000. @default limit 100 */
@@ -43,7 +43,7 @@ export interface OutboxDesk {
   drop(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
 }
 
-export class SqlOutboxDesk implements OutboxDesk {
+export class SqlOutboxAdmin implements OutboxAdmin {
   readonly #sql: SqlClient
   readonly #schema: string
   readonly #tables: OutboxTables

@@ -7,7 +7,7 @@ import { undo } from '../saga/undo/undo.ts'
 import type { Trail } from './trail.ts'
 
 /** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
-export interface UndoDesk {
+export interface UndoAdmin {
   /** Branches that are not decided, oldest first, at most 1 000. @throws SqlTablesMissing */
   open(): Promise<readonly OpenUndo[]>
   /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
@@ -16,7 +16,7 @@ export interface UndoDesk {
   settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>
 }
 
-export class SqlUndoDesk implements UndoDesk {
+export class SqlUndoAdmin implements UndoAdmin {
   readonly #sql: SqlClient
   readonly #schema: string
   readonly #trail: Trail

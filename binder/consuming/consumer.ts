@@ -11,12 +11,12 @@ import type { HandlingEnd } from './failure/failures.ts'
 import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
-import { Hindrances } from './stalls.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
 import { Pace } from './pace/pace.ts'
 import { Processing } from './processing.ts'
 import { Run } from './run.ts'
+import { Stalls } from './stalls.ts'
 
 /**
  * A running sink, processor or batch sink.
@@ -52,7 +52,7 @@ export class Consumer {
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
   #error: Error | undefined
-  readonly #hindrances: Hindrances
+  readonly #stalls: Stalls
   #subscribed = 0
   readonly #displaced = { skipped: 0, repeated: 0 }
   /** The end of a halt: what ran has finished and the place in the group is given back. */
@@ -69,14 +69,14 @@ export class Consumer {
     this.#binding = binding
     this.options = options
     this.#host = host
-    this.#hindrances = new Hindrances(options.name, host)
+    this.#stalls = new Stalls(options.name, host)
     if (!options.autoStart) this.#state = 'stopped'
     this.#keeper = new Keeper(binding, options, host, {
       deliver: (delivery) => this.#accept(delivery),
       recall: () => this.#recall(),
       onTaken: () => this.#taken(),
       onAway: (error) => this.#away(error),
-      onHindered: (hindrance) => this.#hindrances.subscriptionSays(hindrance),
+      onStalled: (stall) => this.#stalls.subscriptionSays(stall),
       onDisplaced: (displacement) => this.#displacedBy(displacement),
       onRefused: (error) => this.#halt(error),
     })
@@ -139,11 +139,11 @@ export class Consumer {
   #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
     const isRunning = this.#state === 'running'
     const isBroken = this.#pace?.reason !== undefined && isRunning
-    const { worst } = this.#hindrances
-    const hindrance = isRunning ? worst?.reason.message : undefined
+    const { worst } = this.#stalls
+    const stall = isRunning ? worst?.reason.message : undefined
     return {
       state: isRunning && worst?.isPassing === false ? 'connecting' : isBroken ? 'paused' : this.#state,
-      error: this.#error?.message ?? hindrance ?? (isBroken ? this.#pace?.reason : undefined),
+      error: this.#error?.message ?? stall ?? (isBroken ? this.#pace?.reason : undefined),
       circuit: this.#pace?.circuit,
     }
   }
@@ -213,7 +213,7 @@ export class Consumer {
   #newHandlings({ takenAway, calls }: Pick<Processing, 'takenAway' | 'calls'>): Handlings {
     return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, {
       takenAway,
-      refusals: this.#hindrances.refusals,
+      refusals: this.#stalls.refusals,
       calls,
     })
   }
@@ -232,7 +232,7 @@ export class Consumer {
 
   #end(state: BindingState): { run: Run } {
     const run = this.#run
-    this.#hindrances.subscriptionEnded()
+    this.#stalls.subscriptionEnded()
     run.over = true
     run.stopping.abort(new Error('the binding stops'))
     this.#state = state
@@ -284,7 +284,7 @@ export class Consumer {
 
   #away(error: Error): void {
     this.#error = error
-    this.#hindrances.subscriptionEnded()
+    this.#stalls.subscriptionEnded()
     this.#state = 'connecting'
     this.#host.outage.away(this.options.name, error)
   }
@@ -325,7 +325,7 @@ export class Consumer {
 
   #settle(delivery: TransportDelivery, end: HandlingEnd): void {
     this.#counts[end]++
-    this.#hindrances.refusals.over(delivery)
+    this.#stalls.refusals.over(delivery)
     this.#host.telemetry?.wasSettled(delivery, this.#consumerName, end)
     if (end === 'returned') delivery.release()
     else if (end === 'halted') {

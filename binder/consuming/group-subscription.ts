@@ -1,7 +1,7 @@
 import type {
   Displacement,
-  Hindrance,
   Receiver,
+  Stall,
   Subscription,
   SubscriptionSpec,
   Transport,
@@ -18,7 +18,7 @@ export class GroupSubscription implements Subscription {
   readonly #spec: SubscriptionSpec
   readonly #receiver: Receiver
   readonly #open: Subscription[] = []
-  readonly #hindrances: [Hindrance | undefined, Hindrance | undefined] = [undefined, undefined]
+  readonly #stalls: [Stall | undefined, Stall | undefined] = [undefined, undefined]
   #isPaused = false
   #isOver = false
 
@@ -75,10 +75,10 @@ export class GroupSubscription implements Subscription {
       deliver,
       recall: () => receiver.recall(),
       displaced: (displacement: Displacement) => receiver.displaced?.(displacement),
-      hindered: (hindrance) => {
-        this.#hindrances[place] = hindrance
-        const [first, second] = this.#hindrances
-        receiver.hindered?.([first, second].find((each) => each?.isPassing === false) ?? first ?? second)
+      stalled: (stall) => {
+        this.#stalls[place] = stall
+        const [first, second] = this.#stalls
+        receiver.stalled?.([first, second].find((each) => each?.isPassing === false) ?? first ?? second)
       },
       lost: (error: Error) => {
         if (this.#isOver) return

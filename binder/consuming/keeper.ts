@@ -9,8 +9,8 @@ import type { Destinations } from '../sending/destinations.ts'
 import type {
   DestinationSpec,
   Displacement,
-  Hindrance,
   Receiver,
+  Stall,
   Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
@@ -45,7 +45,7 @@ export interface KeeperEvents {
   /** No place for now; it is being taken. */
   onAway(error: Error): void
   /** Part of the subscription is blocked, the rest continues; `undefined`: no longer. */
-  onHindered(hindrance: Hindrance | undefined): void
+  onStalled(stall: Stall | undefined): void
   /** The group does not go on where it stood. */
   onDisplaced(displacement: Displacement): void
   /** No place, and trying again will not help. */
@@ -157,8 +157,8 @@ export class Keeper {
         else if (isOpen && !this.#isTaking) delivery.release()
       },
       recall: () => this.#events.recall(),
-      hindered: (hindrance) => {
-        if (!run.over && isLost === undefined) this.#events.onHindered(hindrance)
+      stalled: (stall) => {
+        if (!run.over && isLost === undefined) this.#events.onStalled(stall)
       },
       displaced: (displacement) => this.#events.onDisplaced(displacement),
       lost: (error) => {

@@ -1,15 +1,15 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Hindrance } from '../transport/transport.ts'
+import type { Stall } from '../transport/transport.ts'
 import { Refusals } from './failure/refusals.ts'
 
 /** Reasons why a running binding makes no progress: reported by its subscription, or writes that stand still. */
-export class Hindrances {
+export class Stalls {
   readonly refusals: Refusals
   readonly #binding: string
   readonly #logger: Logger
-  #ofSubscription: Hindrance | undefined
-  #ofWriting: Hindrance | undefined
+  #ofSubscription: Stall | undefined
+  #ofWriting: Stall | undefined
 
   constructor(binding: string, { clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
     this.refusals = new Refusals(clock, (refusal) => this.#refused(refusal))
@@ -18,14 +18,14 @@ export class Hindrances {
   }
 
   /** The reason that an operator has to remove, else the one that passes by itself, else `undefined`. */
-  get worst(): Hindrance | undefined {
+  get worst(): Stall | undefined {
     return this.#ofSubscription?.isPassing === false ? this.#ofSubscription : (this.#ofWriting ?? this.#ofSubscription)
   }
 
-  subscriptionSays(hindrance: Hindrance | undefined): void {
-    const isNews = hindrance?.reason.message !== this.#ofSubscription?.reason.message
-    this.#ofSubscription = hindrance
-    if (isNews) this.#log(hindrance)
+  subscriptionSays(stall: Stall | undefined): void {
+    const isNews = stall?.reason.message !== this.#ofSubscription?.reason.message
+    this.#ofSubscription = stall
+    if (isNews) this.#log(stall)
   }
 
   /** Forgets what the ended subscription reported. */
@@ -33,15 +33,15 @@ export class Hindrances {
     this.#ofSubscription = undefined
   }
 
-  #refused(refusal: Hindrance | undefined): void {
+  #refused(refusal: Stall | undefined): void {
     const isNews = (refusal === undefined) !== (this.#ofWriting === undefined)
     this.#ofWriting = refusal
     if (isNews) this.#log(refusal)
   }
 
-  #log(hindrance: Hindrance | undefined): void {
+  #log(stall: Stall | undefined): void {
     const binding = this.#binding
-    if (hindrance === undefined) this.#logger.info({ binding }, 'all of the binding goes on')
-    else this.#logger.warn({ err: hindrance.reason, binding }, 'part of the binding stands still')
+    if (stall === undefined) this.#logger.info({ binding }, 'all of the binding goes on')
+    else this.#logger.warn({ err: stall.reason, binding }, 'part of the binding stands still')
   }
 }

@@ -25,11 +25,11 @@ export interface DeadLetter {
   readonly position: string | undefined
   /** Which service failed. */
   readonly service: string | undefined
-  readonly error: LetterError
+  readonly error: DeadLetterError
 }
 
 /** The error for which a message became a dead letter; `undefined` where the letter does not say. */
-export interface LetterError {
+export interface DeadLetterError {
   readonly name: string | undefined
   readonly message: string | undefined
   readonly code: string | undefined

@@ -10,7 +10,7 @@ import { RECONNECT_BACKOFF, type ResolvedSource } from '../bindings/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { Calls } from '../consuming/calls.ts'
 import { publishEach } from '../consuming/failure/confirm.ts'
-import { Hindrances } from '../consuming/stalls.ts'
+import { Stalls } from '../consuming/stalls.ts'
 import { SendError, TransportError } from '../errors.ts'
 import { type AmbientHeaders, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
@@ -46,7 +46,7 @@ export class Poller {
   /** The poll that is under way. */
   readonly #calls: Calls
   /** Holds the missing right to write. */
-  readonly #hindrances: Hindrances
+  readonly #stalls: Stalls
   #state: BindingState = 'idle'
   /** Asked for while a start waits for the stop before it. */
   #startsPaused = false
@@ -72,21 +72,21 @@ export class Poller {
     this.#options = options
     this.#host = host
     this.#calls = new Calls(host.clock)
-    this.#hindrances = new Hindrances(options.name, host)
+    this.#stalls = new Stalls(options.name, host)
   }
 
   status(): BindingStatus {
     const isRunning = this.#state === 'running'
-    const hindrance = isRunning ? this.#hindrances.worst : undefined
-    const isHindered = hindrance !== undefined || (isRunning && this.#failures >= FAILURES_IN_A_ROW)
+    const stall = isRunning ? this.#stalls.worst : undefined
+    const isStalled = stall !== undefined || (isRunning && this.#failures >= FAILURES_IN_A_ROW)
     return {
       name: this.name,
       kind: 'source',
       channel: this.#binding.output.name,
       group: null,
       partitions: this.#binding.output.partitions,
-      state: isHindered ? 'connecting' : this.#state,
-      error: hindrance?.reason.message ?? this.#error?.message,
+      state: isStalled ? 'connecting' : this.#state,
+      error: stall?.reason.message ?? this.#error?.message,
       subscribed: this.#started,
       running: this.#state === 'running' ? 1 : 0,
       queued: 0,
@@ -179,7 +179,7 @@ export class Poller {
   /** @throws why none of them was taken, or the signal's reason; what was not confirmed stays unsent */
   async #send(signal: AbortSignal): Promise<void> {
     const sent = this.#unsent
-    const { refusals } = this.#hindrances
+    const { refusals } = this.#stalls
     const ends = await publishEach({ ...this.#host, binding: this.name, refusals }, sent, () => signal)
     const wasTaken = ends.includes(undefined)
     const kept: EncodedMessage[] = []

@@ -245,7 +245,7 @@ export interface Receiver {
    * subscription. Called with what is worst at each change, with `undefined` when nothing is left of it. A transport that
    * cannot know calls it never.
    */
-  hindered?(hindrance: Hindrance | undefined): void
+  stalled?(stall: Stall | undefined): void
   /** The group does not go on where it stood. Called at each such event; a transport that keeps every message never calls it. */
   displaced?(displacement: Displacement): void
 }
@@ -263,7 +263,7 @@ export interface Displacement {
 }
 
 /** Why part of a subscription stands still. */
-export interface Hindrance {
+export interface Stall {
   /** The blocked part and the reason, with the remedy. */
   readonly reason: Error
   /** It ends without action here: the binding stays healthy. */

@@ -1,7 +1,7 @@
 /** `doctor`: what is wrong, and what to do. */
 import type { DoctorLine } from '../doctor/line.ts'
 import type { InstancesView } from '../instances.ts'
-import type { LetterPlace } from '../letters.ts'
+import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { BUS_PLACE, placeOf } from './bus.ts'
 import { type Command, RESOURCE_OPTIONS, UsageError, WATCH_OPTION } from './command.ts'
@@ -45,7 +45,7 @@ async function placesFor(
   operator: Operator,
   module: string | undefined,
   instances: InstancesView | undefined,
-): Promise<readonly LetterPlace[]> {
+): Promise<readonly DeadLetterPlace[]> {
   try {
     return await knownPlaces(operator, module, instances)
   } catch (error) {

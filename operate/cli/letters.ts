@@ -6,7 +6,7 @@ import { word } from '../doctor/line.ts'
 import { failureName } from '../failure-name.ts'
 import type { GroupLine } from '../groups.ts'
 import { heldOf } from '../instances.ts'
-import type { LetterPlace, LetterProgress } from '../letters.ts'
+import type { DeadLetterPlace, DeadLetterProgress } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import {
   ACTION_OPTIONS,
@@ -186,10 +186,10 @@ interface CountedPlace {
   readonly problem?: string | undefined
 }
 
-const isOf = (line: GroupLine, place: LetterPlace): boolean =>
+const isOf = (line: GroupLine, place: DeadLetterPlace): boolean =>
   line.channel === place.channel && line.group === place.group
 
-async function countPlace({ letters }: Operator, place: LetterPlace): Promise<CountedPlace> {
+async function countPlace({ letters }: Operator, place: DeadLetterPlace): Promise<CountedPlace> {
   const { channel, group } = place
   const { lag, isReadyOnly, uncommitted } = await letters.backlog(place)
   if (uncommitted !== undefined) {
@@ -214,7 +214,7 @@ async function withHeld(operator: Operator, places: readonly CountedPlace[]): Pr
 const READY_ONLY =
   'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance reports it over a bus. Ask for it: npx concordat instances\n'
 
-function uncounted({ channel, group }: LetterPlace, error: unknown): CountedPlace {
+function uncounted({ channel, group }: DeadLetterPlace, error: unknown): CountedPlace {
   return { channel, group, lag: null, letters: null, problem: toError(error).message }
 }
 
@@ -249,7 +249,7 @@ function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Ou
 
 export const LETTER_COMMANDS: readonly Command[] = [list, show, redrive, drop, lag]
 
-function placeOf(invocation: Invocation): LetterPlace {
+function placeOf(invocation: Invocation): DeadLetterPlace {
   const [channel, group] = several(invocation, PLACE)
   return { channel, group, partitions: whole(invocation.values, 'partitions') }
 }
@@ -298,7 +298,7 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
 }
 
 /** Prints progress periodically: thousands at a hundred per second take a while. */
-function progressOf({ progress }: Invocation, action: string): (at: LetterProgress) => void {
+function progressOf({ progress }: Invocation, action: string): (at: DeadLetterProgress) => void {
   let saidAt = performance.now()
   return ({ sent, kept, copies, of }) => {
     if (performance.now() - saidAt < PROGRESS_MS) return

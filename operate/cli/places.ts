@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from '../../core/clock.ts'
 import type { InstancesView } from '../instances.ts'
-import type { LetterPlace } from '../letters.ts'
+import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { declaredPlaces, reportedPlaces } from '../system/places.ts'
 import { describeSystem } from '../system/read-system.ts'
@@ -20,7 +20,7 @@ export async function knownPlaces(
   operator: Operator,
   module: string | undefined,
   instances?: InstancesView,
-): Promise<readonly LetterPlace[]> {
+): Promise<readonly DeadLetterPlace[]> {
   const declared = await declarationsOf(module)
   if (declared !== undefined) return declaredPlaces(describeSystem(declared.services))
   if (instances === undefined && (await operator.groups()).length > 0) return []

@@ -74,14 +74,14 @@ const settle: Command = {
     const target = branchOf(invocation)
     const choice = choiceOf(invocation)
     const who = note(invocation)
-    const desk = (await invocation.operator()).undo
+    const admin = (await invocation.operator()).undo
     await invocation.requireTrail()
-    const plan = `${differenceLines(await desk.differences(target))}\n\n${CHOICES[choice]}`
+    const plan = `${differenceLines(await admin.differences(target))}\n\n${CHOICES[choice]}`
     const named = `${target.saga}/${target.id} ${target.step}`
     if (!(await invocation.confirm(plan, 'Settle it?'))) {
       return { text: 'Nothing was changed.\n', json: { ...target, choice, done: false }, code: 1 }
     }
-    await desk.settle(target, choice, who)
+    await admin.settle(target, choice, who)
     const next = choice === 'accept' ? '' : ' Retry the saga: its cancellation finds nothing left to do.'
     return { text: `${printable(named)} is settled.${next}\n`, json: { ...target, choice, done: true } }
   },

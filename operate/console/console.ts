@@ -40,12 +40,12 @@ class ConsoleServer {
     this.#console = resolved
     this.#page = new PageFiles(resolved.page)
     this.#csrf = new CsrfTokens(resolved.secret)
-    this.#streams = new Streams(new LiveSnapshot(resolved.desk, resolved.logger))
+    this.#streams = new Streams(new LiveSnapshot(resolved.backend, resolved.logger))
   }
 
   async close(): Promise<void> {
     this.#streams.close()
-    await this.#console.desk.instances.close()
+    await this.#console.backend.instances.close()
   }
 
   async handle(request: Request): Promise<Response> {
@@ -72,7 +72,7 @@ class ConsoleServer {
   async #file(request: Request, name: string): Promise<Response> {
     if (request.method !== 'GET') throw new Problem(405, 'console.read_only', 'expected GET')
     if (!this.#page.has(name)) throw new Problem(404, 'console.not_found', 'there is nothing here')
-    const { access } = this.#console.desk
+    const { access } = this.#console.backend
     // A session begins with the page, which holds no data. Without sessions the page itself needs permission.
     if (this.#console.session === undefined) await access.require(request, 'view')
     return this.#page.read(name)
@@ -82,22 +82,22 @@ class ConsoleServer {
     checkSite(request)
     if (request.method === 'POST') return this.#post(request, name)
     if (request.method !== 'GET') throw new Problem(405, 'console.read_only', 'expected GET')
-    const { desk } = this.#console
-    const user = await desk.access.require(request, 'view')
+    const { backend } = this.#console
+    const user = await backend.access.require(request, 'view')
     if (name === 'events') return this.#streams.open()
     if (name === 'me') return json(await this.#me(request, user))
-    return json(await look(name, { desk, request, query: queryOf(request.url) }))
+    return json(await look(name, { backend, request, query: queryOf(request.url) }))
   }
 
   async #me(request: Request, user: string): Promise<Me> {
-    const { desk, title } = this.#console
-    const { access } = desk
+    const { backend, title } = this.#console
+    const { access } = backend
     return { user, allow: await access.allowed(request), readOnly: access.isReadOnly, csrf: this.#csrf.of(user), title }
   }
 
   async #post(request: Request, name: string): Promise<Response> {
-    const { desk, session, basePath } = this.#console
-    if (desk.access.isReadOnly)
+    const { backend, session, basePath } = this.#console
+    if (backend.access.isReadOnly)
       throw new Problem(405, 'console.read_only', 'read-only: createConsole was given no `authorize`')
     checkPost(request)
     if (name === 'session' && session !== undefined) {
@@ -106,17 +106,17 @@ class ConsoleServer {
         return session.exchange(token, basePath)
       } catch (error) {
         // The right token is never too many: another program on this machine could keep its owner out.
-        this.#pace.take('', desk.clock.monotonic())
+        this.#pace.take('', backend.clock.monotonic())
         throw error
       }
     }
-    const user = await desk.access.require(request, 'view')
+    const user = await backend.access.require(request, 'view')
     this.#csrf.check(request, user)
-    this.#pace.take(user, desk.clock.monotonic())
+    this.#pace.take(user, backend.clock.monotonic())
     const fields = await readBody(request)
-    const { action, target, also, isDryRun, reason, run } = deedOf(name, desk, fields, request)
-    if (also !== undefined) await desk.access.require(request, also.action, also.target)
-    const by = await desk.access.require(request, action, target)
+    const { action, target, also, isDryRun, reason, run } = deedOf(name, backend, fields, request)
+    if (also !== undefined) await backend.access.require(request, also.action, also.target)
+    const by = await backend.access.require(request, action, target)
     const why = reason ?? fields.text('reason')
     const work = (): Promise<unknown> => run({ by, reason: why })
     return json(isDryRun ? await work() : await this.#told({ action, target, by, reason: why }, work))

@@ -5,14 +5,14 @@ import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireText } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
-import type { LetterPlace } from '../letters.ts'
+import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { declaredPlaces } from '../system/places.ts'
 import { type Describable, describeSystem } from '../system/read-system.ts'
 import type { SystemTopology } from '../system/system.ts'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
 import { ConsoleInstances } from './instances.ts'
-import type { Desk } from './reads.ts'
+import type { Backend } from './reads.ts'
 import type { Redact } from './redaction.ts'
 import type { OneTimeSession } from './session.ts'
 import { Turns } from './turns.ts'
@@ -45,7 +45,7 @@ export interface ConsoleOptions {
   /** Services or their declarations: for the picture, and for groups that the database does not know. @default [] */
   readonly services?: readonly Describable[] | undefined
   /** Groups that may have dead letters, beside those that are declared or in the database. @default [] */
-  readonly places?: readonly LetterPlace[] | undefined
+  readonly places?: readonly DeadLetterPlace[] | undefined
   /** Whose members are shown, beside those that are declared. @default [] */
   readonly clusters?: readonly string[] | undefined
   /** Bindings of this process, with their counters: `() => binder.bindings()`. @default none */
@@ -63,7 +63,7 @@ export interface ConsoleOptions {
 }
 
 export interface ResolvedConsole {
-  readonly desk: Desk
+  readonly backend: Backend
   readonly session: OneTimeSession | undefined
   /** Ends with a slash. */
   readonly basePath: string
@@ -102,7 +102,7 @@ export function resolveConsole(options: ConsoleOptions): ResolvedConsole {
   if (secret.length < MIN_SECRET) throw new RangeError(`${PATH}.secret: expected at least ${MIN_SECRET} characters`)
   if (onAction !== undefined) requireFunction(`${PATH}.onAction`, onAction)
   return {
-    desk: deskOf(options),
+    backend: backendOf(options),
     session,
     basePath: basePathOf(options.basePath ?? '/'),
     allowedHosts: requireList(`${PATH}.allowedHosts`, options.allowedHosts, 'names').map((host) =>
@@ -116,7 +116,7 @@ export function resolveConsole(options: ConsoleOptions): ResolvedConsole {
   }
 }
 
-function deskOf(options: ConsoleOptions): Desk {
+function backendOf(options: ConsoleOptions): Backend {
   const { operator, authorize, session, services = [], redact, bindings } = options
   if (!hasMethods(operator, ['doctor', 'audit', 'recordLook']))
     throw wrongKind(`${PATH}.operator`, operator, 'an operator')

@@ -4,7 +4,7 @@ import { type Clock, SECOND } from '../../core/clock.ts'
 import { within } from '../../core/time-limit.ts'
 import type { UndoTarget } from '../../saga/undo/contract.ts'
 import type { UndoDifference } from '../../saga/undo/errors.ts'
-import type { LetterPlace } from '../letters.ts'
+import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import type { FailingLine, ParkedLine } from '../outbox.ts'
 import { reportedPlaces } from '../system/places.ts'
@@ -20,14 +20,14 @@ import type { UnderWay } from './under-way.ts'
 import { lineView, sagaView } from './views.ts'
 
 /** Dependencies of the routes. */
-export interface Desk {
+export interface Backend {
   readonly operator: Operator
   readonly access: Access
   readonly clock: Clock
   readonly redact: Redact | undefined
   readonly topology: SystemTopology | null
   /** Declared, or given: those of the log in the database are found. */
-  readonly places: readonly LetterPlace[]
+  readonly places: readonly DeadLetterPlace[]
   readonly clusters: readonly string[]
   /** Turns of dead letters: for each group one reading or redrive at a time. */
   readonly turns: Turns
@@ -49,7 +49,7 @@ export interface Me {
 }
 
 export interface Asked {
-  readonly desk: Desk
+  readonly backend: Backend
   readonly request: Request
   readonly query: Fields
 }
@@ -65,45 +65,45 @@ const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'
 
 export const READS: Readonly<Record<string, Read>> = {
   sagas: readSagas,
-  saga: async ({ desk, request, query }) => {
+  saga: async ({ backend, request, query }) => {
     const target = { saga: query.text('saga'), id: query.text('id') }
-    const words = await desk.access.may(request, 'payloads', `${target.saga}/${target.id}`)
-    return sagaView(await desk.operator.sagas.show(target), words)
+    const words = await backend.access.may(request, 'payloads', `${target.saga}/${target.id}`)
+    return sagaView(await backend.operator.sagas.show(target), words)
   },
-  places: async ({ desk }) => placesOf(desk),
+  places: async ({ backend }) => placesOf(backend),
   outbox: readOutbox,
-  inboxes: async ({ desk }) => desk.operator.inboxes(),
-  locks: async ({ desk, query }) =>
-    desk.operator.locks.list({ limit: query.count('limit', MAX_PAGE, 100), prefix: query.optionalText('prefix') }),
-  leaders: async ({ desk }) => desk.operator.leaders.list(),
-  members: async ({ desk, query }) => {
+  inboxes: async ({ backend }) => backend.operator.inboxes(),
+  locks: async ({ backend, query }) =>
+    backend.operator.locks.list({ limit: query.count('limit', MAX_PAGE, 100), prefix: query.optionalText('prefix') }),
+  leaders: async ({ backend }) => backend.operator.leaders.list(),
+  members: async ({ backend, query }) => {
     const asked = query.optionalText('cluster')
-    return clusterMembers(desk, asked === undefined ? desk.clusters : [asked])
+    return clusterMembers(backend, asked === undefined ? backend.clusters : [asked])
   },
   bindings: readBindings,
-  instances: async ({ desk }) => desk.instances.view(),
-  instance: async ({ desk, query }) => desk.instances.bindingsOf(query.text('address')),
-  undo: async ({ desk }) => desk.operator.undo.open(),
+  instances: async ({ backend }) => backend.instances.view(),
+  instance: async ({ backend, query }) => backend.instances.bindingsOf(query.text('address')),
+  undo: async ({ backend }) => backend.operator.undo.open(),
   differences: readDifferences,
-  prepared: async ({ desk }) => desk.operator.prepared(),
-  topology: async ({ desk }) => desk.topology,
-  audit: async ({ desk, query }) =>
-    desk.operator.audit({
+  prepared: async ({ backend }) => backend.operator.prepared(),
+  topology: async ({ backend }) => backend.topology,
+  audit: async ({ backend, query }) =>
+    backend.operator.audit({
       before: query.has('before') ? Number(query.text('before')) : undefined,
       limit: query.count('limit', MAX_PAGE, 100),
     }),
-  doctor: async ({ desk }) =>
-    desk.operator.doctor({
-      places: await placesOf(desk).catch(() => desk.places),
-      instances: await desk.instances.view().catch(() => undefined),
+  doctor: async ({ backend }) =>
+    backend.operator.doctor({
+      places: await placesOf(backend).catch(() => backend.places),
+      instances: await backend.instances.view().catch(() => undefined),
     }),
-  migrations: async ({ desk }) => desk.operator.migrations(),
+  migrations: async ({ backend }) => backend.operator.migrations(),
 }
 
 /** The same in the time that a page waits for. @throws Problem 404, 503 */
 export async function look(name: string, asked: Asked): Promise<unknown> {
   if (!Object.hasOwn(READS, name)) throw new Problem(404, 'console.not_found', 'there is no such view')
-  const { clock } = asked.desk
+  const { clock } = asked.backend
   const late = Symbol('late')
   const read = READS[name] as Read
   const found = await within<unknown, unknown>(clock, LOOK_MS, read(asked), late)
@@ -111,8 +111,8 @@ export async function look(name: string, asked: Asked): Promise<unknown> {
   return found
 }
 
-async function readSagas({ desk, request, query }: Asked) {
-  const page = await desk.operator.sagas.list({
+async function readSagas({ backend, request, query }: Asked) {
+  const page = await backend.operator.sagas.list({
     saga: query.optionalText('saga'),
     status: query.has('status') && query.raw('status') !== '' ? query.oneOf('status', STATUSES) : undefined,
     idPrefix: query.optionalText('idPrefix'),
@@ -124,23 +124,23 @@ async function readSagas({ desk, request, query }: Asked) {
     limit: query.count('limit', MAX_PAGE, 50),
   })
   const sagas = page.sagas.map(async (line) => {
-    const words = line.failure !== null && (await desk.access.may(request, 'payloads', `${line.saga}/${line.id}`))
+    const words = line.failure !== null && (await backend.access.may(request, 'payloads', `${line.saga}/${line.id}`))
     return lineView(line, words)
   })
   return { sagas: await Promise.all(sagas), next: page.next }
 }
 
-async function readBindings({ desk, request }: Asked): Promise<readonly BindingStatus[]> {
-  const bindings = desk.bindings?.() ?? []
+async function readBindings({ backend, request }: Asked): Promise<readonly BindingStatus[]> {
+  const bindings = backend.bindings?.() ?? []
   const views = bindings.map(async (each) => {
     if (each.error === undefined) return each
     const target = each.group === null ? each.channel : `${each.channel}.${each.group}`
-    return (await desk.access.may(request, 'payloads', target)) ? each : { ...each, error: HIDDEN }
+    return (await backend.access.may(request, 'payloads', target)) ? each : { ...each, error: HIDDEN }
   })
   return Promise.all(views)
 }
 
-async function readOutbox({ desk: { operator, access }, request, query }: Asked) {
+async function readOutbox({ backend: { operator, access }, request, query }: Asked) {
   const stats = await operator.outbox.stats()
   const limit = query.count('limit', MAX_PARKED, MAX_PAGE)
   const told = async <T extends FailingLine | ParkedLine>(line: T): Promise<T> => {
@@ -152,8 +152,8 @@ async function readOutbox({ desk: { operator, access }, request, query }: Asked)
 }
 
 /** Which columns differ. What stands in them is a payload, whose look is an action. */
-async function readDifferences({ desk, query }: Asked): Promise<readonly UndoDifference[]> {
-  const found = await desk.operator.undo.differences(branchIn(query))
+async function readDifferences({ backend, query }: Asked): Promise<readonly UndoDifference[]> {
+  const found = await backend.operator.undo.differences(branchIn(query))
   return found.map((each) => ({ ...each, key: {}, expected: HIDDEN, found: HIDDEN }))
 }
 
@@ -162,7 +162,7 @@ export function branchIn(fields: Fields): UndoTarget {
   return { saga: fields.text('saga'), id: fields.text('id'), step: fields.text('step'), service, birth }
 }
 
-export function placeIn(fields: Fields): LetterPlace {
+export function placeIn(fields: Fields): DeadLetterPlace {
   return {
     channel: fields.text('channel'),
     group: fields.text('group'),
@@ -170,15 +170,19 @@ export function placeIn(fields: Fields): LetterPlace {
   }
 }
 
-export function lettersTarget({ channel, group }: LetterPlace): string {
+export function lettersTarget({ channel, group }: DeadLetterPlace): string {
   return `${channel}.${group}.dlq`
 }
 
-export function letterTarget(place: LetterPlace, id: string): string {
+export function letterTarget(place: DeadLetterPlace, id: string): string {
   return `${lettersTarget(place)}/${id}`
 }
 
-export function inTurn<T>({ turns }: Pick<Desk, 'turns'>, place: LetterPlace, work: () => Promise<T>): Promise<T> {
+export function inTurn<T>(
+  { turns }: Pick<Backend, 'turns'>,
+  place: DeadLetterPlace,
+  work: () => Promise<T>,
+): Promise<T> {
   return turns.take(`${place.channel}.${place.group}`, work)
 }
 
@@ -186,14 +190,18 @@ export function inTurn<T>({ turns }: Pick<Desk, 'turns'>, place: LetterPlace, wo
  * One reading at a time in the process, since it holds every message that it reads. A reading that waits for a redrive of the same group
  * blocks no other.
  */
-export function lookInTurn<T>(desk: Pick<Desk, 'turns' | 'clock'>, place: LetterPlace, work: () => Promise<T>) {
-  const since = desk.clock.monotonic()
+export function lookInTurn<T>(
+  backend: Pick<Backend, 'turns' | 'clock'>,
+  place: DeadLetterPlace,
+  work: () => Promise<T>,
+) {
+  const since = backend.clock.monotonic()
   const look = (): Promise<T> => {
     // The caller has given up.
-    if (desk.clock.monotonic() - since < LOOK_WAIT_MS) return work()
+    if (backend.clock.monotonic() - since < LOOK_WAIT_MS) return work()
     throw new Problem(503, 'console.timeout', 'a redrive of this group, or another look, takes too long')
   }
-  return inTurn(desk, place, () => LOOKS.take('', async () => look()))
+  return inTurn(backend, place, () => LOOKS.take('', async () => look()))
 }
 
 /** Groups that may have dead letters: of the declarations, of instances on the bus, and of the log in the database. */
@@ -201,7 +209,7 @@ export async function placesOf({
   operator,
   places,
   instances,
-}: Pick<Desk, 'operator' | 'places' | 'instances'>): Promise<readonly LetterPlace[]> {
+}: Pick<Backend, 'operator' | 'places' | 'instances'>): Promise<readonly DeadLetterPlace[]> {
   const groups = await operator.groups()
   const reported = await instances.view().then(reportedPlaces, () => [])
   const found = new Map([...reported, ...places].map((place) => [`${place.channel}.${place.group}`, place]))
@@ -213,6 +221,6 @@ export async function placesOf({
   return [...found.values()]
 }
 
-export async function clusterMembers({ operator }: Pick<Desk, 'operator'>, clusters: readonly string[]) {
+export async function clusterMembers({ operator }: Pick<Backend, 'operator'>, clusters: readonly string[]) {
   return Promise.all(clusters.map(async (cluster) => ({ cluster, members: await operator.cluster.members(cluster) })))
 }

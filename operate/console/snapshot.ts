@@ -13,7 +13,7 @@ import type { InstancesView } from '../instances.ts'
 import type { LeaderLine } from '../locks.ts'
 import type { SagaCounts } from '../sagas/lines.ts'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
-import { clusterMembers, type Desk, placesOf } from './reads.ts'
+import { type Backend, clusterMembers, placesOf } from './reads.ts'
 import type { UnderWayLine } from './under-way.ts'
 
 /** A part of the picture. */
@@ -43,11 +43,11 @@ export interface Snapshot {
   /** Redrives and drops of this console. */
   readonly underWay?: Part<readonly UnderWayLine[]> | undefined
   /** Dead letters of each group, of transports beside the database. */
-  readonly letters?: Part<readonly LetterCount[]> | undefined
+  readonly letters?: Part<readonly DeadLetterCount[]> | undefined
 }
 
 /** Dead letters of a group that is not in the log of the database. */
-export interface LetterCount {
+export interface DeadLetterCount {
   readonly channel: string
   readonly group: string
   /** `null`: not known. */
@@ -73,7 +73,7 @@ const NOT_HERE = new Set([
 ])
 
 export class LiveSnapshot {
-  readonly #desk: Desk
+  readonly #backend: Backend
   readonly #logger: Logger
   readonly #sources: readonly Source[]
   readonly #listeners = new Set<(change: Snapshot) => void>()
@@ -83,10 +83,10 @@ export class LiveSnapshot {
   #change: Record<string, unknown> = {}
   #timer: NodeJS.Timeout | undefined
 
-  constructor(desk: Desk, logger: Logger) {
-    this.#desk = desk
+  constructor(backend: Backend, logger: Logger) {
+    this.#backend = backend
     this.#logger = logger
-    this.#sources = sourcesOf(desk)
+    this.#sources = sourcesOf(backend)
   }
 
   get current(): Snapshot {
@@ -115,7 +115,7 @@ export class LiveSnapshot {
 
   #tick(): void {
     this.#flush()
-    const now = this.#desk.clock.monotonic()
+    const now = this.#backend.clock.monotonic()
     for (const source of this.#sources) {
       if ((this.#due.get(source.name) ?? 0) > now) continue
       // Until it has answered.
@@ -125,7 +125,7 @@ export class LiveSnapshot {
   }
 
   async #look({ name, everyMs, read }: Source): Promise<void> {
-    const { clock } = this.#desk
+    const { clock } = this.#backend
     const first = this.#current[name] === undefined
     const part = await this.#partOf(name, read)
     this.#due.set(name, clock.monotonic() + everyMs)
@@ -138,7 +138,7 @@ export class LiveSnapshot {
   }
 
   async #partOf(name: keyof Snapshot, read: Source['read']): Promise<Part<unknown>> {
-    const { clock } = this.#desk
+    const { clock } = this.#backend
     const before = this.#current[name]
     try {
       const late = new Problem(503, 'console.timeout', 'no answer in 10 s')
@@ -162,17 +162,17 @@ export class LiveSnapshot {
   }
 }
 
-function sourcesOf(desk: Desk): readonly Source[] {
-  const { operator, bindings, clusters, instances } = desk
+function sourcesOf(backend: Backend): readonly Source[] {
+  const { operator, bindings, clusters, instances } = backend
   return [
     { name: 'groups', everyMs: 2 * SECOND, read: () => operator.groups() },
     { name: 'sagas', everyMs: 5 * SECOND, read: () => operator.sagas.count() },
     { name: 'outbox', everyMs: 2 * SECOND, read: () => operator.outbox.stats() },
     { name: 'instances', everyMs: 2 * SECOND, read: () => instances.view() },
     { name: 'leaders', everyMs: 5 * SECOND, read: () => operator.leaders.list() },
-    { name: 'members', everyMs: 5 * SECOND, read: () => clusterMembers(desk, clusters) },
-    { name: 'underWay', everyMs: 0.5 * SECOND, read: async () => desk.underWay.lines },
-    { name: 'letters', everyMs: 30 * SECOND, read: () => countLetters(desk) },
+    { name: 'members', everyMs: 5 * SECOND, read: () => clusterMembers(backend, clusters) },
+    { name: 'underWay', everyMs: 0.5 * SECOND, read: async () => backend.underWay.lines },
+    { name: 'letters', everyMs: 30 * SECOND, read: () => countLetters(backend) },
     ...(bindings === undefined
       ? []
       : [{ name: 'bindings' as const, everyMs: 1 * SECOND, read: async () => bindings().map(withoutError) }]),
@@ -184,16 +184,16 @@ function withoutError({ error: _error, ...status }: BindingStatus): LiveBinding 
 }
 
 /** Groups of the log in the database are included already; each other one costs a connection. */
-async function countLetters(desk: Desk): Promise<readonly LetterCount[]> {
-  const groups = await desk.operator.groups()
+async function countLetters(backend: Backend): Promise<readonly DeadLetterCount[]> {
+  const groups = await backend.operator.groups()
   const inLog = new Set(groups.map(({ channel }) => channel))
-  const places = (await placesOf(desk)).filter(({ channel, group }) => !inLog.has(`${channel}.${group}.dlq`))
+  const places = (await placesOf(backend)).filter(({ channel, group }) => !inLog.has(`${channel}.${group}.dlq`))
   if (places.length === 0 && groups.length === 0)
     throw new Problem(409, 'console.groups_unknown', 'no group is known here: name a file that exports the services')
-  const counts: LetterCount[] = []
+  const counts: DeadLetterCount[] = []
   for (const [n, { channel, group, partitions }] of places.entries()) {
     // A declared group may never have been made: the others are counted all the same.
-    const asked = n < MAX_COUNTED_PLACES ? desk.operator.letters.count({ channel, group, partitions }) : null
+    const asked = n < MAX_COUNTED_PLACES ? backend.operator.letters.count({ channel, group, partitions }) : null
     counts.push({ channel, group, count: await Promise.resolve(asked).catch(() => null) })
   }
   return counts

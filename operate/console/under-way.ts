@@ -1,6 +1,6 @@
 /** Redrives and drops that this console runs just now: how many of how many, and for whom. */
 import type { Clock } from '../../core/clock.ts'
-import type { LetterPlace, LetterProgress } from '../letters.ts'
+import type { DeadLetterPlace, DeadLetterProgress } from '../letters.ts'
 
 /** A redrive under way. */
 export interface UnderWayLine {
@@ -31,10 +31,10 @@ export class UnderWay {
 
   /** Shown until the work has ended. */
   async during<T>(
-    { channel, group }: LetterPlace,
+    { channel, group }: DeadLetterPlace,
     action: UnderWayLine['action'],
     by: string,
-    work: (onProgress: (progress: LetterProgress) => void) => Promise<T>,
+    work: (onProgress: (progress: DeadLetterProgress) => void) => Promise<T>,
   ): Promise<T> {
     const key = Symbol(action)
     const begun = { channel, group, action, by, startedAt: this.#clock.now() }

@@ -6,7 +6,7 @@ import type { SagaLine } from '../sagas/lines.ts'
 import { HIDDEN, type Redact, redacted, type ShownBody, showBody } from './redaction.ts'
 
 /** A dead letter on the page. */
-export interface LetterView extends Omit<DeadLetter, 'body' | 'headers'> {
+export interface DeadLetterView extends Omit<DeadLetter, 'body' | 'headers'> {
   /** Values are `***` without the right to see payloads. */
   readonly headers: Readonly<Record<string, unknown>>
 }
@@ -51,14 +51,14 @@ export function letterView(
   channel: string,
   words: boolean,
   redact: Redact | undefined,
-): LetterView {
+): DeadLetterView {
   if (!words) {
     const hidden = Object.fromEntries(Object.keys(headers).map((name) => [name, HIDDEN]))
     const { name, code } = error
     return { ...letter, headers: hidden, error: { name, code, message: HIDDEN, stack: undefined } }
   }
   const shown = redacted(headers, { kind: 'letter', channel, path: 'headers' }, redact)
-  return { ...letter, headers: shown as LetterView['headers'], error }
+  return { ...letter, headers: shown as DeadLetterView['headers'], error }
 }
 
 export function letterPayload(letter: DeadLetter, channel: string, redact: Redact | undefined): PayloadView {

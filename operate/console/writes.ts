@@ -1,10 +1,10 @@
 /** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
 import type { OperatorNote } from '../../saga/coordinator/operators.ts'
-import type { LetterProgress } from '../letters.ts'
+import type { DeadLetterProgress } from '../letters.ts'
 import type { ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
 import { Problem } from './problem.ts'
-import { branchIn, type Desk, inTurn, lettersTarget, letterTarget, lookInTurn, placeIn } from './reads.ts'
+import { type Backend, branchIn, inTurn, lettersTarget, letterTarget, lookInTurn, placeIn } from './reads.ts'
 import { letterPayload, letterView, rowPayload, sagaPayload } from './views.ts'
 
 /** An action, before it is done. */
@@ -20,7 +20,7 @@ export interface Deed {
   readonly run: (note: OperatorNote) => Promise<unknown>
 }
 
-type Write = (desk: Desk, fields: Fields, request: Request) => Deed
+type Write = (backend: Backend, fields: Fields, request: Request) => Deed
 
 const SAGA_ACTIONS = ['retry', 'skip', 'compensate', 'resolve', 'cancel'] as const
 const OUTCOMES = ['completed', 'compensated'] as const
@@ -52,16 +52,16 @@ const WRITES: Readonly<Record<string, Write>> = {
 }
 
 /** @throws Problem 404; TypeError / RangeError naming the field */
-export function deedOf(name: string, desk: Desk, fields: Fields, request: Request): Deed {
+export function deedOf(name: string, backend: Backend, fields: Fields, request: Request): Deed {
   if (!Object.hasOwn(WRITES, name)) throw new Problem(404, 'console.not_found', 'there is no such action')
-  return (WRITES[name] as Write)(desk, fields, request)
+  return (WRITES[name] as Write)(backend, fields, request)
 }
 
 function deed(action: ConsoleAction, target: string, run: Deed['run'], isDryRun = false): Deed {
   return { action, target, run, isDryRun }
 }
 
-function settleSaga({ operator: { sagas } }: Desk, fields: Fields): Deed {
+function settleSaga({ operator: { sagas } }: Backend, fields: Fields): Deed {
   const target = { saga: fields.text('saga'), id: fields.text('id') }
   const verb = fields.oneOf('do', SAGA_ACTIONS)
   const run = (note: OperatorNote): Promise<unknown> => {
@@ -73,7 +73,7 @@ function settleSaga({ operator: { sagas } }: Desk, fields: Fields): Deed {
   return deed(`saga.${verb}`, `${target.saga}/${target.id}`, run)
 }
 
-function settleSagas({ operator }: Desk, fields: Fields): Deed {
+function settleSagas({ operator }: Backend, fields: Fields): Deed {
   const action = fields.oneOf('do', SAGA_ACTIONS)
   const which = fields.object('filter')
   const filter = {
@@ -94,8 +94,8 @@ function settleSagas({ operator }: Desk, fields: Fields): Deed {
 }
 
 /** Nothing is sent or dropped, but it takes the place of the group, and a broker may count it as a delivery. */
-function lookAtLetters(desk: Desk, fields: Fields, request: Request): Deed {
-  const { operator, access, redact } = desk
+function lookAtLetters(backend: Backend, fields: Fields, request: Request): Deed {
+  const { operator, access, redact } = backend
   const place = placeIn(fields)
   const limit = fields.count('limit', MAX_LISTED, 100)
   const filter = { code: fields.optionalText('code'), id: fields.optionalText('id') }
@@ -105,7 +105,7 @@ function lookAtLetters(desk: Desk, fields: Fields, request: Request): Deed {
     const { letters, next } =
       counted === 0
         ? { letters: [], next: null }
-        : await lookInTurn(desk, place, () => operator.letters.page(place, { ...filter, ...PAGE, after, limit }))
+        : await lookInTurn(backend, place, () => operator.letters.page(place, { ...filter, ...PAGE, after, limit }))
     const views = letters.map(async (letter) => {
       const words = await access.may(request, 'payloads', letterTarget(place, letter.id))
       return letterView(letter, place.channel, words, redact)
@@ -118,8 +118,8 @@ function lookAtLetters(desk: Desk, fields: Fields, request: Request): Deed {
   return { ...deed('letters.look', lettersTarget(place), run, true), reason: 'a look' }
 }
 
-function settleLetters(desk: Desk, fields: Fields): Deed {
-  const { operator, redact } = desk
+function settleLetters(backend: Backend, fields: Fields): Deed {
+  const { operator, redact } = backend
   const place = placeIn(fields)
   const verb = fields.oneOf('do', ['redrive', 'drop'])
   const dryRun = fields.isDryRun
@@ -133,19 +133,19 @@ function settleLetters(desk: Desk, fields: Fields): Deed {
   const to = fields.optionalText('to') === undefined ? undefined : fields.oneOf('to', ['channel', 'group'])
   const perSecond = fields.optionalCount('perSecond', 10_000)
   const run = async (note: OperatorNote): Promise<unknown> => {
-    const settle = (onProgress?: (progress: LetterProgress) => void) =>
+    const settle = (onProgress?: (progress: DeadLetterProgress) => void) =>
       verb === 'drop'
         ? operator.letters.drop(place, { ...note, ...filter, onProgress })
         : operator.letters.redrive(place, { ...note, ...filter, to, perSecond, onProgress })
     const report = dryRun
-      ? await lookInTurn(desk, place, settle)
-      : await inTurn(desk, place, () => desk.underWay.during(place, verb, note.by, settle))
+      ? await lookInTurn(backend, place, settle)
+      : await inTurn(backend, place, () => backend.underWay.during(place, verb, note.by, settle))
     return { ...report, letters: report.letters.map((each) => letterView(each, place.channel, false, redact)) }
   }
   return deed(`letters.${verb}`, lettersTarget(place), run, dryRun)
 }
 
-function settleOutbox({ operator }: Desk, fields: Fields): Deed {
+function settleOutbox({ operator }: Backend, fields: Fields): Deed {
   const id = fields.text('id')
   const source = fields.optionalText('source')
   const destination = fields.optionalText('destination')
@@ -157,7 +157,7 @@ function settleOutbox({ operator }: Desk, fields: Fields): Deed {
   })
 }
 
-function settleUndo({ operator }: Desk, fields: Fields): Deed {
+function settleUndo({ operator }: Backend, fields: Fields): Deed {
   const target = branchIn(fields)
   const choice = fields.oneOf('choice', ['keep', 'restore', 'accept'])
   return deed('undo.settle', `${target.saga}/${target.id}/${target.step}`, async (note) => {
@@ -167,7 +167,7 @@ function settleUndo({ operator }: Desk, fields: Fields): Deed {
 }
 
 /** An event on the bus: each instance that is meant does it, or says why not. What an instance says in words stays here. */
-function pauseOrResume({ operator }: Desk, fields: Fields): Deed {
+function pauseOrResume({ operator }: Backend, fields: Fields): Deed {
   const verb = fields.oneOf('do', ['pause', 'resume'])
   const [to, binding] = [fields.text('to'), fields.text('binding')]
   return deed(`binding.${verb}`, `${to} ${binding}`, async (note) => {
@@ -180,8 +180,8 @@ function pauseOrResume({ operator }: Desk, fields: Fields): Deed {
 }
 
 /** The look stands in the audit before anything is read. */
-function showPayload(desk: Desk, fields: Fields): Deed {
-  const { operator, redact } = desk
+function showPayload(backend: Backend, fields: Fields): Deed {
+  const { operator, redact } = backend
   const reason = fields.optionalText('reason') ?? 'looked at the payload'
   const of = fields.oneOf('of', ['letter', 'saga', 'branch'])
   if (of === 'branch') {
@@ -209,7 +209,7 @@ function showPayload(desk: Desk, fields: Fields): Deed {
   const run = async (note: OperatorNote): Promise<unknown> => {
     await operator.recordLook(target, note)
     const which = { ...LOOK, id, limit: 1, payloads: true }
-    const [letter] = await lookInTurn(desk, place, () => operator.letters.list(place, which))
+    const [letter] = await lookInTurn(backend, place, () => operator.letters.list(place, which))
     if (letter === undefined) throw new Problem(404, 'console.not_found', 'this letter is not among the first any more')
     return letterPayload(letter, place.channel, redact)
   }

@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
 import type { InstancesView } from '../instances.ts'
-import type { LetterDesk, LetterPlace } from '../letters.ts'
+import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import type { OperatedResource } from '../prepared.ts'
 import { tablesIn } from '../tables.ts'
 import { examineContent } from './content.ts'
@@ -39,8 +39,8 @@ export interface Patient {
   readonly schema: string
   readonly clock: Clock
   readonly resources: readonly OperatedResource[]
-  readonly letters: Pick<LetterDesk, 'count' | 'backlog'>
-  readonly places: readonly LetterPlace[]
+  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
+  readonly places: readonly DeadLetterPlace[]
   readonly instances: InstancesView | undefined
   /** A broker was named: services send and handle messages, whatever tables there are. */
   readonly hasBroker: boolean

@@ -3,7 +3,7 @@ import { counted } from '../../core/counted.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { type GroupLine, groupsIn, logSchemaOf } from '../groups.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
-import type { LetterDesk, LetterPlace } from '../letters.ts'
+import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import { messageOf } from './look.ts'
 
@@ -11,9 +11,9 @@ import { messageOf } from './look.ts'
 export interface ExaminedGroups {
   readonly sql: SqlClient
   readonly schema: string
-  readonly letters: Pick<LetterDesk, 'count' | 'backlog'>
+  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
   /** Groups that are declared, or that instances report. */
-  readonly places: readonly LetterPlace[]
+  readonly places: readonly DeadLetterPlace[]
   /** Reports of instances over the bus; `undefined` without one. */
   readonly instances: InstancesView | undefined
   /** Whether the schema has tables of a service that sends or handles messages. */
@@ -68,7 +68,7 @@ interface LookedAt {
 }
 
 /** A broker holds it, or the log that a module declares. */
-async function examinePlace(examined: ExaminedGroups, place: LetterPlace): Promise<LookedAt> {
+async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): Promise<LookedAt> {
   const { letters, instances } = examined
   const name = `${place.channel}.${place.group}`
   const command = `${word(place.channel)} ${word(place.group)}`
@@ -108,11 +108,11 @@ async function examinePlace(examined: ExaminedGroups, place: LetterPlace): Promi
 }
 
 /** A wrong name looks like a group that never began. */
-export function nothingCommitted({ channel }: LetterPlace, name: string, lag: number): string {
+export function nothingCommitted({ channel }: DeadLetterPlace, name: string, lag: number): string {
   return `the group ${name} has committed nothing on ${channel} (${counted(lag, 'message')}). Where the service uses groupIds, export them from concordat.config.ts`
 }
 
-function isRead({ channel, group }: LetterPlace, view: InstancesView | undefined): boolean {
+function isRead({ channel, group }: DeadLetterPlace, view: InstancesView | undefined): boolean {
   return view?.bindings.some((line) => line.channel === channel && line.group === group) === true
 }
 

@@ -69,7 +69,7 @@ export interface SagaBulkReport {
 }
 
 /** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
-export interface SagaDesk {
+export interface SagaAdmin {
   /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
   list(options?: SagaListOptions): Promise<SagaPage>
   /** Counts open sagas. @throws SqlTablesMissing */
@@ -121,7 +121,7 @@ const BULK_NAMES = optionNames<SagaBulk>({
 const BULK_FILTER_NAMES = new Set(Object.keys(FILTER_NAMES).filter((name) => name !== 'status'))
 const ACTIONS: readonly string[] = ['retry', 'skip', 'compensate', 'cancel', 'resolve']
 
-export class SqlSagaDesk implements SagaDesk {
+export class SqlSagaAdmin implements SagaAdmin {
   readonly #sql: SqlClient
   readonly #query: OwnQuery
   readonly #table: string

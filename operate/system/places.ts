@@ -1,9 +1,9 @@
 /** Groups that may have dead letters: those of what services declare, and those that instances report over the bus. */
 import type { InstancesView } from '../instances.ts'
-import type { LetterPlace } from '../letters.ts'
+import type { DeadLetterPlace } from '../letters.ts'
 import type { SystemTopology } from './system.ts'
 
-export function declaredPlaces(topology: SystemTopology | null): readonly LetterPlace[] {
+export function declaredPlaces(topology: SystemTopology | null): readonly DeadLetterPlace[] {
   const partitions = new Map(topology?.channels.map((channel) => [channel.name, channel.partitions]))
   const bindings = topology?.services.flatMap((service) => service.bindings) ?? []
   return bindings.flatMap(({ input, group, deadLetters }) =>
@@ -13,6 +13,6 @@ export function declaredPlaces(topology: SystemTopology | null): readonly Letter
   )
 }
 
-export function reportedPlaces({ bindings }: InstancesView): readonly LetterPlace[] {
+export function reportedPlaces({ bindings }: InstancesView): readonly DeadLetterPlace[] {
   return bindings.flatMap(({ channel, group, partitions }) => (group === null ? [] : [{ channel, group, partitions }]))
 }

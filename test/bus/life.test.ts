@@ -46,7 +46,7 @@ function blockable(transport: Transport, destination: string) {
   const reason = new Error('waits behind a transaction of another producer')
   return {
     own,
-    block: (isBlocked: boolean) => receiver?.hindered?.(isBlocked ? { reason, isPassing: true } : undefined),
+    block: (isBlocked: boolean) => receiver?.stalled?.(isBlocked ? { reason, isPassing: true } : undefined),
   }
 }
 

@@ -21,8 +21,8 @@ const define = (name: string, validate: () => boolean | Promise<boolean>) =>
 function coordinatorOn(sql: SqlClient, hangs: () => boolean) {
   const hanging = define('hanging', () => (hangs() ? new Promise<never>(() => {}) : true))
   const healthy = define('healthy', () => true)
-  const outbox = createOutbox({ sql, service: 'desk', partitions: 1 })
-  const coordinator = createCoordinator({ service: 'desk', sql, outbox, sagas: [hanging, healthy], leaseMs: 30_000 })
+  const outbox = createOutbox({ sql, service: 'admin', partitions: 1 })
+  const coordinator = createCoordinator({ service: 'admin', sql, outbox, sagas: [hanging, healthy], leaseMs: 30_000 })
   return { coordinator, outbox, hanging, healthy }
 }
 
@@ -43,7 +43,7 @@ test('ten due sagas end within a second beside a saga whose schema never answers
     }
   }
   await simulate({
-    services: { desk: { instances: 1, start } },
+    services: { admin: { instances: 1, start } },
     databases: {
       home: {
         pglite,

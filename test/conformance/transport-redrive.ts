@@ -335,24 +335,24 @@ export function redriveCases(context: CaseContext): void {
       const seen: string[] = []
       const state = { isBroken: true }
       const reading = sink(letters, { group: 'tickets', maxAttempts: 1, backoff: NO_PAUSE }, (_, { id, headers }) => {
-        if (state.isBroken) throw new Error('the desk is closed')
+        if (state.isBroken) throw new Error('the admin is closed')
         seen.push([id, headers['dead-letter-channel'], headers['dead-letter-time']].join(' '))
       })
-      const desk = await started(context.transport(), { bindings: [reading], clock: LOOKS_SOON })
-      const failed = (): number => desk.binding(`${letters.name}.tickets`).status().deadLettered
+      const admin = await started(context.transport(), { bindings: [reading], clock: LOOKS_SOON })
+      const failed = (): number => admin.binding(`${letters.name}.tickets`).status().deadLettered
       const { id } = await shop.binder.send(channel, { key: 'k', n: 1 })
-      await until('the desk has failed on it', () => failed() === 1)
+      await until('the admin has failed on it', () => failed() === 1)
       const first = (await run(channel, { dryRun: true })).letters
       await run(channel)
       await until('it failed again', () => shop.deadLettered() === 2)
-      await until('the desk has failed on both', () => failed() === 2)
+      await until('the admin has failed on both', () => failed() === 2)
       const second = (await run(channel, { dryRun: true })).letters
       state.isBroken = false
       const ofLetters = (options: RedriveOptions) =>
         insist(() => redrive({ service: 'operator', transport: context.transport() }, letters, 'tickets', options))
       await expect(ofLetters({ to: 'channel' })).rejects.toMatchObject({ code: 'binder.redrive_would_repeat' })
       expect(await ofLetters({})).toMatchObject({ sent: 2, kept: 0, copies: 0, complete: true, to: 'group' })
-      await until('the desk has both', () => seen.length >= 2)
+      await until('the admin has both', () => seen.length >= 2)
       const times = [...first, ...second].map(({ failedAt }) => new Date(failedAt ?? 0).toISOString())
       expect(seen).toEqual(times.map((time) => `${id} ${channel.name} ${time}`))
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 1 })

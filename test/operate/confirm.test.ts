@@ -27,6 +27,6 @@ describe('a question', () => {
 
   test('is refused without a terminal to answer it', async () => {
     const { output } = terminal('')
-    await expect(ask({ input: new PassThrough(), output }, 'plan', 'Drop it?')).rejects.toThrow('give --yes')
+    await expect(ask({ input: new PassThrough(), output }, 'plan', 'Drop it?')).rejects.toThrow('pass --yes')
   })
 })

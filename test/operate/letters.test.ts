@@ -3,7 +3,7 @@ import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator, type LetterPageOptions, type LetterProgress, type Operator } from 'concordat/operate'
+import { createOperator, type DeadLetterPageOptions, type DeadLetterProgress, type Operator } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
@@ -197,7 +197,7 @@ describe('letters', () => {
 })
 
 describe('ten thousand letters', () => {
-  async function pagesOf(operator: Operator, options: LetterPageOptions): Promise<string[][]> {
+  async function pagesOf(operator: Operator, options: DeadLetterPageOptions): Promise<string[][]> {
     const pages: string[][] = []
     for (let after: string | undefined; ; ) {
       const { letters, next } = await operator.letters.page(place, { ...options, after })
@@ -219,8 +219,8 @@ describe('ten thousand letters', () => {
   test('go back with a word of how far it is', { timeout: 60_000 }, async () => {
     const { operator, state } = await withLetters(300)
     state.broken = false
-    const told: LetterProgress[] = []
-    const onProgress = (progress: LetterProgress): void => void told.push(progress)
+    const told: DeadLetterProgress[] = []
+    const onProgress = (progress: DeadLetterProgress): void => void told.push(progress)
     await operator.letters.redrive(place, { ...note, dryRun: false, limit: 200, perSecond: 100_000, onProgress })
     expect(told[99]).toEqual({ sent: 100, kept: 0, copies: 0, of: 300 })
     expect(told.at(-1)).toEqual({ sent: 200, kept: 0, copies: 0, of: 300 })

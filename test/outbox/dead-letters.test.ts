@@ -27,7 +27,7 @@ const letters = defineChannel(deadLetterName('orders', 'g'), {
   partitions: 1,
   groups: ['redrive', 'tickets'],
 })
-const tickets = defineChannel('tickets', { payload: z.string(), groups: ['desk'] })
+const tickets = defineChannel('tickets', { payload: z.string(), groups: ['admin'] })
 
 async function setup() {
   const sql = embedded()
@@ -110,13 +110,13 @@ test('an output of a dead letter has an id of its own for each failure', async (
   const opening = processor(letters, tickets, { group: 'tickets' }, (_, { headers }) =>
     String(headers['dead-letter-error-message']),
   )
-  const desk: string[] = []
-  const reading = sink(tickets, { group: 'desk', inbox: t.inbox }, async (ticket) => void desk.push(ticket))
+  const admin: string[] = []
+  const reading = sink(tickets, { group: 'admin', inbox: t.inbox }, async (ticket) => void admin.push(ticket))
   const { fails } = await serviceWith(opening as never, [reading])
   await fails(1)
   await fails(2)
-  await until('there are two tickets', () => desk.length === 2)
-  expect(desk).toEqual(['failure 1', 'failure 2'])
+  await until('there are two tickets', () => admin.length === 2)
+  expect(admin).toEqual(['failure 1', 'failure 2'])
 })
 
 const WITHOUT_INBOX = {

@@ -1,7 +1,7 @@
 import { type Clock, SECOND } from '../../../core/clock.ts'
 import { writeFault } from '../../../core/write-fault.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import type { Hindrance, PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
+import type { PublishOutcome, Stall, TransportDelivery } from '../../transport/transport.ts'
 
 /** A queue that is full for a moment, or a server that restarts, is no news; work that stands still for longer is. */
 const LASTING_MS = 4 * SECOND
@@ -21,9 +21,9 @@ interface Refusal {
 export class Refusals {
   readonly #refusals = new Map<readonly EncodedMessage[] | TransportDelivery, Refusal>()
   readonly #clock: Clock
-  readonly #onChange: (hindrance: Hindrance | undefined) => void
+  readonly #onChange: (stall: Stall | undefined) => void
 
-  constructor(clock: Clock, onChange: (hindrance: Hindrance | undefined) => void) {
+  constructor(clock: Clock, onChange: (stall: Stall | undefined) => void) {
     this.#clock = clock
     this.#onChange = onChange
   }

@@ -1,19 +1,19 @@
-import type { Displacement, Hindrance, Receiver, Subscription, TransportDelivery } from '../../transport/transport.ts'
+import type { Displacement, Receiver, Stall, Subscription, TransportDelivery } from '../../transport/transport.ts'
 
 interface Listener {
   readonly receiver: Receiver
-  hindered(hindrance: Hindrance | undefined): void
+  stalled(stall: Stall | undefined): void
 }
 
 /** Tells the subscriptions to a destination what becomes of the messages that are delayed on their way to it. */
 export class DelayNews {
-  readonly #hindrances = new Map<string, Hindrance>()
+  readonly #stalls = new Map<string, Stall>()
   readonly #listeners = new Map<string, Set<Listener>>()
 
-  hindered(destination: string, hindrance: Hindrance | undefined): void {
-    if (hindrance === undefined) this.#hindrances.delete(destination)
-    else this.#hindrances.set(destination, hindrance)
-    for (const listener of this.#listenersOf(destination)) listener.hindered(hindrance)
+  stalled(destination: string, stall: Stall | undefined): void {
+    if (stall === undefined) this.#stalls.delete(destination)
+    else this.#stalls.set(destination, stall)
+    for (const listener of this.#listenersOf(destination)) listener.stalled(stall)
   }
 
   displaced(destination: string, displacement: Displacement): void {
@@ -26,12 +26,12 @@ export class DelayNews {
     receiver: Receiver,
     subscribe: (receiver: Receiver) => Promise<Subscription>,
   ): Promise<Subscription> {
-    let own: Hindrance | undefined
+    let own: Stall | undefined
     const tell = (): void => {
-      const all = [own, this.#hindrances.get(destination)]
-      receiver.hindered?.(all.find((each) => each?.isPassing === false) ?? all.find(Boolean))
+      const all = [own, this.#stalls.get(destination)]
+      receiver.stalled?.(all.find((each) => each?.isPassing === false) ?? all.find(Boolean))
     }
-    const listener: Listener = { receiver, hindered: tell }
+    const listener: Listener = { receiver, stalled: tell }
     const listeners = this.#listenersOf(destination)
     let isOver = false
     const leave = (): void => {
@@ -46,14 +46,14 @@ export class DelayNews {
           leave()
           receiver.lost(error)
         },
-        hindered: (hindrance) => {
-          own = hindrance
+        stalled: (stall) => {
+          own = stall
           tell()
         },
         ...(receiver.displaced && { displaced: (displacement) => receiver.displaced?.(displacement) }),
       })
       if (!isOver) listeners.add(listener)
-      if (!isOver && this.#hindrances.has(destination)) tell()
+      if (!isOver && this.#stalls.has(destination)) tell()
       return {
         pause: () => subscription.pause(),
         resume: () => subscription.resume(),

@@ -74,7 +74,7 @@ export class Delays {
       subscribe: (topic, receiver) => subscriber.subscribeTiers(topic, receiver),
       publish: (messages) => this.#publish(messages),
       isNeeded: () => this.#own.has(name),
-      hindered: (hindrance) => news.hindered(name, hindrance),
+      stalled: (stall) => news.stalled(name, stall),
       displaced: (displacement) => news.displaced(name, displacement),
     })
     this.#forwarders.set(name, forwarder)

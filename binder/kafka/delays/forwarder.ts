@@ -4,9 +4,9 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type {
   Displacement,
-  Hindrance,
   PublishOutcome,
   Receiver,
+  Stall,
   Subscription,
   TransportDelivery,
   TransportHost,
@@ -23,7 +23,7 @@ export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
   /** Whether this process delays messages itself: another one may forward them where it does not. */
   isNeeded(): boolean
   /** Why messages are not forwarded, at each change; `undefined` when they are again. */
-  hindered(hindrance: Hindrance | undefined): void
+  stalled(stall: Stall | undefined): void
   displaced(displacement: Displacement): void
 }
 
@@ -108,7 +108,7 @@ export class Forwarder {
           this.#hasFailed(error)
           end()
         },
-        hindered: (hindrance) => this.#standstill.says(hindrance),
+        stalled: (stall) => this.#standstill.says(stall),
         displaced: (displacement) => this.#displacedBy(displacement),
       })
       cancel = this.#host.clock.setTimer(STEADY_MS, () => this.#standstill.worked('place'))

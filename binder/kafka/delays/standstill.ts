@@ -2,7 +2,7 @@ import { type Clock, MINUTE, SECOND } from '../../../core/clock.ts'
 import { isRetryable, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { TransportError } from '../../errors.ts'
-import type { Hindrance } from '../../transport/transport.ts'
+import type { Stall } from '../../transport/transport.ts'
 import { TRANSPORT } from '../errors.ts'
 import { groupIdOf } from '../group/group-ids.ts'
 import { FORWARDERS } from '../wire/delay.ts'
@@ -17,7 +17,7 @@ export interface StandstillHost {
   readonly clock: Clock
   readonly logger: Logger
   /** Called with the worst reason at each change, `undefined` when none is left. */
-  hindered(hindrance: Hindrance | undefined): void
+  stalled(stall: Stall | undefined): void
 }
 
 /**
@@ -27,7 +27,7 @@ export interface StandstillHost {
 export class Standstill {
   readonly #topic: string
   readonly #host: StandstillHost
-  readonly #reasons = new Map<Stage, Hindrance>()
+  readonly #reasons = new Map<Stage, Stall>()
   readonly #failing = new Map<Stage, { readonly since: number; toldAt: number | undefined }>()
 
   constructor(topic: string, host: StandstillHost) {
@@ -53,9 +53,9 @@ export class Standstill {
   }
 
   /** Reports the state of the subscription to the delay topic. */
-  says(hindrance: Hindrance | undefined): void {
-    if (hindrance === undefined) this.worked('reading')
-    else this.#put('reading', hindrance)
+  says(stall: Stall | undefined): void {
+    if (stall === undefined) this.worked('reading')
+    else this.#put('reading', stall)
   }
 
   /** Forgets the reason without knowing better: the subscription is over. */
@@ -71,7 +71,7 @@ export class Standstill {
     return failing
   }
 
-  #put(stage: Stage, { reason: cause, isPassing }: Hindrance): void {
+  #put(stage: Stage, { reason: cause, isPassing }: Stall): void {
     const topic = this.#topic
     const message = `kafka: messages in "${topic}" are not forwarded by group "${groupIdOf(FORWARDERS, topic)}": ${cause.message}`
     const kind = cause instanceof TransportError ? cause.kind : 'unavailable'
@@ -88,6 +88,6 @@ export class Standstill {
 
   #tell(): void {
     const all = [...this.#reasons.values()]
-    this.#host.hindered(all.find(({ isPassing }) => !isPassing) ?? all[0])
+    this.#host.stalled(all.find(({ isPassing }) => !isPassing) ?? all[0])
   }
 }

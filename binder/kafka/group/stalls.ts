@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import type { Hindrance } from '../../transport/transport.ts'
+import type { Stall } from '../../transport/transport.ts'
 import { transportError } from '../errors.ts'
 
 /** By default the broker aborts a producer's transaction after a minute: short ones need no report. */
@@ -29,7 +29,7 @@ export interface FetchBlock {
 }
 
 interface Place {
-  readonly hindrance: Hindrance
+  readonly stall: Stall
   /** How often the same batch was fetched in vain. */
   readonly tries: number
 }
@@ -38,17 +38,17 @@ interface Place {
  * The partitions that stand still although records lie in them, by what fetches say: behind a batch that cannot be read,
  * which is fetched again after a pause that grows, or behind an open transaction. The other partitions go on.
  */
-export class Hindrances {
+export class Stalls {
   readonly #topic: string
   readonly #clock: Clock
   readonly #gate: FetchBlock
-  readonly #onChange: (hindrance: Hindrance | undefined) => void
+  readonly #onChange: (stall: Stall | undefined) => void
   readonly #places = new Map<number, Place>()
   /** Since when the partition waits at its last stable offset. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
 
-  constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (hindrance: Hindrance | undefined) => void) {
+  constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (stall: Stall | undefined) => void) {
     this.#topic = topic
     this.#clock = clock
     this.#gate = gate
@@ -82,7 +82,7 @@ export class Hindrances {
     const remedy =
       'The other partitions go on; this one is tried again, and goes on when the batch can be read or is deleted'
     const reason = transportError('refused', `${where} cannot be read: ${error.message}`, this.#topic, error, remedy)
-    this.#put(partition, { hindrance: { reason, isPassing: false }, tries })
+    this.#put(partition, { stall: { reason, isPassing: false }, tries })
     this.#gate.block(partition)
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1))
     const cancel = this.#clock.setTimer(pauseMs, () => {
@@ -104,7 +104,7 @@ export class Hindrances {
       const remedy =
         'It goes on when that one commits or aborts, or at its transaction.timeout.ms; find a hanging one with kafka-transactions.sh find-hanging'
       const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
-      this.#put(partition, { hindrance: { reason, isPassing: true }, tries: 0 })
+      this.#put(partition, { stall: { reason, isPassing: true }, tries: 0 })
     }
   }
 
@@ -120,7 +120,7 @@ export class Hindrances {
 
   /** Problems that need a person take precedence over those that pass. */
   #tell(): void {
-    const all = [...this.#places.values()].map(({ hindrance }) => hindrance)
+    const all = [...this.#places.values()].map(({ stall }) => stall)
     this.#onChange(all.find(({ isPassing }) => !isPassing) ?? all[0])
   }
 }

@@ -25,8 +25,8 @@ import { Commits } from '../group/commits.ts'
 import { Displacements } from '../group/displacements.ts'
 import { Fetches } from '../group/fetches.ts'
 import { Heart } from '../group/heart.ts'
-import { Hindrances } from '../group/stalls.ts'
 import { LentAgain } from '../group/lent-again.ts'
+import { Stalls } from '../group/stalls.ts'
 import { type JoinGate, JoinRefused } from './assigner.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
 import { connectWithin } from './deadline.ts'
@@ -60,7 +60,7 @@ export class KafkaSubscription implements Member {
   readonly #fetching: FetchGate
   readonly #commits: Commits
   readonly #heart: Heart
-  readonly #hindrances: Hindrances
+  readonly #stalls: Stalls
   readonly #fetches = new Fetches()
   readonly #displacements: Displacements
   readonly #joined = Promise.withResolvers<void>()
@@ -87,7 +87,7 @@ export class KafkaSubscription implements Member {
       (fetched) => this.#onFetched(fetched),
     )
     this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, partitionWindow(spec))
-    this.#hindrances = new Hindrances(spec.topic, clock, this.#fetching, (each) => receiver.hindered?.(each))
+    this.#stalls = new Stalls(spec.topic, clock, this.#fetching, (each) => receiver.stalled?.(each))
     this.#commits = new Commits({
       topic: spec.topic,
       clock,
@@ -205,7 +205,7 @@ export class KafkaSubscription implements Member {
       onReleased: (assigned) => this.#lentAgain.add(assigned),
       onRoom: () => this.#fetching.refresh(),
     })
-    this.#hindrances.reset()
+    this.#stalls.reset()
     this.#fetching.reset()
     this.#fetching.apply()
     this.#applyHold()
@@ -222,7 +222,7 @@ export class KafkaSubscription implements Member {
     const { offset, answer } = fetched
     if (answer.errorCode === OFFSET_OUT_OF_RANGE) this.#displacements.outOfRange(partition, offset)
     else if (answer.errorCode === 0) this.#displacements.heard(partition, offset, answer.highWatermark)
-    this.#hindrances.heard(fetched)
+    this.#stalls.heard(fetched)
     this.#fetches.answered(partition, fetched.offset)
   }
 
@@ -352,7 +352,7 @@ export class KafkaSubscription implements Member {
     const { clock } = this.#host
     this.#heart.stop()
     this.#fetches.stop()
-    this.#hindrances.reset()
+    this.#stalls.reset()
     this.#applyHold()
     this.#fetching.leaveAll()
     if (flush && this.#assignment?.isWithdrawn === false) await ended(clock, FLUSH_MS, this.#flush())

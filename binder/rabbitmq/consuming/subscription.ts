@@ -276,12 +276,12 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
       try {
         presence ??= await this.#join()
         await this.#compare(presence)
-        if (failures >= FAILURES_TOLD) this.#receiver.hindered?.(undefined)
+        if (failures >= FAILURES_TOLD) this.#receiver.stalled?.(undefined)
         failures = 0
       } catch (err) {
         if (this.#state === 'open') {
           logger.debug({ err, destination: this.destination }, 'could not compare partition shares')
-          if (++failures === FAILURES_TOLD) this.#receiver.hindered?.({ reason: this.#unshared(err), isPassing: true })
+          if (++failures === FAILURES_TOLD) this.#receiver.stalled?.({ reason: this.#unshared(err), isPassing: true })
         }
         if (presence !== undefined) await this.closeChannel(presence.channel)
         presence = undefined

@@ -3,8 +3,8 @@
 import { useContext, useEffect, useState } from 'preact/hooks'
 import type { RedriveReport } from '../../../binder/redrive/redrive.ts'
 import { failureName } from '../../failure-name.ts'
-import type { LetterPlace } from '../../letters.ts'
-import type { LetterView, PayloadView } from '../views.ts'
+import type { DeadLetterPlace } from '../../letters.ts'
+import type { DeadLetterView, PayloadView } from '../views.ts'
 import { Act, AskContext, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'
 import { queryInHash } from './hash.ts'
@@ -15,15 +15,15 @@ import { UnderWay } from './under-way.tsx'
 
 interface Page {
   readonly count: number
-  readonly letters: readonly LetterView[]
+  readonly letters: readonly DeadLetterView[]
   readonly next: string | null
 }
 
 const PAGE = 50
 
 export function Letters() {
-  const places = useLoaded('places', () => get<readonly LetterPlace[]>('places'))
-  const [chosen, setChosen] = useState<LetterPlace>()
+  const places = useLoaded('places', () => get<readonly DeadLetterPlace[]>('places'))
+  const [chosen, setChosen] = useState<DeadLetterPlace>()
   const may = useMay('letters.look')
   useEffect(() => {
     const choose = (): void => {
@@ -56,10 +56,16 @@ const NO_GROUPS =
   'Unknown: no group is known here. Start the console with a file that exports your services ' +
   '(npx concordat console concordat.config.ts), or let the services join the bus.'
 
-function Groups({ places, choose }: { places: Loaded<readonly LetterPlace[]>; choose: (place: LetterPlace) => void }) {
+function Groups({
+  places,
+  choose,
+}: {
+  places: Loaded<readonly DeadLetterPlace[]>
+  choose: (place: DeadLetterPlace) => void
+}) {
   const { snapshot } = useLive()
   const may = useMay('letters.look')
-  const counted = ({ channel, group }: LetterPlace): number | undefined =>
+  const counted = ({ channel, group }: DeadLetterPlace): number | undefined =>
     snapshot.groups?.data?.find((line) => line.channel === `${channel}.${group}.dlq`)?.lag ??
     snapshot.letters?.data?.find((line) => line.channel === channel && line.group === group)?.count ??
     undefined
@@ -114,7 +120,7 @@ function toneOf(letters: number | undefined): Tone {
   return letters > 0 ? 'bad' : 'good'
 }
 
-function Place({ place }: { place: LetterPlace }) {
+function Place({ place }: { place: DeadLetterPlace }) {
   const [limit, setLimit] = useState(100)
   const [code, setCode] = useState('')
   const [from, setFrom] = useState(0)
@@ -210,11 +216,19 @@ function LookPager({
 interface Kind {
   readonly code: string | undefined
   readonly name: string | undefined
-  readonly letters: readonly LetterView[]
+  readonly letters: readonly DeadLetterView[]
 }
 
 /** Messages that failed for the same reason are settled together. */
-function Kinds({ letters, place, after }: { letters: readonly LetterView[]; place: LetterPlace; after: () => void }) {
+function Kinds({
+  letters,
+  place,
+  after,
+}: {
+  letters: readonly DeadLetterView[]
+  place: DeadLetterPlace
+  after: () => void
+}) {
   const kinds = new Map<string, Kind>()
   for (const letter of letters) {
     const { code, name } = letter.error
@@ -250,7 +264,7 @@ function Settle({
   most,
   after,
 }: {
-  place: LetterPlace
+  place: DeadLetterPlace
   which: { id?: string | undefined; code?: string | undefined }
   most: number
   after: () => void
@@ -323,7 +337,15 @@ function dropOrder(body: { readonly limit: number }, id: string | undefined, aft
   }
 }
 
-function List({ letters, place, after }: { letters: readonly LetterView[]; place: LetterPlace; after: () => void }) {
+function List({
+  letters,
+  place,
+  after,
+}: {
+  letters: readonly DeadLetterView[]
+  place: DeadLetterPlace
+  after: () => void
+}) {
   return (
     <ul class="letters" aria-label="Dead letters">
       {letters.map((letter) => (
@@ -343,7 +365,7 @@ function List({ letters, place, after }: { letters: readonly LetterView[]; place
   )
 }
 
-function Letter({ letter, place, after }: { letter: LetterView; place: LetterPlace; after: () => void }) {
+function Letter({ letter, place, after }: { letter: DeadLetterView; place: DeadLetterPlace; after: () => void }) {
   const { id, error, attempts, position, service, bytes, contentType, headers } = letter
   return (
     <div class="letter">
@@ -366,7 +388,7 @@ function Letter({ letter, place, after }: { letter: LetterView; place: LetterPla
   )
 }
 
-function Payload({ place, id }: { place: LetterPlace; id: string }) {
+function Payload({ place, id }: { place: DeadLetterPlace; id: string }) {
   const may = useMay('payloads')
   const [shown, setShown] = useState<PayloadView>()
   const [problem, setProblem] = useState<Refused>()

@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { KafkaCommonOptions } from 'concordat/binder/kafka'
-import type { Hindrance, Transport } from 'concordat/binder/transport'
+import type { Stall, Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
 import { it, onTestFinished } from 'vitest'
 import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'
@@ -37,10 +37,10 @@ async function sender(): Promise<(topic: string, partition: number, values: Buff
 }
 
 class Watched extends Recorder {
-  hindrance: Hindrance | undefined
+  stall: Stall | undefined
 
-  hindered(hindrance: Hindrance | undefined): void {
-    this.hindrance = hindrance
+  stalled(stall: Stall | undefined): void {
+    this.stall = stall
   }
 }
 
@@ -60,11 +60,11 @@ describeWith(['kafka'], 'Kafka and batches that grow', () => {
       await send(topic, 1, [Buffer.from('0')], 0)
       const first = new Watched()
       const subscription = await subscribe(careful, topic, first, { partitions: 2 })
-      await until('it is said', () => first.hindrance !== undefined)
-      expect(first.hindrance?.reason.message).toMatch(
+      await until('it is said', () => first.stall !== undefined)
+      expect(first.stall?.reason.message).toMatch(
         /partition 0 of .* at offset 0 cannot be read: it becomes more than 1000000 bytes: raise maxBatchBytes/,
       )
-      expect(first.hindrance?.reason.cause).toMatchObject({ code: 'binder.kafka.batch_too_large' })
+      expect(first.stall?.reason.cause).toMatchObject({ code: 'binder.kafka.batch_too_large' })
       await send(topic, 1, [Buffer.from('1')], codec)
       await until('the other partition goes on', () => first.got.length === 2)
       expect(first.numbers).toEqual([0, 1])

@@ -183,7 +183,7 @@ describe('combined transports', () => {
     expect(name).toBe('a+b')
     expect(features).toMatchObject({
       redeliveredFlag: true,
-      durable: { missing: 'b: everything is in the memory of the process' },
+      durable: { missing: 'b: all is in the memory of the process' },
     })
   })
 

@@ -15,7 +15,7 @@ import {
   RedisOperator,
   rowEntry,
   StateValues,
-  StoreClusterDesk,
+  StoreClusterAdmin,
   stateReading,
   stateRecord,
   tagOf,
@@ -165,10 +165,10 @@ export const clusterRows = target({
       members: async () => ({ revision: 1, records: [member] }),
       read: async () => ({ revision: 1, records: [record] }),
     }
-    const desk = new StoreClusterDesk(async () => store as never)
-    const [line] = await desk.members('c')
+    const admin = new StoreClusterAdmin(async () => store as never)
+    const [line] = await admin.members('c')
     check(line === undefined || (typeof line.meta === 'object' && line.meta !== null), 'the metadata is none')
-    await desk.state('c', 'rates')
+    await admin.state('c', 'rates')
     values.decode(record)
     rowEntry({ revision: '3', previous: '2', changes })
   },

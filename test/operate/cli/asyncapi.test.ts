@@ -18,7 +18,7 @@ import { z } from 'zod'
 const placed = defineChannel('orders.placed', { payload: z.object(${payload}) })
 const stock = sink(placed, { group: 'stock' }, () => appendFileSync('ran', 'x'))
 export const orders = createService({ name: 'orders', transport: memoryTransport(), bindings: [stock] })
-export const desk = { name: 'desk', sends: [placed] }
+export const admin = { name: 'admin', sends: [placed] }
 export const asyncapi = { info: { title: 'The shop', version: '3.0.0' } }
 // What would hold a process for good.
 setInterval(() => {}, 1_000)
@@ -60,7 +60,7 @@ describe('concordat asyncapi', { timeout: 180_000 }, () => {
     expect(JSON.parse(stdout)).toMatchObject({
       info: { title: 'The shop', version: '3.0.0' },
       channels: { 'orders.placed': {}, 'orders.placed.stock.dlq': {} },
-      operations: { 'desk.send.orders.placed': {}, 'orders.receive.orders.placed.stock': {} },
+      operations: { 'admin.send.orders.placed': {}, 'orders.receive.orders.placed.stock': {} },
     })
   })
 

@@ -89,9 +89,9 @@ export const audit = {
 } satisfies ServiceDeclaration
 
 /** Makes an order wait for a person. */
-export const desk = { name: 'desk', sends: [approved, quote, catalog] } satisfies ServiceDeclaration
+export const admin = { name: 'admin', sends: [approved, quote, catalog] } satisfies ServiceDeclaration
 
-export const shop = [orders, payments, audit, desk]
+export const shop = [orders, payments, audit, admin]
 
 /** What a binder would make of the same declarations, for comparison. */
 export const describedByBinder = () =>

@@ -45,7 +45,7 @@ describe('the picture of all services', () => {
     expect(channel('payments.commands')).toMatchObject({ senders: ['orders'], readers: [{ service: 'payments' }] })
     expect(channel('orders.saga-replies')).toMatchObject({ role: 'replies', senders: ['payments'] })
     expect(channel('orders.approved')).toMatchObject({
-      senders: ['desk'],
+      senders: ['admin'],
       readers: [{ service: 'orders', group: 'orders.sagas' }],
     })
     expect(service('orders')?.sagas.map(({ name }) => name)).toEqual(['buy', 'deliver'])

@@ -315,7 +315,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
         `REVOKE INSERT ON {schema}.saga_undo FROM ${role}`,
         `GRANT INSERT ON {schema}.saga_undo TO ${role}`,
       ],
-    ])('is no hindrance where the role %s', async (_, before, after) => {
+    ])('is no stall where the role %s', async (_, before, after) => {
       const { schema, sql } = world()
       await tables(RULED, POLICY, before.replace('{schema}', schema))
       try {

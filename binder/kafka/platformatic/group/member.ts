@@ -197,7 +197,7 @@ export class GroupMember implements Member {
       deliver: (delivery) => this.#receiver.deliver(delivery),
       onProgress: (assigned) => this.#onProgress(assigned),
       onReleased: (assigned) => this.#lentAgain.add(assigned),
-      onHindered: (hindrance) => this.#receiver.hindered?.(hindrance),
+      onStalled: (stall) => this.#receiver.stalled?.(stall),
       onHeard: (partition, offset, highWatermark) => {
         this.#displacements.heard(partition, offset, highWatermark)
         this.#fetches.answered(partition, offset)

@@ -1,8 +1,8 @@
 import type { Clock } from '../../../../core/clock.ts'
-import type { Hindrance, TransportDelivery } from '../../../transport/transport.ts'
+import type { Stall, TransportDelivery } from '../../../transport/transport.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import { Assignment, type AssignmentLimits } from '../../group/assignment.ts'
-import { Hindrances } from '../../group/stalls.ts'
+import { Stalls } from '../../group/stalls.ts'
 import type { Cluster } from '../network/cluster.ts'
 import { Fetcher, type FetcherSettings } from './fetcher.ts'
 import type { Term } from './group-session.ts'
@@ -15,7 +15,7 @@ export interface TermParts extends AssignmentLimits {
   deliver(delivery: TransportDelivery): void
   onProgress(assigned: AssignedPartition): void
   onReleased(assigned: AssignedPartition): void
-  onHindered(hindrance: Hindrance | undefined): void
+  onStalled(stall: Stall | undefined): void
   /** A fetch of the partition from that offset was answered. */
   onHeard(partition: number, offset: number, highWatermark: string | number): void
   /** The broker has nothing at that offset: reading goes on at the first that there is. */
@@ -33,7 +33,7 @@ export class RunningTerm {
   /** Resolves when it is time to join again. */
   readonly rejoin = Promise.withResolvers<void>()
   readonly #fetcher: Fetcher
-  readonly #hindrances: Hindrances
+  readonly #stalls: Stalls
   #isHeld = false
 
   constructor(joined: Term, parts: TermParts) {
@@ -48,7 +48,7 @@ export class RunningTerm {
     })
     this.#fetcher = new Fetcher(cluster, clock, fetching, {
       onNews: (news) => {
-        this.#hindrances.heard(news)
+        this.#stalls.heard(news)
         parts.onHeard(news.answer.partition, news.offset, news.answer.highWatermark)
       },
       onBatch: (assigned, batch) => {
@@ -65,7 +65,7 @@ export class RunningTerm {
       onAnswer: (error) => parts.onAnswer(error),
       onLost: (error) => parts.onLost(error),
     })
-    this.#hindrances = new Hindrances(topic, clock, this.#fetcher, (hindrance) => parts.onHindered(hindrance))
+    this.#stalls = new Stalls(topic, clock, this.#fetcher, (stall) => parts.onStalled(stall))
   }
 
   /** @param positions where to begin, of each partition */
@@ -83,7 +83,7 @@ export class RunningTerm {
     this.#isHeld = true
     this.assignment.hold(true)
     this.#fetcher.stop()
-    this.#hindrances.reset()
+    this.#stalls.reset()
   }
 
   end(reason: Error): void {

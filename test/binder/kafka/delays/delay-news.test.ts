@@ -1,8 +1,8 @@
-import type { Displacement, Hindrance, Receiver } from 'concordat/binder/transport'
+import type { Displacement, Receiver, Stall } from 'concordat/binder/transport'
 import { expect, it } from 'vitest'
 import { DelayNews } from '../inside.ts'
 
-const hindrance = (message: string, isPassing = false): Hindrance => ({ reason: new Error(message), isPassing })
+const stall = (message: string, isPassing = false): Stall => ({ reason: new Error(message), isPassing })
 
 async function subscribed(news: DelayNews, destination: string) {
   const told: Array<string | undefined> = []
@@ -12,7 +12,7 @@ async function subscribed(news: DelayNews, destination: string) {
     deliver() {},
     recall() {},
     lost() {},
-    hindered: (each) => void told.push(each?.reason.message),
+    stalled: (each) => void told.push(each?.reason.message),
     displaced: (each) => void displaced.push(each),
   }
   const subscription = await news.subscribed(destination, receiver, async (each) => {
@@ -30,9 +30,9 @@ it('tells the subscriptions of a destination why its delayed messages wait, for 
   const other = await subscribed(news, 'stock')
   await closed.subscription.close()
   lost.own()?.lost(new Error('lost'))
-  news.hindered('orders', hindrance('denied'))
+  news.stalled('orders', stall('denied'))
   const late = await subscribed(news, 'orders')
-  news.hindered('orders', undefined)
+  news.stalled('orders', undefined)
   expect(open.told).toEqual(['denied', undefined])
   expect(late.told).toEqual(['denied', undefined])
   for (const each of [closed, lost, other]) expect(each.told).toEqual([])
@@ -41,11 +41,11 @@ it('tells the subscriptions of a destination why its delayed messages wait, for 
 it('tells what needs an operator before what passes, of the subscription or of its delayed messages', async () => {
   const news = new DelayNews()
   const { told, own } = await subscribed(news, 'orders')
-  own()?.hindered?.(hindrance('a transaction', true))
-  news.hindered('orders', hindrance('denied'))
-  own()?.hindered?.(hindrance('unreadable'))
-  news.hindered('orders', undefined)
-  own()?.hindered?.(undefined)
+  own()?.stalled?.(stall('a transaction', true))
+  news.stalled('orders', stall('denied'))
+  own()?.stalled?.(stall('unreadable'))
+  news.stalled('orders', undefined)
+  own()?.stalled?.(undefined)
   expect(told).toEqual(['a transaction', 'denied', 'unreadable', 'unreadable', undefined])
 })
 

@@ -1,5 +1,5 @@
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import type { Displacement, Hindrance, PublishOutcome, Receiver } from 'concordat/binder/transport'
+import type { Displacement, PublishOutcome, Receiver, Stall } from 'concordat/binder/transport'
 import { silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
@@ -18,13 +18,13 @@ async function setup(denied: { error?: Error; afterMs?: number } = {}) {
   const warned: string[] = []
   const warn = (_fields: object, message: string): void => void warned.push(message)
   const logger = { ...silentLogger, warn, error: warn }
-  const told: Array<Hindrance | undefined> = []
+  const told: Array<Stall | undefined> = []
   const displaced: Displacement[] = []
   const forwarder = new Forwarder('orders', {
     clock,
     logger,
     isNeeded: () => true,
-    hindered: (hindrance) => void told.push(hindrance),
+    stalled: (stall) => void told.push(stall),
     displaced: (each) => void displaced.push(each),
     subscribe: (topic, receiver) => {
       expect(topic).toBe('orders.delay')
@@ -197,9 +197,9 @@ describe('a forwarder', () => {
   it('hands on and logs what blocks its subscription and what that has lost', async () => {
     const t = await setup()
     const reason = new TransportError({ transport: 'kafka', kind: 'refused', message: 'offset 3 cannot be read' })
-    t.receivers[0]?.hindered?.({ reason, isPassing: false })
+    t.receivers[0]?.stalled?.({ reason, isPassing: false })
     expect(t.told).toMatchObject([{ isPassing: false, reason: { cause: reason } }])
-    t.receivers[0]?.hindered?.(undefined)
+    t.receivers[0]?.stalled?.(undefined)
     expect(t.told.at(-1)).toBeUndefined()
     const loss = { reason: 'deleted', skipped: 3, repeated: 0, isLoss: true }
     t.receivers[0]?.displaced?.(loss)

@@ -1,4 +1,4 @@
-import type { Hindrance } from 'concordat/binder/transport'
+import type { Stall } from 'concordat/binder/transport'
 import { expect, it } from 'vitest'
 import { until } from '../../../support/until.ts'
 import { FakeBroker } from '../fake-broker.ts'
@@ -40,10 +40,10 @@ it('a subscription that was closed gives its channels back', async () => {
 
 it('a member that cannot compare its share says so in the status of its binding, until it can', async () => {
   const broker = new FakeBroker()
-  const told: (Hindrance | undefined)[] = []
+  const told: (Stall | undefined)[] = []
   broker.mute.set('orders:g:members', 0)
   const transport = attached({ connect: broker.connect, rebalanceMs: 1, requestTimeoutMs: 20 })
-  const receiver = Object.assign(new Recorder(), { hindered: (hindrance?: Hindrance) => void told.push(hindrance) })
+  const receiver = Object.assign(new Recorder(), { stalled: (stall?: Stall) => void told.push(stall) })
   await subscribe(transport, 'orders', receiver)
   await until('it is told', () => told.length > 0)
   expect(told[0]?.reason.message).toMatch(
