@@ -20,8 +20,8 @@ interface ServerRow {
   readonly now: number
 }
 
-/** PostgreSQL 13: the transport's `pg_snapshot` and `xid8`. */
-const OLDEST = 130_000
+/** The oldest release that PostgreSQL supports itself. The transport needs `pg_snapshot` and `xid8`, which came with 13. */
+const OLDEST = 140_000
 const SKEW_WARN_MS = 1 * SECOND
 const SKEW_FAIL_MS = 1 * MINUTE
 
@@ -52,7 +52,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
 
 function versionLine({ version, number }: ServerRow): DoctorLine {
   if (number >= OLDEST) return ok('server', `PostgreSQL ${version}`)
-  return fail('server', `PostgreSQL ${version} is too old`, 'upgrade to PostgreSQL 13 or later')
+  return fail('server', `PostgreSQL ${version} is too old`, 'upgrade to PostgreSQL 14 or later')
 }
 
 function encodingLines({ database, encoding }: ServerRow): readonly DoctorLine[] {
