@@ -29,7 +29,7 @@ const TRANSPORTS: readonly Transport[] = [
 const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)
 
 it('the table of transports says what the transports declare', async () => {
-  const lines = (await readFile('docs/brokers/index.md', 'utf8')).split('\n')
+  const lines = (await readFile('docs/brokers/choosing.md', 'utf8')).split('\n')
   for (const [feature, name] of Object.entries(ROWS) as Array<[keyof TransportFeatures, string]>) {
     const cells = TRANSPORTS.map(({ features }) => cell(features[feature]))
     expect(lines).toContain(`| ${[name, ...cells].join(' | ')} |`)

@@ -45,7 +45,7 @@ export const SIDEBAR = [
     bus: 'Bus',
   }),
   section('Brokers and stores', 'brokers', {
-    index: 'Comparison',
+    choosing: 'Comparison',
     kafka: 'Kafka',
     rabbitmq: 'RabbitMQ',
     postgres: 'PostgreSQL',
@@ -63,7 +63,7 @@ export const SIDEBAR = [
     scaling: 'Scaling',
     backup: 'Backup and restore',
   }),
-  section('Recipes', 'recipes', { index: 'Recipes' }),
+  section('Recipes', '', { recipes: 'Recipes' }),
   section('Frameworks', 'frameworks', {
     service: 'Services',
     composing: 'Composing parts yourself',
@@ -101,7 +101,7 @@ export const SIDEBAR = [
 
 export const NAV = [
   page('Start', '/start/getting-started'),
-  page('Recipes', '/recipes/'),
+  page('Recipes', '/recipes'),
   page('Guarantees', '/guarantees'),
   page('API', '/api/README'),
 ]
