@@ -57,7 +57,7 @@ async function stagePage(page: string, staged: string): Promise<void> {
     return address === undefined ? link : `](${address}`
   })
   await mkdir(dirname(staged), { recursive: true })
-  await writeFile(staged, linked)
+  await writeFile(staged, linked.replaceAll(/<!-- file: (\S+) -->\n/g, '`$1`:\n\n'))
 }
 
 if (!existsSync(join(HERE, 'node_modules'))) run('npm', ['ci', '--no-audit', '--no-fund'])

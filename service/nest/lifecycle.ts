@@ -37,11 +37,16 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
       if (this.#isEnding && error instanceof ServiceClosed) return
       throw error
     }
-    if (process.listenerCount('SIGTERM') === 0)
-      checkLogger('ConcordatModule.logger', this.#options.logger).warn(
-        {},
-        'SIGTERM ends this process at once: call app.enableShutdownHooks() to finish what is in hand',
-      )
+    // After `NestFactory.createApplicationContext`, which starts the service before a program can call `enableShutdownHooks()`.
+    setImmediate(() => this.#warnWithoutHooks())
+  }
+
+  #warnWithoutHooks(): void {
+    if (this.#isEnding || process.listenerCount('SIGTERM') > 0) return
+    checkLogger('ConcordatModule.logger', this.#options.logger).warn(
+      {},
+      'SIGTERM ends this process at once: call app.enableShutdownHooks() to finish running handlers',
+    )
   }
 
   /** Before the HTTP server and, in `onApplicationShutdown`, the pools close: handlers may need both. */

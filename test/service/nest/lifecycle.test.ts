@@ -1,10 +1,29 @@
 // oxlint-disable no-restricted-imports -- Nest calls these hooks at a signal, which would end the tests
 import 'reflect-metadata'
+import { setImmediate } from 'node:timers/promises'
 import { memoryTransport } from 'concordat/binder/memory'
+import { silentLogger } from 'concordat/core'
 import { createService } from 'concordat/service'
 import { expect, test } from 'vitest'
 import { Lifecycle } from '../../../service/nest/lifecycle.ts'
 import { placed } from './shop.ts'
+
+test.each([
+  ['no warning where shutdown hooks are enabled right after the start', true],
+  ['a warning that SIGTERM ends the process where they are not', false],
+] as const)('a started application gives %s', async (_, enables) => {
+  const warned: string[] = []
+  const logger = { ...silentLogger, warn: (_fields: object, text?: string) => void warned.push(String(text)) }
+  const service = createService({ name: 'told', transport: memoryTransport(), sends: [placed] })
+  const lifecycle = new Lifecycle(service, { logger }, () => {})
+  await lifecycle.onApplicationBootstrap()
+  const hook = () => {}
+  if (enables) process.on('SIGTERM', hook)
+  await setImmediate()
+  process.off('SIGTERM', hook)
+  expect(warned).toEqual(enables ? [] : [expect.stringContaining('call app.enableShutdownHooks()')])
+  await lifecycle.beforeApplicationShutdown()
+})
 
 function starting() {
   const transport = memoryTransport()

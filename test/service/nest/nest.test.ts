@@ -116,6 +116,7 @@ test.each(['express', 'fastify'] as const)(
     const warned: string[] = []
     const logger: Logger = { ...silentLogger, warn: (_, text) => void warned.push(String(text)) }
     const { app, post, get, lines, slow } = await open(uniqueName('nest'), logger, platform)
+    await until('it has warned', () => warned.length > 0)
     expect(warned).toEqual([expect.stringContaining('call app.enableShutdownHooks()')])
     await post('/orders', { orderId: 'slow-1', cents: 1 })
     await until('it is in hand', () => lines.includes('began slow-1'))
