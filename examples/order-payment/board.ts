@@ -1,7 +1,7 @@
 /**
- * The board: every instance keeps a line in shared state with how many messages it has handled, and the operator's screen
- * shows them all. Something to look at, not the books: a killed instance may be short of its last quarter of a second, and
- * without the store the lines stand still while everything else goes on.
+ * The board: every instance keeps a line in shared state with the number of messages it has handled, and the progress
+ * output shows the lines. The numbers are approximate: a killed instance may lack its last quarter of a second, and
+ * the lines do not change while the store is down. Neither affects the orders.
  */
 import type { Binder } from 'concordat/binder'
 import type { SharedState } from 'concordat/cluster'
@@ -12,14 +12,14 @@ import { type BoardLine, openBoard } from './shared-state.ts'
 const WRITE_EVERY_MS = 250
 const LAST_WRITE_MS = 500
 
-/** Keeps the line of this instance until closed. */
+/** Writes the line of this instance until closed. */
 export function keepBoardLine(
   { cluster, instance, logger }: Pick<ServiceEnvironment, 'cluster' | 'instance' | 'logger'>,
   binder: Binder,
 ): { close(): Promise<void> } {
   const line = new Line(openBoard(cluster), instance, binder)
   const write = (signal?: AbortSignal): Promise<void> =>
-    line.write(signal).catch((error: unknown) => logger.debug({ err: error }, 'the board is not to be had'))
+    line.write(signal).catch((error: unknown) => logger.debug({ err: error }, 'the board cannot be written'))
   let writing = Promise.resolve()
   const timer = setInterval(() => {
     writing = writing.then(() => write())
@@ -38,7 +38,7 @@ class Line {
   readonly #board: SharedState<BoardLine>
   readonly #instance: string
   readonly #binder: Binder
-  /** What the processes before this one have handled. */
+  /** Messages that earlier processes of this instance handled. */
   #before: number | undefined
   #written = -1
 
@@ -49,7 +49,7 @@ class Line {
   }
 
   async write(signal: AbortSignal | undefined): Promise<void> {
-    // The work of a group; what every instance hears is not work.
+    // Counts the bindings with a group; messages that every instance receives are not work.
     const groups = this.#binder.bindings().filter(({ group }) => group !== null)
     const handled = groups.reduce((sum, binding) => sum + binding.handled, 0)
     if (handled === this.#written) return
@@ -63,7 +63,7 @@ class Line {
   }
 }
 
-/** All lines as they stand, in one; `undefined` when there are none to be had. */
+/** Reads all lines into one text. @returns `undefined` when there are no lines or the store does not answer */
 export async function boardText(cluster: ClusterStore): Promise<string | undefined> {
   const board = openBoard(cluster)
   try {
@@ -77,7 +77,7 @@ export async function boardText(cluster: ClusterStore): Promise<string | undefin
   }
 }
 
-/** What the operator sees: a copy that follows the lines of all instances. */
+/** Local copy of the lines of all instances, kept up to date. */
 export class BoardView {
   readonly #board: SharedState<BoardLine>
   readonly #closing = new AbortController()
@@ -88,7 +88,7 @@ export class BoardView {
     void this.#follow()
   }
 
-  /** `payments-1 120`, those whose name begins with `prefix`. */
+  /** Lines such as `payments-1 120` of the instances whose name begins with `prefix`. */
   lines(prefix = ''): readonly string[] {
     return this.#lines().filter((line) => line.startsWith(prefix))
   }
@@ -98,13 +98,13 @@ export class BoardView {
     await this.#board.close()
   }
 
-  /** The screen stays empty while there is no store. */
+  /** Shows no lines until the store answers. */
   async #follow(): Promise<void> {
     try {
       const mirror = await this.#board.mirror({ signal: this.#closing.signal })
       this.#lines = () => mirror.entries().flatMap(({ key, value }) => (value ? [`${key} ${value.handled}`] : []))
     } catch {
-      // Closed before the store had answered.
+      // Closed before the store answered.
     }
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Everything the services say to each other: the only file they share. A channel is a name, a schema and a key; whoever
- * reads this page knows every message that can travel.
+ * Channels between the services: every message that can be sent, each with a name, a schema and a key.
  *
  *   intake --orders.submitted--> orders --stock.commands--> stock --orders.saga-replies--> orders
  *                                       --payments.commands--> payments --orders.saga-replies--> orders
@@ -17,7 +16,7 @@ export const OrderLine = z.object(
   { error: 'expected an object with sku, quantity and unitPriceCents' },
 )
 
-/** An order as a customer places it. Fields that are not listed here are ignored. */
+/** An order as a customer places it. The schema ignores other fields. */
 export const Order = z
   .object(
     {
@@ -38,7 +37,7 @@ export type Order = z.infer<typeof Order>
 export const Submission = z.object({ line: z.int().positive(), order: Order })
 export type Submission = z.infer<typeof Submission>
 
-/** How a line ended. `duplicate`: the same order again; `conflict`: another order under a known id, refused. */
+/** Outcome of a line. `duplicate`: the same order again; `conflict`: a different order under a known id, refused. */
 export const OUTCOMES = ['confirmed', 'declined', 'outOfStock', 'duplicate', 'conflict', 'stuck'] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
@@ -64,7 +63,7 @@ export const orderConfirmed = defineChannel('order.confirmed', {
   groups: ['receipts'],
 })
 
-/** Reserve these units, all or none. Each sku once. */
+/** Command to reserve the units of an order, all or none. Lists each sku once. */
 const Reserve = z.object({
   orderId: name,
   items: z.array(z.object({ sku: name, quantity })).min(1),
@@ -78,14 +77,14 @@ export type Charge = z.infer<typeof Charge>
 
 export const paymentCommands = defineChannel('payments.commands', { payload: Charge, groups: ['payments'] })
 
-/** Refusals a participant may answer with; the saga's failure carries the code. */
+/** Codes of a participant's refusal; the saga's failure carries the code. */
 export const OUT_OF_STOCK = 'stock.out_of_stock'
 export const DECLINED_BY_BANK = 'payments.declined_by_bank'
 export const DECLINED_BY_BALANCE = 'payments.declined_by_balance'
 
 const Closing = z.object({ closing: name })
 
-/** Asks the payments leader to close the books under this name. Asking again is answered again. */
+/** Asks the payments leader to close the books under this name. A repeated request gets the answer again. */
 export const closeBooks = defineChannel('payments.close-books', {
   payload: Closing,
   key: ({ closing }) => closing,
@@ -100,7 +99,7 @@ export const booksClosed = defineChannel('payments.books-closed', {
   partitions: 1,
 })
 
-/** All channels, for whoever makes them exist before the first message. */
+/** All channels, so that a process can create them before the first message. */
 export const CHANNELS = [
   orderSubmitted,
   orderSettled,
@@ -111,12 +110,12 @@ export const CHANNELS = [
   booksClosed,
 ] as const
 
-/** What the customer pays. Safe: `Order` refuses a total over Number.MAX_SAFE_INTEGER. */
+/** Total price of the order. Exact, because `Order` refuses a total over Number.MAX_SAFE_INTEGER. */
 export function totalCents(order: Order): number {
   return order.lines.reduce((sum, line) => sum + line.quantity * line.unitPriceCents, 0)
 }
 
-/** Units per sku, sorted by sku; lines of one sku added up. */
+/** Units per sku, sorted by sku. Adds up the lines of the same sku. */
 export function unitsBySku(order: Order): ReadonlyArray<{ readonly sku: string; readonly quantity: number }> {
   const units = new Map<string, number>()
   for (const { sku, quantity } of order.lines) units.set(sku, (units.get(sku) ?? 0) + quantity)

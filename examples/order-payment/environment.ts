@@ -1,26 +1,26 @@
-/** What a process gives to the service that it runs. */
+/** Connections and settings that a process passes to its service. */
 import type { Transport } from 'concordat/binder/transport'
 import type { ClusterStore } from 'concordat/cluster/store'
 import type { Logger, SqlClient, SqlListener } from 'concordat/core'
 import type { Locks } from 'concordat/locks'
 
 export interface ServiceEnvironment {
-  /** The service's database. It touches its own schema only. */
+  /** The database. A service reads and writes its own schema only. */
   readonly sql: SqlClient
   readonly schema: string
-  /** How long a dead process keeps what it had a lease on, in ms. */
+  /** Time until other processes take over from a dead process, in ms. */
   readonly leaseMs: number
-  /** How many relays of one service can share its outbox; one process needs one. */
+  /** Maximum number of relays that can share the outbox of one service. One process needs one. */
   readonly relays: number
-  /** Wakes the relays of other processes; one process needs none. */
+  /** Wakes the relays of other processes. One process needs none. */
   readonly listener?: SqlListener | undefined
   readonly transport: Transport
   readonly locks: Locks
-  /** Where shared state is kept: see `shared-state.ts`. */
+  /** Store of the shared state: see `shared-state.ts`. */
   readonly cluster: ClusterStore
   readonly logger: Logger
-  /** Unique per process: `payments-2`. */
+  /** Name of the process, unique in the run: `payments-2`. */
   readonly instance: string
-  /** The file that the service is filled from when it starts for the first time, if it is filled. */
+  /** File with the opening amounts, which the service loads at its first start. */
   readonly openingFile?: string | undefined
 }

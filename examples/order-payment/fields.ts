@@ -1,12 +1,12 @@
-/** Field types of the contracts, each with the sentence that a wrong value gets: `expected ..., got ...`. */
+/** Field types of the contracts, each with its error text for a wrong value: `expected ..., got ...`. */
 import { z } from 'zod'
 
 const MAX_NAME = 200
 const NAME = `expected a text of 1 to ${MAX_NAME} characters`
-// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+// oxlint-disable-next-line no-control-regex -- the pattern finds control characters
 const CONTROL = /[\u0000-\u001f\u007f]/
 
-/** Ids travel as message keys and headers and are stored by PostgreSQL: no control characters, no half characters. */
+/** Text for message keys, headers and PostgreSQL: no control characters, no unpaired surrogates. */
 export const name = z
   .string({ error: NAME })
   .refine((text) => text.length >= 1 && text.length <= MAX_NAME, { error: NAME, abort: true })
@@ -25,7 +25,7 @@ function integerFrom(least: number, expected: string) {
 }
 
 export const quantity = integerFrom(1, 'expected a positive integer')
-/** Cents. Nothing is a price: free samples exist. */
+/** Price in cents. 0 is valid: free samples exist. */
 export const amount = integerFrom(0, 'expected an integer of 0 or more')
 
 interface Priced {
@@ -33,7 +33,7 @@ interface Priced {
   readonly unitPriceCents: number
 }
 
-/** Each number may be exact and their sum is not: a total above the safe integers would be charged wrong by cents. */
+/** Refuses a total over Number.MAX_SAFE_INTEGER: each number may be exact while their sum is off by some cents. */
 export function totalIssue(
   lines: readonly Priced[],
 ): { readonly message: string; readonly params: { readonly got: string } } | undefined {

@@ -1,11 +1,11 @@
-/** Opening balances and stock: `{"c-7": 100000}`. */
+/** Reads a file of opening balances or stock: `{"c-7": 100000}`. */
 import { readFile } from 'node:fs/promises'
 import type { z } from 'zod'
 import { amount, name } from './fields.ts'
 
 export class OpeningFileError extends Error {}
 
-/** @throws OpeningFileError: one line that names the file and what is wrong with it */
+/** @throws OpeningFileError with one line that names the file and its error */
 export async function readOpeningFile(file: string, what: string): Promise<ReadonlyMap<string, number>> {
   const value = parse(file, await text(file, what))
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

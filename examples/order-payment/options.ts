@@ -1,14 +1,14 @@
-/** The command line: what was asked for, or one line that says what is wrong with it. */
+/** Parses the command line into options, or into an error of one line. */
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 
-/** A mistake of whoever called us: one line with the remedy, exit code 2. */
+/** Wrong flag or input file, or an unreachable server. The message is one line with the remedy; the exit code is 2. */
 export class UsageError extends Error {}
 
 export type TransportName = 'memory' | 'kafka' | 'rabbitmq' | 'postgres'
 
 export interface Files {
-  /** A path, or `-` for standard input; `undefined` is the bundled file. */
+  /** Path of the file, or `-` for standard input. `undefined` selects the bundled file. */
   readonly orders: string | undefined
   readonly accounts: string | undefined
   readonly stock: string | undefined
@@ -16,33 +16,33 @@ export interface Files {
 
 export interface EmbeddedOptions {
   readonly mode: 'embedded'
-  /** Where the database lives; in memory without. */
+  /** Folder of the database. `undefined` keeps the database in memory. */
   readonly data: string | undefined
 }
 
 export interface DistributedOptions {
   readonly mode: 'distributed'
   readonly transport: 'kafka' | 'rabbitmq' | 'postgres'
-  /** `host:port,...` or `amqp://...`; that of the database, where it is the broker. */
+  /** `host:port,...` for Kafka, `amqp://...` for RabbitMQ, the database URL for PostgreSQL. */
   readonly broker: string
   readonly postgres: string
-  /** Not where PostgreSQL is all there is. */
+  /** URL of Redis; `undefined` with `--transport postgres`. */
   readonly redis: string | undefined
   /** Operating system processes per service. */
   readonly processes: number
   readonly kill: number
   readonly seed: number
   readonly runId: string
-  /** Leaves tables, topics and queues behind, to look at. */
+  /** Keeps tables, topics and queues after the run. */
   readonly keep: boolean
-  /** The services run elsewhere, in containers, and are neither started nor ended. */
+  /** Uses services that run elsewhere, in containers. The run neither starts nor stops them. */
   readonly attach: boolean
 }
 
 export interface CommonOptions {
   readonly files: Files
   readonly report: string | undefined
-  /** Payments are paused for a while when so many orders were let go; `undefined`: never. */
+  /** Number of admitted orders at which the operator pauses the payments; `undefined`: never. */
   readonly pausePaymentsAt: number | undefined
   readonly logLevel: string
 }
@@ -55,21 +55,21 @@ export const USAGE = `npm start -- [options]
   --accounts FILE    opening balances {"customer": cents}   (default: accounts.json next to the orders, else bundled)
   --stock FILE       opening stock {"sku": units}           (default: stock.json next to the orders, else bundled)
   --report FILE      writes the report as JSON
-  --pause-payments-at N  an operator pauses the payments over the bus when N orders were let go, and resumes them
-  --data DIR         embedded, with its database on disk: kill -9 at any point, run again, it resumes and finishes
+  --pause-payments-at N  an operator pauses the payments over the bus after N admitted orders, then resumes them
+  --data DIR         embedded, with the database on disk: a run that was killed with kill -9 resumes when started again
 
-  --transport NAME   memory (default): everything in one process. Else each service is processes of its own:
+  --transport NAME   memory (default): everything in one process. With a broker, each service has its own processes:
                      kafka     --kafka HOST:PORT --postgres URL --redis URL
                      rabbitmq  --rabbitmq URL --postgres URL --redis URL
-                     postgres  --postgres URL: nothing else, it is broker, locks and leaders
+                     postgres  --postgres URL: PostgreSQL is broker, lock store and shared state as well
   --processes N      processes per service, 1 to 8  (default: 1)
-  --kill N           kills N service processes with SIGKILL while it runs, and starts each again
+  --kill N           kills N service processes with SIGKILL during the run and restarts each of them
   --seed N           chooses the victims and the moments  (default: 1)
   --run-id NAME      names the schemas, topics and queues of this run  (default: random)
-  --keep             leaves them behind, to look at
-  --attach           starts no service: those of --run-id run elsewhere, in containers; leaves all of theirs
+  --keep             keeps them after the run, for inspection
+  --attach           sends the orders to the services of --run-id, which run in containers; starts and removes nothing
 
-  --log-level LEVEL  silent, error (default), warn, info or debug; to standard error
+  --log-level LEVEL  silent, error (default), warn, info or debug; logs go to standard error
   --help
 `
 
@@ -169,7 +169,7 @@ function distributed(transport: DistributedOptions['transport'], values: Values)
   }
 }
 
-/** What needs to know or to kill the processes of services does not go with those that run elsewhere. */
+/** Refuses flags that need the service processes as children of this run. @throws UsageError */
 function requireAttachable(values: Values): void {
   if (values['run-id'] === undefined)
     throw new UsageError('--attach needs --run-id: pass the RUN_ID that the services were started with')
@@ -210,7 +210,7 @@ function amqp(value: string): string {
   return url('rabbitmq', value, ['amqp:', 'amqps:'])
 }
 
-/** Never shows the address: it may hold a password. */
+/** Checks an address. The error does not show it, because it may contain a password. */
 function url(flag: string, value: string, protocols: readonly string[]): string {
   if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value
   throw new UsageError(`--${flag}: expected an address that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`)

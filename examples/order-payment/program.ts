@@ -1,4 +1,4 @@
-/** From the command line to the exit code. */
+/** Runs the program: parses the command line, runs the orders, prints the result, exits. */
 import type { Logger } from 'concordat/core'
 import { pino } from 'pino'
 import { boardText } from './board.ts'
@@ -24,7 +24,7 @@ async function main(): Promise<number> {
   if (options.mode === 'distributed') await (await import('./run/servers.ts')).requireServers(options)
   const logger = pino({ level: options.logLevel, base: { service: 'main' } }, pino.destination(2))
   const signal = onInterrupt()
-  // Kills are spread over the run, so its length must be known.
+  // The kill plan spreads its kills over the run, so the number of orders must be known.
   const files = killsOf(options) > 0 && !found.isRereadable ? await spoolOrders(found) : found
   const total = await countLines(files)
   const stage = await openStage(options, files, total, logger)
@@ -69,7 +69,7 @@ async function openStage(
   return distributedStage(options, files, total ?? 0, logger)
 }
 
-/** For the progress bar and the moments of the kills. Nobody knows how much will come through a pipe. */
+/** Counts the lines for the progress bar and the kill plan. @returns `undefined` for a pipe, whose length is unknown */
 async function countLines(files: InputFiles): Promise<number | undefined> {
   if (!files.isRereadable) return undefined
   let count = 0
@@ -77,7 +77,7 @@ async function countLines(files: InputFiles): Promise<number | undefined> {
   return count
 }
 
-/** Ends the process. */
+/** Runs `main` and exits the process with its code. */
 export async function runProgram(): Promise<never> {
   try {
     process.exit(await main())

@@ -1,3 +1,3 @@
-/** Those that answer before those that ask. Names alone, for whoever does not run a service. */
+/** Service names in start order: a service that answers comes before its callers. Imports no service code. */
 export const serviceNames = ['receipts', 'stock', 'payments', 'orders'] as const
 export type ServiceName = (typeof serviceNames)[number]

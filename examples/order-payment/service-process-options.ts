@@ -1,6 +1,6 @@
-/** What the processes of a service have in common, wherever each of them runs. */
+/** Options that all processes of a service share, in child processes and in containers. */
 
-/** Fixed when a run's tables are made, so the same however many processes there are. */
+/** Outbox partitions. Fixed when the run creates its tables, so it does not depend on the number of processes. */
 export const RELAYS = 4
-/** How long the others wait for a killed process before they take over what it had, in ms. */
+/** Lease of a process, in ms. When it expires after a kill, other processes take over the work. */
 export const LEASE_MS = 3_000

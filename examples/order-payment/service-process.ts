@@ -1,6 +1,6 @@
 /**
- * One service in a process of its own: `service-process.ts payments 2`. The parent sends the addresses, gets `ready`, and
- * ends it with `stop`. When the parent is gone, so is this.
+ * Runs one service in a child process. The parent sends `start` with the addresses, receives `ready`, and sends `stop`
+ * at the end. The child exits when the parent is gone.
  */
 import { pino } from 'pino'
 import type { FromService, StopMessage } from '../support/supervisor.ts'
@@ -9,7 +9,7 @@ import type { ServiceName } from './service-names.ts'
 import { LEASE_MS, RELAYS } from './service-process-options.ts'
 import { SERVICES } from './services.ts'
 
-/** From the parent. */
+/** Messages from the parent. */
 export type ToService =
   | {
       readonly type: 'start'
@@ -23,7 +23,7 @@ export type ToService =
   | StopMessage
 
 process.on('disconnect', () => process.exit(1))
-// Ctrl-C reaches every process of the terminal; the parent says when to stop.
+// Ctrl-C reaches every process of the terminal; this process waits for the parent's `stop`.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 process.once('message', (message) => void run(message as ToService))

@@ -1,18 +1,18 @@
-/** What a service gets to run with, and what it gives back. The same for one process and for many. */
+/** Starts a service in its environment. The same code serves one process and many. */
 import { createService, type Service, type ServiceHealth, type ServiceOptions } from 'concordat/service'
 import { keepBoardLine } from './board.ts'
 import type { ServiceEnvironment } from './environment.ts'
 
 export interface RunningService {
-  /** For probes; asks nobody. */
+  /** State for probes, from memory: makes no call to a server. */
   health(): ServiceHealth
-  /** Finishes what it has in hand and leaves. Idempotent. */
+  /** Finishes the work in flight and stops. Idempotent. */
   close(): Promise<void>
 }
 
 export type StartService = (environment: ServiceEnvironment) => Promise<RunningService>
 
-/** How patiently a handler is repeated: a database or a lock server that is away comes back. */
+/** Retry policy of the handlers, long enough to outlast the restart of a database or a lock server. */
 export const PATIENT = Object.freeze({
   maxAttempts: 1_000,
   backoff: Object.freeze({ initialMs: 50, factor: 2, maxMs: 1_000 }),
@@ -24,7 +24,7 @@ type Own = Pick<ServiceOptions, 'name' | 'bindings' | 'sends' | 'sagas' | 'leads
   readonly coordinator?: NonNullable<ServiceOptions['parts']>['coordinator']
 }
 
-/** A service of this example, in the environment of this run. */
+/** Creates a service of this example with the settings of this run. */
 export function serviceIn(environment: ServiceEnvironment, { coordinator, ...own }: Own): Service {
   const { sql, schema, listener, transport, instance, logger, leaseMs, relays } = environment
   const notifyEveryMs = listener === undefined ? undefined : NOTIFY_EVERY_MS
@@ -45,7 +45,7 @@ export function serviceIn(environment: ServiceEnvironment, { coordinator, ...own
   })
 }
 
-/** Starts it, with its line on the board. What else is given closes first, last one first. */
+/** Starts the service and its line on the board. On close, `others` close before the service, the last one first. */
 export async function start(
   service: Service,
   environment: ServiceEnvironment,
@@ -56,7 +56,7 @@ export async function start(
   return { health: () => service.health(), close: () => closeAll([service, ...others, line]) }
 }
 
-/** Closes parts in the reverse order of their start; one that fails does not keep the others open. */
+/** Closes parts in the reverse order of their start. A part that fails to close does not keep the others open. */
 export async function closeAll(parts: ReadonlyArray<{ close(): Promise<unknown> }>): Promise<void> {
   for (const part of parts.toReversed()) await part.close().catch(() => undefined)
 }

@@ -1,4 +1,4 @@
-/** The services by name. */
+/** Start functions of the services by name. */
 import { startOrders } from './orders/orders.ts'
 import { startPayments } from './payments/payments.ts'
 import { startReceipts } from './receipts/receipts.ts'

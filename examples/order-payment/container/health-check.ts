@@ -1,4 +1,4 @@
-/** The HEALTHCHECK of the image, which has no curl: exit code 0 when the service is ready. */
+/** HEALTHCHECK of the image, which has no curl. Exits with 0 when the service is ready. */
 try {
   const response = await fetch(`http://127.0.0.1:${process.env['PORT'] || '8080'}/ready`, {
     signal: AbortSignal.timeout(2_000),

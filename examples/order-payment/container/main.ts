@@ -1,6 +1,6 @@
 /**
- * The program of a container. It takes signals before it loads anything: process 1 is not ended by one that it has no handler
- * for, so a stop that came meanwhile would be lost, and the container killed in the middle of its work.
+ * Entry point of a container. Handles signals before it loads other modules: process 1 ignores a signal without a
+ * handler, so a SIGTERM during loading would be lost, and the container killed in the middle of its work.
  */
 let early: NodeJS.Signals | undefined
 const keep = (signal: NodeJS.Signals): void => void (early = signal)

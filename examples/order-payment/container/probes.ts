@@ -1,4 +1,4 @@
-/** What Docker and Kubernetes ask: `/live` and `/ready`, 200 or 503, with the health of every part as JSON. */
+/** Probes for Docker and Kubernetes: `/live` and `/ready` answer 200 or 503, with the health of every part as JSON. */
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -9,7 +9,7 @@ export interface Probes {
   close(): Promise<void>
 }
 
-/** @param port 0 takes a free one. @throws when the port is taken */
+/** Opens the HTTP server. @param port 0 picks a free port. @throws when the port is in use */
 export async function openProbes(port: number, health: () => ServiceHealth): Promise<Probes> {
   const server = createServer((request, response) => {
     const current = health()

@@ -1,8 +1,8 @@
 /**
- * One service in a container of its own: the environment says which and where its servers are (`settings.ts`). It is ready once
- * it takes part, and at SIGTERM it finishes what it has in hand.
+ * Runs one service in a container. Environment variables name the service and its servers (`settings.ts`). At SIGTERM
+ * the service finishes the work in flight.
  *
- * Exit codes: 0 closed in time; 1 it could not start, or it did not close in time; 2 a mistake in the environment.
+ * Exit codes: 0 closed in time; 1 could not start, or did not close in time; 2 wrong environment variable.
  */
 import { join } from 'node:path'
 import { closeOnSignals, type ServiceHealth } from 'concordat/service'
@@ -15,12 +15,12 @@ import { SERVICES } from '../services.ts'
 import { openProbes } from './probes.ts'
 import { readSettings, SettingError, type Settings } from './settings.ts'
 
-/** Connections to PostgreSQL, beside one that listens. */
+/** Connections to PostgreSQL, in addition to one for the listener. */
 const POOL_SIZE = 10
 const OPENING_FILES: Readonly<Record<string, string>> = { payments: 'accounts.json', stock: 'stock.json' }
 const STARTING: ServiceHealth = Object.freeze({ status: 'down', live: true, ready: false, parts: {} })
 
-/** @param listening called once signals are heard here */
+/** Runs until a signal. @param listening called when the signal handlers are installed */
 export async function run(listening: () => void): Promise<void> {
   const settings = settingsOrExit()
   const logger = pino({ level: settings.logLevel, base: { service: settings.service, instance: settings.instance } })
@@ -30,7 +30,7 @@ export async function run(listening: () => void): Promise<void> {
   let code = 1
   const closing = closeOnSignals({
     after: [
-      // A signal while it starts waits for that: what is half started cannot be finished.
+      // A signal during the start waits for the start: a service closes only after it has started.
       async () => (await starting).close(),
       () => probes.close(),
       () => void (code = 0),

@@ -1,23 +1,23 @@
-/** What a container is told: variables of its environment, checked before anything is opened. */
+/** Settings of a container from environment variables, checked before any connection opens. */
 import { hostname } from 'node:os'
 import { type ServiceName, serviceNames } from '../service-names.ts'
 
-/** A variable that is missing or wrong: one line with the remedy, exit code 2. */
+/** Missing or wrong variable. The message is one line with the remedy; the exit code is 2. */
 export class SettingError extends Error {}
 
 export interface Settings {
   readonly service: ServiceName
-  /** Unique among all that run: leases, terms and members carry it. The name of the container, or of the pod. */
+  /** Name of the container or pod, unique among running instances: leases, terms and members contain it. */
   readonly instance: string
-  /** The same for all services that belong together. */
+  /** Name of the run, the same for all services that work together. */
   readonly runId: string
   readonly transport: 'kafka' | 'rabbitmq' | 'postgres'
   readonly broker: string
   readonly postgres: string
   readonly redis: string | undefined
-  /** Of the probes. */
+  /** Port of the probes. */
   readonly port: number
-  /** From the signal to the end of the process at most, in ms. Below the grace that Docker or Kubernetes gives. */
+  /** Maximum time from the signal to the exit, in ms. Must be below the grace period of Docker or Kubernetes. */
   readonly closeTimeoutMs: number
   readonly logLevel: string
 }
@@ -26,7 +26,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 const TRANSPORTS = ['kafka', 'rabbitmq', 'postgres'] as const
 
-/** @throws SettingError */
+/** Reads and checks the settings. @throws SettingError */
 export function readSettings(environment: Environment): Settings {
   const transport = oneOf(environment, 'TRANSPORT', TRANSPORTS, 'rabbitmq')
   return {
@@ -66,7 +66,7 @@ function required(environment: Environment, name: string): string {
   throw new SettingError(`${name} is not set: give the container its value, as compose.yaml does`)
 }
 
-/** Never shows the address: it may hold a password. */
+/** Checks an address. The error does not show it, because it may contain a password. */
 function address(environment: Environment, name: string, protocols: readonly string[]): string {
   const value = required(environment, name)
   if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value

@@ -1,22 +1,21 @@
 /**
- * Which orders may be under way together, so that the result is that of handling the file line by line.
+ * Decides which orders may be in flight together, so that the result equals handling the file line by line.
  *
- * Two orders that want the last apple race for it; who wins would depend on timing, and on who was killed when. So an
- * order goes only once its outcome no longer depends on the orders that are under way:
+ * Two orders for the last unit race for it, and the winner would depend on timing and on kills. Admission therefore
+ * releases an order only when its outcome no longer depends on the orders in flight:
  *
- *   sure:      on each sku and on the customer's balance there is enough for it beside everything under way, or
- *   hopeless:  more than there is even if everything under way came to nothing
+ *   sure:      stock and balance cover this order in addition to all orders in flight, or
+ *   hopeless:  a sku or the balance is too small even if all orders in flight fail
  *
- * and never past an earlier order that waits for the same sku or customer. Lines of one order id go one after the other.
- * Everything else runs in parallel. `left` is exact: the opening amount less what confirmed orders took, so an order
- * that is alone with a sku is always sure or hopeless, and nothing waits forever.
+ * An order never overtakes an earlier order that waits for the same sku or customer. Lines of one order id run one
+ * after the other. Everything else runs in parallel. `left` is exact: the opening amount less what confirmed orders
+ * took. An order without competitors is therefore always sure or hopeless, and no order waits forever.
  *
- * This is a picture for the order of things only. Whether there is stock or money is decided by the services that own
- * them, in their own transactions.
+ * Admission controls the sequence only. The services decide on stock and money in their own transactions.
  */
 import type { Outcome } from '../contracts.ts'
 
-/** What an order asks for. */
+/** Units and cents that an order needs. */
 export interface Demand {
   readonly line: number
   readonly orderId: string
@@ -26,9 +25,9 @@ export interface Demand {
 }
 
 export interface Opening {
-  /** Cents per customer; unknown customers have none. */
+  /** Cents per customer; 0 for unknown customers. */
   readonly accounts: ReadonlyMap<string, number>
-  /** Units per sku; unknown skus have none. */
+  /** Units per sku; 0 for unknown skus. */
   readonly stock: ReadonlyMap<string, number>
 }
 
@@ -44,7 +43,7 @@ interface Claim {
 
 interface UnderWay {
   readonly orderId: string
-  /** What it takes when it is confirmed. */
+  /** Amounts that the order takes if it is confirmed. */
   readonly claims: readonly Claim[]
 }
 
@@ -68,12 +67,12 @@ export class Admission<T extends Demand> {
     return this.#underWay.size
   }
 
-  /** Gets in line. Call in file order. */
+  /** Adds an order to the queue. Call it in file order. */
   offer(order: T): void {
     this.#waiting.push(order)
   }
 
-  /** The orders that may go now, at most `limit`, in file order. They count as under way until `settle`. */
+  /** Admits the orders that may run now, at most `limit`, in file order. They count as in flight until `settle`. */
   admit(limit: number): T[] {
     const admitted: T[] = []
     const blocked = new Set<Gauge | string>()
@@ -92,7 +91,7 @@ export class Admission<T extends Demand> {
     return admitted
   }
 
-  /** @returns false when the line is not under way (its answer came twice) */
+  /** Records the outcome of a line. @returns false when the line is not in flight (a repeated answer) */
   settle(line: number, outcome: Outcome): boolean {
     const ended = this.#underWay.get(line)
     if (ended === undefined) return false
@@ -111,11 +110,11 @@ export class Admission<T extends Demand> {
     for (const { gauge, want } of claims) gauge.underWay += want
   }
 
-  /** What the order will take at most, or `undefined` while its outcome is open. */
+  /** Amounts that the order takes at most; `undefined` while its outcome is open. */
   #claimsIfSure(order: T, blocked: ReadonlySet<Gauge | string>): readonly Claim[] | undefined {
     if (this.#busyIds.has(order.orderId) || blocked.has(order.orderId)) return undefined
     const items = this.#itemClaims(order)
-    // One sku out of reach refuses the whole order before anything else is tried: it will touch nothing.
+    // One hopeless sku refuses the whole order before any other step, so the order takes nothing.
     if (items.some(isHopeless)) return []
     if (!items.every((claim) => isSure(claim, blocked))) return undefined
     const payment = this.#paymentClaim(order)

@@ -1,9 +1,9 @@
 /**
- * The intake: a source. It reads the orders file, turns valid lines into `orders.submitted`, as many at a time as
- * admission lets go, and hears of each line's end on `orders.settled`.
+ * The intake: a source that reads the orders file, sends valid lines to `orders.submitted` as admission allows, and
+ * receives the outcome of each line on `orders.settled`.
  *
- * It keeps nothing: killed and started again it reads the file from the top. The orders service knows the lines that it
- * has, and answers for those that have ended at once.
+ * The intake stores nothing: after a kill it reads the file from the top. The orders service recognizes recorded lines,
+ * and answers at once for those with an outcome.
  */
 import { type Binding, several, sink, source } from 'concordat/binder'
 import {
@@ -27,23 +27,23 @@ export interface InvalidLine {
   readonly error: string
 }
 
-/** What is known so far; for progress. The report counts in the tables. */
+/** Counts for the progress output. The report counts in the tables. */
 export interface IntakeCounts {
   /** Lines that are not blank. */
   readonly read: number
   readonly invalid: number
-  /** Orders let go. */
+  /** Admitted orders. */
   readonly admitted: number
-  /** Lines with an end, invalid ones included. */
+  /** Lines with an outcome, including invalid lines. */
   readonly ended: number
 }
 
 export interface IntakeOptions {
   readonly chunks: AsyncIterable<Uint8Array>
   readonly opening: Opening
-  /** Orders under way at most. */
+  /** Maximum number of orders in flight. */
   readonly maxUnderWay: number
-  /** The most orders that may have been let go so far; asked again after `poke`. @default no limit */
+  /** Maximum number of admitted orders at this moment; called again after `poke`. @default no limit */
   readonly mayAdmit?: (() => number) | undefined
 }
 
@@ -51,14 +51,14 @@ interface Entry extends Demand {
   readonly order: Order
 }
 
-/** Lines that wait to be admitted; reading pauses beyond. */
+/** Maximum number of lines that wait for admission; reading pauses at this limit. */
 const LOOK_AHEAD = 500
 
 export class Intake {
   readonly invalidLines: InvalidLine[] = []
   readonly #options: IntakeOptions
   readonly #admission: Admission<Entry>
-  /** Fires whenever an order was offered, settled or may be let go. */
+  /** Fires after every change that a waiting loop must check. */
   readonly #changed = new Signal()
   readonly #counts = { read: 0, admitted: 0, ended: 0 }
   readonly #closed = new Map<string, number>()
@@ -90,22 +90,22 @@ export class Intake {
     return { ...this.#counts, invalid: this.invalidLines.length }
   }
 
-  /** Orders that were let go and have no end yet. */
+  /** Admitted orders without an outcome. */
   get underWay(): number {
     return this.#admission.underWay
   }
 
-  /** There is more to come and nothing waits: whoever writes the orders is slow, not we. */
+  /** True while the intake waits for input only: the file continues, and no order waits or is in flight. */
   get isIdle(): boolean {
     return !this.#allRead && this.#admission.waiting + this.#admission.underWay === 0
   }
 
-  /** Looks again whether something may go. */
+  /** Checks `mayAdmit` again. */
   poke(): void {
     this.#changed.fire()
   }
 
-  /** Reads to the end. @throws what the stream throws */
+  /** Reads the file to its end. @throws the error of the stream */
   async read(signal: AbortSignal): Promise<void> {
     try {
       for await (const raw of readLines(this.#options.chunks, MAX_LINE_BYTES)) {
@@ -122,7 +122,7 @@ export class Intake {
     }
   }
 
-  /** Resolves when every line has its end. */
+  /** Resolves when every line has an outcome. */
   async allEnded(signal: AbortSignal): Promise<void> {
     while (!this.#allRead || this.#admission.waiting + this.#admission.underWay > 0) {
       if (this.#failure !== undefined) throw this.#failure
@@ -130,14 +130,14 @@ export class Intake {
     }
   }
 
-  /** Resolves when `admitted` orders were let go, or no more will come. */
+  /** Resolves when `count` orders were admitted, or when no more orders can follow. */
   async admitted(count: number, signal: AbortSignal): Promise<void> {
     while (this.#counts.admitted < count && !(this.#allRead && this.#admission.waiting === 0)) {
       await this.#changed.next(signal)
     }
   }
 
-  /** Asks the payments leader to close the books, and waits until it has. @returns the leader's term */
+  /** Asks the payments leader to close the books, and waits for the answer. @returns the leader's term */
   async closeBooks(closing: string, signal: AbortSignal): Promise<number> {
     this.#toClose.push(closing)
     for (;;) {

@@ -1,18 +1,18 @@
 /**
- * Bytes to lines, holding never more than one line of `maxBytes` and one chunk: a line that is longer is counted and
- * skipped, however long it is.
+ * Splits bytes into lines. Memory holds at most one line of `maxBytes` and one chunk: a longer line is counted, and its
+ * content dropped.
  */
 export interface RawLine {
-  /** Its number in the file, from 1; blank lines count. */
+  /** Number of the line in the file, from 1, counting blank lines. */
   readonly line: number
-  /** Without its line end; `undefined` when it was longer than `maxBytes`. */
+  /** Content without the line end; `undefined` for a line longer than `maxBytes`. */
   readonly bytes: Uint8Array | undefined
 }
 
 const LF = 0x0a
 const CR = 0x0d
 
-/** Lines that hold something else than white space. Ends of line: LF or CR LF; the last one may have none. */
+/** Yields the lines that are not blank. Line ends are LF or CR LF; the last line may have none. */
 export async function* readLines(chunks: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<RawLine> {
   const collector = new LineCollector(maxBytes)
   for await (const chunk of chunks) {
@@ -44,12 +44,12 @@ class LineCollector {
     if (part.length === 0) return
     this.#blank &&= part.every(isSpace)
     this.#length += part.length
-    // One more than the limit, because the last byte may be the CR of a line end.
+    // One byte over the limit, because the last byte may be the CR of a line end.
     if (this.#length <= this.#maxBytes + 1) this.#parts.push(part.slice())
     else this.#parts = []
   }
 
-  /** The line collected so far, unless it is blank; begins the next one. */
+  /** Ends the current line and begins the next. @returns the line, or `undefined` if it is blank */
   end(): RawLine | undefined {
     this.#line++
     const line = this.#blank ? undefined : { line: this.#line, bytes: this.#bytes() }

@@ -1,4 +1,4 @@
-/** One line of the file to an order, or to the reason why it is none. Never throws, whatever the bytes. */
+/** Parses one line of the file into an order or an error text. Never throws. */
 import type { z } from 'zod'
 import { Order } from '../contracts.ts'
 
@@ -31,7 +31,7 @@ function invalid(error: string): ParsedLine {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** The text without white space around it (a byte order mark is white space too). */
+/** Decodes UTF-8 and trims white space, including a byte order mark. */
 function decode(bytes: Uint8Array): string | undefined {
   try {
     return utf8.decode(bytes).trim()
@@ -42,7 +42,7 @@ function decode(bytes: Uint8Array): string | undefined {
 
 const MAX_ISSUES = 3
 
-/** `lines[0].quantity: expected a positive integer, got -1`; the first three of them, joined by `; `. */
+/** Formats `lines[0].quantity: expected a positive integer, got -1`: the first three issues, joined by `; `. */
 function describe(issues: readonly z.core.$ZodIssue[], value: unknown): string {
   const texts = issues.slice(0, MAX_ISSUES).map((issue) => {
     const got = 'params' in issue && typeof issue.params?.['got'] === 'string' ? issue.params['got'] : undefined
@@ -57,7 +57,7 @@ function pathText(path: readonly PropertyKey[]): string {
   return text === '' ? 'order' : text.replace(/^\./, '')
 }
 
-/** Own properties only: `lines.constructor` is nothing. */
+/** Reads own properties only: `lines.constructor` is `undefined`. */
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
     (at, part) =>
@@ -77,7 +77,7 @@ function show(value: unknown): string {
 }
 
 function printable(text: string, length: number): string {
-  // oxlint-disable-next-line no-control-regex -- they would break the one line that the message has
+  // oxlint-disable-next-line no-control-regex -- these characters would break the message into several lines
   const clean = text.toWellFormed().replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, ' ')
   return clean.length > length ? `${clean.slice(0, length - 3)}...` : clean
 }

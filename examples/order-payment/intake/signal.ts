@@ -1,4 +1,4 @@
-/** Something changed: wakes everybody who waits, and coalesces what fires in one turn of the event loop. */
+/** Wakes all waiters of `next`, and merges the calls of `fire` in one turn of the event loop. */
 export class Signal {
   #waiters: Array<() => void> = []
   #scheduled = false

@@ -1,9 +1,9 @@
 /**
- * An operator who stops the payments for a while in the middle of a run, from a process of its own: all that reaches the
- * payments is a position in shared state and an event on the bus.
+ * Pauses the payments in the middle of a run, as an operator outside of the services would: through shared state and an
+ * event on the bus only.
  *
- *   N orders are let go -> off, until all instances of payments have answered -> everything that can go on without them
- *   has ended (or 5 s are over) -> on, until all have answered
+ *   N orders admitted -> pause, wait until all payments instances acknowledge -> wait until every order in flight needs
+ *   a payment (5 s at most) -> resume, wait until all acknowledge
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { type Binder, createBinder } from 'concordat/binder'
@@ -14,21 +14,21 @@ import type { Intake } from '../intake/intake.ts'
 import type { Stage } from '../run/stage.ts'
 import { openSettings, PAYMENTS_SWITCH, type PaymentsSwitch } from '../shared-state.ts'
 
-/** What became of it; part of the report. */
+/** Result of the pause; part of the report. */
 export interface PaymentsPause {
-  /** Orders that had been let go. */
+  /** Number of admitted orders at the pause. */
   readonly at: number
   readonly pausedMs: number
-  /** Orders that waited for their payment when it was over. */
+  /** Orders that waited for their payment at the end of the pause. */
   readonly waited: number
   readonly acknowledgedBy: readonly string[]
 }
 
-/** How long nothing may have moved for all that is under way to be waiting. */
+/** Time without a new or ended order after which every order in flight counts as waiting. */
 const QUIET_MS = 300
 const MAX_PAUSE_MS = 5_000
 const ANSWER_MS = 1_000
-/** A killed instance is back by then. */
+/** Time limit for all acknowledgements, long enough for the restart of a killed instance. */
 const MAX_ANSWERS_MS = 30_000
 
 export class Operator {
@@ -38,7 +38,7 @@ export class Operator {
   readonly #settings: SharedState<PaymentsSwitch>
   #hasPaused = false
 
-  /** @param at pauses when so many orders were let go */
+  /** @param at number of admitted orders at which the payments pause */
   constructor(at: number, stage: Stage, say: (line: string) => void) {
     this.#at = at
     this.#stage = stage
@@ -46,19 +46,21 @@ export class Operator {
     this.#settings = openSettings(stage.cluster)
   }
 
-  /** The most orders that may be let go so far: none is let go past the moment of the pause before it has happened. */
+  /** Maximum number of admitted orders: `at` until the payments are paused, so every run pauses at the same order. */
   mayAdmit(): number {
     return this.#hasPaused ? Number.POSITIVE_INFINITY : this.#at
   }
 
-  /** @returns `undefined` when there were not enough orders */
+  /** Pauses and resumes the payments. @returns `undefined` when there were not enough orders */
   async work(intake: Intake, signal: AbortSignal): Promise<PaymentsPause | undefined> {
     const desk = await Desk.open(this.#stage, this.#settings)
     try {
       await intake.admitted(this.#at, signal)
       const { admitted } = intake.counts
       if (admitted < this.#at) {
-        this.#say(`Payments were not paused: ${admitted} orders were let go, and it was to be at ${this.#at}.`)
+        this.#say(
+          `Payments were not paused: the run admitted ${admitted} orders, and the pause was set at ${this.#at}.`,
+        )
         return undefined
       }
       return await this.#pauseAndResume(desk, intake, signal)
@@ -84,7 +86,7 @@ export class Operator {
       )
       return { at: this.#at, pausedMs, waited, acknowledgedBy: off.acked }
     } catch (error) {
-      // The run ends in the middle. Whoever goes on with it shall not find the payments switched off.
+      // The run ends during the pause. A run that resumes it must not find the payments paused.
       await desk.leaveOn()
       throw error
     }
@@ -101,7 +103,7 @@ interface Answers {
   readonly tookMs: number
 }
 
-/** The operator's own place on the bus. */
+/** The operator's bus and its transport. */
 class Desk {
   readonly #binder: Binder
   readonly #bus: Bus
@@ -119,7 +121,7 @@ class Desk {
 
   static async open(stage: Stage, settings: SharedState<PaymentsSwitch>): Promise<Desk> {
     const { logger } = stage
-    // Whoever has deployed them knows who should be there, whether or not they are alive.
+    // The stage lists the deployed instances, whether or not they are alive.
     const members = () => stage.paymentInstances.map((instance) => ({ service: 'payments', instance }))
     const bus = createBus({ service: 'operator', members, logger })
     const transport = await stage.openTransport()
@@ -129,7 +131,7 @@ class Desk {
     return new Desk(binder, bus, settings, stage)
   }
 
-  /** Turns the switch and waits until all instances have done it; one that was killed does it when it is back. */
+  /** Sets the switch and waits for all instances. A killed instance applies the value after its restart. */
   async turn(value: PaymentsSwitch, signal: AbortSignal): Promise<Answers> {
     const startedAt = performance.now()
     const done = new Set<string>()
@@ -147,14 +149,14 @@ class Desk {
         for (const address of acked) done.add(address.split(':')[2] ?? address)
       } catch (error) {
         signal.throwIfAborted()
-        this.#logger.warn({ err: error }, 'the switch was not turned, trying again')
+        this.#logger.warn({ err: error }, 'the payments switch was not set, retrying')
         await pause(200, undefined, { signal })
       }
     }
     return answers()
   }
 
-  /** Best effort, and soon over. */
+  /** Tries once, for 1 s at most, to switch the payments on. */
   async leaveOn(): Promise<void> {
     const options = { signal: AbortSignal.timeout(1_000) }
     await this.#settings.put(PAYMENTS_SWITCH, { paused: false }, options).catch(() => undefined)
@@ -166,7 +168,7 @@ class Desk {
   }
 }
 
-/** Whatever is under way then waits for its payment. */
+/** Waits until every order in flight waits for its payment, or for `MAX_PAUSE_MS`. */
 async function untilNothingMoves(intake: Intake, signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + MAX_PAUSE_MS
   let before = ''
@@ -180,12 +182,12 @@ async function untilNothingMoves(intake: Intake, signal: AbortSignal): Promise<v
 }
 
 function describe({ acked, missing, tookMs }: Answers): string {
-  const who = acked.length === 0 ? 'nobody' : acked.join(', ')
+  const who = acked.length === 0 ? 'none' : acked.join(', ')
   const silent = missing.length === 0 ? '' : `, ${missing.join(', ')} did not`
   return `${who} acknowledged in ${Math.round(tookMs)} ms${silent}`
 }
 
-/** A run that was killed while the payments were off goes on with them on. */
+/** Switches the payments on, for a run that was killed during the pause. */
 export async function switchOn(stage: Stage): Promise<void> {
   const settings = openSettings(stage.cluster)
   try {

@@ -1,4 +1,4 @@
-/** The orders service: takes submitted lines, runs the saga `place-order`, announces what was confirmed. */
+/** The orders service: records submitted lines, runs the saga `place-order`, announces confirmed orders. */
 import type { Service } from 'concordat/service'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
 import { type ServiceEnvironment } from '../environment.ts'
@@ -19,9 +19,9 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
     sends: [orderSettled, orderConfirmed],
     coordinator: {
       onStuck: ({ id, failure }) => {
-        logger.error({ orderId: id, failure }, 'order is stuck, somebody has to look at it')
+        logger.error({ orderId: id, failure }, 'order is stuck, an operator must resolve it')
         void reportStuck(id, { service, tables }).catch((error: unknown) =>
-          logger.error({ err: error }, 'not reported'),
+          logger.error({ err: error }, 'the stuck order was not reported to the intake'),
         )
       },
     },
@@ -33,8 +33,8 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
 }
 
 /**
- * A transport that forgets at a kill has forgotten the announcements that had left the outbox and had not reached the
- * receipts. They are all sent again under the ids they had; the inbox of the receipts drops those it knows.
+ * Sends the announcement of every confirmed order again, under its first id. A transport that is not durable loses
+ * announcements at a kill after they have left the outbox; the inbox of receipts drops those it already processed.
  */
 async function announceAgain(orders: Service, { purchase }: OrderTables): Promise<void> {
   await orders.transaction(async (tx) => {

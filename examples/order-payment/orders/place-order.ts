@@ -1,6 +1,6 @@
 /**
- * The saga: open -> reserve (stock) -> charge (payments) -> confirm. A refusal on the way undoes what was done, last
- * step first, and closes the order with the reason. `confirm` is the pivot: after it there is only forward.
+ * The saga: open -> reserve (stock) -> charge (payments) -> confirm. A refusal compensates the completed steps, last
+ * one first, and closes the order with the reason. `confirm` is the pivot: after it the saga can only complete.
  */
 import { createHash } from 'node:crypto'
 import { type CompensationContext, defineSaga } from 'concordat/saga'
@@ -17,15 +17,15 @@ import {
 import type { OrderTables } from './tables.ts'
 
 /**
- * A database that is being restarted answers late, not never: a step is tried for as long as it takes. Commands wait for
- * their participants by themselves. Only a participant's own no turns an order down.
+ * Retries a step until the database is back, so that only a participant's refusal rejects an order. Commands need no
+ * retry policy: the coordinator repeats them until the participant answers.
  */
 const RETRY = { maxAttempts: 1_000_000, initialMs: 200, maxMs: 2_000 } as const
 const PATIENT_STEP = { transactional: true, retry: RETRY, compensationRetry: RETRY } as const
 
 /**
- * The announcement of an order has the same id whenever it is sent, so that a receipt is written once. Hashed, because
- * AMQP has room for 255 bytes.
+ * Message id of an order's announcement: the same each time it is sent, so that receipts writes one receipt. Hashed,
+ * because AMQP limits a message id to 255 bytes.
  */
 export function announcementId(orderId: string): string {
   return `confirmed-${createHash('sha256').update(orderId).digest('hex')}`

@@ -1,8 +1,8 @@
 /**
- * What happens to a submitted line: it is recorded, judged and, if it is new, its saga starts: one transaction.
+ * Handles a submitted line in one transaction: records it, judges it and, for a new order, starts the saga.
  *
- * A line may come twice, from the broker or because the intake was killed and read the file again. It is known by its
- * number and content, and its answer is given again: no inbox, because an inbox would swallow the question.
+ * A line may arrive twice, from the broker or from an intake that was killed and read the file again. The service
+ * identifies it by number and content and repeats the answer. An inbox would drop the repeated line without an answer.
  */
 import { createHash } from 'node:crypto'
 import { type SinkBinding, sink } from 'concordat/binder'
@@ -24,7 +24,7 @@ export function submissions(parts: SubmissionParts): SinkBinding {
   })
 }
 
-/** Two orders are the same when every field we know is; spelling of the JSON and unknown fields do not count. */
+/** Hashes the known fields. Orders with the same hash are the same; JSON formatting and other fields do not count. */
 export function digestOf({ orderId, customer, card, lines }: Order): string {
   const content = [orderId, customer, card, lines.map((line) => [line.sku, line.quantity, line.unitPriceCents])]
   return createHash('sha256').update(JSON.stringify(content)).digest('hex')
@@ -58,7 +58,7 @@ async function judge(tx: ServiceTransaction, parts: SubmissionParts, submission:
   await tx.send(orderSettled, { line, orderId, outcome: verdict })
 }
 
-/** There is an order of this id already: is it this one? */
+/** Compares an order with the recorded order of the same id. */
 async function compare(
   tx: ServiceTransaction,
   { tables }: SubmissionParts,
@@ -71,7 +71,7 @@ async function compare(
   return known.rows[0]?.digest === digest ? 'duplicate' : 'conflict'
 }
 
-/** The line was here before. If its end is known the answer is sent again; else the saga sends it when it ends. */
+/** Answers a line that is already recorded: sends a known outcome again, else leaves the answer to the saga. */
 async function answerAgain(
   tx: ServiceTransaction,
   { tables }: SubmissionParts,
@@ -90,7 +90,7 @@ async function answerAgain(
   await tx.send(orderSettled, { line, orderId, outcome })
 }
 
-/** An order that no retry will end: the intake need not wait for it. */
+/** Tells the intake that an order is stuck, so that it no longer waits for the order. */
 export async function reportStuck(
   orderId: string,
   { service, tables }: Pick<SubmissionParts, 'service' | 'tables'>,

@@ -1,8 +1,8 @@
 import { migrate, quoteIdentifier, type SqlClient } from 'concordat/core'
 
 /**
- * `submission`: every line that was ever submitted and what became of it, so that a line which is read again is known.
- * `purchase`: one row per order id. `digest` stands for the content: see `digestOf`.
+ * Creates two tables. `submission`: every submitted line with its verdict, to recognize a line that is read again.
+ * `purchase`: one row per order id. `digest` is the hash of the content: see `digestOf`.
  */
 export async function migrateOrders(sql: SqlClient, schema: string): Promise<void> {
   await migrate(sql, schema, 'orders', [

@@ -1,6 +1,6 @@
-/** The bank: an outside system, here a stand-in that knows one bad card. */
+/** The bank: an external system, here a stand-in that declines one card. */
 export interface BankRequest {
-  /** Idempotency key: asking again under the same key is the same question. */
+  /** Idempotency key: a repeated request has the same key. */
   readonly key: string
   readonly customer: string
   readonly card: string
@@ -9,8 +9,8 @@ export interface BankRequest {
 
 export interface Bank {
   /**
-   * Banks take one request per customer at a time and turn down a second one that comes meanwhile.
-   * @throws Error when the customer has a request under way
+   * Authorizes a payment. The bank accepts one request per customer at a time and rejects a second one.
+   * @throws Error when the customer has a request in flight
    */
   authorize(request: BankRequest): Promise<'approved' | 'declined'>
 }
@@ -21,7 +21,7 @@ export function standInBank(): Bank {
   const busy = new Set<string>()
   return {
     async authorize({ customer, card }) {
-      if (busy.has(customer)) throw new Error(`bank: another request of customer "${customer}" is under way`)
+      if (busy.has(customer)) throw new Error(`bank: another request of customer "${customer}" is in flight`)
       busy.add(customer)
       await new Promise((resolve) => setImmediate(resolve))
       busy.delete(customer)

@@ -1,4 +1,4 @@
-/** The ledger: an account per customer, an entry per charge and refund, a closing line per closing. */
+/** The ledger: one account per customer, one entry per charge and refund, one line per closing. */
 import { migrate, quoteIdentifier, type SqlClient, type SqlTransaction } from 'concordat/core'
 import { Refusal } from 'concordat/saga'
 import { type Charge, DECLINED_BY_BALANCE } from '../contracts.ts'
@@ -43,7 +43,7 @@ export async function migrateLedger(sql: SqlClient, schema: string): Promise<voi
   ])
 }
 
-/** Once, whatever number of instances start how often: the mark and the accounts are one commit. */
+/** Loads the opening balances once, at the first start of any instance: one commit writes the mark and the accounts. */
 export async function openAccounts(sql: SqlClient, { account, filled }: LedgerTables, file: string): Promise<void> {
   const accounts = [...(await readOpeningFile(file, 'accounts'))]
   await sql.transaction(async (tx) => {
@@ -57,10 +57,10 @@ export async function openAccounts(sql: SqlClient, { account, filled }: LedgerTa
   })
 }
 
-/** Takes the amount off the account and enters it. @throws Refusal when the balance is too small; nothing is done then */
+/** Debits the account and writes the entry. @throws Refusal when the balance is too small; nothing changes then */
 export async function charge(tx: SqlTransaction, tables: LedgerTables, key: string, request: Charge): Promise<void> {
   const { orderId, customer, amountCents } = request
-  // Nothing can be paid from an empty account, also from that of a customer who has none.
+  // A charge of 0 succeeds without enough balance, and without an account.
   const charged = await tx.query(
     `WITH paid AS (
        UPDATE ${tables.account} SET balance = balance - $4::bigint
@@ -74,7 +74,7 @@ export async function charge(tx: SqlTransaction, tables: LedgerTables, key: stri
   throw new Refusal(DECLINED_BY_BALANCE, `${amountCents} cents are over the balance of customer "${customer}"`)
 }
 
-/** Gives back what was charged under this key, once; nothing, if nothing was. */
+/** Refunds the charge of this key once. Does nothing without a charge. */
 export async function refund(tx: SqlTransaction, { account, entry }: LedgerTables, key: string): Promise<void> {
   await tx.query(
     `WITH back AS (

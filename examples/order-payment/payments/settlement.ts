@@ -1,9 +1,9 @@
 /**
- * The settlement job: closes the books when it is asked to. Only the elected leader of the payments instances does it,
- * and the ledger lets only the newest term write: a leader that was paused and replaced gets a FenceRejected.
+ * The settlement job: closes the books on request. Only the elected leader of the payments instances runs it, and the
+ * ledger accepts writes of the newest term only: a leader that was paused and replaced gets a FenceRejected.
  *
- * `payments.close-books` reaches any instance, which writes the request down; the leader looks for requests. So it does
- * not matter who hears of it, nor whether the leader is killed in between: the next one finds the request.
+ * `payments.close-books` reaches any instance, which stores the request in a table. The leader polls the table, so a
+ * request survives the kill of the leader: the next leader finds it.
  */
 import { type SinkBinding, sink } from 'concordat/binder'
 import type { Logger, SqlClient } from 'concordat/core'
@@ -22,11 +22,11 @@ export interface SettlementParts {
   readonly logger: Logger
 }
 
-/** The resource whose guard row holds the highest term that has written. */
+/** Fence resource whose guard row stores the highest term that has written. */
 const BOOKS = 'books'
 const LOOK_EVERY_MS = 200
 
-/** Writes requests down. One that was served before is answered again. */
+/** Stores closing requests. Answers again a request that was already served. */
 export function closingRequests({ tables, service }: SettlementParts): SinkBinding {
   return sink(closeBooks, { ...PATIENT, group: 'payments' }, async ({ closing }) => {
     await service().transaction(async (tx) => {
@@ -41,7 +41,7 @@ export function closingRequests({ tables, service }: SettlementParts): SinkBindi
   })
 }
 
-/** One term of leadership: says so in the ledger, then serves requests until the term is over. Never rejects. */
+/** Runs one term of leadership: records the term, then serves requests until the term is over. Never rejects. */
 export async function lead(parts: SettlementParts, term: number, signal: AbortSignal): Promise<void> {
   let known = false
   while (!signal.aborted) {
@@ -50,7 +50,7 @@ export async function lead(parts: SettlementParts, term: number, signal: AbortSi
       known = true
       await closeRequested(parts, term)
     } catch (error) {
-      if (!signal.aborted) parts.logger.warn({ err: error, term }, 'settlement failed, looking again')
+      if (!signal.aborted) parts.logger.warn({ err: error, term }, 'settlement failed, retrying')
     }
     await pause(LOOK_EVERY_MS, signal)
   }
@@ -66,7 +66,7 @@ async function recordTerm({ service, tables, fence, instance }: SettlementParts,
   })
 }
 
-/** Writes the closing line of each open request, and the answer to it, under this term. */
+/** Writes the closing line of each open request under this term, and sends the answer. */
 async function closeRequested({ sql, service, tables, fence }: SettlementParts, term: number): Promise<void> {
   const open = await sql.query<{ closing: string }>(`SELECT closing FROM ${tables.closing} WHERE term IS NULL`)
   for (const { closing } of open.rows) {

@@ -1,8 +1,8 @@
 /**
- * The switch of the payments: while it is off, the instances take no commands; these wait in the broker.
+ * The payments switch: while payments are paused, the instances consume no commands, which wait in the broker.
  *
- * It is a watched config. The bus says that it was turned, and the answer to that means: done here. Where it stands is
- * kept in shared state, because nothing on the bus reaches an instance that is being started again: that one reads it.
+ * The switch is a watched config. The bus announces a change; an instance acknowledges it after it has paused or
+ * resumed its consumer. Shared state stores the value, for instances that start after the announcement.
  */
 import type { Binder } from 'concordat/binder'
 import { type Bus, createBus } from 'concordat/bus'
@@ -12,14 +12,14 @@ import { openSettings, PAYMENTS_SWITCH, PaymentsSwitch } from '../shared-state.t
 
 export interface FollowedSwitch {
   readonly bus: Bus
-  /** Before the bus starts. */
+  /** Connects the switch to the command consumer. Call it before the bus starts. */
   follow(binder: Binder): void
   close(): Promise<void>
 }
 
 export function paymentsSwitch({ cluster, instance, logger }: ServiceEnvironment): FollowedSwitch {
   const settings = openSettings(cluster)
-  // Nobody asks here who is there, so nobody needs to announce himself.
+  // No code here reads the member list, so the instances need not announce themselves.
   const bus = createBus({ service: 'payments', instance, members: () => [], logger })
   const position = bus.config(PAYMENTS_SWITCH, {
     schema: PaymentsSwitch,

@@ -1,4 +1,4 @@
-/** The receipts service: one receipt per confirmed order, however often the announcement comes. */
+/** The receipts service: writes one receipt per confirmed order, even if the announcement arrives several times. */
 import { sink } from 'concordat/binder'
 import { migrate, quoteIdentifier, type SqlClient } from 'concordat/core'
 import { orderConfirmed } from '../contracts.ts'
@@ -22,7 +22,7 @@ export async function startReceipts(environment: ServiceEnvironment): Promise<Ru
   return start(serviceIn(environment, { name: 'receipts', bindings: [write] }), environment)
 }
 
-/** No unique order id: that there is one receipt per order is the inbox's doing, and the audit checks it. */
+/** Creates the table without a unique order id: the inbox ensures one receipt per order, and the audit checks it. */
 export async function migrateReceipts(sql: SqlClient, schema: string): Promise<void> {
   await migrate(sql, schema, 'receipts', [
     {

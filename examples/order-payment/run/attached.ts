@@ -1,4 +1,4 @@
-/** The services run elsewhere, in containers of their own: this is the intake and the audit alone. */
+/** Runs the intake and the audit only; the services run in containers. */
 import type { Logger } from 'concordat/core'
 import type { DistributedOptions } from '../options.ts'
 import { connect, openTransport } from './connect.ts'
@@ -8,7 +8,7 @@ import { namesOf } from './sweep.ts'
 
 const POOL_SIZE = 2
 
-/** Orders wait in the broker for services that are not there yet. */
+/** Connects to the servers of the run. Orders wait in the broker until the services start. */
 export async function attachedStage(options: DistributedOptions, logger: Logger): Promise<Stage> {
   const { transport, broker, postgres, redis, runId } = options
   const { schemas, prefix, lockPrefix, shared: schema } = namesOf(runId)

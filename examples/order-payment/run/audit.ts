@@ -1,13 +1,12 @@
 /**
- * The audit: reads the tables of all services when everything is over. It is the one place that looks across schemas;
- * no service does.
+ * The audit: reads the tables of all services at the end of a run. No service reads the schema of another.
  */
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { orderTables } from '../orders/tables.ts'
 import { ledgerTables } from '../payments/ledger.ts'
 import { shelfTables } from '../stock/shelves.ts'
 
-/** Where each service keeps its tables. */
+/** Database schema of each service. */
 export interface Schemas {
   readonly orders: string
   readonly payments: string
@@ -22,7 +21,7 @@ export interface Audit {
     readonly confirmed: number
     readonly declined: number
     readonly outOfStock: number
-    /** Without an end, for whatever reason. */
+    /** Orders without a final state, for any reason. */
     readonly stuck: number
   }
   readonly ledger: {
@@ -40,7 +39,7 @@ export interface Audit {
   }
   readonly receipts: number
   readonly leaderTerms: number
-  /** What does not fit together, in words; empty when all is well. */
+  /** Failed checks in words; empty when all checks hold. */
   readonly faults: readonly string[]
 }
 
@@ -57,7 +56,7 @@ export async function audit(sql: SqlClient, schemas: Schemas): Promise<Audit> {
   }
 }
 
-/** How many announcements have not become a receipt yet. */
+/** Number of confirmed orders without a receipt. */
 export function missingReceipts(sql: SqlClient, schemas: Schemas): Promise<number> {
   return one(
     sql,
@@ -147,7 +146,7 @@ function receiptTable({ receipts }: Schemas): string {
   return `${quoteIdentifier(receipts)}.receipt`
 }
 
-/** Each query counts what should not be. */
+/** Runs queries that each count violations. @returns one text per query with a count over 0 */
 async function nonZero(sql: SqlClient, queries: Readonly<Record<string, string>>): Promise<readonly string[]> {
   const faults: string[] = []
   for (const [what, query] of Object.entries(queries)) {

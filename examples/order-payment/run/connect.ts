@@ -1,4 +1,4 @@
-/** The connections of one process of a distributed run. Plain data in, so that it can be sent to a child process. */
+/** Connections of one process of a distributed run, opened from plain data that a parent can send to its child. */
 
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
@@ -17,14 +17,14 @@ export interface Addresses {
   readonly transport: 'kafka' | 'rabbitmq' | 'postgres'
   readonly broker: string
   readonly postgres: string
-  /** Not where PostgreSQL is all there is. */
+  /** URL of Redis; `undefined` with `--transport postgres`. */
   readonly redis: string | undefined
-  /** Of the log, the locks and the shared state, where PostgreSQL is all there is. */
+  /** Schema of the message log, the locks and the shared state with `--transport postgres`. */
   readonly schema: string
   /** See `RunNames`. */
   readonly prefix: string
   readonly lockPrefix: string
-  /** Database connections per process, beside one that listens. */
+  /** Database connections per process, in addition to one for the listener. */
   readonly poolSize: number
 }
 
@@ -32,20 +32,20 @@ export interface Connections {
   readonly sql: SqlClient
   readonly listener: SqlListener
   readonly transport: Transport
-  /** Opens its connections when the first lock is asked for. */
+  /** Connects to the lock server at the first lock. */
   readonly locks: Locks
-  /** The same. */
+  /** Connects to the store at the first read or write. */
   readonly cluster: ClusterStore
   close(): Promise<void>
 }
 
-/** Loads the driver of this broker only. */
+/** Opens the connections. Loads the driver of this broker only. */
 export async function connect(addresses: Addresses, instance: string, logger: Logger): Promise<Connections> {
   const pool = new pg.Pool({
     connectionString: addresses.postgres,
     max: addresses.poolSize,
     application_name: instance,
-    // Without time limits a server that vanished, or froze, is waited for until TCP gives up.
+    // Without these limits a query to a server that vanished or froze waits until TCP times out.
     connectionTimeoutMillis: 10 * SECOND,
     query_timeout: 30 * SECOND,
     keepAlive: true,
@@ -77,7 +77,7 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
   }
 }
 
-/** How long the others wait for a killed process before they take its partitions. */
+/** Time until other processes take over the partitions of a killed process. */
 const LEASE_MS = 3 * SECOND
 
 type Shared = Pick<Connections, 'locks' | 'cluster'>
@@ -103,7 +103,7 @@ async function inPostgres(
   return { locks, cluster }
 }
 
-/** Another connection to the channels. */
+/** Opens a separate connection to the channels. */
 export async function openTransport(addresses: Addresses, instance: string): Promise<Transport> {
   if (addresses.transport !== 'postgres') return namespaced(await openBroker(addresses, instance), addresses.prefix)
   const pool = new pg.Pool({ connectionString: addresses.postgres, max: 2, application_name: instance })
@@ -130,6 +130,6 @@ async function openBroker({ transport, broker }: Addresses, instance: string): P
     logLevel: logLevel.NOTHING,
     connectionTimeout: 5_000,
   })
-  // How long the broker waits for a killed process before it gives its partitions to another: its own minimum.
+  // Kafka reassigns the partitions of a killed process after this time. 6 s is the broker's minimum.
   return kafkaTransport({ kafka, replicationFactor: 1, sessionTimeoutMs: 6_000 })
 }

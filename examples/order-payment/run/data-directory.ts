@@ -1,8 +1,8 @@
 /**
- * `--data DIR`: the folder of an embedded run, which goes on with the files that it was begun with only.
+ * `--data DIR`: the folder of an embedded run. A run resumes only with the input files it was created with.
  *
- *   DIR/manifest.json which orders, accounts and stock it belongs to
- *   DIR/database/     the folder of `embedded`, which lets one process at a time use it
+ *   DIR/manifest.json hashes of the orders, accounts and stock files
+ *   DIR/database/     the folder of `embedded`, used by one process at a time
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -19,7 +19,7 @@ import {
 import { UsageError } from '../options.ts'
 import type { InputFiles } from './files.ts'
 
-/** An embedded database that is open until it is closed, whatever becomes of the services on it. */
+/** An embedded database that stays open until `close`, even when all services on it have stopped. */
 export interface OpenEmbedded {
   readonly parts: Embedded
   readonly close: () => Promise<void>
@@ -27,10 +27,10 @@ export interface OpenEmbedded {
 
 const MANIFEST = 'manifest.json'
 const DATABASE = 'database'
-/** What a killed process had half written; other `.tmp` files are somebody else's. */
+/** Manifests that a killed process left incomplete. The run does not own other `.tmp` files. */
 const HALF_WRITTEN = /^manifest\.json\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp$/
 
-/** @throws UsageError when it is used by another process, belongs to other files, or is no data directory */
+/** Opens the folder. @throws UsageError when it is in use, belongs to other files, or is no data directory */
 export async function openDataDirectory(path: string, files: InputFiles): Promise<OpenEmbedded> {
   const directory = resolve(path)
   await requireOurs(directory)
@@ -40,7 +40,7 @@ export async function openDataDirectory(path: string, files: InputFiles): Promis
     throw usageErrorOf(error, directory)
   })
   try {
-    // Nobody else has the folder now.
+    // The database lock now excludes other processes, so this comparison is final.
     if (!(await compareManifest(directory, manifest))) await writeManifest(directory, manifest)
     for (const entry of await readdir(directory)) if (HALF_WRITTEN.test(entry)) await rm(join(directory, entry))
     return opened
@@ -50,7 +50,7 @@ export async function openDataDirectory(path: string, files: InputFiles): Promis
   }
 }
 
-/** The last user of its locks closes the database: here that is the run, and not the first service that has ended. */
+/** Keeps the database open. The last user of its locks closes it, so the run holds one until `close`. */
 export async function keepOpen(parts: Embedded): Promise<OpenEmbedded> {
   await parts.sql.query('SELECT 1')
   const identity = { service: 'run', instance: 'run', logger: silentLogger, telemetry: undefined }
@@ -75,7 +75,9 @@ function usageErrorOf(error: unknown, directory: string): unknown {
 }
 
 function notOurs(directory: string, entry: string): UsageError {
-  return new UsageError(`--data: ${directory} holds "${entry}", which is not ours: pass an empty folder or a new one`)
+  return new UsageError(
+    `--data: ${directory} holds "${entry}", which does not belong to a data directory: pass an empty folder or a new one`,
+  )
 }
 
 function unusable(directory: string, reason: string): UsageError {
@@ -86,7 +88,7 @@ type Manifest = Readonly<Record<string, unknown>>
 
 async function manifestOf(files: InputFiles): Promise<Manifest> {
   return {
-    // What came through a pipe is gone.
+    // The run cannot read a pipe twice.
     orders: files.isRereadable ? await digestOf(files.orders) : '-',
     accounts: await digestOf(files.accounts),
     stock: await digestOf(files.stock),
@@ -94,8 +96,8 @@ async function manifestOf(files: InputFiles): Promise<Manifest> {
 }
 
 /**
- * What the directory was begun with is what it goes on with: other orders would mix two runs into one ledger.
- * @returns false when it was not begun yet
+ * Refuses files that differ from those of the first run, because other orders would mix two runs in one ledger.
+ * @returns false when the folder has no manifest yet
  */
 async function compareManifest(directory: string, now: Manifest): Promise<boolean> {
   const text = await readFile(join(directory, MANIFEST), 'utf8').catch(() => undefined)
@@ -104,13 +106,13 @@ async function compareManifest(directory: string, now: Manifest): Promise<boolea
   for (const [what, digest] of Object.entries(now)) {
     if (before[what] === digest || digest === '-' || before[what] === '-') continue
     throw new UsageError(
-      `--data: ${directory} was begun with another ${what} file: run it with the same files, or pass a new folder`,
+      `--data: ${directory} was created with another ${what} file: run it with the same files, or pass a new folder`,
     )
   }
   return true
 }
 
-/** One that is somebody else's is the manifest of other files. */
+/** Parses the manifest. Returns `{}` for other content, which then matches no files. */
 function parse(text: string): Manifest {
   try {
     const value: unknown = JSON.parse(text)
@@ -120,7 +122,7 @@ function parse(text: string): Manifest {
   }
 }
 
-/** Whole or not at all. */
+/** Writes the manifest atomically. */
 async function writeManifest(directory: string, manifest: Manifest): Promise<void> {
   const temporary = join(directory, `${MANIFEST}.${randomUUID()}.tmp`)
   await writeFile(temporary, JSON.stringify(manifest))

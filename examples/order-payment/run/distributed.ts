@@ -1,4 +1,4 @@
-/** Each service in processes of its own, on a broker, PostgreSQL and Redis; some of them killed on the way. */
+/** Runs each service in its own processes, on the servers of `SERVERS`, and kills some of them during the run. */
 import { join } from 'node:path'
 import type { Logger } from 'concordat/core'
 import { Supervisor } from '../../support/supervisor.ts'
@@ -20,7 +20,7 @@ export const SERVERS = {
 
 type StartMessage = Extract<ToService, { type: 'start' }>
 
-/** @param orders how many are expected: it spreads the kills */
+/** Prepares the run. @param orders number of expected orders, over which the plan spreads the kills */
 export async function distributedStage(
   options: DistributedOptions & { readonly logLevel: string },
   files: InputFiles,
@@ -83,7 +83,7 @@ async function cleanUp(options: DistributedOptions, names: RunNames): Promise<st
 }
 
 function leftBehind({ runId }: DistributedOptions, { schemas }: RunNames): string {
-  return `Left behind: schemas ${Object.values(schemas).join(', ')}; topics, queues and locks of run ${runId}; --run-id ${runId} goes on with it.`
+  return `Not removed: schemas ${Object.values(schemas).join(', ')}; topics, queues and locks of run ${runId}. Resume with --run-id ${runId}.`
 }
 
 function instanceOf({ service, index }: Pick<PlannedKill, 'service' | 'index'>): string {

@@ -1,4 +1,4 @@
-/** Everything in this process and in one database: `concordat/embedded`. Nothing to install but PGlite. */
+/** Runs everything in this process and in one database: `concordat/embedded`. Needs PGlite and no server. */
 import { memoryStateStore } from 'concordat/cluster/memory'
 import type { Logger } from 'concordat/core'
 import { embedded } from 'concordat/embedded'
@@ -30,7 +30,7 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
         instance: service,
         openingFile,
         relays: 1,
-        // Nobody else is there to take over; a new process finds that the old one is gone (`SqlClient.exclusive`).
+        // No other process can take over. A new process detects that the old one is gone (`SqlClient.exclusive`).
         leaseMs: 60_000,
       }),
     )

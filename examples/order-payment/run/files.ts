@@ -1,4 +1,4 @@
-/** The three input files: found and opened before anything starts, so that a wrong path starts nothing. */
+/** Finds and checks the three input files before anything starts, so that a wrong path starts nothing. */
 import { constants, createReadStream, rmSync } from 'node:fs'
 import { access, mkdtemp, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,16 +10,16 @@ import { type Files, UsageError } from '../options.ts'
 const BUNDLED = join(import.meta.dirname, '..', 'data')
 
 export interface InputFiles {
-  /** Absolute, or `-`. */
+  /** Absolute path, or `-` for standard input. */
   readonly orders: string
-  /** False for standard input and pipes: what was read of them is gone. */
+  /** False for standard input and pipes, which can be read once only. */
   readonly isRereadable: boolean
   readonly accounts: string
   readonly stock: string
   readonly opening: Opening
 }
 
-/** @throws UsageError naming the file and the flag */
+/** Finds the input files. @throws UsageError naming the file and the flag */
 export async function findInputFiles(files: Files): Promise<InputFiles> {
   const orders = files.orders === '-' ? '-' : resolve(files.orders ?? join(BUNDLED, 'orders.jsonl'))
   if (orders !== '-') await requireFile('orders', orders)
@@ -42,7 +42,7 @@ export function openOrders({ orders }: InputFiles): AsyncIterable<Uint8Array> {
   return orders === '-' ? process.stdin : createReadStream(orders)
 }
 
-/** The same files with the orders copied to a temporary file, so that they can be counted first. */
+/** Copies the orders to a temporary file, so that they can be counted first. */
 export async function spoolOrders(files: InputFiles): Promise<InputFiles> {
   const orders = join(await mkdtemp(join(tmpdir(), 'order-payment-')), 'orders.jsonl')
   await writeFile(orders, openOrders(files))
@@ -50,7 +50,7 @@ export async function spoolOrders(files: InputFiles): Promise<InputFiles> {
   return { ...files, orders, isRereadable: true }
 }
 
-/** The one that was named, else the one next to the orders, else the bundled one. */
+/** Picks the named file, else the file next to the orders, else the bundled file. */
 async function pick(what: 'accounts' | 'stock', named: string | undefined, orders: string): Promise<string> {
   if (named !== undefined) {
     await requireFile(what, resolve(named))
@@ -75,7 +75,7 @@ function isReadable(path: string): Promise<boolean> {
   )
 }
 
-/** The report's folder must be there when the run is over; better known now. @throws UsageError */
+/** Checks before the run that the report can be written after it. @throws UsageError */
 export async function requireReportPlace(report: string | undefined): Promise<void> {
   if (report === undefined) return
   const path = resolve(report)

@@ -1,4 +1,4 @@
-/** SIGINT and SIGTERM end a run in good order; a second one ends it at once. */
+/** Abort reason after the first SIGINT or SIGTERM, which ends the run cleanly. A second signal exits at once. */
 export class Interrupted extends Error {
   readonly exitCode: number
 

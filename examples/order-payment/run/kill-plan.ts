@@ -1,24 +1,24 @@
-/** Who is killed when: decided by the seed alone, so that a run can be repeated. */
+/** Plans which process is killed when. The same seed gives the same plan, so that a run can be repeated. */
 import { mulberry32 } from '../../support/random.ts'
 
 export interface PlannedKill {
-  /** When this many orders were let go. */
+  /** Number of admitted orders at which the kill happens. */
   readonly at: number
   readonly service: string
-  /** From 1. */
+  /** Number of the process within its service, from 1. */
   readonly index: number
 }
 
 export interface KillPlanOptions {
   readonly kills: number
   readonly seed: number
-  /** Orders that are expected. */
+  /** Number of expected orders. */
   readonly orders: number
   readonly services: readonly string[]
   readonly processes: number
 }
 
-/** In the order of their moments, which are spread over the run. */
+/** Plans the kills, spread over the run and sorted by time. */
 export function planKills({ kills, seed, orders, services, processes }: KillPlanOptions): readonly PlannedKill[] {
   const random = mulberry32(seed)
   return Array.from({ length: kills }, (_, i) => {

@@ -1,13 +1,13 @@
 /**
- * `npm start` is npm, a shell and this process, and kill -9 of npm leaves the other two running: the data would stay in
- * use by a process nobody sees. So whoever kills npm kills this one too, as hard.
+ * Kills this process with SIGKILL when npm is killed. `npm start` runs npm, a shell and this process; kill -9 of npm
+ * leaves the other two running, and this process would keep the data directory in use.
  *
- * A thread of its own looks after it, because PGlite holds the main one for seconds when it makes a database.
+ * A worker thread checks, because PGlite blocks the main thread for seconds while it creates a database.
  */
 import { readFileSync } from 'node:fs'
 import { Worker, workerData } from 'node:worker_threads'
 
-/** The shell that npm started, and npm. */
+/** Process ids of npm and of the shell that npm started. */
 interface Ancestors {
   readonly shell: number
   readonly npm: string
@@ -31,7 +31,7 @@ if (ancestors !== undefined) {
   }, LOOK_EVERY_MS)
 }
 
-/** Where the system tells (Linux). */
+/** Reads the parent of a process from /proc (Linux). @returns `undefined` on other systems */
 function parentOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

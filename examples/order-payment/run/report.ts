@@ -1,4 +1,4 @@
-/** The report: what `--report` writes, and whether it may be believed. */
+/** The report that `--report` writes, and its faults. */
 import { rename, writeFile } from 'node:fs/promises'
 import type { InvalidLine } from '../intake/intake.ts'
 import type { PaymentsPause } from '../operator/operator.ts'
@@ -21,7 +21,7 @@ export interface Report {
   readonly receipts: number
   readonly leaderTerms: number
   readonly restarts: number
-  /** Only with `--pause-payments-at`, and when it came to that. */
+  /** Present with `--pause-payments-at`, if the payments were paused. */
   readonly pausedPayments?: PaymentsPause
   readonly elapsedMs: number
   readonly ordersPerSecond: number
@@ -34,7 +34,7 @@ export interface Measured {
   readonly elapsedMs: number
 }
 
-/** Everything but the invalid lines, which reach no table, and the clock comes from the tables. */
+/** Builds the report from the tables, and from what only this process knows (`Measured`). */
 export function makeReport(audit: Audit, { invalidLines, restarts, pausedPayments, elapsedMs }: Measured): Report {
   const { duplicate, conflict, confirmed, declined, outOfStock, stuck } = audit.orders
   const judged = duplicate + conflict + confirmed + declined + outOfStock + stuck
@@ -62,7 +62,7 @@ export function makeReport(audit: Audit, { invalidLines, restarts, pausedPayment
   }
 }
 
-/** What keeps the exit code from being 0, in words. */
+/** Describes the faults in words. The exit code is 0 only without faults. */
 export function faultsOf(report: Report, audit: Audit): readonly string[] {
   const { orders } = report
   const faults = [...audit.faults]
@@ -72,7 +72,7 @@ export function faultsOf(report: Report, audit: Audit): readonly string[] {
   return faults
 }
 
-/** Whole or not at all. */
+/** Writes the report atomically. */
 export async function writeReport(path: string, report: Report): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`
   await writeFile(temporary, `${JSON.stringify(report, null, 2)}\n`)

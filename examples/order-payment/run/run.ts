@@ -1,4 +1,4 @@
-/** A run from the first byte of the orders to the report. */
+/** Runs the orders, from the first byte of the file to the report. */
 import { createBinder } from 'concordat/binder'
 import { BoardView } from '../board.ts'
 import { CHANNELS } from '../contracts.ts'
@@ -12,26 +12,26 @@ import { createProgress, type Progress } from './terminal.ts'
 
 export interface RunResult {
   readonly report: Report
-  /** Why it is not well; empty when it is. */
+  /** Faults in words; empty for a correct run. */
   readonly faults: readonly string[]
 }
 
 export interface RunOptions {
   readonly stage: Stage
   readonly files: InputFiles
-  /** Lines of the orders file, when they could be counted. */
+  /** Number of lines of the orders file; `undefined` when they cannot be counted first. */
   readonly total: number | undefined
   /** `performance.now()` at the start. */
   readonly startedAt: number
-  /** Aborts when the run shall end now. */
+  /** Ends the run when aborted. */
   readonly signal: AbortSignal
-  /** When the operator pauses the payments, in orders let go; `undefined`: never. */
+  /** Number of admitted orders at which the operator pauses the payments; `undefined`: never. */
   readonly pausePaymentsAt: number | undefined
 }
 
-/** The books are closed under this name; a run that resumes asks for the same closing. */
+/** Name of the closing. A resumed run asks for the same closing. */
 const CLOSING = 'end-of-run'
-/** Nothing ends for so long: something is broken, and the report says what is missing. */
+/** Time without an ended order after which the run stops and reports what is missing. */
 const STALLED_MS = 180_000
 const RECEIPTS_MS = 60_000
 
@@ -78,7 +78,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
   return { report, faults: [...faultsOf(report, found), ...unread(intake, report), ...stallText(stalled.signal)] }
 }
 
-/** Everything in its order: all lines ended, all kills done, the operator gone, books closed, receipts written. */
+/** Waits in turn: all lines ended, all kills and the operator done; then books closed; then receipts written. */
 async function work(intake: Intake, stage: Stage, beside: () => Promise<void>, signal: AbortSignal): Promise<void> {
   await Promise.all([intake.read(signal), intake.allEnded(signal), stage.accompany(intake, signal), beside()])
   await intake.closeBooks(CLOSING, signal)
@@ -89,7 +89,7 @@ async function work(intake: Intake, stage: Stage, beside: () => Promise<void>, s
   }
 }
 
-/** Shows progress, and notices when there is none. @returns the end of it */
+/** Shows progress, and aborts `stalled` when there is none. @returns function that stops watching */
 function watch(intake: Intake, stage: Stage, progress: Progress, stalled: AbortController): () => Promise<void> {
   const board = new BoardView(stage.cluster)
   const show = (): void => progress.show(intake.counts, stage.restarts(), board.lines('payments'))
@@ -111,7 +111,7 @@ function watch(intake: Intake, stage: Stage, progress: Progress, stalled: AbortC
   }
 }
 
-/** Lines that were read and are in no table. */
+/** Reports lines that were read and are in no table. */
 function unread(intake: Intake, report: Report): readonly string[] {
   const missing = intake.counts.read - report.orders.read
   return missing > 0 ? [`${missing} lines of this run are in no table`] : []

@@ -1,4 +1,4 @@
-/** The servers of a distributed run, asked once whether they answer before anything starts. */
+/** Checks once, before anything starts, that the servers of a distributed run answer. */
 import amqplib from 'amqplib'
 import { Redis } from 'ioredis'
 import { type Admin, Kafka, logLevel } from 'kafkajs'
@@ -8,7 +8,7 @@ import { serviceNames } from '../service-names.ts'
 
 const ANSWER_MS = 5_000
 
-/** @throws UsageError: one line that names the server, what it said and the remedy */
+/** Checks all servers. @throws UsageError: one line that names the server, its error and the remedy */
 export async function requireServers(options: DistributedOptions): Promise<void> {
   const { transport, broker, postgres, redis } = options
   const checks = [
@@ -65,12 +65,12 @@ async function askRabbit(url: string): Promise<void> {
   await connection.close()
 }
 
-/** PostgreSQL allows 100 connections unless told otherwise: the processes share what a run may have of them. */
+/** Pool size per process: all processes share 40 of the 100 connections that PostgreSQL allows by default. */
 export function poolSize(processes: number): number {
   return Math.max(3, Math.floor(40 / (serviceNames.length * processes)))
 }
 
-/** Each service process has its pool and a listener; the intake has a few. */
+/** Connections of a run: a pool and a listener per service process, and 3 for the intake. */
 function connectionsOf(processes: number): number {
   return serviceNames.length * processes * (poolSize(processes) + 1) + 3
 }
@@ -111,14 +111,14 @@ async function askRedis(url: string): Promise<void> {
   }
 }
 
-/** Gives up at once: for a question, not for work. */
+/** Creates a client that does not reconnect, for a check or a cleanup. */
 export function redisClient(url: string): Redis {
   const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: ANSWER_MS })
   client.on('error', () => {})
   return client
 }
 
-/** Without the password. */
+/** Returns host and port, without the password. */
 function hostOf(url: string): string {
   return new URL(url).host
 }

@@ -1,4 +1,4 @@
-/** Where the services run: one process or many. The rest of the run does not care. */
+/** Abstracts where the services run: in one process or in many. */
 import type { Transport } from 'concordat/binder/transport'
 import type { ClusterStore } from 'concordat/cluster/store'
 import type { Logger, SqlClient } from 'concordat/core'
@@ -6,37 +6,37 @@ import type { Intake } from '../intake/intake.ts'
 import type { Schemas } from './audit.ts'
 
 export interface Stage {
-  /** For people. */
+  /** Description for the terminal. */
   readonly title: string
   /** The intake's own connection to the channels. */
   readonly transport: Transport
-  /** Another connection of its own to the channels, for whoever stands beside the run. */
+  /** Opens a separate connection to the channels, for the operator. */
   openTransport(): Promise<Transport>
   /** The shared state of the run. */
   readonly cluster: ClusterStore
-  /** Who should be there of the payments service. */
+  /** Names of the deployed payments instances. */
   readonly paymentInstances: readonly string[]
-  /** For the audit. */
+  /** Database that the audit reads. */
   readonly sql: SqlClient
   readonly schemas: Schemas
   readonly logger: Logger
-  /** Orders under way at most. */
+  /** Maximum number of orders in flight. */
   readonly maxUnderWay: number
-  /** The most orders that may have been let go so far. */
+  /** Maximum number of admitted orders at this moment. */
   mayAdmit(): number
   /** Starts every service; resolves when all of them are ready. */
   start(): Promise<void>
-  /** Goes on beside the intake until its work (killing) is done. */
+  /** Runs the planned kills in parallel to the intake; resolves after the last one. */
   accompany(intake: Intake, signal: AbortSignal): Promise<void>
   restarts(): number
-  /** Who was killed, in turn. */
+  /** Names of the killed processes, in order. */
   readonly killed: readonly string[]
-  /** Rejects when the stage cannot go on, e.g. a service that does not start any more. */
+  /** Rejects when the stage cannot continue, e.g. when a service does not start again. */
   readonly failed: Promise<never>
   /**
-   * Ends everything.
-   * @param clean the run is over and well: nothing of it needs to stay
-   * @param lastLook when the services are gone and what they shared is still there; must not reject
+   * Stops the services and closes the connections.
+   * @param clean the run completed without faults, so the stage may remove its data
+   * @param lastLook called after the services have stopped and before shared state closes; must not reject
    */
   close(clean: boolean, lastLook: () => Promise<void>): Promise<string | undefined>
 }

@@ -1,4 +1,4 @@
-/** Takes away what a distributed run has made: schemas, topics or queues, lock keys. */
+/** Removes what a distributed run created: schemas, topics or queues, lock keys. */
 import amqplib from 'amqplib'
 import { deadLetterName } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
@@ -11,11 +11,11 @@ import { redisClient, withKafkaAdmin, withPostgres } from './servers.ts'
 
 export interface RunNames {
   readonly schemas: Schemas
-  /** Begins every topic, exchange and queue. */
+  /** Prefix of every topic, exchange and queue. */
   readonly prefix: string
-  /** Begins every lock key. */
+  /** Prefix of every lock key. */
   readonly lockPrefix: string
-  /** The schema of what the services share, where PostgreSQL is all there is. */
+  /** Schema that the services share with `--transport postgres`. */
   readonly shared: string
 }
 
@@ -65,7 +65,7 @@ async function sweepKafka(brokers: string, prefix: string): Promise<void> {
   })
 }
 
-/** AMQP cannot list, but the names follow from the declarations (see `binder/rabbitmq/topology/topology.ts`). */
+/** Derives the names from the declarations, as `binder/rabbitmq/topology/topology.ts` does: AMQP cannot list queues. */
 async function sweepRabbit(url: string, prefix: string): Promise<void> {
   const connection = await amqplib.connect(url)
   try {

@@ -1,17 +1,17 @@
-/** What a person sees: progress on standard error, the result on standard output. */
+/** Terminal output: progress on standard error, the result on standard output. */
 import cliProgress from 'cli-progress'
 import type { IntakeCounts } from '../intake/intake.ts'
 import type { Report } from './report.ts'
 
 export interface Progress {
-  /** @param board lines of instances, to be shown beside */
+  /** Updates the progress. @param board lines of instances to show next to it */
   show(counts: IntakeCounts, restarts: number, board: readonly string[]): void
-  /** One line, now. */
+  /** Prints one line at once. */
   say(line: string): void
   stop(): void
 }
 
-/** A bar on a terminal, else a line every few seconds. @param total lines expected, `undefined` when nobody knows */
+/** Creates a progress bar on a terminal, else a line every 2 s. @param total expected lines; `undefined` if unknown */
 export function createProgress(total: number | undefined): Progress {
   return process.stderr.isTTY ? bar(total) : lines(total)
 }
@@ -31,7 +31,7 @@ function bar(total: number | undefined): Progress {
       progress.setTotal(Math.max(total ?? 0, counts.read))
       progress.update(counts.ended, { restarts, board: board.join(', ') })
     },
-    // Over the bar, which comes again in the line below.
+    // Replaces the bar, which is drawn again on the next line.
     say: (line) => void process.stderr.write(`\r\u001B[K${line}\n`),
     stop: () => progress.stop(),
   }
@@ -60,7 +60,7 @@ function lines(total: number | undefined): Progress {
 
 const MAX_INVALID_SHOWN = 5
 
-/** The table of outcomes, the checks, and where to go on. */
+/** Formats the table of outcomes, the checks and the notes. */
 export function describeResult(report: Report, faults: readonly string[], notes: readonly string[]): string {
   const { orders, ledger, stock } = report
   const rows: Array<readonly [string, number, string]> = [
@@ -68,9 +68,9 @@ export function describeResult(report: Report, faults: readonly string[], notes:
     ['declined', orders.declined, 'by the bank, or over the balance'],
     ['out of stock', orders.outOfStock, 'too few units, or an unknown sku'],
     ['duplicate', orders.duplicate, 'the same order again: one saga'],
-    ['conflict', orders.conflict, 'another order under a known id: refused'],
+    ['conflict', orders.conflict, 'a different order under a known id: refused'],
     ['invalid', orders.invalid, 'see below'],
-    ['stuck', orders.stuck, 'without an end'],
+    ['stuck', orders.stuck, 'no final state'],
     ['read', orders.read, `in ${(report.elapsedMs / 1_000).toFixed(1)} s, ${report.ordersPerSecond} orders/s`],
   ]
   const width = Math.max(...rows.map(([, count]) => String(count).length))
@@ -85,7 +85,7 @@ export function describeResult(report: Report, faults: readonly string[], notes:
     ...invalidText(report),
     ...faults.map((fault) => `  FAULT: ${fault}`),
     ...notes.map((note) => `  ${note}`),
-    `  Read on: examples/order-payment/README.md tells what happened to each order on its way, and at each kill.`,
+    `  Next: examples/order-payment/README.md explains the path of an order and what happens at each kill.`,
     '',
   ].join('\n')
 }

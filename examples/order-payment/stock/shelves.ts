@@ -1,4 +1,4 @@
-/** The shelves: units per sku, and what is reserved for whom. `available` = `opening` less what is held. */
+/** The shelves: units per sku, and reservations per order. `available` = `opening` less the units held. */
 import { migrate, quoteIdentifier, type SqlClient, type SqlTransaction } from 'concordat/core'
 import { Refusal } from 'concordat/saga'
 import { OUT_OF_STOCK, type Reserve } from '../contracts.ts'
@@ -31,7 +31,7 @@ export async function migrateShelves(sql: SqlClient, schema: string): Promise<vo
   ])
 }
 
-/** Once, whatever number of instances start how often: the mark and the shelves are one commit. */
+/** Loads the opening stock once, at the first start of any instance: one commit writes the mark and the shelves. */
 export async function fillShelves(sql: SqlClient, { shelf, filled }: ShelfTables, file: string): Promise<void> {
   const stock = [...(await readOpeningFile(file, 'stock'))]
   await sql.transaction(async (tx) => {
@@ -44,7 +44,7 @@ export async function fillShelves(sql: SqlClient, { shelf, filled }: ShelfTables
   })
 }
 
-/** @throws Refusal when one sku is unknown or has too few units; nothing is reserved then */
+/** Reserves the items. @throws Refusal when a sku is unknown or has too few units; nothing is reserved then */
 export async function reserve(
   tx: SqlTransaction,
   { shelf, reservation }: ShelfTables,
@@ -53,7 +53,7 @@ export async function reserve(
 ): Promise<void> {
   const skus = items.map((item) => item.sku)
   const units = items.map((item) => String(item.quantity))
-  // Locked in the order of the sku, so that two orders with the same skus do not deadlock.
+  // Locks the rows in sku order, so that two orders with the same skus do not deadlock.
   const found = await tx.query<{ sku: string; available: string }>(
     `SELECT sku, available::text AS available FROM ${shelf} WHERE sku = ANY($1) ORDER BY sku FOR UPDATE`,
     [skus],
@@ -72,7 +72,7 @@ export async function reserve(
   )
 }
 
-/** Puts back what was reserved under this key; nothing, if nothing was. */
+/** Releases the reservation of this key once. Does nothing without a reservation. */
 export async function release(tx: SqlTransaction, { shelf, reservation }: ShelfTables, key: string): Promise<void> {
   await tx.query(
     `SELECT 1 FROM ${shelf} WHERE sku IN (SELECT sku FROM ${reservation} WHERE saga_key = $1) ORDER BY sku FOR UPDATE`,

@@ -1,4 +1,4 @@
-/** The stock service: takes part in sagas with reserve (all units or none) and its undoing, release. */
+/** The stock service: a saga participant that reserves units (all or none) and compensates with release. */
 import { participant } from 'concordat/saga'
 import { stockCommands } from '../contracts.ts'
 import { type ServiceEnvironment } from '../environment.ts'
@@ -12,7 +12,7 @@ export async function startStock(environment: ServiceEnvironment): Promise<Runni
   if (openingFile !== undefined) await fillShelves(sql, tables, openingFile)
   const commands = participant(
     stockCommands,
-    // All that these do is in `tx`: nothing has to be written down before.
+    // Both callbacks write in `tx` only, so the participant needs no record before the call.
     { ...PATIENT, group: 'stock', concurrency: 16, effects: 'tx' },
     {
       invoke: (request, { tx, key }) => reserve(tx, tables, key, request),

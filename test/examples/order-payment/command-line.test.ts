@@ -152,6 +152,6 @@ test('--data goes on with the files it was begun with only', { timeout: 2 * LIMI
   expect(again.report.ledger).toEqual(first.report.ledger)
   const others = await place.orders({ orders: GOOD.replace('o-1', 'o-2'), accounts: { c: 9 }, stock: { s: 9 } })
   const refused = await start([...others, ...data]).ended
-  expect(refused.stderr).toMatch(/was begun with another orders file/)
+  expect(refused.stderr).toMatch(/was created with another orders file/)
   expect(refused.code).toBe(2)
 })

@@ -25,7 +25,7 @@ it.each([
   await writeFile(file, precious)
   await utimes(file, 0, 0)
   const opening = openDataDirectory(folder, await findInputFiles(BUNDLED))
-  await expect(opening).rejects.toThrow(`holds "${named}", which is not ours`)
+  await expect(opening).rejects.toThrow(`holds "${named}", which does not belong to a data directory`)
   expect(await readFile(file, 'utf8')).toBe(precious)
 })
 
@@ -34,7 +34,7 @@ it('refuses a folder whose manifest is of something else', async () => {
     await writeFile(join(folder, 'manifest.json'), text)
     await mkdir(join(folder, 'database'), { recursive: true })
     await writeFile(join(folder, 'database', 'file'), precious)
-    await expect(openDataDirectory(folder, await findInputFiles(BUNDLED))).rejects.toThrow('was begun with another')
+    await expect(openDataDirectory(folder, await findInputFiles(BUNDLED))).rejects.toThrow('was created with another')
     expect(await readFile(join(folder, 'database', 'file'), 'utf8')).toBe(precious)
     expect(await readFile(join(folder, 'manifest.json'), 'utf8')).toBe(text)
   }
