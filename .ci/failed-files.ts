@@ -1,6 +1,6 @@
 /**
- * The files of a vitest report that failed, a line each, if they are few: a machine that stalled fails some, a defect that is
- * everywhere fails many, and those are not worth another run.
+ * Prints the failed files of a vitest report, one per line, if there are at most `MOST`. A stalled machine fails a few
+ * files. A widespread defect fails many, and another run of those is not worth the time.
  *
  * Arguments: the report.
  */

@@ -1,10 +1,11 @@
 /**
- * The last lines of `.ci/run`: reads vitest's JSON reports, lists what went wrong, ends with `N passed, N failed`.
- * Here a skipped test is a failed one: every server is required, so there is no reason to skip. A test with a second try that
- * passed at its second try counts as passed and is named, with what failed at first. So does one of a file that was run again
- * by itself.
+ * Prints the last lines of `.ci/run`: reads vitest's JSON reports, lists the failures, ends with `N passed, N failed`.
+ * A skipped test counts as failed: every server is required, so no test has a reason to skip. A test that passes at its
+ * second try counts as passed; the summary names it, with its first failure. The same holds for a test of a file that
+ * was run again alone.
  *
- * Arguments: the reports, `again=<report>` of the files that were run again, `<step>=passed|failed` for each step of the run.
+ * Arguments: the reports, `again=<report>` of the files that were run again, `<step>=passed|failed` for each step of
+ * the run.
  */
 import { readFileSync } from 'node:fs'
 
@@ -22,7 +23,7 @@ interface FileResult {
 interface TestResult {
   readonly fullName: string
   readonly status: string
-  /** Of each try that failed; a test that passed has some when it was tried again. */
+  /** Messages of each failed try. A test that passed at its second try has one, too. */
   readonly failureMessages?: readonly string[]
 }
 
@@ -42,7 +43,7 @@ const problems = [
     ),
   ...files.filter(failedAsAWhole).map(({ name, message }) => `failed: ${name} ${message}`),
 ]
-// A step may fail without a failed test: a type error, a promise that nobody awaited.
+// A step may fail without a failed test: a type error, or an unhandled rejection.
 const failedSteps = steps.filter((step) => step.endsWith('=failed')).map((step) => step.replace('=failed', ''))
 if (failedSteps.includes('check')) problems.push('failed: npm run check')
 if (failedSteps.includes('sim')) problems.push('failed: npm run sim, see its output above')
@@ -74,12 +75,12 @@ function hasPassed(fullName: string): boolean {
   )
 }
 
-/** A file that could not be loaded, or whose hooks failed, has no failed test of its own. */
+/** Finds a file that failed without a failed test: it could not be loaded, or its hooks failed. */
 function failedAsAWhole(file: FileResult): boolean {
   return file.status === 'failed' && file.assertionResults.every(({ status }) => status !== 'failed')
 }
 
-/** Of one try: what went wrong, and where in a test. */
+/** Returns the first line of a failure, and its position in the test. */
 function briefly(message: string): string {
   const where = /\(?([^\s(]+\.test\.ts:\d+:\d+)/.exec(message)?.[1]
   const brief = firstLine(message).slice(0, 400)
@@ -90,7 +91,7 @@ function firstLine(text = ''): string {
   return text.split('\n', 1)[0] ?? ''
 }
 
-/** A report that is missing means that vitest itself did not get to its end: a failure of its own. */
+/** Reads a report. A missing report means that vitest itself did not finish, and counts as a failure. */
 function readReport(file: string): Report {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Report

@@ -1,4 +1,4 @@
-/** A channel, a processor and a sink, in one process with nothing installed. Run: npm run example 01 */
+/** A channel, a processor and a sink in one process, without a server. Run: npm run example 01 */
 import { defineChannel, processor, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createService } from 'concordat/service'
@@ -7,7 +7,7 @@ import { z } from 'zod'
 const Order = z.object({ orderId: z.string(), cents: z.number().int().positive() })
 const Payment = z.object({ orderId: z.string(), accepted: z.boolean() })
 
-// Messages with the same key are handled one at a time, in the order in which they were sent.
+// Messages with the same key are handled one at a time, in the order they were sent.
 const orderPlaced = defineChannel('orders.placed', { payload: Order, key: (order) => order.orderId })
 const paymentMade = defineChannel('payments.made', { payload: Payment, key: (payment) => payment.orderId })
 
@@ -16,7 +16,7 @@ const shop = createService({
   name: 'shop',
   transport: memoryTransport(),
   bindings: [
-    // The order is settled after the payment that is returned here was confirmed.
+    // The binder acknowledges the order after the broker has confirmed the returned payment.
     processor(orderPlaced, paymentMade, { group: 'payments', concurrency: 8 }, ({ orderId, cents }) => {
       return { orderId, accepted: cents <= 10_000 }
     }),

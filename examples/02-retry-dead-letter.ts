@@ -1,4 +1,4 @@
-/** What fails is tried again, then set aside with its error, then sent back by an operator. Run: npm run example 02 */
+/** Retries, dead letters with their error, and a redrive by an operator. Run: npm run example 02 */
 import { defineChannel, redrive, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
@@ -7,7 +7,7 @@ import { z } from 'zod'
 
 const emails = defineChannel('emails', { payload: z.object({ to: z.string() }), key: ({ to }) => to })
 
-const broker = memoryBroker() // on Kafka or RabbitMQ: the brokers
+const broker = memoryBroker() // stands for a Kafka or RabbitMQ cluster
 let isMailServerUp = false
 const sent = Promise.withResolvers<void>()
 const mailer = createService({
@@ -21,7 +21,7 @@ const mailer = createService({
     }),
   ],
   sends: [emails],
-  logger: silentLogger, // without it, each failure is a line on stderr
+  logger: silentLogger, // the default logs each failure to stderr
 })
 await mailer.start()
 await mailer.send(emails, { to: 'ann@example.com' })
@@ -30,7 +30,7 @@ const deadLettered = () => mailer.binder.health().bindings[0]?.deadLettered ?? 0
 while (deadLettered() < 2) await new Promise((resolve) => setTimeout(resolve, 10))
 
 isMailServerUp = true
-// Beside the service, on connections of its own: here from the same program, usually from a script.
+// A redrive uses its own connections. It usually runs in a script, here in the same program.
 const host = { service: 'operations', transport: memoryTransport({ broker }) }
 const report = await redrive(host, emails, 'smtp', {
   filter: (letter) => {

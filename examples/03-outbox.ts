@@ -1,4 +1,4 @@
-/** A message that leaves if and only if the database transaction commits. Run: npm run example 03 */
+/** An outbox: a message is sent if and only if the database transaction commits. Run: npm run example 03 */
 import { PGlite } from '@electric-sql/pglite'
 import { defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -22,7 +22,7 @@ const shop = createService({
   sql,
   transport: memoryTransport(),
   bindings: [
-    // With an inbox the effect in `tx` happens once, however often the message comes.
+    // With an inbox, the effect in `tx` happens once, even if the message is delivered more than once.
     sink(orderPlaced, { group: 'accounting', inbox: true }, async ({ cents }, { tx }) => {
       await tx.query('INSERT INTO revenue VALUES ($1)', [cents])
       counted.resolve()

@@ -1,4 +1,4 @@
-/** A transaction over several steps that is completed, or undone in reverse order. Run: npm run example 04 */
+/** A saga: a transaction of several steps that completes, or is undone in reverse order. Run: npm run example 04 */
 import { PGlite } from '@electric-sql/pglite'
 import { defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -14,7 +14,7 @@ const say = (what: string) => (step: { input: { orderId: string } }) => console.
 const placeOrder = defineSaga('place-order', { version: 1, input: Order })
   .step('reserve', { invoke: say('stock reserved'), compensate: say('stock released') })
   .command('charge', { to: paymentCommands, request: ({ input }) => input, compensate: true })
-  .step('confirm', { pivot: true, invoke: say('confirmed') }) // pivot: from here on nothing is undone
+  .step('confirm', { pivot: true, invoke: say('confirmed') }) // pivot: once it is done, nothing is undone
 
 const database = await PGlite.create()
 const shop = createService({
@@ -23,7 +23,7 @@ const shop = createService({
   transport: memoryTransport(),
   sagas: [placeOrder],
   bindings: [
-    // The other side of the command. Usually in another service, with a database of its own.
+    // The participant that handles the command. It is usually part of another service with its own database.
     participant(
       paymentCommands,
       { group: 'payments' },

@@ -1,4 +1,4 @@
-/** A lock whose holder may come back late, and a fence that refuses it. Run: npm run example 05 */
+/** A lock, and a fence that refuses the late write of a former holder. Run: npm run example 05 */
 import { PGlite } from '@electric-sql/pglite'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
@@ -15,7 +15,7 @@ const locks = memoryLocks() // between processes: redisLocks({ url: 'redis://127
 
 async function write(token: number, quantity: number): Promise<void> {
   await sql.transaction(async (tx) => {
-    await fence.check(tx, 'sku:apple', token) // refuses a token that is older than the newest it has seen
+    await fence.check(tx, 'sku:apple', token) // refuses a token older than the newest one seen
     await tx.query(`UPDATE stock SET quantity = $1 WHERE sku = 'apple'`, [quantity])
   })
 }
@@ -32,7 +32,7 @@ async function sell(count: number): Promise<void> {
 }
 await Promise.all([sell(1), sell(2), sell(3)]) // first come, first served
 
-// A process that was paused in its critical section, and wakes up when the lock has long been somebody else's.
+// A process that was paused in its critical section resumes after another process has acquired the lock.
 await write(lateToken, 9).catch((error: Error) => console.log(error.name))
 await locks.close()
 await database.close()

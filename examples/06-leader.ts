@@ -1,9 +1,9 @@
-/** Work that one instance does at a time, and the hand-over to the next one. Run: npm run example 06 */
+/** Leader election: one instance at a time does the work, and hands over to the next. Run: npm run example 06 */
 import { memoryTransport } from 'concordat/binder/memory'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { createService } from 'concordat/service'
 
-const server = memoryLockServer() // stands for the Redis that two processes would share
+const server = memoryLockServer() // stands for a Redis that two processes share
 
 function start(instance: string) {
   const leading = Promise.withResolvers<void>()
@@ -13,7 +13,7 @@ function start(instance: string) {
     transport: memoryTransport(),
     locks: ({ instance: owner, logger }) => memoryLocks({ server, owner, logger }),
     leads: {
-      // `term.term` is the fencing token of everything this writes; `term.signal` aborts when the term ends.
+      // `term.term` is the fencing token for every write of the leader; `term.signal` aborts when the term ends.
       settlement: async (term) => {
         console.log(`${instance} settles, valid: ${term.validUntil() > Date.now()}`)
         leading.resolve()
@@ -29,7 +29,7 @@ const first = start('bank-1')
 await first.leading
 const second = start('bank-2')
 await second.started
-await first.service.close() // hands over at once; after a crash it would take about ten seconds
+await first.service.close() // hands over at once; after a crash, the hand-over takes about ten seconds
 await second.leading
 await second.service.close()
 

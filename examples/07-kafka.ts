@@ -1,6 +1,6 @@
 /**
- * Example 01 on Kafka: one line differs. Run: KAFKA_BROKERS=127.0.0.1:9092 npm run example 07
- * `npm run servers` in this repository starts a Kafka on this machine.
+ * Example 01 on Kafka instead of the memory transport. Run: KAFKA_BROKERS=127.0.0.1:9092 npm run example 07
+ * `npm run servers` in this repository starts Kafka on this machine.
  */
 import { defineChannel, processor, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'

@@ -1,4 +1,4 @@
-/** Handlers tested without a broker, with a clock that is moved and faults on demand. Run: npm run example 08 */
+/** Handler tests without a broker, with a controlled clock and faults on demand. Run: npm run example 08 */
 import assert from 'node:assert/strict'
 import { defineChannel, processor } from 'concordat/binder'
 import { createTestKit } from 'concordat/testing'
@@ -17,12 +17,12 @@ const charge = processor(orders, receipts, { group: 'payments' }, ({ id, cents }
 })
 
 const kit = await createTestKit({ bindings: [charge] })
-kit.loseNextAck(orders) // handled, and delivered again
+kit.loseNextAck(orders) // the order is handled, then delivered again
 await kit.send(orders, { id: 'a', cents: 100 })
 await kit.send(orders, { id: 'b', cents: -1 })
-await kit.settled() // moves the clock over the pauses between attempts
+await kit.settled() // advances the clock past the pauses between attempts
 
-// The same order twice gives receipts with one id, so an inbox drops the second.
+// Both deliveries of an order produce a receipt with the same id, so an inbox drops the second one.
 const sent = await kit.outputs(receipts)
 assert.equal(sent.length, 2)
 assert.equal(sent[0]?.id, sent[1]?.id)

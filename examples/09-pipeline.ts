@@ -1,4 +1,4 @@
-/** A pipeline: stages with types, a branch, and windows that count each message once. Run: npm run example 09 */
+/** A pipeline: typed stages, a branch, and windows that count each message once. Run: npm run example 09 */
 import { PGlite } from '@electric-sql/pglite'
 import { defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -14,7 +14,7 @@ const boxes = defineChannel('boxes', { payload: z.object({ sku: z.string(), orde
 
 const orders = pipeline(
   'orders',
-  from(placed, { inbox: true }) // all stages, the windows and what is sent: one transaction
+  from(placed, { inbox: true }) // one transaction for all stages, windows and sent messages
     .filter(({ skus }) => skus.length > 0)
     .branch({
       large: { when: ({ cents }) => cents > 10_000, to: (large) => large.to(reviews) },
@@ -42,7 +42,7 @@ const shop = createService({
 })
 await shop.start()
 await shop.send(placed, { id: 'o-1', skus: ['apple', 'pear'], cents: 300 }, { id: 'm-1' })
-await shop.send(placed, { id: 'o-1', skus: ['apple', 'pear'], cents: 300 }, { id: 'm-1' }) // again: counted once
+await shop.send(placed, { id: 'o-1', skus: ['apple', 'pear'], cents: 300 }, { id: 'm-1' }) // same id: counted once
 await shop.send(placed, { id: 'o-2', skus: ['apple'], cents: 20_000 })
 await shop.send(placed, { id: 'o-3', skus: ['pear', 'apple'], cents: 500 })
 await done.promise

@@ -1,4 +1,4 @@
-/** `npm run example 03`: runs the numbered example of this folder. Without a number it lists them. */
+/** `npm run example 03`: runs a numbered example of this folder. Without a number, it lists the examples. */
 import { readdirSync, readFileSync } from 'node:fs'
 
 const folder = new URL('.', import.meta.url)
@@ -15,7 +15,7 @@ if (file !== undefined) {
   process.exitCode = number === '' ? 0 : 2
 }
 
-/** The first sentence of the file. */
+/** Returns the text of the doc comment at the top of the file, up to `Run:`. */
 function titleOf(name: string): string {
   const text = readFileSync(new URL(name, folder), 'utf8').replace(/^\/\*\*\s*(\*\s)?/, '')
   return text.split(/ Run: /)[0] ?? name

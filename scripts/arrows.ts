@@ -1,22 +1,22 @@
 /**
  * `node scripts/arrows.ts`: writes the import rules of `.oxlintrc.json` from the one table below, which
- * `test/house/arrows.test.ts` reads too. A new folder or adapter is a line here.
+ * `test/house/arrows.test.ts` reads too. Add a line to it for a new folder or adapter.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 export interface Folder {
-  /** Top-level folders it may import, `/...` for one adapter of a folder. Its own files are never restricted. */
+  /** Top-level folders that it may import, or `folder/adapter` for one adapter. Its own files are never restricted. */
   readonly may: readonly string[]
-  /** Subfolders that load a driver: nobody imports them but by name. */
+  /** Subfolders that load a driver. Another folder may import one only if its `may` names it. */
   readonly adapters: readonly string[]
-  /** Subfolders with an adapter's name that load no driver: who may import the folder may import them. */
+  /** Subfolders named like an adapter that load no driver: a folder that may import the parent may import them. */
   readonly open?: readonly string[]
 }
 
 const EVERY_PART = ['core', 'binder', 'outbox', 'saga', 'locks', 'election', 'bus'] as const
 
-/** Folder -> what it may import. Everything that is not named is refused. */
+/** Maps each folder to the folders that it may import. The linter refuses all others. */
 export const FOLDERS: Readonly<Record<string, Folder>> = {
   core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry', 'orms'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
@@ -61,13 +61,13 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   },
 }
 
-/** Folders inside an adapter that hold a client library: the rest of the adapter knows none, and they know no other. */
+/** Folders inside an adapter that each use one client library. Only the files in `but` import them. */
 export const DRIVERS: Readonly<Record<string, { readonly names: readonly string[]; readonly but: readonly string[] }>> =
   {
     'binder/kafka': { names: ['kafkajs', 'platformatic'], but: ['index.ts'] },
   }
 
-/** A folder inside one of these that may do more. */
+/** Subfolders of these folders that may import more, with the reason. */
 const EXCEPTIONS: Readonly<Record<string, { readonly may: readonly string[]; readonly why: string }>> = {
   'operate/cli': { may: ['*'], why: 'the command line loads any part and any adapter' },
 }
@@ -79,7 +79,7 @@ const ADAPTERS = [
 ]
 const NEVER = ['examples', 'test', 'bench', 'scripts']
 
-/** The patterns of specifiers that files of `folder` may not import. */
+/** Returns the patterns of import specifiers that are forbidden in the files of `folder`. */
 export function forbidden(folder: string): readonly string[] {
   const { may } = FOLDERS[folder] as Folder
   const allowed = new Set(may.flatMap((path) => path.split('/')))
@@ -93,7 +93,7 @@ const rule = (group: readonly string[], message: string) => ({
   'no-restricted-imports': ['error', { patterns: [{ group, message }] }],
 })
 
-/** The overrides of the linter's configuration that keep the arrows. */
+/** Returns the overrides of the linter configuration that enforce the import rules. */
 export function overrides(): readonly object[] {
   const folders = Object.entries(FOLDERS).map(([folder, { may }]) => ({
     files: [`${folder}/**`],
@@ -129,7 +129,7 @@ interface Config {
   overrides: Array<{ readonly rules: Readonly<Record<string, unknown>> }>
 }
 
-/** The configuration with the arrows of the table, everything else as it is. */
+/** Replaces the import rules of the configuration by those of the table, and keeps everything else. */
 export function withArrows(config: Config): Config {
   const others = config.overrides.filter(({ rules }) => !('no-restricted-imports' in rules))
   return { ...config, overrides: [...others, ...(overrides() as Config['overrides'])] }

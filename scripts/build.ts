@@ -1,8 +1,9 @@
 /**
- * `npm run build [-- FOLDER]`: writes what a user installs into `dist` or the folder given. JavaScript and declarations are
- * each one file per subpath and one per set of sources that several subpaths share: loading three hundred small files is most
- * of the time until a service starts, and a fifth of its memory. Nothing is minified. The JavaScript has no comments, since
- * the declarations carry those that a user reads. The console's page, which runs in a browser, is a bundle of its own.
+ * `npm run build [-- FOLDER]`: writes the published files into `dist` or the given folder. JavaScript and declarations
+ * each have one file per subpath, and one per set of sources that several subpaths share: loading three hundred small
+ * files would take most of the start-up time of a service, and a fifth of its memory. Nothing is minified. The
+ * JavaScript has no comments, because users read those in the declarations. The page of the console, which runs in a
+ * browser, is a separate bundle.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -33,7 +34,7 @@ try {
         entryFileNames: '[name].js',
         chunkFileNames: ({ moduleIds, name }) => `parts/${nameOf(moduleIds.findLast(isFile)) ?? name}.js`,
         comments: false,
-        // Errors are called as their classes are.
+        // The `name` of an error is the name of its class.
         keepNames: true,
       },
     )
@@ -53,13 +54,13 @@ try {
 process.chdir(root)
 if (process.exitCode === 0) await buildPage(join(out, 'operate/console/page'))
 
-/** Compiles each source file to a JavaScript file and a declaration file in the stage. */
+/** Compiles each source file to a JavaScript file and a declaration file in the stage folder. */
 function compiled(): number {
   const tsc = ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', stage]
   return spawnSync(process.execPath, tsc, { cwd: root, stdio: 'inherit' }).status ?? 1
 }
 
-/** Bundles the entries and what they import into `out`. */
+/** Bundles the entries and the files that they import into `out`. */
 async function joined(
   input: Record<string, string>,
   plugins: readonly RolldownPluginOption[],
@@ -71,7 +72,7 @@ async function joined(
     platform: 'node',
     external: (id) => !/^[./]/.test(id),
     plugins: [...plugins],
-    // How long it takes on a busy machine is no mistake of the sources; every other warning is one.
+    // Slow bundling on a busy machine is not a fault of the sources. Every other warning fails the build.
     checks: { bundlerTimings: false },
     onLog: (_level, log) => {
       throw new Error(log.message)
@@ -81,7 +82,7 @@ async function joined(
   await bundle.close()
 }
 
-/** Files of the stage by their name in `out` without the extension. */
+/** Maps the name of each entry in `out`, without its extension, to its file in the stage folder. */
 function entries(listed: (manifest: Manifest) => readonly string[]): Record<string, string> {
   const files = listed(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest)
   return Object.fromEntries(
@@ -96,12 +97,12 @@ function targets(exports: Manifest['exports'], condition: 'default' | 'types'): 
   return Object.values(exports).flatMap((to) => (typeof to === 'string' ? [] : to[condition]))
 }
 
-/** Not a module that the bundler has made up. */
+/** Excludes the virtual modules of the bundler. */
 function isFile(module: string): boolean {
   return module.startsWith(stage)
 }
 
-/** Of a file of the stage: where its source is, as one word. */
+/** Joins the path of a file in the stage folder into one word, such as `core-errors`. */
 function nameOf(file: string | undefined): string | undefined {
   return file === undefined ? undefined : relative(stage, file).replace(/\.js$/, '').replaceAll('/', '-')
 }

@@ -1,18 +1,18 @@
 /**
- * `npm run licences`: what users install with this package, and under which licence. Exit code 1 when one is not among those
- * that the package may stand on.
+ * `npm run licences`: lists the packages that users install with this package, and their licences. Exit code 1 when a
+ * licence is not one of `ALLOWED`.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** A package that is installed, and what it says of itself. */
+/** Installed package with the licence from its manifest. */
 export interface Licensed {
   readonly name: string
   readonly version: string
   readonly licence: string
 }
 
-/** They ask for their text to go along, and for nothing of whoever uses this package. */
+/** Licences that ask only for their text to be distributed along, and nothing of the users of this package. */
 export const ALLOWED: readonly string[] = ['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', 'Apache-2.0', '0BSD']
 
 interface Locked {
@@ -28,7 +28,11 @@ interface Lockfile {
   readonly packages: Readonly<Record<string, Locked>>
 }
 
-/** Dependencies of the package and of each of its peers, with theirs. @throws Error for one that the lockfile does not have */
+/**
+ * Lists the dependencies of the package, its peers, and all their dependencies.
+ *
+ * @throws Error for a dependency that is not in the lockfile
+ */
 export function licensed(lockfile: Lockfile, peers: readonly string[]): readonly Licensed[] {
   const { packages } = lockfile
   const found = new Map<string, Licensed>()
@@ -45,7 +49,7 @@ export function licensed(lockfile: Lockfile, peers: readonly string[]): readonly
   return [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** As Node looks: below who asks, then further up. */
+/** Finds a package in the order of Node: below the package that needs it, then further up. */
 function placeOf(packages: Lockfile['packages'], name: string, from: string): string | undefined {
   for (let at = from; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('/node_modules/')))) {
     const below = `${at}/node_modules/${name}`
@@ -55,7 +59,7 @@ function placeOf(packages: Lockfile['packages'], name: string, from: string): st
   return packages[top] === undefined ? undefined : top
 }
 
-/** `(MIT OR GPL-3.0)`: one of them is enough. `MIT AND ISC`: both have to be. */
+/** Accepts `(MIT OR GPL-3.0)` if one of the two is allowed, and `MIT AND ISC` only if both are. */
 export function isAllowed(licence: string): boolean {
   const plain = licence.replaceAll(/[()]/g, '')
   return plain.split(' OR ').some((choice) => choice.split(' AND ').every((each) => ALLOWED.includes(each.trim())))

@@ -1,4 +1,4 @@
-/** `node scripts/page.ts [FOLDER]`: the page of the console, bundled into the folder; `scripts/build.ts` calls it. */
+/** `node scripts/page.ts [FOLDER]`: bundles the page of the console into the folder; `scripts/build.ts` calls it. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,10 +6,10 @@ import { build } from 'vite'
 
 const root = fileURLToPath(new URL('../operate/console/page', import.meta.url))
 
-/** What the bundle holds beside our own code. */
+/** Packages in the bundle besides our own code. */
 const BUNDLED = ['preact']
 
-/** Files of fixed names, and no script or style in the HTML: the content policy of the console allows none. */
+/** Writes files with fixed names, and no inline script or style: the content policy of the console allows none. */
 export async function buildPage(folder: string): Promise<void> {
   await build({
     root,

@@ -1,6 +1,7 @@
 /**
- * `node scripts/runtime-modules.ts FOLDER PACKAGE...`: copies the installed modules that these packages and Concordat itself need
- * at run time, as the lockfile says, into FOLDER. For images: the rest of `node_modules` builds and tests.
+ * `node scripts/runtime-modules.ts FOLDER PACKAGE...`: copies the installed modules that these packages and Concordat
+ * need at run time, according to the lockfile, into FOLDER. Use it for images: the rest of `node_modules` is for builds
+ * and tests.
  */
 import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,14 +22,14 @@ const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
 }
 const wanted = new Set<string>()
 for (const name of [...Object.keys(packages['']?.dependencies ?? {}), ...names]) want('', name)
-// A folder brings those nested in it along.
+// The copy of a folder includes the modules nested in it.
 const folders = [...wanted].filter((path) => existsSync(path) || packages[path]?.optional !== true)
 for (const path of folders.toSorted()) {
   cpSync(path, join(target, path.slice('node_modules/'.length)), { recursive: true, dereference: true })
 }
 process.stdout.write(`${folders.length} modules\n`)
 
-/** As Node looks for it: beside the package that needs it, then further out. */
+/** Adds a package and its dependencies to `wanted`. Searches as Node does: in the dependent package, then outwards. */
 function want(from: string, name: string): void {
   const path = placesOf(from, name).find((place) => place in packages)
   if (path === undefined) {

@@ -1,4 +1,4 @@
-/** For `npx concordat topology` and `npx concordat asyncapi`: what the services declare. Nothing of it starts. */
+/** Services whose declarations `npx concordat topology` and `npx concordat asyncapi` read. Neither starts a service. */
 import { environment } from './src/environment.ts'
 import { ordersService } from './src/orders.ts'
 import { stockService } from './src/stock.ts'

@@ -1,6 +1,6 @@
-/** Randomness that a seed decides, so that a run can be repeated. */
+/** Seeded random numbers, so that a run can be repeated. */
 
-/** Uniform in [0, 1). @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md */
+/** Generates uniform numbers in [0, 1). @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md */
 export function mulberry32(seed: number): () => number {
   let state = seed >>> 0
   return () => {

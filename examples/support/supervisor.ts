@@ -1,11 +1,11 @@
 /**
- * Keeps the service processes of an example running: starts each, starts it again when it dies, whoever killed it. A
- * process gets its start message, says `ready`, and ends when it is told `stop` or when its parent is gone.
+ * Keeps the service processes of an example running: starts each process, and restarts it when it dies for any reason.
+ * A process receives a start message, answers `ready`, and exits when it receives `stop` or when its parent is gone.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 
-/** What a process is told first. */
+/** First message to a process. */
 export interface StartMessage {
   readonly type: 'start'
   readonly service: string
@@ -16,25 +16,25 @@ export interface StopMessage {
   readonly type: 'stop'
 }
 
-/** To the parent. */
+/** Message from a process to its parent. */
 export interface FromService {
   readonly type: 'ready'
 }
 
-/** How often in a row a process may die before it was ready, with growing pauses in between. */
+/** Consecutive deaths before `ready` after which the run fails. The pauses between the attempts grow. */
 const MAX_FAILED_STARTS = 6
 const START_PAUSE_MS = 200
 const STOP_MS = 15_000
-/** kafkajs 2.2.4 sets a timer in the past, of which Node 24 warns. Harmless. */
+/** Silences a harmless warning: kafkajs 2.2.4 sets a timer in the past, and Node 24 warns of it. */
 const KAFKAJS_WARNING = '--disable-warning=TimeoutNegativeWarning'
 
 export class Supervisor {
   readonly #processes: readonly ServiceProcess[]
   #fail: (error: Error) => void = () => {}
-  /** Rejects when a process does not come up any more. */
+  /** Rejects when a process fails to start `MAX_FAILED_STARTS` times in a row. */
   readonly failed: Promise<never>
 
-  /** @param program the file that each process runs, with service and instance as its arguments */
+  /** @param program the file that each process runs, with the service and the instance as arguments */
   constructor(program: string, starts: readonly StartMessage[]) {
     this.failed = new Promise((_, reject) => (this.#fail = reject))
     this.failed.catch(() => {})
@@ -50,7 +50,7 @@ export class Supervisor {
     await Promise.race([Promise.all(this.#processes.map((process) => process.ready())), this.failed])
   }
 
-  /** SIGKILL, and waits until its successor is ready. */
+  /** Kills the process with SIGKILL, and waits until its successor is ready. */
   async kill(instance: string): Promise<void> {
     await this.#processes.find((process) => process.instance === instance)?.kill()
   }
@@ -60,13 +60,13 @@ export class Supervisor {
   }
 }
 
-/** One place for a process: the processes in it come and go. */
+/** Slot for the processes of one instance: each process that dies is replaced. */
 class ServiceProcess {
   readonly #program: string
   readonly #start: StartMessage
   readonly #onFailed: (error: Error) => void
   #child: ChildProcess | undefined
-  /** Resolved while the process in this place is ready. */
+  /** Resolved while the process of this instance is ready. */
   #ready = Promise.withResolvers<void>()
   #stopping = false
   #failedStarts = 0
@@ -124,7 +124,7 @@ class ServiceProcess {
     clearTimeout(timer)
   }
 
-  /** It worked and is gone: that is a restart. */
+  /** Restarts a process that was ready before it died. */
   #replace(): void {
     if (this.#stopping) return
     this.#ready = Promise.withResolvers()

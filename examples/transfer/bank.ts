@@ -1,4 +1,4 @@
-/** A bank: its accounts, and how it answers in each kind of transaction. */
+/** A bank: its accounts, and its participant for each kind of transaction. */
 import type { Binding } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
 import { participant, Refusal } from 'concordat/saga'
@@ -8,7 +8,7 @@ import { xaParticipant } from 'concordat/saga/xa'
 import { type BankName, MOVES, type Move } from './contracts.ts'
 import type { Kind } from './options.ts'
 
-/** `free` is what may be spent: less than `balance` while money is held. */
+/** Creates the accounts. `free` is the money that can be spent: less than `balance` while money is held. */
 export const TABLES = `
   CREATE TABLE account (
     id text PRIMARY KEY, balance int NOT NULL, free int NOT NULL, closed boolean NOT NULL DEFAULT false)`
@@ -31,26 +31,26 @@ async function moveNow({ account, cents }: Move, { tx }: InBank): Promise<void> 
   await add(tx, account, cents)
 }
 
-/** As if nothing had to be undone: PostgreSQL keeps it to itself until it is decided. */
+/** Moves the money without any undo of its own: PostgreSQL hides the prepared change until the decision. */
 async function moveUnseen({ account, cents }: Move, { tx }: InBank): Promise<void> {
   await requireOpen(tx, account)
   await add(tx, account, cents)
 }
 
-/** As if nothing had to be undone: triggers keep how the row was. No other transfer may have moved what this one reads. */
+/** Moves the money without any undo of its own: triggers store the old row. The lock keeps out undecided transfers. */
 async function moveForNow({ account, cents }: Move, { tx }: InBank): Promise<void> {
   const [row] = await undo.lockRows<{ free: number; closed: boolean }>(tx, 'account', [account])
-  if (row === undefined || row.closed) throw new Refusal('bank.closed', `${account} is closed, or not there`)
-  if (row.free + cents < 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+  if (row === undefined || row.closed) throw new Refusal('bank.closed', `${account} is closed or does not exist`)
+  if (row.free + cents < 0) throw new Refusal('bank.no_funds', `${account} has less than ${-cents} cents`)
   await tx.query('UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1', [account, cents])
 }
 
-/** Called for what was moved, and for nothing else. */
+/** Moves the money back. The participant calls it only for money that was moved. */
 async function moveBack({ account, cents }: Move, { tx }: InBank): Promise<void> {
   await tx.query('UPDATE account SET balance = balance - $2, free = free - $2 WHERE id = $1', [account, cents])
 }
 
-/** What comes is not there before it is confirmed; what goes cannot be spent any more. */
+/** Holds a withdrawal, so that the money cannot be spent. A deposit changes nothing until it is confirmed. */
 async function hold({ account, cents }: Move, { tx }: InBank): Promise<void> {
   await requireOpen(tx, account)
   if (cents >= 0) return
@@ -58,7 +58,7 @@ async function hold({ account, cents }: Move, { tx }: InBank): Promise<void> {
     account,
     cents,
   ])
-  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has less than ${-cents} cents`)
 }
 
 async function moveHeld({ account, cents }: Move, { tx }: InBank): Promise<void> {
@@ -70,15 +70,15 @@ async function letGo({ account, cents }: Move, { tx, tried }: InBank & { readonl
   if (tried) await tx.query('UPDATE account SET free = free - least($2, 0) WHERE id = $1', [account, cents])
 }
 
-/** @throws Refusal when there is not so much */
+/** @throws Refusal when the account has too little free money */
 async function add(tx: SqlTransaction, account: string, cents: number): Promise<void> {
   const text = 'UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1 AND free + $2 >= 0'
   const { rowCount } = await tx.query(text, [account, cents])
-  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has less than ${-cents} cents`)
 }
 
 async function requireOpen(tx: SqlTransaction, account: string): Promise<void> {
   const { rows } = await tx.query<{ closed: boolean }>('SELECT closed FROM account WHERE id = $1', [account])
   if (rows[0]?.closed === false) return
-  throw new Refusal('bank.closed', `${account} is closed, or not there`)
+  throw new Refusal('bank.closed', `${account} is closed or does not exist`)
 }

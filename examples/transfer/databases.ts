@@ -1,4 +1,4 @@
-/** Where a run takes place: a database for the desk, one for each bank, and the money in them. */
+/** Databases of a run: one for the desk, one for each bank, and the money in them. */
 import { randomBytes } from 'node:crypto'
 import { pgClient } from 'concordat/core/pg'
 import { migrateParticipant } from 'concordat/saga'
@@ -15,9 +15,9 @@ export type DatabaseName = 'desk' | 'north' | 'south'
 const NAMES = ['desk', 'north', 'south'] as const
 
 export interface Left {
-  /** Transactions that were prepared and not ended. */
+  /** Prepared transactions that have neither committed nor rolled back. */
   readonly prepared: number
-  /** Rows that undo still holds for transfers that are not decided. */
+  /** Rows that undo still locks for undecided transfers. */
   readonly rowLocks: number
   /** Sagas that have not ended. */
   readonly open: number
@@ -41,7 +41,7 @@ export class Databases implements AsyncDisposable {
     this.#pools = { desk: poolOf('desk'), north: poolOf('north'), south: poolOf('south') }
   }
 
-  /** @throws UsageError when there is no server */
+  /** @throws UsageError when no private server can be started, or the given one cannot be used */
   static async open(postgres: string | undefined): Promise<Databases> {
     const server = postgres === undefined ? await privateServer() : undefined
     const url = postgres ?? server?.url ?? ''
@@ -61,7 +61,7 @@ export class Databases implements AsyncDisposable {
       await server?.stop()
       const said = error instanceof Error ? error.message : String(error)
       throw new UsageError(
-        `--postgres cannot be used (${said}): pass the address of a server on which databases may be made`,
+        `--postgres cannot be used (${said}): pass the URL of a server on which you may create databases`,
       )
     }
   }
@@ -96,7 +96,7 @@ export class Databases implements AsyncDisposable {
     }
   }
 
-  /** How many transfers have each outcome. */
+  /** Counts the transfers by outcome. */
   async outcomes(): Promise<{ readonly completed: number; readonly refused: number; readonly stuck: number }> {
     const { rows } = await this.#pools.desk.query<{ outcome: string; n: number }>(
       'SELECT outcome, count(*)::int AS n FROM transfer WHERE outcome IS NOT NULL GROUP BY 1',
@@ -105,7 +105,7 @@ export class Databases implements AsyncDisposable {
     return { completed: count('completed'), refused: count('refused'), stuck: count('stuck') }
   }
 
-  /** All money, and what of it is held for something that is not over. */
+  /** Sums all money and the part held for unfinished transfers, and counts the overdrawn accounts. */
   async money(): Promise<{ readonly cents: number; readonly held: number; readonly overdrawn: number }> {
     const found = await Promise.all(
       (['north', 'south'] as const).map((name) =>
@@ -154,7 +154,7 @@ export class Databases implements AsyncDisposable {
   }
 }
 
-/** Before the bank starts, as a migration would. */
+/** Prepares a bank's database for undo before the bank starts, as a migration would. */
 async function protect(pool: pg.Pool): Promise<void> {
   const sql = pgClient(pool)
   await migrateParticipant(sql)
@@ -167,6 +167,6 @@ async function privateServer(): Promise<PrivateServer> {
     return await startServer('postgres')
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error)
-    throw new UsageError(`no PostgreSQL of its own could be started (${said}): pass --postgres URL`)
+    throw new UsageError(`cannot start a private PostgreSQL (${said}): pass --postgres URL`)
   }
 }

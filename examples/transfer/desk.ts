@@ -1,4 +1,4 @@
-/** The desk: takes transfers from its table and makes each in the kind of transaction that was asked for. */
+/** The desk: takes transfers from its table and makes each one in the requested kind of transaction. */
 import { hasCode, type SqlClient } from 'concordat/core'
 import type { Service } from 'concordat/service'
 import { type Transfer, transferByCode, transferCode, transferSaga, transferTcc } from './contracts.ts'
@@ -18,21 +18,24 @@ interface Row {
   readonly cents: number
 }
 
-/** Transfers at once in one process. With XA and undo each holds its rows until it is decided, and those who want them wait. */
+/** Concurrent transfers per process. XA and undo lock rows until the decision, and other transfers wait for them. */
 const AT_ONCE: Readonly<Record<Kind, number>> = { saga: 16, tcc: 16, xa: 4, undo: 4, code: 16 }
 
-/** One of several desks, each of which has its share of the transfers. */
+/** Options of one desk process. Each of the `desks` processes makes its share of the transfers. */
 export interface DeskOptions {
   readonly service: Service
   readonly sql: SqlClient
   readonly kind: Kind
-  /** From 0. */
+  /** Starts at 0. */
   readonly index: number
   readonly desks: number
   readonly signal: AbortSignal
 }
 
-/** Until all of its share have an outcome. A desk that was killed begins with what has none: each has the id it had. */
+/**
+ * Makes transfers until all of this desk's share have an outcome. After a kill, the next process continues with the
+ * transfers that have none, under the same ids.
+ */
 export async function work(options: DeskOptions): Promise<void> {
   const { sql, kind, index, desks } = options
   const { rows } = await sql.query<Row>(
@@ -56,7 +59,7 @@ type Make = (options: DeskOptions, id: string, input: Transfer) => Promise<Outco
 const MAKE: Readonly<Record<Kind, Make>> = {
   saga: bySaga(transferSaga),
   tcc: bySaga(transferTcc),
-  // To the desk it is the same: what a bank does to hold money is its own affair.
+  // XA and undo use the saga of TCC: how a bank holds money is internal to the bank.
   xa: bySaga(transferTcc),
   undo: bySaga(transferTcc),
   code: byCode,
@@ -70,7 +73,7 @@ function bySaga(saga: typeof transferSaga): Make {
   }
 }
 
-/** One that was cancelled because its desk died is tried again, under another id. */
+/** Makes a transfer by code. If it was cancelled because its desk died, tries again under another id. */
 async function byCode({ service }: DeskOptions, id: string, input: Transfer): Promise<Outcome> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -85,7 +88,7 @@ async function byCode({ service }: DeskOptions, id: string, input: Transfer): Pr
   }
 }
 
-/** Of the refusal that the code let through, or of the transaction that an earlier process ended with it. */
+/** Returns the code of the refusal, whether this process received it or an earlier process recorded it. */
 function reasonOf(error: unknown): string {
   const { code, failure } = error as { readonly code?: unknown; readonly failure?: { readonly code?: unknown } }
   return String(failure?.code ?? code)

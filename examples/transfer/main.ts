@@ -1,9 +1,10 @@
 /**
- * Money between two banks, a database each, and a fee: the same business in each kind of transaction, in processes that are
- * killed. `npm run transfer -- --help` lists what it takes; README.md in this folder tells what it does.
+ * Transfers money between two banks with a database each, and charges a fee: the same operation in each kind of
+ * transaction, in processes that are killed. `npm run transfer -- --help` lists the options; README.md in this folder
+ * describes the example.
  *
- * Exit codes: 0 the money holds and nothing is left over; 1 not; 2 a mistake in the command line or no server; 130 and 143
- * ended by SIGINT and SIGTERM.
+ * Exit codes: 0 the money is balanced and no work is left; 1 it is not, or the run failed; 2 invalid options or no
+ * server; 130 and 143 ended by SIGINT and SIGTERM.
  */
 import { writeFile } from 'node:fs/promises'
 import { Databases } from './databases.ts'

@@ -1,7 +1,7 @@
-/** The command line: what was asked for, or one line that says what is wrong with it. */
+/** Parses the command line. An invalid option fails with one line that says what is expected. */
 import { parseArgs } from 'node:util'
 
-/** A mistake of whoever called us: one line with the remedy, exit code 2. */
+/** Mistake of the caller: the program prints one line with the remedy and exits with code 2. */
 export class UsageError extends Error {}
 
 export const KINDS = ['saga', 'tcc', 'xa', 'undo', 'code'] as const
@@ -13,7 +13,7 @@ export interface Options {
   readonly kill: number
   readonly seed: number
   readonly processes: number
-  /** `undefined`: a private server, started for this run. */
+  /** URL of the server. `undefined` starts a private server for this run. */
   readonly postgres: string | undefined
   readonly report: string | undefined
   readonly logLevel: string
@@ -21,13 +21,13 @@ export interface Options {
 
 export const USAGE = `npm run transfer -- [options]
 
-  --kind KIND        saga, tcc, xa, undo or code: the same business in each  (default: tcc)
+  --kind KIND        kind of transaction: saga, tcc, xa, undo or code  (default: tcc)
   --transfers N      1 to 100000  (default: 200)
-  --kill N           kills N processes with SIGKILL while it runs, and starts each again  (default: 0)
-  --seed N           makes the transfers and chooses the victims  (default: 1)
-  --processes N      of the desk and of each bank, 1 to 4  (default: 2)
-  --postgres URL     a server on which databases may be made; for xa one with max_prepared_transactions
-                     (default: a private one, started for this run)
+  --kill N           kills N processes with SIGKILL during the run, and restarts each  (default: 0)
+  --seed N           determines the transfers and the processes to kill  (default: 1)
+  --processes N      processes of the desk and of each bank, 1 to 4  (default: 2)
+  --postgres URL     a server on which you may create databases; xa needs max_prepared_transactions
+                     (default: a private server, started for this run)
   --report FILE      writes the result as JSON
   --log-level LEVEL  silent, error (default), warn, info or debug; to standard error
   --help
@@ -44,7 +44,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
   try {
     values = parseArgs({ args: [...args], options: { ...options, ...more } }).values
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}; --help lists what there is`)
+    throw new UsageError(`${(error as Error).message}; --help lists the options`)
   }
   if (values.help === true) return 'help'
   const kind = KINDS.find((each) => each === (values.kind ?? 'tcc'))

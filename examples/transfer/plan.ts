@@ -1,4 +1,4 @@
-/** What a run is made of, by its seed alone: accounts, transfers, and who is killed when. */
+/** Plan of a run: its accounts, its transfers, and when each process is killed. The seed makes every random choice. */
 import { mulberry32 } from '../support/random.ts'
 import type { Transfer } from './contracts.ts'
 import type { Options } from './options.ts'
@@ -10,10 +10,10 @@ export interface Account {
 }
 
 export interface PlannedKill {
-  /** When so many transfers have an outcome. */
+  /** Number of transfers with an outcome at which the process is killed. */
   readonly at: number
   readonly service: 'desk' | 'north' | 'south'
-  /** From 0. */
+  /** Starts at 0. */
   readonly index: number
 }
 
@@ -28,7 +28,7 @@ const ACCOUNTS = 20
 const OPENING_CENTS = 50_000
 const SERVICES = ['desk', 'north', 'south'] as const
 
-/** One in twenty goes to an account that is closed, one in twenty is more than anybody has. */
+/** Sends 1 transfer in 20 to a closed account, and 1 in 20 with more money than any account holds. */
 export function makePlan({ seed, transfers, kill, processes }: Options): Plan {
   const random = mulberry32(seed)
   const below = (n: number): number => Math.floor(random() * n)

@@ -1,4 +1,4 @@
-/** One run: processes started, killed and started again until every transfer has an outcome, and the look at the money. */
+/** Runs, kills and restarts the processes until every transfer has an outcome, then checks the money. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Supervisor } from '../support/supervisor.ts'
@@ -24,7 +24,7 @@ export interface Report {
 const SERVICES = ['desk', 'north', 'south'] as const
 const LOOK_MS = 100
 const SAY_MS = 2_000
-/** So long after the last outcome: banks may still be told to confirm. */
+/** Longest wait after the last outcome, because banks may still receive confirmations. */
 const SETTLES_MS = 30_000
 
 export async function run(options: Options, databases: Databases, signal: AbortSignal): Promise<Report> {
@@ -97,7 +97,7 @@ async function untilAllEnded(
   }
 }
 
-/** What is left once nothing changes any more. A stuck transfer stays, for a person. */
+/** Waits until no work is left except stuck transfers, which need an operator. Returns the work that is left. */
 async function settled(databases: Databases, stuck: number): Promise<Left> {
   const deadline = performance.now() + SETTLES_MS
   for (;;) {

@@ -1,4 +1,4 @@
-/** The desk or a bank in a process of its own: `service-process.ts north 2`. When the parent is gone, so is this. */
+/** Runs the desk or a bank: `service-process.ts north north-2`. Exits when the parent process is gone. */
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { createService, type Service } from 'concordat/service'
@@ -10,25 +10,26 @@ import type { BankName } from './contracts.ts'
 import { SAGAS, work } from './desk.ts'
 import type { Kind } from './options.ts'
 
-/** From the parent. */
+/** Start message from the parent process. */
 export interface TransferStart extends StartMessage {
   readonly service: 'desk' | BankName
   readonly kind: Kind
-  /** From 0. */
+  /** Starts at 0. */
   readonly index: number
-  /** Processes of this service. */
+  /** Number of processes of this service. */
   readonly processes: number
-  /** Its own database, and the one in which the log of messages is. */
+  /** URL of the service's own database. */
   readonly database: string
+  /** URL of the database that stores the message log. */
   readonly log: string
   readonly logLevel: string
 }
 
-/** How long the others wait for a killed process before they take what it had. */
+/** How long the other processes wait before they take over the work of a killed process. */
 const LEASE_MS = 3_000
 
 process.on('disconnect', () => process.exit(1))
-// Ctrl-C reaches every process of the terminal; the parent says when to stop.
+// Ctrl-C reaches every process of the terminal. This one ignores it, and stops when the parent sends `stop`.
 process.on('SIGINT', () => {})
 process.on('SIGTERM', () => {})
 process.once('message', (message) => void run(message as TransferStart | StopMessage))
@@ -60,7 +61,7 @@ async function run(start: TransferStart | StopMessage): Promise<void> {
     await service.ready()
     process.send?.({ type: 'ready' } satisfies FromService)
     const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
-    // What fails in its work ends the process, and its parent starts it again.
+    // A failure of the desk's work ends the process, and the parent starts it again.
     if (name === 'desk') {
       const working = work({ service, sql, kind, index, desks: processes, signal: stop.signal })
       await Promise.race([stopped, working.then(() => stopped)])

@@ -2,7 +2,7 @@
 import { globSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 
-/** Heading -> anchor, as hosts of Markdown make them: what is there already gets a number. The first of a name counts. */
+/** Maps headings to the anchors of Markdown hosts, which number repeated ones. The first of equal headings counts. */
 export function anchorsOf(page: string): ReadonlyMap<string, string> {
   const seen = new Map<string, number>()
   const anchors = new Map<string, string>()
@@ -20,8 +20,8 @@ export function anchorsOf(page: string): ReadonlyMap<string, string> {
 }
 
 /**
- * typedoc numbers the anchors of names that are spelled alike but for their case (`memoryBroker`, `MemoryBroker`) otherwise
- * than hosts do: what a link names is looked up among the headings of its page.
+ * Corrects the anchors of links, by the headings of their pages. typedoc and Markdown hosts number names that differ
+ * only in case (`memoryBroker`, `MemoryBroker`) differently.
  */
 export function mendLinks(folder: string): void {
   const pages = new Map(globSync('**/*.md', { cwd: folder }).map((file) => [resolve(folder, file), '']))

@@ -1,8 +1,8 @@
-/** The page of error codes: what each error means, whether to try again, and a message with its remedy. */
+/** Generates the page of error codes: the meaning of each error, whether to retry, and a message with its remedy. */
 import type { DeclarationReflection } from 'typedoc'
 import type { Reference } from './reference.ts'
 
-/** An error as the package throws it. */
+/** Sample of an error that the package throws. */
 export interface ErrorSample {
   readonly error: Error
   readonly code: string

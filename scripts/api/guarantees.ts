@@ -1,7 +1,7 @@
-/** The page of claims and the tests that show them, from `test/house/guarantees.json`. */
+/** Generates the page of claims, each with the tests that show it, from `test/house/guarantees.json`. */
 
 export interface Claim {
-  /** Section and subject, as in `kill/a-consumer`. */
+  /** Section and subject, such as `kill/a-consumer`. */
   readonly id: string
   readonly subject?: string
   readonly claim: string

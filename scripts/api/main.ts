@@ -1,7 +1,7 @@
 /**
- * `npm run docs:api [-- FOLDER]`: writes the generated pages into FOLDER (default `docs`): `api/`, a page per subpath from the
- * docstrings, `reference/options.md`, `reference/errors.md` and `contributing/guarantees-by-test.md`. Fails when a public name
- * has no docstring. Deletes nothing: remove the page of a deleted subpath yourself.
+ * `npm run docs:api [-- FOLDER]`: writes the generated pages into FOLDER (default `docs`): `api/` with a page per
+ * subpath from the docstrings, `reference/options.md`, `reference/errors.md` and `contributing/guarantees-by-test.md`.
+ * Fails when a public name has no docstring. Deletes nothing: remove the page of a deleted subpath yourself.
  */
 import { ERRORS } from '../../test/house/support/errors-table.ts'
 import { writeGenerated } from './pages.ts'

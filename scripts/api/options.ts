@@ -1,4 +1,4 @@
-/** The page of options: every interface of options that users write, by import path, with its defaults. */
+/** Generates the page of options: every options interface that users write, by import path, with its defaults. */
 import type { Comment, DeclarationReflection } from 'typedoc'
 import type { Reference } from './reference.ts'
 
@@ -38,7 +38,7 @@ function commentOf(option: DeclarationReflection): Comment | undefined {
   return option.comment ?? signatures.find((signature) => signature.hasComment())?.comment
 }
 
-/** What `@default` says, without the fence that typedoc puts around one line. */
+/** Returns the text of `@default`, without the fence that typedoc puts around one line. */
 function defaultOf(comment: Comment | undefined): string {
   return textOf(comment?.getTag('@default')?.content).replaceAll(/^```ts\n|\n```$/g, '')
 }
@@ -47,7 +47,7 @@ function textOf(parts: Comment['summary'] = []): string {
   return parts.map(({ text }) => text).join('')
 }
 
-/** Ends at the first full stop, exclamation mark or question mark that is followed by a space. */
+/** Cuts the text after the first full stop, exclamation mark or question mark that is followed by a space. */
 export function firstSentence(text: string): string {
   return text.replaceAll(/\s+/g, ' ').split(/(?<=[.!?]) /)[0] ?? ''
 }

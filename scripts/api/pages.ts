@@ -1,4 +1,4 @@
-/** Writes the generated pages that are not pages of an import path. */
+/** Writes the generated pages that do not describe an import path. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ErrorSample, errorsPage } from './errors.ts'
@@ -6,7 +6,11 @@ import { type Claim, guaranteesPage } from './guarantees.ts'
 import { optionsPage } from './options.ts'
 import type { Reference } from './reference.ts'
 
-/** Call it before `writePages`, which prunes the reference. @returns the paths below `folder` */
+/**
+ * Writes the pages into `folder`. Call it before `writePages`, which prunes the reference.
+ *
+ * @returns the paths below `folder`
+ */
 export async function writeGenerated(
   reference: Reference,
   errors: readonly ErrorSample[],

@@ -1,10 +1,10 @@
-/** What users can import, as typedoc sees it: every name of every subpath, with its signature and its docstring. */
+/** The public API as typedoc reads it: every name of every subpath, with its signature and its docstring. */
 import { readFileSync } from 'node:fs'
 import { Application, type DeclarationReflection, type ProjectReflection, ReflectionKind } from 'typedoc'
 import { mendLinks } from './anchors.ts'
 import { CompactTheme } from './theme.ts'
 
-/** Subpath without `concordat/` -> the file with its exports, as in `exports` of the manifest. */
+/** Maps each subpath, without `concordat/`, to the file with its exports, from `exports` of the manifest. */
 export type Entries = Readonly<Record<string, string>>
 
 export interface Reference {
@@ -33,21 +33,21 @@ export async function readReference(
   const app = await Application.bootstrapWithPlugins(options(Object.values(entries), folder, tsconfig) as object)
   app.renderer.defineTheme('compact', CompactTheme as never)
   const project = await app.convert()
-  if (project === undefined) throw new Error('typedoc could not read the sources; it says above why')
-  // One entry alone is the project itself, so there are always several.
+  if (project === undefined) throw new Error('typedoc could not read the sources, see its messages above')
+  // With a single entry, typedoc makes it the project itself. Callers pass at least two.
   const names = new Map(Object.entries(entries).map(([subpath, file]) => [moduleName(file), subpath]))
   for (const page of project.children ?? []) page.name = names.get(page.name) ?? page.name
   return { app, project, folder }
 }
 
-/** Writes a page of each subpath, and the page of pages, into the folder that was given to `readReference`. */
+/** Writes a page for each subpath, and the index page, into the folder that was passed to `readReference`. */
 export async function writePages(reference: Reference): Promise<void> {
   prune(reference)
   await reference.app.generateOutputs(reference.project)
   mendLinks(reference.folder)
 }
 
-/** Leaves out what a page need not repeat: constructors nobody wrote about, and members that stand where they are inherited from. */
+/** Removes constructors without a docstring, and inherited members, which the page shows on the base. */
 function prune({ project }: Reference): void {
   for (const name of project.getReflectionsByKind(ReflectionKind.ClassOrInterface)) {
     const { children = [] } = name as DeclarationReflection
@@ -69,11 +69,11 @@ function isBareConstructor(member: DeclarationReflection): boolean {
   return member.kindOf(ReflectionKind.Constructor) && !isDocumented(member)
 }
 
-/** Public names without a docstring, and properties without one of the interfaces that users write: `binder.sink`. */
+/** Lists public names without a docstring, such as `binder.sink`, and properties of options interfaces without one. */
 export function undocumented({ project }: Reference): readonly string[] {
   return (project.children ?? []).flatMap((page) =>
     (page.children ?? []).flatMap((name) => {
-      // A name that two subpaths export is told of where it is at home.
+      // A re-exported name is checked in the subpath that declares it.
       if (name.isReference()) return []
       const members = /(?:Options|Limits)$/.test(name.name) ? (name.children ?? []) : []
       const bare = [name, ...members].filter((reflection) => !isDocumented(reflection))
@@ -90,7 +90,7 @@ function isDocumented(reflection: DeclarationReflection): boolean {
   return signatures.some((signature) => signature.hasComment())
 }
 
-/** A property or an alias that is a function has its comment on the signature. */
+/** Returns the declaration of a property or an alias that is a function: typedoc puts the comment on its signature. */
 function callable(reflection: DeclarationReflection): DeclarationReflection | undefined {
   return reflection.type?.type === 'reflection' ? reflection.type.declaration : undefined
 }
@@ -110,9 +110,9 @@ function options(entryPoints: readonly string[], folder: string, tsconfig: strin
     theme: 'compact',
     router: 'module',
     outputs: [{ name: 'markdown', path: folder }],
-    // `folder` may hold more than the pages: nothing is deleted there.
+    // `folder` may contain other files, so typedoc must not delete anything there.
     cleanOutputDir: false,
-    // Types are `npm run check`'s business, and TypeScript 7's.
+    // `npm run check` checks the types, with TypeScript 7.
     skipErrorChecking: true,
     logLevel: 'Warn',
     validation: { notExported: false, notDocumented: false, invalidLink: true },
@@ -120,7 +120,7 @@ function options(entryPoints: readonly string[], folder: string, tsconfig: strin
     excludeExternals: true,
     excludePrivate: true,
     excludeInternal: true,
-    // The order of the page is also the order in which anchors are numbered.
+    // typedoc numbers anchors in the order of the page.
     kindSortOrder: ['Function', 'Variable', 'Interface', 'TypeAlias', 'Class'],
     groupOrder: ['Functions', 'Variables', 'Interfaces', 'Type Aliases', 'Classes'],
     hidePageHeader: true,

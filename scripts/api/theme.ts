@@ -1,6 +1,6 @@
 /**
- * How a page of docs/api looks: the names by kind, and each with its docstring, its signature as TypeScript and one table
- * of its members. What the signature says already is not said again.
+ * Layout of the pages of docs/api: the names by kind, each with its docstring, its signature as TypeScript and one
+ * table of its members. The page does not repeat what the signature says.
  */
 import { type CommentDisplayPart, ProjectReflection, type SignatureReflection } from 'typedoc'
 import { MarkdownTheme, MarkdownThemeContext } from 'typedoc-plugin-markdown'
@@ -32,7 +32,7 @@ class CompactContext extends MarkdownThemeContext {
       inheritance: () => '',
       hierarchy: ({ isTarget, types }) =>
         isTarget === true ? '' : `Extends ${types.map((type) => this.partials.someType(type)).join(', ')}.`,
-      // Tags are paragraphs (**Throws** ...), not headings of their own.
+      // Tags are paragraphs (**Throws** ...), not headings.
       comment: (comment, options) =>
         given
           .comment(comment, { ...options, headingLevel: undefined })
@@ -61,7 +61,7 @@ class CompactContext extends MarkdownThemeContext {
   }
 }
 
-/** Overloads share their docstring: it stands once, below the last of them. */
+/** Compares docstrings: overloads that share one show it once, below the last of them. */
 function comments(signature: SignatureReflection | undefined): string | undefined {
   return signature === undefined ? undefined : JSON.stringify(signature.comment?.summary.map(({ text }) => text))
 }
@@ -78,7 +78,7 @@ function returned(signature: SignatureReflection, words: Words): string {
   return tag === undefined ? '' : `**Returns** ${words(tag.content)}`
 }
 
-/** Without anchors for each property: their numbers shift with every name that is added, and nothing leads to them. */
+/** Removes the anchors of properties: their numbers shift with every added name, and no link leads to them. */
 function plain(page: string): string {
   return page
     .replaceAll(/<a id="[^"]*"><\/a> ?/g, '')
@@ -87,7 +87,7 @@ function plain(page: string): string {
     .replaceAll(/ +$/gm, '')
 }
 
-/** A line of links for each kind, below the introduction. */
+/** Adds a line of links for each kind below the introduction. */
 function withNames(page: string): string {
   const [start = '', ...kinds] = page.split(/^(?=## )/m)
   const anchors = anchorsOf(page)
@@ -99,7 +99,7 @@ function withNames(page: string): string {
   return [start, ...lines, ...kinds].join('')
 }
 
-/** The page of pages: each subpath with the first sentence of its introduction. */
+/** Renders the index page: each subpath with the first sentence of its introduction. */
 function index(project: ProjectReflection): string {
   const rows = (project.children ?? []).map(({ name, comment }) => {
     const words = (comment?.summary ?? []).map(({ text }) => text).join('')

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs a command in a container of Debian 13, whose servers are local binaries there. So do the tests that start, kill and configure
-# servers of their own run on these versions (PostgreSQL 17, Redis 8, RabbitMQ 4, MariaDB 11.8):
+# Runs a command in a Debian 13 container, where the servers are local binaries. The tests that start, kill and configure their
+# own servers then run on these versions (PostgreSQL 17, Redis 8, RabbitMQ 4, MariaDB 11.8):
 #
 #   scripts/engine/run.sh scripts/engine/in-debian.sh vitest run --project int test/binder/rabbitmq/conformance.int.test.ts
 #
-# REDIS_SERVER=valkey-server in the environment takes Valkey 8 for Redis.
+# REDIS_SERVER=valkey-server in the environment uses Valkey 8 instead of Redis.
 #
-# The checkout is mounted where it is, with what npm has installed; Kafka's jars are taken from this machine's cache.
+# The checkout is mounted at its own path, with its node_modules; Kafka's jars come from the cache of this machine.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 jars=${XDG_CACHE_HOME:-$HOME/.cache}/concordat

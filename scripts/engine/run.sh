@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# A Docker engine of its own with the images of compose.yaml, for one command:
+# Runs one command with a private Docker engine that has the images of compose.yaml:
 #
 #   scripts/engine/run.sh [--servers postgres,redis] COMMAND...
 #
-# Nothing is pulled: the images are made of Debian 13's packages (PostgreSQL 17, Redis 8, RabbitMQ 4, MariaDB 11.8) and Kafka's
-# jars, under the names that the tests and compose.yaml ask for. They are no copies of the official images: no Alpine, no modules.
+# The script pulls no image. It builds them from Debian 13 packages (PostgreSQL 17, Redis 8, RabbitMQ 4, MariaDB 11.8) and Kafka's
+# jars, under the names that the tests and compose.yaml use. They are not copies of the official images: no Alpine, no modules.
 #
-# Debian, root. The engine has a network namespace, a mount namespace and a /run of its own: its socket, bridge, iptables rules and
-# ports exist for COMMAND alone, which reaches no network but that. At the end containers, engine and files are gone; the packages
-# it installed stay.
+# The script needs Debian and root. The engine has its own network namespace, mount namespace and /run: its socket, bridge,
+# iptables rules and ports exist only for COMMAND, which reaches no other network. At the end, the script removes the containers,
+# the engine and its files. The packages it installed stay.
 #
-#   ENGINE_CACHE=FOLDER   keeps what was made for the next run (1 to 2 GB)
-#   ENGINE_READY_SECONDS=N  the command is not begun later than that; default: 3600
-#   ENGINE_NODE=FILE      the program in the image node:24-bookworm-slim; default: that of node_modules
+#   ENGINE_CACHE=FOLDER   keeps the images for the next run (1 to 2 GB)
+#   ENGINE_READY_SECONDS=N  COMMAND must begin within N seconds; default: 3600
+#   ENGINE_NODE=FILE      the Node program in the image node:24-bookworm-slim; default: the one in node_modules
 #
-# Exit code: that of COMMAND; 75 when this machine cannot have an engine or its packages, after a line that begins "no engine:".
+# Exit code: that of COMMAND; 75 when this machine cannot run an engine or install its packages, after a line that begins "no engine:".
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 servers=postgres,redis,rabbitmq,kafka,mariadb
@@ -32,11 +32,11 @@ UNAVAILABLE=75
 no_engine() { echo "no engine: $*" >&2; exit "$UNAVAILABLE"; }
 step() { printf '== engine: %s (%s s)\n' "$*" "$SECONDS" >&2; }
 
-# ---------------------------------------------------------------------------------------------- what this machine has to allow
+# --------------------------------------------------------------------------------------------------- what the machine must allow
 command -v apt-get >/dev/null || no_engine 'this is no Debian: there is no apt-get'
 [ "$(id -u)" = 0 ] || no_engine 'an engine needs root'
-unshare --net --mount --propagation private true 2>/dev/null || no_engine 'this root may make no network and mount namespaces (CAP_SYS_ADMIN)'
-unshare --net --mount --propagation private sh -c 'mount -t tmpfs none /mnt' 2>/dev/null || no_engine 'this root may not mount'
+unshare --net --mount --propagation private true 2>/dev/null || no_engine 'root may not create network and mount namespaces here (CAP_SYS_ADMIN)'
+unshare --net --mount --propagation private sh -c 'mount -t tmpfs none /mnt' 2>/dev/null || no_engine 'root may not mount here'
 [ -d /sys/fs/cgroup ] && [ -n "$(ls /sys/fs/cgroup)" ] || no_engine 'no cgroups are mounted at /sys/fs/cgroup'
 
 kept=${ENGINE_CACHE:-}
@@ -48,7 +48,7 @@ unset DOCKER_HOST
 engine=''
 policy=/usr/sbin/policy-rc.d
 made_policy=''
-# Its own, so that nothing of another engine on this machine is touched.
+# A separate cgroup, so that the cleanup touches no other engine on this machine.
 cgroup=concordat-engine-$$
 
 cleanup() {
@@ -64,7 +64,7 @@ cleanup() {
   fi
   find /sys/fs/cgroup -path "*/$cgroup*" -depth -type d -exec rmdir {} + 2>/dev/null
   rm -rf --one-file-system "$work/exec" "$work/context"
-  # Never through a mount that is still there.
+  # --one-file-system: deletes nothing behind a mount that remains.
   [ -n "$kept" ] || rm -rf --one-file-system "$work"
   exit "$code"
 }
@@ -73,7 +73,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # ------------------------------------------------------------------------------------------------------------------- packages
-# The package of the engine would start one on this machine, so that is kept from happening.
+# The engine package would start an engine on this machine. The policy prevents that.
 install_packages() {
   local code=0
   if [ ! -e "$policy" ]; then
@@ -104,7 +104,8 @@ make_debian() {
   for kind in "${kinds[@]}"; do include+=,${server_packages[$kind]}; done
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' | awk '$2 !~ /-/ { print $1; exit }')
   mkdir -p "$work/debs"
-  # No cluster that nobody asked for; no documentation. The plugin of Compose is one static program, for the machine's own CLI.
+  # Creates no default PostgreSQL cluster and installs no documentation. The Compose plugin is one static program, for the CLI of
+  # this machine.
   mmdebstrap --quiet --mode=root --format=tar --variant=minbase \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --essential-hook='mkdir -p "$1/etc/postgresql-common" "$1/usr/share/man/man1" "$1/usr/share/man/man7"' \
@@ -150,7 +151,7 @@ fi
 
 # --------------------------------------------------------------------------------------------------------------------- engine
 step start
-# Whatever becomes of this script, the engine ends with it.
+# The engine ends when this script ends for any reason.
 setsid setpriv --pdeathsig TERM unshare --net --mount --propagation private bash -ec '
   ip link set lo up
   mount -t tmpfs none /run
@@ -160,7 +161,7 @@ setsid setpriv --pdeathsig TERM unshare --net --mount --propagation private bash
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2"
 ' engine "$work" "$cgroup" >"$work/dockerd.log" 2>&1 </dev/null &
 engine=$!
-# Before the namespaces are made, and if they never are, this would be the machine itself with an engine of its own: refused.
+# Refuses to run before the namespaces exist: the command would reach the machine itself, which may have an engine.
 inside() {
   nsenter --target "$engine" --net --mount -- \
     sh -c 'test -e /run/concordat-engine || exit 74; cd "$0" && exec "$@"' "$PWD" "$@"
@@ -186,7 +187,7 @@ for kind in "${kinds[@]}"; do
   mkdir -p "$work/context"
   cp -r "$here/images/$kind" "$context"
   [ "$kind" != kafka ] || cp -r "$kafka_jars/libs" "$context/libs"
-  # The name that the project asks for, so that a tag that changes there is made here.
+  # Reads the name from compose.yaml, so that a tag changed there is built here.
   name=$(sed -n "s/^ *image: \(\(apache\/\)\?$kind:.*\)/\1/p" "$here/../../compose.yaml")
   build "$name" "$context"
 done
@@ -200,10 +201,10 @@ fi
 step "images: $(inside docker images --format '{{.Repository}}:{{.Tag}}' | grep -v -e ^local/ -e none | sort | paste -sd' ')"
 
 # -------------------------------------------------------------------------------------------------------------------- command
-# There is no registry, so no image of the reaper; /.dockerenv makes testcontainers ask the bridge for the engine's host.
+# Without a registry there is no image of the reaper. The host is set because /.dockerenv makes testcontainers use the bridge.
 export TESTCONTAINERS_RYUK_DISABLED=true TESTCONTAINERS_HOST_OVERRIDE=localhost ENGINE_SERVERS=$servers
 [ "$SECONDS" -le "${ENGINE_READY_SECONDS:-3600}" ] ||
-  no_engine "its images took $SECONDS s, of ${ENGINE_READY_SECONDS} that there are"
+  no_engine "the images took $SECONDS s, and ENGINE_READY_SECONDS allows ${ENGINE_READY_SECONDS}"
 code=0
 inside "$@" || code=$?
 left=$(inside docker ps -aq | wc -l)

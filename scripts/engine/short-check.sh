@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# The tests that .ci/run runs on scripts/engine/run.sh: each server in a container once, then what differs most between its majors.
+# Runs the tests that .ci/run needs from scripts/engine/run.sh: each server once in a container, then the tests of the largest
+# differences between major versions.
 #
 #   scripts/engine/run.sh --servers postgres,redis,rabbitmq scripts/engine/short-check.sh FOLDER
 #
-# The reports are FOLDER/engine.json and FOLDER/servers.json.
+# Writes the reports FOLDER/engine.json and FOLDER/servers.json.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 reports=${1:?the folder for the reports}
 mkdir -p "$reports"
-# From here on it counts.
+# Tells .ci/run that the tests began: from here on, a failure counts.
 touch "$reports/began"
 export CONCORDAT_SERVERS=docker CONCORDAT_REQUIRE_SERVERS=1
 unset POSTGRES_URL REDIS_URL RABBITMQ_URL KAFKA_BROKERS MARIADB_URL

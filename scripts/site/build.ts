@@ -1,6 +1,6 @@
 /**
- * `npm run docs`: builds the site into `site/`, ready for any static host. `npm run docs -- dev` serves the pages and reloads on
- * changes. Installs its own tools first. A link to a missing page fails the build.
+ * `npm run docs`: builds the site into `site/`, ready for any static host. `npm run docs -- dev` serves the pages and
+ * reloads on changes. Installs its own tools first. A link to a missing page fails the build.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
@@ -10,7 +10,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 const HERE = import.meta.dirname
 const ROOT = resolve(HERE, '../..')
 const PAGES = join(HERE, 'pages')
-/** Pages at the root of the repository, and their addresses on the site. */
+/** Pages from outside `docs/`, and the folder of decision records, with their addresses on the site. */
 const ROOT_PAGES: Readonly<Record<string, string>> = {
   'README.md': '/',
   'SECURITY.md': '/security',
@@ -25,7 +25,7 @@ function run(command: string, args: readonly string[]): void {
   execFileSync(command, args, { cwd: HERE, stdio: 'inherit' })
 }
 
-/** Copies the pages: VitePress resolves its modules from the folder of a page. */
+/** Copies the pages here, because VitePress resolves its modules from the folder of a page. */
 async function stage(): Promise<void> {
   await rm(PAGES, { recursive: true, force: true })
   await cp(join(ROOT, 'docs'), PAGES, { recursive: true })
@@ -46,7 +46,7 @@ async function listOfDecisions(): Promise<string> {
   return `# Decisions\n\n${(await Promise.all(lines)).join('\n')}\n`
 }
 
-/** Links to a page at the root become its address, and links from there lead into the pages. */
+/** Copies a page. Links to a page in `ROOT_PAGES` become its address, and its links to `docs/` lead to the pages. */
 async function stagePage(page: string, staged: string): Promise<void> {
   const text = await readFile(join(ROOT, page), 'utf8')
   const linked = text.replaceAll(/\]\((?!https?:|#)([^)#]+)/g, (link, target: string) => {

@@ -1,6 +1,7 @@
 /**
- * `npm run docs:check`: opens each written page of the built site in Chromium, at phone and desktop width, in light and dark
- * mode. Fails when a page is wider than the screen, when a diagram is empty, or when axe finds a violation of WCAG A or AA.
+ * `npm run docs:check`: opens each hand-written page of the built site in Chromium, at phone and desktop width, in
+ * light and dark mode. Fails when a page is wider than the screen, when a diagram is empty, or when axe finds a violation of
+ * WCAG A or AA.
  */
 import { createReadStream, existsSync, globSync, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -24,10 +25,10 @@ const VIEWS = [
   { name: 'desktop, light', width: 1280, height: 900, colorScheme: 'light' },
   { name: 'desktop, dark', width: 1280, height: 900, colorScheme: 'dark' },
 ] as const
-/** Generated from docstrings, or records of decisions: every page of them has the same shape, so one is enough. */
+/** Skips generated API pages and decision records, except one: they share a layout, so one page is enough. */
 const isSampled = (path: string): boolean => !/^(?:api|decisions)\//.test(path) || path === 'api/locks.html'
 
-/** What is used of the browser's page. */
+/** Part of the browser's page that the checks use. */
 interface Dom {
   readonly document: {
     readonly documentElement: { readonly scrollWidth: number; readonly clientWidth: number }

@@ -1,4 +1,4 @@
-/** All that the services say to each other: the only file they share. */
+/** Channels and message types through which the services communicate. */
 import { defineChannel } from 'concordat/binder'
 import { z } from 'zod'
 
@@ -10,7 +10,7 @@ export const orderConfirmed = defineChannel('orders.confirmed', {
   groups: ['stock'],
 })
 
-/** The saga of an order asks the stock service for its goods. */
+/** Commands of the order saga to the stock service: reserve the goods of an order. */
 export const stockCommands = defineChannel('stock.commands', { payload: Order, groups: ['stock'] })
 
 export const SOLD_OUT = 'stock.sold_out'

@@ -1,4 +1,4 @@
-/** Where the services keep their data and send their messages. */
+/** Database and broker of the services. */
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
 import { embedded } from 'concordat/embedded'
@@ -6,15 +6,15 @@ import type { ServiceOptions } from 'concordat/service'
 import pg from 'pg'
 
 export interface Environment {
-  /** What each service is made with: its database with a schema of its own, and its broker. */
+  /** Returns the options of a service that set its database, its own schema, and its broker. */
   readonly parts: (service: string) => Pick<ServiceOptions, 'sql' | 'schema' | 'transport' | 'locks'>
-  /** After the services. */
+  /** Call it after the services are closed. */
   readonly close: () => Promise<void>
 }
 
 /**
- * PostgreSQL at `DATABASE_URL` is database and broker (`docker compose up --wait`). Without it both are in this process, on
- * PGlite: in the folder `DATA_DIR`, or in memory.
+ * Uses the PostgreSQL at `DATABASE_URL` as database and broker (`docker compose up --wait`). Without `DATABASE_URL`,
+ * both run in this process on PGlite, and keep their data in the folder `DATA_DIR`, or else in memory.
  */
 export function environment(env: NodeJS.ProcessEnv = process.env): Environment {
   const { DATABASE_URL: connectionString, DATA_DIR: dataDir } = env
@@ -27,7 +27,7 @@ export function environment(env: NodeJS.ProcessEnv = process.env): Environment {
         transport: database.transport,
         locks: database.locks,
       }),
-      // The last service that closes its locks closes the database, too.
+      // The database closes when the last service closes its locks.
       close: () => Promise.resolve(),
     }
   }

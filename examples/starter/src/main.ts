@@ -1,4 +1,4 @@
-/** `npm start`: places three orders, tells what became of them, and closes. */
+/** `npm start`: places three orders, prints their outcomes, and closes. */
 import { openShop } from './shop.ts'
 
 const shop = await openShop({ apple: 5, pear: 1 })

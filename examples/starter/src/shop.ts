@@ -1,4 +1,4 @@
-/** Both services in one process. `orders.ts` and `stock.ts` know nothing of each other, so each can have a process of its own. */
+/** Both services in one process. `orders.ts` and `stock.ts` do not import each other, so each can run in its own. */
 import type { SqlClient } from 'concordat/core'
 import type { z } from 'zod'
 import type { Order } from './channels.ts'
@@ -7,7 +7,7 @@ import { ordersService, placeOrder } from './orders.ts'
 import { fillShelves, stockService } from './stock.ts'
 
 export interface Shop {
-  /** Places an order; the same id again is the same order. Resolves with what became of it. */
+  /** Places an order, and resolves with its outcome. A second call with the same id is the same order. */
   readonly order: (order: z.input<typeof Order>) => Promise<string>
   readonly shipments: () => Promise<readonly string[]>
   readonly close: () => Promise<void>

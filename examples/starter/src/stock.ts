@@ -1,4 +1,4 @@
-/** The stock service: reserves goods, and gives them back when an order comes to nothing. */
+/** The stock service: reserves goods, and returns them to the shelf when an order fails. */
 import { sink } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { participant, Refusal } from 'concordat/saga'
@@ -6,7 +6,10 @@ import { createService, type Service } from 'concordat/service'
 import { orderConfirmed, SOLD_OUT, stockCommands } from './channels.ts'
 import type { Environment } from './environment.ts'
 
-/** What a handler writes in `tx` happens once, however often its message is delivered. `effects: 'tx'`: only what was committed is compensated. */
+/**
+ * The writes of a handler in `tx` take effect once, even if its message is delivered more than once. With
+ * `effects: 'tx'`, only committed writes are compensated.
+ */
 const reservations = participant(
   stockCommands,
   { group: 'stock', effects: 'tx' },
@@ -16,7 +19,7 @@ const reservations = participant(
         sku,
         quantity,
       ])
-      if (taken.rowCount === 0) throw new Refusal(SOLD_OUT, `not ${quantity} of ${sku} are left`)
+      if (taken.rowCount === 0) throw new Refusal(SOLD_OUT, `fewer than ${quantity} of ${sku} are left`)
     },
     compensate: async ({ sku, quantity }, { tx }) => {
       await tx.query('UPDATE shelf SET left_over = left_over + $2 WHERE sku = $1', [sku, quantity])
@@ -32,7 +35,10 @@ export function stockService({ parts }: Environment): Service {
   return createService({ ...parts('stock'), name: 'stock', bindings: [reservations, shipments] })
 }
 
-/** The service's own tables. In production they belong into migrations. The lock is for instances that start together. */
+/**
+ * Creates the tables of the service and fills the shelves. In production, create tables in migrations. The lock is for
+ * instances that start at the same time.
+ */
 export async function fillShelves(sql: SqlClient, shelves: Readonly<Record<string, number>>): Promise<void> {
   await sql.transaction(async (tx) => {
     await tx.query(`SELECT pg_advisory_xact_lock(hashtext('tables of stock'))`)

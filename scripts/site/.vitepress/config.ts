@@ -3,7 +3,7 @@ import llms from 'vitepress-plugin-llms'
 import { mermaid } from './mermaid.ts'
 import { NAV, SIDEBAR } from './pages.ts'
 
-/** Not in llms-full.txt: generated, or for contributors. */
+/** Pages left out of llms-full.txt: generated, or for contributors. */
 const NOT_FOR_ASSISTANTS = ['api/**', 'contributing/**', 'decisions/**', 'changelog.md']
 
 export default defineConfig({

@@ -1,4 +1,4 @@
-/** Renders Mermaid fences to SVG while the site is built. Colours follow the light or dark mode. */
+/** Renders Mermaid fences to SVG at build time. Colours follow the light or dark mode. */
 import { renderMermaidSVG } from 'beautiful-mermaid'
 import type { MarkdownRenderer } from 'vitepress'
 
@@ -13,7 +13,7 @@ const COLOURS = {
   transparent: true,
 }
 
-/** @throws what the renderer throws at an invalid diagram: the build fails */
+/** @throws the error of the renderer for an invalid diagram, which fails the build */
 export function mermaid(md: MarkdownRenderer): void {
   const fence = md.renderer.rules.fence
   md.renderer.rules.fence = (tokens, index, ...rest) => {

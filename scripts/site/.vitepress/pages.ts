@@ -1,4 +1,4 @@
-/** The table of contents. `test/house/site.test.ts` checks that it has every page. */
+/** Table of contents. `test/house/site.test.ts` checks that it has every page. */
 
 const page = (text: string, link: string) => ({ text, link })
 const section = (text: string, folder: string, pages: Readonly<Record<string, string>>) => ({

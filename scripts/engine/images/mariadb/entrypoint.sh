@@ -1,5 +1,6 @@
 #!/bin/bash
-# As the official image: a first server on its socket alone, which makes the users (the first "ready" line), then the real one.
+# Starts MariaDB in the steps of the official image: a first server, on its socket only, creates the users (the first "ready"
+# line), then the real server starts.
 set -e
 data=/var/lib/mysql
 if [ "$(id -u)" = 0 ]; then

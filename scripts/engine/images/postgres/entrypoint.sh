@@ -1,5 +1,6 @@
 #!/bin/bash
-# As the official image: initdb, a first server on its socket alone (the first "ready" line), then the real one (the second).
+# Starts PostgreSQL in the steps of the official image: initdb, a first server on its socket only (the first "ready" line),
+# then the real server (the second).
 set -e
 if [ "$(id -u)" = 0 ]; then
   mkdir -p "$PGDATA"
