@@ -204,7 +204,7 @@ step "images: $(inside docker images --format '{{.Repository}}:{{.Tag}}' | grep 
 # Without a registry there is no image of the reaper. The host is set because /.dockerenv makes testcontainers use the bridge.
 export TESTCONTAINERS_RYUK_DISABLED=true TESTCONTAINERS_HOST_OVERRIDE=localhost ENGINE_SERVERS=$servers
 [ "$SECONDS" -le "${ENGINE_READY_SECONDS:-3600}" ] ||
-  no_engine "the images took $SECONDS s, and ENGINE_READY_SECONDS allows ${ENGINE_READY_SECONDS}"
+  no_engine "the images took $SECONDS s, and ENGINE_READY_SECONDS allows ${ENGINE_READY_SECONDS:-3600}"
 code=0
 inside "$@" || code=$?
 left=$(inside docker ps -aq | wc -l)
