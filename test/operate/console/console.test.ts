@@ -391,6 +391,6 @@ describe('a session', () => {
     const session = oneTimeSession({ user: 'ann' })
     const { send } = open({ session })
     expect((await send('session', { token: session.token })).status).toBe(200)
-    expect(await (await send('session', { token: session.token })).text()).toContain('this address was used before')
+    expect(await (await send('session', { token: session.token })).text()).toContain('this link was already used')
   })
 })
