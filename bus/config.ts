@@ -117,7 +117,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return () => this.#listeners.delete(listener)
   }
 
-  /** One load at a time, and always one that begins after the call: an earlier read may be outdated. */
+  /** Loads once at a time, and always after the call: an earlier read may be outdated. */
   refresh(): Promise<void> {
     if (this.#load === undefined) return Promise.resolve()
     this.#next ??= this.#loading.then(() => {

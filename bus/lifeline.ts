@@ -77,7 +77,7 @@ export class Lifeline {
   async close(): Promise<void> {
     this.#closing.abort(new BusClosed('closed'))
     this.#host.configs.close()
-    // It may just be announcing itself to an unavailable broker.
+    // The member may just be announcing itself to an unavailable broker.
     await within(this.#host.clock, CLOSE_MS, this.#running, undefined)
   }
 

@@ -129,7 +129,7 @@ export class Presence {
     if (presence.state === 'hello' && heard !== 'stale') this.#replySoon()
   }
 
-  /** One answer for all that say hello at about the same time, with a random delay among instances. */
+  /** Answers all simultaneous hellos at once, with a random delay among instances. */
   #replySoon(): void {
     if (this.#cancelReply !== undefined || this.#binder === undefined || this.#hasLeft) return
     this.#cancelReply = this.#host.clock.setTimer((Math.random() * ROLL_CALL_MS) / 4, () => {

@@ -22,7 +22,7 @@ export class Gathered<Item> {
     this.#afterwards = afterwards
   }
 
-  /** Of each `key`, only the newest item is sent, once. */
+  /** Sends only the newest item of each `key`, once. */
   add(key: string, item: Item): void {
     if (!this.#closed) this.#pending.set(key, item)
   }

@@ -8,7 +8,7 @@ export const LONGEST_RUN_MS = 10
  * timer, heartbeat, acknowledgement or signal is served until the whole backlog is done.
  *
  * Call `isDue()` after each call of user code, and continue in `next()` when it returns true. All loops on one clock share one
- * measure, so many short loops in a row count as one run. It is never due on a clock that does not move while code runs (a fake one),
+ * measure, so a row of short loops counts as one run. Never due on a clock that does not move while code runs (a fake one),
  * nor on virtual time, which keeps simulations deterministic.
  */
 export class Turns {

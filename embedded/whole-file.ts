@@ -10,7 +10,7 @@ export async function writeWhole(path: string, text: string): Promise<void> {
   await syncDirectory(dirname(path))
 }
 
-/** Some file systems cannot do this, and some platforms cannot open a directory. */
+/** Flushes the directory, where the file system and the platform can. */
 async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path).catch(() => undefined)
   try {

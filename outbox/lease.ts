@@ -69,7 +69,7 @@ export function fairShare(partitions: number, live: number): number {
   return Math.ceil(partitions / Math.max(1, live))
 }
 
-/** What a renewal learns about other relays. */
+/** Other relays, as a renewal found them. */
 export interface Census {
   /** Relays alive, this one included. */
   readonly live: number

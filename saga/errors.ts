@@ -60,7 +60,7 @@ export interface UnreadableSagas {
   readonly saga: string
   readonly version: number
   readonly count: number
-  /** Some of their ids. */
+  /** Ids of a few of these sagas. */
   readonly ids: readonly string[]
 }
 

@@ -31,7 +31,7 @@ const ONE: Burst = { atOnce: 1, rampMs: 300, countedMs: 2_000, atLeast: 5 }
 /** Until each connection of PostgreSQL has told what it counted. */
 const COUNTED_AFTER_MS = 1_200
 
-/** What one turn gave; the last three are per saga, NaN where they are not counted. */
+/** Result of one turn; the last three are per saga, NaN where they are not counted. */
 export interface Turn extends Ran {
   readonly serverCpuUs: number
   readonly commits: number

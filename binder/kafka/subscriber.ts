@@ -88,7 +88,7 @@ export class Subscriber {
       this.#open.delete(member)
       await afterEnd()
     }
-    // It may have closed while the topic was looked up: otherwise this member would never end.
+    // The subscriber may have closed while the topic was looked up: otherwise this member would never end.
     if (this.#isClosed) throw transportError('closed', `subscribing to "${spec.topic}" failed`, spec.topic)
     const member: Member = link.createMember(spec, receiver, { onAnswer, onEnd })
     this.#open.add(member)

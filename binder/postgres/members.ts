@@ -108,7 +108,7 @@ export class Members {
     })
   }
 
-  /** One beat at a time; a call during one gets the next. */
+  /** Sends one heartbeat at a time; a call during one gets the next. */
   async #beat(): Promise<void> {
     if (this.#beating !== undefined) {
       this.#isAsked = true
@@ -203,7 +203,7 @@ export class Members {
       [group, session.owner, this.#heldOf(group), want, destination, name],
     )
     const { rows } = await claimed.catch((error: unknown) => {
-      // It may have succeeded anyway.
+      // The statement may have succeeded anyway.
       this.unsure(group)
       throw error
     })

@@ -103,7 +103,7 @@ export class SharedReads {
     this.#trim(Math.min(...this.#readers.values()))
   }
 
-  /** They differ from the stored messages. */
+  /** Drops the cached rows, which differ from the stored messages. */
   forget(): void {
     this.#rows = []
   }

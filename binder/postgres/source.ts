@@ -299,7 +299,7 @@ export class AnonymousSource implements Source {
     const read = inLine(this.index, from, rows)
     const last = rows.at(-1)
     if (last !== undefined) this.#last = { xid: last.xid, seq: last.seq }
-    // It is unknown whether another reader was giving positions.
+    // Another reader may have been giving positions.
     return { rows: read, wrote: false, isBehind: true }
   }
 

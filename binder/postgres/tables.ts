@@ -7,10 +7,10 @@ import { quoteIdentifier } from '../../core/sql.ts'
 import { MESSAGE_FUNCTIONS } from './functions.ts'
 import { UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
 
-/** One segment is written; the others are empty, or wait for their readers. Each is a probe of every poll. */
+/** Segments: one is written; the others are empty, or wait for their readers. Every poll probes each. */
 const SEGMENTS = 4
 
-/** They grow and shrink without end, so vacuum runs by row count, and never locks the table to shrink it. */
+/** Settings of tables that grow and shrink without end: vacuum runs by row count, and never locks the table to shrink it. */
 const APPENDED =
   'WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0, ' +
   'autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000, vacuum_truncate = false)'

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { within } from '../transport/kit/deadline.ts'
 
-/** One holder at a time, in the order of requests. */
+/** Mutex: a single holder, in the order of requests. */
 export class Turn {
   #last: Promise<void> = Promise.resolve()
 

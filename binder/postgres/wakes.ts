@@ -51,7 +51,7 @@ export class Wakes {
     this.#notify?.([...parts].map(String))
   }
 
-  /** Of two simultaneous readers one gives positions, and the other may have read before they existed. */
+  /** Polls soon: of two simultaneous readers one gives positions, and the other may have read before they existed. */
   soon(): void {
     this.#gate.soon()
   }

@@ -83,7 +83,7 @@ export const CHANNELS =
 function remedyFor(cause: unknown): string {
   if (cause instanceof Error && cause.message.startsWith('No channels left to allocate')) return CHANNELS
   if (hasEndedBeforeTls([cause])) return 'Check that RabbitMQ is up, and that this port speaks TLS, as amqps:// says.'
-  // They are called for each connection: their result may be right the next time.
+  // The program's functions are called for each connection: their result may be right the next time.
   if (cause instanceof TypeError) return 'Check what `tls` and `connect` of rabbitTransport give: they are asked again.'
   return 'Check that RabbitMQ is up and reachable.'
 }

@@ -102,7 +102,7 @@ export class Destinations {
     return this.#specs.get(name) ?? this.#defaults(name)
   }
 
-  /** As far as is known without calling `unlisted`: a provisioned destination is fully known. */
+  /** Answers without calling `unlisted`: a provisioned destination is fully known. */
   isTransactional(name: string): boolean {
     return this.#transactional.has(name) || this.#specs.get(name)?.transactional === true
   }

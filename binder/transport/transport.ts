@@ -266,7 +266,7 @@ export interface Displacement {
 export interface Stall {
   /** The blocked part and the reason, with the remedy. */
   readonly reason: Error
-  /** It ends without action here: the binding stays healthy. */
+  /** True if the stall ends without action here: the binding stays healthy. */
   readonly isPassing: boolean
 }
 

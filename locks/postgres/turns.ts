@@ -157,7 +157,7 @@ export class Turns {
       .finally(() => this.#schedule())
   }
 
-  /** One report at a time: later callers wait for the next. */
+  /** Reports one at a time: later callers wait for the next. */
   async #beat(): Promise<void> {
     while (this.#beating !== undefined) await this.#beating.catch(() => {})
     if (this.#closed) return

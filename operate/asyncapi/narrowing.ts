@@ -215,7 +215,7 @@ function itemReasons(a: JsonObject, b: JsonObject, path: string, next: Next): re
   const size = Math.max(Array.isArray(before) ? before.length : 0, Array.isArray(after) ? after.length : 0)
   const item = (schema: JsonObject, items: unknown, n: number): unknown =>
     Array.isArray(items) ? (n < items.length ? items[n] : (schema['additionalItems'] ?? true)) : items
-  // One more than the places: stands for all later items.
+  // The extra position stands for all later items.
   return Array.from({ length: size + 1 }, (_, n) => n).flatMap((n) =>
     next(item(a, before, n), item(b, after, n), n < size ? `${path}[${n}]` : at),
   )

@@ -90,7 +90,7 @@ export class Streams {
     send('snapshot', this.#snapshot.current)
     if (!this.#open.has(stream)) return stream
     leave = this.#snapshot.listen((change) => send('patch', change))
-    // It may have ended while it subscribed, before there was anything to unsubscribe.
+    // The stream may have ended while it subscribed, before there was anything to unsubscribe.
     if (!this.#open.has(stream)) leave()
     return stream
   }

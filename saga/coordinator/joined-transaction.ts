@@ -79,7 +79,7 @@ export class JoinedTransaction implements AroundCode {
     const called = this.#branches.call(branch, payload).finally(() => {
       if (--this.#waiting === 0) bodies.unwatch(this.ref.birth, this.#watcher)
     })
-    // As for a branch that is not awaited where its code runs.
+    // The same as for a branch that is not awaited where its code runs.
     called.catch(() => {})
     return called
   }

@@ -97,7 +97,7 @@ async function setting(connection: MysqlConnection, name: string): Promise<strin
 }
 
 function isAtLeast(version: string, oldest: readonly number[]): boolean {
-  // Some MariaDB servers prefix their version with a MySQL number: 5.5.5-10.11.6-MariaDB.
+  // MariaDB servers may prefix their version with a MySQL number: 5.5.5-10.11.6-MariaDB.
   const own = version
     .replace(/^5\.5\.5-/, '')
     .split(/[.-]/)

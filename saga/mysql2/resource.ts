@@ -187,7 +187,7 @@ class PoolResource implements MysqlXaResource {
     }
     const since = this.#heldSince.get(gid) ?? now
     this.#heldSince.set(gid, since)
-    // It may be gone by now, or be another user's: the next check tells.
+    // The connection may be gone by now, or be another user's: the next check shows.
     if (now - since > CUT_OFF_MS) await connection.query(`KILL CONNECTION ${Number(holder)}`).catch(() => {})
     return 'busy'
   }

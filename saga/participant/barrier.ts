@@ -197,7 +197,7 @@ export class Barrier {
     commands: readonly Command[],
     operation: Operation,
   ): Promise<readonly (BarrierEntry | undefined)[]> {
-    // One index probe for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
+    // Forces an index probe for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
     const { rows } = await this.#query<Partial<Row> & { readonly of: string }>(
       tx,
       `SELECT s.key AS of, found.*, ${this.#standing('s.key', 's.birth', 's.reply_to')} AS "standingSince" FROM (

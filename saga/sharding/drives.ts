@@ -75,7 +75,7 @@ export class Drives {
 
   async #drive(name: string, options: RunOptions): Promise<void> {
     const { all, layouts } = this.#host
-    // It may be another database than the configured one.
+    // The pool may lead to another database than the configured one.
     await layouts.look(name)
     await all.get(name)?.run(options)
     this.#problems.delete(name)

@@ -226,7 +226,7 @@ export class Protection {
     for (const { name } of rows) await tx.query(`DROP FUNCTION ${name}`)
   }
 
-  /** Some undecided sagas that have changed it. */
+  /** A few undecided sagas that have changed the table. */
   async #sagasOn(tx: SqlExecutor, oid: string): Promise<readonly string[]> {
     const { rows } = await this.#query<{ saga: string }>(
       tx,

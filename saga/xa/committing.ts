@@ -71,6 +71,6 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
 }
 
 function notPrepared(command: CommandHeaders, gid: string): SagaReply {
-  const message = `transaction ${gid} was prepared, and is neither prepared nor committed any more: it was rolled back, or the database is an old copy`
+  const message = `transaction ${gid} was prepared, and is now neither prepared nor committed: it was rolled back, or the database is an old copy`
   return { ...answerTo(command), status: 'failed', final: true, code: 'saga.not_prepared', message }
 }

@@ -142,7 +142,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
       if (passage.entered === 'busy') return undefined
     } catch (error) {
       if (!isRefusal(error)) throw error
-      // It is rolled back, and so are all effects of earlier calls: a definite no.
+      // The transaction is rolled back with all effects of earlier calls: a definite no.
       const { operation, key, attempt: nth } = command
       const { code, message: text } = describeError(error)
       message.log.info({ sagaKey: key, operation, code, status: 'refused' }, 'saga command not done')

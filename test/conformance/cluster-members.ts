@@ -336,7 +336,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
 
     it('survives a store that loses everything: no member dies, every generation stays', async () => {
       const cluster = randomUUID()
-      // So long that a slow machine isolates no member meanwhile.
+      // Long enough that a slow machine isolates no member meanwhile.
       const timing = { heartbeatMs: 40, suspectAfterMs: 2_000, deadAfterMs: 4_000 }
       const members = ['a', 'b', 'c'].map((instance) => member({ cluster, instance, ...timing }))
       const presences = await Promise.all(members.map((one) => one.join()))

@@ -164,7 +164,7 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-// What is given up in the middle may reject when it is no longer awaited; the episode has said why.
+// An interrupted call may reject when it is no longer awaited; the episode has logged why.
 process.on('unhandledRejection', (error) => say(`faults: left behind: ${String(error)}`))
 process.exitCode = await main()
 // Whatever a worker or a server left open in this process must not keep it.

@@ -26,7 +26,7 @@ const STREAM = '--spring.cloud.stream'
 
 const FUNCTIONS =
   'ksink;kletters;kfail;kcharge;krich;ksplit;ksplitclean;rcharge;rchargetoo;rrich;rsplit;rsplitclean;rtaken'
-/** As docs/reference/wire-format.md says. */
+/** Format of docs/reference/wire-format.md. */
 const PATTERNS = {
   kafka: '!ce_id,!ce_source,!ce_type,!ce_time,!payload-version,*',
   rabbit: '!cloudEvents*,!ce-id,!ce-source,!ce-type,!ce-time,!amqp_messageId,!amqp_appId,!payload-version,*',

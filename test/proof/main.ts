@@ -80,7 +80,7 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-// What is given up in the middle may reject when it is no longer awaited.
+// An interrupted call may reject when it is no longer awaited.
 process.on('unhandledRejection', (error) => say(`proof: left behind: ${String(error)}`))
 process.exitCode = await main()
 // Whatever a process or a server left open here must not keep this one.

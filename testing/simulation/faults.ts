@@ -60,7 +60,7 @@ const RATES = [0.003, 0.01, 0.02, 0.05] as const
 const WEIGHTS = [0, 0, 1, 1, 3] as const
 /** Rare events are hit more often: most places are polls, and most decisions are made once. */
 const RARE = 2
-/** Some histories begin without faults: otherwise all faults of many would hit their starts. */
+/** Lets a share of histories begin without faults: otherwise all faults of many would hit their starts. */
 const LONGEST_PEACE_MS = 4_000
 
 /** Draws the faults from the seed. @see Groce et al., "Swarm Testing", ISSTA 2012 */

@@ -145,7 +145,7 @@ export class SimulatedSubscription implements Subscription {
     }
   }
 
-  /** One signal for all loans of a group: they end in the same moment, as the contract of a transport requires. */
+  /** Signal for all loans of a group: they end in the same moment, as the contract of a transport requires. */
   #signalOf(loan: AbortSignal): AbortSignal {
     const known = this.#loans.get(loan)
     if (known !== undefined) return known

@@ -40,7 +40,7 @@ const OFFSET_OUT_OF_RANGE = 1
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
-/** One round is enough unless the binder returns messages again. */
+/** A second round is needed only if the binder returns messages again. */
 const GAP_ROUNDS = 3
 
 export interface ConsumerHost extends MemberEvents {

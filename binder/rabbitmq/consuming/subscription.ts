@@ -330,7 +330,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     try {
       return await this.#request('join the group', Presence.join(channel, destination, group ?? ''))
     } catch (error) {
-      // It may count as a member without a subscription behind it.
+      // The reader may count as a member without a subscription behind it.
       await this.closeChannel(channel)
       throw error
     }

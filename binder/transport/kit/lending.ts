@@ -35,7 +35,7 @@ export interface LendingEvents {
   deliver(delivery: TransportDelivery): void
   /** There may be room for more: call `lend`. */
   onRoom(): void
-  /** It starts to hold messages, or holds none any longer. */
+  /** The lending starts to hold messages, or holds none any longer. */
   onBusy?(isBusy: boolean): void
   /** Called before a loan's state is read: `withdraw` it first if it no longer stands. */
   onLook?(): void

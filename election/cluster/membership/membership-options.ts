@@ -107,7 +107,7 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
     meta: options.meta ?? {},
     maxMetaBytes: requireInteger(`${path}.maxMetaBytes`, options.maxMetaBytes ?? MAX_META_BYTES, 2),
     heartbeatMs,
-    // One heartbeat may be lost without a suspicion.
+    // A single lost heartbeat causes no suspicion.
     suspectAfterMs: requireInteger(`${path}.suspectAfterMs`, suspectAfterMs, 2 * heartbeatMs),
     deadAfterMs: requireInteger(`${path}.deadAfterMs`, deadAfterMs, suspectAfterMs + heartbeatMs),
     rejoin: options.rejoin ?? true,

@@ -54,7 +54,7 @@ export class RedisClusterStore implements ClusterStore {
   readonly #fields: RedisClusterStoreFields
   readonly #id = randomId()
   readonly #keys = new Map<string, ClusterKeys>()
-  /** One tail for all logs; on Redis Cluster one for each cluster's slot. */
+  /** Tail of all logs; on Redis Cluster each cluster's slot has its own. */
   readonly #tails = new Map<string, Tail>()
   #closed = false
 

@@ -10,7 +10,7 @@ const MAX_KEY_BYTES = 512
 export function requireKey(subject: string, key: unknown): string {
   if (typeof key !== 'string' || key === '')
     throw new ClusterDataInvalid(subject, `expected a non-empty string as key, got ${show(key)}`)
-  // It would vanish when a program copies entries into a plain object.
+  // This key would vanish when a program copies entries into a plain object.
   if (key === '__proto__') throw new ClusterDataInvalid(subject, '"__proto__" cannot be a key: choose another')
   if (!key.isWellFormed()) throw new ClusterDataInvalid(subject, `the key ${show(key)} has no UTF-8 form: encode it`)
   const bytes = Buffer.byteLength(key)

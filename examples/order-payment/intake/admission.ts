@@ -114,7 +114,7 @@ export class Admission<T extends Demand> {
   #claimsIfSure(order: T, blocked: ReadonlySet<Gauge | string>): readonly Claim[] | undefined {
     if (this.#busyIds.has(order.orderId) || blocked.has(order.orderId)) return undefined
     const items = this.#itemClaims(order)
-    // One hopeless sku refuses the whole order before any other step, so the order takes nothing.
+    // A single hopeless sku refuses the whole order before any other step, so the order takes nothing.
     if (items.some(isHopeless)) return []
     if (!items.every((claim) => isSure(claim, blocked))) return undefined
     const payment = this.#paymentClaim(order)

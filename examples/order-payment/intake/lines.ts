@@ -44,7 +44,7 @@ class LineCollector {
     if (part.length === 0) return
     this.#blank &&= part.every(isSpace)
     this.#length += part.length
-    // One byte over the limit, because the last byte may be the CR of a line end.
+    // Reads one byte over the limit, because the last byte may be the CR of a line end.
     if (this.#length <= this.#maxBytes + 1) this.#parts.push(part.slice())
     else this.#parts = []
   }

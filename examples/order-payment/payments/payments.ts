@@ -26,7 +26,7 @@ export async function startPayments(environment: ServiceEnvironment): Promise<Ru
     sends: [booksClosed],
     bus: () => position.bus,
     locks,
-    // One instance leads at a time; its term is the token that the ledger checks.
+    // At most one instance leads; its term is the token that the ledger checks.
     leads: { settlement: ({ term, signal }) => lead(parts, term, signal) },
   })
   position.follow(payments.binder)

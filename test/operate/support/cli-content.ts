@@ -22,7 +22,7 @@ class WarehouseAway extends ConcordatError {
   readonly retryable = false as const
 }
 
-/** Three dead letters on the log in the database, o-1 to o-3; the channel has no reader any more. */
+/** Three dead letters on the log in the database, o-1 to o-3; the channel has lost its reader. */
 export async function withLetters(sql: SqlClient): Promise<void> {
   const stock = sink(placed, { group: 'stock', maxAttempts: 1 }, () => {
     throw new WarehouseAway('no answer from\u001b[31m the warehouse')

@@ -25,7 +25,7 @@ export interface CrashWorldOptions {
   }) => SinkBinding
   /** Statements that make what the effects are written to. */
   readonly tables: string
-  /** Of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 2_000 */
+  /** Lease of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 2_000 */
   readonly leaseMs?: number
   /** Set when the participant is asked by HTTP: it is told where. */
   readonly place?: { url: string } | undefined

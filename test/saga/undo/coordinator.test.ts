@@ -12,7 +12,7 @@ import { until } from '../../support/until.ts'
 import { closeEmbedded, embedded, FAST } from '../support/world.ts'
 
 const sql = embedded()
-/** What another session does between two steps of the saga. */
+/** Acts as another session between two steps of the saga. */
 let between: () => Promise<void>
 const schema = 'undo_service'
 const moves = defineChannel('bank.moves', { payload: z.object({ account: z.string(), cents: z.number().int() }) })

@@ -140,7 +140,7 @@ function failure(kind: ServerKind, image: Image, cause: unknown, log: string): S
 function givenUp(signal: AbortSignal, starting: Promise<unknown>, { removals }: Place): Promise<never> {
   return new Promise((_, reject) => {
     const abort = async (): Promise<void> => {
-      // Its result is not awaited any more: its failure must not end the process.
+      // Its result is no longer awaited: its failure must not end the process.
       starting.catch(() => {})
       await Promise.resolve()
       await Promise.allSettled(removals)

@@ -39,7 +39,7 @@ const FLUSH_MS = 3 * SECOND
 const CLOSE_MS = 5 * SECOND
 /** The first fetch is answered at once, with what there is. */
 const FIRST_FETCH_MS = 1 * SECOND
-/** One round is enough unless the binder returns messages again. */
+/** A second round is needed only if the binder returns messages again. */
 const GAP_ROUNDS = 3
 /** How often the leader of a group looks whether the topic got more partitions. */
 const PARTITIONS_MS = 30 * SECOND

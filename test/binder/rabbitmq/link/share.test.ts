@@ -15,7 +15,7 @@ describe('share of partitions', () => {
     expect(surplus(view)).toBe(over)
   })
 
-  it('ends in a state where each has a share and none gives up any more', ({ expect }) => {
+  it('ends in a state where each has a share and all are stable', ({ expect }) => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 24 }), fc.integer({ min: 1, max: 12 }), (partitions, members) => {
         const held = Array.from({ length: members }, (_, i) => (i === 0 ? partitions : 0))
