@@ -7,9 +7,9 @@ import { AdminCalls } from './admin-calls.ts'
 import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
-import { atNextSeed } from './mends/next-seed.ts'
-import { replaced } from './mends/replaced.ts'
 import type { KafkaOptions } from './options.ts'
+import { atNextSeed } from './patches/next-seed.ts'
+import { replaced } from './patches/replaced.ts'
 
 const CLOSE_MS = 2_000
 

@@ -2,11 +2,11 @@ import type { MemberSpec } from '../driver.ts'
 import { fetchSizes } from '../group/waiting-bytes.ts'
 import type { gatedAssigner } from './assigner.ts'
 import type { KafkaConsumer } from './client.ts'
-import { EndedFetches } from './mends/ended-fetches.ts'
-import { FailedJoins } from './mends/failed-join.ts'
-import { type FetchListener, readFetchesOf } from './mends/fetch-reader.ts'
-import { atNextSeed } from './mends/next-seed.ts'
 import type { KafkaOptions } from './options.ts'
+import { EndedFetches } from './patches/ended-fetches.ts'
+import { FailedJoins } from './patches/failed-join.ts'
+import { type FetchListener, readFetchesOf } from './patches/fetch-reader.ts'
+import { atNextSeed } from './patches/next-seed.ts'
 
 /**
  * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead), rides out

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/clock.ts'
 import { DeadlineExceeded, within } from '../deadline.ts'
-import { seedFailed } from './mends/next-seed.ts'
 import type { KafkaOptions } from './options.ts'
+import { seedFailed } from './patches/next-seed.ts'
 
 /**
  * Connects, or gives up after `connectTimeoutMs`; what is made next begins with another address then. kafkajs goes on trying all the same; a connection that it makes late is

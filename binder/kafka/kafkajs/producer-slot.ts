@@ -8,11 +8,11 @@ import type { KafkaProducer } from './client.ts'
 import { codecOf } from './codecs.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
-import { writeBatchesOf } from './mends/batch-writer.ts'
-import { withClusters } from './mends/clusters.ts'
-import { atNextSeed } from './mends/next-seed.ts'
 import type { KafkaOptions } from './options.ts'
 import { createPartitioner } from './partitioner.ts'
+import { writeBatchesOf } from './patches/batch-writer.ts'
+import { withClusters } from './patches/clusters.ts'
+import { atNextSeed } from './patches/next-seed.ts'
 
 const CLOSE_MS = 5_000
 /** Maximum of the protocol. */

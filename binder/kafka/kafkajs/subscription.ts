@@ -32,8 +32,8 @@ import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, To
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
 import { FetchGate } from './fetch-gate.ts'
-import type { Fetched, FetchListener } from './mends/fetch-reader.ts'
 import type { KafkaOptions } from './options.ts'
+import type { Fetched, FetchListener } from './patches/fetch-reader.ts'
 
 /** Error code of the protocol. kafkajs continues at the first existing offset, without telling the caller. */
 const OFFSET_OUT_OF_RANGE = 1

@@ -7,7 +7,7 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { mendMethod } from '../../transport/kit/mended.ts'
+import { mendMethod } from '../../transport/kit/patched.ts'
 import type { AmqpConnection } from './client.ts'
 
 const MENDED = Symbol.for('concordat.rabbitmq.early-frames')

@@ -36,7 +36,12 @@ describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
       file('s.json', '{"s":-1}'),
     ],
     ['a report into nowhere', ['--report', 'DIR/none/r.json'], /--report: .* cannot be written/],
-    ['a folder that is not ours for --data', ['--data', 'DIR'], /holds "x\.txt", which does not belong/, file('x.txt', '')],
+    [
+      'a folder that is not ours for --data',
+      ['--data', 'DIR'],
+      /holds "x\.txt", which does not belong/,
+      file('x.txt', ''),
+    ],
     ['a file for --data', ['--data', 'DIR/x.txt'], /--data: .* cannot be used as a folder/, file('x.txt', '')],
     [
       'a place for --data where no folder can be',

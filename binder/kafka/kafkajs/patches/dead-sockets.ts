@@ -7,7 +7,7 @@
  */
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
-import { mendMethod } from '../../../transport/kit/mended.ts'
+import { mendMethod } from '../../../transport/kit/patched.ts'
 
 const MENDED = Symbol.for('concordat.kafka.dead-sockets')
 

@@ -8,7 +8,7 @@
  * or one that looks otherwise inside, stays as it is.
  */
 import { createRequire } from 'node:module'
-import { mendMethod } from '../../../transport/kit/mended.ts'
+import { mendMethod } from '../../../transport/kit/patched.ts'
 
 const MENDED = Symbol.for('concordat.kafka.torn-answers')
 const LENGTH_BYTES = 4
