@@ -154,7 +154,7 @@ export class FencedWriteFailed extends ConcordatError {
   constructor(resource: string, command: string, applied: number, cause: Error) {
     const before = applied === 0 ? 'nothing was written' : `the ${applied} before it took effect and stay`
     super(
-      `fence of "${resource}": ${command} failed: ${cause.message}; ${before}. Mend the command (in a cluster every key needs the hash tag of the resource), then repeat what is missing`,
+      `fence of "${resource}": ${command} failed: ${cause.message}; ${before}. Fix the command (in a cluster every key needs the hash tag of the resource), then repeat what is missing`,
       { cause },
     )
     this.resource = resource

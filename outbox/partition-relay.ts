@@ -291,7 +291,7 @@ export class PartitionRelay {
     for (const { id, destination, error } of unreadable) {
       this.#options.logger.error(
         { err: error, id, destination },
-        'outbox row cannot be read, parked: mend it or outbox.drop',
+        'outbox row cannot be read, parked: repair it or call outbox.drop',
       )
     }
     const holds = unreadable.map(({ seq, error }) => unreadableHold(seq, error))

@@ -23,15 +23,15 @@ export function anchorsOf(page: string): ReadonlyMap<string, string> {
  * Corrects the anchors of links, by the headings of their pages. typedoc and Markdown hosts number names that differ
  * only in case (`memoryBroker`, `MemoryBroker`) differently.
  */
-export function mendLinks(folder: string): void {
+export function repairLinks(folder: string): void {
   const pages = new Map(globSync('**/*.md', { cwd: folder }).map((file) => [resolve(folder, file), '']))
   for (const file of pages.keys()) pages.set(file, readFileSync(file, 'utf8'))
   const anchors = new Map([...pages].map(([file, page]) => [file, anchorsOf(page)]))
   for (const [file, page] of pages) {
-    const mended = page.replaceAll(/\[`(\w+)`\]\(([^)#]*)#[\w-]+\)/g, (link, name: string, target: string) => {
+    const fixed = page.replaceAll(/\[`(\w+)`\]\(([^)#]*)#[\w-]+\)/g, (link, name: string, target: string) => {
       const anchor = anchors.get(target === '' ? file : join(file, '..', target))?.get(name)
       return anchor === undefined ? link : `[\`${name}\`](${target}#${anchor})`
     })
-    writeFileSync(file, mended)
+    writeFileSync(file, fixed)
   }
 }

@@ -1,7 +1,7 @@
 /** The public API as typedoc reads it: every name of every subpath, with its signature and its docstring. */
 import { readFileSync } from 'node:fs'
 import { Application, type DeclarationReflection, type ProjectReflection, ReflectionKind } from 'typedoc'
-import { mendLinks } from './anchors.ts'
+import { repairLinks } from './anchors.ts'
 import { CompactTheme } from './theme.ts'
 
 /** Maps each subpath, without `concordat/`, to the file with its exports, from `exports` of the manifest. */
@@ -44,7 +44,7 @@ export async function readReference(
 export async function writePages(reference: Reference): Promise<void> {
   prune(reference)
   await reference.app.generateOutputs(reference.project)
-  mendLinks(reference.folder)
+  repairLinks(reference.folder)
 }
 
 /** Removes constructors without a docstring, and inherited members, which the page shows on the base. */

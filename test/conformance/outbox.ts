@@ -82,8 +82,8 @@ export function outboxConformance(open: () => SqlClient): void {
   describe('a message that fails', () => {
     test('holds back its key alone, and its later messages follow it', async () => {
       await using t = await setupOutbox({ partitions: 1 })
-      let mended = false
-      t.publisher.verdict = ({ id }) => (id === 'a1' && !mended ? 'refused' : undefined)
+      let fixed = false
+      t.publisher.verdict = ({ id }) => (id === 'a1' && !fixed ? 'refused' : undefined)
       await t.sql.transaction((tx) =>
         t.outbox.addEncoded(tx, [message('a1', 'a'), message('a2', 'a'), message('b1', 'b'), message('b2', 'b')]),
       )
@@ -93,7 +93,7 @@ export function outboxConformance(open: () => SqlClient): void {
       await until(() => (t.publisher.tries.get('a1') ?? 0) > 15, 'a1 tried again and again')
       expect(t.publisher.idsOf('a')).toEqual([])
       expect((await t.outbox.stats()).parked).toBe(0)
-      mended = true
+      fixed = true
       await until(() => t.publisher.idsOf('a').length === 3, 'a published')
       expect(t.publisher.idsOf('a')).toEqual(['a1', 'a2', 'a3'])
       expect(t.publisher.tries.get('a2')).toBe(1)

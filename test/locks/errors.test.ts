@@ -35,7 +35,7 @@ const table: ReadonlyArray<readonly [ConcordatError, string, boolean, readonly s
     new FencedWriteFailed('stock:42', 'HSET', 2, cause),
     'locks.fenced_write_failed',
     false,
-    ['"stock:42"', 'HSET', 'boom', 'the 2 before it', 'Mend the command'],
+    ['"stock:42"', 'HSET', 'boom', 'the 2 before it', 'Fix the command'],
   ],
   [new LockReentered('k'), 'locks.reentered', false, ['"k"', 'pass the lease']],
   [new LocksClosed(), 'locks.closed', false, ['closed']],

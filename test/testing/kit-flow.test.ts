@@ -149,7 +149,7 @@ it('poll hands over one message, and knows at once when there is none', async ()
   await expect(kit.poll(pollable(answers, { group: 'x' }), refuse)).rejects.toThrow(TypeError)
 })
 
-it('redrive sends dead letters back to what has been mended', async () => {
+it('redrive sends dead letters back to what has been fixed', async () => {
   let isBroken = true
   const got: string[] = []
   const binding = sink(numbers, { group: 'g', maxAttempts: 1 }, (_, { id }) => {

@@ -5,8 +5,8 @@ import { gatedAssigner, type JoinGate } from './assigner.ts'
 import { provideCodecs } from './codecs.ts'
 import { createConsumer } from './consumer.ts'
 import type { KafkaOptions } from './options.ts'
-import { mendDeadSockets } from './patches/dead-sockets.ts'
-import { mendTornAnswers } from './patches/torn-answers.ts'
+import { patchDeadSockets } from './patches/dead-sockets.ts'
+import { patchTornAnswers } from './patches/torn-answers.ts'
 import { ProducerSlot } from './producer-slot.ts'
 import { KafkaSubscription } from './subscription.ts'
 
@@ -25,8 +25,8 @@ export class KafkajsDriver implements KafkaDriver {
   }
 
   attach(host: TransportHost): DriverLink {
-    mendTornAnswers()
-    mendDeadSockets()
+    patchTornAnswers()
+    patchDeadSockets()
     provideCodecs()
     return new KafkajsLink(this.#options, host)
   }

@@ -8,7 +8,7 @@ import type { TransportHealth, TransportHost } from '../../transport/transport.t
 import { failure, toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type AmqpConnection, destroySocket, surviveHeaders } from './client.ts'
-import { hasEnded, mendEarlyFrames } from './early-frames.ts'
+import { hasEnded, patchEarlyFrames } from './early-frames.ts'
 
 export interface LinkEvents {
   /** The broker takes no more publishes on this connection (an alarm), `undefined`: it does again. */
@@ -94,7 +94,7 @@ export class Link {
   }
 
   async #connect(): Promise<AmqpConnection> {
-    mendEarlyFrames()
+    patchEarlyFrames()
     const attempt = Promise.resolve(this.#options.connect(this.#name)).then(requireConnection)
     let late = false
     attempt.then(

@@ -7,10 +7,10 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { mendMethod } from '../../transport/kit/patched.ts'
+import { patchMethod } from '../../transport/kit/patched.ts'
 import type { AmqpConnection } from './client.ts'
 
-const MENDED = Symbol.for('concordat.rabbitmq.early-frames')
+const PATCHED = Symbol.for('concordat.rabbitmq.early-frames')
 
 /** amqplib's connection, as far as it is used. */
 interface Connection {
@@ -18,8 +18,8 @@ interface Connection {
 }
 
 /** Idempotent. @returns whether it is patched */
-export function mendEarlyFrames(): boolean {
-  return mendMethod(MENDED, connectionClass, 'acceptLoop', afterHandOut)
+export function patchEarlyFrames(): boolean {
+  return patchMethod(PATCHED, connectionClass, 'acceptLoop', afterHandOut)
 }
 
 function connectionClass(): Connection {

@@ -4,17 +4,17 @@
  * @param find the prototype; throws if the library is missing, or has different internals: then it stays unchanged
  * @returns whether it is patched
  */
-export function mendMethod<Class extends object, Name extends keyof Class>(
+export function patchMethod<Class extends object, Name extends keyof Class>(
   mark: symbol,
   find: () => Class,
   name: Name,
-  mend: (usual: Class[Name]) => Class[Name] & object,
+  patch: (usual: Class[Name]) => Class[Name] & object,
 ): boolean {
   try {
     const prototype = find()
     const usual = prototype[name]
     if (typeof usual !== 'function') return false
-    if (!Object.hasOwn(usual, mark)) prototype[name] = Object.assign(mend(usual), { [mark]: true })
+    if (!Object.hasOwn(usual, mark)) prototype[name] = Object.assign(patch(usual), { [mark]: true })
     return true
   } catch {
     return false

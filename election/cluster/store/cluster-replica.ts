@@ -42,7 +42,7 @@ const MAX_RETRY_MS = 1_000
  * predecessor, so a gap or a split history shows at the next entry, and is repaired: from the log if it reaches back far enough, else by
  * reading everything again.
  *
- *     idle -> reading -> live <-> mending | reading -> closed
+ *     idle -> reading -> live <-> repairing | reading -> closed
  *
  * All watches share one copy and one reader of the log.
  */
@@ -119,10 +119,10 @@ export class Replica<Item, Applied> {
     const isCurrent = (): boolean => following === this.#following
     const stop = store.follow(log, this.#revision, {
       onEntries: (entries) => {
-        if (isCurrent() && !this.#take(entries)) this.#background(this.#mend())
+        if (isCurrent() && !this.#take(entries)) this.#background(this.#repair())
       },
       onRollback: () => {
-        if (isCurrent()) this.#background(this.#mend())
+        if (isCurrent()) this.#background(this.#repair())
       },
     })
     if (isCurrent()) this.#stop = stop
@@ -147,7 +147,7 @@ export class Replica<Item, Applied> {
     return true
   }
 
-  async #mend(): Promise<void> {
+  async #repair(): Promise<void> {
     this.#unfollow()
     const { store, log } = this.#fields
     for (;;) {

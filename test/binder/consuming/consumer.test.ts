@@ -267,7 +267,7 @@ describe('a subscription', () => {
     expect(status(binder)).toMatchObject({ state: 'running', error: undefined })
   })
 
-  it('fails start when no retry will mend it, and nothing stays behind', async () => {
+  it('fails start when no retry will help, and nothing stays behind', async () => {
     const transport = new ScriptedTransport()
     transport.onSubscribe = async () =>
       Promise.reject(

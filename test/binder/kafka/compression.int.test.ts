@@ -41,8 +41,8 @@ describeWith(['kafka'], 'Kafka and compressed batches', () => {
     const setup = attached(url())
     const snappy = createRequire(import.meta.url)('snappyjs') as { uncompress: () => Buffer }
     const { uncompress } = snappy
-    const mend = (): void => void Object.assign(snappy, { uncompress })
-    onTestFinished(mend)
+    const restore = (): void => void Object.assign(snappy, { uncompress })
+    onTestFinished(restore)
     const name = await freshTopic(setup, 2)
     await setup.publish(numbered(name, 5, ['k3']))
     await runJava('Compressed', [url(), name, 'write', 'snappy', '1', '10', '100'])
@@ -65,7 +65,7 @@ describeWith(['kafka'], 'Kafka and compressed batches', () => {
     expect(status()?.error).toMatch(/partition 1 of .* at offset 0 cannot be read: .* is no snappy/)
     await setup.publish(numbered(name, 5, ['k3'], 5))
     await until('the other partition goes on', () => handled.length === 10)
-    mend()
+    restore()
     await until('it went on', () => status()?.state === 'running')
     await until('all came', () => (status()?.dropped ?? 0) === 10)
     expect(binder.health().status).toBe('up')

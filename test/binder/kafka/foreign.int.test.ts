@@ -40,10 +40,10 @@ describeWith(['kafka'], 'Kafka and keys that are bytes', () => {
       const name = `kf-${randomUUID().slice(0, 8)}`
       const channel = defineChannel(name, { payload: z.object({ n: z.number() }), partitions: 4 })
       let calls = 0
-      let isMended = false
+      let isFixed = false
       const handler = (): void => {
         calls++
-        if (!isMended) throw calls > 1 ? new TerminalError('no') : new Error('again')
+        if (!isFixed) throw calls > 1 ? new TerminalError('no') : new Error('again')
       }
       const binder = createBinder({
         service: 'keys',
@@ -68,7 +68,7 @@ describeWith(['kafka'], 'Kafka and keys that are bytes', () => {
         await until('the retry is read', () => retries.length === 1)
         expect(retries[0]).toMatchObject({ key: 'fffe00', partition: sent?.partition })
       }
-      isMended = true
+      isFixed = true
       const operator = { service: 'operator', transport: kafkaOn(url()) }
       expect(await redrive(operator, channel, 'g')).toMatchObject({ sent: 1, complete: true })
       await until('it is handled', () => calls === 3)

@@ -160,7 +160,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     }
   })
 
-  it('mends its health by itself, with nothing to do', async () => {
+  it('is healthy again without a message', async () => {
     const server = await broker()
     const transport = attached({ url: server.url })
     expect(transport.health()).toEqual({ status: 'idle' })

@@ -335,7 +335,7 @@ export const ERRORS: readonly Row[] = [
     new locks.FencedWriteFailed('r', 'HSET', 1, new Error('WRONGTYPE')),
     'locks.fenced_write_failed',
     false,
-    'Mend the command',
+    'Fix the command',
   ),
   row(new locks.LockReentered('k'), 'locks.reentered', false, 'pass the lease on'),
   row(

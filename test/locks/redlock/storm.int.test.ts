@@ -73,7 +73,7 @@ describeWith(['redis'], 'five servers of which two fail, again and again', { pri
     else if (fault === 'frozen') quorum.freeze(n)
     else await quorum.server(n).kill()
   }
-  const mend = async (n: number): Promise<void> => {
+  const restore = async (n: number): Promise<void> => {
     quorum.thaw()
     quorum.link(n).heal()
     await quorum.server(n).start()
@@ -119,7 +119,7 @@ describeWith(['redis'], 'five servers of which two fail, again and again', { pri
         for (const n of failing) await fail(n, FAULTS[Math.floor(next() * FAULTS.length)] ?? 'cut')
         const enough = grants + WHILE_FAILING
         await until('enough were granted while servers failed', () => grants >= enough, GRANTED_WITHIN_MS)
-        for (const n of failing) await mend(n)
+        for (const n of failing) await restore(n)
         const between = grants + BETWEEN
         await until('enough were granted when all were back', () => grants >= between, GRANTED_WITHIN_MS)
       }

@@ -72,7 +72,7 @@ export class RunFolder {
     const release = lockRun(folder)
     try {
       const run = new RunFolder(folder, await RunFolder.#fileOf(given, portsOf), release)
-      for (const name of ['faults', 'samples', 'log']) mend(run.#lines(name))
+      for (const name of ['faults', 'samples', 'log']) restore(run.#lines(name))
       return run
     } catch (error) {
       release()
@@ -219,7 +219,7 @@ function write(path: string, text: string): void {
 }
 
 /** Cuts off a last line that a kill left unfinished. */
-function mend(path: string): void {
+function restore(path: string): void {
   if (!existsSync(path)) return
   const { size } = statSync(path)
   const bytes = Buffer.alloc(Math.min(size, 1024 * 1024))

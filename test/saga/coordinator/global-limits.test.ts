@@ -192,11 +192,11 @@ describe('limits', () => {
       /"deposit" to "new.commands", and it was sent to "bank.commands"/,
     )
     await next.close()
-    const mended = coordinate()
-    closing.push(() => mended.close())
-    await mended.run()
-    await mended.retry({ saga: 'transfer', id: 't-1' }, { by: 'ann', reason: 'the branch is back' })
-    expect((await mended.get(transfer, 't-1').outcome()).status).toBe('compensated')
+    const fixed = coordinate()
+    closing.push(() => fixed.close())
+    await fixed.run()
+    await fixed.retry({ saga: 'transfer', id: 't-1' }, { by: 'ann', reason: 'the branch is back' })
+    expect((await fixed.get(transfer, 't-1').outcome()).status).toBe('compensated')
     expect(calls).toEqual(['try a', 'cancel a true'])
   })
 

@@ -233,7 +233,7 @@ test('a list that is not needed is left out with all its items', async () => {
 })
 
 test('after the pivot an item that fails is parked while the others are made, and an operator frees it', async () => {
-  let isMended = false
+  let isFixed = false
   const saga = defineSaga('forward', { version: 1, input: Input })
     .step('pay', { pivot: true, invoke: () => {} })
     .each('ship', {
@@ -241,7 +241,7 @@ test('after the pivot an item that fails is parked while the others are made, an
       atOnce: 2,
       retry: { ...FAST, maxAttempts: 2 },
       invoke: ({ item }) => {
-        if (item === 'a' && !isMended) throw new Error('broken')
+        if (item === 'a' && !isFixed) throw new Error('broken')
         return item
       },
     })
@@ -255,8 +255,8 @@ test('after the pivot an item that fails is parked while the others are made, an
     'invoked',
     'invoked',
   ])
-  isMended = true
-  await coordinator.retry(run, { by: 'ann', reason: 'mended' })
+  isFixed = true
+  await coordinator.retry(run, { by: 'ann', reason: 'fixed' })
   expect((await run.outcome(within)).results.ship).toEqual(['a', 'b', 'c'])
 })
 

@@ -86,7 +86,7 @@ describe.each([false, true])(
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       await coordinator.resolve({ saga: 'leaf', id: LEAF }, { ...note, outcome: 'completed' })
       await becomes(coordinator, 'mid', MID, 'stuck')
-      // Again while nothing is mended: the same way back to the operator, as often as it is tried.
+      // Again while nothing is fixed: the same way back to the operator, as often as it is tried.
       await coordinator.retry({ saga: 'mid', id: MID }, note)
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       bank.open = true

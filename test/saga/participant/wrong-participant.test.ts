@@ -192,8 +192,8 @@ describe('a saga', () => {
     return { coordinator, has }
   }
 
-  test('whose confirmation reaches a plain participant is stuck, is told, and goes on once that is mended', async () => {
-    const [isTried, isMended] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  test('whose confirmation reaches a plain participant is stuck, is told, and goes on once that is fixed', async () => {
+    const [isTried, isFixed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     const stuck: string[] = []
     const saga = defineSaga('reserves', { version: 1, input })
       .tcc('there', { to: stockCommands, request: () => ({ sku: 'a', n: 1 }), confirmRetry: FAST })
@@ -201,7 +201,7 @@ describe('a saga', () => {
         compensate: 'none',
         invoke: async () => {
           isTried.resolve()
-          await isMended.promise
+          await isFixed.promise
         },
       })
     const { coordinator, has } = await setup(saga, { onStuck: ({ failure }) => void stuck.push(failure.code) })
@@ -209,7 +209,7 @@ describe('a saga', () => {
     const run = await coordinator.start(saga, { id: 's', input: {} })
     await isTried.promise
     await has(plain)
-    isMended.resolve()
+    isFixed.resolve()
     expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({
       status: 'stuck',
       failure: { step: 'there', code: 'saga.wrong_participant' },

@@ -1,4 +1,4 @@
-/** A defect that the package once had: found by reading in November 2026, mended since, and put back here one at a time. */
+/** A defect that the package once had: found by reading in November 2026, fixed since, and put back here one at a time. */
 export type Defect = PlayedDefect | UnplayedDefect
 
 /** Put back by patches of the sources of today, and found by a workload. */

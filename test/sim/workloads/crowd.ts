@@ -1,6 +1,6 @@
 /**
  * A bus of several processes, one of which has a clock that is ahead, loggers that throw, and somebody who plays messages again. While
- * there are faults events may be lost; what must hold is looked at when all is mended.
+ * there are faults events may be lost; what must hold is looked at when all is fixed.
  */
 import { createBinder, type EncodedMessage } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
@@ -187,7 +187,7 @@ async function meet(world: SimulatedWorld): Promise<void> {
 /** When everybody has joined again and has been heard. */
 async function requireAllThere(world: SimulatedWorld): Promise<void> {
   await world.sleep(12 * HEARTBEAT_MS)
-  await operator.requireAnswers('when all is mended')
+  await operator.requireAnswers('when all is fixed')
 }
 
 async function requireAfterFlood(): Promise<void> {

@@ -99,7 +99,7 @@ async function lastOf(sql: SqlClient, table: 'entry' | 'counted'): Promise<numbe
   return rows[0]?.seq ?? 0
 }
 
-/** After everything is mended, somebody leads and somebody counts. */
+/** After everything is fixed, a candidate leads and counts. */
 async function requireProgress(world: SimulatedWorld): Promise<void> {
   const sql = world.client.sql('office')
   const before = [await lastOf(sql, 'entry'), await lastOf(sql, 'counted')]

@@ -94,7 +94,7 @@ function untilAborted(signal: AbortSignal): Promise<void> {
   })
 }
 
-/** One line for what a user can mend; the whole story for what he cannot. */
+/** One line for what a user can fix; the whole error otherwise. */
 function describe(failure: unknown): string {
   if (failure instanceof ServerUnavailable) return failure.message
   return failure instanceof Error ? failure.message : String(failure)

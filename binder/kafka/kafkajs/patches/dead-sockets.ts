@@ -7,9 +7,9 @@
  */
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
-import { mendMethod } from '../../../transport/kit/patched.ts'
+import { patchMethod } from '../../../transport/kit/patched.ts'
 
-const MENDED = Symbol.for('concordat.kafka.dead-sockets')
+const PATCHED = Symbol.for('concordat.kafka.dead-sockets')
 
 /** kafkajs' connection, as far as it is used. */
 interface Connection {
@@ -18,8 +18,8 @@ interface Connection {
 }
 
 /** Idempotent. @returns whether it is patched */
-export function mendDeadSockets(): boolean {
-  return mendMethod(MENDED, connectionClass, 'disconnect', withoutLeftovers)
+export function patchDeadSockets(): boolean {
+  return patchMethod(PATCHED, connectionClass, 'disconnect', withoutLeftovers)
 }
 
 function connectionClass(): Connection {

@@ -8,9 +8,9 @@
  * or one that looks otherwise inside, stays as it is.
  */
 import { createRequire } from 'node:module'
-import { mendMethod } from '../../../transport/kit/patched.ts'
+import { patchMethod } from '../../../transport/kit/patched.ts'
 
-const MENDED = Symbol.for('concordat.kafka.torn-answers')
+const PATCHED = Symbol.for('concordat.kafka.torn-answers')
 const LENGTH_BYTES = 4
 
 /** kafkajs' connection, as far as it is used. */
@@ -24,8 +24,8 @@ interface Connection {
 }
 
 /** Idempotent. @returns whether it is patched */
-export function mendTornAnswers(): boolean {
-  return mendMethod(MENDED, connectionClass, 'connect', afterForgetting)
+export function patchTornAnswers(): boolean {
+  return patchMethod(PATCHED, connectionClass, 'connect', afterForgetting)
 }
 
 /** @throws TypeError when it is another one inside */

@@ -28,14 +28,14 @@ describeWith(['kafka'], 'a Kafka group with a name of its own', () => {
     await setup.publish(numbered(name, 2, ['k'], 5))
     const channel = defineChannel(name, { payload: z.number(), partitions: 1 })
     const handled: number[] = []
-    let isMended = false
+    let isFixed = false
     const open = (): Transport => kafkaOn(url(), { groupIds: { [name]: { payments: groupId } } })
     const binder = createBinder({
       service: 'ledger',
       transport: open(),
       bindings: [
         sink(channel, { group: 'payments' }, (n) => {
-          if (n === 6 && !isMended) throw new TerminalError('not yet')
+          if (n === 6 && !isFixed) throw new TerminalError('not yet')
           handled.push(n)
         }),
       ],
@@ -45,7 +45,7 @@ describeWith(['kafka'], 'a Kafka group with a name of its own', () => {
     await binder.start()
     await until('both are settled', async () => (await binder.lag(`${name}.payments`)) === 0)
     expect(handled).toEqual([5])
-    isMended = true
+    isFixed = true
     expect(await redrive({ service: 'operator', transport: open() }, channel, 'payments')).toMatchObject({ sent: 1 })
     await until('it is handled', () => handled.length === 2)
     expect(handled).toEqual([5, 6])

@@ -14,7 +14,7 @@ const PRODUCE = 0
 function losing(
   losses: number,
   publishTimeoutMs: number,
-): { readonly transport: Transport; readonly lost: () => number; readonly mend: () => void } {
+): { readonly transport: Transport; readonly lost: () => number; readonly restore: () => void } {
   let lost = 0
   let most = losses
   class Losing extends Connection {
@@ -41,7 +41,7 @@ function losing(
   return {
     transport: withDeadline(transport, publishTimeoutMs, systemClock),
     lost: () => lost,
-    mend: () => void (most = 0),
+    restore: () => void (most = 0),
   }
 }
 
@@ -66,12 +66,12 @@ describeWith(['kafka'], 'publishing to Kafka on platformatic', () => {
   })
 
   it('loses nothing that is sent after what was never confirmed', async ({ expect }) => {
-    const { transport, lost, mend } = losing(Number.POSITIVE_INFINITY, 2_000)
+    const { transport, lost, restore } = losing(Number.POSITIVE_INFINITY, 2_000)
     const topic = await freshTopic(transport)
     const unknown = await transport.publish(numbered(topic, 4, KEYS))
     expect(unknown.map((outcome) => outcome?.kind)).toEqual(range(4).map(() => 'timeout'))
     expect(lost()).toBeGreaterThan(0)
-    mend()
+    restore()
     expect(await transport.publish(numbered(topic, 4, KEYS, 4))).toEqual(range(4).map(() => undefined))
     const recorder = new Recorder()
     await subscribe(transport, topic, recorder)

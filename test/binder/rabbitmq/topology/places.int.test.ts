@@ -69,9 +69,9 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     const orders = defineChannel(name, { payload: Payload, partitions: 1, key: ({ n }) => `k${n}` })
     const places: Places = { [name]: { exchange, type: 'topic', routingKey: 'order.placed', bindingKey: 'order.*' } }
     const handled: number[] = []
-    let isMended = false
+    let isFixed = false
     const own = sink(orders, { group: 'stock' }, ({ n }) => {
-      if (n === 13 && !isMended) throw new TerminalError('not yet')
+      if (n === 13 && !isFixed) throw new TerminalError('not yet')
       handled.push(n)
     })
     const binder = createBinder({ service: 'shop', transport: open(places), bindings: [own], sends: [orders] })
@@ -95,7 +95,7 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
       'order.placed {"n":4}',
     ])
     await until('it is a dead letter', async () => (await binder.deadLetters(`${name}.stock`)) === 1)
-    isMended = true
+    isFixed = true
     expect(await redrive({ service: 'operator', transport: open(places) }, orders, 'stock')).toMatchObject({ sent: 1 })
     await until('it is handled', () => handled.includes(13))
     expect(await theirs.heard(tap)).toEqual(['order.placed {"n":13}'])
@@ -108,10 +108,10 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     const bills = defineChannel(name, { payload: Payload, partitions: 1 })
     const places: Places = { [name]: { queues: { billing: queue } } }
     const handled: number[] = []
-    let isMended = false
+    let isFixed = false
     const members = [1, 2].map(() => {
       const own = sink(bills, { group: 'billing', maxAttempts: 1 }, async ({ n }) => {
-        if (n === 7 && !isMended) throw new Error('not yet')
+        if (n === 7 && !isFixed) throw new Error('not yet')
         handled.push(n)
       })
       return createBinder({ service: 'bills', transport: open(places, true), bindings: [own], sends: [bills] })
@@ -124,7 +124,7 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     expect(handled).toEqual(Array.from({ length: 20 }, (_, n) => n).filter((n) => n !== 7))
     await members[0]?.send(bills, { n: 20 })
     await until('what it sends itself comes too', () => handled.includes(20))
-    isMended = true
+    isFixed = true
     expect(await redrive({ service: 'operator', transport: open(places, true) }, bills, 'billing')).toMatchObject({
       sent: 1,
     })

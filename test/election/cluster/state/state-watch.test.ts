@@ -92,7 +92,7 @@ describe('a watch over a store that', () => {
     await close()
   })
 
-  it('fails while the gap is mended is asked until it answers', async () => {
+  it('fails while the gap is fixed is asked until it answers', async () => {
     let isMute = true
     const { writer, seen, failing, calls, versions, close } = setup((entries, hand) => {
       if (!isMute) hand(entries)

@@ -33,7 +33,7 @@ export interface ShopWorld {
   readonly operator: Operator
   readonly sql: SqlClient
   readonly services: readonly Describable[]
-  /** What outside of the shop is broken, and can be mended. */
+  /** What outside of the shop is broken, and can be fixed. */
   readonly outside: { bank: boolean; warehouse: boolean }
   readonly bindings: () => ReturnType<ReturnType<typeof createBinder>['bindings']>
   /** Goes by and is handled. */

@@ -28,7 +28,7 @@ test('a connection that failed keeps no listeners, however often it is ended', a
   const port = await closedPort()
   const kafka = new Kafka({ brokers: [`127.0.0.1:${port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 } })
   const numbers = defineChannel('numbers', { payload: z.number() })
-  // A binder attaches its transport, which mends kafkajs.
+  // A binder attaches its transport, which patches kafkajs.
   const transport = kafkaTransport({ kafka })
   await createBinder({ service: 'counting', transport, sends: [numbers], logger: silentLogger }).close()
   const inside = createRequire(import.meta.url)
