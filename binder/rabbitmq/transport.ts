@@ -67,7 +67,7 @@ class RabbitTransport implements Transport {
     this.#options = options
     this.features = Object.freeze({
       newGroupStartsAtEarliest: {
-        missing: 'name the groups in the channel',
+        missing: 'a queue gets only what is sent after its declaration: name the groups',
       },
       redeliveredFlag: true,
       durable: true,
