@@ -176,8 +176,7 @@ export class Driver implements RunHost {
 
   /** @throws SagaNotFound, SagaActionRefused */
   async operate({ name, id }: SagaKey, asked: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
-    const isPinned = asked.do === 'skip' || asked.do === 'compensate'
-    const seen = isPinned ? await this.#engine.load(this.sql, { name, id }) : undefined
+    const seen = asked.do === 'cancel' ? undefined : await this.#engine.load(this.sql, { name, id })
     const action = seen === undefined ? asked : pinned(asked, seen.row.state)
     for (;;) {
       const applied = await this.#engine.apply({ name, id }, { type: 'operator', action, by, reason })
