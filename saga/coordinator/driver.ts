@@ -20,7 +20,7 @@ import { requireFit } from './direct-calls.ts'
 import { DueSagas } from './due.ts'
 import { Engine, takesOwnership } from './engine.ts'
 import { GlobalTransactions } from './global-transactions.ts'
-import { Census, type SagaHealth, StepCalls, slowDetail } from './health.ts'
+import { Census, detailOf, type SagaHealth, StepCalls } from './health.ts'
 import { requireReadableInputs } from './input.ts'
 import { Leases } from './leases.ts'
 import { Notices } from './notices.ts'
@@ -218,7 +218,8 @@ export class Driver implements RunHost {
       this.#engine.unwritten.problem() ??
       this.replies.problem()
     const slow = this.#stepCalls.slow()
-    const detail = error === undefined ? slowDetail(slow) : undefined
+    const leftMessages = this.#census.leftMessages()
+    const detail = error === undefined ? detailOf({ slow, leftMessages }) : undefined
     const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
     const status = closed ? 'closed' : error === undefined ? live : 'down'
     const census = this.#census
@@ -232,6 +233,7 @@ export class Driver implements RunHost {
       late: this.#notices.late(),
       slow,
       unloaded: census.unloaded(),
+      leftMessages,
       unarchived: this.retention.unarchived(),
     }
   }
