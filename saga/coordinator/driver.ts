@@ -134,13 +134,15 @@ export class Driver implements RunHost {
     return this.#definitions.get(versionKey(row))
   }
 
-  async run(resend: boolean): Promise<void> {
+  /** @param requireOpen called before anything begins that only `close` ends */
+  async run(resend: boolean, requireOpen: () => void): Promise<void> {
     const { sql, store } = this
     await requireSequences(sql, this.#options.schema, ['saga_event'])
     await requireReadableInputs(sql, { store, ...this.#options })
     await requireFit(directTargets(this.#options.sagas), this.#options.clock, this.#options.logger)
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
+    requireOpen()
     this.#unobserve ??= this.#telemetry?.observe(
       () => this.#census.rows,
       () => this.#leases.size,
