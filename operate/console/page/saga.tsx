@@ -144,6 +144,7 @@ function History({ timeline }: Pick<SagaView, 'timeline'>) {
             head: 'Details',
             cell: ({ detail }) =>
               Object.entries(detail ?? {})
+                .filter(([name]) => name !== 'request')
                 .map(([name, value]) => `${name}: ${value}`)
                 .join(', '),
           },
