@@ -148,7 +148,7 @@ async function follow(host: ActionHost, posted: Posted, order: Order, deadline: 
 async function look(
   { sql, query, saga, event }: ActionHost,
   { key, request, seq }: Posted,
-  { action, by, reason }: Order,
+  { action }: Order,
 ): Promise<SagaActionResult> {
   const { rows } = await query<{ status: SagaStatus; waits: boolean; kind: string | null; why: string | null }>(
     sql,
@@ -156,12 +156,10 @@ async function look(
        e.kind, e.detail->>'why' AS why
      FROM ${saga} s LEFT JOIN LATERAL (
        SELECT kind, detail FROM ${event} WHERE saga = s.name AND id = s.id AND seq > $4::bigint
-         AND (kind = $5 OR kind = 'operator-refused' AND detail->>'action' = $6)
-         -- An instance of an earlier release writes no request.
-         AND (detail->>'request' = $3 OR detail->>'request' IS NULL AND detail->>'by' = $7 AND detail->>'reason' = $8)
-       ORDER BY detail->>'request' IS NULL, seq LIMIT 1) e ON true
+         AND (kind = $5 OR kind = 'operator-refused' AND detail->>'action' = $6) AND detail->>'request' = $3
+       ORDER BY seq LIMIT 1) e ON true
      WHERE s.name = $1 AND s.id = $2`,
-    [key.name, key.id, request, seq, `operator-${action.do}`, action.do, by, reason],
+    [key.name, key.id, request, seq, `operator-${action.do}`, action.do],
   )
   const row = rows[0]
   if (row === undefined) return refused(key, action, 'completed', 'it has ended and was deleted')
