@@ -28,7 +28,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   },
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
-  service: { may: EVERY_PART, adapters: ['nest'] },
+  service: { may: EVERY_PART, adapters: [] },
   embedded: {
     may: ['core', 'core/pglite', 'binder', 'binder/postgres', 'locks', 'locks/postgres', 'service'],
     adapters: [],
@@ -77,7 +77,9 @@ const ADAPTERS = [
     Object.values(FOLDERS).flatMap(({ adapters }) => adapters.map((path) => path.split('/').at(-1) as string)),
   ),
 ]
-const NEVER = ['examples', 'test', 'bench', 'scripts']
+const NEVER = ['packages', 'examples', 'test', 'bench', 'scripts']
+/** Import paths of ours: a folder of the engine reaches others by path, and no package at all. */
+const BY_NAME = ['concordat/*', '@concordat/*']
 
 /** Returns the patterns of import specifiers that are forbidden in the files of `folder`. */
 export function forbidden(folder: string): readonly string[] {
@@ -86,7 +88,7 @@ export function forbidden(folder: string): readonly string[] {
   const folders = Object.keys(FOLDERS).filter((other) => other !== folder && !allowed.has(other))
   const adapters = ADAPTERS.filter((adapter) => !allowed.has(adapter))
   const open = may.flatMap((path) => FOLDERS[path]?.open?.map((name) => `!**/${path}/${name}/**`) ?? [])
-  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), ...open, 'concordat/*']
+  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), ...open, ...BY_NAME]
 }
 
 const rule = (group: readonly string[], message: string) => ({
@@ -104,7 +106,7 @@ export function overrides(): readonly object[] {
   }))
   const exceptions = Object.entries(EXCEPTIONS).map(([folder, { why }]) => ({
     files: [`${folder}/**`],
-    rules: rule([...NEVER.map((name) => `**/${name}/**`), 'concordat/*'], `${folder} -> everything but tests: ${why}.`),
+    rules: rule([...NEVER.map((name) => `**/${name}/**`), ...BY_NAME], `${folder} -> everything but tests: ${why}.`),
   }))
   const drivers = Object.entries(DRIVERS).flatMap(([adapter, { names, but }]) => {
     const folder = adapter.split('/')[0] as string
@@ -118,8 +120,12 @@ export function overrides(): readonly object[] {
   const byName = {
     files: ['examples/**', 'test/**', 'bench/**'],
     rules: rule(
-      [...Object.keys(FOLDERS).map((name) => `../**/${name}/**`), '!../**/conformance/**', '!../**/support/**'],
-      'Import the package by name (concordat/...), as a user would.',
+      [
+        ...[...Object.keys(FOLDERS), 'packages'].map((name) => `../**/${name}/**`),
+        '!../**/conformance/**',
+        '!../**/support/**',
+      ],
+      'Import the packages by name (concordat/..., @concordat/...), as a user would.',
     ),
   }
   return [...folders, ...drivers, ...exceptions, byName]

@@ -1,6 +1,5 @@
 /** Metadata that decorators store on a class: its handler methods, and the parts that its constructor needs. */
-import type { Binding } from '../../binder/bindings/declarations.ts'
-import type { Channel } from '../../binder/channel/channel.ts'
+import type { Binding, Channel } from 'concordat/binder'
 
 /** A method as it is called, whatever it takes. */
 export type AnyMethod = (...values: never[]) => unknown

@@ -2,39 +2,33 @@
  * Decorators for methods of providers. Plain functions: Node cannot strip decorator syntax, so our own sources have none.
  * They are legacy decorators, as all of Nest's are (`experimentalDecorators`).
  */
-import { processor, sink, source } from '../../binder/bindings/binding.ts'
-import type {
-  Binding,
-  ConsumerOptions,
-  InboxConsumerOptions,
-  SourceOptions,
-} from '../../binder/bindings/declarations.ts'
-import type {
-  Handler,
-  HandlerContext,
-  SourceContext,
-  TransactionContext,
-} from '../../binder/bindings/handler-contexts.ts'
-import type { Result } from '../../binder/bindings/outputs.ts'
-import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
-import { wrongKind } from '../../core/options.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
-import type { ParticipantContext } from '../../saga/participant/command-handler.ts'
-import type { ParticipantOptions } from '../../saga/participant/options.ts'
-import { type ParticipantHandlers, participant } from '../../saga/participant/participant.ts'
+import {
+  type Binding,
+  type Channel,
+  type ConsumerOptions,
+  type Handler,
+  type HandlerContext,
+  type InboxConsumerOptions,
+  processor,
+  type Result,
+  type SourceContext,
+  type SourceOptions,
+  sink,
+  source,
+  type TransactionContext,
+} from 'concordat/binder'
+import type { SqlTransaction } from 'concordat/core'
+import { wrongKind } from 'concordat/core/extension'
+import { type ParticipantContext, type ParticipantHandlers, type ParticipantOptions, participant } from 'concordat/saga'
 import {
   type TccHandlers,
   type TccParticipantContext,
   type TccParticipantOptions,
   tccParticipant,
-} from '../../saga/tcc/participant.ts'
-import { type UndoParticipantOptions, undoParticipant } from '../../saga/undo/participant.ts'
-import {
-  type XaContext,
-  type XaParticipantOptions,
-  type XaResourceOptions,
-  xaParticipant,
-} from '../../saga/xa/participant.ts'
+} from 'concordat/saga/tcc'
+import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'
+import { type XaContext, type XaParticipantOptions, type XaResourceOptions, xaParticipant } from 'concordat/saga/xa'
+import { requireChannel } from './channels.ts'
 import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
 
 /** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */
@@ -187,7 +181,7 @@ const nothing = (): void => {}
 
 /** The text of the decorator. @throws TypeError when it is no channel: most often an import that goes in a circle */
 function named(decorator: string, channel: unknown): string {
-  return `@${decorator}("${requireChannel(`@${decorator}`, channel as Channel).name}")`
+  return `@${decorator}("${requireChannel(`@${decorator}`, channel).name}")`
 }
 
 function part(role: Role, given: unknown, bind?: Part['bind']): HandlerDecorator<never> {

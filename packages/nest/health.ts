@@ -1,4 +1,4 @@
-import type { Service } from '../service.ts'
+import type { Service } from 'concordat/service'
 
 /** Result type of a check for Terminus's `HealthCheckService`. */
 export type ConcordatHealthResult = Readonly<

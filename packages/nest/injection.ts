@@ -1,8 +1,8 @@
 /** Injection tokens of providers: the service, its parts, and senders for one channel. */
 import { Inject } from '@nestjs/common'
-import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
-import type { SendOptions } from '../../binder/channel/encode.ts'
-import type { Service } from '../service.ts'
+import type { Channel, SendOptions } from 'concordat/binder'
+import type { Service } from 'concordat/service'
+import { requireChannel } from './channels.ts'
 import { declareWanted, type OptionalPart } from './declarations.ts'
 
 /**
@@ -66,7 +66,7 @@ export function InjectBus(): InjectDecorator {
  * @throws TypeError when it is no channel
  */
 export function InjectSender<In, Out>(channel: Channel<In, Out>): InjectDecorator {
-  return Inject(senderToken(requireChannel('@InjectSender', channel as unknown as Channel).name))
+  return Inject(senderToken(requireChannel('@InjectSender', channel).name))
 }
 
 function part(name: OptionalPart): InjectDecorator {

@@ -1,7 +1,7 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common'
-import { checkLogger, type Logger } from '../../core/logger.ts'
-import { ServiceClosed } from '../errors.ts'
-import type { Service } from '../service.ts'
+import type { Logger } from 'concordat/core'
+import { checkLogger } from 'concordat/core/extension'
+import { type Service, ServiceClosed } from 'concordat/service'
 
 /** Options that the lifecycle uses. */
 export interface LifecycleOptions {

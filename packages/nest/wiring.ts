@@ -3,9 +3,8 @@
  * there when they ask for it. A method is looked up when its message comes.
  */
 import type { DiscoveryService } from '@nestjs/core'
-import type { Binding } from '../../binder/bindings/declarations.ts'
-import { invalidOption } from '../../core/errors.ts'
-import { wrongKind } from '../../core/options.ts'
+import type { Binding } from 'concordat/binder'
+import { invalidOption, wrongKind } from 'concordat/core/extension'
 import {
   type AnyMethod,
   type MethodDeclaration,
