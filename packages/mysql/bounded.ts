@@ -2,10 +2,8 @@
  * A pool none of whose answers is waited for without end: a server that is stopped, or cut off without a word, leaves its
  * connections open and silent.
  */
-import type { Clock } from '../../core/clock.ts'
-import { SECOND } from '../../core/clock.ts'
-import { ConcordatError } from '../../core/errors.ts'
-import { within } from '../../core/time-limit.ts'
+import { type Clock, ConcordatError, SECOND } from 'concordat/core'
+import { within } from 'concordat/core/extension'
 import { type MysqlConnection, type MysqlPool, type MysqlStatement, textOf } from './driver.ts'
 
 /**

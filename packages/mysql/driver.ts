@@ -1,6 +1,5 @@
 /** The part of `mysql2` that is used, and what its answers and errors mean. The pool comes in; no driver is loaded here. */
-import { hasMethods, wrongKind } from '../../core/options.ts'
-import { fieldOf } from '../../core/thrown.ts'
+import { fieldOf, hasMethods, wrongKind } from 'concordat/core/extension'
 
 /** The part of a connection of `mysql2/promise` that is used. */
 export interface MysqlConnection {

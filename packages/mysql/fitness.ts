@@ -1,5 +1,5 @@
 /** Whether a server can be prepared on, and its transactions ended by any connection. */
-import { SqlCannotPrepare } from '../../core/sql.ts'
+import { SqlCannotPrepare } from 'concordat/core'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
 import { requireGates } from './gate-table.ts'
 

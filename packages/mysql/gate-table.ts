@@ -2,7 +2,7 @@
  * The table of gates in MariaDB: one row for each saga step that was ever prepared here, written by the transaction itself. Locked rows are
  * skipped, never awaited.
  */
-import { SqlTablesMissing } from '../../core/sql.ts'
+import { SqlTablesMissing } from 'concordat/core'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
 
 export const TABLE = 'concordat_xa'

@@ -4,12 +4,9 @@
  *
  * @see docs/transactions/xa-and-undo.md, "MariaDB and MySQL"
  */
-import { type Clock, DAY, SECOND, systemClock } from '../../core/clock.ts'
-import { causesOf, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { MAX_AGE_MS } from '../../core/sql.ts'
-import { baseOf, GID_PREFIX } from '../xa/gid.ts'
-import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from '../xa/resource.ts'
+import { type Clock, DAY, SECOND, systemClock } from 'concordat/core'
+import { causesOf, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
 import { BoundedPool } from './bounded.ts'
 import {
   ER,
@@ -27,7 +24,7 @@ import { isGateFree, migrateGates, preparedGates, purgeGates, readGate } from '.
 import { Preparation } from './preparation.ts'
 import { holderOf } from './session.ts'
 import type { MysqlTransaction } from './transaction.ts'
-import { gidOf, type RecoveredRow, xidOf } from './xid.ts'
+import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
 
 /** A MariaDB, or MySQL, in which an `xaParticipant` prepares. */
 export interface MysqlXaResource extends XaResource<MysqlTransaction> {
@@ -79,6 +76,8 @@ const LOOK_MS = 2
 const MOST_REMEMBERED = 1_000
 const MOST_TOLD = 20
 const MOST_AT_ONCE = 1_000
+/** MariaDB and MySQL have no date much further back. */
+const MAX_AGE_MS = 1_000 * 365 * DAY
 const PURGE_NAMES = optionNames<{ olderThanMs: number }>({ olderThanMs: true })
 
 class PoolResource implements MysqlXaResource {
@@ -158,7 +157,7 @@ class PoolResource implements MysqlXaResource {
       // The list is that of the server: most of it may be other databases'.
       for (let from = 0; from < gids.length; from += MOST_AT_ONCE) {
         const some = gids.slice(from, from + MOST_AT_ONCE)
-        const rows = await preparedGates(connection, some.map(baseOf), olderThanMs)
+        const rows = await preparedGates(connection, some.map(gateOf), olderThanMs)
         found.push(...rows.filter(({ gid }) => some.includes(gid)))
       }
       return found.toSorted((a, b) => b.ageMs - a.ageMs).slice(0, MOST_TOLD)
@@ -179,7 +178,7 @@ class PoolResource implements MysqlXaResource {
   async #mayEnd(connection: MysqlConnection, gid: string): Promise<'free' | 'gone' | 'busy'> {
     if (this.#goneAt.has(gid)) return 'free'
     if (!(await recover(connection)).includes(gid)) return 'gone'
-    const holder = await holderOf(connection, baseOf(gid))
+    const holder = await holderOf(connection, gateOf(gid))
     const now = this.#clock.monotonic()
     if (holder === undefined) {
       this.#remember(gid, now)

@@ -1,5 +1,5 @@
-import { SqlCannotPrepare, SqlTransactionEnded } from '../../core/sql.ts'
-import { messageOf } from '../../core/thrown.ts'
+import { SqlCannotPrepare, SqlTransactionEnded } from 'concordat/core'
+import { messageOf } from 'concordat/core/extension'
 import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from './driver.ts'
 
 /** Statements inside an open XA transaction. Invalid after the handler's promise settled. */

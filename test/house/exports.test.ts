@@ -183,7 +183,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/saga/http': ['bearer', 'httpParticipants', 'httpTarget', 'transactionFetch', 'transactionMiddleware'],
   'concordat/saga/machine': ['advance', 'initialState'],
-  'concordat/saga/mysql2': ['MysqlUnanswered', 'XA_TABLE_DDL', 'mysqlResource'],
   'concordat/saga/sharding': ['SagaOtherShard', 'SagaShardsChanged', 'SagaShardsMismatch', 'createShardedCoordinator'],
   'concordat/saga/state-language': ['importStateMachine'],
   'concordat/saga/tcc': ['tccParticipant'],
@@ -303,6 +302,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/operate/asyncapi': ['asyncapi', 'asyncapiDiff'],
   'concordat/console': ['CONSOLE_ACTIONS', 'createConsole', 'oneTimeSession'],
   'concordat/testing': ['SimulationFailed', 'createTestKit', 'simulate'],
+  '@concordat/mysql': ['MysqlUnanswered', 'XA_TABLE_DDL', 'mysqlResource'],
   '@concordat/nest': [
     'Cancel',
     'Compensate',

@@ -37,14 +37,17 @@ import { pgListener } from 'concordat/core/pg'
 import { postgresLocks } from 'concordat/locks/postgres'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
+import { mysqlResource } from '@concordat/mysql'
 import { ConcordatModule } from '@concordat/nest'
 import { Cluster, Redis } from 'ioredis'
 import { Kafka } from 'kafkajs'
 import { Kysely, PostgresDialect } from 'kysely'
+import mysql from 'mysql2/promise'
 import pg from 'pg'
 
 export const kafka = kafkaTransport({ kafka: new Kafka({ brokers: ['localhost:9092'] }) })
 export const rabbit = rabbitTransport({ url: 'amqp://localhost' })
+export const resource = mysqlResource(mysql.createPool({ uri: 'mysql://localhost', gracefulEnd: true }))
 export const nest = ConcordatModule.forRoot({ name: 'shop', transport: rabbit })
 export const sql = [pgClient(new pg.Pool()), pgliteClient(new PGlite()), pgTransaction(new pg.Client())]
 export const kysely = kyselyClient(new Kysely<{ t: { n: number } }>({ dialect: new PostgresDialect({ pool: new pg.Pool() }) }))

@@ -15,7 +15,7 @@ export const IMPORT_PATHS = PACKAGES.flatMap(entriesOf).map(({ path }) => path)
 /** What users install beside the packages: the drivers and frameworks that these use. */
 export const PEERS = [
   ...new Set(PACKAGES.flatMap(({ manifest }) => Object.keys(manifest.peerDependencies ?? {}))),
-].filter((name) => name !== 'concordat')
+].filter((name) => PACKAGES.every(({ manifest }) => manifest.name !== name))
 
 export const manifest = JSON.parse(await readFile('package.json', 'utf8')) as {
   readonly engines: { readonly node: string }
