@@ -6,6 +6,7 @@
  */
 export { causesOf, invalidOption, requireInteger } from './errors.ts'
 export { checkLogger } from './logger.ts'
+export { isDeeperThan } from './nesting.ts'
 export { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from './options.ts'
 export { fieldOf, messageOf, readable } from './thrown.ts'
 export { within } from './time-limit.ts'

@@ -1,6 +1,5 @@
 /** An execution of a service or a script: its parameters, its retries, its result. */
-import { toError } from '../../core/errors.ts'
-import { MAX_DELAY_MS } from '../definition/resolve.ts'
+import { DAY, toError } from 'concordat/core'
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
 import type { RetryRule, TaskState } from './machine.ts'
 import type { Rows, Suspended, TaskResult } from './rows.ts'
@@ -83,9 +82,12 @@ function ruleFor(rules: readonly RetryRule[], thrown: Thrown): RetryRule | undef
   )
 }
 
+/** 10,000 years of 365 days: PostgreSQL can still add it to the present time. */
+const MAX_PAUSE_MS = 10_000 * 365 * DAY
+
 /** The interval before the first retry; then it grows by the interval times the rate, and not by a power of the rate; at most as long as a timer. */
 function pauseMs({ intervalMs, backoffRate }: RetryRule, made: number): number {
-  return Math.min(Math.round(made === 0 ? intervalMs : intervalMs * backoffRate * made), MAX_DELAY_MS)
+  return Math.min(Math.round(made === 0 ? intervalMs : intervalMs * backoffRate * made), MAX_PAUSE_MS)
 }
 
 export function messageOf(error: unknown): string {

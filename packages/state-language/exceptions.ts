@@ -1,6 +1,6 @@
 /** Errors as machines know them: by the names of Java classes. */
-import { said, toError } from '../../core/errors.ts'
-import { fieldOf, readable } from '../../core/thrown.ts'
+import { toError } from 'concordat/core'
+import { fieldOf, messageOf, readable } from 'concordat/core/extension'
 
 /** Stored form of a service's error. */
 export interface Thrown {
@@ -54,7 +54,7 @@ export function thrownBy(thrown: unknown, classes: Readonly<Record<string, Excep
     if (typeof is === 'string' ? names.has(is) : error instanceof is) names.add(name)
   }
   const unsent = isUnsent(error, classes)
-  return { names: [...names].map(clean), message: clean(said(toError(error), 'message')), ...(unsent && { unsent }) }
+  return { names: [...names].map(clean), message: clean(messageOf(toError(error)) ?? ''), ...(unsent && { unsent }) }
 }
 
 /**

@@ -2,7 +2,6 @@
  * The subset of SpEL that machines may use: literals, `[x]`, `#root`, members, `==`-like comparisons, `and or not`,
  * arithmetic, `a ? b : c`, `a ?: b`, and the methods of `values.ts`. Parsed at import, never evaluated as code.
  */
-import { counted } from '../../core/counted.ts'
 import { type Token, tokensOf } from './tokens.ts'
 import { isRecord, METHODS, member, OPERATORS, truth } from './values.ts'
 
@@ -159,7 +158,9 @@ class Parser {
       given.push(this.#choice())
     }
     if (given.length !== method.takes)
-      throw new SyntaxError(`${name}() takes ${counted(method.takes, 'value')}, got ${given.length}`)
+      throw new SyntaxError(
+        `${name}() takes ${method.takes} ${method.takes === 1 ? 'value' : 'values'}, got ${given.length}`,
+      )
     return (on, root) =>
       method.run(
         on,

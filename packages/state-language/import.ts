@@ -1,12 +1,8 @@
 /** `importStateMachine`: a machine of Seata's state language as a saga. */
-import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { isDeeperThan } from '../../core/nesting.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { StandardSchemaV1 } from '../../core/schema.ts'
-import { checkSagaName } from '../definition/graph.ts'
-import { graphHash } from '../definition/graph-hash.ts'
-import type { Saga } from '../definition/saga.ts'
-import { hashJson, isStorable } from '../json.ts'
+import { type StandardSchemaV1, toError } from 'concordat/core'
+import { invalidOption, isDeeperThan, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import type { Saga } from 'concordat/saga'
+import { scriptedSaga, stored } from 'concordat/saga/kinds'
 import type { ExceptionClass } from './exceptions.ts'
 import { machineSteps } from './kinds.ts'
 import { isTask, type StateMachine } from './machine.ts'
@@ -87,28 +83,20 @@ export function importStateMachine(json: unknown, options: StateMachineOptions):
   const [machine, ...others] = sources.map((source, n) => parseMachine(pathOf(path, source, n), source))
   const known = machinesByName(path, [machine as StateMachine, ...others])
   validateMachines(path, known)
-  const name = options.name ?? (machine as StateMachine).name
-  checkSagaName(name)
   const first = machineSteps({
-    hash: hashJson(sources.map(ordered)),
+    sources: sources.map(ordered),
     functions: functionsOf(path, known, services, scripts),
     exceptions,
     timeoutMs: requireInteger(`${path}.timeoutMs`, timeoutMs, 1, MAX_TIMEOUT_MS),
   })
-  const steps = Object.freeze([first.machine])
   requireInteger(`${path}.version`, version, 1, 1_000_000)
-  return Object.freeze({
-    name,
+  return scriptedSaga({
+    name: options.name ?? (machine as StateMachine).name,
     version,
     input: PARAMS,
-    deadlineMs: undefined,
-    upcast: undefined,
-    steps,
-    script: Object.freeze({
-      branches: first.branches,
-      next: (all: Parameters<typeof nextTurn>[2]) => nextTurn(known, machine as StateMachine, all),
-    }),
-    graphHash: graphHash(name, version, steps),
+    first: first.machine,
+    branches: first.branches,
+    next: (all) => nextTurn(known, machine as StateMachine, all),
   })
 }
 
@@ -126,10 +114,11 @@ function parsedJson(json: unknown): unknown {
   const source = typeof json === 'string' ? parsedText(json) : json
   if (isDeeperThan(source, MOST_LEVELS))
     throw new TypeError(`importStateMachine: the JSON is nested deeper than ${MOST_LEVELS} levels. Make it flatter`)
-  if (isStorable(JSON.stringify(source) ?? '')) return source
-  throw new TypeError(
-    'importStateMachine: the JSON holds a NUL or half a surrogate pair, which cannot be stored. Remove it',
-  )
+  try {
+    return stored('importStateMachine: the JSON', source, Infinity)
+  } catch (cause) {
+    throw new TypeError(`${toError(cause).message}. Remove it`, { cause })
+  }
 }
 
 /** Deeper than any that a designer draws. */

@@ -1,18 +1,12 @@
 /** The steps of a saga that is a machine of the state language: see `importStateMachine`. */
-
-import type { RunContext, StepKind } from '../definition/kinds/kind.ts'
-import { ONCE, WAITING_STEP } from '../definition/resolve.ts'
-import type { StepDefinition } from '../definition/saga.ts'
-import { stepKey } from '../definition/saga-id.ts'
-import { stored } from '../json.ts'
-import { inSaga } from '../wire/context.ts'
+import { inSaga, type RunContext, type StepDefinition, type StepKind, stored } from 'concordat/saga/kinds'
 import { type ExceptionClass, thrownBy } from './exceptions.ts'
 import { callSignal } from './limits.ts'
 
 /** Parts shared by the steps of a saga. */
 export interface MachineParts {
-  /** Hash of the JSON of its machines. */
-  readonly hash: string
+  /** The JSON of its machines. */
+  readonly sources: readonly unknown[]
   /** Functions of tasks, by name. */
   readonly functions: ReadonlyMap<string, (...params: unknown[]) => unknown>
   readonly exceptions: Readonly<Record<string, ExceptionClass>>
@@ -36,6 +30,24 @@ interface MachineDefinition extends StepDefinition {
 /** Margin so that a service's time limit becomes an exception of the machine, and does not end the attempt. */
 const SPARE_MS = 30_000
 
+/** The call is tried again by the machine's own rules, or ends its attempt. */
+const ONCE = { maxAttempts: 1, backoff: { initialMs: 1, factor: 1, maxMs: 1, jitter: 0 } } as const
+
+/** Facts of a step that calls nothing. */
+const WAITING_STEP = {
+  remote: false,
+  transactional: true,
+  pivot: false,
+  compensates: false,
+  invoke: ONCE,
+  compensate: ONCE,
+} as const
+
+/** `<saga>/<id>` of a step's key. */
+function sagaKey(key: string): string {
+  return key.slice(0, key.lastIndexOf('/'))
+}
+
 function refuse(): never {
   throw new TypeError('a machine is no step to be added: use importStateMachine')
 }
@@ -43,7 +55,7 @@ function refuse(): never {
 const COMMON = {
   spans: { outcome: undefined },
   resolve: refuse,
-  graphOf: ({ parts }: MachineDefinition) => ({ machine: parts.hash }),
+  graphOf: ({ parts }: MachineDefinition) => ({ machine: parts.sources }),
   tiesOf: () => ({}),
   grow: (step: MachineDefinition, { step: name, payload }: { readonly step: string; readonly payload?: unknown }) => ({
     ...step,
@@ -58,7 +70,7 @@ export const MACHINE: StepKind<MachineDefinition> = {
   ...COMMON,
   async prepare({ name: step }, prepared) {
     const { input, key } = await prepared.context()
-    const begin = { params: input, key: key.slice(0, key.lastIndexOf('/')) }
+    const begin = { params: input, key: sagaKey(key) }
     return { type: 'planned', step, items: [stored(`input of ${key}`, begin, prepared.maxPayloadBytes)] }
   },
 }
@@ -71,8 +83,9 @@ export const TASK: StepKind<MachineDefinition> = {
   async run({ parts, payload }, _, context: RunContext) {
     const { calls, key: step, undoes, params } = payload as Asked
     const { saga, sagaId } = context
+    const key = `${sagaKey(context.key)}/${step}`
     const operation = undoes ? 'compensate' : 'invoke'
-    const scope = { saga, sagaId, step, operation, key: stepKey(saga, sagaId, step) } as const
+    const scope = { saga, sagaId, step, operation, key } as const
     const run = parts.functions.get(calls)
     if (run === undefined) throw new TypeError(`step "${context.step}": this release has no service "${calls}"`)
     const limit = callSignal(calls, parts.timeoutMs)

@@ -1,5 +1,5 @@
 /** Reads a JSON object attribute by attribute, and refuses by path what is wrong or not known. */
-import { invalidOption } from '../../core/errors.ts'
+import { invalidOption } from 'concordat/core/extension'
 import { isRecord } from './values.ts'
 
 export class Reading {

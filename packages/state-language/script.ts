@@ -1,5 +1,6 @@
 /** The script of a saga that is a machine: what it does next, from what its steps have come to. */
-import type { ScriptTurn, StepFailure, StepState } from '../machine/state.ts'
+import type { StepFailure, StepState } from 'concordat/saga'
+import type { ScriptTurn } from 'concordat/saga/machine'
 import { BRANCHES } from './calling.ts'
 import type { Thrown } from './exceptions.ts'
 import { Frame } from './frame.ts'

@@ -1,5 +1,4 @@
 /** Operators and methods of expressions on JSON values. Never calls anything of a value's own. */
-import { canonicalJson } from '../json.ts'
 
 type Operator = (left: unknown, right: unknown) => unknown
 
@@ -82,6 +81,14 @@ function sizeOf(on: unknown): number {
   if (typeof on === 'string' || Array.isArray(on)) return on.length
   if (isRecord(on)) return Object.keys(on).length
   throw new TypeError(`size() is of a list, an object or a text, got ${kindOf(on)}`)
+}
+
+/** JSON with sorted keys: equal values give equal text. */
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (!isRecord(value)) return JSON.stringify(value) ?? 'null'
+  const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field)}`).join(',')}}`
 }
 
 /** Renders an object to the same text whatever the order of its members: the database changes that order. */

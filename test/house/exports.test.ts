@@ -51,6 +51,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'fieldOf',
     'hasMethods',
     'invalidOption',
+    'isDeeperThan',
     'messageOf',
     'optionNames',
     'readable',
@@ -182,9 +183,9 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'transactionHeaders',
   ],
   'concordat/saga/http': ['bearer', 'httpParticipants', 'httpTarget', 'transactionFetch', 'transactionMiddleware'],
+  'concordat/saga/kinds': ['inSaga', 'scriptedSaga', 'stored'],
   'concordat/saga/machine': ['advance', 'initialState'],
   'concordat/saga/sharding': ['SagaOtherShard', 'SagaShardsChanged', 'SagaShardsMismatch', 'createShardedCoordinator'],
-  'concordat/saga/state-language': ['importStateMachine'],
   'concordat/saga/tcc': ['tccParticipant'],
   'concordat/saga/testing': [
     'attemptFailed',
@@ -324,6 +325,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'UndoParticipant',
     'XaParticipant',
   ],
+  '@concordat/state-language': ['importStateMachine'],
 }
 
 describe('the public surface', () => {
