@@ -203,7 +203,7 @@ async function transaction<T>(
     // A transaction without statements needs no commit; to be prepared it must exist.
     if (!isCommit) await trips.begin()
     if (trips.endedWith === undefined) early.refuse()
-    if (trips.isBegun) await end(connection, trips, ending)
+    if (trips.isBegun) await end(connection, trips, failures, ending)
     await failures.connectionAnswered(connection)
   } catch (thrown) {
     scope.close()
@@ -268,7 +268,12 @@ function executorOf(
 }
 
 /** Unless the last statement did. @throws SqlCommitError */
-async function end(connection: PgConnection, trips: RoundTrips, { text, explain }: Ending): Promise<void> {
+async function end(
+  connection: PgConnection,
+  trips: RoundTrips,
+  { failed }: StatementFailures,
+  { text, explain }: Ending,
+): Promise<void> {
   const asked = async (): Promise<string | undefined> => {
     try {
       return (await connection.query(text)).command
@@ -276,5 +281,5 @@ async function end(connection: PgConnection, trips: RoundTrips, { text, explain 
       throw explain(fromDriver(error))
     }
   }
-  if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError()
+  if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError(failed)
 }
