@@ -44,21 +44,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     ],
     adapters: [],
   },
-  testing: {
-    may: [
-      'core',
-      'core/pglite',
-      'binder',
-      'binder/memory',
-      'outbox',
-      'saga',
-      'locks',
-      'locks/memory',
-      'election',
-      'election/cluster/memory',
-    ],
-    adapters: [],
-  },
+  testing: { may: ['core', 'core/pglite', 'binder', 'binder/memory', 'outbox', 'saga'], adapters: [] },
 }
 
 /** Folders inside an adapter that each use one client library. Only the files in `but` import them. */

@@ -1,8 +1,8 @@
 /** The server of cluster state of the world, as an instance sees it. */
-import { systemClock } from '../../core/clock.ts'
-import { type MemoryStateServer, memoryStateServer, memoryStateStore } from '../../election/cluster/memory/index.ts'
-import { ClusterStoreUnavailable } from '../../election/cluster/store/cluster-errors.ts'
-import type { ClusterStore, LogEntry, LogFollower, LogId } from '../../election/cluster/store/cluster-store.ts'
+import { ClusterStoreUnavailable } from 'concordat/cluster'
+import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import type { ClusterStore, LogEntry, LogFollower, LogId } from 'concordat/cluster/store'
+import { systemClock } from 'concordat/core'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane, type Server } from './server.ts'

@@ -3,9 +3,8 @@
  * process for them. It has one connection, so transactions of different instances come one after the other here: each may be
  * cut at any statement, and none is interleaved with another.
  */
-import { hasCode } from '../../core/errors.ts'
-import { type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from '../../core/sql.ts'
-import { TransactionScope } from '../../core/transaction-scope.ts'
+import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from 'concordat/core'
+import { TransactionScope } from 'concordat/core/extension'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { IDLE, Limits, limitSetBy } from './limits.ts'

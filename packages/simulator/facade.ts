@@ -1,9 +1,8 @@
 /** The world as services, workloads and invariants see it. */
-import { type MemoryBroker, memoryBroker } from '../../binder/memory/index.ts'
-import { invalidOption, toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
-import { createLocks } from '../../locks/locks.ts'
+import { type MemoryBroker, memoryBroker } from 'concordat/binder/memory'
+import { type Logger, type SqlClient, toError } from 'concordat/core'
+import { invalidOption } from 'concordat/core/extension'
+import { createLocks } from 'concordat/locks'
 import { ClusterServer, SimulatedClusterStore } from './cluster-store.ts'
 import { Database } from './database.ts'
 import { draw } from './draws.ts'

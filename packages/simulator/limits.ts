@@ -2,7 +2,7 @@
  * Limits of a transaction that its client sets. The world keeps them in its own time: the timer that PostgreSQL starts for one of them
  * would stop PGlite permanently.
  */
-import { DAY, HOUR, MINUTE, SECOND } from '../../core/clock.ts'
+import { DAY, HOUR, MINUTE, SECOND } from 'concordat/core'
 import type { Timeline } from './timeline.ts'
 
 /** From the last statement on. */

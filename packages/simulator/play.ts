@@ -1,8 +1,6 @@
 /** A history, from the first start to the last invariant. */
-import { MINUTE, SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
-import { wrongKind } from '../../core/options.ts'
-import type { SqlClient } from '../../core/sql.ts'
+import { MINUTE, SECOND, type SqlClient, toError } from 'concordat/core'
+import { wrongKind } from 'concordat/core/extension'
 import type { Coverage } from './coverage.ts'
 import { facadeOf, Servers } from './facade.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'

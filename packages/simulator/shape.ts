@@ -1,5 +1,5 @@
 /** Structure of a database without its rows: objects that a history makes or drops would exist, or be missing, in the next. */
-import type { SqlClient } from '../../core/sql.ts'
+import type { SqlClient } from 'concordat/core'
 
 /** By the name of each thing, with its kind (`table public.account`), what it is like. */
 export type Shape = ReadonlyMap<string, string>

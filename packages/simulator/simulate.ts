@@ -1,6 +1,12 @@
-import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
-import { pgliteClient } from '../../core/pglite/pglite-client.ts'
+import {
+  invalidOption,
+  optionNames,
+  refuseUnknown,
+  requireFunction,
+  requireInteger,
+  wrongKind,
+} from 'concordat/core/extension'
+import { pgliteClient } from 'concordat/core/pglite'
 import { Coverage } from './coverage.ts'
 import {
   DrawnFaults,

@@ -1,12 +1,9 @@
 /** Arguments and results of `simulate`. */
-import type { Transport } from '../../binder/transport/transport.ts'
-import { ConcordatError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { PgliteDatabase } from '../../core/pglite/pglite-client.ts'
-import type { SqlClient } from '../../core/sql.ts'
-import type { ClusterStore } from '../../election/cluster/store/cluster-store.ts'
-import type { Locks } from '../../locks/lock.ts'
-import type { LocksOptions } from '../../locks/options.ts'
+import type { Transport } from 'concordat/binder/transport'
+import type { ClusterStore } from 'concordat/cluster/store'
+import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
+import type { PgliteDatabase } from 'concordat/core/pglite'
+import type { Locks, LocksOptions } from 'concordat/locks'
 import type { CoveredPoint } from './coverage.ts'
 import type { FaultKind, SimulatedFault } from './faults.ts'
 

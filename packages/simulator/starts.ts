@@ -1,6 +1,5 @@
 /** The instances of all services: who starts them, and who of them is not up. */
-import { SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
+import { SECOND, toError } from 'concordat/core'
 import { draw } from './draws.ts'
 import type { Servers } from './facade.ts'
 import type { Instance } from './instance.ts'

@@ -1,4 +1,4 @@
-import type { Receiver, Subscription, TransportDelivery } from '../../binder/transport/transport.ts'
+import type { Receiver, Subscription, TransportDelivery } from 'concordat/binder/transport'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane } from './server.ts'

@@ -1,7 +1,6 @@
 /** The broker of the world: the memory transport, and between it and each instance a connection that has latency and breaks. */
-import type { EncodedMessage } from '../../binder/channel/message.ts'
-import { TransportError, type TransportErrorKind } from '../../binder/errors.ts'
-import { type MemoryBroker, memoryTransport } from '../../binder/memory/index.ts'
+import { type EncodedMessage, TransportError, type TransportErrorKind } from 'concordat/binder'
+import { type MemoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -15,8 +14,8 @@ import type {
   TransportFeatures,
   TransportHealth,
   TransportHost,
-} from '../../binder/transport/transport.ts'
-import { systemClock } from '../../core/clock.ts'
+} from 'concordat/binder/transport'
+import { systemClock } from 'concordat/core'
 import type { FaultKind, SimulatedFault } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane, type Server } from './server.ts'

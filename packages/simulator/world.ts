@@ -4,7 +4,7 @@
  *
  * Everything an instance asks for passes `call`, which is where faults are.
  */
-import { SECOND } from '../../core/clock.ts'
+import { SECOND } from 'concordat/core'
 import type { Coverage } from './coverage.ts'
 import { draw, Stream, shortName } from './draws.ts'
 import { type FaultKind, type FaultPlan, nameOfPlace, type Place, type SimulatedFault } from './faults.ts'

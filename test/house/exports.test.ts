@@ -46,6 +46,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'validate',
   ],
   'concordat/core/extension': [
+    'TransactionScope',
     'causesOf',
     'checkLogger',
     'fieldOf',
@@ -54,10 +55,15 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'isDeeperThan',
     'messageOf',
     'optionNames',
+    'quoteLiteral',
+    'randomId',
     'readable',
     'refuseUnknown',
     'requireFunction',
     'requireInteger',
+    'restartIds',
+    'restartRandomIds',
+    'virtualTimeIn',
     'within',
     'wrongKind',
   ],
@@ -302,7 +308,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/operate/asyncapi': ['asyncapi', 'asyncapiDiff'],
   'concordat/console': ['CONSOLE_ACTIONS', 'createConsole', 'oneTimeSession'],
-  'concordat/testing': ['SimulationFailed', 'createTestKit', 'simulate'],
+  'concordat/testing': ['createTestKit'],
   '@concordat/mysql': ['MysqlUnanswered', 'XA_TABLE_DDL', 'mysqlResource'],
   '@concordat/nest': [
     'Cancel',
@@ -325,6 +331,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'UndoParticipant',
     'XaParticipant',
   ],
+  '@concordat/simulator': ['SimulationFailed', 'simulate'],
   '@concordat/state-language': ['importStateMachine'],
 }
 

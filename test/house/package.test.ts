@@ -63,7 +63,7 @@ let packed: Packed
 
 beforeAll(async () => {
   packed = await pack()
-}, 120_000)
+}, 300_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
 /** Imports every subpath in a process of its own and tells how many names each gave, or why it failed. */

@@ -59,8 +59,8 @@ async function build(folder: string): Promise<void> {
     for (const file of ['package.json', 'README.md', 'LICENSE']) await copyFile(join(own, file), join(stage, own, file))
   }
   await run(process.execPath, ['scripts/build.ts', stage], repository)
-  for (const { folder: own } of PACKAGES)
-    await run('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], join(stage, own))
+  const pack = ['pack', '--ignore-scripts', '--pack-destination', folder]
+  await Promise.all(PACKAGES.map(({ folder: own }) => run('npm', pack, join(stage, own))))
   await installOnce(folder)
 }
 
