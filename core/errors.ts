@@ -28,7 +28,7 @@ export function hasCode(error: unknown, code: string): boolean {
   return fieldOf(error, 'code') === code
 }
 
-/** The error, its cause, the cause of that, and so on: what a library put around an error of a driver is looked through. */
+/** Lists the error, its cause, the cause of that, and so on: a library may have wrapped the error of a driver. */
 export function causesOf(error: unknown): readonly object[] {
   const causes: object[] = []
   for (let each = error; typeof each === 'object' && each !== null && !causes.includes(each); ) {

@@ -53,7 +53,7 @@ function headOf(): string {
   return state.head
 }
 
-/** Discards ids drawn in advance, so that the next ids depend only on the current randomness and time. */
+/** Discards the ids of `newId` that were drawn in advance, so that the next ids depend only on the current randomness and time. */
 export function restartIds(): void {
   Object.assign(state, { random: new Uint8Array(0), hex: '', next: 0, ms: 0, sequence: 0 })
 }

@@ -54,8 +54,8 @@ function toStderr(level: string, fields: Readonly<Record<string, unknown>>, mess
 }
 
 /**
- * The logger that an option gives, `stderrLogger` for none. What it throws, a full disk or a closed stream, is dropped: a
- * line that cannot be written must not take with it what the line is about.
+ * Returns the logger of an option, by default `stderrLogger`. Errors that it throws, for a full disk or a closed stream, are
+ * dropped: a line that cannot be written must not fail the operation that it reports.
  * @throws TypeError naming the path
  */
 export function checkLogger(path: string, logger: unknown): Logger {

@@ -1,15 +1,14 @@
 /** Refuses what the types refuse, for callers that have no types: names that do not exist, values of another kind. */
 import { invalidOption } from './errors.ts'
 
-/** The names of the options `O`. The type sees to it that none is missing and none is too many. */
+/** Returns the names of the options `O`. The compiler refuses a missing name and an additional one. */
 export function optionNames<O extends object>(names: Readonly<Record<keyof O, true>>): ReadonlySet<string> {
   return new Set(Object.keys(names))
 }
 
 /**
- * Refuses a name that is no option, most often a slip of the keyboard, which would else be a default in silence.
- * Costs one look-up per name given.
- * @throws TypeError naming `<path>.<name>`, the names there are and the nearest of them
+ * Refuses unknown options: a misspelt name would silently mean the default. Costs one look-up per given name.
+ * @throws TypeError naming `<path>.<name>`, the known names and the nearest of them
  */
 export function refuseUnknown(path: string, options: unknown, known: ReadonlySet<string>): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
@@ -44,8 +43,8 @@ function distance(a: string, b: string): number {
 }
 
 /**
- * As `invalidOption`, for a value that may be large or hold a password (a pool, an address): says what it is and not
- * what is in it. Of a promise it says that an `await` is missing.
+ * Same as `invalidOption` for a value that may be large or contain a password, such as a pool or an address: describes its kind
+ * instead of its content. For a promise, mentions the missing `await`.
  */
 export function wrongKind(path: string, value: unknown, expected: string): TypeError {
   return new TypeError(`${path}: expected ${expected}, got ${kindOf(value)}`)
@@ -77,7 +76,7 @@ export function requireList<T>(path: string, list: readonly T[] | undefined, of:
   throw wrongKind(path, list, `a list of what ${of} returned`)
 }
 
-/** @throws TypeError naming the path */
+/** Checks a function. @throws TypeError naming the path */
 export function requireFunction<T>(path: string, value: T): T {
   if (typeof value === 'function') return value
   throw wrongKind(path, value, 'a function')

@@ -14,7 +14,7 @@ export function randomId(): string {
   return pool.toString('hex', used - BYTES, used)
 }
 
-/** Discards ids drawn in advance. */
+/** Discards the ids of `randomId` that were drawn in advance, as `restartIds` does for `newId`. */
 export function restartRandomIds(): void {
   used = pool.length
 }

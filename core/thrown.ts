@@ -7,7 +7,7 @@ const SAYS = 'an error that cannot be read'
 /** Fields that are read from errors. Not `stack`: V8 renders it when it is read. */
 const FIELDS = ['name', 'message', 'code', 'cause', 'retryable', 'refusal', 'constructor'] as const
 
-/** A property of what was thrown; `undefined` where there is none or it cannot be read. Never throws. */
+/** Reads a property of a thrown value; `undefined` if it is missing or cannot be read. Never throws. */
 export function fieldOf(thrown: unknown, name: string): unknown {
   if ((typeof thrown !== 'object' && typeof thrown !== 'function') || thrown === null) return undefined
   try {
@@ -17,7 +17,7 @@ export function fieldOf(thrown: unknown, name: string): unknown {
   }
 }
 
-/** Its message, if it is an error and has one that is text. Never throws. */
+/** Reads the message of a thrown error; `undefined` for another value or message. Never throws. */
 export function messageOf(thrown: unknown): string | undefined {
   try {
     const message = thrown instanceof Error ? thrown.message : undefined

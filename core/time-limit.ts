@@ -14,7 +14,7 @@ export async function finishesWithin(clock: Clock, durationMs: number, work: Pro
   }
 }
 
-/** The outcome of `work`, or `otherwise` if it takes longer than `timeoutMs`. A rejection after that is swallowed. */
+/** Waits for `work`, at most `timeoutMs`; then resolves with `otherwise`, and a later rejection is swallowed. */
 export function within<T, F>(clock: Clock, timeoutMs: number, work: Promise<T>, otherwise: F): Promise<T | F> {
   return new Promise((resolve, reject) => {
     const cancel = clock.setTimer(timeoutMs, () => resolve(otherwise))

@@ -85,7 +85,11 @@ export class Turns {
 
 let isOnVirtualTime = (): boolean => false
 
-/** Tells which running code lives on virtual time. For the simulator, whose worlds share the process's clock. */
+/**
+ * Sets the function that tells whether the running code lives on virtual time. Simulators call it, since their worlds share the
+ * clock of the process.
+ * @returns restores the function before
+ */
 export function virtualTimeIn(isVirtual: () => boolean): () => void {
   const before = isOnVirtualTime
   isOnVirtualTime = isVirtual

@@ -4,7 +4,7 @@ import type { SqlExecutor } from '../core/sql.ts'
 import { oldPrepared } from '../saga/xa/prepared.ts'
 import type { PreparedTransaction, XaResource } from '../saga/xa/resource.ts'
 
-/** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `concordat/saga/mysql2`. */
+/** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `@concordat/mysql`. */
 export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>
 
 const MOST = 20

@@ -24,7 +24,8 @@ export type Stored<T> = unknown extends T
 const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 
 /**
- * The value after the round trip.
+ * Returns the value after a round trip through JSON, as the store keeps it.
+ * @param subject names the value in error messages
  * @throws SagaPayloadTooLarge; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL cannot store
  */
 export function stored(subject: string, value: unknown, maxBytes: number): unknown {

@@ -21,14 +21,14 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry', 'orms'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
-  saga: { may: ['core', 'binder', 'outbox'], adapters: ['mysql2'] },
+  saga: { may: ['core', 'binder', 'outbox'], adapters: [] },
   locks: {
     may: ['core'],
     adapters: ['memory', 'redis', 'redlock', 'postgres', 'tokens/memory', 'tokens/redis', 'tokens/postgres'],
   },
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
-  service: { may: EVERY_PART, adapters: ['nest'] },
+  service: { may: EVERY_PART, adapters: [] },
   embedded: {
     may: ['core', 'core/pglite', 'binder', 'binder/postgres', 'locks', 'locks/postgres', 'service'],
     adapters: [],
@@ -44,21 +44,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     ],
     adapters: [],
   },
-  testing: {
-    may: [
-      'core',
-      'core/pglite',
-      'binder',
-      'binder/memory',
-      'outbox',
-      'saga',
-      'locks',
-      'locks/memory',
-      'election',
-      'election/cluster/memory',
-    ],
-    adapters: [],
-  },
+  testing: { may: ['core', 'core/pglite', 'binder', 'binder/memory', 'outbox', 'saga'], adapters: [] },
 }
 
 /** Folders inside an adapter that each use one client library. Only the files in `but` import them. */
@@ -69,7 +55,7 @@ export const DRIVERS: Readonly<Record<string, { readonly names: readonly string[
 
 /** Subfolders of these folders that may import more, with the reason. */
 const EXCEPTIONS: Readonly<Record<string, { readonly may: readonly string[]; readonly why: string }>> = {
-  'operate/cli': { may: ['*'], why: 'the command line loads any part and any adapter' },
+  'operate/cli': { may: ['*', '@concordat/mysql'], why: 'the command line loads any part and any adapter' },
 }
 
 const ADAPTERS = [
@@ -77,7 +63,9 @@ const ADAPTERS = [
     Object.values(FOLDERS).flatMap(({ adapters }) => adapters.map((path) => path.split('/').at(-1) as string)),
   ),
 ]
-const NEVER = ['examples', 'test', 'bench', 'scripts']
+const NEVER = ['packages', 'examples', 'test', 'bench', 'scripts']
+/** Import paths of ours: a folder of the engine reaches others by path, and no package at all. */
+const BY_NAME = ['concordat/*', '@concordat/*']
 
 /** Returns the patterns of import specifiers that are forbidden in the files of `folder`. */
 export function forbidden(folder: string): readonly string[] {
@@ -86,7 +74,7 @@ export function forbidden(folder: string): readonly string[] {
   const folders = Object.keys(FOLDERS).filter((other) => other !== folder && !allowed.has(other))
   const adapters = ADAPTERS.filter((adapter) => !allowed.has(adapter))
   const open = may.flatMap((path) => FOLDERS[path]?.open?.map((name) => `!**/${path}/${name}/**`) ?? [])
-  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), ...open, 'concordat/*']
+  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), ...open, ...BY_NAME]
 }
 
 const rule = (group: readonly string[], message: string) => ({
@@ -102,9 +90,12 @@ export function overrides(): readonly object[] {
       `${folder} -> ${may.length === 0 ? 'nothing of ours' : may.join(', ')} (core: nothing). Only scripts/arrows.ts changes this.`,
     ),
   }))
-  const exceptions = Object.entries(EXCEPTIONS).map(([folder, { why }]) => ({
+  const exceptions = Object.entries(EXCEPTIONS).map(([folder, { may, why }]) => ({
     files: [`${folder}/**`],
-    rules: rule([...NEVER.map((name) => `**/${name}/**`), 'concordat/*'], `${folder} -> everything but tests: ${why}.`),
+    rules: rule(
+      [...NEVER.map((name) => `**/${name}/**`), ...BY_NAME, ...may.slice(1).map((name) => `!${name}`)],
+      `${folder} -> everything but tests: ${why}.`,
+    ),
   }))
   const drivers = Object.entries(DRIVERS).flatMap(([adapter, { names, but }]) => {
     const folder = adapter.split('/')[0] as string
@@ -118,8 +109,12 @@ export function overrides(): readonly object[] {
   const byName = {
     files: ['examples/**', 'test/**', 'bench/**'],
     rules: rule(
-      [...Object.keys(FOLDERS).map((name) => `../**/${name}/**`), '!../**/conformance/**', '!../**/support/**'],
-      'Import the package by name (concordat/...), as a user would.',
+      [
+        ...[...Object.keys(FOLDERS), 'packages'].map((name) => `../**/${name}/**`),
+        '!../**/conformance/**',
+        '!../**/support/**',
+      ],
+      'Import the packages by name (concordat/..., @concordat/...), as a user would.',
     ),
   }
   return [...folders, ...drivers, ...exceptions, byName]

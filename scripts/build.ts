@@ -1,58 +1,31 @@
 /**
- * `npm run build [-- FOLDER]`: writes the published files into `dist` or the given folder. JavaScript and declarations
- * each have one file per subpath, and one per set of sources that several subpaths share: loading three hundred small
- * files would take most of the start-up time of a service, and a fifth of its memory. Nothing is minified. The
- * JavaScript has no comments, because users read those in the declarations. The page of the console, which runs in a
- * browser, is a separate bundle.
+ * `npm run build [-- FOLDER]`: writes the published files of each package into its `dist`, below the repository or the given
+ * folder. JavaScript and declarations each have one file per subpath, and one per set of sources that several subpaths share:
+ * loading three hundred small files would take most of the start-up time of a service, and a fifth of its memory. Nothing is
+ * minified. The JavaScript has no comments, because users read those in the declarations. The page of the console, which runs
+ * in a browser, is a separate bundle.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type OutputOptions, type RolldownPluginOption, rolldown } from 'rolldown'
 import { dts } from 'rolldown-plugin-dts'
+import { type Manifest, PACKAGES, type Package } from './packages.ts'
 import { buildPage } from './page.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const out = resolve(process.argv[2] ?? `${root}dist`)
-
-interface Manifest {
-  readonly bin: Readonly<Record<string, string>>
-  readonly exports: Readonly<Record<string, string | { readonly default: string; readonly types: string }>>
-}
-
-rmSync(out, { recursive: true, force: true })
+const out = resolve(process.argv[2] ?? root)
 const stage = mkdtempSync(join(tmpdir(), 'concordat-build-'))
 try {
   process.exitCode = compiled()
-  if (process.exitCode === 0) {
-    await joined(
-      entries(({ bin, exports }) => [...Object.values(bin), ...targets(exports, 'default')]),
-      [],
-      {
-        entryFileNames: '[name].js',
-        chunkFileNames: ({ moduleIds, name }) => `parts/${nameOf(moduleIds.findLast(isFile)) ?? name}.js`,
-        comments: false,
-        // The `name` of an error is the name of its class.
-        keepNames: true,
-      },
-    )
-    const declarations = dts({ dtsInput: true, tsconfig: false, oxc: true })
-    await joined(
-      entries(({ exports }) => targets(exports, 'types')),
-      [declarations],
-      {
-        entryFileNames: '[name].ts',
-        chunkFileNames: 'parts/[name].ts',
-      },
-    )
-  }
+  if (process.exitCode === 0) for (const each of PACKAGES) await bundled(each)
 } finally {
   rmSync(stage, { recursive: true, force: true })
 }
 process.chdir(root)
-if (process.exitCode === 0) await buildPage(join(out, 'operate/console/page'))
+if (process.exitCode === 0) await buildPage(join(out, 'dist/operate/console/page'))
 
 /** Compiles each source file to a JavaScript file and a declaration file in the stage folder. */
 function compiled(): number {
@@ -60,15 +33,40 @@ function compiled(): number {
   return spawnSync(process.execPath, tsc, { cwd: root, stdio: 'inherit' }).status ?? 1
 }
 
-/** Bundles the entries and the files that they import into `out`. */
+async function bundled({ folder, manifest: { bin = {}, exports } }: Package): Promise<void> {
+  const from = join(stage, folder)
+  const dir = join(out, folder, 'dist')
+  rmSync(dir, { recursive: true, force: true })
+  await joined(from, [...Object.values(bin), ...targets(exports, 'default')], [], {
+    dir,
+    entryFileNames: '[name].js',
+    chunkFileNames: ({ moduleIds, name }) => `parts/${nameOf(from, moduleIds) ?? name}.js`,
+    comments: false,
+    // The `name` of an error is the name of its class.
+    keepNames: true,
+  })
+  const declarations = dts({ dtsInput: true, tsconfig: false, oxc: true })
+  await joined(from, targets(exports, 'types'), [declarations], {
+    dir,
+    entryFileNames: '[name].ts',
+    chunkFileNames: 'parts/[name].ts',
+  })
+}
+
+/**
+ * Bundles the entries of a package and the files that they import.
+ *
+ * @param from folder of the package in the stage folder
+ */
 async function joined(
-  input: Record<string, string>,
+  from: string,
+  files: readonly string[],
   plugins: readonly RolldownPluginOption[],
   output: OutputOptions,
 ): Promise<void> {
   const bundle = await rolldown({
-    input,
-    cwd: stage,
+    input: entries(from, files),
+    cwd: from,
     platform: 'node',
     external: (id) => !/^[./]/.test(id),
     plugins: [...plugins],
@@ -78,17 +76,27 @@ async function joined(
       throw new Error(log.message)
     },
   })
-  await bundle.write({ dir: out, ...output })
+  const { output: made } = await bundle.write(output)
   await bundle.close()
+  const foreign = made
+    .flatMap((chunk) => ('moduleIds' in chunk ? chunk.moduleIds : []))
+    .find((id) => isForeign(from, id))
+  if (foreign !== undefined) throw new Error(`${foreign} is of another package than ${from}: import it by name`)
 }
 
-/** Maps the name of each entry in `out`, without its extension, to its file in the stage folder. */
-function entries(listed: (manifest: Manifest) => readonly string[]): Record<string, string> {
-  const files = listed(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest)
+/** True for a file of another package; virtual modules of the bundler belong to none. */
+function isForeign(from: string, module: string): boolean {
+  if (!module.startsWith(stage)) return false
+  const path = relative(from, module)
+  return path.startsWith('..') || path.startsWith('packages/')
+}
+
+/** Maps the name of each entry in `dist`, without its extension, to its file in the stage folder. */
+function entries(from: string, files: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     files.map((file) => {
       const path = file.replace(/^(?:\.\/)?dist\//, '')
-      return [path.replace(/\.[jt]s$/, ''), join(stage, path)]
+      return [path.replace(/\.[jt]s$/, ''), join(from, path)]
     }),
   )
 }
@@ -97,12 +105,8 @@ function targets(exports: Manifest['exports'], condition: 'default' | 'types'): 
   return Object.values(exports).flatMap((to) => (typeof to === 'string' ? [] : to[condition]))
 }
 
-/** Excludes the virtual modules of the bundler. */
-function isFile(module: string): boolean {
-  return module.startsWith(stage)
-}
-
-/** Joins the path of a file in the stage folder into one word, such as `core-errors`. */
-function nameOf(file: string | undefined): string | undefined {
-  return file === undefined ? undefined : relative(stage, file).replace(/\.js$/, '').replaceAll('/', '-')
+/** Joins the path of the last file of a part into one word, such as `core-errors`. */
+function nameOf(from: string, modules: readonly string[]): string | undefined {
+  const file = modules.findLast((module) => module.startsWith(stage))
+  return file === undefined ? undefined : relative(from, file).replace(/\.js$/, '').replaceAll('/', '-')
 }

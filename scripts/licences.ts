@@ -1,9 +1,10 @@
 /**
- * `npm run licences`: lists the packages that users install with this package, and their licences. Exit code 1 when a
+ * `npm run licences`: lists the packages that users install with ours, and their licences. Exit code 1 when a
  * licence is not one of `ALLOWED`.
  */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { PACKAGES } from './packages.ts'
 
 /** Installed package with the licence from its manifest. */
 export interface Licensed {
@@ -66,9 +67,15 @@ export function isAllowed(licence: string): boolean {
 }
 
 export function readLicences(): readonly Licensed[] {
-  const read = (name: string): unknown => JSON.parse(readFileSync(new URL(`../${name}`, import.meta.url), 'utf8'))
-  const { peerDependencies } = read('package.json') as { readonly peerDependencies: Readonly<Record<string, string>> }
-  return licensed(read('package-lock.json') as Lockfile, Object.keys(peerDependencies))
+  const lockfile = JSON.parse(readFileSync(new URL('../package-lock.json', import.meta.url), 'utf8')) as Lockfile
+  const ours = new Set(PACKAGES.map(({ manifest }) => manifest.name))
+  const needed = PACKAGES.flatMap(({ manifest: { dependencies, peerDependencies } }) =>
+    Object.keys({ ...dependencies, ...peerDependencies }),
+  )
+  return licensed(
+    lockfile,
+    [...new Set(needed)].filter((name) => !ours.has(name)),
+  )
 }
 
 function main(): number {

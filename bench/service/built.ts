@@ -19,7 +19,7 @@ export async function built(program: URL): Promise<URL> {
   mkdirSync(own, { recursive: true })
   cpSync(join(ROOT, 'package.json'), join(own, 'package.json'))
   writeFileSync(join(FOLDER, 'package.json'), '{ "private": true, "type": "module" }\n')
-  const args = [join(ROOT, 'scripts/build.ts'), join(own, 'dist')]
+  const args = [join(ROOT, 'scripts/build.ts'), own]
   const { status, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' })
   if (status !== 0) throw new Error(`building the package failed: ${stderr}`)
   const file = join(FOLDER, 'program.js')

@@ -151,7 +151,7 @@ async function mysqlOf({ mysql }: Addresses, env: Environment) {
   const uri = addressOf('mysql', mysql, env, /^(?:mysql|mariadb):/, 'mysql://user@host:3306/database')
   if (uri === undefined) return undefined
   const { default: driverOf } = await driver('mysql2', import('mysql2/promise'))
-  const { mysqlResource } = await import('../../saga/mysql2/index.ts')
+  const { mysqlResource } = await driver('@concordat/mysql', import('@concordat/mysql'))
   const options = { connectionLimit: 2, connectTimeout: CONNECT_MS, gracefulEnd: true }
   const pool = driverOf.createPool({ uri: uri.replace(/^mariadb:/, 'mysql:'), ...options })
   const close = (): Promise<void> => within(systemClock, GOODBYE_MS, pool.end(), undefined)

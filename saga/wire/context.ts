@@ -18,6 +18,7 @@ export function currentSaga(): SagaScope | undefined {
   return storage.getStore()
 }
 
+/** Runs `work` so that `currentSaga()` returns `scope` in it, beyond every `await`. */
 export function inSaga<T>(scope: SagaScope, work: () => T): T {
   return storage.run(scope, work)
 }

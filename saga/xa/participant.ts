@@ -41,7 +41,7 @@ export interface XaParticipantOptions extends Omit<ParticipantOptions, 'effects'
 
 /** Options of `xaParticipant` with a `resource`: the effect is there, and the barrier and the replies stay in `sql`. */
 export interface XaResourceOptions<Tx> extends XaParticipantOptions {
-  /** A database beside `sql`, such as `mysqlResource(pool)` of `concordat/saga/mysql2`. */
+  /** A database beside `sql`, such as `mysqlResource(pool)` of `@concordat/mysql`. */
   readonly resource: XaResource<Tx>
 }
 

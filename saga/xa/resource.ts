@@ -1,5 +1,5 @@
 /**
- * The contract of a database that an XA participant prepares on beside its own, such as MariaDB (`concordat/saga/mysql2`). The commands and
+ * The contract of a database that an XA participant prepares on beside its own, such as MariaDB (`@concordat/mysql`). The commands and
  * their answers stay in the participant's PostgreSQL; the effect is in the resource, together with one row, the gate, written in the same
  * transaction. Each saga step has one gate, named by `whose`:
  *

@@ -1,5 +1,6 @@
 /** Generates the page of error codes: the meaning of each error, whether to retry, and a message with its remedy. */
 import type { DeclarationReflection } from 'typedoc'
+import { importPath } from '../packages.ts'
 import type { Reference } from './reference.ts'
 
 /** Sample of an error that the package throws. */
@@ -37,7 +38,7 @@ type Class = { readonly page: string; readonly each: DeclarationReflection }
 
 function section({ code, error, retryable }: ErrorSample, found: Class | undefined): string {
   const meaning = (found?.each.comment?.summary ?? []).map(({ text }) => text).join('')
-  const from = found === undefined ? '' : `, from \`concordat/${found.page}\``
+  const from = found === undefined ? '' : `, from \`${importPath(found.page)}\``
   return [
     `### ${code}`,
     `\`${error.name}\`${from}. ${retryable ? 'Retryable.' : 'Not retryable.'}`,

@@ -1,5 +1,6 @@
 /** Generates the page of options: every options interface that users write, by import path, with its defaults. */
 import type { Comment, DeclarationReflection } from 'typedoc'
+import { importPath } from '../packages.ts'
 import type { Reference } from './reference.ts'
 
 const IS_OPTIONS = /(?:Options|Limits)$/
@@ -11,7 +12,7 @@ export function optionsPage({ project }: Reference): string {
       .filter((each) => !each.isReference() && IS_OPTIONS.test(each.name))
       .toSorted((a, b) => a.name.localeCompare(b.name))
       .flatMap(section)
-    return interfaces.length === 0 ? [] : [`## concordat/${page.name}`, ...interfaces]
+    return interfaces.length === 0 ? [] : [`## ${importPath(page.name)}`, ...interfaces]
   })
   return `${[HEAD, ...parts].join('\n\n')}\n`
 }

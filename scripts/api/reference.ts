@@ -1,10 +1,10 @@
 /** The public API as typedoc reads it: every name of every subpath, with its signature and its docstring. */
-import { readFileSync } from 'node:fs'
 import { Application, type DeclarationReflection, type ProjectReflection, ReflectionKind } from 'typedoc'
+import { entriesOf, importPath, PACKAGES } from '../packages.ts'
 import { repairLinks } from './anchors.ts'
 import { CompactTheme } from './theme.ts'
 
-/** Maps each subpath, without `concordat/`, to the file with its exports, from `exports` of the manifest. */
+/** Maps each page, such as `saga/xa` of `concordat/saga/xa` or `nest` of `@concordat/nest`, to the file with its exports. */
 export type Entries = Readonly<Record<string, string>>
 
 export interface Reference {
@@ -14,13 +14,8 @@ export interface Reference {
 }
 
 export function packageEntries(): Entries {
-  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
-    readonly exports: Readonly<Record<string, string | { readonly 'concordat-source': string }>>
-  }
   return Object.fromEntries(
-    Object.entries(exports).flatMap(([subpath, target]) =>
-      typeof target === 'string' || subpath === '.' ? [] : [[subpath.slice(2), target['concordat-source'].slice(2)]],
-    ),
+    PACKAGES.flatMap(entriesOf).map(({ path, source }) => [path.replace(/^@?concordat\//, ''), source]),
   )
 }
 
@@ -125,7 +120,11 @@ function options(entryPoints: readonly string[], folder: string, tsconfig: strin
     groupOrder: ['Functions', 'Variables', 'Interfaces', 'Type Aliases', 'Classes'],
     hidePageHeader: true,
     hideBreadcrumbs: true,
-    pageTitleTemplates: { index: 'API reference', module: 'concordat/{name}', member: '{name}' },
+    pageTitleTemplates: {
+      index: 'API reference',
+      module: ({ name }: { readonly name: string }) => importPath(name),
+      member: '{name}',
+    },
     useCodeBlocks: true,
     expandParameters: true,
     parametersFormat: 'none',

@@ -4,6 +4,7 @@
  */
 import { type CommentDisplayPart, ProjectReflection, type SignatureReflection } from 'typedoc'
 import { MarkdownTheme, MarkdownThemeContext } from 'typedoc-plugin-markdown'
+import { importPath } from '../packages.ts'
 import { anchorsOf } from './anchors.ts'
 
 type Context = ConstructorParameters<typeof MarkdownThemeContext>
@@ -104,7 +105,7 @@ function index(project: ProjectReflection): string {
   const rows = (project.children ?? []).map(({ name, comment }) => {
     const words = (comment?.summary ?? []).map(({ text }) => text).join('')
     const [sentence = ''] = words.split(/(?<=\.)\s|:?\s*\n\n/)
-    return `| [\`concordat/${name}\`](${name}.md) | ${sentence.replaceAll(/\s+/g, ' ').replace(/\.?$/, '.')} |\n`
+    return `| [\`${importPath(name)}\`](${name}.md) | ${sentence.replaceAll(/\s+/g, ' ').replace(/\.?$/, '.')} |\n`
   })
   return [
     '# API reference\n\nEach import path, with all its names, their signatures and their docstrings. `npm run docs:api` makes these\n',

@@ -1,8 +1,9 @@
 /** A schema that never answers holds up its own saga, and no other saga that is due. The time is a simulated world's. */
+
+import { type SimulationOptions, simulate } from '@concordat/simulator'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
-import { type SimulationOptions, simulate } from 'concordat/testing'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'

@@ -15,7 +15,7 @@ interface Arrow {
 const ADAPTERS = Object.entries(FOLDERS).flatMap(([folder, { adapters }]) =>
   adapters.map((name) => `${folder}/${name}`),
 )
-const OUTSIDE = ['examples', 'test', 'bench', 'scripts']
+const OUTSIDE = ['packages', 'examples', 'test', 'bench', 'scripts']
 
 /** From the table: what a file of the folder itself, and of each of its adapters, may import and what it may not. */
 const ARROWS: readonly Arrow[] = Object.entries(FOLDERS).flatMap(([folder, { may, adapters }]) => {
@@ -63,6 +63,7 @@ beforeAll(async () => {
     for (const target of mayNot) await writeForms(file, 'may-not', target)
   }
   await write('outbox/by-name.ts', `export { x } from 'concordat/binder'`)
+  await write('outbox/package.ts', `export { x } from '@concordat/nest'`)
   await write('saga/type-of-import.ts', `export type X = import('../locks/index.ts').X`)
   await write('examples/shop/by-name.ts', `export { x } from 'concordat/binder'`)
   await write('examples/shop/by-path.ts', `export { x } from '../../binder/index.ts'`)
@@ -141,6 +142,7 @@ describe('the linter', () => {
 
   it('refuses the own package by name in the sources, and asks for it in examples and tests', () => {
     expect(arrowFindings('outbox/by-name.ts')).toHaveLength(1)
+    expect(arrowFindings('outbox/package.ts')).toHaveLength(1)
     expect(arrowFindings('examples/shop/by-name.ts')).toEqual([])
     expect(arrowFindings('examples/shop/by-path.ts')[0]?.help).toContain('by name')
     expect(arrowFindings('test/saga/by-path.test.ts')[0]?.help).toContain('by name')

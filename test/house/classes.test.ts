@@ -1,5 +1,6 @@
-import { globSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { sourceFiles } from './support/sources.ts'
 
 const MOST_FIELDS = 20
 const MOST_PARAMETERS = 4
@@ -75,8 +76,9 @@ class None {
   })
 })
 
-const FILES = globSync('{core,binder,outbox,saga,locks,election,bus,service,embedded,operate,testing}/**/*.ts')
-const CLASSES = FILES.flatMap((file) => classesIn(readFileSync(file, 'utf8')).map((each) => ({ file, ...each })))
+const CLASSES = sourceFiles().flatMap((file) =>
+  classesIn(readFileSync(file, 'utf8')).map((each) => ({ file, ...each })),
+)
 
 it(`no class has more than ${MOST_FIELDS} fields, and no constructor more than ${MOST_PARAMETERS} parameters: name them`, () => {
   expect(CLASSES.length).toBeGreaterThan(200)

@@ -3,11 +3,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { expectProgram, installProgram } from './support/service-program.ts'
-import { install, manifest, type Packed, pack, run, typeCheck } from './support/tarball.ts'
-
-const SUBPATHS = Object.keys(manifest.exports)
-  .filter((subpath) => subpath !== '.' && subpath !== './package.json')
-  .map((subpath) => subpath.replace('./', 'concordat/'))
+import { IMPORT_PATHS, install, type Packed, PEERS, pack, run, typeCheck } from './support/tarball.ts'
 
 /** Uses without drivers: our declarations must stand alone. */
 const CONSUMER = `
@@ -41,14 +37,17 @@ import { pgListener } from 'concordat/core/pg'
 import { postgresLocks } from 'concordat/locks/postgres'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
-import { ConcordatModule } from 'concordat/nest'
+import { mysqlResource } from '@concordat/mysql'
+import { ConcordatModule } from '@concordat/nest'
 import { Cluster, Redis } from 'ioredis'
 import { Kafka } from 'kafkajs'
 import { Kysely, PostgresDialect } from 'kysely'
+import mysql from 'mysql2/promise'
 import pg from 'pg'
 
 export const kafka = kafkaTransport({ kafka: new Kafka({ brokers: ['localhost:9092'] }) })
 export const rabbit = rabbitTransport({ url: 'amqp://localhost' })
+export const resource = mysqlResource(mysql.createPool({ uri: 'mysql://localhost', gracefulEnd: true }))
 export const nest = ConcordatModule.forRoot({ name: 'shop', transport: rabbit })
 export const sql = [pgClient(new pg.Pool()), pgliteClient(new PGlite()), pgTransaction(new pg.Client())]
 export const kysely = kyselyClient(new Kysely<{ t: { n: number } }>({ dialect: new PostgresDialect({ pool: new pg.Pool() }) }))
@@ -64,7 +63,7 @@ let packed: Packed
 
 beforeAll(async () => {
   packed = await pack()
-}, 120_000)
+}, 300_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
 /** Imports every subpath in a process of its own and tells how many names each gave, or why it failed. */
@@ -72,7 +71,7 @@ async function importAll(project: string): Promise<Record<string, number | strin
   await writeFile(
     join(project, 'import-all.js'),
     `const found = {}
-     for (const subpath of ${JSON.stringify(SUBPATHS)})
+     for (const subpath of ${JSON.stringify(IMPORT_PATHS)})
        found[subpath] = await import(subpath).then((names) => Object.keys(names).length, (error) => String(error))
      console.log(JSON.stringify(found))`,
   )
@@ -84,13 +83,13 @@ async function importAll(project: string): Promise<Record<string, number | strin
 const CONTRACTS = new Set(['concordat/binder/transport', 'concordat/locks/store', 'concordat/cluster/store'])
 
 /** These are for the inside of a framework: without it there is nothing to import them for. */
-const INSIDE: ReadonlyMap<string, string> = new Map([['concordat/nest', '@nestjs/common']])
+const INSIDE: ReadonlyMap<string, string> = new Map([['@concordat/nest', '@nestjs/common']])
 
 /** Pages for people who work on the package itself, or that the site shows. */
 const NOT_PACKED = /^(?:package\/)?docs\/(?:api|contributing|decisions|images)\//
 
-describe('the packed package', { timeout: 120_000 }, () => {
-  it('holds what is built, the licence and the pages, and nothing else', async () => {
+describe('the packed packages', { timeout: 120_000 }, () => {
+  it('the engine holds what is built, the licence and the pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
     const files = stdout.trim().split('\n')
     for (const page of globSync('docs/**/*.md').filter((path) => !NOT_PACKED.test(path))) {
@@ -116,27 +115,39 @@ describe('the packed package', { timeout: 120_000 }, () => {
     ])
   })
 
+  it('each package beside the engine holds what is built, its licence and its page, and nothing else', async () => {
+    const others = [...packed.tarballs].filter(([name]) => name !== 'concordat')
+    expect(others.length).toBeGreaterThan(0)
+    for (const [name, tarball] of others) {
+      const { stdout } = await run('tar', ['-tzf', tarball], packed.folder)
+      const files = stdout.trim().split('\n')
+      expect(files, name).toContain('package/dist/index.js')
+      const rest = files.filter((file) => !/^package\/dist\/.*\.(?:js|d\.ts)$/.test(file))
+      expect(rest.sort(), name).toEqual(['package/LICENSE', 'package/README.md', 'package/package.json'])
+    }
+  })
+
   it('imports every subpath without any driver installed', async () => {
     const found = await importAll(await install(packed, 'without-peers', []))
     for (const [subpath, framework] of INSIDE) expect(found[subpath]).toContain(`Cannot find package '${framework}'`)
-    for (const subpath of SUBPATHS) {
+    for (const subpath of IMPORT_PATHS) {
       if (!CONTRACTS.has(subpath) && !INSIDE.has(subpath)) expect(found[subpath], subpath).toBeGreaterThan(0)
     }
   })
 
   it('imports every subpath beside the drivers', async () => {
-    const found = await importAll(await install(packed, 'with-peers', Object.keys(manifest.peerDependencies)))
-    for (const subpath of SUBPATHS) {
+    const found = await importAll(await install(packed, 'with-peers', PEERS))
+    for (const subpath of IMPORT_PATHS) {
       if (!CONTRACTS.has(subpath)) expect(found[subpath], subpath).toBeGreaterThan(0)
     }
   })
 
   it('calls every class as it is exported', async () => {
-    const project = await install(packed, 'named', Object.keys(manifest.peerDependencies))
+    const project = await install(packed, 'named', PEERS)
     await writeFile(
       join(project, 'names.js'),
       `const renamed = []
-       for (const subpath of ${JSON.stringify(SUBPATHS)})
+       for (const subpath of ${JSON.stringify(IMPORT_PATHS)})
          for (const [name, value] of Object.entries(await import(subpath)))
            if (/^class /.test(String(value)) && value.name !== name) renamed.push([subpath, name, value.name])
        console.log(JSON.stringify(renamed))`,
@@ -166,14 +177,14 @@ describe('the packed package', { timeout: 120_000 }, () => {
 
   it('type-checks a consumer and our own declarations without any driver installed', async () => {
     const project = await install(packed, 'typed-without-peers', ['@types/node'])
-    const all = SUBPATHS.filter((subpath) => !INSIDE.has(subpath))
+    const all = IMPORT_PATHS.filter((subpath) => !INSIDE.has(subpath))
       .map((subpath) => `import '${subpath}'`)
       .join('\n')
     await typeCheck(project, { 'consumer.ts': CONSUMER, 'all.ts': all })
   })
 
   it('takes the real drivers where it describes parts of them', async () => {
-    const peers = [...Object.keys(manifest.peerDependencies), '@types/node', '@types/pg']
+    const peers = [...PEERS, '@types/node', '@types/pg']
     const project = await install(packed, 'typed-with-peers', peers)
     await typeCheck(project, { 'drivers.ts': DRIVER_CONSUMER }, ['--skipLibCheck'])
   })
@@ -184,8 +195,10 @@ describe('the packed package', { timeout: 120_000 }, () => {
   })
 
   it('satisfies publint and attw', async () => {
-    await run(process.execPath, [resolve('node_modules/publint/src/cli.js'), packed.tarball, '--strict'], packed.folder)
     const attw = resolve('node_modules/@arethetypeswrong/cli/dist/index.js')
-    await run(process.execPath, [attw, packed.tarball, '--profile', 'esm-only'], packed.folder)
+    for (const tarball of packed.tarballs.values()) {
+      await run(process.execPath, [resolve('node_modules/publint/src/cli.js'), tarball, '--strict'], packed.folder)
+      await run(process.execPath, [attw, tarball, '--profile', 'esm-only'], packed.folder)
+    }
   })
 })

@@ -1,10 +1,10 @@
 import { globSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
+import { sourceFiles } from './support/sources.ts'
 
 /** Where kinds of steps are declared. */
-const FILES = globSync('{saga/definition/kinds/*,saga/state-language/kinds}.ts')
-const SOURCES = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/*.ts')
-const outside = SOURCES.filter((file) => !FILES.includes(file))
+const FILES = globSync('{saga/definition/kinds/*,packages/state-language/kinds}.ts')
+const outside = sourceFiles().filter((file) => !FILES.includes(file))
 const read = (file: string): string => readFileSync(file, 'utf8')
 
 /** The kinds as their files declare them. */

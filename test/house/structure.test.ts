@@ -2,6 +2,8 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
 import { DRIVERS } from '../../scripts/arrows.ts'
+import { entriesOf, PACKAGES } from '../../scripts/packages.ts'
+import { sourceFiles } from './support/sources.ts'
 
 type Graph = ReadonlyMap<string, readonly string[]>
 
@@ -66,7 +68,7 @@ it('finds a circle', () => {
 })
 
 it('no file of ours leads back to itself, types counted', () => {
-  const files = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing,examples}/**/*.ts')
+  const files = [...sourceFiles(), ...globSync('examples/**/*.ts')]
   expect(files.length).toBeGreaterThan(250)
   expect(cyclesIn(importsOf(files))).toEqual([])
 })
@@ -84,11 +86,55 @@ it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, by whatever wa
 })
 
 it('an index.ts exports, and does nothing else', () => {
-  const files = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/index.ts')
+  const files = sourceFiles('index.ts')
   const others = files.filter((file) => {
     const source = readFileSync(file, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
     return source.replaceAll(/^export (?:type )?(?:\{[^}]*\}|\*) from '[^']+'$/gm, '').trim() !== ''
   })
   expect(files.length).toBeGreaterThan(30)
   expect(others).toEqual([])
+})
+
+/** Import paths of a file that its package may not use: a file outside, or a name that users of the package do not have. */
+function foreignImports(folder: string, file: string, source: string, names: ReadonlySet<string>): readonly string[] {
+  const paths = Array.from(source.matchAll(/(?:from|import)\s*\(?'([^']+)'/g), ([, path = '']) => path)
+  return paths.filter((path) => {
+    if (path.startsWith('.')) return !join(dirname(file), path).startsWith(folder)
+    const bare = path.split('/', path.startsWith('@') ? 2 : 1).join('/')
+    return !path.startsWith('node:') && !names.has(bare === 'concordat' ? path : bare)
+  })
+}
+
+it('a foreign import of a package is found', () => {
+  const names = new Set(['concordat/binder', '@nestjs/common'])
+  const found = (path: string): readonly string[] =>
+    foreignImports('packages/nest/', 'packages/nest/a/b.ts', `import { x } from '${path}'`, names)
+  for (const path of ['../c.ts', 'node:fs', 'concordat/binder', '@nestjs/common', '@nestjs/common/enums'])
+    expect(found(path)).toEqual([])
+  for (const path of ['../../core/sql.ts', '../../../core/sql.ts', 'concordat/saga', 'concordat', 'pg', '@nestjs/core'])
+    expect(found(path)).toEqual([path])
+})
+
+it('a package imports its own files, what its manifest names, and public subpaths of the engine', () => {
+  const [engine, ...others] = PACKAGES
+  const subpaths = engine === undefined ? [] : entriesOf(engine).map(({ path }) => path)
+  const foreign = others.flatMap(({ folder, manifest }) => {
+    const needed = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })
+    const names = new Set([...needed, ...subpaths].filter((name) => name !== 'concordat'))
+    return sourceFiles()
+      .filter((file) => file.startsWith(folder))
+      .flatMap((file) =>
+        foreignImports(folder, file, readFileSync(file, 'utf8'), names).map((path) => `${file}: ${path}`),
+      )
+  })
+  expect(foreign).toEqual([])
+})
+
+it('all packages have one version, and ask for the engine of the same', () => {
+  const [engine, ...others] = PACKAGES.map(({ manifest }) => manifest)
+  expect(others.length).toBeGreaterThan(0)
+  for (const { version, peerDependencies } of others) {
+    expect(version).toBe(engine?.version)
+    expect(peerDependencies?.['concordat']).toBe(engine?.version)
+  }
 })

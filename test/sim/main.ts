@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { type PlayedHistory, SimulationFailed, type SimulationReport, simulate } from 'concordat/testing'
+import { type PlayedHistory, SimulationFailed, type SimulationReport, simulate } from '@concordat/simulator'
 import { ProgressLine } from '../support/progress-line.ts'
 import { Databases } from './databases.ts'
 import { playDefects } from './defects/play.ts'

@@ -1,4 +1,4 @@
-import { SimulationFailed, simulate } from 'concordat/testing'
+import { SimulationFailed, simulate } from '@concordat/simulator'
 import type { Databases } from './databases.ts'
 import type { SimOptions } from './sim-options.ts'
 import type { Workload } from './workload.ts'

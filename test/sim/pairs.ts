@@ -1,4 +1,4 @@
-import type { CoveredPoint } from 'concordat/testing'
+import type { CoveredPoint } from '@concordat/simulator'
 
 /** Which pairs of a point in the code and a fault were hit, over all workloads. */
 export class Pairs {

@@ -1,4 +1,4 @@
-import type { SimulatedWorld } from 'concordat/testing'
+import type { SimulatedWorld } from '@concordat/simulator'
 
 /** As a client does it: until it has an answer. What it asks for must be the same when it is asked for twice. */
 export async function persist<T>(world: SimulatedWorld, ask: () => Promise<T>): Promise<T> {

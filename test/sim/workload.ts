@@ -1,5 +1,5 @@
+import type { SimulatedDatabase, SimulationOptions } from '@concordat/simulator'
 import type { PGlite } from '@electric-sql/pglite'
-import type { SimulatedDatabase, SimulationOptions } from 'concordat/testing'
 
 /** A system with what it does and what must hold, and the mistakes that can be built in around the package. */
 export interface Workload {

@@ -1,4 +1,4 @@
-import { simulate } from 'concordat/testing'
+import { simulate } from '@concordat/simulator'
 import { afterAll, expect, it } from 'vitest'
 import { Databases } from './databases.ts'
 import { find } from './mistakes.ts'

@@ -16,6 +16,7 @@ import type { Sender } from '../../wire/wire.ts'
 import type { NamedKind, Saga, StepDefinition } from '../saga.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 
+/** A kind of step: its options, its part of the graph's hash, and its calls. The state machine knows no kinds. */
 export interface StepKind<Step extends StepDefinition = StepDefinition> extends NamedKind {
   /** How spans are called that tell of such a step. */
   readonly spans: StepSpans

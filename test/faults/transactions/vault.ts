@@ -2,9 +2,10 @@
  * The vault of the south: a MariaDB of its own, where the participants of XA of that bank prepare. Their barrier and their outbox
  * stay in the bank's PostgreSQL, so a transfer by XA spans both kinds of server.
  */
+
+import { type MysqlConnection, type MysqlPool, type MysqlTransaction, mysqlResource } from '@concordat/mysql'
 import type { SinkBinding } from 'concordat/binder'
 import { Refusal } from 'concordat/saga'
-import { type MysqlConnection, type MysqlPool, type MysqlTransaction, mysqlResource } from 'concordat/saga/mysql2'
 import { xaParticipant } from 'concordat/saga/xa'
 import mysql from 'mysql2/promise'
 import { type PrivateServer, startServer } from '../../support/servers/index.ts'

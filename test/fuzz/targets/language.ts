@@ -1,5 +1,5 @@
 /** Machines of Seata's state language, and the expressions in them. */
-import { importStateMachine } from 'concordat/saga/state-language'
+import { importStateMachine } from '@concordat/state-language'
 import { hostileJson, hostileJsonText, hostileText } from '../hostile.ts'
 import { parseExpression } from '../inside.ts'
 import { Broken, isWrongArgument, target } from '../target.ts'

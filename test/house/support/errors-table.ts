@@ -1,4 +1,6 @@
 /** Every error that can be imported, with what it promises. */
+
+import * as sagaMysql from '@concordat/mysql'
 import * as binder from 'concordat/binder'
 import * as bus from 'concordat/bus'
 import * as cluster from 'concordat/cluster'
@@ -12,7 +14,6 @@ import * as outbox from 'concordat/outbox'
 import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
 import * as sagaGlobal from 'concordat/saga/global'
-import * as sagaMysql from 'concordat/saga/mysql2'
 import * as sagaSharding from 'concordat/saga/sharding'
 import * as sagaUndo from 'concordat/saga/undo'
 import * as service from 'concordat/service'

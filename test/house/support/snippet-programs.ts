@@ -28,7 +28,7 @@ export async function describeSnippets(version: string): Promise<void> {
       packed = await pack()
       const imported = snippets.flatMap(({ code }) => [...code.matchAll(/from '(?<name>(?:@[\w-]+\/)?[\w-]+)/g)])
       const names = new Set(imported.map(({ groups }) => groups?.['name'] ?? ''))
-      const peers = [...names].filter((name) => name in manifest.devDependencies)
+      const peers = [...names].filter((name) => name !== 'concordat' && name in manifest.devDependencies)
       project = await install(packed, 'snippets', peers)
       for (const { file, code } of snippets) await writeFile(join(project, file), code)
     }, 180_000)

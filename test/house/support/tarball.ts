@@ -1,36 +1,50 @@
-/** The package as a user gets it: built, packed, and installed in an empty project. */
+/** The packages as a user gets them: built, packed, and installed in an empty project. */
 import { execFile } from 'node:child_process'
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { entriesOf, PACKAGES } from '../../../scripts/packages.ts'
 import { oncePerRun } from '../../support/suite/once-per-run.ts'
 
 const repository = process.cwd()
 
+/** Import path of every subpath of every package. */
+export const IMPORT_PATHS = PACKAGES.flatMap(entriesOf).map(({ path }) => path)
+
+/** What users install beside the packages: the drivers and frameworks that these use. */
+export const PEERS = [
+  ...new Set(PACKAGES.flatMap(({ manifest }) => Object.keys(manifest.peerDependencies ?? {}))),
+].filter((name) => PACKAGES.every(({ manifest }) => manifest.name !== name))
+
 export const manifest = JSON.parse(await readFile('package.json', 'utf8')) as {
   readonly engines: { readonly node: string }
-  readonly exports: Readonly<Record<string, unknown>>
   readonly dependencies: Readonly<Record<string, string>>
   readonly devDependencies: Readonly<Record<string, string>>
-  readonly peerDependencies: Readonly<Record<string, string>>
 }
 
 export interface Packed {
-  /** Of the test file: holds the tarball and the projects; remove it when done. */
+  /** Of the test file: holds the tarballs and the projects; remove it when done. */
   readonly folder: string
+  /** Of the engine. */
   readonly tarball: string
-  /** `node_modules` of a project that installed the tarball; `install` copies it. */
+  /** Of every package, by its name. */
+  readonly tarballs: ReadonlyMap<string, string>
+  /** `node_modules` of a project that installed the tarballs; `install` copies it. */
   readonly modules: string
 }
 
-/** The package, made once in a run. */
+/** The packages, made once in a run. */
 export async function pack(): Promise<Packed> {
   const made = await oncePerRun('package', build)
   const folder = await mkdtemp(join(tmpdir(), 'concordat-package-'))
-  const name = (await readdir(made)).find((each) => each.endsWith('.tgz')) ?? ''
-  await copyFile(join(made, name), join(folder, name))
-  return { folder, tarball: join(folder, name), modules: join(made, 'installed', 'node_modules') }
+  const tarballs = new Map<string, string>()
+  for (const { manifest } of PACKAGES) {
+    await copyFile(join(made, fileOf(manifest)), join(folder, fileOf(manifest)))
+    tarballs.set(manifest.name, join(folder, fileOf(manifest)))
+  }
+  const tarball = tarballs.get('concordat') as string
+  return { folder, tarball, tarballs, modules: join(made, 'installed', 'node_modules') }
 }
 
 /** Builds and packs apart from the repository's own `dist`, which other work may be using. */
@@ -40,20 +54,39 @@ async function build(folder: string): Promise<void> {
   for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'SECURITY.md', 'LICENSE'])
     await copyFile(file, join(stage, file))
   for (const part of ['docs', 'examples/starter']) await cp(part, join(stage, part), { recursive: true })
-  await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)
-  const tarball = join(folder, packed(stdout).filename)
-  await installOnce(folder, tarball)
+  for (const { folder: own } of PACKAGES.slice(1)) {
+    await mkdir(join(stage, own), { recursive: true })
+    for (const file of ['package.json', 'README.md', 'LICENSE']) await copyFile(join(own, file), join(stage, own, file))
+  }
+  await run(process.execPath, ['scripts/build.ts', stage], repository)
+  const pack = ['pack', '--ignore-scripts', '--pack-destination', folder]
+  await Promise.all(PACKAGES.map(({ folder: own }) => run('npm', pack, join(stage, own))))
+  await installOnce(folder)
+}
+
+/** Name that npm gives the tarball of a package. */
+function fileOf({ name, version }: { readonly name: string; readonly version: string }): string {
+  return `${name.replace('@', '').replace('/', '-')}-${version}.tgz`
 }
 
 /** By npm, with the real dependencies from the repository: no network needed. */
-async function installOnce(folder: string, tarball: string): Promise<void> {
+async function installOnce(folder: string): Promise<void> {
   const project = join(folder, 'installed')
   await mkdir(project)
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true }))
   const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
   const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
-  await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
+  const [engine, ...others] = PACKAGES.map(({ manifest }) => ({
+    name: manifest.name,
+    file: join(folder, fileOf(manifest)),
+  }))
+  await run('npm', ['install', ...quiet, engine?.file ?? '', ...dependencies], project)
+  // Of npm, these would need their frameworks, which a test links beside them.
+  for (const { name, file } of others) {
+    const place = join(project, 'node_modules', name)
+    await mkdir(place, { recursive: true })
+    await run('tar', ['-xzf', file, '--strip-components=1'], place)
+  }
   // npm links them by a path from here, which leads elsewhere in a copy.
   for (const [n, dependency] of Object.keys(manifest.dependencies).entries()) {
     const link = join(project, 'node_modules', dependency)
@@ -108,9 +141,4 @@ export async function typeCheck(
   const target = ['--target', 'es2024', '--lib', 'es2024,esnext.disposable']
   const tsc = resolve('node_modules/typescript/bin/tsc')
   await run(process.execPath, [tsc, ...strict, ...target, ...options, ...Object.keys(files)], project)
-}
-
-function packed(stdout: string): { readonly filename: string } {
-  const parsed = JSON.parse(stdout) as unknown
-  return (Array.isArray(parsed) ? parsed : Object.values(parsed as object))[0]
 }

@@ -1,6 +1,6 @@
+import { importStateMachine } from '@concordat/state-language'
 import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
 import { defineSaga } from 'concordat/saga'
-import { importStateMachine } from 'concordat/saga/state-language'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 

@@ -1,5 +1,5 @@
 /** What a server says of itself that cannot be prepared on. A connection that answers as the manuals say stands for it. */
-import { type MysqlConnection, mysqlResource } from 'concordat/saga/mysql2'
+import { type MysqlConnection, mysqlResource } from '@concordat/mysql'
 import { describe, expect, test } from 'vitest'
 
 type Answers = Readonly<Record<string, unknown>>

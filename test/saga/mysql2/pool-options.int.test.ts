@@ -1,5 +1,5 @@
 /** A pool whose options shape what the driver gives of a row: they are for the handler's statements, and ours need none of them. */
-import { mysqlResource } from 'concordat/saga/mysql2'
+import { mysqlResource } from '@concordat/mysql'
 import mysql from 'mysql2/promise'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

@@ -1,11 +1,12 @@
 /** What an XA participant does about its commands when it prepares on MariaDB, beside a barrier on PostgreSQL. */
+
+import type { MysqlTransaction } from '@concordat/mysql'
 import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, Refusal } from 'concordat/saga'
 import { type Operation } from 'concordat/saga/machine'
-import type { MysqlTransaction } from 'concordat/saga/mysql2'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { type XaHandler, type XaResource, xaParticipant } from 'concordat/saga/xa'
 import pg from 'pg'

@@ -1,6 +1,7 @@
 /** A process that dies at any statement or commit while it runs a machine; another one goes on. */
+
+import { importStateMachine, type StateMachineOutcome } from '@concordat/state-language'
 import { type Coordinator, currentSaga, participant } from 'concordat/saga'
-import { importStateMachine, type StateMachineOutcome } from 'concordat/saga/state-language'
 import { describe, expect, test } from 'vitest'
 import { crashWorld } from '../support/crash-world.ts'
 import { BY_RESULT, CATCH_ALL, machine, task } from '../support/machines.ts'

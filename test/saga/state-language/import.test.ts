@@ -1,5 +1,5 @@
 /** What is refused at import, by path; and the expressions that are taken over. */
-import { importStateMachine } from 'concordat/saga/state-language'
+import { importStateMachine } from '@concordat/state-language'
 import { explore, given } from 'concordat/saga/testing'
 import { describe, expect, test } from 'vitest'
 import { machine, reduceMachine, Shop, services, task } from '../support/machines.ts'

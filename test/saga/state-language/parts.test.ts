@@ -1,6 +1,7 @@
 /** The parts of the state language beyond states in a row: retries, machines in machines, loops, scripts. */
+
+import { importStateMachine } from '@concordat/state-language'
 import { DAY } from 'concordat/core'
-import { importStateMachine } from 'concordat/saga/state-language'
 import { describe, expect, test } from 'vitest'
 import { storyOf, threw } from '../support/machine-story.ts'
 import {

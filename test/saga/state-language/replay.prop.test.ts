@@ -1,7 +1,8 @@
 /** A machine with a loop, a sub-machine and retries, under any results in any order, repeated events and orders of operators. */
+
+import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
 import { type SagaState } from 'concordat/saga'
 import { advance, initialState, type SagaEvent } from 'concordat/saga/machine'
-import { importStateMachine, type StateExecution, type StateMachineOutcome } from 'concordat/saga/state-language'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { BY_RESULT, CATCH_ALL, machine, Shop, services, task } from '../support/machines.ts'

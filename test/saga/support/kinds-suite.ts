@@ -1,8 +1,9 @@
 /** Runs the conformance of kinds on one database: what a kind is, is in `kinds.ts`. */
+
+import type { MysqlXaResource } from '@concordat/mysql'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, type SagaReply } from 'concordat/saga'
-import type { MysqlXaResource } from 'concordat/saga/mysql2'
 import { afterAll, beforeAll } from 'vitest'
 import { type Account, commandConformance, formConformance } from '../../conformance/transactions.ts'
 import { crashWorld } from './crash-world.ts'

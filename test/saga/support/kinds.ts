@@ -2,6 +2,8 @@
  * The kinds of transaction as rows of two tables: participants, which get commands, and forms, which coordinate. Each does
  * the same piece of work, which leaves lines in one ledger. Another kind is another row.
  */
+
+import type { MysqlXaResource } from '@concordat/mysql'
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
 import { createOutbox, type Outbox } from 'concordat/outbox'
@@ -13,7 +15,6 @@ import {
   GlobalTransactionStuck,
 } from 'concordat/saga/global'
 import { httpTarget } from 'concordat/saga/http'
-import type { MysqlXaResource } from 'concordat/saga/mysql2'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { undo, undoParticipant } from 'concordat/saga/undo'
 import { xaParticipant } from 'concordat/saga/xa'

@@ -1,6 +1,7 @@
 /** Courses of machines without a database: what is called next, under which key, and what it came to. */
+
+import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
 import { type SagaEvent } from 'concordat/saga/machine'
-import { importStateMachine, type StateExecution, type StateMachineOutcome } from 'concordat/saga/state-language'
 import { done, given, type Story } from 'concordat/saga/testing'
 import { Shop, services } from './machines.ts'
 

@@ -1,6 +1,7 @@
 /** Machines of the state language and their services, and what a run of one comes to. */
+
+import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
 import { type Coordinator, defineSaga, type SagaOutcome } from 'concordat/saga'
-import { importStateMachine, type StateExecution, type StateMachineOutcome } from 'concordat/saga/state-language'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { z } from 'zod'
 import { closeEmbedded, openEmbedded, setupWorld, type World } from './world.ts'

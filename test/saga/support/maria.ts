@@ -1,6 +1,6 @@
 /** A database of a test on MariaDB, and what is prepared on its server. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { type MysqlXaResource, mysqlResource } from 'concordat/saga/mysql2'
+import { type MysqlXaResource, mysqlResource } from '@concordat/mysql'
 import mysql from 'mysql2/promise'
 
 export interface MariaDatabase {

@@ -1,4 +1,4 @@
-import type { MysqlTransaction, MysqlXaResource } from 'concordat/saga/mysql2'
+import type { MysqlTransaction, MysqlXaResource } from '@concordat/mysql'
 import type { XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
 import type { MortalClient } from './mortal.ts'
 

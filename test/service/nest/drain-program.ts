@@ -1,12 +1,12 @@
 /** A Nest application as a process: it handles jobs slowly, and ends when it is told to. Decorators are called, as Node strips types only. */
 import 'reflect-metadata'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ConcordatModule, Sink } from '@concordat/nest'
 import { Injectable, Module } from '@nestjs/common'
 import { NestFactory } from '@nestjs/core'
 import type { TransactionContext } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
-import { ConcordatModule, Sink } from 'concordat/nest'
 import pg from 'pg'
 import { type Job, jobs } from './drain-job.ts'
 

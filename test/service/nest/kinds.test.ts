@@ -1,10 +1,5 @@
 /** Participants of the other kinds as methods of providers: TCC, undo, XA. */
 import 'reflect-metadata'
-import { Injectable } from '@nestjs/common'
-import { Test } from '@nestjs/testing'
-import { defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import { pgliteClient } from 'concordat/core/pglite'
 import {
   Cancel,
   ConcordatModule,
@@ -14,7 +9,12 @@ import {
   Try,
   UndoParticipant,
   XaParticipant,
-} from 'concordat/nest'
+} from '@concordat/nest'
+import { Injectable } from '@nestjs/common'
+import { Test } from '@nestjs/testing'
+import { defineChannel } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { pgliteClient } from 'concordat/core/pglite'
 import { defineSaga, type ParticipantContext, Refusal } from 'concordat/saga'
 import { type TccParticipantContext } from 'concordat/saga/tcc'
 import { undo } from 'concordat/saga/undo'

@@ -5,7 +5,7 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { createService } from 'concordat/service'
 import { expect, test } from 'vitest'
-import { Lifecycle } from '../../../service/nest/lifecycle.ts'
+import { Lifecycle } from '../../../packages/nest/lifecycle.ts'
 import { placed } from './shop.ts'
 
 test.each([

@@ -2,15 +2,6 @@ import 'reflect-metadata'
 import { once } from 'node:events'
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { type INestApplication, Injectable, type ModuleMetadata, Scope } from '@nestjs/common'
-import { ExpressAdapter } from '@nestjs/platform-express'
-import { FastifyAdapter } from '@nestjs/platform-fastify'
-import { Test } from '@nestjs/testing'
-import { defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import { type Logger, silentLogger } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import type { Locks } from 'concordat/locks'
 import {
   ConcordatModule,
   type ConcordatModuleOptions,
@@ -20,7 +11,16 @@ import {
   InjectService,
   Invoke,
   Sink,
-} from 'concordat/nest'
+} from '@concordat/nest'
+import { type INestApplication, Injectable, type ModuleMetadata, Scope } from '@nestjs/common'
+import { ExpressAdapter } from '@nestjs/platform-express'
+import { FastifyAdapter } from '@nestjs/platform-fastify'
+import { Test } from '@nestjs/testing'
+import { defineChannel } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { type Logger, silentLogger } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import type { Locks } from 'concordat/locks'
 import type { Service } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'

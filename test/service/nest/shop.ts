@@ -1,4 +1,19 @@
 /** A shop as a Nest application: what its e2e test runs. */
+
+import {
+  Compensate,
+  ConcordatHealth,
+  ConcordatModule,
+  ConcordatService,
+  InjectCoordinator,
+  InjectLocks,
+  InjectSender,
+  Invoke,
+  Processor,
+  type Sender,
+  Sink,
+  Source,
+} from '@concordat/nest'
 import {
   type ArgumentsHost,
   type BeforeApplicationShutdown,
@@ -22,20 +37,6 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
 import type { Locks } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
-import {
-  Compensate,
-  ConcordatHealth,
-  ConcordatModule,
-  ConcordatService,
-  InjectCoordinator,
-  InjectLocks,
-  InjectSender,
-  Invoke,
-  Processor,
-  type Sender,
-  Sink,
-  Source,
-} from 'concordat/nest'
 import { type Coordinator, defineSaga, type ParticipantContext, Refusal } from 'concordat/saga'
 import { httpProblem } from 'concordat/service'
 import { z } from 'zod'

@@ -1,4 +1,6 @@
 /** What an outbox meets on bad days: a broker that is away, more than fits a window, rows of other programs, an operator. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import {
   combineTransports,
   createBinder,
@@ -11,7 +13,6 @@ import { memoryTransport } from 'concordat/binder/memory'
 import type { PublishOutcome, Transport } from 'concordat/binder/transport'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createOutbox, createRelay, type Outbox, OutboxAmbiguous, type RelayPublisher } from 'concordat/outbox'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { override } from '../planted.ts'

@@ -2,11 +2,12 @@
  * A bus of several processes, one of which has a clock that is ahead, loggers that throw, and somebody who plays messages again. While
  * there are faults events may be lost; what must hold is looked at when all is fixed.
  */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, type EncodedMessage } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
 import { type Bus, createBus, defineEvent, onEvent } from 'concordat/bus'
 import { type Clock, type Logger, systemClock } from 'concordat/core'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { override } from '../planted.ts'

@@ -1,9 +1,10 @@
 /** Sagas that are steps of sagas, and operators who purge, cancel, resolve and retry; steps that wait for what never comes. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { currentLease } from 'concordat/locks'
 import { createOutbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, defineSaga } from 'concordat/saga'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { override } from '../planted.ts'

@@ -1,4 +1,6 @@
 /** What a binder meets besides plain consuming: outputs that are refused, a place that is polled, a circuit that is open while another joins. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import {
   type Binder,
   combineTransports,
@@ -13,7 +15,6 @@ import {
 } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { override } from '../planted.ts'

@@ -1,8 +1,9 @@
 /** Three clerks, of which one leads: it writes numbered entries with its term. And a lock that all of them want in between. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import type { SqlClient } from 'concordat/core'
 import { createElection, type Term } from 'concordat/election'
 import { createFence, type Locks } from 'concordat/locks'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const TTL_MS = 2_000

@@ -2,10 +2,11 @@
  * Workers who want the same locks, in PostgreSQL and in the lock server: counters behind a fence, one that is guarded at its commit, a
  * pool with two permits, a book with readers and writers. Some hold on to a lease until it is over. What each believes is written down.
  */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { type Clock, type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
 import { type AcquireOptions, createFence, type Lease, type Locks, type LocksOptions } from 'concordat/locks'
 import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { override } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
 

@@ -3,11 +3,12 @@
  * lines in the transactions of their effects and notes by an inbox, an auditor is slow and keeps nothing, and a group that nobody reads is
  * forgotten. Meanwhile the segments of the log go round.
  */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { type PostgresTransport, type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createInbox, createOutbox, createRelay, type Outbox } from 'concordat/outbox'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { createWithout, override, rewritten } from '../planted.ts'

@@ -1,9 +1,10 @@
 /** A shop writes orders with an outbox, a few keys get most of them, and a ledger applies each once and in order with an inbox. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createInbox, createOutbox, createRelay, type Outbox } from 'concordat/outbox'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { confirmsFirst, forgetsKeys, ignoresFailures, settlesFirst } from '../planted.ts'

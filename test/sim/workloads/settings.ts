@@ -1,8 +1,9 @@
 /** A setting in a shared state, told to all over the bus; and a counter in the same state that everybody raises. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder } from 'concordat/binder'
 import { ConfigChanged, createBus, type WatchedConfig } from 'concordat/bus'
 import { createSharedState, type SharedState } from 'concordat/cluster'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import type { Setting, Workload } from '../workload.ts'

@@ -1,4 +1,6 @@
 /** Two shops with a saga of one name ask one payment service, ids are used again, and a warehouse that said no changes its mind. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay } from 'concordat/outbox'
@@ -11,7 +13,6 @@ import {
   Refusal,
   sagaReplies,
 } from 'concordat/saga'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'

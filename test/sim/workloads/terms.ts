@@ -1,10 +1,11 @@
 /** What works beside a lock or a term: watches that go on after a version, a scheduled job, a binder begun under a lock, a guard column. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { createSharedState, type SharedState } from 'concordat/cluster'
 import type { SqlClient } from 'concordat/core'
 import { createElection, createSchedule } from 'concordat/election'
 import { currentLease, FenceRejected, fencedUpdate } from 'concordat/locks'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'

@@ -1,10 +1,11 @@
 /** Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two instances each. */
+
+import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, type EncodedMessage, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'
-import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { forgetful } from '../../faults/harness/forgetful.ts'
 import { persist } from '../persist.ts'

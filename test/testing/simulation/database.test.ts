@@ -1,6 +1,6 @@
+import { type PlayedHistory, type SimulationOptions, simulate } from '@concordat/simulator'
 import { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
-import { type PlayedHistory, type SimulationOptions, simulate } from 'concordat/testing'
 import { expect, it, onTestFinished } from 'vitest'
 import { freshPglite } from '../../support/pglite.ts'
 

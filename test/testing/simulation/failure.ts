@@ -1,4 +1,4 @@
-import { SimulationFailed, type SimulationOptions, simulate } from 'concordat/testing'
+import { SimulationFailed, type SimulationOptions, simulate } from '@concordat/simulator'
 
 /** @throws Error when it holds, or rejects with something else */
 export async function failureOf(options: SimulationOptions): Promise<SimulationFailed> {

@@ -1,9 +1,10 @@
 /** Plays services whose transactions have limits, in a process of its own: PGlite would stop it for good. Begun by `limits.test.ts`. */
+
+import { type SimulatedInstance, type SimulatedWorld, simulate } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { type SimulatedInstance, type SimulatedWorld, simulate } from 'concordat/testing'
 import { z } from 'zod'
 import { freshPglite } from '../../support/pglite.ts'
 

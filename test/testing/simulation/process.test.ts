@@ -3,7 +3,7 @@ import { getRandomValues, randomBytes, randomFill, randomFillSync, randomInt } f
 import * as timers from 'node:timers'
 import { scheduler, setTimeout as sleep, setInterval as ticks } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type SimulatedService, simulate } from 'concordat/testing'
+import { type SimulatedService, simulate } from '@concordat/simulator'
 import { describe, expect, it } from 'vitest'
 import { IDLE } from './failure.ts'
 

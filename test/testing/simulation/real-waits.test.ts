@@ -5,7 +5,7 @@ import { createServer, get } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { promisify } from 'node:util'
 import { gunzipSync, gzip, gzipSync } from 'node:zlib'
-import { type SimulationOptions, simulate } from 'concordat/testing'
+import { type SimulationOptions, simulate } from '@concordat/simulator'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { failureOf, IDLE } from './failure.ts'
 

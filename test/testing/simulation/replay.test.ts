@@ -1,4 +1,4 @@
-import { type PlayedHistory, type SimulatedService, type SimulationOptions, simulate } from 'concordat/testing'
+import { type PlayedHistory, type SimulatedService, type SimulationOptions, simulate } from '@concordat/simulator'
 import { expect, it } from 'vitest'
 import { failureOf, IDLE } from './failure.ts'
 

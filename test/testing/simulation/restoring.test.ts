@@ -1,5 +1,5 @@
+import { type SimulationOptions, simulate } from '@concordat/simulator'
 import type { PGlite } from '@electric-sql/pglite'
-import { type SimulationOptions, simulate } from 'concordat/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freshPglite } from '../../support/pglite.ts'
 import { failureOf, IDLE } from './failure.ts'

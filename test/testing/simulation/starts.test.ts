@@ -1,4 +1,4 @@
-import { type SimulatedService, simulate } from 'concordat/testing'
+import { type SimulatedService, simulate } from '@concordat/simulator'
 import { describe, expect, it } from 'vitest'
 import { failureOf, IDLE } from './failure.ts'
 

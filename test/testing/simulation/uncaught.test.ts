@@ -1,4 +1,4 @@
-import { type SimulationOptions, simulate } from 'concordat/testing'
+import { type SimulationOptions, simulate } from '@concordat/simulator'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { failureOf, IDLE } from './failure.ts'
 

@@ -1,0 +1,17 @@
+/**
+ * For authors of packages, adapters and kinds of steps: option checks with the messages that every part uses, safe reading of
+ * thrown values, a time limit, transactions of SQL clients, and hooks for simulated time and randomness.
+ *
+ * @module
+ */
+export { causesOf, invalidOption, requireInteger } from './errors.ts'
+export { restartIds } from './ids.ts'
+export { checkLogger } from './logger.ts'
+export { isDeeperThan } from './nesting.ts'
+export { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from './options.ts'
+export { randomId, restartRandomIds } from './random-id.ts'
+export { quoteLiteral } from './sql.ts'
+export { fieldOf, messageOf, readable } from './thrown.ts'
+export { within } from './time-limit.ts'
+export { type ScopedExecutor, TransactionScope } from './transaction-scope.ts'
+export { virtualTimeIn } from './turns.ts'

@@ -1,0 +1,96 @@
+/** The part of `mysql2` that is used, and what its answers and errors mean. The pool comes in; no driver is loaded here. */
+import { fieldOf, hasMethods, wrongKind } from 'concordat/core/extension'
+
+/** The part of a connection of `mysql2/promise` that is used. */
+export interface MysqlConnection {
+  /** @param statement SQL, or SQL with options of its own */
+  query(statement: string | { readonly sql: string }, values?: unknown[]): Promise<readonly [unknown, unknown]>
+  execute(statement: string | { readonly sql: string }, values?: never[]): Promise<readonly [unknown, unknown]>
+  /** Says goodbye, with the pool's option `gracefulEnd`. */
+  end(): Promise<void>
+  release(): void
+  destroy(): void
+}
+
+export type MysqlStatement = Parameters<MysqlConnection['query']>[0]
+
+/** The part of a pool of `mysql2/promise` that is used. */
+export interface MysqlPool {
+  getConnection(): Promise<MysqlConnection>
+}
+
+/** The part of a pool of `mysql2` that is used. */
+export interface MysqlCallbackPool {
+  promise(): MysqlPool
+}
+
+/** @throws TypeError when it is no pool */
+export function promisePool(path: string, pool: MysqlPool | MysqlCallbackPool): MysqlPool {
+  if (hasMethods(pool, ['promise', 'getConnection'])) return (pool as unknown as MysqlCallbackPool).promise()
+  if (hasMethods(pool, ['getConnection'])) return pool as MysqlPool
+  throw wrongKind(path, pool, "a pool: mysql.createPool({ uri, gracefulEnd: true }) of 'mysql2/promise'")
+}
+
+/** The server's numbers for what it says no with. */
+export const ER = {
+  ACCESS_DENIED: 1227,
+  TABLE_MISSING: 1146,
+  COLUMN_MISSING: 1054,
+  LOCK_WAIT_TIMEOUT: 1205,
+  UNKNOWN_VARIABLE: 1193,
+  XAER_NOTA: 1397,
+  XAER_RMFAIL: 1399,
+  XAER_RMERR: 1401,
+} as const
+
+export function hasNumber(error: unknown, number: number): boolean {
+  return fieldOf(error, 'errno') === number
+}
+
+/** Result of a statement. */
+export interface MysqlResult<Row> {
+  readonly rows: readonly Row[]
+  /**
+   * Rows touched by INSERT / UPDATE / DELETE, rows returned by SELECT. An UPDATE counts those that it found, unless the pool's
+   * `flags` say `-FOUND_ROWS`: then those that it changed.
+   */
+  readonly rowCount: number
+  /** The first AUTO_INCREMENT value of an INSERT, else 0. */
+  readonly insertId: number
+}
+
+/** The rows of a SELECT are a list, what else a statement gave is an object. */
+export function resultOf<Row>([answer]: readonly [unknown, unknown]): MysqlResult<Row> {
+  if (Array.isArray(answer)) return { rows: answer as Row[], rowCount: answer.length, insertId: 0 }
+  const { affectedRows = 0, insertId = 0 } = answer as { readonly affectedRows?: number; readonly insertId?: number }
+  return { rows: [], rowCount: affectedRows, insertId }
+}
+
+/** Rows of our own statements have one shape, whatever the pool's options say: those are for the statements of handlers. */
+const OWN_ROWS = {
+  rowsAsArray: false,
+  nestTables: false,
+  // A function, because only that overrides one of the pool.
+  typeCast: ({ type }: { readonly type: string }, next: () => unknown): unknown => {
+    const value = next()
+    return type === 'LONGLONG' && typeof value === 'string' ? Number(value) : value
+  },
+} as const
+
+/** A statement of our own whose rows are read: objects by column, with numbers as numbers. */
+export function own(sql: string): { readonly sql: string } {
+  return { sql, ...OWN_ROWS }
+}
+
+export function textOf(statement: MysqlStatement): string {
+  return typeof statement === 'string' ? statement : statement.sql
+}
+
+/** Runs a statement of our own, whose parameters are texts and numbers alone. */
+export async function rowsOf<Row extends object>(
+  connection: MysqlConnection,
+  text: string,
+  values: ReadonlyArray<string | number> = [],
+): Promise<readonly Row[]> {
+  return resultOf<Row>(await connection.execute(own(text), values as never[])).rows
+}

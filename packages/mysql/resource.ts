@@ -1,0 +1,234 @@
+/**
+ * MariaDB, or MySQL, as the place where an `xaParticipant` prepares: `XA START ... XA END, XA PREPARE`, and `XA COMMIT` or
+ * `XA ROLLBACK` from any connection of any instance.
+ *
+ * @see docs/transactions/xa-and-undo.md, "MariaDB and MySQL"
+ */
+import { type Clock, DAY, SECOND, systemClock } from 'concordat/core'
+import { causesOf, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
+import { BoundedPool } from './bounded.ts'
+import {
+  ER,
+  hasNumber,
+  type MysqlCallbackPool,
+  type MysqlConnection,
+  type MysqlPool,
+  own,
+  promisePool,
+  resultOf,
+  rowsOf,
+} from './driver.ts'
+import { requireFit } from './fitness.ts'
+import { isGateFree, migrateGates, preparedGates, purgeGates, readGate } from './gate-table.ts'
+import { Preparation } from './preparation.ts'
+import { holderOf } from './session.ts'
+import type { MysqlTransaction } from './transaction.ts'
+import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
+
+/** A MariaDB, or MySQL, in which an `xaParticipant` prepares. */
+export interface MysqlXaResource extends XaResource<MysqlTransaction> {
+  /** Makes its table, `concordat_xa`. Idempotent; waits for no lock once the table exists. */
+  migrate(): Promise<void>
+  /**
+   * Deletes what is remembered of steps that are older than `olderThanMs` (at least a day) and not prepared. Keep it as long as
+   * `purgeParticipant` keeps its rows. @returns how many rows
+   */
+  purge(options: { readonly olderThanMs: number }): Promise<number>
+}
+
+/** Options of `mysqlResource`. */
+export interface MysqlResourceOptions {
+  /**
+   * How long each statement, also one of a handler, and each wait for a connection of the pool may take, in ms; a statement of a call
+   * that waits for rows has its `lockTimeoutMs` on top. Then the connection is closed, and the command fails with
+   * `MysqlUnanswered` and is tried again: a server that is stopped holds no participant. @default 30 seconds
+   */
+  readonly answerMs?: number | undefined
+}
+
+const NAMES = optionNames<MysqlResourceOptions>({ answerMs: true })
+const ANSWER_MS = 30 * SECOND
+const MOST_ANSWER_MS = 2 ** 31 - 1
+
+/**
+ * MariaDB from 10.6 on, MySQL from 8.0.29 on. Give it a pool of its own, with `gracefulEnd: true`: a connection that has
+ * prepared is closed, so the pool opens one for each. The database needs the table of `migrate()`. Ending the pool stays with
+ * the caller.
+ * @param pool of `mysql2` or `mysql2/promise`
+ * @throws TypeError when it is no pool; TypeError / RangeError naming the option
+ */
+export function mysqlResource(
+  pool: MysqlPool | MysqlCallbackPool,
+  options: MysqlResourceOptions = {},
+): MysqlXaResource {
+  refuseUnknown('mysqlResource', options, NAMES)
+  const answerMs = requireInteger('mysqlResource.answerMs', options.answerMs ?? ANSWER_MS, 1, MOST_ANSWER_MS)
+  return new PoolResource(new BoundedPool(promisePool('mysqlResource', pool), systemClock, answerMs), systemClock)
+}
+
+/** How long after a connection is gone the engine may not know it yet: many times what was seen. */
+const DETACHED_AFTER_MS = 25
+/** A connection that has prepared has nothing else to do than to be closed: this long after, its client is cut off. */
+const CUT_OFF_MS = 2 * SECOND
+const LOOK_MS = 2
+/** Number of transactions whose lost connection is remembered. */
+const MOST_REMEMBERED = 1_000
+const MOST_TOLD = 20
+const MOST_AT_ONCE = 1_000
+/** MariaDB and MySQL have no date much further back. */
+const MAX_AGE_MS = 1_000 * 365 * DAY
+const PURGE_NAMES = optionNames<{ olderThanMs: number }>({ olderThanMs: true })
+
+class PoolResource implements MysqlXaResource {
+  readonly name: string = 'MariaDB'
+  readonly #pool: BoundedPool
+  readonly #clock: Clock
+  #database: string | undefined
+  /** When the connections of prepared transactions were seen to be gone, and when they were first seen in the way. */
+  readonly #goneAt = new Map<string, number>()
+  readonly #heldSince = new Map<string, number>()
+
+  constructor(pool: BoundedPool, clock: Clock) {
+    this.#pool = pool
+    this.#clock = clock
+  }
+
+  ready(): Promise<void> {
+    return this.#use(requireFit)
+  }
+
+  migrate(): Promise<void> {
+    return this.#use(migrateGates)
+  }
+
+  async place(): Promise<string> {
+    this.#database ??= await this.#use(async (connection) => {
+      const [row] = await rowsOf<{ name: string }>(connection, 'SELECT DATABASE() AS name')
+      return (row as { name: string }).name
+    })
+    return this.#database
+  }
+
+  async prepare<T>(call: XaCall, work: (tx: MysqlTransaction) => Promise<T>): Promise<XaPassage<T>> {
+    const passage = await new Preparation(await this.#pool.getConnection(), call).run(work)
+    if (passage.entered === 'in') await this.#untilGone(call)
+    return passage
+  }
+
+  /** The row is looked at before the names: what passes after that is seen prepared, or open and in the way the next time. */
+  look(whose: string): Promise<GateState> {
+    return this.#use(async (connection) => {
+      const isFree = await isGateFree(connection, whose)
+      const all = await recover(connection)
+      return { isFree, prepared: all.filter((gid) => gid.startsWith(whose)) }
+    })
+  }
+
+  committed(whose: string): Promise<string | null> {
+    return this.#use(async (connection) => (await readGate(connection, whose))?.gid ?? null)
+  }
+
+  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'> {
+    const state = await this.#use((connection) => this.#mayEnd(connection, gid))
+    if (state === 'gone') this.#heldSince.delete(gid)
+    if (state !== 'free') return state
+    await this.#pause(gid)
+    return this.#use(async (connection) => {
+      try {
+        await connection.query(`XA ${verb} ${xidOf(gid)}`)
+        this.#goneAt.delete(gid)
+        return 'ended'
+      } catch (error) {
+        if (!hasNumber(error, ER.XAER_NOTA)) throw error
+        return (await recover(connection)).includes(gid) ? 'busy' : 'gone'
+      }
+    })
+  }
+
+  isHeld(error: unknown): boolean {
+    return causesOf(error).some((each) => hasNumber(each, ER.LOCK_WAIT_TIMEOUT))
+  }
+
+  old(olderThanMs: number): Promise<readonly PreparedTransaction[]> {
+    return this.#use(async (connection) => {
+      const gids = await recover(connection)
+      const found: PreparedTransaction[] = []
+      // The list is that of the server: most of it may be other databases'.
+      for (let from = 0; from < gids.length; from += MOST_AT_ONCE) {
+        const some = gids.slice(from, from + MOST_AT_ONCE)
+        const rows = await preparedGates(connection, some.map(gateOf), olderThanMs)
+        found.push(...rows.filter(({ gid }) => some.includes(gid)))
+      }
+      return found.toSorted((a, b) => b.ageMs - a.ageMs).slice(0, MOST_TOLD)
+    })
+  }
+
+  async purge(options: { readonly olderThanMs: number }): Promise<number> {
+    refuseUnknown('purge', options, PURGE_NAMES)
+    requireInteger('purge.olderThanMs', options.olderThanMs, DAY, MAX_AGE_MS)
+    for (let total = 0; ; ) {
+      const { count, isMore } = await this.#use((connection) => purgeGates(connection, options.olderThanMs))
+      total += count
+      if (!isMore) return total
+    }
+  }
+
+  /** Whether the connection that has prepared it is gone. One whose client is cut off is closed from here. */
+  async #mayEnd(connection: MysqlConnection, gid: string): Promise<'free' | 'gone' | 'busy'> {
+    if (this.#goneAt.has(gid)) return 'free'
+    if (!(await recover(connection)).includes(gid)) return 'gone'
+    const holder = await holderOf(connection, gateOf(gid))
+    const now = this.#clock.monotonic()
+    if (holder === undefined) {
+      this.#remember(gid, now)
+      return 'free'
+    }
+    const since = this.#heldSince.get(gid) ?? now
+    this.#heldSince.set(gid, since)
+    // The connection may be gone by now, or be another user's: the next check shows.
+    if (now - since > CUT_OFF_MS) await connection.query(`KILL CONNECTION ${Number(holder)}`).catch(() => {})
+    return 'busy'
+  }
+
+  /** Until the connection that has prepared is gone, so that the answer is not ahead of it. */
+  async #untilGone({ gid, whose }: XaCall): Promise<void> {
+    const deadline = this.#clock.monotonic() + CUT_OFF_MS
+    while ((await this.#use((connection) => holderOf(connection, whose))) !== undefined) {
+      if (this.#clock.monotonic() > deadline) return
+      await this.#clock.sleep(LOOK_MS)
+    }
+    this.#remember(gid, this.#clock.monotonic())
+  }
+
+  async #pause(gid: string): Promise<void> {
+    const leftMs = (this.#goneAt.get(gid) ?? 0) + DETACHED_AFTER_MS - this.#clock.monotonic()
+    if (leftMs > 0) await this.#clock.sleep(leftMs)
+  }
+
+  #remember(gid: string, at: number): void {
+    this.#heldSince.delete(gid)
+    const [oldest] = this.#goneAt.keys()
+    if (oldest !== undefined && this.#goneAt.size >= MOST_REMEMBERED) this.#goneAt.delete(oldest)
+    this.#goneAt.set(gid, at)
+  }
+
+  /** A connection for a few statements. A failed one is not reused: its state is unknown. */
+  async #use<T>(work: (connection: MysqlConnection) => Promise<T>): Promise<T> {
+    const connection = await this.#pool.getConnection()
+    try {
+      const result = await work(connection)
+      connection.release()
+      return result
+    } catch (error) {
+      connection.destroy()
+      throw error
+    }
+  }
+}
+
+/** The names of our transactions that are prepared on the server, in whatever database. */
+async function recover(connection: MysqlConnection): Promise<readonly string[]> {
+  const { rows } = resultOf<RecoveredRow>(await connection.query(own('XA RECOVER')))
+  return rows.map(gidOf).filter((gid) => gid.startsWith(GID_PREFIX))
+}

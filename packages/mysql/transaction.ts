@@ -1,0 +1,54 @@
+import { SqlCannotPrepare, SqlTransactionEnded } from 'concordat/core'
+import { messageOf } from 'concordat/core/extension'
+import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from './driver.ts'
+
+/** Statements inside an open XA transaction. Invalid after the handler's promise settled. */
+export interface MysqlTransaction {
+  /**
+   * Runs one statement with `?` parameters, which the server binds itself: no value becomes SQL text.
+   * @throws the driver's error; SqlCannotPrepare for a statement that would end the transaction (DDL, COMMIT)
+   */
+  query<Row extends object = Record<string, unknown>>(
+    text: string,
+    parameters?: readonly unknown[],
+  ): Promise<MysqlResult<Row>>
+}
+
+/** The transaction lent to a handler, closed when that settles. */
+export class LentTransaction implements MysqlTransaction {
+  readonly #connection: MysqlConnection
+  #isOpen = true
+
+  constructor(connection: MysqlConnection) {
+    this.#connection = connection
+  }
+
+  async query<Row extends object = Record<string, unknown>>(
+    text: string,
+    parameters?: readonly unknown[],
+  ): Promise<MysqlResult<Row>> {
+    if (!this.#isOpen) throw new SqlTransactionEnded()
+    try {
+      const given = parameters ?? []
+      // Without parameters in the text protocol: a few statements cannot be prepared by the server.
+      const answer =
+        given.length === 0 ? this.#connection.query(text) : this.#connection.execute(text, [...given] as never[])
+      return resultOf<Row>(await answer)
+    } catch (error) {
+      throw explain(error)
+    }
+  }
+
+  close(): void {
+    this.#isOpen = false
+  }
+}
+
+/** After a deadlock the server accepts only the end of the transaction: its error contains nothing but the state. */
+function explain(error: unknown): unknown {
+  if (!hasNumber(error, ER.XAER_RMFAIL) || messageOf(error)?.includes('ACTIVE') !== true) return error
+  return new SqlCannotPrepare(
+    'a statement of the handler would have ended its XA transaction (DDL, BEGIN, COMMIT, LOCK TABLES): leave it out',
+    { cause: error },
+  )
+}

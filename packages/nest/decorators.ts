@@ -1,0 +1,215 @@
+/**
+ * Decorators for methods of providers. Plain functions: Node cannot strip decorator syntax, so our own sources have none.
+ * They are legacy decorators, as all of Nest's are (`experimentalDecorators`).
+ */
+import {
+  type Binding,
+  type Channel,
+  type ConsumerOptions,
+  type Handler,
+  type HandlerContext,
+  type InboxConsumerOptions,
+  processor,
+  type Result,
+  type SourceContext,
+  type SourceOptions,
+  sink,
+  source,
+  type TransactionContext,
+} from 'concordat/binder'
+import type { SqlTransaction } from 'concordat/core'
+import { wrongKind } from 'concordat/core/extension'
+import { type ParticipantContext, type ParticipantHandlers, type ParticipantOptions, participant } from 'concordat/saga'
+import {
+  type TccHandlers,
+  type TccParticipantContext,
+  type TccParticipantOptions,
+  tccParticipant,
+} from 'concordat/saga/tcc'
+import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'
+import { type XaContext, type XaParticipantOptions, type XaResourceOptions, xaParticipant } from 'concordat/saga/xa'
+import { requireChannel } from './channels.ts'
+import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
+
+/** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */
+export type HandlerDecorator<Method> = <Given extends Method>(
+  prototype: object,
+  method: string | symbol,
+  descriptor: TypedPropertyDescriptor<Given>,
+) => void
+
+type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined }
+
+/**
+ * The method handles what comes on `channel`, as the handler of `sink` does. With `inbox: true` its context has `tx`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Sink<In, Out>(
+  channel: Channel<In, Out>,
+  options: InboxConsumerOptions,
+): HandlerDecorator<Handler<Out, TransactionContext, void>>
+export function Sink<In, Out>(
+  channel: Channel<In, Out>,
+  options: WithoutInbox,
+): HandlerDecorator<Handler<Out, HandlerContext, void>>
+export function Sink(channel: unknown, options: unknown): HandlerDecorator<never> {
+  return binding('Sink', channel, (handle) => sink(channel as never, options as never, handle as never))
+}
+
+/**
+ * The method handles what comes on `input`, and what it returns is sent to `output`, as the handler of `processor` does.
+ * @throws TypeError when one of them is no channel, or this is no method
+ */
+export function Processor<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: InboxConsumerOptions,
+): HandlerDecorator<Handler<Out, TransactionContext, Result<OutIn>>>
+export function Processor<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: WithoutInbox,
+): HandlerDecorator<Handler<Out, HandlerContext, Result<OutIn>>>
+export function Processor(input: unknown, output: unknown, options: unknown): HandlerDecorator<never> {
+  return binding('Processor', input, (handle) =>
+    processor(input as never, output as never, options as never, handle as never),
+  )
+}
+
+/**
+ * The method is called again and again, and what it returns is sent to `channel`, as by `source`. To send when something
+ * happens, inject a sender: `InjectSender`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Source<In, Out>(
+  channel: Channel<In, Out>,
+  options: SourceOptions,
+): HandlerDecorator<(context: SourceContext) => Result<In> | Promise<Result<In>>> {
+  return binding('Source', channel, (poll) => source(channel, options, poll as never))
+}
+
+/**
+ * The method does what the commands on `channel` ask for: the `invoke` of a `participant`. The same class has a method with
+ * `@Compensate(channel)`, which takes it back.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Invoke<In, Out>(
+  channel: Channel<In, Out>,
+  options: ParticipantOptions,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
+  return part('Invoke', channel, ({ Invoke: invoke, Compensate: compensate }) =>
+    participant(channel, options, { invoke, compensate } as unknown as ParticipantHandlers<Out>),
+  )
+}
+
+/**
+ * The method undoes what the `@Invoke(channel)` of its class did: the `compensate` of a `participant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Compensate<In, Out>(
+  channel: Channel<In, Out>,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => void | Promise<void>> {
+  return part('Compensate', channel)
+}
+
+/**
+ * The method reserves what the commands on `channel` ask for: the `try` of a `tccParticipant`. The same class has methods with
+ * `@Confirm(channel)` and `@Cancel(channel)`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Try<In, Out>(
+  channel: Channel<In, Out>,
+  options: TccParticipantOptions,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
+  return part('Try', channel, ({ Try: attempt, Confirm: confirm, Cancel: cancel }) =>
+    tccParticipant(channel, options, { try: attempt, confirm, cancel } as unknown as TccHandlers<Out>),
+  )
+}
+
+/**
+ * The method makes final what the `@Try(channel)` of its class reserved: the `confirm` of a `tccParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Confirm<In, Out>(
+  channel: Channel<In, Out>,
+): HandlerDecorator<(request: Out, context: TccParticipantContext<never>) => void | Promise<void>> {
+  return part('Confirm', channel)
+}
+
+/**
+ * The method gives up what the `@Try(channel)` of its class reserved: the `cancel` of a `tccParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Cancel<In, Out>(
+  channel: Channel<In, Out>,
+): HandlerDecorator<(request: Out, context: TccParticipantContext<never>) => void | Promise<void>> {
+  return part('Cancel', channel)
+}
+
+/**
+ * The method does what the commands on `channel` ask for, all of it through `tx`, and the database keeps it until the saga is
+ * decided: the handler of an `xaParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function XaParticipant<In, Out>(
+  channel: Channel<In, Out>,
+  options: XaParticipantOptions & { readonly resource?: undefined },
+): HandlerDecorator<(request: Out, context: XaContext<SqlTransaction>) => unknown>
+export function XaParticipant<In, Out, Tx>(
+  channel: Channel<In, Out>,
+  options: XaResourceOptions<Tx>,
+): HandlerDecorator<(request: Out, context: XaContext<Tx>) => unknown>
+export function XaParticipant(channel: unknown, options: unknown): HandlerDecorator<never> {
+  return binding('XaParticipant', channel, (handle) =>
+    xaParticipant(channel as never, options as never, handle as never),
+  )
+}
+
+/**
+ * The method does what the commands on `channel` ask for, all of it through `tx`, and what it wrote is undone when the saga turns
+ * back: the handler of an `undoParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function UndoParticipant<In, Out>(
+  channel: Channel<In, Out>,
+  options: UndoParticipantOptions,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
+  return binding('UndoParticipant', channel, (handle) => undoParticipant(channel, options, handle as never))
+}
+
+const nothing = (): void => {}
+
+/** The text of the decorator. @throws TypeError when it is no channel: most often an import that goes in a circle */
+function named(decorator: string, channel: unknown): string {
+  return `@${decorator}("${requireChannel(`@${decorator}`, channel).name}")`
+}
+
+function part(role: Role, given: unknown, bind?: Part['bind']): HandlerDecorator<never> {
+  const what = named(role, given)
+  const channel = given as Channel
+  bind?.({ Invoke: nothing, Compensate: nothing, Try: nothing, Confirm: nothing, Cancel: nothing })
+  return declaring(what, (method) => ({ kind: 'part', role, what, method, channel, bind }))
+}
+
+function binding(decorator: string, channel: unknown, bind: (handle: AnyMethod) => Binding): HandlerDecorator<never> {
+  const what = named(decorator, channel)
+  // Reports an invalid declaration at its own line.
+  bind(nothing)
+  return declaring(what, (method) => ({ kind: 'binding', what, method, bind }))
+}
+
+function declaring(what: string, declared: (method: string | symbol) => MethodDeclaration): HandlerDecorator<never> {
+  return (prototype: unknown, method: unknown) => {
+    if (typeof method !== 'string' && typeof method !== 'symbol') {
+      throw wrongKind(
+        what,
+        method,
+        'a legacy decorator: "experimentalDecorators": true in tsconfig.json, as Nest needs it',
+      )
+    }
+    const isMethod = typeof prototype === 'object' && prototype !== null
+    if (!isMethod || typeof (prototype as Readonly<Record<PropertyKey, unknown>>)[method] !== 'function')
+      throw wrongKind(what, prototype, `a method of a class that is no static one: "${String(method)}" is none`)
+    declareMethod(prototype, declared(method))
+  }
+}

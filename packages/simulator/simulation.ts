@@ -1,0 +1,170 @@
+/** Arguments and results of `simulate`. */
+import type { Transport } from 'concordat/binder/transport'
+import type { ClusterStore } from 'concordat/cluster/store'
+import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
+import type { PgliteDatabase } from 'concordat/core/pglite'
+import type { Locks, LocksOptions } from 'concordat/locks'
+import type { CoveredPoint } from './coverage.ts'
+import type { FaultKind, SimulatedFault } from './faults.ts'
+
+/** Options of `simulate`: a system, what it does, and what must hold. */
+export interface SimulationOptions {
+  /** By name. Each has several instances, which start, are killed, and start again. */
+  readonly services: Readonly<Record<string, SimulatedService>>
+  /** By the name that `sql(name)` asks for. @default none */
+  readonly databases?: Readonly<Record<string, SimulatedDatabase>> | undefined
+  /** Work of the world's clients. Faults happen while it runs; once it has resolved everything is healed. */
+  readonly workload: (world: SimulatedWorld) => Promise<void>
+  /** Whether all is over that the workload began, as `true` or `false`. Asked each half second of the world's time. @default at once */
+  readonly settled?: ((world: SimulatedWorld) => boolean | Promise<boolean>) | undefined
+  /** By name, each throws or answers `false` when it does not hold. Called when all is settled. */
+  readonly invariants: Readonly<Record<string, (world: SimulatedWorld) => boolean | void | Promise<boolean | void>>>
+  /** Seeds, one history each: a number of them from 1 on, or from another start. */
+  readonly seeds: number | { readonly from: number; readonly count: number }
+  /** How much the workload does: it reads this from the world. A failing history is played again with less. @default 4 */
+  readonly size?: number | undefined
+  /** Which faults may come. @default all */
+  readonly faults?: readonly FaultKind[] | undefined
+  /** These faults alone, as a failure names them: `'1x0abcd:kill,09zzzzz:drop'`. Refused when the history holds and one has not come. @default drawn from the seed */
+  readonly replay?: string | undefined
+  /** After the workload each instance must be up and all must be settled within this much of the world's time. @default 5 minutes */
+  readonly settlesWithinMs?: number | undefined
+  /** Whether a history that fails is played again with less, up to 60 times, to find the least that fails. @default true */
+  readonly shorten?: boolean | undefined
+  /** Told of each history that held. */
+  readonly onHistory?: ((history: PlayedHistory) => void) | undefined
+}
+
+/** A service, as the world starts it. */
+export interface SimulatedService {
+  /** @default 2 */
+  readonly instances?: number | undefined
+  /**
+   * Starts an instance, as its process would, and resolves when it is up. A rejection ends the process, which starts again a second later. Once
+   * the workload is over and all is healed, each instance must come up within `settlesWithinMs`. Instances are killed, never closed.
+   */
+  readonly start: (instance: SimulatedInstance) => void | Promise<void>
+}
+
+/** A database of the world, on a PGlite without other users. */
+export interface SimulatedDatabase {
+  readonly pglite: PgliteDatabase
+  /** Makes tables and first rows, once. Each history begins with what is there then, and only rows may be other ones after it. */
+  readonly prepare?: ((sql: SqlClient) => Promise<void>) | undefined
+}
+
+/** A process of the world, and its connections. `Date`, timers and random numbers are the world's, too. */
+export interface SimulatedInstance {
+  /** `bank-1`: the same after a restart. */
+  readonly name: string
+  readonly service: string
+  /** 1, and one more with each start. */
+  readonly generation: number
+  /** A connection to the one broker. For one binder. */
+  readonly transport: Transport
+  /** Writes warnings and errors into the history. */
+  readonly logger: Logger
+  /** A pool of a database. @throws RangeError when there is none of the name */
+  readonly sql: (database: string) => SqlClient
+  /** On the one server of locks, with the `logger` above unless the options name another. */
+  readonly locks: (options?: LocksOptions) => Locks
+  /** On the one server of cluster state. */
+  readonly clusterStore: () => ClusterStore
+  /** Writes a line into the history. */
+  readonly note: (text: string) => void
+}
+
+/** The world, as the workload and the invariants see it. */
+export interface SimulatedWorld {
+  readonly seed: number
+  /** The `size` of the options, or less. */
+  readonly size: number
+  /** A client of the servers that is never hurt itself; a server may be away. */
+  readonly client: SimulatedInstance
+  /** Milliseconds of the world's time since it began. */
+  readonly elapsedMs: number
+  readonly sleep: (durationMs: number) => Promise<void>
+  /** 0 <= x < 1, from the seed. */
+  readonly random: () => number
+  /** From `least` to `most`, both included. */
+  readonly between: (least: number, most: number) => number
+  readonly note: (text: string) => void
+}
+
+/** A history that held. */
+export interface PlayedHistory {
+  readonly seed: number
+  readonly faults: readonly SimulatedFault[]
+  /** The history, a line per event; the same for the same seed. */
+  readonly lines: readonly string[]
+  /** How much of the world's time it took. */
+  readonly simulatedMs: number
+}
+
+/** Summary of all histories. */
+export interface SimulationReport {
+  readonly histories: number
+  readonly faults: number
+  readonly simulatedMs: number
+  /** Where faults could come and how often each did; never is 0. */
+  readonly points: readonly CoveredPoint[]
+}
+
+const NOT_THE_SAME =
+  'this history is not the same twice: the services have a source of chance or of time that the world does not know, or keep something from one history to the next'
+
+/** A history in which an invariant did not hold. */
+export class SimulationFailed extends ConcordatError {
+  readonly code = 'testing.simulation_failed' as const
+  readonly retryable = false as const
+  readonly seed: number
+  /** Whose name `invariants` has, or what else did not come to be. */
+  readonly invariant: string
+  /** Number of faults before shortening. */
+  readonly drawnFaults: number
+  /** The least that was found to be enough. */
+  readonly faults: readonly SimulatedFault[]
+  readonly size: number
+  readonly replay: string
+  readonly lines: readonly string[]
+  /** Whether it was the same, line by line, when it was played once more. Else `replay` may not play it again. */
+  readonly isRepeatable: boolean
+
+  constructor(failure: FailedHistory, cause: Error) {
+    const { seed, invariant, faults, size, lines, drawnFaults, hints, difference } = failure
+    const replay = faults.map(({ id, kind }) => `${id}:${kind}`).join(',')
+    const enough = `${faults.length} of ${drawnFaults} faults are enough, with size ${size}`
+    super(
+      [
+        `seed ${seed}: "${invariant}" does not hold: ${cause.message}`,
+        ...hints.map((hint) => `  ${hint}`),
+        ...(difference === undefined ? [] : [`${NOT_THE_SAME}: ${difference}`]),
+        faults.length === 0 ? enough : `${enough}:`,
+        ...faults.map(({ kind, place }) => `  ${kind} at ${place}`),
+        `play it again: seeds: { from: ${seed}, count: 1 }, size: ${size}, replay: '${replay}'`,
+      ].join('\n'),
+      { cause },
+    )
+    this.seed = seed
+    this.invariant = invariant
+    this.drawnFaults = drawnFaults
+    this.faults = faults
+    this.size = size
+    this.replay = replay
+    this.lines = lines
+    this.isRepeatable = difference === undefined
+  }
+}
+
+interface FailedHistory {
+  readonly seed: number
+  readonly invariant: string
+  readonly faults: readonly SimulatedFault[]
+  readonly drawnFaults: number
+  readonly size: number
+  readonly lines: readonly string[]
+  /** Other irregularities that may be the cause. */
+  readonly hints: readonly string[]
+  /** Where it was another one when it was played once more. */
+  readonly difference: string | undefined
+}

@@ -1,0 +1,91 @@
+/** The instances of all services: who starts them, and who of them is not up. */
+import { SECOND, toError } from 'concordat/core'
+import { draw } from './draws.ts'
+import type { Servers } from './facade.ts'
+import type { Instance } from './instance.ts'
+import type { SimulationOptions } from './simulation.ts'
+import { runIn } from './surroundings.ts'
+import type { World } from './world.ts'
+
+/** An instance that is not up. */
+export interface Late {
+  readonly name: string
+  /** Rejection of its last start; else an error that it has not resolved. */
+  readonly error: Error
+  readonly hasRejected: boolean
+}
+
+const STARTS_WITHIN_MS = 50
+const START_AGAIN_MS = 1 * SECOND
+
+export class Starts {
+  readonly #world: World
+  readonly #services: SimulationOptions['services']
+  readonly #servers: Servers
+  /** By the name of the instance, what its last start rejected with. */
+  readonly #late = new Map<string, Error | undefined>()
+  #isOver = false
+
+  constructor(world: World, services: SimulationOptions['services'], servers: Servers) {
+    this.#world = world
+    this.#services = services
+    this.#servers = servers
+    world.onDeath(({ name, service, generation }, startsInMs) => {
+      if (this.#isOver) return
+      this.#late.set(name, undefined)
+      world.timeline.after(startsInMs, () => this.#start(name, service, generation + 1))
+    })
+  }
+
+  /** Each instance for the first time. */
+  begin(): void {
+    for (const [service, { instances = 2 }] of Object.entries(this.#services)) {
+      for (let n = 1; n <= instances; n++) {
+        const name = `${service}-${n}`
+        this.#late.set(name, undefined)
+        this.#world.timeline.after(STARTS_WITHIN_MS * draw(this.#world.seed, name, 'start'), () =>
+          this.#start(name, service, 1),
+        )
+      }
+    }
+  }
+
+  /** Whose `start` has not resolved yet, or not again since it was killed; by name. */
+  get late(): readonly Late[] {
+    const late = [...this.#late].toSorted(([a], [b]) => (a < b ? -1 : 1))
+    return late.map(([name, rejected]) => {
+      const error = rejected ?? new Error('its start() has not resolved')
+      return { name, error, hasRejected: rejected !== undefined }
+    })
+  }
+
+  /** Ends all instances. */
+  end(): void {
+    this.#isOver = true
+    for (const instance of this.#world.instances.values()) instance.kill()
+    this.#world.timeline.clear()
+  }
+
+  #start(name: string, service: string, generation: number): void {
+    const world = this.#world
+    const instance = world.start(name, service, generation)
+    world.note(name, generation === 1 ? 'starts' : `starts again (${generation})`)
+    runIn(instance, () => this.#begin(service, instance)).then(
+      () => {
+        if (instance.isAlive) this.#late.delete(name)
+      },
+      (reason: unknown) => {
+        if (!instance.isAlive) return
+        const error = toError(reason)
+        world.note(name, `does not start: ${error.message}`)
+        this.#late.set(name, error)
+        instance.kill()
+        world.timeline.after(START_AGAIN_MS, () => this.#start(name, service, generation + 1))
+      },
+    )
+  }
+
+  async #begin(service: string, instance: Instance): Promise<void> {
+    await this.#services[service]?.start(this.#servers.connect(instance))
+  }
+}

@@ -1,0 +1,10 @@
+/**
+ * For authors of step kinds: the contract of a kind, and a saga whose steps a script adds while it runs.
+ *
+ * @module
+ */
+export type { PreparedCall, RunContext, StepKind } from './definition/kinds/kind.ts'
+export type { StepDefinition } from './definition/saga.ts'
+export { type SagaScript, scriptedSaga } from './definition/scripted-saga.ts'
+export { stored } from './json.ts'
+export { inSaga } from './wire/context.ts'
