@@ -1,4 +1,4 @@
-/** Transactions of other libraries, which are installed when this runs first: `package.json` of this folder. */
+/** Transactions of other libraries, which are installed when this runs first: `installed/package.json`. */
 import { describeWith } from '../../support/servers/index.ts'
 import { suitesOf } from '../../support/suite/packages.ts'
 

@@ -30,14 +30,14 @@ export function mustRun(): boolean {
 }
 
 /**
- * Installs the packages of a folder that has a lockfile of its own, and loads files of it that could not be loaded without
- * them. Each exports `tests`, which registers its tests.
+ * Installs the packages of `FOLDER/installed`, which has a lockfile of its own, and loads files of the folder that could not be
+ * loaded without them. Each exports `tests`, which registers its tests.
  */
 export async function suitesOf<Name extends string>(
   folder: string,
   names: readonly Name[],
 ): Promise<Readonly<Record<Name, () => void>>> {
-  const lack = await installFolder(folder).then(() => undefined, toError)
+  const lack = await installFolder(join(folder, 'installed')).then(() => undefined, toError)
   const load = async (name: Name): Promise<readonly [Name, () => void]> => {
     if (lack !== undefined) return [name, () => registerLack(lack)]
     const file = pathToFileURL(join(folder, `${name}.ts`)).href
