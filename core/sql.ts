@@ -1,5 +1,6 @@
 import { DAY } from './clock.ts'
-import { ConcordatError } from './errors.ts'
+import { isConflict } from './conflict.ts'
+import { ConcordatError, hasCode, said, toError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
 import { fieldOf } from './thrown.ts'
 
@@ -128,15 +129,27 @@ export interface TransactionLimits {
   readonly opened?: boolean | undefined
 }
 
-/** The server turned COMMIT into ROLLBACK because a statement had failed and the error was swallowed. */
+/** In an aborted transaction every statement fails with this code. */
+const IN_FAILED_TRANSACTION = '25P02'
+
+/**
+ * The server turned COMMIT into ROLLBACK because a statement had failed and the error was swallowed. `cause` is the error of
+ * that statement, if the client saw it.
+ */
 export class SqlCommitError extends ConcordatError {
   readonly code = 'core.sql_commit' as const
-  readonly retryable = false as const
+  /** True when that statement met another transaction: a conflict, a deadlock or a lock that was not free. */
+  readonly retryable: boolean
 
-  constructor() {
+  /** @param failures errors of the transaction's statements, in their order */
+  constructor(failures: readonly unknown[] = []) {
+    const cause = failures.findLast((failure) => !hasCode(failure, IN_FAILED_TRANSACTION))
+    const what = cause === undefined ? '' : ` (${said(toError(cause), 'message')})`
     super(
-      'COMMIT was answered with ROLLBACK: a statement in the transaction failed and its error was caught. Let it propagate.',
+      `COMMIT was answered with ROLLBACK: a statement in the transaction failed${what} and its error was caught. Let it propagate.`,
+      cause === undefined ? undefined : { cause },
     )
+    this.retryable = isConflict(cause)
   }
 }
 

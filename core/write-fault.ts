@@ -12,14 +12,15 @@
  *
  * `undefined`: the error is unknown here. The caller treats it as a failure of the work itself.
  */
+import { CONFLICTS } from './conflict.ts'
 import { causesOf, hasCode, isRetryable } from './errors.ts'
 import { isDenied, sqlAway, sqlStateOf } from './sql-away.ts'
 import { fieldOf, messageOf } from './thrown.ts'
 
 export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
 
-/** Serialization failure, deadlock, lock not available; another call of the same XA step is running. */
-const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03', 'saga.xa_not_yet'])
+/** Conflicts, and another call of the same XA step that is running. */
+const BUSY: ReadonlySet<unknown> = new Set([...CONFLICTS, 'saga.xa_not_yet'])
 /** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
 const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
 /** Tables, settings or a deployment that do not fit: the same write succeeds once an operator has put that right. */

@@ -95,7 +95,7 @@ async function refuseAborted(statements: Statements): Promise<void> {
   try {
     await statements.query('SELECT 1')
   } catch (error) {
-    throw hasCode(error, '25P02') ? new SqlCommitError() : error
+    throw hasCode(error, '25P02') ? new SqlCommitError(statements.failed) : error
   }
 }
 

@@ -22,6 +22,7 @@ import {
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown.ts'
+import { outlivesTransaction } from '../transaction-control.ts'
 import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
 import { EndedEarly } from './ended-early.ts'
 import { RoundTrips } from './round-trips.ts'
@@ -192,7 +193,11 @@ async function transaction<T>(
   connection.on('error', failures.said.hear)
   const trips = new RoundTrips(connection, begin, names)
   const early = new EndedEarly(connection)
-  const scope = new TransactionScope(watched(early, executorOf(connection, trips, failures, ending)))
+  // What is set in a transaction that is prepared stays set, whatever becomes of it: the connection is closed then.
+  let isSpoilt = false
+  const spoils = (text: string): void => void (isSpoilt ||= outlivesTransaction(text))
+  const executor = watched(early, executorOf(connection, trips, failures, ending))
+  const scope = new TransactionScope(executor, isCommit ? undefined : spoils)
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
@@ -203,7 +208,7 @@ async function transaction<T>(
     // A transaction without statements needs no commit; to be prepared it must exist.
     if (!isCommit) await trips.begin()
     if (trips.endedWith === undefined) early.refuse()
-    if (trips.isBegun) await end(connection, trips, ending)
+    if (trips.isBegun) await end(connection, trips, failures, ending)
     await failures.connectionAnswered(connection)
   } catch (thrown) {
     scope.close()
@@ -215,7 +220,7 @@ async function transaction<T>(
   } finally {
     early.stop()
     connection.off('error', failures.said.hear)
-    connection.release(failures.isBroken)
+    connection.release(failures.isBroken || isSpoilt)
   }
   scope.committed()
   return result
@@ -268,7 +273,12 @@ function executorOf(
 }
 
 /** Unless the last statement did. @throws SqlCommitError */
-async function end(connection: PgConnection, trips: RoundTrips, { text, explain }: Ending): Promise<void> {
+async function end(
+  connection: PgConnection,
+  trips: RoundTrips,
+  { failed }: StatementFailures,
+  { text, explain }: Ending,
+): Promise<void> {
   const asked = async (): Promise<string | undefined> => {
     try {
       return (await connection.query(text)).command
@@ -276,5 +286,5 @@ async function end(connection: PgConnection, trips: RoundTrips, { text, explain 
       throw explain(fromDriver(error))
     }
   }
-  if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError()
+  if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError(failed)
 }

@@ -7,7 +7,8 @@ import { type PgConnection, run } from './statements.ts'
 
 export class StatementFailures {
   readonly said: LastWords = new LastWords()
-  readonly #failed: unknown[] = []
+  /** Errors of its statements, in their order. */
+  readonly failed: unknown[] = []
   /** The connection is not fit for another transaction. */
   isBroken = false
 
@@ -23,7 +24,7 @@ export class StatementFailures {
 
   /** The transaction has ended, and the server has answered that. Never rejects. */
   async connectionAnswered(connection: PgConnection): Promise<void> {
-    await connectionAnswered(this.#failed, (text) => run(connection, text))
+    await connectionAnswered(this.failed, (text) => run(connection, text))
   }
 
   /** Never rejects. */
@@ -43,7 +44,7 @@ export class StatementFailures {
 
   #note(error: unknown): void {
     this.isBroken ||= isStale(error)
-    this.#failed.push(error)
+    this.failed.push(error)
   }
 }
 

@@ -113,7 +113,7 @@ async function transaction<T>(
     })
     const outcome = await within(scope, work)
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.
-    if (errors.length > 0) await refuseAborted(inner)
+    if (errors.length > 0) await refuseAborted(inner, errors)
     return outcome
   }
   try {
@@ -136,11 +136,11 @@ async function within<T>(scope: TransactionScope, work: (tx: SqlTransaction) => 
 }
 
 /** In an aborted transaction any statement fails with 25P02, where COMMIT would silently roll back. */
-async function refuseAborted(inner: PgliteExecutor): Promise<void> {
+async function refuseAborted(inner: PgliteExecutor, failures: readonly unknown[]): Promise<void> {
   try {
     await inner.query('SELECT 1')
   } catch {
-    throw new SqlCommitError()
+    throw new SqlCommitError(failures)
   }
 }
 

@@ -126,7 +126,7 @@ export class OpenTransaction<Item> {
     this.#giveUps.delete(giveUp)
     scope.close()
     if (end !== 'late' && end.kind === 'done' && scope.obstacle === undefined) {
-      if (!scope.hasFailed || (await scope.isIntact())) {
+      if (scope.failures.length === 0 || (await scope.isIntact())) {
         scope.join()
         return end
       }
@@ -138,7 +138,7 @@ export class OpenTransaction<Item> {
     await points.undo(scope)
     if (again !== undefined || end === 'late') return again as PieceEnd
     // A statement failed, and its error was caught.
-    return end.kind === 'done' ? { kind: 'failed', error: new SqlCommitError() } : end
+    return end.kind === 'done' ? { kind: 'failed', error: new SqlCommitError(scope.failures) } : end
   }
 
   #isolated(piece: Piece<Item>, scope: SavepointScope): Promise<Exclude<PieceEnd, { kind: 'again' }>> {

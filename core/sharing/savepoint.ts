@@ -1,5 +1,5 @@
 /** A piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
-import { hasCode } from '../errors.ts'
+import { isConflict } from '../conflict.ts'
 import { type SqlResult, type SqlTransaction, SqlTransactionControl, SqlTransactionEnded } from '../sql.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 import { rollsBack } from '../transaction-scope.ts'
@@ -30,9 +30,6 @@ function reachesBeyond(text: string): boolean {
   return reaches
 }
 
-/** lock_not_available, deadlock_detected, serialization_failure: others in the transaction may be the reason. */
-const CONFLICTS = ['55P03', '40P01', '40001'] as const
-
 /**
  * Why a piece of work is begun again: the others were in its way, or what it does goes beyond a savepoint, or beyond one statement with
  * which it ends.
@@ -49,8 +46,8 @@ export class SavepointScope implements Asker {
   isOpen = true
   #hasLingered = false
   #obstacle: Obstacle | undefined
-  /** Only then can the transaction have been aborted, and the error been caught. */
-  hasFailed = false
+  /** Errors of its statements. Only with one can the transaction have been aborted, and the error been caught. */
+  readonly failures: unknown[] = []
   /** How many statements of it were begun. */
   statements = 0
 
@@ -126,8 +123,9 @@ export class SavepointScope implements Asker {
     try {
       return await statement()
     } catch (error) {
-      this.hasFailed = true
-      if (CONFLICTS.some((code) => hasCode(error, code))) this.#obstacle ??= 'conflict'
+      this.failures.push(error)
+      // Others in the transaction may be the reason.
+      if (isConflict(error)) this.#obstacle ??= 'conflict'
       throw error
     } finally {
       if (this.#together === undefined && this.statements === 1 && canBatch(this.#outer)) void this.#watchTurn()

@@ -60,8 +60,10 @@ export class Databases implements AsyncDisposable {
       await admin.end().catch(() => {})
       await server?.stop()
       const said = error instanceof Error ? error.message : String(error)
+      const [what, remedy] =
+        postgres === undefined ? ['the private PostgreSQL', 'pass --postgres'] : ['--postgres', 'pass']
       throw new UsageError(
-        `--postgres cannot be used (${said}): pass the URL of a server on which you may create databases`,
+        `${what} cannot be used (${said}): ${remedy} the URL of a server on which you may create databases`,
       )
     }
   }

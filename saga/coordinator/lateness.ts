@@ -15,11 +15,18 @@ interface Entry {
 /** The sagas that are remembered: what is late beyond them is not counted. */
 const MAX_SAGAS = 10_000
 
+export interface SentAgain {
+  readonly late: LateCommand
+  /** No other command of its step was late before it, in this saga or in others. */
+  readonly isFirst: boolean
+}
+
 export class Lateness {
   readonly #sagas = new Map<string, Entry>()
+  readonly #steps = new Map<string, LateStep>()
 
   /** Looks at what was written last. @returns the commands that were sent again with it for want of an answer */
-  seen({ saga, row }: Snapshot, sentAgain: boolean): readonly LateCommand[] {
+  seen({ saga, row }: Snapshot, sentAgain: boolean): readonly SentAgain[] {
     const key = `${row.name}/${row.id}`
     const commands = row.state.steps.flatMap((state, index): LateCommand[] => {
       const step = saga.steps[index]
@@ -30,11 +37,11 @@ export class Lateness {
       const { attempts } = state
       return [{ saga: row.name, id: row.id, step: state.step, operation, to: to.name, attempts }]
     })
-    this.#sagas.delete(key)
-    if (commands.length > 0)
-      this.#sagas.set(key, { key: { name: row.name, id: row.id }, revision: row.revision, commands })
-    if (this.#sagas.size > MAX_SAGAS) this.#sagas.delete(this.#sagas.keys().next().value as string)
-    return sentAgain ? commands : []
+    const again = commands.map((late) => ({ late, isFirst: !this.#steps.has(stepOf(late)) }))
+    this.#forget(key)
+    if (commands.length > 0) this.#keep(key, { key: { name: row.name, id: row.id }, revision: row.revision, commands })
+    if (this.#sagas.size > MAX_SAGAS) this.#forget(this.#sagas.keys().next().value as string)
+    return sentAgain ? again : []
   }
 
   /** Forgets sagas that another instance has written since: that one knows what is late. */
@@ -44,18 +51,33 @@ export class Lateness {
     const revisions = await ask(asked.map(([, { key }]) => key))
     for (const [name, entry] of asked) {
       const isSame = revisions.get(name) === entry.revision
-      if (!isSame && this.#sagas.get(name) === entry) this.#sagas.delete(name)
+      if (!isSame && this.#sagas.get(name) === entry) this.#forget(name)
     }
   }
 
   steps(): readonly LateStep[] {
-    const counts = new Map<string, LateStep>()
-    for (const { commands } of this.#sagas.values()) for (const command of commands) count(counts, command)
-    return [...counts.values()]
+    return [...this.#steps.values()]
+  }
+
+  #keep(name: string, entry: Entry): void {
+    this.#sagas.set(name, entry)
+    for (const command of entry.commands) this.#count(command, 1)
+  }
+
+  #forget(name: string): void {
+    const entry = this.#sagas.get(name)
+    this.#sagas.delete(name)
+    for (const command of entry?.commands ?? []) this.#count(command, -1)
+  }
+
+  #count(command: LateCommand, change: number): void {
+    const { saga, step, operation, to } = command
+    const count = (this.#steps.get(stepOf(command))?.count ?? 0) + change
+    if (count === 0) this.#steps.delete(stepOf(command))
+    else this.#steps.set(stepOf(command), { saga, step, operation, to, count })
   }
 }
 
-function count(counts: Map<string, LateStep>, { saga, step, operation, to }: LateCommand): void {
-  const key = [saga, step, operation satisfies Operation].join('/')
-  counts.set(key, { saga, step, operation, to, count: (counts.get(key)?.count ?? 0) + 1 })
+function stepOf({ saga, step, operation }: LateCommand): string {
+  return [saga, step, operation satisfies Operation].join('/')
 }

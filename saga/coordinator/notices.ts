@@ -81,8 +81,9 @@ export class Notices {
   tellLate({ next, write }: Plan): void {
     const { logger, onLate } = this.#host
     const isLate = write.timeline.some(({ kind }) => kind === 'timed-out')
-    for (const late of this.#lateness.seen(next, isLate)) {
-      logger.warn({ ...late }, 'command not answered in time, it is sent again')
+    for (const { late, isFirst } of this.#lateness.seen(next, isLate)) {
+      // A participant that is down delays each of its sagas: one warning tells of all of them, health has their number.
+      logger[isFirst ? 'warn' : 'debug']({ ...late }, 'command not answered in time, it is sent again')
       tell(onLate, late, (error) => logger.error({ ...late, err: toError(error) }, 'onLate failed'))
     }
   }

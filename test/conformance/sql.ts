@@ -94,6 +94,22 @@ export function sqlConformance(open: () => SqlClient): void {
       expect(await numbers()).toEqual([])
     })
 
+    test('the error of a swallowed failure has the error of its statement as its cause', async () => {
+      const { sql, insert, numbers } = await setup()
+      const swallowing = sql.transaction(async (tx) => {
+        await tx.query('SAVEPOINT undone')
+        await tx.query('SELECT 1 / 0').catch(() => tx.query('ROLLBACK TO undone'))
+        await tx.query('SELECT * FROM missing').catch(() => undefined)
+        await tx.query(insert, [1]).catch(() => undefined)
+      })
+      await expect(swallowing).rejects.toMatchObject({
+        code: 'core.sql_commit',
+        message: expect.stringContaining('missing') as string,
+        cause: { code: '42P01' },
+      })
+      expect(await numbers()).toEqual([])
+    })
+
     test('a constraint checked at the commit rejects', async () => {
       const { sql, numbers, table } = await setup()
       await sql.query(`CREATE TABLE ${table}_d (n int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)`)

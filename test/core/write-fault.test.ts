@@ -1,6 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the core: the classifier has no public name
 import { TransportError } from 'concordat/binder'
-import { describe, expect, it } from 'vitest'
+import { SqlCommitError } from 'concordat/core'
+import { describe, expect, it, test } from 'vitest'
 import { fromDriver, throwFromConnecting } from '../../core/sql-away.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 
@@ -87,6 +88,13 @@ describe('writeFault', () => {
     expect(writeFault(new Error('boom'))).toBeUndefined()
     expect(writeFault(undefined)).toBeUndefined()
   })
+})
+
+test('a conflict whose error the work swallowed is still a conflict, and nothing was done', () => {
+  const swallowed = new SqlCommitError([sql('55P03'), sql('25P02')])
+  expect(writeFault(swallowed)).toBe('busy')
+  expect(writeOutcome(swallowed)).toBe('not_done')
+  expect(writeFault(new SqlCommitError([sql('23505')]))).toBe('permanent')
 })
 
 describe('writeOutcome', () => {

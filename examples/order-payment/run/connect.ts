@@ -11,6 +11,7 @@ import type { Locks } from 'concordat/locks'
 import { postgresLocks } from 'concordat/locks/postgres'
 import { redisLocks } from 'concordat/locks/redis'
 import pg from 'pg'
+import { LEASE_MS } from '../service-process-options.ts'
 import { namespaced } from './namespace.ts'
 
 export interface Addresses {
@@ -76,9 +77,6 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
     },
   }
 }
-
-/** Time until other processes take over the partitions of a killed process. */
-const LEASE_MS = 3 * SECOND
 
 type Shared = Pick<Connections, 'locks' | 'cluster'>
 

@@ -58,6 +58,34 @@ describe('a participant that answers late', () => {
     expect(coordinator.health().late).toEqual([])
   })
 
+  test('is warned of once, however many sagas wait for it, and again when it is late once more', async () => {
+    const warnings: object[] = []
+    const ignore = (): void => {}
+    const warn = (fields: object, message: string): void => {
+      if (message.startsWith('command not answered')) warnings.push(fields)
+    }
+    let late = 0
+    const saga = defineSaga('crowd', { version: 1, input: Input }).command('reserve', {
+      to: stockCommands,
+      timeoutMs: 50,
+      request: () => input,
+      compensate: 'none',
+    })
+    const logger = { debug: ignore, info: ignore, warn, error: ignore }
+    const { coordinator, stock } = await setup({ sagas: [saga], coordinator: { logger, onLate: () => void late++ } })
+    for (const round of [1, 2]) {
+      stock().pause()
+      const before = late
+      const runs = await Promise.all(
+        [1, 2, 3, 4, 5].map((n) => coordinator.start(saga, { id: `${round}-${n}`, input })),
+      )
+      await until('all were asked for twice', () => late - before >= 10)
+      expect(warnings).toHaveLength(round)
+      stock().resume()
+      for (const run of runs) expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+    }
+  })
+
   test('is counted no longer once another coordinator has ended the saga', async () => {
     let ahead = 0
     const clock: Clock = { ...systemClock, monotonic: () => systemClock.monotonic() + ahead }

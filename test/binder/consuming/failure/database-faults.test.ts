@@ -1,5 +1,5 @@
 import { type ConsumerOptions, createBinder, defineChannel, type Inbox, sink } from 'concordat/binder'
-import type { SqlTransaction } from 'concordat/core'
+import { SqlCommitError, type SqlTransaction } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../../support/until.ts'
@@ -47,6 +47,21 @@ describe('what a database says of a handler', () => {
   it.each(['40001', '40P01', '55P03'])('%s in the transaction of an inbox is no attempt', async (code) => {
     const busy = Array.from({ length: 5 }, () => failed(code))
     expect(await attemptsOf(busy, { inbox })).toEqual({ attempts: [1, 1, 1, 1, 1, 1], letters: [] })
+  })
+
+  it('a conflict whose error the handler swallowed is no attempt either', async () => {
+    const swallowed = new SqlCommitError([failed('55P03')])
+    expect(await attemptsOf([swallowed, swallowed], { inbox })).toEqual({
+      attempts: [1, 1, 1],
+      letters: [],
+    })
+  })
+
+  it('a constraint whose error the handler swallowed is a dead letter at once', async () => {
+    expect(await attemptsOf([new SqlCommitError([failed('23505')])], { inbox })).toEqual({
+      attempts: [1],
+      letters: ['numbers.g.dlq'],
+    })
   })
 
   it('a conflict counts in the end, so a handler that conflicts with itself becomes a dead letter', async () => {
