@@ -150,8 +150,10 @@ export class TransportBinder implements Binder {
       await startRunners(this.#runners, this.#logger)
       if (this.#closed !== undefined) throw this.#notStarted('start', 'closing')
     } catch (error) {
+      // What a transport says that is closed under a start is its own.
+      const isOvertaken = this.#closed !== undefined
       await this.close()
-      throw error
+      throw isOvertaken ? this.#notStarted('start', 'closing') : error
     }
   }
 
