@@ -134,6 +134,7 @@ class ServiceBus implements Bus {
     this.#state = 'started'
     this.#receiver.open()
     await this.#lifeline.start()
+    if (this.#closed !== undefined) throw this.#closedError('closed', 'start')
   }
 
   async ready({ acks = false, ...options }: ReadyOptions = {}): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Which statements begin or end the transaction that they run in. Handlers get a transaction that we begin and commit: one that they
- * ended would take their effect with it, or leave what we write behind it outside.
+ * Which statements begin or end the transaction that they run in, or leave something on their connection that outlives it. Handlers get a
+ * transaction that we begin and commit: one that they ended would take their effect with it, or leave what we write behind it outside.
  */
 
 /** Most statements have none of these words. */
@@ -36,6 +36,20 @@ function hasControl(text: string): boolean {
     .split(';')
     .map((statement) => statement.trim())
     .some((statement) => ENDS.test(statement) && !(hasBody && CONTROL_IN_BODY.test(statement)))
+}
+
+/** Most statements have none of these words but the first one of an UPDATE. */
+const SESSION_WORDS = /\b(?:set|reset|discard|load|do|call|prepare|listen|set_config|pg_(?:try_)?advisory_lock\w*)\b/i
+/** `SET LOCAL` and the like end with the transaction. What a block of code or a procedure sets is not to be seen here. */
+const OUTLIVES =
+  /^(?:set\b(?!\s+(?:local|transaction|constraints)\b)|(?:reset|discard|load|do|call|listen)\b|prepare\b(?!\s+transaction\b))/i
+const CALLS_THAT_OUTLIVE = /\bpg_(?:try_)?advisory_lock(?:_shared)?\b|\bset_config\b(?!\s*\([^()]*,\s*true\s*\))/i
+
+/** True for `SET`, `set_config(..., false)`, `pg_advisory_lock`, `PREPARE` and the like: the next user of the connection would have it too. */
+export function outlivesTransaction(text: string): boolean {
+  if (typeof text !== 'string' || !SESSION_WORDS.test(text)) return false
+  const words = wordsOf(text)
+  return CALLS_THAT_OUTLIVE.test(words) || words.split(';').some((statement) => OUTLIVES.test(statement.trim()))
 }
 
 function wordsOf(text: string): string {

@@ -23,9 +23,12 @@ export class TransactionScope {
   readonly tx: SqlTransaction
   #open = true
   #isWhole = true
+  readonly #onStatement: ((text: string) => void) | undefined
   readonly #committed: Array<(isWhole: boolean) => void> = []
 
-  constructor(executor: ScopedExecutor) {
+  /** @param onStatement called with each statement before it is sent */
+  constructor(executor: ScopedExecutor, onStatement?: (text: string) => void) {
+    this.#onStatement = onStatement
     const { script, within, native, last, batch } = executor
     this.tx = {
       inTransaction: true,
@@ -58,6 +61,7 @@ export class TransactionScope {
   #run<T>(texts: readonly string[], send: () => Promise<T>): Promise<T> {
     if (this.#isWhole && texts.some(rollsBack)) this.#isWhole = false
     if (!this.#open) return Promise.reject(new SqlTransactionEnded())
+    if (this.#onStatement !== undefined) for (const text of texts) this.#onStatement(text)
     return texts.some(controlsTransaction) ? Promise.reject(new SqlTransactionControl()) : send()
   }
 

@@ -41,7 +41,7 @@ export { createOperator, type Operator, type OperatorOptions } from './operator.
 export type { FailingLine, OutboxAdmin, ParkedLine } from './outbox.ts'
 export type { OperatedResource } from './prepared.ts'
 export type { SagaActionResult } from './sagas/actions.ts'
-export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView, SagaWait } from './sagas/admin.ts'
+export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaSeen, SagaStepView, SagaView, SagaWait } from './sagas/admin.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
 export { systemMermaid } from './system/mermaid.ts'
 export { type Describable, describeSystem } from './system/read-system.ts'

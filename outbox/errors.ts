@@ -21,6 +21,17 @@ export class OutboxPayloadTooLarge extends ConcordatError {
   }
 }
 
+/** A part of the outbox was started after its `close()`, or while it was closing. */
+export class OutboxClosed extends ConcordatError {
+  readonly code = 'outbox.closed' as const
+  readonly retryable = false as const
+
+  /** @param part what was closed. @param make which call makes another one */
+  constructor(part: string, make: string) {
+    super(`start of the ${part}: expected an open one, got one that is closed: make another with ${make}`)
+  }
+}
+
 /** PostgreSQL text cannot hold a NUL. Nothing was written; the caller's transaction is still usable. */
 export class OutboxTextInvalid extends ConcordatError {
   readonly code = 'outbox.text' as const

@@ -23,7 +23,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { SharedTransactions } from '../core/sharing/shared-transactions.ts'
 import { DEFAULT_SCHEMA, MAX_AGE_MS, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
-import { InboxWithoutOutbox } from './errors.ts'
+import { InboxWithoutOutbox, OutboxClosed } from './errors.ts'
 import { INBOX_PART, InboxTable, nameOf } from './inbox-table.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -63,7 +63,7 @@ export interface SqlInbox extends Inbox {
   readonly reusedIds: number
   /** Deletes ids older than the retention, in batches that lock nothing for long. @returns how many */
   sweep(signal?: AbortSignal): Promise<number>
-  /** Sweeps now and then, until closed. Failures are logged. */
+  /** Sweeps now and then, until closed. Failures are logged. @throws OutboxClosed */
   start(): void
   /** Idempotent, never rejects; does not wait for a database that does not answer. */
   close(): Promise<void>
@@ -248,7 +248,7 @@ class TableInbox implements SqlInbox {
   }
 
   start(): void {
-    if (this.#stopping.signal.aborted) return
+    if (this.#stopping.signal.aborted) throw new OutboxClosed('inbox', 'createInbox()')
     this.#sweeping ??= lastingContext()(() => this.#sweepForEver(this.#stopping.signal))
   }
 

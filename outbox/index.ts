@@ -8,6 +8,7 @@ export type { Inbox } from '../binder/bindings/inbox.ts'
 export {
   InboxWithoutOutbox,
   OutboxAmbiguous,
+  OutboxClosed,
   OutboxOwned,
   OutboxPartitionsMismatch,
   OutboxPayloadTooLarge,

@@ -10,13 +10,14 @@ import { lastingContext } from '../core/ambient.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
+import { Life } from '../core/life.ts'
 import { SqlVersionMismatch } from '../core/migrate.ts'
 import { SqlSequenceBehind } from '../core/sequences.ts'
 import { Silence } from '../core/silence.ts'
 import { explainMissing, refuseOwnTransaction, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
-import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
+import { OutboxClosed, OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
 import { Failures } from './failures.ts'
 import { IdleLook } from './idle-look.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
@@ -37,8 +38,9 @@ import type { WindowResult } from './window.ts'
  */
 export interface Relay {
   /**
-   * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever.
-   * @throws OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch; SqlOwnTransaction
+   * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever. Called again it
+   * begins nothing, unless it failed before.
+   * @throws OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch; SqlOwnTransaction; OutboxClosed
    */
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */
@@ -96,12 +98,12 @@ class LeasedRelay implements Relay {
   readonly #keeper: LeaseKeeper
   readonly #staff: RelayStaff
   readonly #look: IdleLook
-  readonly #unsubscribe: Array<() => void> = []
+  readonly #subscriptions: Array<() => void> = []
   readonly #telemetry: RelayTelemetry | undefined
   readonly #silence: Silence
   #nap = new AbortController()
   #beat: Promise<void> | undefined
-  #closing: Promise<void> | undefined
+  readonly #life: Life
   #drained = false
   /** First it must be known whose it is; then what dead relays left is cleared away, once. */
   #outbox: 'unknown' | 'ours' | 'tidy' = 'unknown'
@@ -114,6 +116,7 @@ class LeasedRelay implements Relay {
   constructor(options: ResolvedRelayOptions) {
     const { outbox, leaseMs, clock, telemetry } = options
     this.#options = options
+    this.#life = new Life(() => new OutboxClosed(`relay of the outbox in schema "${outbox.schema}"`, 'createRelay()'))
     this.#silence = new Silence(clock)
     this.#failures = new Failures(clock, options.backoff.maxMs)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
@@ -143,16 +146,13 @@ class LeasedRelay implements Relay {
     })
   }
 
-  async start(): Promise<void> {
-    if (this.#beat !== undefined || this.#closing !== undefined) return
-    const { outbox, listener } = this.#options
-    refuseOwnTransaction(outbox.sql)
-    this.#unsubscribe.push(outbox.onAdded((partitions) => this.#staff.wake(partitions)))
-    if (listener !== undefined) {
-      const onNotify = (payload: string): void => this.#staff.wake(partitionsOfPayload(payload))
-      this.#unsubscribe.push(listener.listen(notifyChannel(outbox.schema), onNotify))
-    }
-    if (this.#telemetry !== undefined) this.#unsubscribe.push(this.#telemetry.observe(outbox))
+  start(): Promise<void> {
+    return this.#life.start(() => this.#begin())
+  }
+
+  async #begin(): Promise<void> {
+    refuseOwnTransaction(this.#options.outbox.sql)
+    this.#subscribe()
     const first = lastingContext()(() => {
       const tick = this.#firstTick()
       this.#beat = tick.then(
@@ -161,7 +161,27 @@ class LeasedRelay implements Relay {
       )
       return tick
     })
-    await first
+    try {
+      await first
+    } catch (error) {
+      this.#beat = undefined
+      this.#unsubscribe()
+      throw error
+    }
+  }
+
+  #subscribe(): void {
+    const { outbox, listener } = this.#options
+    this.#subscriptions.push(outbox.onAdded((partitions) => this.#staff.wake(partitions)))
+    if (listener !== undefined) {
+      const onNotify = (payload: string): void => this.#staff.wake(partitionsOfPayload(payload))
+      this.#subscriptions.push(listener.listen(notifyChannel(outbox.schema), onNotify))
+    }
+    if (this.#telemetry !== undefined) this.#subscriptions.push(this.#telemetry.observe(outbox))
+  }
+
+  #unsubscribe(): void {
+    for (const unsubscribe of this.#subscriptions.splice(0)) unsubscribe()
   }
 
   wake(): void {
@@ -171,8 +191,9 @@ class LeasedRelay implements Relay {
   health(): RelayHealth {
     const error = this.#error ?? this.#lookError ?? this.#staff.error ?? this.#silence.error
     const failing = error === undefined ? this.#failures.lasting : undefined
+    const status = error ? 'down' : !this.#life.isStarted ? 'idle' : failing ? 'degraded' : 'up'
     return {
-      status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : failing ? 'degraded' : 'up',
+      status: this.#life.isClosed ? 'closed' : status,
       detail: error?.message ?? failing,
       partitions: this.#keeper.held.map((lease) => lease.partition).sort((a, b) => a - b),
       relays: this.#relays,
@@ -181,8 +202,7 @@ class LeasedRelay implements Relay {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    return this.#life.close(() => this.#close())
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -221,7 +241,7 @@ class LeasedRelay implements Relay {
     } catch (reason) {
       this.#error = this.#failed(reason)
     }
-    this.#staff.fit(this.#keeper.held, this.#closing === undefined)
+    this.#staff.fit(this.#keeper.held, !this.#life.isClosed)
   }
 
   /** Renews, gives up what is over its share, takes what is free. */
@@ -235,7 +255,7 @@ class LeasedRelay implements Relay {
     }
     const { live, free } = await this.#keeper.renew()
     this.#relays = live
-    if (this.#closing === undefined) await this.#balance(free)
+    if (!this.#life.isClosed) await this.#balance(free)
   }
 
   #looked(reason: Error | undefined): void {
@@ -276,7 +296,7 @@ class LeasedRelay implements Relay {
   /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */
   async #close(): Promise<void> {
     const { clock, drainTimeoutMs, logger } = this.#options
-    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    this.#unsubscribe()
     const settled = this.#staff.stop().then(() => this.#look.ended())
     await finishesWithin(clock, drainTimeoutMs, settled)
     this.#drained = true

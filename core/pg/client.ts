@@ -22,6 +22,7 @@ import {
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown.ts'
+import { outlivesTransaction } from '../transaction-control.ts'
 import { type ScopedExecutor, TransactionScope } from '../transaction-scope.ts'
 import { EndedEarly } from './ended-early.ts'
 import { RoundTrips } from './round-trips.ts'
@@ -192,7 +193,11 @@ async function transaction<T>(
   connection.on('error', failures.said.hear)
   const trips = new RoundTrips(connection, begin, names)
   const early = new EndedEarly(connection)
-  const scope = new TransactionScope(watched(early, executorOf(connection, trips, failures, ending)))
+  // What is set in a transaction that is prepared stays set, whatever becomes of it: the connection is closed then.
+  let isSpoilt = false
+  const spoils = (text: string): void => void (isSpoilt ||= outlivesTransaction(text))
+  const executor = watched(early, executorOf(connection, trips, failures, ending))
+  const scope = new TransactionScope(executor, isCommit ? undefined : spoils)
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
@@ -215,7 +220,7 @@ async function transaction<T>(
   } finally {
     early.stop()
     connection.off('error', failures.said.hear)
-    connection.release(failures.isBroken)
+    connection.release(failures.isBroken || isSpoilt)
   }
   scope.committed()
   return result

@@ -18,6 +18,7 @@ import type {
   RevokedReason,
   Term,
 } from './election.ts'
+import { ElectionClosed } from './errors.ts'
 import { Handlers } from './handlers.ts'
 import { leaderOf } from './leader.ts'
 import { type ElectionOptions, type ResolvedElection, resolveElection } from './options.ts'
@@ -66,6 +67,7 @@ class Campaign implements Election {
 
   start(): void {
     requireMayStart(`election "${this.#options.role}".start`)
+    if (this.#closing.signal.aborted) throw new ElectionClosed(`election "${this.#options.role}"`, 'createElection()')
     if (this.#phase.state !== 'idle') return
     this.#phase = CAMPAIGNING
     this.#context = lastingContext()

@@ -12,7 +12,7 @@
 export interface Election extends AsyncDisposable {
   /**
    * Begins to campaign. Returns at once; a store that is away is tried again forever. Keeps the process alive until
-   * closed. Idempotent until then.
+   * closed. Idempotent until then. @throws ElectionClosed
    */
   start(): void
   /** The term this instance leads at this moment, by the clocks; `undefined` when it does not. Synchronous. */

@@ -20,6 +20,17 @@ export class TermOver extends ConcordatError {
   }
 }
 
+/** A candidate, a schedule or an observer was started after its `close()`. */
+export class ElectionClosed extends ConcordatError {
+  readonly code = 'election.closed' as const
+  readonly retryable = false as const
+
+  /** @param part what was closed. @param make which call makes another one */
+  constructor(part: string, make: string) {
+    super(`start of the ${part}: expected an open one, got one that is closed: make another with ${make}`)
+  }
+}
+
 /** The reason with which a run's signal aborts after the job's `timeoutMs`. */
 export class JobTimeout extends ConcordatError {
   readonly code = 'election.job_timeout' as const

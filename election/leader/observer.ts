@@ -18,6 +18,7 @@ import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } fr
 import { unlessAborted } from '../../core/time-limit.ts'
 import type { Locks } from '../../locks/lock.ts'
 import type { LeaderInfo } from './election.ts'
+import { ElectionClosed } from './errors.ts'
 import { leaderOf } from './leader.ts'
 
 /** Options of `createObserver`. */
@@ -40,7 +41,7 @@ export interface ObserverOptions {
 export interface Observer extends AsyncDisposable, AsyncIterable<LeaderChange> {
   /**
    * Begins to look. Returns at once; a store that is away is tried again forever. Keeps the process alive until closed.
-   * Idempotent until then.
+   * Idempotent until then. @throws ElectionClosed
    */
   start(): void
   /** The last thing seen; `undefined` while nothing is known: before the first answer, and as after `unknown`. */
@@ -125,7 +126,8 @@ class PollingObserver implements Observer {
   }
 
   start(): void {
-    if (!this.#closing.signal.aborted) this.#running ??= lastingContext()(() => this.#watch(this.#closing.signal))
+    if (this.#closing.signal.aborted) throw new ElectionClosed(`observer of "${this.#role}"`, 'createObserver()')
+    this.#running ??= lastingContext()(() => this.#watch(this.#closing.signal))
   }
 
   current(): SeenLeader | undefined {
@@ -156,7 +158,7 @@ class PollingObserver implements Observer {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<LeaderChange, void, void> {
-    this.start()
+    if (!this.#closing.signal.aborted) this.start()
     let given: LeaderChange | undefined
     while (!this.#closing.signal.aborted) {
       const next = this.#changed.promise

@@ -90,7 +90,7 @@ export interface JobRun {
 
 /** Jobs that run on the leader of a role: one run of a job at a time, and at most one per tick, in a term. */
 export interface Schedule extends AsyncDisposable {
-  /** From now on the jobs run in each term, also the one that is being led. Idempotent until closed. */
+  /** From now on the jobs run in each term, also the one that is being led. Idempotent until closed. @throws ElectionClosed */
   start(): void
   status(): readonly JobStatus[]
   health(): ScheduleHealth

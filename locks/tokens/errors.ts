@@ -48,3 +48,13 @@ export class TokenStoreRefused extends ConcordatError {
     this.store = store
   }
 }
+
+/** Used after `close()`. */
+export class TokensClosed extends ConcordatError {
+  readonly code = 'tokens.closed' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super('tokens: expected open tokens, got tokens that are closed: make others with createTokens({ store })')
+  }
+}

@@ -9,11 +9,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { Life } from '../../core/life.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { checkTelemetry, type Measure, type Telemetry } from '../../core/telemetry.ts'
-import { TokenRefused } from './errors.ts'
+import { TokenRefused, TokensClosed } from './errors.ts'
 import type { TokenStore, TokenTaken } from './store.ts'
 
 /** Options of `createTokens`. */
@@ -39,7 +40,7 @@ export interface Tokens extends AsyncDisposable {
    * @param purpose what it is for, such as `password-reset`; 1 to 100 characters
    * @param payload JSON, at most 64 KiB, kept as it is by the store: who it is for, not what is secret
    * @param ttlMs how long it can be redeemed, by the store's clock; at most 400 days
-   * @throws TypeError / RangeError naming the argument; TokenStoreUnavailable
+   * @throws TypeError / RangeError naming the argument; TokenStoreUnavailable, TokensClosed
    */
   issue(
     purpose: string,
@@ -50,7 +51,7 @@ export interface Tokens extends AsyncDisposable {
   /**
    * Uses a token up. Check the payload with a schema of yours, as all that was stored.
    * @returns the payload
-   * @throws TokenRefused for anything that is no valid token, whatever it is; TokenStoreUnavailable
+   * @throws TokenRefused for anything that is no valid token, whatever it is; TokenStoreUnavailable, TokensClosed
    */
   redeem(purpose: string, token: unknown, options?: TokenCallOptions): Promise<unknown>
   /** Closes the store. Idempotent, never rejects. */
@@ -74,6 +75,7 @@ class StoredTokens implements Tokens {
   readonly #logger: Logger
   readonly #issued: Measure | undefined
   readonly #redeemed: Measure | undefined
+  readonly #life = new Life(() => new TokensClosed())
 
   constructor({ store, logger, telemetry }: TokensOptions) {
     if (!hasMethods(store, ['put', 'take', 'close']))
@@ -97,6 +99,7 @@ class StoredTokens implements Tokens {
     checkPurpose('tokens.issue', purpose)
     requireInteger('tokens.issue.ttlMs', ttlMs, 1, MAX_TTL_MS)
     const tx = this.#transactionOf('tokens.issue', options)
+    this.#life.requireOpen()
     const token = randomBytes(TOKEN_BYTES).toString('base64url')
     const record = { hash: hashOf(purpose, token), purpose, payload: jsonOf(payload), ttlMs }
     const expiresAt = await this.#store.put(record, tx)
@@ -107,6 +110,7 @@ class StoredTokens implements Tokens {
   async redeem(purpose: string, token: unknown, options?: TokenCallOptions): Promise<unknown> {
     checkPurpose('tokens.redeem', purpose)
     const tx = this.#transactionOf('tokens.redeem', options)
+    this.#life.requireOpen()
     const taken: TokenTaken = isToken(token)
       ? await this.#store.take(hashOf(purpose, token), tx)
       : { outcome: 'unknown' }
@@ -117,7 +121,7 @@ class StoredTokens implements Tokens {
   }
 
   close(): Promise<void> {
-    return this.#store.close()
+    return this.#life.close(() => this.#store.close())
   }
 
   [Symbol.asyncDispose](): Promise<void> {

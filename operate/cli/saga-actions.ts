@@ -92,7 +92,7 @@ async function onOne(action: Action, invocation: Invocation): Promise<Outcome> {
   const outcome = action === 'resolve' ? outcomeOf(invocation) : undefined
   const result = resultOf(invocation)
   const { sagas } = await operator()
-  const { status, failure, steps } = await sagas.show(target)
+  const { status, failure, steps, timesStuck } = await sagas.show(target)
   // The plan shows this step, and the operator confirms it.
   const step = steps.find(({ wait }) => wait === 'operator')?.step
   const why = failure === null ? '' : ` (${failure.code}: ${failure.message})`
@@ -106,14 +106,15 @@ async function onOne(action: Action, invocation: Invocation): Promise<Outcome> {
     }
   }
   if (ACTIONS[action].asks !== undefined && !(await confirm(plan, `${action}?`))) return nothing()
+  const seen = { step, timesStuck }
   const done =
     action === 'resolve'
-      ? await sagas.resolve(target, { by: who.by, reason: who.reason, outcome: outcome ?? 'completed' })
+      ? await sagas.resolve(target, { by: who.by, reason: who.reason, outcome: outcome ?? 'completed', ...seen })
       : action === 'skip'
-        ? await sagas.skip(target, { ...who, step, ...(result !== undefined && { result }) })
-        : action === 'compensate'
-          ? await sagas.compensate(target, { ...who, step })
-          : await sagas[action](target, who)
+        ? await sagas.skip(target, { ...who, ...seen, ...(result !== undefined && { result }) })
+        : action === 'cancel'
+          ? await sagas.cancel(target, who)
+          : await sagas[action](target, { ...who, ...seen })
   return report([done], false)
 }
 

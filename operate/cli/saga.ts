@@ -100,6 +100,7 @@ function describe(view: SagaView): string {
 
 function detailOf(detail: Readonly<Record<string, string | number>> | undefined): string {
   return Object.entries(detail ?? {})
+    .filter(([name]) => name !== 'request')
     .map(([name, value]) => `${name}: ${value}`)
     .join(', ')
 }

@@ -64,10 +64,13 @@ function deed(action: ConsoleAction, target: string, run: Deed['run'], isDryRun 
 function settleSaga({ operator: { sagas } }: Backend, fields: Fields): Deed {
   const target = { saga: fields.text('saga'), id: fields.text('id') }
   const verb = fields.oneOf('do', SAGA_ACTIONS)
+  const seen = { timesStuck: fields.optionalCount('timesStuck', Number.MAX_SAFE_INTEGER, 0) }
   const run = (note: OperatorNote): Promise<unknown> => {
-    if (verb === 'resolve') return sagas.resolve(target, { ...note, outcome: fields.oneOf('outcome', OUTCOMES) })
-    if (verb === 'skip') return sagas.skip(target, { ...note, result: fields.raw('result') })
-    return sagas[verb](target, note)
+    if (verb === 'cancel') return sagas.cancel(target, note)
+    if (verb === 'resolve')
+      return sagas.resolve(target, { ...note, ...seen, outcome: fields.oneOf('outcome', OUTCOMES) })
+    if (verb === 'skip') return sagas.skip(target, { ...note, ...seen, result: fields.raw('result') })
+    return sagas[verb](target, { ...note, ...seen })
   }
   if (verb === 'resolve') fields.oneOf('outcome', OUTCOMES)
   return deed(`saga.${verb}`, `${target.saga}/${target.id}`, run)

@@ -9,7 +9,7 @@ import type { OwnQuery, SqlClient } from '../../core/sql.ts'
 import { pinned, whyRefused } from '../../saga/coordinator/operators.ts'
 import { reportToParent } from '../../saga/definition/child.ts'
 import { SagaActionRefused, SagaNotFound } from '../../saga/errors.ts'
-import type { OperatorAction } from '../../saga/machine/event.ts'
+import type { OperatorAction, SeenStuck } from '../../saga/machine/event.ts'
 import { advance } from '../../saga/machine/machine.ts'
 import type { SagaShape, SagaState, SagaStatus } from '../../saga/machine/state.ts'
 import { mailAtEnd } from '../../saga/store/mail.ts'
@@ -49,8 +49,8 @@ export interface ActionHost {
   readonly clock: Clock
 }
 
-/** With the step on which it was seen, where it was. */
-type SeenSaga = SagaKey & { readonly step?: string | undefined }
+/** A saga as it was seen when the action was decided. */
+type SeenSaga = SagaKey & { readonly seen?: SeenStuck | undefined }
 
 interface Posted {
   readonly key: SagaKey
@@ -70,7 +70,7 @@ export function statusFor(action: OperatorAction): SagaStatus {
 /** @throws SagaNotFound, SagaActionRefused: nothing was changed */
 export async function actOnOne(
   host: ActionHost,
-  key: SagaKey,
+  key: SeenSaga,
   order: Order,
   waitMs: number,
 ): Promise<SagaActionResult> {
@@ -102,13 +102,13 @@ export async function actOnAll(
 
 async function post(
   { sql, query, store, event }: ActionHost,
-  { step, ...key }: SeenSaga,
+  { seen, ...key }: SeenSaga,
   { action: asked, by, reason }: Order,
 ): Promise<SagaActionResult | Posted | undefined> {
   const row = await store.load(sql, key)
   if (row === undefined) return undefined
-  const action = pinned(asked, row.state, step)
-  if (row.state.status !== statusFor(action)) return refusedIn(row.state, key, action)
+  const action = pinned(asked, row.state, seen)
+  if (row.state.status !== statusFor(action) || isOutdated(row.state, action)) return refusedIn(row.state, key, action)
   // The waiting action may change the state on which this one was decided.
   const isDecided = action.do === 'skip' || action.do === 'compensate'
   const ahead = isDecided ? row.mail?.find((mail) => 'operator' in mail) : undefined
@@ -129,6 +129,11 @@ async function post(
   return now && refusedIn(now, key, action)
 }
 
+/** The saga was seen when it was stuck for an earlier failure. */
+function isOutdated({ timesStuck = 0 }: SagaState, action: OperatorAction): boolean {
+  return action.do !== 'cancel' && action.timesStuck !== undefined && action.timesStuck !== timesStuck
+}
+
 /** Until it is known what became of it, or the time is up. */
 async function follow(host: ActionHost, posted: Posted, order: Order, deadline: number): Promise<SagaActionResult> {
   const { clock } = host
@@ -143,7 +148,7 @@ async function follow(host: ActionHost, posted: Posted, order: Order, deadline: 
 async function look(
   { sql, query, saga, event }: ActionHost,
   { key, request, seq }: Posted,
-  { action, by, reason }: Order,
+  { action }: Order,
 ): Promise<SagaActionResult> {
   const { rows } = await query<{ status: SagaStatus; waits: boolean; kind: string | null; why: string | null }>(
     sql,
@@ -151,10 +156,10 @@ async function look(
        e.kind, e.detail->>'why' AS why
      FROM ${saga} s LEFT JOIN LATERAL (
        SELECT kind, detail FROM ${event} WHERE saga = s.name AND id = s.id AND seq > $4::bigint
-         AND (kind = $5 OR kind = 'operator-refused' AND detail->>'action' = $6)
-         AND detail->>'by' = $7 AND detail->>'reason' = $8 ORDER BY seq LIMIT 1) e ON true
+         AND (kind = $5 OR kind = 'operator-refused' AND detail->>'action' = $6) AND detail->>'request' = $3
+       ORDER BY seq LIMIT 1) e ON true
      WHERE s.name = $1 AND s.id = $2`,
-    [key.name, key.id, request, seq, `operator-${action.do}`, action.do, by, reason],
+    [key.name, key.id, request, seq, `operator-${action.do}`, action.do],
   )
   const row = rows[0]
   if (row === undefined) return refused(key, action, 'completed', 'it has ended and was deleted')
@@ -177,13 +182,16 @@ function refusedIn(state: SagaState, key: SagaKey, action: OperatorAction): Saga
 /** Ends a stuck saga: its state alone says what has to be written. */
 async function resolveNow(
   { sql, store }: ActionHost,
-  key: SagaKey,
-  { action, by, reason }: Order,
+  { seen, ...key }: SeenSaga,
+  { action: asked, by, reason }: Order,
 ): Promise<SagaActionResult | undefined> {
+  let action = asked
   for (;;) {
     const row = await store.load(sql, key)
     if (row === undefined) return undefined
     const { state } = row
+    // Written meanwhile, it may be stuck for another failure.
+    action = pinned(action, state, seen)
     const transition =
       state.status === 'stuck' && advance(shapeOf(state), state, { type: 'operator', action, by, reason })
     if (!transition) return refusedIn(state, key, action)

@@ -6,7 +6,7 @@ import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient } from '../../
 import { type OperatorNote, requireNote, requireTarget, type SagaTarget } from '../../saga/coordinator/operators.ts'
 import { SagaNotFound } from '../../saga/errors.ts'
 import { stored } from '../../saga/json.ts'
-import type { OperatorAction } from '../../saga/machine/event.ts'
+import type { OperatorAction, SeenStuck } from '../../saga/machine/event.ts'
 import { failureOf, type StepState } from '../../saga/machine/state.ts'
 import type { TimelineRow } from '../../saga/store/rows.ts'
 import { SagaStore } from '../../saga/store/store.ts'
@@ -47,6 +47,14 @@ export interface SagaWait {
   readonly waitMs?: number | undefined
 }
 
+/** How the saga was seen when the action was decided. @default as it is when the action is called */
+export interface SagaSeen {
+  /** The step on which it was stuck; refused when it is stuck on another one by then. */
+  readonly step?: string | undefined
+  /** `timesStuck` of its view; refused when it has gone on since, and is stuck again. */
+  readonly timesStuck?: number | undefined
+}
+
 /** An action on all sagas that fit, each checked again when it is done. */
 export interface SagaBulk extends OperatorNote, SagaWait {
   readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
@@ -77,26 +85,20 @@ export interface SagaAdmin {
   /** @throws SagaNotFound */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
   /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
-  retry(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
-  /**
-   * Takes the step as done (forward, with `result`) or as undone (backward), without a call.
-   * @param note `step`: on which you saw it; refused when it is stuck on another one by then. @default the one it is stuck on now
-   */
+  retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
+  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
   skip(
     target: SagaTarget,
-    note: OperatorNote & SagaWait & { readonly step?: string | undefined; readonly result?: unknown },
+    note: OperatorNote & SagaWait & SagaSeen & { readonly result?: unknown },
   ): Promise<SagaActionResult>
-  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. `step` as of `skip`. */
-  compensate(
-    target: SagaTarget,
-    note: OperatorNote & SagaWait & { readonly step?: string | undefined },
-  ): Promise<SagaActionResult>
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+  compensate(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
   /** Turns a running saga back. */
   cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
   /** Ends a stuck saga whose rest was settled manually. Applied at once, even if no instance has its version. */
   resolve(
     target: SagaTarget,
-    note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },
+    note: OperatorNote & SagaSeen & { readonly outcome: 'completed' | 'compensated' },
   ): Promise<SagaActionResult>
   /** The same for all that fit. Goes on after one that is refused. */
   bulk(order: SagaBulk): Promise<SagaBulkReport>
@@ -104,10 +106,10 @@ export interface SagaAdmin {
 
 const WAIT_MS = 5 * SECOND
 const MAX_RESULT_BYTES = 1_024 * 1_024
-const NOTE_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
-const SKIP_NAMES = new Set([...NOTE_NAMES, 'step', 'result'])
-const COMPENSATE_NAMES = new Set([...NOTE_NAMES, 'step'])
-const RESOLVE_NAMES = new Set(['by', 'reason', 'outcome'])
+const CANCEL_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
+const SEEN_NAMES = new Set([...CANCEL_NAMES, 'step', 'timesStuck'])
+const SKIP_NAMES = new Set([...SEEN_NAMES, 'result'])
+const RESOLVE_NAMES = new Set(['by', 'reason', 'outcome', 'step', 'timesStuck'])
 const BULK_NAMES = optionNames<SagaBulk>({
   by: true,
   reason: true,
@@ -163,6 +165,7 @@ export class SqlSagaAdmin implements SagaAdmin {
       startedAt: now - row.ageMs,
       changedAt: now - row.sinceWriteMs,
       steps: state.steps.map((step) => viewOf(step, timeline, payloads)),
+      timesStuck: state.timesStuck ?? 0,
       timeline,
       pending: (mail ?? []).flatMap((item) =>
         'operator' in item ? [{ action: item.operator.do, by: item.by, reason: item.reason }] : [],
@@ -171,57 +174,59 @@ export class SqlSagaAdmin implements SagaAdmin {
     }
   }
 
-  retry(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
-    return this.#act(target, { do: 'retry' }, note)
+  retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'retry' }, note, SEEN_NAMES)
   }
 
   async skip(
     target: SagaTarget,
-    note: OperatorNote & SagaWait & { readonly step?: string | undefined; readonly result?: unknown },
+    note: OperatorNote & SagaWait & SagaSeen & { readonly result?: unknown },
   ): Promise<SagaActionResult> {
-    refuseUnknown('skip', note, SKIP_NAMES)
-    const { result: given, step, ...rest } = note
-    const result = stored('result of skip', given, MAX_RESULT_BYTES)
-    return this.#act(target, { do: 'skip', ...seen('skip', step), ...(result !== undefined && { result }) }, rest)
+    const result = stored('result of skip', note?.result, MAX_RESULT_BYTES)
+    return this.#act(target, { do: 'skip', ...(result !== undefined && { result }) }, note, SKIP_NAMES)
   }
 
-  async compensate(
-    target: SagaTarget,
-    note: OperatorNote & SagaWait & { readonly step?: string | undefined },
-  ): Promise<SagaActionResult> {
-    refuseUnknown('compensate', note, COMPENSATE_NAMES)
-    const { step, ...rest } = note
-    return this.#act(target, { do: 'compensate', ...seen('compensate', step) }, rest)
+  compensate(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'compensate' }, note, SEEN_NAMES)
   }
 
   cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
-    return this.#act(target, { do: 'cancel' }, note)
+    return this.#act(target, { do: 'cancel' }, note, CANCEL_NAMES)
   }
 
   async resolve(
     target: SagaTarget,
-    note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },
+    note: OperatorNote & SagaSeen & { readonly outcome: 'completed' | 'compensated' },
   ): Promise<SagaActionResult> {
-    refuseUnknown('resolve', note, RESOLVE_NAMES)
-    const { outcome, ...rest } = note
-    return this.#act(target, { do: 'resolve', outcome: requireOutcome('resolve.outcome', outcome) }, rest)
+    const outcome = requireOutcome('resolve.outcome', note?.outcome)
+    return this.#act(target, { do: 'resolve', outcome }, note, RESOLVE_NAMES)
   }
 
   async bulk(order: SagaBulk): Promise<SagaBulkReport> {
     const { action, filter, dryRun, limit, waitMs, by, reason } = checkBulk(order)
     const { sagas, next } = await this.list({ ...filter, status: statusFor(action), limit })
-    const keys = sagas.map(({ saga, id, waitingOn }) => ({ name: saga, id, step: waitingOn[0] }))
+    const keys = sagas.map(({ saga, id, waitingOn: [step], timesStuck }) => ({
+      name: saga,
+      id,
+      seen: { step, timesStuck },
+    }))
     const results = dryRun
       ? sagas.map(({ saga, id, status }) => ({ saga, id, status, action: action.do, outcome: 'would' as const }))
       : await actOnAll(this.#host, keys, { action, by, reason }, waitMs)
     return { dryRun, results, more: next !== null }
   }
 
-  async #act(target: SagaTarget, action: OperatorAction, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
+  async #act(
+    target: SagaTarget,
+    action: OperatorAction,
+    note: OperatorNote & SagaWait & SagaSeen,
+    names: ReadonlySet<string>,
+  ): Promise<SagaActionResult> {
     const key = requireTarget(action.do, target)
     const { by, reason } = requireNote(action.do, note)
-    refuseUnknown(action.do, note, NOTE_NAMES)
-    return actOnOne(this.#host, key, { action, by, reason }, waitOf(action.do, note))
+    refuseUnknown(action.do, note, names)
+    const seen = seenOf(action.do, note)
+    return actOnOne(this.#host, { ...key, seen }, { action, by, reason }, waitOf(action.do, note))
   }
 
   async #serverNow(): Promise<number> {
@@ -230,9 +235,12 @@ export class SqlSagaAdmin implements SagaAdmin {
   }
 }
 
-/** @throws TypeError */
-function seen(path: string, step: unknown): { readonly step?: string } {
-  return step === undefined ? {} : { step: requireText(`${path}.step`, step as string) }
+/** @throws TypeError, RangeError */
+function seenOf(path: string, { step, timesStuck }: SagaSeen): SeenStuck {
+  return {
+    step: step === undefined ? undefined : requireText(`${path}.step`, step),
+    timesStuck: timesStuck === undefined ? undefined : requireInteger(`${path}.timesStuck`, timesStuck, 0),
+  }
 }
 
 /** A call that failed is a line of the timeline. */

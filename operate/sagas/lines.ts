@@ -46,6 +46,8 @@ export interface SagaLine {
   /** Epoch ms, server time. */
   readonly startedAt: number
   readonly changedAt: number
+  /** How often it has become stuck: an action that says so applies to this failure only. */
+  readonly timesStuck: number
   /** Number of operators' actions that no instance has applied yet. */
   readonly pendingActions: number
 }
@@ -80,6 +82,7 @@ interface Row extends Omit<SagaLine, 'waitingOn'> {
 
 const COLUMNS = `name AS saga, id, version, status, ${FAILURE} AS failure, owner,
   (SELECT json_agg(s->>'step') FROM jsonb_array_elements(state->'steps') s WHERE s->>'wait' IS NOT NULL) AS "waitingOn",
+  coalesce((state->>'timesStuck')::int, 0) AS "timesStuck",
   (extract(epoch FROM created_at) * 1000)::float8 AS "startedAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "changedAt",
   (SELECT count(*) FROM jsonb_array_elements(coalesce(mail, '[]')) m WHERE m->'operator' IS NOT NULL)::int AS "pendingActions",
@@ -124,8 +127,8 @@ export async function listSagas(
 }
 
 function lineOf(row: Row): SagaLine {
-  const { saga, id, version, status, failure, waitingOn, owner, startedAt, changedAt, pendingActions } = row
-  return { saga, id, version, status, failure, waitingOn: waitingOn ?? [], owner, startedAt, changedAt, pendingActions }
+  const { place: _, waitingOn, ...line } = row
+  return { ...line, waitingOn: waitingOn ?? [] }
 }
 
 function condition(options: SagaListOptions): { readonly where: string; readonly parameters: readonly unknown[] } {

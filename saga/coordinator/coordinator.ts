@@ -10,6 +10,7 @@
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { Life } from '../../core/life.ts'
 import { requireMayStart } from '../../core/reading.ts'
 import { MAX_AGE_MS, refuseOwnTransaction, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -52,7 +53,7 @@ export interface Coordinator extends AsyncDisposable {
   migrate(): Promise<void>
   /**
    * Begins to drive sagas; resolves once it does. Until then `start` leaves local steps to other instances.
-   * @throws SagaGraphChanged
+   * @throws SagaGraphChanged; CoordinatorClosed, also when `close` is called before it drives
    */
   run(options?: RunOptions): Promise<void>
   /**
@@ -147,7 +148,7 @@ export class SagaCoordinator implements Coordinator {
   readonly channels: readonly Channel[]
   readonly #options: ResolvedOptions
   readonly #driver: Driver
-  #closed: Promise<void> | undefined
+  readonly #life = new Life(() => new CoordinatorClosed())
 
   /** @param handOn delivers signals whose sagas are in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
@@ -163,9 +164,10 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async run({ resend = false }: RunOptions = {}): Promise<void> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     requireMayStart('coordinator.run')
-    await this.#driver.run(resend)
+    await this.#driver.run(resend, () => this.#life.requireOpen())
+    this.#life.requireOpen()
   }
 
   start<Results extends object>(
@@ -185,7 +187,7 @@ export class SagaCoordinator implements Coordinator {
     saga: Saga<unknown, unknown, Results>,
     options: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     await this.#driver.start(tx, saga, options, home)
     return this.get(saga, options.id)
   }
@@ -210,7 +212,7 @@ export class SagaCoordinator implements Coordinator {
     options: GlobalTransactionRunOptions<In>,
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     refuseOwnTransaction(this.#options.sql)
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
@@ -219,7 +221,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     refuseOwnTransaction(this.#options.sql)
     return this.#driver.transactions.inherit(headers, work)
   }
@@ -234,7 +236,7 @@ export class SagaCoordinator implements Coordinator {
     step: keyof Results & string,
     payload: unknown,
   ): Promise<boolean> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     if (!takesSignal(saga, step)) {
       throw invalidOption('signal', step, `a step of "${saga.name}" made by .signal(name, { payload })`)
     }
@@ -247,7 +249,7 @@ export class SagaCoordinator implements Coordinator {
 
   /** Hands a message's signal to a saga of its database. @throws SagaNotFound, SchemaError */
   async take(key: SagaKey, signal: SagaSignal): Promise<boolean> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     return this.#driver.signals.send(key, signal)
   }
 
@@ -289,17 +291,16 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async purge(options: { readonly olderThanMs: number }): Promise<number> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     return this.#driver.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0, MAX_AGE_MS))
   }
 
   health(): SagaHealth {
-    return this.#driver.health(this.#closed !== undefined)
+    return this.#driver.health(this.#life.isClosed)
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#driver.close()
-    return this.#closed
+    return this.#life.close(() => this.#driver.close())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -307,11 +308,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     await this.#driver.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
-  }
-
-  #requireOpen(): void {
-    if (this.#closed !== undefined) throw new CoordinatorClosed()
   }
 }

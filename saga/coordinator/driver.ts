@@ -20,7 +20,7 @@ import { requireFit } from './direct-calls.ts'
 import { DueSagas } from './due.ts'
 import { Engine, takesOwnership } from './engine.ts'
 import { GlobalTransactions } from './global-transactions.ts'
-import { Census, type SagaHealth, StepCalls, slowDetail } from './health.ts'
+import { Census, detailOf, type SagaHealth, StepCalls } from './health.ts'
 import { requireReadableInputs } from './input.ts'
 import { Leases } from './leases.ts'
 import { Notices } from './notices.ts'
@@ -134,13 +134,15 @@ export class Driver implements RunHost {
     return this.#definitions.get(versionKey(row))
   }
 
-  async run(resend: boolean): Promise<void> {
+  /** @param requireOpen called before anything begins that only `close` ends */
+  async run(resend: boolean, requireOpen: () => void): Promise<void> {
     const { sql, store } = this
     await requireSequences(sql, this.#options.schema, ['saga_event'])
     await requireReadableInputs(sql, { store, ...this.#options })
     await requireFit(directTargets(this.#options.sagas), this.#options.clock, this.#options.logger)
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
+    requireOpen()
     this.#unobserve ??= this.#telemetry?.observe(
       () => this.#census.rows,
       () => this.#leases.size,
@@ -176,8 +178,7 @@ export class Driver implements RunHost {
 
   /** @throws SagaNotFound, SagaActionRefused */
   async operate({ name, id }: SagaKey, asked: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
-    const isPinned = asked.do === 'skip' || asked.do === 'compensate'
-    const seen = isPinned ? await this.#engine.load(this.sql, { name, id }) : undefined
+    const seen = asked.do === 'cancel' ? undefined : await this.#engine.load(this.sql, { name, id })
     const action = seen === undefined ? asked : pinned(asked, seen.row.state)
     for (;;) {
       const applied = await this.#engine.apply({ name, id }, { type: 'operator', action, by, reason })
@@ -219,7 +220,8 @@ export class Driver implements RunHost {
       this.#engine.unwritten.problem() ??
       this.replies.problem()
     const slow = this.#stepCalls.slow()
-    const detail = error === undefined ? slowDetail(slow) : undefined
+    const leftMessages = this.#census.leftMessages()
+    const detail = error === undefined ? detailOf({ slow, leftMessages }) : undefined
     const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
     const status = closed ? 'closed' : error === undefined ? live : 'down'
     const census = this.#census
@@ -233,6 +235,7 @@ export class Driver implements RunHost {
       late: this.#notices.late(),
       slow,
       unloaded: census.unloaded(),
+      leftMessages,
       unarchived: this.retention.unarchived(),
     }
   }

@@ -1,11 +1,13 @@
 /** Health of a coordinator. */
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { listOf } from '../machine/layout.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call } from '../machine/state.ts'
+import type { LeftMessageStore, LeftMessages } from '../store/left-messages.ts'
 import type { OpenSagas, SagaStore } from '../store/store.ts'
 import type { UnarchivedSaga } from './unarchived.ts'
 
@@ -13,7 +15,8 @@ import type { UnarchivedSaga } from './unarchived.ts'
 export interface SagaHealth {
   /**
    * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
-   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`; `detail` says which.
+   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, or messages that were left for a version could not
+   * be applied; `detail` says which.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
@@ -40,6 +43,16 @@ export interface SagaHealth {
   }>
   /** Unfinished sagas of versions that this process did not load: another instance must, or they stay. */
   readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
+  /**
+   * Messages of channels that wait for an instance with a version of a saga, all instances; at most 30 s old. `failed`: how many could
+   * not be applied and are not tried again. When the version has no open saga they are deleted, after an hour, and those after a week.
+   */
+  readonly leftMessages: ReadonlyArray<{
+    readonly saga: string
+    readonly version: number
+    readonly count: number
+    readonly failed: number
+  }>
   /** Ended sagas that this process could not archive, the oldest first: they are kept, and tried again by the next purge. */
   readonly unarchived: readonly UnarchivedSaga[]
 }
@@ -57,6 +70,7 @@ export interface LateStep {
 export interface CensusHost {
   readonly sql: SqlClient
   readonly store: SagaStore
+  readonly left: LeftMessageStore
   readonly clock: Clock
   readonly logger: Logger
   loaded(row: { readonly name: string; readonly version: number }): boolean
@@ -68,6 +82,7 @@ const EVERY_MS = 30 * SECOND
 export class Census {
   readonly #host: CensusHost
   #rows: readonly OpenSagas[] = []
+  #left: readonly LeftMessages[] = []
   #nextAt = 0
 
   constructor(host: CensusHost) {
@@ -76,8 +91,10 @@ export class Census {
 
   /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
   async refresh(): Promise<boolean> {
-    const { sql, store, clock, logger } = this.#host
+    const { sql, store, left, clock, logger } = this.#host
     if (clock.monotonic() < this.#nextAt) return false
+    await left.sweep(sql)
+    this.#left = await left.count(sql)
     this.#rows = await store.open(sql)
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
@@ -90,6 +107,10 @@ export class Census {
 
   count(status?: 'stuck'): number {
     return this.#rows.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
+  }
+
+  leftMessages(): SagaHealth['leftMessages'] {
+    return this.#left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
   }
 
   unloaded(): SagaHealth['unloaded'] {
@@ -139,11 +160,14 @@ export class StepCalls {
   }
 }
 
-/** In words, for health; `undefined` while no call is slow. */
-export function slowDetail(slow: SagaHealth['slow']): string | undefined {
+/** In words, for health; `undefined` while no call is slow, and all that was left could be applied. */
+export function detailOf({ slow, leftMessages }: Pick<SagaHealth, 'slow' | 'leftMessages'>): string | undefined {
+  const failed = leftMessages
+    .filter((left) => left.failed > 0)
+    .map((left) => `${counted(left.failed, 'message')} left for ${left.saga}@${left.version} not applied: see the log`)
   const said = slow.map(({ saga, step, operation, count, runningForMs }) => {
     const seconds = Math.round(runningForMs / SECOND)
     return `${saga}: ${count} of ${operation} of step "${step}" not returned, the oldest for ${seconds} s`
   })
-  return said.length === 0 ? undefined : said.join('; ')
+  return said.length + failed.length === 0 ? undefined : [...said, ...failed].join('; ')
 }

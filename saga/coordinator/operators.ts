@@ -2,7 +2,7 @@
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import type { OperatorAction } from '../machine/event.ts'
+import type { OperatorAction, SeenStuck } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import { openSteps, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { ListFilter, ResolvedFilter, SagaKey } from '../store/rows.ts'
@@ -46,33 +46,38 @@ function isMoment(at: unknown): boolean {
   return typeof at === 'number' && at >= FIRST_MOMENT && at <= LAST_MOMENT
 }
 
+const TURNS_BACK = 'it is turning back already, so this changed nothing'
+
 /** Why an action does not apply to a saga in this state. */
-export function whyRefused({ status, steps }: SagaState, action: OperatorAction): string {
+export function whyRefused({ status, steps, cancel, timesStuck = 0 }: SagaState, action: OperatorAction): string {
   const [index = -1] = status === 'stuck' ? openSteps(steps) : []
   const open = steps[index]
-  if (open === undefined) return `it is ${status}`
+  if (open === undefined) return status === 'running' && cancel !== undefined ? TURNS_BACK : `it is ${status}`
   const operation = operationIn(open.status)
   const where = `it is stuck on ${operation} of step "${open.step}"`
-  if (action.do !== 'skip' && action.do !== 'compensate') return where
+  if (action.do === 'cancel') return where
   const seen = { step: action.step ?? open.step, operation: action.operation ?? operation }
   if (seen.step !== open.step || seen.operation !== operation)
-    return `${where}, no longer on ${seen.operation} of step "${seen.step}"`
+    return `not applied, the saga has changed: ${where}, no longer on ${seen.operation} of step "${seen.step}"`
+  if (action.timesStuck !== undefined && action.timesStuck !== timesStuck)
+    return `not applied, the saga has changed: it went on, and ${where} again`
   return action.do === 'compensate' ? `${where}, not on its pivot` : where
 }
 
 /**
- * The action on what the saga is stuck on in this state, or on the step on which it was `seen`. By the time it is taken up the saga may be stuck on something else, to
- * which it was never meant: then it is refused.
+ * The action on the failure on which the saga is stuck in this state, or on which the operator saw it. By the time an instance takes it
+ * up the saga may have gone on and be stuck once more, for which it was never meant: then it is refused.
  */
 export function pinned(
   action: OperatorAction,
-  { status, steps }: Pick<SagaState, 'status' | 'steps'>,
-  seen?: string,
+  { status, steps, timesStuck = 0 }: Pick<SagaState, 'status' | 'steps' | 'timesStuck'>,
+  seen: SeenStuck = {},
 ): OperatorAction {
   const [index = -1] = status === 'stuck' ? openSteps(steps) : []
   const open = steps[index]
-  if (open === undefined || (action.do !== 'skip' && action.do !== 'compensate')) return action
-  return { step: seen ?? open.step, operation: operationIn(open.status), ...action }
+  if (open === undefined || action.do === 'cancel') return action
+  const { step = open.step, timesStuck: times = timesStuck } = seen
+  return { step, operation: operationIn(open.status), timesStuck: times, ...action }
 }
 
 /** @throws TypeError / RangeError naming what is wrong */

@@ -98,8 +98,8 @@ export async function signalEvent(saga: Saga, { signal: step, payload }: SagaSig
 }
 
 /** Event for an operator's action in the row. */
-export function operatorEvent({ operator, by, reason }: SagaOperatorMail): SagaEvent {
-  return { type: 'operator', action: operator, by, reason }
+export function operatorEvent({ operator, by, reason, request }: SagaOperatorMail): SagaEvent {
+  return { type: 'operator', action: operator, by, reason, request }
 }
 
 /** Event for mail in the row. @throws as `signalEvent`, also for the result that an operator gave a step */

@@ -51,6 +51,7 @@ export class Draft {
   /** Reason to turn back when the running calls have returned. */
   cancel: StepFailure | undefined
   parent: SagaParent | undefined
+  #timesStuck: number
   /** The event requests nothing: owner and due time stay unchanged. */
   keeps = false
   readonly #shape: SagaShape
@@ -72,6 +73,7 @@ export class Draft {
     this.failure = state.failure
     this.cancel = state.cancel
     this.parent = state.parent
+    this.#timesStuck = state.timesStuck ?? 0
   }
 
   transition(): Transition {
@@ -82,6 +84,7 @@ export class Draft {
       ...(this.failure && { failure: this.failure }),
       ...(cancel && { cancel }),
       ...(this.parent && { parent: this.parent }),
+      ...(this.#timesStuck > 0 && { timesStuck: this.#timesStuck }),
     }
     return { state, calls: this.#calls, wake: this.#wake(), timeline: this.#timeline }
   }
@@ -92,6 +95,17 @@ export class Draft {
     if (this.keeps || this.#steps.some(({ wait }) => wait === 'call')) return { kind: 'keep' }
     const left = this.open().flatMap((index) => this.step(index).leftMs ?? [])
     return left.length === 0 ? { kind: 'never' } : { kind: 'in', ms: Math.min(...left) }
+  }
+
+  /** How often the saga has become stuck. */
+  get timesStuck(): number {
+    return this.#timesStuck
+  }
+
+  /** The saga waits for an operator. */
+  stick(): void {
+    this.status = 'stuck'
+    this.#timesStuck++
   }
 
   get steps(): readonly StepState[] {

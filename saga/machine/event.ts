@@ -62,27 +62,44 @@ export type SagaEvent =
   | { readonly type: 'undo' }
   /** The saga's deadline has passed. */
   | { readonly type: 'expired' }
-  | { readonly type: 'operator'; readonly action: OperatorAction; readonly by: string; readonly reason: string }
+  | {
+      readonly type: 'operator'
+      readonly action: OperatorAction
+      readonly by: string
+      readonly reason: string
+      /** Tells an action that was left in the saga's row from an equal one. */
+      readonly request?: string | undefined
+    }
 
 /** Actions of a person: cancel a running saga; all others are for a stuck one. */
-export type OperatorAction =
-  /** Turns the saga back; not once the pivot has begun. */
-  | { readonly do: 'cancel' }
-  /** Calls the step again, with all its attempts. */
-  | { readonly do: 'retry' }
-  /** Takes the step as done (forward: with this result) or as undone (backward), without a call, and goes on. */
-  | {
-      readonly do: 'skip'
-      readonly result?: unknown
-      /** On which the saga was seen; refused when it is stuck on another one by then. Absent: not checked. */
-      readonly step?: string | undefined
-      /** The same of what is done with the step. */
-      readonly operation?: Operation | undefined
-    }
-  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. `step` and `operation` as of `skip`. */
-  | { readonly do: 'compensate'; readonly step?: string | undefined; readonly operation?: Operation | undefined }
-  /** Ends the saga: the rest was settled by hand. */
-  | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
+export type OperatorAction = CancelAction | StuckAction
+
+/** Turns the saga back; not once the pivot has begun. */
+export interface CancelAction {
+  readonly do: 'cancel'
+}
+
+/** Where the saga was seen when the action was decided; refused when it is stuck elsewhere, or once more, by then. */
+export interface SeenStuck {
+  /** `timesStuck` of its state. Absent: not checked. */
+  readonly timesStuck?: number | undefined
+  /** The step on which it was stuck. Absent: not checked. */
+  readonly step?: string | undefined
+  /** The same of what is done with the step. */
+  readonly operation?: Operation | undefined
+}
+
+/** Actions for a stuck saga. */
+export type StuckAction = SeenStuck &
+  (
+    | /** Calls the step again, with all its attempts. */ { readonly do: 'retry' }
+    /** Takes the step as done (forward: with this result) or as undone (backward), without a call, and goes on. */
+    | { readonly do: 'skip'; readonly result?: unknown }
+    /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+    | { readonly do: 'compensate' }
+    /** Ends the saga: the rest was settled by hand. */
+    | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
+  )
 
 /** Kinds of timeline entries. */
 export type TimelineKind =

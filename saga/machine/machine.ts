@@ -44,7 +44,7 @@ import {
   turnBack,
   undoFurther,
 } from './moves.ts'
-import { operate } from './operate.ts'
+import { noteOf, operate } from './operate.ts'
 import type { Operation } from './operation.ts'
 import { chosen, leaveOut, planned } from './plans.ts'
 import { isOrder } from './scripted.ts'
@@ -113,13 +113,10 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
     case 'undo':
       return undo(draft)
     case 'expired':
-      return draft.cancel === undefined && cancel(draft, LATE, 'expired')
+      return cancel(draft, LATE, 'expired')
     case 'operator':
-      if (event.action.do !== 'cancel') return operate(draft, event.action, event.by, event.reason)
-      return cancel(draft, { code: 'saga.cancelled', message: event.reason }, 'operator-cancel', {
-        by: event.by,
-        reason: event.reason,
-      })
+      if (event.action.do !== 'cancel') return operate(draft, event.action, event)
+      return cancel(draft, { code: 'saga.cancelled', message: event.reason }, 'operator-cancel', noteOf(event))
   }
 }
 
@@ -136,7 +133,7 @@ function start(draft: Draft): boolean {
   return true
 }
 
-/** Turns a running saga back, unless the pivot is begun. */
+/** Turns a running saga back, unless the pivot is begun. Nothing is left to do when it turns back already. */
 function cancel(
   draft: Draft,
   error: StepFailure,
@@ -144,11 +141,9 @@ function cancel(
   detail?: TimelineEntry['detail'],
 ): boolean {
   const [first = -1] = draft.open()
-  if (draft.status !== 'running' || !draft.mayTurnBack(first)) return false
+  if (draft.status !== 'running' || draft.cancel !== undefined || !draft.mayTurnBack(first)) return false
   draft.note(kind, first === -1 ? undefined : first, detail)
-  if (draft.cancel === undefined) return turnBack(draft, first, error)
-  draft.keeps = true
-  return true
+  return turnBack(draft, first, error)
 }
 
 /** Asked again, it means something only to a saga that an operator has meanwhile ended as completed. */

@@ -122,5 +122,5 @@ function parkSaga(draft: Draft): void {
   if (first === undefined || open.some((index) => draft.step(index).wait !== 'operator')) return
   const { step, error } = draft.step(first)
   draft.failure ??= { step, code: 'saga.unknown', message: 'no failure recorded', ...error }
-  draft.status = 'stuck'
+  draft.stick()
 }

@@ -1,29 +1,30 @@
 /** Operator actions on a saga that is stuck, or whose script has ended. */
 import type { Draft } from './draft.ts'
 import { end } from './ends.ts'
-import type { OperatorAction } from './event.ts'
+import type { SagaEvent, SeenStuck, StuckAction } from './event.ts'
 import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
 import { fitsPlan, skipPlan } from './plans.ts'
 import { isOrder, order } from './scripted.ts'
 
+/** The entry of the timeline: who, why, and which of several requests. */
+export function noteOf({ by, reason, request }: Extract<SagaEvent, { type: 'operator' }>): Record<string, string> {
+  return { by, reason, ...(request !== undefined && { request }) }
+}
+
 /** False: the action does not fit the state. */
-export function operate(
-  draft: Draft,
-  action: Exclude<OperatorAction, { do: 'cancel' }>,
-  by: string,
-  reason: string,
-): boolean {
+export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEvent, { type: 'operator' }>): boolean {
+  const { reason } = event
   const [index] = draft.open()
+  if (!isAsSeen(draft, index, action)) return false
   const isAtEnd = draft.isScripted && (index === undefined || draft.step(index).branch === 'recovery')
-  if (isAtEnd && isOrder(action.do)) return order(draft, action.do, by, reason)
+  if (isAtEnd && isOrder(action.do)) return order(draft, action.do, noteOf(event))
   if (draft.status !== 'stuck' || index === undefined) return false
   const invoking = draft.operation(index) === 'invoke'
   if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
-  if ((action.do === 'skip' || action.do === 'compensate') && !isOn(draft, index, action)) return false
   if (action.do === 'skip' && !(invoking ? fitsPlan(draft, index, action.result) : action.result === undefined)) {
     return false
   }
-  draft.note(`operator-${action.do}`, index, { by, reason })
+  draft.note(`operator-${action.do}`, index, noteOf(event))
   switch (action.do) {
     case 'resolve':
       return end(draft, action.outcome)
@@ -45,12 +46,10 @@ export function operate(
   }
 }
 
-/** Whether the operator saw the saga stuck on this very step. */
-function isOn(
-  draft: Draft,
-  index: number,
-  { step, operation }: Extract<OperatorAction, { do: 'skip' | 'compensate' }>,
-): boolean {
+/** Whether the saga is still stuck as the operator saw it: on this step, and not once more since. */
+function isAsSeen(draft: Draft, index: number | undefined, { timesStuck, step, operation }: SeenStuck): boolean {
+  if (timesStuck !== undefined && (draft.status !== 'stuck' || timesStuck !== draft.timesStuck)) return false
+  if (index === undefined) return step === undefined && operation === undefined
   return (
     (step === undefined || step === draft.step(index).step) &&
     (operation === undefined || operation === draft.operation(index))

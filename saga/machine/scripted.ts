@@ -21,7 +21,7 @@ export function follow(draft: Draft): void {
     draft.steps.findIndex(({ step }) => step === turn.recovery),
     { code, message },
   )
-  draft.status = 'stuck'
+  draft.stick()
 }
 
 /** Operator orders for a script that has ended, or is stuck at an end. */
@@ -32,7 +32,7 @@ export function isOrder(action: OperatorAction['do']): action is Order {
 }
 
 /** Goes on from an end of the script, as an operator orders. False: there is nothing to go on with. */
-export function order(draft: Draft, action: Order, by: string, reason: string): boolean {
+export function order(draft: Draft, action: Order, note: Readonly<Record<string, string>>): boolean {
   const turn = draft.turn()
   if (turn === undefined || 'grow' in turn) return false
   if (turn.end === 'completed' && action !== 'compensate') return false
@@ -45,7 +45,7 @@ export function order(draft: Draft, action: Order, by: string, reason: string): 
   draft.note(
     `operator-${action}`,
     draft.steps.findIndex(({ step }) => step === turn.recovery),
-    { by, reason },
+    note,
   )
   draft.status = 'running'
   draft.failure = undefined

@@ -217,6 +217,8 @@ export interface SagaState {
   /** Reason to turn back as soon as the running local call has returned. */
   readonly cancel?: StepFailure | undefined
   readonly parent?: SagaParent | undefined
+  /** How often it has become stuck: an operator decides on one of these times, and not on a later one. */
+  readonly timesStuck?: number | undefined
 }
 
 /**

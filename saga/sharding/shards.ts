@@ -2,6 +2,7 @@
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { hasCode, invalidOption } from '../../core/errors.ts'
+import { Life } from '../../core/life.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { type RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { GlobalTransaction } from '../coordinator/global-transaction.ts'
@@ -36,7 +37,7 @@ export class Shards implements ShardedCoordinator {
   readonly #layouts: KnownLayouts
   readonly #locator: Locator
   readonly #drives: Drives
-  #closed: Promise<void> | undefined
+  readonly #life = new Life(() => new CoordinatorClosed())
 
   constructor(options: ResolvedSharding) {
     const { shards, instance } = options
@@ -62,8 +63,9 @@ export class Shards implements ShardedCoordinator {
   }
 
   async run(options: RunOptions = {}): Promise<void> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     await this.#drives.run(options)
+    this.#life.requireOpen()
   }
 
   start<Results extends object>(
@@ -107,7 +109,7 @@ export class Shards implements ShardedCoordinator {
   }
 
   async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     const { service } = readTransaction(headers) ?? {}
     const named = [...this.#options.shards].find(([, shard]) => shard.service === service)?.[0]
     const [any] = this.#all.values()
@@ -157,7 +159,7 @@ export class Shards implements ShardedCoordinator {
     step: keyof Results & string,
     payload: unknown,
   ): Promise<boolean> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     const coordinator = await this.#locator.around({ name: saga.name, id: requireSagaId('signal', id) })
     return coordinator.signal(saga, id, step, payload)
   }
@@ -209,18 +211,17 @@ export class Shards implements ShardedCoordinator {
   }
 
   async useShards(names: readonly string[]): Promise<void> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     if (!Array.isArray(names) || names.length === 0) throw invalidOption('useShards', names, 'the names of shards')
     await this.#layouts.use(layoutOf(names))
   }
 
   health(): ShardedHealth {
-    return this.#drives.health(this.#closed !== undefined)
+    return this.#drives.health(this.#life.isClosed)
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#drives.close()
-    return this.#closed
+    return this.#life.close(() => this.#drives.close())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -229,7 +230,7 @@ export class Shards implements ShardedCoordinator {
 
   /** @throws SagaNotFound */
   async #having(action: string, target: SagaTarget): Promise<SagaCoordinator> {
-    this.#requireOpen()
+    this.#life.requireOpen()
     const key = requireTarget(action, target)
     const found = await this.#locator.find(key)
     if (found === undefined) throw new SagaNotFound(key.name, key.id)
@@ -247,12 +248,8 @@ export class Shards implements ShardedCoordinator {
   }
 
   #keyOf(call: string, saga: { readonly name: string }, options: { readonly id: string }): SagaKey {
-    this.#requireOpen()
+    this.#life.requireOpen()
     return { name: saga?.name, id: requireSagaId(`${call}("${saga?.name}").id`, options?.id) }
-  }
-
-  #requireOpen(): void {
-    if (this.#closed !== undefined) throw new CoordinatorClosed()
   }
 }
 

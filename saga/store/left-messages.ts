@@ -1,9 +1,11 @@
 /**
  * Messages that are signals, left by instances which have not loaded a version that may wait for them: as they came, for an instance
- * that has it. One that could not be applied in `ATTEMPTS` attempts keeps its row, with no `due_at`.
+ * that has it. One that could not be applied in `ATTEMPTS` attempts keeps its row, with no `due_at`. Once its version has no open saga, no
+ * saga can hear it, and its row is deleted.
  */
 import type { EncodedMessage, HeaderValue } from '../../binder/channel/message.ts'
 import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
+import { DAY, HOUR } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { SagaVersion } from './rows.ts'
@@ -11,6 +13,13 @@ import type { Track } from './store.ts'
 
 /** Same number of attempts as for a message read from its channel. */
 const ATTEMPTS = 13
+/** A message may come before the saga that it is for is started. */
+const KEPT_MS = 1 * HOUR
+/** An operator may want to see one that could not be applied. */
+const FAILED_KEPT_MS = 7 * DAY
+const SWEEP_BATCH = 1_000
+/** Rows that a count looks at. */
+const MOST_COUNTED = 100_000
 
 /** A version that has open sagas and a step which waits for messages of the channel. */
 export interface Listener extends SagaVersion {
@@ -22,6 +31,13 @@ export interface LeftMessage extends Listener {
   readonly message: EncodedMessage
   /** True if it is not taken again. */
   readonly isLast: boolean
+}
+
+/** Messages that wait for an instance with a version. */
+export interface LeftMessages extends SagaVersion {
+  readonly count: number
+  /** How many of them could not be applied, and are not tried again. */
+  readonly failed: number
 }
 
 export class LeftMessageStore {
@@ -95,6 +111,29 @@ export class LeftMessageStore {
 
   async remove(sql: SqlExecutor, { id }: LeftMessage): Promise<void> {
     await this.#query(sql, `DELETE FROM ${this.#message} WHERE id = $1`, [id])
+  }
+
+  /** Deletes messages whose version has no open saga, at most a batch. */
+  async sweep(sql: SqlExecutor): Promise<void> {
+    await this.#query(
+      sql,
+      `DELETE FROM ${this.#message} WHERE id IN (
+         SELECT id FROM ${this.#message} m
+         WHERE left_at < (SELECT clock_timestamp()) - CASE WHEN due_at IS NULL THEN ${FAILED_KEPT_MS} ELSE ${KEPT_MS} END
+             * interval '1 millisecond'
+           AND NOT EXISTS (SELECT FROM ${this.#saga} s WHERE s.name = m.name AND s.version = m.version AND s.ended_at IS NULL)
+         LIMIT ${SWEEP_BATCH} FOR UPDATE SKIP LOCKED)`,
+    )
+  }
+
+  /** By version. */
+  async count(sql: SqlExecutor): Promise<readonly LeftMessages[]> {
+    const { rows } = await this.#query<LeftMessages>(
+      sql,
+      `SELECT name, version, count(*)::int AS count, count(*) FILTER (WHERE due_at IS NULL)::int AS failed
+       FROM (SELECT name, version, due_at FROM ${this.#message} LIMIT ${MOST_COUNTED}) m GROUP BY name, version`,
+    )
+    return rows
   }
 }
 

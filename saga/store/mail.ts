@@ -9,8 +9,8 @@ import type { SagaMail, SagaRow } from './rows.ts'
  */
 export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefined {
   if (!('operator' in mail)) return undefined
-  const { operator, by, reason } = mail
-  return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why } }
+  const { operator, by, reason, request } = mail
+  return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why, request } }
 }
 
 /** Mail that an ended saga still handles, and records of the rest: it obeys only an order to undo. */

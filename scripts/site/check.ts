@@ -56,6 +56,8 @@ function serve(): Promise<Server> {
 
 async function faultsOf(page: Page, address: string, axe: string): Promise<readonly string[]> {
   await page.goto(address, { waitUntil: 'networkidle' })
+  // The theme names its buttons when it has hydrated the page.
+  await page.waitForSelector('.VPSwitchAppearance[title]:not([title=""])', { state: 'attached' })
   await page.addScriptTag({ content: axe })
   return page.evaluate(async () => {
     const { document, axe: checker } = globalThis as unknown as Dom

@@ -47,6 +47,43 @@ export function lifeCases(context: CaseContext): void {
     })
   })
 
+  describe('start', () => {
+    const closed = { code: 'binder.closed' }
+
+    it('is refused after close, while it closes, and when close overtakes it', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const create = () =>
+        createBinder({
+          service: 'conformance',
+          transport: context.transport(),
+          bindings: [collector(channel, 'g').binding],
+        })
+      const never = create()
+      await never.close()
+      await expect(never.start()).rejects.toMatchObject(closed)
+
+      const closing = create()
+      await closing.start()
+      const ended = closing.close()
+      await expect(closing.start()).rejects.toMatchObject(closed)
+      await ended
+      await expect(closing.start()).rejects.toMatchObject(closed)
+
+      const overtaken = create()
+      const starting = overtaken.start()
+      await Promise.all([expect(starting).rejects.toMatchObject(closed), overtaken.close()])
+    })
+
+    it('is refused the second time, and the first one goes on', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      await expect(binder.start()).rejects.toMatchObject(closed)
+      await binder.send(channel, { key: 'k', n: 0 })
+      await until('it came', () => got.length === 1)
+    })
+  })
+
   describe('control', () => {
     it('pauses and resumes a binding without loss or repetition', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())

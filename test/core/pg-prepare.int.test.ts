@@ -66,6 +66,52 @@ describeWith(['postgres'], 'a transaction that is prepared', () => {
     expect((await sql.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
   })
 
+  /** What a user of the connection may find that another has left on it. */
+  const LEFT = `SELECT coalesce(current_setting('app.tenant', true), '') AS tenant,
+    current_setting('statement_timeout') AS timeout,
+    (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,
+    (SELECT count(*)::int FROM pg_prepared_statements WHERE from_sql) AS statements`
+  const NOTHING = { tenant: '', timeout: '0', locks: 0, statements: 0 }
+
+  test.each([
+    ['SET', "SET app.tenant = 'ann'"],
+    ['SET SESSION of several statements', "SET LOCAL app.other = 'x'; SET SESSION statement_timeout = 7000"],
+    ['set_config for the session', "SELECT set_config('app.tenant', 'ann', false)"],
+    ['a block that sets', "DO $$ BEGIN SET app.tenant = 'ann'; END $$"],
+    ['an advisory lock of the session', 'SELECT pg_advisory_lock(7)'],
+    ['PREPARE', 'PREPARE mine AS SELECT 1'],
+  ])('leaves nothing on its connection for the next user when it used %s', async (_, text) => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 })
+    const client = pgClient(pool)
+    const [gid, refused] = [uniqueName('p'), uniqueName('p')]
+    await client.prepare?.(gid, async (tx) => void (await tx.query(text)))
+    expect((await client.query(LEFT)).rows).toEqual([NOTHING])
+    await client.query(`ROLLBACK PREPARED '${gid}'`)
+    const failed = client.prepare?.(refused, async (tx) => {
+      await tx.query(text)
+      throw new Error('no')
+    })
+    await expect(failed).rejects.toThrow('no')
+    expect((await client.query(LEFT)).rows).toEqual([NOTHING])
+    await pool.end()
+  })
+
+  test('keeps its connection when what it set ends with it', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 })
+    const client = pgClient(pool)
+    const backend = async () => (await client.query('SELECT pg_backend_pid() AS pid')).rows[0]
+    const before = await backend()
+    const gid = uniqueName('p')
+    await client.prepare?.(gid, async (tx) => {
+      await tx.query("SET LOCAL app.tenant = 'ann'")
+      await tx.query("SELECT set_config('app.tenant', 'bob', true)")
+      await insert(9)(tx)
+    })
+    await client.query(`ROLLBACK PREPARED '${gid}'`)
+    expect(await backend()).toEqual(before)
+    await pool.end()
+  })
+
   test('is refused by a server that has them switched off, with the remedy', async () => {
     const server = await startServer('postgres', { settings: { max_prepared_transactions: '0' } })
     const pool = new pg.Pool({ connectionString: server.url, max: 1 })

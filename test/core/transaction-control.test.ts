@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- internal
-import { controlsTransaction } from '../../core/transaction-control.ts'
+import { controlsTransaction, outlivesTransaction } from '../../core/transaction-control.ts'
 
 it.each([
   'ROLLBACK',
@@ -43,4 +43,45 @@ it.each([
   'INSERT INTO commit VALUES (1)',
 ])('lets %s through', (text) => {
   expect(controlsTransaction(text)).toBe(false)
+})
+
+it.each([
+  "SET app.tenant = 'a'",
+  'set session app.tenant to 1',
+  'SET ROLE owner',
+  'SET SESSION AUTHORIZATION owner',
+  "SET TIME ZONE 'UTC'",
+  '/* x */ SET statement_timeout = 0',
+  "SELECT 1; SET app.tenant = 'a'",
+  "SELECT set_config('app.tenant', $1, false)",
+  "SELECT set_config('app.tenant', $1, $2)",
+  "SELECT pg_catalog.set_config('a.b', current_user, true), set_config('a.c', 'x', false)",
+  'SELECT pg_advisory_lock(1)',
+  'SELECT pg_try_advisory_lock_shared(1, 2)',
+  'PREPARE q AS SELECT 1',
+  'DO $$ BEGIN SET app.tenant = 1; END $$',
+  'CALL settle()',
+  'RESET ALL',
+  'DISCARD PLANS',
+  "LOAD 'auto_explain'",
+])('takes %s for one that outlives its transaction', (text) => {
+  expect(outlivesTransaction(text)).toBe(true)
+})
+
+it.each([
+  "SET LOCAL app.tenant = 'a'",
+  'set local role owner',
+  'SET CONSTRAINTS ALL DEFERRED',
+  'SET TRANSACTION ISOLATION LEVEL SERIALIZABLE',
+  "SELECT set_config('app.tenant', $1, true)",
+  "SELECT current_user::text AS role, set_config('lock_timeout', $1, true), set_config('a.b', 'on', true)",
+  'UPDATE t SET a = 1',
+  'INSERT INTO t VALUES (1) ON CONFLICT (id) DO UPDATE SET a = 1',
+  'SELECT pg_advisory_xact_lock(1)',
+  "SELECT 'SET ROLE owner'",
+  "SELECT '; SET a.b = 1'",
+  '-- SET a.b = 1\nSELECT 1',
+  "PREPARE TRANSACTION 'x'",
+])('lets %s end with its transaction', (text) => {
+  expect(outlivesTransaction(text)).toBe(false)
 })

@@ -139,6 +139,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/outbox': [
     'InboxWithoutOutbox',
     'OutboxAmbiguous',
+    'OutboxClosed',
     'OutboxOwned',
     'OutboxPartitionsMismatch',
     'OutboxPayloadTooLarge',
@@ -240,11 +241,18 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/locks/redis': ['redisFence', 'redisLocks'],
   'concordat/locks/redlock': ['redlockLocks'],
   'concordat/locks/postgres': ['postgresLocks'],
-  'concordat/tokens': ['TokenRefused', 'TokenStoreRefused', 'TokenStoreUnavailable', 'createTokens'],
+  'concordat/tokens': ['TokenRefused', 'TokenStoreRefused', 'TokenStoreUnavailable', 'TokensClosed', 'createTokens'],
   'concordat/tokens/memory': ['memoryTokens'],
   'concordat/tokens/redis': ['redisTokens'],
   'concordat/tokens/postgres': ['postgresTokens'],
-  'concordat/election': ['JobTimeout', 'TermOver', 'createElection', 'createObserver', 'createSchedule'],
+  'concordat/election': [
+    'ElectionClosed',
+    'JobTimeout',
+    'TermOver',
+    'createElection',
+    'createObserver',
+    'createSchedule',
+  ],
   'concordat/cluster': [
     'ClusterClosed',
     'ClusterDataInvalid',

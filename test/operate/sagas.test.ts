@@ -106,7 +106,8 @@ describe('actions without the definition', () => {
     expect(await operator.sagas.retry(target, note)).toMatchObject({ outcome: 'applied', action: 'retry' })
     const outcome = await coordinator.get(saga, 'o-1').outcome()
     expect(outcome.status).toBe('completed')
-    expect(outcome.timeline.find(({ kind }) => kind === 'operator-retry')?.detail).toEqual(note)
+    const { detail } = outcome.timeline.find(({ kind }) => kind === 'operator-retry') ?? {}
+    expect(detail).toEqual({ ...note, request: expect.any(String) as string })
     expect(bank.calls).toBe(2)
   })
 

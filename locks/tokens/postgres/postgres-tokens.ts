@@ -1,4 +1,4 @@
-import { said, toError } from '../../../core/errors.ts'
+import { ConcordatError, said, toError } from '../../../core/errors.ts'
 import { migrate } from '../../../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import {
@@ -10,8 +10,8 @@ import {
   type SqlClient,
   type SqlTransaction,
 } from '../../../core/sql.ts'
-import { sqlAway } from '../../../core/sql-away.ts'
-import { TokenStoreUnavailable } from '../errors.ts'
+import { writeFault, writeOutcome } from '../../../core/write-fault.ts'
+import { TokenStoreRefused, TokenStoreUnavailable } from '../errors.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
 import { TOKEN_PART } from './tables.ts'
 
@@ -112,13 +112,25 @@ class TableTokenStore implements PostgresTokens {
     try {
       return (await this.#query<Row>(this.#sql, text, [...values])).rows
     } catch (error) {
-      const away = sqlAway(error)
-      if (away === undefined) throw error
-      const outcome = away === 'unreachable' ? 'not_done' : 'unknown'
-      throw new TokenStoreUnavailable('postgres', outcome, said(toError(error), 'message'), error)
+      throw translated(error)
     }
   }
 
   /** The pool stays the caller's. */
   async close(): Promise<void> {}
+}
+
+function translated(error: unknown): Error {
+  const cause = toError(error)
+  // Missing tables, and a call that would wait for the caller's own transaction.
+  if (cause instanceof ConcordatError) return cause
+  const outcome = writeOutcome(error)
+  const isAway = outcome !== 'refused' || writeFault(error) === 'unavailable'
+  if (!isAway) return new TokenStoreRefused('postgres', cause)
+  return new TokenStoreUnavailable(
+    'postgres',
+    outcome === 'refused' ? 'unknown' : outcome,
+    said(cause, 'message'),
+    error,
+  )
 }

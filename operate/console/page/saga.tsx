@@ -144,6 +144,7 @@ function History({ timeline }: Pick<SagaView, 'timeline'>) {
             head: 'Details',
             cell: ({ detail }) =>
               Object.entries(detail ?? {})
+                .filter(([name]) => name !== 'request')
                 .map(([name, value]) => `${name}: ${value}`)
                 .join(', '),
           },
@@ -160,12 +161,13 @@ const ABOUT = {
   cancel: 'Turns it back: what was done is undone.',
 } as const
 
-function Actions({ view: { saga, id, status, steps, pending }, again }: { view: SagaView; again: () => void }) {
+function Actions({ view, again }: { view: SagaView; again: () => void }) {
+  const { saga, id, status, steps, pending, timesStuck } = view
   const order = (verb: keyof typeof ABOUT, title: string): Order => ({
     title,
     about: <p>{ABOUT[verb]}</p>,
     route: 'saga',
-    body: { saga, id, do: verb },
+    body: { saga, id, do: verb, timesStuck },
     danger: verb === 'cancel' || verb === 'compensate',
     told: (result) => toldOf(title, result as SagaActionResult),
     after: again,
@@ -174,7 +176,7 @@ function Actions({ view: { saga, id, status, steps, pending }, again }: { view: 
     title: `Resolve as ${outcome}`,
     about: <p>Ends it: the rest was settled by hand, as {outcome}. Nothing more is called.</p>,
     route: 'saga',
-    body: { saga, id, do: 'resolve', outcome },
+    body: { saga, id, do: 'resolve', outcome, timesStuck },
     danger: true,
     typed: id,
     told: (result) => toldOf('Resolve', result as SagaActionResult),

@@ -159,6 +159,7 @@ export const ERRORS: readonly Row[] = [
   ),
   row(new tokens.TokenRefused('login'), 'tokens.refused', false, 'issue a new one'),
   row(new tokens.TokenStoreUnavailable('redis', 'unknown', 'gone'), 'tokens.store_unavailable', true, 'Check that'),
+  row(new tokens.TokensClosed(), 'tokens.closed', false, 'make others with createTokens'),
   row(new tokens.TokenStoreRefused('redis', new Error('no')), 'tokens.store_refused', false, 'Check the prefix'),
   row(new binder.NoRoute('orders', 'odd', ['new']), 'binder.no_route', false, 'add it, or a `default` handler'),
   row(new binder.HandlerTimeout('orders.stock', 100), 'binder.handler_timeout', true, 'hand context.signal to'),
@@ -210,6 +211,7 @@ export const ERRORS: readonly Row[] = [
     false,
     'call outbox.migrate() first',
   ),
+  row(new outbox.OutboxClosed('inbox', 'createInbox()'), 'outbox.closed', false, 'make another with createInbox()'),
   row(new outbox.InboxWithoutOutbox('g'), 'outbox.inbox_without_outbox', false, 'createInbox({ sql, outbox })'),
   row(
     new outbox.TransactionWithoutOutbox('orders.confirmed', 'createCoordinator({ outbox })'),
@@ -349,6 +351,7 @@ export const ERRORS: readonly Row[] = [
   row(new locks.LockUnsupported('quorum', 'mode', 'why'), 'locks.unsupported', false, 'Use a store that has it'),
   row(new locks.LocksClosed(), 'locks.closed', false, 'acquire nothing after close()'),
   row(new election.TermOver('settlement', 7, 'lost'), 'election.term_over', true, 'stop its work'),
+  row(new election.ElectionClosed('schedule', 'createSchedule()'), 'election.closed', false, 'createSchedule()'),
   row(new election.JobTimeout('sweep', 5), 'election.job_timeout', true, 'honour run.signal'),
   row(
     new cluster.ClusterStoreUnavailable('redis', 'unknown', 'no answer'),

@@ -45,6 +45,21 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     expect((await sql.query('SELECT * FROM password')).rows).toHaveLength(1)
   })
 
+  test('a role without rights on the table is told so as by any other store', async () => {
+    const role = `tokens_${process.pid}`
+    await database.sql.query(`CREATE ROLE ${role} LOGIN; GRANT USAGE ON SCHEMA concordat TO ${role}`)
+    const url = new URL(database.url)
+    url.username = role
+    const pool = new pg.Pool({ connectionString: url.href, max: 1 })
+    await using tokens = createTokens({ store: postgresTokens({ sql: pgClient(pool) }) })
+    await expect(tokens.issue('a', 1, 60_000)).rejects.toMatchObject({
+      code: 'tokens.store_refused',
+      message: expect.stringContaining('permission denied for table one_time_token') as string,
+    })
+    await pool.end()
+    await database.sql.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  })
+
   test('a second redeemer gets the token when the first one rolls back', async () => {
     const { sql } = database
     await using tokens = createTokens({ store: postgresTokens({ sql }) })

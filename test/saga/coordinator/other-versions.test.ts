@@ -147,6 +147,59 @@ describe('a message that is read by an instance without the version of its saga'
   })
 })
 
+describe('messages that were left for a version whose sagas have all ended', () => {
+  const age = (world: World, hours: number) =>
+    world.sql.query(`UPDATE ${world.schema}.saga_message SET left_at = left_at - ${hours} * interval '1 hour'`)
+
+  test('are named by the health of an instance without that version, and deleted by it', async () => {
+    const two = byRef
+    const { world, old, pay, left } = await deploy([two, one])
+    await world.coordinator.start(two, { id: 'x', input: {} })
+    await pay({ order: 'y', ref: 'y' })
+    await age(world, 2)
+    await old.run()
+    await until('it is counted', () => old.health().leftMessages.length > 0)
+    expect(old.health()).toMatchObject({
+      status: 'up',
+      leftMessages: [{ saga: 'rent', version: 2, count: 1, failed: 0 }],
+    })
+    expect(await left()).toBe(1)
+    await world.sql.query(`UPDATE ${world.schema}.saga SET ended_at = now(), status = 'compensated' WHERE version = 2`)
+    const next = world.another({ sagas: [one] })
+    closing.push(next)
+    await next.run()
+    await until('it is deleted', async () => (await left()) === 0)
+  })
+
+  test('stay for an hour, since the saga that they are for may be started later, and for a week if they failed', async () => {
+    const { world, old, pay, left, log } = await deploy([byRef, one])
+    await world.coordinator.start(byRef, { id: 'x', input: {} })
+    await pay({ order: 'y', ref: 'y' })
+    await pay({ order: 'z', ref: 'z' })
+    await world.sql.query(
+      `UPDATE ${world.schema}.saga_message SET due_at = NULL, attempts = 13
+       WHERE id = (SELECT min(id) FROM ${world.schema}.saga_message)`,
+    )
+    await world.sql.query(`UPDATE ${world.schema}.saga SET ended_at = now(), status = 'compensated' WHERE version = 2`)
+    const look = async () => {
+      const next = world.another({ sagas: [one], logger: log.logger })
+      await next.run()
+      await until('it has looked', () => next.health().leftMessages.length > 0)
+      const { status, detail } = next.health()
+      await next.close()
+      return { left: await left(), status, detail }
+    }
+    expect((await look()).left).toBe(2)
+    await age(world, 25)
+    expect(await look()).toEqual({
+      left: 1,
+      status: 'degraded',
+      detail: '1 message left for rent@2 not applied: see the log',
+    })
+    await old.close()
+  })
+})
+
 describe('coordinator.signal for a saga whose version is not loaded', () => {
   const asked = defineSaga('asked', { version: 1, input: Input }).signal('answer', { payload: z.string() })
   const renamed = defineSaga('asked', { version: 2, input: Input }).signal('reply', { payload: z.string() })
