@@ -67,7 +67,7 @@ export const onServers = {
   globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
 }
 
-/** What a project holds is in test/support/suite/projects.ts, what `npm test` runs of it in quick.ts. types: type tests only. */
+/** What a project holds is in test/support/suite/projects.ts, what `npm test` runs of it in quick.ts. The compiler checks type tests. */
 export default defineConfig(({ mode }) => {
   const isQuick = mode === QUICK_MODE && process.env['CONCORDAT_REQUIRE_SERVERS'] !== '1'
   const files: Files = (project) => (isQuick ? [...quickOf(filesOf(project))] : filesOf(project))
@@ -84,14 +84,6 @@ export default defineConfig(({ mode }) => {
         inProcess('browser', files, { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 3 } }),
         inProcess('local', files, { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
         { ...source, test: { ...onServers, name: 'int', include: files('int'), sequence: { groupOrder: 2 } } },
-        {
-          ...source,
-          test: {
-            name: 'types',
-            include: [],
-            typecheck: { enabled: true, only: true, include: ['test/**/*.test-d.ts'], tsconfig: './tsconfig.json' },
-          },
-        },
       ],
     },
   }

@@ -58,8 +58,8 @@ export class DueSagas {
 
   /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
-    const { sql, store } = this.#host
-    return this.#seen === undefined ? store.nextDueMs(sql) : this.#seen.nextDueMs
+    const { sql, store, sagas } = this.#host
+    return this.#seen === undefined ? store.nextDueMs(sql, sagas) : this.#seen.nextDueMs
   }
 
   /** Polls once. True: there may be more. */

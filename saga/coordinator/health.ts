@@ -93,9 +93,9 @@ export class Census {
   async refresh(): Promise<boolean> {
     const { sql, store, left, clock, logger } = this.#host
     if (clock.monotonic() < this.#nextAt) return false
+    this.#rows = await store.open(sql)
     await left.sweep(sql)
     this.#left = await left.count(sql)
-    this.#rows = await store.open(sql)
     this.#nextAt = clock.monotonic() + EVERY_MS
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
     return true

@@ -110,7 +110,8 @@ export class SagaStore {
 
   /**
    * Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. `nextDueMs`: in how many
-   * ms the next saga is due, of those that were not due yet, `undefined` when none waits.
+   * ms the next saga of them is due, of those that were not due yet, `undefined` when none waits. Each version is looked up by itself:
+   * sagas of others, maybe many that stay due after the rollback of a deploy, are not read.
    */
   async claim(
     sql: SqlExecutor,
@@ -123,16 +124,20 @@ export class SagaStore {
     const { rows } = await this.#query<Row>(
       sql,
       `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), due AS MATERIALIZED (
-         SELECT name, id, owner AS former FROM ${this.#saga}
-         WHERE due_at <= (SELECT now FROM clock) AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
-         ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
+         SELECT d.* FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (
+           SELECT s.name, s.id, s.owner AS former, s.due_at FROM ${this.#saga} s
+           WHERE s.name = v.name AND s.version = v.version AND s.due_at <= (SELECT now FROM clock)
+           ORDER BY s.due_at LIMIT $5 FOR UPDATE SKIP LOCKED) d ORDER BY d.due_at LIMIT $5
        ), taken AS (
          UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1, wait_ms = $2,
            due_at = clock_timestamp() + $2 * interval '1 millisecond'
          FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*, due.former
        ), next AS (
-         SELECT (extract(epoch FROM min(due_at) - (SELECT now FROM clock)) * 1000)::float8 AS ms
-         FROM ${this.#saga} WHERE due_at > (SELECT now FROM clock)
+         SELECT (extract(epoch FROM min(n.due_at) - (SELECT now FROM clock)) * 1000)::float8 AS ms
+         FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (
+           SELECT s.due_at FROM ${this.#saga} s
+           WHERE s.name = v.name AND s.version = v.version AND s.due_at > (SELECT now FROM clock)
+           ORDER BY s.due_at LIMIT 1) n
        ) SELECT ${COLUMNS}, former, next.ms AS "nextDueMs",
          (SELECT extract(epoch FROM now) * 1000 FROM clock)::float8 AS "nowMs" FROM next LEFT JOIN taken ON true`,
       [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
@@ -156,11 +161,14 @@ export class SagaStore {
   }
 
   /** In how many ms the next row becomes due, as `claim` says it. */
-  async nextDueMs(sql: SqlExecutor): Promise<number | undefined> {
+  async nextDueMs(sql: SqlExecutor, versions: readonly SagaVersion[]): Promise<number | undefined> {
     const result = await this.#query<{ ms: number | null }>(
       sql,
-      `SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000)::float8 AS ms
-       FROM ${this.#saga} WHERE due_at > ${NOW}`,
+      `SELECT (extract(epoch FROM min(n.due_at) - clock_timestamp()) * 1000)::float8 AS ms
+       FROM unnest($1::text[], $2::int[]) AS v(name, version) CROSS JOIN LATERAL (
+         SELECT s.due_at FROM ${this.#saga} s
+         WHERE s.name = v.name AND s.version = v.version AND s.due_at > ${NOW} ORDER BY s.due_at LIMIT 1) n`,
+      [versions.map(({ name }) => name), versions.map(({ version }) => version)],
     )
     return result.rows[0]?.ms ?? undefined
   }

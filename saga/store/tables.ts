@@ -51,7 +51,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
          ended_at timestamptz,
          PRIMARY KEY (name, id)) WITH (fillfactor = 70)`,
-      `CREATE INDEX saga_due ON {schema}.saga (due_at) WHERE due_at IS NOT NULL`,
+      `CREATE INDEX saga_due ON {schema}.saga (name, version, due_at) WHERE due_at IS NOT NULL`,
       `CREATE INDEX saga_open ON {schema}.saga (status, created_at) WHERE ended_at IS NULL`,
       `CREATE INDEX saga_version ON {schema}.saga (name, version) WHERE ended_at IS NULL`,
       `CREATE INDEX saga_ended ON {schema}.saga (ended_at) WHERE ended_at IS NOT NULL`,

@@ -4,8 +4,11 @@
  * Fails when a public name has no docstring. Deletes nothing: remove the page of a deleted subpath yourself.
  */
 import { ERRORS } from '../../test/house/support/errors-table.ts'
-import { writeGenerated } from './pages.ts'
-import { packageEntries, readReference, undocumented, writePages } from './reference.ts'
+import { installPackages } from '../install-packages.ts'
+
+installPackages(import.meta.dirname)
+const { writeGenerated } = await import('./pages.ts')
+const { packageEntries, readReference, undocumented, writePages } = await import('./reference.ts')
 
 const folder = process.argv[2] ?? 'docs'
 const reference = await readReference(packageEntries(), `${folder}/api`)

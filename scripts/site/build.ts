@@ -3,9 +3,10 @@
  * reloads on changes. Installs its own tools first. A link to a missing page fails the build.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, globSync } from 'node:fs'
+import { globSync } from 'node:fs'
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { installPackages } from '../install-packages.ts'
 
 const HERE = import.meta.dirname
 const ROOT = resolve(HERE, '../..')
@@ -60,7 +61,7 @@ async function stagePage(page: string, staged: string): Promise<void> {
   await writeFile(staged, linked.replaceAll(/<!-- file: (\S+) -->\n/g, '`$1`:\n\n'))
 }
 
-if (!existsSync(join(HERE, 'node_modules'))) run('npm', ['ci', '--no-audit', '--no-fund'])
+installPackages(HERE)
 await stage()
 const [command = 'build', ...rest] = process.argv.slice(2)
 run(process.execPath, [join(HERE, 'node_modules/vitepress/bin/vitepress.js'), command, '.', ...rest])

@@ -2,28 +2,27 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
-const STEPS = /\n(dependencies=passed\n[^]*?\nfi)\n/.exec(readFileSync('.ci/run', 'utf8'))?.[1] ?? ''
+const STEP = /\n(dependencies\(\) \{\n[^]*?\n\})\n/.exec(readFileSync('.ci/run', 'utf8'))?.[1] ?? ''
 
-/** What the steps print where npm answers so. */
+/** What the step prints where npm answers so, and whether it passes. */
 function outcome({ licences = 0, audit = 0, says = '' }): readonly string[] {
   const stubbed = `set -euo pipefail
-    step() { :; }
     npm() { if [ "$1" = audit ]; then echo "${says}"; return ${audit}; fi; return ${licences}; }
-    ${STEPS}
-    echo "dependencies=$dependencies"`
+    ${STEP}
+    if dependencies; then echo passed; else echo failed; fi`
   const { stdout, stderr } = spawnSync('/bin/bash', ['-c', stubbed], { encoding: 'utf8' })
   return `${stdout}${stderr}`.trimEnd().split('\n')
 }
 
 test('.ci/run fails for an advisory or a licence, and not for a registry that answers with none', () => {
-  expect(outcome({ says: 'found 0 vulnerabilities' })).toEqual(['found 0 vulnerabilities', 'dependencies=passed'])
+  expect(outcome({ says: 'found 0 vulnerabilities' })).toEqual(['found 0 vulnerabilities', 'passed'])
   expect(outcome({ audit: 1, says: '1 high severity vulnerability' })).toEqual([
     '1 high severity vulnerability',
-    'dependencies=failed',
+    'failed',
   ])
-  expect(outcome({ licences: 1 }).at(-1)).toBe('dependencies=failed')
+  expect(outcome({ licences: 1 }).at(-1)).toBe('failed')
   expect(outcome({ audit: 1, says: 'npm error audit endpoint returned an error' })).toEqual([
     'left out, since the registry answers with no advisories: npm audit',
-    'dependencies=passed',
+    'passed',
   ])
 })

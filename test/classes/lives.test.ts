@@ -303,3 +303,16 @@ describe.each(Object.entries({ ...PARTS, ...CALLED }))('%s', (name, { closed, ma
     },
   )
 })
+
+test('a relay whose start failed for want of its tables starts once they are there', async () => {
+  const outbox = outboxOf(embedded(), 'late_tables')
+  const publisher = createBinder({ service: 'shop', transport: memoryTransport(), logger })
+  await publisher.start()
+  onTestFinished(() => publisher.close())
+  const relay = createRelay({ outbox, publisher, logger })
+  onTestFinished(() => relay.close())
+  expect(await outcomeOf(() => relay.start())).toBe('core.tables_missing')
+  await outbox.migrate()
+  await relay.start()
+  await expect.poll(() => relay.health().partitions).toEqual([0])
+})

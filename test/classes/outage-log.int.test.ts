@@ -17,10 +17,11 @@ import { Pool } from 'pg'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { describeWith, startServer } from '../support/servers/index.ts'
+import { isNight } from '../support/suite/night.ts'
 import { until } from '../support/until.ts'
 
 /** Long enough for several attempts of everything. */
-const AWAY_MS = 8_000
+const AWAY_MS = isNight ? 8_000 : 3_000
 
 function keepingLog() {
   const lines: string[] = []

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
+import { atNight } from '../support/suite/night.ts'
 import { until } from '../support/until.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
@@ -51,10 +52,13 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
 
   describe('passes', () => {
     it.for([
-      ['locks', 'stop-holder,kill-waiter,partition-replies,failover,readers-writers-kill'],
-      ['election', 'kill-leader,stop-leader,redis-frozen'],
-      ['locks --store postgres', 'stop-holder,stop-in-transaction,kill-waiter,stop-waiter,postgres-killed'],
-      ['election --store postgres', 'kill-leader,stop-leader,postgres-immediate'],
+      ['locks', 'stop-holder,partition-replies'],
+      ['election --store postgres', 'kill-leader,postgres-immediate'],
+      ...atNight(
+        ['locks', 'kill-waiter,failover,readers-writers-kill'],
+        ['election', 'kill-leader,stop-leader,redis-frozen'],
+        ['locks --store postgres', 'stop-holder,stop-in-transaction,kill-waiter,stop-waiter,postgres-killed'],
+      ),
     ] as const)('%s, under some of the faults, and leaves nothing behind', async ([suite, only]) => {
       const { output, end } = run(...suite.split(' '), '--seed', '1', '--seconds', '0', '--only', only)
       expect(await end, output()).toBe(0)
@@ -75,9 +79,11 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
   describe('fails, with the invariant, the evidence and the history', () => {
     it.for([
       ['locks', 'late-deadline', 'one believes'],
-      ['election', 'late-revoke', 'one leads'],
-      ['locks --store postgres', 'guard-before', 'accepted in order'],
       ['election --store postgres', 'no-fence', 'accepted in order'],
+      ...atNight(
+        ['election', 'late-revoke', 'one leads'],
+        ['locks --store postgres', 'guard-before', 'accepted in order'],
+      ),
     ] as const)('%s with the mistake %s: violated is "%s"', UNTIL_SHOWN, async ([suite, mistake, invariant]) => {
       const { output, end } = run(...suite.split(' '), '--seed', '2', '--broken', mistake)
       expect(await end, output()).toBe(1)
@@ -101,20 +107,19 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
     }
     const isThere = (pid: number): boolean => parentOf(pid) !== undefined
 
-    it.for([
-      ['SIGINT', 130],
-      ['SIGTERM', 143],
-      ['SIGKILL', null],
-    ] as const)('after %s', async ([signal, code]) => {
-      const { child, output, end } = run('locks', '--seed', '1', '--only', 'stop-holder')
-      const pid = child.pid as number
-      await until('a worker is stopped', () => family(pid).some((each) => stateOf(each) === 'T'))
-      const started = family(pid)
-      child.kill(signal)
-      expect(await end, output()).toBe(code)
-      await until('all are gone', () => !started.some(isThere))
-      if (signal !== 'SIGKILL') await until('its folders are gone', () => readdirSync(folder).length === 0)
-    })
+    it.for([['SIGTERM', 143], ['SIGKILL', null], ...atNight(['SIGINT', 130])] as const)(
+      'after %s',
+      async ([signal, code]) => {
+        const { child, output, end } = run('locks', '--seed', '1', '--only', 'stop-holder')
+        const pid = child.pid as number
+        await until('a worker is stopped', () => family(pid).some((each) => stateOf(each) === 'T'))
+        const started = family(pid)
+        child.kill(signal)
+        expect(await end, output()).toBe(code)
+        await until('all are gone', () => !started.some(isThere))
+        if (signal !== 'SIGKILL') await until('its folders are gone', () => readdirSync(folder).length === 0)
+      },
+    )
   })
 })
 

@@ -1,4 +1,4 @@
-/** Mistakes that a run of faults has to find, beside those of each suite that `.ci/run` plays: before a release. */
+/** Mistakes that a run of faults has to find, beside those that other tests play: at night and before a release. */
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'

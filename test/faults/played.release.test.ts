@@ -1,4 +1,4 @@
-/** Runs of faults on Kafka that have to pass, beside those on other brokers that `.ci/run` plays: before a release. */
+/** Runs of faults on Kafka that have to pass: at night and before a release. */
 import { readdirSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'
+import { atNight } from '../support/suite/night.ts'
 import { faultsCommand, type Played, UNTIL_SHOWN } from './played.ts'
 
 describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true }, () => {
@@ -9,8 +10,8 @@ describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true
 
   // On Kafka in played.release.test.ts.
   it.for([
-    ['rabbitmq', ['kill-any', 'stop-coordinator', 'repeats']],
-    ['postgres', ['kill-any', 'broker-kill', 'stop-coordinator']],
+    ['rabbitmq', ['kill-any', 'repeats']],
+    ...atNight(['rabbitmq', ['stop-coordinator']], ['postgres', ['kill-any', 'broker-kill', 'stop-coordinator']]),
   ] as const)(
     'passes on %s while processes die and stop and messages are repeated, and leaves nothing behind',
     async ([broker, played]) => {
@@ -32,7 +33,8 @@ describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true
     },
   )
 
-  it.for([['no-dedupe', 'repeats']] as const)(
+  // With each merge the judge is tested by itself: saga/judge.test.ts.
+  it.for(atNight(['no-dedupe', 'repeats']))(
     'fails with the mistake %s: violated is "each effect once", under %s',
     UNTIL_SHOWN,
     async ([mistake, fault]) => {

@@ -1,8 +1,8 @@
 /**
- * The command line against a server with known content. Every example of the help is run as a process; other commands as the
- * process runs them, without the second that it takes to start.
+ * The command line against a server with known content. Every example of the help is run, those that use files as a process;
+ * others as the process runs them, without the second that it takes to start.
  */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -25,6 +25,12 @@ import { type Closing, placed, withBranches, withBus, withLetters, withLocks } f
 const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
 const PASSWORD = 'hunter2/secret'
 const Empty = z.object({})
+
+/** The arguments of an example, as a shell divides it into words. */
+function wordsOf(example: string): readonly string[] {
+  const command = example.replace('npx concordat', "printf '%s\\n'")
+  return execFileSync('sh', ['-c', command], { encoding: 'utf8' }).trimEnd().split('\n')
+}
 
 /** Stuck after its pivot. */
 const buy = defineSaga('buy', { version: 1, input: Empty })
@@ -403,16 +409,22 @@ describeWith(['postgres'], 'npx concordat', () => {
     each.map((example) => ({ name, example })),
   )
 
+  // Those that read or write files run as a process in a folder of their own, the others as their process runs them.
   test.each(examples)('example: $example', async ({ name, example }) => {
+    const usesFiles = example.includes('>') || /^(?:init|asyncapi|topology)/.test(name)
+    const { stderr, code } = usesFiles ? await runInFolder(name, example) : await cli(...wordsOf(example))
+    expect(stderr).toBe('')
+    expect(code).toBe(name === 'doctor' ? 1 : 0)
+  })
+
+  async function runInFolder(name: string, example: string): Promise<Ran> {
     const command = example.replace(
       'npx concordat',
       `'${process.execPath}' ${MAIN.map((part) => `'${part}'`).join(' ')}`,
     )
     const place = name === 'init' ? await emptyPlace() : { cwd: folder, env: env() }
-    const { stderr, code } = await ran(promisify(execFile)('sh', ['-c', command], place))
-    expect(stderr).toBe('')
-    expect(code).toBe(name === 'doctor' ? 1 : 0)
-  })
+    return ran(promisify(execFile)('sh', ['-c', command], place))
+  }
 
   /** A new folder, where `npm` installs nothing: the package is not in a registry yet. */
   async function emptyPlace() {

@@ -3,6 +3,7 @@ import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, describe } from 'vitest'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
+import { atNight } from '../support/suite/night.ts'
 import { commandsOf, formOf } from './support/kinds-suite.ts'
 
 describeWith(['postgres'], 'kinds of transaction that prepare, and undo', () => {
@@ -26,6 +27,7 @@ describeWith(['postgres'], 'kinds of transaction that prepare, and undo', () => 
   })
   for (const name of ['xa', 'undo'] as const)
     for (const way of ['message', 'http'] as const) describe(`${name}, ${way}`, () => commandsOf(name, database, way))
-  for (const name of ['xa', 'codeXa', 'undo', 'codeUndo', 'xaByHttp', 'xaLocal'] as const)
+  // With each merge the forms of undo run on PGlite: kinds.test.ts.
+  for (const name of ['xa', 'codeXa', 'xaByHttp', 'xaLocal', ...atNight('undo', 'codeUndo')] as const)
     describe(name, () => formOf(name, database))
 })

@@ -1,24 +1,35 @@
+import { randomUUID } from 'node:crypto'
 import { connect } from 'amqplib'
 import type { AmqpConnection } from 'concordat/binder/rabbitmq'
-import { expect, it, onTestFinished } from 'vitest'
+import { afterAll, expect, it, onTestFailed, onTestFinished } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { attached, cut, numbered, numbers, Recorder, subscribe } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
-/** A broker of one's own. Nothing on it needs cleaning. */
-async function broker(settings: Readonly<Record<string, string>> = {}): Promise<PrivateServer> {
-  const server = await startServer('rabbitmq', { settings })
-  onTestFinished(() => server.stop())
+let shared: PrivateServer | undefined
+
+/** The broker of this file. After a test that failed the next one gets another. */
+async function broker(): Promise<PrivateServer> {
+  const server = (shared ??= await startServer('rabbitmq'))
+  onTestFailed(async () => {
+    shared = undefined
+    await server.stop()
+  })
   return server
 }
+afterAll(() => shared?.stop())
 
-const destination = 'faults'
-const spec = { name: destination, partitions: 4, groups: ['g'] }
+/** A destination that no other test uses: the broker keeps what they leave. */
+function place() {
+  const destination = `faults-${randomUUID().slice(0, 8)}`
+  return { destination, spec: { name: destination, partitions: 4, groups: ['g'] } }
+}
 
 describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
   it('loses a subscription once when it is killed, keeps every message and goes on when it is back', async () => {
     const server = await broker()
+    const { destination, spec } = place()
     const transport = attached({ url: server.url }, 1_500)
     await transport.provision([spec])
     expect(await transport.publish(numbered(destination, 5, ['k']))).toEqual(numbers(5).map(() => undefined))
@@ -39,6 +50,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
 
   it('keeps what a quorum queue has confirmed, also when it is killed as soon as there is one', async () => {
     const server = await broker()
+    const { destination, spec } = place()
     const transport = attached({ url: server.url, queueType: 'quorum' })
     await transport.provision([spec])
     expect(await transport.publish(numbered(destination, 50, ['k']))).toEqual(numbers(50).map(() => undefined))
@@ -56,7 +68,9 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
   })
 
   it('says refused when an alarm outlasts the deadline, and does everything else all the same', async () => {
-    const server = await broker({ 'vm_memory_high_watermark.absolute': '10MB' })
+    const server = await startServer('rabbitmq', { settings: { 'vm_memory_high_watermark.absolute': '10MB' } })
+    onTestFinished(() => server.stop())
+    const { destination, spec } = place()
     const transport = attached({ url: server.url }, 1_000)
     await transport.provision([spec])
     const outcomes = await transport.publish(numbered(destination, 3, ['k']))
@@ -73,6 +87,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
 
   it('notices a frozen broker, gives bounded answers and goes on when it thaws', { timeout: 120_000 }, async () => {
     const server = await broker()
+    const { destination, spec } = place()
     const transport = attached(
       { url: `${server.url}?heartbeat=1`, connectTimeoutMs: 1_000, requestTimeoutMs: 1_000 },
       1_500,
@@ -113,6 +128,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
 
   it('closes in bounded time although the broker is frozen', async () => {
     const server = await broker()
+    const { destination, spec } = place()
     const transport = attached({ url: server.url, closeTimeoutMs: 300 })
     await transport.provision([spec])
     await transport.publish([plainMessage({ destination })])
@@ -132,6 +148,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
 
   it('fails what was unconfirmed when the connection broke, and nothing overtakes it', async () => {
     const server = await broker()
+    const { destination, spec } = place()
     const connections: AmqpConnection[] = []
     const open = async (name: string): Promise<AmqpConnection> => {
       const connection = await connect(`${server.url}?heartbeat=10`)
@@ -162,6 +179,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
 
   it('is healthy again without a message', async () => {
     const server = await broker()
+    const { spec } = place()
     const transport = attached({ url: server.url })
     expect(transport.health()).toEqual({ status: 'idle' })
     await transport.provision([spec])
@@ -175,6 +193,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
 
   it('waits for a broker that is not up yet', async () => {
     const server = await broker()
+    const { destination, spec } = place()
     const transport = attached({ url: server.url }, 60_000)
     await transport.provision([spec])
     await server.kill()

@@ -1,7 +1,5 @@
 /** The libraries whose transactions are joined, each on the same database. */
 
-import { MikroORM, EntitySchema as MikroSchema } from '@mikro-orm/postgresql'
-import { PrismaPg } from '@prisma/adapter-pg'
 import type { SqlTransaction } from 'concordat/core'
 import { kyselyTransaction } from 'concordat/core/kysely'
 import {
@@ -13,16 +11,24 @@ import {
   typeormTransaction,
 } from 'concordat/core/orms'
 import { pgTransaction } from 'concordat/core/pg'
-import { sql } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/node-postgres'
-import { pgTable, text } from 'drizzle-orm/pg-core'
-import { drizzle as drizzleOnPostgresJs } from 'drizzle-orm/postgres-js'
-import knexOf from 'knex'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
-import postgres from 'postgres'
-import { DataSource, EntitySchema } from 'typeorm'
-import { PrismaClient } from './prisma/generated/client.ts'
+import {
+  DataSource,
+  drizzle,
+  drizzleOnPostgresJs,
+  EntitySchema,
+  knexOf,
+  MikroORM,
+  MikroSchema,
+  PrismaClient,
+  PrismaPg,
+  pgOfPrisma,
+  pgTable,
+  postgres,
+  sql,
+  text,
+} from './installed/packages.ts'
 
 export const orders = pgTable('orders', { orderId: text('order_id').primaryKey(), by: text('by') })
 
@@ -166,7 +172,7 @@ export const LIBRARIES: Readonly<Record<string, Open>> = {
     }
   },
   Prisma: (url, max = 2) => {
-    const pool = new pg.Pool({ connectionString: url, max })
+    const pool = new pgOfPrisma.Pool({ connectionString: url, max })
     const prisma = new PrismaClient({ adapter: new PrismaPg(pool) })
     return {
       ended: 'core.sql_transaction_ended',

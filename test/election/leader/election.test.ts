@@ -1,4 +1,10 @@
-import { createElection, type Election, type ElectionEvent, type ElectionOptions } from 'concordat/election'
+import {
+  createElection,
+  type Election,
+  ElectionClosed,
+  type ElectionEvent,
+  type ElectionOptions,
+} from 'concordat/election'
 import { createLocks, LockStoreUnavailable } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -155,7 +161,7 @@ describe('an election', () => {
     expect(await a.leader()).toBeUndefined()
     expect(a.health()).toEqual({ status: 'idle' })
     await a.close()
-    a.start()
+    expect(() => a.start()).toThrow(ElectionClosed)
     await drain()
     expect(a.current()).toBeUndefined()
     expect(a.health()).toEqual({ status: 'closed' })

@@ -1,6 +1,7 @@
 import {
   createElection,
   createObserver,
+  ElectionClosed,
   type LeaderChange,
   type Observer,
   type ObserverOptions,
@@ -174,7 +175,7 @@ describe('an observer', () => {
     expect(observer.health()).toEqual({ status: 'closed' })
     expect(clock.pendingTimers).toBe(0)
     const late = createObserver({ locks: told().locks, role: 'r', signal: over.signal })
-    late.start()
+    expect(() => late.start()).toThrow(ElectionClosed)
     expect(late.health()).toEqual({ status: 'closed' })
   })
 })

@@ -6,10 +6,14 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { KINDS } from '../../../examples/transfer/options.ts'
 import { makePlan } from '../../../examples/transfer/plan.ts'
 import { describeWith } from '../../support/servers/index.ts'
+import { isNight } from '../../support/suite/night.ts'
 
 const LIMIT_MS = 300_000
 const MAIN = 'examples/transfer/main.ts'
-const TRANSFERS = 80
+const TRANSFERS = isNight ? 80 : 40
+const KILLS = isNight ? 3 : 2
+/** With each merge: the one that prepares, and the one whose steps are code. */
+const PLAYED = isNight ? KINDS : (['xa', 'code'] as const)
 
 interface Ended {
   readonly code: number
@@ -33,18 +37,18 @@ describeWith(['postgres'], 'npm run transfer', { private: true }, () => {
   })
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  it.for(KINDS)(
+  it.for(PLAYED)(
     'of kind %s: processes die, each transfer ends whole or not at all, and the money holds',
     { timeout: LIMIT_MS },
     async (kind) => {
       const file = join(folder, `${kind}.json`)
-      const sizes = ['--transfers', String(TRANSFERS), '--kill', '3', '--seed', '7']
+      const sizes = ['--transfers', String(TRANSFERS), '--kill', String(KILLS), '--seed', '7']
       const { code, stdout, stderr } = await transfer('--kind', kind, ...sizes, '--report', file)
       expect(code, stdout + stderr).toBe(0)
       expect(stdout).toContain('balanced')
       const { elapsedMs, ...report } = JSON.parse(await readFile(file, 'utf8')) as { elapsedMs: number }
       expect(elapsedMs).toBeGreaterThan(0)
-      const options = { kind, transfers: TRANSFERS, kill: 3, seed: 7, processes: 2 } as const
+      const options = { kind, transfers: TRANSFERS, kill: KILLS, seed: 7, processes: 2 } as const
       const asked = makePlan({ ...options, postgres: undefined, report: undefined, logLevel: 'error' }).transfers
       const refused = asked.filter(({ to, cents }) => to === 'closed' || cents > 100_000).length
       expect(report).toEqual({
@@ -52,7 +56,7 @@ describeWith(['postgres'], 'npm run transfer', { private: true }, () => {
         transfers: { asked: TRANSFERS, completed: TRANSFERS - refused, refused, stuck: 0 },
         money: { beforeCents: 2_000_000, afterCents: 2_000_000, balanced: true },
         left: { prepared: 0, rowLocks: 0, open: 0 },
-        restarts: 3,
+        restarts: KILLS,
       })
     },
   )

@@ -1,3 +1,4 @@
+import type { SqlClient } from 'concordat/core'
 import { createOperator } from 'concordat/operate'
 import { defineSaga, Refusal } from 'concordat/saga'
 import { expect, test } from 'vitest'
@@ -73,3 +74,40 @@ test('the call of a process that is gone is in doubt, also when mail came for th
   expect(await events('trip', 'x')).toContain('orphaned car')
   leave.open()
 })
+
+test('sagas of a version that is not loaded, which stay due after a rollback, are not read by each look for due sagas', async () => {
+  const saga = defineSaga('rent', { version: 1, input: None }).step('a', { invoke: () => undefined, pivot: true })
+  const { coordinator, sql, schema, another } = await setup({ sagas: [saga] })
+  await coordinator.close()
+  await sql.query(
+    `INSERT INTO ${schema}.saga (name, id, version, graph_hash, birth, status, state, input, input_hash, due_at, wait_ms)
+     SELECT 'rent', 'v2-' || n, 2, '', '', 'running', '{"status": "running", "steps": []}', '{}', '', now(), 0
+     FROM generate_series(1, 5000) n`,
+  )
+  await sql.query(`ANALYZE ${schema}.saga`)
+  const looks: Array<readonly [string, readonly unknown[] | undefined]> = []
+  const recording: SqlClient = {
+    ...sql,
+    query: (text, parameters) => {
+      if (/min\(n?\.?due_at\)/.test(text)) looks.push([text, parameters])
+      return sql.query(text, parameters)
+    },
+  }
+  const next = another({ sql: recording })
+  await next.run()
+  expect((await (await next.start(saga, { id: 'x', input: {} })).outcome()).status).toBe('completed')
+  await expect.poll(() => looks.length).toBeGreaterThan(0)
+  await next.close()
+  for (const [text, parameters] of looks) {
+    const { rows } = await sql.query<{ 'QUERY PLAN': unknown }>(`EXPLAIN (ANALYZE, FORMAT JSON) ${text}`, parameters)
+    expect(Math.max(...rowsRead(rows[0]?.['QUERY PLAN']))).toBeLessThan(100)
+  }
+})
+
+/** Rows that each node of a plan has read or thrown away. */
+function rowsRead(plan: unknown): readonly number[] {
+  if (typeof plan !== 'object' || plan === null) return []
+  return Object.entries(plan).flatMap(([name, value]) =>
+    name === 'Actual Rows' || name.startsWith('Rows Removed') ? [Number(value)] : rowsRead(value),
+  )
+}

@@ -11,6 +11,7 @@ import {
 import { tccParticipant } from 'concordat/saga/tcc'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { STRIDE } from '../../support/suite/night.ts'
 import { crashWorld } from '../support/crash-world.ts'
 import { FAST, stockCommands } from '../support/world.ts'
 
@@ -112,7 +113,7 @@ describe.each(Object.keys(CODES) as Kind[])('a process that dies in a transactio
     async (when) => {
       const fates = new Set<string>()
       let deaths = 0
-      for (let n = 1; ; n++) {
+      for (let n = 1; ; n += STRIDE) {
         const { died, fate: told } = await dieAt(n, when, kind)
         fates.add(told)
         if (!died) break

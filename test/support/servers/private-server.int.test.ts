@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
+import { isNight } from '../suite/night.ts'
 import { type Check, checks } from './checks.ts'
 import { describeWith, type PrivateServer, startServer } from './index.ts'
 import { freePorts } from './private-server.ts'
@@ -23,9 +24,12 @@ afterAll(() => {
 
 describeWith(['postgres'], 'a private PostgreSQL', { private: true }, () => behavesAsPrivateServer(checks.postgres))
 describeWith(['redis'], 'a private Redis', { private: true }, () => behavesAsPrivateServer(checks.redis))
-describeWith(['rabbitmq'], 'a private RabbitMQ', { private: true }, () => behavesAsPrivateServer(checks.rabbitmq))
-describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPrivateServer(checks.kafka))
-describeWith(['mariadb'], 'a private MariaDB', { private: true }, () => behavesAsPrivateServer(checks.mariadb))
+// These take ten times as long to start. Tests of what they serve kill and pause them with each merge.
+if (isNight) {
+  describeWith(['rabbitmq'], 'a private RabbitMQ', { private: true }, () => behavesAsPrivateServer(checks.rabbitmq))
+  describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPrivateServer(checks.kafka))
+  describeWith(['mariadb'], 'a private MariaDB', { private: true }, () => behavesAsPrivateServer(checks.mariadb))
+}
 
 function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
   test('in a folder that is kept goes on where it was ended', async () => {

@@ -22,7 +22,7 @@ test.each([
   ['test/ci/summary.test.ts', 'local'],
   ['test/saga/coordinator/lifecycle.test.ts', 'pglite'],
   ['test/operate/migrations.test.ts', 'local'],
-  // Reads every public name with the compiler.
+  // Installs what reads every public name.
   ['test/house/reference.test.ts', 'local'],
   // Measures the memory of its process.
   ['test/examples/order-payment/intake/lines.test.ts', 'local'],

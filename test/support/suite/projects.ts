@@ -12,14 +12,14 @@ import { dirname, join } from 'node:path'
  * - `engine`: `*.engine.test.ts`, needs a Docker engine with the images of compose.yaml: `scripts/engine/run.sh`.
  * - `prop`: `*.prop.test.ts`, takes random inputs.
  * - `pglite`: opens databases in its process.
- * - `local`: starts processes, measures the memory of its own, compiles the whole package, or opens databases on disk.
+ * - `local`: starts processes, measures the memory of its own, installs packages, or opens databases on disk.
  * - `unit`: the rest, which needs nothing but its process.
  */
 export type SuiteProject = 'unit' | 'prop' | 'pglite' | 'local' | 'int' | 'release' | 'engine' | 'browser'
 
 /** One of these, in the file or in a helper that it imports, makes a file `local`. */
 const APART =
-  /(?:from|import)\s*\(?'(?:node:child_process|concordat\/embedded|[^']*scripts\/api\/reference\.ts)'|process\.memoryUsage\(/
+  /(?:from|import)\s*\(?'(?:node:child_process|concordat\/embedded|[^']*suite\/packages\.ts)'|process\.memoryUsage\(/
 /** And this one `pglite`, when it is not that. */
 const DATABASE = /(?:from|import)\s*\(?'@electric-sql\/pglite'/
 const RELATIVE = /(?:from|import)\s*\(?'(\.[^']+)'/g

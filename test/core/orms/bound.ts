@@ -8,7 +8,6 @@ import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
-import { describeWith } from '../../support/servers/index.ts'
 import { LIBRARIES, type Library } from './libraries.ts'
 
 const Order = z.object({ orderId: z.string() })
@@ -20,7 +19,8 @@ const placeOrder = defineSaga('place-order', { version: 1, input: Order }).step(
 
 const ROUNDS = 60
 
-describeWith(['postgres'], 'a transaction of another library', () => {
+/** A transaction of another library. */
+export function tests(): void {
   let database: TestDatabase
   let calls: Readonly<Record<string, (tx: SqlTransaction, orderId: string) => Promise<unknown>>>
   beforeAll(async () => {
@@ -127,4 +127,4 @@ describeWith(['postgres'], 'a transaction of another library', () => {
       }
     })
   })
-})
+}
