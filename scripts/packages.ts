@@ -36,17 +36,19 @@ export const PACKAGES: readonly Package[] = [
   manifest: JSON.parse(readFileSync(join(root, path), 'utf8')) as Manifest,
 }))
 
-/** Subpaths of a package that lead to code: their import paths, such as `@concordat/nest`, and their sources. */
-export function entriesOf({
-  folder,
-  manifest,
-}: Package): ReadonlyArray<{ readonly path: string; readonly source: string }> {
-  return Object.entries(manifest.exports).flatMap(([subpath, target]) =>
-    subpath === '.' && folder === ''
+/** Subpath of a package, as users import it: `concordat/saga`, `@concordat/nest`. */
+export interface Entry {
+  readonly path: string
+  readonly source: string
+}
+
+/** Lists the subpaths of a package that lead to code. The root of the engine only says what to import instead. */
+export function entriesOf({ folder, manifest }: Package): readonly Entry[] {
+  const targets = Object.entries(manifest.exports).filter(([subpath]) => folder !== '' || subpath !== '.')
+  return targets.flatMap(([subpath, target]) =>
+    typeof target === 'string'
       ? []
-      : typeof target === 'string'
-        ? []
-        : [{ path: join(manifest.name, subpath), source: join(folder, target['concordat-source']) }],
+      : [{ path: join(manifest.name, subpath), source: join(folder, target['concordat-source']) }],
   )
 }
 
