@@ -52,7 +52,7 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
 
   describe('passes', () => {
     it.for([
-      ['locks --store postgres', 'stop-holder,postgres-killed'],
+      ['locks', 'stop-holder,partition-replies'],
       ['election', 'stop-leader,redis-frozen'],
       ...atNight(
         ['locks', 'stop-holder,kill-waiter,partition-replies,failover,readers-writers-kill'],
