@@ -15,7 +15,7 @@ test('the night plays every suite of faults', () => {
     commands.flatMap(([script, , suite]) => (script === 'faults' ? [suite] : [])),
   )
   expect(suites.length).toBeGreaterThan(5)
-  expect([...new Set(played)].toSorted()).toEqual(suites.toSorted())
+  expect(new Set(played)).toEqual(new Set(suites))
 })
 
 test('the scheduled workflow runs every section', () => {

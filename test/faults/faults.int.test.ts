@@ -53,11 +53,12 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
   describe('passes', () => {
     it.for([
       ['locks', 'stop-holder,partition-replies'],
-      ['election --store postgres', 'kill-leader,postgres-immediate'],
+      ['election', 'stop-leader,redis-frozen'],
       ...atNight(
-        ['locks', 'kill-waiter,failover,readers-writers-kill'],
+        ['locks', 'stop-holder,kill-waiter,partition-replies,failover,readers-writers-kill'],
         ['election', 'kill-leader,stop-leader,redis-frozen'],
         ['locks --store postgres', 'stop-holder,stop-in-transaction,kill-waiter,stop-waiter,postgres-killed'],
+        ['election --store postgres', 'kill-leader,stop-leader,postgres-immediate'],
       ),
     ] as const)('%s, under some of the faults, and leaves nothing behind', async ([suite, only]) => {
       const { output, end } = run(...suite.split(' '), '--seed', '1', '--seconds', '0', '--only', only)

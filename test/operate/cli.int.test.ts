@@ -2,8 +2,8 @@
  * The command line against a server with known content. Every example of the help is run, those that use files as a process;
  * others as the process runs them, without the second that it takes to start.
  */
-import { execFile, execFileSync, spawn } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { execFile, spawn } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -21,16 +21,11 @@ import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 import { type Ran, ranHere } from './support/cli.ts'
 import { type Closing, placed, withBranches, withBus, withLetters, withLocks } from './support/cli-content.ts'
+import { emptyPlace, wordsOf } from './support/examples.ts'
 
 const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
 const PASSWORD = 'hunter2/secret'
 const Empty = z.object({})
-
-/** The arguments of an example, as a shell divides it into words. */
-function wordsOf(example: string): readonly string[] {
-  const command = example.replace('npx concordat', "printf '%s\\n'")
-  return execFileSync('sh', ['-c', command], { encoding: 'utf8' }).trimEnd().split('\n')
-}
 
 /** Stuck after its pivot. */
 const buy = defineSaga('buy', { version: 1, input: Empty })
@@ -137,6 +132,7 @@ describeWith(['postgres'], 'npx concordat', () => {
             startedAt: expect.any(Number),
             changedAt: expect.any(Number),
             pendingActions: 0,
+            timesStuck: 1,
           },
         ],
         next: expect.any(String),
@@ -395,7 +391,10 @@ describeWith(['postgres'], 'npx concordat', () => {
         results: [{ id: 'w-2', outcome: 'applied' }],
       })
       const { timeline } = (await json('saga', 'show', 'wait/w-2')) as { timeline: { kind: string; detail?: object }[] }
-      expect(timeline.find(({ kind }) => kind === 'operator-cancel')?.detail).toEqual({ by: 'ann', reason: 'rang up' })
+      expect(timeline.find(({ kind }) => kind === 'operator-cancel')?.detail).toMatchObject({
+        by: 'ann',
+        reason: 'rang up',
+      })
     })
 
     test('an id may hold a slash', async () => {
@@ -422,17 +421,8 @@ describeWith(['postgres'], 'npx concordat', () => {
       'npx concordat',
       `'${process.execPath}' ${MAIN.map((part) => `'${part}'`).join(' ')}`,
     )
-    const place = name === 'init' ? await emptyPlace() : { cwd: folder, env: env() }
+    const place = name === 'init' ? await emptyPlace(folder, env()) : { cwd: folder, env: env() }
     return ran(promisify(execFile)('sh', ['-c', command], place))
-  }
-
-  /** A new folder, where `npm` installs nothing: the package is not in a registry yet. */
-  async function emptyPlace() {
-    const cwd = await mkdtemp(join(folder, 'init-'))
-    const bin = join(cwd, '.bin')
-    await mkdir(bin)
-    await writeFile(join(bin, 'npm'), '#!/bin/sh\n[ "$1" = install ]\n', { mode: 0o755 })
-    return { cwd, env: { ...env(), PATH: `${bin}:${PATH}` } }
   }
 
   test('the help of a group names its commands', async () => {
