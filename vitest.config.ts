@@ -67,7 +67,7 @@ export const onServers = {
   globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
 }
 
-/** What a project holds is in test/support/suite/projects.ts, what `npm test` runs of it in quick.ts. The compiler checks type tests. */
+/** test/support/suite/projects.ts lists the files of a project, quick.ts those that `npm test` runs. The compiler checks type tests. */
 export default defineConfig(({ mode }) => {
   const isQuick = mode === QUICK_MODE && process.env['CONCORDAT_REQUIRE_SERVERS'] !== '1'
   const files: Files = (project) => (isQuick ? [...quickOf(filesOf(project))] : filesOf(project))

@@ -150,7 +150,7 @@ export class TransportBinder implements Binder {
       await startRunners(this.#runners, this.#logger)
       if (this.#closed !== undefined) throw this.#notStarted('start', 'closing')
     } catch (error) {
-      // What a transport says that is closed under a start is its own.
+      // A transport that is closed during a start rejects with its own error.
       const isOvertaken = this.#closed !== undefined
       await this.close()
       throw isOvertaken ? this.#notStarted('start', 'closing') : error

@@ -193,7 +193,7 @@ async function transaction<T>(
   connection.on('error', failures.said.hear)
   const trips = new RoundTrips(connection, begin, names)
   const early = new EndedEarly(connection)
-  // What is set in a transaction that is prepared stays set, whatever becomes of it: the connection is closed then.
+  // Settings made in a prepared transaction stay on the connection, so it is closed then.
   let isSpoilt = false
   const spoils = (text: string): void => void (isSpoilt ||= outlivesTransaction(text))
   const executor = watched(early, executorOf(connection, trips, failures, ending))

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 
 const STEP = /\n(dependencies\(\) \{\n[^]*?\n\})\n/.exec(readFileSync('.ci/run', 'utf8'))?.[1] ?? ''
 
-/** What the step prints where npm answers so, and whether it passes. */
+/** Returns the output of the step for this answer of npm, and whether it passes. */
 function outcome({ licences = 0, audit = 0, says = '' }): readonly string[] {
   const stubbed = `set -euo pipefail
     npm() { if [ "$1" = audit ]; then echo "${says}"; return ${audit}; fi; return ${licences}; }

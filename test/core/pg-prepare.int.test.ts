@@ -66,7 +66,7 @@ describeWith(['postgres'], 'a transaction that is prepared', () => {
     expect((await sql.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
   })
 
-  /** What a user of the connection may find that another has left on it. */
+  /** Settings that one user of a connection may have left for the next. */
   const LEFT = `SELECT coalesce(current_setting('app.tenant', true), '') AS tenant,
     current_setting('statement_timeout') AS timeout,
     (SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) AS locks,

@@ -202,7 +202,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
       await run(process.execPath, [publint, tarball, '--strict'], packed.folder)
   })
 
-  // It brings 37 MB, so it is installed when this is run.
+  // attw has 37 MB, so this test installs it.
   it('satisfies attw', { timeout: 180_000 }, async ({ skip }) => {
     const folder = await installed('attw', { '@arethetypeswrong/cli': '0.18.5' })
     if (folder instanceof Error && !mustRun()) return skip(folder.message)

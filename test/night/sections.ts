@@ -1,4 +1,4 @@
-/** What `npm run test:night` runs: by section, the arguments of `npm run`. */
+/** Commands of `npm run test:night` by section, as arguments of `npm run`. */
 
 const SEEDS = '1..5'
 

@@ -408,7 +408,7 @@ describeWith(['postgres'], 'npx concordat', () => {
     each.map((example) => ({ name, example })),
   )
 
-  // Those that read or write files run as a process in a folder of their own, the others as their process runs them.
+  // Commands that read or write files run as a process in a folder of their own, the others in this process.
   test.each(examples)('example: $example', async ({ name, example }) => {
     const usesFiles = example.includes('>') || /^(?:init|asyncapi|topology)/.test(name)
     const { stderr, code } = usesFiles ? await runInFolder(name, example) : await cli(...wordsOf(example))

@@ -156,7 +156,7 @@ export function tests(): void {
       test('a value that is no transaction, or an ended one, is refused', async () => {
         expect(() => library.wrong()).toThrow(TypeError)
         const kept: SqlTransaction[] = []
-        // One that was used inside is asked again: what runs on after the end is not part of it.
+        // Asks a member that was used inside again: calls after the end are not part of it.
         await library.place(`${name}-4`, async (tx) => {
           kept.push(tx)
           await tx.query('SELECT 1')

@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url'
 export interface SnippetRun {
   readonly file: string
   readonly printed: string
-  /** What the program threw, or kept open. */
+  /** Error that the program threw, or the handle that it kept open. */
   readonly failure?: string
 }
 
@@ -25,7 +25,7 @@ process.stdout.write = ((text: string | Uint8Array): boolean => {
 // A channel that is listened to keeps the process alive, until `disconnect`.
 process.on('message', () => {})
 
-/** What keeps this process from ending, beside the channel to its parent and the timer of `ended`. */
+/** Lists the handles that keep this process alive, except the channel to its parent and the timer of `ended`. */
 const open = (): readonly string[] => process.getActiveResourcesInfo().filter((name) => !BEFORE.includes(name))
 const BEFORE: readonly string[] = process.getActiveResourcesInfo()
 

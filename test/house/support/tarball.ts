@@ -12,7 +12,7 @@ const repository = process.cwd()
 /** Import path of every subpath of every package. */
 export const IMPORT_PATHS = PACKAGES.flatMap(entriesOf).map(({ path }) => path)
 
-/** What users install beside the packages: the drivers and frameworks that these use. */
+/** Drivers and frameworks that users install beside the packages. */
 export const PEERS = [
   ...new Set(PACKAGES.flatMap(({ manifest }) => Object.keys(manifest.peerDependencies ?? {}))),
 ].filter((name) => PACKAGES.every(({ manifest }) => manifest.name !== name))
@@ -24,11 +24,11 @@ export const manifest = JSON.parse(await readFile('package.json', 'utf8')) as {
 }
 
 export interface Packed {
-  /** Of the test file: holds the tarballs and the projects; remove it when done. */
+  /** Folder of the test file, with the tarballs and the projects; remove it when done. */
   readonly folder: string
-  /** Of the engine. */
+  /** Tarball of the engine. */
   readonly tarball: string
-  /** Of every package, by its name. */
+  /** Tarball of every package, by its name. */
   readonly tarballs: ReadonlyMap<string, string>
   /** `node_modules` of a project that installed the tarballs; `install` copies it. */
   readonly modules: string
@@ -81,7 +81,7 @@ async function installOnce(folder: string): Promise<void> {
     file: join(folder, fileOf(manifest)),
   }))
   await run('npm', ['install', ...quiet, engine?.file ?? '', ...dependencies], project)
-  // Of npm, these would need their frameworks, which a test links beside them.
+  // Installed by npm, these would need their frameworks, which a test links beside them.
   for (const { name, file } of others) {
     const place = join(project, 'node_modules', name)
     await mkdir(place, { recursive: true })

@@ -34,7 +34,7 @@ const folder = await installed('asyncapi-parser', { '@asyncapi/parser': '3.6.3' 
 let loaded: Parsing['Parser'] | undefined
 const parser = (): Parsing['Parser'] => (loaded ??= loadPeer<Parsing>(String(folder), '@asyncapi/parser').Parser)
 
-/** What the official parser has against it; information that there is a newer version of AsyncAPI is nothing against it. */
+/** Lists the complaints of the official parser, except that there is a newer version of AsyncAPI. */
 async function faults(document: AsyncapiDocument): Promise<readonly string[]> {
   const { diagnostics } = await new (parser())().parse(JSON.stringify(document))
   return diagnostics

@@ -21,7 +21,7 @@ interface Chunk {
   readonly value?: unknown
 }
 
-/** What Drizzle does with a statement, which is tested with Drizzle itself in test/core/orms. */
+/** Sends a statement as Drizzle does; test/core/orms tests Drizzle itself. */
 const DRIZZLE = {
   raw: (text: string): Chunk => ({ text }),
   param: (value: unknown): Chunk => ({ value }),

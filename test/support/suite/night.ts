@@ -1,5 +1,5 @@
 /**
- * What a merge leaves to `npm run test:night`, which sets `CONCORDAT_NIGHT=1`: more seeds, more brokers, every statement
+ * Selects the work that a merge leaves to `npm run test:night`, which sets `CONCORDAT_NIGHT=1`: more seeds, more brokers, every statement
  * instead of every second one. Each guarantee keeps a test at every merge.
  */
 

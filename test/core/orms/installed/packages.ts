@@ -1,4 +1,4 @@
-/** What the tests use of the packages of this folder. The package itself cannot be imported here: this folder is another package. */
+/** Members of this folder's packages that the tests use. The package itself cannot be imported here: this folder is another package. */
 export { EntitySchema as MikroSchema, MikroORM } from '@mikro-orm/postgresql'
 export { PrismaPg } from '@prisma/adapter-pg'
 export { eq, sql } from 'drizzle-orm'
