@@ -47,7 +47,6 @@ const problems = [
 const failedSteps = steps.filter((step) => step.endsWith('=failed')).map((step) => step.replace('=failed', ''))
 if (failedSteps.includes('check')) problems.push('failed: npm run check')
 if (failedSteps.includes('sim')) problems.push('failed: npm run sim, see its output above')
-if (failedSteps.includes('containers')) problems.push('failed: the tests in containers, see their output above')
 if (failedSteps.includes('dependencies')) problems.push('failed: npm run licences or npm audit, see their output above')
 if (failedSteps.includes('site')) problems.push('failed: npm run docs, see its output above')
 if (failedSteps.includes('tests') && problems.length === 0) problems.push('failed: npm test, see its output above')

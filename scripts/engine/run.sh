@@ -11,7 +11,6 @@
 # the engine and its files. The packages it installed stay.
 #
 #   ENGINE_CACHE=FOLDER   keeps the images for the next run (1 to 2 GB)
-#   ENGINE_READY_SECONDS=N  COMMAND must begin within N seconds; default: 3600
 #   ENGINE_NODE=FILE      the Node program in the image node:24-bookworm-slim; default: the one in node_modules
 #
 # Exit code: that of COMMAND; 75 when this machine cannot run an engine or install its packages, after a line that begins "no engine:".
@@ -203,8 +202,6 @@ step "images: $(inside docker images --format '{{.Repository}}:{{.Tag}}' | grep 
 # -------------------------------------------------------------------------------------------------------------------- command
 # Without a registry there is no image of the reaper. The host is set because /.dockerenv makes testcontainers use the bridge.
 export TESTCONTAINERS_RYUK_DISABLED=true TESTCONTAINERS_HOST_OVERRIDE=localhost ENGINE_SERVERS=$servers
-[ "$SECONDS" -le "${ENGINE_READY_SECONDS:-3600}" ] ||
-  no_engine "the images took $SECONDS s, and ENGINE_READY_SECONDS allows ${ENGINE_READY_SECONDS:-3600}"
 code=0
 inside "$@" || code=$?
 left=$(inside docker ps -aq | wc -l)

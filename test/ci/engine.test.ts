@@ -59,30 +59,3 @@ describe('scripts/engine/run.sh', () => {
     }
   })
 })
-
-describe('.ci/run', () => {
-  test('leaves the tests in containers out by name where there is no engine or no time, and counts them where they ran', () => {
-    const [, step = ''] = readFileSync('.ci/run', 'utf8').match(/\n(containers\(\) \{\n[^]*?\n\})\n/) ?? []
-    const outcome = (code: number, hasBegun: boolean, seconds = 0) => {
-      const reports = mkdtempSync(join(tmpdir(), 'concordat-test-'))
-      onTestFinished(() => rmSync(reports, { recursive: true }))
-      const stubbed = `set -euo pipefail; reports=${reports}; SECONDS=${seconds}
-        timeout() { ${hasBegun ? 'mkdir "$reports/containers"; touch "$reports/containers/began"; ' : ''}return ${code}; }
-        ${step}
-        if containers; then echo passed; else echo failed; fi`
-      const { stdout, stderr } = spawnSync('/bin/bash', ['-c', stubbed], { encoding: 'utf8' })
-      return stdout
-        .trimEnd()
-        .split('\n')
-        .concat(stderr === '' ? [] : stderr)
-    }
-    expect(outcome(0, true)).toEqual(['passed'])
-    expect(outcome(1, true)).toEqual(['failed'])
-    expect(outcome(124, true)).toEqual(['failed'])
-    expect(outcome(75, false)).toEqual([expect.stringContaining('left out'), 'passed'])
-    expect(outcome(124, false)).toEqual([expect.stringContaining('left out'), 'passed'])
-    const late = 'left out, since the steps before took until minute 11: the tests in containers'
-    expect(outcome(0, true, 660)).toEqual([late, 'passed'])
-    expect(outcome(1, false)).toEqual([expect.stringContaining('exit code 1'), 'failed'])
-  })
-})

@@ -59,7 +59,7 @@ export function delayCases({ contender, has }: LocksContext): void {
     if (has('operator')) {
       it('is ended by a forced release', async () => {
         const [a, b, key] = [contender(), contender(), randomUUID()]
-        const lost = await a.acquire(key, { mode, ttlMs: 500, lockDelayMs: 60_000, maxHoldMs: 0 })
+        const lost = await a.acquire(key, { mode, ttlMs: 1_000, lockDelayMs: 60_000, maxHoldMs: 0 })
         await until('it is lost', () => lost.state === 'lost')
         expect((await b.forceRelease(key, { by: 'ada', reason: 'dead for sure' })).ended).toHaveLength(1)
         await (await b.acquire(key, { waitMs: 0 })).release()

@@ -24,7 +24,7 @@ export function lifeCases({ contender }: LocksContext): void {
     it('hands on the error of the work also when the lock was lost', async () => {
       const [locks, key, error] = [contender(), randomUUID(), new Error('mine')]
       await expect(
-        locks.using(key, { ttlMs: 400, maxHoldMs: 0 }, async (lease) => {
+        locks.using(key, { ttlMs: 500, maxHoldMs: 0 }, async (lease) => {
           await until('the lease is lost', () => lease.state === 'lost')
           throw error
         }),
@@ -33,7 +33,7 @@ export function lifeCases({ contender }: LocksContext): void {
 
     it('rejects with LockLost when the work succeeded after its lease had ended', async () => {
       const [locks, key] = [contender(), randomUUID()]
-      const running = locks.using(key, { ttlMs: 100, maxHoldMs: 0 }, async (lease) => {
+      const running = locks.using(key, { ttlMs: 500, maxHoldMs: 0 }, async (lease) => {
         await new Promise((resolve) => lease.signal.addEventListener('abort', resolve))
         return 'too late'
       })
@@ -83,7 +83,7 @@ export function lifeCases({ contender }: LocksContext): void {
       const released = await locks.acquire(key)
       const { signal } = released
       await released.release()
-      const lost = await locks.acquire(key, { ttlMs: 100, maxHoldMs: 0 })
+      const lost = await locks.acquire(key, { ttlMs: 500, maxHoldMs: 0 })
       await new Promise((resolve) => lost.signal.addEventListener('abort', resolve))
       expect(lost.signal.reason).toMatchObject({ code: 'locks.lost', token: lost.token })
       expect(signal.aborted).toBe(false)

@@ -93,7 +93,7 @@ export function setCases({ contender, has }: LocksContext): void {
 
     it('abort their signal with the first loss, and usingAll says so', async () => {
       const [locks, id] = [contender(), randomUUID()]
-      const using = locks.usingAll([`${id} 1`, `${id} 2`], { ttlMs: 150, maxHoldMs: 0 }, async (set) => {
+      const using = locks.usingAll([`${id} 1`, `${id} 2`], { ttlMs: 500, maxHoldMs: 0 }, async (set) => {
         await new Promise((resolve) => set.signal.addEventListener('abort', resolve))
         expect(set.signal.reason).toMatchObject({ code: 'locks.lost' })
         expect(() => set.assertValid()).toThrow(expect.objectContaining({ code: 'locks.lost' }))

@@ -2,6 +2,7 @@
  * `settlesIn` of whole binders on a real server: members that share a group, connections that die in the middle. PGlite has one
  * connection, so what several of them do to each other is seen here alone.
  */
+import { setTimeout as pause } from 'node:timers/promises'
 import { type ConsumerBinding, combineTransports, createBinder, defineChannel, processor, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
@@ -69,6 +70,26 @@ describeWith(['postgres'], 'settlesIn on a server', () => {
     return rows.map(({ n }) => n)
   }
 
+  /** Kills one random connection of the members at a time, and the next one only after progress: any machine is fast enough. */
+  function killConnections(progress: () => Promise<number>): () => Promise<void> {
+    let isOver = false
+    const killing = (async () => {
+      for (let seen = -1; !isOver; await pause(150)) {
+        const now = await progress()
+        if (now === seen) continue
+        seen = now
+        await database.sql.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE application_name = 'settles-in' AND datname = current_database() ORDER BY random() LIMIT 1`)
+      }
+    })()
+    const stop = (): Promise<void> => {
+      isOver = true
+      return killing
+    }
+    onTestFinished(stop)
+    return stop
+  }
+
   const effect =
     (channel: ReturnType<typeof channelOf>, concurrency: number, fail: (n: number) => void = () => {}) =>
     (sql: SqlClient): ConsumerBinding =>
@@ -91,15 +112,11 @@ describeWith(['postgres'], 'settlesIn on a server', () => {
       })
       const first = await member((sql) => [binding(sql)])
       const second = await member((sql) => [binding(sql)])
-      const kill = setInterval(() => {
-        const text = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = 'settles-in' AND datname = current_database() ORDER BY random() LIMIT 1`
-        void database.sql.query(text).catch(() => undefined)
-      }, 150)
+      const stopKilling = killConnections(async () => (await effectsOf(channel.name)).length)
       // Over a connection that stays alive: repeating a commit without an answer is tested elsewhere.
       for (const n of upTo(300)) await database.sql.transaction((tx) => first.outbox.add(tx, channel, { n }))
       await until('most are handled', async () => (await effectsOf(channel.name)).length > 200, 90_000)
-      clearInterval(kill)
+      await stopKilling()
       const name = `${channel.name}.g` as const
       await until('all are settled', async () => (await second.binder.lag(name).catch(() => undefined)) === 0, 60_000)
       expect(await effectsOf(channel.name)).toEqual(upTo(300))

@@ -30,7 +30,10 @@ const { coordinator, sagas } = transferCoordinator(
     instance: job.instance,
     sql: pgClient(pool),
     inSlow: async (sagaId) => {
-      if (sagaId !== job.start?.id) await work(job.workMs ?? 0)
+      if (sagaId !== job.start?.id) {
+        say('at-work')
+        await work(job.workMs ?? 0)
+      }
       if (sagaId !== job.start?.id || paused) return
       paused = true
       say('in-slow')

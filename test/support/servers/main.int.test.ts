@@ -31,7 +31,7 @@ describeWith(['redis', 'postgres'], 'npm run servers', { private: true }, () => 
     const [redisLine = '', postgresLine = ''] = await run.lines(2)
     run.kill('SIGKILL')
     await run.exit
-    await expect.poll(() => run.foldersLeft(), { timeout: 10_000 }).toEqual([])
+    await expect.poll(() => run.foldersLeft(), { timeout: 60_000 }).toEqual([])
     await expect(checks.redis.read(urlIn(redisLine))).rejects.toThrow()
     await expect(checks.postgres.read(urlIn(postgresLine))).rejects.toThrow()
   })

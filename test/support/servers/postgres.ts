@@ -2,11 +2,11 @@ import { join } from 'node:path'
 import { findBinary, unprivilegedAccount, versionedFolders } from './binaries.ts'
 import { runCommand } from './command.ts'
 import { ServerUnavailable } from './kinds.ts'
-import { PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
+import { isTest, PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
 
 /**
- * PostgreSQL: user `postgres`, database `postgres`, no password, `fsync` on. It refuses to run as root, so root runs it as
- * `postgres` or `nobody`. Binaries: those in the folder `PG_BIN`, else the newest in `/usr/lib/postgresql`, else PATH.
+ * PostgreSQL: user `postgres`, database `postgres`, no password. It refuses to run as root, so root runs it as `postgres` or
+ * `nobody`. Binaries: those in the folder `PG_BIN`, else the newest in `/usr/lib/postgresql`, else PATH.
  */
 export const postgres: Recipe = {
   kind: 'postgres',
@@ -40,6 +40,8 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   // In the data folder rather than in /dev/shm, where a killed server would leave its segments behind.
   dynamic_shared_memory_type: 'mmap',
   timezone: 'UTC',
+  // Tests kill servers, never the machine, so what a server has written outlives it. Elsewhere, a commit costs what it costs users.
+  fsync: isTest ? 'off' : 'on',
   ...site.settings,
 })
 

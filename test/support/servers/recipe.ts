@@ -3,6 +3,9 @@ import type { ServerKind } from './kinds.ts'
 /** What one step of a ping may take: on a loaded machine a server that is there may need seconds to greet. */
 export const PING_STEP_MS = 10_000
 
+/** A test runs, or a process that it started: rather than a benchmark, or `npm run servers`. */
+export const isTest = process.env['VITEST'] !== undefined
+
 /** Where one private server lives. */
 export interface Site {
   /** Its own folder: data, configuration, log. Removed with the server, unless it is kept. */
