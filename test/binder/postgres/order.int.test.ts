@@ -146,7 +146,8 @@ describeWith(['postgres'], 'the log under load', () => {
     const list = Array.from({ length: 4_000 }, (_, n) => ({ aggregate: `l${n % 7}`, version: Math.floor(n / 7) }))
     const lists = Array.from({ length: 8 }, (_, n) => list.slice(n * 500, (n + 1) * 500))
     await Promise.all(lists.map((each) => writer.sendBatch(changes, each)))
-    await until('all are there', () => got.filter(({ aggregate }) => aggregate.startsWith('l')).length === list.length)
+    const arrived = (): number => got.filter(({ aggregate }) => aggregate.startsWith('l')).length
+    await until('all are there', () => arrived() === list.length, 120_000)
     await reader.close()
     for (let key = 0; key < 7; key++) {
       const versions = got.filter(({ aggregate }) => aggregate === `l${key}`).map(({ version }) => version)

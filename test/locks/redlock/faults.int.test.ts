@@ -95,7 +95,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
   it('is given its vote back by the holder, who keeps the lock when another one dies after it', async () => {
     const { quorum } = context
     const holder = quorum.contender()
-    const lease = await holder.acquire(fresh(), { ttlMs: 3_000 })
+    const lease = await holder.acquire(fresh(), { ttlMs: 8_000 })
     for (const n of [0, 1]) {
       await quorum.server(n).kill()
       await quorum.server(n).start()

@@ -52,8 +52,8 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
 
     it('is never handed out, however long it was waited for', async () => {
       fresh()
-      await Promise.all([0, 1, 2].map((n) => foreign(n, 500)))
-      const lease = await quorum.contender().acquire(key, { ttlMs: 300 })
+      await Promise.all([0, 1, 2].map((n) => foreign(n, 2_000)))
+      const lease = await quorum.contender().acquire(key, { ttlMs: 1_500 })
       expect(lease.remainingMs()).toBeGreaterThan(150)
       lease.assertValid(150)
     })
@@ -185,7 +185,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
     })
 
     it('says lost, at once', async () => {
-      const lease = await quorum.contender().acquire(fresh(), { ttlMs: 100, maxHoldMs: 0 })
+      const lease = await quorum.contender().acquire(fresh(), { ttlMs: 1_000, maxHoldMs: 0 })
       await until('it is over', () => lease.state === 'lost')
       const released = await outcome(lease.release(), 5_000)
       expect(released).toMatchObject({ state: 'resolved', value: 'lost' })

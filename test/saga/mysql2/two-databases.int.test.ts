@@ -81,7 +81,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
 
   async function nothingIsLeft(): Promise<void> {
     const left = async (): Promise<readonly string[]> => [...(await banks.a.prepared()), ...(await maria.prepared())]
-    await until('nothing is prepared', async () => (await left()).length === 0)
+    await until('nothing is prepared', async () => (await left()).length === 0, 90_000)
     await until('no lock is held', async () => (await maria.transactions()) === 0)
   }
 
@@ -174,7 +174,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
       expect(await banks.a.balance(`a${i}`)).toBe(100 - moved)
     }
     expect(fates.filter((fate) => fate === 'paid')).not.toEqual([])
-  }, 40_000)
+  }, 170_000)
 
   test.each([1, 4])(
     'sagas that all want one row of MariaDB have it one after the other (concurrency %i)',
@@ -198,7 +198,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
       expect((await money())[1]).toBe(bob + 12)
       await nothingIsLeft()
     },
-    70_000,
+    170_000,
   )
 
   test('a transaction that stays prepared on MariaDB is in the health of its service, with the remedy', async () => {
