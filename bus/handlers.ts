@@ -1,4 +1,5 @@
 import { jsonCodec } from '../core/codec.ts'
+import { copyData } from '../core/copy-data.ts'
 import { toError } from '../core/errors.ts'
 import { type Logger, withFields } from '../core/logger.ts'
 import { validate } from '../core/schema.ts'
@@ -80,7 +81,8 @@ async function callAll(
   let isMine = false
   for (const { call } of handlers) {
     try {
-      const result = await call(payload, context)
+      // One handler may write into it.
+      const result = await call(handlers.length > 1 ? copyData(payload) : payload, context)
       isMine ||= result !== NOT_MINE
       if (result instanceof AfterAck) after.push(result)
     } catch (error) {

@@ -95,3 +95,16 @@ export function writeOutcome(error: unknown): WriteOutcome {
   if (sqlAway(error) === 'unreachable' || (state !== undefined && ROLLED_BACK.test(state))) return 'not_done'
   return fault === 'unavailable' || state === undefined || ENDED.test(state) ? 'unknown' : 'refused'
 }
+
+const OF_PART = /^(?:binder|bus|cluster|election|locks|outbox|saga|service|tokens)\.closed$/
+
+/**
+ * True when a part of this package was closed while its caller still ran, as it happens when the process ends: says nothing about the
+ * message or the step, which another process can go on with. An error of the caller that wraps it decides for itself.
+ */
+export function isClosed(error: unknown): boolean {
+  const code = fieldOf(error, 'code')
+  if (code === 'binder.send') return isClosed(fieldOf(error, 'cause'))
+  if (code === 'binder.transport') return fieldOf(error, 'kind') === 'closed'
+  return typeof code === 'string' && OF_PART.test(code)
+}

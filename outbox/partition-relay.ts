@@ -159,6 +159,17 @@ export class PartitionRelay {
         await this.#pause(toError(error))
       }
     }
+    await this.#last()
+  }
+
+  /** One more window, for what was added right before the stop: no other relay may be there. */
+  async #last(): Promise<void> {
+    if (!this.lease.isValid() || this.error !== undefined) return
+    try {
+      await this.#window(() => this.lease.isValid())
+    } catch (error) {
+      this.#options.logger.debug({ err: error }, 'outbox relay leaves the rest to the next one')
+    }
   }
 
   /** After a small window, lets more rows come together: a window of one costs the database as much as one of a hundred. */
@@ -170,7 +181,7 @@ export class PartitionRelay {
   }
 
   /** @returns how many rows it found */
-  async #window(): Promise<number> {
+  async #window(mayGoOn = () => this.#goesOn && this.lease.isValid()): Promise<number> {
     const { batchSize, batchBytes, clock } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
@@ -188,7 +199,7 @@ export class PartitionRelay {
     const result = await publishWindow(
       rows,
       (sent) => this.#publish(sent, lagMs),
-      () => this.#goesOn && this.lease.isValid(),
+      mayGoOn,
       () => clock.monotonic() >= due,
     )
     const outages = outagesOf(result)

@@ -193,7 +193,8 @@ export class AssembledService implements Service, EndsBySignal {
 
   async transaction<T>(work: (tx: ServiceTransaction) => Promise<T>): Promise<T> {
     const { sql } = this.#needed('transaction', 'sql', this.#parts.stored)
-    this.#requireOpen()
+    // Handlers and steps that run while the service closes still commit.
+    if (this.#state === 'closed') throw new ServiceClosed(this.name)
     return sql.transaction((tx) => work(this.#extended(tx)))
   }
 
@@ -231,8 +232,8 @@ export class AssembledService implements Service, EndsBySignal {
   }
 
   /**
-   * Leaderships first, while all they work with is there. The binder before the relay: what its last handlers add is still
-   * published by the relay, which sends through the same transport, so the relay closes while the transport is open.
+   * Leaderships first, while all they work with is there. Then the handlers, while the parts that they use are open: what the last of them
+   * add is still published by the relay, which sends through the same transport, so the relay closes before the binder.
    */
   async #close(): Promise<void> {
     this.#state = 'closing'
@@ -243,6 +244,7 @@ export class AssembledService implements Service, EndsBySignal {
     await Promise.all(Object.values(elections).map((election) => this.#closePart('leadership', election)))
     await this.#states.close()
     await this.#closePart('membership', membership)
+    await this.#closePart('bindings', { close: () => this.#stopIntake() })
     await this.#closePart('coordinator', stored?.coordinator)
     await this.#closePart('relay', stored?.relay)
     await this.#closePart('bus', bus)
@@ -253,6 +255,12 @@ export class AssembledService implements Service, EndsBySignal {
     await this.#closePart('cluster', this.#options.cluster?.store)
     this.#state = 'closed'
     this.#givenUp.abort(new ServiceClosed(this.name))
+  }
+
+  /** Waits for running handlers. Answers to sagas and requests, and the bus, still come. */
+  async #stopIntake(): Promise<void> {
+    const { binder, intake } = this.#parts
+    await Promise.all(intake.map((name) => binder.binding(name).stop()))
   }
 
   async #closePart(part: string, closable: { close(): unknown } | undefined): Promise<void> {

@@ -4,6 +4,7 @@ import { createBinder } from '../binder/assembly/transport-binder.ts'
 import { type Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/of-service.ts'
+import { nameOfBinding } from '../binder/bindings/options.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
@@ -41,6 +42,8 @@ type StoredBase = Omit<StoredParts, 'relay' | 'prepared'>
 
 export interface Parts {
   readonly binder: Binder
+  /** Names of the service's own bindings: those of coordinator, bus and replies serve what runs here already. */
+  readonly intake: readonly string[]
   readonly stored: StoredParts | undefined
   readonly locks: Locks | undefined
   readonly bus: Bus | undefined
@@ -54,16 +57,14 @@ export function makeParts(options: ResolvedService): Parts {
   const { identity } = options
   const bus = options.bus?.(identity)
   const base = options.sql === undefined ? undefined : makeStored(options, options.sql)
-  const bindings = [
-    ...(options.bindings ?? []).map((binding) => (base === undefined ? binding : complete(binding, options, base))),
-    ...(base?.coordinator?.bindings ?? []),
-    ...(bus?.bindings ?? []),
-  ]
+  const own = (options.bindings ?? []).map((each) => (base === undefined ? each : complete(each, options, base)))
+  const bindings = [...own, ...(base?.coordinator?.bindings ?? []), ...(bus?.bindings ?? [])]
   const sends = [...(options.sends ?? []), ...(base?.coordinator?.channels ?? []), ...(bus?.channels ?? [])]
   const binder = makeBinder(options, bindings, sends)
   const locks = typeof options.locks === 'function' ? options.locks(identity) : options.locks
   return {
     binder,
+    intake: own.map(nameOfBinding),
     stored: base && {
       ...base,
       relay: makeRelay(options, base.outbox, binder),

@@ -14,6 +14,7 @@ import type { Binder, BinderOptions } from '../binder.ts'
 import type { KnownNames } from '../bindings/binding-name.ts'
 import type { PollBinding } from '../bindings/declarations.ts'
 import type { Handler } from '../bindings/handler-contexts.ts'
+import { nameOfBinding } from '../bindings/options.ts'
 import type { PollOptions } from '../bindings/pollable.ts'
 import { type Channel, checkName } from '../channel/channel.ts'
 import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/encode.ts'
@@ -187,7 +188,7 @@ export class TransportBinder implements Binder {
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
-    this.#requireStarted('send')
+    this.#requireSending('send')
     const encoded = encodeMessage(channel, payload, this.service, this.#around(channel, options), this.#clock)
     const message = encoded instanceof Promise ? await encoded : encoded
     this.#destinations.learn(channel, options?.destination)
@@ -200,7 +201,7 @@ export class TransportBinder implements Binder {
     payloads: ReadonlyArray<NoInfer<In>>,
     options?: BatchOptions<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
-    this.#requireStarted('sendBatch')
+    this.#requireSending('sendBatch')
     if (!Array.isArray(payloads)) throw wrongKind('sendBatch payloads', payloads, 'an array of payloads')
     if (options !== undefined) requireFunction('sendBatch options', options)
     const encoded = payloads.map((payload, index) => this.#encoded(channel, payload, () => options?.(payload, index)))
@@ -219,7 +220,7 @@ export class TransportBinder implements Binder {
     payload: NoInfer<In>,
     options: RequestOptions<ReplyIn, Reply>,
   ): Promise<Reply> {
-    this.#requireStarted('request')
+    this.#requireSending('request')
     return this.#requests.request(channel, payload, options)
   }
 
@@ -297,10 +298,12 @@ export class TransportBinder implements Binder {
 
   async #close(): Promise<void> {
     this.#state = 'closing'
-    this.#requests.close()
     this.#unobserve?.()
-    const runners = [...this.#runners.values()]
-    await Promise.all(runners.map((runner) => runner.stop()))
+    const replies = this.#requests.bindings.map((binding) => this.#runner(nameOfBinding(binding)))
+    const others = [...this.#runners.values()].filter((runner) => !replies.includes(runner))
+    await Promise.all(others.map((runner) => runner.stop()))
+    this.#requests.close()
+    await Promise.all(replies.map((runner) => runner.stop()))
     await finishesWithin(this.#clock, this.#drainTimeoutMs, this.#publisher.idle())
     await this.#transport.close()
     this.#state = 'closed'
@@ -322,6 +325,12 @@ export class TransportBinder implements Binder {
   /** The options with what `headers` says of the caller. */
   #around(channel: Pick<Channel, 'name'>, options?: SendOptions): SendOptions | undefined {
     return withAmbient(this.#ambient, channel?.name, options)
+  }
+
+  /** Handlers that run when the binder closes may send and ask until they have ended. */
+  #requireSending(call: string): void {
+    const isDraining = this.#state === 'closing' && this.bindings().some(({ running }) => running > 0)
+    if (!isDraining) this.#requireStarted(call)
   }
 
   #requireStarted(call: string): void {

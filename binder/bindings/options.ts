@@ -7,6 +7,7 @@ import { MAX_DELAY_MS } from '../channel/delay.ts'
 import { CannotSettleIn } from '../errors.ts'
 import type {
   BatchBinding,
+  Binding,
   ConsumerBinding,
   ConsumerOptions,
   DeclaredConsumer,
@@ -204,6 +205,11 @@ const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as con
 export function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
   const called = kind !== 'batch' ? CALLED[kind] : output === undefined ? 'sinkBatch' : 'processorBatch'
   return `${called}("${input.name}")`
+}
+
+/** Its name in `binder.binding(name)`. @throws TypeError / RangeError naming the binding and the option */
+export function nameOfBinding(binding: Binding): string {
+  return (binding.kind === 'source' ? resolveSource(binding) : resolveConsumer(binding)).name
 }
 
 /** @throws TypeError / RangeError naming the binding and the option */

@@ -25,6 +25,9 @@ const REPLY_STATUS = 'reply-status'
 const MAX_REASON = 128
 const MAX_MESSAGE = 1_024
 
+/** Characters of a destination for replies; a longer one is refused by responders. */
+export const MAX_REPLY_PLACE = 200
+
 /** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
 export class RequestTimeout extends ConcordatError {
   readonly code = 'binder.request_timeout' as const
@@ -105,7 +108,7 @@ function replyAddress(headers: Headers, replies: string): { readonly to: string;
   const prefix = `${replies}.`
   if (
     typeof to === 'string' &&
-    to.length <= 200 &&
+    to.length <= MAX_REPLY_PLACE &&
     to.startsWith(prefix) &&
     /^[\w.-]+$/.test(to) &&
     typeof id === 'string'

@@ -12,7 +12,7 @@ import type { SendOptions } from '../channel/encode.ts'
 import { type EncodedMessage, REPLY_TO_REQUEST } from '../channel/message.ts'
 import { BinderClosed } from '../errors.ts'
 import type { Place } from '../sending/destinations.ts'
-import { REPLY_TO, REQUEST_ID, RequestTimeout, readReply, replyDestination } from './replies.ts'
+import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, RequestTimeout, readReply, replyDestination } from './replies.ts'
 
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
   /** Channel of the reply: one of `createBinder({ replies })`. */
@@ -64,6 +64,14 @@ export class Requests {
       throw invalidOption('createBinder.replies', replies, 'a list of channels')
     const places = (replies ?? []).map((channel, i) => {
       const checked = requireChannel(`createBinder.replies[${i}]`, channel as unknown as Channel)
+      const destination = replyDestination(checked.name, host.service)
+      // A responder answers to no longer one.
+      if (destination.length > MAX_REPLY_PLACE)
+        throw invalidOption(
+          `createBinder.replies[${i}]`,
+          destination,
+          `a shorter name: "<channel>.<service>", where replies go, has at most ${MAX_REPLY_PLACE} characters`,
+        )
       return [checked.name, this.#subscription(checked)] as const
     })
     this.#places = new Map(places)

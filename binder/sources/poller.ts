@@ -128,6 +128,7 @@ export class Poller {
   /** Lets the poll and its sends finish, within the drain time. */
   async stop(): Promise<void> {
     this.#stops++
+    if (this.#state === 'stopped') return
     this.#stopping ??= this.#end().finally(() => (this.#stopping = undefined))
     await this.#stopping
   }

@@ -3,7 +3,7 @@ import { copyData } from '../../core/copy-data.ts'
 import { isRetryable, said, toError } from '../../core/errors.ts'
 import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
 import { fieldOf } from '../../core/thrown.ts'
-import { writeFault } from '../../core/write-fault.ts'
+import { isClosed, writeFault } from '../../core/write-fault.ts'
 import { grown } from '../definition/grown.ts'
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -45,8 +45,9 @@ export function isUnreadable(error: unknown): boolean {
   return error instanceof SagaInputUnreadable || error instanceof SagaResultUnreadable
 }
 
-/** True when the same call fails whenever it is made: the error says so, or the database never takes what it writes. */
+/** True when the same call fails wherever it is made: the error says so, or the database never takes what it writes. */
 export function isPermanent(error: unknown): boolean {
+  if (isClosed(error)) return false
   const fault = writeFault(error)
   return fault === 'permanent' || (fault !== 'operator' && !isRetryable(error))
 }
@@ -64,7 +65,7 @@ function toAscii(text: string): string {
 export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
   const error = describeError(cause)
   if (isRefusal(cause)) return { type: 'refused', step, operation, error }
-  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
+  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause) && !isClosed(cause), attempt }
 }
 
 /** Event for a participant's reply. A result that does not fit the step's schema: it had an effect that we cannot use. */

@@ -36,6 +36,20 @@ describe('an event', () => {
     expect((await one.bus.publish(Ping, { n: 2 }, { to: '**', ackTimeoutMs: 5_000 })).acked).toHaveLength(1)
   })
 
+  it('reaches each of several handlers as it was sent, whatever another writes into it', async () => {
+    const { join } = world()
+    const Stock = defineEvent('stock', { payload: z.any() })
+    const one = await join({ instance: 'a' })
+    const seen: unknown[] = []
+    for (const n of [1, 2])
+      one.bus.on(Stock, (payload: { n: number }) => {
+        seen.push({ ...payload })
+        payload.n += n
+      })
+    await one.bus.publish(Stock, { n: 0 }, { to: '**', ackTimeoutMs: 5_000 })
+    expect(seen).toEqual([{ n: 0 }, { n: 0 }])
+  })
+
   it('to oneself is handled once, whether its echo or the confirm comes first', async () => {
     const { join } = world()
     const one = await join({ instance: 'a' })

@@ -97,6 +97,17 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(await states[0].get('count')).toMatchObject({ value: 60 })
     })
 
+    it('writes a value that the change has written into', async () => {
+      const [a, b] = pair<{ n: number }>()
+      await a.put('k', { n: 1 })
+      const change = (value: { n: number } | undefined): { n: number } | undefined => {
+        if (value !== undefined) value.n++
+        return value
+      }
+      const { version } = await a.update('k', change)
+      expect(await b.get('k')).toMatchObject({ value: { n: 2 }, version })
+    })
+
     it('updates by what the value is: deletes it, leaves it, gives up, hands errors on', async () => {
       const [a, b] = pair<number>()
       const { version } = await a.put('k', 1)

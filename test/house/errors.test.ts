@@ -17,6 +17,8 @@ import * as sagaUndo from 'concordat/saga/undo'
 import * as service from 'concordat/service'
 import * as tokens from 'concordat/tokens'
 import { describe, expect, it } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- no page needs it
+import { isClosed } from '../../core/write-fault.ts'
 import { ERRORS } from './support/errors-table.ts'
 
 const USERS_OWN = new Set(['Refusal'])
@@ -74,3 +76,18 @@ describe('every exported error', () => {
 function isErrorClass(value: unknown): boolean {
   return typeof value === 'function' && value.prototype instanceof Error
 }
+
+describe('the error of a closed part', () => {
+  it('is told from all others, for every part', () => {
+    const known = ERRORS.filter(({ error }) => isClosed(error)).map(({ code }) => code)
+    const closed = ERRORS.filter(({ code }) => code.endsWith('.closed')).map(({ code }) => code)
+    expect(new Set(closed).size).toBeGreaterThan(8)
+    expect(known).toEqual(closed)
+  })
+
+  it('leaves an error of the caller to the caller, whatever its cause', () => {
+    const cause = Object.assign(new Error('closed'), { code: 'service.closed', retryable: false })
+    expect(isClosed(new Error('payment failed', { cause }))).toBe(false)
+    expect(isClosed(undefined)).toBe(false)
+  })
+})

@@ -133,6 +133,17 @@ describe('close', () => {
     expect(rows).toEqual([{ owner: null, epoch: 1 }])
   })
 
+  test('still sends what was committed right before it', async () => {
+    await using t = await setupOutbox({ partitions: 2 })
+    const relay = t.relay({ idlePollMs: 3_600_000 })
+    await relay.start()
+    const messages = [message('a'), message('b'), message('c')]
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, messages))
+    await relay.close()
+    expect(t.publisher.confirmed).toHaveLength(3)
+    expect((await t.outbox.stats()).pending).toBe(0)
+  })
+
   test('does not wait for a broker that never answers longer than the drain', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     const inFlight = Promise.withResolvers<void>()

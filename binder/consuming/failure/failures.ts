@@ -8,7 +8,7 @@ import { sqlAway } from '../../../core/sql-away.ts'
 import { traceFields } from '../../../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
 import { turnsOf } from '../../../core/turns.ts'
-import { writeFault } from '../../../core/write-fault.ts'
+import { isClosed, writeFault } from '../../../core/write-fault.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
 import { type EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
@@ -55,6 +55,8 @@ export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' 
 const DATABASE_AWAY = 'the database was away in the handler, which is no attempt'
 const FOR_OPERATOR =
   'what the handler writes needs an operator (a right, a table or a setting), which is no attempt; it is tried again'
+const CLOSED =
+  'a part that the handler uses is closed, which is no attempt: the message goes back when the binder closes, or waits'
 /**
  * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes, a lost connection
  * counts as an attempt. A connection that could not be made never does.
@@ -120,8 +122,8 @@ export class Failures {
     const error = toError(thrown)
     const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
-    const isForOperator = isAway && writeFault(error) === 'operator'
-    if (isLast || !(isForOperator || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
+    const waits = isAway && (writeFault(error) === 'operator' || isClosed(error))
+    if (isLast || !(waits || this.#worthRetrying(error))) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? reasonOf(error) : undefined
     this.#host.logger.warn(
       { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
@@ -271,11 +273,12 @@ export class Failures {
   }
 
   /**
-   * True: the database was away, or waits for an operator, or was busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
+   * True: the database was away, or waits for an operator, or a part of this process is closed, or the database was busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
    * itself fails in the end: a conflict counts as an attempt after 20 tries, which take some seconds. A session that the server ended
    * because the handler paused for too long in it is one. Asks, and does nothing.
    */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
+    if (isClosed(error)) return true
     const fault = writeFault(error)
     if (fault === 'session-ended') return false
     if (fault === 'operator') return true
@@ -352,6 +355,7 @@ export class Failures {
 }
 
 function reasonOf(error: Error): string {
+  if (isClosed(error)) return CLOSED
   const fault = writeFault(error)
   return fault === 'busy' ? DATABASE_BUSY : fault === 'operator' ? FOR_OPERATOR : DATABASE_AWAY
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
@@ -125,7 +126,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
       const { value: before, version } = this.#values.decode(record)
       const value = await change(before)
       signal?.throwIfAborted()
-      if (value === undefined ? before === undefined : Object.is(value, before)) return { key, version }
+      if (value === undefined ? before === undefined : this.#isAsRead(record, value, before)) return { key, version }
       const ifVersion = hasValue(record) ? version : 0
       const operation =
         value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, boundTo }
@@ -136,6 +137,11 @@ class StateMap<Out, In> implements SharedState<Out, In> {
       // The conflict brought the new record. Many at once on one key: let some of them finish first.
       if (attempt > 2) await this.#call(signal, () => this.#pause(Math.random() * Math.min(attempt, 20)))
     }
+  }
+
+  /** False for a value that `change` has written into and returned. */
+  #isAsRead(record: StateRecord, value: unknown, before: unknown): boolean {
+    return Object.is(value, before) && isDeepStrictEqual(value, this.#values.decode(record).value)
   }
 
   async transact(operations: readonly StateOperation<In>[], options: CallOptions = {}): Promise<Committed> {

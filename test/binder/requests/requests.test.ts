@@ -172,6 +172,14 @@ describe('a request', () => {
     expect(seen).toEqual([['q-1', 'k', 'north']])
   })
 
+  it('needs names that leave its replies a destination', () => {
+    const longest = defineChannel('t'.repeat(195), { payload: z.object({ cents: z.number() }) })
+    const create = (service: string): Binder =>
+      createBinder({ service, transport: memoryTransport(), replies: [told, longest] })
+    expect(create('shop').bindings()).toHaveLength(2)
+    expect(() => create('shops')).toThrow(/createBinder\.replies\[1\].* at most 200 characters/)
+  })
+
   it('is refused where it is wrong', async () => {
     const shop = await broker()({ replies: [told] })
     const unlisted = defineChannel('unlisted', { payload: z.string() })

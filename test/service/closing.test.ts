@@ -1,0 +1,91 @@
+/** What runs while a service closes, as in every deployment. */
+import { defineChannel, sink } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { pgliteClient } from 'concordat/core/pglite'
+import { defineSaga } from 'concordat/saga'
+import { createService, type Service } from 'concordat/service'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { uniqueName } from '../outbox/support/messages.ts'
+import { freshPglite } from '../support/pglite.ts'
+import { gate } from '../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const Order = z.object({ orderId: z.string() })
+const placed = defineChannel('orders.placed', { payload: Order })
+
+describe('while a service closes', () => {
+  test('a handler that runs still commits, sends and starts a saga, and its message is no dead letter', async () => {
+    const [begun, closing] = [gate(), gate()]
+    const ship = defineSaga('ship', { version: 1, input: Order }).step('pack', { invoke: () => 'yes', pivot: true })
+    const failed: unknown[] = []
+    const shop: Service = createService({
+      name: 'shop',
+      schema: uniqueName('shop'),
+      sql,
+      transport: memoryTransport(),
+      sagas: [ship],
+      sends: [placed],
+      bindings: [
+        sink(placed, { group: 'shop', maxAttempts: 1 }, async (order) => {
+          begun.open()
+          await closing.opened
+          const work = shop.transaction((tx) => tx.start(ship, { id: order.orderId, input: order }))
+          await work.catch((error: unknown) => failed.push(error))
+          await (await shop.run(ship, { id: order.orderId, input: order })).outcome()
+        }),
+      ],
+    })
+    await shop.start()
+    await shop.ready()
+    await shop.send(placed, { orderId: 'o-1' })
+    await begun.opened
+    const closed = shop.close()
+    closing.open()
+    await closed
+    expect(failed).toEqual([])
+    expect(shop.binder.bindings().find(({ group }) => group === 'shop')).toMatchObject({ handled: 1, deadLettered: 0 })
+    await expect(shop.transaction(async () => {})).rejects.toMatchObject({ code: 'service.closed' })
+  })
+
+  test('a step that runs still commits, and one that finds a part closed compensates nothing', async () => {
+    const [begun, closing] = [gate(), gate()]
+    const compensated: string[] = []
+    const schema = uniqueName('shop')
+    const broker = memoryBroker()
+    let isSecond = false
+    const other = createService({ name: 'other', schema: uniqueName('other'), sql, transport: memoryTransport() })
+    await other.close()
+    const order = defineSaga('order', { version: 1, input: Order })
+      .step('reserve', { invoke: () => 'yes', compensate: () => void compensated.push('reserve') })
+      .step('pay', {
+        compensate: () => {},
+        invoke: async () => {
+          begun.open()
+          await closing.opened
+          await shop.transaction(async () => {})
+          if (!isSecond) await other.transaction(async () => {})
+        },
+      })
+    const create = (): Service =>
+      createService({ name: 'shop', schema, sql, transport: memoryTransport({ broker }), sagas: [order] })
+    let shop = create()
+    await shop.start()
+    await shop.run(order, { id: 'o-1', input: { orderId: 'o-1' } })
+    await begun.opened
+    const closed = shop.close()
+    closing.open()
+    await closed
+    isSecond = true
+    shop = create()
+    await shop.start()
+    const run = await shop.run(order, { id: 'o-1', input: { orderId: 'o-1' } })
+    expect((await run.outcome()).status).toBe('completed')
+    expect(compensated).toEqual([])
+    await shop.close()
+  })
+})
