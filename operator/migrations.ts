@@ -62,10 +62,23 @@ const PRINT_NAMES = optionNames<MigrationPrintOptions>({
 })
 const GRANT_NAMES = optionNames<GrantPrintOptions>({ schema: true, role: true })
 
-/** Every part that has tables, with the latest version that this release knows. */
-export function migrationParts(): ReadonlyArray<{ readonly part: string; readonly version: number }> {
-  return PARTS.map(({ name, migrations }) => ({ part: name, version: latestOf(migrations) }))
+/**
+ * Every part that has tables: the latest version that this release knows, the call that makes or upgrades the tables, and the name of
+ * one of them.
+ */
+export function migrationParts(): ReadonlyArray<{
+  readonly part: string
+  readonly version: number
+  readonly call: string
+  readonly table: string
+}> {
+  return PARTS.map(({ name, migrations, call }) => {
+    const [, table = ''] = FIRST_TABLE.exec(migrations[0]?.statements.join('\n') ?? '') ?? []
+    return { part: name, version: latestOf(migrations), call, table }
+  })
 }
+
+const FIRST_TABLE = /CREATE TABLE \{schema\}\.(\w+)/
 
 /**
  * The SQL that the parts' `migrate()` would run on an empty database, or above the versions given: for dbmate, Flyway,

@@ -1,20 +1,19 @@
 /**
- * An operator's actions on sagas, without their definitions. Only `resolve` needs nothing of the definition and is done at
- * once. The others are left in the saga's row: the next instance that has the saga's version applies them, in a second or
- * so, by the rules of the machine, and says in the timeline what became of them. No step is called from here.
+ * Actions on sagas without their definitions. `resolve` needs nothing of the definition and is applied at once. The others are
+ * stored in the saga's row: the next instance that has the saga's version applies them, in a second or so, by the rules of the
+ * machine, and writes the result to the timeline. No step is called from here.
  */
-import type { Clock } from '../../core/clock.ts'
-import { newId } from '../../core/ids.ts'
-import type { OwnQuery, SqlClient } from '../../core/sql.ts'
-import { pinned, whyRefused } from '../../saga/coordinator/operators.ts'
-import { reportToParent } from '../../saga/definition/child.ts'
-import { SagaActionRefused, SagaNotFound } from '../../saga/errors.ts'
-import type { OperatorAction, SeenStuck } from '../../saga/machine/event.ts'
-import { advance } from '../../saga/machine/machine.ts'
-import type { SagaShape, SagaState, SagaStatus } from '../../saga/machine/state.ts'
-import { mailAtEnd } from '../../saga/store/mail.ts'
-import type { SagaKey, SagaRow } from '../../saga/store/rows.ts'
-import type { SagaStore } from '../../saga/store/store.ts'
+import type { Clock } from '../core/clock.ts'
+import { newId } from '../core/ids.ts'
+import type { OwnQuery, SqlClient } from '../core/sql.ts'
+import { type OperatorNote, pinned, whyRefused } from '../saga/coordinator/operators.ts'
+import { reportToParent } from '../saga/definition/child.ts'
+import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
+import { advance } from '../saga/machine/machine.ts'
+import type { SagaShape, SagaState, SagaStatus } from '../saga/machine/state.ts'
+import { mailAtEnd } from '../saga/store/mail.ts'
+import type { SagaKey, SagaRow } from '../saga/store/rows.ts'
+import type { SagaStore } from '../saga/store/store.ts'
 
 /** Result of an action. */
 export interface SagaActionResult {
@@ -32,11 +31,9 @@ export interface SagaActionResult {
   readonly why?: string | undefined
 }
 
-/** The person, the action, and the reason. */
-export interface Order {
+/** An action with the person who decided it and the reason. The timeline keeps all three. */
+export interface SagaOrder extends OperatorNote {
   readonly action: OperatorAction
-  readonly by: string
-  readonly reason: string
 }
 
 export interface ActionHost {
@@ -49,8 +46,8 @@ export interface ActionHost {
   readonly clock: Clock
 }
 
-/** A saga as it was seen when the action was decided. */
-type SeenSaga = SagaKey & { readonly seen?: SeenStuck | undefined }
+/** A saga, and the failure on which it was stuck when the action was decided. */
+export type SeenSaga = SagaKey & { readonly seen?: Pick<SeenStuck, 'step' | 'timesStuck'> | undefined }
 
 interface Posted {
   readonly key: SagaKey
@@ -67,26 +64,11 @@ export function statusFor(action: OperatorAction): SagaStatus {
   return action.do === 'cancel' ? 'running' : 'stuck'
 }
 
-/** @throws SagaNotFound, SagaActionRefused: nothing was changed */
-export async function actOnOne(
-  host: ActionHost,
-  key: SeenSaga,
-  order: Order,
-  waitMs: number,
-): Promise<SagaActionResult> {
-  const result = (await actOnAll(host, [key], order, waitMs))[0]
-  if (result === undefined) throw new SagaNotFound(key.name, key.id)
-  if (result.outcome === 'refused') {
-    throw new SagaActionRefused(key.name, key.id, order.action.do, result.why ?? '')
-  }
-  return result
-}
-
-/** In order. One that is refused keeps it from none of the others; one that is gone is left out. */
+/** Acts in the order of `keys`, and goes on after a refusal. A saga that no longer exists has no result. */
 export async function actOnAll(
   host: ActionHost,
   keys: readonly SeenSaga[],
-  order: Order,
+  order: SagaOrder,
   waitMs: number,
 ): Promise<readonly SagaActionResult[]> {
   const begun: Array<SagaActionResult | Posted> = []
@@ -103,7 +85,7 @@ export async function actOnAll(
 async function post(
   { sql, query, store, event }: ActionHost,
   { seen, ...key }: SeenSaga,
-  { action: asked, by, reason }: Order,
+  { action: asked, by, reason }: SagaOrder,
 ): Promise<SagaActionResult | Posted | undefined> {
   const row = await store.load(sql, key)
   if (row === undefined) return undefined
@@ -135,7 +117,7 @@ function isOutdated({ timesStuck = 0 }: SagaState, action: OperatorAction): bool
 }
 
 /** Until it is known what became of it, or the time is up. */
-async function follow(host: ActionHost, posted: Posted, order: Order, deadline: number): Promise<SagaActionResult> {
+async function follow(host: ActionHost, posted: Posted, order: SagaOrder, deadline: number): Promise<SagaActionResult> {
   const { clock } = host
   for (;;) {
     const result = await look(host, posted, order)
@@ -148,7 +130,7 @@ async function follow(host: ActionHost, posted: Posted, order: Order, deadline: 
 async function look(
   { sql, query, saga, event }: ActionHost,
   { key, request, seq }: Posted,
-  { action }: Order,
+  { action }: SagaOrder,
 ): Promise<SagaActionResult> {
   const { rows } = await query<{ status: SagaStatus; waits: boolean; kind: string | null; why: string | null }>(
     sql,
@@ -183,7 +165,7 @@ function refusedIn(state: SagaState, key: SagaKey, action: OperatorAction): Saga
 async function resolveNow(
   { sql, store }: ActionHost,
   { seen, ...key }: SeenSaga,
-  { action: asked, by, reason }: Order,
+  { action: asked, by, reason }: SagaOrder,
 ): Promise<SagaActionResult | undefined> {
   let action = asked
   for (;;) {

@@ -30,15 +30,31 @@ export const OPERATOR_PART: SqlPart = {
 }
 
 /** An action about to be performed. */
-export interface Deed {
+export interface OperatorDeed {
   readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
   readonly action: string
   readonly target: string
   readonly note: OperatorNote
 }
 
-/** No line, no deed. */
-export class Trail {
+/** Writes the audit trail `operator_audit`. An action that it cannot record is not performed. */
+export interface OperatorTrail {
+  /**
+   * Performs the action between two lines of the trail. When the second line is missing, the outcome is unknown.
+   * @throws SqlTablesMissing before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
+   *   second line could not be written
+   */
+  around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T>
+  /**
+   * Checks that a line could be written, and writes none: a dry run refuses what the real run would refuse.
+   * @throws SqlTablesMissing; the driver's error for a role that may not write, or a server that takes no writes
+   */
+  requireReady(): Promise<void>
+  /** Writes one line, for an action without a later outcome. @throws SqlTablesMissing */
+  line(deed: OperatorDeed, outcome: string): Promise<void>
+}
+
+export class SqlOperatorTrail implements OperatorTrail {
   readonly #query: ReturnType<typeof ownQuery>
   readonly #sql: SqlClient
   readonly #table: string
@@ -49,12 +65,7 @@ export class Trail {
     this.#table = `${quoteIdentifier(schema)}.operator_audit`
   }
 
-  /**
-   * Does it between two lines. That the second one is missing means that the trail does not know what became of it.
-   * @throws SqlTablesMissing before anything was done; what `work` throws; OperatorOutcomeNotKept when it was done and the
-   *   second line could not be written
-   */
-  async around<T>(deed: Deed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T> {
+  async around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T> {
     const request = newId()
     await this.#write(request, deed, null)
     const result = await this.#orFailed(request, deed, work)
@@ -67,10 +78,6 @@ export class Trail {
     return result
   }
 
-  /**
-   * Checks that a line could be written, and writes none: for a dry run, which refuses what the real run would refuse.
-   * @throws SqlTablesMissing; the driver's error of a role that may not write, or of a server that takes no writes
-   */
   async requireReady(): Promise<void> {
     await this.#query(
       this.#sql,
@@ -80,12 +87,11 @@ export class Trail {
     )
   }
 
-  /** Writes one line, for actions without a later outcome. @throws SqlTablesMissing */
-  async line(deed: Deed, outcome: string): Promise<void> {
+  async line(deed: OperatorDeed, outcome: string): Promise<void> {
     await this.#write(newId(), deed, outcome)
   }
 
-  async #orFailed<T>(request: string, deed: Deed, work: () => Promise<T>): Promise<T> {
+  async #orFailed<T>(request: string, deed: OperatorDeed, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {
@@ -95,7 +101,7 @@ export class Trail {
     }
   }
 
-  async #write(request: string, { part, action, target, note }: Deed, outcome: string | null): Promise<void> {
+  async #write(request: string, { part, action, target, note }: OperatorDeed, outcome: string | null): Promise<void> {
     await this.#query(
       this.#sql,
       `INSERT INTO ${this.#table} (request, part, action, target, by, reason, outcome)

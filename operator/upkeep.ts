@@ -1,9 +1,9 @@
-/** The state of the tables, and what they count. */
+/** State of the tables of every part, and their migration by an operator. */
 import { requireInteger, requireText } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { latestOf, migrate, migrationState } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
-import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
+import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
 import { PARTS, partOf } from './migrations.ts'
@@ -32,17 +32,6 @@ export interface MigrationApplyOptions extends OperatorNote {
   readonly partitions?: number | undefined
   /** The service that an outbox belongs to which is made now. @default the first that calls `outbox.migrate()` */
   readonly service?: string | undefined
-}
-
-/** Remembered messages of a consumer's inbox. */
-export interface InboxCount {
-  /** `<service>.<group>` as the binding names it. */
-  readonly consumer: string
-  readonly channel: string
-  readonly messages: number
-  /** Epoch ms, server time. */
-  readonly oldestAt: number
-  readonly newestAt: number
 }
 
 const APPLY_NAMES = optionNames<MigrationApplyOptions>({
@@ -94,16 +83,4 @@ async function present(sql: SqlClient, schema: string): Promise<typeof PARTS> {
   const states = await migrationStates(sql, schema)
   const there = PARTS.filter(({ name }) => states.some(({ part, state }) => part === name && state !== 'absent'))
   return there.length === 0 ? PARTS : [...new Set([...there, OPERATOR_PART])]
-}
-
-/** Counts every row: for a person, not for a loop. @throws SqlTablesMissing */
-export async function countInboxes(sql: SqlClient, schema: string): Promise<readonly InboxCount[]> {
-  const { rows } = await ownQuery(schema, 'inbox.migrate()')<InboxCount>(
-    sql,
-    `SELECT consumer, channel, count(*)::float8 AS messages,
-       (extract(epoch FROM min(received_at)) * 1000)::float8 AS "oldestAt",
-       (extract(epoch FROM max(received_at)) * 1000)::float8 AS "newestAt"
-     FROM ${quoteIdentifier(schema)}.inbox GROUP BY consumer, channel ORDER BY consumer, channel LIMIT 1000`,
-  )
-  return rows
 }

@@ -1,4 +1,4 @@
-/** From declarations to the picture of all services. Pure; nothing of it runs and nothing is connected. */
+/** Describes services from their declarations. Pure: it runs nothing and connects to nothing. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { Place } from '../../binder/sending/destinations.ts'
 import { invalidOption } from '../../core/errors.ts'
@@ -11,21 +11,25 @@ import type { SystemChannel, SystemTopology } from './system.ts'
 /** Sources of a description: a service's declarations, or a service, started or not. */
 export type Describable = ServiceDeclaration | Pick<Service, 'describe'>
 
-/** Less than a whole channel, where only a place was declared. */
-export function hasSchema(declared: Channel | Place | undefined): declared is Channel {
+/** False where only a place was declared. */
+function hasSchema(declared: Channel | Place | undefined): declared is Channel {
   return declared !== undefined && 'schema' in declared
 }
 
-/** Declarations that documents need beside the picture. */
+/** Combined declarations of services, with the channels that they declare. */
 export interface System {
   readonly topology: SystemTopology
   /** By name; without a schema where only a place was declared. */
   readonly declared: ReadonlyMap<string, Channel | Place>
-  /** Each once per service. */
+  /** Each channel once per service. */
   readonly declarations: ReadonlyArray<{ readonly service: string; readonly channel: Channel | Place }>
 }
 
-/** @throws TypeError / RangeError naming the service and what is wrong in it */
+/**
+ * Combines the declarations of services, and keeps the channels with their schemas.
+ * @param path begins the messages of errors, such as `asyncapi`
+ * @throws TypeError / RangeError naming the service and the mistake
+ */
 export function readSystem(path: string, services: readonly Describable[]): System {
   if (!Array.isArray(services) || services.length === 0) {
     throw wrongKind(`${path}.services`, services, 'a list of at least one service or declaration')

@@ -1,24 +1,29 @@
 /** Events to instances over the bus, without the code of any of them: the operator joins it, asks, and leaves. */
-import { createBinder } from '../binder/assembly/transport-binder.ts'
-import { checkName } from '../binder/channel/channel.ts'
-import type { Transport } from '../binder/transport/transport.ts'
-import { type Address, formatAddress, matchesAddress } from '../bus/address.ts'
-import { ConfigChanged, PauseBinding, Refresh, ResumeBinding, SetLogLevel, Shutdown } from '../bus/built-in.ts'
-import type { Acknowledgement, Bus, ReportWatchOptions } from '../bus/bus.ts'
-import { type BusEvent, defineEvent } from '../bus/event.ts'
-import { createBus } from '../bus/service-bus.ts'
-import { resolveSecrets } from '../bus/signature.ts'
-import { SECOND, systemClock } from '../core/clock.ts'
-import { invalidOption, requireInteger } from '../core/errors.ts'
-import { newId } from '../core/ids.ts'
-import type { Logger } from '../core/logger.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
-import { startedByUs } from '../core/reading.ts'
-import { validate } from '../core/schema.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import { createBinder } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
+import {
+  type Acknowledgement,
+  type Address,
+  type Bus,
+  type BusEvent,
+  ConfigChanged,
+  createBus,
+  defineEvent,
+  formatAddress,
+  matchesAddress,
+  PauseBinding,
+  Refresh,
+  type ReportWatchOptions,
+  ResumeBinding,
+  SetLogLevel,
+  Shutdown,
+} from 'concordat/bus'
+import { type Logger, newId, SECOND, systemClock, validate } from 'concordat/core'
+import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import { checkName, type OperatorTrail, requireNote, resolveSecrets, startedByUs } from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
 import type { ClusterAdmin } from './cluster.ts'
 import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
-import type { Trail } from './trail.ts'
 
 /** How the services of a bus were set up. */
 export interface OperatedBus {
@@ -124,7 +129,7 @@ export interface BusAdminHost {
   readonly open: () => Promise<Transport>
   readonly bus: OperatedBus
   readonly cluster: ClusterAdmin
-  readonly trail: Trail
+  readonly trail: OperatorTrail
   readonly logger: Logger
 }
 

@@ -1,6 +1,7 @@
 /** Members and shared state, read as their store has them, without joining. */
-import { requireText } from '../core/errors.ts'
-import type { ClusterStore, MemberRecord } from '../election/cluster/store/cluster-store.ts'
+
+import type { ClusterStore, MemberRecord } from 'concordat/cluster/store'
+import { requireText } from 'concordat/core/extension'
 
 /** The members of a cluster store that the operator uses. */
 export type OperatedCluster = Pick<ClusterStore, 'members' | 'read'>

@@ -1,4 +1,4 @@
-import { ConcordatError } from '../core/errors.ts'
+import { ConcordatError } from 'concordat/core'
 
 /** An operator's call needs a transport, and was given none that can do it. Nothing was changed. */
 export class OperatorTransportMissing extends ConcordatError {
@@ -10,34 +10,6 @@ export class OperatorTransportMissing extends ConcordatError {
 export class OperatorStoreMissing extends ConcordatError {
   readonly code = 'operate.store_missing' as const
   readonly retryable = false as const
-}
-
-/**
- * An action was done, and the database did not confirm the second line of `operator_audit`, which says what became of it. The
- * first line, with who and why, is there. Do not repeat the action.
- */
-export class OperatorOutcomeNotKept extends ConcordatError {
-  readonly code = 'operate.outcome_not_kept' as const
-  readonly retryable = false as const
-  readonly action: string
-  /** Same as `AuditLine.target`. */
-  readonly target: string
-  /** Outcome that the line would have had. */
-  readonly outcome: string
-  /** Result that the call would have returned. */
-  readonly result: unknown
-
-  constructor(deed: { readonly action: string; readonly target: string }, fields: Outcome) {
-    super(
-      `${deed.action} of ${deed.target} was done (${fields.outcome}), but the line with its outcome is missing in ` +
-        'operator_audit: do not do it again, and keep the outcome elsewhere',
-      { cause: fields.cause },
-    )
-    this.action = deed.action
-    this.target = deed.target
-    this.outcome = fields.outcome
-    this.result = fields.result
-  }
 }
 
 /** The dead letters before this page are too many, or too large, to read past. Nothing was changed. */
@@ -58,10 +30,4 @@ export class OperatorLettersOutOfReach extends ConcordatError {
     this.group = group
     this.lookedAt = lookedAt
   }
-}
-
-interface Outcome {
-  readonly outcome: string
-  readonly result: unknown
-  readonly cause: unknown
 }

@@ -1,14 +1,12 @@
 /** All instances of all services at one moment, each for itself and summed, as they say over the bus. */
-import type { Transport } from '../binder/transport/transport.ts'
-import { formatAddress } from '../bus/address.ts'
-import type { ReportWatch } from '../bus/bus.ts'
-import type { WatchedBinding, WatchedInstance } from '../bus/reports/watch.ts'
-import { type Clock, SECOND } from '../core/clock.ts'
-import { within } from '../core/time-limit.ts'
+import type { Transport } from 'concordat/binder/transport'
+import { formatAddress, type ReportWatch, type WatchedBinding, type WatchedInstance } from 'concordat/bus'
+import { type Clock, SECOND } from 'concordat/core'
+import { within } from 'concordat/core/extension'
 
 /** An instance, without its individual bindings. */
 export interface InstanceLine
-  extends Pick<WatchedInstance, 'uptimeMs' | 'memoryBytes' | 'cpu' | 'blockedMs' | 'ageMs'> {
+  extends Pick<WatchedInstance, 'uptimeMs' | 'memoryBytes' | 'cpu' | 'blockedMs' | 'isBlocked' | 'ageMs'> {
   /** `service:group:instance` */
   readonly address: string
   readonly service: string
@@ -90,7 +88,7 @@ export function servicesOf(watched: readonly WatchedInstance[]): readonly Watche
 }
 
 function lineOf(watched: WatchedInstance): InstanceLine {
-  const { address, uptimeMs, memoryBytes, cpu, blockedMs, ageMs, bindings, leftOut } = watched
+  const { address, uptimeMs, memoryBytes, cpu, blockedMs, isBlocked, ageMs, bindings, leftOut } = watched
   return {
     address: formatAddress(address),
     service: address.service,
@@ -98,6 +96,7 @@ function lineOf(watched: WatchedInstance): InstanceLine {
     memoryBytes,
     cpu,
     blockedMs,
+    isBlocked,
     ageMs,
     slow: bindings.filter(({ isSlow }) => isSlow === true).map(({ name }) => name),
     bindings: bindings.length + leftOut,

@@ -1,20 +1,22 @@
 /** Dead letters and lag, through a transport, without the channels' declarations. */
-import { type Channel, defineChannel } from '../binder/channel/channel.ts'
-import { deadLetterSpec } from '../binder/consuming/failure/dead-letter.ts'
-import { lagWithRetries } from '../binder/consuming/failure/retry.ts'
-import { existingPartitions } from '../binder/errors.ts'
-import type { DeadLetter } from '../binder/redrive/letter.ts'
-import type { RedriveAfter, RedriveCounts, RedriveReport } from '../binder/redrive/redrive.ts'
-import { redrive } from '../binder/redrive/redrive-run.ts'
-import type { GroupPlace, Transport } from '../binder/transport/transport.ts'
-import { systemClock } from '../core/clock.ts'
-import { invalidOption, requireInteger } from '../core/errors.ts'
-import { newId } from '../core/ids.ts'
-import type { Logger } from '../core/logger.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import {
+  type Channel,
+  type DeadLetter,
+  deadLetterName,
+  defineChannel,
+  type RedriveAfter,
+  type RedriveCounts,
+  type RedriveReport,
+  redrive,
+  TransportError,
+} from 'concordat/binder'
+import type { GroupPlace, Transport } from 'concordat/binder/transport'
+import { type Logger, newId, systemClock } from 'concordat/core'
+import { invalidOption, requireInteger } from 'concordat/core/extension'
+import { lagWithRetries, type OperatorTrail, requireNote } from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
 import { readCursor, writeCursor } from './cursor.ts'
 import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'
-import type { Trail } from './trail.ts'
 
 /** A group of a channel. */
 export interface DeadLetterPlace {
@@ -130,6 +132,8 @@ const anything = {
   '~standard': { version: 1 as const, vendor: 'concordat', validate: (value: unknown) => ({ value }) },
 }
 
+/** Dead letters of a group have one partition, and this group reads them. */
+const LETTERS = { partitions: 1, group: 'redrive' } as const
 /** For one page. */
 const MAX_WINDOW = 10_000
 /** Limit of a reading. */
@@ -145,10 +149,10 @@ type Run = Omit<DeadLetterRedrive, keyof OperatorNote | 'to'> &
 
 export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   readonly #open: OpenTransport
-  readonly #trail: Trail
+  readonly #trail: OperatorTrail
   readonly #logger: Logger
 
-  constructor(open: OpenTransport, trail: Trail, logger: Logger) {
+  constructor(open: OpenTransport, trail: OperatorTrail, logger: Logger) {
     this.#open = open
     this.#trail = trail
     this.#logger = logger
@@ -194,8 +198,8 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   }
 
   async count(place: DeadLetterPlace): Promise<number> {
-    const { name, partitions, groups } = deadLetterSpec(channelOf(place).name, place.group)
-    const { lag } = await this.#backlog({ destination: name, partitions, group: groups[0] as string })
+    const destination = deadLetterName(channelOf(place).name, place.group)
+    const { lag } = await this.#backlog({ destination, ...LETTERS })
     return lag
   }
 
@@ -237,7 +241,7 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
       await this.#trail.requireReady()
       return this.#run(place, run)
     }
-    const target = deadLetterSpec(channelOf(place).name, place.group).name
+    const target = deadLetterName(channelOf(place).name, place.group)
     const deed = { part: 'letters' as const, action, target, note }
     return this.#trail.around(
       deed,
@@ -278,7 +282,7 @@ async function withPartitions<T>(place: DeadLetterPlace, work: (place: DeadLette
   try {
     return await work(place)
   } catch (error) {
-    const partitions = place.partitions === undefined ? existingPartitions(error) : undefined
+    const partitions = place.partitions === undefined && error instanceof TransportError ? error.partitions : undefined
     if (partitions === undefined) throw error
     return work({ ...place, partitions })
   }

@@ -1,8 +1,8 @@
 /** Locks and leaders, as their store sees them, without the services' code. */
-import { requireText } from '../core/errors.ts'
-import type { ForcedRelease, ListOptions, LockInfo, Locks } from '../locks/lock.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
-import type { Trail } from './trail.ts'
+import { requireText } from 'concordat/core/extension'
+import type { ForcedRelease, ListOptions, LockInfo, Locks } from 'concordat/locks'
+import { type OperatorTrail, requireNote } from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
 
 /** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>
@@ -52,9 +52,9 @@ export type OpenLocks = () => Promise<OperatedLocks>
 
 export class StoreLockAdmin implements LockAdmin {
   readonly #open: OpenLocks
-  readonly #trail: Trail
+  readonly #trail: OperatorTrail
 
-  constructor(open: OpenLocks, trail: Trail) {
+  constructor(open: OpenLocks, trail: OperatorTrail) {
     this.#open = open
     this.#trail = trail
   }

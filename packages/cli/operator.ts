@@ -2,34 +2,37 @@
  * The operator API. Needs the database; dead letters and lag need a transport; saga definitions are not needed. It calls no step and no
  * handler. Every action has a person and a reason.
  */
-import { systemClock } from '../core/clock.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
-import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
-import type { PreparedTransaction } from '../saga/xa/resource.ts'
+import { type Logger, type SqlClient, systemClock } from 'concordat/core'
+import {
+  checkLogger,
+  hasMethods,
+  optionNames,
+  refuseUnknown,
+  requireFunction,
+  wrongKind,
+} from 'concordat/core/extension'
+import {
+  type MigrationApplyOptions,
+  type MigrationState,
+  type OutboxAdmin,
+  operatorRecords,
+  requireNote,
+} from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
+import type { PreparedTransaction } from 'concordat/saga/xa'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
 import { type BusAdmin, type OperatedBus, requireBus, TransportBusAdmin } from './bus.ts'
 import { type ClusterAdmin, type OperatedCluster, StoreClusterAdmin } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
 import { type GroupLine, groupsIn, logSchemaOf } from './groups.ts'
+import { countInboxes, type InboxCount } from './inboxes.ts'
 import type { InstancesView } from './instances.ts'
 import { type DeadLetterAdmin, type DeadLetterPlace, type OpenTransport, TransportDeadLetterAdmin } from './letters.ts'
 import { type LeaderAdmin, type LockAdmin, type OperatedLocks, StoreLeaderAdmin, StoreLockAdmin } from './locks.ts'
-import { type OutboxAdmin, SqlOutboxAdmin } from './outbox.ts'
 import { type OperatedResource, preparedIn, requireResources } from './prepared.ts'
 import { type SagaAdmin, SqlSagaAdmin } from './sagas/admin.ts'
 import { Stores } from './stores.ts'
-import { Trail } from './trail.ts'
 import { SqlUndoAdmin, type UndoAdmin } from './undo.ts'
-import {
-  applyMigrations,
-  countInboxes,
-  type InboxCount,
-  type MigrationApplyOptions,
-  type MigrationState,
-  migrationStates,
-} from './upkeep.ts'
 
 /** Options of `createOperator`. */
 export interface OperatorOptions {
@@ -121,9 +124,8 @@ const NAMES = optionNames<OperatorOptions>({
 export function createOperator(options: OperatorOptions): Operator {
   const path = 'createOperator'
   refuseUnknown(path, options, NAMES)
-  const sql = requireSqlClient(`${path}.sql`, options.sql)
-  const schema = options.schema ?? DEFAULT_SCHEMA
-  quoteIdentifier(schema)
+  const records = operatorRecords(path, options.sql, options.schema)
+  const { sql, schema, trail } = records
   const logger = checkLogger(`${path}.logger`, options.logger)
   const stores = new Stores({
     sql,
@@ -135,30 +137,29 @@ export function createOperator(options: OperatorOptions): Operator {
   })
   const resources = requireResources(`${path}.resources`, options.resources ?? [])
   const hasBroker = options.transport !== undefined
-  const trail = new Trail(sql, schema)
   const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
   const letters = new TransportDeadLetterAdmin(() => stores.transport(), trail, logger)
   const cluster = new StoreClusterAdmin(() => stores.cluster())
   const locks = new StoreLockAdmin(() => stores.locks(), trail)
   return Object.freeze({
-    sagas: new SqlSagaAdmin(sql, schema, systemClock),
-    outbox: new SqlOutboxAdmin(sql, schema),
+    sagas: new SqlSagaAdmin(records),
+    outbox: records.outbox,
     letters,
     locks,
     leaders: new StoreLeaderAdmin(locks),
     cluster,
     bus: new TransportBusAdmin({ open: () => stores.transport(), bus, cluster, trail, logger }),
     undo: new SqlUndoAdmin(sql, schema, trail),
-    prepared: () => preparedIn(sql, resources),
+    prepared: () => preparedIn(records, resources),
     groups: async () => groupsIn(sql, await logSchemaOf(sql, schema)),
     inboxes: () => countInboxes(sql, schema),
-    migrations: () => migrationStates(sql, schema),
-    migrate: (order: MigrationApplyOptions) => applyMigrations(sql, schema, order, logger),
+    migrations: () => records.migrations(),
+    migrate: (order: MigrationApplyOptions) => records.migrate(order, logger),
     audit: (which?: AuditOptions) => readAudit(sql, schema, which),
     recordLook: async (target: string, note: OperatorNote) =>
       trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
     doctor: ({ places = [], instances }: DoctorOptions = {}) =>
-      examine({ sql, schema, clock: systemClock, resources, letters, places, instances, hasBroker }),
+      examine({ records, clock: systemClock, resources, letters, places, instances, hasBroker }),
   })
 }
 

@@ -1,8 +1,7 @@
 /** Transactions that are prepared: in the operator's own database, and in those beside it. Nothing here ends one. */
-import { hasMethods, wrongKind } from '../core/options.ts'
-import type { SqlExecutor } from '../core/sql.ts'
-import { oldPrepared } from '../saga/xa/prepared.ts'
-import type { PreparedTransaction, XaResource } from '../saga/xa/resource.ts'
+import { hasMethods, wrongKind } from 'concordat/core/extension'
+import type { OperatorRecords } from 'concordat/operator'
+import type { PreparedTransaction, XaResource } from 'concordat/saga/xa'
 
 /** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `@concordat/mysql`. */
 export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>
@@ -11,11 +10,11 @@ const MOST = 20
 
 /** The oldest first, at most twenty. @throws what a database says that does not answer */
 export async function preparedIn(
-  sql: SqlExecutor,
+  records: Pick<OperatorRecords, 'prepared'>,
   resources: readonly OperatedResource[],
 ): Promise<readonly PreparedTransaction[]> {
   const found = await Promise.all([
-    oldPrepared(sql, 0),
+    records.prepared(0),
     ...resources.map(async (resource) => (await resource.old(0)).map((one) => ({ ...one, on: resource.name }))),
   ])
   return found

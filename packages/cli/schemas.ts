@@ -1,5 +1,5 @@
 /** Which schemas of a database have a table. */
-import type { SqlExecutor } from '../core/sql.ts'
+import type { SqlExecutor } from 'concordat/core'
 
 const MOST = 20
 

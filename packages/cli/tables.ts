@@ -1,5 +1,5 @@
 /** Which tables of a schema there are. */
-import type { SqlExecutor } from '../core/sql.ts'
+import type { SqlExecutor } from 'concordat/core'
 
 /** From the catalog, which everybody may read. */
 export async function tablesIn(sql: SqlExecutor, schema: string): Promise<ReadonlySet<string>> {

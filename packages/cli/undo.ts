@@ -1,10 +1,8 @@
 /** Branches of undo for an operator: what is held, what keeps it from being undone, and a decision about it. */
-import { explainMissing, type SqlClient } from '../core/sql.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
-import type { OpenUndo, UndoChoice, UndoTarget } from '../saga/undo/contract.ts'
-import type { UndoDifference } from '../saga/undo/errors.ts'
-import { undo } from '../saga/undo/undo.ts'
-import type { Trail } from './trail.ts'
+import type { SqlClient } from 'concordat/core'
+import { type OperatorTrail, requireNote } from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
+import { type OpenUndo, type UndoChoice, type UndoDifference, type UndoTarget, undo } from 'concordat/saga/undo'
 
 /** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
 export interface UndoAdmin {
@@ -19,20 +17,16 @@ export interface UndoAdmin {
 export class SqlUndoAdmin implements UndoAdmin {
   readonly #sql: SqlClient
   readonly #schema: string
-  readonly #trail: Trail
+  readonly #trail: OperatorTrail
 
-  constructor(sql: SqlClient, schema: string, trail: Trail) {
+  constructor(sql: SqlClient, schema: string, trail: OperatorTrail) {
     this.#sql = sql
     this.#schema = schema
     this.#trail = trail
   }
 
   async open(): Promise<readonly OpenUndo[]> {
-    try {
-      return await undo.open(this.#sql, { schema: this.#schema })
-    } catch (error) {
-      throw explainMissing(error, this.#schema, 'migrateParticipant(sql, schema)')
-    }
+    return undo.open(this.#sql, { schema: this.#schema })
   }
 
   differences(target: UndoTarget): Promise<readonly UndoDifference[]> {

@@ -1,6 +1,6 @@
 /** Permissions. Without `authorize`, reading is open and all actions are refused. */
-import { type Clock, SECOND } from '../../core/clock.ts'
-import { within } from '../../core/time-limit.ts'
+import { type Clock, SECOND } from 'concordat/core'
+import { within } from 'concordat/core/extension'
 import { Problem } from './problem.ts'
 
 /** All that `authorize` is asked about. `view` is everything that is shown without payloads. */

@@ -3,9 +3,9 @@
  *
  * @module
  */
-export type { ConsoleAction, ConsoleAnswer, ConsoleAuthorize, ConsoleQuestion } from './access.ts'
+export type { ConsoleAction, ConsoleAuthorize } from './access.ts'
 export { CONSOLE_ACTIONS } from './access.ts'
 export { type Console, createConsole } from './console.ts'
 export type { ConsoleEvent, ConsoleOptions } from './options.ts'
-export type { Redact, RedactPlace } from './redaction.ts'
+export type { Redact } from './redaction.ts'
 export { type OneTimeSession, type OneTimeSessionOptions, oneTimeSession } from './session.ts'

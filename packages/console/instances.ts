@@ -1,8 +1,7 @@
 /** The instances of all services, watched over the bus only while a page is open. */
-import { type Clock, SECOND } from '../../core/clock.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { InstancesView, InstanceWatch } from '../instances.ts'
-import type { Operator } from '../operator.ts'
+
+import type { InstancesView, InstanceWatch, Operator } from '@concordat/cli'
+import { type Clock, type Logger, SECOND } from 'concordat/core'
 import { Problem } from './problem.ts'
 
 /** Ends the watch after this long without a request. */

@@ -1,15 +1,20 @@
 /** Options of a console. */
 import { randomBytes } from 'node:crypto'
-import type { BindingStatus } from '../../binder/status.ts'
-import { systemClock } from '../../core/clock.ts'
-import { invalidOption, requireText } from '../../core/errors.ts'
-import { checkLogger, type Logger } from '../../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
-import type { DeadLetterPlace } from '../letters.ts'
-import type { Operator } from '../operator.ts'
-import { declaredPlaces } from '../system/places.ts'
-import { type Describable, describeSystem } from '../system/read-system.ts'
-import type { SystemTopology } from '../system/system.ts'
+import { type DeadLetterPlace, declaredPlaces, type Operator } from '@concordat/cli'
+import type { BindingStatus } from 'concordat/binder'
+import { type Logger, systemClock } from 'concordat/core'
+import {
+  checkLogger,
+  hasMethods,
+  invalidOption,
+  optionNames,
+  refuseUnknown,
+  requireFunction,
+  requireList,
+  requireText,
+  wrongKind,
+} from 'concordat/core/extension'
+import { type Describable, describeSystem, type SystemTopology } from 'concordat/operator'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
 import { ConsoleInstances } from './instances.ts'
 import type { Backend } from './reads.ts'

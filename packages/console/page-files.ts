@@ -46,8 +46,8 @@ export class PageFiles {
 /** Also works from the sources. `undefined` where the package is not: in another program's bundle. */
 function packaged(): URL | undefined {
   try {
-    const manifest = createRequire(import.meta.url).resolve('concordat/package.json')
-    return new URL('dist/operate/console/page/', pathToFileURL(manifest))
+    const manifest = createRequire(import.meta.url).resolve('@concordat/console/package.json')
+    return new URL('dist/page/', pathToFileURL(manifest))
   } catch {
     return undefined
   }

@@ -1,7 +1,6 @@
 /** Error response: a status, a code, and a sentence without secrets. */
-import { ConcordatError, toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import { withoutSecrets } from '../../core/printable.ts'
+import { ConcordatError, type Logger, toError } from 'concordat/core'
+import { withoutSecrets } from 'concordat/core/extension'
 
 export class Problem extends Error {
   readonly status: number

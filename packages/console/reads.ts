@@ -1,14 +1,11 @@
 /** Read routes over the operator, one per view. Every list is a page. */
-import type { BindingStatus } from '../../binder/status.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
-import { within } from '../../core/time-limit.ts'
-import type { UndoTarget } from '../../saga/undo/contract.ts'
-import type { UndoDifference } from '../../saga/undo/errors.ts'
-import type { DeadLetterPlace } from '../letters.ts'
-import type { Operator } from '../operator.ts'
-import type { FailingLine, ParkedLine } from '../outbox.ts'
-import { reportedPlaces } from '../system/places.ts'
-import type { SystemTopology } from '../system/system.ts'
+
+import { type DeadLetterPlace, type Operator } from '@concordat/cli'
+import type { BindingStatus } from 'concordat/binder'
+import { type Clock, SECOND } from 'concordat/core'
+import { within } from 'concordat/core/extension'
+import type { FailingLine, ParkedLine, SystemTopology } from 'concordat/operator'
+import type { UndoDifference, UndoTarget } from 'concordat/saga/undo'
 import type { Access, ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
 import type { ConsoleInstances } from './instances.ts'
@@ -211,7 +208,10 @@ export async function placesOf({
   instances,
 }: Pick<Backend, 'operator' | 'places' | 'instances'>): Promise<readonly DeadLetterPlace[]> {
   const groups = await operator.groups()
-  const reported = await instances.view().then(reportedPlaces, () => [])
+  const { bindings } = await instances.view().catch(() => ({ bindings: [] }))
+  const reported = bindings.flatMap(({ channel, group, partitions }) =>
+    group === null ? [] : [{ channel, group, partitions }],
+  )
   const found = new Map([...reported, ...places].map((place) => [`${place.channel}.${place.group}`, place]))
   const letters = new Set(groups.filter(({ group }) => group === 'redrive').map(({ channel }) => channel))
   for (const { channel, group } of groups) {

@@ -6,7 +6,7 @@
  * header. The page keeps it in storage, which belongs to one port.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { type Clock, HOUR, systemClock } from '../../core/clock.ts'
+import { type Clock, HOUR, systemClock } from 'concordat/core'
 import type { ConsoleAction, ConsoleAuthorize } from './access.ts'
 import { HEADERS } from './guard.ts'
 import { Problem } from './problem.ts'

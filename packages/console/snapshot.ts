@@ -2,16 +2,12 @@
  * Live data of every open page: one snapshot for all of them, taken only while a page is open. Each part has its own pace and its own
  * error: an unavailable broker leaves the others unaffected.
  */
-import type { BindingStatus } from '../../binder/status.ts'
-import { SECOND } from '../../core/clock.ts'
-import { type Logger, silentLogger } from '../../core/logger.ts'
-import { within } from '../../core/time-limit.ts'
-import type { OutboxStats } from '../../outbox/stats.ts'
-import type { MemberLine } from '../cluster.ts'
-import type { GroupLine } from '../groups.ts'
-import type { InstancesView } from '../instances.ts'
-import type { LeaderLine } from '../locks.ts'
-import type { SagaCounts } from '../sagas/lines.ts'
+
+import type { GroupLine, InstancesView, LeaderLine, MemberLine, SagaCounts } from '@concordat/cli'
+import type { BindingStatus } from 'concordat/binder'
+import { type Logger, SECOND, silentLogger } from 'concordat/core'
+import { within } from 'concordat/core/extension'
+import type { OutboxStats } from 'concordat/outbox'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
 import { type Backend, clusterMembers, placesOf } from './reads.ts'
 import type { UnderWayLine } from './under-way.ts'

@@ -1,6 +1,5 @@
 /** Server-sent events: the whole picture first, then what changed in it. */
-import { MINUTE, SECOND } from '../../core/clock.ts'
-import { newId } from '../../core/ids.ts'
+import { MINUTE, newId, SECOND } from 'concordat/core'
 import { HEADERS } from './guard.ts'
 import type { LiveSnapshot, Snapshot } from './snapshot.ts'
 

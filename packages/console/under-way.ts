@@ -1,6 +1,7 @@
 /** Redrives and drops that this console runs just now: how many of how many, and for whom. */
-import type { Clock } from '../../core/clock.ts'
-import type { DeadLetterPlace, DeadLetterProgress } from '../letters.ts'
+
+import type { DeadLetterPlace, DeadLetterProgress } from '@concordat/cli'
+import type { Clock } from 'concordat/core'
 
 /** A redrive under way. */
 export interface UnderWayLine {

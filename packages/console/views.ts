@@ -1,8 +1,8 @@
 /** Views of sagas and dead letters: error texts and header values only for users who may see payloads. */
-import type { DeadLetter } from '../../binder/redrive/letter.ts'
-import type { UndoDifference } from '../../saga/undo/errors.ts'
-import type { SagaView } from '../sagas/admin.ts'
-import type { SagaLine } from '../sagas/lines.ts'
+
+import type { SagaLine, SagaView } from '@concordat/cli'
+import type { DeadLetter } from 'concordat/binder'
+import type { UndoDifference } from 'concordat/saga/undo'
 import { HIDDEN, type Redact, redacted, type ShownBody, showBody } from './redaction.ts'
 
 /** A dead letter on the page. */

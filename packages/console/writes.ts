@@ -1,6 +1,7 @@
 /** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
-import type { OperatorNote } from '../../saga/coordinator/operators.ts'
-import type { DeadLetterProgress } from '../letters.ts'
+
+import type { DeadLetterProgress } from '@concordat/cli'
+import type { OperatorNote } from 'concordat/saga'
 import type { ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
 import { Problem } from './problem.ts'

@@ -1,11 +1,10 @@
 /** An AsyncAPI 3 document out of the declarations that validate and route at run time, so it cannot differ from them. */
-import type { Channel } from '../../binder/channel/channel.ts'
-import { hasSchema, readSystem } from '../system/read-system.ts'
-import type { SystemChannel } from '../system/system.ts'
+import type { Channel } from 'concordat/binder'
+import { readSystem, type SystemChannel } from 'concordat/operator'
 import type { AsyncapiChannel, AsyncapiDocument, JsonObject } from './document.ts'
 import { HEADER_SCHEMAS, headerSchemaNames } from './headers.ts'
 import { jsonSchemaOf, Schemas } from './json-schema.ts'
-import { messageOf, type Writing } from './messages.ts'
+import { hasSchema, messageOf, type Writing } from './messages.ts'
 import { operationsOf } from './operations.ts'
 import { type AsyncapiOptions, type ResolvedAsyncapi, resolveAsyncapi } from './options.ts'
 

@@ -3,11 +3,10 @@
  * are not replaced at one moment. So both ways count: readers of the old document get new messages, readers of the new one
  * get old messages.
  */
-import { invalidOption, show } from '../../core/errors.ts'
-import { isDeeperThan } from '../../core/nesting.ts'
-import { wrongKind } from '../../core/options.ts'
+import { invalidOption, isDeeperThan, wrongKind } from 'concordat/core/extension'
 import type { JsonObject } from './document.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
+import { show } from './shown.ts'
 
 /** A difference between two documents. */
 export interface AsyncapiChange {

@@ -1,5 +1,5 @@
 /** JSON Schema of the headers that messages have beside the sender's own: see `docs/reference/wire-format.md`. */
-import { OPERATIONS } from '../../saga/machine/operation.ts'
+import type { Operation } from 'concordat/saga/machine'
 import type { JsonObject } from './document.ts'
 
 export type Protocol = 'kafka' | 'amqp'
@@ -12,6 +12,7 @@ const object = (description: string, properties: JsonObject, required: readonly 
   required,
 })
 
+const OPERATIONS: Readonly<Record<Operation, true>> = { invoke: true, confirm: true, compensate: true }
 const OPERATION: JsonObject = { type: 'string', enum: Object.keys(OPERATIONS) }
 
 const TRACE: JsonObject = {

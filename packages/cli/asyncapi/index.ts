@@ -6,13 +6,8 @@
 export { asyncapi } from './asyncapi.ts'
 export { type AsyncapiChange, type AsyncapiDiff, asyncapiDiff } from './diff.ts'
 export type {
-  AsyncapiChannel,
   AsyncapiDocument,
   AsyncapiInfo,
-  AsyncapiMessage,
-  AsyncapiOperation,
-  AsyncapiReference,
-  AsyncapiServer,
   JsonObject,
 } from './document.ts'
 export type { AsyncapiOptions } from './options.ts'

@@ -5,10 +5,14 @@
  *
  * @see https://standardschema.dev/json-schema
  */
-import type { StandardJSONSchemaV1 } from '@standard-schema/spec'
-import { toError } from '../../core/errors.ts'
-import { hasMethods } from '../../core/options.ts'
+import { toError } from 'concordat/core'
+import { hasMethods } from 'concordat/core/extension'
 import type { JsonObject } from './document.ts'
+
+/** The used part of a Standard JSON Schema. */
+interface Converter {
+  readonly input: (options: { readonly target: string; readonly libraryOptions: JsonObject }) => JsonObject
+}
 
 const COMPONENTS = '#/components/schemas/'
 /** Made up by zod for parts without a name: the same name stands for something else in the next schema. */
@@ -20,12 +24,12 @@ const NAMELESS = /^__schema\d+$/
  * @throws TypeError when the library cannot say it in JSON Schema
  */
 export function jsonSchemaOf(path: string, schema: unknown): JsonObject | undefined {
-  const standard = (schema as { readonly '~standard'?: Partial<StandardJSONSchemaV1.Props> } | undefined)?.['~standard']
+  const standard = (schema as { readonly '~standard'?: { readonly jsonSchema?: unknown } } | undefined)?.['~standard']
   const converter = standard?.jsonSchema
   if (!hasMethods(converter, ['input'])) return undefined
   try {
     const options = { target: 'draft-07', libraryOptions: { unrepresentable: 'any' } }
-    return (converter as StandardJSONSchemaV1.Converter).input(options)
+    return (converter as unknown as Converter).input(options)
   } catch (error) {
     const why = toError(error).message
     throw new TypeError(`${path}: its schema cannot be said in JSON Schema (${why}). Give it by hand in \`schemas\`.`, {

@@ -1,9 +1,7 @@
 /** The message of a channel: its payload, headers and examples. */
-import type { Channel } from '../../binder/channel/channel.ts'
-import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
-import { validate } from '../../core/schema.ts'
-import { hasSchema, type System } from '../system/read-system.ts'
-import type { SystemChannel } from '../system/system.ts'
+import { type Channel, VERSION_HEADER } from 'concordat/binder'
+import { validate } from 'concordat/core'
+import type { System, SystemChannel } from 'concordat/operator'
 import type { AsyncapiMessage, JsonObject } from './document.ts'
 import { exampleHeaders, headersOf, SAGA_REPLY } from './headers.ts'
 import { jsonSchemaOf, type Schemas } from './json-schema.ts'
@@ -13,6 +11,13 @@ export interface Writing {
   readonly options: ResolvedAsyncapi
   readonly system: System
   readonly schemas: Schemas
+}
+
+type Declared = System['declarations'][number]['channel']
+
+/** False where a service declares only the place of a channel. */
+export function hasSchema(declared: Declared | undefined): declared is Channel {
+  return declared !== undefined && 'schema' in declared
 }
 
 const UNDESCRIBED =

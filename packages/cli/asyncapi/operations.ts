@@ -1,6 +1,5 @@
 /** Operations of services: `receive` for each binding, `send` for each channel that it sends to. */
-import type { System } from '../system/read-system.ts'
-import type { SystemBinding, SystemChannel, SystemService } from '../system/system.ts'
+import type { System, SystemBinding, SystemChannel, SystemService } from 'concordat/operator'
 import type { AsyncapiOperation, JsonObject } from './document.ts'
 import type { ResolvedAsyncapi } from './options.ts'
 

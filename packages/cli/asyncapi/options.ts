@@ -1,6 +1,5 @@
-import { invalidOption, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import type { Describable } from '../system/read-system.ts'
+import { invalidOption, optionNames, refuseUnknown, requireText, wrongKind } from 'concordat/core/extension'
+import type { Describable } from 'concordat/operator'
 import type { AsyncapiInfo, AsyncapiServer, JsonObject } from './document.ts'
 import type { Protocol } from './headers.ts'
 

@@ -1,11 +1,11 @@
 /** `asyncapi` and `asyncapi diff`: the document of what services declare, and what a change means to readers. */
 
 import { readFile, writeFile } from 'node:fs/promises'
-import { counted } from '../../core/counted.ts'
-import { toError } from '../../core/errors.ts'
+import { toError } from 'concordat/core'
 import { asyncapi as write } from '../asyncapi/asyncapi.ts'
 import { asyncapiDiff } from '../asyncapi/diff.ts'
 import type { AsyncapiDocument } from '../asyncapi/document.ts'
+import { counted } from '../words.ts'
 import { type Command, UsageError } from './command.ts'
 import { MODULE, packageOf, readDeclarations } from './declarations.ts'
 import { table } from './output.ts'

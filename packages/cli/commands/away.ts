@@ -1,5 +1,5 @@
 /** A server that does not answer, or does not let us in: which one, where, and what to look at. */
-import { toError } from '../../core/errors.ts'
+import { toError } from 'concordat/core'
 import type { Values } from './command.ts'
 import { text } from './values.ts'
 

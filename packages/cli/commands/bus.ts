@@ -1,5 +1,5 @@
 /** `bus`: who is on the bus, and an event to some of them. */
-import { formatAddress } from '../../bus/address.ts'
+import { formatAddress } from 'concordat/bus'
 import type { BusReport } from '../bus.ts'
 import {
   ACTION_OPTIONS,

@@ -1,17 +1,15 @@
 /** From addresses to an operator. */
-import type { Transport } from '../../binder/transport/transport.ts'
-import { resolveSecrets } from '../../bus/signature.ts'
-import { SECOND, systemClock } from '../../core/clock.ts'
-import { silentLogger } from '../../core/logger.ts'
-import { pgClient } from '../../core/pg/client.ts'
-import { DEFAULT_SCHEMA } from '../../core/sql.ts'
-import { within } from '../../core/time-limit.ts'
+import type { Transport } from 'concordat/binder/transport'
+import { SECOND, silentLogger, systemClock } from 'concordat/core'
+import { DEFAULT_SCHEMA, within } from 'concordat/core/extension'
+import { pgClient } from 'concordat/core/pg'
+import { operatorRecords, resolveSecrets } from 'concordat/operator'
 import type { OperatedBus } from '../bus.ts'
 import { createOperator, type Operator } from '../operator.ts'
 import { schemasWith } from '../schemas.ts'
-import { Trail } from '../trail.ts'
 import { UsageError } from './command.ts'
 import { readBrokerNames } from './declarations.ts'
+import { installed } from './installed.ts'
 
 export interface Connection {
   readonly operator: Operator
@@ -57,7 +55,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
   const transport = await transportOf(addresses, env)
   const redis = await redisOf(addresses, env)
   const mysql = await mysqlOf(addresses, env)
-  const { default: pg } = await driver('pg', import('pg'))
+  const { default: pg } = await installed('pg', import('pg'))
   const pool = new pg.Pool({
     ...(address !== undefined && { connectionString: address }),
     application_name: 'concordat',
@@ -79,7 +77,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
       bus: { ...addresses.bus, secret: secretIn(env) },
     }),
     schemasWith: (table) => schemasWith(sql, table),
-    requireTrail: () => new Trail(sql, schema).requireReady(),
+    requireTrail: () => operatorRecords('connect', sql, schema).trail.requireReady(),
     close: async () => {
       await redis?.close()
       await mysql?.close()
@@ -113,16 +111,16 @@ async function transportOf(
   const brokers = brokersOf(kafka, rabbitmq === undefined ? env : {})
   if (url !== undefined && brokers !== undefined) throw new UsageError('Kafka and RabbitMQ: give the address of one')
   if (url !== undefined) {
-    await driver('amqplib', import('amqplib'))
+    await installed('amqplib', import('amqplib'))
     const { places } = await readBrokerNames(module)
     return async () => {
-      const { rabbitTransport } = await import('../../binder/rabbitmq/index.ts')
+      const { rabbitTransport } = await import('concordat/binder/rabbitmq')
       return rabbitTransport({ url, places, provision: 'check' })
     }
   }
   if (brokers === undefined) return undefined
-  const { Kafka, logLevel } = await driver('kafkajs', import('kafkajs'))
-  const { kafkaTransport } = await import('../../binder/kafka/index.ts')
+  const { Kafka, logLevel } = await installed('kafkajs', import('kafkajs'))
+  const { kafkaTransport } = await import('concordat/binder/kafka')
   const { groupIds } = await readBrokerNames(module)
   const kafkajs = new Kafka({ clientId: 'concordat', brokers: [...brokers], logLevel: logLevel.NOTHING })
   return async () => kafkaTransport({ kafka: kafkajs, groupIds, provision: 'check' })
@@ -139,9 +137,9 @@ function brokersOf(given: string | undefined, env: Environment): readonly string
 async function redisOf({ redis, prefix }: Addresses, env: Environment) {
   const url = addressOf('redis', redis, env, /^rediss?:/, 'redis://host:6379')
   if (url === undefined) return undefined
-  await driver('ioredis', import('ioredis'))
-  const { redisLocks } = await import('../../locks/redis/index.ts')
-  const { redisStateStore } = await import('../../election/cluster/redis/index.ts')
+  await installed('ioredis', import('ioredis'))
+  const { redisLocks } = await import('concordat/locks/redis')
+  const { redisStateStore } = await import('concordat/cluster/redis')
   const options = { url, prefix, answerMs: CONNECT_MS, logger: silentLogger }
   const stores = { locks: redisLocks({ ...options, owner: 'operator' }), cluster: redisStateStore(options) }
   return { stores, close: () => Promise.all([stores.locks.close(), stores.cluster.close()]) }
@@ -150,8 +148,8 @@ async function redisOf({ redis, prefix }: Addresses, env: Environment) {
 async function mysqlOf({ mysql }: Addresses, env: Environment) {
   const uri = addressOf('mysql', mysql, env, /^(?:mysql|mariadb):/, 'mysql://user@host:3306/database')
   if (uri === undefined) return undefined
-  const { default: driverOf } = await driver('mysql2', import('mysql2/promise'))
-  const { mysqlResource } = await driver('@concordat/mysql', import('@concordat/mysql'))
+  const { default: driverOf } = await installed('mysql2', import('mysql2/promise'))
+  const { mysqlResource } = await installed('@concordat/mysql', import('@concordat/mysql'))
   const options = { connectionLimit: 2, connectTimeout: CONNECT_MS, gracefulEnd: true }
   const pool = driverOf.createPool({ uri: uri.replace(/^mariadb:/, 'mysql:'), ...options })
   const close = (): Promise<void> => within(systemClock, GOODBYE_MS, pool.end(), undefined)
@@ -184,10 +182,4 @@ function isWhole(address: string): boolean {
   } catch {
     return false
   }
-}
-
-async function driver<T>(name: string, loading: Promise<T>): Promise<T> {
-  return loading.catch(() => {
-    throw new UsageError(`the driver is missing: npm install ${name}`)
-  })
 }

@@ -1,12 +1,9 @@
-/** `console`: the page, served from here. */
+/** `console`: serves the page of `@concordat/console`. */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { stderrLogger } from '../../core/logger.ts'
-import { toNode } from '../../core/node-server.ts'
-import { createConsole } from '../console/console.ts'
-import { oneTimeSession } from '../console/session.ts'
+import { stderrLogger, toNode } from 'concordat/core'
 import {
   ACTION_OPTIONS,
   BROKER_OPTIONS,
@@ -19,6 +16,7 @@ import {
   type Values,
 } from './command.ts'
 import { MODULE } from './declarations.ts'
+import { installed } from './installed.ts'
 import { declarationsOf } from './places.ts'
 import { flag, none, readWhole, text, texts } from './values.ts'
 
@@ -68,6 +66,7 @@ async function serve(invocation: Invocation) {
   const { values, positionals, env, user, print, stop } = invocation
   const [module, ...rest] = positionals
   none(rest)
+  const { createConsole, oneTimeSession } = await installed('@concordat/console', import('@concordat/console'))
   const place = await placeOf(values)
   const operator = await invocation.operator({ bus: { channel: text(values, 'bus-channel') } })
   const services = (await declarationsOf(module))?.services ?? []

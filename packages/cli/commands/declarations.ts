@@ -2,13 +2,11 @@
 import { access, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { RabbitPlace } from '../../binder/rabbitmq/topology/places.ts'
-import { SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
-import { hasMethods } from '../../core/options.ts'
-import { readDeclarationsOnly } from '../../core/reading.ts'
+import type { RabbitPlace } from 'concordat/binder/rabbitmq'
+import { SECOND, toError } from 'concordat/core'
+import { hasMethods } from 'concordat/core/extension'
+import { type Describable, readDeclarationsOnly } from 'concordat/operator'
 import type { AsyncapiOptions } from '../asyncapi/options.ts'
-import type { Describable } from '../system/read-system.ts'
 import { UsageError } from './command.ts'
 
 /** Content of a module of declarations. */

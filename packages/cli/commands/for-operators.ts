@@ -1,6 +1,8 @@
 /** Errors speak to programmers. An operator cannot change code: an option, a name or another command takes the place of such advice. */
-import { OTHER_PARTITIONS } from '../../binder/errors.ts'
 
+/** Ends the message of a broker that has another number of partitions, which `TransportError.partitions` tells. */
+const OTHER_PARTITIONS =
+  /, this service declares (\d+): a key would change its partition\. Say partitions: (\d+) in its defineChannel.*$/
 /** Each ends the message. */
 const ADVICE: ReadonlyArray<readonly [advice: RegExp, instead: string]> = [
   [/, so give createOperator `\w+`$/, ''],

@@ -1,11 +1,10 @@
 /** `instances`: what every instance of every service does, as it says over the bus. */
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BLOCKED_MS } from '../../core/blocked.ts'
-import { SECOND } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
+import { SECOND } from 'concordat/core'
 import { duration } from '../doctor/line.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
+import { counted } from '../words.ts'
 import { BUS_PLACE, placeOf, UNHEARD } from './bus.ts'
 import { type Command, type Invocation, type Outcome, WATCH_OPTION } from './command.ts'
 import { table } from './output.ts'
@@ -65,13 +64,23 @@ function text({ instances: all, bindings, leftOut }: InstancesView): string {
 const HEAD = ['INSTANCE', 'STATE', 'RATE', 'FAILED', 'IN HAND', 'CPU', 'MEMORY', 'RUNS FOR']
 
 function cells(line: InstanceLine): readonly string[] {
-  const { address, notRunning, openCircuits, slow, blockedMs, handledPerSecond, failedPerSecond, running, queued } =
-    line
+  const {
+    address,
+    notRunning,
+    openCircuits,
+    slow,
+    blockedMs,
+    isBlocked,
+    handledPerSecond,
+    failedPerSecond,
+    running,
+    queued,
+  } = line
   const state = [
     notRunning.length === 0 ? 'running' : `not running: ${notRunning.join(', ')}`,
     openCircuits === 0 ? [] : `${counted(openCircuits, 'breaker')} open`,
     slow.length === 0 ? [] : `a handler call hangs: ${slow.join(', ')}`,
-    blockedMs < BLOCKED_MS ? [] : `blocked for ${duration(blockedMs)} of the last minute`,
+    !isBlocked ? [] : `blocked for ${duration(blockedMs)} of the last minute`,
   ].flat()
   return [
     address,

@@ -1,13 +1,13 @@
 /** `dlq` and `lag`: what waits at a group, and what it gave up on. */
-import type { DeadLetter } from '../../binder/redrive/letter.ts'
-import { toError } from '../../core/errors.ts'
+import type { DeadLetter } from 'concordat/binder'
+import { toError } from 'concordat/core'
 import { nothingCommitted } from '../doctor/groups.ts'
 import { word } from '../doctor/line.ts'
-import { failureName } from '../failure-name.ts'
 import type { GroupLine } from '../groups.ts'
 import { heldOf } from '../instances.ts'
 import type { DeadLetterPlace, DeadLetterProgress } from '../letters.ts'
 import type { Operator } from '../operator.ts'
+import { failureName } from '../words.ts'
 import {
   ACTION_OPTIONS,
   BROKER_OPTIONS,

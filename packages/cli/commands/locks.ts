@@ -1,5 +1,5 @@
 /** `locks`: who holds what, who waits, and a way to take it away. */
-import type { LockInfo } from '../../locks/lock.ts'
+import type { LockInfo } from 'concordat/locks'
 import { duration } from '../doctor/line.ts'
 import {
   ACTION_OPTIONS,

@@ -1,7 +1,6 @@
 /** `migrate`: the tables as text, and their state. */
-import { DEFAULT_SCHEMA } from '../../core/sql.ts'
-import { printGrants, printMigrations } from '../migrations.ts'
-import type { MigrationState } from '../upkeep.ts'
+import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import { type MigrationState, printGrants, printMigrations } from 'concordat/operator'
 import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type OptionSpec, UsageError } from './command.ts'
 import { table } from './output.ts'
 import { none, note, readWhole, text, texts, whole } from './values.ts'

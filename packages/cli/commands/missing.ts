@@ -1,7 +1,7 @@
 /** Tables that are missing where a command looks: the schemas that have them, and the command that makes them. */
-import { SqlTablesMissing } from '../../core/sql.ts'
+import { SqlTablesMissing } from 'concordat/core'
+import { migrationParts } from 'concordat/operator'
 import { word } from '../doctor/line.ts'
-import { PARTS } from '../migrations.ts'
 
 /** @param schemasWith schemas of the database that have a table */
 export async function namingTheTables(
@@ -9,13 +9,10 @@ export async function namingTheTables(
   schemasWith: (table: string) => Promise<readonly string[]>,
 ): Promise<unknown> {
   if (!(error instanceof SqlTablesMissing)) return error
-  const part = PARTS.find(({ call }) => call === error.call)
-  const table = part === undefined ? undefined : FIRST_TABLE.exec(part.migrations[0]?.statements.join('\n') ?? '')?.[1]
-  const schemas = table === undefined ? [] : await schemasWith(table).catch(() => [])
-  return new Error(remedyOf(error.schema, part?.name, schemas), { cause: error })
+  const known = migrationParts().find(({ call }) => call === error.call)
+  const schemas = known === undefined ? [] : await schemasWith(known.table).catch(() => [])
+  return new Error(remedyOf(error.schema, known?.part, schemas), { cause: error })
 }
-
-const FIRST_TABLE = /CREATE TABLE \{schema\}\.(\w+)/
 
 /** A wrong schema comes first: making tables in it would hide the mistake. */
 function remedyOf(schema: string, part: string | undefined, schemas: readonly string[]): string {

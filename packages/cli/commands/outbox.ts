@@ -1,8 +1,9 @@
 /** `outbox`: messages that the relay gave up on. */
-import { counted } from '../../core/counted.ts'
-import type { HeldMessage } from '../../outbox/parked.ts'
+
+import type { ParkedLine } from 'concordat/operator'
+import type { HeldMessage } from 'concordat/outbox'
 import { duration } from '../doctor/line.ts'
-import type { ParkedLine } from '../outbox.ts'
+import { counted } from '../words.ts'
 import {
   ACTION_OPTIONS,
   type Command,

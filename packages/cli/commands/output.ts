@@ -1,8 +1,9 @@
 /** Formats output: tables and times, without secrets. */
 import { duration } from '../doctor/line.ts'
 
-export { printable, printableJson, printableLines, withoutSecrets } from '../../core/printable.ts'
+export { printable, withoutSecrets } from 'concordat/core/extension'
 export { table } from '../print.ts'
+export { printableJson, printableLines } from '../printable.ts'
 
 export function ago(at: number, now: number = Date.now()): string {
   return `${duration(now - at)} ago`

@@ -1,11 +1,11 @@
 /** The groups that a command can know, and the instances that it can hear. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SECOND } from '../../core/clock.ts'
+import { SECOND } from 'concordat/core'
+import { describeSystem } from 'concordat/operator'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
 import type { Operator } from '../operator.ts'
 import { declaredPlaces, reportedPlaces } from '../system/places.ts'
-import { describeSystem } from '../system/read-system.ts'
 import { type Declarations, declarationsHere, readDeclarations } from './declarations.ts'
 
 const LISTEN_MS = 3 * SECOND

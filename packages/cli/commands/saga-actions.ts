@@ -1,7 +1,8 @@
 /** `saga retry`, `skip`, `compensate`, `cancel`, `resolve`: one saga by its id, or all that fit. */
-import { counted } from '../../core/counted.ts'
-import type { SagaActionResult } from '../sagas/actions.ts'
+
+import type { SagaActionResult } from 'concordat/operator'
 import type { SagaBulk } from '../sagas/admin.ts'
+import { counted } from '../words.ts'
 import {
   ACTION_OPTIONS,
   type Command,

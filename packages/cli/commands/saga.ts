@@ -1,9 +1,10 @@
 /** `saga list` and `saga show`: what the sagas are doing. */
-import type { SagaStatus } from '../../saga/machine/state.ts'
-import { failureName, failureText } from '../failure-name.ts'
+import type { SagaStatus } from 'concordat/saga'
 import type { SagaView } from '../sagas/admin.ts'
 import type { SagaLine } from '../sagas/lines.ts'
+import { failureName } from '../words.ts'
 import { type Command, DATABASE_OPTIONS, type Outcome, WATCH_OPTION } from './command.ts'
+import { failureText } from './failure-text.ts'
 import { ago, iso, printable, table } from './output.ts'
 import { FILTER_OPTIONS, filterOf, targetOf } from './saga-filter.ts'
 import { flag, none, only, text, whole } from './values.ts'

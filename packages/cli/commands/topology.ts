@@ -1,6 +1,7 @@
 /** `topology`: services, channels, sagas and roles, as they are declared. */
+
+import { describeSystem } from 'concordat/operator'
 import { systemMermaid } from '../system/mermaid.ts'
-import { describeSystem } from '../system/read-system.ts'
 import { systemText } from '../system/text.ts'
 import type { Command } from './command.ts'
 import { MODULE, readDeclarations } from './declarations.ts'

@@ -1,6 +1,5 @@
 /** `undo` and `prepared`: what the branches of transactions hold in this database. */
-import type { OpenUndo, UndoChoice, UndoTarget } from '../../saga/undo/contract.ts'
-import type { UndoDifference } from '../../saga/undo/errors.ts'
+import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from 'concordat/saga/undo'
 import { duration } from '../doctor/line.ts'
 import {
   ACTION_OPTIONS,

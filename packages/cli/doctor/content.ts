@@ -1,12 +1,7 @@
 /** Checks waiting rows in the tables: for a person, for a relay, for a reader. Bounded work. */
 
-import { MINUTE } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
-import { sequencesBehind } from '../../core/sequences.ts'
-import { quoteIdentifier } from '../../core/sql.ts'
-import { listFailing } from '../../outbox/parked.ts'
-import { readStats } from '../../outbox/stats.ts'
-import { outboxTables } from '../../outbox/tables.ts'
+import { MINUTE, quoteIdentifier } from 'concordat/core'
+import { counted } from '../words.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { attempt, type Examined } from './look.ts'
 import { examineUndo } from './undo.ts'
@@ -28,8 +23,8 @@ export async function examineContent(examined: Examined): Promise<readonly Docto
 }
 
 /** Rows that logical replication copied came without their sequences. */
-async function examineSequences({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
-  const behind = await sequencesBehind(sql, schema)
+async function examineSequences({ records }: Examined): Promise<readonly DoctorLine[]> {
+  const behind = await records.sequencesBehind()
   if (behind.length === 0) return [ok('sequences', 'each is past what its column holds')]
   return behind.map(({ table, column, sequence, last, highest, remedy }) =>
     fail(
@@ -73,10 +68,9 @@ async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorL
   ]
 }
 
-async function examineOutbox({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
-  const tables = outboxTables(schema)
-  const { pending, oldestAgeMs, blockedKeys, parked } = await readStats(sql, tables)
-  const [failing] = await listFailing(sql, tables, 1)
+async function examineOutbox({ records: { outbox } }: Examined): Promise<readonly DoctorLine[]> {
+  const { pending, oldestAgeMs, blockedKeys, parked } = await outbox.stats()
+  const [failing] = await outbox.failing({ limit: 1 })
   return [
     parked === 0
       ? ok('parked', 'no message is parked')
@@ -90,7 +84,7 @@ async function examineOutbox({ sql, schema }: Examined): Promise<readonly Doctor
       : [
           warn(
             'outbox',
-            `publishing to ${failing.message.destination} failed ${failing.attempts} times: ${failing.lastError}`,
+            `publishing to ${failing.destination} failed ${failing.attempts} times: ${failing.lastError}`,
             'npx concordat outbox list',
           ),
         ]),

@@ -1,6 +1,7 @@
 /** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
-import type { Clock } from '../../core/clock.ts'
-import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
+import type { Clock } from 'concordat/core'
+import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import type { OperatorRecords } from 'concordat/operator'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
 import type { OperatedResource } from '../prepared.ts'
@@ -35,8 +36,7 @@ const LOOKS: ReadonlyArray<readonly [string, Look]> = [
 
 /** Subject of the examination. */
 export interface Patient {
-  readonly sql: SqlClient
-  readonly schema: string
+  readonly records: OperatorRecords
   readonly clock: Clock
   readonly resources: readonly OperatedResource[]
   readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
@@ -47,11 +47,13 @@ export interface Patient {
 }
 
 export async function examine(patient: Patient): Promise<DoctorReport> {
-  const { sql, schema, clock, resources, letters, places, instances, hasBroker } = patient
+  const { records, clock, resources, letters, places, instances, hasBroker } = patient
+  const { sql, schema } = records
   const lines: DoctorLine[] = []
   try {
     const tables = await tablesIn(sql, schema)
-    for (const [check, look] of LOOKS) lines.push(...(await attempt(check, () => look({ sql, schema, clock, tables }))))
+    for (const [check, look] of LOOKS)
+      lines.push(...(await attempt(check, () => look({ records, sql, schema, clock, tables }))))
     const hasMessages = hasBroker || ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
     lines.push(
       ...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, instances, hasMessages }))),

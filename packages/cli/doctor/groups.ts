@@ -1,9 +1,10 @@
 /** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
-import { counted } from '../../core/counted.ts'
-import type { SqlClient } from '../../core/sql.ts'
+
+import type { SqlClient } from 'concordat/core'
 import { type GroupLine, groupsIn, logSchemaOf } from '../groups.ts'
 import { heldOf, type InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
+import { counted } from '../words.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import { messageOf } from './look.ts'
 

@@ -1,8 +1,7 @@
 /** Problems that instances report: handler calls and polls that do not return, blocked event loops, bindings that do not run. */
 
-import { BLOCKED_MS } from '../../core/blocked.ts'
-import { counted } from '../../core/counted.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
+import { counted } from '../words.ts'
 import { type DoctorLine, duration, ok, warn, word } from './line.ts'
 
 /** An instance with a handler call or an event loop that hangs may hold messages for ever. */
@@ -19,7 +18,7 @@ export function examineInstances(view: InstancesView): readonly DoctorLine[] {
 }
 
 function linesOf(instance: InstanceLine, bindings: readonly BindingLine[]): readonly DoctorLine[] {
-  const { address, service, slow, blockedMs, notRunning } = instance
+  const { address, service, slow, blockedMs, isBlocked, notRunning } = instance
   const look = `npx concordat instances ${word(address)}`
   const lines = slow.map((name) => {
     const line = bindings.find((binding) => binding.service === service && binding.name === name)
@@ -28,7 +27,7 @@ function linesOf(instance: InstanceLine, bindings: readonly BindingLine[]): read
       return warn('handlers', `${name}: a poll has been running${since} on ${address}`, `${look}; ${RESTART_SOURCE}`)
     return warn('handlers', `${name}: a handler call has been running${since} on ${address}`, `${look}; ${RESTART}`)
   })
-  if (blockedMs >= BLOCKED_MS)
+  if (isBlocked)
     lines.push(
       warn(
         'process',

@@ -1,11 +1,11 @@
 /** Context of each check, and handling of failed checks. */
-import { type Clock, SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
-import type { SqlClient } from '../../core/sql.ts'
+import { type Clock, SECOND, type SqlClient, toError } from 'concordat/core'
+import type { OperatorRecords } from 'concordat/operator'
 import { type DoctorLine, fail } from './line.ts'
 
 /** Context of each check. */
 export interface Examined {
+  readonly records: OperatorRecords
   readonly sql: SqlClient
   readonly schema: string
   readonly clock: Clock

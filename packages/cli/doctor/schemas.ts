@@ -1,5 +1,5 @@
 /** Names the schemas of other services, which this report leaves out, and warns of those in which something waits for a person. */
-import { quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { quoteIdentifier, type SqlExecutor } from 'concordat/core'
 import { schemasWith } from '../schemas.ts'
 import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
 import type { Examined } from './look.ts'

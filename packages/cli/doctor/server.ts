@@ -1,9 +1,7 @@
 /** The server itself: version, role, settings, clock. */
-import { MINUTE, SECOND } from '../../core/clock.ts'
-import { hasCode } from '../../core/errors.ts'
-import type { SqlClient } from '../../core/sql.ts'
-import { oldPrepared, remedyOf } from '../../saga/xa/prepared.ts'
-import type { PreparedTransaction } from '../../saga/xa/resource.ts'
+import { hasCode, MINUTE, SECOND, type SqlClient } from 'concordat/core'
+import { preparedRemedy as remedyOf } from 'concordat/operator'
+import type { PreparedTransaction } from 'concordat/saga/xa'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { type Examined, messageOf, PREPARED_MS } from './look.ts'
 
@@ -25,7 +23,7 @@ const OLDEST = 140_000
 const SKEW_WARN_MS = 1 * SECOND
 const SKEW_FAIL_MS = 1 * MINUTE
 
-export async function examineServer({ sql, clock }: Examined): Promise<readonly DoctorLine[]> {
+export async function examineServer({ records, sql, clock }: Examined): Promise<readonly DoctorLine[]> {
   const sentAt = clock.now()
   const { rows } = await sql.query<ServerRow>(
     `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
@@ -45,7 +43,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
     await writableLine(sql, row),
     isolationLine(row),
     ...encodingLines(row),
-    ...preparedLines(row, await oldPrepared(sql, PREPARED_MS)),
+    ...preparedLines(row, await records.prepared(PREPARED_MS)),
     clockLine(skewMs, tookMs),
   ]
 }

@@ -1,9 +1,8 @@
 /** Checks undo: broken protection, rows that are held for long. */
 
-import { MINUTE } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
-import { quoteIdentifier } from '../../core/sql.ts'
-import { Protection } from '../../saga/undo/protect.ts'
+import { MINUTE, quoteIdentifier } from 'concordat/core'
+import { undo } from 'concordat/saga/undo'
+import { counted } from '../words.ts'
 import { type DoctorLine, duration, ok, warn } from './line.ts'
 import type { Examined } from './look.ts'
 
@@ -11,7 +10,7 @@ import type { Examined } from './look.ts'
 const LONG_MS = 5 * MINUTE
 
 export async function examineUndo({ sql, schema, tables }: Examined): Promise<readonly DoctorLine[]> {
-  const listed = await new Protection(schema).list(sql)
+  const listed = await undo.protected(sql, { schema })
   if (listed.length === 0) return []
   const broken = listed.flatMap(({ table, problem }) => (problem === undefined ? [] : [{ table, problem }]))
   const held = await heldLong(sql, schema, tables.has('saga'))

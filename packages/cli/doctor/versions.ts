@@ -1,13 +1,13 @@
 /** The tables of every part against what this release needs. */
-import type { SqlExecutor } from '../../core/sql.ts'
+import type { SqlExecutor } from 'concordat/core'
+import type { MigrationState } from 'concordat/operator'
 import { schemasWith } from '../schemas.ts'
-import { type MigrationState, migrationStates } from '../upkeep.ts'
 import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './look.ts'
 import { VERSIONS_TABLE } from './schemas.ts'
 
-export async function examineTables({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
-  const states = await migrationStates(sql, schema)
+export async function examineTables({ records, sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const states = await records.migrations()
   const there = states.filter(({ state }) => state !== 'absent')
   if (there.length === 0) {
     return [fail('tables', `no tables in schema "${schema}"`, await remedyOf(sql))]

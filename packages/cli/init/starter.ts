@@ -2,7 +2,7 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative, resolve } from 'node:path'
-import { hasCode } from '../../core/errors.ts'
+import { hasCode } from 'concordat/core'
 
 /** A file of the project, not written yet. */
 export interface StarterFile {
@@ -36,7 +36,8 @@ export async function starterFiles(folder: string, name: string): Promise<readon
         return { path, text: text.replace(/^# NAME$/m, `# ${name}`) }
       }),
   )
-  const own = { path: 'package.json', text: manifestText(name, manifest, await sourceOf(root, folder, manifest)) }
+  const sources = await sourcesOf(dirname(root), folder, manifest)
+  const own = { path: 'package.json', text: manifestText(name, manifest, sources) }
   return [...files, own].toSorted((one, other) => (one.path < other.path ? -1 : 1))
 }
 
@@ -60,7 +61,7 @@ export async function requireEmpty(folder: string): Promise<void> {
   if (first !== undefined) throw new Error(`${folder} is not empty (${first} is in it): name a new folder`)
 }
 
-function manifestText(name: string, { engines, devDependencies }: Manifest, source: string): string {
+function manifestText(name: string, { engines, devDependencies }: Manifest, sources: Sources): string {
   const versions = (names: readonly string[]): Readonly<Record<string, string | undefined>> =>
     Object.fromEntries(names.map((each) => [each, devDependencies[each]]))
   const manifest = {
@@ -70,8 +71,8 @@ function manifestText(name: string, { engines, devDependencies }: Manifest, sour
     type: 'module',
     engines,
     scripts: { start: 'node src/main.ts', test: 'vitest run', check: 'tsc' },
-    dependencies: { concordat: source, ...versions(DEPENDENCIES) },
-    devDependencies: versions(TOOLS),
+    dependencies: { concordat: sources.concordat, ...versions(DEPENDENCIES) },
+    devDependencies: { '@concordat/cli': sources['@concordat/cli'], ...versions(TOOLS) },
     // npm asks for a word before a package may set itself up.
     allowScripts: { node: true },
   }
@@ -82,13 +83,17 @@ interface InstalledPackages {
   readonly packages?: Readonly<Record<string, { readonly resolved?: string; readonly link?: boolean }>>
 }
 
-/** Where this package came from: a tarball or a folder that it was installed from, else its version. */
-async function sourceOf(root: string, folder: string, { version }: Manifest): Promise<string> {
-  const modules = dirname(root)
+type Sources = Readonly<Record<'concordat' | '@concordat/cli', string>>
+
+/** Finds where our packages came from: each a tarball or a folder that it was installed from, else the version. */
+async function sourcesOf(modules: string, folder: string, { version }: Manifest): Promise<Sources> {
   const text = await readFile(join(modules, '.package-lock.json'), 'utf8').catch(() => '{}')
-  const { resolved, link } = (JSON.parse(text) as InstalledPackages).packages?.['node_modules/concordat'] ?? {}
-  const path =
-    resolved?.startsWith('file:') === true ? resolved.slice('file:'.length) : link === true ? resolved : undefined
-  if (path === undefined) return version
-  return `file:${relative(resolve(folder), resolve(dirname(modules), path))}`
+  const { packages = {} } = JSON.parse(text) as InstalledPackages
+  const sourceOf = (name: string): string => {
+    const { resolved, link } = packages[`node_modules/${name}`] ?? {}
+    const path =
+      resolved?.startsWith('file:') === true ? resolved.slice('file:'.length) : link === true ? resolved : undefined
+    return path === undefined ? version : `file:${relative(resolve(folder), resolve(dirname(modules), path))}`
+  }
+  return { concordat: sourceOf('concordat'), '@concordat/cli': sourceOf('@concordat/cli') }
 }

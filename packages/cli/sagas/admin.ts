@@ -1,16 +1,24 @@
 /** Sagas for an operator who has the database and none of the code. */
-import { type Clock, SECOND } from '../../core/clock.ts'
-import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient } from '../../core/sql.ts'
-import { type OperatorNote, requireNote, requireTarget, type SagaTarget } from '../../saga/coordinator/operators.ts'
-import { SagaNotFound } from '../../saga/errors.ts'
-import { stored } from '../../saga/json.ts'
-import type { OperatorAction, SeenStuck } from '../../saga/machine/event.ts'
-import { failureOf, type StepState } from '../../saga/machine/state.ts'
-import type { TimelineRow } from '../../saga/store/rows.ts'
-import { SagaStore } from '../../saga/store/store.ts'
-import { type ActionHost, actOnAll, actOnOne, type Order, type SagaActionResult, statusFor } from './actions.ts'
+import { quoteIdentifier, SECOND } from 'concordat/core'
+import {
+  invalidOption,
+  optionNames,
+  ownQuery,
+  refuseUnknown,
+  requireInteger,
+  requireText,
+} from 'concordat/core/extension'
+import { type OperatorRecords, requireNote, requireTarget, type SagaActionResult } from 'concordat/operator'
+import {
+  type OperatorAction,
+  type OperatorNote,
+  SagaActionRefused,
+  SagaNotFound,
+  type SagaTarget,
+  type StepState,
+  type TimelineRow,
+} from 'concordat/saga'
+import { stored } from 'concordat/saga/kinds'
 import {
   checkFilter,
   countOpen,
@@ -21,6 +29,7 @@ import {
   type SagaLine,
   type SagaListOptions,
   type SagaPage,
+  type SagaTable,
 } from './lines.ts'
 
 /** A step as an operator sees it. */
@@ -124,26 +133,21 @@ const BULK_FILTER_NAMES = new Set(Object.keys(FILTER_NAMES).filter((name) => nam
 const ACTIONS: readonly string[] = ['retry', 'skip', 'compensate', 'cancel', 'resolve']
 
 export class SqlSagaAdmin implements SagaAdmin {
-  readonly #sql: SqlClient
-  readonly #query: OwnQuery
-  readonly #table: string
-  readonly #host: ActionHost
+  readonly #records: OperatorRecords['sagas']
+  readonly #table: SagaTable
 
-  constructor(sql: SqlClient, schema: string, clock: Clock) {
-    const quoted = quoteIdentifier(schema)
-    this.#sql = sql
-    this.#query = ownQuery(schema, 'coordinator.migrate()')
-    this.#table = `${quoted}.saga`
-    const [saga, event] = [this.#table, `${quoted}.saga_event`]
-    this.#host = { sql, query: this.#query, store: new SagaStore(schema), saga, event, clock }
+  constructor({ sql, schema, sagas }: OperatorRecords) {
+    this.#records = sagas
+    const query = ownQuery(schema, 'coordinator.migrate()')
+    this.#table = { sql, query, table: `${quoteIdentifier(schema)}.saga`, failure: sagas.failure }
   }
 
   async list(options: SagaListOptions = {}): Promise<SagaPage> {
-    return listSagas(this.#sql, this.#query, this.#table, options)
+    return listSagas(this.#table, options)
   }
 
   async count(): Promise<SagaCounts> {
-    return countOpen(this.#sql, this.#query, this.#table)
+    return countOpen(this.#table)
   }
 
   async show(
@@ -151,25 +155,23 @@ export class SqlSagaAdmin implements SagaAdmin {
     { payloads = false }: { readonly payloads?: boolean | undefined } = {},
   ): Promise<SagaView> {
     const key = requireTarget('sagas.show', target)
-    const row = (await this.#host.store.reports(this.#sql, [key]))[0]
-    if (row === undefined) throw new SagaNotFound(key.name, key.id)
-    const { state, mail, version, owner, timeline, input } = row
+    const record = await this.#records.read(key)
+    if (record === undefined) throw new SagaNotFound(key.name, key.id)
+    const { state, version, failure, owner, timeline, pending, input } = record
     const now = await this.#serverNow()
     return {
       saga: key.name,
       id: key.id,
       version,
       status: state.status,
-      failure: failureOf(state) ?? null,
+      failure: failure ?? null,
       owner,
-      startedAt: now - row.ageMs,
-      changedAt: now - row.sinceWriteMs,
+      startedAt: now - record.ageMs,
+      changedAt: now - record.sinceWriteMs,
       steps: state.steps.map((step) => viewOf(step, timeline, payloads)),
       timesStuck: state.timesStuck ?? 0,
       timeline,
-      pending: (mail ?? []).flatMap((item) =>
-        'operator' in item ? [{ action: item.operator.do, by: item.by, reason: item.reason }] : [],
-      ),
+      pending,
       ...(payloads && { input }),
     }
   }
@@ -204,7 +206,7 @@ export class SqlSagaAdmin implements SagaAdmin {
 
   async bulk(order: SagaBulk): Promise<SagaBulkReport> {
     const { action, filter, dryRun, limit, waitMs, by, reason } = checkBulk(order)
-    const { sagas, next } = await this.list({ ...filter, status: statusFor(action), limit })
+    const { sagas, next } = await this.list({ ...filter, status: this.#records.statusFor(action), limit })
     const keys = sagas.map(({ saga, id, waitingOn: [step], timesStuck }) => ({
       name: saga,
       id,
@@ -212,7 +214,7 @@ export class SqlSagaAdmin implements SagaAdmin {
     }))
     const results = dryRun
       ? sagas.map(({ saga, id, status }) => ({ saga, id, status, action: action.do, outcome: 'would' as const }))
-      : await actOnAll(this.#host, keys, { action, by, reason }, waitMs)
+      : await this.#records.act(keys, { action, by, reason }, waitMs)
     return { dryRun, results, more: next !== null }
   }
 
@@ -226,17 +228,20 @@ export class SqlSagaAdmin implements SagaAdmin {
     const { by, reason } = requireNote(action.do, note)
     refuseUnknown(action.do, note, names)
     const seen = seenOf(action.do, note)
-    return actOnOne(this.#host, { ...key, seen }, { action, by, reason }, waitOf(action.do, note))
+    const [result] = await this.#records.act([{ ...key, seen }], { action, by, reason }, waitOf(action.do, note))
+    if (result === undefined) throw new SagaNotFound(key.name, key.id)
+    if (result.outcome === 'refused') throw new SagaActionRefused(key.name, key.id, action.do, result.why ?? '')
+    return result
   }
 
   async #serverNow(): Promise<number> {
     const text = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`
-    return (await this.#sql.query<{ now: number }>(text)).rows[0]?.now ?? 0
+    return (await this.#table.sql.query<{ now: number }>(text)).rows[0]?.now ?? 0
   }
 }
 
 /** @throws TypeError, RangeError */
-function seenOf(path: string, { step, timesStuck }: SagaSeen): SeenStuck {
+function seenOf(path: string, { step, timesStuck }: SagaSeen): SagaSeen {
   return {
     step: step === undefined ? undefined : requireText(`${path}.step`, step),
     timesStuck: timesStuck === undefined ? undefined : requireInteger(`${path}.timesStuck`, timesStuck, 0),
@@ -273,7 +278,8 @@ function requireOutcome(path: string, outcome: unknown): 'completed' | 'compensa
   throw invalidOption(path, outcome, "'completed' or 'compensated'")
 }
 
-interface CheckedBulk extends Order {
+interface CheckedBulk extends OperatorNote {
+  readonly action: OperatorAction
   readonly filter: SagaFilter
   readonly dryRun: boolean
   readonly limit: number

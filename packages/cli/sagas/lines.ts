@@ -1,9 +1,15 @@
 /** Operator's views of sagas: lines of a list, and a single saga. Payloads are omitted unless requested. */
-import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { OwnQuery, SqlClient } from '../../core/sql.ts'
-import type { SagaFailure, SagaStatus } from '../../saga/machine/state.ts'
-import { FAILURE } from '../../saga/store/store.ts'
+
+import type { SqlClient } from 'concordat/core'
+import {
+  invalidOption,
+  optionNames,
+  type ownQuery,
+  refuseUnknown,
+  requireInteger,
+  requireText,
+} from 'concordat/core/extension'
+import type { SagaFailure, SagaStatus } from 'concordat/saga'
 import { readCursor, writeCursor } from '../cursor.ts'
 
 /** Which sagas; all that is given must fit. */
@@ -75,12 +81,22 @@ const LIST_NAMES = optionNames<SagaListOptions>({
 const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'] as const
 const MAX_PAGE = 1_000
 
+/** Where sagas are. */
+export interface SagaTable {
+  readonly sql: SqlClient
+  readonly query: ReturnType<typeof ownQuery>
+  /** Quoted, with its schema. */
+  readonly table: string
+  /** SQL expression: the failure of a row as JSON. */
+  readonly failure: string
+}
+
 interface Row extends Omit<SagaLine, 'waitingOn'> {
   readonly waitingOn: readonly string[] | null
   readonly place: string
 }
 
-const COLUMNS = `name AS saga, id, version, status, ${FAILURE} AS failure, owner,
+const columns = (failure: string): string => `name AS saga, id, version, status, ${failure} AS failure, owner,
   (SELECT json_agg(s->>'step') FROM jsonb_array_elements(state->'steps') s WHERE s->>'wait' IS NOT NULL) AS "waitingOn",
   coalesce((state->>'timesStuck')::int, 0) AS "timesStuck",
   (extract(epoch FROM created_at) * 1000)::float8 AS "startedAt",
@@ -100,9 +116,7 @@ export function checkFilter(path: string, filter: SagaFilter): void {
 
 /** By the time of their start. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index. */
 export async function listSagas(
-  sql: SqlClient,
-  query: OwnQuery,
-  table: string,
+  { sql, query, table, failure }: SagaTable,
   options: SagaListOptions,
 ): Promise<SagaPage> {
   refuseUnknown('sagas.list', options, LIST_NAMES)
@@ -113,10 +127,10 @@ export async function listSagas(
   const way = order === 'newest' ? 'DESC' : 'ASC'
   // Reads the JSON of the page's rows only, not of all rows that are sorted for it.
   const by = `created_at ${way}, name ${way}, id ${way}`
-  const { where, parameters } = condition(options)
+  const { where, parameters } = condition(options, failure)
   const { rows } = await query<Row>(
     sql,
-    `SELECT ${COLUMNS} FROM (SELECT * FROM ${table} WHERE ${where} ORDER BY ${by} LIMIT ${limit}) page ORDER BY ${by}`,
+    `SELECT ${columns(failure)} FROM (SELECT * FROM ${table} WHERE ${where} ORDER BY ${by} LIMIT ${limit}) page ORDER BY ${by}`,
     parameters,
   )
   const last = rows.length < limit ? undefined : rows.at(-1)
@@ -131,7 +145,10 @@ function lineOf(row: Row): SagaLine {
   return { ...line, waitingOn: waitingOn ?? [] }
 }
 
-function condition(options: SagaListOptions): { readonly where: string; readonly parameters: readonly unknown[] } {
+function condition(
+  options: SagaListOptions,
+  failure: string,
+): { readonly where: string; readonly parameters: readonly unknown[] } {
   const { saga, status, idPrefix, owner, code, olderThanMs, order, after } = options
   const parameters: unknown[] = []
   const given = (value: unknown): string => `$${parameters.push(value)}`
@@ -141,7 +158,7 @@ function condition(options: SagaListOptions): { readonly where: string; readonly
   if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
   if (idPrefix !== undefined) conditions.push(`starts_with(id, ${given(idPrefix)})`)
   if (owner !== undefined) conditions.push(`owner = ${given(owner)}`)
-  if (code !== undefined) conditions.push(`${FAILURE}->>'code' = ${given(code)}`)
+  if (code !== undefined) conditions.push(`${failure}->>'code' = ${given(code)}`)
   if (olderThanMs !== undefined)
     conditions.push(
       `created_at <= (SELECT clock_timestamp() - ${given(olderThanMs)}::float8 * interval '1 millisecond')`,
@@ -163,7 +180,7 @@ export interface SagaCounts {
 
 const COUNT_LIMIT = 100_000
 
-export async function countOpen(sql: SqlClient, query: OwnQuery, table: string): Promise<SagaCounts> {
+export async function countOpen({ sql, query, table }: SagaTable): Promise<SagaCounts> {
   const open = (status: keyof SagaCounts): string =>
     `(SELECT count(*)::int FROM (SELECT FROM ${table} WHERE ended_at IS NULL AND status = '${status}' LIMIT ${COUNT_LIMIT}) n) AS ${status}`
   const { rows } = await query<SagaCounts>(sql, `SELECT ${open('running')}, ${open('compensating')}, ${open('stuck')}`)

@@ -1,6 +1,7 @@
 /** The picture of all services as a Mermaid flowchart. @see https://mermaid.js.org/syntax/flowchart.html */
+
+import type { SystemSaga, SystemService, SystemStep, SystemTopology } from 'concordat/operator'
 import { pipelineMermaid } from './pipelines.ts'
-import type { SystemSaga, SystemService, SystemStep, SystemTopology } from './system.ts'
 
 /**
  * Services, channels and what flows between them, with a box for each saga and its steps. Without the channels of dead

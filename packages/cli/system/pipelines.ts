@@ -1,21 +1,10 @@
-/** Pipelines as they are declared, and as text and Mermaid. */
-import type { Binding } from '../../binder/bindings/declarations.ts'
-import type { PipelineStage } from '../../binder/bindings/pipeline-part.ts'
-import type { SystemBinding, SystemPipeline, SystemPipelinePart } from './system.ts'
+/** Pipelines as text and Mermaid. */
 
-/** @param read the same bindings, as they are shown */
-export function pipelinesOf(bindings: readonly Binding[], read: readonly SystemBinding[]): readonly SystemPipeline[] {
-  const pipelines = new Map<string, SystemPipelinePart[]>()
-  for (const [n, binding] of bindings.entries()) {
-    const part = 'pipeline' in binding ? binding.pipeline : undefined
-    if (part === undefined || binding.kind === 'source') continue
-    const parts = pipelines.get(part.pipeline) ?? []
-    pipelines.set(part.pipeline, parts)
-    const { name = '' } = read[n] ?? {}
-    if (part.role === 'stages') parts.push({ binding: name, input: binding.input.name, stages: part.stages })
-  }
-  return [...pipelines].map(([name, parts]) => ({ name, parts }))
-}
+import type { SystemService } from 'concordat/operator'
+
+type SystemPipeline = SystemService['pipelines'][number]
+
+import type { PipelineStage } from 'concordat/pipeline'
 
 /** A line for each part, a line for each way of a branch. */
 export function pipelineLines({ name, parts }: SystemPipeline): readonly string[] {

@@ -1,8 +1,8 @@
-/** Groups that may have dead letters: those of what services declare, and those that instances report over the bus. */
+import type { SystemTopology } from 'concordat/operator'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterPlace } from '../letters.ts'
-import type { SystemTopology } from './system.ts'
 
+/** Groups that may have dead letters, of the bindings that services declare. */
 export function declaredPlaces(topology: SystemTopology | null): readonly DeadLetterPlace[] {
   const partitions = new Map(topology?.channels.map((channel) => [channel.name, channel.partitions]))
   const bindings = topology?.services.flatMap((service) => service.bindings) ?? []
@@ -13,6 +13,7 @@ export function declaredPlaces(topology: SystemTopology | null): readonly DeadLe
   )
 }
 
+/** Groups of the bindings that instances report over the bus. */
 export function reportedPlaces({ bindings }: InstancesView): readonly DeadLetterPlace[] {
   return bindings.flatMap(({ channel, group, partitions }) => (group === null ? [] : [{ channel, group, partitions }]))
 }

@@ -1,8 +1,8 @@
 /** The picture of all services as text, for a terminal. */
-import { SECOND } from '../../core/clock.ts'
+import { SECOND } from 'concordat/core'
+import type { SystemChannel, SystemSaga, SystemService, SystemStep, SystemTopology } from 'concordat/operator'
 import { table } from '../print.ts'
 import { pipelineLines } from './pipelines.ts'
-import type { SystemChannel, SystemSaga, SystemService, SystemStep, SystemTopology } from './system.ts'
 
 /** Services with their bindings, sagas and roles, then all channels with who uses them. */
 export function systemText({ services, channels }: SystemTopology): string {

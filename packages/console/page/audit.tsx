@@ -1,6 +1,7 @@
 /** Actions of operators, with person and reason. */
+
+import type { AuditLine } from '@concordat/cli'
 import { useState } from 'preact/hooks'
-import type { AuditLine } from '../../audit.ts'
 import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'
 import { Button, Panel, Table, Trouble } from './parts.tsx'

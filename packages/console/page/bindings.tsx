@@ -1,9 +1,8 @@
 /** Every binding that anybody here knows of: by the instances themselves, by the log in the database, of this process. */
 
-import type { BindingStatus } from '../../../binder/status.ts'
-import { counted } from '../../../core/counted.ts'
-import type { GroupLine } from '../../groups.ts'
-import type { BindingLine } from '../../instances.ts'
+import type { BindingLine, GroupLine } from '@concordat/cli'
+import { counted } from '@concordat/cli/words'
+import type { BindingStatus } from 'concordat/binder'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'

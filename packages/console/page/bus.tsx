@@ -1,5 +1,5 @@
 /** Orders to instances over the bus: pausing and resuming bindings, and their outcome. */
-import type { AuditLine } from '../../audit.ts'
+import type { AuditLine } from '@concordat/cli'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'

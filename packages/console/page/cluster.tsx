@@ -1,5 +1,5 @@
 /** Leaders and members. */
-import type { LeaderLine } from '../../locks.ts'
+import type { LeaderLine } from '@concordat/cli'
 import { Act, type Order } from './act.tsx'
 import { useLive } from './live.ts'
 import { Ago, Badge, lasting, Panel, Table, Trouble } from './parts.tsx'

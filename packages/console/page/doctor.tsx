@@ -1,5 +1,5 @@
 /** Problems and remedies. */
-import type { DoctorReport } from '../../doctor/doctor.ts'
+import type { DoctorReport } from '@concordat/cli'
 import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'
 import { Badge, Button, Copy, Panel, Trouble } from './parts.tsx'

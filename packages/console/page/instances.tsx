@@ -1,9 +1,8 @@
 /** Every instance of every service, as it says over the bus; and the bindings of one. */
 
-import type { WatchedBinding } from '../../../bus/reports/watch.ts'
-import { BLOCKED_MS } from '../../../core/blocked.ts'
-import { counted } from '../../../core/counted.ts'
-import type { InstanceLine } from '../../instances.ts'
+import type { InstanceLine } from '@concordat/cli'
+import { counted } from '@concordat/cli/words'
+import type { WatchedBinding } from 'concordat/bus'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
 import { PauseOrResume, Sent } from './bus.tsx'
@@ -75,7 +74,7 @@ const COLUMNS: readonly Column<InstanceLine>[] = [
   { head: 'Runs for', number: true, cell: ({ uptimeMs }) => lasting(uptimeMs) },
 ]
 
-function State({ line: { notRunning, openCircuits, slow, blockedMs, ageMs } }: { line: InstanceLine }) {
+function State({ line: { notRunning, openCircuits, slow, blockedMs, isBlocked, ageMs } }: { line: InstanceLine }) {
   return (
     <>
       {notRunning.length === 0 ? (
@@ -92,7 +91,7 @@ function State({ line: { notRunning, openCircuits, slow, blockedMs, ageMs } }: {
           a handler call hangs: {slow.slice(0, 3).join(', ')}
         </Badge>
       )}
-      {blockedMs >= BLOCKED_MS && (
+      {isBlocked && (
         <Badge is="blocked" tone="bad">
           blocked {lasting(blockedMs)} of the last minute
         </Badge>

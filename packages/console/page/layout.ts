@@ -1,6 +1,6 @@
 /** Places for services and channels, in columns from senders to readers. A cycle is cut where it was begun. */
-import { counted } from '../../../core/counted.ts'
-import type { SystemTopology } from '../../system/system.ts'
+import { counted } from '@concordat/cli/words'
+import type { SystemTopology } from 'concordat/operator'
 
 export interface Node {
   readonly kind: 'service' | 'channel'

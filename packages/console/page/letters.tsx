@@ -1,9 +1,9 @@
 /** Dead letters: of a group, together by what they failed for, and sent back after a look. */
 
+import type { DeadLetterPlace } from '@concordat/cli'
+import { failureName } from '@concordat/cli/words'
+import type { RedriveReport } from 'concordat/binder'
 import { useContext, useEffect, useState } from 'preact/hooks'
-import type { RedriveReport } from '../../../binder/redrive/redrive.ts'
-import { failureName } from '../../failure-name.ts'
-import type { DeadLetterPlace } from '../../letters.ts'
 import type { DeadLetterView, PayloadView } from '../views.ts'
 import { Act, AskContext, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'

@@ -1,6 +1,7 @@
 /** The live picture: one stream while the page is seen, and the last minutes of what moves. */
+
+import type { BindingLine } from '@concordat/cli'
 import { useEffect, useReducer } from 'preact/hooks'
-import type { BindingLine } from '../../instances.ts'
 import type { Snapshot } from '../snapshot.ts'
 import { sessionHeaders } from './api.ts'
 import { eventsIn } from './events.ts'

@@ -1,6 +1,7 @@
 /** Unpublished messages, and messages that the relay gave up on. */
-import type { OutboxStats } from '../../../outbox/stats.ts'
-import type { FailingLine, ParkedLine } from '../../outbox.ts'
+
+import type { FailingLine, ParkedLine } from 'concordat/operator'
+import type { OutboxStats } from 'concordat/outbox'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'

@@ -1,10 +1,9 @@
 /** A saga: its waits, its history, and the buttons that settle it. */
 
+import type { SagaStepView, SagaView } from '@concordat/cli'
+import { counted, failureName } from '@concordat/cli/words'
+import type { SagaActionResult } from 'concordat/operator'
 import { useState } from 'preact/hooks'
-import { counted } from '../../../core/counted.ts'
-import { failureName } from '../../failure-name.ts'
-import type { SagaActionResult } from '../../sagas/actions.ts'
-import type { SagaStepView, SagaView } from '../../sagas/admin.ts'
 import type { ConsoleAction } from '../access.ts'
 import type { PayloadView } from '../views.ts'
 import { Act, type Order, useMay } from './act.tsx'

@@ -1,10 +1,8 @@
 /** Sagas by what one knows of them, a page at a time, and many settled at once. */
 
+import type { SagaBulkReport, SagaLine, SagaPage } from '@concordat/cli'
+import { counted, failureName } from '@concordat/cli/words'
 import { useContext, useEffect, useState } from 'preact/hooks'
-import { counted } from '../../../core/counted.ts'
-import { failureName } from '../../failure-name.ts'
-import type { SagaBulkReport } from '../../sagas/admin.ts'
-import type { SagaLine, SagaPage } from '../../sagas/lines.ts'
 import { AskContext, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'
 import { queryInHash } from './hash.ts'

@@ -1,6 +1,7 @@
 /** A saga as bars over time. A pause of an hour beside calls of a millisecond: gaps are drawn by their logarithm. */
-import { counted } from '../../../core/counted.ts'
-import type { SagaView } from '../../sagas/admin.ts'
+
+import type { SagaView } from '@concordat/cli'
+import { counted } from '@concordat/cli/words'
 import { lasting } from './parts.tsx'
 
 interface Bar {

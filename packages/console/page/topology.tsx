@@ -1,8 +1,8 @@
 /** Services and channels as a picture, and how much waits at each arrow. */
 
-import type { PipelineStage } from '../../../binder/bindings/pipeline-part.ts'
-import { counted } from '../../../core/counted.ts'
-import type { SystemTopology } from '../../system/system.ts'
+import { counted } from '@concordat/cli/words'
+import type { SystemTopology } from 'concordat/operator'
+import type { PipelineStage } from 'concordat/pipeline'
 import { get } from './api.ts'
 import { layOut, type Node, type Picture } from './layout.ts'
 import { useLive } from './live.ts'
