@@ -23,11 +23,14 @@ export class TransportError extends ConcordatError {
   readonly kind: TransportErrorKind
   readonly transport: string
   readonly destination: string | undefined
+  /** Number of partitions that the destination has, when it was declared with another number. */
+  readonly partitions: number | undefined
 
   constructor(fields: {
     transport: string
     kind: TransportErrorKind
     destination?: string
+    partitions?: number
     message: string
     cause?: unknown
   }) {
@@ -36,6 +39,7 @@ export class TransportError extends ConcordatError {
     this.retryable = fields.kind === 'unavailable' || fields.kind === 'timeout' || fields.kind === 'refused'
     this.transport = fields.transport
     this.destination = fields.destination
+    this.partitions = fields.partitions
   }
 }
 
@@ -52,22 +56,13 @@ export function partitionMismatch(
     transport,
     kind: 'mismatch',
     destination,
+    partitions: existing,
     message:
       `"${destination}" has ${counted(existing, 'partition')} on ${transport}, this service declares ${declared}: a key would ` +
       `change its partition. Say partitions: ${existing} in its defineChannel, or, to change it, ${remedy}.`,
     ...(cause === undefined ? {} : { cause }),
   })
 }
-
-/** The number of partitions that a broker knows, when it refused another one. */
-export function existingPartitions(error: unknown): number | undefined {
-  const [, , existing] = error instanceof TransportError ? (OTHER_PARTITIONS.exec(error.message) ?? []) : []
-  return existing === undefined ? undefined : Number(existing)
-}
-
-/** Finds the declared and the existing number in a message of `partitionMismatch`, for callers that declare no channel. */
-export const OTHER_PARTITIONS: RegExp =
-  /, this service declares (\d+): a key would change its partition\. Say partitions: (\d+) in its defineChannel.*$/
 
 /** A `send` that the broker did not confirm. `cause` says why; `retryable` says whether the same call can succeed later. */
 export class SendError extends ConcordatError {

@@ -1,5 +1,2 @@
-/**
- * Blocked for so long within a minute, a process renews no lease in time. In a file without imports of Node, since the
- * page of the console reads it.
- */
+/** A process whose event loop was blocked for so long within a minute renews no lease in time. */
 export const BLOCKED_MS = 10_000

@@ -236,7 +236,10 @@ export type OwnQuery = <Row extends object = Record<string, unknown>>(
   parameters?: readonly unknown[],
 ) => Promise<SqlResult<Row>>
 
-/** @param call as for `explainMissing` */
+/**
+ * Returns a function that runs statements on a part's own tables, and explains missing tables.
+ * @param call the call that makes the tables, such as `outbox.migrate()`
+ */
 export function ownQuery(schema: string, call: string): OwnQuery {
   return async <Row extends object>(sql: SqlExecutor, text: string, parameters?: readonly unknown[]) => {
     try {

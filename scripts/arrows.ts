@@ -33,7 +33,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     may: ['core', 'core/pglite', 'binder', 'binder/postgres', 'locks', 'locks/postgres', 'service'],
     adapters: [],
   },
-  operate: {
+  operator: {
     may: [
       ...EVERY_PART,
       'service',
@@ -52,11 +52,6 @@ export const DRIVERS: Readonly<Record<string, { readonly names: readonly string[
   {
     'binder/kafka': { names: ['kafkajs', 'platformatic'], but: ['index.ts'] },
   }
-
-/** Subfolders of these folders that may import more, with the reason. */
-const EXCEPTIONS: Readonly<Record<string, { readonly may: readonly string[]; readonly why: string }>> = {
-  'operate/cli': { may: ['*', '@concordat/mysql'], why: 'the command line loads any part and any adapter' },
-}
 
 const ADAPTERS = [
   ...new Set(
@@ -90,13 +85,6 @@ export function overrides(): readonly object[] {
       `${folder} -> ${may.length === 0 ? 'nothing of ours' : may.join(', ')} (core: nothing). Only scripts/arrows.ts changes this.`,
     ),
   }))
-  const exceptions = Object.entries(EXCEPTIONS).map(([folder, { may, why }]) => ({
-    files: [`${folder}/**`],
-    rules: rule(
-      [...NEVER.map((name) => `**/${name}/**`), ...BY_NAME, ...may.slice(1).map((name) => `!${name}`)],
-      `${folder} -> everything but tests: ${why}.`,
-    ),
-  }))
   const drivers = Object.entries(DRIVERS).flatMap(([adapter, { names, but }]) => {
     const folder = adapter.split('/')[0] as string
     const others = `${folder} -> ${FOLDERS[folder]?.may.join(', ')}. Only scripts/arrows.ts changes this.`
@@ -113,11 +101,13 @@ export function overrides(): readonly object[] {
         ...[...Object.keys(FOLDERS), 'packages'].map((name) => `../**/${name}/**`),
         '!../**/conformance/**',
         '!../**/support/**',
+        // A folder of an example, beside the importing one.
+        '!../operator/**',
       ],
       'Import the packages by name (concordat/..., @concordat/...), as a user would.',
     ),
   }
-  return [...folders, ...drivers, ...exceptions, byName]
+  return [...folders, ...drivers, byName]
 }
 
 interface Config {

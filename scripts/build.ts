@@ -25,7 +25,7 @@ try {
   rmSync(stage, { recursive: true, force: true })
 }
 process.chdir(root)
-if (process.exitCode === 0) await buildPage(join(out, 'dist/operate/console/page'))
+if (process.exitCode === 0) await buildPage(join(out, 'packages/console/dist/page'))
 
 /** Compiles each source file to a JavaScript file and a declaration file in the stage folder. */
 function compiled(): number {

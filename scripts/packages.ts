@@ -19,6 +19,7 @@ export interface Manifest {
   readonly exports: Readonly<Record<string, string | Target>>
   readonly dependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
 }
 
 export interface Package {

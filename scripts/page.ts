@@ -2,9 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'vite'
+import { build, defaultClientConditions } from 'vite'
 
-const root = fileURLToPath(new URL('../operate/console/page', import.meta.url))
+const root = fileURLToPath(new URL('../packages/console/page', import.meta.url))
 
 /** Packages in the bundle besides our own code. */
 const BUNDLED = ['preact']
@@ -16,6 +16,8 @@ export async function buildPage(folder: string): Promise<void> {
     base: './',
     configFile: false,
     logLevel: 'warn',
+    // The sources of our packages: they need no build before this one.
+    resolve: { conditions: ['concordat-source', ...defaultClientConditions] },
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
     build: {
       outDir: folder,
@@ -31,5 +33,5 @@ export async function buildPage(folder: string): Promise<void> {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await buildPage(process.argv[2] ?? fileURLToPath(new URL('../dist/operate/console/page', import.meta.url)))
+  await buildPage(process.argv[2] ?? fileURLToPath(new URL('../packages/console/dist/page', import.meta.url)))
 }

@@ -4,6 +4,7 @@
  * Any client that can write to an unsigned bus can invent instances. So everything is bounded: the number of instances, their bindings
  * together, and how often each is heard.
  */
+import { BLOCKED_MS } from '../../core/blocked.ts'
 import type { Address } from '../address.ts'
 import type { ReportEnvelope } from '../envelope.ts'
 import type { BindingReport, ReportBody } from './report.ts'
@@ -21,6 +22,8 @@ export interface WatchedInstance extends Omit<ReportBody, 'bindings'> {
   readonly address: Address
   /** Session of the process: differs for two with one address, or after a restart. */
   readonly session: string
+  /** Its event loop was blocked for so long within the last minute that it may have lost its leases. */
+  readonly isBlocked: boolean
   /** Since it was heard, ms. */
   readonly ageMs: number
   readonly bindings: readonly WatchedBinding[]
@@ -79,6 +82,7 @@ export class WatchedInstances {
       ...body,
       address,
       session,
+      isBlocked: body.blockedMs >= BLOCKED_MS,
       ageMs: Math.round(now - heardAt),
     }))
   }

@@ -1,3 +1,4 @@
+import * as operate from '@concordat/cli'
 import * as sagaMysql from '@concordat/mysql'
 import * as binder from 'concordat/binder'
 import * as bus from 'concordat/bus'
@@ -7,7 +8,7 @@ import { ConcordatError } from 'concordat/core'
 import * as election from 'concordat/election'
 import * as embedded from 'concordat/embedded'
 import * as locks from 'concordat/locks'
-import * as operate from 'concordat/operate'
+import * as operator from 'concordat/operator'
 import * as outbox from 'concordat/outbox'
 import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
@@ -26,7 +27,7 @@ const USERS_OWN = new Set(['Refusal'])
 const FOLDERS: Readonly<Record<string, object>> = {
   core,
   binder,
-  operate,
+  operate: { ...operate, ...operator },
   outbox,
   saga: { ...saga, ...sagaGlobal, ...sagaMysql, ...sagaSharding, ...sagaUndo },
   locks,

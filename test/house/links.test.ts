@@ -13,7 +13,7 @@ const PACKED = [
 const FILE_LINK = /\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g
 const HEADING_LINK = /\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)/g
 const NAMED_FILE =
-  /`((?:core|binder|outbox|saga|locks|election|bus|service|operate|test|examples|bench)\/[\w./-]+\.\w+)`/g
+  /`((?:core|binder|outbox|saga|locks|election|bus|service|operator|packages|test|examples|bench)\/[\w./-]+\.\w+)`/g
 
 /** Anchors of a page as renderers derive them from its headings; a repeated one gets a number. */
 function anchorsOf(page: string): ReadonlySet<string> {

@@ -90,6 +90,9 @@ const INSIDE: ReadonlyMap<string, string> = new Map([['@concordat/nest', '@nestj
 /** Pages for people who work on the package itself, or that the site shows. */
 const NOT_PACKED = /^(?:package\/)?docs\/(?:api|contributing|decisions|images)\//
 
+/** Bundles, declarations and the page of the console. */
+const BUILT = /^package\/dist\/(?:.*\.(?:js|d\.ts)|page\/(?:index\.html|console\.css|LICENSES))$/
+
 describe('the packed packages', { timeout: 120_000 }, () => {
   it('the engine holds what is built, the licence and the pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
@@ -102,7 +105,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
       expect(files).toContain(join('package', relative('.', parentPath), name))
     const others = files.filter(
       (file) =>
-        !/^package\/(dist\/.*\.(js|d\.ts)|dist\/operate\/console\/page\/(index\.html|console\.css|LICENSES)|docs\/(?:[\w-]+\/)?[\w-]+\.md|docs\/monitoring\/(alerts\.yml|dashboard\.json)|examples\/starter\/.*)$/.test(
+        !/^package\/(dist\/.*\.(js|d\.ts)|docs\/(?:[\w-]+\/)?[\w-]+\.md|docs\/monitoring\/(alerts\.yml|dashboard\.json)|examples\/starter\/.*)$/.test(
           file,
         ),
     )
@@ -124,7 +127,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
       const { stdout } = await run('tar', ['-tzf', tarball], packed.folder)
       const files = stdout.trim().split('\n')
       expect(files, name).toContain('package/dist/index.js')
-      const rest = files.filter((file) => !/^package\/dist\/.*\.(?:js|d\.ts)$/.test(file))
+      const rest = files.filter((file) => !BUILT.test(file))
       expect(rest.sort(), name).toEqual(['package/LICENSE', 'package/README.md', 'package/package.json'])
     }
   })

@@ -32,7 +32,7 @@ async function installIn(folder: string, project: string): Promise<Manifest> {
   const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest
   const modules = join(folder, 'node_modules')
   for (const name of Object.keys({ ...manifest.dependencies, ...manifest.devDependencies })) {
-    const from = name === 'concordat' ? join(project, 'node_modules', name) : resolve('node_modules', name)
+    const from = /^@?concordat\b/.test(name) ? join(project, 'node_modules', name) : resolve('node_modules', name)
     await link(from, join(modules, name))
   }
   for (const tool of ['vitest', 'tsc']) await link(resolve('node_modules/.bin', tool), join(modules, '.bin', tool))
@@ -44,8 +44,11 @@ beforeAll(async () => {
   const project = await install(packed, 'empty', ['@electric-sql/pglite', 'pg'])
   await run('npx', ['--no-install', 'concordat', 'init', 'shop', '--no-install'], project)
   shop = join(project, 'shop')
-  const { dependencies } = await installIn(shop, project)
-  expect(dependencies['concordat']).toBe(`file:${relative(shop, packed.tarball)}`)
+  const { dependencies, devDependencies } = await installIn(shop, project)
+  for (const name of ['concordat', '@concordat/cli'])
+    expect({ ...dependencies, ...devDependencies }[name]).toBe(
+      `file:${relative(shop, packed.tarballs.get(name) ?? '')}`,
+    )
 }, 600_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 

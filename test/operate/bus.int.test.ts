@@ -1,11 +1,12 @@
 /** The operator on a bus over real brokers, with a transport that makes nothing. */
+
+import { createOperator } from '@concordat/cli'
 import { createBinder } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import { createBus } from 'concordat/bus'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator } from 'concordat/operate'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freshPglite } from '../support/pglite.ts'

@@ -1,4 +1,6 @@
 /** Instances on a bus, seen and told by an operator that knows nothing of their code. */
+
+import { createOperator, type OperatedBus } from '@concordat/cli'
 import { type Binder, type BinderOptions, type Binding, createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
@@ -7,7 +9,6 @@ import { type BusOptions, createBus, defineEvent, onEvent, SetLogLevel } from 'c
 import { createMembership } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator, type OperatedBus } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'

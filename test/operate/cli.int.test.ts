@@ -7,15 +7,15 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { createOperator } from '@concordat/cli'
 import { createBinder } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import { createOperator } from 'concordat/operate'
 import { createOutbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
-import { COMMANDS } from '../../operate/cli/run.ts'
+import { COMMANDS } from '../../packages/cli/commands/run.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
@@ -23,7 +23,7 @@ import { type Ran, ranHere } from './support/cli.ts'
 import { type Closing, placed, withBranches, withBus, withLetters, withLocks } from './support/cli-content.ts'
 import { emptyPlace, wordsOf } from './support/examples.ts'
 
-const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
+const MAIN = [`--conditions=concordat-source`, resolve('packages/cli/commands/main.ts')]
 const PASSWORD = 'hunter2/secret'
 const Empty = z.object({})
 

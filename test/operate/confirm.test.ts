@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: a process of a test has no terminal
-import { ask } from '../../operate/cli/confirm.ts'
+import { ask } from '../../packages/cli/commands/confirm.ts'
 
 /** A terminal with this input. */
 function terminal(typed: string) {

@@ -1,10 +1,11 @@
 /** A handler call that hangs: what the operator's commands say of it. */
+
+import { createOperator, type InstancesView } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
 import { createBus } from 'concordat/bus'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator, type InstancesView } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'

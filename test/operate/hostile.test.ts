@@ -1,12 +1,14 @@
 /** What no database can be asked is refused before it is asked. */
-import { createOperator } from 'concordat/operate'
+import { createOperator } from '@concordat/cli'
 import { describe, expect, test } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
-import { printable, printableJson, printableLines } from '../../core/printable.ts'
-// oxlint-disable-next-line no-restricted-imports -- pure inside of the console
-import { queryOf } from '../../operate/console/input.ts'
+import { printable } from '../../core/printable.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside
-import { readCursor, writeCursor } from '../../operate/cursor.ts'
+import { readCursor, writeCursor } from '../../packages/cli/cursor.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside
+import { printableJson, printableLines } from '../../packages/cli/printable.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the console
+import { queryOf } from '../../packages/console/input.ts'
 
 const never = (): Promise<never> => Promise.reject(new Error('the database was asked'))
 

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-const MAIN = ['--conditions=concordat-source', resolve('operate/cli/main.ts')]
+const MAIN = ['--conditions=concordat-source', resolve('packages/cli/commands/main.ts')]
 let folder: string
 
 interface Ran {
@@ -49,7 +49,7 @@ describe('concordat init', { timeout: 180_000 }, () => {
     expect(manifest).toMatchObject({
       name: 'shop',
       dependencies: { concordat: ours.version, zod },
-      devDependencies: { node, vitest },
+      devDependencies: { '@concordat/cli': ours.version, node, vitest },
       allowScripts: { node: true },
     })
     expect(await readFile(join(folder, 'shop/README.md'), 'utf8')).toMatch(/^# shop\n/)

@@ -5,7 +5,7 @@ import { migrate, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
 import { postgresLocks } from 'concordat/locks/postgres'
-import { migrationParts, printGrants, printMigrations } from 'concordat/operate'
+import { migrationParts, printGrants, printMigrations } from 'concordat/operator'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { migrateParticipant } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -76,7 +76,11 @@ test('printGrants quotes the role and the schema', () => {
 
 describe('concordat migrate', () => {
   const run = (...args: string[]) =>
-    promisify(execFile)(process.execPath, ['--conditions=concordat-source', 'operate/cli/main.ts', ...args]).then(
+    promisify(execFile)(process.execPath, [
+      '--conditions=concordat-source',
+      'packages/cli/commands/main.ts',
+      ...args,
+    ]).then(
       ({ stdout }) => ({ stdout, stderr: '', code: 0 }),
       (error: { stdout: string; stderr: string; code: number }) => error,
     )

@@ -1,5 +1,5 @@
 /** What the command line and the doctor say of transactions that are prepared on MariaDB. */
-import { createOperator } from 'concordat/operate'
+import { createOperator } from '@concordat/cli'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { type MariaDatabase, openMaria } from '../saga/support/maria.ts'

@@ -2,9 +2,11 @@
  * Two releases side by side. A migration that says it works with the release before leaves everything in its place that this
  * one uses: compared in the catalog, from the SQL of each version. And this release works on tables of a later one.
  */
+
+import { createOperator } from '@concordat/cli'
 import { migrate, migrationText, type SqlMigration } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator, migrationParts, printMigrations } from 'concordat/operate'
+import { migrationParts, printMigrations } from 'concordat/operator'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'

@@ -1,4 +1,4 @@
-import { createOperator, type Operator } from 'concordat/operate'
+import { createOperator, type Operator } from '@concordat/cli'
 import { defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'

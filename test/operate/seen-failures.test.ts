@@ -1,6 +1,7 @@
 /** An operator decides on one failure of a saga: the action applies to that one, and once. */
+
+import { createOperator, type SagaAdmin } from '@concordat/cli'
 import type { SqlClient } from 'concordat/core'
-import { createOperator, type SagaAdmin } from 'concordat/operate'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'

@@ -1,11 +1,12 @@
 /** What cannot be looked at is shown as unknown, never as good. */
+
+import { createOperator, type Operator } from '@concordat/cli'
+import { createConsole } from '@concordat/console'
 import { createBinder, defineChannel } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
-import { createConsole } from 'concordat/console'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator, type Operator } from 'concordat/operate'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'

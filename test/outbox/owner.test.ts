@@ -1,4 +1,4 @@
-import { printMigrations } from 'concordat/operate'
+import { printMigrations } from 'concordat/operator'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { message, uniqueName, until } from './support/messages.ts'

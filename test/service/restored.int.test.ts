@@ -1,8 +1,9 @@
 /** docs/production/backup.md: a service whose database is replaced by yesterday's, while the broker and the other services' databases go on. */
+
+import { createOperator } from '@concordat/cli'
 import { defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
-import { createOperator } from 'concordat/operate'
 import { createOutbox } from 'concordat/outbox'
 import { defineSaga, participant } from 'concordat/saga'
 import { createService } from 'concordat/service'

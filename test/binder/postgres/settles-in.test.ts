@@ -1,3 +1,4 @@
+import { createOperator } from '@concordat/cli'
 import {
   type BinderOptions,
   type CannotSettleIn,
@@ -22,7 +23,6 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator } from 'concordat/operate'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'

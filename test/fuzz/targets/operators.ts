@@ -1,8 +1,9 @@
 /** What people and pages send: arguments, requests to the console, cursors and filters, documents, shown payloads. */
-import { createConsole } from 'concordat/console'
+
+import { createOperator } from '@concordat/cli'
+import { asyncapiDiff } from '@concordat/cli/asyncapi'
+import { createConsole } from '@concordat/console'
 import type { SqlClient } from 'concordat/core'
-import { createOperator } from 'concordat/operate'
-import { asyncapiDiff } from 'concordat/operate/asyncapi'
 import { hostileBytes, hostileJson, hostileJsonText, hostileMap, hostileText } from '../hostile.ts'
 import { readCursor, runCommand, showBody, writeCursor } from '../inside.ts'
 import type { Tape } from '../tape.ts'

@@ -1,5 +1,5 @@
 /** What strangers hold out where no broker asks who they are: answers to a saga under way, tokens, names in a picture. */
-import { systemMermaid } from 'concordat/operate'
+import { systemMermaid } from '@concordat/cli'
 import { defineSaga, type SagaState } from 'concordat/saga'
 import { advance, initialState } from 'concordat/saga/machine'
 import { createTokens, TokenRefused } from 'concordat/tokens'

@@ -1,5 +1,6 @@
 /** Every error that can be imported, with what it promises. */
 
+import * as operate from '@concordat/cli'
 import * as sagaMysql from '@concordat/mysql'
 import * as binder from 'concordat/binder'
 import * as bus from 'concordat/bus'
@@ -9,7 +10,7 @@ import { ConcordatError } from 'concordat/core'
 import * as election from 'concordat/election'
 import * as embedded from 'concordat/embedded'
 import * as locks from 'concordat/locks'
-import * as operate from 'concordat/operate'
+import * as operator from 'concordat/operator'
 import * as outbox from 'concordat/outbox'
 import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
@@ -99,7 +100,7 @@ export const ERRORS: readonly Row[] = [
     'redrive or drop some first',
   ),
   row(
-    new operate.OperatorOutcomeNotKept(
+    new operator.OperatorOutcomeNotKept(
       { action: 'release', target: 'sku:1' },
       { outcome: 'ended shop-1', result: undefined, cause: new Error('cut') },
     ),

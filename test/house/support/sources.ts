@@ -1,7 +1,7 @@
 /** Source files of the engine and of the packages beside it, without what is built or installed in their folders. */
 import { globSync } from 'node:fs'
 
-const FOLDERS = '{core,binder,outbox,saga,locks,election,bus,service,embedded,operate,testing,packages}'
+const FOLDERS = '{core,binder,outbox,saga,locks,election,bus,service,embedded,operator,testing,packages}'
 
 /** @param name pattern of file names, such as `index.ts` */
 export function sourceFiles(name = '*.ts'): readonly string[] {

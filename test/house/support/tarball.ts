@@ -4,7 +4,7 @@ import { copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from '
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { entriesOf, PACKAGES } from '../../../scripts/packages.ts'
+import { entriesOf, type Manifest, PACKAGES } from '../../../scripts/packages.ts'
 import { oncePerRun } from '../../support/suite/once-per-run.ts'
 
 const repository = process.cwd()
@@ -75,14 +75,17 @@ async function installOnce(folder: string): Promise<void> {
   await mkdir(project)
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true }))
   const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
-  const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
-  const [engine, ...others] = PACKAGES.map(({ manifest }) => ({
+  // Offline, npm cannot look up the drivers that several packages name as optional peers.
+  const quiet = ['--offline', '--legacy-peer-deps', '--no-audit', '--no-fund', '--ignore-scripts']
+  const packages = PACKAGES.map(({ manifest }) => ({
     name: manifest.name,
     file: join(folder, fileOf(manifest)),
+    needsFramework: needsFramework(manifest),
   }))
-  await run('npm', ['install', ...quiet, engine?.file ?? '', ...dependencies], project)
+  const alone = packages.filter(({ needsFramework: needs }) => !needs).map(({ file }) => file)
+  await run('npm', ['install', ...quiet, ...alone, ...dependencies], project)
   // Installed by npm, these would need their frameworks, which a test links beside them.
-  for (const { name, file } of others) {
+  for (const { name, file } of packages.filter(({ needsFramework: needs }) => needs)) {
     const place = join(project, 'node_modules', name)
     await mkdir(place, { recursive: true })
     await run('tar', ['-xzf', file, '--strip-components=1'], place)
@@ -93,6 +96,13 @@ async function installOnce(folder: string): Promise<void> {
     await rm(link)
     await symlink(dependencies[n] ?? '', link)
   }
+}
+
+/** True for a package with a peer that is neither optional nor ours. */
+function needsFramework({ peerDependencies = {}, peerDependenciesMeta = {} }: Manifest): boolean {
+  return Object.keys(peerDependencies).some(
+    (name) => peerDependenciesMeta[name]?.optional !== true && PACKAGES.every(({ manifest }) => manifest.name !== name),
+  )
 }
 
 /**

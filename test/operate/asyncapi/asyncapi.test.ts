@@ -1,5 +1,5 @@
+import { type AsyncapiDocument, type AsyncapiOptions, asyncapi } from '@concordat/cli/asyncapi'
 import { defineChannel, sink } from 'concordat/binder'
-import { type AsyncapiDocument, type AsyncapiOptions, asyncapi } from 'concordat/operate/asyncapi'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { describedByBinder, shop } from '../support/shop.ts'

@@ -1,5 +1,5 @@
+import { type AsyncapiDocument, asyncapi, asyncapiDiff } from '@concordat/cli/asyncapi'
 import { defineChannel, sink } from 'concordat/binder'
-import { type AsyncapiDocument, asyncapi, asyncapiDiff } from 'concordat/operate/asyncapi'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { shop } from '../support/shop.ts'

@@ -1,6 +1,7 @@
 /** The document as the official parser of AsyncAPI sees it. The parser brings 39 MB, so it is installed when this is run. */
+
+import { type AsyncapiDocument, type AsyncapiOptions, asyncapi } from '@concordat/cli/asyncapi'
 import { defineChannel } from 'concordat/binder'
-import { type AsyncapiDocument, type AsyncapiOptions, asyncapi } from 'concordat/operate/asyncapi'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { loadPeer } from '../../../bench/peers.ts'

@@ -2,7 +2,7 @@
  * The document as AsyncAPI's own viewer shows it, which also its HTML template is made of. It is not among our dependencies (it brings
  * 120 MB), so it is installed when this is run; without a registry the test fails and says so.
  */
-import { asyncapi } from 'concordat/operate/asyncapi'
+import { asyncapi } from '@concordat/cli/asyncapi'
 import { expect, test } from 'vitest'
 import { loadPeer, providePeer } from '../../../bench/peers.ts'
 import { shop } from '../support/shop.ts'

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-const MAIN = ['--conditions=concordat-source', resolve('operate/cli/main.ts')]
+const MAIN = ['--conditions=concordat-source', resolve('packages/cli/commands/main.ts')]
 /** Within the repository, so that the modules find the package by its name. */
 const folder = resolve('.cache', `asyncapi-cli-${process.pid}`)
 

@@ -1,8 +1,9 @@
 // oxlint-disable no-restricted-imports -- inside of the command line: errors of drivers, and what is said of them
+import { failureName } from '@concordat/cli/words'
 import { TransportError } from 'concordat/binder'
 import { expect, test } from 'vitest'
-import { namingTheServer, ServerAway } from '../../../operate/cli/away.ts'
-import { failureName, failureText } from '../../../operate/failure-name.ts'
+import { namingTheServer, ServerAway } from '../../../packages/cli/commands/away.ts'
+import { failureText } from '../../../packages/cli/commands/failure-text.ts'
 import { ranHere } from '../support/cli.ts'
 
 const said = (error: unknown, values: Readonly<Record<string, string>>): string => {

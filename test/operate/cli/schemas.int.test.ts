@@ -1,5 +1,5 @@
 /** The command line on a database whose services have schemas of their own, and where operators have no audit yet. */
-import { createOperator } from 'concordat/operate'
+import { createOperator } from '@concordat/cli'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
 import { describeWith } from '../../support/servers/index.ts'

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-const MAIN = ['--conditions=concordat-source', resolve('operate/cli/main.ts')]
+const MAIN = ['--conditions=concordat-source', resolve('packages/cli/commands/main.ts')]
 const NOBODY = 'postgres://u:hunter2@127.0.0.1:1/d'
 
 let folder: string

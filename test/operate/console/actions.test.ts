@@ -1,5 +1,5 @@
-import { type ConsoleEvent, type ConsoleOptions } from 'concordat/console'
-import { createOperator } from 'concordat/operate'
+import { createOperator } from '@concordat/cli'
+import { type ConsoleEvent, type ConsoleOptions } from '@concordat/console'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { everything, opened, status } from './support/opened.ts'
 import { type ShopWorld, shopWorld } from './support/shop-world.ts'

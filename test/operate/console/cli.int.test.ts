@@ -4,18 +4,18 @@ import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { createOperator } from '@concordat/cli'
 import { createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
-import { createOperator } from 'concordat/operate'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
-import { COMMANDS } from '../../../operate/cli/run.ts'
+import { COMMANDS } from '../../../packages/cli/commands/run.ts'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
+const MAIN = [`--conditions=concordat-source`, resolve('packages/cli/commands/main.ts')]
 const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }) })
 const DECLARATIONS = `export const orders = { name: 'orders', sends: [{ name: 'orders.placed', partitions: 4, groups: [] }] }`
 

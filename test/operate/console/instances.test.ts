@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the console: two looks at a bus that hangs
-import type { InstanceWatch, Operator } from 'concordat/operate'
+import type { InstanceWatch, Operator } from '@concordat/cli'
 import { expect, test } from 'vitest'
-import { ConsoleInstances } from '../../../operate/console/instances.ts'
+import { ConsoleInstances } from '../../../packages/console/instances.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 test('a watch that fails late does not make the console forget the one that took its place', async () => {

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import { type ConsoleOptions, createConsole } from 'concordat/console'
+import { createOperator, type Operator } from '@concordat/cli'
+import { type ConsoleOptions, createConsole } from '@concordat/console'
 import type { SqlClient } from 'concordat/core'
 import { type NodeHandler, toNode } from 'concordat/core'
-import { createOperator, type Operator } from 'concordat/operate'
 import { expect, onTestFinished, test } from 'vitest'
 import { until } from '../../support/until.ts'
 

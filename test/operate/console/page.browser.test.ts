@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
-import { type Console, createConsole, oneTimeSession } from 'concordat/console'
+import { type Console, createConsole, oneTimeSession } from '@concordat/console'
 import { toNode } from 'concordat/core'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'

@@ -1,5 +1,5 @@
+import { createOperator } from '@concordat/cli'
 import type { SqlClient } from 'concordat/core'
-import { createOperator } from 'concordat/operate'
 import { afterAll, expect, test } from 'vitest'
 import { closeEmbedded, embedded } from '../../saga/support/world.ts'
 

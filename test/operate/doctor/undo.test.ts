@@ -1,4 +1,4 @@
-import { createOperator } from 'concordat/operate'
+import { createOperator } from '@concordat/cli'
 import { undo } from 'concordat/saga/undo'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { undoWorld } from '../../saga/support/undo-world.ts'

@@ -1,5 +1,6 @@
+import { systemMermaid, systemText } from '@concordat/cli'
 import { importStateMachine } from '@concordat/state-language'
-import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
+import { describeSystem } from 'concordat/operator'
 import { defineSaga } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'

@@ -1,5 +1,6 @@
+import { systemMermaid, systemText } from '@concordat/cli'
 import { defineChannel } from 'concordat/binder'
-import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
+import { describeSystem } from 'concordat/operator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { describedByBinder, orders, shop } from '../support/shop.ts'

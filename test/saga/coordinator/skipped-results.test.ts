@@ -1,4 +1,4 @@
-import { createOperator } from 'concordat/operate'
+import { createOperator } from '@concordat/cli'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'

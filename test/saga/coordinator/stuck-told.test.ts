@@ -1,5 +1,5 @@
+import { createOperator } from '@concordat/cli'
 import type { SqlClient } from 'concordat/core'
-import { createOperator } from 'concordat/operate'
 import { defineSaga } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'

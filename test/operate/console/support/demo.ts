@@ -1,7 +1,7 @@
 /** `node --conditions=concordat-source test/operate/console/support/demo.ts`: the shop behind a console, to look at. */
 
 import { createServer } from 'node:http'
-import { createConsole } from 'concordat/console'
+import { createConsole } from '@concordat/console'
 import { toNode } from 'concordat/core'
 import { shopWorld } from './shop-world.ts'
 

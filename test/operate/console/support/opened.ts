@@ -1,5 +1,5 @@
 /** A console on the shop, asked as its own page asks. */
-import { type ConsoleOptions, createConsole } from 'concordat/console'
+import { type ConsoleOptions, createConsole } from '@concordat/console'
 import { onTestFinished } from 'vitest'
 import type { ShopWorld } from './shop-world.ts'
 

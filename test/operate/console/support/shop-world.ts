@@ -1,4 +1,6 @@
 /** A shop on PGlite with everything that waits for a person: stuck sagas, dead letters, a parked message, locks, a leader. */
+
+import { createOperator, type Operator } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { createBus } from 'concordat/bus'
@@ -8,7 +10,7 @@ import { ConcordatError, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createElection } from 'concordat/election'
 import { postgresLocks } from 'concordat/locks/postgres'
-import { createOperator, type Describable, type Operator } from 'concordat/operate'
+import { type Describable } from 'concordat/operator'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga, Refusal } from 'concordat/saga'
 import { z } from 'zod'

@@ -1,0 +1,34 @@
+/**
+ * The operator's side of a service's tables and declarations, without the service's code: records to read and settle, migrations as
+ * SQL text, and what services declare. `@concordat/cli` builds the operator API and the command line on it.
+ *
+ * @module
+ */
+export { checkName } from '../binder/channel/channel.ts'
+export { lagWithRetries } from '../binder/consuming/failure/retry.ts'
+export { resolveSecrets } from '../bus/signature.ts'
+export { readDeclarationsOnly, startedByUs } from '../core/reading.ts'
+export { requireNote, requireTarget } from '../saga/coordinator/operators.ts'
+export { remedyOf as preparedRemedy } from '../saga/xa/prepared.ts'
+export { OperatorOutcomeNotKept } from './errors.ts'
+export {
+  type GrantPrintOptions,
+  type MigrationPrintOptions,
+  migrationParts,
+  printGrants,
+  printMigrations,
+} from './migrations.ts'
+export type { FailingLine, OutboxAdmin, ParkedLine } from './outbox.ts'
+export { type OperatorRecords, operatorRecords } from './records.ts'
+export type { SagaActionResult } from './saga-actions.ts'
+export { type Describable, describeSystem, readSystem, type System } from './system/read-system.ts'
+export type {
+  SystemBinding,
+  SystemChannel,
+  SystemSaga,
+  SystemService,
+  SystemStep,
+  SystemTopology,
+} from './system/system.ts'
+export type { OperatorTrail } from './trail.ts'
+export type { MigrationApplyOptions, MigrationState } from './upkeep.ts'

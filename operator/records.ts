@@ -1,0 +1,51 @@
+import type { Logger } from '../core/logger.ts'
+import { type SequenceBehind, sequencesBehind } from '../core/sequences.ts'
+import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
+import { oldPrepared } from '../saga/xa/prepared.ts'
+import type { PreparedTransaction } from '../saga/xa/resource.ts'
+import { type OutboxAdmin, SqlOutboxAdmin } from './outbox.ts'
+import { type SagaRecords, SqlSagaRecords } from './saga-records.ts'
+import { type OperatorTrail, SqlOperatorTrail } from './trail.ts'
+import { applyMigrations, type MigrationApplyOptions, type MigrationState, migrationStates } from './upkeep.ts'
+
+/**
+ * The operator's read and write side of a service's tables. Every write records its person and reason: sagas in their timeline, the
+ * outbox in `outbox_audit`, everything else through `trail`.
+ */
+export interface OperatorRecords {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly sagas: SagaRecords
+  readonly outbox: OutboxAdmin
+  readonly trail: OperatorTrail
+  /** State of the tables of every part. Reads only. */
+  migrations(): Promise<readonly MigrationState[]>
+  /** Applies missing migrations, and returns the state after them. @throws SqlVersionMismatch, SqlMigrationBlocked */
+  migrate(options: MigrationApplyOptions, logger: Logger): Promise<readonly MigrationState[]>
+  /** Sequences that are behind their column, as after a cutover by logical replication. */
+  sequencesBehind(): Promise<readonly SequenceBehind[]>
+  /** Prepared transactions of this database that are older, oldest first, at most twenty. */
+  prepared(olderThanMs: number): Promise<readonly PreparedTransaction[]>
+}
+
+/**
+ * Opens the records of a schema. Connects to nothing, and needs none of the service's code.
+ * @param path begins the messages of errors, such as `createOperator`
+ * @param schema @default 'concordat'
+ * @throws TypeError for an object that is not a SqlClient, or a name that PostgreSQL cannot have
+ */
+export function operatorRecords(path: string, client: SqlClient, schema: string = DEFAULT_SCHEMA): OperatorRecords {
+  const sql = requireSqlClient(`${path}.sql`, client)
+  quoteIdentifier(schema)
+  return Object.freeze({
+    sql,
+    schema,
+    sagas: new SqlSagaRecords(sql, schema),
+    outbox: new SqlOutboxAdmin(sql, schema),
+    trail: new SqlOperatorTrail(sql, schema),
+    migrations: () => migrationStates(sql, schema),
+    migrate: (options: MigrationApplyOptions, logger: Logger) => applyMigrations(sql, schema, options, logger),
+    sequencesBehind: () => sequencesBehind(sql, schema),
+    prepared: (olderThanMs: number) => oldPrepared(sql, olderThanMs),
+  })
+}

@@ -1,0 +1,84 @@
+import { systemClock } from '../core/clock.ts'
+import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
+import type { OperatorAction } from '../saga/machine/event.ts'
+import { failureOf, type SagaFailure, type SagaState, type SagaStatus } from '../saga/machine/state.ts'
+import type { SagaKey, TimelineRow } from '../saga/store/rows.ts'
+import { FAILURE, SagaStore } from '../saga/store/store.ts'
+import {
+  type ActionHost,
+  actOnAll,
+  type SagaActionResult,
+  type SagaOrder,
+  type SeenSaga,
+  statusFor,
+} from './saga-actions.ts'
+
+/** A saga as its row and its timeline have it. */
+export interface SagaRecord {
+  readonly version: number
+  readonly state: SagaState
+  readonly failure: SagaFailure | undefined
+  readonly input: unknown
+  readonly owner: string | null
+  /** Time since its start, by the server's clock. */
+  readonly ageMs: number
+  readonly sinceWriteMs: number
+  readonly timeline: readonly TimelineRow[]
+  /** Operators' actions that no instance has applied yet. */
+  readonly pending: ReadonlyArray<{
+    readonly action: OperatorAction['do']
+    readonly by: string
+    readonly reason: string
+  }>
+}
+
+/** Sagas without their definitions. An action is recorded in the saga's timeline with its person and reason. */
+export interface SagaRecords {
+  /** SQL expression over a row of the table `saga`: its failure as JSON, NULL without one. */
+  readonly failure: string
+  /** Status of the sagas that an action fits. */
+  statusFor(action: OperatorAction): SagaStatus
+  /** `undefined` when the saga does not exist. @throws SqlTablesMissing */
+  read(key: SagaKey): Promise<SagaRecord | undefined>
+  /**
+   * Acts in the order of `sagas`, and goes on after a refusal. A saga that no longer exists has no result.
+   * @param waitMs how long to wait in total until instances have applied the actions
+   * @throws SqlTablesMissing
+   */
+  act(sagas: readonly SeenSaga[], order: SagaOrder, waitMs: number): Promise<readonly SagaActionResult[]>
+}
+
+export class SqlSagaRecords implements SagaRecords {
+  readonly failure = FAILURE
+  readonly #host: ActionHost
+
+  constructor(sql: SqlClient, schema: string) {
+    const quoted = quoteIdentifier(schema)
+    this.#host = {
+      sql,
+      query: ownQuery(schema, 'coordinator.migrate()'),
+      store: new SagaStore(schema),
+      saga: `${quoted}.saga`,
+      event: `${quoted}.saga_event`,
+      clock: systemClock,
+    }
+  }
+
+  statusFor(action: OperatorAction): SagaStatus {
+    return statusFor(action)
+  }
+
+  async read(key: SagaKey): Promise<SagaRecord | undefined> {
+    const [row] = await this.#host.store.reports(this.#host.sql, [key])
+    if (row === undefined) return undefined
+    const { version, state, input, owner, ageMs, sinceWriteMs, timeline, mail } = row
+    const pending = (mail ?? []).flatMap((item) =>
+      'operator' in item ? [{ action: item.operator.do, by: item.by, reason: item.reason }] : [],
+    )
+    return { version, state, failure: failureOf(state), input, owner, ageMs, sinceWriteMs, timeline, pending }
+  }
+
+  act(sagas: readonly SeenSaga[], order: SagaOrder, waitMs: number): Promise<readonly SagaActionResult[]> {
+    return actOnAll(this.#host, sagas, order, waitMs)
+  }
+}

@@ -1,0 +1,112 @@
+/** Audit for targets without one of their own: written before the action, and once more when it is done. */
+import { newId } from '../core/ids.ts'
+import type { SqlPart } from '../core/migrate.ts'
+import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
+import type { OperatorNote } from '../saga/coordinator/operators.ts'
+import { OperatorOutcomeNotKept } from './errors.ts'
+
+/** A line is never changed: the outcome is a line of its own with the same `request`. */
+export const OPERATOR_PART: SqlPart = {
+  name: 'operator',
+  call: 'operator.migrate()',
+  migrations: [
+    {
+      version: 1,
+      statements: [
+        `CREATE TABLE {schema}.operator_audit (
+           at timestamptz NOT NULL DEFAULT clock_timestamp(),
+           request uuid NOT NULL,
+           part text NOT NULL,
+           action text NOT NULL,
+           target text NOT NULL,
+           by text NOT NULL,
+           reason text NOT NULL,
+           outcome text
+         )`,
+        `CREATE INDEX operator_audit_at ON {schema}.operator_audit (at)`,
+      ],
+    },
+  ],
+}
+
+/** An action about to be performed. */
+export interface OperatorDeed {
+  readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
+  readonly action: string
+  readonly target: string
+  readonly note: OperatorNote
+}
+
+/** Writes the audit trail `operator_audit`. An action that it cannot record is not performed. */
+export interface OperatorTrail {
+  /**
+   * Performs the action between two lines of the trail. When the second line is missing, the outcome is unknown.
+   * @throws SqlTablesMissing before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
+   *   second line could not be written
+   */
+  around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T>
+  /**
+   * Checks that a line could be written, and writes none: a dry run refuses what the real run would refuse.
+   * @throws SqlTablesMissing; the driver's error for a role that may not write, or a server that takes no writes
+   */
+  requireReady(): Promise<void>
+  /** Writes one line, for an action without a later outcome. @throws SqlTablesMissing */
+  line(deed: OperatorDeed, outcome: string): Promise<void>
+}
+
+export class SqlOperatorTrail implements OperatorTrail {
+  readonly #query: ReturnType<typeof ownQuery>
+  readonly #sql: SqlClient
+  readonly #table: string
+
+  constructor(sql: SqlClient, schema: string) {
+    this.#sql = sql
+    this.#query = ownQuery(schema, OPERATOR_PART.call)
+    this.#table = `${quoteIdentifier(schema)}.operator_audit`
+  }
+
+  async around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T> {
+    const request = newId()
+    await this.#write(request, deed, null)
+    const result = await this.#orFailed(request, deed, work)
+    const outcome = outcomeOf(result)
+    try {
+      await this.#write(request, deed, outcome)
+    } catch (cause) {
+      throw new OperatorOutcomeNotKept(deed, { outcome, result, cause })
+    }
+    return result
+  }
+
+  async requireReady(): Promise<void> {
+    await this.#query(
+      this.#sql,
+      `INSERT INTO ${this.#table} (request, part, action, target, by, reason)
+       SELECT $1::uuid, '', '', '', '', '' WHERE false`,
+      [newId()],
+    )
+  }
+
+  async line(deed: OperatorDeed, outcome: string): Promise<void> {
+    await this.#write(newId(), deed, outcome)
+  }
+
+  async #orFailed<T>(request: string, deed: OperatorDeed, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      const { code = 'failed' } = error as { readonly code?: unknown }
+      await this.#write(request, deed, String(code)).catch(() => {})
+      throw error
+    }
+  }
+
+  async #write(request: string, { part, action, target, note }: OperatorDeed, outcome: string | null): Promise<void> {
+    await this.#query(
+      this.#sql,
+      `INSERT INTO ${this.#table} (request, part, action, target, by, reason, outcome)
+       VALUES ($1::uuid, $2, $3, $4, $5, $6, $7)`,
+      [request, part, action, target, note.by, note.reason, outcome],
+    )
+  }
+}

@@ -1,0 +1,122 @@
+/** A server that does not answer, or does not let us in: which one, where, and what to look at. */
+import { toError } from 'concordat/core'
+import type { Values } from './command.ts'
+import { text } from './values.ts'
+
+/** Exit code 3. */
+export class ServerAway extends Error {}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+interface Fault {
+  readonly code: string
+  readonly kind: unknown
+  readonly port: unknown
+  readonly message: string
+}
+
+interface Server {
+  readonly kind: 'PostgreSQL' | 'MariaDB or MySQL' | 'Redis' | 'Kafka' | 'RabbitMQ'
+  /** Without a user or a password. */
+  readonly address: string
+  readonly port: string
+  /** The setting that names its address. */
+  readonly said: string
+}
+
+/** Connection errors of the socket, and of PostgreSQL: classes 08, 57P. */
+const UNREACHABLE =
+  /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|NETUNREACH|AI_AGAIN)|EPIPE|08.{3}|57P0.|53300)$/
+/** The server answers and does not accept the login: PostgreSQL's classes 28 and 3D, MariaDB's codes. */
+const REFUSED = /^(?:28.{3}|3D000|ER_(?:ACCESS_DENIED|DBACCESS_DENIED|BAD_DB|NOT_SUPPORTED_AUTH_MODE).*)$/
+const OF_MYSQL = /^ER_/
+/** Brokers have no code for it: RabbitMQ ends the handshake, kafkajs names the mechanism. */
+const LOGIN_REFUSED = /Handshake terminated by server: 403|SASL authentication failed|SASL .* mechanism/
+/** Advice for programs that an error ends with. */
+const ADVICE = /\. Check the user and password.*$/
+const SILENT = /timeout exceeded|Query read timeout|Connection terminated/
+/** Codes of stores, and kinds of a transport's error, that mean unavailable. */
+const AWAY = new Set([
+  'locks.store_unavailable',
+  'cluster.store_unavailable',
+  'saga.mysql_unanswered',
+  'bus.not_ready',
+  'unavailable',
+  'timeout',
+])
+const OF_BROKER = /^(?:binder\.|bus\.)/
+const OF_STORE = /^(?:locks|cluster)\.store_unavailable$/
+
+/** @returns the error with the server named, when it is one of a server that is away; else the error itself */
+export function namingTheServer(error: unknown, values: Values, env: Environment): unknown {
+  const fault = faultOf(error)
+  const isRefused = REFUSED.test(fault.code) || (OF_BROKER.test(fault.code) && LOGIN_REFUSED.test(fault.message))
+  if (!isRefused && !isAway(fault)) return error
+  const server = serverOf(fault, serversOf(values, env))
+  const why = fault.message.replace(/\.$/, '')
+  if (isRefused)
+    return new ServerAway(
+      `${server.kind} at ${server.address} does not let this command in: ${why.replace(ADVICE, '')}. Check the user, its password and ${OF_BROKER.test(fault.code) ? 'its rights' : 'the database'} in ${server.said}`,
+      { cause: error },
+    )
+  const look = /\bCheck that /.test(why) ? '' : '. Check that it is up and reachable'
+  return new ServerAway(
+    `${server.kind} at ${server.address} does not answer: ${why}${look}. The address is from ${server.said}`,
+    { cause: error },
+  )
+}
+
+function isAway({ code, kind, message }: Fault): boolean {
+  return AWAY.has(String(code === 'binder.transport' ? kind : code)) || UNREACHABLE.test(code) || SILENT.test(message)
+}
+
+/** An `AggregateError` of a driver says nothing by itself: the first of its errors does. */
+function faultOf(error: unknown): Fault {
+  const [first] = error instanceof AggregateError ? (error.errors as readonly unknown[]) : []
+  const given = { ...(first as object), ...(error as object) } as { code?: unknown; kind?: unknown; port?: unknown }
+  const [message = ''] = (toError(error).message || toError(first).message).split('\n')
+  const code = typeof given.code === 'string' ? given.code : ''
+  return { code, kind: given.kind, port: given.port, message }
+}
+
+function serverOf(fault: Fault, servers: readonly Server[]): Server {
+  const of = (...kinds: Server['kind'][]) => servers.find(({ kind }) => kinds.includes(kind))
+  const database = of('PostgreSQL') as Server
+  if (OF_BROKER.test(fault.code)) return of('Kafka', 'RabbitMQ') ?? database
+  if (OF_STORE.test(fault.code)) return of('Redis') ?? database
+  if (fault.code === 'saga.mysql_unanswered' || OF_MYSQL.test(fault.code)) return of('MariaDB or MySQL') ?? database
+  const mysql = of('MariaDB or MySQL')
+  return mysql !== undefined && String(fault.port) === mysql.port ? mysql : database
+}
+
+function serversOf(values: Values, env: Environment): readonly Server[] {
+  const server = (kind: Server['kind'], option: string, port: string): readonly Server[] => {
+    const variable = `CONCORDAT_${option.toUpperCase()}`
+    const given = text(values, option)
+    const url = given ?? env[variable]
+    if (url === undefined || url === '') return []
+    return [{ kind, ...placeOf(url, port), said: given === undefined ? variable : `--${option}` }]
+  }
+  const postgres = server('PostgreSQL', 'postgres', '5432')
+  const { PGHOST = 'localhost', PGPORT = '5432', PGDATABASE = '' } = env
+  const bare = {
+    kind: 'PostgreSQL' as const,
+    address: `${PGHOST}:${PGPORT}${PGDATABASE && `/${PGDATABASE}`}`,
+    port: PGPORT,
+  }
+  return [
+    ...(postgres.length > 0 ? postgres : [{ ...bare, said: 'PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE' }]),
+    ...server('MariaDB or MySQL', 'mysql', '3306'),
+    ...server('Redis', 'redis', '6379'),
+    ...server('Kafka', 'kafka', '9092'),
+    ...server('RabbitMQ', 'rabbitmq', '5672'),
+  ]
+}
+
+/** A text that is no URL is a list of brokers, which has no password. */
+function placeOf(url: string, usual: string): Pick<Server, 'address' | 'port'> {
+  if (!url.includes('://')) return { address: url, port: usual }
+  const { hostname, port, pathname } = new URL(url)
+  const place = port === '' ? usual : port
+  return { address: `${hostname || 'localhost'}:${place}${pathname === '/' ? '' : pathname}`, port: place }
+}

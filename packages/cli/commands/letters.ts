@@ -1,0 +1,368 @@
+/** `dlq` and `lag`: what waits at a group, and what it gave up on. */
+import type { DeadLetter } from 'concordat/binder'
+import { toError } from 'concordat/core'
+import { nothingCommitted } from '../doctor/groups.ts'
+import { word } from '../doctor/line.ts'
+import type { GroupLine } from '../groups.ts'
+import { heldOf } from '../instances.ts'
+import type { DeadLetterPlace, DeadLetterProgress } from '../letters.ts'
+import type { Operator } from '../operator.ts'
+import { failureName } from '../words.ts'
+import {
+  ACTION_OPTIONS,
+  BROKER_OPTIONS,
+  type Command,
+  DATABASE_OPTIONS,
+  type Invocation,
+  type OptionSpecs,
+  type Outcome,
+  UsageError,
+  WATCH_OPTION,
+} from './command.ts'
+import { MODULE } from './declarations.ts'
+import { ago, iso, printable, table } from './output.ts'
+import { instancesOn, knownPlaces } from './places.ts'
+import { flag, note, several, text, whole } from './values.ts'
+
+const PROGRESS_MS = 2_000
+/** Limit of a page. */
+const MOST = 10_000
+const PLACE = ['CHANNEL', 'GROUP'] as const
+const PLACE_OPTIONS: OptionSpecs = {
+  partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: as the broker tells)' },
+  ...BROKER_OPTIONS,
+  ...DATABASE_OPTIONS,
+}
+const WHICH: OptionSpecs = {
+  code: { type: 'string', hint: 'CODE', about: 'of the error for which they failed' },
+  id: { type: 'string', hint: 'ID', about: 'of the message' },
+  limit: { type: 'string', hint: 'N', about: 'at most so many (default: 100)' },
+}
+
+const list: Command = {
+  name: 'dlq list',
+  summary: 'lists the dead letters of a group, oldest first',
+  takes: PLACE.join(' '),
+  options: {
+    ...WHICH,
+    after: { type: 'string', hint: 'NEXT', about: 'the page behind: `next` of the page before' },
+    ...PLACE_OPTIONS,
+  },
+  examples: [
+    'npx concordat dlq list orders.placed stock',
+    'npx concordat dlq list orders.placed stock --code warehouse.away --json',
+  ],
+  async run(invocation) {
+    const place = placeOf(invocation)
+    const { letters } = await invocation.operator()
+    const page = await letters.page(place, { ...whichOf(invocation), after: text(invocation.values, 'after') })
+    const more = page.next === null ? '' : `more: --after ${page.next}\n`
+    return {
+      text: `${lines(page.letters)}\n${more}`,
+      json: { letters: page.letters.map((letter) => asJson(letter)), next: page.next },
+    }
+  },
+}
+
+const NAME = 'ID or KEY'
+
+const show: Command = {
+  name: 'dlq show',
+  summary: 'shows dead letters with their headers and errors: by id, by key, or by the beginning of one id',
+  takes: [...PLACE, 'ID|KEY'].join(' '),
+  options: { payloads: { type: 'boolean', about: 'the payload, too' }, ...PLACE_OPTIONS },
+  examples: [
+    'npx concordat dlq show orders.placed stock o-1',
+    'npx concordat dlq show orders.placed stock o-1 --payloads --json',
+  ],
+  async run(invocation): Promise<Outcome> {
+    const [channel, group, name] = several(invocation, [...PLACE, NAME] as const)
+    const { letters } = await invocation.operator()
+    const payloads = flag(invocation.values, 'payloads')
+    const place = { channel, group, partitions: whole(invocation.values, 'partitions') }
+    const byId = await letters.list(place, { id: name, payloads })
+    const found = byId.length > 0 ? byId : named(name, await letters.list(place, { limit: MOST, payloads }))
+    if (new Set(found.map(({ id }) => id)).size > 1 && found.some(({ key }) => !isText(name, key))) {
+      const said = `${lines(found)}\n${printable(name)}: several ids begin with this. Give more of the one that you mean.\n`
+      return { text: said, json: { letters: found.map((letter) => asJson(letter)) }, code: 1 }
+    }
+    if (found.length === 0) {
+      const where = `npx concordat dlq list ${word(channel)} ${word(group)} lists them`
+      return {
+        text: `${printable(name)}: no dead letter has this id or key. ${where}\n`,
+        json: { letters: [] },
+        code: 1,
+      }
+    }
+    const said = found.map((letter) => describe(letter, payloads)).join('\n')
+    return { text: said, json: { letters: found.map((letter) => asJson(letter, payloads)) } }
+  },
+}
+
+/** Operators have what a list or a log line shows: an id, perhaps cut, or the key. */
+function named(name: string, letters: readonly DeadLetter[]): readonly DeadLetter[] {
+  const fits = [
+    ({ id }: DeadLetter) => isText(name, id),
+    ({ key }: DeadLetter) => isText(name, key),
+    ({ id }: DeadLetter) => id.startsWith(name),
+  ]
+  return fits.map((fit) => letters.filter(fit)).find((found) => found.length > 0) ?? []
+}
+
+/** True if the value prints as it is in a table. */
+const isText = (name: string, value: string | null): boolean =>
+  value !== null && (value === name || printable(value) === name)
+
+const redrive: Command = {
+  name: 'dlq redrive',
+  summary: 'sends dead letters back, oldest first',
+  takes: PLACE.join(' '),
+  options: {
+    ...WHICH,
+    to: {
+      type: 'string',
+      hint: 'WHERE',
+      about:
+        'channel: to every group; group: to the one that failed (default: group on PostgreSQL, which refuses the other; else channel)',
+    },
+    'per-second': { type: 'string', hint: 'N', about: 'at most so many in a second (default: 100)' },
+    'dry-run': { type: 'boolean', about: 'lists what would go back, and changes nothing' },
+    ...PLACE_OPTIONS,
+    ...ACTION_OPTIONS,
+  },
+  examples: [
+    'npx concordat dlq redrive orders.placed stock --code warehouse.away --reason "it is back" --dry-run',
+    'npx concordat dlq redrive orders.placed stock --id o-2 --reason "the warehouse is back" --yes',
+  ],
+  run: (invocation) => act(invocation, 'redrive'),
+}
+
+const drop: Command = {
+  name: 'dlq drop',
+  summary: 'gives dead letters up for good',
+  takes: PLACE.join(' '),
+  options: {
+    ...WHICH,
+    'dry-run': { type: 'boolean', about: 'lists what would be given up, and changes nothing' },
+    ...PLACE_OPTIONS,
+    ...ACTION_OPTIONS,
+  },
+  examples: ['npx concordat dlq drop orders.placed stock --id o-3 --reason "a test order" --yes'],
+  run: (invocation) => act(invocation, 'drop'),
+}
+
+const lag: Command = {
+  name: 'lag',
+  summary: 'shows how many messages a group has not settled, and its dead letters; without a group all that are known',
+  takes: `[CHANNEL GROUP | ${MODULE}]`,
+  options: { ...PLACE_OPTIONS, ...WATCH_OPTION },
+  examples: ['npx concordat lag', 'npx concordat lag orders.placed stock --json'],
+  async run(invocation): Promise<Outcome> {
+    const { positionals } = invocation
+    const operator = await invocation.operator({ module: positionals.length === 1 ? positionals[0] : undefined })
+    if (positionals.length > 1) {
+      const counted = await countPlace(operator, placeOf(invocation))
+      return lagText(counted.isReadyOnly ? await withHeld(operator, [counted]) : [counted], [])
+    }
+    const [groups, known] = [await operator.groups(), await knownPlaces(operator, positionals[0])]
+    const places = known.filter((place) => !groups.some((line) => isOf(line, place)))
+    const others: CountedPlace[] = []
+    for (const place of places) others.push(await countPlace(operator, place).catch((error) => uncounted(place, error)))
+    return lagText(others.some(({ isReadyOnly }) => isReadyOnly) ? await withHeld(operator, others) : others, groups)
+  },
+}
+
+interface CountedPlace {
+  readonly channel: string
+  readonly group: string
+  /** `null`: not known. */
+  readonly lag: number | null
+  readonly letters: number | null
+  /** The broker leaves out what consumers hold. */
+  readonly isReadyOnly?: boolean | undefined
+  /** Part of the lag that instances hold, as they report; `null`: unknown. */
+  readonly held?: number | null | undefined
+  readonly readers?: number | undefined
+  readonly problem?: string | undefined
+}
+
+const isOf = (line: GroupLine, place: DeadLetterPlace): boolean =>
+  line.channel === place.channel && line.group === place.group
+
+async function countPlace({ letters }: Operator, place: DeadLetterPlace): Promise<CountedPlace> {
+  const { channel, group } = place
+  const { lag, isReadyOnly, uncommitted } = await letters.backlog(place)
+  if (uncommitted !== undefined) {
+    const known = await letters.count(place).catch(() => null)
+    return { channel, group, lag: null, letters: known, problem: nothingCommitted(place, uncommitted, lag) }
+  }
+  const dead = await letters.count(place)
+  return { channel, group, lag, letters: dead, ...(isReadyOnly && { isReadyOnly, held: null }) }
+}
+
+/** Adds the messages that instances report as held to the broker's count. */
+async function withHeld(operator: Operator, places: readonly CountedPlace[]): Promise<readonly CountedPlace[]> {
+  const view = await instancesOn(operator)
+  if (view === undefined || view.instances.length === 0) return places
+  return places.map((place) => {
+    if (place.isReadyOnly !== true || place.lag === null) return place
+    const held = heldOf(view, place)
+    return { ...place, lag: place.lag + held, held }
+  })
+}
+
+const READY_ONLY =
+  'LAG has only what is ready: RabbitMQ does not count what consumers hold, and no instance reports it over a bus. Ask for it: npx concordat instances\n'
+
+function uncounted({ channel, group }: DeadLetterPlace, error: unknown): CountedPlace {
+  return { channel, group, lag: null, letters: null, problem: toError(error).message }
+}
+
+/** A group of the log has a line for its dead letters as well: that is the last column of its own. */
+function lagText(others: readonly CountedPlace[], log: readonly GroupLine[]): Outcome {
+  const lettersOf = ({ channel, group }: GroupLine): number =>
+    log.find((line) => line.channel === `${channel}.${group}.dlq` && line.group === 'redrive')?.lag ?? 0
+  const inLog = log
+    .filter(({ channel, group }) => !(group === 'redrive' && channel.endsWith('.dlq')))
+    .map((line): CountedPlace => ({ ...line, letters: lettersOf(line) }))
+  const groups = [...inLog, ...others]
+  if (groups.length === 0) {
+    const text =
+      'unknown: no log is in this database and no group is known. Name one (CHANNEL GROUP), or give a file that exports your services.\n'
+    return { text, json: { groups }, code: 1 }
+  }
+  const known = (count: number | null | undefined): string => (typeof count === 'number' ? String(count) : 'unknown')
+  const rows = groups.map((each) => [
+    each.channel,
+    each.group,
+    known(each.lag),
+    known(each.letters),
+    known(each.readers),
+  ])
+  const said = table(['CHANNEL', 'GROUP', 'LAG', 'DEAD LETTERS', 'READERS'], rows)
+  const problems = groups.flatMap(({ channel, group, problem }) =>
+    problem === undefined ? [] : [`${channel} ${group}: ${printable(problem)}\n`],
+  )
+  const note = groups.some(({ held }) => held === null) ? READY_ONLY : ''
+  return { text: `${said}\n${note}${problems.join('')}`, json: { groups }, code: problems.length === 0 ? 0 : 1 }
+}
+
+export const LETTER_COMMANDS: readonly Command[] = [list, show, redrive, drop, lag]
+
+function placeOf(invocation: Invocation): DeadLetterPlace {
+  const [channel, group] = several(invocation, PLACE)
+  return { channel, group, partitions: whole(invocation.values, 'partitions') }
+}
+
+function whichOf({ values }: Invocation) {
+  return { code: text(values, 'code'), id: text(values, 'id'), limit: whole(values, 'limit') }
+}
+
+async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<Outcome> {
+  const { values } = invocation
+  const place = placeOf(invocation)
+  const who = note(invocation)
+  const to = destinationOf(text(values, 'to'))
+  const { letters } = await invocation.operator()
+  const run = { ...whichOf(invocation), ...who }
+  const onProgress = progressOf(invocation, action)
+  const order = (dryRun: boolean) =>
+    action === 'drop'
+      ? letters.drop(place, { ...run, dryRun, onProgress: dryRun ? undefined : onProgress })
+      : letters.redrive(place, {
+          ...run,
+          to,
+          perSecond: whole(values, 'per-second'),
+          dryRun,
+          onProgress: dryRun ? undefined : onProgress,
+        })
+  const plan = await order(true)
+  const outcome = (done: boolean, sent: number, kept: number, complete: boolean) => ({
+    action,
+    dryRun: !done,
+    sent,
+    kept,
+    complete,
+    letters: plan.letters.map((letter) => asJson(letter)),
+  })
+  const dry = outcome(false, plan.sent, plan.kept, plan.complete)
+  const verb = action === 'drop' ? 'given up for good' : `sent back to the ${plan.to}`
+  const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.`
+  if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
+  if (plan.sent === 0) return { text: 'No dead letter fits.\n', json: dry, code: 1 }
+  if (!(await invocation.confirm(intent, action === 'drop' ? 'Give them up?' : 'Send them back?'))) {
+    return { text: 'Nothing was changed.\n', json: dry, code: 1 }
+  }
+  const { sent, kept, complete } = await order(false)
+  return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
+}
+
+/** Prints progress periodically: thousands at a hundred per second take a while. */
+function progressOf({ progress }: Invocation, action: string): (at: DeadLetterProgress) => void {
+  let saidAt = performance.now()
+  return ({ sent, kept, copies, of }) => {
+    if (performance.now() - saidAt < PROGRESS_MS) return
+    saidAt = performance.now()
+    progress(`${action}: ${sent + kept + copies} of ${of}, ${kept} kept`)
+  }
+}
+
+function destinationOf(to: string | undefined): 'channel' | 'group' | undefined {
+  if (to === undefined || to === 'channel' || to === 'group') return to
+  throw new UsageError(`--to: expected channel or group, got "${to}"`)
+}
+
+function lines(letters: readonly DeadLetter[]): string {
+  return table(
+    ['ID', 'KEY', 'FAILED', 'TRIED', 'CODE', 'ERROR'],
+    letters.map(({ id, key, failedAt, attempts, error }) => [
+      id,
+      key ?? '-',
+      failedAt === undefined ? '-' : ago(failedAt),
+      String(attempts ?? '-'),
+      failureName(error) ?? '-',
+      error.message ?? '-',
+    ]),
+  )
+}
+
+function describe(letter: DeadLetter, payloads: boolean): string {
+  const { id, key, source, time, failedAt, attempts, service, position, headers, contentType, bytes, error } = letter
+  const rows = [
+    ['id', id],
+    ['key', key ?? '-'],
+    ['made', `${iso(time)} by ${source}`],
+    [
+      'failed',
+      `${failedAt === undefined ? '-' : iso(failedAt)} in ${service ?? '-'} at ${position ?? '-'}, tried ${attempts ?? '-'}`,
+    ],
+    [
+      'error',
+      [error.name, error.code, error.message].filter((each) => each !== undefined && each !== '').join(' ') || '-',
+    ],
+    ['payload', `${bytes} bytes of ${contentType === '' ? 'unknown type' : contentType}`],
+    ...Object.entries(headers).map(([name, value]) => [`header ${name}`, String(value)]),
+  ].map((row) => row.map(printable))
+  const width = Math.max(...rows.map(([name = '']) => name.length))
+  const said = rows.map(([name = '', value]) => `${name.padEnd(width)}  ${value}`)
+  const stack = (error.stack ?? '')
+    .split('\n')
+    .slice(1)
+    .map((line) => `  ${printable(line.trim())}`)
+  return `${[...said, ...stack, ...(payloads ? ['', printable(bodyOf(letter).text)] : [])].join('\n')}\n`
+}
+
+/** Valid text as text, other bytes as base64. */
+function bodyOf({ body }: DeadLetter): { readonly text: string; readonly encoding: 'utf8' | 'base64' } {
+  if (body === null) return { text: '', encoding: 'utf8' }
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(body), encoding: 'utf8' }
+  } catch {
+    return { text: Buffer.from(body).toString('base64'), encoding: 'base64' }
+  }
+}
+
+function asJson(letter: DeadLetter, payloads = false): object {
+  const { body: _, ...said } = letter
+  return payloads ? { ...said, payload: bodyOf(letter) } : said
+}

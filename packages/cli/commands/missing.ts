@@ -1,0 +1,29 @@
+/** Tables that are missing where a command looks: the schemas that have them, and the command that makes them. */
+import { SqlTablesMissing } from 'concordat/core'
+import { migrationParts } from 'concordat/operator'
+import { word } from '../doctor/line.ts'
+
+/** @param schemasWith schemas of the database that have a table */
+export async function namingTheTables(
+  error: unknown,
+  schemasWith: (table: string) => Promise<readonly string[]>,
+): Promise<unknown> {
+  if (!(error instanceof SqlTablesMissing)) return error
+  const known = migrationParts().find(({ call }) => call === error.call)
+  const schemas = known === undefined ? [] : await schemasWith(known.table).catch(() => [])
+  return new Error(remedyOf(error.schema, known?.part, schemas), { cause: error })
+}
+
+/** A wrong schema comes first: making tables in it would hide the mistake. */
+function remedyOf(schema: string, part: string | undefined, schemas: readonly string[]): string {
+  const apply = (reason: string): string =>
+    `npx concordat migrate apply ${part === undefined ? '' : `--part ${part} `}--schema ${word(schema)} --reason "${reason}"`
+  if (schemas.includes(schema))
+    return `tables of "${part}" in schema "${schema}" are of an older release. As their owner: ${apply('upgrade')}`
+  const missing = `tables are missing in schema "${schema}"`
+  if (schemas.length === 0)
+    return `${missing}, and no other schema of this database has them. As their owner: ${apply('first use')}`
+  const [first = ''] = schemas
+  const others = schemas.map((name) => `--schema ${word(name)}`).join(' or ')
+  return `${missing}; elsewhere they exist: give ${others}, or set CONCORDAT_SCHEMA=${word(first)}. If they belong in "${schema}", as their owner: ${apply('first use')}`
+}

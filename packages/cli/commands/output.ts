@@ -1,0 +1,14 @@
+/** Formats output: tables and times, without secrets. */
+import { duration } from '../doctor/line.ts'
+
+export { printable, withoutSecrets } from 'concordat/core/extension'
+export { table } from '../print.ts'
+export { printableJson, printableLines } from '../printable.ts'
+
+export function ago(at: number, now: number = Date.now()): string {
+  return `${duration(now - at)} ago`
+}
+
+export function iso(at: number): string {
+  return new Date(at).toISOString()
+}

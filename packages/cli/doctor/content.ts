@@ -1,0 +1,101 @@
+/** Checks waiting rows in the tables: for a person, for a relay, for a reader. Bounded work. */
+
+import { MINUTE, quoteIdentifier } from 'concordat/core'
+import { counted } from '../words.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
+import { attempt, type Examined } from './look.ts'
+import { examineUndo } from './undo.ts'
+
+/** A relay, a coordinator or a reader that works is never so far behind. */
+const LATE_MS = 1 * MINUTE
+const COUNT_LIMIT = 10_000
+/** A message that fails so often is not late by chance. */
+const OFTEN = 3
+
+export async function examineContent(examined: Examined): Promise<readonly DoctorLine[]> {
+  const { tables } = examined
+  const lines: DoctorLine[] = []
+  if (tables.has('saga')) lines.push(...(await attempt('sagas', () => examineSagas(examined))))
+  if (tables.has('saga_undo_table')) lines.push(...(await attempt('undo', () => examineUndo(examined))))
+  if (tables.has('outbox')) lines.push(...(await attempt('outbox', () => examineOutbox(examined))))
+  lines.push(...(await attempt('sequences', () => examineSequences(examined))))
+  return lines
+}
+
+/** Rows that logical replication copied came without their sequences. */
+async function examineSequences({ records }: Examined): Promise<readonly DoctorLine[]> {
+  const behind = await records.sequencesBehind()
+  if (behind.length === 0) return [ok('sequences', 'each is past what its column holds')]
+  return behind.map(({ table, column, sequence, last, highest, remedy }) =>
+    fail(
+      'sequences',
+      `${sequence} has come to ${last}, ${table}.${column} to ${highest}`,
+      `stop the services of this schema, then: ${remedy}`,
+    ),
+  )
+}
+
+async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const saga = `${quoteIdentifier(schema)}.saga`
+  const { rows } = await sql.query<{ stuck: number; oldest: number; late: number; latest: number }>(
+    `SELECT
+       (SELECT count(*)::int FROM (SELECT 1 FROM ${saga} WHERE status = 'stuck' AND ended_at IS NULL LIMIT ${COUNT_LIMIT}) s) AS stuck,
+       (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - created_at)) * 1000, 0)::float8 FROM ${saga}
+          WHERE status = 'stuck' AND ended_at IS NULL) AS oldest,
+       (SELECT count(*)::int FROM (SELECT 1 FROM ${saga}
+          WHERE due_at < (SELECT clock_timestamp() - interval '1 minute') LIMIT ${COUNT_LIMIT}) d) AS late,
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due_at)) * 1000, 0)::float8 FROM ${saga}
+          WHERE due_at IS NOT NULL) AS latest`,
+  )
+  const { stuck = 0, oldest = 0, late = 0, latest = 0 } = rows[0] ?? {}
+  return [
+    stuck === 0
+      ? ok('sagas', 'none is stuck')
+      : warn(
+          'sagas',
+          `${stuck} stuck, the oldest started ${duration(oldest)} ago`,
+          'npx concordat saga list --status stuck',
+        ),
+    ...(late === 0
+      ? []
+      : [
+          warn(
+            'sagas',
+            `${late} wait for a coordinator, ${duration(latest)} overdue`,
+            'run an instance that has their versions: npx concordat saga list --status running --older-than 1m',
+          ),
+        ]),
+  ]
+}
+
+async function examineOutbox({ records: { outbox } }: Examined): Promise<readonly DoctorLine[]> {
+  const { pending, oldestAgeMs, blockedKeys, parked } = await outbox.stats()
+  const [failing] = await outbox.failing({ limit: 1 })
+  return [
+    parked === 0
+      ? ok('parked', 'no message is parked')
+      : warn(
+          'parked',
+          `${parked} parked; ${counted(blockedKeys, 'key is', 'keys are')} held back`,
+          'npx concordat outbox list',
+        ),
+    ...(failing === undefined || failing.attempts < OFTEN
+      ? []
+      : [
+          warn(
+            'outbox',
+            `publishing to ${failing.destination} failed ${failing.attempts} times: ${failing.lastError}`,
+            'npx concordat outbox list',
+          ),
+        ]),
+    oldestAgeMs <= LATE_MS || pending === parked
+      ? ok('outbox', `${pending} pending, the oldest ${duration(oldestAgeMs)}`)
+      : warn(
+          'outbox',
+          `${pending} pending, the oldest ${duration(oldestAgeMs)}`,
+          parked === 0
+            ? 'start an instance of the service, whose relay sends them; npx concordat outbox list shows what fails'
+            : 'settle what is parked first: it holds back what has its key',
+        ),
+  ]
+}

@@ -1,0 +1,85 @@
+/** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
+import type { Clock } from 'concordat/core'
+import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import type { OperatorRecords } from 'concordat/operator'
+import type { InstancesView } from '../instances.ts'
+import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
+import type { OperatedResource } from '../prepared.ts'
+import { tablesIn } from '../tables.ts'
+import { examineContent } from './content.ts'
+import { examineGroups } from './groups.ts'
+import { examineInstances } from './instances.ts'
+import { type DoctorLine, fail, word } from './line.ts'
+import { attempt, type Examined, messageOf } from './look.ts'
+import { examineResource } from './resources.ts'
+import { examineRights } from './rights.ts'
+import { examineSchemas } from './schemas.ts'
+import { examineServer } from './server.ts'
+import { examineTables } from './versions.ts'
+
+/** Findings of the doctor. */
+export interface DoctorReport {
+  /** The worst of the lines. */
+  readonly status: DoctorLine['status']
+  readonly lines: readonly DoctorLine[]
+}
+
+type Look = (examined: Examined) => Promise<readonly DoctorLine[]>
+
+const LOOKS: ReadonlyArray<readonly [string, Look]> = [
+  ['server', examineServer],
+  ['tables', examineTables],
+  ['schemas', examineSchemas],
+  ['rights', examineRights],
+  ['content', examineContent],
+]
+
+/** Subject of the examination. */
+export interface Patient {
+  readonly records: OperatorRecords
+  readonly clock: Clock
+  readonly resources: readonly OperatedResource[]
+  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
+  readonly places: readonly DeadLetterPlace[]
+  readonly instances: InstancesView | undefined
+  /** A broker was named: services send and handle messages, whatever tables there are. */
+  readonly hasBroker: boolean
+}
+
+export async function examine(patient: Patient): Promise<DoctorReport> {
+  const { records, clock, resources, letters, places, instances, hasBroker } = patient
+  const { sql, schema } = records
+  const lines: DoctorLine[] = []
+  try {
+    const tables = await tablesIn(sql, schema)
+    for (const [check, look] of LOOKS)
+      lines.push(...(await attempt(check, () => look({ records, sql, schema, clock, tables }))))
+    const hasMessages = hasBroker || ['outbox', 'inbox', 'saga'].some((name) => tables.has(name))
+    lines.push(
+      ...(await attempt('groups', () => examineGroups({ sql, schema, letters, places, instances, hasMessages }))),
+    )
+    if (instances !== undefined && instances.instances.length > 0) lines.push(...examineInstances(instances))
+  } catch (error) {
+    lines.push(
+      fail('connection', `no answer: ${messageOf(error)}`, 'check the address, the role and that the server is up'),
+    )
+  }
+  for (const resource of resources) lines.push(...(await examineResource(resource)))
+  return reportOf(lines.map((line) => inSchema(line, schema)))
+}
+
+/** The commands that are advised look at the same tables. */
+function inSchema(line: DoctorLine, schema: string): DoctorLine {
+  const { remedy } = line
+  if (schema === DEFAULT_SCHEMA || remedy?.startsWith('npx concordat') !== true || remedy.includes('--schema'))
+    return line
+  return { ...line, remedy: `${remedy} --schema ${word(schema)}` }
+}
+
+/** The worst first. */
+const RANKS = ['fail', 'warn', 'unknown'] as const
+
+function reportOf(lines: readonly DoctorLine[]): DoctorReport {
+  const has = (status: DoctorLine['status']): boolean => lines.some((line) => line.status === status)
+  return { status: RANKS.find(has) ?? 'ok', lines }
+}

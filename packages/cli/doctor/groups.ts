@@ -1,0 +1,156 @@
+/** How far groups are behind, and how many dead letters they have: those of the log in the database, and those that are known on a broker. */
+
+import type { SqlClient } from 'concordat/core'
+import { type GroupLine, groupsIn, logSchemaOf } from '../groups.ts'
+import { heldOf, type InstancesView } from '../instances.ts'
+import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'
+import { counted } from '../words.ts'
+import { type DoctorLine, ok, unknown, warn, word } from './line.ts'
+import { messageOf } from './look.ts'
+
+/** The groups and the places to look at. */
+export interface ExaminedGroups {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly letters: Pick<DeadLetterAdmin, 'count' | 'backlog'>
+  /** Groups that are declared, or that instances report. */
+  readonly places: readonly DeadLetterPlace[]
+  /** Reports of instances over the bus; `undefined` without one. */
+  readonly instances: InstancesView | undefined
+  /** Whether the schema has tables of a service that sends or handles messages. */
+  readonly hasMessages: boolean
+}
+
+/** A reader that works is never so far behind. */
+const MANY = 10_000
+const MAX_COUNTED_PLACES = 50
+
+export async function examineGroups(examined: ExaminedGroups): Promise<readonly DoctorLine[]> {
+  const { sql, schema, places, hasMessages } = examined
+  const log = await logSchemaOf(sql, schema)
+  const rows = await groupsIn(sql, log)
+  const inLog = new Set(rows.map(({ channel, group }) => `${channel}.${group}`))
+  const others = places.filter(({ channel, group }) => !inLog.has(`${channel}.${group}`))
+  const lines = log === undefined ? [] : [...lettersOf(rows), ...readersOf(rows)]
+  let mayHang = rows.some((row) => row.lag > 0 && row.readers > 0 && !isOfLetters(row))
+  for (const place of others.slice(0, MAX_COUNTED_PLACES)) {
+    const looked = await examinePlace(examined, place)
+    lines.push(...looked.lines)
+    mayHang ||= looked.mayHang
+  }
+  if (others.length > MAX_COUNTED_PLACES)
+    lines.push(unknown('groups', `${others.length - MAX_COUNTED_PLACES} more were not asked for`, 'npx concordat lag'))
+  const isFine = lines.length === 0 && others.length > 0
+  if (isFine) lines.push(ok('groups', `${counted(others.length, 'group')}, none has dead letters or is far behind`))
+  if (lines.length === 0 && hasMessages)
+    lines.push(
+      unknown(
+        'groups',
+        'no log is in this database and no group is known: lag and dead letters were not counted',
+        'npx concordat doctor concordat.config.ts, with a file that exports your services, and --kafka HOST:PORT or --rabbitmq URL',
+      ),
+    )
+  if (isBlind(examined) && mayHang)
+    lines.push(unknown('handlers', 'no instance reports over a bus: a handler that hangs is not seen', NO_BUS))
+  return lines
+}
+
+const NO_BUS =
+  'give the services a bus (option bus of createService), and here $CONCORDAT_BUS_SECRET if it is signed; else look at health() of each instance, and at the metric concordat_binding_slow'
+
+function isBlind({ instances }: ExaminedGroups): boolean {
+  return instances === undefined || instances.instances.length === 0
+}
+
+interface LookedAt {
+  readonly lines: readonly DoctorLine[]
+  /** Messages wait, or may be held by a handler. */
+  readonly mayHang: boolean
+}
+
+/** A broker holds it, or the log that a module declares. */
+async function examinePlace(examined: ExaminedGroups, place: DeadLetterPlace): Promise<LookedAt> {
+  const { letters, instances } = examined
+  const name = `${place.channel}.${place.group}`
+  const command = `${word(place.channel)} ${word(place.group)}`
+  try {
+    const backlog = await letters.backlog(place)
+    if (backlog.uncommitted !== undefined) {
+      const text = nothingCommitted(place, backlog.uncommitted, backlog.lag)
+      const line = unknown('groups', text, 'start its service, if it never ran; else see the groupIds of its transport')
+      return { lines: [line], mayHang: false }
+    }
+    const dead = await letters.count(place)
+    const lag = backlog.lag + (backlog.isReadyOnly && instances !== undefined ? heldOf(instances, place) : 0)
+    const lines: DoctorLine[] = []
+    if (dead > 0)
+      lines.push(warn('letters', `${counted(dead, 'dead letter')} of ${name}`, `npx concordat dlq list ${command}`))
+    if (lag > MANY)
+      lines.push(
+        warn(
+          'groups',
+          `${name} is ${lag} behind`,
+          'add instances, or look for a slow handler: npx concordat instances',
+        ),
+      )
+    if (lag > 0 && !isBlind(examined) && !isRead(place, instances))
+      lines.push(
+        warn(
+          'groups',
+          `${name} has ${counted(lag, 'message')}, and no instance that reports reads it`,
+          'start its service; if it runs, its process is blocked or frozen, or has no bus: npx concordat instances',
+        ),
+      )
+    return { lines, mayHang: lag > 0 || backlog.isReadyOnly }
+  } catch (error) {
+    const line = unknown('groups', `${name} was not counted: ${messageOf(error)}`, `npx concordat lag ${command}`)
+    return { lines: [line], mayHang: false }
+  }
+}
+
+/** A wrong name looks like a group that never began. */
+export function nothingCommitted({ channel }: DeadLetterPlace, name: string, lag: number): string {
+  return `the group ${name} has committed nothing on ${channel} (${counted(lag, 'message')}). Where the service uses groupIds, export them from concordat.config.ts`
+}
+
+function isRead({ channel, group }: DeadLetterPlace, view: InstancesView | undefined): boolean {
+  return view?.bindings.some((line) => line.channel === channel && line.group === group) === true
+}
+
+/** Dead letters wait for a person by design; this line reports them. */
+function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
+    if (lag === 0) return []
+    const name = letters.slice(0, -'.dlq'.length)
+    const own = rows.find(({ channel, group }) => `${channel}.${group}` === name)
+    const place = own === undefined ? name.replace(/\.([^.]*)$/, ' $1') : `${own.channel} ${own.group}`
+    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, `npx concordat dlq list ${place}`)]
+  })
+}
+
+function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  const read = rows.filter((row) => !isOfLetters(row))
+  const behind = read.filter(isBehind)
+  if (behind.length === 0) return [ok('groups', `${counted(read.length, 'group')}, none is behind`)]
+  return behind.map(({ channel, group, lag, readers }) =>
+    readers === 0
+      ? warn(
+          'groups',
+          `${channel}.${group} is ${lag} behind, and no instance reads it`,
+          'start its service; if it is gone for good, the page on PostgreSQL says how its group is forgotten (forgetGroup)',
+        )
+      : warn(
+          'groups',
+          `${channel}.${group} is ${lag} behind with ${readers} readers`,
+          'add instances, or look for a slow handler',
+        ),
+  )
+}
+
+function isOfLetters({ channel, group }: GroupLine): boolean {
+  return group === 'redrive' && channel.endsWith('.dlq')
+}
+
+function isBehind({ lag, readers }: GroupLine): boolean {
+  return readers === 0 ? lag > 0 : lag > MANY
+}

@@ -1,0 +1,36 @@
+/** Context of each check, and handling of failed checks. */
+import { type Clock, SECOND, type SqlClient, toError } from 'concordat/core'
+import type { OperatorRecords } from 'concordat/operator'
+import { type DoctorLine, fail } from './line.ts'
+
+/** Context of each check. */
+export interface Examined {
+  readonly records: OperatorRecords
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly clock: Clock
+  readonly tables: ReadonlySet<string>
+}
+
+/** A person who looks hears of a prepared transaction sooner than a service warns of it: it may be what holds the rows. */
+export const PREPARED_MS: number = 30 * SECOND
+
+/** A failed check does not stop the others. */
+export async function attempt(
+  check: string,
+  look: () => Promise<readonly DoctorLine[]>,
+): Promise<readonly DoctorLine[]> {
+  try {
+    return await look()
+  } catch (error) {
+    return [fail(check, `cannot be looked at: ${messageOf(error)}`, 'see the lines on tables and rights')]
+  }
+}
+
+/** Drivers of several addresses say nothing but the code. */
+export function messageOf(error: unknown): string {
+  const { message } = toError(error)
+  if (message !== '') return message
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : 'unknown error'
+}

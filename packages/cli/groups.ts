@@ -1,0 +1,60 @@
+/** Groups of the log in the database, and how far behind they are. */
+
+import { quoteIdentifier, type SqlClient } from 'concordat/core'
+import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+
+/** A group of a channel on the PostgreSQL transport. */
+export interface GroupLine {
+  readonly channel: string
+  readonly group: string
+  /** Messages that it has not settled. */
+  readonly lag: number
+  /** Processes that read it now. */
+  readonly readers: number
+}
+
+const MAX_GROUPS = 1_000
+const MAX_FRESH = 10_000
+
+/**
+ * Services may have a schema each and share a log, so the log is looked for in their schema, then in the default one, then in whichever single
+ * schema has one.
+ * @returns `undefined` when the database has no log, or several others
+ */
+export async function logSchemaOf(sql: SqlClient, schema: string): Promise<string | undefined> {
+  const { rows } = await sql.query<{ name: string }>(
+    `SELECT n.nspname AS name FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relname = 'transport_group' AND c.relkind IN ('r', 'p') ORDER BY 1`,
+  )
+  const names = rows.map(({ name }) => name)
+  return [schema, DEFAULT_SCHEMA].find((name) => names.includes(name)) ?? (names.length === 1 ? names[0] : undefined)
+}
+
+/**
+ * At most 1 000 groups; none without the log. Messages get their positions when a reader comes, so those without one count, too: up to
+ * 10 000 per partition.
+ */
+export async function groupsIn(sql: SqlClient, schema: string | undefined): Promise<readonly GroupLine[]> {
+  if (schema === undefined) return []
+  const s = quoteIdentifier(schema)
+  const { rows } = await sql.query<GroupLine>(
+    `SELECT g.destination AS channel, g.name AS "group",
+       coalesce(sum(t.next - p.settled - cardinality(p.done) + fresh.n), 0)::float8 AS lag,
+       (SELECT count(*)::int FROM ${s}.transport_session x
+          WHERE g.id = ANY (x.groups) AND x.live_until > clock_timestamp()) AS readers
+     FROM (SELECT * FROM ${s}.transport_group ORDER BY id LIMIT ${MAX_GROUPS}) g
+     JOIN ${s}.transport_partition d ON d.destination = g.destination
+     CROSS JOIN LATERAL (
+       SELECT first + n AS next, snap FROM ${s}.transport_tick WHERE part = d.id ORDER BY first DESC LIMIT 1) t
+     CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+       SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid >= pg_snapshot_xmax(t.snap)
+       UNION ALL
+       SELECT FROM pg_snapshot_xip(t.snap) x(x), LATERAL (
+         SELECT FROM ${s}.transport_log l WHERE l.part = d.id AND l.xid = x.x OFFSET 0) l
+       LIMIT ${MAX_FRESH}) f) fresh
+     CROSS JOIN LATERAL (
+       SELECT settled, done FROM ${s}.transport_progress WHERE grp = g.id AND part = d.id ORDER BY ver DESC LIMIT 1) p
+     GROUP BY g.id, g.destination, g.name ORDER BY g.destination, g.name`,
+  )
+  return rows
+}

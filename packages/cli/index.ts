@@ -1,0 +1,36 @@
+/**
+ * The operator API: see and settle what waits for a person, with a service's database and without its code. The command line and the
+ * console are built on it.
+ *
+ * @module
+ */
+export type { AuditLine } from './audit.ts'
+export type { BusAdmin, BusOrder, OperatedBus } from './bus.ts'
+export type { ClusterAdmin, MemberLine } from './cluster.ts'
+export type { DoctorReport } from './doctor/doctor.ts'
+export type { DoctorLine } from './doctor/line.ts'
+export {
+  OperatorLettersOutOfReach,
+  OperatorStoreMissing,
+  OperatorTransportMissing,
+} from './errors.ts'
+export type { GroupLine } from './groups.ts'
+export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
+export type {
+  DeadLetterAdmin,
+  DeadLetterDrop,
+  DeadLetterFilter,
+  DeadLetterListOptions,
+  DeadLetterPageOptions,
+  DeadLetterPlace,
+  DeadLetterProgress,
+  DeadLetterRedrive,
+} from './letters.ts'
+export type { LeaderAdmin, LeaderLine, LockAdmin } from './locks.ts'
+export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
+export type { SagaAdmin, SagaBulk, SagaBulkReport, SagaStepView, SagaView } from './sagas/admin.ts'
+export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
+export { systemMermaid } from './system/mermaid.ts'
+export { declaredPlaces } from './system/places.ts'
+export { systemText } from './system/text.ts'
+export type { UndoAdmin } from './undo.ts'

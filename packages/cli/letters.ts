@@ -1,0 +1,294 @@
+/** Dead letters and lag, through a transport, without the channels' declarations. */
+import {
+  type Channel,
+  type DeadLetter,
+  deadLetterName,
+  defineChannel,
+  type RedriveAfter,
+  type RedriveCounts,
+  type RedriveReport,
+  redrive,
+  TransportError,
+} from 'concordat/binder'
+import type { GroupPlace, Transport } from 'concordat/binder/transport'
+import { type Logger, newId, systemClock } from 'concordat/core'
+import { invalidOption, requireInteger } from 'concordat/core/extension'
+import { lagWithRetries, type OperatorTrail, requireNote } from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
+import { readCursor, writeCursor } from './cursor.ts'
+import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'
+
+/** A group of a channel. */
+export interface DeadLetterPlace {
+  readonly channel: string
+  readonly group: string
+  /** Number of partitions that the channel declares. @default the broker's number; 4 where it has none */
+  readonly partitions?: number | undefined
+}
+
+/** Which letters. */
+export interface DeadLetterFilter {
+  /** At most 10 000. @default 100 */
+  readonly limit?: number | undefined
+  /** Code of the error. */
+  readonly code?: string | undefined
+  /** Id of the message. */
+  readonly id?: string | undefined
+  /** For a list or a dry run: reads only this many. @default as `redrive` of `concordat/binder` */
+  readonly lookAt?: number | undefined
+  /** The same in bytes of payloads. @default as `redrive` of `concordat/binder` */
+  readonly lookAtBytes?: number | undefined
+}
+
+/** Which are shown, and how much of them. */
+export interface DeadLetterListOptions extends DeadLetterFilter {
+  /** Shows `body` too. @default false: it is null */
+  readonly payloads?: boolean | undefined
+}
+
+/** A page of dead letters. */
+export interface DeadLetterPageOptions extends Omit<DeadLetterListOptions, 'lookAt'> {
+  /** `next` of the page before. @default from the first */
+  readonly after?: string | undefined
+  /** Reads this many dead letters for a page, matching or not. At most 10 000. @default 10 000 */
+  readonly lookAt?: number | undefined
+}
+
+/** A page of dead letters; a page may be empty and not the last. */
+export interface DeadLetterPage {
+  readonly letters: readonly DeadLetter[]
+  /** For `after`: null at the end. */
+  readonly next: string | null
+}
+
+/** How far a redrive has come. */
+export interface DeadLetterProgress extends RedriveCounts {
+  /** How many lay there when it began, as the broker counts them; the run ends before with its `limit`. */
+  readonly of: number
+}
+
+/** Which are given up. */
+export interface DeadLetterDrop extends OperatorNote, DeadLetterFilter {
+  /** Lists what would be given up, and changes nothing. @default true */
+  readonly dryRun?: boolean | undefined
+  /** After each letter that was sent back, given up or kept. */
+  readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
+}
+
+/** How they go back. */
+export interface DeadLetterRedrive extends OperatorNote, DeadLetterFilter {
+  /**
+   * As `redrive` of `concordat/binder`. An operator does not know the channel's declaration, so it counts as `transactional`.
+   * @default 'group' on PostgreSQL and for a channel of dead letters, else 'channel'
+   */
+  readonly to?: 'channel' | 'group' | undefined
+  /** @default 100 */
+  readonly perSecond?: number | undefined
+  /** Lists what would go back, and changes nothing. @default true */
+  readonly dryRun?: boolean | undefined
+  /** After each letter that was sent back or kept. */
+  readonly onProgress?: ((progress: DeadLetterProgress) => void) | undefined
+}
+
+/** Sees dead letters, sends them back or gives them up. What it does is in `audit`. */
+export interface DeadLetterAdmin {
+  /**
+   * Without payloads, unless asked. Takes the place of the group `redrive` for as long as it reads; a redrive at the same
+   * time waits. @throws OperatorTransportMissing, TransportError, RedriveStalled
+   */
+  list(place: DeadLetterPlace, options?: DeadLetterListOptions): Promise<readonly DeadLetter[]>
+  /**
+   * As `list`, one page after the other. A page reads over those before it, which it holds, so that ten thousand are within
+   * reach. None is left out, whatever comes or is settled meanwhile; when the last letter of the page before is settled, it begins at the
+   * first that is left, so those that stayed are shown again.
+   * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
+   */
+  page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
+  /** How many lie there. @throws as `lag` */
+  count(place: DeadLetterPlace): Promise<number>
+  /** @throws as `list`, RedriveWouldRepeat and SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
+  redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport>
+  /** Deletes them permanently; `sent` of the report counts them. @throws as `redrive` */
+  drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport>
+  /** How many messages a group has not settled, with its retries that are due; `backlog` says what is left out. @throws OperatorTransportMissing, TransportError */
+  lag(place: DeadLetterPlace): Promise<number>
+  /** Same as `lag`, with the meaning of the number. @throws as `lag` */
+  backlog(place: DeadLetterPlace): Promise<GroupBacklog>
+}
+
+/** How many messages a group has not settled. */
+export interface GroupBacklog {
+  readonly lag: number
+  /** True where the broker counts only what no consumer holds (RabbitMQ): a handler that hangs may hold all the rest. */
+  readonly isReadyOnly: boolean
+  /** The group's name at the broker when it has committed nothing there (Kafka): `lag` is everything, and may be that of a wrong name. */
+  readonly uncommitted?: string | undefined
+}
+
+/** Makes a transport: each look has one of its own, which is closed at its end. */
+export type OpenTransport = () => Transport | Promise<Transport>
+
+const anything = {
+  '~standard': { version: 1 as const, vendor: 'concordat', validate: (value: unknown) => ({ value }) },
+}
+
+/** Dead letters of a group have one partition, and this group reads them. */
+const LETTERS = { partitions: 1, group: 'redrive' } as const
+/** For one page. */
+const MAX_WINDOW = 10_000
+/** Limit of a reading. */
+const MAX_LOOK = 65_535
+
+type Run = Omit<DeadLetterRedrive, keyof OperatorNote | 'to'> &
+  Pick<DeadLetterListOptions, 'payloads'> & {
+    readonly to?: DeadLetterRedrive['to'] | 'nowhere'
+    readonly after?: RedriveAfter | undefined
+    /** Told of each letter that is looked at. */
+    readonly seen?: ((letter: DeadLetter) => void) | undefined
+  }
+
+export class TransportDeadLetterAdmin implements DeadLetterAdmin {
+  readonly #open: OpenTransport
+  readonly #trail: OperatorTrail
+  readonly #logger: Logger
+
+  constructor(open: OpenTransport, trail: OperatorTrail, logger: Logger) {
+    this.#open = open
+    this.#trail = trail
+    this.#logger = logger
+  }
+
+  async list(place: DeadLetterPlace, options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
+    const { limit, code, id, payloads, lookAt, lookAtBytes } = options
+    const { letters } = await this.#run(place, { limit, code, id, payloads, lookAt, lookAtBytes, dryRun: true })
+    return letters
+  }
+
+  async page(place: DeadLetterPlace, options: DeadLetterPageOptions = {}): Promise<DeadLetterPage> {
+    const { limit, code, id, payloads, lookAtBytes } = options
+    const window = requireInteger('letters.page.lookAt', options.lookAt ?? MAX_WINDOW, 1, MAX_WINDOW)
+    const after = options.after === undefined ? undefined : afterOf(options.after)
+    const lookAt = (after?.skip ?? 0) + window
+    const which = { limit, code, id, payloads, lookAt: Math.min(lookAt, MAX_LOOK), lookAtBytes }
+    let last: string | undefined
+    const seen = (letter: DeadLetter): void => void (last = letter.id)
+    const {
+      letters,
+      complete,
+      sent,
+      kept,
+      skipped = 0,
+    } = await this.#run(place, { ...which, after, seen, dryRun: true })
+    if (complete) return { letters, next: null }
+    const looked = skipped + sent + kept
+    if (sent + kept === 0 || last === undefined) throw new OperatorLettersOutOfReach(place, looked)
+    return { letters, next: writeCursor([String(looked), last]) }
+  }
+
+  async redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport> {
+    const { limit, code, id, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress } = options
+    const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
+    return this.#act('redrive', place, options, { ...which, to, perSecond, dryRun: dryRun !== false })
+  }
+
+  async drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport> {
+    const { limit, code, id, dryRun, lookAt, lookAtBytes, onProgress } = options
+    const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
+    return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
+  }
+
+  async count(place: DeadLetterPlace): Promise<number> {
+    const destination = deadLetterName(channelOf(place).name, place.group)
+    const { lag } = await this.#backlog({ destination, ...LETTERS })
+    return lag
+  }
+
+  async lag(place: DeadLetterPlace): Promise<number> {
+    return (await this.backlog(place)).lag
+  }
+
+  async backlog(place: DeadLetterPlace): Promise<GroupBacklog> {
+    return withPartitions(place, (of) => {
+      const { name, partitions } = channelOf(of)
+      return this.#backlog({ destination: name, partitions, group: of.group }, lagWithRetries)
+    })
+  }
+
+  /** @param count @default what the place itself has */
+  async #backlog(group: GroupPlace, count: typeof lagWithRetries = lagOf): Promise<GroupBacklog> {
+    const transport = await this.#open()
+    const instance = `operator-${newId().slice(-12)}`
+    transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
+    try {
+      const lag = await count(transport, group)
+      if (lag === undefined) throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
+      const uncommitted = lag === 0 ? undefined : await transport.withoutPosition?.(group)
+      const isReadyOnly = transport.features.tellsWholeLag !== true
+      return { lag, isReadyOnly, ...(uncommitted !== undefined && { uncommitted }) }
+    } finally {
+      await transport.close()
+    }
+  }
+
+  async #act(
+    action: 'redrive' | 'drop',
+    place: DeadLetterPlace,
+    given: OperatorNote,
+    run: Run,
+  ): Promise<RedriveReport> {
+    const note = requireNote(`letters.${action}`, given)
+    if (run.dryRun === true) {
+      await this.#trail.requireReady()
+      return this.#run(place, run)
+    }
+    const target = deadLetterName(channelOf(place).name, place.group)
+    const deed = { part: 'letters' as const, action, target, note }
+    return this.#trail.around(
+      deed,
+      () => withPartitions(place, (of) => this.#run(of, run)),
+      ({ sent, kept }) => `${sent} ${action === 'drop' ? 'dropped' : 'sent back'}, ${kept} kept`,
+    )
+  }
+
+  async #run(place: DeadLetterPlace, { code, id, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
+    const limit = requireInteger('letters.limit', options.limit ?? 100, 1, 10_000)
+    const channel = channelOf(place)
+    const of = onProgress === undefined ? 0 : await this.count(place)
+    const transport = await this.#open()
+    const filter = (letter: DeadLetter): boolean => {
+      seen?.(letter)
+      return (code === undefined || letter.error.code === code) && (id === undefined || letter.id === id)
+    }
+    const host = { service: 'operator', transport, logger: this.#logger }
+    const telling = onProgress && { onProgress: (counts: RedriveCounts) => onProgress({ ...counts, of }) }
+    return redrive(host, channel, place.group, { ...options, ...telling, filter, limit })
+  }
+}
+
+async function lagOf(transport: Pick<Transport, 'lag'>, place: GroupPlace): Promise<number | undefined> {
+  return transport.lag?.(place)
+}
+
+/** @throws TypeError */
+function afterOf(cursor: string): RedriveAfter {
+  const [skip = '', id = ''] = readCursor('letters.page.after', cursor, 2)
+  const path = 'letters.page.after'
+  if (id === '') throw invalidOption(path, cursor, 'what `next` of the page before was')
+  return { skip: requireInteger(path, Number(skip), 1, MAX_LOOK), id }
+}
+
+/** The broker refuses a number that is not the channel's before anything is done, and tells the right one. */
+async function withPartitions<T>(place: DeadLetterPlace, work: (place: DeadLetterPlace) => Promise<T>): Promise<T> {
+  try {
+    return await work(place)
+  } catch (error) {
+    const partitions = place.partitions === undefined && error instanceof TransportError ? error.partitions : undefined
+    if (partitions === undefined) throw error
+    return work({ ...place, partitions })
+  }
+}
+
+/** Bytes are handed on as they are: no payload is read. What the channel is declared as is not known, so its groups may settle without an inbox. */
+function channelOf({ channel, partitions }: DeadLetterPlace): Channel {
+  return defineChannel(channel, { payload: anything, partitions, transactional: true }) as unknown as Channel
+}

@@ -1,0 +1,178 @@
+/**
+ * The operator API. Needs the database; dead letters and lag need a transport; saga definitions are not needed. It calls no step and no
+ * handler. Every action has a person and a reason.
+ */
+import { type Logger, type SqlClient, systemClock } from 'concordat/core'
+import {
+  checkLogger,
+  hasMethods,
+  optionNames,
+  refuseUnknown,
+  requireFunction,
+  wrongKind,
+} from 'concordat/core/extension'
+import {
+  type MigrationApplyOptions,
+  type MigrationState,
+  type OutboxAdmin,
+  operatorRecords,
+  requireNote,
+} from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
+import type { PreparedTransaction } from 'concordat/saga/xa'
+import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
+import { type BusAdmin, type OperatedBus, requireBus, TransportBusAdmin } from './bus.ts'
+import { type ClusterAdmin, type OperatedCluster, StoreClusterAdmin } from './cluster.ts'
+import { type DoctorReport, examine } from './doctor/doctor.ts'
+import { type GroupLine, groupsIn, logSchemaOf } from './groups.ts'
+import { countInboxes, type InboxCount } from './inboxes.ts'
+import type { InstancesView } from './instances.ts'
+import { type DeadLetterAdmin, type DeadLetterPlace, type OpenTransport, TransportDeadLetterAdmin } from './letters.ts'
+import { type LeaderAdmin, type LockAdmin, type OperatedLocks, StoreLeaderAdmin, StoreLockAdmin } from './locks.ts'
+import { type OperatedResource, preparedIn, requireResources } from './prepared.ts'
+import { type SagaAdmin, SqlSagaAdmin } from './sagas/admin.ts'
+import { Stores } from './stores.ts'
+import { SqlUndoAdmin, type UndoAdmin } from './undo.ts'
+
+/** Options of `createOperator`. */
+export interface OperatorOptions {
+  /** The service's database. */
+  readonly sql: SqlClient
+  /** Where its tables are. @default 'concordat' */
+  readonly schema?: string | undefined
+  /**
+   * Makes a transport for each look at letters or lag; it is closed at the end. Give it `provision: 'check'`, so that a
+   * wrong name makes nothing. @default the log in the database; without one these are refused
+   */
+  readonly transport?: OpenTransport | undefined
+  /** Where the services lock and elect: `redisLocks({ url })`. @default the locks in the database, if it has any */
+  readonly locks?: OperatedLocks | undefined
+  /** Where members and shared state are: `redisStateStore({ url })`. @default those in the database, if it has any */
+  readonly cluster?: OperatedCluster | undefined
+  /**
+   * Databases beside `sql` in which XA participants prepare: `[mysqlResource(pool)]`. `prepared` and `doctor` look at them, too.
+   * @default none
+   */
+  readonly resources?: readonly OperatedResource[] | undefined
+  /** How the services set up their bus, when that is not as it comes. @default not signed, on the channel 'concordat.bus' */
+  readonly bus?: OperatedBus | undefined
+  /** Told of migrations, and by the transport. @default stderrLogger */
+  readonly logger?: Logger | undefined
+}
+
+/** Facts for `doctor` beyond its own findings. */
+export interface DoctorOptions {
+  /** Groups on a broker. @default those of the log in the database alone */
+  readonly places?: readonly DeadLetterPlace[] | undefined
+  /** Reports of instances: `watch.view()` of `bus.watch()`. @default unknown */
+  readonly instances?: InstancesView | undefined
+}
+
+/** Views and actions of an operator. Owns nothing: close what you gave it. */
+export interface Operator {
+  readonly sagas: SagaAdmin
+  readonly outbox: OutboxAdmin
+  readonly letters: DeadLetterAdmin
+  readonly locks: LockAdmin
+  readonly leaders: LeaderAdmin
+  readonly cluster: ClusterAdmin
+  readonly bus: BusAdmin
+  readonly undo: UndoAdmin
+  /**
+   * Transactions that are prepared in the database, also those of others, and ours in each of `resources`: the oldest first, at
+   * most twenty. `on` says in which resource.
+   */
+  prepared(): Promise<readonly PreparedTransaction[]>
+  /** The groups of the log in the database; none without one. */
+  groups(): Promise<readonly GroupLine[]>
+  /** Number of remembered messages in each consumer's inbox. @throws SqlTablesMissing */
+  inboxes(): Promise<readonly InboxCount[]>
+  /** The tables of every part. Reads only. */
+  migrations(): Promise<readonly MigrationState[]>
+  /**
+   * Applies what is missing, and makes the operator's own table; safe while services run, as `migrate()` of each part.
+   * @throws SqlVersionMismatch
+   */
+  migrate(options: MigrationApplyOptions): Promise<readonly MigrationState[]>
+  /** Actions of operators, newest first. */
+  audit(options?: AuditOptions): Promise<readonly AuditLine[]>
+  /**
+   * Records that a payload is read: call it before showing the payload, and show nothing when it throws.
+   * @throws TypeError, SqlTablesMissing
+   */
+  recordLook(target: string, note: OperatorNote): Promise<void>
+  /**
+   * Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error.
+   * @param options.places groups on a broker, whose lag and dead letters are counted, at most 50. Those of the log in the database are known
+   * @param options.instances what instances report, from `bus.watch()`: handler calls that hang are seen there. Without it that is unknown
+   */
+  doctor(options?: DoctorOptions): Promise<DoctorReport>
+}
+
+const NAMES = optionNames<OperatorOptions>({
+  sql: true,
+  schema: true,
+  transport: true,
+  locks: true,
+  cluster: true,
+  resources: true,
+  bus: true,
+  logger: true,
+})
+
+/** @throws TypeError naming the option */
+export function createOperator(options: OperatorOptions): Operator {
+  const path = 'createOperator'
+  refuseUnknown(path, options, NAMES)
+  const records = operatorRecords(path, options.sql, options.schema)
+  const { sql, schema, trail } = records
+  const logger = checkLogger(`${path}.logger`, options.logger)
+  const stores = new Stores({
+    sql,
+    schema,
+    transport: optional(`${path}.transport`, options.transport, requireFunction),
+    locks: optional(`${path}.locks`, options.locks, requireLocks),
+    cluster: optional(`${path}.cluster`, options.cluster, requireCluster),
+    logger,
+  })
+  const resources = requireResources(`${path}.resources`, options.resources ?? [])
+  const hasBroker = options.transport !== undefined
+  const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
+  const letters = new TransportDeadLetterAdmin(() => stores.transport(), trail, logger)
+  const cluster = new StoreClusterAdmin(() => stores.cluster())
+  const locks = new StoreLockAdmin(() => stores.locks(), trail)
+  return Object.freeze({
+    sagas: new SqlSagaAdmin(records),
+    outbox: records.outbox,
+    letters,
+    locks,
+    leaders: new StoreLeaderAdmin(locks),
+    cluster,
+    bus: new TransportBusAdmin({ open: () => stores.transport(), bus, cluster, trail, logger }),
+    undo: new SqlUndoAdmin(sql, schema, trail),
+    prepared: () => preparedIn(records, resources),
+    groups: async () => groupsIn(sql, await logSchemaOf(sql, schema)),
+    inboxes: () => countInboxes(sql, schema),
+    migrations: () => records.migrations(),
+    migrate: (order: MigrationApplyOptions) => records.migrate(order, logger),
+    audit: (which?: AuditOptions) => readAudit(sql, schema, which),
+    recordLook: async (target: string, note: OperatorNote) =>
+      trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
+    doctor: ({ places = [], instances }: DoctorOptions = {}) =>
+      examine({ records, clock: systemClock, resources, letters, places, instances, hasBroker }),
+  })
+}
+
+function optional<T>(path: string, value: T | undefined, require: (path: string, value: T) => T): T | undefined {
+  return value === undefined ? undefined : require(path, value)
+}
+
+function requireLocks(path: string, value: OperatedLocks): OperatedLocks {
+  if (hasMethods(value, ['inspect', 'list', 'forceRelease', 'audit'])) return value
+  throw wrongKind(path, value, 'locks such as redisLocks({ url })')
+}
+
+function requireCluster(path: string, value: OperatedCluster): OperatedCluster {
+  if (hasMethods(value, ['members', 'read'])) return value
+  throw wrongKind(path, value, 'a cluster store such as redisStateStore({ url })')
+}

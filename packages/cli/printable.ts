@@ -1,0 +1,18 @@
+/** Text and JSON for a terminal. */
+
+/** Several lines, as `printable` otherwise: for whatever a program writes to a terminal. */
+export function printableLines(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (found) => (found === '\n' || found === '\t' ? found : ' '))
+}
+
+/** JSON with escapes for what would steer a terminal: the value is the same. */
+export function printableJson(json: string): string {
+  return json.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, (found) => (found === '\n' ? found : escaped(found)))
+}
+
+function escaped(text: string): string {
+  return text
+    .split('')
+    .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    .join('')
+}

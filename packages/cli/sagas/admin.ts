@@ -1,0 +1,310 @@
+/** Sagas for an operator who has the database and none of the code. */
+import { quoteIdentifier, SECOND } from 'concordat/core'
+import {
+  invalidOption,
+  optionNames,
+  ownQuery,
+  refuseUnknown,
+  requireInteger,
+  requireText,
+} from 'concordat/core/extension'
+import { type OperatorRecords, requireNote, requireTarget, type SagaActionResult } from 'concordat/operator'
+import {
+  type OperatorAction,
+  type OperatorNote,
+  SagaActionRefused,
+  SagaNotFound,
+  type SagaTarget,
+  type StepState,
+  type TimelineRow,
+} from 'concordat/saga'
+import { stored } from 'concordat/saga/kinds'
+import {
+  checkFilter,
+  countOpen,
+  FILTER_NAMES,
+  listSagas,
+  type SagaCounts,
+  type SagaFilter,
+  type SagaLine,
+  type SagaListOptions,
+  type SagaPage,
+  type SagaTable,
+} from './lines.ts'
+
+/** A step as an operator sees it. */
+export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {
+  /** How often it was called: `attempts` counts the operation under way, and begins anew when a step is undone. */
+  readonly tried: number
+  /** Only with `payloads`. */
+  readonly result?: unknown
+}
+
+/** All that is known of a saga. */
+export interface SagaView extends Omit<SagaLine, 'waitingOn' | 'pendingActions'> {
+  readonly steps: readonly SagaStepView[]
+  readonly timeline: readonly TimelineRow[]
+  /** Actions in the row that no instance has applied yet. */
+  readonly pending: ReadonlyArray<{ readonly action: string; readonly by: string; readonly reason: string }>
+  /** Only with `payloads`. */
+  readonly input?: unknown
+}
+
+/** How long to wait for an instance to apply an action. */
+export interface SagaWait {
+  /** In ms; then it stays in the row, `waiting`. @default 5 seconds */
+  readonly waitMs?: number | undefined
+}
+
+/** How the saga was seen when the action was decided. @default as it is when the action is called */
+export interface SagaSeen {
+  /** The step on which it was stuck; refused when it is stuck on another one by then. */
+  readonly step?: string | undefined
+  /** `timesStuck` of its view; refused when it has gone on since, and is stuck again. */
+  readonly timesStuck?: number | undefined
+}
+
+/** An action on all sagas that fit, each checked again when it is done. */
+export interface SagaBulk extends OperatorNote, SagaWait {
+  readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
+  /** Outcome, for `resolve`. */
+  readonly outcome?: 'completed' | 'compensated' | undefined
+  /** Sagas in a status that the action does not fit are skipped. */
+  readonly filter: Omit<SagaFilter, 'status'>
+  /** Lists what it would do, and changes nothing. @default true */
+  readonly dryRun?: boolean | undefined
+  /** Oldest first; at most 1 000. @default 100 */
+  readonly limit?: number | undefined
+}
+
+/** Result of a bulk action. */
+export interface SagaBulkReport {
+  readonly dryRun: boolean
+  readonly results: readonly SagaActionResult[]
+  /** More may fit than `limit` allowed. */
+  readonly more: boolean
+}
+
+/** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
+export interface SagaAdmin {
+  /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
+  list(options?: SagaListOptions): Promise<SagaPage>
+  /** Counts open sagas. @throws SqlTablesMissing */
+  count(): Promise<SagaCounts>
+  /** @throws SagaNotFound */
+  show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
+  /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
+  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
+  skip(
+    target: SagaTarget,
+    note: OperatorNote & SagaWait & SagaSeen & { readonly result?: unknown },
+  ): Promise<SagaActionResult>
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+  compensate(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
+  /** Turns a running saga back. */
+  cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
+  /** Ends a stuck saga whose rest was settled manually. Applied at once, even if no instance has its version. */
+  resolve(
+    target: SagaTarget,
+    note: OperatorNote & SagaSeen & { readonly outcome: 'completed' | 'compensated' },
+  ): Promise<SagaActionResult>
+  /** The same for all that fit. Goes on after one that is refused. */
+  bulk(order: SagaBulk): Promise<SagaBulkReport>
+}
+
+const WAIT_MS = 5 * SECOND
+const MAX_RESULT_BYTES = 1_024 * 1_024
+const CANCEL_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
+const SEEN_NAMES = new Set([...CANCEL_NAMES, 'step', 'timesStuck'])
+const SKIP_NAMES = new Set([...SEEN_NAMES, 'result'])
+const RESOLVE_NAMES = new Set(['by', 'reason', 'outcome', 'step', 'timesStuck'])
+const BULK_NAMES = optionNames<SagaBulk>({
+  by: true,
+  reason: true,
+  waitMs: true,
+  action: true,
+  outcome: true,
+  filter: true,
+  dryRun: true,
+  limit: true,
+})
+const BULK_FILTER_NAMES = new Set(Object.keys(FILTER_NAMES).filter((name) => name !== 'status'))
+const ACTIONS: readonly string[] = ['retry', 'skip', 'compensate', 'cancel', 'resolve']
+
+export class SqlSagaAdmin implements SagaAdmin {
+  readonly #records: OperatorRecords['sagas']
+  readonly #table: SagaTable
+
+  constructor({ sql, schema, sagas }: OperatorRecords) {
+    this.#records = sagas
+    const query = ownQuery(schema, 'coordinator.migrate()')
+    this.#table = { sql, query, table: `${quoteIdentifier(schema)}.saga`, failure: sagas.failure }
+  }
+
+  async list(options: SagaListOptions = {}): Promise<SagaPage> {
+    return listSagas(this.#table, options)
+  }
+
+  async count(): Promise<SagaCounts> {
+    return countOpen(this.#table)
+  }
+
+  async show(
+    target: SagaTarget,
+    { payloads = false }: { readonly payloads?: boolean | undefined } = {},
+  ): Promise<SagaView> {
+    const key = requireTarget('sagas.show', target)
+    const record = await this.#records.read(key)
+    if (record === undefined) throw new SagaNotFound(key.name, key.id)
+    const { state, version, failure, owner, timeline, pending, input } = record
+    const now = await this.#serverNow()
+    return {
+      saga: key.name,
+      id: key.id,
+      version,
+      status: state.status,
+      failure: failure ?? null,
+      owner,
+      startedAt: now - record.ageMs,
+      changedAt: now - record.sinceWriteMs,
+      steps: state.steps.map((step) => viewOf(step, timeline, payloads)),
+      timesStuck: state.timesStuck ?? 0,
+      timeline,
+      pending,
+      ...(payloads && { input }),
+    }
+  }
+
+  retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'retry' }, note, SEEN_NAMES)
+  }
+
+  async skip(
+    target: SagaTarget,
+    note: OperatorNote & SagaWait & SagaSeen & { readonly result?: unknown },
+  ): Promise<SagaActionResult> {
+    const result = stored('result of skip', note?.result, MAX_RESULT_BYTES)
+    return this.#act(target, { do: 'skip', ...(result !== undefined && { result }) }, note, SKIP_NAMES)
+  }
+
+  compensate(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'compensate' }, note, SEEN_NAMES)
+  }
+
+  cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'cancel' }, note, CANCEL_NAMES)
+  }
+
+  async resolve(
+    target: SagaTarget,
+    note: OperatorNote & SagaSeen & { readonly outcome: 'completed' | 'compensated' },
+  ): Promise<SagaActionResult> {
+    const outcome = requireOutcome('resolve.outcome', note?.outcome)
+    return this.#act(target, { do: 'resolve', outcome }, note, RESOLVE_NAMES)
+  }
+
+  async bulk(order: SagaBulk): Promise<SagaBulkReport> {
+    const { action, filter, dryRun, limit, waitMs, by, reason } = checkBulk(order)
+    const { sagas, next } = await this.list({ ...filter, status: this.#records.statusFor(action), limit })
+    const keys = sagas.map(({ saga, id, waitingOn: [step], timesStuck }) => ({
+      name: saga,
+      id,
+      seen: { step, timesStuck },
+    }))
+    const results = dryRun
+      ? sagas.map(({ saga, id, status }) => ({ saga, id, status, action: action.do, outcome: 'would' as const }))
+      : await this.#records.act(keys, { action, by, reason }, waitMs)
+    return { dryRun, results, more: next !== null }
+  }
+
+  async #act(
+    target: SagaTarget,
+    action: OperatorAction,
+    note: OperatorNote & SagaWait & SagaSeen,
+    names: ReadonlySet<string>,
+  ): Promise<SagaActionResult> {
+    const key = requireTarget(action.do, target)
+    const { by, reason } = requireNote(action.do, note)
+    refuseUnknown(action.do, note, names)
+    const seen = seenOf(action.do, note)
+    const [result] = await this.#records.act([{ ...key, seen }], { action, by, reason }, waitOf(action.do, note))
+    if (result === undefined) throw new SagaNotFound(key.name, key.id)
+    if (result.outcome === 'refused') throw new SagaActionRefused(key.name, key.id, action.do, result.why ?? '')
+    return result
+  }
+
+  async #serverNow(): Promise<number> {
+    const text = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`
+    return (await this.#table.sql.query<{ now: number }>(text)).rows[0]?.now ?? 0
+  }
+}
+
+/** @throws TypeError, RangeError */
+function seenOf(path: string, { step, timesStuck }: SagaSeen): SagaSeen {
+  return {
+    step: step === undefined ? undefined : requireText(`${path}.step`, step),
+    timesStuck: timesStuck === undefined ? undefined : requireInteger(`${path}.timesStuck`, timesStuck, 0),
+  }
+}
+
+/** A call that failed is a line of the timeline. */
+const FAILED: ReadonlySet<string> = new Set(['failed', 'timed-out'])
+
+function viewOf(
+  { step, status, attempts, wait, error, result }: StepState,
+  timeline: readonly TimelineRow[],
+  payloads: boolean,
+): SagaStepView {
+  const failed = timeline.filter((entry) => entry.step === step && FAILED.has(entry.kind))
+  const tried = Math.max(attempts, failed.length)
+  return {
+    step,
+    status,
+    attempts,
+    tried,
+    ...(wait !== undefined && { wait }),
+    ...(error !== undefined && { error }),
+    ...(payloads && result !== undefined && { result }),
+  }
+}
+
+function waitOf(path: string, { waitMs }: SagaWait): number {
+  return requireInteger(`${path}.waitMs`, waitMs ?? WAIT_MS, 0, 600 * SECOND)
+}
+
+function requireOutcome(path: string, outcome: unknown): 'completed' | 'compensated' {
+  if (outcome === 'completed' || outcome === 'compensated') return outcome
+  throw invalidOption(path, outcome, "'completed' or 'compensated'")
+}
+
+interface CheckedBulk extends OperatorNote {
+  readonly action: OperatorAction
+  readonly filter: SagaFilter
+  readonly dryRun: boolean
+  readonly limit: number
+  readonly waitMs: number
+}
+
+function checkBulk(order: SagaBulk): CheckedBulk {
+  refuseUnknown('sagas.bulk', order, BULK_NAMES)
+  const { by, reason } = requireNote('sagas.bulk', order)
+  refuseUnknown('sagas.bulk.filter', order.filter, BULK_FILTER_NAMES)
+  checkFilter('sagas.bulk.filter', order.filter)
+  if (!ACTIONS.includes(order.action))
+    throw invalidOption('sagas.bulk.action', order.action, `one of ${ACTIONS.join(', ')}`)
+  const action: OperatorAction =
+    order.action === 'resolve'
+      ? { do: 'resolve', outcome: requireOutcome('sagas.bulk.outcome', order.outcome) }
+      : { do: order.action }
+  return {
+    action,
+    by,
+    reason,
+    filter: order.filter,
+    // Anything but an explicit false changes nothing.
+    dryRun: order.dryRun !== false,
+    limit: requireInteger('sagas.bulk.limit', order.limit ?? 100, 1, 1_000),
+    waitMs: waitOf('sagas.bulk', order),
+  }
+}

@@ -1,0 +1,188 @@
+/** Operator's views of sagas: lines of a list, and a single saga. Payloads are omitted unless requested. */
+
+import type { SqlClient } from 'concordat/core'
+import {
+  invalidOption,
+  optionNames,
+  type ownQuery,
+  refuseUnknown,
+  requireInteger,
+  requireText,
+} from 'concordat/core/extension'
+import type { SagaFailure, SagaStatus } from 'concordat/saga'
+import { readCursor, writeCursor } from '../cursor.ts'
+
+/** Which sagas; all that is given must fit. */
+export interface SagaFilter {
+  /** Name of the saga. */
+  readonly saga?: string | undefined
+  /** Without it those that have ended are among them. */
+  readonly status?: SagaStatus | undefined
+  /** Ids that begin so. */
+  readonly idPrefix?: string | undefined
+  /** The instance that runs a local call of it. */
+  readonly owner?: string | undefined
+  /** The code of the failure, of a stuck saga that of what it is stuck on: `payments.declined`. */
+  readonly code?: string | undefined
+  /** Started at least so long ago, in ms. */
+  readonly olderThanMs?: number | undefined
+}
+
+/** A page of them. */
+export interface SagaListOptions extends SagaFilter {
+  /** @default 'oldest' first */
+  readonly order?: 'oldest' | 'newest' | undefined
+  /** `next` of the page before. */
+  readonly after?: string | undefined
+  /** At most 1 000. @default 100 */
+  readonly limit?: number | undefined
+}
+
+/** A saga in a list. */
+export interface SagaLine {
+  readonly saga: string
+  readonly id: string
+  readonly version: number
+  readonly status: SagaStatus
+  /** Why it turned back, or the step that it is stuck on and why. */
+  readonly failure: SagaFailure | null
+  /** The steps that are open. */
+  readonly waitingOn: readonly string[]
+  readonly owner: string | null
+  /** Epoch ms, server time. */
+  readonly startedAt: number
+  readonly changedAt: number
+  /** How often it has become stuck: an action that says so applies to this failure only. */
+  readonly timesStuck: number
+  /** Number of operators' actions that no instance has applied yet. */
+  readonly pendingActions: number
+}
+
+/** A page of a list; `next` is there when more may follow. */
+export interface SagaPage {
+  readonly sagas: readonly SagaLine[]
+  readonly next: string | null
+}
+
+export const FILTER_NAMES = {
+  saga: true,
+  status: true,
+  idPrefix: true,
+  owner: true,
+  code: true,
+  olderThanMs: true,
+} as const
+const LIST_NAMES = optionNames<SagaListOptions>({
+  ...FILTER_NAMES,
+  order: true,
+  after: true,
+  limit: true,
+})
+const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'] as const
+const MAX_PAGE = 1_000
+
+/** Where sagas are. */
+export interface SagaTable {
+  readonly sql: SqlClient
+  readonly query: ReturnType<typeof ownQuery>
+  /** Quoted, with its schema. */
+  readonly table: string
+  /** SQL expression: the failure of a row as JSON. */
+  readonly failure: string
+}
+
+interface Row extends Omit<SagaLine, 'waitingOn'> {
+  readonly waitingOn: readonly string[] | null
+  readonly place: string
+}
+
+const columns = (failure: string): string => `name AS saga, id, version, status, ${failure} AS failure, owner,
+  (SELECT json_agg(s->>'step') FROM jsonb_array_elements(state->'steps') s WHERE s->>'wait' IS NOT NULL) AS "waitingOn",
+  coalesce((state->>'timesStuck')::int, 0) AS "timesStuck",
+  (extract(epoch FROM created_at) * 1000)::float8 AS "startedAt",
+  (extract(epoch FROM updated_at) * 1000)::float8 AS "changedAt",
+  (SELECT count(*) FROM jsonb_array_elements(coalesce(mail, '[]')) m WHERE m->'operator' IS NOT NULL)::int AS "pendingActions",
+  (extract(epoch FROM created_at) * 1000000)::bigint::text AS place`
+
+/** @throws TypeError / RangeError naming what is wrong */
+export function checkFilter(path: string, filter: SagaFilter): void {
+  for (const name of ['saga', 'idPrefix', 'owner', 'code'] as const)
+    if (filter[name] !== undefined && requireText(`${path}.${name}`, filter[name]).includes('\0'))
+      throw invalidOption(`${path}.${name}`, filter[name], 'a text without NUL')
+  if (filter.status !== undefined && !STATUSES.includes(filter.status))
+    throw invalidOption(`${path}.status`, filter.status, `one of ${STATUSES.join(', ')}`)
+  if (filter.olderThanMs !== undefined) requireInteger(`${path}.olderThanMs`, filter.olderThanMs, 0)
+}
+
+/** By the time of their start. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index. */
+export async function listSagas(
+  { sql, query, table, failure }: SagaTable,
+  options: SagaListOptions,
+): Promise<SagaPage> {
+  refuseUnknown('sagas.list', options, LIST_NAMES)
+  checkFilter('sagas.list', options)
+  const limit = requireInteger('sagas.list.limit', options.limit ?? 100, 1, MAX_PAGE)
+  const { order = 'oldest' } = options
+  if (order !== 'oldest' && order !== 'newest') throw invalidOption('sagas.list.order', order, "'oldest' or 'newest'")
+  const way = order === 'newest' ? 'DESC' : 'ASC'
+  // Reads the JSON of the page's rows only, not of all rows that are sorted for it.
+  const by = `created_at ${way}, name ${way}, id ${way}`
+  const { where, parameters } = condition(options, failure)
+  const { rows } = await query<Row>(
+    sql,
+    `SELECT ${columns(failure)} FROM (SELECT * FROM ${table} WHERE ${where} ORDER BY ${by} LIMIT ${limit}) page ORDER BY ${by}`,
+    parameters,
+  )
+  const last = rows.length < limit ? undefined : rows.at(-1)
+  return {
+    sagas: rows.map(lineOf),
+    next: last === undefined ? null : writeCursor([last.place, last.saga, last.id]),
+  }
+}
+
+function lineOf(row: Row): SagaLine {
+  const { place: _, waitingOn, ...line } = row
+  return { ...line, waitingOn: waitingOn ?? [] }
+}
+
+function condition(
+  options: SagaListOptions,
+  failure: string,
+): { readonly where: string; readonly parameters: readonly unknown[] } {
+  const { saga, status, idPrefix, owner, code, olderThanMs, order, after } = options
+  const parameters: unknown[] = []
+  const given = (value: unknown): string => `$${parameters.push(value)}`
+  const conditions = ['true']
+  if (status !== undefined) conditions.push(`status = ${given(status)}`)
+  if (status === 'running' || status === 'compensating' || status === 'stuck') conditions.push('ended_at IS NULL')
+  if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
+  if (idPrefix !== undefined) conditions.push(`starts_with(id, ${given(idPrefix)})`)
+  if (owner !== undefined) conditions.push(`owner = ${given(owner)}`)
+  if (code !== undefined) conditions.push(`${failure}->>'code' = ${given(code)}`)
+  if (olderThanMs !== undefined)
+    conditions.push(
+      `created_at <= (SELECT clock_timestamp() - ${given(olderThanMs)}::float8 * interval '1 millisecond')`,
+    )
+  if (after !== undefined) {
+    const [place, name, id] = readCursor('sagas.list.after', after, 3)
+    const at = `(timestamptz 'epoch' + ${given(place)}::float8 * interval '1 microsecond')`
+    conditions.push(`(created_at, name, id) ${order === 'newest' ? '<' : '>'} (${at}, ${given(name)}, ${given(id)})`)
+  }
+  return { where: conditions.join(' AND '), parameters }
+}
+
+/** How many sagas are open, each counted up to 100 000. */
+export interface SagaCounts {
+  readonly running: number
+  readonly compensating: number
+  readonly stuck: number
+}
+
+const COUNT_LIMIT = 100_000
+
+export async function countOpen({ sql, query, table }: SagaTable): Promise<SagaCounts> {
+  const open = (status: keyof SagaCounts): string =>
+    `(SELECT count(*)::int FROM (SELECT FROM ${table} WHERE ended_at IS NULL AND status = '${status}' LIMIT ${COUNT_LIMIT}) n) AS ${status}`
+  const { rows } = await query<SagaCounts>(sql, `SELECT ${open('running')}, ${open('compensating')}, ${open('stuck')}`)
+  return rows[0] as SagaCounts
+}

@@ -1,0 +1,82 @@
+/** Stores given to the operator, or else those in the database itself. */
+import { postgresTransport } from 'concordat/binder/postgres'
+import type { Transport } from 'concordat/binder/transport'
+import { postgresStateStore } from 'concordat/cluster/postgres'
+import type { Logger, SqlClient } from 'concordat/core'
+import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import { postgresLocks } from 'concordat/locks/postgres'
+import type { OperatedCluster } from './cluster.ts'
+import { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
+import { logSchemaOf } from './groups.ts'
+import type { OpenTransport } from './letters.ts'
+import type { OperatedLocks } from './locks.ts'
+import { schemasWith } from './schemas.ts'
+
+export interface StoresOptions {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly transport: OpenTransport | undefined
+  readonly locks: OperatedLocks | undefined
+  readonly cluster: OperatedCluster | undefined
+  readonly logger: Logger
+}
+
+/** Stores in the database connect for single statements only, so there is nothing to close. */
+export class Stores {
+  readonly #options: StoresOptions
+  #locks: OperatedLocks | undefined
+  #cluster: OperatedCluster | undefined
+
+  constructor(options: StoresOptions) {
+    this.#options = options
+    this.#locks = options.locks
+    this.#cluster = options.cluster
+  }
+
+  /** A new one with each call. @throws OperatorTransportMissing */
+  async transport(): Promise<Transport> {
+    const { sql, schema, transport } = this.#options
+    if (transport !== undefined) return transport()
+    const log = await logSchemaOf(sql, schema)
+    if (log !== undefined) return postgresTransport({ sql, schema: log, provision: 'check' })
+    const logs = await schemasWith(sql, 'transport_group')
+    const where =
+      logs.length === 0 ? 'nor one other schema has a log' : `nor "${DEFAULT_SCHEMA}" has a log, ${said(logs)}`
+    throw new OperatorTransportMissing(
+      `no transport: neither the schema "${schema}" ${where}, so give createOperator \`transport\``,
+    )
+  }
+
+  /** @throws OperatorStoreMissing */
+  async locks(): Promise<OperatedLocks> {
+    const { sql, schema, logger } = this.#options
+    if (this.#locks === undefined) {
+      await this.#require('lock_key', 'locks')
+      this.#locks = postgresLocks({ sql, schema, owner: 'operator', logger })
+    }
+    return this.#locks
+  }
+
+  /** @throws OperatorStoreMissing */
+  async cluster(): Promise<OperatedCluster> {
+    const { sql, schema, logger } = this.#options
+    if (this.#cluster === undefined) {
+      await this.#require('cluster_member', 'cluster')
+      this.#cluster = postgresStateStore({ sql, schema, logger })
+    }
+    return this.#cluster
+  }
+
+  async #require(table: string, option: string): Promise<void> {
+    const { sql, schema } = this.#options
+    const schemas = await schemasWith(sql, table)
+    if (schemas.includes(schema)) return
+    const where = schemas.length === 0 ? '' : `, ${said(schemas)}`
+    throw new OperatorStoreMissing(
+      `no ${option}: the schema "${schema}" has no tables of them${where}, so give createOperator \`${option}\``,
+    )
+  }
+}
+
+const said = (schemas: readonly string[]): string =>
+  `${schemas.map((name) => `"${name}"`).join(', ')} ${schemas.length === 1 ? 'has' : 'have'}`

@@ -1,0 +1,43 @@
+/** Branches of undo for an operator: what is held, what keeps it from being undone, and a decision about it. */
+import type { SqlClient } from 'concordat/core'
+import { type OperatorTrail, requireNote } from 'concordat/operator'
+import type { OperatorNote } from 'concordat/saga'
+import { type OpenUndo, type UndoChoice, type UndoDifference, type UndoTarget, undo } from 'concordat/saga/undo'
+
+/** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
+export interface UndoAdmin {
+  /** Branches that are not decided, oldest first, at most 1 000. @throws SqlTablesMissing */
+  open(): Promise<readonly OpenUndo[]>
+  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
+  differences(target: UndoTarget): Promise<readonly UndoDifference[]>
+  /** Same as `undo.settle`, recorded in the audit. @throws UndoBranchNotFound; OperatorOutcomeNotKept */
+  settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>
+}
+
+export class SqlUndoAdmin implements UndoAdmin {
+  readonly #sql: SqlClient
+  readonly #schema: string
+  readonly #trail: OperatorTrail
+
+  constructor(sql: SqlClient, schema: string, trail: OperatorTrail) {
+    this.#sql = sql
+    this.#schema = schema
+    this.#trail = trail
+  }
+
+  async open(): Promise<readonly OpenUndo[]> {
+    return undo.open(this.#sql, { schema: this.#schema })
+  }
+
+  differences(target: UndoTarget): Promise<readonly UndoDifference[]> {
+    return undo.differences(this.#sql, target, { schema: this.#schema })
+  }
+
+  async settle(target: UndoTarget, choice: UndoChoice, given: OperatorNote): Promise<void> {
+    const { by, reason } = requireNote('undo.settle', given)
+    const { saga, id, step } = target
+    const deed = { part: 'undo', action: choice, target: `${saga}/${id}/${step}`, note: { by, reason } } as const
+    const work = (): Promise<void> => undo.settle(this.#sql, target, choice, { schema: this.#schema })
+    await this.#trail.around(deed, work, () => 'done')
+  }
+}

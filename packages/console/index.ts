@@ -1,0 +1,11 @@
+/**
+ * A page to see and settle what waits for a person: mounted in any server, or alone with `npx concordat console`.
+ *
+ * @module
+ */
+export type { ConsoleAction, ConsoleAuthorize } from './access.ts'
+export { CONSOLE_ACTIONS } from './access.ts'
+export { type Console, createConsole } from './console.ts'
+export type { ConsoleEvent, ConsoleOptions } from './options.ts'
+export type { Redact } from './redaction.ts'
+export { type OneTimeSession, type OneTimeSessionOptions, oneTimeSession } from './session.ts'

@@ -1,0 +1,415 @@
+/** Dead letters: of a group, together by what they failed for, and sent back after a look. */
+
+import type { DeadLetterPlace } from '@concordat/cli'
+import { failureName } from '@concordat/cli/words'
+import type { RedriveReport } from 'concordat/binder'
+import { useContext, useEffect, useState } from 'preact/hooks'
+import type { DeadLetterView, PayloadView } from '../views.ts'
+import { Act, AskContext, type Order, useMay } from './act.tsx'
+import { get, post, Refused } from './api.ts'
+import { queryInHash } from './hash.ts'
+import { useLive } from './live.ts'
+import { type Loaded, useLoaded } from './loaded.ts'
+import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './parts.tsx'
+import { UnderWay } from './under-way.tsx'
+
+interface Page {
+  readonly count: number
+  readonly letters: readonly DeadLetterView[]
+  readonly next: string | null
+}
+
+const PAGE = 50
+
+export function Letters() {
+  const places = useLoaded('places', () => get<readonly DeadLetterPlace[]>('places'))
+  const [chosen, setChosen] = useState<DeadLetterPlace>()
+  const may = useMay('letters.look')
+  useEffect(() => {
+    const choose = (): void => {
+      const asked = queryInHash()
+      const found = places.data?.find(
+        ({ channel, group }) => channel === asked.get('channel') && group === asked.get('group'),
+      )
+      if (found !== undefined) setChosen(found)
+    }
+    choose()
+    window.addEventListener('hashchange', choose)
+    return () => window.removeEventListener('hashchange', choose)
+  }, [places.data])
+  return (
+    <>
+      <UnderWay />
+      <Groups places={places} choose={setChosen} />
+      {!may && (
+        <p class="note">
+          You see counts only. A look at the letters takes the place of their group and a broker may count it as a
+          delivery, so that it has to be allowed: <code>letters.look</code>.
+        </p>
+      )}
+      {may && chosen !== undefined && <Place place={chosen} key={`${chosen.channel}.${chosen.group}`} />}
+    </>
+  )
+}
+
+const NO_GROUPS =
+  'Unknown: no group is known here. Start the console with a file that exports your services ' +
+  '(npx concordat console concordat.config.ts), or let the services join the bus.'
+
+function Groups({
+  places,
+  choose,
+}: {
+  places: Loaded<readonly DeadLetterPlace[]>
+  choose: (place: DeadLetterPlace) => void
+}) {
+  const { snapshot } = useLive()
+  const may = useMay('letters.look')
+  const counted = ({ channel, group }: DeadLetterPlace): number | undefined =>
+    snapshot.groups?.data?.find((line) => line.channel === `${channel}.${group}.dlq`)?.lag ??
+    snapshot.letters?.data?.find((line) => line.channel === channel && line.group === group)?.count ??
+    undefined
+  const sorted = [...(places.data ?? [])].sort((a, b) => (counted(b) ?? 0) - (counted(a) ?? 0))
+  return (
+    <Panel title="Groups">
+      {places.problem !== undefined && <Trouble problem={places.problem} again={places.again} />}
+      <Table
+        label="Groups"
+        rows={sorted}
+        keyOf={({ channel, group }) => `${channel}.${group}`}
+        empty={places.data === undefined ? 'Looking for groups...' : NO_GROUPS}
+        columns={[
+          {
+            head: 'Channel and group',
+            cell: (place) => (
+              <>
+                <code>{place.channel}</code> <span class="group">{place.group}</span>
+              </>
+            ),
+          },
+          {
+            head: 'Dead letters',
+            number: true,
+            cell: (place) => (
+              <Badge is="n" tone={toneOf(counted(place))}>
+                {count(counted(place))}
+              </Badge>
+            ),
+          },
+          {
+            head: 'Look',
+            cell: (place) => (
+              <Button
+                class="small"
+                disabled={!may}
+                onClick={() => choose({ ...place })}
+                aria-label={`Look at the dead letters of ${place.group} on ${place.channel}`}
+              >
+                Look
+              </Button>
+            ),
+          },
+        ]}
+      />
+    </Panel>
+  )
+}
+
+function toneOf(letters: number | undefined): Tone {
+  if (letters === undefined) return 'quiet'
+  return letters > 0 ? 'bad' : 'good'
+}
+
+function Place({ place }: { place: DeadLetterPlace }) {
+  const [limit, setLimit] = useState(100)
+  const [code, setCode] = useState('')
+  const [from, setFrom] = useState(0)
+  /** `next` of the looks before this one. */
+  const [before, setBefore] = useState<readonly string[]>([])
+  const { channel, group, partitions } = place
+  const query = { channel, group, partitions, limit, code, after: before.at(-1) }
+  const { data, problem, busy, again } = useLoaded(JSON.stringify(query), () => post<Page>('look', query))
+  const letters = data?.letters ?? []
+  return (
+    <Panel
+      title={`${channel} / ${group}`}
+      id="letters-of"
+      aside={<small>{busy ? 'reading through them...' : `${letters.length} of ${count(data?.count)}`}</small>}
+    >
+      <p class="note">
+        A look reads through the letters, up to 1 000 a page, in the place of their group. It is done when you ask for
+        it, not live.
+      </p>
+      <form class="filters" onSubmit={(e) => e.preventDefault()}>
+        <Field label="Error code">
+          <input
+            value={code}
+            onChange={(e) => (setCode(e.currentTarget.value.trim()), setFrom(0), setBefore([]))}
+            autoComplete="off"
+          />
+        </Field>
+        <Field label="At most">
+          <select value={limit} onChange={(e) => (setLimit(Number(e.currentTarget.value)), setFrom(0), setBefore([]))}>
+            {[100, 500, 1_000].map((n) => (
+              <option value={n} key={n}>
+                {n}
+              </option>
+            ))}
+          </select>
+        </Field>
+        <Button onClick={again}>Look again</Button>
+      </form>
+      {problem !== undefined && <Trouble problem={problem} again={again} />}
+      {data !== undefined && (
+        <>
+          <Kinds letters={letters} place={place} after={again} />
+          <List letters={letters.slice(from, from + PAGE)} place={place} after={again} />
+          <Pager from={from} of={letters.length} turn={setFrom} />
+          <LookPager before={before} next={data.next} turn={(to) => (setBefore(to), setFrom(0))} />
+        </>
+      )}
+    </Panel>
+  )
+}
+
+function Pager({ from, of, turn }: { from: number; of: number; turn: (from: number) => void }) {
+  if (of <= PAGE) return null
+  return (
+    <div class="pager">
+      <Button disabled={from === 0} onClick={() => turn(from - PAGE)}>
+        Previous
+      </Button>
+      <span>
+        {from + 1} to {Math.min(from + PAGE, of)} of {of}
+      </span>
+      <Button disabled={from + PAGE >= of} onClick={() => turn(from + PAGE)}>
+        Next
+      </Button>
+    </div>
+  )
+}
+
+/** Pages of dead letters: each page reads the next ones. */
+function LookPager({
+  before,
+  next,
+  turn,
+}: {
+  before: readonly string[]
+  next: string | null
+  turn: (before: readonly string[]) => void
+}) {
+  if (before.length === 0 && next === null) return null
+  return (
+    <div class="pager">
+      <Button disabled={before.length === 0} onClick={() => turn(before.slice(0, -1))}>
+        Earlier letters
+      </Button>
+      <span>look {before.length + 1}</span>
+      <Button disabled={next === null} onClick={() => next !== null && turn([...before, next])}>
+        Later letters
+      </Button>
+    </div>
+  )
+}
+
+interface Kind {
+  readonly code: string | undefined
+  readonly name: string | undefined
+  readonly letters: readonly DeadLetterView[]
+}
+
+/** Messages that failed for the same reason are settled together. */
+function Kinds({
+  letters,
+  place,
+  after,
+}: {
+  letters: readonly DeadLetterView[]
+  place: DeadLetterPlace
+  after: () => void
+}) {
+  const kinds = new Map<string, Kind>()
+  for (const letter of letters) {
+    const { code, name } = letter.error
+    const key = `${code} ${name}`
+    kinds.set(key, { code, name, letters: [...(kinds.get(key)?.letters ?? []), letter] })
+  }
+  const rows = [...kinds.values()].sort((a, b) => b.letters.length - a.letters.length)
+  const times = (kind: Kind): number[] => kind.letters.flatMap(({ failedAt }) => failedAt ?? [])
+  return (
+    <Table
+      label="By error"
+      rows={rows}
+      keyOf={({ code, name }) => `${code} ${name}`}
+      empty="None lies there."
+      columns={[
+        { head: 'Error', cell: ({ code, name }) => <code>{code ?? name ?? 'unknown'}</code> },
+        { head: 'Letters', number: true, cell: (kind) => kind.letters.length },
+        { head: 'First', number: true, cell: (kind) => <Ago at={Math.min(...times(kind)) || undefined} /> },
+        { head: 'Last', number: true, cell: (kind) => <Ago at={Math.max(...times(kind)) || undefined} /> },
+        {
+          head: 'Settle',
+          cell: (kind) => <Settle place={place} which={{ code: kind.code }} most={kind.letters.length} after={after} />,
+        },
+      ]}
+    />
+  )
+}
+
+/** A dry run first: the queue may have changed since the list was made. */
+function Settle({
+  place,
+  which,
+  most,
+  after,
+}: {
+  place: DeadLetterPlace
+  which: { id?: string | undefined; code?: string | undefined }
+  most: number
+  after: () => void
+}) {
+  const ask = useContext(AskContext)
+  const may = useMay('letters.redrive')
+  const [problem, setProblem] = useState<Refused>()
+  const body = { ...place, ...which, limit: most }
+  const redrive = async (): Promise<void> => {
+    setProblem(undefined)
+    try {
+      const { letters, to } = await post<RedriveReport>('letters', { ...body, do: 'redrive', reason: 'a look before' })
+      ask({
+        title: `Redrive ${letters.length}`,
+        about: (
+          <p>
+            The dry run found {letters.length}.{' '}
+            {to === 'group' ? (
+              <>
+                They go back to <code>{place.group}</code> alone.
+              </>
+            ) : (
+              <>
+                They go back to every group of <code>{place.channel}</code>; groups with an inbox leave out what they
+                have had.
+              </>
+            )}
+          </p>
+        ),
+        route: 'letters',
+        body: { ...body, do: 'redrive', to, dryRun: false },
+        told: (result) => `${(result as RedriveReport).sent} sent back, ${(result as RedriveReport).kept} kept`,
+        after,
+      })
+    } catch (error) {
+      if (error instanceof Refused) setProblem(error)
+    }
+  }
+  return (
+    <span class="buttons left">
+      {may && (
+        <Button class="small" onClick={() => void redrive()}>
+          Redrive...
+        </Button>
+      )}
+      <Act action="letters.drop" small order={() => dropOrder(body, which.id, after)}>
+        Drop...
+      </Act>
+      {problem !== undefined && <Trouble problem={problem} />}
+    </span>
+  )
+}
+
+function dropOrder(body: { readonly limit: number }, id: string | undefined, after: () => void): Order {
+  const most = body.limit
+  return {
+    title: `Drop ${most}`,
+    about: (
+      <p>
+        Gives {most === 1 ? 'this message' : `these ${most} messages`} up for good. Nothing of it is kept but the line
+        in the audit.
+      </p>
+    ),
+    route: 'letters',
+    body: { ...body, do: 'drop', dryRun: false },
+    danger: true,
+    typed: id ?? String(most),
+    told: (result) => `${(result as RedriveReport).sent} dropped`,
+    after,
+  }
+}
+
+function List({
+  letters,
+  place,
+  after,
+}: {
+  letters: readonly DeadLetterView[]
+  place: DeadLetterPlace
+  after: () => void
+}) {
+  return (
+    <ul class="letters" aria-label="Dead letters">
+      {letters.map((letter) => (
+        <li key={letter.id}>
+          <details>
+            <summary>
+              <code>{letter.id}</code>
+              <span>{failureName(letter.error) ?? 'unknown'}</span>
+              <span class="quiet">key {letter.key ?? '-'}</span>
+              <Ago at={letter.failedAt} />
+            </summary>
+            <Letter letter={letter} place={place} after={after} />
+          </details>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+function Letter({ letter, place, after }: { letter: DeadLetterView; place: DeadLetterPlace; after: () => void }) {
+  const { id, error, attempts, position, service, bytes, contentType, headers } = letter
+  return (
+    <div class="letter">
+      <p class="failure">
+        {error.name}: {error.message}
+      </p>
+      <p class="facts">
+        failed in {service ?? 'an unknown service'} after {attempts ?? '?'} calls, at {position ?? 'an unknown place'};{' '}
+        {bytes} bytes of {contentType || 'an unknown kind'}
+      </p>
+      {error.stack !== undefined && <Json value={error.stack} />}
+      <h3>Headers</h3>
+      {Object.keys(headers).length === 0 ? <p class="empty">None.</p> : <Json value={headers} />}
+      <Payload place={place} id={id} />
+      <div class="buttons left">
+        <Copy text={id} />
+        <Settle place={place} which={{ id }} most={1} after={after} />
+      </div>
+    </div>
+  )
+}
+
+function Payload({ place, id }: { place: DeadLetterPlace; id: string }) {
+  const may = useMay('payloads')
+  const [shown, setShown] = useState<PayloadView>()
+  const [problem, setProblem] = useState<Refused>()
+  const look = (): void => {
+    post<PayloadView>('payload', { of: 'letter', ...place, id }).then(
+      setShown,
+      (error: unknown) => error instanceof Refused && setProblem(error),
+    )
+  }
+  if (!may) return <p class="empty">The payload is hidden: you may not see payloads here.</p>
+  return (
+    <>
+      <h3>Payload</h3>
+      {shown === undefined && <Button onClick={look}>Show, and keep in the audit that I looked</Button>}
+      {problem !== undefined && <Trouble problem={problem} />}
+      {shown?.body !== undefined && (
+        <>
+          <Json value={shown.body.as === 'nothing' ? 'a tombstone: no payload' : shown.body.value} />
+          {shown.body.cut && <p class="note">Only the beginning of {shown.body.bytes} bytes.</p>}
+        </>
+      )}
+    </>
+  )
+}

@@ -1,0 +1,170 @@
+/** The live picture: one stream while the page is seen, and the last minutes of what moves. */
+
+import type { BindingLine } from '@concordat/cli'
+import { useEffect, useReducer } from 'preact/hooks'
+import type { Snapshot } from '../snapshot.ts'
+import { sessionHeaders } from './api.ts'
+import { eventsIn } from './events.ts'
+
+/** A value over time. */
+export interface Moving {
+  readonly at: number
+  readonly value: number
+}
+
+export type LiveState = 'connecting' | 'live' | 'away'
+
+const KEPT = 90
+const AGAIN_MS = 2_000
+
+export class Live {
+  snapshot: Snapshot = {}
+  state: LiveState = 'connecting'
+  readonly #listeners = new Set<() => void>()
+  readonly #history = new Map<string, Moving[]>()
+  #stream: AbortController | undefined
+
+  start(): void {
+    document.addEventListener('visibilitychange', () => this.#follow())
+    // Also when nothing changes: a line that stands still is a line.
+    setInterval(() => this.#keep(), 1_000)
+    this.#follow()
+  }
+
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  history(name: string): readonly Moving[] {
+    return this.#history.get(name) ?? []
+  }
+
+  /** Per second, over the last 10 s; `undefined` until there are two values. */
+  rate(name: string): number | undefined {
+    const all = this.history(name)
+    const last = all.at(-1)
+    const first = all.at(-11) ?? all[0]
+    if (last === undefined || first === undefined || last.at - first.at < 900) return undefined
+    return ((last.value - first.value) * 1_000) / (last.at - first.at)
+  }
+
+  /** The rate of each second, of a counter. */
+  rates(name: string): readonly Moving[] {
+    const all = this.history(name)
+    return all.slice(1).map(({ at, value }, n) => {
+      const before = all[n] ?? { at, value }
+      return { at, value: Math.max(0, ((value - before.value) * 1_000) / Math.max(1, at - before.at)) }
+    })
+  }
+
+  /** A hidden page looks at nothing: browsers have six connections to a server, over all tabs. */
+  #follow(): void {
+    if (document.hidden) {
+      this.#stream?.abort()
+      this.#stream = undefined
+      return
+    }
+    if (this.#stream !== undefined) return
+    const stream = new AbortController()
+    this.#stream = stream
+    void this.#read(stream.signal).finally(() => {
+      if (stream.signal.aborted) return
+      this.#become('away')
+      setTimeout(() => {
+        if (this.#stream === stream) this.#stream = undefined
+        this.#follow()
+      }, AGAIN_MS)
+    })
+  }
+
+  /** Not an `EventSource`, which cannot send the key of the session. Ends with the stream. */
+  async #read(signal: AbortSignal): Promise<void> {
+    try {
+      const response = await fetch('./api/events', { headers: sessionHeaders(), signal })
+      if (!response.ok || response.body === null) return
+      this.#become('live')
+      for await (const { event, data } of eventsIn(response.body)) {
+        if (event === 'snapshot' || event === 'patch') this.#take(data, event === 'snapshot')
+      }
+    } catch {
+      // The console is away, or the page is hidden.
+    }
+  }
+
+  #take(data: string, whole: boolean): void {
+    const change = JSON.parse(data) as Snapshot
+    this.snapshot = whole ? change : { ...this.snapshot, ...change }
+    this.#tell()
+  }
+
+  #become(state: LiveState): void {
+    if (this.state === state) return
+    this.state = state
+    this.#tell()
+  }
+
+  #keep(): void {
+    if (document.hidden || this.state !== 'live') return
+    const { groups, bindings, instances, outbox, sagas } = this.snapshot
+    for (const { channel, group, lag } of groups?.data ?? []) this.#push(`lag ${channel}.${group}`, lag)
+    for (const { name, handled, deadLettered, retried } of bindings?.data ?? []) {
+      this.#push(`handled ${name}`, handled)
+      this.#push(`failed ${name}`, deadLettered + retried)
+    }
+    const inLog = new Set((groups?.data ?? []).map(({ channel, group }) => `${channel}.${group}`))
+    for (const line of instances?.data?.bindings ?? []) {
+      const key = keyOfLine(line)
+      this.#push(`rate ${key}`, line.handledPerSecond)
+      if (line.lag !== undefined && !inLog.has(key)) this.#push(`lag ${key}`, line.lag)
+    }
+    if (outbox?.data !== undefined) this.#push('outbox', outbox.data.pending)
+    if (sagas?.data !== undefined) this.#push('sagas', sagas.data.running + sagas.data.compensating)
+    this.#tell()
+  }
+
+  #push(name: string, value: number): void {
+    const all = this.#history.get(name) ?? []
+    all.push({ at: Date.now(), value })
+    if (all.length > KEPT) all.shift()
+    this.#history.set(name, all)
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+export const live = new Live()
+
+/** Drawn again with each change of the picture. */
+export function useLive(): Live {
+  const [, again] = useReducer((n: number) => n + 1, 0)
+  useEffect(() => live.listen(() => again(undefined as never)), [])
+  return live
+}
+
+/** Dead letters of all groups: those of the log in the database are groups themselves. */
+/** Dead letters of all groups that are known. */
+export interface LettersSeen {
+  /** `undefined` while no group was counted. */
+  readonly count: number | undefined
+  /** Groups whose letters could not be counted. */
+  readonly uncounted: number
+}
+
+export function lettersIn({ groups, letters }: Snapshot): LettersSeen {
+  const inLog = groups?.data ?? []
+  const others = letters?.data ?? []
+  const isCounted = inLog.length > 0 || others.some(({ count }) => count !== null)
+  const inLogs = inLog.filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
+  return {
+    count: isCounted ? inLogs + others.reduce((sum, { count }) => sum + (count ?? 0), 0) : undefined,
+    uncounted: others.filter(({ count }) => count === null).length,
+  }
+}
+
+/** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */
+export function keyOfLine({ service, name, channel, group }: BindingLine): string {
+  return group === null ? `${service} ${name}` : `${channel}.${group}`
+}

@@ -1,0 +1,93 @@
+/** Holders of locks and waiters. */
+
+import { counted } from '@concordat/cli/words'
+import type { LockInfo } from 'concordat/locks'
+import { useState } from 'preact/hooks'
+import { Act, type Order } from './act.tsx'
+import { get } from './api.ts'
+import { useLoaded } from './loaded.ts'
+import { Ago, Badge, Field, lasting, Panel, Table, Trouble } from './parts.tsx'
+
+export function Locks() {
+  const [prefix, setPrefix] = useState('')
+  // A list walks through the store, so not more often.
+  const { data, problem, again } = useLoaded(
+    `locks ${prefix}`,
+    () => get<readonly LockInfo[]>('locks', { prefix, limit: 200 }),
+    5_000,
+  )
+  return (
+    <Panel title="Held and waited for" aside={data !== undefined && <small>{counted(data.length, 'key')}</small>}>
+      <form class="filters" onSubmit={(e) => e.preventDefault()}>
+        <Field label="Key begins with">
+          <input value={prefix} onChange={(e) => setPrefix(e.currentTarget.value.trim())} autoComplete="off" />
+        </Field>
+      </form>
+      {problem !== undefined && <Trouble problem={problem} again={again} />}
+      {data !== undefined && (
+        <Table
+          label="Locks"
+          rows={data}
+          keyOf={({ key }) => key}
+          empty="No lock is held."
+          columns={[
+            { head: 'Key', cell: ({ key }) => <code>{key}</code> },
+            { head: 'Held by', cell: ({ holders }) => <Holders holders={holders} /> },
+            {
+              head: 'In line',
+              cell: ({ waiters }) =>
+                waiters.length === 0 ? (
+                  '-'
+                ) : (
+                  <ol class="line">
+                    {waiters.map(({ owner, mode }, n) => (
+                      <li key={n}>
+                        {owner} <small class="quiet">{mode}</small>
+                      </li>
+                    ))}
+                  </ol>
+                ),
+            },
+            { head: 'Settle', cell: ({ key }) => <Release lock={key} after={again} /> },
+          ]}
+        />
+      )}
+    </Panel>
+  )
+}
+
+function Holders({ holders }: Pick<LockInfo, 'holders'>) {
+  if (holders.length === 0) return <span class="quiet">not held</span>
+  return (
+    <ul class="line">
+      {holders.map(({ owner, token, mode, sinceAt, expiresInMs }) => (
+        <li key={token}>
+          <b>{owner}</b> <small class="quiet">{mode}</small> token <code>{token}</code>, since <Ago at={sinceAt} />{' '}
+          {expiresInMs > 0 ? <small>ends in {lasting(expiresInMs)}</small> : <Badge is="over" tone="quiet" />}
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+function Release({ lock, after }: { lock: string; after: () => void }) {
+  const order = (): Order => ({
+    title: 'Release the lock',
+    about: (
+      <p>
+        Ends every lease of <code>{lock}</code> now. A holder that cannot be told goes on until its next renewal; its
+        fenced writes fail once the fence has seen a later token.
+      </p>
+    ),
+    route: 'lock',
+    body: { key: lock, do: 'release' },
+    danger: true,
+    typed: lock,
+    after,
+  })
+  return (
+    <Act action="lock.release" small order={order}>
+      Release
+    </Act>
+  )
+}
