@@ -234,11 +234,14 @@ export class KafkaSubscription implements Member {
     const assigned = assignment?.partitions.get(batch.partition)
     if (assignment === undefined || assigned === undefined || payload.isStale() || this.#isHeld()) return
     if (this.#carried.isLate(batch)) return
-    const mayTake = await this.#fetching.room(assigned, assignment.partitions.size)
+    const { size } = assignment.partitions
+    const mayTake = await this.#fetching.room(assigned, size)
     if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
     payload.resolveOffset(batch.lastOffset())
     assigned.append(batch)
     assignment.lend(assigned)
+    // kafkajs fetches again once this resolves: records of the next answer would be decoded, and would wait beside these.
+    if (!this.#isHeld()) await this.#fetching.room(assigned, size)
   }
 
   /** Records that kafkajs consumed itself are finished, too: otherwise they would seem to wait. */

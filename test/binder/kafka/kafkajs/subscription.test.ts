@@ -102,7 +102,16 @@ function setup(startAt?: ReadonlyMap<number, number>, prefetch = 100) {
     consumer.join(...partitions)
     await opening
   }
-  return { clock, consumer, recorder, subscription, answers, opened, rejoin: () => gate(1) }
+  /** Opened, with ten messages of the partition that wait, and no room for more. */
+  const full = async (partition: number): Promise<void> => {
+    await opened(partition)
+    const taken = consumer.batch(partition, 0, 10)
+    await ticks()
+    subscription.pause()
+    await taken
+    subscription.resume()
+  }
+  return { clock, consumer, recorder, subscription, answers, opened, full, rejoin: () => gate(1) }
 }
 
 const never = (): never => {
@@ -260,13 +269,22 @@ describe('a rebalance', () => {
   })
 
   it('leaves a batch that waits for room', async ({ expect }) => {
-    const { consumer, opened, rejoin } = setup(undefined, 1)
-    await opened(0)
-    await consumer.batch(0, 0, 10)
+    const { consumer, rejoin, full } = setup(undefined, 1)
+    await full(0)
     const waiting = consumer.batch(0, 10, 10)
     await ticks()
     void rejoin()
     await waiting
+    expect(consumer.resolved).toEqual(['0:9'])
+  })
+
+  it('lets kafkajs join although the records of the last batch still wait', async ({ expect }) => {
+    const { consumer, opened, rejoin } = setup(undefined, 1)
+    await opened(0)
+    const taken = consumer.batch(0, 0, 10)
+    await ticks()
+    void rejoin()
+    await taken
     expect(consumer.resolved).toEqual(['0:9'])
   })
 
@@ -300,9 +318,8 @@ describe('a rebalance', () => {
   it('leaves a batch that waits for room when the group has expelled this member, so that kafkajs can join anew', async ({
     expect,
   }) => {
-    const { clock, consumer, opened } = setup(undefined, 1)
-    await opened(0)
-    await consumer.batch(0, 0, 10)
+    const { clock, consumer, full } = setup(undefined, 1)
+    await full(0)
     let isLeft = false
     const waiting = consumer.batch(0, 10, 10).then(() => (isLeft = true))
     consumer.heartbeat = () => Promise.reject(Object.assign(new Error(), { type: 'UNKNOWN_MEMBER_ID' }))
@@ -364,12 +381,31 @@ describe('a pause', () => {
   it('holds what was fetched already', async ({ expect }) => {
     const { consumer, recorder, subscription, opened } = setup(undefined, 1)
     await opened(0)
-    await consumer.batch(0, 0, 3)
+    const taken = consumer.batch(0, 0, 3)
+    await ticks()
     subscription.pause()
+    await taken
     recorder.got[0]?.ack()
     expect(recorder.got).toHaveLength(1)
     subscription.resume()
     expect(recorder.got).toHaveLength(2)
+  })
+})
+
+describe('a batch', () => {
+  it('is answered when its records no longer fill the window: until then, kafkajs would fetch more beside them', async ({
+    expect,
+  }) => {
+    const { consumer, recorder, opened } = setup(undefined, 2)
+    await opened(0)
+    let isAnswered = false
+    const taken = consumer.batch(0, 0, 5).then(() => (isAnswered = true))
+    await ticks()
+    // Two are lent, three wait.
+    expect([recorder.got.length, isAnswered]).toEqual([2, false])
+    recorder.got[0]?.ack()
+    await taken
+    expect(recorder.got.length).toBe(3)
   })
 })
 
