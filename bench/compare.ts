@@ -1,7 +1,7 @@
 import { number, type Table } from './table.ts'
 import { type Target, verdict } from './target.ts'
 
-/** One side of a comparison: does the work once and tells how many units it did and how long that took. */
+/** One side of a comparison: does the work once, and returns how many units it did and how long that took. */
 export type Run = () => Promise<Measured>
 
 export interface Measured {
@@ -10,14 +10,14 @@ export interface Measured {
 }
 
 export interface Comparison {
-  /** What is measured, with its unit: `publish 200 B, messages/s`. */
+  /** Name of the measurement, with its unit: `publish 200 B, messages/s`. */
   readonly what: string
   readonly ours: Run
   /** The peer that does the same work without this package, and how. Absent where there is none. */
   readonly peer?: { readonly name: string; readonly run: Run } | undefined
-  /** What our rate, units per second, should reach. */
+  /** Target for our rate in units per second. */
   readonly target?: Target | undefined
-  /** What our rate divided by the peer's should reach. */
+  /** Target for our rate divided by the peer's. */
   readonly ratio?: Target | undefined
 }
 

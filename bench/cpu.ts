@@ -42,7 +42,7 @@ export function rssMb(pid: number): number {
 interface Used {
   readonly pid: number
   readonly parent: number
-  /** Its own and those of its children that were waited for. */
+  /** CPU ticks of the process and of its reaped children. */
   readonly ticks: number
 }
 

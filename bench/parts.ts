@@ -2,9 +2,8 @@
 export class UnknownPart extends Error {}
 
 /**
- * Which of its parts a suite has to run. Ask before anything is started.
- * @param only what the command line names; empty: all
- * @throws UnknownPart
+ * Selects the parts of a suite to run. Call it before anything is started.\n@param only what the command line names;
+ * empty: all\n@throws UnknownPart
  */
 export function wantedParts(only: readonly string[], parts: readonly string[]): (part: string) => boolean {
   const unknown = only.find((name) => !parts.includes(name))

@@ -33,7 +33,7 @@ export async function providePeer(name: string, packages: Packages, progress: (w
     await writeFile(join(making, 'package.json'), '{ "private": true }\n')
     await npmInstall(wanted, making)
     await rename(making, folder).catch((error: unknown) => {
-      // Another bench was quicker.
+      // Another bench process has installed it first.
       if (!existsSync(folder)) throw error
     })
     return folder
@@ -47,7 +47,7 @@ export function loadPeer<T>(folder: string, name: string): T {
   return createRequire(join(folder, 'package.json'))(name) as T
 }
 
-/** Where a file of a package of such a folder is. @throws when it is not there */
+/** Path of a file in a package of such a folder. @throws when the file does not exist */
 export function peerFile(folder: string, path: string): string {
   return createRequire(join(folder, 'package.json')).resolve(path)
 }

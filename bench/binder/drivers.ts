@@ -17,7 +17,7 @@ const MAX_WAIT_MS = 250
 const PACKAGES: Packages = { '@platformatic/kafka': '2.12.1' }
 const NAME = `@platformatic/kafka ${PACKAGES['@platformatic/kafka']}`
 
-/** What is used of `@platformatic/kafka`. */
+/** The part of `@platformatic/kafka` that the bench uses. */
 interface Platformatic {
   readonly Producer: new (options: object) => PlatformaticProducer
   readonly Consumer: new (options: object) => PlatformaticConsumer

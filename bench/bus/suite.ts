@@ -57,7 +57,7 @@ async function reports(broker: string, address: string, { progress, rounds }: Su
       if (watch.instances()[0]?.bindings.length !== 20) throw new Error('the instance did not report')
       await watch.close()
     }
-    // What it was asked for stands for a while.
+    // The members keep answering the report request for a while.
     await new Promise((resolve) => setTimeout(resolve, 17_000))
   }
   const [idle, slow, fast] = [sides.idle, sides.slow, sides.fast].map(median) as [number, number, number]

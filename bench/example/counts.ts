@@ -29,7 +29,10 @@ interface Counts {
   readonly walBytes: number
 }
 
-/** What an order makes PostgreSQL do: by service and in all, and the most frequent statements. Starting is not counted. */
+/**
+ * Counts the statements that an order costs PostgreSQL: per service, in total, and the most frequent ones. Start-up is
+ * not counted.
+ */
 export async function countStatements(
   transport: string,
   setting: Setting,

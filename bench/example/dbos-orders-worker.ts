@@ -24,7 +24,7 @@ const clients: Readonly<Record<AskedService, DbosClient>> = {
   receipts: await clientOf(serviceConfig('receipts')),
 }
 
-/** What a service does about an order, and whether it could. */
+/** Does a service's work for an order. @returns whether it succeeded */
 type Work = (order: Order) => Promise<boolean>
 
 function enqueue(service: AskedService, workflowName: string, order: Order): Promise<DbosHandle<boolean>> {

@@ -7,7 +7,7 @@ import { number } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
 import type { Side, SideMaker } from './sides.ts'
 
-/** A side beside ours, and the share of its rate we are to reach when so many are under way. */
+/** A side to compare with, and the share of its rate that ours should reach at this number of pairs in flight. */
 export interface Rival {
   readonly make: SideMaker
   readonly target?: ((atOnce: number) => Target) | undefined
@@ -27,7 +27,7 @@ export interface PairsCase {
 /** Short, so that within a round each side gets the same of whatever else the machine does. */
 const SLICE_MS = 100
 const SLICES = 6
-/** Until the code of all sides is compiled. */
+/** Rounds run first, until the code of all sides is compiled. */
 const WARM_UPS = 8
 
 interface Slice {

@@ -1,4 +1,4 @@
-/** What held leases and waiters cost while nothing happens, and what a hundred thousand locks leave behind. */
+/** Cost of idle leases and waiters, and the memory that a hundred thousand released locks leave behind. */
 import { redisLocks } from 'concordat/locks/redis'
 import type { Bed } from '../bed.ts'
 import type { SuiteOptions } from '../main.ts'

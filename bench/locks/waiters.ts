@@ -1,4 +1,7 @@
-/** Who waits for a lock, over connections of its own: this package, and the lock libraries of npm with their defaults. */
+/**
+ * Ways to wait for a lock, over connections of their own: this package, and the lock libraries of npm with their
+ * defaults.
+ */
 import { randomUUID } from 'node:crypto'
 import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'

@@ -1,4 +1,4 @@
-/** What a service that has nothing to do asks of PostgreSQL. */
+/** Statements that an idle service sends to PostgreSQL. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgClient, pgListener } from 'concordat/core/pg'

@@ -1,4 +1,4 @@
-/** What is done with reports: nothing is measured. */
+/** Commands that work on existing reports and measure nothing. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { withTables } from './markdown.ts'

@@ -12,7 +12,7 @@ export function thisMachine(): Machine {
   return { cpu: all[0]?.model.trim() ?? 'unknown', cores: all.length, memoryGb: Math.round(totalmem() / 2 ** 30) }
 }
 
-/** Of one minute. */
+/** Load average of one minute. */
 export function loadNow(): number {
   return Math.round((loadavg()[0] ?? 0) * 100) / 100
 }

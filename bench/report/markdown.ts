@@ -2,7 +2,7 @@ import { comparisonTable } from '../compare.ts'
 import { tableText } from '../table.ts'
 import type { Report, SuiteReport } from './report.ts'
 
-/** Where the page has what all suites have in common. */
+/** Marker of the part of the page that lists the versions common to all suites. */
 const VERSIONS = 'versions'
 const begins = (name: string): string => `<!-- npm run bench -- tables: ${name} begins -->`
 const ends = (name: string): string => `<!-- npm run bench -- tables: ${name} ends -->`

@@ -12,7 +12,7 @@ import type { ParkedReport } from './parked-worker.ts'
 
 const SAGAS = 100_000
 const STARTS = 3
-/** Until what the start has set off is over. */
+/** Time until the work set off by the start is over. */
 const SETTLE_MS = 3_000
 const IDLE_MS = 25_000
 const START_TARGET_MS = 5_000

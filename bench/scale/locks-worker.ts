@@ -1,4 +1,4 @@
-/** Pairs of acquire and release, of keys by chance among so many of its own. */
+/** Acquires and releases random keys out of the given number of its own. */
 import { redisLocks } from 'concordat/locks/redis'
 import { serve } from '../serve.ts'
 

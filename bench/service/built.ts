@@ -9,10 +9,9 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FOLDER = join(ROOT, 'node_modules/.cache/concordat-bench/built')
 
 /**
- * The package as users install it, and a program beside it, both JavaScript: what Node needs to read TypeScript is no part
- * of anybody's service.
- * @param program a module that imports the package by its name
- * @returns where the program is
+ * Builds the package as users install it, and a program beside it, both as JavaScript: users do not run what Node needs
+ * to read\nTypeScript.\n@param program a module that imports the package by its name\n@returns the path of the built
+ * program
  */
 export async function built(program: URL): Promise<URL> {
   const own = join(FOLDER, 'node_modules/concordat')

@@ -1,4 +1,4 @@
-/** What the idle process is told on its command line, and what it reports. */
+/** Command line of the idle process, and its report. */
 export interface Order {
   /** A service with every part; what it connects to, with the drivers alone; nothing at all. */
   readonly side: 'service' | 'drivers' | 'nothing'

@@ -35,7 +35,7 @@ async function survives(server: PrivateServer, transport: () => Transport): Prom
   await until('b has read its config again', () => config.version >= 2)
   expect(await a.bus.members()).toHaveLength(2)
   expect(await a.bus.publish(Ping, { n: 3 }, asking)).toMatchObject({ acked: all, missing: [] })
-  // The one that was not confirmed may have arrived, but nothing came twice.
+  // The unconfirmed ping may have arrived, but none arrived twice.
   expect(a.pings.filter((n) => n !== 2)).toEqual([1, 3])
   expect(b.pings.filter((n) => n !== 2)).toEqual([1, 3])
 }

@@ -263,7 +263,7 @@ it('an instance that has left does not answer a hello of another', async () => {
   const { join } = world()
   const [a, b] = [await join({ instance: 'a' }), await join({ instance: 'b' })]
   expect((await b.bus.publish(Ping, { n: 0 }, TO)).acked).toHaveLength(2)
-  // Its binder goes on, and still hears.
+  // The bus of `a` is closed, but its binder still receives.
   await a.bus.close()
   const c = await join({ instance: 'c' })
   const answer = await c.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 300 })

@@ -5,8 +5,8 @@ import { Ping, started } from '../conformance/bus-kit.ts'
 import { gate, until } from '../support/until.ts'
 
 /**
- * Its broker takes every message at once, and brings none of them back in time; the confirm of the ping with the number 1
- * comes when it is told.
+ * Transport whose broker accepts every message at once but delivers none back in time; it confirms ping number 1\nwhen
+ * the test says so.
  */
 function confirmingLate(inner: Transport) {
   const late = gate()

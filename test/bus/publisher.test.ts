@@ -5,7 +5,7 @@ import { Ping } from '../conformance/bus-kit.ts'
 import { until } from '../support/until.ts'
 import { world } from './kit.ts'
 
-/** Its schema awaits a promise that never settles. */
+/** Event whose schema awaits a promise that never settles. */
 const Asking = defineEvent('asking', { payload: z.object({}).refine(() => new Promise<boolean>(() => {})) })
 const TO = { to: '**' }
 

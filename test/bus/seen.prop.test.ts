@@ -27,7 +27,7 @@ it('an event is taken for new at most once within the window, whatever comes in 
       const clock = new FakeClock()
       const seen = new SeenEvents({ clock, windowMs: WINDOW_MS, maxEvents: MAX_EVENTS })
       const takenAt = new Map<string, number>()
-      /** When an id was first used: what is played again has its old time. */
+      /** Time of each id's first use: a replayed event has its old time. */
       const times = new Map<string, number>()
       for (const { id, sender, afterMs } of list) {
         clock.stall(afterMs)

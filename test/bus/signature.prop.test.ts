@@ -8,7 +8,7 @@ const fields = fc
 const body = fc.uint8Array({ maxLength: 64 })
 const secret = fc.uint8Array({ minLength: 32, maxLength: 64 }).map((bytes) => Buffer.from(bytes))
 
-/** What the form was made of. */
+/** Parts from which the canonical form was made. */
 function read(form: Buffer): Buffer[] {
   const found: Buffer[] = []
   for (let at = 0; at < form.length; ) {

@@ -15,7 +15,7 @@ function temporaryFolder(): string {
   return folder
 }
 
-/** What `.ci/run` prints at its end for these files of test results. */
+/** Summary that `.ci/run` prints at its end for these files of test results. */
 function summarize(files: readonly object[], ...steps: readonly string[]) {
   const folder = temporaryFolder()
   const report = join(folder, 'report.json')

@@ -23,7 +23,10 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(closeEmbedded)
 
-/** What a call of the handler comes to. `dies`: the process, before anybody learns of it; an effect outside may be there. */
+/**
+ * Outcomes of a handler call. `dies`: the process dies before the outcome is recorded; an outside effect may have
+ * happened.
+ */
 const CALLS = {
   dies: () => Promise.reject(new Error('gone')),
   fails: () => Promise.reject(new Error('down')),

@@ -35,7 +35,8 @@ const reminder = defineSaga('reminder', { version: 1, input: Payload })
 
 describe('moments that were written before the clock was set back', () => {
   const database = freshPglite()
-  // Another process could use it: nothing is freed because this client is the only one.
+  // Wrapped like a client that another process could share, so that nothing is freed because this client is the only
+  // one.
   const { exclusive: _, ...sql } = pgliteClient(database)
   const outbox = createOutbox({ sql, service: 'late', partitions: 2 })
   const sagas = [charge, offer, reminder]

@@ -31,7 +31,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** How a command travels. */
+/** Paths of a command. */
 const WAYS = ['message', 'localTarget', 'httpTarget'] as const
 type Way = (typeof WAYS)[number]
 

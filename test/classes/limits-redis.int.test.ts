@@ -1,4 +1,7 @@
-/** As `limits.test.ts`, of what reaches Redis: each border on the memory store and on a server, with the same answer. */
+/**
+ * The cases of `limits.test.ts` for values that reach Redis: each limit on the memory store and on a server, with the
+ * same answer.
+ */
 import { randomUUID } from 'node:crypto'
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'

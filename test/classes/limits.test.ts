@@ -220,7 +220,7 @@ const CASES: ReadonlyArray<{
       const saga = defineSaga('s', { version: 1, input: Payload }).step('a', { invoke: () => {}, compensate: 'none' })
       const service = await serviceOn(saga, { coordinator: { retentionMs } })
       const run = await service.run(saga, { id: 'a', input: { n: 1 } })
-      // With a retention of 1 ms the saga may be deleted before its outcome is read.
+      // With a retention of 1 ms the relay may delete the saga before the test reads its outcome.
       await run.outcome({ timeoutMs: 5_000 }).catch((error: unknown) => {
         if (!(error instanceof SagaNotFound)) throw error
       })
@@ -296,7 +296,7 @@ describe.for(CASES)('$what', ({ at, beyond, use }) => {
       (error: unknown) => error as Error & { code?: unknown; cause?: Error },
     )
     expect(refused, 'nothing was refused').toBeInstanceOf(Error)
-    // One of ours, or what checks options; none that a driver has thrown.
+    // The error is one of ours or an options error, and no driver's.
     expect(refused).toSatisfy(
       (error: Error) =>
         error instanceof TypeError ||

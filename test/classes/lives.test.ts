@@ -1,6 +1,7 @@
 /**
- * One rule for every part with a start and a close. After its close, and when its close overtakes it, a start rejects with the part's own
- * error. A second start leaves the part started. A close is made once, also of a part that was never started.
+ * A rule for every part with a start and a close. After its close, and when its close overtakes it, a start rejects
+ * with the part's\nown error. A second start leaves the part started. A close runs once, also for a part that was never
+ * started.
  */
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -35,7 +36,7 @@ const saga = defineSaga('buy', { version: 1, input: z.object({}) }).step('pay', 
 interface Part {
   readonly start: () => unknown
   readonly close: () => Promise<unknown>
-  /** Whether it does what a started part does. */
+  /** Whether the part works as a started part does. */
   readonly isStarted: () => boolean
 }
 
@@ -43,7 +44,7 @@ interface Kind {
   /** Code of the error of a closed part. */
   readonly closed: string
   readonly make: (sql: SqlClient) => Part | Promise<Part>
-  /** Its start begins in the background and returns at once, so that no close can overtake it. */
+  /** Start that begins in the background and returns at once, so that no close can overtake it. */
   readonly isAtOnce?: true
 }
 

@@ -82,7 +82,7 @@ async function serviceOn({ open, ...ground }: Ground, error?: Error, options: ob
   return { channel, binder, arrived, status, goesOn }
 }
 
-/** What of it arrived; `undefined` when it is a dead letter. @throws why it is refused */
+/** The received text; `undefined` when the message is a dead letter. @throws the refusal's error */
 async function sent(ground: Ground, given: { text?: string; id?: string; key?: string; header?: string }) {
   const { channel, binder, arrived, status, goesOn } = await serviceOn(ground)
   const { text = 'odd', id, key = 'k', header } = given
@@ -95,7 +95,7 @@ async function sent(ground: Ground, given: { text?: string; id?: string; key?: s
   return arrived.find((each) => each.text !== 'ordinary')
 }
 
-/** What the dead letter says. */
+/** The dead letter's text. */
 async function failed(ground: Ground, error: Error, options: object = {}) {
   const { channel, binder, status, goesOn } = await serviceOn(ground, error, options)
   await binder.send(channel, { isOdd: true, text: 'odd' }, { key: 'k' })
@@ -110,7 +110,10 @@ async function failed(ground: Ground, error: Error, options: object = {}) {
 
 type Place = (ground: Ground, text: string) => Promise<unknown>
 
-/** Each resolves with the text as it arrived, or with nothing when the message became a dead letter. */
+/**
+ * Places for a text. Each resolves with the text as it arrived, or with `undefined` when the message became a dead
+ * letter.
+ */
 const PLACES: Readonly<Record<string, Place>> = {
   'the id of a message': async (ground, id) => (await sent(ground, { id }))?.id,
   'the key of a message': async (ground, key) => (await sent(ground, { key }))?.key,
@@ -132,7 +135,7 @@ function isTyped(error: unknown): boolean {
   return error instanceof ConcordatError || error instanceof TypeError || error instanceof RangeError
 }
 
-/** What became of it: `refused`, or the text that arrived. Any other end fails the test. */
+/** Outcome of the text: `refused`, or the text that arrived. Any other end fails the test. */
 async function endOf(use: Promise<unknown>): Promise<unknown> {
   try {
     return await use

@@ -1,6 +1,6 @@
 /**
- * What a log says of a server that is away: one line for each connection that is lost, with the reason, and none for each
- * attempt. An operator has to find in it what else is wrong.
+ * Log lines about a server that is down: one for each lost connection, with the reason, and none for each attempt, so
+ * that an\noperator can still find other problems.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'

@@ -61,7 +61,9 @@ afterAll(async () => {
   await database.close()
 })
 
-/** What a call comes to, made inside an open transaction: the code where it is refused for that, `waits` when it is not settled. */
+/**
+ * Outcome of a call made inside an open transaction: the code with which it is refused, `waits` when it is not settled.
+ */
 function inside(call: () => unknown, before: () => Promise<void> = async () => {}): Promise<unknown> {
   return sql.transaction(async (tx) => {
     await before()
@@ -75,7 +77,7 @@ function inside(call: () => unknown, before: () => Promise<void> = async () => {
   })
 }
 
-/** Of the error or of what caused it; else the error. */
+/** The error with our code, in the error or its causes; else the error. */
 function codeOf(error: unknown): unknown {
   for (let each = error; each instanceof Error; each = each.cause) if ('code' in each && each.code === OWN) return OWN
   return error
@@ -130,7 +132,7 @@ describe('inside a transaction of its own database', { timeout: 20_000 }, () => 
       return may.opened
     })
     await begun.opened
-    // These stand in whatever line there is, and what comes from inside may not stand behind them.
+    // These calls queue behind the transaction; calls from inside it may not queue behind them.
     const outside = [state.get('k'), coordinator.get(saga, 'known').report(), locks.inspect('k'), outbox.stats()]
     const over = new AbortController()
     const waiting = coordinator.get(saga, 'known').outcome({ signal: over.signal })
@@ -278,7 +280,7 @@ describe('what begins inside a transaction and outlives it', { timeout: 20_000 }
   })
 })
 
-/** One service on the log, whose handler does as `handle` says. */
+/** Creates a service on the log, whose handler calls `handle`. */
 async function serviceWith(name: string, handle: (tx: SqlTransaction) => Promise<unknown>, how: object) {
   const seen: unknown[] = []
   const jobs = defineChannel(`${name}.jobs`, { payload: Payload, groups: ['g'], transactional: true })

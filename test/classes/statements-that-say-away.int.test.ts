@@ -1,4 +1,7 @@
-/** As `statements-that-say-away.test.ts`, on connections that can be lost: what a statement says, and what the connection is. */
+/**
+ * The cases of `statements-that-say-away.test.ts` on connections that can be lost: the statement's error, and the
+ * connection's state.
+ */
 import type { SqlClient } from 'concordat/core'
 import { kyselyClient } from 'concordat/core/kysely'
 import { pgClient } from 'concordat/core/pg'

@@ -1,6 +1,7 @@
 /**
- * On every transport that can lose a place to another process, a delivery that this process holds may not begin once its machine was
- * suspended for longer than its session: the wall clock has moved on, the monotonic one and all timers have not.
+ * On every transport that can move an assignment to another process, a delivery held by this process may not begin once
+ * its machine was\nsuspended for longer than its session: the wall clock has moved on, the monotonic one and all timers
+ * have not.
  */
 // oxlint-disable no-restricted-imports -- the scripted brokers of the transports' own tests
 import { postgresTransport } from 'concordat/binder/postgres'

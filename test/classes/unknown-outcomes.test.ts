@@ -60,7 +60,7 @@ async function run(
   const on = (name: typeof place) => (place === name ? lossy.sql : sql)
   const outbox = createOutbox({ sql: on('database of the relay'), service: 's', schema, partitions: 2 })
   const isShared = place === 'database of shared transactions'
-  // On a clock that stands still every handler is quick enough to share.
+  // With a clock that does not move, every handler is fast enough to share.
   const clock = isShared ? new StillClock() : undefined
   const inbox = createInbox({ sql: isShared ? lossy.sql : on('database of the inbox'), schema, clock })
   await createOutbox({ sql, service: 's', schema, partitions: 2 }).migrate()

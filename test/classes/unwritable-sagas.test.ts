@@ -1,6 +1,7 @@
 /**
- * Writes that can never succeed, of everything that writes for a saga: coordinator, replies, due sagas, sub-sagas, participants.
- * Each ends its saga, or parks it as stuck and calls `onStuck`. None calls a step again and again.
+ * Writes that can never succeed, for everything that writes on behalf of a saga: coordinator, replies, due sagas,
+ * sub-sagas,\nparticipants. Each ends its saga, or marks it stuck and calls `onStuck`. None calls a step again and
+ * again.
  */
 import type { SqlClient } from 'concordat/core'
 import { defineSaga, Refusal, type Saga } from 'concordat/saga'

@@ -1,6 +1,7 @@
 /**
- * What brokers answer to a message, and what each part that publishes makes of it: both drivers of Kafka, RabbitMQ, and the relay
- * of an outbox over them. One table: the fault is `writeFault`'s, and the error has the words of the broker.
+ * Brokers' answers to a message, and the reaction of each part that publishes: both drivers of Kafka, RabbitMQ, and the
+ * relay\nof an outbox over them. In the table, the fault is `writeFault`'s result, and the error has the words of the
+ * broker.
  */
 // oxlint-disable no-restricted-imports -- the classifier and the insides of the adapters are no part of the interface
 import { type EncodedMessage, TransportError } from 'concordat/binder'
@@ -20,7 +21,7 @@ import { until } from '../support/until.ts'
 
 useEmbedded()
 
-/** By the names of the protocol. */
+/** Errors by their names in the protocol. */
 const KAFKA = [
   ['TOPIC_AUTHORIZATION_FAILED', 'operator'],
   ['CLUSTER_AUTHORIZATION_FAILED', 'operator'],

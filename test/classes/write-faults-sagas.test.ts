@@ -1,6 +1,7 @@
 /**
- * What PostgreSQL says to a write of a saga, and what becomes of it: of a coordinator after a step, of a timer that is due, of a
- * participant. Same table as `write-faults-sql.test.ts`. No step is called twice because its outcome could not be written.
+ * PostgreSQL's errors for a write of a saga, and their outcome: for a coordinator after a step, a due timer, a
+ * participant.\nSame table as `write-faults-sql.test.ts`. No step is called twice because its outcome could not be
+ * written.
  */
 import { defineSaga, type Saga } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'

@@ -1,6 +1,6 @@
 /**
- * What PostgreSQL says to a write, and what each part that writes makes of it: one table of codes, and one column for each part.
- * A part that stops asking `writeFault` fails in its column.
+ * PostgreSQL's errors for a write, and the reaction of each part that writes: a table of codes with a column for each
+ * part.\nA part that stops calling `writeFault` fails in its column.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -37,7 +37,10 @@ interface Store {
   readonly call: () => Promise<unknown>
 }
 
-/** Locks and cluster state: `busy` is waited out, anything else is told, and health tells it until a call is answered. */
+/**
+ * Checks locks and cluster state: they wait out `busy` and report any other error, in health too until a call is
+ * answered.
+ */
 async function storeMeets(faulty: FaultySql, fault: string, { health, call }: Store): Promise<void> {
   await call()
   faulty.refuse(fault === 'busy' ? 3 : Number.POSITIVE_INFINITY)
@@ -53,7 +56,7 @@ async function storeMeets(faulty: FaultySql, fault: string, { health, call }: St
   expect(health()).toMatchObject({ status: 'down', detail: expect.stringContaining(WORDS) })
   faulty.release()
   await call()
-  // Calls of another kind may have been refused meanwhile: they are repeated, or a probe is answered.
+  // The server may have refused other calls too: they are repeated, or a probe is answered.
   await until('it is up', () => health().status === 'up')
 }
 
@@ -118,7 +121,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     const [outcome] = await publish()
     faulty.release()
     expect(outcome?.message).toContain(WORDS)
-    // 23514 is said of a log that was dropped and made again.
+    // PostgreSQL raises 23514 for a log that was dropped and made again.
     const isPermanent = fault === 'permanent' && code !== '23514'
     expect(writeFault(outcome)).toBe(isPermanent || fault === 'operator' ? fault : 'unavailable')
     const isOfMessage = isPermanent || code === '42P01'

@@ -7,7 +7,7 @@ import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
 const FAST = { heartbeatMs: 40, suspectAfterMs: 160, deadAfterMs: 480 }
-/** For members that stay heard: a short pause of the machine must not silence them. */
+/** Timing for members that must stay alive: a short pause of the machine must not silence them. */
 const PATIENT = { heartbeatMs: 40, suspectAfterMs: 10_000, deadAfterMs: 20_000 }
 
 /** `joined a#1`: who, and which of the generations of that instance in order of appearance. */
@@ -119,7 +119,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       const a = member({ cluster, instance: 'a', meta: { n: 0 } })
       await a.join()
       const { events, observer } = await watcher(cluster)
-      // One that is refused goes out with the next heartbeat: asked for again it would overtake those after it.
+      // A refused update goes out with the next heartbeat: repeated, it would overtake those after it.
       await Promise.all([1, 2, 3].map((n) => a.update({ n }).catch(unlessRefused)))
       await until('all have the last', () => observer.members()[0]?.meta['n'] === 3)
       expect(events.slice(1).every(({ type }) => type === 'updated')).toBe(true)
@@ -228,7 +228,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
     it('is replaced by a later process with its id: for good, and it can do nothing in its name', async () => {
       const cluster = randomUUID()
       const { story } = await watcher(cluster)
-      // It is to be replaced before it is isolated.
+      // The member is to be replaced before it is isolated.
       const a = hung({ cluster, instance: 'a', ...PATIENT })
       const events = heard(a.membership)
       const first = await a.membership.join()
@@ -280,7 +280,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
         (await shared.members(cluster)).records.map(({ instance, status }) => `${instance} ${status}`).toSorted()
       const patient = await join('patient', 60_000, 120_000)
       const beat = (guardMs: number) => shared.beat(cluster, 'patient', patient, guardMs)
-      // The first sweep has none before it. A machine may stand still between any two lines here.
+      // The first sweep has no earlier one to compare with. The machine may pause between any two lines here.
       await beat(60_000)
       await join('quick', 60, 120)
       await beat(60_000)
@@ -336,7 +336,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
 
     it('survives a store that loses everything: no member dies, every generation stays', async () => {
       const cluster = randomUUID()
-      // Long enough that a slow machine isolates no member meanwhile.
+      // Long enough that a slow machine isolates no member.
       const timing = { heartbeatMs: 40, suspectAfterMs: 2_000, deadAfterMs: 4_000 }
       const members = ['a', 'b', 'c'].map((instance) => member({ cluster, instance, ...timing }))
       const presences = await Promise.all(members.map((one) => one.join()))

@@ -110,7 +110,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       const revisions: number[] = []
       for (let n = 0; n < 6; n++) revisions.push(revisionOf(await commit(put('k', String(n)))))
       expect(await store.changes(log, revisions[1] as number, 9)).toEqual({ status: 'compacted' })
-      // The one before the first that is kept is enough to go on from.
+      // The revision before the first stored one is enough to continue from.
       expect(await store.changes(log, revisions[2] as number, 9)).toMatchObject({ status: 'ok' })
       expect(await store.changes(log, (revisions[5] as number) + 1, 9)).toEqual({ status: 'rolled_back' })
     })

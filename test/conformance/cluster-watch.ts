@@ -5,7 +5,7 @@ import { exhaust } from '../support/exhaust.ts'
 import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
-/** The map a watcher has when it applies what it is told, and what it was told. */
+/** Watcher's map after it has applied each change, and the changes themselves. */
 function follower<T>() {
   const map = new Map<string, T>()
   const events: StateEvent<T>[] = []
@@ -177,7 +177,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       await until('both have begun', () => slow.events.length === 1 && fast.events.length === 1)
       for (let n = 1; n <= 50; n++) {
         await state.put('k', n)
-        // One by one: of more than ten that come together it would get a snapshot, too.
+        // One by one: a watcher would also get a snapshot for more than ten changes at once.
         await until('the fast one has it', () => fast.events.length === n + 1)
       }
       held.open()

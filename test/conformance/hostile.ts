@@ -1,6 +1,6 @@
 /**
- * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the good
- * message behind it is handled. One binder takes them all, so that what one of them breaks the next one shows.
+ * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the valid\nmessage after it
+ * is handled. One binder handles them all, so that damage by one of them shows in the next.
  */
 import { randomUUID } from 'node:crypto'
 import { type Binder, createBinder, defineChannel, type Headers, sink } from 'concordat/binder'
@@ -83,7 +83,10 @@ export function hostileCases(name: string, setup: () => Promise<HostileHarness>)
       await harness?.close?.()
     })
 
-    /** Sends it and a good one behind it; resolves when the good one was handled and every letter is there. */
+    /**
+     * Sends the message and a valid one after it; resolves when the valid one was handled and every dead letter is
+     * stored.
+     */
     async function survive(message: RawMessage, ends: 'handled' | 'dead-lettered'): Promise<Handled | Letter> {
       const before = { handled: handled.length, letters: letters.length }
       const behind = next++

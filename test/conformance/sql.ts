@@ -2,7 +2,7 @@ import { migrate, migrationText, quoteIdentifier, type SqlClient, type SqlTransa
 import { describe, expect, test } from 'vitest'
 import { uniqueName } from '../outbox/support/messages.ts'
 
-/** What every `SqlClient` does alike: `core/sql.ts` as tests. */
+/** Behaviour common to every `SqlClient`: `core/sql.ts` as tests. */
 export function sqlConformance(open: () => SqlClient): void {
   async function setup() {
     const sql = open()

@@ -13,7 +13,7 @@ export interface TokensUnderTest {
 const PURPOSE = 'password-reset'
 const refused = { code: 'tokens.refused', retryable: false }
 
-/** What every store of tokens does. */
+/** Behaviour common to every store of tokens. */
 export function tokensConformance(name: string, open: () => Promise<TokensUnderTest>): void {
   describe(`tokens on ${name}`, () => {
     let under: TokensUnderTest

@@ -119,7 +119,7 @@ export function batchCases(context: CaseContext): void {
       expect(first.binding(`${input.name}.g`).status().handled).toBe(0)
 
       const { got, binding } = collector(output, 'out')
-      // Other batches than before: one message each.
+      // Batches differ from those before: one message each.
       const again = copying(input, output, { batch: { maxSize: 1 } })
       await started(context.transport(), { bindings: [again, binding] })
       await until('the outputs arrived', () => got.length >= 4)

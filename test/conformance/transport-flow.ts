@@ -172,7 +172,7 @@ export function flowCases(context: CaseContext): void {
       expect(got).toEqual(['0/1', '1/1', '1/2'])
       const control = binder.binding(`${channel.name}.g`)
       expect(control.status()).toMatchObject({ handled: 1, deadLettered: 1, queued: 0, running: 0 })
-      // It lets go, and another member goes on where it was.
+      // The member leaves, and another member continues from its position.
       await control.stop()
       const rest = collector(channel, 'g')
       const other = await started(context.transport(), { bindings: [rest.binding] })

@@ -32,7 +32,10 @@ export async function started(transport: Transport, options: Partial<BinderOptio
   return persistent(binder, ASKED_AGAIN)
 }
 
-/** What the contract leaves to the caller when the broker refuses it; in the other suites nothing is refused. */
+/**
+ * Calls for which the contract leaves the retry to the caller when the broker refuses; in the other suites nothing is
+ * refused.
+ */
 export const ASKED_AGAIN = ['send', 'sendBatch', 'publish', 'request', 'lag', 'deadLetters'] as const
 
 /** Retries at once, so that tests wait for facts and not for backoff. */
@@ -59,7 +62,7 @@ export function collector(
   return { got, binding }
 }
 
-/** The dead letter channel of a group, readable as any other channel: dead letters keep their bytes. */
+/** Dead letter channel of a group, readable like any other channel: dead letters keep their bytes. */
 export function deadLettersOf(channel: TestChannel, group: string): TestChannel {
   return defineChannel(`${channel.name}.${group}.dlq`, { payload: TestPayload, partitions: 1, groups: ['redrive'] })
 }

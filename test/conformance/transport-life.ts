@@ -7,7 +7,10 @@ import { collector, createTestChannel, started } from './transport-kit.ts'
 /** The `sendTimeoutMs` of a sender that is in a hurry. */
 const HASTY_MS = 2_000
 
-/** What answers in the same turn has answered after it; what takes its time is in the middle. */
+/**
+ * Waits for one turn of the event loop: calls that answer in the same turn are done after it; slower calls are in the
+ * middle.
+ */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export function lifeCases(context: CaseContext): void {

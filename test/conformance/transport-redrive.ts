@@ -14,7 +14,7 @@ import {
   type TestChannel,
 } from './transport-kit.ts'
 
-/** What a binder does once a minute is done soon. */
+/** Clock that runs a binder's minute checks soon. */
 const LOOKS_SOON: Clock = {
   ...systemClock,
   setTimer: (durationMs, ...rest) => systemClock.setTimer(durationMs === MINUTE ? 100 : durationMs, ...rest),
@@ -23,7 +23,7 @@ const LOOKS_SOON: Clock = {
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 const KEYS = 3
 const LETTERS_OF_KEYS = 24
-/** By key, in their order. */
+/** Handled numbers grouped by key, in their order. */
 const ofKeys = (handled: readonly number[]): number[][] =>
   numbers(KEYS).map((key) => handled.filter((n) => n % KEYS === key))
 const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
@@ -62,7 +62,7 @@ export function redriveCases(context: CaseContext): void {
     return shop
   }
 
-  /** Letters 0, 1, 2 ... of the keys k0, k1, k2 in turns. */
+  /** Creates dead letters 0, 1, 2 ... of the keys k0, k1, k2 in turns. */
   async function withLettersOf(channel: TestChannel, letters: number, retry?: 'delayed') {
     const shop = await service(channel, () => true, retry)
     await shop.binder.sendBatch(
@@ -249,7 +249,7 @@ export function redriveCases(context: CaseContext): void {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       const [letter] = (await run(channel, { dryRun: true, payloads: true })).letters
-      // As of a run that was killed after its letter was confirmed at the end and before it was settled there.
+      // Left by a run that was killed after its dead letter was confirmed at the end and before it was settled there.
       const copy = { id: letter?.id ?? '', source: 'conformance', key: 'k0', headers: {}, time: Date.now() }
       const destination = `${channel.name}.g.dlq`
       const more = { destination, type: channel.name, contentType: 'application/json', body: letter?.body ?? null }

@@ -6,7 +6,9 @@ import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import { collector, createTestChannel, deadLettersOf, started } from './transport-kit.ts'
 
-/** Where others lose or mix up messages; `docs/contributing/upstream-losses.md` has the whole list. */
+/**
+ * Cases in which other libraries lose or mix up messages; `docs/contributing/upstream-losses.md` has the whole list.
+ */
 export function upstreamCases(context: CaseContext): void {
   describe('what others lose', () => {
     it('is not an item of a batch that cannot be decoded: it is a dead letter, and the others are handled', async ({

@@ -31,7 +31,7 @@ export interface TransportHarness {
   close(): Promise<void>
 }
 
-/** What a case works with. */
+/** Tools for a case. */
 export interface CaseContext {
   transport(): Transport
   readonly broker: TransportHarness['broker']
@@ -47,7 +47,7 @@ export interface CaseContext {
 export type Delayed = 'messages' | 'attempts'
 
 export interface ConformanceOptions {
-  /** Whether the broker is killed, for which it must be the suite's own. @default true */
+  /** Whether the suite kills the broker, which must then be its own. @default true */
   readonly killsBroker?: boolean
 }
 

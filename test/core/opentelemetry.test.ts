@@ -13,7 +13,7 @@ import { record } from '../support/tracing.ts'
 const sql = { query: () => Promise.reject(new Error('unused')), transaction: () => Promise.reject(new Error('unused')) }
 const outbox = createOutbox({ sql, service: 'shop' })
 const saga = defineSaga('s', { version: 1, input: z.object({}) }).step('a', { invoke: () => {}, compensate: 'none' })
-/** As most take it for: the API's own tracer. */
+/** Simulates the usual mistake of passing the API's own tracer. */
 const tracer = { startSpan: () => {} } as unknown as Telemetry
 const handlers = { invoke: () => {}, compensate: () => {} }
 

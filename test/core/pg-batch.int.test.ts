@@ -27,7 +27,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
   const written = async (): Promise<readonly number[]> =>
     (await database.sql.query<{ n: number }>('SELECT n FROM t ORDER BY n')).rows.map(({ n }) => n)
 
-  /** One connection, how often it was answered, and how many statements it parsed. */
+  /** A client with one connection that counts answers and parsed statements. */
   const counted = (options: pg.PoolConfig = {}, preparedStatements = false) => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1, ...options })
     onTestFinished(() => pool.end())
@@ -40,7 +40,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     return { sql: pgClient(pool, { preparedStatements }), pool, seen }
   }
 
-  /** What became of each, in a transaction that is open already. */
+  /** Outcome of each statement in a transaction that is already open. */
   const outcomesOf = async (
     { sql, seen }: ReturnType<typeof counted>,
     statements: readonly SqlStatement[],

@@ -4,7 +4,7 @@ import { pgListener } from 'concordat/core/pg'
 import { expect, test } from 'vitest'
 import { until } from '../support/until.ts'
 
-/** A server that stands still: it has answered until now, and answers no goodbye. */
+/** Server that hangs: it has answered so far, and does not answer the end of the session. */
 class Frozen extends EventEmitter {
   isDestroyed = false
   readonly connection = { stream: { destroy: () => void (this.isDestroyed = true) } }

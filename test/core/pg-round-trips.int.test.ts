@@ -25,7 +25,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
   const written = async (): Promise<readonly number[]> =>
     (await database.sql.query<{ n: number }>('SELECT n FROM t ORDER BY n')).rows.map(({ n }) => n)
 
-  /** One connection, and how often it was answered. */
+  /** A client with one connection that counts its answers. */
   const counted = (options: pg.PoolConfig = {}, preparedStatements = false) => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1, ...options })
     onTestFinished(() => pool.end())

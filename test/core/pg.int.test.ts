@@ -22,7 +22,7 @@ describeWith(['postgres'], 'pg', () => {
     const sql = pgClient(pool)
     const write = () =>
       sql.transaction(async (tx) => void (await tx.query('CREATE TABLE IF NOT EXISTS written (n int)')))
-    // What a standby answers before it is promoted; the session stands for the server.
+    // Answer of a standby before it is promoted; the session stands for the server.
     await sql.query('SET default_transaction_read_only = on')
     await expect(write()).rejects.toMatchObject({ code: '25006' })
     await write()

@@ -82,7 +82,7 @@ describeWith(['redis'], 'what Redis refuses', { private: true }, () => {
     it.each(Object.entries(FIRST_COMMANDS))(
       '%s shows no password to which the server does not know the command',
       async (_name, first) => {
-        // What a server says with a renamed AUTH, and some proxies: the command with what came with it.
+        // Error of a server with a renamed AUTH, and of some proxies: the command with its arguments.
         const strange = createServer((socket) => {
           socket.on('error', () => {})
           socket.on('data', () =>

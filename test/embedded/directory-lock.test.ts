@@ -124,7 +124,7 @@ describe('the lock of a folder', () => {
     await writeFile(join(directory, 'lock'), `${NOBODY} ${started}`)
     const clock = quickClock()
     await lockOf(directory, clock)
-    // It may be alive in another container.
+    // The holder may be alive in another container.
     expect(clock.waitedMs).toBeLessThan(30 * SECOND)
   })
 

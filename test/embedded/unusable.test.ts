@@ -52,7 +52,7 @@ describe('a folder in which PGlite cannot open the database', () => {
   }, 60_000)
 })
 
-/** On a disk that only its processes see. Undefined where mounting is not permitted. */
+/** Opens a database on a disk that only its processes see. Undefined where mounting is not permitted. */
 function openOnFullDisk(disk: string, mode: 'new' | 'killed'): string | undefined {
   return onDiskOfItsOwn('full-disk.ts', [disk, mode], mode === 'new' ? makingDatabases() : process.env)
 }

@@ -12,7 +12,7 @@ export interface Given {
   /** The brokers of a seed, one run after the other; `undefined`: the suite has none to choose, or plays all at once. */
   transports(seed: number): ReadonlyArray<string | undefined>
   readonly keep: boolean
-  /** What to type for one of the runs alone. */
+  /** Command line that plays one of the runs alone. */
   command(seed: number, transport?: string): string
 }
 
@@ -24,7 +24,7 @@ export function usage(suites: readonly string[]): string {
   return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--kind KIND] [--keep]`
 }
 
-/** What `--help` prints. */
+/** Text of `--help`. */
 export function help(suites: readonly Suite[]): string {
   const list = (items: readonly string[]): string => items.join(', ')
   const about = suites.flatMap(({ name, faults, mistakes, transports, stores, kinds }) => [
@@ -112,7 +112,7 @@ interface Choice {
   readonly only: readonly string[]
 }
 
-/** One after the other, where something that was asked for can be played. */
+/** Transports to play on, one after the other, where at least one of the chosen faults can be played. */
 function transportsOf({ suite, named, mistake, only }: Choice, seed: number): ReadonlyArray<string | undefined> {
   const { transports, faults } = suite
   if (named !== undefined || transports === undefined || suite.transportsTogether === true) return [named]
@@ -155,7 +155,7 @@ function isDriver(name: string): boolean {
   return KAFKA_DRIVERS.some((each) => each === name)
 }
 
-/** What a command line begins with to play on the same library again. */
+/** Options of a command line that select the same library again. */
 function driverOf(transport: string | undefined): readonly string[] {
   const isOnKafka = transport === undefined || transport === 'kafka'
   return isOnKafka && KAFKA_DRIVER !== KAFKA_DRIVERS[0] ? [`KAFKA_DRIVER=${KAFKA_DRIVER}`] : []

@@ -1,4 +1,4 @@
-/** Some hundred inputs of each target; `npm run fuzz` plays as many as it is asked for. */
+/** Plays some hundred inputs of each target; `npm run fuzz` plays any number. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { play } from './play.ts'
 import { Broken, type Target, target } from './target.ts'
@@ -70,7 +70,7 @@ function raise(error: Error): never {
   throw error
 }
 
-/** Of CPU time: on a busy machine the clock says little. */
+/** Keeps the CPU busy for `ms` of CPU time: on a busy machine the clock says little. */
 function stall(ms: number): void {
   const { user, system } = process.cpuUsage()
   for (let spent = 0; spent < ms * 1_000; ) {

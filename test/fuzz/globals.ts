@@ -1,4 +1,4 @@
-/** Whether something that all programs share was touched. */
+/** Global objects that all programs share, to check that no target changed them. */
 const SHARED: Readonly<Record<string, object>> = {
   globalThis,
   Object,
@@ -22,7 +22,7 @@ const SHARED: Readonly<Record<string, object>> = {
 
 type Snapshot = ReadonlyMap<string, ReadonlyMap<PropertyKey, PropertyDescriptor>>
 
-/** What they are like now. */
+/** Snapshot of the global objects. */
 export function globalsNow(): Snapshot {
   return new Map(
     Object.entries(SHARED).map(([name, each]) => {

@@ -1,8 +1,7 @@
 /**
- * `npm run fuzz -- --target NAME|all --inputs N --seed S`: gives hostile inputs to each place where the package reads what
- * others wrote. `SECURITY.md` tells what is checked.
- *
- * Exit codes: 0 everything held; 1 not; 2 a mistake in the command line.
+ * `npm run fuzz -- --target NAME|all --inputs N --seed S`: gives hostile inputs to each place where the package reads
+ * foreign\ndata. `SECURITY.md` lists the checks.\n\nExit codes: 0 everything held; 1 not; 2 a mistake in the command
+ * line.
  */
 import { parseArgs } from 'node:util'
 import { type Played, play } from './play.ts'
@@ -71,5 +70,5 @@ async function main(): Promise<number> {
 }
 
 process.exitCode = await main()
-// What a target left open must not keep the process.
+// Handles that a target left open must not keep the process alive.
 process.exit()

@@ -26,12 +26,12 @@ function linesIn(where: string, text: string): readonly Line[] {
   })
 }
 
-/** As a shell reads them. */
+/** Splits a command line into words as a shell does. */
 function wordsOf(text: string): readonly string[] {
   return Array.from(text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g), ([all, double, single]) => double ?? single ?? all)
 }
 
-/** How many words a command needs: `[...]` and alternatives to options are left to it. */
+/** Number of words that a command needs: `[...]` and alternatives to options are optional. */
 function needsOf(takes: string | undefined): number {
   return takes === undefined || takes.startsWith('[') || takes.includes(' | ') ? 0 : takes.split(' ').length
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { entriesOf, PACKAGES } from '../../scripts/packages.ts'
 
-/** Every value a user can import. A name added here is a promise; a name taken away breaks somebody. */
+/** Every value that a user can import. Adding a name is a promise; removing one breaks users. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/core': [
     'CodecError',

@@ -9,7 +9,7 @@ import { Kafka } from 'kafkajs'
 import pg from 'pg'
 import { expect, it } from 'vitest'
 
-/** How the page calls each feature. */
+/** The page's wording of each feature. */
 const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {
   durable: 'messages survive the sending process',
   newGroupStartsAtEarliest: 'a new group gets what was sent before it',

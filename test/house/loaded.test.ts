@@ -1,4 +1,7 @@
-/** What a subpath loads: no driver, and not the rest of the package. Time and memory follow from it, and are no facts to test. */
+/**
+ * Modules that a subpath loads: no driver, and not the rest of the package. Time and memory follow from it and are not
+ * stable enough to test.
+ */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, it } from 'vitest'

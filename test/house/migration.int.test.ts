@@ -93,7 +93,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
     const byOld = new Set(await billsBy('old'))
     expect(await billsBy('new')).toEqual(expect.arrayContaining([...ordersFrom(OVERLAP, AFTER)]))
     expect([...byOld]).toEqual(expect.arrayContaining([...ordersFrom(0, BEFORE), ...ordersFrom(AFTER, BACK)]))
-    // What the old version had handled, but not committed, when its partitions moved: never what it had committed.
+    // Orders that the old version had handled, but not committed, when its partitions moved: never committed ones.
     const repeated = await twice()
     expect(repeated.filter((order) => !byOld.has(order))).toEqual([])
     expect(repeated.filter((order) => ordersFrom(0, BEFORE).includes(order))).toEqual([])

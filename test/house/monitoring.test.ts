@@ -74,8 +74,8 @@ function readQuery(where: string, text: string): readonly Asked[] {
 }
 
 const LABEL = /\{\{ ?\$?(?:labels\.)?(\w+)[^}]*\}\}/g
-/** What Prometheus adds, and what is no label. */
-/** Whether a target answers its scrapes: Prometheus says so itself. */
+/** The metric that Prometheus adds, and names that are not labels of ours. */
+/** Whether a target answers its scrapes: a metric of Prometheus itself. */
 const OF_PROMETHEUS = 'up'
 const GIVEN = new Set(['job', 'instance', 'le', 'value'])
 
@@ -97,7 +97,7 @@ function displacing(transport: Transport): Transport {
   })
 }
 
-/** What a scrape of a service gives whose parts all had something to tell: the labels by metric, and the text. */
+/** Scrape of a service in which every part has something to report: the labels by metric, and the text. */
 async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, ReadonlySet<string>>; readonly text: string }> {
   const reader = new PrometheusExporter({ preventServerStart: true })
   const telemetry = openTelemetry({ meterProvider: new MeterProvider({ readers: [reader] }) })

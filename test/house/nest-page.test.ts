@@ -18,7 +18,7 @@ await import(join(page.folder, 'test/payments.test.ts'))
 const run = promisify(execFile)
 const tsc = resolve('node_modules/typescript/bin/tsc')
 
-/** Of these files alone: here the package is its sources, which are no part of the application. */
+/** Compiles these files alone: here the package is its sources, which are no part of the application. */
 async function compiled(): Promise<string> {
   await run(process.execPath, [tsc, '-p', page.folder, '--noCheck', '--noResolve'])
   return join(page.folder, 'dist/main.js')

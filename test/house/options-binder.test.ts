@@ -18,7 +18,7 @@ import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 
-/** What plain JavaScript can do: call anything with anything. */
+/** Cast for calls that plain JavaScript can make: any function with any value. */
 const js = (value: unknown): never => value as never
 
 interface Mistake {

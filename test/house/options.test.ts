@@ -19,7 +19,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
 
-/** What plain JavaScript can do: call anything with anything. */
+/** Cast for calls that plain JavaScript can make: any function with any value. */
 const js = (value: unknown): never => value as never
 
 interface Mistake {

@@ -68,7 +68,7 @@ beforeAll(async () => {
 }, 300_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
-/** Imports every subpath in a process of its own and tells how many names each gave, or why it failed. */
+/** Imports every subpath in a process of its own. @returns the number of names of each, or the reason why it failed */
 async function importAll(project: string): Promise<Record<string, number | string>> {
   await writeFile(
     join(project, 'import-all.js'),
@@ -81,10 +81,10 @@ async function importAll(project: string): Promise<Record<string, number | strin
   return JSON.parse(stdout) as Record<string, number | string>
 }
 
-/** These have types only: what an adapter implements. */
+/** Subpaths with types only: contracts that an adapter implements. */
 const CONTRACTS = new Set(['concordat/binder/transport', 'concordat/locks/store', 'concordat/cluster/store'])
 
-/** These are for the inside of a framework: without it there is nothing to import them for. */
+/** Subpaths that run inside a framework, which they need to be imported. */
 const INSIDE: ReadonlyMap<string, string> = new Map([['@concordat/nest', '@nestjs/common']])
 
 /** Pages for people who work on the package itself, or that the site shows. */

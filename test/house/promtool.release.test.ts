@@ -195,7 +195,7 @@ describeIt(() => {
       series: name,
       values: values.replaceAll(/(?<!\+)\b(\d+)x/g, '$1+0x'),
     }))
-    // Which alerts fire, without their texts: the metric that Prometheus itself keeps of them.
+    // Names of the firing alerts, without their texts: the metric that Prometheus itself keeps of them.
     const expr = `ALERTS{alertname="${alert}",alertstate="firing"}`
     const labels = Object.entries({ alertname: alert, alertstate: 'firing', ...fires }).map(
       ([name, value]) => `${name}="${value}"`,

@@ -8,12 +8,12 @@ import { until } from '../support/until.ts'
 import { writePageFiles } from './support/page-files.ts'
 
 const PARTITIONS = 3
-/** Of ten orders in each partition Spring has handled so many. */
+/** Number of orders that Spring has handled, out of ten in each partition. */
 const HANDLED = 6
 
 const range = (from: number, end: number): readonly number[] => Array.from({ length: end - from }, (_, i) => from + i)
 const orderOf = (orderId: string): string => JSON.stringify({ orderId, cents: 100 })
-/** As Spring's binder writes them. */
+/** Headers as Spring's binder writes them. */
 const SPRINGS_HEADERS = {
   contentType: 'application/json',
   spring_json_header_types: '{"contentType":"java.lang.String"}',
@@ -80,7 +80,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-clou
     const { page, orders } = await setup('bill')
     const connection = await amqp.connect(rabbitmq.url)
     const channel = await connection.createConfirmChannel()
-    // As Spring's binder declares them.
+    // Declarations as Spring's binder makes them.
     await channel.assertExchange('orders', 'topic')
     await channel.assertQueue('orders.billing', { durable: true })
     await channel.bindQueue('orders.billing', 'orders', '#')
@@ -95,7 +95,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-clou
     const { consumerTag } = await channel.consume('orders.billing', (message) => {
       if (message === null) return
       bySpring.push(JSON.parse(message.content.toString()).orderId)
-      // Until the other instance takes part, this one takes its time.
+      // This instance is slow until the other one takes part.
       if (bySpring.length <= 2) channel.ack(message)
     })
     await until('Spring has some', () => bySpring.length === 3)

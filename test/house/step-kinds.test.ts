@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { sourceFiles } from './support/sources.ts'
 
-/** Where kinds of steps are declared. */
+/** Files in which kinds of steps are declared. */
 const FILES = globSync('{saga/definition/kinds/*,packages/state-language/kinds}.ts')
 const outside = sourceFiles().filter((file) => !FILES.includes(file))
 const read = (file: string): string => readFileSync(file, 'utf8')
@@ -62,7 +62,7 @@ it('no other file asks a step for its kind by a name', () => {
 it('the additions of a kind of step are known to its file alone', () => {
   const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|methods)[\\w-]+\\.ts'`)
   const knowing = outside.filter((file) => kinds.test(read(file))).toSorted()
-  // These make the steps that no method of a builder adds: of `choose`, and of code.
+  // These files make the steps that no builder method adds: those of `choose`, and of code.
   expect(knowing).toEqual(['saga/definition/blocks.ts', 'saga/definition/grown.ts', 'saga/global/definition.ts'])
   const exported = FILES.flatMap((file) =>
     Array.from(read(file).matchAll(/^export interface (\w+Definition)\b/gm), ([, name]) => name),

@@ -7,7 +7,7 @@ import { sourceFiles } from './support/sources.ts'
 
 type Graph = ReadonlyMap<string, readonly string[]>
 
-/** What each file imports from another file of ours, types too. */
+/** Imports of each file from other files of the package, types too. */
 function importsOf(files: readonly string[]): Graph {
   const from = /(?:from|import)\s*\(?'(\.[^']+)'/g
   return new Map(
@@ -20,7 +20,7 @@ function importsOf(files: readonly string[]): Graph {
   )
 }
 
-/** One way around for each file that can be reached from itself. */
+/** Finds a cycle for each file that can be reached from itself. */
 function cyclesIn(graph: Graph): readonly string[] {
   const ways = [...graph.keys()].map((start) => wayBack(graph, start)).filter((way) => way !== undefined)
   return ways.map((way) => way.join(' -> '))

@@ -8,7 +8,7 @@ import { type Fault, FaultyNetwork, FaultyStore, faults } from '../support/locks
 const TTL_MS = 1_000
 const EXPECTED = ['locks.store_unavailable', 'locks.lost', 'locks.timeout']
 
-/** How both contenders take the lock. Two of one permit exclude each other like two writers. */
+/** Modes in which the two contenders take the lock. Two holders of one permit exclude each other like two writers. */
 const MODES: ReadonlyArray<readonly [LeaseOptions, LeaseOptions]> = [
   [{}, {}],
   [{}, { mode: 'shared' }],
@@ -17,8 +17,8 @@ const MODES: ReadonlyArray<readonly [LeaseOptions, LeaseOptions]> = [
 ]
 
 /**
- * The resource: accepts rising tokens only, and remembers every refusal. Whoever writes must be the only one who
- * believes in a lease at that moment, by the clock that all share here.
+ * The resource: accepts rising tokens only, and remembers every refusal. The writer must be the only one that\nbelieves
+ * in a lease at that moment, by the clock that all share here.
  */
 class Sink {
   readonly refused: string[] = []

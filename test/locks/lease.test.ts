@@ -237,7 +237,7 @@ describe('release', () => {
     await clock.advance(400)
     await lease.release()
     for (let n = 0; n < 100; n++) await (await acquire()).release()
-    // One of them is for the probe of the store's health.
+    // One of them probes the store's health.
     expect(clock.pendingTimers).toBeLessThanOrEqual(3)
     await clock.advance(400)
     expect(clock.pendingTimers).toBe(1)

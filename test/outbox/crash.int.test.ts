@@ -37,7 +37,7 @@ describeWith(['postgres'], 'a relay process', () => {
       const args = ['--conditions=concordat-source', script, database.url, schema, String(nth), signal]
       return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
     }
-    /** Everything arrived, and each key's messages arrived first in their order. */
+    /** Checks that everything arrived, and that each key's messages first arrived in their order. */
     const check = async (): Promise<void> => {
       const expected = new Map([...Map.groupBy(added, (m) => m.key)].map(([key, list]) => [key, list.map((m) => m.id)]))
       expect(await firstArrivals(database.pool, schema)).toEqual(expected)

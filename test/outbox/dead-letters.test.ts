@@ -1,4 +1,4 @@
-/** Readers of dead letters: each failure of a message is a letter of its own, and nothing else is one. */
+/** Readers of dead letters: each failure of a message is a dead letter of its own, and nothing else is one. */
 import {
   createBinder,
   deadLetterName,
@@ -44,7 +44,7 @@ async function setup() {
 
 type Setup = Awaited<ReturnType<typeof setup>>
 
-/** A service whose handler of `orders` always fails, with a reader of its dead letters. */
+/** Creates a service whose handler of `orders` always fails, with a reader of its dead letters. */
 async function serviceWith(reader: ReturnType<typeof sink> | ReturnType<typeof processor>, more: object[] = []) {
   const broker = memoryBroker()
   let failures = 0

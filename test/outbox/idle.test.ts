@@ -10,7 +10,7 @@ useEmbedded()
 
 interface IdleSetup extends OutboxSetup {
   readonly texts: readonly string[]
-  /** Others add through it. */
+  /** Outbox through which others add. */
   readonly other: Outbox
   /** @see IdleTime.pass */
   pass(durationMs: number): Promise<number>
@@ -18,7 +18,7 @@ interface IdleSetup extends OutboxSetup {
 
 const SECONDS = 10
 
-/** Relays that have been idle for a while, on a clock that stands still until told. */
+/** Creates relays that have been idle for a while, on a clock that only the test moves. */
 async function setupIdle(options: Partial<RelayOptions> = {}, relays = 1, partitions = 4): Promise<IdleSetup> {
   const t = await setupOutbox({ partitions })
   const time = new IdleTime(t.sql)

@@ -20,7 +20,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
   let pool: pg.Pool
   beforeAll(async () => {
     database = await createDatabase()
-    // One session, so that what it has planned is kept.
+    // A single session keeps its plans.
     pool = new pg.Pool({ connectionString: database.url, max: 1 })
   })
   afterAll(async () => {

@@ -128,7 +128,7 @@ describeWith(['postgres'], 'relays on a server', () => {
   })
 
   describe('with statistics from when the outbox was empty', () => {
-    /** With a plan that compares each row with each that was sent it is 0.1 ms for each of a thousand rows. */
+    /** A plan that compares each row with each sent one takes 0.1 ms for each of a thousand rows. */
     async function filledWith(count: number) {
       const t = await setupOutboxOn(database.sql, { partitions: 1 })
       const table = `"${t.outbox.schema}".outbox`

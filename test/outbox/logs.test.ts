@@ -23,7 +23,7 @@ test('the log lines of relay and inbox hold no payload, whatever fails', async (
   await outbox.migrate()
   await inbox.migrate()
   const publisher = new FakePublisher()
-  // The first is never taken and parked, the second is refused and then taken.
+  // The first is always refused and is parked; the second is refused at first and then accepted.
   publisher.verdict = ({ key }, tries) => (key === '1' ? 'too_large' : tries < 3 ? 'mismatch' : undefined)
   const backoff = { initialMs: 1, maxMs: 1 }
   const relay = createRelay({ outbox, publisher, logger, idlePollMs: 20, backoff })

@@ -6,7 +6,7 @@ import { embedded, useEmbedded } from './support/pglite.ts'
 
 useEmbedded()
 
-/** As an adapter that sends everything through a call for SELECTs does. */
+/** Executor like that of an adapter that sends everything through a call for SELECTs. */
 function miscounting<T extends SqlExecutor>(executor: T): T {
   const query: SqlExecutor['query'] = async (text, parameters) => ({
     ...(await executor.query(text, parameters)),

@@ -49,7 +49,7 @@ test('the trace of the sender goes on in the handler of its message, and in that
   await context.with(trace.setSpan(context.active(), request), () =>
     sql.transaction((tx) => outbox.add(tx, orders, { n: 1 })),
   )
-  // The relay may be started by anybody, within any span: that is not the trace of what it sends.
+  // Any code may start the relay, within any span: that is not the trace of its messages.
   const boot = recording.provider.getTracer('test').startSpan('boot')
   await context.with(trace.setSpan(context.active(), boot), () => relay.start())
   await until('the last handler is done', () => recording.named('process parts').length === 1)

@@ -29,7 +29,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => Promise.all(stores.map((store) => store.close())))
 
-/** What a run leaves where everything went well. */
+/** State of the databases after a run without faults. */
 beforeEach(async () => {
   const { shop, payments, stock } = databases
   await shop.query('TRUNCATE sent, handled, receipt, effect, fenced, concordat.outbox')

@@ -12,7 +12,7 @@ import type { Report } from './report/report.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 const MINUTES = { timeout: 900_000 }
-/** With a kill of RabbitMQ, of the stock and of a clerk, and a frozen coordinator. */
+/** A run with a kill of RabbitMQ, of the stock and of a clerk, and a frozen coordinator. */
 const SHORT = ['--messages', '1800', '--faults', '4', '--seed', '1']
 
 let folder = ''

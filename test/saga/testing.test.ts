@@ -88,7 +88,8 @@ describe('explore', () => {
   })
 
   test('reports a shape that lies about its effects', () => {
-    // Nothing is undone after an error, as if its effect were part of the commit; but it is another service's.
+    // The step claims that its effect is part of the commit, so nothing is undone after an error; but it is another
+    // service's.
     const liar = shape(stepShape('a', { remote: true, transactional: true }), stepShape('b'))
     const { problems } = explore(liar)
     expect(problems.map(({ problem }) => problem)).toContain('it is compensated, but the effect of "a" is still there')

@@ -1,4 +1,4 @@
-/** Transactions that stay prepared, as a service and `doctor` tell of them. */
+/** Transactions that stay prepared, as a service and `doctor` report them. */
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createOperator } from 'concordat/operate'
 import { createOutbox } from 'concordat/outbox'
@@ -121,7 +121,7 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
     await start()
     await orphan(GID)
     await bank.sql.prepare?.('theirs', (tx) => tx.query(`INSERT INTO accounts VALUES ('eve', 1)`))
-    // Five minutes later, for whoever asks.
+    // Client whose server is five minutes ahead.
     const late = {
       ...bank.sql,
       query: (text: string, parameters?: readonly unknown[]) =>

@@ -38,7 +38,7 @@ async function open(options: Partial<ServiceOptions>): Promise<Shop> {
     schema,
     sql,
     transport: memoryTransport(),
-    // One line from the outbox to the sink: what is sent last comes last.
+    // A single lane from the outbox to the sink: the last message sent arrives last.
     parts: { outbox: { partitions: 1 } },
     ...options,
     sends: [confirmed],

@@ -43,7 +43,7 @@ export async function createWithout(sql: SqlClient, { name, as, part, put = '' }
 }
 
 interface Changed {
-  /** With its schema. */
+  /** Name with its schema. */
   readonly name: string
   readonly as: string
   readonly part: string
@@ -90,7 +90,7 @@ export function forgetsKeys(transport: Transport): Transport {
   )
 }
 
-/** What could not be published counts as published. */
+/** Transport with a mistake: failed messages count as published. */
 export function ignoresFailures(transport: Transport): Transport {
   return override(transport, {
     publish: async (messages, until) => {
@@ -100,7 +100,7 @@ export function ignoresFailures(transport: Transport): Transport {
   })
 }
 
-/** What a transaction was about to send, which is to leave before it. */
+/** Messages of a transaction that are to leave before it. */
 class Early extends Error {
   readonly messages: readonly EncodedMessage[]
 
@@ -110,7 +110,10 @@ class Early extends Error {
   }
 }
 
-/** What a transaction sends of these messages leaves in one of its own, before what it goes with is written. */
+/**
+ * Outbox with a mistake: these messages leave in a transaction of their own, before the transaction that sends them is
+ * written.
+ */
 export function sendsFirst(
   outbox: Outbox,
   isMeant: (message: EncodedMessage) => boolean,

@@ -20,7 +20,7 @@ it.for(ALL)('%s holds, with every fault', { timeout: TIMEOUT_MS }, async (name) 
   expect({ histories, hasFaults: faults > 0 }).toEqual({ histories: SEEDS, hasFaults: true })
 })
 
-/** One of each workload; `npm run sim -- --mistakes` plays all of them. */
+/** A mistake of each workload; `npm run sim -- --mistakes` plays all of them. */
 const MISTAKES = [
   ['transfers', 'no-dedupe', 'money is constant'],
   ['outbox', 'forgets-keys', 'in order'],

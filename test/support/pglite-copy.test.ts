@@ -10,7 +10,7 @@ import { makingDatabases } from './pglite-copy.ts'
 
 const IDENTIFIER = 'SELECT system_identifier::text AS id FROM pg_control_system()'
 
-/** Told by each database from the day on which it was made. */
+/** Identifier that each database gets when it is created. */
 async function identifier(database: PGlite): Promise<string | undefined> {
   const { rows } = await database.query<{ id: string }>(IDENTIFIER)
   await database.close()

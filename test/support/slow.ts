@@ -52,7 +52,7 @@ export function slowTransport(inner: Transport, pause: () => Promise<void>): Tra
       const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : target, name)
       return typeof value === 'function' ? value.bind(target) : value
     },
-    // What a case puts around a method is around this transport, and not within it.
+    // Methods that a case wraps are those of this transport, not of the inner one.
     set: (_, name, value) => Reflect.set(own, name, value),
   })
 }

@@ -79,7 +79,7 @@ describe('a test kit with bindings that need a service', { timeout: 60_000 }, ()
     await using kit = await createTestKit({ bindings: [charge] })
     await kit.send(commands, { orderId: 'o-1' })
     await kit.settled()
-    // It is no command of a saga, which the participant says in the dead letter.
+    // The message is no command of a saga, as the participant says in the dead letter.
     expect(kit.deadLetters(commands, 'payments')).toHaveLength(1)
   })
 })

@@ -176,7 +176,7 @@ describe('createBinder refuses', () => {
 
 it('a transport has one binder, for the binder closes it', async () => {
   const transport = memoryTransport()
-  // What fails has taken nothing.
+  // A failed call has claimed nothing.
   expect(() => createBinder({ service: 'test', transport, maxInFlight: 0 })).toThrow(RangeError)
   const binder = createBinder({ service: 'test', instance: 'test-1', transport })
   expect(() => createBinder({ service: 'other', transport })).toThrow(

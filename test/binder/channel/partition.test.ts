@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 describe('murmur2', () => {
-  /** From UtilsTest.testMurmur2 of Apache Kafka. */
+  /** Vectors from UtilsTest.testMurmur2 of Apache Kafka. */
   it.for([
     ['21', -973932308],
     ['foobar', -790332482],

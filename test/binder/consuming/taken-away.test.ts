@@ -90,7 +90,7 @@ const fails = (): never => {
   throw new Error('the service is away')
 }
 
-/** What a message waits for when its place is lost; the handler has come to its end before. */
+/** Waits during which a message can lose its assignment; the handler has already returned. */
 const WAITS: Readonly<Record<string, (called: () => void) => ConsumerBinding>> = {
   'its next attempt': (called) =>
     sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, () => {

@@ -11,7 +11,7 @@ import { until } from '../../support/until.ts'
 import { client, freshTopic, Recorder, range, subscribe } from './kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
-/** By their numbers in the protocol. */
+/** Codecs by their numbers in the protocol. */
 const CODECS = { gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
 const DRIVERS = { kafkajs: kafkajsOn, platformatic: platformaticOn } as const
 const MB = 1_000_000
@@ -96,9 +96,9 @@ describeWith(['kafka'], 'Kafka and batches that grow', () => {
       const recorder = Recorder.keeping()
       await subscribe(transport, topic, recorder, { partitions: 8, prefetch: 100, prefetchBytes: MB / 2 })
       await until('the first are there', () => recorder.got.length >= 5)
-      // What it holds now it holds until something is settled.
+      // From now on it holds the fetched messages until some are settled.
       await systemClock.sleep(1_000)
-      // What a collection frees is counted a moment later; what is held stays, however often one looks.
+      // A garbage collection shows in the counters a moment later; memory in use stays, however often the test checks.
       await until('it holds less than half of what there is', () => {
         collect()
         return process.memoryUsage().arrayBuffers - before < 4 * MB

@@ -29,7 +29,7 @@ function setup(driver: keyof typeof DRIVERS, work: (n: number, calls: number) =>
       sessionTimeoutMs: SESSION_MS,
       rebalanceTimeoutMs: 3 * SESSION_MS,
       heartbeatIntervalMs: SESSION_MS / 10,
-      // What is settled is committed late: a place that is lost loses the commit of all of it.
+      // Commits are late, so a member that loses its assignment loses the commit of everything settled.
       commitIntervalMs: 60 * SECOND,
     }),
     bindings: [

@@ -13,7 +13,7 @@ interface Plain {
   readonly headers: Record<string, string>
 }
 
-/** What another program reads. */
+/** Reads a topic as another program does. */
 async function readAll(topic: string, count: number): Promise<readonly Plain[]> {
   const got: Plain[] = []
   const consumer = client(url()).consumer({ groupId: `plain.${topic}`, maxWaitTimeInMs: 100 })

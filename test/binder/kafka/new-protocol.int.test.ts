@@ -73,7 +73,7 @@ describeWith(['kafka'], 'a group with a member of the new rebalance protocol', (
         const [foreign, recorder] = [new Foreign(`g.${topic}`), new Recorder()]
         await foreign.requireProtocol(context)
         let sent = 0
-        // What the other has read and not yet committed when its partition moves comes to us as well.
+        // Messages that the other member has read and not yet committed when its partition moves arrive here as well.
         const all = (): Set<number> => new Set([...foreign.numbers, ...recorder.numbers])
         const send = async (count: number): Promise<void> => {
           context

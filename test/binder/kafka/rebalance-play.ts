@@ -13,7 +13,7 @@ const PATIENCE = 400
 type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'cut' | 'pause' | 'resume'
 export type Step =
   | { readonly do: Plain }
-  /** Some of what is lent, from the oldest or the newest. */
+  /** Settles some of the lent deliveries, from the oldest or the newest. */
   | { readonly do: 'settle'; readonly count: number; readonly newest: boolean; readonly ok: boolean }
   | { readonly do: 'rebalance'; readonly next: readonly number[]; readonly others: number }
   | { readonly do: 'move'; readonly gone: number; readonly loading: number }
@@ -67,7 +67,7 @@ const rounds = (count: number): Step[] => Array.from({ length: count }, () => [R
 const SERVE: Step = { do: 'serve' }
 const READ: Step = { do: 'read' }
 
-/** What once stopped partitions for good. */
+/** Sequences that once stopped partitions permanently. */
 export const EXAMPLES: Array<[Step[], number]> = [
   // A beat leaves behind the join; its answer, about the generation before, is read with the answer to the sync.
   [
@@ -142,7 +142,7 @@ export class Play {
     }
   }
 
-  /** Everything is answered and settled from now on. */
+  /** Answers and settles everything from now on. */
   async calm(isOver: () => boolean): Promise<void> {
     for (let round = 0; round < PATIENCE && !isOver(); round++) {
       for (const each of [ROUND, WAIT, SETTLE_ALL]) await this.take(each)

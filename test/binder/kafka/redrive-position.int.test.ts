@@ -32,7 +32,7 @@ describeWith(['kafka'], 'a redrive on Kafka whose position the broker has droppe
     onTestFinished(() => binder.close())
     await binder.start()
     let failed = 0
-    /** Sends these, which become dead letters. */
+    /** Sends these numbers, which become dead letters. */
     const fail = async (...numbers: readonly number[]) => {
       state.fails = true
       await binder.sendBatch(
@@ -46,7 +46,7 @@ describeWith(['kafka'], 'a redrive on Kafka whose position the broker has droppe
     const { logger, lines } = memoryLogger()
     const run = (options: RedriveOptions = {}) =>
       redrive({ service: 'ops', transport: open(driver), logger }, channel, 'g', { perSecond: 10_000, ...options })
-    /** As the broker does with the offsets of a group that was away for longer than it keeps them. */
+    /** Deletes the group's offsets, as the broker does after their retention time. */
     const forget = async () => {
       const admin = client(url).admin()
       await admin.connect()

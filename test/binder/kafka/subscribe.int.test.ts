@@ -19,7 +19,7 @@ import {
 const url = (): string => serverUrl('kafka') as string
 const QUICK = { sessionTimeoutMs: 1_500, heartbeatIntervalMs: 200, rebalanceTimeoutMs: 6_000, maxWaitMs: 50 } as const
 
-/** What the group has committed for each partition of four. */
+/** Committed offsets of the group for each of four partitions. */
 async function committed(topic: string, group = 'g'): Promise<number[]> {
   const admin = client(url()).admin()
   await admin.connect()

@@ -32,7 +32,7 @@ it('takes no place in a group once the transport closes, however far a subscript
 })
 
 describe('a Kafka group that groupIds give to a second group', () => {
-  /** By channel and group, as the options have it. */
+  /** Group ids by channel and group, in the form of the options. */
   const claimed = (
     groupIds: Readonly<Record<string, string>>,
     specs: ReadonlyArray<readonly [string, readonly string[]]>,

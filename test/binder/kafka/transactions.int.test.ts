@@ -6,7 +6,7 @@ import { attached, client, freshTopic, Recorder, subscribe } from './kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
 
-/** Of a transaction by hand: `A` sends, `a` aborts, `c` commits. */
+/** Steps of transactions made by hand: `A` sends, `a` aborts, `c` commits. */
 const byHand = ['A begin', 'A 1', 'A 2', 'B begin', 'B 1', 'A 3', 'B abort', 'A abort', 'A begin', 'A 4', 'A commit']
 
 describeWith(['kafka'], 'Kafka and transactions of others', () => {

@@ -1,4 +1,4 @@
-/** What is open when the next release starts, which says otherwise when a window closes. */
+/** Upgrade with an open window while the new release has another limit for windows. */
 import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
@@ -111,7 +111,7 @@ const LOST = `INSERT INTO %.pipeline_window (pipeline, name, key, starts_at, end
   SELECT 'totals', 'window', 'k' || n, now() - interval '2 h', now() - interval '1 h', now() - interval '2 h', 1, '1'
   FROM generate_series(1, $1) AS n`
 
-/** In each of these, by the clock of the database, is asked for once what was lost. */
+/** Interval on the database's clock in which a lost timer is requested once. */
 const TURN_MS = 10_000
 
 test('however many timers were lost, a start sends one message, and all windows are closed', {

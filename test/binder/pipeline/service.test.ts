@@ -57,7 +57,7 @@ test('timers that a broker lost are sent again at the next start', async () => {
     await shop.transaction((tx) => tx.send(sold, { sku: 'fig', cents: 7 }))
     await until('it is handled', () => shop.binder.binding('sold.totals').status().handled === 1)
   }
-  // As if the interval had ended while the service was down, and the broker had been made anew.
+  // The interval ends while the service is down, and the broker is recreated.
   await sql.query(
     `UPDATE lost.pipeline_window SET starts_at = now() - interval '2 min', ends_at = now() - interval '1 min'`,
   )
@@ -70,7 +70,7 @@ test('timers that a broker lost are sent again at the next start', async () => {
   })
 })
 
-/** So random that the index cannot store it in fewer bytes. */
+/** Key so random that the index cannot compress it. */
 const keyOf = (length: number, from: number): string =>
   Array.from({ length }, (_, n) => String.fromCharCode(from + ((n * 7_919 + ((n * n) >> 3) * 31) % 600))).join('')
 

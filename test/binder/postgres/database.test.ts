@@ -8,7 +8,7 @@ const ISOLATION = 'default_transaction_isolation'
 
 function setup(timeoutMs = 30_000) {
   const clock = new FakeClock()
-  /** How the server answers, by text. */
+  /** Work to run when the server gets a statement, by its text. */
   const answers = new Map<string, () => Promise<void>>()
   const sql = {
     query: async (text: string) => {

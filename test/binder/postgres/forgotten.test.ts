@@ -25,9 +25,9 @@ function setup() {
 
 interface Standing {
   readonly sql: SqlClient
-  /** As behind a network that is gone. */
+  /** Simulates a lost network. */
   still: boolean
-  /** What happens right before the first statement that matches. */
+  /** Work to run right before the first statement that matches. */
   before: { readonly pattern: RegExp; readonly work: () => Promise<unknown> } | undefined
 }
 

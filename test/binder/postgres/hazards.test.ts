@@ -41,7 +41,7 @@ describe('the ring', () => {
     await turn()
     await binder.send(t.numbers, { n: 1 })
     await until('two are handled', () => got.length === 2)
-    // It began to write before the ring turned, and commits now.
+    // This transaction began to write before the ring turned, and commits now.
     await t.table(
       `INSERT INTO {schema}.transport_log (segment, part, key, meta, body)
        SELECT 0, p.id, 'k', '["late","numbers","s","application/json",0]', '{"n":2}' FROM {schema}.transport_partition p
@@ -64,7 +64,7 @@ describe('the ring', () => {
     const sender = await t.started()
     for (let n = 0; n < 5; n++) await sender.send(t.numbers, { n })
     await t.table('SELECT {schema}.transport_ends($$numbers$$)')
-    // As a reader sees it whose snapshot is older than the truncation of a segment.
+    // Shows the table to a reader whose snapshot is older than the truncation of a segment.
     await t.table('CREATE TABLE {schema}.hidden AS SELECT * FROM {schema}.transport_log ORDER BY seq OFFSET 2 LIMIT 1')
     await t.table('DELETE FROM {schema}.transport_log l USING {schema}.hidden h WHERE l.seq = h.seq')
     const got: number[] = []

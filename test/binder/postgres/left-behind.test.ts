@@ -11,7 +11,7 @@ const { sql } = onPglite()
 const PARTITIONS = 4
 const Payload = z.object({ n: z.number() })
 
-/** The same client, where statements that match fail when they are told to. */
+/** The same client, in which matching statements fail while `fails` is set. */
 function failing(pattern: RegExp): { sql: SqlClient; fails: boolean; failed: number } {
   const state = {
     fails: false,

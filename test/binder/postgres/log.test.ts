@@ -102,7 +102,7 @@ describe('the ring of segments', () => {
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, () => {})], logger: log.logger })
     await binder.send(t.numbers, { n: 0 })
     await until('it is freed', async () => tries.length > 3 && (await t.emptySegments()) === 3, 60_000)
-    // By looks at the usual times it would be 24 s.
+    // Polling at the usual intervals would take 24 s.
     expect(Number(tries[3]) - Number(tries[0])).toBeLessThan(16_000)
     expect(log.lines.filter(({ message }) => /the log/.test(message) && !/in use/.test(message))).toEqual([])
     expect(binder.health().transport.detail).toBeUndefined()
@@ -287,7 +287,8 @@ describe('a member', () => {
     const first = await t.started({ bindings: [slow] })
     await first.send(t.numbers, { n: 0 })
     await until('the first has it', () => handled.length === 1)
-    // As after a pause that was longer than its lease: the server counts it as gone, another one takes its places.
+    // Simulates a pause longer than the lease: the server counts the member as gone, and another one takes its
+    // partitions.
     await t.table(`UPDATE {schema}.transport_session SET live_until = '-infinity'`)
     const group = `(SELECT id FROM {schema}.transport_group WHERE name = 'g')`
     const [taken] = await t.table<{ settled: string; handed: string }>(

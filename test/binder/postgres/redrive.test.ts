@@ -15,7 +15,7 @@ const MOMENTS = 60
 
 const transportOn = (client: SqlClient) => postgresTransport({ sql: client, schema: 'redriven', pollMs: 20 })
 
-/** Three dead letters of a channel. */
+/** Creates a channel with three dead letters. */
 async function setup(name: string, to: 'channel' | 'group') {
   const channel = defineChannel(name, { payload: z.unknown(), partitions: 1, groups: ['g'] })
   const transport = transportOn(sql)
@@ -44,7 +44,7 @@ async function setup(name: string, to: 'channel' | 'group') {
   return { run, sent }
 }
 
-/** From its nth statement or commit on nothing of this client happens any more: what a kill leaves behind. */
+/** Client that fails from its nth statement or commit on, as after a kill. */
 function dyingAt(nth: number) {
   let left = nth
   const live = (): void => {
@@ -103,7 +103,7 @@ it.each(['group', 'channel'] as const)(
       expect(nth).toBeLessThan(MOMENTS)
       const { run, sent } = await setup(`killed-${to}-${nth}`, to)
       const { client, isDead } = dyingAt(nth)
-      // It finds nothing any more, and gives up.
+      // The redrive finds its client dead, and gives up.
       await run(client, 200).catch(() => undefined)
       isKilled = isDead()
       // A process that is started anew knows that no other can hold anything.

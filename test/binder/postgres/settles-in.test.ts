@@ -171,7 +171,7 @@ it('a message that a release with an inbox handled, and did not settle before it
   const first = createBinder({ service: 'handed', transport, sends: [channel] })
   await first.start()
   const { id } = await sql.transaction((tx) => outbox.add(tx, channel, { n: 1 }))
-  // What the old release leaves that is killed between its commit and its place.
+  // State left by an old release that is killed between its commit and its position update.
   const message = { group: 'g', destination: channel.name, source: 'handed', id }
   await inbox.process(message, async (tx) => void (await tx.query(insert, [channel.name, 1])))
   await first.close()

@@ -54,7 +54,7 @@ describeWith(['postgres'], 'a place in the transaction of a handler', () => {
     return rows.map(({ id }) => id.slice(run.length + 1))
   }
 
-  /** What the server thinks of a process that stands still. */
+  /** Deletes the sessions of a process, as the server does for a process that is blocked. */
   const forget = (run: string) =>
     database.sql.query(`DELETE FROM concordat.transport_session WHERE owner LIKE $1`, [`${run}/%`])
 

@@ -79,7 +79,7 @@ it('begins nothing of what a group has fetched when a crash of the server has gi
     Array.from({ length: COUNT }, (_, n) => ({ n })),
   )
   await until('one has all', () => got['a']?.length === COUNT + 1)
-  // As after a crash: the positions were given anew, to the same messages in another order.
+  // Simulates a crash: the positions were assigned anew, to the same messages in another order.
   await own.query(
     `UPDATE ${schema}.transport_tick SET seqs = (SELECT array_agg(s ORDER BY s DESC) FROM unnest(seqs) s) WHERE n > 1`,
   )

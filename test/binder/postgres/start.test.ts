@@ -71,7 +71,7 @@ describe('transactions of another database than the one of the log', () => {
     const forgets: SqlClient = {
       ...pgliteClient(database),
       async query(text, parameters) {
-        // As a member does that starts at that moment.
+        // Simulates a member that starts at that moment.
         if (text.includes('SELECT EXISTS') && forgotten++ < 2)
           await t.run(`DELETE FROM {schema}.transport_session WHERE owner LIKE 'look/%'`)
         return sql.query(text, parameters)
@@ -130,7 +130,9 @@ describe('retentionMs of a channel', () => {
     expect(rows).toEqual([{ ms: 60_000 }])
   })
 
-  /** Whether what a group has settled is there for one that comes later, once its segment could be freed. */
+  /**
+   * Whether messages that one group has settled are still stored for a later group, once their segment could be freed.
+   */
   async function isKept(t: ReturnType<typeof setup>): Promise<boolean> {
     const settled: number[] = []
     const binder = await t.started({ bindings: [sink(plain, { group: 'g' }, ({ n }) => void settled.push(n))] })

@@ -43,7 +43,7 @@ describeWith(['rabbitmq'], 'a batch on RabbitMQ', () => {
     expect(calls.slice(0, 2)).toEqual([numbers(10), numbers(10)])
     const alone = calls.slice(2)
     expect(alone.filter(({ length }) => length > 1)).toEqual([])
-    // What was handled just before the place was lost may come again.
+    // A message handled just before the assignment was lost may be delivered again.
     expect(alone.flat().filter((n) => n !== 4)).toEqual([0, 1, 2, 3, 5, 5, 6, 7, 8, 9])
     expect(status()).toMatchObject({ deadLettered: 1 })
   })

@@ -33,7 +33,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     await certificates?.[Symbol.asyncDispose]()
   })
 
-  /** As after a renewal, and after any time in which connections were lost. */
+  /** Closes all connections, as happens sooner or later after a renewal. */
   async function breakConnections(): Promise<void> {
     const args = ['--erlang-cookie', cookie, '-n', nodeName(Number(new URL(server.url).port)), '-q', 'eval']
     const code = 'ssl:clear_pem_cache(), rabbit_networking:close_all_user_connections(<<"guest">>, "renewed").'

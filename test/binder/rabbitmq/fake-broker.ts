@@ -9,13 +9,13 @@ import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 export class FakeBroker {
   readonly connections: FakeConnection[] = []
   readonly exchanges: Set<string> = new Set()
-  /** What the user may not do, by a channel's method, an exchange with its name: closes the channel with 403. */
+  /** Operations that the user may not do, by the method, or with the exchange's name: closes the channel with 403. */
   readonly forbidden: Set<string> = new Set()
-  /** What was declared, in this order: `exchange orders`, `queue orders:g`, `bind orders:g`. */
+  /** Declarations, in this order: `exchange orders`, `queue orders:g`, `bind orders:g`. */
   readonly declared: string[] = []
   /** Queues of which a declaration has no answer, with how often it was asked. */
   readonly mute: Map<string, number> = new Map()
-  /** What a connection may have. */
+  /** Limit on channels of a connection. */
   channelMax = 2_047
   readonly #queues: Map<string, FakeQueue> = new Map()
 
@@ -95,7 +95,7 @@ export class FakeQueue {
 export class FakeConnection extends EventEmitter {
   readonly name: string
   readonly channels: FakeChannel[] = []
-  /** As amqplib keeps it. */
+  /** Connection with the field that amqplib keeps. */
   readonly connection: { channelMax: number }
   readonly #broker: FakeBroker
 
@@ -123,7 +123,7 @@ export class FakeConnection extends EventEmitter {
     this.emit('close')
   }
 
-  /** As amqplib tells it when heartbeats stay away: `error`, then the channels' ends, then `close`. */
+  /** Breaks the connection as amqplib does for missed heartbeats: `error`, then the channels' ends, then `close`. */
   break(error: Error): void {
     this.emit('error', error)
     this.#end()
@@ -279,7 +279,7 @@ export class FakeChannel extends EventEmitter {
     throw Object.assign(new Error(`404 (NOT-FOUND) ${what}`), { code: 404 })
   }
 
-  /** What was out goes back to the front of its queue, to the next consumer. */
+  /** Returns unsettled messages to the front of their queue, for the next consumer. */
   end(): void {
     if (!this.isOpen) return
     this.isOpen = false

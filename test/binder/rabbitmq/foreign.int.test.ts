@@ -37,7 +37,7 @@ const PROPERTIES = {
   appId: 'them',
   expiration: '3600000',
 }
-/** As amqplib reads them. */
+/** Field values as amqplib reads them. */
 const READ = { ...FIELDS, int64: 2 ** 52, float: 0.5 }
 
 const ours = (name: string): boolean => /^(cloudEvents:|dead-letter-|concordat-)/.test(name)

@@ -11,14 +11,14 @@ import { plainMessage } from './messages.ts'
 
 const CONSUMER_TIMEOUT_MS = 3_000
 
-/** What a shared broker cannot be: without a delay ladder, and with limits of its own. */
+/** Cases that need a private broker: no delay ladder, and limits of its own. */
 describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
   let server: PrivateServer
 
   beforeAll(async () => {
     server = await startServer('rabbitmq', {
       settings: { max_message_size: '100000', consumer_timeout: String(CONSUMER_TIMEOUT_MS) },
-      // How often a channel looks at its deliveries: once a minute by default.
+      // Interval of the channel's check of its deliveries: once a minute by default.
       env: { RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-rabbit channel_tick_interval 500' },
     })
   }, 240_000)

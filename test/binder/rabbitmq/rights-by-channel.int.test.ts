@@ -10,7 +10,7 @@ import { nodeName, toolPath } from '../../support/servers/rabbitmq.ts'
 import { until } from '../../support/until.ts'
 
 const PASSWORD = 'correct-horse-battery'
-/** Where `payments` delays what failed. */
+/** Queue in which `payments` delays failed messages. */
 const RETRIES = 'pay.commands.pay.retry'
 const AUTH = 'rabbit_auth_backend_internal'
 
@@ -58,7 +58,7 @@ describeWith(['rabbitmq'], 'accounts of RabbitMQ with rights by channel', { priv
     return url.href
   }
 
-  /** One attempt on a channel of its own, since a refusal closes it. @returns the reply code of the refusal */
+  /** Makes one attempt on a channel of its own, since a refusal closes it. @returns the reply code of the refusal */
   async function refusal(work: (channel: AmqpChannel) => Promise<unknown>): Promise<number | undefined> {
     const connection = await connect(urlOf('mallory'))
     connection.on('error', () => {})

@@ -121,7 +121,7 @@ describe('the count of a group on RabbitMQ', () => {
     await subscribe(transport, 'orders', Recorder.keeping(), { partitions: 2 })
     await until('it has tried again and again', () => (broker.mute.get('orders:g:members') ?? 0) > 4)
     const open = broker.latest('consume').channels.filter(({ isOpen }) => isOpen)
-    // One for each partition, and that of the present try.
+    // One channel for each partition, and one for the present attempt.
     expect(open.length).toBeLessThanOrEqual(3)
   })
 })

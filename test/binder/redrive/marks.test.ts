@@ -5,7 +5,7 @@ import { endedMark, lookMark, runMark, SettledByMarks } from '../../../binder/re
 
 const at = (id: string) => ({ id, destination: 'orders.g.dlq', time: 0 })
 
-/** What the marks say that lie at offsets 0, 1, 2, ... */
+/** Reads marks stored at offsets 0, 1, 2, ... */
 function readAll(...marks: readonly EncodedMessage[]) {
   const read = new SettledByMarks()
   for (const [offset, mark] of marks.entries()) read.read(mark, `offset ${offset}`)

@@ -12,7 +12,10 @@ import { until } from '../../support/until.ts'
 
 const LETTERS = 20
 
-/** Redrives every other letter, and dies by SIGKILL after the seventh, between its confirm and its settlement or after. */
+/**
+ * Program that redrives every other dead letter, and dies by SIGKILL after the seventh, between its confirm and its
+ * settlement or after.
+ */
 const VICTIM = (transport: string, name: string) => `
 import { defineChannel, redrive } from 'concordat/binder'
 import { z } from 'zod'

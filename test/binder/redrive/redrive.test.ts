@@ -19,7 +19,7 @@ import { ScriptedTransport } from '../support/scripted-transport.ts'
 
 const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
 
-/** A service whose handler fails while `isBroken`, with dead letters 0 to `count` - 1. */
+/** Creates a service whose handler fails while `isBroken`, with dead letters 0 to `count` - 1. */
 async function withLetters(count: number) {
   const broker = memoryBroker()
   const state = { isBroken: true, handled: [] as number[] }
@@ -81,7 +81,10 @@ function lateReader(broker: MemoryBroker): {
   return { transport, subscribing: asked.opened, mayRead: allowed.open }
 }
 
-/** The first time its place is taken and lost again before anybody has it, with everything that it had brought. */
+/**
+ * Transport whose first redrive subscription loses its assignment before any dead letter is taken, with everything
+ * delivered.
+ */
 function failingHalfWay(broker: MemoryBroker): Transport {
   const transport = memoryTransport({ broker })
   const subscribe = transport.subscribe.bind(transport)
@@ -216,7 +219,7 @@ describe('a redrive', () => {
     const { broker, status } = await withLetters(5)
     const { transport, subscribing, mayRead } = lateReader(broker)
     const late = redrive({ service: 'late', transport }, channel as unknown as Channel, 'g', { filter })
-    await subscribing // its mark lies behind the five letters
+    await subscribing // its mark is stored after the five dead letters
     expect(await run(broker)).toMatchObject({ sent: 5, complete: true })
     await until('they failed again', () => status().deadLettered === 10)
     mayRead()
@@ -269,7 +272,7 @@ describe('a redrive', () => {
     const report = await run(broker, {
       perSecond: 10_000,
       filter: async () => {
-        // One more for each that is looked at: a run that followed them would not end.
+        // The handler adds another dead letter for each one: a run that followed them would not end.
         const before = status().deadLettered
         await binder.send(channel, 100)
         await until('it is a dead letter', () => status().deadLettered > before)

@@ -6,7 +6,7 @@ import { readReply } from '../../../binder/requests/replies.ts'
 
 const told = defineChannel('prices.told', { payload: z.object({ cents: z.number() }) })
 
-/** Of a responder that failed. */
+/** Reply of a responder that failed. */
 function reply(body: string): EncodedMessage {
   return {
     id: 'r-1',

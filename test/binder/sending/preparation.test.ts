@@ -17,7 +17,7 @@ const names = (specs: readonly DestinationSpec[]): readonly string[] => specs.ma
 async function setup(bindings: readonly ReturnType<typeof sink>[] = []): Promise<{
   transport: ScriptedTransport
   binder: Binder
-  /** What was made to exist, call by call, from now on. */
+  /** Destinations created from now on, call by call. */
   asked: () => ReadonlyArray<readonly string[]>
 }> {
   const transport = new ScriptedTransport()

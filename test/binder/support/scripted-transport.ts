@@ -26,7 +26,7 @@ export class ScriptedTransport implements Transport {
   }
   readonly publishConcurrency: number
   readonly provisioned: DestinationSpec[][] = []
-  /** What each `publish` call carried. */
+  /** Messages of each `publish` call. */
   readonly published: Array<readonly EncodedMessage[]> = []
   readonly subscriptions: ScriptedSubscription[] = []
   closed = false
@@ -40,7 +40,7 @@ export class ScriptedTransport implements Transport {
     this.publishConcurrency = publishConcurrency
   }
 
-  /** The one that was made last. */
+  /** The most recent subscription. */
   get subscription(): ScriptedSubscription {
     const last = this.subscriptions.at(-1)
     if (last === undefined) throw new Error('nothing has subscribed yet')

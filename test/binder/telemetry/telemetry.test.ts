@@ -33,7 +33,7 @@ async function start(recording: Recording | undefined, bindings: readonly Bindin
   return binder
 }
 
-/** Spans end after what they tell of: waits for them. */
+/** Waits for the spans: a span ends after the work that it describes. */
 function ended(recording: Recording, name: string, count = 1): Promise<void> {
   return until(`${count} times "${name}"`, () => recording.named(name).length >= count)
 }

@@ -18,7 +18,7 @@ import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { client } from '../kafka/kit.ts'
 
-/** What is called `<prefix>.alerts` lies on RabbitMQ, the rest on Kafka. */
+/** Creates a setup with `<prefix>.alerts` on RabbitMQ and the rest on Kafka. */
 function setup() {
   const prefix = `two-${randomUUID().slice(0, 8)}`
   const kafka = (): Transport => kafkaTransport({ kafka: client(serverUrl('kafka') as string) })

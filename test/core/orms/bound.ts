@@ -47,7 +47,7 @@ export function tests(): void {
   })
   afterAll(() => database.drop())
 
-  /** Everything that is stored of these orders. */
+  /** Everything that is stored for these orders. */
   const stored = async (like: string) => {
     const { rows } = await database.sql.query(
       `SELECT (SELECT count(*)::int FROM orders WHERE order_id LIKE $1) AS orders,

@@ -62,7 +62,7 @@ export function tests(): void {
       })
       afterAll(() => library.close())
 
-      /** Everything that a transaction may do here. */
+      /** Does everything that a transaction may do here. */
       const work = (orderId: string) => async (tx: SqlTransaction) => {
         await parts.outbox.add(tx, placed, { orderId }, { headers: { note: '"quoted" ?', n: 1 } })
         const more = await Promise.all([1, 2].map(async () => encodeMessage(placed, { orderId }, 'orders')))

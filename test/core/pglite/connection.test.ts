@@ -1,4 +1,4 @@
-/** How statements reach a PGlite: prepared when they come again, and whatever others do to it beside us. */
+/** Statements on a PGlite: prepared when repeated, and correct beside other users of the same database. */
 import { type PgliteDatabase, pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { freshPglite } from '../../support/pglite.ts'
@@ -84,7 +84,7 @@ describe('a statement that comes again', () => {
     for (const _ of AGAIN) expect(await inZone('Asia/Tokyo')).toBe(utc - 9 * 3_600_000)
     await sql.query(`SET TIME ZONE 'UTC'`)
     const seen = new Set<unknown>()
-    // Its clock may stand still for as long as some of them take.
+    // PGlite's clock may not move while some of them run.
     for (let n = 0; n < 1_000 && seen.size < 2; n++) {
       const { rows } = await sql.query<{ at: string }>(`SELECT ('now'::timestamptz)::text AS at`)
       seen.add(rows[0]?.at)

@@ -49,7 +49,7 @@ describe('writing together', () => {
     send(64)
     await turn()
     for (let n = 0; n < 64; n++) writes.end()
-    // One stays under way for each that is sent, as when 64 callers wait for their answers in turns.
+    // One write stays in flight for each that is sent, as when 64 callers wait for their answers in turns.
     for (let n = 0; n < 64; n++) writes.begin(undefined)
     parts.length = 0
     for (let n = 0; n < 64; n++) {

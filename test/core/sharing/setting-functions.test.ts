@@ -1,4 +1,4 @@
-/** What functions of the database set must not reach other work in the same transaction. */
+/** Settings made by database functions must not reach other work in the same transaction. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import { sharingOn, type Work, xidOf } from '../../support/sharing.ts'

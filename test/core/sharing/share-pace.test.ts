@@ -63,7 +63,7 @@ describe('how work shares transactions', () => {
     expect(pace.share(64, 2, 1e12)).toBe(1)
   })
 
-  /** Of so many pieces, each done with one statement. */
+  /** Records `count` pieces of work, each done with one statement. */
   const singles = (pace: SharePace, count: number): void => {
     for (let i = 0; i < count; i++) {
       pace.ran(true)

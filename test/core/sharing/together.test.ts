@@ -18,9 +18,9 @@ async function effects(): Promise<readonly string[]> {
 
 interface Batching {
   readonly sql: SqlClient
-  /** What was asked for together, by its first parameter. */
+  /** First parameters of the statements that were sent together. */
   readonly batches: string[][]
-  /** How many askings of one transaction were under way at once, at most. */
+  /** Maximum number of statements of one transaction in flight at once. */
   readonly most: () => number
 }
 
@@ -235,7 +235,7 @@ describe('work that wants a second statement', () => {
     await Promise.all([run(two.work), run(counted('b').work)])
     const [c, d] = [counted('c'), counted('d', () => Promise.reject(new Error('undone with its neighbours')))]
     await Promise.allSettled([run(c.work), run(d.work)])
-    // With savepoints it would have been called once.
+    // With savepoints the work would have been called once.
     expect(c.calls.made).toBe(2)
   })
 
@@ -258,7 +258,7 @@ describe('work that wants a second statement', () => {
 describe('work that goes on after its statement', () => {
   const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-  /** What it does under its lock of a row, beside the database. */
+  /** Work under a row lock, done outside the database. */
   const guarded =
     (sections: { now: number; most: number }): Work =>
     async (tx) => {

@@ -52,7 +52,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
     const record = (process: string, invokedAt: number, action: VersionedAction<number>, known = true): void => {
       operations.push({ process, invokedAt, returnedAt: known ? performance.now() : Number.POSITIVE_INFINITY, action })
     }
-    /** What each worker knows; most of what it sends are writes over that. */
+    /** Last known entry of each worker; most operations are writes that expect that version. */
     const known: Array<{ readonly value: number | undefined; readonly version: number } | undefined> = []
     const read = async (mine: SharedState<number>, process: string) => {
       const invokedAt = performance.now()
@@ -89,7 +89,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
     }
     const turns = states.map(() => 0)
     const workers = states.map(async (_, n) => {
-      // Who got no answer never acts under the same name again.
+      // A client that got no answer never acts under the same name again.
       for (let turn = 0; working; turn++) {
         if ((turns[n] ?? 0) <= 0) await until('it is its turn', () => !working || (turns[n] ?? 0) > 0)
         turns[n] = (turns[n] ?? 0) - 1
@@ -109,7 +109,8 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
       await until('it works again', () => states[n % 3]?.health().status === 'up')
     }
     for (let n = 0; n < 9; n++) await fault(n)
-    // The one that does not ask again; its number is odd as often as even, so requests and replies are held by turns.
+    // Repeats until `count`, which does not repeat its call, has an unknown outcome; n is odd as often as even, so
+    // requests and replies are held in turns.
     for (let n = 1; unknowns.count === 0 && n < 40; n += 3) await fault(n)
     await until('all have had their turns', () => turns.every((left) => left <= 0))
     working = false

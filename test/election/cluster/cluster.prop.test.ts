@@ -21,7 +21,7 @@ interface Entry {
   readonly version: number
 }
 
-/** The state as a plain map: what is said about it in `state.ts`, once more and by other means. */
+/** The state as a plain map: the contract of `state.ts`, implemented independently. */
 class Model {
   readonly map = new Map<string, Entry>()
   readonly tombs = new Map<string, number>()
@@ -168,7 +168,7 @@ describe('a shared state', () => {
 
 const changed = ({ version }: { readonly version: number }) => ({ version, changed: true })
 
-/** One step of everything a store can do, by numbers, so that two stores can be given the same. */
+/** Any single store operation, drawn as numbers, so that two stores can be given the same one. */
 const instances = fc.constantFrom('x', 'y')
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('join' as const), instance: instances, again: fc.boolean() }) },

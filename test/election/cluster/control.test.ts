@@ -8,7 +8,7 @@ interface Report {
   readonly testResults: readonly { readonly assertionResults: readonly { fullName: string; status: string }[] }[]
 }
 
-/** What passed and failed when the conformance suite ran over a store with this mistake. */
+/** Runs the conformance suite over a store with this mistake and returns the tests that passed and failed. */
 async function run(mistake: string, titlePattern: string): Promise<{ passed: string[]; failed: string[] }> {
   const folder = await mkdtemp(join(tmpdir(), 'concordat-control-'))
   const output = join(folder, 'report.json')

@@ -10,9 +10,10 @@ import { Driver, step } from '../../support/cluster/driver.ts'
 import { clusterDatabase } from '../../support/cluster/on-postgres.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 
-/** Whatever it is told, the memory store answers as the other one does. */
+/** Checks that the memory store answers every operation like the other store. */
 async function alike(other: ClusterStore, numRuns: number): Promise<void> {
-  // A millisecond per step: numbers of different logs must not be equal by chance, as they are told by order only.
+  // A millisecond per step: revisions of different logs must not be equal by chance, since they are compared by order
+  // only.
   let now = Date.now()
   const clock = { ...systemClock, now: () => now++ }
   const memory = memoryStateStore({ server: memoryStateServer({ clock }) })

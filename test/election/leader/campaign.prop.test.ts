@@ -10,7 +10,7 @@ const TTL_MS = 1_000
 const GRACE_MS = 400
 const KEY = 'election/r'
 
-/** What a handler does with its term. */
+/** Behaviours of a handler during its term. */
 const behaviours = ['return', 'until aborted', 'outlive', 'throw', 'reject late', 'stall', 'resign', 'close'] as const
 type Behaviour = (typeof behaviours)[number]
 
@@ -19,7 +19,7 @@ type Step =
   | { readonly do: 'stall'; readonly ms: number }
   | { readonly do: 'resign' | 'close'; readonly who: number }
 
-/** One instance, with what must hold of it alone. A closed one is replaced by a new one of the same name. */
+/** An instance, with the invariants that concern it alone. A closed one is replaced by a new one of the same name. */
 class Instance {
   readonly name: string
   readonly #world: World
@@ -68,7 +68,7 @@ class Instance {
     if (this.running === 0) await Promise.resolve()
   }
 
-  /** Its next life, once the last one has ended for good. */
+  /** Starts the next life, once the last one has ended. */
   revive(): void {
     if (this.election.status().state === 'closed' && this.running === 0) {
       this.lastEvent = 'revoked'
@@ -115,7 +115,7 @@ class World {
     this.grants++
   }
 
-  /** At any moment: at most one believes, and who does holds the lease, as the server counts. */
+  /** Checks at any moment: at most one instance believes that it leads, and that one holds the lease on the server. */
   probe(): void {
     const believed =
       this.instances?.map(({ election }) => election?.current()).filter((term) => term !== undefined) ?? []

@@ -36,7 +36,7 @@ function setup() {
   return { clock, locks: memoryLocks({ server, clock }), candidate }
 }
 
-/** A store that answers what it is told, and counts how often it is asked. */
+/** Store with scripted answers that counts its calls. */
 function told() {
   const clock = new FakeClock()
   const state = {

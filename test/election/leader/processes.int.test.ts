@@ -31,7 +31,7 @@ function child(roles: readonly string[], options: Partial<LeaderOptions> = {}): 
   return started
 }
 
-/** How many are in line for a role. */
+/** Number of candidates queued for a role. */
 const inLine = (role: string): Promise<number> => client.zcard(`${prefix}{election/${role}}:line`)
 
 describeWith(['redis'], 'a process that is told to end', () => {
@@ -45,7 +45,7 @@ describeWith(['redis'], 'a process that is told to end', () => {
     const granted = await Promise.all(roles.map((role) => second.report('granted', role)))
     const tookMs = Math.max(...granted.map(({ at }) => at)) - sentAt
     console.log(`  hand-over of three roles by SIGTERM, ttl 30 s: ${tookMs.toFixed(1)} ms`)
-    // The target is 50 ms, measured by the bench; the rest is for a machine that does other things meanwhile.
+    // The target is 50 ms, measured by the bench; the rest is a margin for a busy machine.
     expect(tookMs).toBeLessThan(5_000)
     expect(await first.exited).toEqual({ code: null, signal: 'SIGTERM' })
     expect(first.reports.map(({ did }) => did).slice(-4)).toEqual(['revoked', 'revoked', 'revoked', 'closed'])

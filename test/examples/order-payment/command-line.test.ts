@@ -5,7 +5,7 @@ import { type Ended, folder, start } from './support/command.ts'
 
 const LIMIT_MS = 60_000
 const GOOD = '{"orderId":"o-1","customer":"c","card":"tok_ok","lines":[{"sku":"s","quantity":1,"unitPriceCents":1}]}'
-/** Nothing listens there. */
+/** Address on which nothing listens. */
 const NOWHERE = '127.0.0.1:1'
 
 describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
@@ -97,7 +97,7 @@ test('--help lists the flags', { timeout: LIMIT_MS }, async () => {
   expect(code).toBe(0)
 })
 
-/** Runs until it is told to end, and what it said. */
+/** Runs a command until the signal ends it, and returns its output. */
 async function interrupted(args: readonly string[], signal: NodeJS.Signals, meanwhile = async (): Promise<void> => {}) {
   const running = start(args, { open: true })
   await new Promise<void>((resolve) => running.child.stderr?.once('data', () => resolve()))

@@ -12,7 +12,7 @@ const LIMIT_MS = 300_000
 const MAIN = 'examples/transfer/main.ts'
 const TRANSFERS = isNight ? 80 : 40
 const KILLS = isNight ? 3 : 2
-/** With each merge: the one that prepares, and the one whose steps are code. */
+/** Kinds played in each merge run: the one that prepares, and the one whose steps are code. */
 const PLAYED = isNight ? KINDS : (['xa', 'code'] as const)
 
 interface Ended {

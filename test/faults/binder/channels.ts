@@ -7,7 +7,7 @@ export type Numbered = z.infer<typeof Numbered>
 
 const options = { payload: Numbered, key: ({ key }: Numbered) => key, partitions: PARTITIONS }
 
-/** What is sent; the group `work` makes an output of each. */
+/** Parcels that senders send; the group `work` makes an output of each. */
 export const parcels = defineChannel('faults.parcels', { ...options, groups: ['work'] })
 /** Sent to be handled later, each after a delay of its own; the group `remind` has delayed retries. */
 export const reminders = defineChannel('faults.reminders', { ...options, groups: ['remind'] })

@@ -82,7 +82,7 @@ async function brokerFreeze(site: Site, random: Random): Promise<string | undefi
     : undefined
 }
 
-/** It settles in its own time: what a mistake settled too early is settled by then. */
+/** Time after which the process has settled everything that a mistake settles too early. */
 const SETTLED_MS = 1_000
 
 async function consumerKill(site: Site, random: Random): Promise<string | undefined> {

@@ -17,18 +17,18 @@ export const DELAYED_KEYS = 6
 export const DELAYS_MS = { least: 100, most: 1_600 } as const
 /** A delayed retry comes after so long, without jitter. */
 export const RETRY_MS = 700
-/** Of first attempts of delayed messages. */
+/** Share of delayed messages whose first attempt fails. */
 export const RETRIED = 0.1
 /** Deadlines are of the wall clock, the ledgers of the monotonic one, and each rounds. */
 export const CLOCK_SLACK_MS = 5
 /** A deliberate failure of a handler's first attempt. */
 export const FAILS = 0.02
-/** After the fault is healed: until everything accepted is handled and everybody works again. */
+/** Time after the healed fault in which everything accepted is handled and every process works again. */
 export const QUIET_WITHIN_MS = 60_000
 export const HOPELESS_MS = 8_000
 export const SHARED_WITHIN_MS = 15_000
 /** PostgreSQL: of the ring of segments. */
 export const SEGMENT_BYTES = 64 * 1024
 export const SEGMENT_MS = 500
-/** So long a transaction stays open after its message was written, at most: of two, either may commit first. */
+/** Longest time that a transaction stays open after its message was written: of two, either may commit first. */
 export const LATE_COMMIT_MS = 40

@@ -12,7 +12,7 @@ export interface Node {
 /** The nodes of a broker, or of a store of locks, as faults see them. */
 export interface Ensemble {
   readonly nodes: readonly Node[]
-  /** How clients find it. */
+  /** Address at which clients find the ensemble. */
   readonly address: { readonly broker: BrokerAddress } | Required<Pick<Place, 'redis'>>
   /** The node that leads most, at this moment. */
   leader(): Promise<Node>
@@ -29,10 +29,10 @@ export interface Ensemble {
   close(): Promise<void>
 }
 
-/** Something that was done, and can be undone. */
+/** A fault that was played and can be undone. */
 export interface Ended {
   readonly what: string
-  /** How one sees, before its end, that it bit. */
+  /** Evidence, before its end, that the fault took effect. */
   seen(): Promise<string | undefined>
   end(): Promise<void>
 }

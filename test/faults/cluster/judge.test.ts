@@ -25,7 +25,7 @@ const SOUND: Known = {
   failures: [],
 }
 
-/** Which invariants are violated, and by what. */
+/** Violated invariants, each with its evidence. */
 function violated(changes: Partial<Known>): Readonly<Record<string, readonly string[]>> {
   const verdicts = new Verdicts()
   const known = { ...SOUND, ...changes }

@@ -70,7 +70,10 @@ function judgeOrder(watcher: string, own: readonly (Event & Heard)[], violated: 
   }
 }
 
-/** One version is one transition, for everybody; and between its first and its last no watcher misses one. */
+/**
+ * Checks that one version is one transition for all watchers, and that no watcher misses one between its first and its
+ * last.
+ */
 function judgeAgreement(
   heard: ReadonlyMap<string, readonly (Event & Heard)[]>,
   violated: (evidence: string) => void,
@@ -91,7 +94,7 @@ function judgeAgreement(
     const versions = new Set(own.map(({ version }) => version))
     const last = own.at(-1)?.version ?? 0
     for (const version of all) {
-      // What a snapshot brought was not missed.
+      // Versions that a snapshot covers were not missed.
       const covered = snapshots.some((snapshot) => version <= snapshot.version)
       if (!covered && version <= last && !versions.has(version)) {
         violated(`${watcher} missed version ${version}: ${byVersion.get(version)}`)

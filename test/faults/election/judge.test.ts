@@ -7,7 +7,7 @@ import { judge } from './judge.ts'
 
 const fault: ElectionFault = { name: 'test', what: '', act: () => Promise.reject(new Error('not played')) }
 
-/** What was violated in an episode that left these events; `leadership goes on` is left out where it is not the point. */
+/** Violations in an episode that left these events; `leadership goes on` is left out where it is not the point. */
 function violated(events: readonly Event[], more: Partial<ElectionFault> = {}): ElectionInvariant[] {
   const remains: Remains<ElectionFault> = {
     fault: { ...fault, ...more },

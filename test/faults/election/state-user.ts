@@ -12,7 +12,7 @@ export class StateUser {
   readonly #random: Random
   readonly #name: string
   readonly #stop = new AbortController()
-  /** What it last saw of each key, to compare with. */
+  /** Last version seen for each key, to compare with. */
   readonly #seen = new Map<string, number>()
   #writes = 0
   #running: Promise<void> | undefined

@@ -1,6 +1,6 @@
 const TICK_MS = 10
 
-/** How long the event loop of this process stood still lately: what a timer cannot be blamed for. */
+/** Recent pauses of this process' event loop, which explain late timers. */
 export class EventLoop {
   readonly #stalls: Array<{ readonly at: number; readonly stallMs: number }> = []
   readonly #timer: NodeJS.Timeout

@@ -36,7 +36,7 @@ async function client() {
   socket.on('data', (bytes) => (seen.replies += String(bytes)))
   socket.on('error', () => {})
   socket.on('close', () => (seen.ended = true))
-  // One that is refused may be reset before it hears that it was connected.
+  // A refused connection may be reset before its `connect` event.
   await once(socket, 'connect').catch(() => {})
   return { socket, seen }
 }

@@ -76,7 +76,7 @@ export class Link {
     for (const pair of this.#pairs) pair.flush()
   }
 
-  /** To another server from now on; what is connected to the first breaks. */
+  /** Connects to another server from now on; connections to the first break. */
   retarget(port: number): void {
     this.#target = port
     this.#breakAll()
@@ -161,7 +161,10 @@ class Pair {
   }
 }
 
-/** One direction: a queue, so that delayed and held bytes keep their order; its end waits behind them. */
+/**
+ * One direction of a link: a queue, so that delayed and held bytes keep their order; the end of the stream waits behind
+ * them.
+ */
 class Pump {
   readonly #to: Socket
   readonly #settings: Settings

@@ -14,7 +14,7 @@ export interface Accepted {
   readonly write: string
 }
 
-/** Of each sink what it accepted, in the order of acceptance. */
+/** Writes that each sink accepted, in the order of acceptance. */
 export type Ledgers = ReadonlyMap<SinkClient['name'], readonly Accepted[]>
 
 /**

@@ -44,13 +44,13 @@ export function tell(event: Event): string {
   return parts.join(', ')
 }
 
-/** What was done to the system: the notes of the one that does it. */
+/** Faults done to the system: the notes of the run. */
 export function timelineOf(events: readonly Event[]): string[] {
   const done = ['act', 'fault', 'killed', 'terminated', 'healed']
   return events.flatMap(({ at, op, text }) => (done.includes(op) ? [`${at.toFixed(1)} ${op}: ${text}`] : []))
 }
 
-/** What a checker found, as evidence; nothing when the history is linearizable. A check that gave up is a failure. */
+/** Evidence that a checker found; empty when the history is linearizable. A check that gave up is a failure. */
 export function tellVerdict<Action>(verdict: Verdict<Action>): string[] {
   switch (verdict.verdict) {
     case 'linearizable':

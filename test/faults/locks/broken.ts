@@ -7,7 +7,7 @@ import { isPostgres, type OpenOptions } from '../store/open.ts'
 
 type Call = (...args: never[]) => Promise<unknown>
 
-/** What the locks of a worker are opened with, by the name of the mistake. */
+/** Options for a worker's locks, by the name of the mistake. */
 export const MISTAKES: Readonly<Record<string, (url: string) => Partial<OpenOptions>>> = {
   'late-deadline': lateDeadline,
 }
@@ -51,8 +51,8 @@ function timedClient(url: string, timed: <T>(work: () => Promise<T>) => Promise<
 }
 
 /**
- * `release-without-check`: deletes the lock, whoever holds it. Only for a lease that is over: as long as it is held both
- * do the same.
+ * `release-without-check`: deletes the lock, whatever its holder. Only for a lease that is over: while it is held
+ * both\ndo the same.
  */
 export async function releaseWithoutCheck(
   url: string,

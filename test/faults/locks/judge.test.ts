@@ -13,7 +13,7 @@ const fault: LockFault = {
   act: () => Promise.reject(new Error('not played')),
 }
 
-/** What was violated in an episode that left these events; nothing else is wrong with it. */
+/** Violations in an episode that left these events and has no other defects. */
 function violated(events: readonly Event[], more: Partial<Remains<LockFault>> = {}): LockInvariant[] {
   const sorted = events.toSorted((a, b) => a.at - b.at)
   const none = new Map([['postgres', []]] as const)
@@ -28,7 +28,7 @@ interface Turn {
   readonly granted: number
   readonly token: number
   readonly until?: number
-  /** When it was released; without it the worker died. */
+  /** Time of the release; without it the worker died. */
   readonly released?: number
   readonly outcome?: string
 }

@@ -11,5 +11,5 @@ export const ASK_AGAIN_MS = 2_000
 /** Once the last fault is healed a saga must end in each such time until none is left. */
 export const ENDS_WITHIN_MS = 30_000
 export const COORDINATORS = 3
-/** Of each of the two services. */
+/** Participants of each of the two services. */
 export const PARTICIPANTS = 3

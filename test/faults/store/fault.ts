@@ -1,4 +1,4 @@
-/** What a fault is, and the frames that several of them share. */
+/** Contract of a fault, and the frames that several of them share. */
 import { serverClockLack } from '../../support/servers/index.ts'
 import type { Link } from '../harness/link.ts'
 import { COMES_WITHIN_MS } from './sizes.ts'
@@ -18,12 +18,12 @@ export interface StoreFault {
   readonly breaksBelief?: true
   /** The lease does what it promises, and still only the fence can refuse what comes late. */
   readonly needsFence?: true
-  /** Connections live on, so nobody may be overtaken and no wake-up may be lost, not even while it lasts. */
+  /** Connections survive, so no worker may be overtaken and no wake-up may be lost, not even during the fault. */
   readonly keepsOrder?: true
   act(stage: Stage): Promise<Bite>
 }
 
-/** What this machine lacks for these of the faults. */
+/** Reason when this machine cannot play these faults. */
 export function lackFor(names: readonly string[], faults: readonly StoreFault[]): string | undefined {
   const clocked = faults.filter(({ name, needs }) => needs === 'a clock of its own' && names.includes(name))
   const lack = clocked.length === 0 ? undefined : serverClockLack()
@@ -31,9 +31,9 @@ export function lackFor(names: readonly string[], faults: readonly StoreFault[])
 }
 
 export interface Bite {
-  /** How one sees that it happened; `undefined` when nothing shows it. */
+  /** Evidence that it happened; `undefined` when there is none. */
   readonly happened: string | undefined
-  /** When everything worked again, on the clock of the history. */
+  /** Time on the history's clock at which everything worked again. */
   readonly healedAt: number
 }
 

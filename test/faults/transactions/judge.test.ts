@@ -13,7 +13,7 @@ const line = (step: string, operation: 'try' | 'confirm' | 'cancel' | 'do') => (
 })
 const saga = { saga: 'transfer-tcc-xa', id, status: 'completed', tookMs: 1, ends: 1, wasCancelled: false }
 
-/** One transfer that went well, and a stranger who moved two cents. */
+/** A transfer that succeeded, and a stranger who moved two cents. */
 const well: Known = {
   asked: [asked],
   funds: 100,

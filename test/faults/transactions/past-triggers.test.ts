@@ -1,4 +1,4 @@
-/** What the fault does to one branch, in PGlite: the whole of it is in `transactions.int.test.ts`. */
+/** The fault's effect on one branch, in PGlite; `transactions.int.test.ts` plays all of it. */
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, migrateParticipant } from 'concordat/saga'
 import { type Operation } from 'concordat/saga/machine'
@@ -70,7 +70,7 @@ async function play(id: string, mistake?: string) {
   return { crossed, send, cancelled: await send('compensate') }
 }
 
-/** What each account has more than its strangers say. */
+/** Surplus of each account over its strangers' records. */
 async function tooMuch(): Promise<readonly number[]> {
   const { rows } = await sql.query<{ n: number }>(
     `SELECT balance - 400 - (SELECT coalesce(sum(cents), 0) FROM foreign_move WHERE account = id)::int AS n FROM account ORDER BY id`,

@@ -6,9 +6,9 @@ import type { House } from './house.ts'
 import { Operator } from './operator.ts'
 import type { Crossed, Strangers } from './strangers.ts'
 
-/** So many transactions must turn back whose rows were changed under them; then it stops. */
+/** Number of transactions that must turn back with changed rows before the fault ends. */
 const TURNED = 3
-/** So many may wait at a time: each of them that turns back is work for an operator. */
+/** Limit on open ones: each of them that turns back is work for an operator. */
 const MOST_OPEN = 8
 const EVERY_MS = 50
 /** Without one that ends. */
@@ -41,7 +41,7 @@ export async function pastTriggers(house: House, random: Random, strangers: Stra
     if (over.length > ended) deadline = performance.now() + PATIENCE_MS
     ended = over.length
     if (turned < TURNED && lines.length - ended < MOST_OPEN) {
-      // One that wants a row for too long, or whose transaction was decided meanwhile, has changed nothing.
+      // An update that waits too long for its row, or whose transaction is decided first, changes nothing.
       crossed.push(...(await strangers.movePast(random.pick(HOUSES)).catch(() => [])))
     }
   }

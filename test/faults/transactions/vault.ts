@@ -105,7 +105,7 @@ function openPool(uri: string, connectionLimit: number): mysql.Pool {
   return mysql.createPool({ uri, connectionLimit, gracefulEnd: true })
 }
 
-/** What the vault does for a transfer by XA; each statement that leaves this process comes by `onStep`. */
+/** Participant of the vault by XA; `onStep` sees each statement that leaves this process. */
 export function vaultParticipant(
   url: string,
   {
@@ -130,7 +130,7 @@ async function add(move: Move, tx: MysqlTransaction): Promise<void> {
 
 type Statement = Parameters<MysqlConnection['query']>[0]
 
-/** The pool with somebody who looks at each of its steps. */
+/** Wraps the pool with a hook for each of its steps. */
 function steppedPool(pool: MysqlPool, onStep: OnStep): MysqlPool {
   return { getConnection: async () => steppedConnection(await pool.getConnection(), onStep) }
 }

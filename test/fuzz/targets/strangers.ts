@@ -1,4 +1,4 @@
-/** What strangers hold out where no broker asks who they are: answers to a saga under way, tokens, names in a picture. */
+/** Input of strangers where no broker authenticates them: answers to a running saga, tokens, names in a diagram. */
 import { systemMermaid } from 'concordat/operate'
 import { defineSaga, type SagaState } from 'concordat/saga'
 import { advance, initialState } from 'concordat/saga/machine'
@@ -79,7 +79,7 @@ export const oneTimeToken = target({
   isAsync: true,
   refuses: isWrongArgument,
   async run({ text, purpose }) {
-    // It would be used up, and is no stranger's.
+    // The valid token would be used up, and is not a stranger's.
     if (text === token && purpose === 'sign-in') return
     const outcome = await tokens.redeem(purpose, text).catch((error: unknown) => error)
     if (outcome instanceof TypeError && isWrongArgument(outcome)) return

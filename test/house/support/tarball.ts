@@ -69,7 +69,7 @@ function fileOf({ name, version }: { readonly name: string; readonly version: st
   return `${name.replace('@', '').replace('/', '-')}-${version}.tgz`
 }
 
-/** By npm, with the real dependencies from the repository: no network needed. */
+/** Installs with npm and the repository's dependencies, without a network. */
 async function installOnce(folder: string): Promise<void> {
   const project = join(folder, 'installed')
   await mkdir(project)

@@ -19,7 +19,7 @@ describeWith(['postgres'], 'the functions of PostgreSQL, whatever happens in wha
     await database.drop()
   })
 
-  /** What both have seen, step by step. */
+  /** Results of both stores, step by step. */
   async function both(scenario: readonly Step[], follow: boolean): Promise<readonly [string[], string[]]> {
     const key = randomUUID()
     const real = new Play(key, table, follow)

@@ -111,7 +111,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
   it('take the same time of a lock whose time is counted anew because the clock went back', async () => {
     const [locks, other, key] = [database.contender(), database.contender(), randomUUID()]
     await locks.acquire(key, { ttlMs: 500, maxHoldMs: 0 })
-    // As if it had been granted while the clock was an hour ahead.
+    // The lease has the times of a grant made while the clock was an hour ahead.
     await database.sql.query(`UPDATE concordat.lock_key SET frees_us = frees_us + 3600000000 WHERE key = $1`, [key])
     await (await other.acquire(key, { waitMs: 20_000 })).release()
     await locks.close()

@@ -17,7 +17,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
   })
   afterAll(() => database.drop())
 
-  /** One in the line of `key`, whose process can stop, or vanish. */
+  /** Waiter in the queue of `key`, whose process can stop, or vanish. */
   async function waiter(key: string) {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
     const listener = pgListener({ connect: () => new pg.Client({ connectionString: database.url }) })

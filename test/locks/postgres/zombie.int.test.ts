@@ -23,7 +23,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     return rows.map(({ text }) => text)
   }
 
-  /** Its clock stands still: it believes in its lease for ever, and renews nothing. */
+  /** Holder with a clock that does not move: it believes in its lease without end, and renews nothing. */
   function zombie() {
     const pool = new pg.Pool({ connectionString: database.url, max: 3 })
     const locks = postgresLocks({ sql: pgClient(pool), clock: new FakeClock() })
@@ -91,7 +91,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
       const lease = await stopped.locks.acquire('tight', { ttlMs: TTL_MS })
       await connection.query('BEGIN')
       await stopped.locks.guard(pgTransaction(connection), lease)
-      // As at the commit: checked, and from here to its end nobody may be granted the key.
+      // From this check, as at the commit, to its end the key may not be granted.
       await connection.query('SET CONSTRAINTS ALL IMMEDIATE')
       let granted = false
       const taking = successor.acquire('tight', { waitMs: 20_000 }).then((next) => {

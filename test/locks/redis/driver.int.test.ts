@@ -56,7 +56,7 @@ const SETTINGS: Readonly<Record<string, RedisOptions>> = {
   },
 }
 
-/** Both major versions that we take; what they say of themselves to Redis is all that differs for us. */
+/** Both supported major versions; they differ for us only in how they identify themselves to Redis. */
 const MAJORS = { 'ioredis 6': Redis, 'ioredis 5.11': Redis5 as unknown as typeof Redis }
 
 describeWith(['redis'], 'the client that is copied', { private: true }, () => {
@@ -159,7 +159,7 @@ describeWith(['redis'], 'scripts', { private: true }, () => {
   })
   afterAll(() => server.stop())
 
-  /** How often each of the two commands was called. */
+  /** Number of calls of each of the two commands. */
   const calls = async (): Promise<{ eval: number; evalsha: number }> => {
     const stats = await withRedis(server, (admin) => admin.info('commandstats'))
     const of = (name: string): number => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)

@@ -16,7 +16,7 @@ import {
 } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-/** One try, with how long it took. */
+/** A single attempt, with the time that it took. */
 async function tried(
   locks: Locks,
   key: string,
@@ -100,7 +100,7 @@ describeWith(['redis'], 'a Redis under Sentinel', { private: true }, () => {
     old.pause()
     await until('another master is named', async () => (await group.current()) !== old)
     old.resume()
-    // A few seconds pass until Sentinel has made it a replica. Meanwhile it grants to those who did not notice.
+    // A few seconds pass until Sentinel has made it a replica. Until then it grants to clients that did not notice.
     const { lease: there } = await tried(deceived, 'k')
     expect(there).toMatchObject({ state: 'held' })
     let here: Lease | undefined
@@ -146,7 +146,7 @@ describeWith(['redis'], 'a master whose last writes never reach its replica', { 
     await link.close()
     await group.stop()
   })
-  /** What DNS or a virtual address does in a failover: an address that leads to another server from now on. */
+  /** Address that can be moved to another server, as DNS or a virtual address does in a failover. */
   const locksAt = (
     server: { readonly url: string },
     options: Omit<RedisLocksOptions, 'client' | 'url'> = {},
@@ -171,7 +171,7 @@ describeWith(['redis'], 'a master whose last writes never reach its replica', { 
     await group.master.kill()
     await withRedis(replica, (client) => client.replicaof('NO', 'ONE'))
     const after = await locksAt(replica).acquire('k', { ttlMs: 30_000 })
-    // Both believe: no lease can prevent it. Which one is older every sink can tell.
+    // Both believe: no lease can prevent that. Every sink can tell the older one.
     lost.assertValid()
     after.assertValid()
     expect(after.token).toBeGreaterThan(lost.token)

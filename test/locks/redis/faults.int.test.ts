@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-/** Runs `call` and tells how long it took and how it ended. */
+/** Runs `call`. @returns how long it took and how it ended */
 async function timed<T>(call: () => Promise<T>): Promise<{ tookMs: number; value?: T; error?: unknown }> {
   const begun = performance.now()
   try {

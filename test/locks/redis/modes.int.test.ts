@@ -23,7 +23,7 @@ describeWith(['redis'], 'the Redis scripts, whatever happens in whatever order',
     client.disconnect()
   })
 
-  /** What both have seen, step by step. */
+  /** Results of both stores, step by step. */
   async function both(scenario: readonly Step[], follow: boolean): Promise<readonly [string[], string[]]> {
     const key = randomUUID()
     const real = new Play(key, table, follow)

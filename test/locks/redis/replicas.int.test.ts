@@ -67,7 +67,7 @@ describeWith(['redis'], 'a replica that does not hear its master', { private: tr
     const error = await locks.tryAcquire('k', { ttlMs: 60_000 }).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown', retryable: true })
     expect(String(error)).toContain('0 of 1 replica acknowledged it within 50 ms')
-    // Others, who do not ask the replicas, can have it at once.
+    // Other clients, which do not ask the replicas, can have it at once.
     const other = locksAt(group.master)
     await until('it is given back', async () => (await (await other.tryAcquire('k'))?.release()) === 'released')
     link.heal()

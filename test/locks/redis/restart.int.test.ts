@@ -30,7 +30,7 @@ function listener(): { logger: Logger; warnings: string[] } {
 const GRACE_MS = 2_000
 /** A master that restarted serves nothing for two seconds by itself, and we know of it before. */
 const CLUSTER_GRACE_MS = 6_000
-/** Until a server has run for longer than the grace, so that its age is not what holds grants back. */
+/** Waits until the servers have run for longer than the grace, so that their age does not delay grants. */
 async function untilOld(graceMs: number, ...servers: readonly PrivateServer[]): Promise<void> {
   for (const server of servers) {
     await until('the server is old enough', async () => {

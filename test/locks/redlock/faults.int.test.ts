@@ -305,7 +305,7 @@ describeWith(['redis'], 'many who want one lock', { private: true }, () => {
     const { quorum } = context
     const [a, stopped, c] = [quorum.contender(), quorum.contender({ clock: new FakeClock() }), quorum.contender()]
     const holder = await a.acquire(fresh(), { ttlMs: 30_000 })
-    // Its clock stands still: it takes its place and never asks again.
+    // Its clock does not move: it takes its place in the queue and never asks again.
     const never = stopped.acquire(context.key, { waitMs: 60_000 }).catch((error: unknown) => error)
     await until('it is in line', async () => (await a.inspect(context.key))?.waiters.length === 1)
     const waiting = c.acquire(context.key, { waitMs: 30_000 })
@@ -360,7 +360,7 @@ describeWith(['redis'], 'clocks of servers', { private: true }, () => {
       const quorum = await Quorum.start(3, (n) => (n === 0 ? { env: clock.env } : {}))
       const one = async (key: string, without: number): Promise<number> => {
         quorum.link(without).cut()
-        // Somebody new each time, who has seen no token before.
+        // A new contender each time, which has seen no token before.
         const locks = quorum.contender()
         const { token } = await locks.using(key, {}, (lease) => lease)
         await locks.close()

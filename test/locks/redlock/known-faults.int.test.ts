@@ -1,6 +1,6 @@
 /**
- * What the package `redlock` (5.0.0-beta.2) does by itself, and what our locks on it do in the same place. The first of
- * each pair is a negative control: if it fails, the package has changed, and the guard may have become needless there.
+ * Faults of the package `redlock` (5.0.0-beta.2), and our locks on it in the same situation. The first of\neach pair is
+ * a negative control: if it fails, the package has changed, and the guard may be unnecessary.
  */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -27,7 +27,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
     key = randomUUID()
     return key
   }
-  /** Somebody else's vote of one server, for redlock and for us. */
+  /** Another owner's vote of one server, for redlock and for us. */
   const foreign = (n: number, forMs: number): Promise<unknown> =>
     quorum.admin(n, (client) =>
       Promise.all([key, `${PREFIX}{${key}}`].map((name) => client.set(name, 'x.0.other', 'PX', forMs))),

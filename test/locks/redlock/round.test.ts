@@ -56,7 +56,7 @@ describe('a round of questions', () => {
   it('reads what has arrived before it says that the time is over', async () => {
     const { clock, round } = setup()
     const one = round()
-    // Both due after a stall of the event loop: the timer is called first.
+    // Both are due after a stall of the event loop: the timer is called first.
     clock.setTimer(200, () => setImmediate(() => one.settle(0, YES)))
     const vote = one.ask(0)
     await clock.advance(200)

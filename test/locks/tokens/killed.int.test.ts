@@ -31,7 +31,7 @@ async function survives(server: PrivateServer, tokens: Tokens, reach: () => Prom
   await redeemAll()
   await redeemAll()
   expect(new Set(got).size).toBe(got.length)
-  // One whose answer was lost with the server may be used up without anybody having it, and no other.
+  // A token whose answer was lost with the server may be used up without a receiver, and no other.
   expect(got.length).toBeGreaterThanOrEqual(10)
   for (const { token } of issued)
     await expect(tokens.redeem('a', token)).rejects.toMatchObject({ code: 'tokens.refused' })

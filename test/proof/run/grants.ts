@@ -5,7 +5,7 @@ export interface Grant {
   readonly upTo: number
 }
 
-/** How far a run is. */
+/** Progress of a run. */
 export interface Standing {
   /** All that there are. */
   readonly orders: number
@@ -33,7 +33,7 @@ export function grantUpTo({ orders, faults, played, done, granted, elapsedMs }: 
   return Math.max(granted, Math.min(orders, done + WINDOW, byFaults, byTime))
 }
 
-/** Of the orders done, the number at which a fault begins: somewhere in its stretch. @param share 0 to 1 */
+/** Number of done orders at which a fault begins: somewhere in its stretch. @param share 0 to 1 */
 export function beginsAt(
   { orders, faults }: Pick<Standing, 'orders' | 'faults'>,
   fault: number,

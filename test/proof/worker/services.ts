@@ -1,4 +1,4 @@
-/** What each role does. */
+/** Work of each role. */
 import { type Channel, type Inbox, type SinkBinding, sink } from 'concordat/binder'
 import type { SqlExecutor, SqlTransaction } from 'concordat/core'
 import { createInbox } from 'concordat/outbox'

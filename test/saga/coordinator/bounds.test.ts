@@ -88,7 +88,7 @@ describe('an input that the schema of a new release refuses', () => {
     const [written, read] = [define(Input), define(Wider)]
     const world = await setup({ sagas: [read, readable], coordinator: { concurrency: 1 } })
     const former = world.another({ sagas: [written] })
-    // More than one process takes in hand that makes one call at a time.
+    // More sagas than a process claims that makes one call at a time.
     for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
       await former.start(written, { id, input })
       await expect(world.coordinator.signal(read, id, 'go', 'now')).rejects.toBeInstanceOf(SagaInputUnreadable)
@@ -162,7 +162,7 @@ describe('a schema that never settles', () => {
     const next = world.another()
     await next.run()
     expect(await next.get(good, 'g').outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
-    // It has shown that it hangs: the time of the others is not waited for, too.
+    // The first call has shown that it hangs: the coordinator does not wait for the others too.
     expect(asked).toBe(1)
     await next.close()
   })
@@ -229,7 +229,7 @@ describe('a schema that never settles', () => {
     const [written, read] = [define(Input), define(silent)]
     const world = await setup({ sagas: [read, other], coordinator: { concurrency: 1, leaseMs: 300 } })
     const former = world.another({ sagas: [written] })
-    // More than one process takes in hand that makes one call at a time.
+    // More sagas than a process claims that makes one call at a time.
     for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
       await former.start(written, { id, input })
       void world.coordinator.signal(read, id, 'go', 'now').catch(() => {})
@@ -246,7 +246,7 @@ describe('what is told', () => {
     const saga = defineSaga('late', { version: 1, input: Input, deadlineMs: 100 })
       .signal('go', { payload: z.string() })
       .step('after', { compensate: 'none', invoke: () => 1 })
-    // Nobody looks for what is due: the signal finds that the time is over.
+    // No poll looks for due sagas: the signal itself finds that the time is over.
     const world = await create({ sagas: [saga], coordinator: { pollMs: 60_000 } })
     const { coordinator } = world
     const run = await coordinator.start(saga, { id: 's1', input })

@@ -9,7 +9,7 @@ const Input = z.object({ km: z.number() })
 const within = { timeoutMs: 10_000 }
 const setup = runningWorlds()
 
-/** By air with two steps, by road with a command, or not at all. */
+/** Saga with a choice: by air with two steps, by road with a command, or neither. */
 function delivery() {
   const calls: string[] = []
   const asked: number[] = []

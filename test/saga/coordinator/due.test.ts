@@ -65,7 +65,7 @@ test('the call of a process that is gone is in doubt, also when mail came for th
   const { coordinator, sql, schema, events } = await setup({ sagas: [saga] })
   const run = await coordinator.start(saga, { id: 'x', input: {} })
   await entered.opened
-  // As a process leaves it that was killed in the middle of the call, after another one had left a signal.
+  // State left by a process that was killed in the middle of the call, after another one had left a signal.
   await sql.query(`UPDATE ${schema}.saga SET owner = 'killed', epoch = epoch + 1, revision = revision + 1,
     due_at = now(), mail = '[{"signal": "go", "payload": {}}]'`)
   const outcome = await run.outcome({ timeoutMs: 10_000 })

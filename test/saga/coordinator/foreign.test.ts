@@ -18,7 +18,7 @@ afterEach(async () => {
 let count = 0
 const fresh = (): string => `foreign_${process.pid}_${++count}`
 const commands = defineChannel('stock.commands', { payload: z.object({ n: z.number() }), groups: ['stock'] })
-/** As somebody without our package would describe it. */
+/** The channel as a service without our package would describe it. */
 const replies = defineChannel('orders.saga-replies', {
   payload: z.record(z.string(), z.unknown()),
   groups: ['coordinator'],

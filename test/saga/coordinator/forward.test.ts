@@ -13,7 +13,7 @@ const retry = { ...FAST, maxAttempts: 2 }
 const ann = { by: 'ann', reason: 'looked at it' }
 const setup = runningWorlds()
 
-/** A step, one in a forward block that fails as long as it is told to, and one that may say no. */
+/** A step, a forward-block step that fails while the test says so, and a step that may refuse. */
 function order() {
   const calls: string[] = []
   const world = { fails: true, refuses: false }

@@ -71,7 +71,7 @@ async function effects(id: string): Promise<readonly string[]> {
   return rows.map(({ what }) => what)
 }
 
-/** What the next process hears of the transaction. */
+/** Outcome of the transaction, seen by the next process. */
 async function fate(coordinator: Coordinator, id: string, kind: Kind): Promise<'confirmed' | 'cancelled'> {
   try {
     const options = { id, input: {}, timeoutMs: 30_000 }

@@ -1,4 +1,7 @@
-/** What global transactions leave behind, share with sagas, and tell when they are cancelled from outside. */
+/**
+ * Limits of global transactions: what they leave behind, share with sagas, and report when they are cancelled from
+ * outside.
+ */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { defineChannel } from 'concordat/binder'

@@ -212,7 +212,7 @@ describe('when its process is gone', () => {
 
   test('a transaction whose answer another instance gets continues', async () => {
     const { coordinate, calls } = await setup()
-    // It has no binder: every reply goes to the instance that has one.
+    // This coordinator has no binder: every reply goes to the instance that has one.
     const quiet = coordinate()
     closing.push(() => quiet.close())
     await quiet.run()

@@ -63,7 +63,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
     await pool.end()
   })
 
-  /** Another transaction at each try. */
+  /** Id that is new at each attempt. */
   const idOf = (name: string): string => `${name}-${++begun}`
 
   async function launch(id: string, leaseMs = LEASE_MS) {
@@ -86,7 +86,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
     await exit
   }
 
-  /** What an instance that is alive says of it, and what became of its branches, in alphabetical order. */
+  /** Outcome by a live instance, and the outcomes of its branches, in alphabetical order. */
   async function fate(id: string): Promise<readonly unknown[]> {
     const options = { id, input: {}, timeoutMs: 60_000 }
     const told = await front

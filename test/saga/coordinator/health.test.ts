@@ -1,4 +1,4 @@
-/** What the health of a coordinator says: every statement that it sends counts, and steps that hang are seen. */
+/** Health of a coordinator: every statement that it sends counts, and it notices steps that hang. */
 import { type SqlClient } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'

@@ -9,7 +9,7 @@ const setup = runningWorlds()
 const SECRET = 'tulip-4711'
 const retry = { maxAttempts: 2, initialMs: 1, maxMs: 1 }
 
-/** Its input, the result of a step and what is written of both hold the secret. */
+/** Saga whose input and step results hold the secret, which must not be logged. */
 const pay = defineSaga('pay', {
   version: 1,
   input: z.object({ card: z.string(), fails: z.enum(['no', 'refuse', 'stuck']) }),

@@ -6,7 +6,7 @@ import { runningWorlds } from '../support/running-world.ts'
 const Input = z.object({ refuse: z.string().optional() })
 const note = { by: 'ann', reason: 'called the bank' }
 const setup = runningWorlds()
-/** As from JavaScript. */
+/** Cast for calls that plain JavaScript can make. */
 const js = (value: unknown): never => value as never
 
 const define = (name: string, version = 1) =>

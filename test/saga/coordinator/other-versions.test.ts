@@ -43,7 +43,7 @@ const byRef = versions['the id in another field']
 
 interface Deploy {
   readonly world: World
-  /** Of the release before. */
+  /** Coordinator of the release before. */
   readonly old: Coordinator
   readonly log: LogLines
   /** Sends a payment that an instance of the release before reads. Resolves when that has settled it. */

@@ -119,7 +119,7 @@ describe('transactional steps that are ready together', () => {
         expected.push(...ids)
         const never = (): void => lossy.breakNth(Number.POSITIVE_INFINITY)
         never()
-        // Whoever asks for an outcome may be the one without an answer.
+        // The call of `outcome` may itself be the one without an answer.
         const ends = await placeAll(ids, () => lossy.breakNth(nth)).catch(() => {
           never()
           return placeAll(ids)

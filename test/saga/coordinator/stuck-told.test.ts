@@ -43,7 +43,7 @@ const AT_REST = { status: 'stuck', owner: null, due_at: null, mail: null }
 
 test('a saga that is stuck at its start is told of, once, though the commit of its caller has no answer', async () => {
   const { coordinator, saga, told, row, sql } = await setup()
-  // What hears of the commit hears nothing.
+  // `afterCommit` hears nothing.
   await sql.transaction((tx) => coordinator.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   await until('the alarm is raised', () => told.length > 0)
   await expect.poll(row, WITHIN).toEqual(AT_REST)
@@ -110,7 +110,7 @@ test('a stuck saga that raised its alarm is at rest, and an irrelevant signal ra
 test('an operator acts at once on a stuck saga whose alarm was not raised yet', async () => {
   const { coordinator, another, saga, told, row, sql, outbox } = await setup()
   await coordinator.close()
-  // Nobody drives it, and nobody heard of its commit.
+  // No coordinator drives it, and none heard of its commit.
   const starter = another({ leaseMs: 3_600_000 })
   await sql.transaction((tx) => starter.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   const operator = createOperator({ sql, schema: outbox.schema })

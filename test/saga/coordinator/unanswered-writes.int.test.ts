@@ -12,7 +12,7 @@ const setup = runningWorlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
 
-/** One saga that completes, one that turns back, one that gets stuck: with local, transactional and remote steps. */
+/** Sagas that complete, turn back and get stuck: with local, transactional and remote steps. */
 function definitions(effects: string[]) {
   const no = (): never => {
     throw Object.assign(new Error('no'), { retryable: false })
@@ -37,7 +37,7 @@ test.each(['after', 'before'] as const)(
   'whichever statement or commit of a run has no answer, and breaks %s it was done, the end is the same and is told',
   async (when) => {
     const ends: Array<Record<string, unknown>> = []
-    // Until a run needs fewer statements than the one that is to fail.
+    // Continues until a run needs fewer statements than the failing one's number.
     for (let nth = when === 'after' ? 1 : STRIDE, hit = true; hit; nth += STRIDE) {
       const lossy = lossyAnswers(embedded(), when)
       const { completes, turnsBack, getsStuck } = definitions([])

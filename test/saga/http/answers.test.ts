@@ -1,4 +1,7 @@
-/** What a coordinator makes of what comes back from a participant's URL: the participant's answer, a no, or nothing. */
+/**
+ * A coordinator's interpretation of responses from a participant's URL: the participant's answer, a refusal, or
+ * nothing.
+ */
 import { defineSaga, Refusal } from 'concordat/saga'
 import { httpTarget } from 'concordat/saga/http'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -31,7 +34,7 @@ async function setup(options: HttpWorldOptions = {}): Promise<HttpWorld> {
 let stalls = 0
 const isStalled = (): boolean => stalls-- > 0
 
-/** Something goes wrong with the first requests of an operation; the others pass. */
+/** Gate under which the first requests of an operation fail and the others pass. */
 function atFirst(operation: string, times: number, wrong: Gate): Gate {
   let left = times
   return (request, response, pass) => {
@@ -232,7 +235,7 @@ describe('a participant that is asked by HTTP', () => {
     mayGoOn.resolve()
     await closed
     expect(calls[0]).toBe('try b')
-    // What is decided is finished by any other one.
+    // Any other coordinator finishes a decided transaction.
     const next = coordinate()
     try {
       await next.run()

@@ -34,7 +34,7 @@ describe('a transaction that code in another process joins', () => {
     const result = await world.begin('j-1', async () => {
       await currentGlobalTransaction()?.call(move, { account: 'a', cents: 1 })
       const headers = transactionHeaders()
-      // Another process: nothing of this one's context is there.
+      // Another process: it has none of this one's context.
       return outsideGlobalTransaction(() =>
         other.inheritTransaction(headers, async () => {
           await new Promise((resolve) => setImmediate(resolve))

@@ -1,4 +1,6 @@
-/** What a participant's URL does about strangers, about requests that are no commands, and about those that are too much. */
+/**
+ * A participant's URL under requests from strangers, requests that are no commands, and too large or too many requests.
+ */
 import { migrateParticipant, Refusal } from 'concordat/saga'
 import { bearer, type HttpParticipantsOptions, httpParticipants } from 'concordat/saga/http'
 import { type TccHandlers } from 'concordat/saga/tcc'

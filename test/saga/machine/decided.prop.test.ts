@@ -13,7 +13,7 @@ const error = { code: 'x', message: 'x' }
 const by = { by: 'me', reason: 'test' }
 const OPERATIONS = ['invoke', 'confirm', 'compensate'] as const
 
-/** What happens to one of the open steps, or to the saga. */
+/** Event for one of the open steps, or for the saga. */
 type Turn = 'works' | 'fails' | 'says no' | 'is late' | 'again' | 'cancelled' | 'undone' | 'retried' | 'skipped'
 
 const KINDS = ['reserve', 'reserve', 'reserve there', 'reserve there', 'call', 'send', 'wait'] as const

@@ -31,7 +31,7 @@ const transaction: SagaShape = {
   },
 }
 
-/** What happens next; of those that concern one step, to which of the open ones. */
+/** Next event; those for one step say for which of the open ones. */
 const TURNS = [
   'calls',
   'works',
@@ -196,7 +196,7 @@ function isRunning({ steps: [first] }: SagaState): boolean {
   return first?.status === 'invoking' && first.wait === 'call'
 }
 
-/** What would end it: answers come, the code returns, operators have things tried again. */
+/** Event that leads towards the end: an answer, the code's return, an operator's retry. */
 function helpful(state: SagaState): SagaEvent {
   if (state.status === 'stuck') return { type: 'operator', action: { do: 'retry' }, ...by }
   const open = state.steps.find(({ status }) => OPEN.includes(status))

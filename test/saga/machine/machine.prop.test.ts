@@ -125,7 +125,7 @@ describe('the machine', () => {
   })
 })
 
-/** What a world without faults does next. */
+/** Next event in a world without faults. */
 function help(shape: SagaShape, state: SagaState): SagaEvent {
   const all = state.steps.filter(({ status }) => OPEN.includes(status))
   const open = all.find(({ wait }) => wait !== 'operator') ?? all[0]

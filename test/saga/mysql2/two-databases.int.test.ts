@@ -1,4 +1,7 @@
-/** One transaction over two databases: ann's account is on PostgreSQL, bob's on MariaDB, and each service prepares on its own. */
+/**
+ * A transaction over two databases: ann's account is on PostgreSQL, bob's on MariaDB, and each service prepares on its
+ * own.
+ */
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { defineSaga, Refusal } from 'concordat/saga'

@@ -1,4 +1,4 @@
-/** What an XA participant does about its commands when it prepares on MariaDB, beside a barrier on PostgreSQL. */
+/** An XA participant that prepares on MariaDB, beside a barrier on PostgreSQL. */
 
 import type { MysqlTransaction } from '@concordat/mysql'
 import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
@@ -275,7 +275,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       await Promise.all([one, other].map((each) => deliver(each, request, headers('confirm'), 8)))
       expect([await effects(), await prepared()], id).toEqual([1, []])
     }
-    // Who was overtaken time after time may have to be asked again.
+    // A command that was overtaken repeatedly may have to be sent again.
     const failed = (await answersLeft()).filter((answer) => answer.includes('failed'))
     expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
@@ -386,7 +386,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(await send(tcc, 'confirm')).toEqual(['confirm ok'])
   })
 
-  /** What was answered and not looked at, oldest first. */
+  /** Answers that the test has not looked at, oldest first. */
   async function answersLeft(): Promise<string[]> {
     const all = await takeReplies(sql, schema)
     return all.map(({ operation, status, code }) =>

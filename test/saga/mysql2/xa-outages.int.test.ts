@@ -60,7 +60,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     return { n }
   }
 
-  /** With more than one at a time a call may wait for a row. */
+  /** Binds the participant. With a concurrency above one a call may wait for a row. */
   function bind(handler = write, { resource } = maria, concurrency = 1): SinkBinding {
     const outbox = createOutbox({ sql, service: 'stock', schema })
     return xaParticipant(

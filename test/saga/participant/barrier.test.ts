@@ -1,4 +1,4 @@
-/** Whose a step is, to a participant: its saga's service and birth, beside the key. */
+/** Owner of a step for a participant: its saga's service and birth, beside the key. */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { defineSaga, participant, Refusal, SAGA_HEADERS } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
@@ -78,7 +78,7 @@ describe('sagas of which no birth is said', () => {
   test('are told by where they are answered to', async () => {
     const { calls, send } = await alone()
     for (const service of ['eu', 'us', 'eu']) await send(1, of(service))
-    // It may be the same saga, of a coordinator that says it by now.
+    // It may be the same saga, whose coordinator now sends its birth.
     await send(2, of('eu', 'b1'))
     await send(1, of('us', undefined, 'compensate'))
     expect(calls).toEqual(['do 1', 'do 1', 'undo 1'])

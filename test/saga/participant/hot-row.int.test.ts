@@ -88,7 +88,7 @@ describeWith(['postgres'], 'sagas that all want one row', () => {
       .rows)
       await pool.query(`ROLLBACK PREPARED '${gid}'`)
     await few.end()
-    // They did not wait for the row.
+    // The calls did not wait for the row.
     expect(tookMs).toBeLessThan(2_500)
   })
 })

@@ -59,7 +59,7 @@ test('a refusal of a call that repeats one is no definite no', async () => {
   await sql.query(`INSERT INTO ${schema}.once VALUES ('taken')`)
   let calls = 0
   const { command } = await setup(async (sagaId, tx) => {
-    // Its commit is refused, and with it that of the other.
+    // Its refused commit rolls back the other call as well.
     if (sagaId === 'x') await tx.query(`INSERT INTO ${schema}.once VALUES ('taken')`)
     if (sagaId === 'y' && ++calls > 1) throw new Refusal('stock.none', 'the last one is gone')
   })

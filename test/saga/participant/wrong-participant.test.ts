@@ -148,7 +148,7 @@ describe('a command for the other kind of participant', () => {
 describe('a saga', () => {
   const input = z.object({})
 
-  /** Its participant can be exchanged while it runs. */
+  /** World whose participant can be exchanged while it runs. */
   async function setup(saga: Saga, more: Partial<CoordinatorOptions> = {}) {
     const own = `wrong_saga_${++ids}`
     const ownOutbox = createOutbox({ sql, service: 'orders', schema: own, partitions: 1 })

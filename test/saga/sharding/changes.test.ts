@@ -36,7 +36,7 @@ async function idOn(coordinator: ShardedCoordinator, shard: string, from = 0): P
   }
 }
 
-/** How it was before the databases checked anything. */
+/** Restores the tables of before the databases checked layouts. */
 async function withoutCheck(sql: SqlClient, schema: string): Promise<void> {
   await sql.query(`ALTER TABLE ${schema}.saga DISABLE TRIGGER saga_home`)
 }
@@ -67,7 +67,7 @@ describe('a shard is added', () => {
     const other = world.process(['a', 'b', 'c'])
     await other.run()
     await old.useShards(['a', 'b', 'c'])
-    // What `other` believes is a layout behind: half of the starts come from each of the two.
+    // `other` is a layout behind: half of the starts come from each of the two.
     await Promise.all([startAll(other), startAll(old)])
     await expectOneEach(IDS)
     expect(other.health().takes).toEqual(['a', 'b', 'c'])
@@ -102,7 +102,7 @@ describe('a shard is added', () => {
   test('a change that ended in the middle is finished by the next start', async () => {
     const coordinator = await onTwo()
     await coordinator.useShards(['a', 'b', 'c'])
-    // Decided in "a", and not told to the others.
+    // The change is decided in "a", and not yet written to the others.
     for (const name of ['b', 'c']) {
       await databases.sql[name]?.query(`UPDATE ${world.schema}.saga_shard SET layouts = layouts - 1`)
     }
@@ -133,7 +133,7 @@ describe('a shard is added', () => {
     const next = world.process(['a', 'b', 'c'])
     await next.run()
     await next.start(order, { id, input })
-    // It believes the layout before, and so did "b".
+    // It has the previous layout, and so had "b".
     await stale.start(order, { id, input })
     expect(await world.holders(id)).toEqual(['c'])
   })
@@ -187,7 +187,7 @@ describe('a database that was there before the shards', () => {
     const shards = { a: { ...world.shard('a'), service: 'orders' }, b: world.shard('b') }
     const coordinator = await world.running([], { shards })
     expect(coordinator.health().takes).toEqual(['a'])
-    // What knows nothing of shards may go on until then.
+    // A coordinator without shards may continue until then.
     await single.start(order, { id: 'later', input })
     await coordinator.useShards(['a', 'b'])
     await expect(single.start(order, { id: 'too-late', input })).rejects.toMatchObject({ code: 'saga.shards_changed' })

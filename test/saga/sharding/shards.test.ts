@@ -120,7 +120,7 @@ describe('sagas over two databases', () => {
     const id = IDS[homes.findIndex(([parent, child]) => parent !== child)] as string
     const inner = coordinator.get(order, `outer/${id}/inner`)
     const asked = inner.outcome(PATIENCE)
-    // This look for the saga comes after that of `outcome`.
+    // This lookup of the saga comes after that of `outcome`.
     await expect(inner.report()).rejects.toMatchObject({ code: 'saga.not_found' })
     await coordinator.start(outer, { id, input: { n: 1 } })
     expect((await asked).status).toBe('completed')

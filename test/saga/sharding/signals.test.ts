@@ -67,7 +67,7 @@ async function setup(saga: typeof keeps, b: SqlClient = world.shard('b').sql): P
   await coordinator.run()
 }
 
-/** Another process, without a binder. */
+/** Creates another process, without a binder. */
 function another(): ShardedCoordinator {
   const shards = { a: world.shard('a'), b: world.shard('b') }
   return createShardedCoordinator({ service: 'orders', sagas: [keeps, asks], pollMs: 30, shards })

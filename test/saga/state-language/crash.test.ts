@@ -88,7 +88,7 @@ describe.each(['works', 'fails'] as const)('a machine that %s', (kind) => {
     async (when) => {
       let deaths = 0
       for (let n = 1; await dieAt(n, when, kind); n++) deaths = n
-      // How many depends on which results are written together.
+      // The number depends on which results are written together.
       expect(deaths).toBeGreaterThan(5)
     },
   )

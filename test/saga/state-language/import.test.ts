@@ -1,4 +1,4 @@
-/** What is refused at import, by path; and the expressions that are taken over. */
+/** Refusals at import, by path; and the expressions that are supported. */
 import { importStateMachine } from '@concordat/state-language'
 import { explore, given } from 'concordat/saga/testing'
 import { describe, expect, test } from 'vitest'
@@ -135,7 +135,7 @@ describe('is refused at import, by its path:', () => {
 })
 
 describe('an expression', () => {
-  /** What the first call of a machine with this input is given. */
+  /** Argument of the first call of a machine with this input. */
   function valueOf(expression: unknown, params: States): unknown {
     const saga = importStateMachine(one({ Input: [expression] }), known)
     const started = given(saga).when({ type: 'planned', step: 'machine', items: [{ params, key: 'm/x' }] })

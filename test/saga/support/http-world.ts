@@ -97,9 +97,9 @@ export async function openHttpWorld(options: HttpWorldOptions = {}) {
     saga,
     move,
     transfer,
-    /** What the participant's functions were asked. */
+    /** Calls of the participant's functions. */
     calls,
-    /** What came to the gateway. */
+    /** Requests to the gateway. */
     seen,
     [Symbol.asyncDispose]: async () => {
       await coordinator.close()

@@ -38,7 +38,7 @@ export function outcomeOf({ state }: Story): StateMachineOutcome {
   return state.steps.find(({ step }) => step === 'outcome')?.result as StateMachineOutcome
 }
 
-/** What it came to: the saga's status, that of the machine, that of its compensations. */
+/** Outcome: the saga's status, that of the machine, that of its compensations. */
 export function endOf(story: Story): readonly unknown[] {
   const { status, compensationStatus } = outcomeOf(story)
   return compensationStatus === undefined ? [story.status, status] : [story.status, status, compensationStatus]

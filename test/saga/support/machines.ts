@@ -86,13 +86,13 @@ export const reduceMachine = machine('reduceInventoryAndBalance', 'ReduceInvento
   CompensateReduceBalance: task('balance', 'compensate', { Input: ['$.[businessKey]'] }),
 })
 
-/** What a machine came to, in short: the saga's status, that of the machine, that of its compensations. */
+/** Outcome of a machine in short: the saga's status, that of the machine, that of its compensations. */
 export type End = readonly [saga: string, status: string, compensation: string | null]
 
 export interface Ran {
   readonly run: Awaited<ReturnType<Coordinator['start']>>
   readonly coordinator: Coordinator
-  /** Where it is now. */
+  /** Present state. */
   readonly end: () => Promise<End>
   readonly outcome: () => Promise<StateMachineOutcome>
   /** `ReduceBalance UN, CompensateReduceBalance SU`. */

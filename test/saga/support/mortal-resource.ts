@@ -30,7 +30,7 @@ export class MortalResource implements XaResource<MysqlTransaction> {
   }
 }
 
-/** A resource that stands still before it prepares, or after that, until the promise is settled. */
+/** Resource that pauses before it prepares, or after that, until the promise is settled. */
 export function stoppingResource(
   inner: MysqlXaResource,
   stops: { readonly beforePrepare?: () => Promise<void>; readonly afterPrepare?: () => Promise<void> },

@@ -1,4 +1,4 @@
-/** What keeps a branch from being undone, and what an operator does about it: on any PostgreSQL. */
+/** Conflicts that keep a branch from being undone, and the operator's remedies: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, makeTables, protectAccounts } from './undo-suite.ts'
@@ -7,7 +7,7 @@ import type { UndoWorld } from './undo-world.ts'
 export function undoConflictsSuite(world: () => UndoWorld): void {
   beforeEach(() => protectAccounts(world()))
 
-  /** By a writer that has never heard of us. */
+  /** Writes without knowledge of our triggers. */
   const write = (text: string): Promise<unknown> => world().sql.query(text)
 
   describe('a row that is not as the transaction left it', () => {

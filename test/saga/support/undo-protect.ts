@@ -1,4 +1,4 @@
-/** Which tables can be protected: on any PostgreSQL. */
+/** Tables that can be protected: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { describe, expect, test } from 'vitest'
 import { makeTables } from './undo-suite.ts'

@@ -1,4 +1,4 @@
-/** What writers that know nothing of us may do meanwhile, and what is refused: on any PostgreSQL. */
+/** Writers that know nothing of undo, and the writes that are refused: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, protectAccounts } from './undo-suite.ts'
@@ -7,7 +7,7 @@ import type { UndoWorld } from './undo-world.ts'
 export function undoWritersSuite(world: () => UndoWorld): void {
   beforeEach(() => protectAccounts(world()))
 
-  /** By a writer that has never heard of us. */
+  /** Writes without knowledge of our triggers. */
   const write = (text: string): Promise<unknown> => world().sql.query(text)
 
   describe('another writer', () => {

@@ -27,7 +27,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** What was called, in order. */
+/** Records the calls, in order. */
 function ledger() {
   const calls: string[] = []
   /** Calls of `what` still to fail. */

@@ -46,7 +46,7 @@ const world = crashWorld({
     ),
 })
 
-/** One process that dies at its n-th step, then a second one. False: it lived to the end. */
+/** Runs a process that dies at its n-th step, then a second one. False: it lived to the end. */
 async function dieAt(n: number, when: 'before' | 'after', refuse: boolean): Promise<boolean> {
   const id = `${when}-${refuse}-${n}`
   const outcome = async (coordinator: Coordinator) =>

@@ -54,7 +54,7 @@ async function send(binding: SinkBinding, operation: Operation, attempts?: numbe
   )
 }
 
-/** A client whose process stands still before its n-th transaction, until it is told to go on. */
+/** Client whose process pauses before its n-th transaction, until the test resumes it. */
 function frozenBefore(nth: number, resume: Promise<void>): { client: SqlClient; reached: Promise<void> } {
   const { promise: reached, resolve } = Promise.withResolvers<void>()
   let transactions = 0

@@ -8,7 +8,7 @@ import { describeWith, type PrivateServer, startServer } from '../../support/ser
 import { binary } from '../../support/servers/postgres.ts'
 import { type UndoWorld, undoWorld } from '../support/undo-world.ts'
 
-/** With as many some of the new ids are old ones of other tables. */
+/** With this number of tables some of the new ids are old ones of other tables. */
 const TABLES = 24
 const NAMES = Array.from({ length: TABLES }, (_, n) => `t${String(n).padStart(2, '0')}`)
 
@@ -32,7 +32,7 @@ describeWith(['postgres'], 'a database that was moved by a dump', { private: tru
     const world = undoWorld(pgClient(pool), before.schema)
     const protect = () => undo.protect(world.sql, NAMES, { schema: world.schema })
     expect(await collisions(before, world)).toBeGreaterThan(0)
-    // Also once it was protected again, as each start of a service does it.
+    // Also after repeated protection, as at each start of a service.
     for (const again of [false, true]) {
       if (again) await protect()
       expect((await undo.protected(world.sql, { schema: world.schema })).filter(({ problem }) => problem)).toEqual([])

@@ -79,7 +79,7 @@ describeWith(['postgres'], 'an XA participant', { private: true }, () => {
     return rows[0] as { effects: number; prepared: number }
   }
 
-  /** A process that has prepared, and answers nothing any more. */
+  /** Starts a process that has prepared, and no longer answers. */
   async function prepareElsewhere(): Promise<ChildProcess> {
     const child = spawn(
       process.execPath,

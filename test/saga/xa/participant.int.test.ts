@@ -1,4 +1,4 @@
-/** What an XA participant does about its commands, on a real server: PGlite prepares nothing. */
+/** An XA participant and its commands, on a real server: PGlite prepares nothing. */
 import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
 import { DAY, type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
@@ -268,7 +268,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       await Promise.all([one, other].map((each) => deliver(each, request, headers('confirm'), 1)))
       expect([await effects(), await prepared()], id).toEqual([1, []])
     }
-    // Who was overtaken time after time may have to be asked again.
+    // A command that was overtaken repeatedly may have to be sent again.
     const failed = (await answersLeft()).filter((answer) => answer.includes('failed'))
     expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
@@ -409,7 +409,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     await purgeParticipant(sql, { schema, olderThanMs: 2 * DAY })
   })
 
-  /** What was answered and not looked at, oldest first. */
+  /** Answers that the test has not looked at, oldest first. */
   async function answersLeft(): Promise<string[]> {
     const all = await takeReplies(sql, schema)
     return all.map(({ operation, status, code }) =>

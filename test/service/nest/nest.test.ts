@@ -130,7 +130,7 @@ test.each(['express', 'fastify'] as const)(
     slow.open()
     await closed
     expect(lines.at(-1)).toBe('pools close')
-    // What it returned had been sent: the next instance would have it.
+    // The service is closed, so the next instance gets every delivery that it returned.
     expect(app.get(ConcordatService).health()).toMatchObject({ live: false })
   },
 )

@@ -1,4 +1,4 @@
-/** Where `shop.ts` runs: on memory and PGlite, or on the servers whose addresses are in the environment. */
+/** Surroundings of `shop.ts`: memory and PGlite, or the servers whose addresses are in the environment. */
 import { memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'

@@ -89,7 +89,7 @@ console.log('leads', await led.promise)
 const { status, live, ready } = shop.health()
 console.log('health', status, live, ready)
 
-// What is not declared, or does not fit, does not compile.
+// Undeclared channels and wrong payloads do not compile.
 export const wrong = (): unknown => [
   // @ts-expect-error -- `cents` is a number
   shop.send(orderConfirmed, { orderId: 'o-1', cents: '5' }),

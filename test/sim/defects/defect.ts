@@ -8,12 +8,12 @@ export interface PlayedDefect {
   readonly workload: string
 }
 
-/** Nothing that a workload can show. */
+/** A defect that no workload can show. */
 export interface UnplayedDefect {
   readonly about: string
   /** Why it is not. */
   readonly notPlayed: string
-  /** The test that goes red instead; `undefined` where only a look at the file can tell. */
+  /** The test that fails instead; `undefined` where only reading the file shows it. */
   readonly test: string
 }
 

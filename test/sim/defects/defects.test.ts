@@ -40,7 +40,7 @@ it('refuses a text that is not there, or more than once', () => {
   expect(() => patched('one, one', patch)).toThrow('a.ts has the text 2 times')
 })
 
-/** One of them; `npm run sim -- --defects` plays all. */
+/** Plays one defect; `npm run sim -- --defects` plays all. */
 it('finds one that is put back, in a process of its own', { timeout: 120_000 }, async () => {
   const asked = { workload: 'flows', from: 1, count: 1 }
   expect(await playIn({ ...asked, defect: 'binder/2' })).toMatchObject({ seeds: 1, invariant: 'all is settled' })

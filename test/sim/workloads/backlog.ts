@@ -1,4 +1,4 @@
-/** What an outbox meets on bad days: a broker that is away, more than fits a window, rows of other programs, an operator. */
+/** An outbox on bad days: a broker that is down, more than fits a window, rows of other programs, an operator. */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import {
@@ -35,11 +35,11 @@ const RELAY = { batchSize: WINDOW_ROWS, batchBytes: WINDOW_BYTES, leaseMs: 2_000
 const LAST = 99
 const TWIN = 'twin'
 
-/** What of the world is in no database. */
+/** State of the world that is in no database. */
 class Known {
-  /** Of each destination and key the numbers that arrived, each at its first time. */
+  /** Numbers that arrived for each destination and key, each at its first time. */
   readonly heard = new Map<string, number[]>()
-  /** What each service gave to its broker that was another's. */
+  /** Messages of other services that each service gave to its broker. */
   readonly strayed: string[] = []
   accepted = 0
   afar = 0

@@ -70,7 +70,7 @@ async function writeEntry(sql: SqlClient, token: number, broken: string | undefi
   })
 }
 
-/** The fence is told of the new holder before it reads: nobody before it writes after that. */
+/** Registers the new holder at the fence before it reads: no earlier holder writes after that. */
 function read(sql: SqlClient, token: number, broken: string | undefined): Promise<number> {
   return sql.transaction(async (tx) => {
     if (broken !== 'no-fence' && broken !== 'reads-unfenced') await createFence({ sql }).check(tx, 'desk', token)

@@ -12,17 +12,17 @@ import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const WORKERS = 3
 const TTL_MS = 1_500
-/** Nobody gives up: who waits that long was forgotten. */
+/** Longest wait: no worker gives up, so one that waits that long was forgotten. */
 const WAIT_MS = 600_000
 const STEP_MS = 100
 const PAUSE_MS = 600
-/** How often somebody does not renew, and holds on. */
+/** Probability that a holder does not renew, and keeps writing. */
 const HOLDS_ON = 0.1
-/** Until each worker has had each lock once more, when nothing bad happens any more. */
+/** Time in which each worker gets each lock once more, after the last fault. */
 const SERVED_WITHIN_MS = 30_000
 const PERMITS = 2
 
-/** Somebody believed to hold a key, from one moment of the world to another. */
+/** A worker's belief that it held a key, from one moment of the world to another. */
 interface Belief {
   readonly who: string
   readonly key: string
@@ -32,7 +32,7 @@ interface Belief {
   untilMs: number
 }
 
-/** What the workers of a history believed, and how often each was served. */
+/** Beliefs of a history's workers, and the number of grants of each. */
 class Book {
   readonly beliefs: Belief[] = []
   readonly served = new Map<string, number>()
@@ -43,10 +43,10 @@ class Book {
   }
 }
 
-/** What a worker does with one lock, again and again. */
+/** A worker's repeated work with one lock. */
 interface Job {
   readonly key: string
-  /** How many may hold it beside each other; by options, of readers any number. */
+  /** Number of holders allowed at the same time, by the options; any number of readers. */
   readonly room: number
   readonly options: AcquireOptions
   readonly once: (wish: AcquireOptions, work: (lease: Lease) => Promise<void>) => Promise<void>
@@ -138,7 +138,7 @@ async function believe({ name }: SimulatedInstance, { key, room }: Job, lease: L
   }
 }
 
-/** The fence is told of the new holder before it reads: nobody before it writes after that. */
+/** Registers the new holder at the fence before it reads: no earlier holder writes after that. */
 async function countFenced(sql: SqlClient, { key, token }: Lease, steps: () => Promise<void>): Promise<void> {
   const fence = createFence({ sql })
   const n = await sql.transaction(async (tx) => {
@@ -181,7 +181,7 @@ async function requireServed(world: SimulatedWorld, book: Book): Promise<void> {
 const UNCERTAIN = 'desk'
 const KEYS = ['desk', 'till', 'pool', 'paper', 'guarded']
 
-/** Nobody believes to hold a key when so many others do that there is no room. */
+/** Requires that no more workers believe to hold a key than its mode allows. */
 function requireRoom({ beliefs }: Book): void {
   for (const belief of beliefs) {
     if (belief.key === UNCERTAIN) continue

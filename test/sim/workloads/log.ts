@@ -1,7 +1,7 @@
 /**
- * PostgreSQL as the broker: shops write each line to the log in its own transaction, and a note of it by way of an outbox. A ledger settles
- * lines in the transactions of their effects and notes by an inbox, an auditor is slow and keeps nothing, and a group that nobody reads is
- * forgotten. Meanwhile the segments of the log go round.
+ * PostgreSQL as the broker: shops write each line to the log in its own transaction, and a note of it through an
+ * outbox. A ledger\nsettles lines in the transactions of their effects and notes with an inbox, an auditor is slow and
+ * keeps nothing, and a group\nwithout readers is forgotten. During that the segments of the log rotate.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
@@ -22,7 +22,7 @@ const linesOf = (groups: readonly string[]) =>
   defineChannel('lines', { payload: Line, key, groups, partitions: 2, transactional: true })
 const lines = linesOf(GROUPS)
 const notes = defineChannel('notes', { payload: Line, key, groups: ['ledger'], partitions: 1 })
-/** A group of lines that no service knows any more. */
+/** A group of lines that no service knows any longer. */
 const FORGOTTEN = 'old'
 
 const LEASE_MS = 2_000
@@ -34,13 +34,13 @@ const OWN_PAUSE_MS = 300
 const KEYS = ['hot', 'hot', 'hot', 'cold'] as const
 const RETRY = { maxAttempts: 1_000, backoff: { initialMs: 50, maxMs: 1_000 } }
 const REFUSED = 0.05
-/** Until every segment is freed that all groups have behind them. */
+/** Time in which every segment is freed that all groups have settled. */
 const FREED_WITHIN_MS = 60_000
 
 type Options = Omit<PostgresTransportOptions, 'sql'>
 
 const TIMES = { leaseMs: LEASE_MS, rebalanceTimeoutMs: LEASE_MS, requestTimeoutMs: 5_000, notifyEveryMs: 0 }
-/** Of one service alone: to look for segments is work for each that does. */
+/** Options of one service alone: each service with them looks for segments. */
 const ROTATES = { segmentMs: 2_000, retentionMs: 500 }
 
 const logOn = (sql: SqlClient, options: Options = {}): PostgresTransport =>
@@ -58,7 +58,7 @@ async function startShop(instance: SimulatedInstance): Promise<void> {
   void sellOwn(sql, boxesOn(sql, transport), name)
 }
 
-/** How lines leave: with the transaction, and by a relay. */
+/** Ways in which lines leave: with the transaction, and by a relay. */
 interface Boxes {
   readonly direct: Outbox
   readonly relayed: Outbox
@@ -90,7 +90,7 @@ async function sellOwn(sql: SqlClient, boxes: Boxes, account: string): Promise<v
       if (n > OWN_LINES) return
       await place(sql, boxes, { account, n })
     } catch {
-      // Its database is away, or was when it answered: what is there says how far it got.
+      // The database is down, or was when it answered: the stored rows show the progress.
     }
   }
 }

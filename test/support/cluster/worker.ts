@@ -23,7 +23,7 @@ export type Report =
   | { readonly did: 'failed'; readonly code: string }
 
 export type Order =
-  /** With the generation the process began with, whatever has become of it. */
+  /** Write with the generation that the process began with, even if it is over. */
   { readonly do: 'write'; readonly key: string; readonly value: unknown } | { readonly do: 'leave' }
 
 const [url = '', prefix = '', cluster = '', instance = '', ...timing] = process.argv.slice(2)

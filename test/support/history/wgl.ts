@@ -12,7 +12,7 @@
  */
 export interface Operation<Action> {
   readonly process: string
-  /** What was asked and what was answered; what an unknown outcome means is the model's business. */
+  /** Call and answer; the model interprets an unknown outcome. */
   readonly action: Action
   readonly invokedAt: number
   /** `Infinity`: the outcome is unknown. */
@@ -81,7 +81,7 @@ interface Configuration {
 
 class Search<State, Action> {
   readonly #model: Model<State, Action>
-  /** In the order of their calls. */
+  /** Operations in the order of their calls. */
   readonly #operations: readonly Operation<Action>[]
   /**
    * The calls and returns not placed yet, in the order of time, as a list: `next` and `previous` of a node; 0 is the head.

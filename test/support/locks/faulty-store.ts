@@ -4,14 +4,11 @@ import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHel
 import type { FakeClock } from './fake-clock.ts'
 
 /**
- * What can happen to one request:
- * - `refused`: not sent, and the caller knows.
- * - `request lost`: never executed; the caller hears nothing and gives up after `ANSWER_MS`.
- * - `reply lost`: executed; the caller hears nothing.
- * - `late`, `very late`: the caller gave up; executed after that, within or beyond a ttl.
- * - `slow`: executed and answered, but later than a ttl.
- * - `slow reply`: executed at once, answered late.
- * - `stall`: answered, and the process is stopped for longer than a ttl before it reads the answer.
+ * Faults of one request:\n- `refused`: not sent, and the caller knows.\n- `request lost`: never executed; the caller
+ * hears nothing and gives up after `ANSWER_MS`.\n- `reply lost`: executed; the caller hears nothing.\n- `late`, `very
+ * late`: the caller gave up; executed after that, within or beyond a ttl.\n- `slow`: executed and answered, but later
+ * than a ttl.\n- `slow reply`: executed at once, answered late.\n- `stall`: answered, and the process is stopped for
+ * longer than a ttl before it reads the answer.
  */
 export const faults = [
   'refused',
@@ -31,7 +28,7 @@ const DELAY_MS: Readonly<Record<'late' | 'very late' | 'slow', number>> = { late
 const SLOW_REPLY_MS = 800
 const STALL_MS = 1_600
 
-/** A lock store behind a network that fails at the steps it is told to, counted over all contenders. */
+/** Lock store behind a network that fails at the given steps, counted over all contenders. */
 export class FaultyNetwork {
   readonly server: MemoryLockServer
   readonly clock: FakeClock

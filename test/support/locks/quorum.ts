@@ -51,7 +51,7 @@ export class Quorum {
     })
   }
 
-  /** On one server, past its link. */
+  /** Runs `work` on one server, without its link. */
   async admin<T>(n: number, work: (client: Redis) => Promise<T>): Promise<T> {
     const client = new Redis((this.servers[n] as PrivateServer).url)
     try {
@@ -87,7 +87,7 @@ export class Quorum {
     this.#paused.clear()
   }
 
-  /** Everything runs, is reachable and empty; who locked is closed. */
+  /** Resets the servers: all run, are reachable and empty; all contenders are closed. */
   async reset(): Promise<void> {
     this.thaw()
     for (const link of this.links) link.heal()
@@ -104,7 +104,7 @@ export class Quorum {
   }
 }
 
-/** How a promise ended, and when; `pending` when it had not after `limitMs`. */
+/** Outcome of a promise, and its time; `pending` when it had none after `limitMs`. */
 export async function outcome<T>(
   work: Promise<T>,
   limitMs: number,

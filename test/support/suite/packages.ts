@@ -20,7 +20,7 @@ export function registerLack(lack: Error): void {
   })
 }
 
-/** Whether a lack of packages is a failure. */
+/** Whether missing packages are a failure. */
 export function mustRun(): boolean {
   return process.env['CI'] === 'true' || process.env['CONCORDAT_REQUIRE_SERVERS'] === '1'
 }

@@ -1,6 +1,6 @@
 /**
- * What `npm test` runs in about five minutes: every file that is not long, and one file for each kind of server. With
- * `CONCORDAT_REQUIRE_SERVERS=1`, as `.ci/run` sets it, and by `vitest run` itself everything runs.
+ * Files that `npm test` runs in about five minutes: every file that is not long, and one file for each kind of server.
+ * With\n`CONCORDAT_REQUIRE_SERVERS=1`, as `.ci/run` sets it, and by `vitest run` itself everything runs.
  */
 import { readSeconds, type Seconds } from './seconds.ts'
 

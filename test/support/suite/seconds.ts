@@ -1,7 +1,7 @@
-/** How long test files take, as measured: `seconds.json`, written by `times.ts`. */
+/** Measured durations of test files: `seconds.json`, written by `times.ts`. */
 import { readFileSync } from 'node:fs'
 
-/** By file, from the root of the repository. */
+/** Seconds by file, relative to the root of the repository. */
 export type Seconds = Readonly<Record<string, number>>
 
 export const TABLE: URL = new URL('seconds.json', import.meta.url)

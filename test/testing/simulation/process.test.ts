@@ -9,7 +9,7 @@ import { IDLE } from './failure.ts'
 
 const realTimeout = setTimeout
 
-/** What `work` gives in a service that is played, for the same seed. */
+/** Result of `work` in a simulated service, for the same seed. */
 async function inService<T>(work: () => T | Promise<T>): Promise<T> {
   const given: T[] = []
   const start: SimulatedService['start'] = async () => void given.push(await work())
@@ -17,7 +17,7 @@ async function inService<T>(work: () => T | Promise<T>): Promise<T> {
   return given[0] as T
 }
 
-/** Of the world's time. */
+/** Duration in the world's time. */
 function durationOf(wait: () => Promise<unknown>): Promise<number> {
   return inService(async () => {
     const beganMs = performance.now()
@@ -79,7 +79,7 @@ describe('a service waits for the time of its world', () => {
   })
 })
 
-/** With every way to ask for it, in one history and in the next of the same seed. */
+/** Results of two histories with the same seed. */
 async function twice<T>(ask: () => T | Promise<T>): Promise<readonly T[]> {
   return [await inService(ask), await inService(ask)]
 }

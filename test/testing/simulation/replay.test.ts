@@ -2,7 +2,7 @@ import { type PlayedHistory, type SimulatedService, type SimulationOptions, simu
 import { expect, it } from 'vitest'
 import { failureOf, IDLE } from './failure.ts'
 
-/** Whose timers are where faults come. */
+/** Options that put faults at timers. */
 const ticking: SimulationOptions = {
   ...IDLE,
   services: { shop: { instances: 1, start: () => void setInterval(() => {}, 50) } },

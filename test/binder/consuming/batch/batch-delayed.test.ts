@@ -33,9 +33,9 @@ interface Setup {
   readonly binder: Binder
   /** The payloads of each call, with their attempts. */
   readonly calls: string[][]
-  /** What is sent to the channel. */
+  /** Subscription of the channel. */
   readonly line: ScriptedSubscription
-  /** What comes back. */
+  /** Subscription of the retry queue. */
   readonly retries: ScriptedSubscription
 }
 

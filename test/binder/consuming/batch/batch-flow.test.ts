@@ -107,7 +107,7 @@ describe('the trial of a circuit breaker', () => {
 describe('a token of the rate limit', () => {
   const TEN = { perSecond: 10, burst: 10 }
 
-  /** How many messages may begin now: a batch waits until there are as many tokens as messages. */
+  /** Number of messages that may begin now: a batch waits until there are as many tokens as messages. */
   async function left(test: Setup): Promise<number> {
     const before = test.calls.length
     for (let n = 0; n < 10; n++) deliver(test, 100 + n)

@@ -9,7 +9,7 @@ import { until } from '../../../support/until.ts'
 const Payload = z.object({ key: z.string().nullable(), n: z.number(), failures: z.number() })
 
 interface Plan {
-  /** With how many of its first calls fail. */
+  /** Messages, each with the number of its first calls that fail. */
   readonly messages: ReadonlyArray<{ readonly key: string | null; readonly failures: number }>
   readonly concurrency: number
   readonly maxSize: number

@@ -9,7 +9,7 @@ const Payload = z.object({ key: z.string().nullable(), n: z.number(), failures: 
 
 interface Sent {
   readonly key: string | null
-  /** How many of its first calls fail. */
+  /** Number of first calls that fail. */
   readonly failures: number
 }
 
@@ -112,7 +112,7 @@ it('batches lose nothing and keep the order of each key, whatever fails, whateve
       for (const key of new Set(given.messages.map((message) => message.key))) {
         if (key === null) continue
         const sentNumbers = given.messages.flatMap((message, n) => (message.key === key ? [n] : []))
-        // The last time each was handled is in the order sent: nothing overtakes for good.
+        // The last calls of each message are in the order sent: overtaking is never permanent.
         const last = new Map<number, number>()
         for (const [at, outcome] of outcomes.entries()) if (outcome.key === key && outcome.ok) last.set(outcome.n, at)
         const inOrder = sentNumbers.map((n) => last.get(n) ?? -1)

@@ -7,7 +7,7 @@ import { ScriptedTransport } from '../../support/scripted-transport.ts'
 
 const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 const failed = (code: string, message = `SQLSTATE ${code}`): Error => Object.assign(new Error(message), { code })
-/** What `pg` says of a connection that the server has ended, with the server's reason. */
+/** Error that `pg` raises for a connection that the server has ended, with the server's reason. */
 const ended = (code: string): Error =>
   Object.assign(new Error('Client has encountered a connection error and is not queryable: idle'), {
     cause: failed(code),

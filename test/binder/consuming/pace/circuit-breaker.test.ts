@@ -20,11 +20,11 @@ class Setup {
   readonly transport = new ScriptedTransport()
   readonly calls: Array<{ n: number; attempt: number }> = []
   readonly logged: string[] = []
-  /** What the handler throws. */
+  /** Error that the handler throws. */
   error: Error | undefined = new Error('the warehouse is down')
-  /** For which messages. */
+  /** Whether the handler fails for message `n`. */
   failing: (n: number) => boolean = () => true
-  /** When set, calls wait for it. */
+  /** Gate for which calls wait while it is set. */
   hold: Promise<void> | undefined
   readonly binder: Binder
 

@@ -18,7 +18,7 @@ function beating(clock: FakeClock): { heart: Heart; lost: Error[] } {
   return { heart, lost }
 }
 
-/** With turns in between, in which answers come. */
+/** Advances in steps with turns of the event loop between them, in which answers arrive. */
 async function pass(clock: FakeClock, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 100) {
     clock.advance(100)

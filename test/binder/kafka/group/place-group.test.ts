@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type Admin, placeGroup } from '../inside.ts'
 
-/** One partition with an end that moves on, and what the group has committed. */
+/** Admin of one partition with an end offset that moves on, and the group's committed offset. */
 function admin(events: { readonly whileLooking?: () => void } = {}) {
   const broker = { end: 100, committed: -1 }
   const fake = {

@@ -14,7 +14,7 @@ function batch(from: number, count: number, timestamp: string): FetchedBatch {
   return { partition: 0, messages, lastOffset: () => String(from + count - 1) }
 }
 
-/** One process, whose members of the group follow each other. */
+/** One process, in which members of the group follow each other. */
 function process() {
   const settled = new SettledOffsets()
   return () => {

@@ -7,7 +7,7 @@ const require = createRequire(import.meta.url)
 const lz4 = require('lz4js') as Lz4Blocks
 const snappy = require('snappyjs') as Snappy
 
-/** From what does not get smaller to what almost vanishes, over the size of a block. */
+/** Bytes from incompressible to almost empty when compressed, and larger than a block. */
 const bytes = fc
   .tuple(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.integer({ min: 0, max: 1_000 }))
   .map(([part, times]) => Buffer.concat(Array.from({ length: times }, () => part)))

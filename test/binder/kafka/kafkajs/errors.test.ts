@@ -57,7 +57,7 @@ describe('errors of kafkajs', () => {
     [{ type: 'ILLEGAL_SASL_STATE' }, 'set `reauthenticationThreshold` below the lifetime of tokens'],
     [{ message: 'Failed to connect: brokers array is empty' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
     [{ message: 'Failed to connect: Port should be >= 0' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
-    // What kafkajs says of `sasl: {}`.
+    // Error of kafkajs for `sasl: {}`.
     [{ cause: new TypeError('reading toUpperCase') }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
     [
       { message: 'Connection error: socket disconnected before secure TLS connection was established' },

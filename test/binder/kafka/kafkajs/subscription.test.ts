@@ -1,6 +1,4 @@
-/**
- * What kafkajs does rarely and at bad moments, by a consumer that does it on command. The rest is tested on a broker.
- */
+/** Rare and badly timed behaviour of kafkajs, played by a scripted consumer. The rest is tested on a broker. */
 import { silentLogger } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { FakeClock } from '../fake-clock.ts'

@@ -23,7 +23,7 @@ async function failureOf(kafka: Parameters<typeof platformaticTransport>[0]['kaf
   )
 }
 
-/** What such a server sends that is told something else than TLS. */
+/** TLS alert that a server sends for a ClientHello it does not understand. */
 const TLS_ALERT = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46])
 const AWAY = 'Check that the brokers are up and reachable'
 

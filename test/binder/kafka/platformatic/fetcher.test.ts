@@ -17,7 +17,7 @@ const LIST_OFFSETS = 2
 
 interface Asked {
   readonly leader: number
-  /** By partition. */
+  /** Fetch offsets by partition. */
   readonly from: ReadonlyMap<number, number>
   answer(answers: readonly object[]): void
   fail(error: Error): void
@@ -28,7 +28,7 @@ interface Request {
   write(to: ByteWriter): void
 }
 
-/** Where each partition is to be read from, as it stands on the wire. */
+/** Reads the fetch offset of each partition from the encoded request. */
 function offsetsIn(request: Request): ReadonlyMap<number, number> {
   const writer = new ByteWriter()
   request.write(writer)

@@ -15,7 +15,7 @@ function opened(transport: Transport): Transport {
   return withDeadline(transport, 30_000, systemClock)
 }
 
-/** Another topic of the same name, which is empty. */
+/** Deletes the topic and creates an empty one of the same name. */
 async function remake(transport: Transport, topic: string): Promise<void> {
   const admin = client(url()).admin()
   await admin.connect()

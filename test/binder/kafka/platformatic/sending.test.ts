@@ -1,9 +1,9 @@
-/** What sequence numbers say when a broker's answer does not tell whether records were written. */
+/** Decisions by sequence numbers when a broker's answer does not say whether records were written. */
 import { systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { type Cluster, type Envelope, IdempotentProducer, recordBytes } from '../inside.ts'
 
-/** One broker that leads the one partition, and answers each attempt with the next of these. */
+/** Broker that leads the only partition and answers each attempt with the next of `answers`. */
 function producing(answers: readonly (string | undefined)[]) {
   let identities = 0
   let attempts = 0

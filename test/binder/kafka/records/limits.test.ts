@@ -22,7 +22,7 @@ async function batchOf(values: readonly Buffer[], compression: 'none' | (typeof 
   return writeBatch(envelopes, { time: 1, identity, sequence: -1, compression })
 }
 
-/** One record, with headers as they come on the wire. */
+/** Encodes one record with headers in wire format. */
 function recordOf(headers: Buffer, count: number): Buffer {
   const rest = Buffer.concat([Buffer.from([0, 0, 0, 1, 1]), varint(count), headers])
   return Buffer.concat([varint(rest.length), rest])
@@ -54,7 +54,7 @@ describe('a batch that becomes a thousand times what it is', () => {
     expect([messages, next, unreadable?.offset]).toEqual([[], 0, 0])
     expect(unreadable?.error).toMatchObject({ code: 'binder.kafka.batch_too_large', retryable: false })
     expect(unreadable?.error.message).toContain('raise maxBatchBytes')
-    // What they were asked for fits into it.
+    // The requested buffers fit into the limit.
     expect(lz4.mock.calls.length * 64 * 1024).toBeLessThanOrEqual(MB)
     expect(snappy.mock.calls.length * 32 * 1024).toBeLessThanOrEqual(MB)
     const { messages: all } = await readBatches(Pieces.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: 5 * MB })

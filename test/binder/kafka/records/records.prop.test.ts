@@ -33,7 +33,10 @@ const head = {
   compression: 'none',
 } as const
 
-/** As a broker keeps it that writes down when it got the batch; each record keeps the time that its sender gave it. */
+/**
+ * Batch as stored by a broker that writes down the time of its arrival (LogAppendTime); each record keeps its sender's
+ * time.
+ */
 function stamped(batch: Buffer, at: number): Buffer {
   const logAppendTime = 8
   batch.writeInt16BE(batch.readInt16BE(21) | logAppendTime, 21)

@@ -6,7 +6,7 @@ import { headersToJson } from '../../../../binder/channel/json-header.ts'
 import { decodeRecord, encodeRecord, type IncomingRecord } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 
-/** What the outbox event router makes of a row, with the headers that it adds to each record itself. */
+/** Record that the outbox event router makes of a row, with the headers that it adds itself. */
 function routed(message: EncodedMessage): IncomingRecord {
   const { key, value } = encodeRecord(message)
   const json = headersToJson(message.headers)

@@ -4,7 +4,7 @@ import { describe, it } from 'vitest'
 import { decodeRecord, encodeRecord, type IncomingRecord, recordBytes } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 
-/** What the far side sees: every header as bytes. */
+/** Message as the receiving side gets it: every header as bytes. */
 function travelled(message: EncodedMessage): IncomingRecord {
   const { key, value, headers } = encodeRecord(message)
   return {
@@ -185,7 +185,7 @@ describe('foreign Kafka record', () => {
 
   it.for([
     ['text/plain', 'text/plain'],
-    // As older versions of Spring write it.
+    // The quoted form is the one that older versions of Spring write.
     ['"text/plain;charset=UTF-8"', 'text/plain;charset=UTF-8'],
   ] as const)('has the content type that Spring says in contentType: %s', ([said, expected], { expect }) => {
     const decoded = decodeRecord('t', 0, foreignRecord({ contentType: Buffer.from(said) }))

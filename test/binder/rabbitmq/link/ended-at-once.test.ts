@@ -12,7 +12,7 @@ import { uncaughtErrors } from '../../../support/uncaught-errors.ts'
 import { until } from '../../../support/until.ts'
 
 const require = createRequire(import.meta.url)
-/** Its own words for what a broker says. */
+/** amqplib's definitions of the broker's replies. */
 const defs = require(join(dirname(require.resolve('amqplib')), 'lib', 'defs.js')) as Readonly<
   Record<string, number>
 > & {

@@ -10,7 +10,7 @@ import { until } from '../../../support/until.ts'
 const Payload = z.object({ n: z.number() })
 type Places = RabbitTransportOptions['places']
 
-/** What another program has made, and how it looks at it. Taken away after the test. */
+/** Another program's exchanges and queues, and a view of them. Deleted after the test. */
 async function company(url: string) {
   const connection = await connect(url)
   const channel: AmqpChannel = await connection.createChannel()
@@ -26,7 +26,7 @@ async function company(url: string) {
   return {
     name: (text: string) => `${text}-${id}`,
     channel,
-    /** For what the service under test makes. */
+    /** Registers names that the service under test creates, for deletion. */
     forget: (queues: readonly string[], exchanges: readonly string[] = []) => {
       made.queues.push(...queues)
       made.exchanges.push(...exchanges)

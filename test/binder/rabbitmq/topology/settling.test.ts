@@ -20,7 +20,7 @@ async function starting(
   const transport = attached({ connect: broker.connect, queueType }, 10_000, clock)
   const state = { isDone: false }
   const done = transport.provision([destination]).then(() => (state.isDone = true))
-  // Some tests end before it does: the transport is closed then.
+  // Some tests end before the call does: the transport is closed then.
   done.catch(() => {})
   await drain()
   return { clock, transport, state, done }

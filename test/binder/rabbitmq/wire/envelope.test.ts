@@ -7,7 +7,7 @@ import { anyMessage, plainMessage } from '../messages.ts'
 
 const NOW = 1_700_000_000_000
 
-/** What the far side sees: amqplib unwraps its typed values. */
+/** Message as the receiving side gets it: amqplib unwraps its typed values. */
 function travelled(message: EncodedMessage): Parameters<typeof fromAmqp>[0] {
   const { content, options } = toAmqp(message, true)
   const headers = Object.fromEntries(
@@ -215,7 +215,7 @@ describe('AMQP envelope', () => {
 
   it('reads tables that say they are what they are not', ({ expect }) => {
     const nested = { '!': 'decimal', value: { digits: 1, places: { toString: 'x' } } }
-    // What amqplib makes of a table with a field `__proto__` of bytes.
+    // Table as amqplib decodes it when a field is named `__proto__` and holds bytes.
     const bytes = Object.setPrototypeOf({ a: 1 }, Buffer.from([1])) as object
     const { headers } = fromAmqp(foreign({ headers: { nested, bytes } }), 'd', NOW)
     expect(headers['nested']).toBe(JSON.stringify(nested))

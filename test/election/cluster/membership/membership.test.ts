@@ -14,13 +14,13 @@ const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, deadAfterMs: 10_000 
 const away = (outcome: 'unknown' | 'not_done' = 'unknown'): Error =>
   new ClusterStoreUnavailable('scripted', outcome, 'no answer')
 
-/** One member on a memory server, all on one clock that stands still until told. */
+/** Creates a member on a memory server, all on one clock that only the test moves. */
 function setup(options: Partial<MembershipOptions> = {}) {
   const clock = new FakeClock()
   const server = memoryStateServer({ clock })
   const inner = memoryStateStore({ server })
   const calls: Array<readonly [name: string, ...args: unknown[]]> = []
-  /** What a call does instead of the real one. */
+  /** Replacements for calls of the store. */
   const instead: Partial<Record<keyof ClusterStore, (...args: never[]) => unknown>> = {}
   const store = new Proxy(inner, {
     get: (target, name: keyof ClusterStore) => {

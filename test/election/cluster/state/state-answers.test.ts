@@ -5,11 +5,9 @@ import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 
 /**
- * What can happen to one request:
- * - `refused`: not sent, and the caller knows.
- * - `request lost`: never executed; the caller hears nothing.
- * - `reply lost`: executed; the caller hears nothing.
- * - `late`: the caller gave up; executed after the next attempt. `very late`: after everything is over.
+ * Faults of one request:\n- `refused`: not sent, and the caller knows.\n- `request lost`: never executed; the caller
+ * hears nothing.\n- `reply lost`: executed; the caller hears nothing.\n- `late`: the caller gave up; executed after the
+ * next attempt. `very late`: after everything is over.
  */
 const FAULTS = ['refused', 'request lost', 'reply lost', 'late', 'very late'] as const
 type Fault = (typeof FAULTS)[number]
@@ -17,7 +15,7 @@ type Fault = (typeof FAULTS)[number]
 const ANSWER_MS = 100
 const LATE_MS: Readonly<Record<'late' | 'very late', number>> = { late: 150, 'very late': 20_000 }
 
-/** A store whose commits fail at the steps they are told to, counted over all. */
+/** Store whose commits fail at the given steps, counted over all commits. */
 function faultyStore(
   inner: ClusterStore,
   clock: FakeClock,
@@ -110,7 +108,7 @@ async function run(plan: ReadonlyMap<number, Fault>, retryForMs: number) {
   return { told, log: reply.entries, steps: steps.count }
 }
 
-/** What was told is what the log says, now that nothing more can come. */
+/** Checks that the callers' answers match the log, once no further entry can be written. */
 function check(told: readonly Told[], log: readonly LogEntry[]): void {
   const versionsOf = (value: string | undefined): number[] =>
     log

@@ -1,4 +1,7 @@
-/** What the image, the compose file, the manifest and the page about them say to each other, and to the defaults in the code. */
+/**
+ * Consistency of the image, the compose file, the manifest and their page with each other, and with the defaults in the
+ * code.
+ */
 import { globSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'

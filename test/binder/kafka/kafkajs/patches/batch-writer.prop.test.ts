@@ -29,7 +29,7 @@ const readBatch = require('kafkajs/src/protocol/recordBatch/v0/decoder.js') as (
   readonly records: ReadonlyArray<{ readonly key: unknown; readonly value: unknown; readonly headers: object }>
 }>
 
-/** Of a batch, without times. */
+/** Fields of a batch header, without times. */
 const HEAD = [
   'firstOffset',
   'lastOffsetDelta',
@@ -60,7 +60,7 @@ const written = fc.record({
   ),
 })
 
-/** What the connections of a producer make of a request: those of kafkajs, and the same with our writer. */
+/** Encodes the produce request twice: with kafkajs, and with kafkajs and our writer. */
 async function requestsOf(version: number, compression: 'none' | 'gzip'): Promise<{ theirs: Lookup; ours: Lookup }> {
   const theirs = lookup({ [PRODUCE]: { maxVersion: version } })
   const broker = { lookupRequest: theirs }
@@ -71,7 +71,7 @@ async function requestsOf(version: number, compression: 'none' | 'gzip'): Promis
   return { theirs, ours: (await cluster.findBroker()).lookupRequest }
 }
 
-/** All that a broker is told, without times. */
+/** Reads everything that the request sends to the broker, without times. */
 async function read(bytes: Buffer): Promise<unknown> {
   const from = new ByteReader(Pieces.of(bytes))
   const [transaction, acks, timeout] = [from.nullableString(), from.int16(), from.int32()]

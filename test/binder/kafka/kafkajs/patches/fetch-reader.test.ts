@@ -5,7 +5,7 @@ import { range } from '../../kit.ts'
 const LIMITS = { answerBytes: 100_000, roomBytes: 100_000, maxBatchBytes: 1_000_000 }
 const READING = { ...LIMITS, findCodec: () => undefined, turn: 0, startOf: () => 0 }
 
-/** An answer in version 4 with a batch for each partition, of so many records of that size. */
+/** Answer in version 4 with a batch per partition, of `count` records of `size` bytes. */
 async function answerOf(partitions: number, count: number, size: number): Promise<Buffer> {
   const value = Buffer.alloc(size, 'x')
   const envelope = { topic: 't', key: null, value, headers: {}, bytes: size + 100, index: 0, place: 0 }
