@@ -25,7 +25,7 @@ export interface DbosHandle<R> {
   getResult(options: { readonly pollingIntervalMs: number }): Promise<R>
 }
 
-/** Puts work into the queues of another application. What it does is no step by itself. */
+/** Client that puts work into the queues of another application. Its call is not a step by itself. */
 export interface DbosClient {
   enqueue<Work extends (...args: never[]) => Promise<unknown>>(
     options: { readonly queueName: string; readonly workflowName: string; readonly workflowID: string },

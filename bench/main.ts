@@ -155,7 +155,7 @@ function usage(): string {
 }
 
 const MAX_MINUTES = 10_000
-/** Below it starting and ending would be what is measured. */
+/** Fewest orders: with fewer the bench would measure starting and ending. */
 const MIN_ORDERS = 500
 
 interface NamedSuite {
@@ -177,7 +177,7 @@ interface Given {
 /** All but what takes as long as one says. */
 const ALL = Object.keys(SUITES).filter((name) => name !== 'soak')
 
-/** The command line, or what is wrong with it. */
+/** Parses the command line, or describes what is wrong with it. */
 function parseArguments(): Given | string {
   try {
     const text = (value: string) => ({ type: 'string', default: value }) as const

@@ -1,4 +1,4 @@
-/** A part that was asked for and does not exist: without this a slip of the keyboard would measure nothing, in silence. */
+/** Error for an unknown part: without it a typing mistake would silently measure nothing. */
 export class UnknownPart extends Error {}
 
 /**

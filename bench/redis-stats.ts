@@ -30,7 +30,7 @@ export class RedisStats implements AsyncDisposable {
     return counts
   }
 
-  /** Removes what the bench left: locks free themselves, but fencing tokens are kept forever. */
+  /** Removes the keys of the bench: locks free themselves, but fencing tokens are kept permanently. */
   async removeKeys(prefix: string): Promise<void> {
     for await (const keys of this.#client.scanStream({ match: `${prefix}*`, count: 1_000 })) {
       if ((keys as string[]).length > 0) await this.#client.unlink(...(keys as string[]))

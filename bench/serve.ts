@@ -6,7 +6,7 @@ import { endWithParent } from './processes.ts'
 export interface Burst {
   /** Number in flight at any time. */
   readonly atOnce: number
-  /** Runs so long before it counts, and so long while it does; in each at least `atLeast` have to end. */
+  /** Time before counting begins, and time of the count; at least `atLeast` have to end in each. */
   readonly rampMs: number
   readonly countedMs: number
   readonly atLeast: number

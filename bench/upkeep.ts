@@ -12,7 +12,7 @@ export interface Upkeep {
   readonly serverShare: number
 }
 
-/** Looks on for `seconds`. Client: the CPU time of this process. */
+/** Measures for `seconds` without a call. Client: the CPU time of this process. */
 export async function lookOn(
   stats: RedisStats,
   what: string,

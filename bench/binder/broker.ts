@@ -59,7 +59,7 @@ interface StartedSides {
   readonly leave: () => Promise<void>
 }
 
-/** Ours first: it makes the topics and fills the one that both read. */
+/** Starts our side first: it makes the topics and fills the one that both read. */
 export async function startedSides(
   { ours, bare }: BrokerSides,
   scene: Scene,

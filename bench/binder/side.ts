@@ -5,7 +5,7 @@ import { endWithParent } from '../processes.ts'
 /** Input that both sides get. */
 export interface Scene {
   readonly address: string
-  /** The channel that is published to, and the one that is read; each side has its own queues on RabbitMQ. */
+  /** Channel to publish to, and channel to read; each side has its own queues on RabbitMQ. */
   readonly publishing: string
   readonly reading: string
   readonly bytes: number
@@ -26,7 +26,7 @@ export interface SideReport {
  * as many\nbytes as the headers have to the payload; `publishConstant` uses headers that are made once.
  */
 export interface Works extends Readonly<Partial<Record<Work, () => Promise<Measured>>>> {
-  /** Takes away what it left on the broker. */
+  /** Deletes what the side left on the broker. */
   readonly leave: () => Promise<unknown>
 }
 

@@ -1,4 +1,6 @@
-/** Measures what an instance pays for its reports while a watch runs: CPU time of its process, against one without a watch. */
+/**
+ * Measures the cost of an instance's reports while a watch runs: CPU time of its process, against one without a watch.
+ */
 import { createBinder } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
 import { median } from '../compare.ts'

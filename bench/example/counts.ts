@@ -129,7 +129,7 @@ function byHop({ statements, commits, walBytes }: Counts): Part {
 
 const SERVICES = ['orders', 'stock', 'payments', 'receipts'] as const
 
-/** Statements name the schema of their service; the log, locks and shared state lie in one that all share. */
+/** Names the service of a statement by its schema; log, locks and shared state are in a common one. */
 function hopOf(text: string): string {
   if (/^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET)\b/i.test(text)) return 'begin, commit, savepoint'
   const service = SERVICES.find((name) => new RegExp(`\\b${name}"?\\.`).test(text))

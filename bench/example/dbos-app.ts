@@ -50,7 +50,7 @@ export interface DbosAppOptions {
 }
 
 export interface DbosApp extends DbosSdk {
-  /** A step that is a transaction: what it does commits with its checkpoint. */
+  /** Step that is a transaction: it commits with its checkpoint. */
   readonly transaction: <T>(name: string, work: (query: Query) => Promise<T>) => Promise<T>
 }
 

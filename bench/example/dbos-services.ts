@@ -1,4 +1,6 @@
-/** The same orders by DBOS in four processes, as the example has them: each service an application with a schema of its own. */
+/**
+ * The same orders by DBOS in four processes like the example's: each service an application with a schema of its own.
+ */
 import type { SuiteOptions } from '../main.ts'
 import { PeerUnavailable, providePeer } from '../peers.ts'
 import type { PostgresBed } from '../postgres-bed.ts'

@@ -1,4 +1,7 @@
-/** The orders of the example without its services and messages: what others are compared with, who place them in their own way. */
+/**
+ * The orders of the example without its services and messages: the base of the comparison with sides that place them
+ * otherwise.
+ */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
@@ -92,7 +95,9 @@ export async function runOrders(
   return ran
 }
 
-/** An order may have ended before its receipt is written, as in the example. @returns how long it took, in ms */
+/**
+ * Waits for the receipts, which may be written after the order has ended, as in the example. @returns the time in ms
+ */
 async function receiptsWritten(client: pg.Client): Promise<number> {
   const beganAt = performance.now()
   for (;;) {

@@ -1,6 +1,6 @@
 /**
- * The order-payment example: orders per second and what an order costs, of all its processes and all servers, embedded and
- * with one process per service; and what PostgreSQL is asked for on the way.
+ * The order-payment example: orders per second and the cost of an order, of all its processes and all servers, embedded
+ * and with one process per service; and the statements that it sends to PostgreSQL.
  */
 import type { ServerKind } from '../../test/support/servers/kinds.ts'
 import { ServerUnavailable } from '../../test/support/servers/kinds.ts'

@@ -91,7 +91,7 @@ export const barePermit: SideMaker = async (url, prefix) => {
 
 export function quorum(urls: readonly string[]): SideMaker {
   return async (_url, prefix) => {
-    // The servers of a bench have not run for long: without a grace they vote at once.
+    // The servers of a bench have just started: without a grace they vote at once.
     const locks = redlockLocks({ urls, prefix: `${prefix}ours:`, restartGraceMs: 0 })
     return {
       name: `concordat, ${urls.length} servers`,

@@ -18,13 +18,13 @@ export interface PairsCase {
   readonly ours: SideMaker
   readonly rivals: readonly Rival[]
   readonly atOnce: readonly number[]
-  /** Servers whose CPU time counts, when not the one of the bed. */
+  /** CPU time of other servers, in place of the bed's. */
   readonly cpuUs?: (() => Promise<number>) | undefined
   /** The key of slot `n`. @default one for each slot, so there is no contention */
   readonly key?: ((slot: number) => string) | undefined
 }
 
-/** Short, so that within a round each side gets the same of whatever else the machine does. */
+/** Short, so that within a round other load of the machine hits all sides alike. */
 const SLICE_MS = 100
 const SLICES = 6
 /** Rounds run first, until the code of all sides is compiled. */
@@ -50,7 +50,7 @@ const HEAD = [
   'target',
 ] as const
 
-/** The server of a case, and what it says about itself. */
+/** Server of a case, and its counters. */
 export interface PairsBed {
   readonly url: string
   readonly prefix: string

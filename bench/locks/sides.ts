@@ -13,7 +13,7 @@ export const TTL_MS = 10_000
 /** A way to lock, over connections of its own. */
 export interface Side {
   readonly name: string
-  /** Acquires what is free and gives it back. */
+  /** Acquires a free lock and releases it. */
   pair(key: string): Promise<unknown>
   close(): Promise<void>
 }
@@ -35,7 +35,7 @@ export const concordat: SideMaker = async (url, prefix) => {
 const DELETE_IF_MINE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`
 const DELETE_SHA = createHash('sha1').update(DELETE_IF_MINE).digest('hex')
 
-/** ioredis as it comes: RESP3, each command is written when it is called. */
+/** ioredis with its defaults: RESP3, each command is written when it is called. */
 export const bare: SideMaker = async (url, prefix) => {
   const client = new Redis(url)
   await client.script('LOAD', DELETE_IF_MINE)

@@ -51,7 +51,7 @@ async function standing(bed: Bed) {
 
 const HEAP_HEAD = ['what', 'heap before MB', 'after MB', 'bytes a lock', 'RSS after MB', 'Redis bytes a key'] as const
 
-/** A key of its own for each: what stays in Redis is the fencing token, which never expires. */
+/** Measures with a key for each lock: only the fencing token stays in Redis, and never expires. */
 async function measureHeap(bed: Bed, options: SuiteOptions): Promise<void> {
   options.progress(`${PAIRS} locks one after the other`)
   await using locks = redisLocks({ url: bed.url, prefix: `${bed.prefix}heap:` })

@@ -65,7 +65,7 @@ export async function measureGrowth(bed: Bed, options: SuiteOptions): Promise<vo
   options.report({ title, head: HEAD, rows })
 }
 
-/** Each writer has keys of its own, as transactions that share one would wait for each other. */
+/** Writes with keys of its own, as transactions that share a key would wait for each other. */
 async function write(
   bed: Bed,
   writer: number,

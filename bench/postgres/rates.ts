@@ -32,7 +32,7 @@ interface Did extends Measured {
   readonly walBytes: number
 }
 
-/** All sides in turns on one server, each with a database of its own; what was published is consumed in the same turn. */
+/** Measures all sides in turns on one server, each with a database of its own; each turn consumes its own messages. */
 export async function measureRates(bed: PostgresBed, { rounds, report, skip, progress }: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const sides: Side[] = []

@@ -17,7 +17,7 @@ export function loadNow(): number {
   return Math.round((loadavg()[0] ?? 0) * 100) / 100
 }
 
-/** Without those that are not installed. */
+/** Versions of the installed packages. */
 export function versionsHere(): Readonly<Record<string, string>> {
   const found = PACKAGES.map((name) => [name, versionIn(`${ROOT}node_modules/${name}/package.json`)] as const)
   const here = found.filter((entry): entry is [(typeof PACKAGES)[number], string] => entry[1] !== undefined)

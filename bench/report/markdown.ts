@@ -8,8 +8,8 @@ const begins = (name: string): string => `<!-- npm run bench -- tables: ${name} 
 const ends = (name: string): string => `<!-- npm run bench -- tables: ${name} ends -->`
 
 /**
- * The page with the tables of each suite of the report between its marks. What the report has not stays as it is, and
- * what stands there for a suite that ended with an error: it has less than a whole run.
+ * The page with the tables of each suite of the report between its marks. Tables of other suites stay, and so do those
+ * of a suite that ended with an error: the report has less than a whole run of it.
  * @throws Error when the page lacks the marks of a suite
  */
 export function withTables(page: string, report: Report): string {

@@ -39,7 +39,7 @@ const RATIO_COLUMNS = [
 ]
 /** The less the better: turned over. */
 const COST_COLUMNS = ['each further / first']
-/** Columns behind the first one that say what a row is about, too. The first one always does. */
+/** Columns that identify a row, besides the first one. */
 const LABEL_COLUMNS = ['who']
 const TOLERANCE = 0.1
 

@@ -43,8 +43,8 @@ export interface SuiteReport {
 export const FORMAT = 2
 
 /**
- * A report with these suites in it, measured now: those of before that were not measured again stay.
- * @throws Error when it is of another machine, or of other versions of what we are compared with
+ * The report with these newly measured suites; other suites of the earlier report stay.
+ * @throws Error when it is of another machine, or of other versions of the peers
  */
 export function withSuites(before: Report | undefined, now: Report): Report {
   if (before === undefined) return now

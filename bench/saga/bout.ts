@@ -1,4 +1,4 @@
-/** Sagas of ours beside those of the engines that make functions durable: 256 at a time and one at a time. */
+/** Our sagas beside those of the engines that make functions durable: 256 at a time and one at a time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { median, takeTurns } from '../compare.ts'
 import { ascending, quantile } from '../distribution.ts'

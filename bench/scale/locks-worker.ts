@@ -11,7 +11,7 @@ async function pair(n: number): Promise<void> {
   await lease.release()
 }
 
-/** Each once: what a lock leaves in Redis is there. */
+/** Locks each key once, so that every lock has left its data in Redis. */
 async function fill(): Promise<void> {
   let next = 0
   const slot = async (): Promise<void> => {

@@ -1,4 +1,4 @@
-/** Sends messages all the time, and handles those that come to it, from whomever: what it handled is what it reports. */
+/** Sends messages all the time, and handles those of its partitions from any sender: it reports the handled ones. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { rolldown } from 'rolldown'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** Below `node_modules`, so that what the package needs is found as a user's is. */
+/** Folder below `node_modules`, so that the package finds its dependencies as in a user's project. */
 const FOLDER = join(ROOT, 'node_modules/.cache/concordat-bench/built')
 
 /**

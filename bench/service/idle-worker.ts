@@ -1,6 +1,6 @@
 /**
- * A process that becomes ready and then does nothing. It runs from what is built, so it imports by package names alone, and
- * only what its world needs.
+ * Process that becomes ready and then is idle. It runs the built package, so it imports by package names alone, and
+ * only what its side needs.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ServiceOptions } from 'concordat/service'

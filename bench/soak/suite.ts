@@ -1,4 +1,4 @@
-/** Half of what the machine can do, for minutes: does the heap stay flat? */
+/** Half of the machine's capacity, for minutes: does the heap stay flat? */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
@@ -24,7 +24,7 @@ const IN_FLIGHT = 5_000
 const PROBE_MS = 5_000
 const EVERY_MS = 10_000
 const LOAD = 0.5
-/** The slope is that of what comes after: caches and pools fill first. */
+/** Share of the run before the slope is taken: caches and pools fill first. */
 const WARM_UP_SHARE = 0.2
 const TARGET_MB_PER_MINUTE = 0.1
 /** Fewest points for a verdict: with fewer the slope is mostly chance. */
@@ -95,7 +95,7 @@ class Flow {
     this.binder = createBinder({ service: 'soak', transport, bindings: [handling], sends: [this.#channel] })
   }
 
-  /** Sends for so long at this pace; returns how many were handled per second. */
+  /** Sends for `ms` at this pace. @returns messages handled per second */
   async send(ms: number, perSecond: number): Promise<number> {
     const [startedAt, sent, handled] = [performance.now(), this.#sent, this.#handled]
     for (;;) {

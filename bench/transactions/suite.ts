@@ -61,7 +61,10 @@ interface Wanted {
   readonly seata: boolean
 }
 
-/** `--only tcc,direct`: of this kind, and asked so; of what is not named all. The bare side is always there. @throws UnknownPart */
+/**
+ * Sides by `--only tcc,direct`: by kind and by way; without a name, all. The bare side is always there. @throws
+ * UnknownPart
+ */
 function wantedSides(only: readonly string[]): Wanted {
   const wanted = wantedParts(only, [...KINDS, SEATA, ...WAYS])
   const of = <T extends string>(all: readonly T[]): readonly T[] => {

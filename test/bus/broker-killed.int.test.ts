@@ -24,7 +24,7 @@ async function survives(server: PrivateServer, transport: () => Transport): Prom
 
   await server.kill()
   await until('both have noticed', () => [a, b].every(({ bus }) => bus.health().status === 'down'), 60_000)
-  // The bus is down as soon as the transport is. Its place among the events is lost later, and then events may have been missed.
+  // The bus is down as soon as the transport is. It loses its subscription later, and may then have missed events.
   const hasLost = ({ binder }: typeof a): boolean => binder.bindings().every(({ state }) => state !== 'running')
   await until('both have lost their places', () => [a, b].every(hasLost), 60_000)
   await expect(a.bus.publish(Ping, { n: 2 }, { to: '**' })).rejects.toMatchObject({ code: 'binder.send' })

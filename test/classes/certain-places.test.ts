@@ -1,6 +1,6 @@
 /**
- * A process that stood still, or whose machine was suspended, begins nothing that another member may have by now. Each
- * transport that can lose a place to another process decides by the same measure, on the later of both clocks.
+ * A process that was stopped, or whose machine was suspended, begins no message that another member may have by now.
+ * Each transport that can move an assignment to another process decides by the same rule, on the later of both clocks.
  */
 // oxlint-disable no-restricted-imports -- the measure and its users are no part of the package's interface
 import { EventEmitter } from 'node:events'
@@ -18,7 +18,7 @@ const LIMIT_MS = 10_000
 
 interface Place {
   readonly isCertain: () => boolean
-  /** The server answers a question that was asked just now. */
+  /** Makes the server answer a recent request. */
   readonly answered: () => Promise<void> | void
 }
 

@@ -1,4 +1,6 @@
-/** A release that changes where a participant has its effects (`effects`) undoes what the one before may have done. */
+/**
+ * A release that changes where a participant has its effects (`effects`) undoes possible effects of the previous one.
+ */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, participant, Refusal } from 'concordat/saga'

@@ -43,7 +43,7 @@ interface Seen {
   readonly user: string | undefined
 }
 
-/** Looks from inside the work. */
+/** Looks at the context inside the work. */
 type Look = () => Promise<void>
 
 function watcher() {
@@ -121,7 +121,7 @@ async function started<T extends { start(): Promise<unknown>; close(): Promise<v
   return part
 }
 
-/** Starts something whose own functions `look`, and lets them be called by what comes later. */
+/** Starts a part whose own functions `look`, and makes later events call them. */
 const WORKS: Readonly<Record<string, (look: Look, world: World) => Promise<void>>> = {
   'a sink': async (look) => {
     const bindings = [sink(orders, { group: 'g' }, look)]

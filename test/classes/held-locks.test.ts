@@ -1,4 +1,7 @@
-/** Steps and commands whose locks another transaction holds: healthy sagas go on beside them, and a short wait counts no attempt. */
+/**
+ * Steps and commands whose locks another transaction holds: healthy sagas continue beside them, and a short wait counts
+ * no attempt.
+ */
 import { type DirectTarget, defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
 import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { describe, expect, test } from 'vitest'

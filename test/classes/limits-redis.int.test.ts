@@ -29,7 +29,7 @@ const STORES: Readonly<Record<string, () => ClusterStore>> = {
   redis: () => closing(redisStateStore({ url: url() })),
 }
 
-/** Says what came of it: `ok`, or the code or class of the error. */
+/** Outcome of the work: `ok`, or the code or class of the error. */
 async function said(work: () => Promise<unknown>): Promise<string> {
   try {
     await work()

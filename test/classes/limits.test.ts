@@ -1,6 +1,7 @@
 /**
- * Numbers and sizes at each border and one beyond: what is accepted works, and what does not work is refused where it is
- * said, by a typed error that names it. An option that passes and makes a later statement fail would be found at night.
+ * Numbers and sizes at each limit and one beyond: an accepted value works, and a value that cannot work is refused at
+ * the call that gives it, by a typed error that names it. An accepted option that makes a later statement fail would
+ * show at night.
  */
 
 import { createBinder, defineChannel, MAX_DELAY_MS, sink } from 'concordat/binder'
@@ -24,7 +25,7 @@ afterAll(() => database.close())
 const HUGE = Number.MAX_SAFE_INTEGER
 const Payload = z.object({ n: z.number() })
 
-/** Uses what was made with the value once, as its owner would. */
+/** Uses the part made with the value once, as its owner would. */
 type Use = (value: never) => Promise<unknown>
 
 async function binderOn(options: object = {}) {

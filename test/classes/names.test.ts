@@ -1,6 +1,6 @@
 /**
- * Names that two owners give at once: what is keyed by a name says in which scope it is unique (docs/production/checklist.md,
- * "Names"), and there a second owner is refused, or kept apart.
+ * Names that two owners use at once: each name's scope is documented (docs/production/checklist.md, "Names"), and there
+ * a second owner is refused, or kept apart.
  */
 
 import { createBinder, defineChannel, sink } from 'concordat/binder'

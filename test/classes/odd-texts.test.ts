@@ -1,6 +1,6 @@
 /**
- * Texts that UTF-8 or PostgreSQL cannot hold, everywhere a user's text goes into a broker, a row or a log: each is refused by an error
- * that names it, or carried through, and what comes behind it is handled.
+ * Texts that UTF-8 or PostgreSQL cannot hold, everywhere a user's text goes into a broker, a row or a log: each is
+ * refused by an error that names it, or carried unchanged, and the message after it is handled.
  */
 import { createBinder, defineChannel, type EncodedMessage, redrive, sink, TransportError } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
@@ -58,7 +58,7 @@ interface Arrival {
   readonly text: string
 }
 
-/** A service that fails with `error` at what is odd, or records it. */
+/** Service that fails with `error` for the odd text, or records it. */
 async function serviceOn({ open, ...ground }: Ground, error?: Error, options: object = {}, names: object = {}) {
   const channel = defineChannel(uniqueName('texts'), { payload: Payload, groups: ['g'] })
   const arrived: Arrival[] = []
@@ -155,7 +155,7 @@ describe.each(Object.keys(GROUNDS))('on %s', (on) => {
   })
 })
 
-/** An outbox whose publisher says `error` of what is odd. */
+/** Outbox whose publisher fails with `error` for the odd text. */
 async function outboxWith(error?: Error, more: { service?: string; instance?: string } = {}) {
   const { service = 's', instance } = more
   const outbox = createOutbox({ sql, service, schema: uniqueName('outbox'), partitions: 1 })

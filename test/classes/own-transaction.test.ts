@@ -1,6 +1,6 @@
 /**
- * A database with one connection, and a transaction on it. What is asked of the database from inside, outside of `tx`, would
- * wait for the transaction, and the transaction for it: each part refuses at once. What only begins there and goes on
+ * A database with one connection, and a transaction on it. A statement from inside, outside of `tx`, would wait for the
+ * transaction, and the transaction for it: each part refuses it at once. Work that only begins there and continues
  * afterwards is refused by none.
  */
 import { defineChannel, sink } from 'concordat/binder'
@@ -22,7 +22,7 @@ import { freshPglite } from '../support/pglite.ts'
 import { gate, until } from '../support/until.ts'
 
 const OWN = 'core.sql_own_transaction'
-/** Below every time limit of the parts: what waits for one of these does not pass. */
+/** Below every time limit of the parts: a call that waits for one of these fails the test. */
 const AT_ONCE_MS = 1_500
 
 const database = freshPglite()
@@ -163,7 +163,7 @@ describe('inside a transaction of its own database', { timeout: 20_000 }, () => 
   })
 })
 
-/** The same client, and what it refused. */
+/** The same client, with the statements that it refused. */
 function observed() {
   const refused: string[] = []
   const query: SqlClient['query'] = (text, parameters) =>

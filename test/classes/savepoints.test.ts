@@ -118,7 +118,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
         readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`),
       )
       .filter((file) => file.endsWith('.ts') && /\.afterCommit\?*\.*\(/.test(readFileSync(file, 'utf8')))
-    // Hints to look at the rows, pieces of a shared transaction, and the starter, which asks whether the transaction is whole.
+    // Wake-up hints, parts of a shared transaction, and the starter, which asks whether the transaction is whole.
     expect(files.toSorted()).toEqual([
       'binder/postgres/directory.ts',
       'binder/postgres/publisher.ts',

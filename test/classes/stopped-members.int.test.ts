@@ -1,6 +1,6 @@
 /**
- * A member that stood still for longer than the broker keeps its place begins nothing that another member has handled
- * since, on each transport that can lose a place to another process.
+ * A member that was stopped for longer than its session begins no message that another member has handled since, on
+ * each transport that can move an assignment to another process.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'

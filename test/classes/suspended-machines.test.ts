@@ -29,7 +29,7 @@ class SuspendedClock {
   }
 }
 
-/** Answers whatever is asked until the member has a record, and when it leaves. */
+/** Answers all requests until the member has a record, and when it leaves. */
 async function serve(group: ScriptedGroup, member: Subscription, recorder: Recorder): Promise<void> {
   const answered = async (what: string, isDone: () => boolean): Promise<void> =>
     until(what, () => {

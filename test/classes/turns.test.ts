@@ -118,7 +118,7 @@ it('a redrive whose filter computes lets timers fire between two letters', async
 })
 
 const MESSAGES = 12
-/** All of them are begun at once. */
+/** Options that start all of them at once. */
 const ALL = { group: 'g', concurrency: MESSAGES, backoff: { initialMs: 5, maxMs: 5, jitter: 0 } } as const
 const RATE = { perSecond: 100_000 }
 /** Opens at the first failure. */

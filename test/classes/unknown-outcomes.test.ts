@@ -46,8 +46,8 @@ function lossyPublishes(inner: Transport, when: 'before' | 'after') {
 }
 
 /**
- * Six messages through outbox, relay, broker, inbox and the handler's table. The nth answer is lost on the way.
- * @returns what is there at the end, and whether it came to that answer
+ * Sends six messages through outbox, relay, broker, inbox and the handler's table. The nth answer is lost.
+ * @returns the stored rows at the end, and whether that answer was reached
  */
 async function run(
   place: 'database of the relay' | 'database of the inbox' | 'database of shared transactions' | 'broker',

@@ -1,6 +1,6 @@
 /**
- * A step that was done before: for as long as a participant remembers it, it is not done a second time for another saga of the same
- * service with that id. A coordinator whose database was restored has forgotten the first one. What a participant was purged of is
+ * A step that was done before: while a participant remembers it, it is not done a second time for another saga of the
+ * same service with that id. A coordinator whose database was restored has forgotten the first one. Purged steps are
  * not done again for a command of that time.
  */
 import { createBinder, defineChannel, type Headers, type SinkBinding } from 'concordat/binder'

@@ -38,7 +38,7 @@ const KAFKA = [
   ['UNKNOWN_TOPIC_OR_PARTITION', 'permanent'],
 ] as const
 
-/** Reply codes, and what the broker closes with them. */
+/** Reply codes, and the scope that the broker closes with them. */
 const AMQP = [
   [403, 'ACCESS_REFUSED', 'channel', 'operator'],
   [404, 'NOT_FOUND', 'channel', 'permanent'],

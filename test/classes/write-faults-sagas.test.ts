@@ -54,7 +54,7 @@ async function started(saga: Saga<unknown, unknown, object>, faulty: FaultySql, 
 
 type Started = Awaited<ReturnType<typeof started>>
 
-/** `busy` is waited out; a server that is away, or an operator, is waited for with health down. */
+/** Checks that the part waits out `busy`, and waits with health down for a server that is down, or an operator. */
 async function comesThrough({ run, coordinator }: Started, faulty: FaultySql, fault: string): Promise<void> {
   if (fault !== 'busy') {
     await until('health is down', () => coordinator.health().status === 'down')

@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 import { type Instance, type InstanceOptions, Ping, SECRET, sortedAddresses, started } from './bus-kit.ts'
 
 export interface BusHarness {
-  /** A transport with connections of its own to the broker under test. */
+  /** Transport with connections of its own to the broker under test. */
   transport(): Transport
   close(): Promise<void>
 }
@@ -27,7 +27,7 @@ export function busConformance(name: string, setup: () => Promise<BusHarness>): 
       return (options = {}) => started(harness.transport(), { channel, ...options })
     }
 
-    /** Waits until all know each other: how long that takes says nothing about what is tested. */
+    /** Waits until all instances know each other: that time is not under test. */
     const meet = async <T extends readonly Promise<Instance>[]>(...joining: T) => {
       const instances = await Promise.all(joining)
       const knowsAll = async ({ bus }: Instance): Promise<boolean> => (await bus.members()).length === instances.length

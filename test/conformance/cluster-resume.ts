@@ -5,7 +5,7 @@ import { lagging } from '../support/cluster/lagging.ts'
 import { until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
-/** A watcher that goes on after a version, in a process that hears of the log later than the store has it. */
+/** A watcher that continues after a version, in a process that learns of log entries later than the store has them. */
 export function resumeCases({ store, state, wipe }: ClusterContext): void {
   async function setup(written: number) {
     const name = randomUUID()

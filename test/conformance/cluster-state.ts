@@ -172,7 +172,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       await Promise.all([0, 1, 2, 3, 4].map(worker))
       expect(checkLinearizable(versionedRegister<number>(), versioned)).toMatchObject({ verdict: 'linearizable' })
       expect(versioned).toHaveLength(250)
-      // The reads alone must already be those of one register; a checker that takes anything would not see this.
+      // The reads alone must already be those of one register; a checker that accepts anything would not see this.
       const reads = operations.slice(0, 40)
       const forged = [
         ...reads,

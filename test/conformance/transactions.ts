@@ -20,7 +20,7 @@ export const NOTHING: Account = { held: 0, done: 0 }
 export const DONE: Account = { held: 0, done: 1 }
 
 export type CommandDemand = 'idempotent' | 'empty' | 'late' | 'unknown'
-/** `commands`: all of `CommandDemand`, which are asked of the participant of the form. */
+/** `commands`: all of `CommandDemand`, for the participant of the form. */
 export type Demand = CommandDemand | 'commands' | 'taken over' | 'stuck in confirm' | 'stuck in cancel'
 
 /** Cases that a kind must pass, and the reason for each that does not apply. */
@@ -30,7 +30,7 @@ export interface Asked {
 }
 
 export interface CommandedKind extends Asked {
-  /** True: what it does is final only when it is confirmed. */
+  /** True: its effect is final only when it is confirmed. */
   readonly confirms: boolean
   /** Headers of a command that name this kind, and headers that name another. */
   readonly header: Headers
@@ -38,7 +38,7 @@ export interface CommandedKind extends Asked {
 }
 
 export interface CommandedWorld {
-  /** Delivers one command of a saga. @returns what was answered: `ok`, `refused saga.cancelled`, `failed final ...` */
+  /** Delivers one command of a saga. @returns the answers: `ok`, `refused saga.cancelled`, `failed final ...` */
   readonly send: (id: string, operation: Operation, headers: Headers) => Promise<readonly string[]>
   readonly account: (id: string) => Promise<Account>
 }
@@ -156,7 +156,7 @@ export function formConformance(form: Form, { world, account, broken, kept }: Fo
     return !died
   }
 
-  /** Runs one that cannot end, and has an operator see it among the stuck. */
+  /** Runs a saga that cannot end, until an operator finds it among the stuck ones. */
   async function stuck(
     what: 'confirm' | 'cancel',
     act: (coordinator: Coordinator, run: { readonly saga: string; readonly id: string }) => Promise<unknown>,

@@ -29,14 +29,14 @@ const LIMITS = Object.freeze({ maxSize: 5, maxWaitMs: 20 })
 const numbers = (count: number, key: (n: number) => string = () => 'k'): TestPayload[] =>
   Array.from({ length: count }, (_, n) => ({ key: key(n), n }))
 
-/** Refuses what goes to a destination, as if the broker were away; `refused` keeps it. */
+/** Transport that refuses messages to a destination, as if the broker were down, and keeps them in `refused`. */
 function refusing(transport: Transport, destination: string): { transport: Transport; refused: EncodedMessage[] } {
   const refused: EncodedMessage[] = []
   const fails = (message: EncodedMessage): boolean => message.destination === destination && refused.push(message) > 0
   return { transport: failingPublish(transport, fails), refused }
 }
 
-/** Hands on what it gets, in batches. */
+/** Processor that copies its messages in batches. */
 function copying(input: TestChannel, output: TestChannel, options: Partial<BatchSinkOptions> = {}) {
   const all = { group: 'g', batch: LIMITS, backoff: NO_PAUSE, ...options, inbox: undefined }
   return processorBatch(input, output, all, (items) => items.map(({ payload }) => produced(payload)))
@@ -72,7 +72,7 @@ export function batchCases(context: CaseContext): void {
       expect(new Set(handled).size).toBe(11)
       expect(calls.every((call) => call.length <= 5)).toBe(true)
       expect(calls.flat()).toEqual(expect.arrayContaining(['k5/1', 'k5/2', 'k5/3']))
-      // The last time each was handled is in order: none overtook the one that failed.
+      // The last calls of all messages are in order: none overtook the one that failed.
       const last = numbers(12).map(({ n }) => (n === 3 ? undefined : handled.lastIndexOf(n)))
       const inOrder = last.filter((at) => at !== undefined)
       expect(inOrder).toEqual(inOrder.toSorted((a, b) => a - b))

@@ -7,10 +7,10 @@ import type { CaseContext } from './transport.ts'
 import { ASKED_AGAIN, collector, createTestChannel, deadLettersOf, failingPublish, started } from './transport-kit.ts'
 
 const SOON = Object.freeze({ initialMs: 150, maxMs: 150, jitter: 0 })
-/** Longer than any test: what waits for it does not come while it runs. */
+/** Backoff longer than any test: no retry comes while it runs. */
 const LATE = Object.freeze({ initialMs: 20 * MINUTE, maxMs: 20 * MINUTE, jitter: 0 })
 
-/** RabbitMQ, of itself: so long a queue of the ladder waits for a confirm that a crash has swallowed. */
+/** RabbitMQ's own interval after which a queue of the ladder repeats a message whose confirm was lost in a crash. */
 const BROKER_ASKS_AGAIN_MS = 3 * MINUTE
 
 export function delayCases(context: CaseContext): void {

@@ -205,7 +205,7 @@ export function flowCases(context: CaseContext): void {
       await until('it holds some', () => look() === 0 && most > 0)
       open()
       await until('all were handled', () => look() === 30)
-      // Two fit; one more where the budget is looked at before a message and not after.
+      // Two fit; a third does where the budget is checked before a message and not after.
       expect(most).toBeLessThanOrEqual(3)
     })
   })

@@ -38,7 +38,7 @@ export async function started(transport: Transport, options: Partial<BinderOptio
  */
 export const ASKED_AGAIN = ['send', 'sendBatch', 'publish', 'request', 'lag', 'deadLetters'] as const
 
-/** Retries at once, so that tests wait for facts and not for backoff. */
+/** Retries at once, so that tests need not wait for backoff. */
 export const NO_PAUSE = Object.freeze({ initialMs: 0, maxMs: 0, jitter: 0 })
 
 export interface Received {
@@ -49,7 +49,7 @@ export interface Received {
   >
 }
 
-/** A sink that keeps what it gets. */
+/** Sink that keeps its messages. */
 export function collector(
   channel: TestChannel,
   group: string | undefined,
@@ -67,7 +67,7 @@ export function deadLettersOf(channel: TestChannel, group: string): TestChannel 
   return defineChannel(`${channel.name}.${group}.dlq`, { payload: TestPayload, partitions: 1, groups: ['redrive'] })
 }
 
-/** The same transport, but publishing to some destinations fails as if the broker were away. */
+/** The same transport, but publishing to some destinations fails as if the broker were down. */
 export function failingPublish(transport: Transport, fails: (message: EncodedMessage) => boolean): Transport {
   return new Proxy(transport, {
     get(target, property) {

@@ -39,7 +39,7 @@ export function redriveCases(context: CaseContext): void {
       }),
     )
 
-  /** A service whose handler fails for what `broken` says, and what it handled. */
+  /** Service whose handler fails for the numbers for which `broken` is true, with the handled ones. */
   async function service(channel: TestChannel, broken: (n: number) => boolean, retry?: 'delayed') {
     const state = { broken }
     const handled: number[] = []
@@ -382,7 +382,7 @@ export function redriveCases(context: CaseContext): void {
   })
 }
 
-/** Takes its place and is handed nothing, as a member beside one that has everything. */
+/** Subscription that joins and gets no message, as a member beside one that has all partitions. */
 function failingSubscription(transport: ReturnType<CaseContext['transport']>): typeof transport {
   return new Proxy(transport, {
     get(target, property) {

@@ -22,7 +22,7 @@ import { turnCases } from './transport-turns.ts'
 import { upstreamCases } from './transport-upstream.ts'
 
 export interface TransportHarness {
-  /** A transport with connections of its own to the broker under test. */
+  /** Transport with connections of its own to the broker under test. */
   transport(): Transport
   /** Kills the broker (SIGKILL) and starts it again with its data. */
   readonly broker: { kill(): Promise<void>; restart(): Promise<void> }

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 
-/** A module of its own: the types that are known belong to a process, which other files share. */
+/** A module instance of its own: the known types belong to a process, which other files share. */
 const OWN = '../../core/telemetry.ts?types'
 const { errorType } = (await import(OWN)) as { readonly errorType: (error: unknown) => string }
 

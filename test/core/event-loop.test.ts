@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { until } from '../support/until.ts'
 
-// A watch of its own: a binder of another file in this process may have begun the shared one under a fake clock.
+// A watch of its own: a binder of another file in this process may have started the shared one under a fake clock.
 vi.resetModules()
 const { eventLoopBlockedMs, watchEventLoop } = await import('../../core/event-loop.ts')
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
 
-/** A server that writes, only reads, or is away. */
+/** Server that accepts writes, only reads, or is down. */
 class Server implements PgPool {
   readonly options = { max: 5 }
   readonly log: string[] = []

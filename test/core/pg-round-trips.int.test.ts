@@ -178,7 +178,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     onTestFinished(() => pool.end())
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
     await database.sql.query('SELECT pg_terminate_backend($1::int)', [rows[0]?.pid])
-    // A pool that hands out what has just ended.
+    // A pool that returns a connection that has just ended.
     const handingOut = { query: pool.query.bind(pool), on: pool.on.bind(pool), connect: async () => client }
     let isCalled = false
     const work = async (): Promise<void> => void (isCalled = true)

@@ -94,7 +94,7 @@ describe('the lock of a folder', () => {
     const quicker = await ownLock(await placeOf(directory), ID)
     const clock = quickClock()
     const monotonic = (): number => {
-      // Between the last look at the dead lock and the claim.
+      // Between the last check of the dead lock and the claim.
       if (clock.waitedMs === 20 * SECOND) writeFileSync(join(directory, 'lock'), quicker)
       return clock.waitedMs
     }

@@ -55,7 +55,7 @@ export function help(suites: readonly Suite[]): string {
   ].join('\n')
 }
 
-/** The command line, or what is wrong with it, on one line. */
+/** Parses the command line, or describes its mistake on one line. */
 export async function parseCommand(
   args: readonly string[],
   suites: Readonly<Record<string, () => Promise<Suite>>>,
@@ -123,7 +123,7 @@ function transportsOf({ suite, named, mistake, only }: Choice, seed: number): Re
   )
 }
 
-/** The suite on that store, or for that kind; or what is wrong with it. */
+/** The suite on that store, or for that kind; or a description of the mistake. */
 function chosen(suite: Suite, option: 'store' | 'kind', name: string | undefined): Suite | string {
   if (name === undefined) return suite
   const choices: Readonly<Record<string, () => Suite>> | undefined = suite[`${option}s`]

@@ -18,7 +18,7 @@ import { type EpisodeReport, isPlayedOn, type Suite } from './harness/suite.ts'
 
 const LANES = 2
 
-/** A suite is loaded when it is asked for. */
+/** Suites, each loaded on first use. */
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   election: async () => (await import('./election/suite.ts')).electionSuite,

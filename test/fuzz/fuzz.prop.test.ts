@@ -4,7 +4,7 @@ import { play } from './play.ts'
 import { Broken, type Target, target } from './target.ts'
 import { TARGETS } from './targets.ts'
 
-/** The same each time: what a new seed finds is looked for with the command. */
+/** Fixed seed: use the command to search with new ones. */
 const SEED = 1
 const before = process.listeners('unhandledRejection').length
 

@@ -32,7 +32,7 @@ export function globalsNow(): Snapshot {
   )
 }
 
-/** The first difference; `undefined`: there is none. What Node makes when it is first asked for is no difference. */
+/** First difference; `undefined`: there is none. Objects that Node creates lazily are no difference. */
 export function touched(before: Snapshot, now: Snapshot = globalsNow()): string | undefined {
   for (const [name, own] of now) {
     const known = before.get(name)

@@ -34,7 +34,7 @@ export interface PlayOptions {
   readonly seed: number
   /** `SEED:PATH` of an earlier failure. */
   readonly replay?: string | undefined
-  /** False: a failing input is shown as it is. @default true */
+  /** False: a failing input is shown without shrinking. @default true */
   readonly shrinks?: boolean | undefined
 }
 

@@ -1,4 +1,4 @@
-/** Messages that mean well: what the targets begin with. */
+/** Valid messages that the targets begin with. */
 import type { EncodedMessage } from 'concordat/binder'
 
 const HEADERS = { tenant: 'north', retries: 3, urgent: true, raw: new Uint8Array([0, 255, 1]), none: null, lowest: -0 }

@@ -6,9 +6,9 @@ export interface Target {
   readonly name: string
   /** Line for `--help`. */
   readonly about: string
-  /** Makes an input of what the tape has. The same tape makes the same input. */
+  /** Makes an input from the tape. The same tape makes the same input. */
   readonly input: (tape: Tape) => unknown
-  /** Gives the input to the package. @throws what the package throws, or `Broken` when a promise does not hold */
+  /** Gives the input to the package. @throws the package's error, or `Broken` when a promise does not hold */
   readonly run: (input: never) => unknown
   /** Numbers on a tape, at most. @default 96 */
   readonly longest?: number | undefined

@@ -1,4 +1,7 @@
-/** Each command line of `npx concordat` on the pages, in the alert rules and in the help is one that the program takes. */
+/**
+ * Checks that the program accepts every command line of `npx concordat` on the pages, in the alert rules and in the
+ * help.
+ */
 import { globSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { expect, test } from 'vitest'
@@ -14,7 +17,7 @@ const PAGES = ['README.md', 'SECURITY.md', ...GUIDES, ALERTS]
 interface Line {
   readonly where: string
   readonly text: string
-  /** Named in a sentence, perhaps without what it is about. */
+  /** Whether a sentence names the command, perhaps without its arguments. */
   readonly isProse: boolean
 }
 

@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, it } from 'vitest'
 
-/** Files of this package at most, what was there in November 2026 and little more; packages exactly. */
+/** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
   core: { files: 21, packages: ['uuid'] },
   binder: { files: 134, packages: ['uuid'] },

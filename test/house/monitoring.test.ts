@@ -1,4 +1,6 @@
-/** The dashboard and the alert rules of the package: their queries are Prometheus', and ask for what a service really emits. */
+/**
+ * The dashboard and the alert rules of the package: valid Prometheus queries for metrics that a service really emits.
+ */
 import { readFileSync } from 'node:fs'
 import { PGlite } from '@electric-sql/pglite'
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
@@ -81,7 +83,7 @@ const GIVEN = new Set(['job', 'instance', 'le', 'value'])
 
 const labelsIn = (text: string): readonly string[] => Array.from(text.matchAll(LABEL), ([, label = '']) => label)
 
-/** A transport of which a group does not go on where it stood, as on Kafka after retention overtook it. */
+/** Transport with a group that does not continue at its position, as on Kafka after retention overtook it. */
 function displacing(transport: Transport): Transport {
   const subscribe: Transport['subscribe'] = async (spec, receiver) => {
     const subscription = await transport.subscribe(spec, receiver)
@@ -155,7 +157,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
     await Promise.all([locks.close(), store.close()])
     await database.close()
   })
-  // The gauges of open sagas are half a minute old at most: this one is there before the first look.
+  // The gauges of open sagas are half a minute old at most: this one is there before the first reading.
   await before.start()
   await (await before.run(fails, { id: '1', input: {} })).outcome()
   await before.close()

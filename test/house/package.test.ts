@@ -26,7 +26,7 @@ binder.binding('orders.paid.audit')
 binder.binding('orders.paid.payments')
 `
 
-/** Uses with drivers: what they export must fit the parts of them that we describe. */
+/** Program that uses drivers: their exports must fit the types that we describe. */
 const DRIVER_CONSUMER = `
 import { PGlite } from '@electric-sql/pglite'
 import { kafkaTransport } from 'concordat/binder/kafka'

@@ -1,6 +1,7 @@
 /**
- * The alert rules as Prometheus itself reads them: `promtool` checks them, and runs them over numbers. Its place is in PROMTOOL, or it is
- * in the PATH (Debian: the package `prometheus`); elsewhere these tests are skipped: they are run before a release, and `monitoring.test.ts` parses the queries.
+ * Checks the alert rules with Prometheus' own `promtool`, on numbers. Its path is in PROMTOOL, or it is in the PATH
+ * (Debian: the package `prometheus`); without it these tests are skipped: they run before a release, and
+ * `monitoring.test.ts` parses the queries.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'

@@ -1,4 +1,6 @@
-/** The programs of the page for those who come from Spring, on brokers that hold messages and groups as Spring leaves them. */
+/**
+ * The programs of the page on migrating from Spring, on brokers whose messages and groups are as Spring leaves them.
+ */
 import amqp from 'amqplib'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 
-/** An instrument as it is declared: a name with a unit. */
+/** Declaration of an instrument: a name with a unit. */
 const INSTRUMENT = /\bname: '((?:concordat|messaging)\.[\w.]+)',\s+unit: '/g
 
 /** Metric names in the first cell of a row: a second name may leave out the prefix that it shares with the first. */

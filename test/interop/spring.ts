@@ -1,4 +1,7 @@
-/** The Spring Boot application of `java/App.java` as a child process: its configuration, what it got, what it is to send. */
+/**
+ * The Spring Boot application of `java/App.java` as a child process: its configuration, its messages, and those that it
+ * sends.
+ */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

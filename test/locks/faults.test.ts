@@ -70,7 +70,7 @@ async function contend(
   }
 }
 
-/** Two contenders over a network with these faults; checks what must hold whatever happens. Returns the steps taken. */
+/** Runs two contenders over a network with these faults and checks the invariants. Returns the steps taken. */
 async function run(modes: readonly [LeaseOptions, LeaseOptions], plan: ReadonlyMap<number, Fault>): Promise<number> {
   const clock = new FakeClock()
   const server = memoryLockServer({ clock })

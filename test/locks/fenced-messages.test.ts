@@ -26,7 +26,7 @@ afterEach(async () => {
 })
 afterAll(() => sql.query('DROP TABLE ledger'))
 
-/** A sink that writes to `resource` what the holder of its lock sends. */
+/** Sink that writes the messages of a lock's holder to `resource`. */
 async function setup(
   resource: string,
 ): Promise<{ binder: Binder; lines: () => Promise<string[]>; calls: () => number }> {

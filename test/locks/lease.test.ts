@@ -173,7 +173,7 @@ describe('renewal', () => {
     store.extends.push(reply.promise)
     const lease = await acquire()
     await clock.advance(330)
-    // Over by the old deadline; what the store prolonged would last until 1290.
+    // The old deadline is over; the store's extension would last until 1290.
     clock.stall(700)
     reply.resolve('extended')
     await drain()

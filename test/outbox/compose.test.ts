@@ -17,7 +17,10 @@ import { embedded, useEmbedded } from './support/pglite.ts'
 
 useEmbedded()
 
-/** A service with an inbox, an outbox and a relay that publishes by its binder. Handlers note what they did in a table. */
+/**
+ * Service with an inbox, an outbox and a relay that publishes through its binder. Handlers record their calls in a
+ * table.
+ */
 async function setup(bindingsOf: (at: Database) => readonly Binding[]) {
   const database = await createDatabase()
   const broker = memoryBroker()

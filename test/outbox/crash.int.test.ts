@@ -82,7 +82,7 @@ describeWith(['postgres'], 'a relay process', () => {
   })
 })
 
-/** A running relay, and what was added to its outbox and committed. */
+/** A running relay, and the messages added to its outbox and committed. */
 async function relayOn(sql: SqlClient) {
   const t = await setupOutboxOn(sql, { partitions: 2 })
   const relay = t.relay({ leaseMs: 1_000, batchSize: 10 })

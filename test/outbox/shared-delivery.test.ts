@@ -22,7 +22,7 @@ interface Options {
   readonly telemetry?: ReturnType<typeof record>['telemetry']
 }
 
-/** Sends a first message alone, so that it is known that the handler is quick, and then all the others at once. */
+/** Sends a first message alone, which shows that the handler is quick, and then all the others at once. */
 async function consume(
   messages: readonly string[],
   { telemetry, ...options }: Options,

@@ -114,7 +114,7 @@ describe('work without an answer', () => {
     const held: SqlClient = {
       ...t.sql,
       query: async (statement, parameters) => {
-        // The look of an idle partition goes on.
+        // The poll of an idle partition continues.
         if (statement.includes(text) && !statement.includes('isPending')) {
           hangs.open()
           await answered.opened

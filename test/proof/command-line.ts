@@ -15,7 +15,7 @@ export interface RunOptions {
 }
 
 export interface Given {
-  /** `undefined`: those of the run that is in the folder. */
+  /** `undefined`: the options of the run in the folder. */
   readonly options: RunOptions | undefined
   /** Options given beside `--resume`: they must be those of the run in the folder. */
   readonly said: Partial<RunOptions>

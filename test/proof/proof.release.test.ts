@@ -1,4 +1,4 @@
-/** Small runs of `npm run proof`, each of some minutes, and what it has to find: before a release. */
+/** Small runs of `npm run proof`, each of some minutes, and the mistakes that it has to find: before a release. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,10 +1,10 @@
-/** Long enough for a busy machine; short enough that a process that is frozen for some seconds has lost what it held. */
+/** Long enough for a busy machine; short enough that a process frozen for some seconds has lost its lease. */
 export const LEASE_MS = 2_000
 export const RELAY_LEASE_MS = 1_500
 export const POLL_MS = 250
 /** A call of the log in PostgreSQL that takes longer is given up. */
 export const CALL_MS = 5_000
-/** Kafka gives the partitions of a process that is silent for so long to others. */
+/** Silence after which Kafka moves a process' partitions to others. */
 export const SESSION_MS = 6_000
 /** A command without a reply is sent again after this. */
 export const ASK_AGAIN_MS = 3_000
@@ -26,13 +26,13 @@ export const WINDOW = 1_500
 export const STRETCH_MS = 4_500
 /** Time without progress, although there is work, after which the run is given up. */
 export const GIVE_UP_MS = 180_000
-/** The same in a run with a mistake built in, which may well have lost what it waits for. */
+/** The same in a run with a built-in mistake, which may well have lost the awaited messages. */
 export const GIVE_UP_BROKEN_MS = 45_000
 /** Time after the last order until the outboxes are empty and no saga is left. */
 export const SETTLES_WITHIN_MS = 120_000
 /** The same when the run was given up: nothing moves any longer. */
 export const GIVEN_UP_SETTLES_MS = 10_000
-/** After that: what is still on its way a second time comes now. */
+/** Time after that in which repeated messages still arrive. */
 export const QUIET_MS = 5_000
 /** Time after that until a clerk has got the lock again. Many times the lease, for a busy machine. */
 export const LOCK_WITHIN_MS = 60_000

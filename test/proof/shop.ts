@@ -1,14 +1,16 @@
 /**
- * The flow: an order is sent, a saga charges a payment and reserves stock in two other services, each order ends with a receipt.
+ * The flow: an order is sent, a saga charges a payment and reserves stock in two other services, each order ends with a
+ * receipt.
  *
- * | step    | where                       | undo    | who says no           |
+ * | step    | where                       | undo    | refuses               |
  * |---------|-----------------------------|---------|-----------------------|
  * | open    | coordinator, transactional  | a line, and the receipt | |
  * | pay     | `payments`                  | refund  | one order in sixteen  |
  * | reserve | `stock`                     | none is ever needed: it is the last | another one in sixteen |
  * | close   | coordinator, transactional  | pivot   | |
  *
- * Every effect leaves a line in the table `effect` of its database, in its transaction. No unique key hides what is there twice.
+ * Every effect leaves a line in the table `effect` of its database, in its transaction. No unique key hides what is
+ * there twice.
  */
 import { defineChannel } from 'concordat/binder'
 import type { SqlExecutor, SqlTransaction } from 'concordat/core'

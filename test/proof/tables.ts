@@ -41,7 +41,7 @@ export function poolAt(connectionString: string, max: number, queryMs = SQL_MS):
   return pool
 }
 
-/** May be called again: a run that was ended here goes on. */
+/** Idempotent: a resumed run calls it again. */
 export async function createShop(sql: SqlClient): Promise<void> {
   for (const statement of SHOP) await sql.query(statement)
   await createOutbox({ sql, service: 'publisher', schema: PUBLISHER_SCHEMA }).migrate()

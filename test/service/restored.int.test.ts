@@ -1,4 +1,7 @@
-/** docs/production/backup.md: a service whose database is replaced by yesterday's, while the broker and the other services' databases go on. */
+/**
+ * docs/production/backup.md: a service whose database is replaced by yesterday's, while the broker and the other
+ * services' databases continue.
+ */
 import { defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'

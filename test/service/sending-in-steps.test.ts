@@ -29,7 +29,7 @@ interface Shop extends AsyncDisposable {
   readonly schema: string
 }
 
-/** A service that keeps what is sent to `confirmed`. */
+/** Service that keeps the messages to `confirmed`. */
 async function open(options: Partial<ServiceOptions>): Promise<Shop> {
   const received: string[] = []
   const schema = uniqueName('shop')

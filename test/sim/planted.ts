@@ -4,7 +4,7 @@ import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/tr
 import type { SqlClient, SqlExecutor, SqlTransaction, TransactionLimits } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
 
-/** The same object, but for some members. Methods are bound: they reach what is private. */
+/** Returns the object with some members replaced. Methods are bound: they use private fields. */
 export function override<T extends object>(target: T, members: Partial<T>): T {
   return new Proxy(target, {
     get(_, name) {
@@ -28,7 +28,10 @@ export function rewritten(sql: SqlClient, rewrite: (text: string) => string): Sq
   })
 }
 
-/** A copy of a function of the database with a part of it left out, or another one put in its place. @throws Error when the part is not there: the mistake would be none */
+/**
+ * Creates a copy of a database function with a part of it left out, or replaced. @throws Error when the part is
+ * missing: there would be no mistake
+ */
 export async function createWithout(sql: SqlClient, { name, as, part, put = '' }: Changed): Promise<void> {
   const { rows } = await sql.query<{ text: string }>(
     `SELECT pg_get_functiondef(p.oid) AS text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -1,7 +1,7 @@
 import type { SimulatedDatabase, SimulationOptions } from '@concordat/simulator'
 import type { PGlite } from '@electric-sql/pglite'
 
-/** A system with what it does and what must hold, and the mistakes that can be built in around the package. */
+/** A system with its work, its invariants, and the mistakes that can be built in around the package. */
 export interface Workload {
   readonly about: string
   /** Mistakes by name, with their descriptions. */

@@ -1,7 +1,7 @@
 /**
- * A server that now and then says no, as one does that restarts, fails over or has no connection left: the call was not
- * carried out, and the caller gets what the real adapter throws then. The knob of the conformance suites beside the
- * delays of `slow.ts` and the lost answers of `lossy-answers.ts`.
+ * Server that refuses a call now and then, as one does that restarts, fails over or has no connection left: the call
+ * was not executed, and the caller gets the real adapter's error. The knob of the conformance suites beside the delays
+ * of `slow.ts` and the lost answers of `lossy-answers.ts`.
  */
 
 import type { EncodedMessage } from 'concordat/binder'

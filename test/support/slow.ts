@@ -14,8 +14,8 @@ export function pauses(seed: number, mostMs: number): () => Promise<void> {
 }
 
 /**
- * A transport that takes its time for every call, as one over a network does: before the broker hears of it, and before
- * the caller hears of the broker. Publishes keep their order, as the contract wants.
+ * Transport that delays every call, as a network does: before the broker gets it, and before the caller gets the
+ * answer. Publishes keep their order, as the contract requires.
  */
 export function slowTransport(inner: Transport, pause: () => Promise<void>): Transport {
   let line: Promise<unknown> = Promise.resolve()

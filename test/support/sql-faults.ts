@@ -30,7 +30,7 @@ export const SQL_FAULTS: ReadonlyArray<readonly [code: string, fault: WriteFault
 /** Text in each server error that reaches a user. */
 export const WORDS = 'the own words of the server'
 
-/** A database that answers some statements with one code: the next `times` of those that `matches` takes. */
+/** Database that answers some statements with one code: the next `times` statements that `matches` accepts. */
 export class FaultySql {
   readonly sql: SqlClient
   readonly #code: string

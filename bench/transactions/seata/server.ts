@@ -1,4 +1,4 @@
-/** A private Seata server: a registry and settings of files, a folder of its own that goes with it. */
+/** A private Seata server: a registry and settings of files, a folder of its own that is deleted with it. */
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'

@@ -59,7 +59,7 @@ export async function databaseStore(postgres: PostgresBed, name: string): Promis
   return { settings, env }
 }
 
-/** The address as Java wants it, without who connects. */
+/** JDBC address without user and password. */
 export function jdbcUrl(connectionString: string): string {
   const { host, pathname } = new URL(connectionString)
   return `jdbc:postgresql://${host}${pathname}`

@@ -27,7 +27,7 @@ const consumer = (options: unknown): Binding =>
 const make = (options: object): unknown =>
   createBinder({ service: 'test', transport: memoryTransport(), ...options } as Parameters<typeof createBinder>[0])
 
-/** The option, what is wrong with it, and the whole message. */
+/** The option, its mistake, and the whole message. */
 describe('createBinder refuses', () => {
   it.for([
     [{ service: '' }, 'createBinder.service: expected a name of 1 to 100 characters out of A-Z a-z 0-9 . _ -, got ""'],

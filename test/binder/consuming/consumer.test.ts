@@ -29,7 +29,7 @@ async function setup(
     return binder.close()
   })
   await binder.start()
-  // After a turn of the event loop what is delivered begins at once.
+  // After a turn of the event loop, delivered messages begin at once.
   await new Promise(setImmediate)
   return { binder, transport, begun, finish: (n) => gateOf(n).open() }
 }

@@ -1,4 +1,4 @@
-/** Batches that become a thousand times what they are on the wire, on both client libraries. */
+/** Batches that decompress to a thousand times their size, on both client libraries. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { KafkaCommonOptions } from 'concordat/binder/kafka'

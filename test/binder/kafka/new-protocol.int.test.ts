@@ -18,7 +18,7 @@ function opened(transport: Transport): Transport {
   return withDeadline(transport, 10_000, systemClock)
 }
 
-/** A member of another program, which commits what it reads, a tenth of a second later. */
+/** Group member of another program, which commits its messages a tenth of a second after it reads them. */
 class Foreign {
   readonly numbers: number[] = []
   readonly #consumer: Consumer<string, string, string, string>

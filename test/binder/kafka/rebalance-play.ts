@@ -1,4 +1,4 @@
-/** Any order of what is asked, answered, read, settled and shared out anew. */
+/** Any order of requests, answers, reads, settlements and new assignments. */
 import type { TransportDelivery } from 'concordat/binder/transport'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
@@ -48,7 +48,7 @@ const anything: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: plain('expel', 'cut', 'pause', 'resume') },
 )
 
-/** A rebalance that comes as far as the join, and then each order of what is asked, answered and read. */
+/** A rebalance up to the join, and then each order of requests, answers and reads. */
 const join: fc.Arbitrary<Step[]> = fc
   .tuple(rebalance, fc.nat(4), fc.array(plain('serve', 'read', 'wait', 'cut'), { minLength: 4, maxLength: 12 }))
   .map(([first, count, rest]) => [first, ...settled(count), ...rest])
@@ -78,7 +78,7 @@ export const EXAMPLES: Array<[Step[], number]> = [
     ].flat() as Step[],
     100,
   ],
-  // The join finds the coordinator loading the group, or its connection ends: the place before is still good.
+  // The join finds the coordinator loading the group, or its connection ends: the previous assignment is still valid.
   [
     [
       [{ do: 'rebalance', next: [], others: 0 }, SERVE, SERVE, SERVE, READ],
@@ -97,7 +97,7 @@ export const EXAMPLES: Array<[Step[], number]> = [
   [[rounds(6), [{ do: 'expel' }, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat() as Step[], 1],
 ]
 
-/** A member of a scripted group, and what it has begun. */
+/** A member of a scripted group, and its running work. */
 export class Play {
   readonly group: ScriptedGroup
   readonly recorder = new Recorder((delivery) => this.#begin(delivery))

@@ -63,12 +63,12 @@ export class ScriptedGroup {
     this.#lost = lost
   }
 
-  /** The partitions of a member that has joined and is not asked to join again; `undefined` when there is none. */
+  /** Partitions of a joined member that need not join again; `undefined` when there is none. */
   get settledOn(): readonly number[] | undefined {
     return this.#member === undefined || this.#rebalancing ? undefined : this.#assigned
   }
 
-  // ---- what the test says
+  // ---- orders of the test
 
   /** The coordinator takes the next request. */
   serve(): void {
@@ -96,7 +96,7 @@ export class ScriptedGroup {
     this.#othersTake = othersTake
   }
 
-  /** The coordinator moves: it is not there for some requests, loads the group for some, and knows what was written. */
+  /** Moves the coordinator: it is unavailable for some requests, loads the group for some, and knows all commits. */
   move(gone: number, loading: number): void {
     this.#rebalancing = false
     this.#away = [
@@ -105,7 +105,7 @@ export class ScriptedGroup {
     ]
   }
 
-  /** The connection to the coordinator ends, with what was asked and what was not read yet. */
+  /** Ends the connection to the coordinator, with open requests and unread answers. */
   cut(): void {
     const [asked, answers] = [this.#asked, this.#answers]
     this.#asked = []
@@ -118,7 +118,7 @@ export class ScriptedGroup {
     this.#member = undefined
   }
 
-  // ---- what the client asks
+  // ---- requests of the client
 
   ask<T>(answer: () => T, of: Peer = 'coordinator'): Promise<T> {
     const queue = of === 'leader' ? this.#fetches : this.#asked

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 
 const execute = promisify(execFile)
 
-/** A program of its own, which nothing else keeps alive and which closes nothing. */
+/** Runs a program that nothing else keeps alive and that closes nothing. */
 async function run(binding: string): Promise<string> {
   const program = `
     import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'

@@ -125,7 +125,7 @@ test('however many timers were lost, a start sends one message, and all windows 
   const turn = (): number => Math.floor(Date.now() / TURN_MS)
   const began = turn()
   await using next = await release({ everyMs: HOUR })
-  // Subscribing again looks again; what was found a moment ago is not sent again.
+  // Subscribing again repeats the check; a loss found a moment ago is not sent again.
   for (let n = 0; n < 3; n++) {
     await next.shop.binder.binding(TIMERS).stop()
     await next.shop.binder.binding(TIMERS).start()

@@ -205,7 +205,7 @@ describe('a member', () => {
     frozen.open()
   }, 30_000)
 
-  // A failover to a standby that had not heard of its claim, where another one has taken the same place since.
+  // A failover to a standby without its claim, where another member has taken the same position since.
   it.each([['by what it handles'], ['when it closes']])(
     "settles nothing, %s, in a place that is another one's under the same numbers",
     async (how) => {

@@ -89,7 +89,8 @@ it('leaves no partition behind when a crash of the server has undone what was la
     return rows.reduce((sum, row) => sum + row.settled, 0)
   }
   await until('all is settled and written', async () => (await settled()) === 20)
-  // The newest version of the places that it will give back is gone, as after a crash: it was not waited for.
+  // The newest version of the positions that it will give back is lost, as after a crash, since the commit did not wait
+  // for the disk.
   const { rows } = await sql.query(
     `DELETE FROM ${schema}.transport_progress p WHERE owner IS NOT NULL
        AND part IN (SELECT id FROM ${schema}.transport_partition WHERE n >= $1)

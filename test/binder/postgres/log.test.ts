@@ -12,7 +12,7 @@ const { sql } = onPglite()
 let count = 0
 const Payload = z.object({ n: z.number() })
 
-/** Looks before a closed segment is cleared. */
+/** Calls `look` before a closed segment is cleared. */
 function withLook(look: () => Promise<void> | undefined): SqlClient {
   const query: SqlClient['query'] = async (text, parameters) => {
     if (text.includes('transport_clear')) await look()
@@ -134,7 +134,7 @@ describe('the ring of segments', () => {
     )
     const read = await peek()
     expect(read.messages).toBe(100)
-    // All of them once, to give positions, and those that are read.
+    // All of them once, to assign positions, and those that are read.
     expect(read.tuples).toBeLessThanOrEqual(1_100)
   })
 

@@ -78,7 +78,7 @@ const effect = (channel: NumberedChannel, concurrency = 1, handled?: (n: number)
     handled?.(n)
   })
 
-/** `there` and what begins with it lies in memory, all else in the log. */
+/** `there` and its children are in memory, all other channels in the log. */
 function beside(log: Transport) {
   const memory = memoryTransport()
   return {

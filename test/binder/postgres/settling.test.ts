@@ -18,7 +18,7 @@ afterAll(() => database.close())
 
 let runs = 0
 
-/** Effects are rows of this run; one without its place, or twice, is the failure that is looked for. */
+/** Set-up whose effects are rows of this run; an effect without its position, or twice, is a failure. */
 async function setup(client: SqlClient = sql) {
   const run = `settled-${++runs}`
   const transport: Transport = postgresTransport({ sql: client, schema: 'settling', pollMs: 20 })

@@ -18,7 +18,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
   })
   afterAll(() => database.drop())
 
-  /** The same client, and whether a look over it has just ended a pause so long that the next one is of 10 s. */
+  /** The same client, with a flag that is set when a poll has ended the pause after which the next one is 10 s. */
   function watching(): { readonly sql: SqlClient; readonly isIdle: () => boolean } {
     let [lastAt, pause] = [performance.now(), 0]
     const sql: SqlClient = {

@@ -20,7 +20,7 @@ async function setup(partitions = 1) {
 const message = (id: string, fields: Partial<EncodedMessage> = {}): EncodedMessage =>
   plainMessage({ id, destination: 'orders', key: 'k', ...fields })
 
-/** Publishes, lets it be written, does what the broker does, and waits for the outcomes. */
+/** Publishes, waits until it is written, plays the broker's part, and waits for the outcomes. */
 async function publish(
   transport: Transport,
   messages: readonly EncodedMessage[],

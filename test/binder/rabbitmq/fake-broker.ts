@@ -2,9 +2,8 @@ import { EventEmitter } from 'node:events'
 import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 
 /**
- * RabbitMQ as this adapter sees it through amqplib, for what a real one does at one moment in a thousand: an answer, a
- * return, a close come when the test says so. Strict where RabbitMQ is: acknowledging a tag that is not out closes the
- * channel with 406.
+ * RabbitMQ as this adapter sees it through amqplib, for rare moments of a real one: an answer, a return, a close come
+ * when the test says so. Strict where RabbitMQ is: acknowledging an unknown tag closes the channel with 406.
  */
 export class FakeBroker {
   readonly connections: FakeConnection[] = []
@@ -13,7 +12,7 @@ export class FakeBroker {
   readonly forbidden: Set<string> = new Set()
   /** Declarations, in this order: `exchange orders`, `queue orders:g`, `bind orders:g`. */
   readonly declared: string[] = []
-  /** Queues of which a declaration has no answer, with how often it was asked. */
+  /** Queues whose declaration gets no answer, with the number of declarations. */
   readonly mute: Map<string, number> = new Map()
   /** Limit on channels of a connection. */
   channelMax = 2_047
@@ -86,7 +85,7 @@ export class FakeQueue {
     for (const stored of this.ready.splice(0)) consumer.channel.hand(this, stored, consumer)
   }
 
-  /** `basic.cancel`: the consumer is over, the channel and what is out on it are not. */
+  /** `basic.cancel`: ends the consumer, but not the channel and its unsettled messages. */
   cancelConsumers(): void {
     for (const { onMessage } of this.consumers.splice(0)) onMessage(null)
   }
@@ -242,12 +241,12 @@ export class FakeChannel extends EventEmitter {
     return true
   }
 
-  /** `basic.ack` with `multiple`: the first `count` of what is unanswered. */
+  /** `basic.ack` with `multiple` for the first `count` unconfirmed messages. */
   confirm(count = this.published.length): void {
     for (const { onConfirm } of this.published.splice(0, count)) onConfirm(null)
   }
 
-  /** `basic.nack` for the first of what is unanswered. */
+  /** `basic.nack` for the first unconfirmed message. */
   refuse(): void {
     this.published.shift()?.onConfirm(new Error('message nacked'))
   }

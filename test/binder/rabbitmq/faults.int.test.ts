@@ -20,7 +20,7 @@ async function broker(): Promise<PrivateServer> {
 }
 afterAll(() => shared?.stop())
 
-/** A destination that no other test uses: the broker keeps what they leave. */
+/** Names a destination that no other test uses, since the broker keeps their messages. */
 function place() {
   const destination = `faults-${randomUUID().slice(0, 8)}`
   return { destination, spec: { name: destination, partitions: 4, groups: ['g'] } }

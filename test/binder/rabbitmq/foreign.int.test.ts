@@ -89,7 +89,7 @@ describeWith(['rabbitmq'], 'a message of another AMQP client', () => {
     }
   })
 
-  /** Bare amqplib: one that sends, and reads what goes to these exchanges. */
+  /** Bare amqplib that sends, and reads the messages of these exchanges. */
   async function listener(exchanges: readonly string[]) {
     const connection = await connect(url)
     onTestFinished(() => connection.close())

@@ -137,7 +137,7 @@ describeWith(['rabbitmq'], 'accounts of RabbitMQ with rights by channel', { priv
       await channel.bindQueue('mallory.queue', 'concordat:delay:payments:due', '')
     }).then((code) => expect(code).toBe(403))
 
-    // Over the ladder of its own it is confirmed, and comes nowhere.
+    // Through its own ladder the message is confirmed, and delivered nowhere.
     expect(await refusal((channel) => forged(channel, 'concordat:delay:mallory:level:0'))).toBeUndefined()
     await shop.send(commands, { key: 'k', n: 3 })
     await until('what was sent after it came twice', () => calls.filter((n) => n === 3).length === 2)

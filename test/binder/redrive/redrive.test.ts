@@ -63,7 +63,7 @@ it('ends when its signal aborts while the filter has not settled, and the letter
   expect(await run(broker)).toMatchObject({ sent: 1, complete: true })
 })
 
-/** A transport that gets its place among the readers when the test says so. */
+/** Transport that joins the readers when the test says so. */
 function lateReader(broker: MemoryBroker): {
   readonly transport: Transport
   readonly subscribing: Promise<void>

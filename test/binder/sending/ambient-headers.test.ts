@@ -29,7 +29,7 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each[Symbol.asyncDispose]()
 })
 
-/** Sinks that keep what they saw. `all(n)` resolves with the headers of the first n messages. */
+/** Sinks that keep their messages. `all(n)` resolves with the headers of the first n messages. */
 function seen() {
   const headers: Headers[] = []
   const contexts: unknown[] = []

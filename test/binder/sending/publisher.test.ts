@@ -213,7 +213,7 @@ describe('a send that is not confirmed', () => {
   })
 })
 
-/** All that follows from what was just done, but no timer, has happened. */
+/** Waits until everything but timers has happened. */
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 describe('the time of a send', () => {

@@ -129,7 +129,7 @@ export class ScriptedDelivery implements TransportDelivery {
   }
 }
 
-/** A message with a JSON payload as it comes from a broker. */
+/** Message with a JSON payload, as a broker delivers it. */
 export function messageOn(destination: string, key: string | null, payload: unknown): EncodedMessage {
   return {
     id: newId(),

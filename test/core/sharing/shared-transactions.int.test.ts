@@ -55,7 +55,7 @@ describeWith(['postgres'], 'shared transactions on a server', () => {
   test('two that want the same rows in another order both end, without a deadlock of a second', async () => {
     const [left, right] = [await sharingOn(database.sql), await sharingOn(database.sql)]
     const met = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-    /** The first call of each holds its row before either goes on. */
+    /** Work whose first calls each hold their row before either continues. */
     const meeting = (id: number, mine: number, other: number): Work => {
       return async (tx) => {
         await adding(id)(tx)

@@ -62,7 +62,7 @@ async function together(): Promise<Sharing & Batching> {
   return { ...sharing, ...client }
 }
 
-/** Adds its id with one statement; counts its calls, and how many of them were under way at once. */
+/** Adds its id with one statement; counts its calls, and how many ran at once. */
 function counted(id: string, more: Work = nothing) {
   const calls = { made: 0, now: 0, most: 0 }
   const work: Work = async (tx) => {
@@ -193,7 +193,7 @@ describe('work of one statement each', () => {
 })
 
 describe('work that wants a second statement', () => {
-  /** Reads, and writes what it has read plus one: a write in between is lost. */
+  /** Reads a value and writes it plus one: a write in between is lost. */
   const readThenWrite =
     (seen: { calls: number }): Work =>
     async (tx) => {

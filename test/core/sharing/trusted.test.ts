@@ -49,7 +49,7 @@ async function trusted(sql: SqlClient = embedded()): Promise<Sharing> {
   return sharing
 }
 
-/** Inserts its id; says how often it was called. */
+/** Inserts its id; records the number of its calls. */
 function counted(id: string, more: (tx: SqlTransaction) => Promise<void> = async () => {}) {
   const xids: string[] = []
   const work: Work = async (tx) => {

@@ -124,7 +124,7 @@ class World {
     for (const { term } of believed) this.check('who believes holds the lease', held.length === 1 && held[0] === term)
   }
 
-  /** Noted, for who calls it may swallow what it throws. */
+  /** Records a failed check, since the caller may swallow an error. */
   check(what: string, holds: boolean): void {
     if (!holds) this.problems.push(what)
   }
@@ -185,7 +185,7 @@ class World {
     this.probe()
   }
 
-  /** Faults and bad behaviour are over: what has to come back comes back. */
+  /** Ends faults and bad behaviour: everything that can recover has to recover. */
   async heal(): Promise<void> {
     this.#isOver = true
     for (const end of this.#outliving.splice(0)) end()

@@ -90,7 +90,7 @@ describe('a job', () => {
     expect(schedule.status()[0]?.nextAt).toBe(Date.UTC(2027, 0, 1))
     clock.suspend(Date.UTC(2027, 0, 1) - MIDNIGHT - MINUTE)
     await clock.advance(2 * MINUTE)
-    // The lease did not outlive that jump of the clock; the next term goes on with the next tick.
+    // The lease did not outlive that jump of the clock; the next term continues with the next tick.
     expect(runs.length).toBeLessThanOrEqual(1)
   })
 })

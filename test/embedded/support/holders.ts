@@ -17,7 +17,7 @@ export interface Holder {
   readonly said: string
   /** Id of the process itself. */
   readonly pid: number
-  /** SIGKILL for it, and for what it was started by. */
+  /** Kills the process and its starter with SIGKILL. */
   kill(): Promise<void>
 }
 

@@ -106,7 +106,7 @@ async function interrupted(args: readonly string[], signal: NodeJS.Signals, mean
   return running.ended
 }
 
-/** Orders come through standard input. Each process takes seconds to start, so the tests look at the same ones. */
+/** Orders come through standard input. Each process takes seconds to start, so the tests share the same ones. */
 async function livesOfOneFolder() {
   await using place = await folder()
   const data = ['--data', join(place.path, 'data')]

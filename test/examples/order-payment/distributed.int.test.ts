@@ -24,7 +24,7 @@ interface Place {
   readonly schema: (service: string) => string
   /** Prefix of all other names. */
   readonly prefix: string
-  /** Takes away what `--keep` left. */
+  /** Deletes what `--keep` left. */
   readonly sweep: () => Promise<void>
 }
 

@@ -1,6 +1,6 @@
 /**
- * kill -9 of the whole process, again and again, with the data on disk. `npm run faults -- embedded --seed N` kills 20 times; the
- * outcomes are held against those of the model, which is never killed.
+ * kill -9 of the whole process, repeatedly, with the data on disk. `npm run faults -- embedded --seed N` kills 20
+ * times; the outcomes are compared with those of the model, which is never killed.
  */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -29,7 +29,7 @@ export const LOG_FAULTS: readonly BinderFault[] = [
 ]
 
 const KILLS = 3
-/** After its session others have its places; a busy machine takes long for their work. */
+/** After its session others have its partitions; a busy machine takes long for their work. */
 const MOVED_WITHIN_MS = 60_000
 
 async function idleKill(site: Site, random: Random): Promise<string | undefined> {
@@ -37,7 +37,7 @@ async function idleKill(site: Site, random: Random): Promise<string | undefined>
   for (let n = 0; n < KILLS; n++) {
     await sleep(random.between(300, 900))
     await site.idle()
-    // Places are written within 200 ms.
+    // Positions are written within 200 ms.
     await sleep(random.between(0, 250))
     const before = await site.log.versions()
     site.fault('the broker is killed, and nobody sends', site.members)

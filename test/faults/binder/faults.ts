@@ -260,7 +260,7 @@ function unsure(site: Site): number {
   return site.ledger.count(({ op, type }) => op === 'send' && type === 'info')
 }
 
-/** Sends and handler calls that have begun, so long ago at least, and not ended. */
+/** Sends and handler calls begun at least `sinceMs` ago and not ended. */
 function openOf(site: Site, member?: Member, sinceMs = 0): number {
   site.ledger.read()
   const before = nowMs() - sinceMs

@@ -22,7 +22,7 @@ export interface Known {
   /** Processes that did not come back. */
   readonly absent: readonly string[]
   readonly failures: readonly string[]
-  /** Places that were written back. `undefined`: the broker keeps them to itself. */
+  /** Positions that went backwards. `undefined`: the broker does not show them. */
   readonly setBack?: readonly string[] | undefined
   /** Entries that are not in the book once. `undefined`: there is no book. */
   readonly book?: readonly string[] | undefined
@@ -87,7 +87,7 @@ export function runsOf({ events, killed }: Pick<Known, 'events' | 'killed'>, sta
     .sort((a, b) => a.from - b.from)
 }
 
-/** Handler calls for what had been handled before. */
+/** Handler calls for messages that had been handled before. */
 export function repeatsOf(runs: readonly Run[]): ReadonlyArray<{ readonly first: Run; readonly again: Run }> {
   const firsts = new Map<string, Run>()
   const repeats: { first: Run; again: Run }[] = []

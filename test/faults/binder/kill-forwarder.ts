@@ -8,7 +8,7 @@ import type { Member, Site } from './site.ts'
 const FOUND_WITHIN_MS = 20_000
 /** Time after which the forwarder has fetched an accepted message. */
 const FETCHED_MS = 150
-/** Kafka's first tier: what is due within a second. */
+/** Kafka's first tier: messages due within a second. */
 const TIER = 0
 const TIER_MS = 1_000
 
@@ -22,7 +22,7 @@ async function killForwarder(site: Site, random: Random): Promise<string | undef
   const victim = await forwarderOf(site, `${reminders.name}.delay`, TIER)
   site.fault(`answers to ${victim.name} do not come back`, [victim])
   const from = nowMs()
-  // Half of the time what it forwards does not arrive either.
+  // In half of the cases its forwarded messages do not arrive either.
   victim.link.hold(random.chance(0.5) ? 'replies' : 'both')
   await sleep(random.between(350, 550))
   const held = heldSince(site, from)

@@ -31,7 +31,7 @@ export class Ledger {
     this.#files.push(new Tail(path))
   }
 
-  /** Takes in what was written since. */
+  /** Reads the lines written since the last call. */
   read(): void {
     for (const file of this.#files) {
       for (const event of file.read()) {

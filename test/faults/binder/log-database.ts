@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { PrivateServer } from '../../support/servers/index.ts'
 import { SESSION_MS } from './settings.ts'
 
-/** A place of a group in a partition, as it was written last. */
+/** Position of a group in a partition, as last written. */
 export interface Unsettled {
   readonly part: number
   readonly owner: string
@@ -11,7 +11,7 @@ export interface Unsettled {
   readonly handed: string
 }
 
-/** Writes down who writes less than what was settled before. */
+/** Trigger that records writers whose position is behind the settled one. */
 const WATCH = `
   CREATE TABLE faults_sent (id text PRIMARY KEY);
   CREATE TABLE faults_book (id text NOT NULL, process text NOT NULL);
@@ -75,14 +75,14 @@ export class LogDatabase {
     return before === this.#turned ? undefined : `, the ring turned, a foreign transaction ${held ? 'lasted' : 'died'}`
   }
 
-  /** The places of all groups, by how often they have been written: fewer than before when a crash has undone some. */
+  /** Write counts of the positions of all groups: lower than before when a crash has undone some. */
   async versions(): Promise<number> {
     const text = `SELECT sum(newest)::int AS found
       FROM (SELECT max(ver) AS newest FROM concordat.transport_progress GROUP BY grp, part) places`
     return this.#count(text)
   }
 
-  /** Places of the group that handles parcels with something that was handed out and is not settled. */
+  /** Positions of the group that handles parcels with a delivered, unsettled message. */
   async unsettled(): Promise<readonly Unsettled[]> {
     return this.#rows<Unsettled>(`${NEWEST} AND p.settled < p.handed AND p.owner IS NOT NULL`)
   }
@@ -109,7 +109,7 @@ export class LogDatabase {
     return this.#setBack
   }
 
-  /** Entries that were sent are in the book, or so long is over. Reads then what is wrong in it. */
+  /** Waits until all sent entries are in the book, or for `withinMs`. Then reads the wrong ones. */
   async booked(withinMs: number): Promise<void> {
     const missing =
       'SELECT count(*)::int AS found FROM faults_sent s WHERE NOT EXISTS (SELECT FROM faults_book b WHERE b.id = s.id)'
@@ -221,7 +221,7 @@ const MISTAKES = {
   },
   'splits-assign': {
     of: 'transport_give_positions',
-    // A function that is volatile sees what was committed since the statement around it began.
+    // A volatile function sees commits made since the statement around it began.
     helper: `CREATE FUNCTION concordat.later_snapshot() RETURNS pg_snapshot LANGUAGE plpgsql VOLATILE
       AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN pg_current_snapshot(); END $$`,
     lines: [['SELECT pg_current_snapshot() AS s', 'SELECT concordat.later_snapshot() AS s']],

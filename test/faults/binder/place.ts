@@ -28,7 +28,7 @@ export type Lingers = 'work' | 'transaction' | 'before its place' | 'after its p
 
 export type Order =
   | ({ readonly do: 'begin' } & Post)
-  /** Sends messages 0, 1, 2, ... of each key, each until it is accepted, under one id; those of `delayed` for later. */
+  /** Sends messages 0, 1, 2, ... of each key, each until it is accepted, under one id; `delayed` keys with a delay. */
   | { readonly do: 'send'; readonly keys: readonly string[]; readonly delayed: readonly string[] }
   /** Sends nothing new, and reports when everything begun was accepted. */
   | { readonly do: 'rest' }

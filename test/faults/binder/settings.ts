@@ -4,7 +4,7 @@ export const SESSION_MS = 5_000
 export const REBALANCE_MS = 6_000
 /** A RabbitMQ connection that is silent for two to three of these is over, on either side. */
 export const HEARTBEAT_S = 2
-/** A server that is frozen for so long has lost every session and every connection. */
+/** Freeze after which a server has lost every session and every connection. */
 export const FREEZE_MS = 7_500
 export const SLOW_MS = 8_000
 /** A sender that has no answer by then does not know, and sends again under the same id. */
@@ -15,7 +15,7 @@ export const PARTITIONS = 6
 /** Keys of delayed messages. Their delays begin in the first two tiers of Kafka, and go through several queues of RabbitMQ. */
 export const DELAYED_KEYS = 6
 export const DELAYS_MS = { least: 100, most: 1_600 } as const
-/** A delayed retry comes after so long, without jitter. */
+/** Delay of a retry, without jitter. */
 export const RETRY_MS = 700
 /** Share of delayed messages whose first attempt fails. */
 export const RETRIED = 0.1

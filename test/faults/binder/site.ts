@@ -78,7 +78,7 @@ export class Site {
       if (transport === 'pgbouncer') site.#pooler = await Pooler.start(portOf(server))
       const others: Role[] = ['sender', ...Array.from({ length: CONSUMERS - 1 }, () => 'consumer' as const)]
       site.#crew.prepare(others.length + 1)
-      // The first makes what the others need.
+      // The first one creates what the others need.
       await site.hire('consumer')
       await site.#database?.open(setting.broken)
       await Promise.all(others.map((role) => site.hire(role)))
@@ -227,14 +227,14 @@ export class Site {
     return member
   }
 
-  /** Ends one that has left the group. */
+  /** Ends a process that has left the group. */
   async dismiss(member: Member): Promise<void> {
     this.#members = this.#members.filter((each) => each !== member)
     await member.actor.kill()
     await member.link.close()
   }
 
-  /** The first consumer that gets into the middle of a handler, and stays there for so long. */
+  /** Finds the first consumer in the middle of a handler, where it pauses for `ms`. */
   async lingerer(ms: number, where: Lingers = 'work'): Promise<Lingerer> {
     const found = Promise.withResolvers<{ member: Member; event: Event }>()
     const among = this.of('consumer')

@@ -57,7 +57,7 @@ function openPostgres(
         return made
       }, limits),
   }
-  // A pool in transaction mode has no connection that hears.
+  // A pool in transaction mode has no connection that can listen.
   const listener = listens ? pgListener({ connect: () => new pg.Client({ connectionString, ...limits }) }) : undefined
   const ring = { segmentBytes: SEGMENT_BYTES, segmentMs: SEGMENT_MS, retentionMs: 0 }
   const leaseMs = isPatient ? HOUR : SESSION_MS

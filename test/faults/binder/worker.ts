@@ -129,7 +129,7 @@ class Worker {
     }
   }
 
-  /** Delays differ: what is sent later may be due before. */
+  /** Sends with different delays: a later message may be due earlier. */
   async #sendForLater(key: string): Promise<void> {
     for (let n = 0; this.#sending; n++) {
       await this.#untilAccepted('delay', { key, n }, this.#random.between(DELAYS_MS.least, DELAYS_MS.most))

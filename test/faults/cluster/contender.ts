@@ -9,7 +9,9 @@ import type { Random } from '../harness/random.ts'
 import type { Post } from './place.ts'
 import { LATE_MS, TTL_MS } from './settings.ts'
 
-/** Wants a lock and a role, under Sentinel, and writes behind a fence whatever it believes of its lease. */
+/**
+ * Contender for a lock and a role, under Sentinel, that writes behind a fence whether or not it believes in its lease.
+ */
 export class Contender {
   readonly #name: string
   readonly #log: EventLog

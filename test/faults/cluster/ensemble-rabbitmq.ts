@@ -10,8 +10,8 @@ const WHOLE_WITHIN_MS = 90_000
 /** Nodes on which the quorum queues have their leaders. */
 const LEADERS = `[N || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, {_, N} <- [amqqueue:get_pid(Q)]].`
 /**
- * All nodes run, and no queue would lose its majority with one more. The node looks again by itself: each call from here starts a
- * virtual machine, which takes a second of a core.
+ * Expression that is true when all nodes run and no queue would lose its majority with one more. The node itself
+ * repeats the check: each call from here starts a virtual machine, which takes a second of a core.
  */
 const IS_WHOLE = `
   Is = fun() -> length(rabbit_nodes:all_running()) =:= 3 andalso rabbit_quorum_queue:list_with_minimum_quorum() =:= [] end,

@@ -18,13 +18,13 @@ export interface Ensemble {
   leader(): Promise<Node>
   /** Resolves when every copy is in sync again: another node may fail. */
   whole(): Promise<void>
-  /** An empty node in the place of one that was killed. */
+  /** Puts an empty node in the place of a killed one. */
   replace(node: Node): Promise<void>
   /** Between this node and the others; clients reach all of them. @returns ends it */
   cutOff(node: Node): Promise<() => Promise<void>>
-  /** Takes from the user of the clients what it needs to go on, in one of several ways. */
+  /** Takes permissions that the clients need from their user, in one of several ways. */
   takeRights(random: Random): Promise<Ended>
-  /** Leaves this node no room for what is written. */
+  /** Leaves this node no space for writes. */
   fill(node: Node): Promise<Ended>
   close(): Promise<void>
 }

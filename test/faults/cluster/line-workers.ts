@@ -139,7 +139,7 @@ export class WorkersLine implements Line {
     }
     await createOutbox({ sql, service: SERVICE, schema: SCHEMA }).migrate()
     await createInbox({ sql, schema: SCHEMA }).migrate()
-    // The first one makes what the others need.
+    // The first one creates what the others need.
     await this.#staff.hire('consumer')
     const more: Role[] = Array.from({ length: CONSUMERS - 1 }, () => 'consumer' as const)
     for (let n = 0; n < SENDERS; n++) more.push('sender')

@@ -6,7 +6,7 @@ import type { Progress } from './pulse.ts'
 
 export interface Line {
   readonly name: string
-  /** Counts what it has done in the whole run. */
+  /** Counts its finished work in the whole run. */
   readonly progress: Progress
   readonly histories: readonly string[]
   /** Work of this episode begins. */

@@ -17,7 +17,7 @@ export type Role = 'sender' | 'consumer' | 'contender'
 
 /** Addresses of a run's servers; plain data that is sent to workers. */
 export interface Place {
-  /** The link to the primary, whichever that is: what a proxy or a virtual address is elsewhere. */
+  /** Link to the current primary, like a proxy or a virtual address elsewhere. */
   readonly postgresUrl: string
   /** The two servers, whichever is the primary. */
   readonly postgresUrls: readonly string[]

@@ -5,8 +5,8 @@ import { PULSE_MS } from './settings.ts'
 export type Progress = () => Promise<number>
 
 /**
- * Looks several times a second whether a line moves. What cannot be read has not moved: while the database is away nothing of the
- * line can be seen, or done.
+ * Checks several times a second whether a line moves. Work that cannot be read has not moved: while the database is
+ * down the line can neither work nor be observed.
  */
 export class Pulse {
   readonly #progress: Progress

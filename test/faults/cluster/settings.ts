@@ -15,9 +15,9 @@ export const PAUSE_MS = { least: 40, most: 160 } as const
 /** A statement, or the wait for a connection, that takes longer is given up. */
 export const SQL_MS = 4_000
 export const TTL_MS = 1_500
-/** A leader writes on for so long when its term has ended. */
+/** Time for which a leader continues to write after its term. */
 export const LATE_MS = 2_000
-/** After the fault is healed: until a sender has sent what it began. */
+/** Time after the healed fault in which a sender has sent everything it began. */
 export const QUIET_WITHIN_MS = 90_000
 /** Limits for the time until everything accepted is handled. */
 export const QUIET = { stillMs: QUIET_WITHIN_MS, mostMs: 600_000 } as const

@@ -32,7 +32,7 @@ function late(lease: Lease): Lease {
   })
 }
 
-/** The same object, but for some members. Methods are bound: they reach what is private. */
+/** Returns the object with some members replaced. Methods are bound: they use private fields. */
 function override<T extends object>(target: T, members: Partial<T>): T {
   return new Proxy(target, {
     get(_, name) {

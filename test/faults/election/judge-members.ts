@@ -1,4 +1,4 @@
-/** The invariants of a membership: what the watchers of one episode heard, each by itself and all together. */
+/** Invariants of a membership: the events of one episode's watchers, each by itself and all together. */
 import type { Event } from '../harness/events.ts'
 import { tell } from '../harness/verdicts.ts'
 import type { Remains } from '../store/arena.ts'

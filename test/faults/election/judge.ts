@@ -15,7 +15,7 @@ import { judgeRegister, judgeWatches } from './judge-state.ts'
 
 /** Redis counts whole milliseconds. */
 const CLOCK_GRAIN_MS = 2
-/** Beyond the measured stall: what an abort costs on a busy machine. */
+/** Slack beyond the measured stall for the cost of an abort on a busy machine. */
 const SIGNAL_SLACK_MS = 100
 /** A hand-over that takes this long was not woken. On an idle machine it takes a few milliseconds. */
 const PROMPT_MS = 1_000

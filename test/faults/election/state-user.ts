@@ -5,7 +5,10 @@ import { codeOf, describe } from '../harness/errors.ts'
 import type { EventLog } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 
-/** Reads, writes, compares and sets, deletes a few shared keys, one after the other, and writes down what it sees change. */
+/**
+ * Reads, writes, compares and sets, and deletes a few shared keys, one after the other, and writes down the changes it
+ * sees.
+ */
 export class StateUser {
   readonly #state: SharedState<number>
   readonly #log: EventLog

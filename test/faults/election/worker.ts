@@ -23,7 +23,7 @@ import { BEAT_MS, CLUSTER, type ElectionSettings } from './settings.ts'
 import { StateUser } from './state-user.ts'
 
 const BELIEF_EVERY_MS = 20
-/** A leader whose term is over and who does not ask goes on until a fence refuses, or for so long. */
+/** Time for which a leader without checks continues after its term, unless a fence refuses first. */
 const LATE_WRITES_MS = 3_000
 
 type End = ReturnType<EventLog['invoke']>

@@ -15,7 +15,7 @@ export class EventLoop {
     this.#timer.unref()
   }
 
-  /** The longest stall that ended within the last `withinMs`, the one that lasts included. */
+  /** Longest stall that ended within the last `withinMs`, or still lasts. */
   longestStallMs(withinMs: number): number {
     const now = performance.now()
     const recent = this.#stalls.filter(({ at }) => at > now - withinMs)

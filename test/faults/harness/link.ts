@@ -7,8 +7,8 @@ export type Direction = 'requests' | 'replies' | 'both'
  * A network between one client and one server, with faults. A TCP proxy on 127.0.0.1:
  *
  * - `cut`: connections break, new ones are refused.
- * - `hold`: a black hole. Nothing arrives in that direction, connections stay open and new ones seem to open. What was
- *   sent arrives after `heal`, even if the client has given up and gone: stragglers, as TCP has them.
+ * - `hold`: a black hole. Nothing arrives in that direction, connections stay open and new ones seem to open. Held
+ *   bytes arrive after `heal`, even if the client has given up and gone: stragglers, as with TCP.
  * - `slow`: everything arrives later, in order.
  * - `tear`: the next reply arrives in half, then the connection is reset.
  */

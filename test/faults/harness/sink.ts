@@ -18,8 +18,8 @@ export interface Accepted {
 export type Ledgers = ReadonlyMap<SinkClient['name'], readonly Accepted[]>
 
 /**
- * The resources that locks and terms protect: a fenced table in PostgreSQL, a fenced list in a Redis of its own. They are
- * never broken themselves.
+ * Resources that locks and terms protect: a fenced table in PostgreSQL, a fenced list in a Redis of its own. No fault
+ * ever breaks them.
  */
 export class Sink {
   readonly address: SinkAddress

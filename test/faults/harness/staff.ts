@@ -105,7 +105,7 @@ export class Staff<Role extends string, Order extends object> {
     return member
   }
 
-  /** `kill -9`; of one that is dead already it is written down. */
+  /** Kills the process with SIGKILL, or records that it is dead already. */
   async kill(member: Member<Role, Order>): Promise<void> {
     this.#members = this.#members.filter((each) => each !== member)
     this.note('killed', `${member.name}, ${member.role}`)
@@ -140,7 +140,7 @@ export class Staff<Role extends string, Order extends object> {
     return this.#members.filter(({ actor }) => !actor.isAlive)
   }
 
-  /** Ends all of them. What is noted after that is lost. */
+  /** Ends all of them. Later notes are lost. */
   async close(): Promise<void> {
     await this.#crew.close()
   }

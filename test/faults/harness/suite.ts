@@ -24,7 +24,7 @@ export interface Suite {
   readonly minutes?: ((faults: readonly string[], transport: string | undefined) => number) | undefined
   /** The same on other stores (`--store`), itself among them. @default none to choose */
   readonly stores?: Readonly<Record<string, () => Suite>> | undefined
-  /** The same for one kind of what is tested (`--kind`), itself among them. @default none to choose */
+  /** The same for one kind of transaction (`--kind`), itself among them. @default none to choose */
   readonly kinds?: Readonly<Record<string, () => Suite>> | undefined
   /** Names of an episode's counts. @default those of locks */
   readonly counted?: Counted | undefined
@@ -94,7 +94,7 @@ export interface Played {
 }
 
 export interface Counts {
-  /** Asked of the system under test, whatever became of it. */
+  /** Operations on the system under test, with any outcome. */
   readonly operations: number
   readonly grants: number
   readonly accepted: number

@@ -1,4 +1,4 @@
-/** Locks with a mistake built in, by wrapping what the factory takes: the product has no switch for it. */
+/** Locks with a built-in mistake, made by wrapping the factory's arguments: the product has no switch for it. */
 import { type Clock, systemClock } from 'concordat/core'
 import type { Lease, Locks } from 'concordat/locks'
 import { Redis } from 'ioredis'

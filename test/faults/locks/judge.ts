@@ -16,7 +16,7 @@ import { PERMITS } from './settings.ts'
 
 /** Redis counts whole milliseconds. */
 const CLOCK_GRAIN_MS = 2
-/** Beyond the measured stall: what an abort costs on a busy machine. */
+/** Slack beyond the measured stall for the cost of an abort on a busy machine. */
 const SIGNAL_SLACK_MS = 100
 
 export function judge(remains: Remains<LockFault>): EpisodeReport {

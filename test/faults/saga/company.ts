@@ -23,7 +23,7 @@ export type Member = StaffMember<Role, Order>
 export type Lingerer = StaffLingerer<Role, Order>
 
 const WORKER = new URL('./worker.ts', import.meta.url)
-/** Time for what they say to arrive. */
+/** Time in which the processes' answers arrive. */
 const EXPLAIN_MS = 500
 
 /** Servers that another part of the run starts, breaks and stops. */

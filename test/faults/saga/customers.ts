@@ -53,7 +53,7 @@ export class Customers {
     this.#running = this.#run()
   }
 
-  /** Resolves when everything that was asked for is durable. */
+  /** Resolves when every requested transfer is durable. */
   async leave(): Promise<void> {
     this.#leaving = true
     await this.#running

@@ -10,7 +10,7 @@ export interface Place {
   /** The databases: of the coordinators and the accounts that pay, of the accounts that are paid. */
   readonly here: string
   readonly there: string
-  /** `postgres` is the one of the databases, in `here`. */
+  /** Broker's address; `postgres` is the database in `here`. */
   readonly broker: { readonly kind: BrokerKind; readonly url: string } | ClusterBroker
 }
 

@@ -28,7 +28,7 @@ interface Sample {
   readonly leaseMs: number | null
 }
 
-/** Looks at the sagas that run, several times a second: has each of them an owner, or a time that is yet to come? */
+/** Checks several times a second that each running saga has an owner, or a due time in the future. */
 export class Watchman {
   readonly evidence: string[] = []
   samples = 0

@@ -56,7 +56,7 @@ class Worker {
     const sql = pgClient(pool)
     this.#sql = post.broken === 'no-epoch' && post.role === 'coordinator' ? uncheckedWrites(sql) : sql
     const service = post.role === 'coordinator' ? 'bank' : post.role
-    // Accounts that are paid are in another database: what they send takes an outbox, whichever the broker.
+    // Accounts that are paid are in another database: their messages take an outbox, on any broker.
     this.#transport = transportTo(post.place.broker, post.role === 'credit' ? undefined : this.#sql)
     this.#outbox = createOutbox({ sql: this.#sql, service, schema: schemaOf(post.role), transport: this.#transport })
   }

@@ -1,4 +1,4 @@
-/** Faults that PostgreSQL can have, whatever is kept in it. */
+/** Faults that PostgreSQL can have, with any data. */
 import type { Stage } from './stage.ts'
 
 /** SIGKILL, or an immediate shutdown: both end all connections and leave the log to be recovered. */

@@ -228,7 +228,7 @@ async function leaveLine(tx: SqlExecutor, { key, operation, worker }: Effect): P
   await tx.query('INSERT INTO effect (key, operation, worker) VALUES ($1, $2, $3)', [key, operation, worker])
 }
 
-/** `foreign_move`: what others did to the accounts, who know nothing of transactions. */
+/** `foreign_move`: changes of the accounts by programs that know nothing of transactions. */
 export async function createTables(sql: SqlExecutor): Promise<void> {
   for (const text of [
     'CREATE TABLE account (id text PRIMARY KEY, balance int NOT NULL, free int NOT NULL)',

@@ -57,7 +57,7 @@ export class Customers {
     this.#running = this.#run()
   }
 
-  /** Resolves when everything that was asked for durably is durable. */
+  /** Resolves when every durably requested transfer is durable. */
   async leave(): Promise<void> {
     this.#leaving = true
     await this.#running

@@ -30,7 +30,7 @@ interface Founding {
 const WORKER = new URL('./worker.ts', import.meta.url)
 /** Servers that may not lose confirmed data, and hold prepared transactions. */
 const SETTINGS = { fsync: 'on', max_connections: '200', max_prepared_transactions: '100' }
-/** Time for what they say to arrive. */
+/** Time in which the processes' answers arrive. */
 const EXPLAIN_MS = 500
 
 /** The servers and the processes of a run, and the hand that starts transfers and reads the tables. */
@@ -82,7 +82,7 @@ export class House {
     }
   }
 
-  /** Stopped at once, and started again after a while. @returns whether it is another process now */
+  /** Stops a server at once, and starts it again after a while. @returns whether it is another process now */
   async restart(site: Site, awayMs: number): Promise<boolean> {
     const server = site === 'vault' ? this.#requireVault().server : this.servers[site]
     const { pid } = server
@@ -101,7 +101,7 @@ export class House {
     return this.vault === undefined ? ROLES : [...ROLES, 'vault']
   }
 
-  /** The names of what is prepared on a server. */
+  /** Names of the prepared transactions on a server. */
   async prepared(site: Site): Promise<readonly string[]> {
     if (site === 'vault') return this.#requireVault().prepared()
     const { rows } = await this.sql[site].query<{ gid: string }>('SELECT gid FROM pg_prepared_xacts ORDER BY prepared')

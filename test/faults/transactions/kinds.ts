@@ -1,4 +1,7 @@
-/** `--kind`: which transactions a run makes. A kind is a row; what it needs of a bank is a row of `BRANCHES` in `bank.ts`. */
+/**
+ * `--kind`: the transactions that a run makes. A kind is a row; its needs of a bank are a row of `BRANCHES` in
+ * `bank.ts`.
+ */
 
 /** Ways in which a bank keeps a request until it is decided. */
 export type BranchKind = 'tcc' | 'xa' | 'undo'

@@ -56,7 +56,7 @@ export class Operator {
     const branch = { saga, id, step }
     try {
       const differences = await undo.differences(sql, branch, { schema: side })
-      // A second stranger may have made up for the first: then nothing is in the way.
+      // A second stranger may have reverted the first's change: then nothing blocks the undo.
       if (differences.length === 0) return
       await undo.settle(sql, branch, 'keep', { schema: side })
     } catch (error) {

@@ -44,7 +44,10 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(closeEmbedded)
 
-/** A branch that takes 50 from `a1`, a stranger who is refused, and one who is not seen; then it is cancelled. */
+/**
+ * A branch that takes 50 from `a1`, a stranger who is refused, and one that the triggers do not see; then it is
+ * cancelled.
+ */
 async function play(id: string, mistake?: string) {
   const side = { group: 'north', concurrency: 1, sql, outbox, schema: 'north' } as const
   const binding = BRANCHES.undo('north', side, 'w', mistake)

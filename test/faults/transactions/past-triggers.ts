@@ -11,7 +11,7 @@ const TURNED = 3
 /** Limit on open ones: each of them that turns back is work for an operator. */
 const MOST_OPEN = 8
 const EVERY_MS = 50
-/** Without one that ends. */
+/** Time without an end after which the fault gives up. */
 const PATIENCE_MS = 60_000
 
 interface Line {
@@ -50,7 +50,7 @@ export async function pastTriggers(house: House, random: Random, strangers: Stra
   return `rows of ${ended} transactions were changed under them; ${turned} turned back, an operator put ${operator.settled} branches right`
 }
 
-/** Each transaction whose row was changed, as it is now. */
+/** Present line of each transaction whose row was changed. */
 async function linesOf(house: House, crossed: readonly Crossed[]): Promise<readonly Line[]> {
   const { rows } = await house.sql.desk.query<Line>(
     `SELECT s.name AS saga, s.id, s.status FROM concordat.saga s

@@ -53,7 +53,7 @@ export class Vault {
     for (const id of accounts) await this.#pool.execute('INSERT INTO account VALUES (?, ?, ?)', [id, cents, cents])
   }
 
-  /** The names of what is prepared. */
+  /** Names of the prepared transactions. */
   async prepared(): Promise<readonly string[]> {
     return (await this.#rows<{ data: string | Buffer }>('XA RECOVER')).map(({ data }) => String(data))
   }
@@ -155,7 +155,7 @@ function steppedConnection(connection: MysqlConnection, onStep: OnStep): MysqlCo
   })
 }
 
-/** `XA PREPARE '<half>','<half>'` by the name that PostgreSQL has for it: who looks for one looks for both. */
+/** `XA PREPARE '<half>','<half>'` by PostgreSQL's name for it, so that a moment can name both. */
 export function stepOf(text: string): string {
   const [, gid] = /^XA PREPARE (\S+)$/.exec(text) ?? []
   return gid === undefined ? text : `PREPARE ${gid.replaceAll(/[',]/g, '')}`

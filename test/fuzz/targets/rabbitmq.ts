@@ -116,7 +116,7 @@ export const amqpTable = target({
     try {
       headers = decodeFields(bytes)
     } catch {
-      // amqplib ends the connection, or `surviveHeaders` puts a text in their place.
+      // amqplib ends the connection, or `surviveHeaders` replaces them by a text.
       return
     }
     const message = fromAmqp(

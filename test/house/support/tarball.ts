@@ -96,8 +96,8 @@ async function installOnce(folder: string): Promise<void> {
 }
 
 /**
- * A project with nothing but what npm has put into it for the tarball.
- * @param peers what is linked beside it, from the repository
+ * Installs the tarball into a project that has nothing else.
+ * @param peers packages to link from the repository
  */
 export async function install(
   { folder, modules }: Packed,

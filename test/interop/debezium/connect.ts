@@ -15,7 +15,7 @@ export interface Connect {
   start(): Promise<void>
   /** Kills the worker like `kill -9`. */
   kill(): Promise<void>
-  /** The end of what it said. */
+  /** End of its output. */
   log(): string
   /** Kills it and removes its files. */
   stop(): Promise<void>

@@ -81,13 +81,13 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     const { token } = await locks.using(key, { tokenAbove }, (lease) => lease)
     const kept = await locks.acquire(randomUUID())
     await database.sql.query(`SELECT pg_sleep(3.5)`)
-    // A day has passed since, and an hour since the last look.
+    // A day has passed since, and an hour since the last cleaning.
     await database.sql.query(`UPDATE concordat.lock_key SET since_us = since_us - 86400000000 - 10000000`)
     await database.sql.query(`UPDATE concordat.lock_upkeep SET swept_us = 0, keys_us = 0`)
     await database.sql.query('SELECT concordat.lock_sweep(100000)')
     const keys = await database.sql.query<{ key: string }>('SELECT key FROM concordat.lock_key')
     expect(keys.rows.map((row) => row.key)).toEqual([kept.key])
-    // The clock goes back behind what was granted: as if the floor were the only memory.
+    // The clock goes back behind the granted tokens: the floor is the only memory.
     await database.sql.query(`UPDATE concordat.lock_upkeep SET floor = greatest(floor, ${token} + 3600000000)`)
     const again = await locks.acquire(key)
     expect(again.token).toBeGreaterThan(token + 3_600_000_000)

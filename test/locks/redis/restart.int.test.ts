@@ -14,7 +14,7 @@ import {
 } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-/** Keeps what is warned of. */
+/** Keeps the warnings. */
 function listener(): { logger: Logger; warnings: string[] } {
   const warnings: string[] = []
   const silent = (): void => {}

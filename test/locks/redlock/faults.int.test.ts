@@ -372,7 +372,7 @@ describeWith(['redis'], 'clocks of servers', { private: true }, () => {
         const early = await one(key, 2)
         const late = await one(key, 0)
         expect(late).toBe(early + 1)
-        // The same with the token taken away from the only one of the second majority that knows it.
+        // The same without the token in the only member of the second majority that knows it.
         const [other, fence] = [randomUUID(), 'fence']
         const before = await one(other, 2)
         await quorum.admin(1, (client) => client.del(`${PREFIX}{${other}}:${fence}`))

@@ -8,7 +8,10 @@ import { describeWith, type PrivateServer, startServer } from '../../support/ser
 
 const KEPT = { appendonly: 'yes', appendfsync: 'always' }
 
-/** A server killed while many redeem: what was redeemed stays so, what was not is still good, and nothing is redeemed twice. */
+/**
+ * Kills a server while many redeem: redeemed tokens stay redeemed, the others are still valid, and none is redeemed
+ * twice.
+ */
 async function survives(server: PrivateServer, tokens: Tokens, reach: () => Promise<void>): Promise<void> {
   const issued = await Promise.all(Array.from({ length: 40 }, (_, n) => tokens.issue('a', n, 600_000)))
   const got: unknown[] = []

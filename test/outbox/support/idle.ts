@@ -38,7 +38,7 @@ export class IdleTime {
   }
 }
 
-/** Hears what the test says. */
+/** Listener that the test notifies. */
 export class SaidListener implements SqlListener {
   readonly backend: number | undefined
   readonly #hears = new Set<(payload: string) => void>()

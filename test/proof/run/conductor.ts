@@ -1,4 +1,4 @@
-/** Lets the publishers send, plays the faults when so much is done, watches how it goes on; until all is done. */
+/** Lets the publishers send, plays the faults at their share of the work, and watches progress until all is done. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nowMs } from '../../faults/harness/events.ts'
 import { GIVE_UP_BROKEN_MS, GIVE_UP_MS } from '../settings.ts'

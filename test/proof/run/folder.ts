@@ -1,7 +1,8 @@
 /**
- * The folder of a run: `run.json` says which run it is and where its servers are, `run.lock` which process is at work, `faults.jsonl` which faults were played,
- * `samples.jsonl` the memory and the disk, `log.jsonl` what the processes warned of, `servers/` the data of the servers, of which their logs are left at the end. Lines are
- * appended, the rest is written by a rename: whenever the run is killed, it can go on.
+ * The folder of a run: `run.json` identifies the run and its servers, `run.lock` the process at work, `faults.jsonl`
+ * lists the played faults, `samples.jsonl` the memory and the disk, `log.jsonl` the processes' warnings, `servers/` has
+ * the data of the servers, of which their logs are left at the end. Lines are appended, the rest is written by a
+ * rename: a run killed at any time can be resumed.
  */
 import {
   appendFileSync,

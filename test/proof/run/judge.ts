@@ -11,7 +11,7 @@ export interface Databases {
 
 /** Counts for the report. */
 export interface Counts {
-  /** Messages of all kinds: orders, commands, answers and ends. A command that is asked again is one. */
+  /** Messages of all kinds: orders, commands, answers and ends. A repeated command counts once. */
   readonly sent: number
   readonly accepted: number
   readonly handled: number
@@ -29,7 +29,7 @@ export interface Counts {
   readonly compensated: number
   /** Messages that an inbox had seen before. */
   readonly duplicates: number
-  /** Commands that were asked again for want of an answer. */
+  /** Commands that were repeated for lack of an answer. */
   readonly askedAgain: number
   readonly fencedWrites: number
 }
@@ -60,7 +60,7 @@ const ENDS_WELL = `${REFUSED_BY} = 'nobody'`
 /** Facts that the tables cannot show. */
 export interface Ending {
   readonly orders: number
-  /** The run was given up with messages or sagas on their way: what has no receipt yet may still come. */
+  /** The run was given up with messages or sagas in flight: missing receipts may still come. */
   readonly isUnderWay: boolean
   /** @see missingTurn */
   readonly missingTurns: number

@@ -73,7 +73,7 @@ export function planFaults({ seed, transport, orders, faults }: PlanOptions): Pl
 
 function lasts({ action, target }: FaultKind, transport: TransportName, random: Random): number {
   if (action !== 'freeze') return random.between(0, 'server' in target ? 1_500 : 800)
-  // A frozen process loses all that it holds: leases, and its place in a group of Kafka.
+  // A frozen process loses all that it holds: leases, and its assignment in a Kafka group.
   const longest = transport === 'kafka' && 'role' in target ? SESSION_MS : LEASE_MS
   return longest + random.between(300, 2_000)
 }

@@ -82,7 +82,7 @@ export class Sampler {
   }
 }
 
-/** `undefined` while it is away. */
+/** `undefined` while the server is down. */
 function serverRss(server: { readonly pid: number }): { readonly pid: number; readonly rss: number } | undefined {
   try {
     const { pid } = server

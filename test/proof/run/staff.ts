@@ -20,7 +20,7 @@ export interface Member {
 export interface StaffOptions {
   readonly place: Place
   readonly broken: string | undefined
-  /** Hears what they say. */
+  /** Receives the processes' events. */
   readonly told: (event: Event) => void
 }
 

@@ -3,7 +3,7 @@
 export interface Stall {
   readonly cause: string
   readonly ms: number
-  /** The fault, as it is numbered in the plan. */
+  /** Number of the fault in the plan. */
   readonly fault: number | undefined
 }
 

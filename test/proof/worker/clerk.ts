@@ -1,4 +1,4 @@
-/** Contends for a lock, and writes behind its fence whatever it believes of its lease. */
+/** Contends for a lock, and writes behind its fence whether or not it believes in its lease. */
 import { systemClock } from 'concordat/core'
 import { createFence, FenceRejected, type Lease } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'

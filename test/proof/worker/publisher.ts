@@ -54,7 +54,7 @@ export class Publisher {
     this.#next = n === null ? first : Number(n) + INSTANCES
   }
 
-  /** Never two orders of one customer: what is sent again must not come behind what was sent later. */
+  /** Takes never two orders of one customer: a repeated one must not come after a later one. */
   #take(): Placed[] {
     const orders = new Map<string, Placed>()
     while (this.#next <= this.#upTo && orders.size < BATCH) {
@@ -94,7 +94,7 @@ export class Publisher {
     }
   }
 
-  /** Sends what has no confirmation yet. @throws when one of them still has none */
+  /** Sends orders that have no confirmation yet. @throws when one of them still has none */
   async #confirm(orders: readonly Placed[]): Promise<void> {
     if (orders.length === 0) return
     const { sql } = this.#site

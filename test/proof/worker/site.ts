@@ -50,7 +50,7 @@ export class Site {
     })
   }
 
-  /** Connected and consuming, with a relay for what is in the outbox. */
+  /** Connects and consumes, with a relay for the outbox. */
   async connect(more: Pick<Parameters<typeof createBinder>[0], 'bindings' | 'sends'>): Promise<Binder> {
     const { role } = this.post
     const binder = createBinder({ service: role, transport: this.#transport, logger: this.logger, ...more })

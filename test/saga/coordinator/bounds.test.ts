@@ -269,7 +269,7 @@ describe('what is told', () => {
     await alone.run()
     expect(alone.health()).toMatchObject({ status: 'up' })
     now = 11_000
-    // A look at the database that began before the jump seems to wait for it.
+    // A statement that began before the jump seems to wait for it.
     await until('no look is under way', () => alone.health().error?.startsWith('no answer') !== true)
     expect(alone.health()).toMatchObject({ status: 'down', error: expect.stringContaining('...coordinator.bindings') })
     await alone.close()

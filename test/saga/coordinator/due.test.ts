@@ -11,7 +11,7 @@ const None = z.object({})
 
 /** A saga that waits for the signal "two", and one who can only leave mail for it. */
 async function setupMail() {
-  // A schema is asked twice: once whether it answers at once.
+  // A schema is called twice: once to see whether it answers synchronously.
   let whileRead: Promise<unknown> | (() => Promise<unknown>) | undefined
   const Read = z.object({}).refine(async () => {
     if (typeof whileRead === 'function') whileRead = whileRead()
@@ -104,7 +104,7 @@ test('sagas of a version that is not loaded, which stay due after a rollback, ar
   }
 })
 
-/** Rows that each node of a plan has read or thrown away. */
+/** Rows that each node of a plan has read or discarded. */
 function rowsRead(plan: unknown): readonly number[] {
   if (typeof plan !== 'object' || plan === null) return []
   return Object.entries(plan).flatMap(([name, value]) =>

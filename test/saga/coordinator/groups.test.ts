@@ -11,7 +11,7 @@ const input = { n: 1 }
 const within = { timeoutMs: 10_000 }
 const setup = runningWorlds()
 
-/** A local step that waits to be let go, a participant, and a transactional step, all at once; then an end. */
+/** A local step behind a gate, a participant, and a transactional step, all at once; then an end. */
 function trip() {
   const [entered, leave] = [gate(), gate()]
   const calls: string[] = []

@@ -1,4 +1,4 @@
-/** A sub-saga that was compensated, and is tried again by an operator: a new run of it, in each place where one can stand. */
+/** A compensated sub-saga that an operator retries: a new run of it, in each place where one can be. */
 import { type Coordinator, defineSaga, Refusal, type SagaRun } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -10,7 +10,7 @@ const within = { timeoutMs: 10_000 }
 const note = { by: 'ann', reason: 'the shelf is full again' }
 const setup = runningWorlds()
 
-/** A child that reserves from a shelf, and gives back what it has reserved. */
+/** A child that reserves from a shelf, and returns its reservations. */
 function shelf<Input extends z.ZodType>(input: Input) {
   const stock = { left: 0 }
   const effects: string[] = []

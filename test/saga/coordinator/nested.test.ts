@@ -1,4 +1,4 @@
-/** Sagas within sagas within sagas: what is kept, what is undone, and what a person can still do. */
+/** Sagas within sagas within sagas: steps that are kept or undone, and actions left to an operator. */
 import { type Coordinator, defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -86,7 +86,7 @@ describe.each([false, true])(
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       await coordinator.resolve({ saga: 'leaf', id: LEAF }, { ...note, outcome: 'completed' })
       await becomes(coordinator, 'mid', MID, 'stuck')
-      // Again while nothing is fixed: the same way back to the operator, as often as it is tried.
+      // Each retry before the fix leads back to the operator.
       await coordinator.retry({ saga: 'mid', id: MID }, note)
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       bank.open = true

@@ -1,4 +1,6 @@
-/** Signals for sagas whose version the instance that gets them has not loaded: a rolling deploy, and one that is rolled back. */
+/**
+ * Signals for sagas whose version the receiving instance has not loaded: a rolling deploy, and one that is rolled back.
+ */
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Coordinator, Saga } from 'concordat/saga'

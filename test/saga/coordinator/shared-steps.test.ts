@@ -46,7 +46,7 @@ async function start({ invoke = async () => {}, sharesTransactions, sql: given }
   const place = (id: string) => coordinator.start(buy, { id, input: {} })
   await (await place('first')).outcome()
   calls.length = 0
-  /** All at once: they are committed together, and found together. */
+  /** Places all at once: they are committed together, and found together. */
   const placeAll = async (ids: readonly string[] = IDS, placed = (): void => {}) => {
     const runs = await sql.transaction((tx) =>
       Promise.all(ids.map((id) => coordinator.start(tx, buy, { id, input: {} }))),

@@ -1,4 +1,4 @@
-/** Participants in the process that coordinates: what is refused, what comes back, and what becomes of a call that has no answer. */
+/** Participants in the process that coordinates: refusals, answers, and the outcome of a call without an answer. */
 import { defineChannel, sink } from 'concordat/binder'
 import { type SqlClient, systemClock } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'

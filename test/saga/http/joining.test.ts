@@ -1,4 +1,4 @@
-/** Code in another process that becomes part of a global transaction: the header that it came with, and what it may do then. */
+/** Code in another process that joins a global transaction: its header, and its possible actions. */
 
 import { Refusal } from 'concordat/saga'
 import {

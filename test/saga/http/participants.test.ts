@@ -30,7 +30,7 @@ function setup(options: Partial<HttpParticipantsOptions> = {}, handlers: Partial
     ...options,
   })
   const id = `a-${++ids}`
-  /** A command that is right but for what is given. */
+  /** Sends a command that is valid except for the given parts. */
   const ask = async (
     given: Record<string, string> = {},
     body: string | ReadableStream = '{"account":"a","cents":5}',

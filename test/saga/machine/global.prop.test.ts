@@ -151,7 +151,7 @@ class Referee {
     if (ended) this.#checkEnd(state)
   }
 
-  /** Steps are added by code that runs and may go on, and with the intent to call them. */
+  /** Checks that only running code adds steps, and only with the intent to call them. */
   #checkGrowth(before: SagaState, event: SagaEvent, state: SagaState, calls: readonly Call[]): void {
     const added = state.steps.slice(before.steps.length)
     expect(added.length).toBe(event.type === 'branched' ? 1 : 0)

@@ -1,4 +1,7 @@
-/** A pool whose options shape what the driver gives of a row: they are for the handler's statements, and ours need none of them. */
+/**
+ * A pool whose options change the driver's row format: they apply to the handler's statements, and ours do not need
+ * them.
+ */
 import { mysqlResource } from '@concordat/mysql'
 import mysql from 'mysql2/promise'
 import { afterAll, beforeAll, expect, test } from 'vitest'

@@ -141,7 +141,9 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   })
 
   describe('whose process dies at any statement, commit or preparation', () => {
-    /** Each command goes to a process that dies at its n-th step, and then again to one that lives. False: it lived. */
+    /**
+     * Sends each command to a process that dies at its n-th step, and then again to one that lives. False: it lived.
+     */
     async function dieAt(n: number, when: 'before' | 'after', operations: readonly Operation[]): Promise<boolean> {
       id = `dies-${++ids}`
       const mortal = new MortalClient(sql, n, when)

@@ -283,7 +283,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
       await rival.query(`UPDATE pair SET n = n + 1 WHERE id = 'right'`)
       const waits = rival.query(`UPDATE pair SET n = n + 1 WHERE id = 'left'`)
       await until('the rival waits', async () => (await maria.transactions('LOCK WAIT')) > 0)
-      // The server rolls back the one that has written less, which is this one; the handler does not care.
+      // The server rolls back the transaction with fewer writes, which is this one; the handler ignores that.
       await tx.query(`UPDATE pair SET n = n + 1 WHERE id = 'right'`).catch(() => {})
       await waits
       await rival.query('ROLLBACK')

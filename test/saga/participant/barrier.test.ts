@@ -24,7 +24,7 @@ function ledger() {
   return { calls, handlers }
 }
 
-/** A participant alone: nothing runs but what the test delivers. */
+/** Participant alone: nothing runs but the delivered commands. */
 async function alone(more: Partial<Parameters<typeof setupWorld>[0]> = {}) {
   const { calls, handlers } = ledger()
   const saga = defineSaga('order', { version: 1, input: Input }).step('a', { invoke: () => 1, compensate: 'none' })

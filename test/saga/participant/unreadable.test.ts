@@ -14,7 +14,7 @@ beforeAll(() => database.waitReady, 120_000)
 afterAll(() => database.close())
 
 const loose = z.object({ sku: z.string(), n: z.number() })
-/** The participant's release is another: it wants what the coordinator does not send. */
+/** The participant's release requires a field that the coordinator does not send. */
 const strict = z.object({ sku: z.string(), n: z.number(), warehouse: z.string() })
 
 async function setup(compensate: true | 'none') {

@@ -171,7 +171,7 @@ describe('a shard is added', () => {
     const startIn = () => a.transaction((tx) => other.start(tx, order, { id: onA, input }))
     await expect(startIn()).rejects.toMatchObject({ code: 'saga.shards_changed' })
     expect(await world.holders(onA)).toEqual([])
-    // The first one has it look again, after the transaction.
+    // The first one makes it check again, after the transaction.
     await expect.poll(() => other.health().takes).toEqual(['a', 'b', 'c'])
     if ((await other.shardOf({ saga: 'order', id: onA })) === 'a') await startIn()
     else await other.start(order, { id: onA, input })

@@ -1,4 +1,4 @@
-/** A process that dies at any statement or commit while it runs a machine; another one goes on. */
+/** A process that dies at any statement or commit while it runs a machine; another one continues. */
 
 import { importStateMachine, type StateMachineOutcome } from '@concordat/state-language'
 import { type Coordinator, currentSaga, participant } from 'concordat/saga'

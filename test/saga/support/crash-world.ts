@@ -23,7 +23,7 @@ export interface CrashWorldOptions {
     readonly outbox: Outbox
     readonly schema: string
   }) => SinkBinding
-  /** Statements that make what the effects are written to. */
+  /** Statements that create the tables for effects. */
   readonly tables: string
   /** Lease of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 2_000 */
   readonly leaseMs?: number

@@ -1,4 +1,4 @@
-/** Sagas that all want one row, which each of them holds until it is decided: by undo, or by XA. */
+/** Sagas that contend for one row, which each of them locks until it is decided: by undo, or by XA. */
 import { randomUUID } from 'node:crypto'
 import { defineChannel, type SinkBinding } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'

@@ -1,6 +1,6 @@
 /**
- * A coordinator, a participant that it asks by HTTP, and between them a gateway that does to each request what a network, a
- * proxy or a stranger would.
+ * A coordinator, a participant that it calls by HTTP, and between them a gateway that treats each request as a network,
+ * a proxy or a stranger would.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger, SqlClient } from 'concordat/core'

@@ -1,4 +1,4 @@
-/** Runs the conformance of kinds on one database: what a kind is, is in `kinds.ts`. */
+/** Runs the conformance of kinds on one database; `kinds.ts` defines the kinds. */
 
 import type { MysqlXaResource } from '@concordat/mysql'
 import type { SqlClient } from 'concordat/core'

@@ -95,7 +95,7 @@ function bindTcc(side: Side, broken: Broken, effects: 'anywhere' | 'tx'): SinkBi
   )
 }
 
-/** Fails to end what is prepared: `confirm` and `cancel` of an XA participant have no function of the user's. */
+/** Fails to end prepared transactions: `confirm` and `cancel` of an XA participant call no user function. */
 function unending(sql: SqlClient, broken: Broken): SqlClient {
   return {
     ...sql,
@@ -119,7 +119,7 @@ function unendingResource(resource: MysqlXaResource | undefined, broken: Broken)
   }
 }
 
-/** Fails to end what is kept: no function of the user's is called for that here, either. */
+/** Fails to end kept state: that calls no user function either. */
 function unforgetting(sql: SqlClient, broken: Broken): SqlClient {
   const query =
     (tx: SqlTransaction): SqlTransaction['query'] =>
@@ -212,9 +212,9 @@ export interface FormKind extends Pick<Form, 'name' | 'mayGiveUp' | 'without'> {
   /** Kind of the participant in the other service. */
   readonly kind: keyof typeof PARTICIPANTS
   readonly leaseMs?: number
-  /** Set when the participant is asked by HTTP. */
+  /** Set when the participant is called by HTTP. */
   readonly place?: { url: string }
-  /** True: the participant is asked within the process that coordinates. */
+  /** True: the participant is called within the process that coordinates. */
   readonly isLocal?: boolean
 }
 

@@ -1,4 +1,4 @@
-/** A database of a test on MariaDB, and what is prepared on its server. */
+/** A test's database on MariaDB, and the prepared transactions of its server. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { type MysqlXaResource, mysqlResource } from '@concordat/mysql'
 import mysql from 'mysql2/promise'

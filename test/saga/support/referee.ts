@@ -55,7 +55,7 @@ export const shapes: fc.Arbitrary<SagaShape> = fc
     }),
   }))
 
-/** A step that awaits what the definition says. */
+/** Steps with waits, by the definition's options. */
 const PLANS = {
   awaits: 'plan',
   remote: false,
@@ -103,7 +103,7 @@ function plainStep(facts: Facts, index: number, pivot: number | null, group: num
   })
 }
 
-/** Such a step is made before the pivot, can be compensated, and what it did elsewhere is in doubt. */
+/** Returns a plan for a step before the pivot that can be compensated, and whose effect elsewhere is uncertain. */
 function withConfirmation(confirms: boolean, attempts: number, plain: StepShape): StepShape {
   if (!confirms) return plain
   const patient = plain.remote && attempts === 2 ? ({ patient: true } as const) : {}
@@ -167,7 +167,7 @@ export class Referee {
     })
   }
 
-  /** No more of a list than may be are open, and what was planned stays as it is. */
+  /** Checks that a list has no more open steps than its limit, and that planned ones stay the same. */
   #checkLists(before: SagaState, state: SagaState): void {
     for (const { name, each } of this.#shape.steps) {
       if (each === undefined) continue

@@ -1,4 +1,4 @@
-/** A service whose branches do what a test says, on one database: as a coordinator would have it. */
+/** A service whose branches do what a test says, on one database: from a coordinator's point of view. */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'

@@ -24,7 +24,7 @@ export const stockCommands = defineChannel('stock.commands', {
 })
 export type StockCommand = { sku: string; n: number }
 
-/** Tried again at once. */
+/** Backoff that retries at once. */
 export const FAST = { initialMs: 1, maxMs: 5, jitter: 0 } as const
 
 export interface WorldOptions {

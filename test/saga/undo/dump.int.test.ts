@@ -73,7 +73,7 @@ function move(from: PrivateServer, to: PrivateServer): void {
   run('pg_restore', ['--dbname', to.url], run('pg_dump', ['--format', 'custom', from.url]))
 }
 
-/** Tables whose id is now what that of another one was. */
+/** Number of tables whose id now was another table's before. */
 async function collisions(before: UndoWorld, now: UndoWorld): Promise<number> {
   const read = async ({ sql }: UndoWorld): Promise<ReadonlyMap<string, string>> => {
     const { rows } = await sql.query<{ oid: string; name: string }>(

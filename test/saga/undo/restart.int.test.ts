@@ -1,4 +1,4 @@
-/** A server that dies at once: what was committed is there, with what undoes it. */
+/** A server that crashes: committed rows are there, with their undo data. */
 import { pgClient } from 'concordat/core/pg'
 import { undo } from 'concordat/saga/undo'
 import pg from 'pg'

@@ -1,4 +1,4 @@
-/** An XA participant whose process, or whose server, is gone in the middle; and one that comes when others are at work. */
+/** An XA participant whose process, or whose server, dies in the middle; and one that starts while others work. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'

@@ -9,7 +9,7 @@ export interface Place {
   readonly sql: SqlClient
   readonly transport: Transport
   readonly locks: Locks
-  /** Closes what the service does not: its database. */
+  /** Closes the database, which the service does not close. */
   readonly end: () => Promise<void>
 }
 

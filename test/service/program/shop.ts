@@ -1,4 +1,4 @@
-/** A service with every name that `createService` is made of, on the servers that the environment names. Prints what came of it. */
+/** A service with every part of `createService`, on the servers that the environment names. Prints its results. */
 import assert from 'node:assert/strict'
 import { defineChannel, sink } from 'concordat/binder'
 import { openTelemetry } from 'concordat/core/opentelemetry'

@@ -17,7 +17,7 @@ export interface UnplayedDefect {
   readonly test: string
 }
 
-/** Text of a source that is replaced while it is loaded: the file stays as it is. */
+/** Text of a source that is replaced while it is loaded: the file stays unchanged. */
 export interface Patch {
   readonly file: string
   /** Exactly as it stands there, once. */

@@ -9,7 +9,7 @@ const COLUMN = 18
 
 /** Order for a child process. */
 export interface Asked {
-  /** `undefined`: the package as it is. */
+  /** `undefined`: the package without defects. */
   readonly defect: string | undefined
   readonly workload: string
   readonly from: number

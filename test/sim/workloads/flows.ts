@@ -80,7 +80,7 @@ function crowded(transport: Transport): Transport {
   })
 }
 
-/** Makes many parts of each order, and hears of them. */
+/** Makes many parts of each order, and receives them. */
 async function startMaker({ transport, logger }: SimulatedInstance): Promise<void> {
   const make = processor(orders, parts, { group: 'g', ...RETRY }, ({ key }) =>
     several(Array.from({ length: PARTS }, (_, n) => ({ key, n: n + 1 }))),
@@ -109,8 +109,8 @@ async function startWorker({ transport, logger }: SimulatedInstance): Promise<vo
 }
 
 /**
- * Members of one group on a broker of the process, which hands out again in the turn in which something is given back: what they
- * call is away, their circuits are open, and another one joins.
+ * Members of one group on a broker of the process, which redelivers in the turn in which a message is given back: their
+ * downstream is down, their circuits are open, and another one joins.
  */
 class Callers {
   readonly #world: SimulatedWorld

@@ -1,4 +1,7 @@
-/** Three clerks, of which one leads: it writes numbered entries with its term. And a lock that all of them want in between. */
+/**
+ * Three clerks, of which one leads: it writes numbered entries with its term. And a lock that all of them take in
+ * between.
+ */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import type { SqlClient } from 'concordat/core'
@@ -121,7 +124,7 @@ async function requireTokensInOrder({ client }: SimulatedWorld): Promise<void> {
   }
 }
 
-/** Each holder read what the one before it had written. */
+/** Requires that each holder read its predecessor's value. */
 async function requireNoLostCount({ client }: SimulatedWorld): Promise<void> {
   const { rows } = await client.sql('office').query<{ n: number }>('SELECT n FROM counted ORDER BY seq')
   for (const [index, { n }] of rows.entries())

@@ -1,6 +1,7 @@
 /**
- * Workers who want the same locks, in PostgreSQL and in the lock server: counters behind a fence, one that is guarded at its commit, a
- * pool with two permits, a book with readers and writers. Some hold on to a lease until it is over. What each believes is written down.
+ * Workers that contend for the same locks, in PostgreSQL and in the lock server: counters behind a fence, one that is
+ * guarded at its commit, a pool with two permits, a book with readers and writers. Some keep a lease until it is over.
+ * Each one's belief is written down.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
@@ -124,7 +125,7 @@ interface Believing {
   readonly holdsOn: boolean
 }
 
-/** Looks again and again whether it holds the key, as who writes to something that cannot fence. @throws LockLost */
+/** Checks repeatedly that it holds the key, like a writer to a resource that cannot fence. @throws LockLost */
 async function believe({ name }: SimulatedInstance, { key, room }: Job, lease: Lease, how: Believing): Promise<void> {
   const nowMs = (): number => performance.now()
   lease.assertValid()
@@ -197,7 +198,7 @@ function requireRoom({ beliefs }: Book): void {
   }
 }
 
-/** Each holder read what the one before it had written, and tokens rise. */
+/** Requires that each holder read its predecessor's value, and that tokens rise. */
 async function requireCounts({ client }: SimulatedWorld): Promise<void> {
   const { rows } = await client
     .sql('desk')
@@ -219,7 +220,7 @@ async function prepare(sql: SqlClient): Promise<void> {
   )
 }
 
-/** A waiter hears that it is its turn, or nothing: its pauses have a signal that ends them, and no end of their own. */
+/** Clock for waiters that only a notification wakes: their pauses have no end of their own. */
 const neverAgain: Clock = {
   ...systemClock,
   sleep: (durationMs, signal) =>

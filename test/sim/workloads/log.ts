@@ -69,7 +69,7 @@ const boxesOn = (sql: SqlClient, transport: PostgresTransport): Boxes => ({
   relayed: relayedOn(sql),
 })
 
-/** Once, however often it is asked for: the line's row is the memory of it. */
+/** Places a line once for any number of calls: the line's row is the memory of it. */
 async function place(sql: SqlClient, { direct, relayed }: Boxes, line: Line): Promise<void> {
   await sql.transaction(async (tx) => {
     const text = 'INSERT INTO line (account, n) VALUES ($1, $2) ON CONFLICT DO NOTHING'
@@ -113,7 +113,7 @@ async function apply(tx: SqlTransaction, channel: string, { account, n }: Line):
   if (Math.random() < REFUSED) throw new Error('not now')
 }
 
-/** Keeps no memory of what it has seen, and its place is written later. */
+/** Starts an auditor that keeps no memory of seen lines, and whose position is written later. */
 async function startAudit(instance: SimulatedInstance, broken: string | undefined): Promise<void> {
   const { logger } = instance
   const sql = clientOf(instance, broken)
@@ -210,7 +210,7 @@ async function prepare(sql: SqlClient, broken: string | undefined): Promise<void
   for (const changed of CHANGED[broken ?? ''] ?? []) await createWithout(sql, changed)
 }
 
-/** The place and the effect are written one after the other. */
+/** Transport with a mistake: position and effect are written one after the other. */
 function settlesApart(transport: PostgresTransport): PostgresTransport {
   return override(transport, {
     settlingIn: (sql) => {

@@ -92,7 +92,7 @@ async function change(world: SimulatedWorld): Promise<void> {
   }
 }
 
-/** A look for gaps, its pauses after failures, and the time to load. */
+/** Time for a check for gaps, its pauses after failures, and the load. */
 async function requireNewest(world: SimulatedWorld): Promise<void> {
   await world.sleep(60 * HEARTBEAT_MS)
   for (const [name, config] of known.configs) {

@@ -35,7 +35,7 @@ const sleep = (durationMs: number): Promise<void> => new Promise((resolve) => vo
 const stateOf = ({ logger, ...instance }: SimulatedInstance): State =>
   createSharedState({ store: instance.clusterStore(), name: 'rules', logger })
 
-/** Goes on after what it has seen, again and again. */
+/** Watches again and again after the last version it has seen. */
 async function watch(instance: SimulatedInstance): Promise<void> {
   const state = stateOf(instance)
   await state.mirror()

@@ -1,6 +1,8 @@
 import type { ClusterStore, LogFollower } from 'concordat/cluster/store'
 
-/** A store whose followers hear of the log later than the store has it, as over a network; the knob of the suites. */
+/**
+ * Store whose followers learn of log entries later than the store has them, as over a network; the knob of the suites.
+ */
 export interface Lagging {
   readonly store: ClusterStore
   /** Delays all news for followers from now on; the store itself continues. */

@@ -1,6 +1,7 @@
 /**
- * A process that is a member of a cluster, for tests that kill or stop it. Prints nothing; reports everything it hears.
- * Arguments: the address of Redis, the prefix, the cluster, the instance, then heartbeatMs, suspectAfterMs, deadAfterMs.
+ * Process that is a member of a cluster, for tests that kill or stop it. Prints nothing; reports every event.
+ * Arguments: the address of Redis, the prefix, the cluster, the instance, then heartbeatMs, suspectAfterMs,
+ * deadAfterMs.
  */
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'

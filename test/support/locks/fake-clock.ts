@@ -75,7 +75,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** A turn of the event loop is where long chains of promises have settled; a few, for those that yield to it. */
+/** Waits until long chains of promises have settled: a few turns of the event loop, for those that yield to it. */
 export async function drain(): Promise<void> {
   for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -4,11 +4,14 @@ import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHel
 import type { FakeClock } from './fake-clock.ts'
 
 /**
- * Faults of one request:\n- `refused`: not sent, and the caller knows.\n- `request lost`: never executed; the caller
- * hears nothing and gives up after `ANSWER_MS`.\n- `reply lost`: executed; the caller hears nothing.\n- `late`, `very
- * late`: the caller gave up; executed after that, within or beyond a ttl.\n- `slow`: executed and answered, but later
- * than a ttl.\n- `slow reply`: executed at once, answered late.\n- `stall`: answered, and the process is stopped for
- * longer than a ttl before it reads the answer.
+ * Faults of one request:
+ * - `refused`: not sent, and the caller knows.
+ * - `request lost`: never executed; the caller hears nothing and gives up after `ANSWER_MS`.
+ * - `reply lost`: executed; the caller hears nothing.
+ * - `late`, `very late`: the caller gave up; executed after that, within or beyond a ttl.
+ * - `slow`: executed and answered, but later than a ttl.
+ * - `slow reply`: executed at once, answered late.
+ * - `stall`: answered, and the process is stopped for longer than a ttl before it reads the answer.
  */
 export const faults = [
   'refused',

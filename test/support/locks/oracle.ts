@@ -57,7 +57,7 @@ export class Oracle {
     this.#excuseFirst()
   }
 
-  /** A waiter that dies is out of the line; the lease of a holder goes on. */
+  /** Removes a dead waiter from the queue; the lease of a dead holder continues. */
   died(actor: number): void {
     const held = this.#holders.findIndex((holder) => holder.actor === actor && !holder.ghost)
     const holder = this.#holders[held]

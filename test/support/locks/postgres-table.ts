@@ -107,7 +107,7 @@ interface Actor {
   readonly store: PostgresLockStore
 }
 
-/** A store of our own, without the leases above it: what is sent when is up to the test. */
+/** Creates a store without the leases above it: the test decides what is sent when. */
 export function storeOn(sql: SqlClient, listener?: SqlListener): PostgresLockStore {
   const [schema, clock] = ['"concordat"', systemClock]
   const steps = new SqlSteps({

@@ -6,7 +6,7 @@ import { type PrivateServer, type StartOptions, startServer } from '../servers/i
 
 type ContenderOptions = Omit<RedlockLocksOptions, 'urls' | 'clients'>
 
-/** Private Redis servers, each behind a network that can fail, and those who lock on them. */
+/** Private Redis servers, each behind a network that can fail, and their contenders. */
 export class Quorum {
   readonly servers: readonly PrivateServer[]
   /** Between the contenders and each server. */
@@ -41,7 +41,7 @@ export class Quorum {
     return locks
   }
 
-  /** Plain clients through the links, with ioredis's own settings: what the README of redlock shows. */
+  /** Plain clients through the links, with ioredis's own settings, as in the README of redlock. */
   clients(numbers: readonly number[] = [...this.links.keys()]): Redis[] {
     return numbers.map((n) => {
       const client = new Redis(this.urls[n] as string)

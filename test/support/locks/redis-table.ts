@@ -10,7 +10,7 @@ import { RedisLockStore } from '../../../locks/redis/store.ts'
 import { until } from '../until.ts'
 import type { Seat, Table } from './scenario.ts'
 
-/** A store of our own, without the leases above it: what is sent when is up to the test. */
+/** Creates a store without the leases above it: the test decides what is sent when. */
 export function redisStore(client: Redis, prefix: string): RedisLockStore {
   const shared = {
     client: clientSource('test', { client }),

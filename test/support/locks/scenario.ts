@@ -9,7 +9,7 @@ import { Oracle } from './oracle.ts'
  */
 export type Step = { readonly do: What; readonly who: number } | { readonly do: 'force' }
 
-/** `answer`: who waits longest asks, as one does whose turn it is. */
+/** `answer`: the longest waiter asks, as one does whose turn it is. */
 type What = 'try' | 'wait' | 'answer' | 'ask again' | 'miss heartbeats' | 'release' | 'abandon' | 'expire' | 'die'
 
 const terms = (mode: ClaimTerms['mode'], limit: number): Omit<ClaimTerms, 'owner'> => ({ mode, limit, lockDelayMs: 0 })
@@ -69,7 +69,7 @@ interface Actor {
   stop: () => void
 }
 
-/** Plays steps on a store, and holds every answer against the oracle. What is seen can be compared with another play. */
+/** Plays steps on a store, and compares every answer with the oracle. The result can be compared with another play. */
 export class Play {
   readonly #key: string
   readonly #table: Table
@@ -180,7 +180,7 @@ export class Play {
     const actor = this.#actors[index] as Actor
     actor.rung = false
     const held = actor.state === 'holding'
-    // Each a little longer than the one before, so that the order in which they end does not depend on milliseconds.
+    // Each a little longer than the previous one, so that the order of their ends does not depend on milliseconds.
     const ttlMs = LONG_MS + 1_000 * ++this.#asked
     const reply = await actor.seat.store.acquire(actor.claim, { ttlMs, tokenFloor: 0, keepPlaceMs })
     this.#saw(index, reply)

@@ -13,7 +13,7 @@ export async function installed(name: string, packages: Packages): Promise<strin
   return providePeer(name, packages, () => {}).catch(toError)
 }
 
-/** Registers one test in place of those that need packages. */
+/** Registers a single failing test in place of those that need packages. */
 export function registerLack(lack: Error): void {
   it.skipIf(!mustRun())(`needs packages: ${lack.message.split('\n', 1).join()}`, () => {
     throw lack

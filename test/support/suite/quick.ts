@@ -10,7 +10,7 @@ export const QUICK_MODE = 'quick'
 /** A file that takes longer, by the table of `npm run test:times`, is left out. */
 export const LONG_SECONDS = 10
 
-/** Shows that each server that is found works with what is written for it. */
+/** Files that show that each available server works with its adapter. */
 export const SMOKE: readonly string[] = [
   'test/outbox/order.int.test.ts',
   'test/locks/redis/driver.int.test.ts',

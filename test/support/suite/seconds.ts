@@ -10,7 +10,7 @@ export function readSeconds(): Seconds {
   return JSON.parse(readFileSync(TABLE, 'utf8')) as Seconds
 }
 
-/** Sorts files, the longest first. A file that is not in the table counts as the median of those that are. */
+/** Sorts files, the longest first. A file that is not in the table counts as the median of the listed ones. */
 export function longestFirst(seconds: Seconds): (a: string, b: string) => number {
   const all = Object.values(seconds).sort((a, b) => a - b)
   const median = all[Math.floor(all.length / 2)] ?? 0

@@ -8,7 +8,7 @@ import { failureOf, IDLE } from './failure.ts'
 
 const beats = defineChannel('beats', { payload: z.object({ n: z.number() }), groups: ['heart'], partitions: 2 })
 
-/** Two senders that number their messages and two receivers that count what they got. */
+/** Two senders that number their messages and two receivers that count them. */
 function hearts(pauseMs = 200): { readonly options: Omit<SimulationOptions, 'seeds'>; readonly got: number[] } {
   const got: number[] = []
   const options: Omit<SimulationOptions, 'seeds'> = {

@@ -37,7 +37,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   cuts: fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 2 }),
 })
 
-/** Each outcome that was given, in the order given, and what two calls at once had in common. */
+/** Outcomes in their order, and keys that two simultaneous calls had in common. */
 interface Seen {
   readonly outcomes: ReadonlyArray<{ readonly key: string | null; readonly n: number; readonly ok: boolean }>
   readonly overlaps: readonly string[]

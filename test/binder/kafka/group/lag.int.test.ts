@@ -42,7 +42,7 @@ describeWith(['kafka'], 'lag on Kafka', () => {
     java.stdin.end('\n')
     await until('the others are handled', () => handled.length === 7)
     await until('it waits no more', () => status()?.error === undefined)
-    // The abort marker lies behind all of them.
+    // The abort marker comes after all of them.
     await until('nothing is left', async () => (await binder.lag(`${name}.g`)) === 0)
     expect(handled).toEqual([0, 1, 2, 3, 4, 5, 6])
   })

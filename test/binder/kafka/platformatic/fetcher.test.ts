@@ -139,7 +139,7 @@ describe('fetching', () => {
     begin(0)
     await until('both leaders are asked', () => asked.length === 2)
     const [old, other] = [asked.find(({ leader }) => leader === 1), asked.find(({ leader }) => leader === 2)]
-    // The second has lost its partition, and the look at who leads it finds that the first has lost one, too.
+    // The second has lost its partition, and the lookup of its leader finds that the first has lost one, too.
     led.set(0, 3).set(1, 3)
     other?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
     await until('the new one is asked', () => asked.some(({ leader }) => leader === 3))

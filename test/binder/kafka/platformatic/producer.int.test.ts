@@ -10,7 +10,7 @@ import { freshTopic, KEYS, numbered, Recorder, range, subscribe } from '../kit.t
 
 const PRODUCE = 0
 
-/** A transport that loses answers to produce requests: the broker has done what it was asked, and the answer is lost. */
+/** Transport that loses answers to produce requests: the broker has executed the request. */
 function losing(
   losses: number,
   publishTimeoutMs: number,

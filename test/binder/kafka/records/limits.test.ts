@@ -106,7 +106,7 @@ describe('a batch that becomes a thousand times what it is', () => {
 
 describe('what is kept of an answer in pieces', () => {
   const KB = 1_024
-  /** Each in memory of its own, as sockets have them, and not in Node's pool. */
+  /** Cuts into buffers with memory of their own, as sockets deliver them, and not in Node's pool. */
   const inPieces = (all: Buffer, size: number) =>
     new Pieces(range(Math.ceil(all.length / size)).map((n) => own(all.subarray(n * size, (n + 1) * size))))
   const own = (part: Buffer) => Buffer.from(Uint8Array.from(part).buffer)

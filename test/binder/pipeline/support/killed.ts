@@ -26,7 +26,7 @@ export interface KilledOn {
   readonly kills: number
 }
 
-/** The test: what was sold is counted once, and no window stays open. */
+/** Test that every sale is counted once, and no window stays open. */
 export function countsOnce({ on, url, kills }: KilledOn): void {
   // A killed member of a group keeps its partitions for a session, and the next one is let in after that.
   test('have counted each message once, and closed every window', { timeout: 400_000 }, async () => {

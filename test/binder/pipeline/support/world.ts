@@ -46,7 +46,7 @@ export interface WorldOptions {
   readonly concurrency?: number
 }
 
-/** Sums what was sold, by product. */
+/** Sums sales by product. */
 export function totalling(
   inbox: ReturnType<typeof createInbox> | true,
   limits: WorldOptions['limits'],

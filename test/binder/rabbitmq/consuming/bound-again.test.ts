@@ -5,7 +5,7 @@ import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { FakeBroker } from '../fake-broker.ts'
 import { Recorder, subscribe } from '../kit.ts'
 
-/** A member of the group `g` of `orders`, and what it logs as an error. */
+/** Creates a member of the group `g` of `orders`, with its logged errors. */
 async function member(broker: FakeBroker, provision?: 'create' | 'none') {
   const clock = new FakeClock()
   const errors: unknown[][] = []

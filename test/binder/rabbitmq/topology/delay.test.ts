@@ -15,7 +15,7 @@ const parts = partsOf(spec, { queueArguments: {}, places: new Map() }, ladder)
 const queue = (name: string) => parts.find((part) => part.kind === 'queue' && part.name === name)?.details
 const exchange = (name: string) => parts.find((part) => part.kind === 'exchange' && part.name === name)?.details
 
-/** Walks a message down the ladder as the broker would. @returns how long it waits and where it ends */
+/** Walks a message down the ladder as the broker would. @returns its wait and its destination */
 function walk(leftMs: number): { waitMs: number; end: unknown } {
   const { exchange: entry, headers } = ladder.route('orders', leftMs)
   let waitMs = 0

@@ -5,9 +5,11 @@ import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 
 /**
- * Faults of one request:\n- `refused`: not sent, and the caller knows.\n- `request lost`: never executed; the caller
- * hears nothing.\n- `reply lost`: executed; the caller hears nothing.\n- `late`: the caller gave up; executed after the
- * next attempt. `very late`: after everything is over.
+ * Faults of one request:
+ * - `refused`: not sent, and the caller knows.
+ * - `request lost`: never executed; the caller hears nothing.
+ * - `reply lost`: executed; the caller hears nothing.
+ * - `late`: the caller gave up; executed after the next attempt. `very late`: after everything is over.
  */
 const FAULTS = ['refused', 'request lost', 'reply lost', 'late', 'very late'] as const
 type Fault = (typeof FAULTS)[number]
@@ -62,7 +64,7 @@ async function tell(value: string | undefined, writing: Promise<{ readonly versi
   )
 }
 
-/** Two clients in turn, of which the second writes between what the first sends and hears. */
+/** Two clients in turn, of which the second writes between the request and the answer of the first. */
 async function scenario(one: SharedState<string>, other: SharedState<string>, clock: FakeClock): Promise<Told[]> {
   const told: Told[] = []
   const first = tell('a', one.put('k', 'a', { ifVersion: 0 }))

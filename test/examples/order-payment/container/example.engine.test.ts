@@ -13,7 +13,7 @@ const run = promisify(execFile)
 const compose = (...args: readonly string[]): Promise<string> =>
   docker('compose', '--profile', 'example', '--profile', 'intake', ...args)
 
-/** Built without a network: the modules are in the context, those that `npm ci` has installed here. */
+/** Builds without a network: the modules in the context are those that `npm ci` has installed here. */
 async function buildImage(): Promise<void> {
   const context = mkdtempSync(join(tmpdir(), 'concordat-test-'))
   try {

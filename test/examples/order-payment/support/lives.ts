@@ -19,7 +19,7 @@ export interface Lives {
   readonly model: Expected
   /** Numbers of lives killed during the start, and while orders were in flight. */
   readonly killed: { readonly starting: number; readonly working: number }
-  /** Lives that failed before they were killed, and with which exit code. One that was through with its work is no fault. */
+  /** Lives that failed before they were killed, with their exit codes. One that had finished its work is no fault. */
   readonly ended: readonly string[]
 }
 
