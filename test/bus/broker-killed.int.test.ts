@@ -41,7 +41,7 @@ async function survives(server: PrivateServer, transport: () => Transport): Prom
 }
 
 describeWith(['rabbitmq'], 'a bus on a RabbitMQ that is killed', { private: true }, () => {
-  it('goes on when the broker is back: no member is dead, configs are read again, events are answered', async () => {
+  it('continues when the broker is back: no member is dead, configs are read again, events are answered', async () => {
     const server = await startServer('rabbitmq')
     try {
       await survives(server, () => rabbitTransport({ url: server.url }))
@@ -52,7 +52,7 @@ describeWith(['rabbitmq'], 'a bus on a RabbitMQ that is killed', { private: true
 })
 
 describeWith(['kafka'], 'a bus on a Kafka that is killed', { private: true }, () => {
-  it('goes on when it is back, too', async () => {
+  it('continues when it is back, too', async () => {
     const server = await startServer('kafka')
     try {
       await survives(server, () => kafkaOn(server.url))

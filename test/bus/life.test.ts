@@ -78,7 +78,7 @@ describe('an instance that was killed', () => {
     expect(later).toMatchObject({ acked: [a.bus.address], missing: [] })
   })
 
-  it('while its answer is awaited is missing, and is not waited for once it is known to be dead', async () => {
+  it('before it answers is missing, and is not awaited once it is known to be dead', async () => {
     const { join } = world()
     const options = { heartbeatMs: 50, missedHeartbeats: 2 }
     const [a, b] = await Promise.all([join({ instance: 'a', ...options }), join({ instance: 'b', ...options })])
@@ -177,7 +177,7 @@ describe('a broker that goes away and comes back', () => {
 })
 
 describe('members', () => {
-  it('given by the option are who is waited for; one that has no bus is missing', async () => {
+  it('given by the option are awaited; one that has no bus is missing', async () => {
     const { join } = world()
     const members = () => [
       { service: 'orders', instance: 'a' },
@@ -207,7 +207,7 @@ describe('members', () => {
   it.each([
     ['fails', () => Promise.reject(new Error('the membership is away'))],
     ['hangs', () => new Promise<never>(() => {})],
-  ])('are looked at again while answers are awaited; when that %s, they come all the same', async (_name, away) => {
+  ])('are read again during the wait for answers; when that %s, the answers still arrive', async (_name, away) => {
     let asked = 0
     const known = [{ service: 'orders', instance: 'gone' }]
     const { bus } = await world().join({ members: async () => (asked++ === 0 ? known : away()) })
@@ -226,7 +226,7 @@ describe('members', () => {
   })
 })
 
-it('two processes with one address both handle events, and both say that something is wrong', async () => {
+it('two processes with one address both handle events, and both report the conflict', async () => {
   const { join } = world()
   const options = { instance: 'same', heartbeatMs: 50 }
   const [a, b] = await Promise.all([join(options), join(options)])
@@ -270,7 +270,7 @@ it('an instance that has left does not answer a hello of another', async () => {
   expect(answer).toMatchObject({ acked: [b.bus.address, c.bus.address], missing: [] })
 })
 
-it('publishing with answers fails, and holds up nothing, while hello cannot be said', async () => {
+it('publishing with answers fails, and delays nothing, while hello cannot be sent', async () => {
   const { transport } = world()
   // A hundred times as fast, so that thirty seconds can be waited for.
   const clock: Clock = {

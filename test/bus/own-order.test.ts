@@ -40,7 +40,7 @@ async function setup() {
   return { a, b, late }
 }
 
-it('own events are handled in the order of the publish calls, in whatever order the broker confirms', async () => {
+it('own events are handled in the order of the publish calls, for any order of confirms', async () => {
   const { a, b, late } = await setup()
   const first = a.bus.publish(Ping, { n: 1 }, { to: '**' })
   const second = a.bus.publish(Ping, { n: 2 }, { to: '**' })

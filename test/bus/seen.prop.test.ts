@@ -21,7 +21,7 @@ const steps = fc.array(
   { maxLength: 200 },
 )
 
-it('an event is taken for new at most once within the window, whatever comes in between, and few are remembered', () => {
+it('an event counts as new at most once within the window, among any others, and few are remembered', () => {
   fc.assert(
     fc.property(steps, (list: readonly Step[]) => {
       const clock = new FakeClock()

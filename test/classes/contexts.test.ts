@@ -287,7 +287,7 @@ const LEADS: ReadonlySet<string> = new Set(['an election', 'a job of a schedule'
 
 describe.for(Object.keys(WORKS))('%s', (work) => {
   test.for(Object.keys(PLACES))(
-    'started in %s carries no lease, step or transaction of it, but what the user stored',
+    'started in %s carries no lease, step or transaction of it, but the user’s own values',
     async (place) => {
       const world = watcher()
       const goOn = gate()

@@ -99,7 +99,7 @@ describeWith(['postgres'], 'health of a service on PostgreSQL', { private: true 
     ],
   }
 
-  it.for(Object.keys(failures))('every part tells that its server %s, and that it works again', async (name) => {
+  it.for(Object.keys(failures))('every part reports that its server %s, and that it works again', async (name) => {
     const [begin, end] = failures[name] ?? expect.fail(name)
     await begin()
     const late = (status: string) => PARTS.filter((part) => statusOf(part) !== status)
@@ -124,7 +124,7 @@ const BROKERS = {
 
 describeWith(
   ['rabbitmq', 'kafka'],
-  'health of a binder that has nothing to do, and of its bus',
+  'health of an idle binder, and of its bus',
   { private: true },
   () => {
     it.concurrent.for(['rabbitmq', 'kafka'] as const)(

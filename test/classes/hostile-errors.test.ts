@@ -39,7 +39,7 @@ beforeAll(openEmbedded, 120_000)
 afterAll(closeEmbedded)
 
 describe.each(HOSTILE_ERRORS)('%s', (_, make, isRead) => {
-  test('can be asked by every part what it says', () => {
+  test('can be described by every part', () => {
     const error = make()
     expect(() => {
       causesOf(error)
@@ -110,7 +110,7 @@ const PLACES: ReadonlyArray<readonly [place: string, calls: number, build: Build
   ['over', 1, (name, over) => begin(name).each('x', { over, invoke: () => 1, compensate: 'none' })],
 ]
 
-describe('a saga whose function throws what cannot be read', () => {
+describe('a saga whose function throws an unreadable value', () => {
   let world: World | undefined
   afterEach(async () => {
     await world?.close()
@@ -210,7 +210,7 @@ describe.each(HOSTILE_ERRORS)('a binding whose handler throws %s', (_, make) => 
     ],
   ] as const
 
-  test.each(BINDINGS)('calls the %s again, dead-letters the message and goes on', async (_kind, bind) => {
+  test.each(BINDINGS)('calls the %s again, dead-letters the message and continues', async (_kind, bind) => {
     const calls: string[] = []
     const binding = bind(thrower(make, calls, 'handler'))
     const binder: Binder = createBinder({

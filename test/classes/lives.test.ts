@@ -278,14 +278,14 @@ describe.each(Object.entries({ ...PARTS, ...CALLED }))('%s', (name, { closed, ma
     await closing
   })
 
-  test('is closed once, however often close is called', async () => {
+  test('closes once for any number of calls', async () => {
     const part = await setup()
     await part.start()
     expect(await outcomeOf(() => Promise.all([part.close(), part.close()]))).toBe('resolved')
     expect(await outcomeOf(part.close)).toBe('resolved')
   })
 
-  test('is still started after a second start, which may say that it is the second', async () => {
+  test('is still started after a second start, which may reject', async () => {
     const part = await setup()
     await part.start()
     expect(['resolved', closed]).toContain(await outcomeOf(part.start))
@@ -305,7 +305,7 @@ describe.each(Object.entries({ ...PARTS, ...CALLED }))('%s', (name, { closed, ma
   )
 })
 
-test('a relay whose start failed for want of its tables starts once they are there', async () => {
+test('a relay whose start failed for missing tables starts once they exist', async () => {
   const outbox = outboxOf(embedded(), 'late_tables')
   const publisher = createBinder({ service: 'shop', transport: memoryTransport(), logger })
   await publisher.start()

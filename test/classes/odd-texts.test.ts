@@ -147,7 +147,7 @@ async function endOf(use: Promise<unknown>): Promise<unknown> {
 
 describe.each(Object.keys(GROUNDS))('on %s', (on) => {
   describe.each(Object.keys(PLACES))('%s', (where) => {
-    test.each(Object.keys(TEXTS))('with %s is refused or carried through, and holds up nothing', async (name) => {
+    test.each(Object.keys(TEXTS))('with %s is refused or carried unchanged, and delays nothing', async (name) => {
       const text = TEXTS[name] as string
       const end = await endOf((PLACES[where] as Place)((GROUNDS[on] as () => Ground)(), text))
       if (end !== undefined) expect(['refused', text]).toContain(end)
@@ -233,7 +233,7 @@ const OUTBOX: Readonly<Record<string, (text: string) => Promise<unknown>>> = {
 }
 
 describe.each(Object.keys(OUTBOX))('in an outbox %s', (where) => {
-  test.each(Object.keys(TEXTS))('with %s is refused or carried through, and holds up nothing', async (name) => {
+  test.each(Object.keys(TEXTS))('with %s is refused or carried unchanged, and delays nothing', async (name) => {
     const text = TEXTS[name] as string
     const end = await endOf((OUTBOX[where] as (text: string) => Promise<unknown>)(text))
     if (end !== undefined) expect(['refused', text]).toContain(end)

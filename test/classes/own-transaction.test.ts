@@ -144,7 +144,7 @@ describe('inside a transaction of its own database', { timeout: 20_000 }, () => 
     await expect(waiting).rejects.toThrow()
   })
 
-  test('the stores are up after it, and a lock that was refused leaves nothing', async () => {
+  test('the stores are up afterwards, and a refused lock leaves nothing', async () => {
     await locks.inspect('k')
     await inside(() => locks.acquire('k'))
     await inside(() => state.put('k', 1))
@@ -219,7 +219,7 @@ const BEGINS: Readonly<Record<string, (client: SqlClient) => { close(): unknown 
 }
 
 describe.for(Object.keys(BEGINS))('%s that begins inside a transaction', { timeout: 20_000 }, (name) => {
-  test('is refused nothing while that is open', async () => {
+  test('is refused nothing during the transaction', async () => {
     const { sql: client, refused } = observed()
     const begun = await sql.transaction(async (tx) => {
       const part = BEGINS[name]?.(client)
@@ -232,7 +232,7 @@ describe.for(Object.keys(BEGINS))('%s that begins inside a transaction', { timeo
   })
 })
 
-describe('what begins inside a transaction and outlives it', { timeout: 20_000 }, () => {
+describe('work that begins inside a transaction and outlives it', { timeout: 20_000 }, () => {
   test('a lease that was taken before is renewed', async () => {
     const lease = await locks.acquire('renewed', { ttlMs: 900 })
     await sql.transaction(async (tx) => {
@@ -245,7 +245,7 @@ describe('what begins inside a transaction and outlives it', { timeout: 20_000 }
     await lease.release()
   })
 
-  test('a watch hears of what comes after the commit', async () => {
+  test('a watch receives changes after the commit', async () => {
     const heard: unknown[] = []
     const watched = createSharedState({ store, name: 'watched' })
     onTestFinished(() => watched.close())
@@ -269,7 +269,7 @@ describe('what begins inside a transaction and outlives it', { timeout: 20_000 }
     expect(election.status().error).toBeUndefined()
   })
 
-  test('a saga started with `tx` goes on after the commit', async () => {
+  test('a saga started with `tx` continues after the commit', async () => {
     const run = await sql.transaction(async (tx) => {
       const started = await coordinator.start(tx, saga, { id: 'joined', input: { n: 1 } })
       await tx.query('SELECT 1')
@@ -329,7 +329,7 @@ describe('a handler whose delivery has a transaction', { timeout: 60_000 }, () =
     expect(seen[0]).toBe(OWN)
   })
 
-  test('cannot send past it, and others send meanwhile', async () => {
+  test('cannot send past it, while others can', async () => {
     const { service, plain, got } = await serviceWith('own_sends', async () => undefined, { inbox: true })
     await service.send(plain, { n: 0 })
     let outside: Promise<unknown> | undefined

@@ -62,7 +62,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
     await until(`${id} is charged`, () => charged.some((line) => line.includes(id)))
   }
 
-  test('runs no first step of a saga that is not there', async () => {
+  test('runs no first step of a saga that was rolled back', async () => {
     await rolledBack(start('gone', 1))
     await settled('after-gone')
     expect(charged.filter((line) => line.includes('for gone'))).toEqual([])

@@ -87,7 +87,7 @@ const TRANSPORTS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => 
 }
 
 it.each(Object.keys(TRANSPORTS))(
-  'no message of %s begins after a suspension, before its place is certain again',
+  'no message of %s begins after a suspension, before its assignment is certain again',
   async (name) => {
     const suspended = new SuspendedClock()
     const recorder = Recorder.keeping()

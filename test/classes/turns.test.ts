@@ -69,7 +69,7 @@ const CALLS: Readonly<Record<string, () => () => Promise<unknown>>> = {
 }
 
 it.each(Object.keys(CALLS))(
-  'a caller of %s who tries again without a pause lets timers fire while the store is away',
+  'a caller of %s who retries without a pause lets timers fire while the store is down',
   async (name) => {
     const call = CALLS[name]?.()
     if (call === undefined) throw new Error(name)
@@ -88,7 +88,7 @@ it('statements on PGlite one after the other let timers fire, outside of transac
   expect(fired).toBeGreaterThan(2)
 })
 
-it('a redrive whose filter computes lets timers fire between two letters', async () => {
+it('a redrive whose filter computes lets timers fire between two dead letters', async () => {
   const broker = memoryBroker()
   const channel = defineChannel('orders', { payload: z.number(), groups: ['g'] })
   const binding = sink(channel, { group: 'g' }, () => {

@@ -112,7 +112,7 @@ describe.for(['database of the relay', 'database of the inbox', 'database of sha
   'an answer of the %s is lost',
   (place) => {
     test.for(['before', 'after'] as const)(
-      'whichever it is, %s it was done: each effect once, nothing left, nothing dead, the order of a key kept',
+      'at any call, %s its execution: each effect happens once, nothing is left or dead-lettered, the order of a key is kept',
       async (when) => {
         let runs = 0
         for (let nth = 1, hit = true; hit; nth++) {

@@ -166,7 +166,7 @@ describe.each([
 
 describe('a message through RabbitMQ', () => {
   test.each(AMQP)(
-    'that is answered with %d %s of the %s is %s, in the words of the broker',
+    'that is answered with %d %s of the %s is %s, with the broker’s message',
     async (code, text, closes, fault) => {
       expectFault(await byRabbit(code, text, closes), fault)
     },

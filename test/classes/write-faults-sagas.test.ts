@@ -67,7 +67,7 @@ async function comesThrough({ run, coordinator }: Started, faulty: FaultySql, fa
 }
 
 describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
-  test('of what a coordinator writes after a step: the step is called once', async () => {
+  test('during a write after a step: the step is called once', async () => {
     const faulty = new FaultySql(embedded(), code, (_, [writes]) => String(writes).includes('BITTER'))
     const saga = defineSaga('s', { version: 1, input: Input })
       .step('a', { invoke: () => void calls.push('a'), compensate: undo('a undone'), retry })
@@ -91,7 +91,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     expect(calls).toEqual(['a', 'b', 'b undone', 'a undone'])
   })
 
-  test('of what a coordinator writes when a timer is due: the saga goes on, or is stuck and reported', async () => {
+  test('during a write for a due timer: the saga continues, or is stuck and reported', async () => {
     let writes = 0
     const faulty = new FaultySql(embedded(), code, (text) => text.includes('saga_write') && ++writes > 1)
     const saga = defineSaga('s', { version: 1, input: Input })
@@ -117,7 +117,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     expect(JSON.stringify(outcome)).toContain(WORDS)
   })
 
-  test('of what a participant writes: waits, counts as an attempt, or fails the command', async () => {
+  test('during a write of a participant: waits, counts as an attempt, or fails the command', async () => {
     const faulty = new FaultySql(embedded(), code, (text) => /INSERT INTO\s+\S*saga_barrier/.test(text))
     const saga = defineSaga('s', { version: 1, input: Input })
       .step('a', {

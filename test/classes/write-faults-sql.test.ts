@@ -61,7 +61,7 @@ async function storeMeets(faulty: FaultySql, fault: string, { health, call }: St
 }
 
 describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
-  test('of a lock is waited out when the database is busy, and told otherwise', async () => {
+  test('of a lock is waited out when the database is busy, and reported otherwise', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const locks = postgresLocks({ sql: faulty.sql, schema: uniqueName('locks'), logger: silentLogger })
     onTestFinished(() => locks.close())
@@ -72,7 +72,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     })
   })
 
-  test('of cluster state is waited out when the database is busy, and told otherwise', async () => {
+  test('of cluster state is waited out when the database is busy, and reported otherwise', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const store = postgresStateStore({ sql: faulty.sql, schema: uniqueName('state'), logger: silentLogger })
     await store.migrate()
@@ -81,7 +81,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     await storeMeets(faulty, fault, { health: () => state.health(), call: () => state.put('k', 1) })
   })
 
-  test('of an added message is the error of the caller, who rolls back', async () => {
+  test('of an added message rejects the caller, who rolls back', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const outbox = createOutbox({ sql: faulty.sql, service: 's', schema: uniqueName('outbox') })
     await outbox.migrate()
@@ -92,7 +92,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     expect((await outbox.stats()).pending).toBe(0)
   })
 
-  test('of a relay holds it up with health down, and it goes on by itself', async () => {
+  test('of a relay blocks it with health down, and it continues by itself', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const outbox = createOutbox({ sql: faulty.sql, service: 's', schema: uniqueName('outbox'), partitions: 1 })
     await outbox.migrate()
@@ -109,7 +109,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     await until('it went on', () => publisher.ids.length === 1 && relay.health().status === 'up')
   })
 
-  test('of the PostgreSQL transport is told of each message, which waits unless it is refused for good', async () => {
+  test('of the PostgreSQL transport rejects each message, which waits unless it is refused permanently', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const transport = postgresTransport({ sql: faulty.sql, schema: uniqueName('log') })
     transport.attach({ service: 's', instance: 'i', logger: silentLogger, clock: systemClock })

@@ -44,7 +44,7 @@ function copying(input: TestChannel, output: TestChannel, options: Partial<Batch
 
 export function batchCases(context: CaseContext): void {
   describe('batches', () => {
-    it('settle each message by its own outcome: failed ones come again in order, terminal ones are dead letters', async ({
+    it('settle each message by its own outcome: failed ones are redelivered in order, terminal ones are dead letters', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -129,7 +129,7 @@ export function batchCases(context: CaseContext): void {
       for (const id of refusedIds()) expect(ids).toContain(id)
     })
 
-    it('come in the order of their keys and once each, whichever message fails', async ({ expect }) => {
+    it('arrive in the order of their keys and once each, with any failed message', async ({ expect }) => {
       const input = createTestChannel(context.freshName())
       const output = createTestChannel(context.freshName(), ['out'])
       const options = { group: 'g', batch: LIMITS, backoff: NO_PAUSE, concurrency: 2 }
@@ -163,7 +163,7 @@ export function batchCases(context: CaseContext): void {
   })
 
   describe('delayed retry in batches', () => {
-    it('sends away the one that failed, and it comes back, counted on, to its end', async ({ expect }) => {
+    it('sends the failed message away, and counts its attempts to the end', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'), ['g', 'h'])
       const seen: string[] = []
       const failing = sinkBatch(channel, { group: 'g', retry: 'delayed', backoff: SOON, batch: LIMITS }, (items) =>
@@ -199,7 +199,7 @@ export function batchCases(context: CaseContext): void {
       expect(other.got.map(({ payload }) => payload.n)).toEqual([0, 1, 2, 3, 4])
     })
 
-    it('does not settle the one whose copy is unconfirmed, and the others it does', async ({ expect }) => {
+    it('does not settle the message with an unconfirmed copy, and settles the others', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const { transport, refused } = refusing(context.transport(), `${channel.name}.g.retry`)
       const failing = sinkBatch(channel, { group: 'g', retry: 'delayed', backoff: SOON, batch: LIMITS }, (items) =>

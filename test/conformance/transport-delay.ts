@@ -31,7 +31,7 @@ export function delayCases(context: CaseContext): void {
       expect(h.got[0]?.context.headers).toEqual({ tenant: 'acme', n: 7 })
     })
 
-    it('do not wait for those that were sent before them and are due later', async ({ expect }) => {
+    it('do not wait for earlier ones that are due later', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('messages'))
       const arrivals = new Map<number, number>()
       const consumer = sink(channel, { group: 'g' }, ({ n }) => void arrivals.set(n, Date.now()))
@@ -66,7 +66,7 @@ export function delayCases(context: CaseContext): void {
   })
 
   describe('delayed retry', () => {
-    it('counts attempts and dead-letters what came, from where it came', async ({ expect }) => {
+    it('counts attempts and dead-letters the original message, from its channel', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const seen: unknown[] = []
       let position = ''
@@ -114,7 +114,7 @@ export function delayCases(context: CaseContext): void {
       expect(other.got.map(({ payload }) => payload.n)).toEqual([1, 2])
     })
 
-    it('lets what lies behind failing messages go on, of the same key too', async ({ expect }) => {
+    it('lets messages behind failing ones continue, of the same key too', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const handled: number[] = []
       const consumer = sink(channel, { group: 'g', retry: 'delayed', backoff: LATE }, ({ n }) => {
@@ -131,7 +131,7 @@ export function delayCases(context: CaseContext): void {
       expect(binder.binding(`${channel.name}.g`).status().retried).toBe(5)
     })
 
-    it('goes on counting in the next process', async ({ expect }) => {
+    it('continues the count in the next process', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const attempts: number[] = []
       const failing = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, (_payload, { attempt }) => {
@@ -193,7 +193,7 @@ export function delayCases(context: CaseContext): void {
 
   describe('delays and the broker', () => {
     it.runIf(context.killsBroker)(
-      'outlast a broker that is killed meanwhile',
+      'outlast a kill of the broker',
       { timeout: 420_000 },
       async ({ expect }) => {
         const channel = createTestChannel(context.freshName(), ['g', 'plain'])

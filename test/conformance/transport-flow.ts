@@ -98,7 +98,7 @@ export function flowCases(context: CaseContext): void {
   })
 
   describe('lag', () => {
-    it('is what the group has not settled, and unknown for a binding without a group', async ({ expect }) => {
+    it('counts the group’s unsettled messages, and is unknown for a binding without a group', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { opened, open } = gate()
       const binding = sink(channel, { group: 'g' }, () => opened)
@@ -150,7 +150,7 @@ export function flowCases(context: CaseContext): void {
   })
 
   describe('poll', () => {
-    it('pulls one message at a time, dead-letters what fails, is false when there is none, and leaves the rest', async ({
+    it('pulls one message at a time, dead-letters failed ones, is false when there is none, and leaves the rest', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())

@@ -15,7 +15,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 export function lifeCases(context: CaseContext): void {
   describe('drain', () => {
-    it('finishes what is in flight, confirms its settling and hands the rest to the next', async ({ expect }) => {
+    it('finishes messages in flight, confirms their settlement and leaves the rest to the next member', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const begun = gate()
       const mayEnd = gate()
@@ -77,7 +77,7 @@ export function lifeCases(context: CaseContext): void {
       await Promise.all([expect(starting).rejects.toMatchObject(closed), overtaken.close()])
     })
 
-    it('is refused the second time, and the first one goes on', async ({ expect }) => {
+    it('is refused the second time, and the first one continues', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { got, binding } = collector(channel, 'g')
       const binder = await started(context.transport(), { bindings: [binding] })
@@ -135,7 +135,7 @@ export function lifeCases(context: CaseContext): void {
       expect(control.status().state).toBe('running')
     })
 
-    it('stops a binding that still takes its place: the rest of the group has everything', async ({ expect }) => {
+    it('stops a binding during its subscription: the rest of the group gets everything', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const [stopped, rest] = [collector(channel, 'g'), collector(channel, 'g')]
       const binder = await started(context.transport(), { bindings: [stopped.binding] })
@@ -160,7 +160,7 @@ export function lifeCases(context: CaseContext): void {
 
   describe('reconnect', () => {
     it.runIf(context.killsBroker)(
-      'comes back by itself after the broker was killed and restarted, and nothing accepted is lost',
+      'reconnects by itself after the broker was killed and restarted, and loses no accepted message',
       {
         timeout: 180_000,
       },

@@ -74,7 +74,7 @@ export function redriveCases(context: CaseContext): void {
   }
 
   describe('redrive', () => {
-    it('counts the same letters after looks at all and at some of them', async ({ expect }) => {
+    it('counts the same dead letters after listings of all and of some', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { binder } = await withLetters(channel, 4)
       const count = (): Promise<number | undefined> => binder.deadLetters(`${channel.name}.g`)
@@ -90,7 +90,7 @@ export function redriveCases(context: CaseContext): void {
       await until('none is left', async () => (await count()) === 0)
     })
 
-    it('sends back what the filter chooses, as it came, and what it does not choose stays', async ({ expect }) => {
+    it('redrives dead letters that match the filter unchanged, and keeps the others', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { state, handled } = await withLetters(channel, 6)
       state.broken = () => false
@@ -105,7 +105,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel)).toMatchObject({ sent: 0, kept: 0, copies: 0, complete: true })
     })
 
-    it('hands over id, key, headers and payload as they were, and nothing of the failure', async ({ expect }) => {
+    it('delivers id, key, headers and payload unchanged, and no part of the failure', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await service(channel, () => true)
       const { id } = await shop.binder.send(channel, { key: 'k', n: 7 }, { headers: { tenant: 'acme', tries: 3 } })
@@ -120,7 +120,7 @@ export function redriveCases(context: CaseContext): void {
       expect(got[0]?.context.headers).toEqual({ tenant: 'acme', tries: 3 })
     })
 
-    it('changes nothing in a dry run, and lists letters with what happened, payloads only when asked', async ({
+    it('changes nothing in a dry run, and lists dead letters with their failures, payloads only on request', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -144,7 +144,7 @@ export function redriveCases(context: CaseContext): void {
       expect(handled).toEqual([])
     })
 
-    it('leaves one dead letter of a message that fails again, with the metadata of the last time', async ({
+    it('leaves one dead letter of a message that fails again, with the last failure’s metadata', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -162,7 +162,7 @@ export function redriveCases(context: CaseContext): void {
     })
 
     it.for(['channel', 'group'] as const)(
-      'sends the letters of a key back in the order in which they failed, to the %s',
+      'redrives the dead letters of a key in the order in which they failed, to the %s',
       async (to, { expect }) => {
         const channel = createTestChannel(context.delayedName('attempts'))
         const shop = await withLettersOf(channel, LETTERS_OF_KEYS, 'delayed')
@@ -185,7 +185,7 @@ export function redriveCases(context: CaseContext): void {
       expect(ofKeys(shop.handled)).toEqual(ofKeys(numbers(24)))
     })
 
-    it('ends while what it sends back fails again, each once', async ({ expect }) => {
+    it('ends while redriven messages fail again, each once', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLettersOf(channel, LETTERS_OF_KEYS)
       expect(await run(channel, { perSecond: 200 })).toMatchObject({ sent: 24, kept: 0, copies: 0, complete: true })
@@ -197,7 +197,7 @@ export function redriveCases(context: CaseContext): void {
       expect(ofKeys(again)).toEqual(ofKeys(numbers(24)))
     })
 
-    it('stops at its limit and goes on from there the next time', async ({ expect }) => {
+    it('stops at its limit and continues from there the next time', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { state, handled } = await withLetters(channel, 5)
       state.broken = () => false
@@ -208,7 +208,7 @@ export function redriveCases(context: CaseContext): void {
       expect(sorted(handled)).toEqual(numbers(5))
     })
 
-    it('ends early at its signal, and what it did stays done', async ({ expect }) => {
+    it('ends early at its signal, and its work stays done', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       await withLetters(channel, 4)
       const enough = new AbortController()
@@ -219,7 +219,7 @@ export function redriveCases(context: CaseContext): void {
       expect(report).toMatchObject({ sent: 2, complete: false })
     })
 
-    it('loses no letter that the broker does not take back, nor any after it', async ({ expect }) => {
+    it('loses no dead letter that the broker refuses, nor any after it', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 3)
       await shop.binder.close()
@@ -235,7 +235,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel)).toMatchObject({ sent: 3 - sent, kept: 0, complete: true })
     })
 
-    it('ends with what its filter throws, and the letter stays', async ({ expect }) => {
+    it('rejects with its filter’s error, and keeps the dead letter', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       await withLetters(channel, 2)
       const filter = (): boolean => {
@@ -245,7 +245,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 2 })
     })
 
-    it('drops the copies that a killed run left, whichever consumer reads them', async ({ expect }) => {
+    it('drops copies of a killed run, with any consumer of them', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       const [letter] = (await run(channel, { dryRun: true, payloads: true })).letters
@@ -261,7 +261,7 @@ export function redriveCases(context: CaseContext): void {
       expect(shop.handled).toEqual([0])
     })
 
-    it('leaves nothing behind that a reader of the dead letters would trip over', async ({ expect }) => {
+    it('leaves nothing behind that would disturb a reader of the dead letters', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 2)
       await run(channel, { limit: 1, filter: () => true })
@@ -274,7 +274,7 @@ export function redriveCases(context: CaseContext): void {
       expect(reader.binding(`${channel.name}.g.dlq.redrive`).status()).toMatchObject({ deadLettered: 0, dropped: 0 })
     })
 
-    it('gives up with `to: nowhere` what the filter chooses, and keeps the others in their order', async ({
+    it('gives up with `to: nowhere` dead letters that match the filter, and keeps the others in their order', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -304,7 +304,7 @@ export function redriveCases(context: CaseContext): void {
       expect(new Set(other.got.map(({ context: { id } }) => id)).size).toBe(1)
     })
 
-    it('with `to: group` reaches a group that runs without its retry channel, whose lag counts the letter until then', async ({
+    it('with `to: group` reaches a group that runs without its retry channel, whose lag counts the message until then', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.delayedName('attempts'), ['g', 'other'])
@@ -326,7 +326,7 @@ export function redriveCases(context: CaseContext): void {
       expect(other.got).toHaveLength(1)
     })
 
-    it('sends back each failure of a message that a reader of dead letters failed on, to that reader alone', async ({
+    it('redrives each failure of a reader of dead letters, to that reader alone', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
@@ -358,7 +358,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 1 })
     })
 
-    it('says that it stalls when another consumer reads the dead letters', async ({ expect }) => {
+    it('reports a stall when another consumer reads the dead letters', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       await shop.binder.close()

@@ -11,7 +11,7 @@ it('takes the code of an error as its type, and the class when the code is a sen
   expect(errorType(coded('order o-199 not found'))).toBe('TypeError')
 })
 
-it('has a bounded number of types, however many codes there are', () => {
+it('the number of error types is bounded, with any number of codes', () => {
   const types = new Set(Array.from({ length: 1_000 }, (_, n) => errorType(coded(`order.o-${n}`))))
   expect(types.size).toBeLessThanOrEqual(201)
   expect(types).toContain('other')

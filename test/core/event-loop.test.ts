@@ -18,7 +18,7 @@ test('a computation that keeps the event loop from turning is measured', async (
   await until('it was seen', () => eventLoopBlockedMs() >= 1_000)
 })
 
-test('several watchers are one, and nothing is known once the last has ended', async () => {
+test('several watchers share one timer, and nothing is known once the last has ended', async () => {
   const [first, second] = [watchEventLoop(), watchEventLoop()]
   first()
   first()

@@ -27,7 +27,7 @@ class Frozen extends EventEmitter {
 test.each([
   ['that listens', true],
   ['that still connects', false],
-])('a listener %s to a server that stands still closes all the same', async (_, connects) => {
+])('a listener %s to a blocked server closes anyway', async (_, connects) => {
   const made: Frozen[] = []
   const listener = pgListener({
     connect: () => {

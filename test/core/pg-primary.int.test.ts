@@ -13,7 +13,7 @@ function poolsAt(...servers: ReadonlyArray<{ readonly url: string }>): pg.Pool[]
 }
 
 describeWith(['postgres'], 'pgPrimary', { private: true }, () => {
-  test('writes to the server that writes, whichever comes first, and follows a promotion', async () => {
+  test('writes to the writable server, in any order of addresses, and follows a promotion', async () => {
     await using pair = await startPostgresPair()
     const sql = pgClient(pgPrimary(poolsAt(pair.standby, pair.primary)))
     await sql.query('CREATE TABLE kept (n int)')

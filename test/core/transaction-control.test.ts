@@ -64,7 +64,7 @@ it.each([
   'RESET ALL',
   'DISCARD PLANS',
   "LOAD 'auto_explain'",
-])('takes %s for one that outlives its transaction', (text) => {
+])('recognizes %s as one that outlives its transaction', (text) => {
   expect(outlivesTransaction(text)).toBe(true)
 })
 

@@ -59,7 +59,7 @@ describe('the lock of a folder', () => {
     expect(clock.waitedMs).toBe(0)
   })
 
-  it('is taken at once when its process was killed, and the parent has not heard of it', async () => {
+  it('is taken at once when its process was killed, although the parent has not reaped it', async () => {
     const directory = await folder()
     const { pid } = await startUnderNeglect(directory)
     process.kill(pid, 'SIGKILL')
@@ -183,7 +183,7 @@ describe('the lock of a folder', () => {
     expect(lock.isHeld()).toBe(false)
   })
 
-  it('is looked at before the next write when the process or the machine stood still', async () => {
+  it('is checked before the next write when the process or the machine was stopped', async () => {
     for (const stoodStill of ['monotonic', 'now'] as const) {
       const directory = await folder()
       let passedMs = 0

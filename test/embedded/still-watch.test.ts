@@ -19,7 +19,7 @@ it('takes a lock that is not touched for dead after 20 seconds', () => {
   expect(seconds()).toBeCloseTo(21, 0)
 })
 
-it('knows one that was touched for alive, whatever its clock says, until it stands still again', () => {
+it('a touched lock counts as alive, with any clock, until it is untouched again', () => {
   const { look } = setup(SECOND)
   expect(look(7)).toBe('unknown')
   expect(look(5)).toBe('alive')
@@ -34,7 +34,7 @@ it('begins anew with another lock', () => {
   expect(look(7, 'b')).toBe('dead')
 })
 
-it('counts at most a second for each look, since a paused process has seen nothing', () => {
+it('each check counts at most a second, since a paused process has seen nothing', () => {
   const { look } = setup(HOUR)
   for (let i = 0; i < 20; i++) expect(look(7)).toBe('unknown')
   expect(look(7)).toBe('dead')

@@ -10,7 +10,7 @@ const before = process.listeners('unhandledRejection').length
 
 afterAll(() => expect(process.listeners('unhandledRejection')).toHaveLength(before))
 
-test.each(TARGETS.map((each) => [each.name, each] as const))('%s takes what is hostile', async (name, each) => {
+test.each(TARGETS.map((each) => [each.name, each] as const))('%s survives hostile input', async (name, each) => {
   const { failure } = await play(each, { inputs: 200, seed: SEED })
   const command = `npm run fuzz -- --target ${name} '--replay=${failure?.replay}'`
   expect(failure, `${failure?.why}\n${failure?.input}\n${command}`).toBeUndefined()
@@ -50,7 +50,7 @@ describe('the fuzzer', () => {
     expect(again.failure?.input).toBe('501')
   })
 
-  test('counts what is refused with a code, and takes no other error for one', async () => {
+  test('counts refusals with a code, and no other error', async () => {
     const refused = Object.assign(new Error('no'), { code: 'bus.forbidden' })
     const { refused: count, failure } = await play(
       planted(() => raise(refused)),

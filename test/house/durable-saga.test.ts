@@ -29,7 +29,7 @@ it('has at most 25 lines, and imports nothing but its two dependencies', () => {
 })
 
 it(
-  'killed in the middle and run again it prints what the page says, and then nothing is done twice',
+  'killed in the middle and run again it prints the page’s output, and repeats no step',
   async () => {
     const first = start()
     await first.says('reserved\n')

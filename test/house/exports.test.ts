@@ -344,7 +344,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 }
 
 describe('the public surface', () => {
-  it.for(Object.entries(NAMES))('the public surface of %s is what is listed here', async ([subpath, names]) => {
+  it.for(Object.entries(NAMES))('the public surface of %s matches the list', async ([subpath, names]) => {
     const exported = (await import(subpath)) as object
     expect(Object.keys(exported).toSorted((a, b) => (a < b ? -1 : 1))).toEqual(names)
   })

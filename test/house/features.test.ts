@@ -28,7 +28,7 @@ const TRANSPORTS: readonly Transport[] = [
 
 const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)
 
-it('the table of transports says what the transports declare', async () => {
+it('the table of transports matches the transports’ declarations', async () => {
   const lines = (await readFile('docs/brokers/choosing.md', 'utf8')).split('\n')
   for (const [feature, name] of Object.entries(ROWS) as Array<[keyof TransportFeatures, string]>) {
     const cells = TRANSPORTS.map(({ features }) => cell(features[feature]))

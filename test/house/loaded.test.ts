@@ -45,7 +45,7 @@ async function loadedBy(subpath: string): Promise<{ readonly files: number; read
 
 describe('importing concordat/...', () => {
   it.for(Object.entries(BUDGETS))(
-    '%s loads what it needs',
+    '%s loads only its own parts',
     { timeout: 60_000 },
     async ([subpath, budget], { expect }) => {
       const loaded = await loadedBy(subpath)

@@ -61,7 +61,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
       .map((n) => `o-${n}`)
       .sort()
 
-  it('moves a kafkajs consumer, its dead letters and its producer, and back, without a message lost or billed again', async () => {
+  it('moves a kafkajs consumer, its dead letters and its producer, and back, without a lost or repeated message', async () => {
     await database.pool.query('DROP TABLE IF EXISTS bill')
     await database.pool.query(`CREATE TABLE bill ("order" text, cents int, "by" text)`)
     const admin = new Kafka({ brokers: [kafka.url], logLevel: logLevel.NOTHING }).admin()

@@ -196,7 +196,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
   return { labels, text }
 }
 
-test('every query asks for metrics and labels that a service emits', { timeout: 120_000 }, async () => {
+test('every query uses metrics and labels that a service emits', { timeout: 120_000 }, async () => {
   const { labels } = await scrape()
   const asked = [
     ...RULES.flatMap(({ alert, expr }) => readQuery(alert, expr)),
@@ -214,7 +214,7 @@ test('every query asks for metrics and labels that a service emits', { timeout: 
   expect(wrong).toEqual([])
 })
 
-test('the dashboard is one that Grafana takes: a source to choose, panels with an id and a place of their own', () => {
+test('the dashboard is valid for Grafana: a choice of source, panels with an id and a place of their own', () => {
   const { uid, schemaVersion, templating, panels } = BOARD
   expect(uid).toMatch(/^[\w-]{1,40}$/)
   expect(schemaVersion).toBeGreaterThanOrEqual(36)
@@ -255,7 +255,7 @@ test('the text of an alert, and the comment beside it, agree with its query', ()
   expect(wrong).toEqual([])
 })
 
-test('every alert has a line on the page, and its remedy names commands that are there', () => {
+test('every alert has a line on the page, and its remedy names existing commands', () => {
   const page = readFileSync('docs/production/monitoring.md', 'utf8')
   const listed = Array.from(page.matchAll(/^\| `(Concordat\w+)` \|/gm), ([, name]) => name)
   expect(listed).toEqual(RULES.map(({ alert }) => alert))

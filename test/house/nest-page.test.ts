@@ -39,7 +39,7 @@ test('the application type-checks', { timeout: 120_000 }, async () => {
   expect(found.stdout).toBe('')
 })
 
-test('the application takes an order, charges it, and ends with 0 when it is told to', {
+test('the application takes an order, charges it, and ends with 0 on a signal', {
   timeout: 120_000,
 }, async () => {
   const main = await compiled()

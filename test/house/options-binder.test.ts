@@ -229,7 +229,7 @@ const BINDER: readonly Mistake[] = [
   mistake('an unknown option of memoryTransport', () => memoryTransport(js({ brokr: 1 })), 'Did you mean "broker"?'),
 ]
 
-describe('a mistake with the binder is refused, with what was expected:', () => {
+describe('a mistake with the binder is refused, with the expected value:', () => {
   it.for(BINDER)('$what', ({ call, says }) => refused(call, says))
 })
 

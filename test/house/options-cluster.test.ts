@@ -82,7 +82,7 @@ const MISTAKES: ReadonlyArray<readonly [what: string, call: () => unknown, says:
   ['an unknown option of mirror', () => state.mirror(js({ prefix: '' })), 'mirror.prefix: expected one of signal'],
 ]
 
-describe('a mistake of the caller about cluster state is refused, with what was expected:', () => {
+describe('a mistake of the caller about cluster state is refused, with the expected value:', () => {
   it.for(MISTAKES)('%s', async ([, call, says]) => {
     const error = await (async () => call())().then(
       () => undefined,

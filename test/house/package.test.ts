@@ -91,7 +91,7 @@ const INSIDE: ReadonlyMap<string, string> = new Map([['@concordat/nest', '@nestj
 const NOT_PACKED = /^(?:package\/)?docs\/(?:api|contributing|decisions|images)\//
 
 describe('the packed packages', { timeout: 120_000 }, () => {
-  it('the engine holds what is built, the licence and the pages, and nothing else', async () => {
+  it('the engine holds its build, the licence and the pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
     const files = stdout.trim().split('\n')
     for (const page of globSync('docs/**/*.md').filter((path) => !NOT_PACKED.test(path))) {
@@ -117,7 +117,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
     ])
   })
 
-  it('each package beside the engine holds what is built, its licence and its page, and nothing else', async () => {
+  it('each package beside the engine holds its build, its licence and its page, and nothing else', async () => {
     const others = [...packed.tarballs].filter(([name]) => name !== 'concordat')
     expect(others.length).toBeGreaterThan(0)
     for (const [name, tarball] of others) {
@@ -144,7 +144,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
     }
   })
 
-  it('calls every class as it is exported', async () => {
+  it('calls every class by its exported name', async () => {
     const project = await install(packed, 'named', PEERS)
     await writeFile(
       join(project, 'names.js'),
@@ -158,7 +158,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
     expect(JSON.parse(stdout)).toEqual([])
   })
 
-  it('says what to import instead of the whole', async () => {
+  it('names the subpath to import instead of the whole', async () => {
     const project = await install(packed, 'root', [])
     const told = /concordat has no root export: import a part.*'concordat\/binder'/
     await expect(run(process.execPath, ['--input-type=module', '-e', "import 'concordat'"], project)).rejects.toThrow(

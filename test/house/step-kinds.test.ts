@@ -55,7 +55,7 @@ it('a comparison with a kind of step is found', () => {
   expect(comparisonsIn(`switch (wait) {\n  case 'signal':`)).toEqual([])
 })
 
-it('no other file asks a step for its kind by a name', () => {
+it('no other file compares the kind of a step by name', () => {
   expect(outside.flatMap((file) => comparisonsIn(read(file)).map((found) => `${file}: ${found}`))).toEqual([])
 })
 
@@ -70,7 +70,7 @@ it('the additions of a kind of step are known to its file alone', () => {
   expect(exported).toEqual([])
 })
 
-it('whether a text is an operation is asked of the table of operations', () => {
+it('only the table of operations decides whether a text is an operation', () => {
   const both = /[!=]==? 'invoke'\s*(?:&&|\|\|)[^;]*?[!=]==? 'compensate'/
   expect(both.test(`if (reply.operation !== 'invoke' && reply.operation !== 'compensate') return`)).toBe(true)
   expect(outside.filter((file) => both.test(read(file)))).toEqual([])

@@ -67,13 +67,13 @@ it('finds a circle', () => {
   expect(cyclesIn(graph)).toEqual(['b -> c -> b', 'c -> b -> c'])
 })
 
-it('no file of ours leads back to itself, types counted', () => {
+it('no file leads back to itself, types counted', () => {
   const files = [...sourceFiles(), ...globSync('examples/**/*.ts')]
   expect(files.length).toBeGreaterThan(250)
   expect(cyclesIn(importsOf(files))).toEqual([])
 })
 
-it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, by whatever way', ([adapter, { names, but }]) => {
+it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, on any path', ([adapter, { names, but }]) => {
   const inside = globSync(`${adapter}/**/*.ts`)
   const isDriver = (file: string): boolean => names.some((name) => file.startsWith(`${adapter}/${name}/`))
   const ours = inside.filter((file) => !isDriver(file) && !but.includes(file.slice(adapter.length + 1)))
@@ -130,7 +130,7 @@ it('a package imports its own files, what its manifest names, and public subpath
   expect(foreign).toEqual([])
 })
 
-it('all packages have one version, and ask for the engine of the same', () => {
+it('all packages have one version, and require the engine of the same', () => {
   const [engine, ...others] = PACKAGES.map(({ manifest }) => manifest)
   expect(others.length).toBeGreaterThan(0)
   for (const { version, peerDependencies } of others) {

@@ -96,7 +96,7 @@ async function run(modes: readonly [LeaseOptions, LeaseOptions], plan: ReadonlyM
 }
 
 describe.for(MODES)('contenders over a network that fails (%j, %j)', (modes) => {
-  it('keep every promise whichever single step fails in whichever way', { timeout: 120_000 }, async () => {
+  it('keep every promise with any failure of any single step', { timeout: 120_000 }, async () => {
     const steps = await run(modes, new Map())
     expect(steps).toBeGreaterThan(15)
     for (let step = 0; step < steps; step++) {

@@ -60,19 +60,19 @@ it('keeps resources apart', async () => {
   expect(await fence.lastToken('nobody wrote this')).toBeUndefined()
 })
 
-it('migrates as often as one likes', async () => {
+it('migrates any number of times', async () => {
   await fence.migrate()
   await createFence({ sql, schema: 'app' }).migrate()
   expect(await fence.lastToken('d')).toBe(100)
 })
 
-it('names what is wrong', async () => {
+it('names the mistake', async () => {
   const check = (resource: string, token: number) => sql.transaction((tx) => fence.check(tx, resource, token))
   await expect(check('', 1)).rejects.toThrow('fence resource')
   await expect(check('a', 1.5)).rejects.toThrow('fence("a") token')
 })
 
-it('says what to call while its table is missing', async () => {
+it('names the call to make while its table is missing', async () => {
   const early = createFence({ sql, schema: 'nowhere' })
   const says = { code: 'core.tables_missing', retryable: false, message: expect.stringContaining('fence.migrate()') }
   await expect(early.lastToken('a')).rejects.toMatchObject(says)

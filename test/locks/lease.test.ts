@@ -86,7 +86,7 @@ describe('validity', () => {
     expect((await acquire()).remainingMs()).toBe(1_000 - 12 - 250)
   })
 
-  it('refuses when less is left than asked for, and stays held', async () => {
+  it('refuses when less is left than required, and stays held', async () => {
     const { clock, acquire } = setup()
     const lease = await acquire()
     clock.stall(500)
@@ -183,7 +183,7 @@ describe('renewal', () => {
     expect(lease.state).toBe('lost')
   })
 
-  it('ends the lease at once when the store says that it is not ours', async () => {
+  it('ends the lease at once when the store reports that it is not ours', async () => {
     const { clock, store, acquire } = setup()
     store.extends.push('lost')
     const lease = await acquire()
@@ -200,7 +200,7 @@ describe('renewal', () => {
     expect(lease.state).toBe('lost')
   })
 
-  it('begins none after maxHoldMs', async () => {
+  it('does not begin after maxHoldMs', async () => {
     const { clock, store, acquire } = setup()
     const lease = await acquire({ maxHoldMs: 700 })
     const { signal } = lease
@@ -218,7 +218,7 @@ describe('renewal', () => {
 })
 
 describe('release', () => {
-  it('ends the belief before the store is told', async () => {
+  it('ends the belief before the store is called', async () => {
     const { store, acquire } = setup()
     const reply = Promise.withResolvers<'released'>()
     store.releases.push(reply.promise)
@@ -258,7 +258,7 @@ describe('release', () => {
     expect(store.calls.filter((call) => call === 'release')).toHaveLength(1)
   })
 
-  it('reports a lock that was not ours any more as lost', async () => {
+  it('reports a lock that was no longer ours as lost', async () => {
     const { store, acquire } = setup()
     store.releases.push('lost')
     const lease = await acquire()
@@ -266,7 +266,7 @@ describe('release', () => {
     expect(lease.state).toBe('lost')
   })
 
-  it('asks nothing of the store when the lease is over already', async () => {
+  it('makes no request when the lease is over already', async () => {
     const { clock, store, acquire } = setup()
     const lease = await acquire()
     clock.stall(VALID_MS)

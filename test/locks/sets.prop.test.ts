@@ -28,7 +28,7 @@ class Rooms {
   }
 }
 
-it('callers that want several keys, in whatever orders and modes, never wait for each other forever', async () => {
+it('callers that claim several keys, in any orders and modes, never wait for each other permanently', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(wish, { maxLength: 5 }), { maxLength: 6 }), async (callers) => {
       const server = memoryLockServer()

@@ -27,7 +27,7 @@ const steps = fc.boolean().chain((sleeps) => {
  * clock that sees every kind of passing time. The holder's belief must never outlive it, for any order of stalls,
  * sleeps, clock changes and late or lost answers.
  */
-it('the holder never believes longer than the server keeps the lock, and what is lost stays lost', async () => {
+it('the holder never believes longer than the server keeps the lock, and a lost lock stays lost', async () => {
   await fc.assert(
     fc.asyncProperty(steps, async (scenario) => {
       const clock = new FakeClock()

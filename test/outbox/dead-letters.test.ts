@@ -139,7 +139,7 @@ describe.each(Object.entries(WITHOUT_INBOX))('%s on the dead letters', (_, reade
   })
 })
 
-test('a reader that polls the dead letters is not given the mark of a redrive', async () => {
+test('a reader that polls the dead letters does not get the mark of a redrive', async () => {
   const t = await setup()
   const polled = pollable(letters, { group: 'tickets' })
   const { binder, fails, redriven } = await serviceWith(polled as never)

@@ -64,7 +64,7 @@ test('a handler that fails leaves no trace, and the message is handled when it c
   expect(await t.effects()).toBe(1)
 })
 
-test('a handler that swallows a failed statement is not taken for done', async () => {
+test('a handler that swallows a failed statement does not count as done', async () => {
   const t = await setup()
   const swallowing = t.inbox.process(t.incoming('a'), async (tx) => {
     await tx.query('SELECT * FROM missing').catch(() => undefined)
@@ -83,7 +83,7 @@ test('the messages that a handler sends commit with its effect', async () => {
   expect((await t.outbox.stats()).pending).toBe(2)
 })
 
-test('without an outbox refuses what a handler sends', async () => {
+test('without an outbox refuses the messages of a handler', async () => {
   const t = await setup({ withOutbox: false })
   expect(t.inbox.hasOutbox).toBe(false)
   const sending = t.inbox.process(t.incoming('a'), (_, emit) => emit([message('out')]))
@@ -122,7 +122,7 @@ test.each([
   expect(() => createInbox({ sql: embedded(), ...options })).toThrow(path)
 })
 
-test('an entry that an instance with an inbox makes while one that settles is at work is met', async () => {
+test('an instance that settles finds an entry that one with an inbox makes at the same time', async () => {
   const { sql, schema, inbox: other, incoming } = await setup()
   const settling = createInbox({ sql, schema })
   const isNew = (id: string) =>

@@ -113,7 +113,7 @@ describeWith(['postgres'], 'relays on a server', () => {
     await until(() => relay.health().published >= 20_000, '200 windows', 15_000)
   })
 
-  test('a hundred thousand keys held back do not keep another from leaving, whatever the statistics say', async () => {
+  test('a hundred thousand blocked keys do not keep another from leaving, with any statistics', async () => {
     await using t = await setupOutboxOn(database.sql, { partitions: 1 })
     const table = `"${t.outbox.schema}".outbox`
     const fill = `INSERT INTO ${table} (partition, id, aggregatetype, aggregateid, type, source, content_type, time, next_attempt_at)

@@ -13,7 +13,7 @@ useEmbedded()
 const orders = defineChannel('orders', { payload: z.object({ n: z.number(), card: z.string() }), groups: ['g'] })
 const SECRET = 'tulip-4711'
 
-test('the log lines of relay and inbox hold no payload, whatever fails', async () => {
+test('the log lines of relay and inbox hold no payload, with any failure', async () => {
   const log = new LogLines()
   const { logger } = log
   const sql = embedded()

@@ -21,7 +21,7 @@ const saysBefore = (call: string) => ({
 /** Error of calls that meet the missing table or schema. */
 const says = (call: string, code = '42P01') => ({ ...saysBefore(call), cause: { code } })
 
-test('add says that outbox.migrate() was not called', async () => {
+test('add reports that outbox.migrate() was not called', async () => {
   const { sql, outbox } = setup()
   const added = sql.transaction((tx) => outbox.addEncoded(tx, [message('a')]))
   await expect(added).rejects.toMatchObject(says('outbox.migrate()', '3F000'))

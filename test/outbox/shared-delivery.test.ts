@@ -85,7 +85,7 @@ describe('messages of a binding', () => {
     expect(xids.size).toBe(4)
   })
 
-  test('keep their own attempts: one that fails for good goes to the dead letters, its neighbours were called once', async () => {
+  test('keep their own attempts: one that fails permanently goes to the dead letters, its neighbours were called once', async () => {
     const calls: string[] = []
     const status = await consume(['a1', 'b1', 'c1'], {}, async (name) => {
       calls.push(name)

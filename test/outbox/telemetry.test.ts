@@ -42,7 +42,7 @@ async function setup(telemetry: Telemetry | undefined) {
   return { sql, outbox, relay, heard }
 }
 
-test('the trace of the sender goes on in the handler of its message, and in that of the output', async () => {
+test('the trace of the sender continues in the handler of its message, and in that of the output', async () => {
   const recording = record()
   const { sql, outbox, relay } = await setup(recording.telemetry)
   const request = recording.provider.getTracer('test').startSpan('request')
@@ -88,7 +88,7 @@ test('an addition that fails is an error of its span', async () => {
   expect(recording.named('create large')[0]?.attributes['error.type']).toBe('outbox.too_large')
 })
 
-test('a relay measures what is left and what it sent', async () => {
+test('a relay measures waiting and sent messages', async () => {
   const recording = record()
   const { sql, outbox, relay, heard } = await setup(recording.telemetry)
   await sql.transaction((tx) => outbox.add(tx, parts, { n: 1 }))

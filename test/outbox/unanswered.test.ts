@@ -25,7 +25,7 @@ const publisherOf = (publish: (messages: readonly EncodedMessage[]) => unknown):
   publish: publish as RelayPublisher['publish'],
 })
 
-describe('a publisher that does not keep to its contract', () => {
+describe('a publisher that breaks its contract', () => {
   const CONTRACT = 'undefined for each message that the broker has confirmed and a TransportError for any other'
   const LIST = `createRelay.publisher.publish: expected a promise of an array of 1: ${CONTRACT}, got`
   const ENTRY = `createRelay.publisher.publish: expected an array of outcomes: ${CONTRACT}, got`

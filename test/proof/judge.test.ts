@@ -69,7 +69,7 @@ async function wrongs(ending?: Partial<Ending>): Promise<Readonly<Record<string,
   return Object.fromEntries(Object.entries(wrong).filter(([, count]) => count !== 0))
 }
 
-it('finds nothing wrong where each order left what it must', async () => {
+it('finds nothing wrong where each order left its effects', async () => {
   expect(await wrongs()).toEqual({})
 })
 
@@ -99,7 +99,7 @@ it('names the customer of an order in SQL as the publishers do', async () => {
 it.for([
   ['payments', 'account', 'balance'],
   ['stock', 'shelf', 'units'],
-] as const)('finds what was taken from the wrong row of %s', async ([name, table, column]) => {
+] as const)('finds effects on the wrong row of %s', async ([name, table, column]) => {
   const move = (id: string, by: number) =>
     databases[name].query(`UPDATE ${table} SET ${column} = ${column} + $1 WHERE id = $2`, [by, id])
   await move(placed(1).customer, -1)

@@ -16,7 +16,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 const check = (report: string | undefined, curve?: string): void =>
   checkOutputs({ report, curve, folder: join(folder, 'run') })
 
-it('takes a file that is there, and one that is not', () => {
+it('accepts an existing and a new file', () => {
   expect(() => check(join(folder, 'file'), join(folder, 'new.svg'))).not.toThrow()
   expect(() => check(undefined)).not.toThrow()
 })
@@ -32,7 +32,7 @@ it.for([
   expect(() => check(undefined, path)).toThrow(`--curve: got ${JSON.stringify(path)}. ${why}`)
 })
 
-it('refuses a folder that cannot be written, which the superuser can', () => {
+it('refuses a folder that is not writable, except for the superuser', () => {
   chmodSync(join(folder, 'closed'), 0o555)
   const asked = () => check(join(folder, 'closed', 'report.md'))
   if (process.getuid?.() === 0) expect(asked).not.toThrow()

@@ -72,7 +72,7 @@ it('grants a stretch in the time that a fault takes, and never less than before'
   expect(grantUpTo({ ...STANDING, granted: 40 })).toBe(40)
 })
 
-it('holds up what lies behind the faults to come, but for a little', () => {
+it('delays orders behind the coming faults, but only briefly', () => {
   expect(grantUpTo({ ...STANDING, elapsedMs: 1_000_000 })).toBe(150)
   expect(grantUpTo({ ...STANDING, played: 3, elapsedMs: 1_000_000 })).toBe(450)
   expect(grantUpTo({ ...STANDING, done: 150, granted: 150, elapsedMs: 1_000_000 })).toBe(160)

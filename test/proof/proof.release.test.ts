@@ -67,7 +67,7 @@ describeWith(['postgres', 'redis', 'rabbitmq', 'kafka'], 'npm run proof', { priv
     for (const name of found) expect(wrong[name], output()).toBeGreaterThan(0)
   })
 
-  it('goes on where it was killed, and is exact', MINUTES, async () => {
+  it('continues where it was killed, and is exact', MINUTES, async () => {
     const first = begin(...SHORT)
     const played = join(dir(), 'faults.jsonl')
     await vi.waitUntil(() => existsSync(played), { timeout: 300_000, interval: 50 })
@@ -78,7 +78,7 @@ describeWith(['postgres', 'redis', 'rabbitmq', 'kafka'], 'npm run proof', { priv
     expect(reported()).toMatchObject({ exact: true, lives: 2, counts: { receipts: 300 } })
   })
 
-  it('says how to go on when it is ended', MINUTES, async () => {
+  it('prints how to resume when it is ended', MINUTES, async () => {
     const { child, output, closed } = begin(...SHORT)
     await vi.waitUntil(() => output().includes('orders'), { timeout: 300_000, interval: 50 })
     child.kill('SIGINT')

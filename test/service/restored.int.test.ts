@@ -104,7 +104,7 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
   const isCharged = (count: number) =>
     until(`${count} charges are there`, async () => (await chargesOf()).length >= count)
 
-  it('goes on with what the backup knows; what came after it is known to the others alone', async () => {
+  it('continues with the backup’s state; only the other services know of later work', async () => {
     await startOthers()
     await shopLife(async ({ service }) => {
       const first = await service.run(buy, { id: 'o-1', input: { cents: 1 } })

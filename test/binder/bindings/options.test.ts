@@ -123,7 +123,7 @@ describe('createBinder refuses', () => {
     expect(() => make({ bindings: [binding] })).toThrow(message)
   })
 
-  it('a consumer whose handler is no function', () => {
+  it('a consumer whose handler is not a function', () => {
     const broken = sink(channel, {}, 'handler' as never)
     expect(() => make({ bindings: [broken] })).toThrow('sink("orders") handler: expected a function, got "handler"')
   })
@@ -190,7 +190,7 @@ it('a wrong number is a RangeError, a wrong kind a TypeError', () => {
   expect(() => make({ maxInFlight: '5' })).toThrow(TypeError)
 })
 
-it('binding names the bindings there are when it knows none of that name', () => {
+it('an unknown binding name is rejected with the list of names', () => {
   const binder = createBinder({ service: 'test', transport: memoryTransport(), bindings: [consumer({ group: 'g' })] })
   expect(() => binder.binding('order')).toThrow('binding: expected one of orders.g, got "order"')
 })

@@ -42,7 +42,7 @@ it.each<[string, (work: Work) => Line<string>]>([
         gate: undefined,
       }),
   ],
-])('what waits %s is lost by nothing that is removed while it is looked at', async (_, lineOf) => {
+])('items waiting %s survive removals during a lookup', async (_, lineOf) => {
   const work = new Work()
   const line = lineOf(work)
   for (const item of ['a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'b3']) line.push(item)

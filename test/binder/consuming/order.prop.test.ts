@@ -45,7 +45,7 @@ async function run(messages: readonly Sent[], concurrency: number, partitions: n
   return runs
 }
 
-it('handles one message of a key at a time, in the order sent, retries included, whatever the concurrency', async () => {
+it('handles one message of a key at a time, in the order sent, retries included, with any concurrency', async () => {
   const arguments_ = [
     fc.array(sent, { maxLength: 40 }),
     fc.integer({ min: 1, max: 8 }),

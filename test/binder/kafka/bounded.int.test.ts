@@ -47,9 +47,9 @@ class Watched extends Recorder {
 const drivers = Object.keys(DRIVERS) as Driver[]
 const cases = drivers.flatMap((driver) => Object.entries(CODECS).map(([name, codec]) => [driver, name, codec] as const))
 
-describeWith(['kafka'], 'Kafka and batches that grow', () => {
+describeWith(['kafka'], 'Kafka and batches with a high compression ratio', () => {
   it.for(cases)(
-    'on %s, %s: its partition stands still and says what to raise, the others go on',
+    'on %s, %s: a partition is blocked with the option to raise, the others continue',
     async ([driver, , codec], { expect }) => {
       const careful = attachedOn(driver, { maxBatchBytes: MB })
       // kafkajs has the codecs once a transport on it was there.
@@ -77,7 +77,7 @@ describeWith(['kafka'], 'Kafka and batches that grow', () => {
   )
 
   it.for(drivers)(
-    'on %s: twenty times prefetchBytes, which on the wire are next to nothing, are held in parts and come whole and in order',
+    'on %s: twenty times prefetchBytes, compressed to almost nothing, arrive in parts, whole and in order',
     async (driver, { expect }) => {
       setFlagsFromString('--expose-gc')
       const collect = runInNewContext('gc') as () => void

@@ -65,7 +65,7 @@ describeWith(['kafka'], 'a Kafka group whose handlers compute', () => {
   )
 
   it.for(['kafkajs', 'platformatic'] as const)(
-    'keeps what it had settled when one handler takes longer than the session, and names that as the reason, on %s',
+    'keeps settled messages when a handler takes longer than the session, and reports that as the reason, on %s',
     { timeout: 120_000 },
     async (driver) => {
       const { binder, calls, lines, send } = setup(driver, (n, call) => {

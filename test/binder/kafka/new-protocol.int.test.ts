@@ -66,7 +66,7 @@ describeWith(['kafka'], 'a group with a member of the new rebalance protocol', (
     ['platformatic', platformaticOn],
   ] as const)('on %s', ([, on]) => {
     it.for(['the foreign one', 'ours'] as const)(
-      'is shared: none is missed, none comes to us twice, and all to us when the other has left; first there: %s',
+      'shares all messages, none twice here, and gives all to us when the other has left; first member: %s',
       async (first, context) => {
         const transport = opened(on(url()))
         const topic = await freshTopic(transport)

@@ -22,7 +22,7 @@ const TAKEN = [
   { what: 'its groups', resourceType: AclResourceTypes.GROUP },
 ] as const
 
-describeWith(['kafka'], 'a user of Kafka that loses its rights', { private: true }, () => {
+describeWith(['kafka'], 'a user of Kafka that loses its permissions', { private: true }, () => {
   let server: PrivateServer
   beforeAll(async () => {
     server = await startServer('kafka', { settings: AUTHORIZED })
@@ -40,7 +40,7 @@ describeWith(['kafka'], 'a user of Kafka that loses its rights', { private: true
     }
   }
 
-  it.for(TAKEN)('$what: says why, and goes on by itself when it has them again', async ({ what, resourceType }) => {
+  it.for(TAKEN)('$what: reports why, and continues by itself when the permission is back', async ({ what, resourceType }) => {
     const channel = defineChannel(`rights-${what.replaceAll(' ', '-')}`, {
       payload: TestPayload,
       partitions: 2,
@@ -76,7 +76,7 @@ describeWith(['kafka'], 'a user of Kafka that loses its rights', { private: true
     expect(binder.bindings()[0]).toMatchObject({ state: 'running', deadLettered: 0 })
   })
 
-  it('the group that forwards its delayed messages: says why, and they come when it has them', async () => {
+  it('the group that forwards its delayed messages: reports why, and delivers them when the permission is back', async () => {
     const channel = defineChannel('rights-delayed', { payload: TestPayload, partitions: 1, groups: ['g'] })
     const resource = { resourceType: AclResourceTypes.GROUP, resourceName: 'concordat.rights-delayed.delay' }
     await asked((admin) => admin.createAcls({ acl: [{ ...LOOK, ...resource }] }))

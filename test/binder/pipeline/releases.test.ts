@@ -72,7 +72,7 @@ test('windows that closed by number alone are closed when the next release close
   expect(await open()).toEqual([{ key: 'fig', count: 1, closes: true }])
 })
 
-test('a window that an instance of the release before opens meanwhile is closed with the next window of its key', async () => {
+test('a window that an instance of the release before opens is closed with the next window of its key', async () => {
   const { release, got, open } = releasesOf('meanwhile')
   await using next = await release({ everyMs: HOUR })
   await sql.query(
@@ -114,7 +114,7 @@ const LOST = `INSERT INTO %.pipeline_window (pipeline, name, key, starts_at, end
 /** Interval on the database's clock in which a lost timer is requested once. */
 const TURN_MS = 10_000
 
-test('however many timers were lost, a start sends one message, and all windows are closed', {
+test('a start sends one message for any number of lost timers, and all windows are closed', {
   timeout: 120_000,
 }, async () => {
   const { release, got, open } = releasesOf('many')

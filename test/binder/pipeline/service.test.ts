@@ -37,7 +37,7 @@ test('a service makes the table in its schema, and completes the bindings', asyn
   expect(rows).toEqual([{ pipeline: 'totals', name: 'window', key: 'apple', count: 1, state: '3' }])
 })
 
-test('without the table it does not start when it only checks', async () => {
+test('without the table it does not start in check mode', async () => {
   const { common } = serviceOf({ limits: { count: 2 }, schema: 'checked' })
   const whole = createService({ ...common, bindings: [], transport: memoryTransport() })
   await whole.start()
@@ -74,7 +74,7 @@ test('timers that a broker lost are sent again at the next start', async () => {
 const keyOf = (length: number, from: number): string =>
   Array.from({ length }, (_, n) => String.fromCharCode(from + ((n * 7_919 + ((n * n) >> 3) * 31) % 600))).join('')
 
-test('a message with keys that do not fit, or with too many, is dead-lettered at once and says what to do', async () => {
+test('a message with invalid or too many keys is dead-lettered at once with the remedy', async () => {
   const many = defineChannel('many', { payload: z.array(z.string()), partitions: 1 })
   const dead = defineChannel('many.many.dlq', { payload: z.array(z.string()), partitions: 1 })
   const { bindings } = pipeline(

@@ -38,7 +38,7 @@ describeWith(['postgres'], 'windows on PostgreSQL', () => {
     expect(t.counted()).toBe(25)
     expect(t.totals().reduce((sum, { cents }) => sum + cents, 0)).toBe(300)
   })
-  test('a message that is slow to be written is never added to an interval that was closed meanwhile', async () => {
+  test('a message that is slow to be written is never added to an interval closed before the write', async () => {
     const { sql } = database
     await using t = await world({ sql, limits: { everyMs: 200, key: () => 'all' }, instances: 2, concurrency: 4 })
     // The client reads the time before it writes the row; in between an interval ends.

@@ -32,7 +32,7 @@ function setup() {
 }
 
 describe('the ring', () => {
-  it('keeps the log without a hole when what commits late lies between younger segments: a new group reads it all', async () => {
+  it('keeps the log without a hole when a late commit is between younger segments: a new group reads it all', async () => {
     const t = setup()
     const got: number[] = []
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
@@ -166,7 +166,7 @@ describe('a member', () => {
     expect(handled).toEqual(['first 0', 'second 1'])
   }, 30_000)
 
-  it('a member that was frozen for longer than its lease begins nothing that it had fetched before', async () => {
+  it('that was frozen for longer than its lease begins no message fetched before', async () => {
     const t = setup()
     let jumpMs = 0
     const clock: Clock = {
@@ -207,7 +207,7 @@ describe('a member', () => {
 
   // A failover to a standby without its claim, where another member has taken the same position since.
   it.each([['by what it handles'], ['when it closes']])(
-    "settles nothing, %s, in a place that is another one's under the same numbers",
+    "settles nothing, %s, in a position that another one has under the same numbers",
     async (how) => {
       const t = setup()
       const held = gate()

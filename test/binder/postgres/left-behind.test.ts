@@ -31,7 +31,7 @@ function failing(pattern: RegExp): { sql: SqlClient; fails: boolean; failed: num
   return state
 }
 
-it('leaves no partition behind when a process whose session lasts could neither read nor give back', async () => {
+it('a process that could neither read nor give back leaves no partition behind', async () => {
   const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: PARTITIONS })
   const got = new Set<number>()
   const client = failing(/transport_fetch|transport_claim|transport_give/)
@@ -58,7 +58,7 @@ it('leaves no partition behind when a process whose session lasts could neither 
   expect(got.size).toBe(60)
 }, 60_000)
 
-it('leaves no partition behind when a crash of the server has undone what was last written of it', async () => {
+it('a crash of the server that undoes the last write of a partition leaves it reachable', async () => {
   const schema = 'undone'
   const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: PARTITIONS })
   const got = new Set<number>()

@@ -51,7 +51,7 @@ function setup(options: Partial<PostgresTransportOptions> = {}) {
 }
 
 describe('the ring of segments', () => {
-  it('is freed when every group has settled what is in it', async () => {
+  it('is freed when every group has settled its messages', async () => {
     const t = setup()
     const got: number[] = []
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
@@ -64,7 +64,7 @@ describe('the ring of segments', () => {
     expect(got.length).toBeGreaterThanOrEqual(30)
   })
 
-  it('is freed some at a time: what holds up all partitions at once finds next to nothing left to do', async () => {
+  it('is freed in steps, so that the step that blocks all partitions has almost no work left', async () => {
     const t = setup({ segmentMs: 200, sql: withLook(() => (isFilled ? look() : undefined)) })
     const left: number[] = []
     let isFilled = false
@@ -148,7 +148,7 @@ describe('the ring of segments', () => {
     expect(options).toEqual(Array.from({ length: 4 }, () => ({ is: true })))
   })
 
-  it('keeps what a channel keeps longer, for a group that comes later, while the positions of others go', async () => {
+  it('keeps the messages of a channel with a longer retention for a later group, while positions of others go', async () => {
     const t = setup({ segmentMs: 200 })
     const kept = defineChannel('kept', { payload: Payload, partitions: 1, groups: ['g'], retentionMs: 60_000 })
     const got: number[] = []
@@ -176,7 +176,7 @@ describe('the ring of segments', () => {
     expect(late).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   })
 
-  it('carries over what a slow group has not settled, in order, and a new group gets what is left', async () => {
+  it('carries a slow group’s unsettled messages over, in order, and a new group gets the rest', async () => {
     const t = setup()
     const first = await t.started({
       bindings: [sink(t.numbers, { group: 'g' }, () => {}), sink(t.numbers, { group: 'slow' }, () => {})],
@@ -198,7 +198,7 @@ describe('the ring of segments', () => {
     }
   })
 
-  it('stays when a group is too far behind: delivery goes on, health and one warning say which, forgetGroup frees it', async () => {
+  it('stays when a group is too far behind: delivery continues, health and one warning name the group, forgetGroup frees it', async () => {
     const t = setup({ segmentMs: 200 })
     const log = new LogLines()
     const got: number[] = []
@@ -238,7 +238,7 @@ describe('the ring of segments', () => {
 })
 
 describe('a transaction', () => {
-  it('publishes what it publishes with it, at once when it commits and never when it does not', async () => {
+  it('publishes its messages when it commits, and never when it does not', async () => {
     const t = setup()
     const got: number[] = []
     await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
@@ -258,7 +258,7 @@ describe('a transaction', () => {
     expect(got).toEqual([2, 5, 8])
   })
 
-  it('on a database with one connection refuses a send inside, at once, and says what to do', async () => {
+  it('on a database with one connection refuses a send inside, at once, with the remedy', async () => {
     const t = setup()
     const binder = await t.started()
     const sent = sql.transaction(() => binder.send(t.numbers, { n: 1 }))
@@ -276,7 +276,7 @@ describe('a transaction', () => {
 })
 
 describe('a member', () => {
-  it('a member that is replaced while it is frozen settles nothing more, and its message comes again', async () => {
+  it('that is replaced while it is frozen settles nothing more, and its message is redelivered', async () => {
     const t = setup()
     const stuck = gate()
     const handled: string[] = []
@@ -306,7 +306,7 @@ describe('a member', () => {
   })
 })
 
-it('brings every key, header and body of a list as it was, whatever is in them', async () => {
+it('every key, header and body of a list arrives unchanged, with any content', async () => {
   const schema = `log${++count}`
   const texts = defineChannel('texts', {
     payload: z.string(),

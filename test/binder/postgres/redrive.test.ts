@@ -79,7 +79,7 @@ it.each([
   ['after', 'group'],
   ['after', 'channel'],
 ] as const)(
-  'a connection that breaks %s any statement or commit leaves each letter at one place, once (to the %s)',
+  'a connection that breaks %s any statement or commit leaves each dead letter in one place, once (to the %s)',
   { timeout: 300_000 },
   async (when, to) => {
     for (let nth = 1, hasBroken = true; hasBroken; nth++) {
@@ -96,7 +96,7 @@ it.each([
 )
 
 it.each(['group', 'channel'] as const)(
-  'killed at any statement it leaves each letter at one place, once (to the %s)',
+  'a kill at any statement leaves each dead letter in one place, once (to the %s)',
   { timeout: 300_000 },
   async (to) => {
     for (let nth = 1, isKilled = true; isKilled; nth++) {

@@ -89,7 +89,7 @@ function beside(log: Transport) {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
-it.each([1, 8])('with concurrency %i each effect commits with its place, and leaves no row in an inbox', async (n) => {
+it.each([1, 8])('with concurrency %i each effect commits with its position, and leaves no row in an inbox', async (n) => {
   const channel = channelOf(`plain-${n}`)
   const { binder, send } = await started(channel, [effect(channel, n)])
   await send(...upTo(40))
@@ -98,7 +98,7 @@ it.each([1, 8])('with concurrency %i each effect commits with its place, and lea
   expect((await sql.query(`SELECT to_regclass('settles_in.inbox') AS t`)).rows).toEqual([{ t: null }])
 })
 
-it('a failed message is tried again, and goes to the dead letters with its place', async () => {
+it('a failed message is retried, and dead-lettered with its position', async () => {
   const channel = channelOf('failing')
   let failures = 0
   const binding = effect(channel, 4, (n) => {
@@ -144,7 +144,7 @@ it('a copy for a delayed attempt takes the place of the message in one transacti
   expect(await effectsOf(channel)).toEqual([7])
 })
 
-it('in a service `settlesIn: true` is its own database', async () => {
+it('in a service `settlesIn: true` means its own database', async () => {
   const channel = channelOf('own')
   const binding = sink(channel, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
     await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
@@ -207,7 +207,7 @@ it('a channel that is transactional is sent to in transactions alone', async () 
   await expect(sql.transaction((tx) => elsewhere.add(tx, channel, { n: 1 }))).rejects.toThrow('transactional')
 })
 
-it('an undeclared channel counts as transactional if `unlisted` says so', async () => {
+it('an undeclared channel counts as transactional with `unlisted`', async () => {
   const channel = channelOf('unlisted')
   const { binder } = await started(channelOf('listed'), [], { unlisted: () => channel })
   const message = await encodeMessage(channel, { n: 1 }, 'test')
@@ -279,7 +279,7 @@ it('is refused beside an inbox, without a group, and `true` without a service', 
   expect(refused({ group: 'g', settlesIn: 'yes' })).toThrow('SqlClient')
 })
 
-it('works on one of several transports, whose dead letters, retries and redrives stay in that transaction', async () => {
+it('works on one of several transports, and keeps dead letters, retries and redrives in that transaction', async () => {
   const channel = channelOf('combined')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
   const outbox = createOutbox({ sql, service: 'test', schema: 'settles_in', transport })
@@ -347,7 +347,7 @@ describe('a redrive of a dead letter beside another group that settles in its tr
     expect(await effectsOf(world.channel)).toEqual([7])
   })
 
-  it('is refused when it is told to reach every group, and then moves nothing', async () => {
+  it('to every group is refused, and moves nothing', async () => {
     const { channel, letters, run, operator, place } = await withLetter('redriven-refused')
     const refusal = { code: 'binder.redrive_would_repeat', retryable: false, channel: channel.name, group: 'mail' }
     await expect(run({ to: 'channel' })).rejects.toMatchObject(refusal)
@@ -367,7 +367,7 @@ describe('a redrive of a dead letter beside another group that settles in its tr
   })
 })
 
-it('beside it, what goes to another broker leaves through the outbox, and only then', async () => {
+it('an output to another broker leaves through the outbox, and only after the commit', async () => {
   const there = defineChannel('there.mails', { payload: Numbered, groups: ['g'] })
   const here = channelOf('here-too')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
@@ -401,7 +401,7 @@ it('beside it, what goes to another broker leaves through the outbox, and only t
   expect(await effectsOf(here)).toEqual([2])
 })
 
-it('an output that is named at run time and lies elsewhere fails its message, without its effect', async () => {
+it('an output to a run-time destination on another broker fails its message, without its effect', async () => {
   const channel = channelOf('routes')
   const elsewhere = channelOf('there.routed')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))

@@ -12,7 +12,7 @@ import { numbered, Recorder } from '../rabbitmq/kit.ts'
 
 const LEASE_MS = 2_000
 
-describeWith(['postgres'], 'a place in the transaction of a handler', () => {
+describeWith(['postgres'], 'a position in the transaction of a handler', () => {
   let database: TestDatabase
   beforeAll(async () => {
     database = await createDatabase(4)
@@ -73,7 +73,7 @@ describeWith(['postgres'], 'a place in the transaction of a handler', () => {
     expect(await transport.lag?.({ destination: 'long', partitions: 1, group: 'g' })).toBe(0)
   })
 
-  test('handlers that hold every connection of the one pool wait for no fetch', async () => {
+  test('handlers that hold every connection of the only pool wait for no fetch', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
     onTestFinished(() => pool.end())
     const sql = pgClient(pool)
@@ -92,7 +92,7 @@ describeWith(['postgres'], 'a place in the transaction of a handler', () => {
   })
 
   test.for(['before', 'after'] as const)(
-    'who stands still %s its place was written loses it after its lease, and what it wrote',
+    'a handler blocked %s its position was written loses its partition after its lease, and its write',
     async (when) => {
       const run = `still-${when}`
       const first = await member(run)

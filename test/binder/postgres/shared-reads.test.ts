@@ -45,7 +45,7 @@ async function started(
   return binder
 }
 
-it('sends messages to one group of a process alone; the others have them from there, whole and in order', async () => {
+it('fetches messages for one group of a process alone; the others get them from there, whole and in order', async () => {
   const server = counting()
   const got: Record<string, number[]> = { a: [], b: [], c: [] }
   const groups = Object.entries(got).map(([group, list]) => sink(numbers, { group }, ({ n }) => void list.push(n)))
@@ -66,7 +66,7 @@ it('sends messages to one group of a process alone; the others have them from th
   expect(server.bodies - before).toBe(COUNT)
 })
 
-it('begins nothing of what a group has fetched when a crash of the server has given its places to other messages', async () => {
+it('begins none of a group’s fetched messages after a crash of the server gave their positions to other messages', async () => {
   const got: Record<string, number[]> = { a: [], b: [] }
   const groups = Object.entries(got).map(([group, list]) => sink(numbers, { group }, ({ n }) => void list.push(n)))
   const binder = await started(own, { sends: [numbers], bindings: groups })

@@ -46,7 +46,7 @@ describe('tables of a release that this one cannot work with', () => {
 })
 
 describe('transactions of another database than the one of the log', () => {
-  it.for(MODES)('are refused when it starts, whatever it provisions: %s', async (provision) => {
+  it.for(MODES)('are refused when it starts, with every provisioning: %s', async (provision) => {
     const t = setup()
     await t.started({ sends: [plain] })
     await postgresTransport({ sql: otherSql, schema: t.schema }).migrate()
@@ -64,7 +64,7 @@ describe('transactions of another database than the one of the log', () => {
     })
   })
 
-  it('are looked for again when another member has forgotten who is gone meanwhile', async () => {
+  it('are checked again when another member has removed lost members in between', async () => {
     const t = setup()
     await t.started({ sends: [plain] })
     let forgotten = 0
@@ -97,7 +97,7 @@ describe('transactions of another database than the one of the log', () => {
   })
 })
 
-it('a transaction that may only read is not taken for a replica alone', async () => {
+it('a read-only transaction alone is not treated as a replica', async () => {
   const t = setup()
   const binder = await t.started({ sends: [plain] })
   await t.run('SET default_transaction_read_only = on')

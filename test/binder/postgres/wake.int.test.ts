@@ -60,7 +60,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     expect(handledAt - freedAt).toBeLessThan(2_000)
   }, 90_000)
 
-  it('after a notification before the commit of its transaction, polls until the message has come', async () => {
+  it('polls until the message has come after a notification before the commit of its transaction', async () => {
     const { sql, isIdle } = watching()
     const listener = pgListener({ connect: () => new pg.Client({ connectionString: database.url }) })
     const reading = postgresTransport({ sql, listener, pollMs: 60_000, schema: 'announced' })

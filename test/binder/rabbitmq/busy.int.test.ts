@@ -17,7 +17,7 @@ function compute(ms: number): void {
 }
 
 describeWith(['rabbitmq'], 'a batch on RabbitMQ', () => {
-  it('with one message that blocks beyond the heartbeats loses that one alone', { timeout: 120_000 }, async () => {
+  it('loses only the message that blocks beyond the heartbeats', { timeout: 120_000 }, async () => {
     const channel = defineChannel(`busy-${randomUUID().slice(0, 8)}`, { payload: TestPayload, partitions: 1 })
     const calls: number[][] = []
     const handler = (items: ReadonlyArray<{ readonly payload: TestPayload }>): void => {

@@ -47,7 +47,7 @@ const theirs = ({ properties }: GetMessage): object =>
 describeWith(['rabbitmq'], 'a message of another AMQP client', () => {
   const url = serverUrl('rabbitmq') ?? ''
 
-  it('is shown to a handler, lies among the dead letters as it came, and goes back like that', async () => {
+  it('is shown to a handler, stored unchanged as a dead letter, and redriven unchanged', async () => {
     const destination = freshDestination(url, ['g', 'redrive'], 1)
     const channel = defineChannel(destination, { payload: TestPayload, partitions: 1, groups: ['g'] })
     const seen: Headers[] = []

@@ -33,7 +33,7 @@ const TAKEN = [
 ] as const
 const SAYS = /Check the virtual host|Check the user and password|Grant the user configure, write and read/
 
-describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its rights', { private: true }, () => {
+describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its permissions', { private: true }, () => {
   const cookie = randomBytes(12).toString('hex')
   let server: PrivateServer
 
@@ -51,7 +51,7 @@ describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its rights', { private
     await runCommandOutput({ file: toolPath('rabbitmqctl'), args }, '/')
   }
 
-  it.for(TAKEN)('$what: says why, and goes on by itself when it has them again', async ({ what, take, give }) => {
+  it.for(TAKEN)('$what: reports why, and continues by itself when the permission is back', async ({ what, take, give }) => {
     const channel = defineChannel(`rights.${what.replaceAll(' ', '-')}`, {
       payload: TestPayload,
       partitions: 2,
@@ -91,7 +91,7 @@ describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its rights', { private
     expect(inspect([failed, lines, binder.health()], { depth: 20 })).not.toContain(PASSWORD)
   })
 
-  it('a publisher that may not write any more waits, on the connection that it has', async () => {
+  it('a publisher without its write permission waits, on its existing connection', async () => {
     const channel = defineChannel('rights.open', { payload: TestPayload, partitions: 1, groups: ['g'] })
     const url = new URL(server.url)
     url.username = 'app'

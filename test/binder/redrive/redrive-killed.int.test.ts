@@ -44,7 +44,7 @@ const transport = kafkaOn('${url}')`,
 
 for (const kind of ['rabbitmq', 'kafka'] as const) {
   describeWith([kind], `redrive on ${kind}`, () => {
-    it('loses no letter when it is killed in the middle, and the next run ends what it began', async () => {
+    it('loses no dead letter when it is killed in the middle, and the next run completes it', async () => {
       const url = serverUrl(kind) ?? ''
       const { open, source } = openers[kind]
       const channel = defineChannel(`rk-${randomUUID().slice(0, 8)}`, {

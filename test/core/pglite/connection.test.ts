@@ -18,8 +18,8 @@ async function prepared(): Promise<number> {
   return rows[0]?.n ?? 0
 }
 
-describe('a statement that comes again', () => {
-  test('gives what it gave, whatever its types', async () => {
+describe('a repeated statement', () => {
+  test('returns the same result, with any types', async () => {
     const text = `SELECT $1::int AS n, $2::text AS t, $3::jsonb AS j, $4::text[] AS a, $5::timestamptz AS at, $6::bytea AS b,
       $7::text AS nothing, $8::bigint AS big, $9::boolean AS yes, $10::float8 AS f`
     const at = new Date(1_700_000_000_123)
@@ -111,7 +111,7 @@ describe('a table that changes under a statement that is prepared', () => {
     ['by the client', (text: string) => sql.query(text)],
     ['by a script of the client', (text: string) => sql.transaction(async (tx) => tx.script?.(text))],
     ['past the client', (text: string) => database.exec(text)],
-  ])('%s: it fits the table as it is now', async (_by, change) => {
+  ])('%s: it fits the present table', async (_by, change) => {
     await sql.query('CREATE TABLE thing (n int)')
     await readAndWrite(1)
     await change('ALTER TABLE thing ALTER n TYPE jsonb USING to_jsonb(n)')
@@ -174,7 +174,7 @@ describe('beside others on the same database', () => {
     expect((await sql.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }])
   })
 
-  test('an object that only looks like a PGlite is asked with its own query', async () => {
+  test('a lookalike of PGlite is called with its own query', async () => {
     const asked: string[] = []
     const query = async (text: string) => {
       asked.push(text)

@@ -44,7 +44,7 @@ describe('writing together', () => {
     expect(isCorked()).toBe(false)
   })
 
-  it('when as many are under way all the time they leave in about four parts', async () => {
+  it('a constant number in flight leaves in about four parts', async () => {
     const { writes, send, parts, turn } = setup()
     send(64)
     await turn()

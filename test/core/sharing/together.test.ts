@@ -192,7 +192,7 @@ describe('work of one statement each', () => {
   })
 })
 
-describe('work that wants a second statement', () => {
+describe('work that needs a second statement', () => {
   /** Reads a value and writes it plus one: a write in between is lost. */
   const readThenWrite =
     (seen: { calls: number }): Work =>
@@ -202,7 +202,7 @@ describe('work that wants a second statement', () => {
       await tx.query('UPDATE effect SET n = $2::int WHERE id = $1', ['x', (rows[0]?.n ?? Number.NaN) + 1])
     }
 
-  test('is called again alone, so nothing of others comes between its statements', async () => {
+  test('is called again alone, so no other work comes between its statements', async () => {
     const { run, batches } = await together()
     await embedded().query(ADD, ['x'])
     const seen = { calls: 0 }
@@ -239,7 +239,7 @@ describe('work that wants a second statement', () => {
     expect(c.calls.made).toBe(2)
   })
 
-  test('is not taken for work of one while it is among the last thousand', async () => {
+  test('does not count as one-statement work while it is among the last thousand', async () => {
     const { sql, batches } = batching()
     const { run } = await sharingOn(sql)
     const two: Work = async (tx) => {
@@ -255,7 +255,7 @@ describe('work that wants a second statement', () => {
   })
 })
 
-describe('work that goes on after its statement', () => {
+describe('work that continues after its statement', () => {
   const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
   /** Work under a row lock, done outside the database. */
@@ -281,7 +281,7 @@ describe('work that goes on after its statement', () => {
     expect(batches).toHaveLength(before)
   })
 
-  test('finds nothing done by those behind it', async () => {
+  test('finds no effects of later work', async () => {
     const { run } = await together()
     const seen: unknown[] = []
     let committed = 0
@@ -314,7 +314,7 @@ describe('work that goes on after its statement', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('is not taken for work that ends with it', async () => {
+  test('does not count as work that ends with it', async () => {
     const { sql, batches } = batching()
     const { run } = await sharingOn(sql)
     const lingering: Work = async (tx) => {

@@ -10,7 +10,7 @@ import { until } from '../../support/until.ts'
 describeWith(['redis'], 'writes whose answers are lost', { private: true }, () => {
   const { link, state } = clusterOn(() => startServer('redis'))
 
-  it('a write whose answer is lost is applied once, and its outcome is told', async () => {
+  it('a write whose answer is lost is applied once, and its outcome is reported', async () => {
     const near = await link()
     const writer = state({ store: near.store, retryForMs: 20_000 })
     const reader = state()
@@ -28,7 +28,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
     }
   })
 
-  it('a write whose store stays away says that it is unknown, and one that was never sent that it is not done', async () => {
+  it('a write whose store stays down is reported as unknown, and one that was never sent as not done', async () => {
     const near = await link()
     const writer = state({ store: near.store, retryForMs: 500 })
     await writer.put('k', 0)
@@ -125,7 +125,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
 describeWith(['redis'], 'watches of a Redis that fails', { private: true }, () => {
   const { context, link, member, state, store } = clusterOn(() => startServer('redis'))
 
-  it('scripts, connections and both at once can go while it works: nothing is lost', async () => {
+  it('scripts, connections and both at once can be lost during work: nothing is lost', async () => {
     const [a, b] = [state(), state()]
     const seen: number[] = []
     b.watch((event) => void seen.push(event.version))
@@ -140,7 +140,7 @@ describeWith(['redis'], 'watches of a Redis that fails', { private: true }, () =
     expect(seen.slice(1)).toEqual(versions)
   })
 
-  it('a watcher that was away while the log moved on gets a snapshot, one that was not gets every change', async () => {
+  it('a watcher that was cut off while the log moved on gets a snapshot, any other every change', async () => {
     const near = await link()
     const [writer, away, here] = [state({ keepChanges: 20 }), state({ store: near.store }), state()]
     const [seenAway, seenHere]: [StateEvent<number>[], StateEvent<number>[]] = [[], []]
@@ -187,7 +187,7 @@ describeWith(['redis'], 'watches of a Redis that fails', { private: true }, () =
     await expect(away.put('k', 4, { ifVersion: lost.version })).rejects.toMatchObject({ version: after.version })
   })
 
-  it('a hundred watchers in one process read over one connection, and are all told', async () => {
+  it('a hundred watchers in one process read over one connection, and all get the changes', async () => {
     const shared = store()
     const name = 'fan-out'
     const [writer, reader] = [state({ name }), state({ name, store: shared })]

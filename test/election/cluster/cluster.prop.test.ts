@@ -47,7 +47,7 @@ class Model {
 }
 
 describe('a shared state', () => {
-  it('is a map with versions, whatever is written under whatever condition', async () => {
+  it('is a map with versions, for any writes and conditions', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(write, { minLength: 1, maxLength: 3 }), { maxLength: 30 }), async (steps) => {
         await using state = createSharedState({ store: memoryStateStore(), name: 's' })
@@ -85,7 +85,7 @@ describe('a shared state', () => {
     )
   })
 
-  it('is told to every watcher completely, wherever it begins, however slow it is, however short the log', async () => {
+  it('reaches every watcher completely, from any beginning, at any speed, with any length of the log', async () => {
     const watcher = fc.record({
       startsAt: fc.nat(30),
       after: fc.option(fc.nat(30), { nil: undefined }),

@@ -31,10 +31,10 @@ async function run(mistake: string, titlePattern: string): Promise<{ passed: str
 
 const CONTROLS = [
   ['ignores versions', 'writes only over the version that was named'],
-  ['forgets requests', 'is executed once, and is told the revision it got'],
+  ['forgets requests', 'is executed once, and gets its revision'],
   ['confirms anybody', 'that was declared dead is refused'],
   ['skips entries', 'then tells every change, in order, once'],
-  ['tells a transaction in parts', 'tells a transaction whole'],
+  ['tells a transaction in parts', 'delivers a transaction whole'],
   ['takes nothing back', 'survives a store that loses everything'],
 ] as const
 

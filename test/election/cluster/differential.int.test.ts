@@ -33,7 +33,7 @@ async function alike(other: ClusterStore, numRuns: number): Promise<void> {
 }
 
 describeWith(['redis'], 'the memory store', () => {
-  it('answers as Redis does, step by step, whatever it is told', async () => {
+  it('answers as Redis does, step by step, for all operations', async () => {
     const client = new Redis(serverUrl('redis') as string)
     const prefix = `test-${randomUUID()}:`
     const redis = redisStateStore({ client, prefix })
@@ -49,7 +49,7 @@ describeWith(['redis'], 'the memory store', () => {
 })
 
 describeWith(['postgres'], 'the memory store', () => {
-  it('answers as PostgreSQL does, step by step, whatever it is told', async () => {
+  it('answers as PostgreSQL does, step by step, for all operations', async () => {
     const database = await clusterDatabase()
     const store = database.store({ listens: false })
     try {

@@ -225,7 +225,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 const fault = fc.tuple(fc.integer({ min: 0, max: 80 }), fc.constantFrom(...faults))
 
-it('at most one candidate believes, events alternate, terms rise, handlers end before the next term, and a leader is found in the end', {
+it('at most one candidate believes that it leads, events alternate, terms rise, handlers end before the next term, and a leader is found in the end', {
   timeout: 240_000,
 }, async () => {
   let grants = 0

@@ -95,7 +95,7 @@ describeWith(['redis'], 'a leader whose Redis freezes', { private: true }, () =>
   })
   afterEach(() => server.stop())
 
-  it('is revoked before the server can give the lease away, and leads again after', async () => {
+  it('is revoked before the server can give the lease away, and leads again afterwards', async () => {
     const locks = redisLocks({ url: server.url, answerMs: 300 })
     const revoked: number[] = []
     const election = createElection({

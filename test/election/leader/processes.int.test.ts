@@ -34,7 +34,7 @@ function child(roles: readonly string[], options: Partial<LeaderOptions> = {}): 
 /** Number of candidates queued for a role. */
 const inLine = (role: string): Promise<number> => client.zcard(`${prefix}{election/${role}}:line`)
 
-describeWith(['redis'], 'a process that is told to end', () => {
+describeWith(['redis'], 'a process that is terminated', () => {
   it('hands all its roles over within milliseconds, then closes the rest, then dies by that signal', async () => {
     const roles = ['a', 'b', 'c']
     const first = child(roles)
@@ -54,7 +54,7 @@ describeWith(['redis'], 'a process that is told to end', () => {
 })
 
 describeWith(['redis'], 'a leader that blocks its event loop for longer than its ttl', () => {
-  it('is replaced meanwhile, and knows by the clocks when it wakes', async () => {
+  it('is replaced during that time, and knows by the clocks when it wakes', async () => {
     const blocked = child(['r'], { ttlMs: 1_000, blockMs: 3_000 })
     const { term } = await blocked.report('granted')
     const locks = redisLocks({ url: serverUrl('redis') as string, prefix })
@@ -73,7 +73,7 @@ describeWith(['redis'], 'a leader that blocks its event loop for longer than its
 })
 
 describeWith(['redis'], 'elections of one process', () => {
-  it('share the connections of their locks, however many roles there are', async () => {
+  it('share the connections of their locks, for any number of roles', async () => {
     const connectionName = `roles-${randomUUID()}`
     const mine = new Redis(serverUrl('redis') as string, { connectionName })
     const locks = redisLocks({ client: mine, prefix })

@@ -131,7 +131,7 @@ describe('processes one after the other on the same --data', () => {
     expect(lives.second.code).toBe(143)
   })
 
-  test('the next one goes on', () => {
+  test('the next one continues', () => {
     expect(lives.third.report.orders).toMatchObject({ read: 1, confirmed: 1 })
   })
 
@@ -142,7 +142,7 @@ describe('processes one after the other on the same --data', () => {
   })
 })
 
-test('--data goes on with the files it was begun with only', { timeout: 2 * LIMIT_MS }, async () => {
+test('--data continues only with the files it was begun with', { timeout: 2 * LIMIT_MS }, async () => {
   await using place = await folder()
   const data = ['--data', join(place.path, 'data')]
   const first = await place.report([

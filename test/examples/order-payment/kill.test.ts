@@ -55,7 +55,7 @@ test('killed while the database is being made, it makes it again', { timeout: 12
   expect(report.orders).toEqual(expected(files).orders)
 })
 
-test('a kill of npm kills the run, and the next one goes on', { timeout: 120_000 }, async () => {
+test('a kill of npm kills the run, and the next one continues', { timeout: 120_000 }, async () => {
   await using place = await folder()
   const files = orderFiles({ seed: 2, lines: 60 })
   const args = [...(await place.orders(files)), '--data', join(place.path, 'data')]

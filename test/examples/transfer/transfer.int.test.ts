@@ -61,7 +61,7 @@ describeWith(['postgres'], 'npm run transfer', { private: true }, () => {
     },
   )
 
-  it('says in one line what is wrong, and starts nothing', async () => {
+  it('reports a mistake in one line, and starts nothing', async () => {
     expect(await transfer('--kind', 'magic')).toEqual({
       code: 2,
       stdout: '',

@@ -41,7 +41,7 @@ async function client() {
   return { socket, seen }
 }
 
-it('passes what is sent, both ways', async () => {
+it('passes bytes both ways', async () => {
   const { socket, seen } = await client()
   socket.write('a')
   await until('the reply', () => seen.replies === 're:a')
@@ -71,7 +71,7 @@ it('holds replies back while requests pass', async () => {
   await until('the reply', () => seen.replies === 're:a')
 })
 
-it('keeps the order of what is slow', async () => {
+it('keeps the order of slow bytes', async () => {
   const { socket, seen } = await client()
   const delays = [40, 1, 20, 1, 1, 1]
   link.slow(() => delays.shift() ?? 1)
@@ -82,7 +82,7 @@ it('keeps the order of what is slow', async () => {
   await until('all replies', () => seen.replies.replaceAll('re:', '') === 'abc')
 })
 
-it('cuts what is connected and refuses what is new, until it heals', async () => {
+it('cuts open connections and refuses new ones, until it heals', async () => {
   const { seen } = await client()
   link.cut()
   await until('it is cut', () => seen.ended)

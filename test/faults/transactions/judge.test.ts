@@ -43,12 +43,12 @@ const well: Known = {
 const violated = (known: Partial<Known>): readonly string[] =>
   judge({ ...well, ...known }).flatMap(({ invariant, holds }) => (holds ? [] : [invariant]))
 
-it('finds nothing where all is well', () => {
+it('finds nothing in a correct run', () => {
   expect(violated({})).toEqual([])
   expect(judge(well)).toHaveLength(7)
 })
 
-it('takes a transfer by code that never began for none', () => {
+it('ignores a transfer by code that never began', () => {
   const never: Asked = { ...asked, id: 'e1-2', isDurable: false }
   expect(violated({ asked: [asked, never] })).toEqual([])
   expect(violated({ asked: [asked, { ...never, isDurable: true }] })).toEqual(['each transfer ends once'])
@@ -86,7 +86,7 @@ it.for<[string, Partial<Known>, readonly string[]]>([
   expect(violated(known)).toEqual(expected)
 })
 
-it('asks nothing of a branch that was refused, or cancelled before it came', () => {
+it('expects nothing of a branch that was refused, or cancelled before it came', () => {
   const branches = ['refused', 'cancelled'].map((status) => ({ key: 'x', status, ended: false }))
   expect(violated({ branches })).toEqual([])
 })

@@ -41,7 +41,7 @@ export async function describeSnippets(version: string): Promise<void> {
     }, LIMIT_MS)
     afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
-    it.for(snippets)('$title prints what the page says, and ends', ({ file, prints }) => {
+    it.for(snippets)('$title prints the page’s output, and ends', ({ file, prints }) => {
       expect(runs.get(file)).toEqual({ file, printed: prints })
     })
   })

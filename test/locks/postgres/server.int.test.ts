@@ -15,7 +15,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
 
   const ask = `SELECT status, granted::text FROM concordat.lock_acquire($1, $2, 'c', 'h', 'o', false, 1, 60000, 0, 0, $3, false)`
 
-  it('wait for the disk where something is granted or renewed, and only there', async () => {
+  it('wait for the disk only for grants and renewals', async () => {
     const client = new pg.Client({ connectionString: database.url })
     await client.connect()
     const under = async (before: string, text: string, ...parameters: unknown[]): Promise<string> => {
@@ -40,7 +40,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     }
   })
 
-  it('follow indexes only, however many keys there are and whatever the statistics say', async () => {
+  it('follow indexes only, with any number of keys and any statistics', async () => {
     const locks = database.contender()
     const other = database.contender()
     const key = randomUUID()
@@ -94,7 +94,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     await locks.close()
   })
 
-  it('are deleted batch by batch while there are more unused keys than one sweep takes', async () => {
+  it('are deleted in batches while there are more unused keys than one sweep takes', async () => {
     await database.sql.query(
       `INSERT INTO concordat.lock_key (key, token) SELECT 'old ' || n, 1 FROM generate_series(1, 25) n`,
     )
@@ -108,7 +108,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     expect(rows).toEqual([])
   })
 
-  it('take the same time of a lock whose time is counted anew because the clock went back', async () => {
+  it('are as fast for a lock whose time is counted anew because the clock went back', async () => {
     const [locks, other, key] = [database.contender(), database.contender(), randomUUID()]
     await locks.acquire(key, { ttlMs: 500, maxHoldMs: 0 })
     // The lease has the times of a grant made while the clock was an hour ahead.

@@ -73,7 +73,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     await locks.close()
   })
 
-  it('in the process of the one who releases is given the lock, with its token', async () => {
+  it('in the process of the releasing holder is given the lock, with its token', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
     const sql = pgClient(pool)
     const [holder, store] = [storeOn(sql), storeOn(sql)]

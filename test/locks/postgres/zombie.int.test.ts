@@ -9,7 +9,7 @@ import { describeWith } from '../../support/servers/index.ts'
 const TTL_MS = 400
 const INSERT = 'INSERT INTO ledger (text) VALUES ($1)'
 
-describeWith(['postgres'], 'a holder that stood still in the middle of its transaction', () => {
+describeWith(['postgres'], 'a holder that was stopped in the middle of its transaction', () => {
   let database: LocksDatabase
   beforeAll(async () => {
     database = await locksDatabase()
@@ -30,7 +30,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     return { locks, pool, sql: pgClient(pool), [Symbol.asyncDispose]: () => pool.end() }
   }
 
-  it('keeps no other waiting, and finds out at its commit: nothing of it is written', async () => {
+  it('keeps no other waiting, and fails at its commit: none of its writes is stored', async () => {
     await using stopped = zombie()
     const successor = database.contender()
     const begun = performance.now()
@@ -83,7 +83,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     },
   )
 
-  describe('and one that is committing', () => {
+  describe('that is committing', () => {
     it('is waited for by its successor: the check and the commit are one step', async () => {
       await using stopped = zombie()
       const successor = database.contender({ answerMs: 20_000 })

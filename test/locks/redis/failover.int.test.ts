@@ -48,7 +48,7 @@ describeWith(['redis'], 'a Redis under Sentinel', { private: true }, () => {
     return locks
   }
 
-  it('loses its master: leases go on, the waiter is served, tries fail fast meanwhile, tokens go on rising', async () => {
+  it('loses its master: leases continue, the waiter is served, attempts fail fast until then, tokens continue to rise', async () => {
     const [a, b] = [contender(), contender({ outageMs: 30_000 })]
     const lease = await a.acquire('held', { ttlMs: 30_000 })
     const first = await a.acquire('line', { ttlMs: 30_000 })
@@ -112,7 +112,7 @@ describeWith(['redis'], 'a Redis under Sentinel', { private: true }, () => {
     expect(here?.token).toBeGreaterThan(there?.token as number)
   })
 
-  it('has its sentinels away for a while: connecting goes on until they are back', async () => {
+  it('has its sentinels down for a while: connecting continues until they are back', async () => {
     const client = new Redis({
       sentinels: [{ host: '127.0.0.1', port: 1 }],
       name: group.name,
@@ -184,7 +184,7 @@ describeWith(['redis'], 'a master whose last writes never reach its replica', { 
     })
   })
 
-  it('is demoted under its connections: READONLY sends them to look for the master again', async () => {
+  it('is demoted under its connections: READONLY sends them to look up the master again', async () => {
     const locks = locksAt(group.master)
     await (await locks.acquire('k')).release()
     await withRedis(group.master, (client) => client.replicaof('127.0.0.1', portOf(group.replicas[0] as PrivateServer)))

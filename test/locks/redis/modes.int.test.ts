@@ -8,7 +8,7 @@ import { redisTable } from '../../support/locks/redis-table.ts'
 import { Play, type Step, steps } from '../../support/locks/scenario.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 
-describeWith(['redis'], 'the Redis scripts, whatever happens in whatever order', () => {
+describeWith(['redis'], 'the Redis scripts, under any events in any order', () => {
   const prefix = `test-${randomUUID()}:`
   let client: Redis
   let table: ReturnType<typeof redisTable>

@@ -35,7 +35,7 @@ describeWith(['redis'], 'grants that replicas acknowledge', { private: true }, (
   })
 })
 
-describeWith(['redis'], 'a replica that does not hear its master', { private: true }, () => {
+describeWith(['redis'], 'a replica that is cut off from its master', { private: true }, () => {
   const open: Locks[] = []
   let group: ReplicatedRedis
   let link: Link
@@ -93,7 +93,7 @@ describeWith(['redis'], 'a replica that does not hear its master', { private: tr
     expect(signal.reason).toMatchObject({ code: 'locks.lost', reason: 'expired' })
   })
 
-  it('does not hold up the renewals and tries of those who do not wait for it', async () => {
+  it('does not delay the renewals and attempts of clients that do not wait for it', async () => {
     const [waiting, plain] = [
       locksAt(group.master, { replicas: { count: 1, timeoutMs: 2_000 } }),
       locksAt(group.master),

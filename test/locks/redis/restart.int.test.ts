@@ -68,7 +68,7 @@ describeWith(['redis'], 'a server that may have forgotten locks', { private: tru
     await locks.close()
   })
 
-  it('is one master of a cluster: the others go on granting', async () => {
+  it('is one master of a cluster: the others continue to grant', async () => {
     await using cluster = await startCluster()
     await untilOld(CLUSTER_GRACE_MS, ...cluster.servers)
     const client = new Cluster([...cluster.nodes], { lazyConnect: true })
@@ -93,7 +93,7 @@ describeWith(['redis'], 'a server that may have forgotten locks', { private: tru
     await locks.close()
   })
 
-  it('is told apart from one that may evict them: that is warned of once', async () => {
+  it('is distinguished from one that may evict them, with one warning', async () => {
     await using server = await startServer('redis', {
       settings: { maxmemory: '64mb', 'maxmemory-policy': 'allkeys-lru' },
     })
@@ -107,7 +107,7 @@ describeWith(['redis'], 'a server that may have forgotten locks', { private: tru
     await locks.close()
   })
 
-  it('will not say whether it evicts: locks work, and that is warned of once', async () => {
+  it('does not report whether it evicts: locks work, with one warning', async () => {
     await using server = await startServer('redis')
     await withRedis(server, (admin) =>
       admin.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-info'),

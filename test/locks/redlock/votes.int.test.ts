@@ -6,7 +6,7 @@ import { until } from '../../support/until.ts'
 
 const LOCK = (key: string): string => `concordat:redlock:{${key}}`
 
-describeWith(['redis'], 'a vote for one who wants no place in the line', { private: true }, () => {
+describeWith(['redis'], 'a vote for a claim without a place in the queue', { private: true }, () => {
   let quorum: Quorum
   beforeAll(async () => {
     quorum = await Quorum.start(3)
@@ -37,7 +37,7 @@ describeWith(['redis'], 'a vote for one who wants no place in the line', { priva
     }
   })
 
-  it('is a token above all that the server knows, and above what a process has seen', async () => {
+  it('is a token above all that the server knows, and above those that a process has seen', async () => {
     const key = randomUUID()
     const ahead = Date.now() * 1_000 + 60_000_000
     await quorum.everywhere((client) => client.hset(`${LOCK(key)}:fence`, { token: ahead, held: ahead, since: 1 }))
@@ -63,7 +63,7 @@ describeWith(['redis'], 'a vote for one who wants no place in the line', { priva
     expect(await locks.tryAcquire(key)).toBeDefined()
   })
 
-  it('is not asked for again on a server whose answer comes after the try was given up', async () => {
+  it('is not repeated on a server whose answer comes after the attempt was given up', async () => {
     const locks = quorum.contender({ answerMs: 2_000 })
     await (await locks.acquire(randomUUID())).release()
     const key = randomUUID()

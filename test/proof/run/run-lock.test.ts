@@ -44,7 +44,7 @@ it.for([
   expect(readdirSync(folder)).toEqual([])
 })
 
-it('is not released by who has lost it', () => {
+it('is not released by a process that has lost it', () => {
   const release = lockRun(folder)
   writeFileSync(join(folder, LOCK), 'of another')
   release()

@@ -72,7 +72,7 @@ describe('an input that the schema of a new release refuses', () => {
     await release.close()
   })
 
-  test('takes no room from other sagas, however many of them come', async () => {
+  test('takes no slot from other sagas, in any number', async () => {
     const define = (schema: z.ZodType<z.infer<typeof Input>>) =>
       defineSaga('grouped', { version: 1, input: schema })
         .signal('go', { payload: z.string() })
@@ -125,7 +125,7 @@ describe('a schema that never settles', () => {
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
   })
 
-  test('fails a message for its saga after a lease, so that the messages behind it are read', async () => {
+  test('fails a message for its saga after a lease, so that later messages are read', async () => {
     let isHanging = false
     const validate: Schema['~standard']['validate'] = (value) =>
       isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
@@ -210,7 +210,7 @@ describe('a schema that never settles', () => {
     })
   })
 
-  test('takes no room for ever from other sagas, when a local step was already to begin', async () => {
+  test('takes no slot permanently from other sagas, when a local step was about to begin', async () => {
     let asked = 0
     const validate = (): Promise<never> => (asked++, new Promise<never>(() => {}))
     const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
@@ -241,8 +241,8 @@ describe('a schema that never settles', () => {
   })
 })
 
-describe('what is told', () => {
-  test('signal() says false when the end of the saga came before it', async () => {
+describe('reports of a coordinator', () => {
+  test('signal() returns false when the end of the saga came before it', async () => {
     const saga = defineSaga('late', { version: 1, input: Input, deadlineMs: 100 })
       .signal('go', { payload: z.string() })
       .step('after', { compensate: 'none', invoke: () => 1 })
@@ -255,7 +255,7 @@ describe('what is told', () => {
     expect(await run.report()).toMatchObject({ status: 'compensated' })
   })
 
-  test('a coordinator whose bindings are in no binder is down, and says what to do', async () => {
+  test('a coordinator whose bindings are in no binder is down, with the remedy', async () => {
     const saga = defineSaga('deaf', { version: 1, input: Input }).command('ask', {
       to: stockCommands,
       request: () => input,
@@ -298,7 +298,7 @@ describe('operators', () => {
     return made
   }
 
-  test('say who and why in text that can be kept, and a result that a reply could have', async () => {
+  test('give a name and a reason in storable text, and a result that a reply could have', async () => {
     const world = await stuck()
     const { coordinator } = world
     const target = { saga: 'stuck', id: 's1' }
@@ -377,7 +377,7 @@ test.each(['dead-letter', 'retry'] as const)(
   },
 )
 
-test('a saga is kept in memory between its writes only while it is small, whichever part of it is large', async () => {
+test('a saga is kept in memory between its writes only while it is small in all parts', async () => {
   const wide = z.object({ text: z.string() })
   const saga = defineSaga('kept', { version: 1, input: wide })
     .step('first', {

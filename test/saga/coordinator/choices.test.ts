@@ -75,7 +75,7 @@ test('undoes the steps of the branch, and none of another', async () => {
   expect(calls).toEqual(['open', 'undo fly', 'undo open'])
 })
 
-test('is not decided again, whatever the condition would say later', async () => {
+test('is not decided again, even if the condition would differ later', async () => {
   let branch: 'a' | 'b' = 'a'
   const calls: string[] = []
   const saga = defineSaga('once', { version: 1, input: Input }).choose('which', () => branch, {
@@ -112,7 +112,7 @@ test('a choice within a branch is left out with its branch', async () => {
   expect(await end(3)).toEqual({ outer: 'far', inner: 'x', plane: 'x' })
 })
 
-test('an answer that names no branch is refused, and says which there are', async () => {
+test('an answer that names no branch is refused, with the existing ones', async () => {
   const saga = defineSaga('lost', { version: 1, input: Input }).choose('which', () => 'c' as 'a', {
     a: (a) => a,
     b: (b) => b,

@@ -132,9 +132,9 @@ async function expectEffects(id: string, refuse: boolean): Promise<void> {
   expect([...notes], id).toEqual(refuse ? ['note', 'undo note'] : ['note', 'tell'])
 }
 
-describe('a coordinator whose database stumbles once', () => {
+describe('a coordinator with one database error', () => {
   test.each(['before', 'after'] as const)(
-    'at any statement or commit, %s it is done, brings the saga to its end, each effect once',
+    'at any statement or commit, %s its execution, brings the saga to its end, each effect once',
     { timeout: 240_000 },
     async (when) => {
       let stumbles = 0

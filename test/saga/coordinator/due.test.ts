@@ -36,7 +36,7 @@ async function setupMail() {
   return { ...world, run, stranger, leave, operator, whileRead: (work: () => Promise<unknown>) => (whileRead = work) }
 }
 
-test('mail that comes while mail that means nothing is read is not forgotten with it', async () => {
+test('mail that comes while an irrelevant mail is read is not forgotten with it', async () => {
   const { run, stranger, leave, whileRead } = await setupMail()
   whileRead(() => leave('two'))
   expect(await leave('one')).toBe(true)
@@ -75,7 +75,7 @@ test('the call of a process that is gone is in doubt, also when mail came for th
   leave.open()
 })
 
-test('sagas of a version that is not loaded, which stay due after a rollback, are not read by each look for due sagas', async () => {
+test('sagas of a version that is not loaded, which stay due after a rollback, are not read by each poll for due sagas', async () => {
   const saga = defineSaga('rent', { version: 1, input: None }).step('a', { invoke: () => undefined, pivot: true })
   const { coordinator, sql, schema, another } = await setup({ sagas: [saga] })
   await coordinator.close()

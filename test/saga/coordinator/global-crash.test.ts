@@ -108,7 +108,7 @@ async function dieAt(
 
 describe.each(Object.keys(CODES) as Kind[])('a process that dies in a transaction whose code %s', (kind) => {
   test.each(['before', 'after'] as const)(
-    'at any statement or commit, %s it is done: each branch is confirmed once, or cancelled once',
+    'at any statement or commit, %s its execution: each branch is confirmed once, or cancelled once',
     { timeout: 240_000 },
     async (when) => {
       const fates = new Set<string>()

@@ -37,7 +37,7 @@ async function setup(
   return world
 }
 
-test('code hears an answer that reached an instance which does not have its definition', async () => {
+test('code gets an answer that reached an instance which does not have its definition', async () => {
   const other = defineGlobalTransaction('other', { input: z.object({}), branches: [withdraw, deposit] })
   const log = new LogLines()
   // The instance that reads the replies is of a release without the transaction.

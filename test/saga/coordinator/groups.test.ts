@@ -38,7 +38,7 @@ function trip() {
   return { saga, calls, entered, leave }
 }
 
-test('runs its steps at the same time, and goes on when all are done', async () => {
+test('runs its steps at the same time, and continues when all are done', async () => {
   const { saga, entered, leave, calls } = trip()
   const { coordinator, events } = await setup({
     sagas: [saga],

@@ -32,7 +32,7 @@ const pay = defineSaga('pay', {
     },
   })
 
-test('the log lines of a coordinator hold neither inputs nor results, however a saga ends', async () => {
+test('the log lines of a coordinator hold neither inputs nor results, with any end of a saga', async () => {
   const log = new LogLines()
   const { coordinator } = await setup({ sagas: [pay], coordinator: { logger: log.logger } })
   for (const fails of ['no', 'refuse', 'stuck'] as const)
@@ -49,7 +49,7 @@ test('the log lines of a coordinator hold neither inputs nor results, however a 
   expect(log.text).not.toContain(SECRET)
 })
 
-test('a refusal is told without a stack, and a saga that completes without a step', async () => {
+test('a refusal is logged without a stack, and a completed saga without a step', async () => {
   const log = new LogLines()
   const { coordinator } = await setup({ sagas: [pay], coordinator: { logger: log.logger } })
   for (const fails of ['no', 'refuse'] as const)

@@ -72,7 +72,7 @@ test('the run that completed is undone when the saga turns back later, and no ea
   expect(await runsOf(coordinator)).toEqual(['order/x/ship compensated', 'order/x/ship#1 compensated'])
 })
 
-test('a saga that turns back instead of trying again has nothing of the sub-saga to undo', async () => {
+test('a saga that turns back instead of retrying has nothing of the sub-saga to undo', async () => {
   const { effects, child } = shelf(Nothing)
   const saga = defineSaga('order', { version: 1, input: Nothing }).forward((block) =>
     block.saga('ship', { saga: child, input: () => ({}), compensate: true }),
@@ -87,7 +87,7 @@ test('a saga that turns back instead of trying again has nothing of the sub-saga
   expect(effects).toEqual([])
 })
 
-test('only the items of a list that were compensated run anew', async () => {
+test('only the compensated items of a list run anew', async () => {
   const { stock, effects, child } = shelf(Item)
   const saga = defineSaga('order', { version: 1, input: Nothing })
     .step('pay', { invoke: () => undefined, pivot: true })

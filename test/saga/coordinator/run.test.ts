@@ -28,7 +28,7 @@ function setup() {
   return { clock, watch, run }
 }
 
-test('the patience of outcome() is one, however often an operator frees the saga meanwhile', async () => {
+test('outcome() has a single time limit, for any number of retries by an operator', async () => {
   const { clock, watch, run } = setup()
   const outcome = run.outcome({ timeoutMs: 1_000 }).catch((error: unknown) => error)
   await clock.advance(1_000)

@@ -13,7 +13,7 @@ const IDS = Array.from('abcdefghij')
 const note = { by: 'ann', reason: 'the customer called' }
 
 describeWith(['postgres'], 'transactional steps that share a transaction', () => {
-  it('keep the others when one of their sagas is cancelled meanwhile', async ({ expect, onTestFinished }) => {
+  it('keep the others when one of their sagas is cancelled in between', async ({ expect, onTestFinished }) => {
     const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 10 })
     const xids = new Map<string, string[]>()
     let isCancelled = false

@@ -101,7 +101,7 @@ describe('transactional steps that are ready together', () => {
     expect([...calls].sort()).toEqual(IDS)
   })
 
-  test('have a transaction each where they are told to', async () => {
+  test('have a transaction each by option', async () => {
     const { placeAll, effects, transactions } = await start({ sharesTransactions: false })
     await placeAll()
     expect(await effects()).toEqual(IDS)
@@ -109,7 +109,7 @@ describe('transactional steps that are ready together', () => {
   })
 
   test.each(['before', 'after'] as const)(
-    'have each effect once, whichever answer of the database is lost %s it was done',
+    'have each effect once, when any answer of the database is lost %s its execution',
     async (when) => {
       const lossy = lossyAnswers(embedded(), when)
       const { placeAll, effects } = await start({ sql: lossy.sql })

@@ -34,7 +34,7 @@ function definitions(effects: string[]) {
 }
 
 test.each(['after', 'before'] as const)(
-  'whichever statement or commit of a run has no answer, and breaks %s it was done, the end is the same and is told',
+  'a missing answer to any statement or commit of a run, lost %s its execution, changes neither the end nor its report',
   async (when) => {
     const ends: Array<Record<string, unknown>> = []
     // Continues until a run needs fewer statements than the failing one's number.
@@ -88,7 +88,7 @@ test.each(['after', 'before'] as const)(
   240_000,
 )
 
-test('a saga that is stuck as of a step in a transaction, whose commit has no answer, is told of', async () => {
+test('a saga that is stuck since a step in a transaction, whose commit has no answer, is reported', async () => {
   let asked = 0
   const saga = defineSaga('stuck-next', { version: 1, input: Input })
     .command('reserve', {

@@ -57,7 +57,7 @@ test('rejects after half a minute without a saga of this id', async () => {
   watch.close()
 })
 
-test('a saga that begins later is waited for, and so is one that is seen once in a while', async () => {
+test('a saga that begins later is awaited, and so is one that is seen once in a while', async () => {
   const clock = new FakeClock()
   let found: readonly StandingSaga[] = []
   const watch = setup(async () => [...found], clock)
@@ -74,7 +74,7 @@ test('a saga that begins later is waited for, and so is one that is seen once in
   watch.close()
 })
 
-test('a database that does not answer leaves the time that a saga is missing as it is', async () => {
+test('a database that does not answer does not extend the time of a missing saga', async () => {
   const clock = new FakeClock()
   let isAway = true
   const watch = setup(async () => {
@@ -91,7 +91,7 @@ test('a database that does not answer leaves the time that a saga is missing as 
   watch.close()
 })
 
-test('timeoutMs says how long a saga that has not begun is waited for', async () => {
+test('timeoutMs limits the wait for a saga that has not begun', async () => {
   const clock = new FakeClock()
   const watch = setup(async () => [], clock)
   const wait = (timeoutMs: number) =>

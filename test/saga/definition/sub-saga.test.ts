@@ -105,7 +105,7 @@ test('a sub-saga that never reported success and is gone has nothing to undo', a
   expect((await run.outcome(within)).status).toBe('compensated')
 })
 
-test('is kept as long as the outer one is not at its end', async () => {
+test('is kept until the outer one has ended', async () => {
   const leave = gate()
   const child = defineSaga('child', { version: 1, input: z.object({}) }).step('a', {
     invoke: () => 1,

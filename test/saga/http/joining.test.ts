@@ -69,7 +69,7 @@ describe('a transaction that code in another process joins', () => {
     ['in ASCII', 'no stock', 'no stock'],
     ['in words that the encoding of the database lacks', '品切れ', '???'],
   ])(
-    'when code that joined fails (%s) all is cancelled, whatever the code here makes of that',
+    'when code that joined fails (%s) all is cancelled, even if the caller ignores it',
     async (_, text, kept) => {
       const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
       const { other, move, transfer } = world
@@ -148,7 +148,7 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls).toEqual([])
   })
 
-  test('between its calls it is told by its signal that the transaction was cancelled', async () => {
+  test('between its calls it learns by its signal that the transaction was cancelled', async () => {
     const world = await setup({ coordinator: { pollMs: 20 } })
     const { other, coordinator, transfer } = world
     const run = world.begin('j-signal', () => {
@@ -210,7 +210,7 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls.slice(4).toSorted()).toEqual(['confirm a', 'confirm b', 'confirm c', 'confirm d'])
   })
 
-  test('a call that is not waited for is in the transaction before the work there is over', async () => {
+  test('a call that is not awaited is in the transaction before the work there is over', async () => {
     const world = await setup()
     const { other, move } = world
     await world.begin('j-7', async () => {
@@ -255,7 +255,7 @@ describe('propagation with a transaction that came with a request', () => {
     ).rejects.toThrow(/would wait for itself/)
   })
 
-  test('supports is to look whether there is one, and not supported is to leave it', async () => {
+  test('supports joins one if it exists, and not supported leaves it', async () => {
     const world = await setup()
     expect(await inherit(world, 'p-6', async () => currentGlobalTransaction()?.id)).toBe('p-6')
     expect(
@@ -293,7 +293,7 @@ describe('the header', () => {
     }
   })
 
-  test('a header with a wrong birth, or of a missing transaction, adds nothing', async () => {
+  test('with a wrong birth, or of a missing transaction, adds nothing', async () => {
     const world = await setup()
     const { other, move } = world
     await world.begin('h-1', async () => {

@@ -81,7 +81,7 @@ function eventOf(state: SagaState, turn: Turn, pick: number, last: SagaEvent): S
 }
 
 describe('a saga that reserves', () => {
-  test('confirms all or cancels all, never both, whatever comes when', () => {
+  test('confirms all or cancels all, never both, under any events in any order', () => {
     let confirmed = 0
     fc.assert(
       fc.property(fc.noBias(sagas), fc.boolean(), fc.noBias(turns), (saga, isChild, played) => {

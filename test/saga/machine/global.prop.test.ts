@@ -231,7 +231,7 @@ function play(played: readonly Move[]): Played {
 }
 
 describe('a transaction that is just code', () => {
-  test('confirms all of its branches or cancels all, never both, whatever comes when', () => {
+  test('confirms all of its branches or cancels all, never both, under any events in any order', () => {
     const seen = { confirmed: 0, undone: 0, without: 0 }
     fc.assert(
       fc.property(fc.noBias(moves), (played) => {

@@ -95,7 +95,7 @@ describe('the machine', () => {
     )
   })
 
-  test('ends from every reachable state when calls work from then on and an operator retries what is stuck', () => {
+  test('ends from every reachable state when calls work from then on and an operator retries stuck steps', () => {
     fc.assert(
       fc.property(shapes, fc.array(outsideEvents, { maxLength: 30 }), (s, events) => {
         const { state, referee } = play(s, events)

@@ -112,7 +112,7 @@ function play(family: Family, happening: typeof events extends fc.Arbitrary<infe
   return family.hear('inner', { type: 'failed', step, operation, error, terminal: true })
 }
 
-test('a saga and the one around it end, whatever operators resolve, cancel and retry, and a compensated pair leaves nothing', () => {
+test('a saga and its outer saga end, with any resolve, cancel and retry by operators, and a compensated pair leaves nothing', () => {
   fc.assert(
     fc.property(inner, fc.array(events, { maxLength: 25 }), (innerShape, happenings) => {
       const family = new Family(innerShape)

@@ -41,7 +41,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
     }
   })
 
-  test('leave nothing that a refused handler set in its session to the next user of its connection', async () => {
+  test('leave no session settings of a refused handler to the next user of its connection', async () => {
     const call = { ...impatient(), isCurrent: async () => true }
     const one = attachMaria(maria.url, 1)
     try {

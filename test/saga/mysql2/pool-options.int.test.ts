@@ -31,7 +31,7 @@ describeWith(['mariadb'], 'a pool on MariaDB', () => {
     ['values by a function', { typeCast: (field) => field.string() }],
     ['dates as text', { dateStrings: true }],
     ['names of placeholders', { namedPlaceholders: true }],
-  ])('that gives %s can be prepared on', async (_, options) => {
+  ])('that returns %s can be prepared on', async (_, options) => {
     const pool = mysql.createPool({ uri: maria.url, gracefulEnd: true, ...options })
     try {
       const resource = mysqlResource(pool)

@@ -70,7 +70,7 @@ async function setup(compensate: true | 'none') {
 }
 
 describe('a command whose payload the participant cannot read', () => {
-  test('is answered: the saga turns back at once, says why, and nothing was done', async () => {
+  test('is answered: the saga turns back at once with the reason, and nothing was done', async () => {
     const { saga, coordinator, handled, letters, close } = await setup(true)
     const run = await coordinator.start(saga, { id: 's1', input: { sku: 'apple', n: 1 } })
     const outcome = await run.outcome({ timeoutMs: 10_000 })

@@ -42,7 +42,7 @@ async function withoutCheck(sql: SqlClient, schema: string): Promise<void> {
 }
 
 describe('a shard is added', () => {
-  test('sagas that were there stay where they are, are found, and are not started again', async () => {
+  test('existing sagas stay, are found, and are not started again', async () => {
     const coordinator = await onTwo()
     await startAll(coordinator)
     const before = await world.spread()
@@ -62,7 +62,7 @@ describe('a shard is added', () => {
     await expectOneEach([...IDS, ...fresh])
   })
 
-  test('a process that was told before looks again and starts where the others do', async () => {
+  test('a process with the old layout reads it again and starts where the others do', async () => {
     const old = await onTwo()
     const other = world.process(['a', 'b', 'c'])
     await other.run()
@@ -75,7 +75,7 @@ describe('a shard is added', () => {
     expect(world.reserved.toSorted()).toEqual(IDS.toSorted())
   })
 
-  test('a process that was told before finds what others started', async () => {
+  test('a process with the old layout finds sagas that others started', async () => {
     const old = await onTwo()
     const other = world.process(['a', 'b', 'c'])
     await other.run()
@@ -85,7 +85,7 @@ describe('a shard is added', () => {
     expect((await other.report({ saga: 'order', id: 'o-1' })).status).toBe('completed')
   })
 
-  test('a running process without the new shard starts what does not belong there, and nothing else', async () => {
+  test('a running process without the new shard starts sagas that do not belong there, and no others', async () => {
     const all = await onTwo()
     const onlyTwo = world.process(['a', 'b'])
     await onlyTwo.run()
@@ -119,7 +119,7 @@ describe('a shard is added', () => {
     }
   })
 
-  test('a database that was not told of a change is told before a saga starts that belonged there', async () => {
+  test('a database with the old layout gets the new one before a saga starts that belonged there', async () => {
     const coordinator = await onTwo()
     const stale = world.process(['a', 'b', 'c'])
     await stale.run()
@@ -138,7 +138,7 @@ describe('a shard is added', () => {
     expect(await world.holders(id)).toEqual(['c'])
   })
 
-  test('two changes at once: one is decided, the other is told so', async () => {
+  test('two changes at once: one is decided, the other is rejected', async () => {
     const one = await world.running(['a', 'b', 'c'])
     const a = databases.sql['a'] as SqlClient
     const [deciding, decided] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -179,7 +179,7 @@ describe('a shard is added', () => {
   })
 })
 
-describe('a database that was there before the shards', () => {
+describe('a database that existed before the shards', () => {
   test('is the first layout alone, and its sagas are found when others are added', async () => {
     const single = world.single('a')
     await single.migrate()

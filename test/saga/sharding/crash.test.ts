@@ -107,7 +107,7 @@ async function dieAt(n: number, when: 'before' | 'after'): Promise<boolean> {
 }
 
 test.for(['before', 'after'] as const)(
-  'a process that dies at any statement or commit of a change, %s it is done, leaves nothing that doubles a saga',
+  'a process that dies at any statement or commit of a change, %s its execution, leaves nothing that doubles a saga',
   { timeout: 150_000 },
   async (when) => {
     let n = 1

@@ -124,7 +124,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     }
   })
 
-  test('an unavailable database holds up none of the sagas on the other, and its own go on when it is back', async () => {
+  test('an unavailable database delays none of the sagas on the other, and its own continue when it is back', async () => {
     const { coordinator, move } = join('local')
     await coordinator.migrate()
     await coordinator.run()
@@ -158,7 +158,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     expect((await held()).toSorted()).toEqual(ids.toSorted())
   })
 
-  test('a shard that is added in the middle of starts from two processes doubles none', async () => {
+  test('a shard that is added during starts from two processes doubles none', async () => {
     const two = join('two')
     await two.coordinator.migrate()
     const [one, other] = [join('one', NAMES), join('other', NAMES)]

@@ -131,7 +131,7 @@ describe('a message that is a signal', () => {
     },
   )
 
-  test('is tried again while a shard that may have its saga is away', async () => {
+  test('is tried again while a shard that may have its saga is down', async () => {
     let awayFor: string | undefined
     let refused = 0
     const refusing = refusingSql(world.shard('b').sql, (_, parameters) => {

@@ -185,7 +185,7 @@ describe('an expression', () => {
     ['$.[p].equals([q])', true],
     ['$.[p].y.contains([q].y[0])', true],
     ["$.'' + [q] == '' + [p]", true],
-  ])('compares objects whatever the order of their members, which the database changes: %s', (expression, value) => {
+  ])('compares objects in any order of their members, which the database changes: %s', (expression, value) => {
     expect(valueOf(expression, ordered)).toBe(value)
   })
 
@@ -227,6 +227,6 @@ test('the order of the rules of a status is part of its graph, for the first tha
   expect(hash(one({ Output: { a: 1, b: 2 } }))).toBe(hash(one({ Output: { b: 2, a: 1 } })))
 })
 
-test('a machine is not known beforehand: explore says how to test it', () => {
+test('a machine has no static shape: explore names the way to test it', () => {
   expect(() => explore(importStateMachine(one({}), known))).toThrow('Play single courses of it with given(...)')
 })

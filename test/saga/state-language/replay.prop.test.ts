@@ -84,7 +84,7 @@ function checkEnd(state: SagaState): void {
 }
 
 describe('a machine of the state language', () => {
-  test('replays to the same course whatever comes when, and its status says what its outcome says', () => {
+  test('replays to the same course under any events in any order, and its status matches its outcome', () => {
     const seen = { completed: 0, compensated: 0, stuck: 0 }
     fc.assert(
       fc.property(fc.noBias(moves), (played) => {

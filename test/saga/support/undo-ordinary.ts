@@ -81,7 +81,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
   })
 
   describe.each(REFUSED_STEPS)('a step that $name', ({ tables, work, message }) => {
-    test('fails at once, and nothing of it is kept', async () => {
+    test('fails at once, and leaves no effect', async () => {
       const { act, kept, sql } = world()
       await makeTables(sql, [...ACCOUNT, ...tables])
       await protect('account')

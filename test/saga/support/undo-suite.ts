@@ -20,7 +20,7 @@ export function undoSuite(world: () => UndoWorld): void {
     Promise.all(names.map((name) => world().rows(name)))
 
   describe.each(UNDO_CASES)('$name', (given) => {
-    test('are what they were once it is cancelled', async () => {
+    test('are unchanged once it is cancelled', async () => {
       const { act, ask, kept } = world()
       const names = await made(given)
       const before = await all(names)

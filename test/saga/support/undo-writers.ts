@@ -44,7 +44,7 @@ export function undoWritersSuite(world: () => UndoWorld): void {
       },
     )
 
-    test('may do with other rows what it likes', async () => {
+    test('may change other rows freely', async () => {
       const { act, ask, rows } = world()
       await act(["UPDATE account SET cents = 5, email = 'free' WHERE id = 'a'"])
       await write("UPDATE account SET cents = 7 WHERE id = 'b'")
@@ -170,7 +170,7 @@ export function undoWritersSuite(world: () => UndoWorld): void {
   })
 
   describe('undo.lockRows', () => {
-    test('reads what is committed, and refuses what another saga holds', async () => {
+    test('reads committed rows, and refuses those that another saga holds', async () => {
       const { act, bind, ask, sql, schema } = world()
       await act(["UPDATE account SET cents = 5 WHERE id = 'a'", "DELETE FROM account WHERE id = 'b'"])
       const read = (...keys: string[]) => sql.transaction((tx) => undo.lockRows(tx, 'account', keys, { schema }))

@@ -121,7 +121,7 @@ test('has no bad end under any fault or pair of faults, with a pivot and without
   expect(explore(pivoted, { faults: 2, items: 1 }).problems).toEqual([])
 })
 
-test('stands before the pivot, not in a sub-saga that can be undone, and names what is missing or not known', () => {
+test('is before the pivot, not in a sub-saga that can be undone, and names missing or unknown parts', () => {
   const base = defineSaga('s', { version: 1, input: Input })
   const local = { over, try: () => 1, confirm: () => {}, cancel: () => {} }
   const pivoted = base.step('p', { pivot: true, invoke: () => 1 }) as unknown as typeof base

@@ -13,7 +13,7 @@ const TABLES = 24
 const NAMES = Array.from({ length: TABLES }, (_, n) => `t${String(n).padStart(2, '0')}`)
 
 describeWith(['postgres'], 'a database that was moved by a dump', { private: true }, () => {
-  test('has each table protected by its own functions, with its keys, and what waits there is undone', {
+  test('has each table protected by its own functions, with its keys, and waiting work there is undone', {
     timeout: 240_000,
   }, async () => {
     await using old = await startServer('postgres')

@@ -55,7 +55,7 @@ test('a coordinator refuses headers that are no function', () => {
   )
 })
 
-test('sagaHeaders name the saga in what a step sends', async () => {
+test('sagaHeaders name the saga in a step’s messages', async () => {
   expect(sagaHeaders()).toBeUndefined()
   const news = defineChannel('news', { payload: z.string() })
   const outboxes: Outbox[] = []

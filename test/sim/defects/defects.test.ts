@@ -19,7 +19,7 @@ it.for(PLAYED)('%s fits the sources of today, and has a workload', ([, { patches
   }
 })
 
-it.for(UNPLAYED)('%s names a test that there is', ([, { test, notPlayed }]) => {
+it.for(UNPLAYED)('%s names an existing test', ([, { test, notPlayed }]) => {
   expect(notPlayed).not.toBe('')
   expect(existsSync(test)).toBe(true)
 })
@@ -33,7 +33,7 @@ it('has all forty-one, by the review that found them', () => {
   })
 })
 
-it('refuses a text that is not there, or more than once', () => {
+it('refuses a text that is missing, or there more than once', () => {
   const patch = { file: 'a.ts', find: 'one', put: 'two' }
   expect(patched('one, three', patch)).toBe('two, three')
   expect(() => patched('three', patch)).toThrow('a.ts has the text 0 times')
@@ -41,7 +41,7 @@ it('refuses a text that is not there, or more than once', () => {
 })
 
 /** Plays one defect; `npm run sim -- --defects` plays all. */
-it('finds one that is put back, in a process of its own', { timeout: 120_000 }, async () => {
+it('finds a defect that is put back, in a process of its own', { timeout: 120_000 }, async () => {
   const asked = { workload: 'flows', from: 1, count: 1 }
   expect(await playIn({ ...asked, defect: 'binder/2' })).toMatchObject({ seeds: 1, invariant: 'all is settled' })
   expect(await playIn({ ...asked, defect: undefined })).toBeUndefined()

@@ -55,7 +55,7 @@ function clerks(pglite: PGlite): Omit<SimulationOptions, 'seeds'> {
 
 const TIMEOUT_MS = 180_000
 
-it('rolls back what a killed instance had begun, and begins each history with the same rows, time and chance', {
+it('rolls back a killed instance’s work, and begins each history with the same rows, time and chance', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const pglite = freshPglite()

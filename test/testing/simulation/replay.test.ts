@@ -46,7 +46,7 @@ it('names the one of several that does not come', async () => {
   expect(refusal).toContain('but fault abc:drop was not met: ')
 })
 
-it('says of a kind that cannot come at the place which can', async () => {
+it('names the kinds that can come at the place of one that cannot', async () => {
   const { seed, faults } = await withFaults()
   const [{ id, place } = { id: '', place: '' }] = faults
   const refusal = await refusalOf({ ...ticking, seeds: { from: seed, count: 1 }, replay: `${id}:forget` })
@@ -60,7 +60,7 @@ it('holds without any faults', async () => {
 /** Taken before any history begins, so no world knows of it. */
 const realRandom = Math.random
 
-it('is not promised for a history that is not the same twice, and where it first differs is told', async () => {
+it('is not promised for a history that differs the second time, and the first difference is reported', async () => {
   const start: SimulatedService['start'] = ({ note }) => note(`drew ${realRandom()}`)
   const failure = await failureOf({
     ...IDLE,

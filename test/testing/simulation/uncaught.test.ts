@@ -41,7 +41,7 @@ describe('a history fails', () => {
   })
 })
 
-it('leaves what other code throws to those who listen for it', async () => {
+it('leaves errors of other code to its own listeners', async () => {
   withoutOthers()
   const heard: unknown[] = []
   for (const event of EVENTS) process.on(event, (reason) => heard.push((reason as Error).message))

@@ -96,7 +96,7 @@ async function run(given: Plan): Promise<ReadonlyArray<{ readonly id: string; re
   return taken
 }
 
-it('outputs of batches are never lost and keep their ids and the order of their key, whatever fails', async () => {
+it('outputs of batches are never lost and keep their ids and the order of their key under all failures', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async (given) => {
       const taken = await run(given)

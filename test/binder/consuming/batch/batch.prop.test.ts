@@ -103,7 +103,7 @@ async function run({ messages, concurrency, maxSize, partitions, throws, cuts }:
   return { outcomes, overlaps, largest }
 }
 
-it('batches lose nothing and keep the order of each key, whatever fails, whatever is redelivered', async () => {
+it('batches lose nothing and keep the order of each key under all failures and redeliveries', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async (given) => {
       const { outcomes, overlaps, largest } = await run(given)

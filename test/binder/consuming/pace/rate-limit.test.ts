@@ -47,7 +47,7 @@ it('begins a burst at once and the rest at its rate, in order', async () => {
   expect(test.begun).toEqual([0, 1, 2, 3, 4, 5])
 })
 
-it('has a burst of one second unless told otherwise, and takes fractions', async () => {
+it('has a default burst of one second, and accepts fractions', async () => {
   const test = await setup({ perSecond: 5 })
   deliver(test, 20)
   await drain()
@@ -60,7 +60,7 @@ it('has a burst of one second unless told otherwise, and takes fractions', async
   expect(slow.begun).toEqual([0, 1])
 })
 
-it('saves no more than a burst while nothing comes', async () => {
+it('saves at most a burst while no message arrives', async () => {
   const test = await setup({ perSecond: 10, burst: 2 })
   await test.clock.advance(60_000)
   deliver(test, 5)
@@ -82,7 +82,7 @@ it('counts further attempts without making them wait', async () => {
   expect(test.begun).toEqual([0, 0, 0, 1])
 })
 
-it('leaves pause, resume and stop as they are: what has not begun goes back', async () => {
+it('leaves pause, resume and stop unchanged: waiting messages are returned', async () => {
   const test = await setup({ perSecond: 1, burst: 1 })
   const deliveries = [0, 1, 2].map((n) => test.transport.subscription.deliver(null, n))
   await drain()
@@ -99,7 +99,7 @@ it('leaves pause, resume and stop as they are: what has not begun goes back', as
   expect(test.begun).toEqual([0, 1])
 })
 
-it('takes no more from the broker than it will get to soon, unless prefetch says so', async () => {
+it('fetches no more from the broker than it can handle soon, unless prefetch is set', async () => {
   const prefetch = async (...args: Parameters<typeof setup>): Promise<number> =>
     (await setup(...args)).transport.subscription.spec.prefetch
   expect(await prefetch({ perSecond: 2 })).toBe(20)

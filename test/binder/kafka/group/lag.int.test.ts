@@ -11,7 +11,7 @@ import { attached, freshTopic, numbered } from '../kit.ts'
 const url = (): string => serverUrl('kafka') as string
 
 describeWith(['kafka'], 'lag on Kafka', () => {
-  it('counts what lies behind an open transaction, says that the group waits, and is 0 behind an aborted tail', async ({
+  it('counts messages behind an open transaction, reports that the group waits, and is 0 behind an aborted tail', async ({
     expect,
   }) => {
     const setup = attached(url())

@@ -18,7 +18,7 @@ const codecs = [
 ] as const
 
 describe.for(codecs)('%s', ([, encode, decode]) => {
-  it('gives back what it was given', ({ expect }) => {
+  it('restores the original bytes', ({ expect }) => {
     fc.assert(
       fc.property(bytes, (raw) => {
         expect(decode(encode(raw)).equals(raw)).toBe(true)
@@ -44,7 +44,7 @@ it('refuses an LZ4 block that becomes larger than a block may be, before it is w
   expect(() => decodeLz4Frame(lz4, bomb, 1e9)).toThrow(/becomes more than 65536 bytes/)
 })
 
-it('refuses snappy that says it becomes larger than its bytes can, before the memory is taken', ({ expect }) => {
+it('refuses snappy with an impossible size, before it allocates memory', ({ expect }) => {
   const bomb = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x03, 0, 0x61])
   expect(() => decodeXerial(snappy, bomb, 1e9)).toThrow(RangeError)
   // A literal of minus six bytes, which leads back to where it stands.

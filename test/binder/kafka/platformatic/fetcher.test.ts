@@ -131,7 +131,7 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
 }
 
 describe('fetching', () => {
-  it('hands out nothing twice and leaves nothing out when two leaders answer for a partition', async ({ expect }) => {
+  it('repeats and skips nothing when two leaders answer for a partition', async ({ expect }) => {
     const { led, asked, begin, offsets } = setup([
       [0, 1],
       [1, 2],
@@ -159,7 +159,7 @@ describe('fetching', () => {
     expect(offsets()).toEqual(range(7))
   })
 
-  it('reads from the first that is there when its offset is not, also while another leader still answers', async ({
+  it('continues at the first stored record when its offset is gone, also while another leader still answers', async ({
     expect,
   }) => {
     const { led, asked, begin, offsets } = setup([
@@ -195,7 +195,7 @@ describe('fetching', () => {
     expect(asked.slice(1).map(({ from }) => from.get(0))).toEqual(then)
   })
 
-  it('is lost for good where it has no right', async ({ expect }) => {
+  it('is lost permanently without the permission', async ({ expect }) => {
     const { asked, begin, lost } = setup([[0, 1]])
     begin(0)
     await until('it is asked', () => asked.length === 1)

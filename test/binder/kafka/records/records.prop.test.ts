@@ -46,7 +46,7 @@ function stamped(batch: Buffer, at: number): Buffer {
 }
 
 describe('batches of records', () => {
-  it('are for kafkajs what was written', async ({ expect }) => {
+  it('are decoded by kafkajs without a difference', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(envelopes, async (written) => {
         const batch = await writeBatch(written, head)
@@ -105,7 +105,7 @@ describe('batches of records', () => {
   })
 
   it.for(['none', 'zstd'] as const)(
-    'are the same in whatever pieces they come: %s',
+    'are the same in any pieces: %s',
     async (compression, { expect }) => {
       await fc.assert(
         fc.asyncProperty(envelopes, cuts, fc.nat(50), fc.nat(3_000), async (written, cut, from, roomBytes) => {
@@ -122,7 +122,7 @@ describe('batches of records', () => {
     },
   )
 
-  it('with one wrong byte are unreadable, and nothing behind them is skipped', async ({ expect }) => {
+  it('are unreadable with one wrong byte, and no later batch is skipped', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(envelopes, fc.nat(), fc.integer({ min: 1, max: 255 }), cuts, async (written, at, bits, cut) => {
         const batch = await writeBatch(written, head)
@@ -151,7 +151,7 @@ describe('crc32c', () => {
     ['by sixteen bytes at a time', slicedCrc32c],
     ['by the processor', fastestCrc32c(require)],
     ['whichever is there', crc32c],
-  ] as const)('%s is the one of kafkajs, in parts as in one', ([, sum], { expect }) => {
+  ] as const)('%s is that of kafkajs, in parts as in one', ([, sum], { expect }) => {
     fc.assert(
       fc.property(bytes, fc.nat(300), (each, cut) => {
         expect(sum(each)).toBe(theirs.crc32c(Buffer.from(each)) >>> 0)

@@ -40,7 +40,7 @@ it('a member that runs binds its queues to an exchange that another process has 
   expect(errors).toEqual([])
 })
 
-it('a member that may make nothing binds nothing', async () => {
+it('a member without the permission to declare binds nothing', async () => {
   const broker = new FakeBroker()
   const { pass } = await member(broker, 'none')
   await pass()

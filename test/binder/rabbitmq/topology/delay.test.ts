@@ -39,7 +39,7 @@ describe('the delay ladder', () => {
     )
   })
 
-  it('holds a message of a sender whose clock is ahead no longer than anybody may ask for', () => {
+  it('holds a message of a sender whose clock is ahead no longer than the longest delay', () => {
     const now = 1_700_000_000_000
     const late = plainMessage({ notBefore: now + MAX_DELAY_MS + 20_000 })
     const limits = { maxBytes: 1_000, frameMax: 131_072 }

@@ -125,7 +125,7 @@ function check(told: readonly Told[], log: readonly LogEntry[]): void {
   }
 }
 
-describe('whatever is told about a write is true, forever', () => {
+describe('every report about a write is true permanently', () => {
   it('without a fault', async () => {
     const { told, log, steps } = await run(new Map(), 5_000)
     check(told, log)

@@ -19,7 +19,7 @@ it.each([
   ['pg/file', 'pg'],
   ['draft.tmp', 'draft.tmp'],
   ['notes.txt', 'notes.txt'],
-])('refuses a folder with a %s that is not ours, and leaves it as it is', async (path, named) => {
+])('refuses a folder with a foreign %s, and leaves it unchanged', async (path, named) => {
   const file = join(folder, path)
   await mkdir(dirname(file), { recursive: true })
   await writeFile(file, precious)
@@ -29,7 +29,7 @@ it.each([
   expect(await readFile(file, 'utf8')).toBe(precious)
 })
 
-it('refuses a folder whose manifest is of something else', async () => {
+it('refuses a folder whose manifest has another format', async () => {
   for (const text of ['{"name":"my web app"}', 'no JSON', 'null']) {
     await writeFile(join(folder, 'manifest.json'), text)
     await mkdir(join(folder, 'database'), { recursive: true })

@@ -95,13 +95,13 @@ async function read(bytes: Buffer): Promise<unknown> {
   }
 }
 
-describe('what a producer of kafkajs writes', () => {
+describe('the batch writer of a kafkajs producer', () => {
   it.for([
     [3, 'none', NONE],
     [7, 'none', NONE],
     [7, 'gzip', GZIP],
   ] as const)(
-    'tells a broker the same as without this package (version %i, %s)',
+    'writes the same as kafkajs without this package (version %i, %s)',
     async ([version, name, type], { expect }) => {
       const { theirs, ours } = await requestsOf(version, name)
       await fc.assert(
@@ -140,7 +140,7 @@ describe('what a producer of kafkajs writes', () => {
     expect(bytes).toEqual((await theirs(PRODUCE, requests.Produce)(beyond).request.encode()).buffer)
   })
 
-  it('is of kafkajs where that looks otherwise inside', async ({ expect }) => {
+  it('is kafkajs’ own where its internals differ', async ({ expect }) => {
     const writing = { clock: new FakeClock(), compression: 'none', findCodec: () => undefined } as const
     expect(() => writeBatchesOf({}, writing)).not.toThrow()
     const cluster = { findBroker: () => Promise.resolve({ nodeId: 1 }) }
