@@ -1,7 +1,7 @@
 /**
- * Two banks and an office, each with a PostgreSQL of its own; the south's XA work is in its vault, a MariaDB. A
+ * Two banks and a desk, each with a PostgreSQL of its own; the south's XA work is in its vault, a MariaDB. A
  * transfer takes\nmoney from an account of the north and gives it to one of the south; a saga also keeps one cent of it
- * for the office, in its\nown database.\n\nEvery effect leaves a line in the table `effect` of its database, in its
+ * for the desk, in its\nown database.\n\nEvery effect leaves a line in the table `effect` of its database, in its
  * transaction. The table has no unique key: an effect\nmade twice is there twice.
  */
 import { type Channel, defineChannel, type SinkBinding } from 'concordat/binder'
@@ -93,7 +93,7 @@ export function transferSaga(worker: string, withdraw: BranchKind, deposits: Bra
     })
 }
 
-/** Every saga that an office runs: those of all kinds, so that any office can finish another's sagas. */
+/** Every saga that a desk runs: those of all kinds, so that any desk can finish another's sagas. */
 export function sagasOf(worker: string) {
   return BRANCH_KINDS.flatMap((withdraw) => BRANCH_KINDS.map((deposits) => transferSaga(worker, withdraw, deposits)))
 }

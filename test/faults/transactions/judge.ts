@@ -65,7 +65,7 @@ function judgeWholes({ sagas, effects }: Known, say: Say): void {
   }
 }
 
-/** Branches of a transfer: code calls two; a saga also has the office's fee. */
+/** Branches of a transfer: code calls two; a saga also has the desk's fee. */
 function branchesOf({ saga }: SagaLine): number {
   return saga === 'transfer-code' ? 2 : 3
 }

@@ -5,7 +5,7 @@ export type Role = 'desk' | House
 /** Places of servers: the vault of the south has a server and no processes of its own. */
 export type Site = Role | 'vault'
 
-/** Addresses of the servers; plain data that is sent to workers. The log of messages is in the office's database. */
+/** Addresses of the servers; plain data that is sent to workers. The log of messages is in the desk's database. */
 export type Urls = Readonly<Record<Role, string>> & { readonly vault: string | undefined }
 
 export interface Post extends StaffPlace<Role> {
@@ -31,5 +31,5 @@ export type Order =
   | { readonly do: 'tell' }
   /** Probability that a message leaves its outbox twice, the second time late. */
   | { readonly do: 'repeat'; readonly chance: number }
-  /** Run the code of a transfer: for offices. */
+  /** Run the code of a transfer: for desks. */
   | { readonly do: 'pay'; readonly id: string; readonly input: Transfer }

@@ -36,7 +36,7 @@ export interface Tables {
   readonly sagas: readonly SagaLine[]
   readonly effects: readonly Effect[]
   readonly accounts: readonly Account[]
-  /** Fees that the office has kept. */
+  /** Fees that the desk has kept. */
   readonly fees: number
   readonly foreign: readonly ForeignMove[]
   readonly branches: readonly BranchLine[]

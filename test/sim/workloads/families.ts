@@ -16,7 +16,7 @@ const LEASE_MS = 2_000
 const TRIED_ALWAYS = { maxAttempts: 1_000, initialMs: 50, maxMs: 500 }
 /** More than there are faults in a history, and a few. */
 const MOST_CALLS = 20
-/** Longest silence: both offices may be frozen for thirty seconds. */
+/** Longest silence: both desks may be frozen for thirty seconds. */
 const LONGEST_SILENCE_MS = 60_000
 const DEADLINE_MS = 1_000
 const HUNDRED_MILLION_YEARS_MS = 1e8 * 365 * 86_400_000

@@ -1,5 +1,5 @@
 /**
- * Money moves from one bank to another by a saga, or by try, confirm and cancel. The office and both banks have two
+ * Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two
  * instances each.
  */
 
