@@ -15,6 +15,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
   hangs: 'Something hangs or stalls',
   network: 'The network breaks',
   messages: 'Messages misbehave',
+  binder: 'What a message binder has to do',
   'locks-under-faults': 'Locks and elections under all faults',
   clusters: 'Clusters that fail over',
   proof: 'All parts together, counted',
