@@ -2,8 +2,9 @@
 export class UnknownPart extends Error {}
 
 /**
- * Selects the parts of a suite to run. Call it before anything is started.\n@param only what the command line names;
- * empty: all\n@throws UnknownPart
+ * Selects the parts of a suite to run. Call it before anything is started.
+ * @param only what the command line names; empty: all
+ * @throws UnknownPart
  */
 export function wantedParts(only: readonly string[], parts: readonly string[]): (part: string) => boolean {
   const unknown = only.find((name) => !parts.includes(name))

@@ -54,7 +54,10 @@ export interface Traffic {
   readonly inScripts: number
 }
 
-/** Traffic between two readings.\n@param direct the commands clients send; all others are counted as run by scripts */
+/**
+ * Traffic between two readings.
+ * @param direct the commands clients send; all others are counted as run by scripts
+ */
 export function trafficBetween(before: CommandCounts, after: CommandCounts, direct: readonly string[]): Traffic {
   let requests = 0
   let inScripts = 0

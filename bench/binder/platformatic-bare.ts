@@ -9,7 +9,7 @@ import { batches, Payload, payloads } from './workload.ts'
 
 /**
  * Bytes per fetch, the same as our side asks for. By default the library fetches up to 50 MB at once and makes objects
- * of it\nbefore it hands out the first record; the measured time would leave that work out.
+ * of it before it hands out the first record; the measured time would leave that work out.
  */
 const MAX_PARTITION_BYTES = 512 * 1024
 

@@ -23,7 +23,7 @@ export interface SideReport {
 
 /**
  * Work of one side. For the bare driver, `publishPlain` publishes without ids, headers and checks; `publishPadded` adds
- * as many\nbytes as the headers have to the payload; `publishConstant` uses headers that are made once.
+ * as many bytes as the headers have to the payload; `publishConstant` uses headers that are made once.
  */
 export interface Works extends Readonly<Partial<Record<Work, () => Promise<Measured>>>> {
   /** Deletes what the side left on the broker. */

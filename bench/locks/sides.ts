@@ -48,7 +48,7 @@ export const bare: SideMaker = async (url, prefix) => {
 
 /**
  * The same commands over a connection like ours: RESP2, and commands of one turn of the event loop written together.
- * Users do not\nwrite that by hand; the row shows what the rest of this package costs.
+ * Users do not write that by hand; the row shows what the rest of this package costs.
  */
 export const bareTogether: SideMaker = async (url, prefix) => {
   const client = new Redis(url, { protocol: 2 })

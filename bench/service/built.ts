@@ -10,8 +10,9 @@ const FOLDER = join(ROOT, 'node_modules/.cache/concordat-bench/built')
 
 /**
  * Builds the package as users install it, and a program beside it, both as JavaScript: users do not run what Node needs
- * to read\nTypeScript.\n@param program a module that imports the package by its name\n@returns the path of the built
- * program
+ * to read TypeScript.
+ * @param program a module that imports the package by its name
+ * @returns the path of the built program
  */
 export async function built(program: URL): Promise<URL> {
   const own = join(FOLDER, 'node_modules/concordat')

@@ -5,7 +5,7 @@ import { Ping, started } from '../conformance/bus-kit.ts'
 import { gate, until } from '../support/until.ts'
 
 /**
- * Transport whose broker accepts every message at once but delivers none back in time; it confirms ping number 1\nwhen
+ * Transport whose broker accepts every message at once but delivers none back in time; it confirms ping number 1 when
  * the test says so.
  */
 function confirmingLate(inner: Transport) {

@@ -1,7 +1,7 @@
 /**
  * Every function that a user can pass to a binder: it throws, rejects, never settles, or returns a wrong value. The
- * table has\nthe outcome of the message; no case may end the process, and none may block a part whose health is `up`
- * without a number that\nshows it.
+ * table has the outcome of the message; no case may end the process, and none may block a part whose health is `up`
+ * without a number that shows it.
  */
 import {
   type Binder,

@@ -1,7 +1,7 @@
 /**
  * The context that later work inherits from the place where it was started: values that last, and none that ends with
- * the\nstarter. Otherwise a consumer started under a lock would always work with a released lease: its token would go
- * into headers,\nits fence would refuse, and `acquire` of that key would be refused as waiting for itself.
+ * the starter. Otherwise a consumer started under a lock would always work with a released lease: its token would go
+ * into headers, its fence would refuse, and `acquire` of that key would be refused as waiting for itself.
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'

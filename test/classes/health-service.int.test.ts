@@ -1,7 +1,7 @@
 /**
- * The rule of `health.int.test.ts` for all parts of a service at once: transport and bindings, relay,
- * coordinator,\nparticipant, locks, candidates, cluster and bus. Each reports within ten seconds that its server
- * stopped, hangs or refuses, and\nthat it works again, whether the service is busy or idle.
+ * The rule of `health.int.test.ts` for all parts of a service at once: transport and bindings, relay, coordinator,
+ * participant, locks, candidates, cluster and bus. Each reports within ten seconds that its server stopped, hangs or
+ * refuses, and that it works again, whether the service is busy or idle.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'

@@ -1,7 +1,7 @@
 /**
  * A rule for the health of every part that calls a server: `up` means that the last call succeeded, or the last probe
- * of an\nidle part. Within ten seconds the part reports that the server stopped, hangs or refuses, and that it works
- * again, without any\ncall by the user in between.
+ * of an idle part. Within ten seconds the part reports that the server stopped, hangs or refuses, and that it works
+ * again, without any call by the user in between.
  */
 
 import { memoryTransport } from 'concordat/binder/memory'

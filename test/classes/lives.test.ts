@@ -1,6 +1,6 @@
 /**
  * A rule for every part with a start and a close. After its close, and when its close overtakes it, a start rejects
- * with the part's\nown error. A second start leaves the part started. A close runs once, also for a part that was never
+ * with the part's own error. A second start leaves the part started. A close runs once, also for a part that was never
  * started.
  */
 import { createBinder, defineChannel } from 'concordat/binder'

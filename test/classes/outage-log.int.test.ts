@@ -1,6 +1,6 @@
 /**
  * Log lines about a server that is down: one for each lost connection, with the reason, and none for each attempt, so
- * that an\noperator can still find other problems.
+ * that an operator can still find other problems.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'

@@ -1,6 +1,6 @@
 /**
  * On every transport that can move an assignment to another process, a delivery held by this process may not begin once
- * its machine was\nsuspended for longer than its session: the wall clock has moved on, the monotonic one and all timers
+ * its machine was suspended for longer than its session: the wall clock has moved on, the monotonic one and all timers
  * have not.
  */
 // oxlint-disable no-restricted-imports -- the scripted brokers of the transports' own tests

@@ -1,5 +1,5 @@
 /**
- * Callbacks and answers in microtasks must let the event loop turn: a loop of such calls stops no timer, no socket\nand
+ * Callbacks and answers in microtasks must let the event loop turn: a loop of such calls stops no timer, no socket and
  * no signal of the process. Consumers of each transport have the same test in `test/conformance/transport-turns.ts`.
  */
 import {

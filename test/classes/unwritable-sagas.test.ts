@@ -1,6 +1,6 @@
 /**
  * Writes that can never succeed, for everything that writes on behalf of a saga: coordinator, replies, due sagas,
- * sub-sagas,\nparticipants. Each ends its saga, or marks it stuck and calls `onStuck`. None calls a step again and
+ * sub-sagas, participants. Each ends its saga, or marks it stuck and calls `onStuck`. None calls a step again and
  * again.
  */
 import type { SqlClient } from 'concordat/core'

@@ -1,6 +1,6 @@
 /**
  * Brokers' answers to a message, and the reaction of each part that publishes: both drivers of Kafka, RabbitMQ, and the
- * relay\nof an outbox over them. In the table, the fault is `writeFault`'s result, and the error has the words of the
+ * relay of an outbox over them. In the table, the fault is `writeFault`'s result, and the error has the words of the
  * broker.
  */
 // oxlint-disable no-restricted-imports -- the classifier and the insides of the adapters are no part of the interface

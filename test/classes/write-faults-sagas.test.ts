@@ -1,6 +1,6 @@
 /**
  * PostgreSQL's errors for a write of a saga, and their outcome: for a coordinator after a step, a due timer, a
- * participant.\nSame table as `write-faults-sql.test.ts`. No step is called twice because its outcome could not be
+ * participant. Same table as `write-faults-sql.test.ts`. No step is called twice because its outcome could not be
  * written.
  */
 import { defineSaga, type Saga } from 'concordat/saga'

@@ -1,6 +1,6 @@
 /**
  * PostgreSQL's errors for a write, and the reaction of each part that writes: a table of codes with a column for each
- * part.\nA part that stops calling `writeFault` fails in its column.
+ * part. A part that stops calling `writeFault` fails in its column.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'

@@ -1,5 +1,5 @@
 /**
- * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the valid\nmessage after it
+ * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the valid message after it
  * is handled. One binder handles them all, so that damage by one of them shows in the next.
  */
 import { randomUUID } from 'node:crypto'

@@ -6,8 +6,8 @@ import { message, until } from '../outbox/support/messages.ts'
 import { type OutboxSetup, setupOutboxOn } from '../outbox/support/setup.ts'
 
 /**
- * Behaviour of the outbox on every `SqlClient`: order per key, blocking of a failing key, parking, outages,
- * operator\nactions. Runs on PGlite and on a server.
+ * Behaviour of the outbox on every `SqlClient`: order per key, blocking of a failing key, parking, outages, operator
+ * actions. Runs on PGlite and on a server.
  */
 export function outboxConformance(open: () => SqlClient): void {
   const setupOutbox = (options: Partial<OutboxOptions>): Promise<OutboxSetup> => setupOutboxOn(open(), options)

@@ -1,7 +1,7 @@
 /**
  * Guarantees of every kind of transaction, for every path of its commands. A kind is one row of the table that calls
- * this\n(`test/saga/support/kinds.ts`): its binding, and its effects in the ledger. Cases that do not apply to a kind
- * are left out\nby name, with the reason.
+ * this (`test/saga/support/kinds.ts`): its binding, and its effects in the ledger. Cases that do not apply to a kind
+ * are left out by name, with the reason.
  */
 import type { Headers } from 'concordat/binder'
 import type { Coordinator } from 'concordat/saga'

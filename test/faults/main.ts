@@ -1,9 +1,10 @@
 /**
  * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER]
- * [--store STORE] [--kind KIND] [--keep]`\n(`--help` has the details): breaks real servers, real processes and the
- * network between them, and checks the invariants.\n`docs/contributing/how-we-test.md` explains its output.\n\nExit
- * codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or an
- * unavailable\nserver; 130 and 143 ended by SIGINT and SIGTERM.
+ * [--store STORE] [--kind KIND] [--keep]` (`--help` has the details): breaks real servers, real processes and the
+ * network between them, and checks the invariants. `docs/contributing/how-we-test.md` explains its output.
+ *
+ * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or an
+ * unavailable server; 130 and 143 ended by SIGINT and SIGTERM.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,5 +1,5 @@
 /**
- * Inputs of an attacker. Each begins with something valid, mostly the output of our own encoder, and is changed\na few
+ * Inputs of an attacker. Each begins with something valid, mostly the output of our own encoder, and is changed a few
  * times. All choices are numbers from a tape, so that a failing input shrinks to the fewest changes.
  */
 import { NAMES, TEXTS, VALUES } from './nasty.ts'

@@ -1,7 +1,8 @@
 /**
  * `npm run fuzz -- --target NAME|all --inputs N --seed S`: gives hostile inputs to each place where the package reads
- * foreign\ndata. `SECURITY.md` lists the checks.\n\nExit codes: 0 everything held; 1 not; 2 a mistake in the command
- * line.
+ * foreign data. `SECURITY.md` lists the checks.
+ *
+ * Exit codes: 0 everything held; 1 not; 2 a mistake in the command line.
  */
 import { parseArgs } from 'node:util'
 import { type Played, play } from './play.ts'

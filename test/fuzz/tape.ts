@@ -1,7 +1,7 @@
 /**
  * Source of all choices of an input: a list of whole numbers that fast-check draws. Beyond its end it is all zeros, and
- * 0\nalways means the plain choice. So a list that is shorter, or has smaller numbers, makes a plainer input: that is
- * how a\nfailing one shrinks.
+ * 0 always means the plain choice. So a list that is shorter, or has smaller numbers, makes a plainer input: that is
+ * how a failing one shrinks.
  */
 import fc from 'fast-check'
 

@@ -17,7 +17,7 @@ const MODES: ReadonlyArray<readonly [LeaseOptions, LeaseOptions]> = [
 ]
 
 /**
- * The resource: accepts rising tokens only, and remembers every refusal. The writer must be the only one that\nbelieves
+ * The resource: accepts rising tokens only, and remembers every refusal. The writer must be the only one that believes
  * in a lease at that moment, by the clock that all share here.
  */
 class Sink {

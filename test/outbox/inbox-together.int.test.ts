@@ -70,7 +70,7 @@ describeWith(['postgres'], 'handlers of one statement, with an inbox', () => {
     // At first there is a round trip for each statement and its savepoints.
     expect(await handled()).toBeGreaterThan(0.5)
     // Only the round trips of limits, ids, outputs and the commit remain, for twenty and more at a time. A machine that
-    // stalls\npays them alone for a while.
+    // stalls pays them alone for a while.
     let rounds = 1
     for (let each = 1; each > 0.5; rounds++) {
       expect(rounds).toBeLessThan(20)

@@ -1,7 +1,7 @@
 /**
  * `npm run proof -- --transport rabbitmq|kafka|postgres --messages N --faults N --seed N --report FILE` (`--help` has
- * the details):\ncounts the promise. Orders go through sagas on real servers while every kind of process and server is
- * killed and frozen; then\neverything is counted. `docs/contributing/how-we-test.md` explains the report.
+ * the details): counts the promise. Orders go through sagas on real servers while every kind of process and server is
+ * killed and frozen; then everything is counted. `docs/contributing/how-we-test.md` explains the report.
  */
 import { writeFileSync } from 'node:fs'
 import { told } from '../faults/harness/errors.ts'

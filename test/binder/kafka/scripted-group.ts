@@ -27,8 +27,8 @@ export interface Place {
 
 /**
  * A broker with one topic, one group and one real member. It answers nothing before the test says so, and answers in
- * the order of\na connection: a request waits for the one before it, and the client may read several answers at once.
- * Other members exist only\nas the partitions that they take and give.
+ * the order of a connection: a request waits for the one before it, and the client may read several answers at once.
+ * Other members exist only as the partitions that they take and give.
  */
 export class ScriptedGroup {
   /**

@@ -1,6 +1,6 @@
 /**
  * Opens databases on a small disk that only its own processes see: `full-disk.ts DIR new` makes a database on one that
- * is too\nsmall; `full-disk.ts DIR killed` opens one that was killed and has no room to recover. Prints the message of
+ * is too small; `full-disk.ts DIR killed` opens one that was killed and has no room to recover. Prints the message of
  * `embedded`.
  */
 import { spawnSync } from 'node:child_process'

@@ -36,7 +36,7 @@ const NEWEST = `
   WHERE p.ver = (SELECT max(x.ver) FROM concordat.transport_progress x WHERE x.grp = p.grp AND x.part = p.part)`
 
 /**
- * Additions to a PostgreSQL broker: a foreign transaction that stays open throughout, and the mistakes that\nare built
+ * Additions to a PostgreSQL broker: a foreign transaction that stays open throughout, and the mistakes that are built
  * into its functions.
  */
 export class LogDatabase {

@@ -21,8 +21,8 @@ export interface Post {
 }
 
 /**
- * Points at which a handler pauses: in the middle of its work, there in a transaction that has read the log, or in
- * the\ntransaction of an entry, before or after its position was written.
+ * Points at which a handler pauses: in the middle of its work, there in a transaction that has read the log, or in the
+ * transaction of an entry, before or after its position was written.
  */
 export type Lingers = 'work' | 'transaction' | 'before its place' | 'after its place'
 

@@ -1,6 +1,6 @@
 /**
  * Worker process at a broker: sends, or handles messages, and writes each step down before the next statement. Tests
- * kill\nand stop it at any time.
+ * kill and stop it at any time.
  */
 import {
   type Binder,

@@ -10,7 +10,9 @@ export interface Patience {
 
 /**
  * Waits until nothing is left. A busy machine is slow with the backlog of an outage, so what counts is that the backlog
- * shrinks.\n@param left size of the backlog; infinite while it is unknown\n@returns the backlog at the end
+ * shrinks.
+ * @param left size of the backlog; infinite while it is unknown
+ * @returns the backlog at the end
  */
 export async function untilQuiet(
   left: () => Promise<number>,

@@ -1,6 +1,6 @@
 /**
  * Process of a run on clusters: sends with its data through an outbox, handles with an inbox, or contends for a lock
- * and a\nrole. Tests kill and stop it at any time.
+ * and a role. Tests kill and stop it at any time.
  */
 import { createBinder, sink } from 'concordat/binder'
 import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'

@@ -1,6 +1,6 @@
 /**
  * Process with a candidate for one role and a member of one cluster: campaigns, writes to the fenced sinks while it
- * leads, and\nwrites down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
+ * leads, and writes down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
  */
 
 import { createMembership, type Membership, type MembershipEvent } from 'concordat/cluster'

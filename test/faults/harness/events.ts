@@ -1,9 +1,9 @@
 import { appendFileSync, closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 /**
- * A line of a history. `invoke` opens an operation; the line with the same `id` and `ok` (it happened), `fail` (it
- * did\nnot) or `info` (unknown) ends it; a `note` stands alone. Times are the machine's monotonic clock in ms, the
- * same\nfor all its processes. A process that got an `info` continues under another name.
+ * A line of a history. `invoke` opens an operation; the line with the same `id` and `ok` (it happened), `fail` (it did
+ * not) or `info` (unknown) ends it; a `note` stands alone. Times are the machine's monotonic clock in ms, the same for
+ * all its processes. A process that got an `info` continues under another name.
  */
 export interface Event {
   readonly at: number

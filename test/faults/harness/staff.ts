@@ -114,8 +114,8 @@ export class Staff<Role extends string, Order extends object> {
   }
 
   /**
-   * Finds the first of these processes in the middle of an operation, where it pauses for `ms`, deaf with
-   * `blocks`.\nOthers that paused too get the order to continue; a deaf one is late by `ms`.
+   * Finds the first of these processes in the middle of an operation, where it pauses for `ms`, deaf with `blocks`.
+   * Others that paused too get the order to continue; a deaf one is late by `ms`.
    */
   async lingerer(among: readonly Member<Role, Order>[], ms: number, blocks: boolean): Promise<Lingerer<Role, Order>> {
     const found = Promise.withResolvers<{ member: Member<Role, Order>; event: Event }>()

@@ -1,5 +1,5 @@
 /**
- * Contract of a suite of faults. The command line, the plan, the wall clock and the tables are the same for all;\na
+ * Contract of a suite of faults. The command line, the plan, the wall clock and the tables are the same for all; a
  * suite brings its faults, the play of one episode and the judgement of the records.
  */
 import type { Random } from './random.ts'

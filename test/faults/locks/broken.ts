@@ -51,8 +51,8 @@ function timedClient(url: string, timed: <T>(work: () => Promise<T>) => Promise<
 }
 
 /**
- * `release-without-check`: deletes the lock, whatever its holder. Only for a lease that is over: while it is held
- * both\ndo the same.
+ * `release-without-check`: deletes the lock, whatever its holder. Only for a lease that is over: while it is held both
+ * do the same.
  */
 export async function releaseWithoutCheck(
   url: string,

@@ -111,9 +111,9 @@ function modelOf(fault: LockFault) {
 }
 
 /**
- * Grants and their ends. An unconfirmed end may have happened at any moment from the first at which the server\ncould
- * free the lock: a ttl after the last renewal that it confirmed was sent, which is the deadline plus its
- * margin.\nFailed acquisitions are left out: they only delayed others.
+ * Grants and their ends. An unconfirmed end may have happened at any moment from the first at which the server could
+ * free the lock: a ttl after the last renewal that it confirmed was sent, which is the deadline plus its margin. Failed
+ * acquisitions are left out: they only delayed others.
  */
 function lockOperations(holdings: readonly Holding[]): Operation<LockAction>[] {
   return holdings.flatMap(({ grant, process, token, mode, asked, granted, until, release, released }) => {

@@ -1,6 +1,6 @@
 /**
  * Contender for one lock: acquires, writes to the fenced sink and releases, until it is ordered to stop. Runs in a
- * process\nof its own that tests kill, stop and cut off; reports every event of its history as it writes it down.
+ * process of its own that tests kill, stop and cut off; reports every event of its history as it writes it down.
  */
 import { systemClock } from 'concordat/core'
 import type { Lease, Locks } from 'concordat/locks'

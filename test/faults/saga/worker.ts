@@ -1,6 +1,6 @@
 /**
  * Process of the bank: a coordinator, or a participant of one of its two services, with the relay of its outbox. Tests
- * kill\nand stop it at any time; it reports its events as it writes them down.
+ * kill and stop it at any time; it reports its events as it writes them down.
  */
 import { type Channel, createBinder, type SinkBinding } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'

@@ -9,8 +9,8 @@ const PATIENCE_MS = 5_000
 
 /**
  * The sink in the database of the locks: the lease and the write commit together. With the mistake `no-fence` there is
- * no check;\nwith `guard-before` the check is at the beginning of the transaction, and not at its commit.\n@param
- * thinksMs between the first check and the commit, when a worker may be stopped too
+ * no check; with `guard-before` the check is at the beginning of the transaction, and not at its commit.
+ * @param thinksMs between the first check and the commit, when a worker may be stopped too
  */
 export function openGuarded({ storeUrl, broken }: Place, thinksMs = 3): readonly SinkClient[] {
   if (!isPostgres(storeUrl)) return []

@@ -115,7 +115,7 @@ export class Stage {
 
   /**
    * Finds a worker that stays in its section until the next order and writes all the time: a random one that gets the
-   * order, or\nthe leader.
+   * order, or the leader.
    */
   async lingerer(): Promise<Worker> {
     if (this.#holders === 'always') {

@@ -1,8 +1,10 @@
 /**
- * Two banks and a desk, each with a PostgreSQL of its own; the south's XA work is in its vault, a MariaDB. A
- * transfer takes\nmoney from an account of the north and gives it to one of the south; a saga also keeps one cent of it
- * for the desk, in its\nown database.\n\nEvery effect leaves a line in the table `effect` of its database, in its
- * transaction. The table has no unique key: an effect\nmade twice is there twice.
+ * Two banks and a desk, each with a PostgreSQL of its own; the south's XA work is in its vault, a MariaDB. A transfer
+ * takes money from an account of the north and gives it to one of the south; a saga also keeps one cent of it for the
+ * desk, in its own database.
+ *
+ * Every effect leaves a line in the table `effect` of its database, in its transaction. The table has no unique key: an
+ * effect made twice is there twice.
  */
 import { type Channel, defineChannel, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'

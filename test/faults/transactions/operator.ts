@@ -28,7 +28,7 @@ export class Operator {
 
   /**
    * Undoes a branch's effect by hand and keeps the stranger's, for each branch of a stuck transaction whose row is not
-   * as\nthe branch left it.
+   * as the branch left it.
    */
   async putRight(target: { readonly saga: string; readonly id: string }, among: readonly Crossed[]): Promise<void> {
     for (const crossed of among) {

@@ -13,7 +13,7 @@ export interface Post extends StaffPlace<Role> {
 }
 
 /**
- * A step of a process: the n-th statement, commit or preparation from now on, or the n-th whose\ntext begins with
+ * A step of a process: the n-th statement, commit or preparation from now on, or the n-th whose text begins with
  * `text`. `DECISION`: the write that requests the first confirmation.
  */
 export interface Moment {

@@ -79,8 +79,8 @@ export class Strangers {
   }
 
   /**
-   * Moves money past the triggers, as replication does: from a row that undo holds to any other, and rolls back
-   * unless\nit was held to the end. @returns the branches whose rows were changed
+   * Moves money past the triggers, as replication does: from a row that undo holds to any other, and rolls back unless
+   * it was held to the end. @returns the branches whose rows were changed
    */
   async movePast(side: Bank): Promise<readonly Crossed[]> {
     const random = this.#random

@@ -1,6 +1,6 @@
 /**
- * Worker process: a desk, which coordinates, or a bank, which takes part in every kind, with the relay of its
- * outbox. Tests\nkill and stop it at any of its steps; it reports its events as it writes them down.
+ * Worker process: a desk, which coordinates, or a bank, which takes part in every kind, with the relay of its outbox.
+ * Tests kill and stop it at any of its steps; it reports its events as it writes them down.
  */
 import { createBinder } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'

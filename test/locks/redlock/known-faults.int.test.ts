@@ -1,5 +1,5 @@
 /**
- * Faults of the package `redlock` (5.0.0-beta.2), and our locks on it in the same situation. The first of\neach pair is
+ * Faults of the package `redlock` (5.0.0-beta.2), and our locks on it in the same situation. The first of each pair is
  * a negative control: if it fails, the package has changed, and the guard may be unnecessary.
  */
 import { execFile } from 'node:child_process'

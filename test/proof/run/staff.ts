@@ -112,7 +112,7 @@ const NICE = 5
 
 /**
  * Lowers the priority of running processes. On a machine with busy cores a killed process took 9 s and more to come
- * back, and the\nrun waited.
+ * back, and the run waited.
  */
 function yieldToBeginners(pid: number): void {
   try {

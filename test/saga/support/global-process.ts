@@ -1,6 +1,6 @@
 /**
  * Process that runs the code of a global transaction. Argument: JSON. It calls branch `a`, reports that, and then obeys
- * its\nstandard input: `call` another branch, or `return`. Reports the outcome of each.
+ * its standard input: `call` another branch, or `return`. Reports the outcome of each.
  */
 import { once } from 'node:events'
 import { pgClient } from 'concordat/core/pg'

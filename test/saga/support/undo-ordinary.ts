@@ -1,6 +1,6 @@
 /**
  * Ordinary schemas and operators' changes to them: each case is undone exactly, or refused with a remedy when the table
- * is\nprotected or at the first step that writes, and never at the first compensation.
+ * is protected or at the first step that writes, and never at the first compensation.
  */
 import type { SqlTransaction } from 'concordat/core'
 import { undo } from 'concordat/saga/undo'

@@ -1,6 +1,6 @@
 /**
  * A bus of several processes: one with a clock that is ahead, loggers that throw, and an attacker who replays messages.
- * During\nfaults events may be lost; the invariants are checked when all faults are over.
+ * During faults events may be lost; the invariants are checked when all faults are over.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'

@@ -1,7 +1,7 @@
 /**
  * PostgreSQL as the broker: shops write each line to the log in its own transaction, and a note of it through an
- * outbox. A ledger\nsettles lines in the transactions of their effects and notes with an inbox, an auditor is slow and
- * keeps nothing, and a group\nwithout readers is forgotten. During that the segments of the log rotate.
+ * outbox. A ledger settles lines in the transactions of their effects and notes with an inbox, an auditor is slow and
+ * keeps nothing, and a group without readers is forgotten. During that the segments of the log rotate.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'

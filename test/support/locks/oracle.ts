@@ -14,8 +14,8 @@ interface Waiter extends Wish {
 }
 
 /**
- * The lock contract for one key, in its shortest form: possible holders at the same time, their order, their
- * tokens,\nand the waiters to notify. Knows nothing of any store's implementation.
+ * The lock contract for one key, in its shortest form: possible holders at the same time, their order, their tokens,
+ * and the waiters to notify. Knows nothing of any store's implementation.
  */
 export class Oracle {
   readonly #holders: Array<Wish & { readonly token: number; readonly ghost: boolean }> = []

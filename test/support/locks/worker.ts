@@ -1,5 +1,5 @@
 /**
- * Process that uses locks by orders over IPC, for tests that kill or stop it. Prints nothing.\nMessages in: { do:
+ * Process that uses locks by orders over IPC, for tests that kill or stop it. Prints nothing. Messages in: { do:
  * 'acquire' | 'release' | 'write' | 'wait' | 'lead' | 'close', ... }. Messages out: { did, at, ... }.
  */
 import { pgClient } from 'concordat/core/pg'

@@ -1,5 +1,5 @@
 /**
- * Project of `vitest.config.ts` that a test file belongs to: derived from its name and its imports, so\nthat no list is
+ * Project of `vitest.config.ts` that a test file belongs to: derived from its name and its imports, so that no list is
  * needed.
  */
 import { globSync, readFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * Expected result: the orders handled one by one in file order, in plain code that shares nothing with the
- * example.\nKnows invalid lines only as the generator makes them.
+ * Expected result: the orders handled one by one in file order, in plain code that shares nothing with the example.
+ * Knows invalid lines only as the generator makes them.
  */
 import type { OrderFiles } from './orders.ts'
 
