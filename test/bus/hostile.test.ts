@@ -109,7 +109,7 @@ describe('a signed bus', () => {
   })
 })
 
-it('accepts another client that signs as the wire format page specifies', async () => {
+it('a signed bus accepts another client that signs as the wire format page specifies', async () => {
   const { join, intruder } = world()
   const [one, client] = await Promise.all([join({ instance: 'a', secret: SECRET }), intruder()])
   const [id, time, from, body] = ['from-python-1', Date.now(), 'reports:default:py', '{"n":7}']

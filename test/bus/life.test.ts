@@ -50,7 +50,7 @@ function blockable(transport: Transport, destination: string) {
   }
 }
 
-it.for(['events', 'presence'])('is down while its channel of %s gets nothing for a while', async (channel) => {
+it.for(['events', 'presence'])('a bus is down while its channel of %s gets nothing for a while', async (channel) => {
   const { transport } = world()
   const { own, block } = blockable(transport(), `concordat.bus.${channel}`)
   const { bus, binder } = await started(own, { instance: 'a' })

@@ -122,44 +122,39 @@ const BROKERS = {
   kafka: (url: string): Transport => kafkaTransport({ kafka: new Kafka({ brokers: [url], logLevel: 0 }) }),
 }
 
-describeWith(
-  ['rabbitmq', 'kafka'],
-  'health of an idle binder, and of its bus',
-  { private: true },
-  () => {
-    it.concurrent.for(['rabbitmq', 'kafka'] as const)(
-      'is down within ten seconds when %s hangs or is killed, and up again with it',
-      { timeout: 300_000 },
-      async (kind, { onTestFinished }) => {
-        const server = await startServer(kind)
-        onTestFinished(() => server.stop())
-        const bus = createBus({ service: 'shop', instance: 'shop-1', logger: silentLogger })
-        const binder = createBinder({
-          service: 'shop',
-          transport: BROKERS[kind](server.url),
-          bindings: [sink(numbers, { group: 'g' }, () => {}), ...bus.bindings],
-          sends: [numbers, ...bus.channels],
-          logger: silentLogger,
-        })
-        onTestFinished(() => bus.close().then(() => binder.close()))
-        await binder.start()
-        await bus.start(binder)
-        const statuses = () => [binder.health().status, bus.health().status]
-        const become = (status: string, why: string) =>
-          until(`${status}, ${why}`, () => statuses().every((each) => each === status), LIMIT_MS)
-        await until('all is up', () => statuses().every((each) => each === 'up'), 60_000)
-        server.pause()
-        try {
-          await become('down', 'it hangs')
-        } finally {
-          server.resume()
-        }
-        await become('up', 'it hung')
-        await server.kill()
-        await become('down', 'it was killed')
-        await server.start()
-        await become('up', 'it is back')
-      },
-    )
-  },
-)
+describeWith(['rabbitmq', 'kafka'], 'health of an idle binder, and of its bus', { private: true }, () => {
+  it.concurrent.for(['rabbitmq', 'kafka'] as const)(
+    'is down within ten seconds when %s hangs or is killed, and up again with it',
+    { timeout: 300_000 },
+    async (kind, { onTestFinished }) => {
+      const server = await startServer(kind)
+      onTestFinished(() => server.stop())
+      const bus = createBus({ service: 'shop', instance: 'shop-1', logger: silentLogger })
+      const binder = createBinder({
+        service: 'shop',
+        transport: BROKERS[kind](server.url),
+        bindings: [sink(numbers, { group: 'g' }, () => {}), ...bus.bindings],
+        sends: [numbers, ...bus.channels],
+        logger: silentLogger,
+      })
+      onTestFinished(() => bus.close().then(() => binder.close()))
+      await binder.start()
+      await bus.start(binder)
+      const statuses = () => [binder.health().status, bus.health().status]
+      const become = (status: string, why: string) =>
+        until(`${status}, ${why}`, () => statuses().every((each) => each === status), LIMIT_MS)
+      await until('all is up', () => statuses().every((each) => each === 'up'), 60_000)
+      server.pause()
+      try {
+        await become('down', 'it hangs')
+      } finally {
+        server.resume()
+      }
+      await become('up', 'it hung')
+      await server.kill()
+      await become('down', 'it was killed')
+      await server.start()
+      await become('up', 'it is back')
+    },
+  )
+})

@@ -53,7 +53,7 @@ function statePart(store: ClusterStore): Part {
 
 /** The whole class: each part against each failure of its server. */
 function holdsTheRule(newPart: () => Part | Promise<Part>, failures: () => Failures, names: readonly string[]): void {
-  it.for(names)('reports within ten seconds that its server %s, and that it works again', async (name) => {
+  it.for(names)('health reports within ten seconds that its server %s, and that it works again', async (name) => {
     const part = await newPart()
     onTestFinished(() => part.close().then(() => undefined))
     await part.use()

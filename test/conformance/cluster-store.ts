@@ -138,7 +138,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     })
   })
 
-  it('never gives a revision twice, not even after it lost everything', async () => {
+  it('a cluster store never gives a revision twice, not even after it lost everything', async () => {
     const store = newStore()
     const { commit } = writer(store)
     const before = revisionOf(await commit(put('k', '1')))
@@ -148,7 +148,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     expect(Number.isSafeInteger(after)).toBe(true)
   })
 
-  it('keeps clusters and states apart, with any names', async () => {
+  it('a cluster store keeps clusters and states apart, with any names', async () => {
     const store = newStore()
     const suffix = randomUUID()
     const names = ['a', 'a:b', '{a}', 'ü b', 'members', 'state/a', '%', 'a%3Ab'].map((name) => name + suffix)
@@ -161,7 +161,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     }
   })
 
-  it('refuses everything after close, and closes twice', async () => {
+  it('a cluster store refuses everything after close, and closes twice', async () => {
     const store = newStore()
     await store.close()
     await store.close()

@@ -192,44 +192,40 @@ export function delayCases(context: CaseContext): void {
   })
 
   describe('delays and the broker', () => {
-    it.runIf(context.killsBroker)(
-      'outlast a kill of the broker',
-      { timeout: 420_000 },
-      async ({ expect }) => {
-        const channel = createTestChannel(context.freshName(), ['g', 'plain'])
-        const plain = collector(channel, 'plain')
-        const attempts = new Map<number, number[]>()
-        const flaky = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, ({ n }, { attempt }) => {
-          attempts.set(n, [...(attempts.get(n) ?? []), attempt])
-          if (attempt < 3) throw new Error('not yet')
-        })
-        const binder = createBinder({
-          service: 'conformance',
-          transport: context.transport(),
-          bindings: [flaky, plain.binding],
-          sendTimeoutMs: 90_000,
-        })
-        try {
-          await binder.start()
-          await binder.ready({ timeoutMs: 60_000 })
-          const isDone = (n: number): boolean => attempts.get(n)?.includes(3) === true
-          // A broker needs a while before a new queue outlives a kill: this is about messages, not about declarations.
-          const sender = persistent(binder, ASKED_AGAIN)
-          await sender.send(channel, { key: 'first', n: 100 }, { delayMs: 1_000 })
-          await until('the first one was retried', () => isDone(100), 60_000)
-          for (let n = 0; n < 10; n++) await sender.send(channel, { key: `k${n}`, n }, { delayMs: 100 + 300 * n })
-          await until('some failed', () => attempts.has(1), 60_000)
-          await context.broker.kill()
-          await context.broker.restart()
-          const numbers = Array.from({ length: 10 }, (_, n) => n)
-          await until('each came and was retried', () => numbers.every(isDone), BROKER_ASKS_AGAIN_MS + 60_000)
-          const seen = (): Set<number> => new Set(plain.got.map(({ payload }) => payload.n))
-          await until('the other group has each', () => seen().size === 11, 60_000)
-          expect(plain.got.every(({ context: { attempt } }) => attempt === 1)).toBe(true)
-        } finally {
-          await binder.close()
-        }
-      },
-    )
+    it.runIf(context.killsBroker)('outlast a kill of the broker', { timeout: 420_000 }, async ({ expect }) => {
+      const channel = createTestChannel(context.freshName(), ['g', 'plain'])
+      const plain = collector(channel, 'plain')
+      const attempts = new Map<number, number[]>()
+      const flaky = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, ({ n }, { attempt }) => {
+        attempts.set(n, [...(attempts.get(n) ?? []), attempt])
+        if (attempt < 3) throw new Error('not yet')
+      })
+      const binder = createBinder({
+        service: 'conformance',
+        transport: context.transport(),
+        bindings: [flaky, plain.binding],
+        sendTimeoutMs: 90_000,
+      })
+      try {
+        await binder.start()
+        await binder.ready({ timeoutMs: 60_000 })
+        const isDone = (n: number): boolean => attempts.get(n)?.includes(3) === true
+        // A broker needs a while before a new queue outlives a kill: this is about messages, not about declarations.
+        const sender = persistent(binder, ASKED_AGAIN)
+        await sender.send(channel, { key: 'first', n: 100 }, { delayMs: 1_000 })
+        await until('the first one was retried', () => isDone(100), 60_000)
+        for (let n = 0; n < 10; n++) await sender.send(channel, { key: `k${n}`, n }, { delayMs: 100 + 300 * n })
+        await until('some failed', () => attempts.has(1), 60_000)
+        await context.broker.kill()
+        await context.broker.restart()
+        const numbers = Array.from({ length: 10 }, (_, n) => n)
+        await until('each came and was retried', () => numbers.every(isDone), BROKER_ASKS_AGAIN_MS + 60_000)
+        const seen = (): Set<number> => new Set(plain.got.map(({ payload }) => payload.n))
+        await until('the other group has each', () => seen().size === 11, 60_000)
+        expect(plain.got.every(({ context: { attempt } }) => attempt === 1)).toBe(true)
+      } finally {
+        await binder.close()
+      }
+    })
   })
 }

@@ -15,7 +15,9 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 export function lifeCases(context: CaseContext): void {
   describe('drain', () => {
-    it('finishes messages in flight, confirms their settlement and leaves the rest to the next member', async ({ expect }) => {
+    it('finishes messages in flight, confirms their settlement and leaves the rest to the next member', async ({
+      expect,
+    }) => {
       const channel = createTestChannel(context.freshName())
       const begun = gate()
       const mayEnd = gate()

@@ -144,9 +144,7 @@ export function redriveCases(context: CaseContext): void {
       expect(handled).toEqual([])
     })
 
-    it('leaves one dead letter of a message that fails again, with the last failure’s metadata', async ({
-      expect,
-    }) => {
+    it('leaves one dead letter of a message that fails again, with the last failure’s metadata', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 3)
       const [before] = (await run(channel, { dryRun: true })).letters
@@ -326,9 +324,7 @@ export function redriveCases(context: CaseContext): void {
       expect(other.got).toHaveLength(1)
     })
 
-    it('redrives each failure of a reader of dead letters, to that reader alone', async ({
-      expect,
-    }) => {
+    it('redrives each failure of a reader of dead letters, to that reader alone', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const shop = await service(channel, () => true)
       const letters = deadLettersOf(channel, 'g')

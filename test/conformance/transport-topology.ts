@@ -34,7 +34,9 @@ export function topologyCases(context: CaseContext): void {
       expect(JSON.parse(JSON.stringify(plan))).toEqual(plan)
     })
 
-    it('refuses to start with another number of partitions than the existing one, and names both', async ({ expect }) => {
+    it('refuses to start with another number of partitions than the existing one, and names both', async ({
+      expect,
+    }) => {
       const name = context.freshName()
       const first = collector(createTestChannel(name), 'g')
       const sender = await started(context.transport(), { bindings: [first.binding] })

@@ -6,7 +6,7 @@ const { errorType } = (await import(OWN)) as { readonly errorType: (error: unkno
 
 const coded = (code: string): Error => Object.assign(new TypeError('no such order'), { code })
 
-it('takes the code of an error as its type, and the class when the code is a sentence', () => {
+it('the type of an error is its code, or its class when the code is a sentence', () => {
   expect(errorType(coded('orders.missing'))).toBe('orders.missing')
   expect(errorType(coded('order o-199 not found'))).toBe('TypeError')
 })

@@ -12,7 +12,7 @@ function setup(everyMs: number) {
   return { look, seconds: () => passedMs / SECOND }
 }
 
-it('takes a lock that is not touched for dead after 20 seconds', () => {
+it('the watch of a lock file takes a lock that is not touched for dead after 20 seconds', () => {
   const { look, seconds } = setup(SECOND / 2)
   while (look(7) === 'unknown');
   expect(look(7)).toBe('dead')
@@ -27,7 +27,7 @@ it('a touched lock counts as alive, with any clock, until it is untouched again'
   expect(look(5)).toBe('dead')
 })
 
-it('begins anew with another lock', () => {
+it('the watch of a lock file begins anew with another lock', () => {
   const { look } = setup(SECOND)
   for (let i = 0; i < 19; i++) look(7)
   for (let i = 0; i < 20; i++) expect(look(7, 'b')).toBe('unknown')

@@ -21,7 +21,7 @@ beforeAll(async () => {
 }, 180_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
-it('has at most 25 lines, and imports nothing but its two dependencies', () => {
+it('the durable saga has at most 25 lines, and imports nothing but its two dependencies', () => {
   expect(code.trimEnd().split('\n').length).toBeLessThanOrEqual(25)
   const imported = [...code.matchAll(/from '(?<name>[^']+)'/g)].map(({ groups }) => groups?.['name'] ?? '')
   expect(imported.length).toBeGreaterThan(0)

@@ -61,7 +61,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
       .map((n) => `o-${n}`)
       .sort()
 
-  it('moves a kafkajs consumer, its dead letters and its producer, and back, without a lost or repeated message', async () => {
+  it('a kafkajs consumer, its dead letters and its producer move, and back, without a lost or repeated message', async () => {
     await database.pool.query('DROP TABLE IF EXISTS bill')
     await database.pool.query(`CREATE TABLE bill ("order" text, cents int, "by" text)`)
     const admin = new Kafka({ brokers: [kafka.url], logLevel: logLevel.NOTHING }).admin()
@@ -101,7 +101,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
     await admin.disconnect()
   })
 
-  it('moves an amqplib consumer and its producer, and back, without a message lost or billed twice', async () => {
+  it('an amqplib consumer and its producer move, and back, without a message lost or billed twice', async () => {
     await database.pool.query('DROP TABLE IF EXISTS bill')
     await database.pool.query(`CREATE TABLE bill ("order" text PRIMARY KEY, cents int, "by" text)`)
     const old = page.start('rabbitmq/before/billing.ts')

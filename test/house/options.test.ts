@@ -368,11 +368,11 @@ describe('a mistake of the caller is refused, with the expected value:', () => {
   })
 })
 
-it('never shows the content of a value that may hold a password', () => {
+it('an options error never shows the content of a value that may hold a password', () => {
   expect(() => pgClient(js('postgres://u:secret@h/d'))).toThrow(/got a string$/)
 })
 
-it('never shows a secret, only its length', () => {
+it('an options error never shows a secret, only its length', () => {
   for (const secret of [short, [short]] as const) {
     const call = (): unknown => createBus({ service, secret })
     expect(call).toThrow(/^createBus\.secret(\[0\])?: expected at least 32 bytes, got 12: make one with/)

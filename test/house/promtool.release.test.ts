@@ -179,11 +179,11 @@ describeIt(() => {
     return stdout + stderr
   }
 
-  test('finds no fault in them', async () => {
+  test('promtool finds no fault in the alert rules', async () => {
     expect(await run('check', 'rules', RULES)).toMatch(/SUCCESS: \d+ rules found/)
   })
 
-  test('runs each over numbers at which it fires', () => {
+  test('promtool fires each alert rule over its numbers', () => {
     const alerts = Array.from(readFileSync(RULES, 'utf8').matchAll(/- alert: (\w+)/g), ([, name]) => name)
     expect(alerts.filter((name) => !CASES.some(({ alert, fires }) => alert === name && fires !== undefined))).toEqual(
       [],

@@ -49,7 +49,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-clou
     return { page, orders }
   }
 
-  it("continues in Spring’s Kafka group with uncommitted messages, and leaves the group at its end", async () => {
+  it('continues in Spring’s Kafka group with uncommitted messages, and leaves the group at its end', async () => {
     const { page, orders } = await setup('payment')
     const client = new Kafka({ brokers: [kafka.url], logLevel: logLevel.NOTHING })
     const [admin, producer] = [client.admin(), client.producer()]

@@ -57,7 +57,7 @@ function reachableFrom(graph: Graph, start: string): ReadonlySet<string> {
   return found
 }
 
-it('finds a circle', () => {
+it('an import cycle is found', () => {
   const graph = new Map([
     ['a', ['b']],
     ['b', ['c']],

@@ -156,11 +156,11 @@ test.each([
   [{ maxPayloadBytes: 0 }, 'createOutbox.maxPayloadBytes'],
   [{ notifyEveryMs: -1 }, 'createOutbox.notifyEveryMs'],
   [{ schema: '' }, 'SQL name'],
-])('refuses the option %o by name', (options, path) => {
+])('the outbox refuses the option %o by name', (options, path) => {
   expect(() => createOutbox({ sql: embedded(), service: 'orders', ...options })).toThrow(path)
 })
 
-test('is a table that the outbox event router of Debezium reads', async () => {
+test('the outbox is a table that the outbox event router of Debezium reads', async () => {
   await using t = await setupOutbox()
   await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'o-1')]))
   const { rows } = await t.sql.query(

@@ -76,7 +76,7 @@ describe('the slope', () => {
   })
 })
 
-it('thins a curve of any length evenly', () => {
+it('the curve of a report is thinned evenly at any length', () => {
   const thinned = new Thinned<number>(100)
   for (let n = 0; n < 10_000; n++) thinned.add(n)
   const { values } = thinned
@@ -86,7 +86,7 @@ it('thins a curve of any length evenly', () => {
   expect(gaps.size).toBe(1)
 })
 
-it('draws a line for each process and one for finished work, also where a process is down', () => {
+it('the chart has a line for each process and one for finished work, also where a process is down', () => {
   const svg = curveSvg(
     [
       { atMs: 0, done: 0, rss: { 'orders-1': 100_000_000 } },
@@ -100,7 +100,7 @@ it('draws a line for each process and one for finished work, also where a proces
   expect(svg).toContain('points="60.0,230.0 770.0,24.0"')
 })
 
-it('reports a run’s progress, rate and end', () => {
+it('the progress line reports a run’s progress, rate and end', () => {
   const told = { orders: 2_000, faults: 20, elapsedMs: 60_000, done: 500, played: 5, stalledMs: 0, fault: undefined }
   expect(progressText(told, { ...told, elapsedMs: 50_000, done: 400 })).toBe(
     '1 min 0 s: 500 of 2000 orders, 10/s, 5 of 20 faults, about 3 min 0 s left',

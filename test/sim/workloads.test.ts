@@ -36,7 +36,7 @@ it.for(MISTAKES)('%s: %s is found', { timeout: TIMEOUT_MS }, async ([name, broke
   expect(found).toMatchObject({ invariant, isRepeatable: true })
 })
 
-it('has at least twenty mistakes that can be built in', () => {
+it('the simulation has at least twenty mistakes that can be built in', () => {
   const mistakes = ALL.flatMap((name) => Object.keys(WORKLOADS[name]?.mistakes ?? {}))
   expect(new Set(mistakes).size).toBe(mistakes.length)
   expect(mistakes.length).toBeGreaterThanOrEqual(20)

@@ -169,7 +169,7 @@ it('redrive sends dead letters back to the fixed handler', async () => {
   expect(got).toEqual(['message-2'])
 })
 
-it('asks and answers requests, with the middleware and the headers of the service', async () => {
+it('the test kit asks and answers requests, with the middleware and the headers of the service', async () => {
   const seen: unknown[] = []
   const respond = responder(numbers, answers, { group: 'g' }, (n, { headers }) => {
     seen.push(headers['tenant'])
@@ -193,7 +193,7 @@ it('asks and answers requests, with the middleware and the headers of the servic
   expect(seen).toEqual(['numbers.g', 'north', 'numbers.g', 'north'])
 })
 
-it('ends an unanswered request at its timeout', async () => {
+it('the test kit ends an unanswered request at its timeout', async () => {
   const kit = await open({ bindings: [], sends: [numbers], replies: [answers] })
   const asked = kit.binder.request(numbers, 1, { reply: answers, timeoutMs: 10 * SECOND })
   const ended = expect(asked).rejects.toMatchObject({ code: 'binder.request_timeout' })

@@ -329,7 +329,7 @@ it('ready names the bindings that do not run, with the reason', async () => {
   })
 })
 
-it('asks for prefetch and its byte budget as declared', async () => {
+it('a consumer asks for prefetch and its byte budget as declared', async () => {
   const { transport } = await setup({ prefetch: 50, prefetchBytes: 1_000 })
   expect(transport.subscription.spec).toEqual({
     destination: 'numbers',
@@ -387,7 +387,7 @@ describe('a binding with autoStart: false', () => {
   })
 })
 
-it('counts its subscriptions to the broker', async () => {
+it('a consumer counts its subscriptions to the broker', async () => {
   const { binder, transport } = await setup()
   expect(status(binder).subscribed).toBe(1)
   transport.subscription.receiver.lost(new Error('connection lost'))

@@ -35,9 +35,7 @@ describeWith(['kafka'], 'Kafka and compressed batches', () => {
     expect(await runJava('Compressed', [url(), topic, 'read', '40'])).toEqual(texts)
   })
 
-  it('blocks a partition with an unreadable batch, reports it, and continues with the others', async ({
-    expect,
-  }) => {
+  it('blocks a partition with an unreadable batch, reports it, and continues with the others', async ({ expect }) => {
     const setup = attached(url())
     const snappy = createRequire(import.meta.url)('snappyjs') as { uncompress: () => Buffer }
     const { uncompress } = snappy

@@ -61,16 +61,19 @@ describeWith(['kafka'], 'topics of dead letters and retries on Kafka', () => {
     expect(said(`${letters} deletes dead letters (retention.ms=3600000)`)).toBe(true)
   })
 
-  it.for(DRIVERS)('on %s refuses a compacted topic, which would keep only the last dead letter of a key', async (driver) => {
-    const { channel, letters, start, make } = await setup(driver)
-    await make(letters, { 'cleanup.policy': 'compact' })
-    await expect(start(sink(channel, { group: 'g' }, () => {}))).rejects.toMatchObject({
-      kind: 'mismatch',
-      retryable: false,
-      destination: letters,
-      message: expect.stringContaining('--add-config cleanup.policy=delete'),
-    })
-  })
+  it.for(DRIVERS)(
+    'on %s refuses a compacted topic, which would keep only the last dead letter of a key',
+    async (driver) => {
+      const { channel, letters, start, make } = await setup(driver)
+      await make(letters, { 'cleanup.policy': 'compact' })
+      await expect(start(sink(channel, { group: 'g' }, () => {}))).rejects.toMatchObject({
+        kind: 'mismatch',
+        retryable: false,
+        destination: letters,
+        message: expect.stringContaining('--add-config cleanup.policy=delete'),
+      })
+    },
+  )
 
   it.for(DRIVERS)('on %s warns that retries are deleted before the messages of their channel', async (driver) => {
     const { channel, start, make, said } = await setup(driver)

@@ -34,9 +34,7 @@ describeWith(['kafka'], 'Kafka publishing', () => {
     expect(recorder.got.map(({ message }) => message.id)).toEqual(messages.map(({ id }) => id))
   })
 
-  it("creates a topic with the retention of its channel, or of the transport by default", async ({
-    expect,
-  }) => {
+  it('creates a topic with the retention of its channel, or of the transport by default', async ({ expect }) => {
     const transport = attached(url(), { topicConfig: { 'retention.ms': '7200000', 'cleanup.policy': 'delete' } })
     const [short, plain] = [`t${randomUUID().slice(0, 8)}`, `t${randomUUID().slice(0, 8)}`]
     await transport.provision([
@@ -76,9 +74,7 @@ describeWith(['kafka'], 'Kafka publishing', () => {
     expect(recorder.numbers).toEqual([0, 2])
   })
 
-  it('identifies the one message that the broker refuses, and loses no other or later one', async ({
-    expect,
-  }) => {
+  it('identifies the one message that the broker refuses, and loses no other or later one', async ({ expect }) => {
     const transport = attached(url(), { topicConfig: { 'max.message.bytes': '20000' } })
     const topic = await freshTopic(transport)
     const messages = numbered(topic, 40, KEYS)

@@ -11,7 +11,7 @@ type Batch = {
   }>
 }
 
-it('sends no later part of a list after one without an answer, to keep the order of a key', async () => {
+it('the Kafka publisher sends no later part of a list after one without an answer, to keep the order of a key', async () => {
   const sent: string[] = []
   const producer = {
     connect: async () => {},
@@ -37,7 +37,7 @@ it('sends no later part of a list after one without an answer, to keep the order
   await publisher.close()
 })
 
-it('fails messages of forbidden topics at once with the permission to grant, and sends the others', async () => {
+it('the Kafka publisher fails messages of forbidden topics at once with the permission to grant, and sends the others', async () => {
   const sent: string[][] = []
   const producer = {
     connect: async () => {},
@@ -68,7 +68,7 @@ it('fails messages of forbidden topics at once with the permission to grant, and
 })
 
 it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
-  'reports the broker’s answer for each record: %s',
+  'the Kafka publisher reports the broker’s answer for each record: %s',
   async (type) => {
     const said = `the broker's own words about ${type}`
     const producer = {
@@ -95,7 +95,7 @@ it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
   },
 )
 
-it('opens new connections of kafkajs after an idle time in which a load balancer may have dropped the old ones', async () => {
+it('the Kafka publisher opens new connections of kafkajs after an idle time in which a load balancer may have dropped the old ones', async () => {
   const clock = new FakeClock()
   let connected = 0
   const producer = {

@@ -5,7 +5,7 @@ import { gate } from '../../support/until.ts'
 import { Recorder } from '../rabbitmq/kit.ts'
 import { Subscriber, type SubscriberParts } from './inside.ts'
 
-it('does not join a group after the transport closes, at any step of its start', async () => {
+it('a subscription does not join a group after the transport closes, at any step of its start', async () => {
   const looked = gate()
   let members = 0
   const member = {

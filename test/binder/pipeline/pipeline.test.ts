@@ -273,7 +273,7 @@ test.each<[string, () => unknown, string]>([
     },
     'createBinder.bindings: expected a name of its own for each pipeline, got "pipeline p"',
   ],
-])('refuses %s', (_, declare, message) => {
+])('a pipeline refuses %s', (_, declare, message) => {
   expect(declare).toThrow(message)
 })
 

@@ -114,7 +114,7 @@ test('a message with invalid or too many keys is dead-lettered at once with the 
   expect(rows).toEqual([{ bytes: 2_048 }])
 })
 
-test('is drawn with its name and its stages', () => {
+test('a pipeline is drawn with its name and its stages', () => {
   const { common } = serviceOf({ limits: { count: 2, everyMs: 1_000 }, schema: 'drawn' })
   const system = describeSystem([common])
   expect(system.services[0]?.pipelines).toEqual([

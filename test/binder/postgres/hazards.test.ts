@@ -207,7 +207,7 @@ describe('a member', () => {
 
   // A failover to a standby without its claim, where another member has taken the same position since.
   it.each([['by what it handles'], ['when it closes']])(
-    "settles nothing, %s, in a position that another one has under the same numbers",
+    'settles nothing, %s, in a position that another one has under the same numbers',
     async (how) => {
       const t = setup()
       const held = gate()

@@ -339,7 +339,7 @@ it('every key, header and body of a list arrives unchanged, with any content', a
   expect(got).toEqual(sent)
 })
 
-it('reads what other programs write into the log', async () => {
+it('the log reads what other programs write into the log', async () => {
   const t = setup()
   const got: unknown[] = []
   const any = defineChannel('any', { payload: z.unknown(), groups: ['g'], partitions: 1 })

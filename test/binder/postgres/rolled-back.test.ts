@@ -82,7 +82,7 @@ it('nor for messages after a part of a transaction that was rolled back alone', 
   expect(await read(3)).toEqual([3, 4, 5])
 })
 
-it('asks for a channel no more once a transaction that sent to it has committed', async () => {
+it('a sender looks up a channel only until a transaction that sent to it has committed', async () => {
   const { sent, read } = await setup()
   await sent([1, 2])
   let asked: string[] = []

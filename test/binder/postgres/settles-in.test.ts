@@ -89,14 +89,17 @@ function beside(log: Transport) {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
-it.each([1, 8])('with concurrency %i each effect commits with its position, and leaves no row in an inbox', async (n) => {
-  const channel = channelOf(`plain-${n}`)
-  const { binder, send } = await started(channel, [effect(channel, n)])
-  await send(...upTo(40))
-  await until('all are settled', async () => (await binder.lag(`${channel.name}.g`)) === 0)
-  expect(await effectsOf(channel)).toEqual(upTo(40))
-  expect((await sql.query(`SELECT to_regclass('settles_in.inbox') AS t`)).rows).toEqual([{ t: null }])
-})
+it.each([1, 8])(
+  'with concurrency %i each effect commits with its position, and leaves no row in an inbox',
+  async (n) => {
+    const channel = channelOf(`plain-${n}`)
+    const { binder, send } = await started(channel, [effect(channel, n)])
+    await send(...upTo(40))
+    await until('all are settled', async () => (await binder.lag(`${channel.name}.g`)) === 0)
+    expect(await effectsOf(channel)).toEqual(upTo(40))
+    expect((await sql.query(`SELECT to_regclass('settles_in.inbox') AS t`)).rows).toEqual([{ t: null }])
+  },
+)
 
 it('a failed message is retried, and dead-lettered with its position', async () => {
   const channel = channelOf('failing')
@@ -262,11 +265,11 @@ it.each<[CannotSettleIn['why'], () => BinderOptions]>([
       bindings: [pollable(channelOf('c'), { group: 'g', settlesIn: sql } as never)],
     }),
   ],
-])('is refused where its %s does not allow it', (why, options) => {
+])('settlesIn is refused where its %s does not allow it', (why, options) => {
   expect(() => createBinder(options())).toThrow(expect.objectContaining({ code: 'binder.cannot_settle_in', why }))
 })
 
-it('is refused beside an inbox, without a group, and `true` without a service', () => {
+it('settlesIn is refused beside an inbox, without a group, and `true` without a service', () => {
   const channel = channelOf('wrong')
   const transport = () => postgresTransport({ sql })
   const refused = (options: object): (() => unknown) => {
@@ -279,7 +282,7 @@ it('is refused beside an inbox, without a group, and `true` without a service', 
   expect(refused({ group: 'g', settlesIn: 'yes' })).toThrow('SqlClient')
 })
 
-it('works on one of several transports, and keeps dead letters, retries and redrives in that transaction', async () => {
+it('settlesIn works on one of several transports, and keeps dead letters, retries and redrives in that transaction', async () => {
   const channel = channelOf('combined')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
   const outbox = createOutbox({ sql, service: 'test', schema: 'settles_in', transport })

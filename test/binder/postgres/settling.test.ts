@@ -45,7 +45,7 @@ async function setup(client: SqlClient = sql) {
   return { run, transport, settling, subscribe, handle, effects, lag }
 }
 
-it('settles with the commit of an effect, in any order and for several partitions at once', async () => {
+it('a transport with transactionsOf settles with the commit of an effect, in any order and for several partitions at once', async () => {
   const { run, transport, subscribe, handle, effects, lag } = await setup()
   await transport.publish(numbered(run, 8, ['a', 'b', 'c', 'd']))
   const recorder = Recorder.keeping()
@@ -100,7 +100,7 @@ it('fetching continues on the only connection while transactions settle', async 
   expect(await effects()).toEqual(numbers(120).map(String))
 })
 
-it('settles nothing of a subscription without these transactions, nor withdrawn messages', async () => {
+it('a transport with transactionsOf settles nothing of a subscription without these transactions, nor withdrawn messages', async () => {
   const { run, transport, settling, subscribe, handle } = await setup()
   await transport.publish(numbered(run, 1, ['a']))
   const plain = Recorder.keeping()
@@ -118,7 +118,7 @@ it('settles nothing of a subscription without these transactions, nor withdrawn 
   await expect(sql.transaction((tx) => settling.settle(tx, recorder.got))).rejects.toThrow('settlingIn')
 })
 
-it('has no transactions of a database that is not the transport’s', async () => {
+it('a transport with transactionsOf has no transactions of a database that is not the transport’s', async () => {
   const { transport } = await setup()
   expect(transport.settlingIn?.({ ...sql })).toBeUndefined()
 })

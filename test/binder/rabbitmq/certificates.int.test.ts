@@ -63,7 +63,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     return { binder, comes }
   }
 
-  it("the broker’s own: reports the expiry, and continues with its replacement", async () => {
+  it('the broker’s own: reports the expiry, and continues with its replacement', async () => {
     const { binder, comes } = await setup('of-broker')
     await certificates.renewServer('expired')
     await breakConnections()
@@ -76,7 +76,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     expect(binder.bindings()[0]?.state).toBe('running')
   })
 
-  it("a client’s: is refused, and continues with the one that `tls` reads at the next connection", async () => {
+  it('a client’s: is refused, and continues with the one that `tls` reads at the next connection', async () => {
     const { binder, comes } = await setup('of-client')
     own = { ...own, cert: await certificates.renewClient('expired') }
     await breakConnections()

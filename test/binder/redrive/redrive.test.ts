@@ -47,7 +47,7 @@ const run = (broker: MemoryBroker, options: RedriveOptions = {}, clock?: Clock) 
     options,
   )
 
-it('ends when its signal aborts while the filter has not settled, and the dead letter stays for the next run', async () => {
+it('a redrive ends when its signal aborts while the filter has not settled, and the dead letter stays for the next run', async () => {
   const { broker, state } = await withLetters(1)
   const asked = gate()
   const abort = new AbortController()

@@ -265,7 +265,7 @@ describe('the headers option of an outbox', () => {
   })
 })
 
-it('names the option that is wrong', () => {
+it('a wrong headers option is refused by its name', () => {
   const transport = memoryTransport()
   const headers = { a: 'b' } as never
   expect(() => createBinder({ service: 'shop', transport, headers })).toThrow(

@@ -327,7 +327,7 @@ describe('a store that fails', () => {
   })
 })
 
-it('names the option that is wrong', () => {
+it('createElection names the option that is wrong', () => {
   const locks = memoryLocks()
   expect(() => createElection({ locks, role: '' })).toThrow('election.role')
   expect(() => createElection({ locks, role: 'r', ttlMs: 5 })).toThrow('election("r").ttlMs')
@@ -337,7 +337,7 @@ it('names the option that is wrong', () => {
   expect(() => createElection({ locks, role: 'r', lockDelayMs: 48 * 3_600_000 })).toThrow('election("r").lockDelayMs')
 })
 
-it('accepts only functions as callbacks', () => {
+it('createElection accepts only functions as callbacks', () => {
   const locks = memoryLocks()
   const notAFunction = 'work' as never
   expect(() => createElection({ locks, role: 'r', onGranted: notAFunction })).toThrow(

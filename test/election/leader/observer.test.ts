@@ -215,7 +215,7 @@ describe('iterating an observer', () => {
   })
 })
 
-it('names the option that is wrong', () => {
+it('createObserver names the option that is wrong', () => {
   const { locks } = told()
   const js = (value: unknown): never => value as never
   expect(() => createObserver(js({ locks, rol: 'r' }))).toThrow('Did you mean "role"?')

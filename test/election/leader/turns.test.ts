@@ -116,7 +116,7 @@ describe('a lock delay', () => {
   })
 })
 
-it('refuses a ttl that ordinary stalls would end, without an explicit option', () => {
+it('createElection refuses a ttl that ordinary stalls would end, without an explicit option', () => {
   const locks = memoryLocks()
   expect(() => createElection({ locks, role: 'r', ttlMs: 999 })).toThrow(
     'election("r").ttlMs: expected at least 1000, or allowShortTtl: true, got 999',

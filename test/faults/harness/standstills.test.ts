@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { standstillRows } from './standstills.ts'
 
-it('reports the minimum, median and maximum interruption for each fault and part', () => {
+it('the table of standstills reports the minimum, median and maximum interruption for each fault and part', () => {
   const reports = [
     { fault: 'kill', standstillsMs: { messages: 300, locks: 10 } },
     { fault: 'kill', standstillsMs: { messages: 100 } },

@@ -81,7 +81,7 @@ async function tooMuch(): Promise<readonly number[]> {
   return rows.map(({ n }) => n)
 }
 
-it('makes it stuck and overwrites nothing, and the operator fixes it', async () => {
+it('a write past the triggers makes the transaction stuck, is not overwritten, and the operator fixes it', async () => {
   const { crossed, send, cancelled } = await play('right')
   expect([cancelled, await tooMuch()]).toEqual([['failed saga.undo_conflict'], [0, -50]])
   const operator = new Operator(house)

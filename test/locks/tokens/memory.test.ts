@@ -35,7 +35,7 @@ test.each([
     () => redisTokens({ url: 'redis://localhost', replicas: { count: 0 } }),
     'redisTokens.replicas.count: expected a whole number >= 1, got 0',
   ],
-])('refuses %s', (_, make, message) => {
+])('the memory store refuses %s', (_, make, message) => {
   expect(make).toThrow(message)
 })
 

@@ -150,7 +150,7 @@ test('an operator settles the steps that are parked one after the other', async 
   expect((await run.outcome(within)).results.end).toEqual({ a: 'by hand', b: 'by hand, too' })
 })
 
-test('has no bad end under any fault or pair of faults, and turns back only for permitted reasons', () => {
+test('a forward block has no bad end under any fault or pair of faults, and turns back only for permitted reasons', () => {
   const saga = defineSaga('explored', { version: 1, input })
     .forward((block) => block.step('a', { invoke: () => {}, compensate: () => {} }))
     .step('b', { invoke: () => {}, compensate: () => {} })

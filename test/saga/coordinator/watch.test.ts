@@ -21,7 +21,7 @@ function ended(key: SagaKey): StandingSaga {
 }
 
 test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
-  'sees the end for a caller that begins to wait %i turns after the last one left',
+  'a watch sees the end for a caller that begins to wait %i turns after the last one left',
   async (turns) => {
     const watch = setup()
     await watch.wait({ name: 'saga', id: 'first' })
@@ -46,7 +46,7 @@ test('a saga that the database cannot read is rejected, and hides no other', asy
   watch.close()
 })
 
-test('rejects after half a minute without a saga of this id', async () => {
+test('a watch rejects after half a minute without a saga of this id', async () => {
   const clock = new FakeClock()
   const watch = setup(async () => [], clock)
   const outcome = settledState(watch.wait({ name: 'saga', id: 'never' }))

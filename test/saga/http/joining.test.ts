@@ -68,30 +68,27 @@ describe('a transaction that code in another process joins', () => {
   test.each([
     ['in ASCII', 'no stock', 'no stock'],
     ['in words that the encoding of the database lacks', '品切れ', '???'],
-  ])(
-    'when code that joined fails (%s) all is cancelled, even if the caller ignores it',
-    async (_, text, kept) => {
-      const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
-      const { other, move, transfer } = world
-      const run = world.begin('j-3', async () => {
-        const headers = transactionHeaders()
-        const failed = outsideGlobalTransaction(() =>
-          other.inheritTransaction(headers, () =>
-            other.globalTransaction(transfer, { id: 'x', input: {} }, async (global) => {
-              await global.call(move, { account: 'b', cents: 2 })
-              throw new Error(text)
-            }),
-          ),
-        )
-        await expect(failed).rejects.toThrow(text)
-        return 'all is well'
-      })
-      const error = await run.catch((thrown: unknown) => thrown)
-      expect(error).toBeInstanceOf(GlobalTransactionCancelled)
-      expect((error as GlobalTransactionCancelled).failure.message).toContain(kept)
-      expect(world.calls).toEqual(['try b', 'cancel b true'])
-    },
-  )
+  ])('when code that joined fails (%s) all is cancelled, even if the caller ignores it', async (_, text, kept) => {
+    const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
+    const { other, move, transfer } = world
+    const run = world.begin('j-3', async () => {
+      const headers = transactionHeaders()
+      const failed = outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, () =>
+          other.globalTransaction(transfer, { id: 'x', input: {} }, async (global) => {
+            await global.call(move, { account: 'b', cents: 2 })
+            throw new Error(text)
+          }),
+        ),
+      )
+      await expect(failed).rejects.toThrow(text)
+      return 'all is well'
+    })
+    const error = await run.catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(GlobalTransactionCancelled)
+    expect((error as GlobalTransactionCancelled).failure.message).toContain(kept)
+    expect(world.calls).toEqual(['try b', 'cancel b true'])
+  })
 
   test('a refusal is for the code that called', async () => {
     const world = await setup({

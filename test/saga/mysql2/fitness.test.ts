@@ -73,6 +73,6 @@ describe('a server that it cannot prepare on is refused with the remedy', () => 
   })
 })
 
-test('needs a pool', () => {
+test('mysqlResource needs a pool', () => {
   expect(() => mysqlResource({} as never)).toThrow('mysqlResource: expected a pool')
 })

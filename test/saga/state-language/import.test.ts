@@ -213,7 +213,7 @@ describe('an expression', () => {
   })
 })
 
-test('its graph is that of its JSON: another machine is another version', () => {
+test('the graph of an imported machine is that of its JSON: another machine is another version', () => {
   const hash = (json: unknown) => importStateMachine(json, known).graphHash
   expect(hash(one({}))).toBe(hash(one({})))
   expect(hash(one({}))).not.toBe(hash(one({ IsForUpdate: true })))

@@ -205,7 +205,7 @@ describe('effects outside of the transaction', () => {
   })
 })
 
-test('hands the result of try to confirm and to cancel', async () => {
+test('tccParticipant hands the result of try to confirm and to cancel', async () => {
   const seen: unknown[] = []
   const see = (_: StockCommand, { tried, result }: { tried: boolean; result: unknown }) => void seen.push(tried, result)
   for (const operation of ['confirm', 'compensate'] as const) {
@@ -250,7 +250,7 @@ test('under any order and repetition does each once, and never confirms and canc
   )
 })
 
-test('refuses an invalid handler, and an unknown option', () => {
+test('tccParticipant refuses an invalid handler, and an unknown option', () => {
   const handlers = { try: () => 1, confirm: () => {}, cancel: undefined } as never
   expect(() => tccParticipant(stockCommands, { group: 'g' }, handlers)).toThrow(/tccParticipant.*\.cancel.*a function/)
   const all = { try: () => 1, confirm: () => {}, cancel: () => {} }

@@ -60,7 +60,7 @@ describe('refuses leftovers of a history in a database', () => {
   })
 })
 
-it('begins each history with the same rows, on existing ones too', async () => {
+it('the simulator begins each history with the same rows, on existing ones too', async () => {
   const { histories } = await simulate({
     ...running(
       'CREATE TABLE IF NOT EXISTS line (n int)',
@@ -79,7 +79,7 @@ it('begins each history with the same rows, on existing ones too', async () => {
   expect(histories).toBe(5)
 })
 
-it('has an open transaction of a dead instance undone, with the tables that it made', async () => {
+it('the simulator has an open transaction of a dead instance undone, with the tables that it made', async () => {
   const services: SimulationOptions['services'] = {
     shop: {
       instances: 1,
@@ -94,7 +94,7 @@ it('has an open transaction of a dead instance undone, with the tables that it m
   expect(histories).toBe(2)
 })
 
-it('reports an invariant that does not hold, with the database’s rows', async () => {
+it('the simulator reports an invariant that does not hold, with the database’s rows', async () => {
   const failure = await failureOf({ ...running('INSERT INTO line VALUES (1)'), invariants: { no: () => false } })
   expect(failure.invariant).toBe('no')
   expect((await pglite.query('SELECT * FROM line')).rows).toEqual([])

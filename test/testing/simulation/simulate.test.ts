@@ -218,7 +218,7 @@ describe('a failure', () => {
   })
 })
 
-it('refuses options that make no sense, by their names', async () => {
+it('simulate refuses options that make no sense, by their names', async () => {
   const { options } = hearts()
   const refused = (changed: object): Promise<unknown> =>
     simulate({ ...options, seeds: 1, ...changed }).catch((error: unknown) => (error as Error).message)

@@ -42,7 +42,7 @@ describe('a history fails', () => {
   })
 })
 
-it('names the instances that were not up when a workload waits without end', async () => {
+it('the simulator names the instances that were not up when a workload waits without end', async () => {
   const failure = await failureOf({
     ...IDLE,
     services: services(() => Promise.reject(new Error('no licence'))),
@@ -54,7 +54,7 @@ it('names the instances that were not up when a workload waits without end', asy
   expect(failure.message).toContain('shop-1 is not up: no licence')
 })
 
-it('waits for an instance that comes up late, before its checks', async () => {
+it('the simulator waits for an instance that comes up late, before its checks', async () => {
   let isUp = false
   const start: SimulatedService['start'] = async () => {
     await new Promise((resolve) => void setTimeout(resolve, 60_000))
@@ -73,7 +73,7 @@ it('waits for an instance that comes up late, before its checks', async () => {
   expect(histories).toBe(1)
 })
 
-it('has every instance up again before its checks, after any number of kills', async () => {
+it('the simulator has every instance up again before its checks, after any number of kills', async () => {
   const up = new Set<string>()
   const ups: number[] = []
   const start: SimulatedService['start'] = async ({ name }) => {

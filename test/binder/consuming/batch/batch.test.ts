@@ -243,7 +243,7 @@ describe('withdrawn messages of a batch', () => {
   })
 })
 
-it('asks for room for two batches per call, at least', async () => {
+it('a batch asks for room for two batches per call, at least', async () => {
   const prefetch = async (options: Partial<BatchSinkOptions>): Promise<number> =>
     (await batchSink(options)).transport.subscription.spec.prefetch
   expect(await prefetch({})).toBe(200)

@@ -146,28 +146,25 @@ describe('a binding', () => {
   it.each([
     ['one by one', (handler: () => void) => sink(input, { group: 'g' }, handler)],
     ['in batches', (handler: () => void) => sinkBatch(input, { group: 'g', batch: { maxSize: 1 } }, handler)],
-  ])(
-    'whose handler loses its database for some seconds is unhealthy until it is back (%s)',
-    async (_, bindingOf) => {
-      const transport = new ScriptedTransport()
-      const clock = new FakeClock()
-      let isAway = true
-      const binding = bindingOf(() => {
-        if (isAway) throw Object.assign(new Error('the database is starting up'), { code: '57P03' })
-      })
-      const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
-      onTestFinished(() => binder.close())
-      await binder.start()
-      const status = () => binder.binding('numbers.g').status()
-      const delivered = transport.subscription.deliver('k', 1)
-      await clock.advance(10_000)
-      expect(status()).toMatchObject({ state: 'connecting', error: 'the database is starting up' })
-      isAway = false
-      await clock.advance(10_000)
-      expect(delivered.end).toBe('acked')
-      expect(status()).toMatchObject({ state: 'running', error: undefined })
-    },
-  )
+  ])('whose handler loses its database for some seconds is unhealthy until it is back (%s)', async (_, bindingOf) => {
+    const transport = new ScriptedTransport()
+    const clock = new FakeClock()
+    let isAway = true
+    const binding = bindingOf(() => {
+      if (isAway) throw Object.assign(new Error('the database is starting up'), { code: '57P03' })
+    })
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const delivered = transport.subscription.deliver('k', 1)
+    await clock.advance(10_000)
+    expect(status()).toMatchObject({ state: 'connecting', error: 'the database is starting up' })
+    isAway = false
+    await clock.advance(10_000)
+    expect(delivered.end).toBe('acked')
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
+  })
 
   it('whose message is withdrawn while its output is forbidden is healthy again', async () => {
     const transport = new ScriptedTransport()

@@ -51,7 +51,9 @@ describe('assignment', () => {
     expect(offsets(0)).toEqual([10, 11, 12, 13])
   })
 
-  it('redelivers returned messages only after a signal, so that a closing receiver does not get them forever', ({ expect }) => {
+  it('redelivers returned messages only after a signal, so that a closing receiver does not get them forever', ({
+    expect,
+  }) => {
     const given: string[] = []
     const released: number[] = []
     const assignment = new Assignment(

@@ -50,16 +50,19 @@ describeWith(['kafka'], 'a group of Kafka that does not continue at its position
     return { name, groupId: `g.${name}`, got, start, said }
   }
 
-  it.for(DRIVERS)('on %s reports the number of messages that retention has deleted before they were read', async (driver) => {
-    const { name, groupId, got, start, said } = await setup(driver)
-    const connection = await admin()
-    await connection.setOffsets({ groupId, topic: name, partitions: [{ partition: 0, offset: '3' }] })
-    await connection.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '45' }] })
-    const binder = await start()
-    await until('the rest came', () => got.length === 5)
-    expect(binder.bindings()[0]).toMatchObject({ state: 'running', skipped: 42 })
-    expect(said('messages are lost: partition 0')).toBe(true)
-  })
+  it.for(DRIVERS)(
+    'on %s reports the number of messages that retention has deleted before they were read',
+    async (driver) => {
+      const { name, groupId, got, start, said } = await setup(driver)
+      const connection = await admin()
+      await connection.setOffsets({ groupId, topic: name, partitions: [{ partition: 0, offset: '3' }] })
+      await connection.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '45' }] })
+      const binder = await start()
+      await until('the rest came', () => got.length === 5)
+      expect(binder.bindings()[0]).toMatchObject({ state: 'running', skipped: 42 })
+      expect(said('messages are lost: partition 0')).toBe(true)
+    },
+  )
 
   it.for(DRIVERS)('on %s reports that its position is past the end', async (driver) => {
     const { name, groupId, got, start, said } = await setup(driver)

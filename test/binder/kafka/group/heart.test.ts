@@ -58,9 +58,7 @@ describe('the heartbeat of a member', () => {
     expect(lost[0]?.cause).toBeUndefined()
   })
 
-  it('reports a blocked event loop as the cause of a lost assignment, and not the brokers', async ({
-    expect,
-  }) => {
+  it('reports a blocked event loop as the cause of a lost assignment, and not the brokers', async ({ expect }) => {
     const clock = new FakeClock()
     const { heart, lost } = beating(clock)
     heart.use(() => Promise.resolve())

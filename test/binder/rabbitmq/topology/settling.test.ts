@@ -42,7 +42,7 @@ it('a delay queue that another process has declared a moment ago is not relied o
   expect(broker.exchanges.has(SAYS_SO)).toBe(true)
 })
 
-it('never waits again once it has settled', async () => {
+it('a queue that has settled is never awaited again', async () => {
   const broker = new FakeBroker()
   const first = await starting(broker)
   await first.clock.advance(LONG_MS)
