@@ -16,6 +16,7 @@ const SECTIONS: Readonly<Record<string, string>> = {
   network: 'The network breaks',
   messages: 'Messages misbehave',
   binder: 'What a message binder has to do',
+  spring: 'Where Spring Cloud Stream loses messages',
   'locks-under-faults': 'Locks and elections under all faults',
   clusters: 'Clusters that fail over',
   proof: 'All parts together, counted',
