@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { RedisStats } from './redis-stats.ts'
 
-/** One Redis server for all sides, and what it says about itself. */
+/** A Redis server shared by all sides, and the counters that it reports. */
 export class Bed implements AsyncDisposable {
   readonly url: string
   /** Begins every key of this run. */

@@ -1,7 +1,7 @@
 import { number, type Table } from './table.ts'
 import { type Target, verdict } from './target.ts'
 
-/** One side of a comparison: does the work once and tells how many units it did and how long that took. */
+/** One side of a comparison: does the work once, and returns how many units it did and how long that took. */
 export type Run = () => Promise<Measured>
 
 export interface Measured {
@@ -10,14 +10,14 @@ export interface Measured {
 }
 
 export interface Comparison {
-  /** What is measured, with its unit: `publish 200 B, messages/s`. */
+  /** Name of the measurement, with its unit: `publish 200 B, messages/s`. */
   readonly what: string
   readonly ours: Run
-  /** The peer that does the same work without this package, and how. Absent where there is none. */
+  /** Peer that does the same work without this package. Absent where there is none. */
   readonly peer?: { readonly name: string; readonly run: Run } | undefined
-  /** What our rate, units per second, should reach. */
+  /** Target for our rate in units per second. */
   readonly target?: Target | undefined
-  /** What our rate divided by the peer's should reach. */
+  /** Target for our rate divided by the peer's. */
   readonly ratio?: Target | undefined
 }
 
@@ -33,18 +33,18 @@ export interface Result {
 
 export interface TurnOptions {
   readonly rounds: number
-  /** Rounds before those that count. @default 1 */
+  /** Warm-up rounds before those that count. @default 1 */
   readonly warmUps?: number | undefined
   /**
-   * Collect garbage before each turn. Not for short ones: V8 throws compiled code away with it, and the turn is then
-   * spent compiling. @default true
+   * Collect garbage before each turn. Not for short turns: V8 also drops compiled code, and the turn would be spent
+   * compiling. @default true
    */
   readonly collect?: boolean | undefined
 }
 
 /**
- * Runs all sides in turns, so that whatever else the machine does hits all of them; who begins moves on with each round.
- * @returns per side, what each of its rounds gave
+ * Runs all sides in turns, so that other load of the machine hits all of them; each round begins with the next side.
+ * @returns per side, the result of each round
  */
 export async function takeTurns<T>(
   sides: readonly (() => Promise<T>)[],

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** The kernel's unit of these counters, whatever the machine. */
+/** Unit of the kernel's counters, the same on all machines. */
 const TICK_US = 10_000
 
-/** CPU time that a process and all below it have used, those that ended included, in us. NaN where there is no /proc. */
+/** CPU time of a process and all below it, ended ones included, in us. NaN where there is no /proc. */
 export function cpuUsOfTree(root: number): number {
   const processes = readProcesses()
   if (processes.length === 0) return Number.NaN
@@ -42,7 +42,7 @@ export function rssMb(pid: number): number {
 interface Used {
   readonly pid: number
   readonly parent: number
-  /** Its own and those of its children that were waited for. */
+  /** CPU ticks of the process and of its reaped children. */
   readonly ticks: number
 }
 

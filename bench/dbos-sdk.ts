@@ -1,4 +1,4 @@
-/** What is used of `@dbos-inc/dbos-sdk`. */
+/** The part of `@dbos-inc/dbos-sdk` that the bench uses. */
 export interface DbosSdk {
   readonly DBOS: {
     setConfig(config: object): void
@@ -25,7 +25,7 @@ export interface DbosHandle<R> {
   getResult(options: { readonly pollingIntervalMs: number }): Promise<R>
 }
 
-/** Puts work into the queues of another application. What it does is no step by itself. */
+/** Client that puts work into the queues of another application. Its call is not a step by itself. */
 export interface DbosClient {
   enqueue<Work extends (...args: never[]) => Promise<unknown>>(
     options: { readonly queueName: string; readonly workflowName: string; readonly workflowID: string },
@@ -33,7 +33,7 @@ export interface DbosClient {
   ): Promise<DbosHandle<Awaited<ReturnType<Work>>>>
 }
 
-/** What a worker of DBOS says first: everything in one database, no words but errors. */
+/** Configuration of a DBOS worker: one database for everything, and only errors in the log. */
 export function dbosConfig(url: string, connections: string): object {
   return {
     name: 'bench',

@@ -20,7 +20,7 @@ export function ascending(samples: readonly number[]): readonly number[] {
 
 const HEAD = ['what', 'n', 'min ms', 'p50', 'p95', 'p99', 'max', 'over', 'target'] as const
 
-/** One row each; `over` counts the samples above the target. */
+/** Table with one row per distribution; `over` counts the samples above the target. */
 export function distributionTable(title: string, distributions: readonly Distribution[]): Table {
   return { title, head: HEAD, rows: distributions.map(cells) }
 }

@@ -11,12 +11,12 @@ import { loadNow, thisMachine, versionsHere } from './report/machine.ts'
 import { FORMAT, type Report, type SuiteReport, withSuites } from './report/report.ts'
 import { printTable, type Table } from './table.ts'
 
-/** What a suite gets from the command line. */
+/** Options that a suite gets from the command line. */
 export interface SuiteOptions {
   readonly rounds: number
   /** Parts to run; empty = all. */
   readonly only: readonly string[]
-  /** How long a soak lasts. */
+  /** Duration of a soak. */
   readonly minutes: number
   /** Orders of a run of the example. */
   readonly orders: number
@@ -24,9 +24,9 @@ export interface SuiteOptions {
   readonly measure: (comparison: Comparison) => Promise<void>
   /** A table of the suite's own, printed at the end. */
   readonly report: (table: Table) => void
-  /** Tells who waits what is going on. */
+  /** Reports progress to the person who runs the bench. */
   readonly progress: (what: string) => void
-  /** Something was left out, and why. */
+  /** Reports a measurement that was left out, and why. */
   readonly skip: (reason: string) => void
 }
 
@@ -83,7 +83,7 @@ function conclude(command: () => number | string): number {
   }
 }
 
-/** What is wrong with the file of `--report`, before anything is measured for it. */
+/** Describes what is wrong with the file of `--report`; checked before anything is measured for it. */
 function mistakeOfReport(file: string, { suites, only }: Given): string | undefined {
   if (!existsSync(file)) return undefined
   try {
@@ -106,7 +106,9 @@ function reportOf(suites: readonly SuiteReport[]): Report {
   return { format: FORMAT, versions: versionsHere(), machine: thisMachine(), suites }
 }
 
-/** Its tables are printed when it has ended. With a report a suite that fails does not end those behind it. */
+/**
+ * Runs a suite and prints its tables when it has ended. With a report, a suite that fails does not end those after it.
+ */
 async function runSuite({ name, load }: NamedSuite, given: Given): Promise<SuiteReport> {
   const { rounds, only, minutes, orders } = given
   const [at, before, beganAt] = [new Date().toISOString(), loadNow(), performance.now()]
@@ -153,7 +155,7 @@ function usage(): string {
 }
 
 const MAX_MINUTES = 10_000
-/** Below it starting and ending would be what is measured. */
+/** Fewest orders: with fewer the bench would measure starting and ending. */
 const MIN_ORDERS = 500
 
 interface NamedSuite {
@@ -162,20 +164,20 @@ interface NamedSuite {
 }
 
 interface Given {
-  /** In the order given; each runs when the one before it has ended. */
+  /** Suites in the order given; each runs when the one before it has ended. */
   readonly suites: readonly NamedSuite[]
   readonly rounds: number
   readonly only: readonly string[]
   readonly minutes: number
   readonly orders: number
-  /** Where to write what came of it. */
+  /** File for the report. */
   readonly report: string | undefined
 }
 
 /** All but what takes as long as one says. */
 const ALL = Object.keys(SUITES).filter((name) => name !== 'soak')
 
-/** The command line, or what is wrong with it. */
+/** Parses the command line, or describes what is wrong with it. */
 function parseArguments(): Given | string {
   try {
     const text = (value: string) => ({ type: 'string', default: value }) as const

@@ -1,8 +1,8 @@
-/** A part that was asked for and does not exist: without this a slip of the keyboard would measure nothing, in silence. */
+/** Error for an unknown part: without it a typing mistake would silently measure nothing. */
 export class UnknownPart extends Error {}
 
 /**
- * Which of its parts a suite has to run. Ask before anything is started.
+ * Selects the parts of a suite to run. Call it before anything is started.
  * @param only what the command line names; empty: all
  * @throws UnknownPart
  */

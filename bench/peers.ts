@@ -1,6 +1,6 @@
 /**
- * Packages that a bench compares with and that the tree does not depend on: installed when first asked for, pinned, each
- * set in a folder of its own. Delete `node_modules/.cache/concordat-bench` to have them fetched again.
+ * Packages that a bench compares with and that are not dependencies of the repository: installed on first use, pinned,
+ * each set in a folder of its own. Delete `node_modules/.cache/concordat-bench` to have them fetched again.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -33,7 +33,7 @@ export async function providePeer(name: string, packages: Packages, progress: (w
     await writeFile(join(making, 'package.json'), '{ "private": true }\n')
     await npmInstall(wanted, making)
     await rename(making, folder).catch((error: unknown) => {
-      // Another bench was quicker.
+      // Another bench process has installed it first.
       if (!existsSync(folder)) throw error
     })
     return folder
@@ -47,12 +47,12 @@ export function loadPeer<T>(folder: string, name: string): T {
   return createRequire(join(folder, 'package.json'))(name) as T
 }
 
-/** Where a file of a package of such a folder is. @throws when it is not there */
+/** Path of a file in a package of such a folder. @throws when the file does not exist */
 export function peerFile(folder: string, path: string): string {
   return createRequire(join(folder, 'package.json')).resolve(path)
 }
 
-/** Without the packages' install scripts: none of them is needed, and some report to their makers. */
+/** Installs without the packages' install scripts: they are not needed, and some report to their makers. */
 function npmInstall(packages: readonly string[], folder: string): Promise<void> {
   const args = ['install', '--save-exact', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
   const options = { cwd: folder, timeout: INSTALL_WITHIN_MS }

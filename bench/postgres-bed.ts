@@ -3,7 +3,7 @@ import type { PrivateServer } from '../test/support/servers/private-server.ts'
 import { startServer } from '../test/support/servers/start.ts'
 import { cpuUsOfTree } from './cpu.ts'
 
-/** What one database of the server did, and the server as a whole, since it was started. */
+/** Counters of one database and of its server, since the server was started. */
 export interface PostgresCounters {
   readonly commits: number
   /** Inserted, updated, deleted. */

@@ -70,7 +70,7 @@ export class Worker<Report extends { readonly did: string }> implements AsyncDis
   }
 }
 
-/** For the other side: ends this process when the one that started it is gone. */
+/** Ends this child process when its parent is gone. */
 export function endWithParent(): void {
   process.on('disconnect', () => process.exit(0))
 }

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 
-/** What a Redis server says about its own work, read over a connection of its own that asks for nothing else. */
+/** Statistics of a Redis server, read over a connection of its own that sends nothing else. */
 export class RedisStats implements AsyncDisposable {
   readonly #client: Redis
 
@@ -14,12 +14,12 @@ export class RedisStats implements AsyncDisposable {
     return (field(info, 'used_cpu_user') + field(info, 'used_cpu_sys')) * 1_000_000
   }
 
-  /** What its data takes. */
+  /** Memory that the data takes. */
   async memoryBytes(): Promise<number> {
     return field(await this.#client.info('memory'), 'used_memory_dataset')
   }
 
-  /** How often each command ran, inside scripts too. */
+  /** Number of calls of each command, inside scripts too. */
   async commands(): Promise<CommandCounts> {
     const counts = new Map<string, number>()
     for (const [, name = '', calls] of (await this.#client.info('commandstats')).matchAll(
@@ -30,7 +30,7 @@ export class RedisStats implements AsyncDisposable {
     return counts
   }
 
-  /** Removes what the bench left: locks free themselves, but fencing tokens are kept forever. */
+  /** Removes the keys of the bench: locks free themselves, but fencing tokens are kept permanently. */
   async removeKeys(prefix: string): Promise<void> {
     for await (const keys of this.#client.scanStream({ match: `${prefix}*`, count: 1_000 })) {
       if ((keys as string[]).length > 0) await this.#client.unlink(...(keys as string[]))
@@ -44,7 +44,7 @@ export class RedisStats implements AsyncDisposable {
 
 export type CommandCounts = ReadonlyMap<string, number>
 
-/** What reading the counters adds to them. */
+/** Commands that reading the counters adds to them. */
 const OWN = new Set(['info', 'client|setinfo', 'hello'])
 
 export interface Traffic {
@@ -55,7 +55,7 @@ export interface Traffic {
 }
 
 /**
- * What happened between two readings.
+ * Traffic between two readings.
  * @param direct the commands clients send; all others are counted as run by scripts
  */
 export function trafficBetween(before: CommandCounts, after: CommandCounts, direct: readonly string[]): Traffic {

@@ -1,12 +1,12 @@
-/** The worker's half of a side: keeps so many sagas, or transactions, running for a while, when it is told to. */
+/** Worker's half of a side: keeps the given number of sagas or transactions in flight for a while, on command. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endWithParent } from './processes.ts'
 
 export interface Burst {
-  /** Always so many are under way. */
+  /** Number in flight at any time. */
   readonly atOnce: number
-  /** Runs so long before it counts, and so long while it does; in each at least `atLeast` have to end. */
+  /** Time before counting begins, and time of the count; at least `atLeast` have to end in each. */
   readonly rampMs: number
   readonly countedMs: number
   readonly atLeast: number
@@ -18,7 +18,7 @@ export interface SideReport {
 }
 
 export interface Ran {
-  /** Of each saga that ended in the counted time, from its start to its end. */
+  /** Time from start to end of each saga that ended in the counted time. */
   readonly eachMs: readonly number[]
   readonly countedMs: number
   /** Sagas of the whole burst, and this process's CPU time for them. */

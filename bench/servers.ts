@@ -1,7 +1,10 @@
 import { addressInEnvironment, type ServerKind, ServerUnavailable } from '../test/support/servers/kinds.ts'
 import { startServer } from '../test/support/servers/start.ts'
 
-/** Where a server is: the address in the environment, else a private one that ends with `stack`; or why there is none. */
+/**
+ * Provides a server: the address in the environment, else a private one that ends with `stack`; or the reason why there
+ * is none.
+ */
 export async function provideServer(
   kind: ServerKind,
   stack: AsyncDisposableStack,

@@ -1,4 +1,4 @@
-/** What a suite shows at its end. */
+/** Table that a suite prints at its end. */
 export interface Table {
   readonly title: string
   readonly head: readonly string[]

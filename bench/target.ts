@@ -1,9 +1,9 @@
 import { number } from './table.ts'
 
-/** What a value should reach. */
+/** Limit that a value should reach. */
 export type Target = { readonly atLeast: number } | { readonly atMost: number }
 
-/** For a table: the target, and whether the value meets it. A bench tells, it does not fail. */
+/** Table cell with the target and whether the value meets it. A bench reports a missed target and does not fail. */
 export function verdict(value: number, target: Target | undefined, unit = ''): string {
   if (target === undefined) return '-'
   const [sign, limit] = 'atLeast' in target ? ['>=', target.atLeast] : ['<=', target.atMost]

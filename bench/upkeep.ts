@@ -1,4 +1,4 @@
-/** What it costs per second to keep things as they are: heartbeats, renewals. */
+/** Cost per second of heartbeats and renewals. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type RedisStats, type Traffic, trafficBetween } from './redis-stats.ts'
 import { number, type Table } from './table.ts'
@@ -7,12 +7,12 @@ export interface Upkeep {
   readonly what: string
   readonly seconds: number
   readonly traffic: Traffic
-  /** Of one core. */
+  /** Share of one core. */
   readonly clientShare: number
   readonly serverShare: number
 }
 
-/** Looks on for `seconds`. Client: the CPU time of this process. */
+/** Measures for `seconds` without a call. Client: the CPU time of this process. */
 export async function lookOn(
   stats: RedisStats,
   what: string,

@@ -6,7 +6,7 @@ import { Worker } from '../processes.ts'
 import type { Order, Scene, SideReport, Work } from './side.ts'
 import { SIZES } from './workload.ts'
 
-/** Of the rate of the bare driver doing the same work. */
+/** Shares of the rate of the bare driver doing the same work. */
 const TARGETS = { publish: 0.9, consume: 0.9 }
 
 /** A broker's workers, and what their rows are called. */
@@ -16,9 +16,9 @@ export interface BrokerSides {
   readonly bare: URL
   /** Without a name for `publishPlain` that is left out. */
   readonly peers: Readonly<Record<'publish' | 'consume', string>> & { readonly publishPlain?: string }
-  /** Of the rate of the peer; what is left out has no target. @default 0.9 for both */
+  /** Share of the peer's rate that ours should reach; work that is not named has no target. @default 0.9 for both */
   readonly atLeast?: Readonly<Partial<Record<'publish' | 'consume', number>>>
-  /** Of the rate of payload and key alone, what publishing should reach. */
+  /** Share of the rate of payload and key alone that publishing should reach. */
   readonly ofPlain: number
   /** Messages of a turn, by the bytes of each. */
   readonly countOf: (bytes: number) => number
@@ -59,7 +59,7 @@ interface StartedSides {
   readonly leave: () => Promise<void>
 }
 
-/** Ours first: it makes the topics and fills the one that both read. */
+/** Starts our side first: it makes the topics and fills the one that both read. */
 export async function startedSides(
   { ours, bare }: BrokerSides,
   scene: Scene,

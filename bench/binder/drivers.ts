@@ -1,6 +1,6 @@
 /**
- * Two Kafka drivers beside each other, no binder: what a second driver behind the same adapter would bring. Same broker,
- * same batches, same records; both idempotent with acks of all replicas, both commit while they consume.
+ * Two Kafka drivers beside each other, without a binder: the possible gain of a second driver behind the same adapter.
+ * Same broker, same batches, same records; both idempotent with acks of all replicas, both commit while they consume.
  */
 import { newId } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
@@ -17,7 +17,7 @@ const MAX_WAIT_MS = 250
 const PACKAGES: Packages = { '@platformatic/kafka': '2.12.1' }
 const NAME = `@platformatic/kafka ${PACKAGES['@platformatic/kafka']}`
 
-/** What is used of `@platformatic/kafka`. */
+/** The part of `@platformatic/kafka` that the bench uses. */
 interface Platformatic {
   readonly Producer: new (options: object) => PlatformaticProducer
   readonly Consumer: new (options: object) => PlatformaticConsumer

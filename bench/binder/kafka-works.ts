@@ -46,7 +46,7 @@ export async function kafkaWorks(scene: Scene, open: (times: Times) => Transport
     const kafka = new Kafka({ brokers: scene.address.split(','), clientId: 'bench', logLevel: logLevel.NOTHING })
     const admin = kafka.admin()
     await admin.connect()
-    // Where the other side is of the same kind, it may have taken them away.
+    // A side of the same kind may have deleted the topics already.
     const topics = (await admin.listTopics()).filter((name) => name === publishing.name || name === reading.name)
     if (topics.length > 0) await admin.deleteTopics({ topics })
     await admin.disconnect()

@@ -40,7 +40,7 @@ export function measurePlatformatic(address: string, options: SuiteOptions): Pro
   return measureBroker(PLATFORMATIC, address, options)
 }
 
-/** What the second library brings: beside kafkajs alone, and beside our transport on kafkajs. */
+/** Measures the second library beside kafkajs alone, and beside our transport on kafkajs. */
 export async function measureBoth(address: string, options: SuiteOptions): Promise<void> {
   const { publish, consume } = KAFKAJS.peers
   const alone = {

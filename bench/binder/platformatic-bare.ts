@@ -8,8 +8,8 @@ import { type Scene, serveSide, type Works } from './side.ts'
 import { batches, Payload, payloads } from './workload.ts'
 
 /**
- * As much at a time as our side asks for. By default the library takes all that there is, up to 50 MB, and makes objects of it
- * before it hands out the first: from the first to the last would leave that out.
+ * Bytes per fetch, the same as our side asks for. By default the library fetches up to 50 MB at once and makes objects
+ * of it before it hands out the first record; the measured time would leave that work out.
  */
 const MAX_PARTITION_BYTES = 512 * 1024
 

@@ -86,7 +86,7 @@ async function declare(channel: ConfirmChannel, exchange: string, queues: readon
   }
 }
 
-/** What a careful user would write by hand: checked, with an id and the CloudEvents headers. */
+/** Properties that a careful user would write by hand: a checked payload, an id and the CloudEvents headers. */
 function properties(payload: Payload, type: string, keyed: boolean): Options.Publish {
   Payload.parse(payload)
   const id = newId()

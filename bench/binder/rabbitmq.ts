@@ -29,7 +29,7 @@ export function ourQueues(channel: string): string[] {
   return Array.from({ length: PARTITIONS }, (_, partition) => `${channel}:bench:${partition}`)
 }
 
-/** Those of the bare side, which has an exchange of its own with as many behind it. */
+/** Queues of the bare side, which has an exchange of its own with the same number of queues. */
 export function bareQueues(exchange: string): string[] {
   return Array.from({ length: PARTITIONS }, (_, partition) => `${exchange}-${partition}`)
 }

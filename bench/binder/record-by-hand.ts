@@ -25,7 +25,7 @@ export function publishWorks(scene: Scene, publish: (toRecord: ToRecord) => Prom
   }
 }
 
-/** What a careful user would write: checked, with an id and the CloudEvents headers. */
+/** Record that a careful user would write by hand: a checked payload, an id and the CloudEvents headers. */
 function careful(payload: Payload, { publishing, keyed }: Scene): RecordToSend {
   const value = JSON.stringify(Payload.parse(payload))
   const headers = {

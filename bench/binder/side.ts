@@ -2,10 +2,10 @@
 import type { Measured } from '../compare.ts'
 import { endWithParent } from '../processes.ts'
 
-/** What both sides are given. */
+/** Input that both sides get. */
 export interface Scene {
   readonly address: string
-  /** The channel that is published to, and the one that is read; each side has its own queues on RabbitMQ. */
+  /** Channel to publish to, and channel to read; each side has its own queues on RabbitMQ. */
   readonly publishing: string
   readonly reading: string
   readonly bytes: number
@@ -22,15 +22,15 @@ export interface SideReport {
 }
 
 /**
- * One side at work. Of the bare driver `publishPlain` is without ids, headers and checks, `publishPadded` the same with as many
- * bytes as the headers have behind the payload, and `publishConstant` with headers that are made once.
+ * Work of one side. For the bare driver, `publishPlain` publishes without ids, headers and checks; `publishPadded` adds
+ * as many bytes as the headers have to the payload; `publishConstant` uses headers that are made once.
  */
 export interface Works extends Readonly<Partial<Record<Work, () => Promise<Measured>>>> {
-  /** Takes away what it left on the broker. */
+  /** Deletes what the side left on the broker. */
   readonly leave: () => Promise<unknown>
 }
 
-/** Runs what it is told to. The process ends with the one that started it. */
+/** Runs the commands that the parent process sends, and ends with the parent. */
 export async function serveSide(open: (scene: Scene) => Promise<Works>): Promise<void> {
   endWithParent()
   const works = await open(JSON.parse(process.argv[2] ?? '') as Scene)

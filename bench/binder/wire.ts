@@ -1,4 +1,7 @@
-/** What a message pays for its headers, its id and its check: the bare driver from payload and key alone to all that we send. */
+/**
+ * Cost of a message's headers, id and check: from the bare driver with payload and key alone to everything that we
+ * send.
+ */
 import { newId } from 'concordat/core'
 import { type Measured, median, rate, takeTurns } from '../compare.ts'
 import { cpuUsOfTree } from '../cpu.ts'
@@ -17,7 +20,7 @@ const STEPS = [
   { who: 'concordat', side: 'ours', work: 'publish' },
 ] as const satisfies readonly { who: string; side: 'bare' | 'ours'; work: Work }[]
 
-/** What one turn of a step gave. */
+/** Result of one turn of a step. */
 export interface WireTurn extends Measured {
   readonly cpuUs: number
 }

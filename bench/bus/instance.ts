@@ -1,4 +1,4 @@
-/** An instance with twenty bindings that does nothing but be there: the bench asks what that costs. */
+/** Idle instance with twenty bindings, of which the bench measures the cost. */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
 import { z } from 'zod'

@@ -5,7 +5,7 @@ import { Kafka, logLevel } from 'kafkajs'
 
 export type InstanceReport = { readonly did: 'ready' } | { readonly did: 'measured'; readonly cpu: number }
 
-/** Look at your CPU time for so long. */
+/** Order to measure the process' CPU time for `ms`. */
 export interface Measure {
   readonly seconds: number
 }

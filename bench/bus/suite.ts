@@ -1,4 +1,6 @@
-/** Measures what an instance pays for its reports while a watch runs: CPU time of its process, against one without a watch. */
+/**
+ * Measures the cost of an instance's reports while a watch runs: CPU time of its process, against one without a watch.
+ */
 import { createBinder } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
 import { median } from '../compare.ts'
@@ -57,7 +59,7 @@ async function reports(broker: string, address: string, { progress, rounds }: Su
       if (watch.instances()[0]?.bindings.length !== 20) throw new Error('the instance did not report')
       await watch.close()
     }
-    // What it was asked for stands for a while.
+    // The members keep answering the report request for a while.
     await new Promise((resolve) => setTimeout(resolve, 17_000))
   }
   const [idle, slow, fast] = [sides.idle, sides.slow, sides.fast].map(median) as [number, number, number]

@@ -1,11 +1,11 @@
-/** One candidate in a process of its own: campaigns when told, hands over on SIGTERM. */
+/** Candidate in a process of its own: campaigns on command, hands over on SIGTERM. */
 import { createElection } from 'concordat/election'
 import { redisLocks } from 'concordat/locks/redis'
 import { endWithParent, sharedNow } from '../processes.ts'
 
 export interface CandidateReport {
   readonly did: 'ready' | 'granted'
-  /** On the shared clock. */
+  /** Instant on the clock that all processes share. */
   readonly at: number
   readonly term?: number
 }

@@ -91,7 +91,7 @@ async function granted(worker: Worker<CandidateReport>): Promise<Leads> {
   return { worker, at, term }
 }
 
-/** Until so many stand behind the leader. */
+/** Waits until this number of candidates is queued behind the leader. */
 async function lined(locks: ReturnType<typeof redisLocks>, role: string, waiters: number): Promise<void> {
   for (;;) {
     const info = await locks.inspect(`election/${role}`)

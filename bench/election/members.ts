@@ -1,4 +1,4 @@
-/** What it costs that members say once per second that they are there. */
+/** Cost of the members' heartbeats, one per second. */
 import { createMembership } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'
 import type { Bed } from '../bed.ts'

@@ -1,4 +1,4 @@
-/** A process with so many watchers, each with a store of its own, as so many services would have. */
+/** A process with the given number of watchers, each with a store of its own, like that number of services. */
 import { createSharedState } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'
 import { endWithParent, sharedNow } from '../processes.ts'

@@ -1,4 +1,6 @@
-/** One writer, a hundred watchers of the same shared state in four processes, a connection each. */
+/**
+ * Delay between one writer and a hundred watchers of the same shared state in four processes, with a connection each.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSharedState, type SharedState } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'

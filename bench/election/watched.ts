@@ -1,9 +1,9 @@
-/** What writer and watchers share. */
+/** Types and settings that the writer and the watchers share. */
 
 /** Keeps all that is written in one go: a watcher that is behind gets each change and no snapshot. */
 export const STATE = { name: 'watched', keepChanges: 10_000, maxPending: 10_000 } as const
 
-/** What is written: when, on the shared clock, and whether it is the last. */
+/** Value that the writer writes: its time on the shared clock, and whether it is the last. */
 export interface Written {
   readonly at: number
   readonly last: boolean
@@ -11,8 +11,8 @@ export interface Written {
 
 export interface WatchReport {
   readonly did: 'ready' | 'done'
-  /** For each watcher and each change, how long after it was written. */
+  /** Delay after the write, for each watcher and each change. */
   readonly delaysMs?: readonly number[]
-  /** When its slowest watcher had the last change. */
+  /** Time at which the slowest watcher had received the last change. */
   readonly endedAt?: number
 }

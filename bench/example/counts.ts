@@ -29,7 +29,10 @@ interface Counts {
   readonly walBytes: number
 }
 
-/** What an order makes PostgreSQL do: by service and in all, and the most frequent statements. Starting is not counted. */
+/**
+ * Counts the statements that an order costs PostgreSQL: per service, in total, and the most frequent ones. Start-up is
+ * not counted.
+ */
 export async function countStatements(
   transport: string,
   setting: Setting,
@@ -126,7 +129,7 @@ function byHop({ statements, commits, walBytes }: Counts): Part {
 
 const SERVICES = ['orders', 'stock', 'payments', 'receipts'] as const
 
-/** Statements name the schema of their service; the log, locks and shared state lie in one that all share. */
+/** Names the service of a statement by its schema; log, locks and shared state are in a common one. */
 function hopOf(text: string): string {
   if (/^(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|SET)\b/i.test(text)) return 'begin, commit, savepoint'
   const service = SERVICES.find((name) => new RegExp(`\\b${name}"?\\.`).test(text))

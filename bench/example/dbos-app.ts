@@ -1,11 +1,14 @@
-/** What a process of DBOS here begins with: the SDK, its settings, and a data source whose transactions hold the steps' checkpoints. */
+/**
+ * Common set-up of a DBOS process: the SDK, its settings, and a data source whose transactions hold the steps'
+ * checkpoints.
+ */
 import type { DbosSdk } from '../dbos-sdk.ts'
 import { loadPeer } from '../peers.ts'
 import type { Query } from './statements.ts'
 
 type Rows = readonly Readonly<Record<string, string>>[]
 
-/** What is used of `@dbos-inc/postgres-datasource`. */
+/** The part of `@dbos-inc/postgres-datasource` that the bench uses. */
 interface Source {
   readonly PostgresDataSource: new (
     name: string,
@@ -21,10 +24,10 @@ interface Source {
 
 export type AskedService = 'stock' | 'payments' | 'receipts'
 
-/** How often a queue is looked at and a result is asked for. DBOS' own default is 1 s. */
+/** Interval between polls of a queue and of a result. DBOS' own default is 1 s. */
 export const POLL_MS = 100
 
-/** What a service says that shares its server with others, and with them the database: all that is DBOS' is in a schema of its own. */
+/** Settings of a service that shares its server and database with others: DBOS' tables are in a schema of its own. */
 export interface ServiceConfig {
   readonly systemDatabaseSchemaName: string
   readonly listenQueues: readonly string[]
@@ -35,11 +38,11 @@ export function serviceConfig(service: AskedService | 'orders'): ServiceConfig {
 }
 
 export interface DbosAppOptions {
-  /** Where its packages are installed. */
+  /** Folder in which the DBOS packages are installed. */
   readonly folder: string
   /** The tables of the orders and DBOS' own lie in this one database. */
   readonly url: string
-  /** Of each of its two pools. */
+  /** Connections of each of the process' two pools. */
   readonly connections: string
   readonly name: string
   /** Beside what every application here has. */
@@ -47,11 +50,11 @@ export interface DbosAppOptions {
 }
 
 export interface DbosApp extends DbosSdk {
-  /** A step that is a transaction: what it does commits with its checkpoint. */
+  /** Step that is a transaction: it commits with its checkpoint. */
   readonly transaction: <T>(name: string, work: (query: Query) => Promise<T>) => Promise<T>
 }
 
-/** Its workflows are registered and `DBOS.launch` is called by the caller. */
+/** Creates the app; the caller registers workflows and calls `DBOS.launch`. */
 export function dbosApp({ folder, url, connections, name, config }: DbosAppOptions): DbosApp {
   const sdk = loadPeer<DbosSdk>(folder, '@dbos-inc/dbos-sdk')
   const { PostgresDataSource } = loadPeer<Source>(folder, '@dbos-inc/postgres-datasource')

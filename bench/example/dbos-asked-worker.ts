@@ -1,4 +1,4 @@
-/** A service of the orders as a DBOS application of its own: it runs the workflows that others put into its queue. */
+/** A service of the orders as a DBOS application of its own: runs the workflows that others put into its queue. */
 import { endWithParent } from '../processes.ts'
 import { type AskedService, dbosApp, POLL_MS, serviceConfig } from './dbos-app.ts'
 import { bank, type Order } from './serve-orders.ts'

@@ -1,7 +1,8 @@
 /**
- * The orders service of DBOS: its workflow asks stock and payments, which are applications of other processes, by putting a
- * workflow into the queue of theirs and awaiting its result. That is one step with an id of its own, so that a repeated one
- * finds the workflow that is there. The receipt is a message without a reply: the example does not wait for it either.
+ * The orders service of DBOS: its workflow calls stock and payments, which are applications of other processes, by
+ * putting a workflow into their queue and awaiting its result. That is one step with an id of its own, so that a
+ * repeated step finds the existing workflow. The receipt is a message without a reply: the example does not wait for it
+ * either.
  */
 import type { DbosClient, DbosHandle } from '../dbos-sdk.ts'
 import { type AskedService, dbosApp, POLL_MS, serviceConfig } from './dbos-app.ts'
@@ -24,7 +25,7 @@ const clients: Readonly<Record<AskedService, DbosClient>> = {
   receipts: await clientOf(serviceConfig('receipts')),
 }
 
-/** What a service does about an order, and whether it could. */
+/** Does a service's work for an order. @returns whether it succeeded */
 type Work = (order: Order) => Promise<boolean>
 
 function enqueue(service: AskedService, workflowName: string, order: Order): Promise<DbosHandle<boolean>> {

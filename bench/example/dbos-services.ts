@@ -1,4 +1,6 @@
-/** The same orders by DBOS in four processes, as the example has them: each service an application with a schema of its own. */
+/**
+ * The same orders by DBOS in four processes like the example's: each service an application with a schema of its own.
+ */
 import type { SuiteOptions } from '../main.ts'
 import { PeerUnavailable, providePeer } from '../peers.ts'
 import type { PostgresBed } from '../postgres-bed.ts'
@@ -10,12 +12,14 @@ import type { ExampleRun } from './run.ts'
 export const DBOS_SERVICES = `DBOS ${PACKAGES['@dbos-inc/dbos-sdk']}, one process per service`
 
 const ASKED: readonly AskedService[] = ['stock', 'payments', 'receipts']
-/** Of each of the two pools of a process: with those of the clients less than the 100 that PostgreSQL allows as it comes. */
+/**
+ * Connections of each of a process' two pools: with those of the clients fewer than PostgreSQL's default limit of 100.
+ */
 const CONNECTIONS = '10'
-/** Of each client, of which the orders have one for each service. */
+/** Connections of each client; the orders have one client per service. */
 const CLIENT_CONNECTIONS = '5'
 
-/** As many as the example has under way with a process per service. */
+/** Orders in flight: the same number as in the example with a process per service. */
 const AT_ONCE = 128
 
 /** @throws PeerUnavailable */

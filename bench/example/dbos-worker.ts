@@ -1,7 +1,7 @@
 /**
- * The orders of the example as DBOS workflows, as its documentation advises: every effect a transaction of a data source, which
- * commits with the checkpoint of the step, the bank a step of its own. One process, no channels, no locks, no fence: what an
- * order does to the tables is the same.
+ * The orders of the example as DBOS workflows, as its documentation advises: every effect a transaction of a data
+ * source, which commits with the checkpoint of the step, the bank a step of its own. One process, no channels, no
+ * locks, no fence: an order writes the same rows.
  */
 import { dbosApp } from './dbos-app.ts'
 import { bank, type Order, serveOrders } from './serve-orders.ts'

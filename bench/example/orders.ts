@@ -10,7 +10,7 @@ export interface OrderFiles extends AsyncDisposable {
 
 const CUSTOMERS = 500
 const SKUS = 200
-/** One order in so many is paid with a card that the bank declines: its reservation is undone. */
+/** Share of orders paid with a card that the bank declines, one in this number; their reservations are undone. */
 const DECLINED_EVERY = 20
 const PLENTY = 1_000_000_000
 

@@ -1,4 +1,7 @@
-/** The orders of the example without its services and messages: what others are compared with, who place them in their own way. */
+/**
+ * The orders of the example without its services and messages: the base of the comparison with sides that place them
+ * otherwise.
+ */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
@@ -11,9 +14,9 @@ import type { ExampleRun } from './run.ts'
 import type { OrdersReport } from './serve-orders.ts'
 
 const CONNECTIONS = '20'
-/** As many as the embedded example has under way: chosen, not searched for. */
+/** Orders in flight: the same number as in the embedded example, chosen without tuning. */
 const AT_ONCE = 64
-/** Until its code is compiled. */
+/** Orders placed first, until the code is compiled. */
 const WARM_UP = 500
 const LOOK_EVERY_MS = 50
 
@@ -32,7 +35,7 @@ const STOCKED = `
   INSERT INTO account SELECT 'c-' || i, 1000000000, 1000000000 FROM generate_series(0, 499) i;
   INSERT INTO shelf SELECT 'sku-' || i, 1000000000, 1000000000 FROM generate_series(0, 199) i`
 
-/** Who places the orders. */
+/** The program that places the orders. */
 export interface Placing {
   /** A module that calls `serveOrders`. */
   readonly worker: URL
@@ -42,7 +45,7 @@ export interface Placing {
   readonly asked?: readonly Asked[]
   /** Orders under way. @default 64, as many as the embedded example has */
   readonly atOnce?: number
-  /** What it means that one does not get ready. */
+  /** Makes the error for a process that does not become ready. */
   readonly notReady: (cause: unknown) => Error
 }
 
@@ -92,7 +95,9 @@ export async function runOrders(
   return ran
 }
 
-/** An order may have ended before its receipt is written, as in the example. @returns how long it took, in ms */
+/**
+ * Waits for the receipts, which may be written after the order has ended, as in the example. @returns the time in ms
+ */
 async function receiptsWritten(client: pg.Client): Promise<number> {
   const beganAt = performance.now()
   for (;;) {

@@ -6,13 +6,13 @@ import { writeOrders } from './orders.ts'
 
 const MAIN = 'examples/order-payment/main.ts'
 
-/** One run of the example, in processes of its own. */
+/** Result of one run of the example in processes of its own. */
 export interface ExampleRun {
   readonly orders: number
   readonly ms: number
-  /** Of all processes of the example. */
+  /** CPU time of all processes of the example. */
   readonly cpuUs: number
-  /** Of each server, by its name. */
+  /** CPU time of each server, by its name. */
   readonly serverCpuUs: Readonly<Record<string, number>>
 }
 
@@ -43,7 +43,7 @@ export async function runExample({ flags, servers }: Setting, count: number): Pr
   return { orders: count, ms: elapsedMs, cpuUs, serverCpuUs }
 }
 
-/** What the orders of `long` cost that `short` did not have, so that starting and ending are not counted. */
+/** Cost of the orders in `long` that `short` did not have, so that starting and ending are not counted. */
 export function difference(long: ExampleRun, short: ExampleRun): ExampleRun {
   return {
     orders: long.orders - short.orders,

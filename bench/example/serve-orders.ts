@@ -1,4 +1,4 @@
-/** The worker's half of the orders in one process: places those that it is told to. */
+/** Worker's half of the orders in one process: places the orders that the parent process asks for. */
 import { readFileSync } from 'node:fs'
 import { endWithParent } from '../processes.ts'
 

@@ -1,7 +1,7 @@
 /** The statements that one order runs, the same for each client. */
 import { type Order, totalCents } from './serve-orders.ts'
 
-/** In the transaction of the step. */
+/** Runs a statement in the transaction of the step. */
 export type Query = (
   text: string,
   parameters: readonly unknown[],

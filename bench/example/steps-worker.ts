@@ -1,6 +1,6 @@
 /**
- * The orders of the example as a saga of local steps, as who has one process and one database writes them: every effect in the
- * transaction that advances the saga, the bank a step of its own. What an order does to the tables is what DBOS does.
+ * The orders of the example as a saga of local steps, for one process with one database: every effect in the
+ * transaction that advances the saga, the bank a step of its own. An order writes the same rows as with DBOS.
  */
 import type { SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'

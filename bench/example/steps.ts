@@ -1,4 +1,4 @@
-/** The same orders by a saga of local steps in one process: what is left without services and messages. */
+/** The same orders by a saga of local steps in one process, without services and messages. */
 import type { SuiteOptions } from '../main.ts'
 import type { PostgresBed } from '../postgres-bed.ts'
 import { runOrders } from './place-orders.ts'

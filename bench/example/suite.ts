@@ -1,6 +1,6 @@
 /**
- * The order-payment example: orders per second and what an order costs, of all its processes and all servers, embedded and
- * with one process per service; and what PostgreSQL is asked for on the way.
+ * The order-payment example: orders per second and the cost of an order, of all its processes and all servers, embedded
+ * and with one process per service; and the statements that it sends to PostgreSQL.
  */
 import type { ServerKind } from '../../test/support/servers/kinds.ts'
 import { ServerUnavailable } from '../../test/support/servers/kinds.ts'
@@ -50,13 +50,13 @@ export async function exampleSuite(options: SuiteOptions): Promise<void> {
   }
 }
 
-/** One place to run, with its rounds. */
+/** A way to run the example, with its rounds. */
 interface Side {
   readonly where: string
   readonly runs: readonly ExampleRun[]
 }
 
-/** Others than the example, on a server of its kind. */
+/** Measures a peer of the example on a server of the same kind. */
 async function placedBy(
   run: (bed: PostgresBed, database: string, options: SuiteOptions) => Promise<ExampleRun>,
   where: string,
@@ -92,7 +92,7 @@ const HEAD = [
   'target',
 ] as const
 const ON_POSTGRES = 'postgres, one process per service'
-/** Who has no broker either, of its orders a second. */
+/** Targets in orders per second for the sides without a broker. */
 const TARGETS: Readonly<Record<string, Target>> = { [ON_POSTGRES]: { atLeast: 3 }, [STEPS]: { atLeast: 3 } }
 const SERVICES_TARGETS: Readonly<Record<string, Target>> = { [ON_POSTGRES]: { atLeast: 3 } }
 
@@ -115,7 +115,7 @@ function tableOf(sides: readonly Side[], { orders }: SuiteOptions): Table {
   return { title: `example: ${orders} orders, start-up not counted`, head: HEAD, rows }
 }
 
-/** Only those have the work of services to do. */
+/** Whether the side runs one process per service; only these sides do the services' work. */
 function isOfServices({ where }: Side): boolean {
   return where.endsWith(', one process per service')
 }

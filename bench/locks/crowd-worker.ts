@@ -1,10 +1,13 @@
-/** One process of the crowd: so many waiters of one key over one client; each gives the lock back as soon as it has it. */
+/**
+ * One process of the crowd: the given number of waiters for one key over one client; each releases the lock as soon as
+ * it has it.
+ */
 import { endWithParent, sharedNow } from '../processes.ts'
 import { concordat, redisSemaphore, redlock } from './waiters.ts'
 
 export interface CrowdReport {
   readonly did: 'ready' | 'done'
-  /** When each of its waiters was granted the lock, on the shared clock. */
+  /** Time on the shared clock at which each waiter was granted the lock. */
   readonly grantedAt?: readonly number[]
 }
 

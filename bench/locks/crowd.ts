@@ -11,7 +11,7 @@ import type { CrowdReport } from './crowd-worker.ts'
 import { concordat, redisSemaphore, redlock, type WaiterKind } from './waiters.ts'
 
 const PROCESSES = 4
-/** For rows in which no heartbeat is to be seen. */
+/** Heartbeat interval for rows in which no heartbeat may happen. */
 const NEVER_MS = 600_000
 const DEFAULT_HEARTBEAT_MS = 1_000
 
@@ -85,7 +85,7 @@ async function oneCrowd(bed: Bed, { kind, waiters, heartbeatMs, what }: Case): P
   ]
 }
 
-/** Until all stand in line. Those who only ask again and again are in no line: they get two seconds to begin. */
+/** Waits until all waiters are queued. Peers that only poll have no queue: they get two seconds to begin. */
 async function lined(bed: Bed, kind: WaiterKind, key: string, waiters: number): Promise<void> {
   if (kind !== concordat) return sleep(2_000)
   await using locks = redisLocks({ url: bed.url, prefix: `${bed.prefix}ours:` })

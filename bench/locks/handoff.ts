@@ -15,7 +15,7 @@ const TARGET: Target = { atMost: 0.9 }
 
 interface Case {
   readonly title: string
-  /** How long each holds the lock. */
+  /** Time for which each holder keeps the lock. */
   readonly sectionMs: number
   readonly target?: Target | undefined
 }
@@ -26,7 +26,7 @@ const CASES: readonly Case[] = [
 ]
 
 interface Round {
-  /** From the call of `release` to the next grant. */
+  /** Time from the call of `release` to the next grant. */
   readonly gapsMs: readonly number[]
   readonly turns: readonly number[]
   readonly ms: number

@@ -46,7 +46,7 @@ export const semaphore: SideMaker = async (url, prefix) => {
   }
 }
 
-/** As many of one key as there are readers. */
+/** Semaphore with one permit for each reader of the key. */
 export const sharedSemaphore: SideMaker = async (url, prefix) => {
   const client = new Redis(url)
   return {
@@ -91,7 +91,7 @@ export const barePermit: SideMaker = async (url, prefix) => {
 
 export function quorum(urls: readonly string[]): SideMaker {
   return async (_url, prefix) => {
-    // The servers of a bench have not run for long: without a grace they vote at once.
+    // The servers of a bench have just started: without a grace they vote at once.
     const locks = redlockLocks({ urls, prefix: `${prefix}ours:`, restartGraceMs: 0 })
     return {
       name: `concordat, ${urls.length} servers`,
@@ -122,7 +122,7 @@ export function bareQuorum(urls: readonly string[]): SideMaker {
   }
 }
 
-/** One fenced SET; `pairs` are writes here. */
+/** Fenced SET; `pairs` counts writes here. */
 export const fencedWrite: SideMaker = async (url, prefix) => {
   const fence = redisFence({ url, prefix: `${prefix}fence:` })
   let token = 1

@@ -7,7 +7,7 @@ import { number } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
 import type { Side, SideMaker } from './sides.ts'
 
-/** A side beside ours, and the share of its rate we are to reach when so many are under way. */
+/** A side to compare with, and the share of its rate that ours should reach at this number of pairs in flight. */
 export interface Rival {
   readonly make: SideMaker
   readonly target?: ((atOnce: number) => Target) | undefined
@@ -18,16 +18,16 @@ export interface PairsCase {
   readonly ours: SideMaker
   readonly rivals: readonly Rival[]
   readonly atOnce: readonly number[]
-  /** Servers whose CPU time counts, when not the one of the bed. */
+  /** CPU time of other servers, in place of the bed's. */
   readonly cpuUs?: (() => Promise<number>) | undefined
   /** The key of slot `n`. @default one for each slot, so there is no contention */
   readonly key?: ((slot: number) => string) | undefined
 }
 
-/** Short, so that within a round each side gets the same of whatever else the machine does. */
+/** Short, so that within a round other load of the machine hits all sides alike. */
 const SLICE_MS = 100
 const SLICES = 6
-/** Until the code of all sides is compiled. */
+/** Rounds run first, until the code of all sides is compiled. */
 const WARM_UPS = 8
 
 interface Slice {
@@ -50,7 +50,7 @@ const HEAD = [
   'target',
 ] as const
 
-/** The server of a case, and what it says about itself. */
+/** Server of a case, and its counters. */
 export interface PairsBed {
   readonly url: string
   readonly prefix: string

@@ -1,4 +1,4 @@
-/** Who locks on PostgreSQL: this package, a row lease written by hand, and the row lock of an open transaction. */
+/** Ways to lock on PostgreSQL: this package, a row lease written by hand, and the row lock of an open transaction. */
 import { randomBytes } from 'node:crypto'
 import { pgClient } from 'concordat/core/pg'
 import { postgresLocks } from 'concordat/locks/postgres'
@@ -28,7 +28,7 @@ export const inPostgres: SideMaker = async (url) => {
   }
 }
 
-/** As job queues lock a job: a row that says by whom and until when. No token, no line, no durability spared. */
+/** Row lease as job queues write it: the row holds its owner and expiry. No token, no queue, full durability. */
 export const rowLease: SideMaker = async (url) => {
   const pool = poolAt(url)
   await pool.query(

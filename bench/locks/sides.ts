@@ -1,4 +1,7 @@
-/** Who locks: this package, ioredis by hand, and the lock libraries of npm, each as its documentation shows it. */
+/**
+ * Ways to lock on Redis: this package, ioredis by hand, and the lock libraries of npm, each as its documentation shows
+ * it.
+ */
 import { createHash, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { redisLocks } from 'concordat/locks/redis'
@@ -7,10 +10,10 @@ import { Mutex } from 'redis-semaphore'
 
 export const TTL_MS = 10_000
 
-/** One way to lock, over connections of its own. */
+/** A way to lock, over connections of its own. */
 export interface Side {
   readonly name: string
-  /** Acquires what is free and gives it back. */
+  /** Acquires a free lock and releases it. */
   pair(key: string): Promise<unknown>
   close(): Promise<void>
 }
@@ -32,7 +35,7 @@ export const concordat: SideMaker = async (url, prefix) => {
 const DELETE_IF_MINE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`
 const DELETE_SHA = createHash('sha1').update(DELETE_IF_MINE).digest('hex')
 
-/** ioredis as it comes: RESP3, each command is written when it is called. */
+/** ioredis with its defaults: RESP3, each command is written when it is called. */
 export const bare: SideMaker = async (url, prefix) => {
   const client = new Redis(url)
   await client.script('LOAD', DELETE_IF_MINE)
@@ -44,8 +47,8 @@ export const bare: SideMaker = async (url, prefix) => {
 }
 
 /**
- * The same over a connection as ours: RESP2, and what is sent in one turn of the event loop is written together. Nobody
- * writes that by hand; it shows what the rest of this package costs.
+ * The same commands over a connection like ours: RESP2, and commands of one turn of the event loop written together.
+ * Users do not write that by hand; the row shows what the rest of this package costs.
  */
 export const bareTogether: SideMaker = async (url, prefix) => {
   const client = new Redis(url, { protocol: 2 })

@@ -97,7 +97,7 @@ async function measurePostgres(_bed: Bed, options: SuiteOptions): Promise<void> 
   )
 }
 
-/** Three servers of its own: the one in the environment cannot be three. */
+/** Measures on three servers of its own: the one in the environment cannot be three. */
 async function measureQuorum(bed: Bed, options: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const servers = [await startServer('redis'), await startServer('redis'), await startServer('redis')]

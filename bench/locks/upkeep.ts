@@ -1,4 +1,4 @@
-/** What held leases and waiters cost while nothing happens, and what a hundred thousand locks leave behind. */
+/** Cost of idle leases and waiters, and the memory that a hundred thousand released locks leave behind. */
 import { redisLocks } from 'concordat/locks/redis'
 import type { Bed } from '../bed.ts'
 import type { SuiteOptions } from '../main.ts'
@@ -51,7 +51,7 @@ async function standing(bed: Bed) {
 
 const HEAP_HEAD = ['what', 'heap before MB', 'after MB', 'bytes a lock', 'RSS after MB', 'Redis bytes a key'] as const
 
-/** A key of its own for each: what stays in Redis is the fencing token, which never expires. */
+/** Measures with a key for each lock: only the fencing token stays in Redis, and never expires. */
 async function measureHeap(bed: Bed, options: SuiteOptions): Promise<void> {
   options.progress(`${PAIRS} locks one after the other`)
   await using locks = redisLocks({ url: bed.url, prefix: `${bed.prefix}heap:` })

@@ -1,4 +1,7 @@
-/** Who waits for a lock, over connections of its own: this package, and the lock libraries of npm with their defaults. */
+/**
+ * Ways to wait for a lock, over connections of their own: this package, and the lock libraries of npm with their
+ * defaults.
+ */
 import { randomUUID } from 'node:crypto'
 import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
@@ -48,8 +51,8 @@ return redis.call('PUBLISH', next, redis.call('INCR', KEYS[3]))
 `
 
 /**
- * The least that a lock with a line and a token is: a list, and a message to the first in it, who has the lock then. A waiter
- * that dies holds up all behind it for the whole ttl, and one that gives up gets the lock none the less.
+ * Minimal lock with a queue and a token: a list, and a message to its first waiter, who then has the lock. A waiter
+ * that dies blocks all behind it for the whole ttl, and a waiter that gives up still gets the lock.
  */
 export const bareLine: WaiterKind = {
   name: 'bare ioredis, a list and PUBLISH, with a token',
@@ -81,7 +84,7 @@ export const bareLine: WaiterKind = {
   },
 }
 
-/** Retries forever, else as it comes: every 200 ms, 100 more or less. */
+/** Retries without limit, otherwise with its defaults: every 200 ms, 100 more or less. */
 export const redlock: WaiterKind = {
   name: 'redlock',
   direct: SCRIPTS,
@@ -98,7 +101,7 @@ export const redlock: WaiterKind = {
   },
 }
 
-/** Waits forever, else as it comes: every 10 ms. */
+/** Waits without limit, otherwise with its defaults: every 10 ms. */
 export const redisSemaphore: WaiterKind = {
   name: 'redis-semaphore',
   direct: [...SCRIPTS, 'set'],

@@ -1,4 +1,4 @@
-/** What `add` costs a business transaction, and what the same row written by hand would. */
+/** Cost of `add` for a business transaction, beside the cost of the same row written by hand. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { defineChannel } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
@@ -12,9 +12,9 @@ import type { Bed } from './bed.ts'
 
 const CLIENTS = 16
 const LOAD_MS = 2_000
-/** Until each connection of PostgreSQL has told what it counted. */
+/** Time until each connection of PostgreSQL has flushed its statistics. */
 const COUNTED_AFTER_MS = 1_200
-/** Of the rate with a row written by hand: `add` costs a transaction no more. */
+/** Target as a share of the rate with a row written by hand: `add` costs a transaction no more. */
 const TARGET = { atLeast: 1 } as const
 
 const orderPlaced = defineChannel('orders.placed', {
@@ -28,7 +28,7 @@ interface Side {
   readonly more: (tx: SqlTransaction) => Promise<unknown>
 }
 
-/** What one turn of a side gave. */
+/** Result of one turn of a side. */
 export interface AddTurn {
   readonly perSecond: number
   readonly eachMs: readonly number[]
@@ -88,7 +88,7 @@ export function addTable(names: readonly string[], turns: readonly (readonly Add
   return { title: `outbox: what enqueuing costs, ${CLIENTS} at a time`, head: HEAD, rows }
 }
 
-/** Of their rates, the median of the rounds. */
+/** Ratio of the two rates, as the median of the rounds. */
 function ratioOf(side: readonly AddTurn[], other: readonly AddTurn[]): number {
   return median(side.map(({ perSecond }, round) => perSecond / (other[round]?.perSecond ?? Number.NaN)))
 }
@@ -121,7 +121,7 @@ async function load(bed: Bed, more: Side['more']): Promise<{ readonly eachMs: nu
   return { eachMs, ms: performance.now() - startedAt }
 }
 
-/** As one would write it who has a table and a relay of the simplest kind. */
+/** Inserts the row as a user would who has a table and the simplest kind of relay. */
 function bareInsert(bed: Bed, tx: SqlTransaction): Promise<unknown> {
   return tx.query(
     `INSERT INTO ${bed.table} (partition, id, aggregatetype, aggregateid, type, payload, source, content_type, time)

@@ -72,7 +72,7 @@ export function makeMessages(count: number, keys: number): EncodedMessage[] {
   return Array.from({ length: count }, (_, i) => makeMessage(i, `order-${i % keys}`))
 }
 
-/** Confirms at once, checks that the messages of each key leave in order and that none leaves twice, and counts. */
+/** Confirms at once, checks that the messages of each key leave in order and never twice, and counts. */
 export class CheckingPublisher implements RelayPublisher {
   readonly #awaited: number
   readonly #done = Promise.withResolvers<void>()

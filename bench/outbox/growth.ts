@@ -9,7 +9,9 @@ const MESSAGES = 1_000_000
 const WRITERS = 4
 const PER_TRANSACTION = 250
 const KEYS_OF_EACH = 2_500
-/** Writers wait while more than so many have not left: what is measured is what stays behind, not a backlog. */
+/**
+ * Writers wait while more than this number of messages is pending, so that the bench measures growth and not a backlog.
+ */
 const MAX_PENDING = 10_000
 const EVERY = 100_000
 /** The first visit of autovacuum after the last message (it comes once a minute). */
@@ -63,7 +65,7 @@ export async function measureGrowth(bed: Bed, options: SuiteOptions): Promise<vo
   options.report({ title, head: HEAD, rows })
 }
 
-/** Each writer has keys of its own, as transactions that share one would wait for each other. */
+/** Writes with keys of its own, as transactions that share a key would wait for each other. */
 async function write(
   bed: Bed,
   writer: number,

@@ -1,4 +1,4 @@
-/** What a service that has nothing to do asks of PostgreSQL. */
+/** Statements that an idle service sends to PostgreSQL. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgClient, pgListener } from 'concordat/core/pg'
@@ -11,7 +11,9 @@ import { number } from '../table.ts'
 import { verdict } from '../target.ts'
 import type { Bed } from './bed.ts'
 
-/** A relay with a listener is idle after a minute, and backends report what they did at the start some seconds later. */
+/**
+ * Time until a relay with a listener is idle, a minute, and until backends have reported the statements of the start.
+ */
 const SETTLE_MS = 75_000
 const COUNT_MS = 30_000
 const TARGET_PER_SECOND = 3

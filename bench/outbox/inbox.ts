@@ -1,4 +1,7 @@
-/** What a handler with an inbox does per second, with transactions shared and without, beside the same handler with no inbox. */
+/**
+ * Messages per second of a handler with an inbox, with and without shared transactions, beside the same handler with no
+ * inbox.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -14,7 +17,7 @@ import type { Bed } from './bed.ts'
 const MESSAGES = 5_000
 const CONCURRENCY = 64
 const ROWS = 1_000
-/** Until each connection of PostgreSQL has told what it counted. */
+/** Time until each connection of PostgreSQL has flushed its statistics. */
 const COUNTED_AFTER_MS = 1_200
 
 const moved = defineChannel('stock.moved', {
@@ -24,7 +27,7 @@ const moved = defineChannel('stock.moved', {
 
 interface Side {
   readonly what: string
-  /** What its rate is divided by: the place of the same handler by hand. */
+  /** Index of the side by whose rate this side's is divided: the same handler written by hand. */
   readonly beside: number
   readonly binding: (done: () => void) => SinkBinding
 }

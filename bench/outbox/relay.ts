@@ -1,11 +1,11 @@
-/** How fast a full table is emptied, order kept. */
+/** Rate at which the relay empties a full table while it keeps the order. */
 import { createRelay } from 'concordat/outbox'
 import { type Measured, timed } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
 import { type Bed, CheckingPublisher, makeMessages } from './bed.ts'
 
 const BACKLOG = 100_000
-/** Of the rate of the naive reader. */
+/** Target as a share of the naive reader's rate. */
 const RATIO = { atLeast: 0.9 } as const
 /** Messages a second without a peer: the naive reader keeps no order of keys. */
 const TARGET = { atLeast: 20_000 } as const
@@ -21,7 +21,7 @@ export async function measureRelay(bed: Bed, { measure }: Pick<SuiteOptions, 'me
   await measure({ what: 'relay, 4 keys in all, messages/s', ours: () => drain(bed, 4), target: TARGET })
 }
 
-/** From a full table to an empty one. */
+/** Measures the time from a full table to an empty one. */
 async function drain(bed: Bed, keys: number): Promise<Measured> {
   await bed.fill(makeMessages(BACKLOG, keys))
   const publisher = new CheckingPublisher(BACKLOG)

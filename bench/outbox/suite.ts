@@ -19,7 +19,10 @@ const PARTS: Readonly<Record<string, Part>> = {
   idle: measureIdle,
 }
 
-/** How fast the relay is, what `add` costs a business transaction, what a million messages leave in the table, and what a service asks that has nothing to do. */
+/**
+ * Rate of the relay, cost of `add` for a business transaction, table size after a million messages, and statements of
+ * an idle service.
+ */
 export async function outboxSuite(options: SuiteOptions): Promise<void> {
   const wanted = wantedParts(options.only, Object.keys(PARTS))
   try {

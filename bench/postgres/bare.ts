@@ -2,7 +2,7 @@ import pg from 'pg'
 import { type Measured, timed } from '../compare.ts'
 import { atOnce, calls, type Payload, type Side, TAKEN } from './sides.ts'
 
-/** The same confirmed work by hand: one table, one index, INSERT in 1 000s; one reader that deletes what it takes. */
+/** The same confirmed work by hand: one table, one index, INSERT in 1 000s; a reader that deletes the rows it takes. */
 export async function openBare(connectionString: string): Promise<Side> {
   const pool = new pg.Pool({ connectionString, max: 10 })
   await pool.query(

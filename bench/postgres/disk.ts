@@ -12,7 +12,10 @@ const SHOWN_EVERY = 2_000_000
 const CYCLE = 10_000
 const MB = 1024 * 1024
 
-/** What lies on the disk while ten million messages go through, with nothing kept that every group has settled. */
+/**
+ * Measures the disk space while ten million messages pass through, with segments freed as soon as every group has
+ * settled them.
+ */
 export async function measureDisk(bed: PostgresBed, { report, progress }: SuiteOptions): Promise<void> {
   const pool = new pg.Pool({ connectionString: await bed.database('disk'), max: 10 })
   await using side = await openOn({ sql: pgClient(pool), retentionMs: 0, segmentMs: 5_000 }, () => pool.end())

@@ -9,7 +9,7 @@ import { payloads } from './sides.ts'
 const COUNT = 20_000
 const MORE = 3
 
-/** What each further group costs PostgreSQL, of what the first one does: all read one copy. */
+/** Measures what each further group costs PostgreSQL, as a share of the first one's cost: all groups read one copy. */
 export async function measureGroups(bed: PostgresBed, { rounds, report, progress }: SuiteOptions): Promise<void> {
   progress('groups')
   await using one = await openOurs(await bed.database('one_group'), ['g0'])

@@ -13,7 +13,9 @@ import { verdict } from '../target.ts'
 const COUNT = 400
 const EVERY_MS = 25
 
-/** From before `send` to the handler, 40 messages a second: woken in the process, and by NOTIFY. */
+/**
+ * Measures the time from before `send` to the handler at 40 messages a second, with wakes in the process and by NOTIFY.
+ */
 export async function measureLatency(bed: PostgresBed, { report, progress }: SuiteOptions): Promise<void> {
   const rows: string[][] = []
   for (const [name, isOne, atMost] of [

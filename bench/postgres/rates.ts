@@ -16,7 +16,7 @@ const FEW = 2_000
 const WORKS = ['publish in 1 000s', 'publish singly, 8 at once', 'consume'] as const
 type Work = (typeof WORKS)[number]
 
-/** What our rate divided by theirs should reach. */
+/** Targets for our rate divided by the peer's. */
 const TARGETS: Readonly<Record<string, Readonly<Partial<Record<Work, Target>>>>> = {
   pgmq: { 'publish in 1 000s': { atLeast: 1 }, 'publish singly, 8 at once': { atLeast: 1 }, consume: { atLeast: 1.5 } },
   'pg-boss': {
@@ -32,7 +32,7 @@ interface Did extends Measured {
   readonly walBytes: number
 }
 
-/** All sides in turns on one server, each with a database of its own; what was published is consumed in the same turn. */
+/** Measures all sides in turns on one server, each with a database of its own; each turn consumes its own messages. */
 export async function measureRates(bed: PostgresBed, { rounds, report, skip, progress }: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const sides: Side[] = []

@@ -9,11 +9,11 @@ export interface Payload {
 /** A side publishes to the PostgreSQL of the bench and consumes from it, each message confirmed and each settled. */
 export interface Side extends AsyncDisposable {
   readonly name: string
-  /** In calls of `CALL`. */
+  /** Publishes in calls of `CALL` messages. */
   publish(payloads: readonly Payload[]): Promise<Measured>
-  /** One by one, `AT_ONCE` at a time. */
+  /** Publishes one by one, `AT_ONCE` at a time. */
   singly(payloads: readonly Payload[]): Promise<Measured>
-  /** Everything that lies there. */
+  /** Consumes everything that is stored. */
   consume(count: number): Promise<Measured>
 }
 

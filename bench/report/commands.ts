@@ -1,4 +1,4 @@
-/** What is done with reports: nothing is measured. */
+/** Commands that work on existing reports and measure nothing. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { withTables } from './markdown.ts'
@@ -47,7 +47,7 @@ function nothingCompared(...files: readonly ReportFile[]): string {
   return `nothing was compared: ${names} have no ratio in common. The suites are ${suites.join(' and ')}`
 }
 
-/** Writes the tables into the page; 1 when those of a suite stay what they were. */
+/** Writes the tables into the page. @returns 1 when some tables are unchanged because their suite failed */
 function writing(report: Report, page: string): number {
   writeFileSync(page, withTables(readFileSync(page, 'utf8'), report))
   const failed = failedOf(report)

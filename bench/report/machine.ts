@@ -12,12 +12,12 @@ export function thisMachine(): Machine {
   return { cpu: all[0]?.model.trim() ?? 'unknown', cores: all.length, memoryGb: Math.round(totalmem() / 2 ** 30) }
 }
 
-/** Of one minute. */
+/** Load average of one minute. */
 export function loadNow(): number {
   return Math.round((loadavg()[0] ?? 0) * 100) / 100
 }
 
-/** Without those that are not installed. */
+/** Versions of the installed packages. */
 export function versionsHere(): Readonly<Record<string, string>> {
   const found = PACKAGES.map((name) => [name, versionIn(`${ROOT}node_modules/${name}/package.json`)] as const)
   const here = found.filter((entry): entry is [(typeof PACKAGES)[number], string] => entry[1] !== undefined)

@@ -2,14 +2,14 @@ import { comparisonTable } from '../compare.ts'
 import { tableText } from '../table.ts'
 import type { Report, SuiteReport } from './report.ts'
 
-/** Where the page has what all suites have in common. */
+/** Marker of the part of the page that lists the versions common to all suites. */
 const VERSIONS = 'versions'
 const begins = (name: string): string => `<!-- npm run bench -- tables: ${name} begins -->`
 const ends = (name: string): string => `<!-- npm run bench -- tables: ${name} ends -->`
 
 /**
- * The page with the tables of each suite of the report between its marks. What the report has not stays as it is, and
- * what stands there for a suite that ended with an error: it has less than a whole run.
+ * The page with the tables of each suite of the report between its marks. Tables of other suites stay, and so do those
+ * of a suite that ended with an error: the report has less than a whole run of it.
  * @throws Error when the page lacks the marks of a suite
  */
 export function withTables(page: string, report: Report): string {

@@ -1,7 +1,7 @@
 import type { Table } from '../table.ts'
 import type { Report } from './report.ts'
 
-/** One ratio of a report: higher is better in all of them. */
+/** A ratio of a report; higher is better in all of them. */
 export interface Ratio {
   /** Suite, row and peer. */
   readonly name: string
@@ -15,9 +15,9 @@ export interface Change {
 }
 
 export interface Comparison {
-  /** Those that fell by more than the tolerance, the worst first. */
+  /** Ratios that fell by more than the tolerance, the worst first. */
   readonly fallen: readonly Change[]
-  /** Of both reports. */
+  /** Number of ratios that both reports have. */
   readonly compared: number
   /** Measured before, and not now. */
   readonly missing: readonly string[]
@@ -39,7 +39,7 @@ const RATIO_COLUMNS = [
 ]
 /** The less the better: turned over. */
 const COST_COLUMNS = ['each further / first']
-/** Columns behind the first one that say what a row is about, too. The first one always does. */
+/** Columns that identify a row, besides the first one. */
 const LABEL_COLUMNS = ['who']
 const TOLERANCE = 0.1
 
@@ -75,7 +75,7 @@ function ratiosIn(suite: string, { title, head, rows }: Table): readonly Ratio[]
   )
 }
 
-/** What of `before` is worse in `after`, of the suites that both have. */
+/** Finds the ratios of `before` that are worse in `after`, among the suites that both have. */
 export function compareReports(before: Report, after: Report): Comparison {
   const now = new Map(ratiosOf(after).map(({ name, value }) => [name, value]))
   const suites = new Set(after.suites.map(({ name }) => name))

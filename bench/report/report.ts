@@ -1,4 +1,4 @@
-/** What a run of benches came to, as `--report FILE` writes it. */
+/** Results of a run of benches, as `--report FILE` writes them. */
 import { inspect } from 'node:util'
 import type { Result } from '../compare.ts'
 import type { Table } from '../table.ts'
@@ -6,7 +6,7 @@ import { shapeOf } from './shape.ts'
 
 export interface Report {
   readonly format: typeof FORMAT
-  /** By name: Node, this package, and the packages that it is measured with. */
+  /** Versions by name: Node, this package, and the packages that it is measured with. */
   readonly versions: Readonly<Record<string, string>>
   readonly machine: Machine
   readonly suites: readonly SuiteReport[]
@@ -26,7 +26,7 @@ export interface Load {
 
 export interface SuiteReport {
   readonly name: string
-  /** When it began, ISO 8601. */
+  /** Start of the suite, ISO 8601. */
   readonly at: string
   readonly rounds: number
   readonly tookS: number
@@ -34,17 +34,17 @@ export interface SuiteReport {
   /** Our rate beside that of a peer. */
   readonly results: readonly Result[]
   readonly tables: readonly Table[]
-  /** What was left out, and why. */
+  /** Measurements that were left out, and why. */
   readonly leftOut: readonly string[]
-  /** It ended with this; what it has is what was measured until then. */
+  /** Message of the error that ended the suite; it has the results measured before. */
   readonly failed?: string | undefined
 }
 
 export const FORMAT = 2
 
 /**
- * A report with these suites in it, measured now: those of before that were not measured again stay.
- * @throws Error when it is of another machine, or of other versions of what we are compared with
+ * The report with these newly measured suites; other suites of the earlier report stay.
+ * @throws Error when it is of another machine, or of other versions of the peers
  */
 export function withSuites(before: Report | undefined, now: Report): Report {
   if (before === undefined) return now

@@ -1,4 +1,4 @@
-/** What each part of a report has to be: files are edited, cut off and taken for reports that are none. */
+/** Schema of a report: users edit files, cut them off, or pass files that are not reports. */
 import { z } from 'zod'
 
 const target = z.union([z.object({ atLeast: z.number() }), z.object({ atMost: z.number() })])
@@ -21,7 +21,7 @@ const table = z
   })
 
 const suite = z.object({
-  // Not `min(1)`: zod compares whatever has a `length`, and that may be what cannot be compared.
+  // Not `min(1)`: zod compares any value that has a `length`, and such a `length` may not be comparable.
   name: z.string().regex(/\S/, 'is empty'),
   at: z.iso.datetime(),
   rounds: z.number(),
@@ -48,7 +48,7 @@ const report = z.object({
   }),
 })
 
-/** What was checked, and nothing else that the file has; or the first part that is wrong, and how: `suites[0].name: ...`. */
+/** Returns the checked fields and drops all others; or names the first wrong field, and why: `suites[0].name: ...`. */
 export function shapeOf(given: unknown): { readonly checked: z.infer<typeof report> } | { readonly mistake: string } {
   const { data, error } = report.safeParse(given)
   if (data !== undefined) return { checked: data }

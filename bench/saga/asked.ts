@@ -1,4 +1,4 @@
-/** What both processes of ours have in common: the channel, the broker, the database. */
+/** Set-up that both of our processes share: the channel, the broker, the database. */
 import { defineChannel } from 'concordat/binder'
 import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'

@@ -1,4 +1,4 @@
-/** Sagas of ours beside those of the engines that make functions durable: 256 at a time and one at a time. */
+/** Our sagas beside those of the engines that make functions durable: 256 at a time and one at a time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { median, takeTurns } from '../compare.ts'
 import { ascending, quantile } from '../distribution.ts'
@@ -10,25 +10,25 @@ import { number, type Table } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
 import type { Bed, Side } from './sides.ts'
 
-/** Who takes part, and what the rows are called. */
+/** Sides of a comparison, and the names of its rows. */
 export interface Bout {
   readonly what: string
   readonly ours: (bed: Bed) => Promise<Side>
   readonly rivals: readonly Rival[]
-  /** What our median should not exceed when there is one at a time, besides that of each rival. */
+  /** Upper limit for our median when one saga runs at a time, besides that of each rival. */
   readonly oneAtMostMs?: number
 }
 
 export interface Rival {
   readonly make: (bed: Bed) => Promise<Side>
   readonly what: string
-  /** Of our rate divided by its. */
+  /** Target for our rate divided by the rival's. */
   readonly target: Target
 }
 
 const MANY: Burst = { atOnce: 256, rampMs: 1_500, countedMs: 3_000, atLeast: 256 }
 const ONE: Burst = { atOnce: 1, rampMs: 300, countedMs: 2_000, atLeast: 5 }
-/** Until each connection of PostgreSQL has told what it counted. */
+/** Time until each connection of PostgreSQL has flushed its statistics. */
 const COUNTED_AFTER_MS = 1_200
 
 /** Result of one turn; the last three are per saga, NaN where they are not counted. */
@@ -63,7 +63,7 @@ export async function measureBout(bout: Bout, postgres: PostgresBed, options: Su
   }
 }
 
-/** Those that can be had here; who cannot is left out, with the reason. */
+/** Opens the sides that are available here, and reports the reason for each that is not. */
 async function enter({ ours, rivals }: Bout, bed: Bed, options: SuiteOptions): Promise<readonly Entrant[]> {
   const entrants: Entrant[] = [{ side: await ours(bed), target: undefined }]
   for (const { make, what, target } of rivals) {

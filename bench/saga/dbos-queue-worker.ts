@@ -4,7 +4,9 @@ import { loadPeer } from '../peers.ts'
 import { serve } from '../serve.ts'
 
 const QUEUE = 'work'
-/** It looks once a second by default, for work and for its end: three commands would take six seconds. */
+/**
+ * Poll interval. DBOS polls once a second by default, for work and for its end: three commands would take six seconds.
+ */
 const POLL_MS = 10
 
 const [folder = '', url = '', connections = '', role = ''] = process.argv.slice(2)

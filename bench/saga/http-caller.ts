@@ -1,4 +1,4 @@
-/** A lean HTTP client: kept connections and nothing else, so that the client is not what is measured. */
+/** A lean HTTP client: kept connections and nothing else, so that the client's cost stays small. */
 import { Agent, type OutgoingHttpHeaders, request } from 'node:http'
 
 const MAX_CONNECTIONS = 512

@@ -1,4 +1,7 @@
-/** One coordinator beside sagas that wait on a timer: parks them, or comes up when they are there and then idles. */
+/**
+ * A coordinator beside sagas that wait on a timer: starts and suspends them, or starts up beside stored ones and then
+ * idles.
+ */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
@@ -42,7 +45,7 @@ async function park(): Promise<void> {
   report({ did: 'parked' })
 }
 
-/** As a service does it when it starts. */
+/** Starts the coordinator the way a service does. */
 async function serve(): Promise<void> {
   await outbox.migrate()
   await coordinator.migrate()

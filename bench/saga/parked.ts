@@ -1,4 +1,7 @@
-/** A hundred thousand sagas that wait on a timer: how soon a new process serves beside them, and what it costs to do nothing. */
+/**
+ * A hundred thousand sagas that wait on a timer: the time until a new process serves beside them, and the cost of
+ * idling.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { median } from '../compare.ts'
@@ -12,7 +15,7 @@ import type { ParkedReport } from './parked-worker.ts'
 
 const SAGAS = 100_000
 const STARTS = 3
-/** Until what the start has set off is over. */
+/** Time until the work set off by the start is over. */
 const SETTLE_MS = 3_000
 const IDLE_MS = 25_000
 const START_TARGET_MS = 5_000
@@ -56,7 +59,7 @@ export async function measureParked(postgres: PostgresBed, options: SuiteOptions
 interface Start {
   readonly readyMs: number
   readonly servedMs: number
-  /** CPU time of the process until then: what is left of it on a busy machine. */
+  /** CPU time of the process until then, which matters on a busy machine. */
   readonly cpuMs: number
 }
 
@@ -72,7 +75,7 @@ async function park(url: string): Promise<number> {
   return sharedNow() - startedAt
 }
 
-/** Vacuum and checkpoint of what was written are done before anything is measured: they are costs of the past. */
+/** Finishes vacuum and checkpoint of earlier writes before anything is measured. */
 async function quiesce(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()

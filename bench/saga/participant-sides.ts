@@ -1,4 +1,4 @@
-/** Who asks another process three times: two processes each, all on the same machine. */
+/** Sides that call another process three times: two processes each, all on the same machine. */
 import { cpuUsOfTree } from '../cpu.ts'
 import { providePeer } from '../peers.ts'
 import type { Worker } from '../processes.ts'

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 
-/** What is used of `@restatedev/restate-sdk`. */
+/** The part of `@restatedev/restate-sdk` that the bench uses. */
 export interface Restate {
   service<Handlers extends Readonly<Record<string, Handler>>>(definition: {
     readonly name: string

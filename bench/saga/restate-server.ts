@@ -1,4 +1,4 @@
-/** A private Restate server: one node with its defaults, data in a folder of its own that goes with it. */
+/** A private Restate server: one node with its defaults, data in a folder of its own that is deleted with it. */
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'

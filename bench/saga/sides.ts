@@ -1,4 +1,4 @@
-/** Who runs the three steps: a process each, all on the same machine, those on PostgreSQL on the same server. */
+/** Sides that run the three steps: a process each, all on the same machine; those on PostgreSQL share a server. */
 import { cpuUsOfTree } from '../cpu.ts'
 import { PeerUnavailable, providePeer } from '../peers.ts'
 import type { PostgresBed, PostgresCounters } from '../postgres-bed.ts'
@@ -8,7 +8,7 @@ import { startRestate } from './restate-server.ts'
 
 /** Connections to PostgreSQL of each side that has some. */
 export const CONNECTIONS = '20'
-/** As many chains at once as sagas. */
+/** Chains in flight, the same number as sagas. */
 export const CONCURRENCY = '256'
 export const DBOS = { '@dbos-inc/dbos-sdk': '5.3.0' } as const
 export const RESTATE = { '@restatedev/restate-sdk': '1.17.2', '@restatedev/restate-server': '1.7.12' } as const
@@ -55,7 +55,9 @@ export async function restateSide({ stack, progress }: Bed): Promise<Side> {
   }
 }
 
-/** What is durable in these databases of one server, whose CPU and log are those of all of it. */
+/**
+ * Measures a side whose durable state is in these databases of one server; CPU and WAL are those of the whole server.
+ */
 export function countedOn(
   postgres: PostgresBed,
   databases: readonly string[],

@@ -14,7 +14,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   parked: measureParked,
 }
 
-/** Sagas beside DBOS on the same PostgreSQL and beside Restate, and what a hundred thousand that wait cost. */
+/** Sagas beside DBOS on the same PostgreSQL and beside Restate, and the cost of a hundred thousand waiting ones. */
 export async function sagaSuite(options: SuiteOptions): Promise<void> {
   const wanted = wantedParts(options.only, Object.keys(PARTS))
   for (const [name, measure] of Object.entries(PARTS)) {

@@ -1,4 +1,4 @@
-/** How what is there already slows down what is done: a thousand, a hundred thousand and a million of it. */
+/** Slow-down caused by stored data: by a thousand, a hundred thousand and a million entries. */
 import pg from 'pg'
 import { median } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
@@ -57,7 +57,7 @@ export async function besideParked(postgres: PostgresBed, options: SuiteOptions)
   await client.end()
 }
 
-/** Pairs over so many keys, each of which was locked before and has left its counter. */
+/** Measures pairs over the given number of keys, each of which was locked before and has left its counter. */
 export async function besideKeys(redisUrl: string, prefix: string, options: SuiteOptions): Promise<void> {
   const rateBeside = async (count: number): Promise<number> => {
     const args = [redisUrl, `${prefix}${count}:`, String(Math.max(count, 64)), 'filled']

@@ -1,4 +1,4 @@
-/** Pairs of acquire and release, of keys by chance among so many of its own. */
+/** Acquires and releases random keys out of the given number of its own. */
 import { redisLocks } from 'concordat/locks/redis'
 import { serve } from '../serve.ts'
 
@@ -11,7 +11,7 @@ async function pair(n: number): Promise<void> {
   await lease.release()
 }
 
-/** Each once: what a lock leaves in Redis is there. */
+/** Locks each key once, so that every lock has left its data in Redis. */
 async function fill(): Promise<void> {
   let next = 0
   const slot = async (): Promise<void> => {

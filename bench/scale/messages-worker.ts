@@ -1,4 +1,4 @@
-/** Sends messages all the time, and handles those that come to it, from whomever: what it handled is what it reports. */
+/** Sends messages all the time, and handles those of its partitions from any sender: it reports the handled ones. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
@@ -56,7 +56,7 @@ async function ranFor({ atOnce, rampMs, countedMs }: Burst): Promise<Ran> {
   const counted = { eachMs: [...eachMs], countedMs: performance.now() - from }
   isOver = true
   await loops
-  // What is still on its way does not weigh on the next turn.
+  // Messages still in flight do not count for the next turn.
   for (let handled = -1; handled !== eachMs.length; await sleep(200)) handled = eachMs.length
   const { user, system } = process.cpuUsage(before.cpu)
   return { ...counted, total: sent - before.sent, cpuUs: user + system }

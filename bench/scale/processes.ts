@@ -1,4 +1,4 @@
-/** How much more two and four processes do than one, on one server each and the same two cores. */
+/** Speed-up from one process to two and four, on one server each and the same two cores. */
 import { median } from '../compare.ts'
 import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
@@ -7,7 +7,7 @@ import { number } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
 import { Team } from './team.ts'
 
-/** Something that several processes do on one server. */
+/** Work that several processes do on one server. */
 export interface Work {
   readonly what: string
   readonly worker: URL
@@ -15,7 +15,7 @@ export interface Work {
   readonly burst: Burst
   /** CPU time of the server. */
   readonly serverCpuUs: () => number | Promise<number>
-  /** Of the rate of two processes, as a share of one's. */
+  /** Target for the rate of two processes, as a share of one process' rate. */
   readonly target?: Target | undefined
 }
 

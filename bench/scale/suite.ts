@@ -51,7 +51,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   keys: (options) => onRedis(options, (bed) => besideKeys(bed.url, bed.prefix, options)),
 }
 
-/** How cost grows with processes, and with what is there already. There is no peer. */
+/** Measures how cost grows with the number of processes and with stored data. This suite has no peer. */
 export async function scaleSuite(options: SuiteOptions): Promise<void> {
   const wanted = wantedParts(options.only, Object.keys(PARTS))
   for (const [name, measure] of Object.entries(PARTS)) {

@@ -9,7 +9,7 @@ export class Team implements AsyncDisposable {
     this.#workers = workers
   }
 
-  /** One after the other, so that the first one makes the tables. */
+  /** Opens the workers one after the other, so that the first one creates the tables. */
   static async open(file: URL, args: readonly string[], size: number): Promise<Team> {
     const workers: Worker<SideReport>[] = []
     try {

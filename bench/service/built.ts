@@ -5,14 +5,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { rolldown } from 'rolldown'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** Below `node_modules`, so that what the package needs is found as a user's is. */
+/** Folder below `node_modules`, so that the package finds its dependencies as in a user's project. */
 const FOLDER = join(ROOT, 'node_modules/.cache/concordat-bench/built')
 
 /**
- * The package as users install it, and a program beside it, both JavaScript: what Node needs to read TypeScript is no part
- * of anybody's service.
+ * Builds the package as users install it, and a program beside it, both as JavaScript: users do not run what Node needs
+ * to read TypeScript.
  * @param program a module that imports the package by its name
- * @returns where the program is
+ * @returns the path of the built program
  */
 export async function built(program: URL): Promise<URL> {
   const own = join(FOLDER, 'node_modules/concordat')

@@ -1,6 +1,6 @@
-/** What the idle process is told on its command line, and what it reports. */
+/** Command line of the idle process, and its report. */
 export interface Order {
-  /** A service with every part; what it connects to, with the drivers alone; nothing at all. */
+  /** A service with every part; its connections, with the drivers alone; nothing at all. */
   readonly side: 'service' | 'drivers' | 'nothing'
   readonly world: World
   readonly addresses: Readonly<Record<Server, string>>

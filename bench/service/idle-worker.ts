@@ -1,12 +1,12 @@
 /**
- * A process that becomes ready and then does nothing. It runs from what is built, so it imports by package names alone, and
- * only what its world needs.
+ * Process that becomes ready and then is idle. It runs the built package, so it imports by package names alone, and
+ * only what its side needs.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ServiceOptions } from 'concordat/service'
 import type { IdleReport, Order } from './idle-reports.ts'
 
-/** What was imported, ready to be started. */
+/** A start that is prepared: everything is imported. */
 type Prepared = () => Promise<Running>
 
 interface Running {
@@ -37,7 +37,7 @@ async function nothing(): Promise<Prepared> {
   return async () => ({ close: async () => {} })
 }
 
-/** As many connections as the service has, by the drivers alone. */
+/** Opens as many connections as the service has, with the drivers alone. */
 async function drivers(): Promise<Prepared> {
   const { default: pg } = await import('pg')
   await import('zod')
@@ -119,7 +119,7 @@ async function service(): Promise<Prepared> {
   }
 }
 
-/** What is around a service: imported now, opened when it is called. */
+/** Prepares the surroundings of a service: imports them now, opens them when called. */
 async function surroundings(): Promise<
   (closing: Closing) => Pick<ServiceOptions, 'sql' | 'listener' | 'transport' | 'locks' | 'cluster'>
 > {

@@ -1,4 +1,4 @@
-/** What an idle service with every part costs: until it is ready, and from then on. */
+/** Cost of an idle service with every part: its start-up time, and its CPU time and memory from then on. */
 import { median } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'

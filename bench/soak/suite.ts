@@ -1,4 +1,4 @@
-/** Half of what the machine can do, for minutes: does the heap stay flat? */
+/** Half of the machine's capacity, for minutes: does the heap stay flat? */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
@@ -19,18 +19,18 @@ const BATCH = 100
 const PAYLOAD = z.object({ account: z.string(), text: z.string() })
 /** About 200 bytes each, over 100 keys. */
 const MESSAGES = Array.from({ length: BATCH }, (_, n) => ({ account: `account-${n}`, text: 'x'.repeat(160) }))
-/** At most so many are on their way. */
+/** Limit on messages in flight. */
 const IN_FLIGHT = 5_000
 const PROBE_MS = 5_000
 const EVERY_MS = 10_000
 const LOAD = 0.5
-/** The slope is that of what comes after: caches and pools fill first. */
+/** Share of the run before the slope is taken: caches and pools fill first. */
 const WARM_UP_SHARE = 0.2
 const TARGET_MB_PER_MINUTE = 0.1
-/** Of fewer points the slope is mostly chance. */
+/** Fewest points for a verdict: with fewer the slope is mostly chance. */
 const JUDGED_POINTS = 30
 
-/** One point of the curve, after a collection of garbage. */
+/** A point of the curve, measured after a garbage collection. */
 interface Point {
   readonly seconds: number
   readonly heapMb: number
@@ -95,7 +95,7 @@ class Flow {
     this.binder = createBinder({ service: 'soak', transport, bindings: [handling], sends: [this.#channel] })
   }
 
-  /** Sends for so long at this pace; returns how many were handled per second. */
+  /** Sends for `ms` at this pace. @returns messages handled per second */
   async send(ms: number, perSecond: number): Promise<number> {
     const [startedAt, sent, handled] = [performance.now(), this.#sent, this.#handled]
     for (;;) {
@@ -112,7 +112,7 @@ class Flow {
     await this.binder.sendBatch(this.#channel, MESSAGES)
   }
 
-  /** When all that was sent is handled. */
+  /** Takes a point once all sent messages are handled. */
   async point(seconds: number): Promise<Point> {
     while (this.#handled < this.#sent) await sleep(5)
     for (let i = 0; i < 3; i++) {
@@ -147,7 +147,7 @@ function report(part: string, pace: string, points: readonly Point[], options: S
   })
 }
 
-/** Of the straight line with the least squares. */
+/** Slope of the least-squares line. */
 function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
   const mean = (of: (point: readonly [number, number]) => number): number =>
     points.reduce((sum, point) => sum + of(point), 0) / points.length

@@ -4,7 +4,7 @@ import type { PostgresBed } from '../postgres-bed.ts'
 
 /** Connections of a side to each of its two databases. */
 export const CONNECTIONS = 20
-/** In each bank: so many that transfers seldom meet in one. */
+/** Accounts per bank: enough that two transfers seldom meet in one. */
 export const ACCOUNTS = 20_000
 
 export interface Banks {

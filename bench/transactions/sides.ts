@@ -1,4 +1,4 @@
-/** Who makes the transfers: each kind, and the bare local transactions, in a process each. */
+/** Sides that make the transfers: each kind, and the bare local transactions, in a process each. */
 
 import type { PostgresBed } from '../postgres-bed.ts'
 import { Worker } from '../processes.ts'
@@ -6,12 +6,15 @@ import type { Burst, Ran, SideReport } from '../serve.ts'
 import { ACCOUNTS, banksOf, CONNECTIONS } from './banks.ts'
 
 export type Kind = 'bare' | 'saga' | 'tcc' | 'xa' | 'undo' | 'code'
-/** How a participant is asked: by the coordinator's process itself, or through a broker. `none`: nothing coordinates, remembers or takes back. */
+/**
+ * Path of a call to a participant: from the coordinator's process itself, or through a broker. `none`: no coordinator,
+ * no record and no rollback.
+ */
 export type Way = 'none' | 'direct' | 'message'
 
 export interface Side {
   readonly name: string
-  /** For a peer: the name of our side that does the same. */
+  /** Name of our side that does the same, for a peer. */
   readonly rival?: string | undefined
   run(burst: Burst): Promise<Ran>
 }

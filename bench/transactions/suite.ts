@@ -13,10 +13,10 @@ import { type Kind, ourSide, type Side, type Way } from './sides.ts'
 
 const KINDS: readonly Kind[] = ['bare', 'saga', 'tcc', 'xa', 'undo', 'code']
 const WAYS: readonly Way[] = ['direct', 'message']
-/** What these do to the databases is measured also without anybody who coordinates it: no coordinator can be faster. */
+/** Kinds whose database work is also measured without a coordinator: no coordinator can be faster. */
 const BY_HAND: readonly Kind[] = ['tcc', 'xa']
 const SEATA = 'seata'
-/** Of the rate of the two local transactions. */
+/** Targets as shares of the rate of the two local transactions. */
 const TARGETS: Readonly<Partial<Record<string, Target>>> = {
   'tcc, direct': { atLeast: 0.35 },
   'xa, direct': { atLeast: 0.5 },
@@ -61,7 +61,10 @@ interface Wanted {
   readonly seata: boolean
 }
 
-/** `--only tcc,direct`: of this kind, and asked so; of what is not named all. The bare side is always there. @throws UnknownPart */
+/**
+ * Sides by `--only tcc,direct`: by kind and by way; without a name, all. The bare side is always there. @throws
+ * UnknownPart
+ */
 function wantedSides(only: readonly string[]): Wanted {
   const wanted = wantedParts(only, [...KINDS, SEATA, ...WAYS])
   const of = <T extends string>(all: readonly T[]): readonly T[] => {

@@ -145,7 +145,7 @@ async function bare(): Promise<void> {
   await sql.south.transaction((tx) => move(deposit(input), { tx }))
 }
 
-/** What a TCC transaction does to both databases, and nothing that would know of it after a crash. */
+/** Does a TCC transaction's work on both databases, with no record of it for after a crash. */
 async function tccByHand(): Promise<void> {
   const input = random()
   await sql.north.transaction((tx) => hold(withdrawal(input), { tx }))

@@ -15,6 +15,8 @@ const SECTIONS: Readonly<Record<string, string>> = {
   hangs: 'Something hangs or stalls',
   network: 'The network breaks',
   messages: 'Messages misbehave',
+  binder: 'What a message binder has to do',
+  spring: 'Where Spring Cloud Stream loses messages',
   'locks-under-faults': 'Locks and elections under all faults',
   clusters: 'Clusters that fail over',
   proof: 'All parts together, counted',

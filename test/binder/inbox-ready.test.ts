@@ -24,7 +24,7 @@ it('an inbox without its tables: the binder does not start', async () => {
   await expect(binder.start()).rejects.toMatchObject({ code: 'core.tables_missing' })
 })
 
-it('an inbox whose database is down: the binding connects, and runs when it is up', async () => {
+it('a binding connects while the database of its inbox is down, and runs when it is up', async () => {
   let down = true
   const binder = setup(async () => {
     if (down) throw new Error('connect ECONNREFUSED')
@@ -36,7 +36,7 @@ it('an inbox whose database is down: the binding connects, and runs when it is u
   expect(binder.bindings()).toMatchObject([{ state: 'running' }])
 })
 
-it('an inbox that is never asked takes messages as before', async () => {
+it('an inbox that is never called accepts messages as before', async () => {
   const binder = setup(undefined)
   await binder.start()
   expect(binder.bindings()).toMatchObject([{ state: 'running' }])

@@ -12,7 +12,7 @@ it.each([
   ['one without debug', { info() {}, warn() {}, error() {} }, 'another object'],
   ['a name', 'pino', 'a string'],
   ['null', null, 'null'],
-])('refuses what is no logger: %s', async (_, logger, got) => {
+])('a binder refuses an invalid logger: %s', async (_, logger, got) => {
   const expected = `logger: expected a logger with debug, info, warn and error, such as pino(), got ${got}`
   const transport = memoryTransport()
   expect(() => createBinder({ service: 's', transport, logger: js(logger) })).toThrow(`createBinder.${expected}`)
@@ -21,7 +21,7 @@ it.each([
   )
 })
 
-it('handles, tries again and dead-letters although the logger throws', async () => {
+it('handles, retries and dead-letters although the logger throws', async () => {
   const fail = (): never => {
     throw new Error('disk full')
   }

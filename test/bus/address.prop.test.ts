@@ -23,7 +23,7 @@ function toRegExp(text: string): RegExp {
 }
 
 describe('addresses', () => {
-  it('read back as what was written', () => {
+  it('are parsed to the written form', () => {
     fc.assert(
       fc.property(address, (each) => {
         expect(parseAddress(formatAddress(each))).toEqual({ ...each })
@@ -43,7 +43,7 @@ describe('addresses', () => {
     )
   })
 
-  it('match what the pattern says as a regular expression, and nothing else', () => {
+  it('match the same as the pattern’s regular expression', () => {
     fc.assert(
       fc.property(pattern, fewAddresses, (text, each) => {
         expect(matchesAddress(text, each)).toBe(toRegExp(text).test(formatAddress(each)))
@@ -52,7 +52,7 @@ describe('addresses', () => {
     )
   })
 
-  it('are refused with AddressInvalid and nothing else, whatever the text', () => {
+  it('are refused with AddressInvalid and nothing else, for any text', () => {
     const text = fc.oneof(fc.string({ unit: 'binary' }), fc.stringMatching(/^[a*:]{0,9}$/))
     fc.assert(
       fc.property(text, (each) => {

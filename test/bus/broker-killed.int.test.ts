@@ -24,7 +24,7 @@ async function survives(server: PrivateServer, transport: () => Transport): Prom
 
   await server.kill()
   await until('both have noticed', () => [a, b].every(({ bus }) => bus.health().status === 'down'), 60_000)
-  // The bus is down as soon as the transport is. Its place among the events is lost later, and then events may have been missed.
+  // The bus is down as soon as the transport is. It loses its subscription later, and may then have missed events.
   const hasLost = ({ binder }: typeof a): boolean => binder.bindings().every(({ state }) => state !== 'running')
   await until('both have lost their places', () => [a, b].every(hasLost), 60_000)
   await expect(a.bus.publish(Ping, { n: 2 }, { to: '**' })).rejects.toMatchObject({ code: 'binder.send' })
@@ -35,13 +35,13 @@ async function survives(server: PrivateServer, transport: () => Transport): Prom
   await until('b has read its config again', () => config.version >= 2)
   expect(await a.bus.members()).toHaveLength(2)
   expect(await a.bus.publish(Ping, { n: 3 }, asking)).toMatchObject({ acked: all, missing: [] })
-  // The one that was not confirmed may have arrived, but nothing came twice.
+  // The unconfirmed ping may have arrived, but none arrived twice.
   expect(a.pings.filter((n) => n !== 2)).toEqual([1, 3])
   expect(b.pings.filter((n) => n !== 2)).toEqual([1, 3])
 }
 
 describeWith(['rabbitmq'], 'a bus on a RabbitMQ that is killed', { private: true }, () => {
-  it('goes on when the broker is back: no member is dead, configs are read again, events are answered', async () => {
+  it('continues when the broker is back: no member is dead, configs are read again, events are answered', async () => {
     const server = await startServer('rabbitmq')
     try {
       await survives(server, () => rabbitTransport({ url: server.url }))
@@ -52,7 +52,7 @@ describeWith(['rabbitmq'], 'a bus on a RabbitMQ that is killed', { private: true
 })
 
 describeWith(['kafka'], 'a bus on a Kafka that is killed', { private: true }, () => {
-  it('goes on when it is back, too', async () => {
+  it('continues when it is back, too', async () => {
     const server = await startServer('kafka')
     try {
       await survives(server, () => kafkaOn(server.url))

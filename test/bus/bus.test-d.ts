@@ -8,7 +8,7 @@ const Limit = defineEvent('limit', { payload: z.object({ at: z.string().transfor
 const to = '**'
 
 describe('types of the bus', () => {
-  it('publish gives answers only to who asks', () => {
+  it('publish returns answers only on request', () => {
     expectTypeOf(bus.publish(Limit, { at: '1' }, { to })).resolves.toEqualTypeOf<{ readonly id: string }>()
     expectTypeOf(bus.publish(Limit, { at: '1' }, { to, ack: true })).resolves.toEqualTypeOf<Acknowledgement>()
     expectTypeOf(bus.publish(Limit, { at: '1' }, { to, ackTimeoutMs: 1 })).resolves.toEqualTypeOf<Acknowledgement>()

@@ -50,7 +50,7 @@ describe('an event', () => {
     expect(seen).toEqual([{ n: 0 }, { n: 0 }])
   })
 
-  it('to oneself is handled once, whether its echo or the confirm comes first', async () => {
+  it('to the sender itself is handled once, whether its echo or the confirm comes first', async () => {
     const { join } = world()
     const one = await join({ instance: 'a' })
     for (let n = 0; n < 20; n++) await one.bus.publish(Ping, { n }, { to: 'orders:*:a' })
@@ -214,7 +214,7 @@ describe('publish', () => {
 })
 
 describe('answers', () => {
-  it('go only to instances that have asked for some', async () => {
+  it('are sent only to instances that have requested some', async () => {
     const { join } = world()
     const [asking, other] = await Promise.all([join({ instance: 'a' }), join({ instance: 'b' })])
     await other.binder.binding('concordat.bus.acks').stop()

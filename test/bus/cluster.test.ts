@@ -7,7 +7,7 @@ import { type Instance, Ping } from '../conformance/bus-kit.ts'
 import { until } from '../support/until.ts'
 import { world } from './kit.ts'
 
-it('a cluster membership says who is live: an instance of it that has no bus any more is missing, then gone', async () => {
+it('a cluster membership defines the live instances: one of its instances without a bus is missing, then gone', async () => {
   const server = memoryStateServer()
   const { join } = world()
   const start = async (instance: string) => {
@@ -32,7 +32,7 @@ it('a cluster membership says who is live: an instance of it that has no bus any
   expect(await a.bus.publish(Ping, { n: 3 }, { to: '**', ackTimeoutMs: 5_000 })).toMatchObject({ missing: [] })
 })
 
-it('a shared state is where a config is kept: its versions order what is loaded and what is announced', async () => {
+it('a shared state can store a config: its versions order loads and announcements', async () => {
   const store = memoryStateStore()
   const settings = createSharedState<unknown>({ store, name: 'settings' })
   onTestFinished(async () => {

@@ -10,7 +10,7 @@ const Rates = z.object({ eur: z.number() })
 const rates = (eur: number, version: number): VersionedValue => ({ value: { eur }, version })
 
 describe('a config with versions', () => {
-  it('takes the newest, in whatever order they come, and tells who watches', async () => {
+  it('takes the newest, in any order of arrival, and notifies watchers', async () => {
     const { bus } = await world().join()
     const config = bus.config('rates', { schema: Rates, initial: { eur: 0 } })
     const seen: unknown[] = []
@@ -35,7 +35,7 @@ describe('a config with versions', () => {
   it.each([
     ['an older version', rates(4, 6)],
     ['another value of the same version', rates(4, 7)],
-  ])('tells the publisher of %s that it does not apply', async (_, change) => {
+  ])('reports to the publisher of %s that it does not apply', async (_, change) => {
     const { bus } = await world().join()
     const config = bus.config('rates', { schema: Rates, initial: { eur: 0 } })
     await bus.publish(ConfigChanged, { name: 'rates', ...rates(1, 7) }, TO)
@@ -108,7 +108,7 @@ it('a config without versions follows the time of the events, and needs a value 
 })
 
 describe('a config with load', () => {
-  it('is loaded before start resolves: who comes late has what the others have', async () => {
+  it('is loaded before start resolves, so that late instances have the same value', async () => {
     const store = { current: rates(7, 7) }
     const { join, transport } = world()
     await join({ instance: 'a' })
@@ -226,7 +226,7 @@ describe('a config with load', () => {
     await expect(noVersion.refresh()).rejects.toThrow('bus.config("none").load version: expected a whole number')
   })
 
-  it('whose schema never answers fails in time, and the next load is another try', async () => {
+  it('whose schema never answers fails in time, and the next load is another attempt', async () => {
     const { bus } = await world().join()
     let hangs = true
     const schema = Rates.refine(() => (hangs ? new Promise<boolean>(() => {}) : true))

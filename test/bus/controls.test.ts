@@ -25,7 +25,7 @@ describe('SetLogLevel', () => {
     expect(levels).toEqual(['silent'])
   })
 
-  it('fails without a level to set, and for a level that is none', async () => {
+  it('fails without a level, and for an invalid level', async () => {
     const { bus } = await world().join()
     const answer = await bus.publish(SetLogLevel, { level: 'info' }, TO)
     expect(answer.failed[0]?.error.message).toContain('give createBus a `setLevel` option')
@@ -35,7 +35,7 @@ describe('SetLogLevel', () => {
 })
 
 describe('PauseBinding and ResumeBinding', () => {
-  it('do nothing the second time, and are acknowledged', async () => {
+  it('have no effect the second time, and are acknowledged', async () => {
     const { bus, binder } = await world().join({ binderOptions })
     for (const [event, state] of [
       [PauseBinding, 'paused'],
@@ -48,7 +48,7 @@ describe('PauseBinding and ResumeBinding', () => {
     }
   })
 
-  it('refuse the bindings of the bus, unknown ones, and those that are stopped', async () => {
+  it('refuse the bindings of the bus, unknown ones, and stopped ones', async () => {
     const { bus, binder } = await world().join({ binderOptions })
     await binder.binding('work.g').stop()
     const says = async (binding: string): Promise<string | undefined> =>

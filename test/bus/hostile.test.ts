@@ -16,7 +16,7 @@ function again(message: EncodedMessage | undefined, change: Partial<EncodedMessa
 }
 
 describe('a signed bus', () => {
-  it('takes nothing that was tampered with: body, sender, address, name, id, time, wish for an answer', async () => {
+  it('rejects tampered messages: body, sender, address, name, id, time, request for an answer', async () => {
     const { join, intruder } = world()
     const logger = keepingLogger()
     const [sender, receiver, thief] = await Promise.all([
@@ -48,7 +48,7 @@ describe('a signed bus', () => {
     expect(line).toMatchObject({ level: 'warn', fields: { claimsToBe: 'orders:default:a', messageId: genuine?.id } })
   })
 
-  it('handles an event that is played again once, and none that is older than maxSkewMs', async () => {
+  it('handles a replayed event once, and none that is older than maxSkewMs', async () => {
     const { join, intruder } = world()
     const options = { secret: SECRET, maxSkewMs: 1_500, dedupeWindowMs: 3_000 }
     const [sender, receiver, thief] = await Promise.all([
@@ -109,7 +109,7 @@ describe('a signed bus', () => {
   })
 })
 
-it('a client of another make that signs as the page on the wire format says is believed', async () => {
+it('a signed bus accepts another client that signs as the wire format page specifies', async () => {
   const { join, intruder } = world()
   const [one, client] = await Promise.all([join({ instance: 'a', secret: SECRET }), intruder()])
   const [id, time, from, body] = ['from-python-1', Date.now(), 'reports:default:py', '{"n":7}']
@@ -123,7 +123,7 @@ it('a client of another make that signs as the page on the wire format says is b
   expect([one.pings, one.contexts[0]?.from]).toEqual([[7], { service: 'reports', group: 'default', instance: 'py' }])
 })
 
-describe('a message that no bus wrote', () => {
+describe('a message of a foreign sender', () => {
   const HEADERS: ReadonlyArray<readonly [string, Readonly<Record<string, string | number | Uint8Array | null>>]> = [
     ['nothing', {}],
     ['no sender', { 'bus-version': 1, 'bus-event': 'ping', 'bus-to': '**' }],
@@ -194,7 +194,7 @@ describe('a message that no bus wrote', () => {
 })
 
 describe('authorize', () => {
-  it('refuses at the sender, and nothing is sent', async () => {
+  it('refuses at the sender, and sends nothing', async () => {
     const { join } = world()
     const { bus } = await join({ instance: 'a', authorize: ({ event }) => event !== 'ping' })
     const refused = bus.publish(Ping, { n: 1 }, { to: '**' })
@@ -202,7 +202,7 @@ describe('authorize', () => {
     expect(bus.health().counters.published).toBe(0)
   })
 
-  it('refuses at the receiver what a sender without it has sent: a failed answer and a line in the log', async () => {
+  it('refuses at the receiver messages of a sender without it: a failed answer and a line in the log', async () => {
     const { join } = world()
     const logger = keepingLogger()
     const asked: unknown[] = []
@@ -228,7 +228,7 @@ describe('authorize', () => {
     ],
     ['answers with something that is not true', () => 'yes' as never],
     ['never answers', () => new Promise<boolean>(() => {})],
-  ] as const)('that %s means no', async ([, authorize]) => {
+  ] as const)('refuses when it %s', async ([, authorize]) => {
     const { join } = world()
     const [sender, receiver] = await Promise.all([
       join({ instance: 'a' }),

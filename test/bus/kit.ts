@@ -31,7 +31,7 @@ export interface World {
 
 export interface Intruder {
   readonly binder: Binder
-  /** Everything that came over the events channel, as it came. */
+  /** Every message of the events channel, in order of arrival. */
   readonly heard: EncodedMessage[]
   send(headers: Readonly<Record<string, HeaderValue>>, message?: Partial<EncodedMessage>): Promise<void>
 }

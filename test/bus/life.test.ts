@@ -50,7 +50,7 @@ function blockable(transport: Transport, destination: string) {
   }
 }
 
-it.for(['events', 'presence'])('is down while its channel of %s gets nothing for a while', async (channel) => {
+it.for(['events', 'presence'])('a bus is down while its channel of %s gets nothing for a while', async (channel) => {
   const { transport } = world()
   const { own, block } = blockable(transport(), `concordat.bus.${channel}`)
   const { bus, binder } = await started(own, { instance: 'a' })
@@ -78,7 +78,7 @@ describe('an instance that was killed', () => {
     expect(later).toMatchObject({ acked: [a.bus.address], missing: [] })
   })
 
-  it('while its answer is awaited is missing, and is not waited for once it is known to be dead', async () => {
+  it('before it answers is missing, and is not awaited once it is known to be dead', async () => {
     const { join } = world()
     const options = { heartbeatMs: 50, missedHeartbeats: 2 }
     const [a, b] = await Promise.all([join({ instance: 'a', ...options }), join({ instance: 'b', ...options })])
@@ -177,7 +177,7 @@ describe('a broker that goes away and comes back', () => {
 })
 
 describe('members', () => {
-  it('given by the option are who is waited for; one that has no bus is missing', async () => {
+  it('given by the option are awaited; one that has no bus is missing', async () => {
     const { join } = world()
     const members = () => [
       { service: 'orders', instance: 'a' },
@@ -207,7 +207,7 @@ describe('members', () => {
   it.each([
     ['fails', () => Promise.reject(new Error('the membership is away'))],
     ['hangs', () => new Promise<never>(() => {})],
-  ])('are looked at again while answers are awaited; when that %s, they come all the same', async (_name, away) => {
+  ])('are read again during the wait for answers; when that %s, the answers still arrive', async (_name, away) => {
     let asked = 0
     const known = [{ service: 'orders', instance: 'gone' }]
     const { bus } = await world().join({ members: async () => (asked++ === 0 ? known : away()) })
@@ -226,7 +226,7 @@ describe('members', () => {
   })
 })
 
-it('two processes with one address both handle events, and both say that something is wrong', async () => {
+it('two processes with one address both handle events, and both report the conflict', async () => {
   const { join } = world()
   const options = { instance: 'same', heartbeatMs: 50 }
   const [a, b] = await Promise.all([join(options), join(options)])
@@ -263,14 +263,14 @@ it('an instance that has left does not answer a hello of another', async () => {
   const { join } = world()
   const [a, b] = [await join({ instance: 'a' }), await join({ instance: 'b' })]
   expect((await b.bus.publish(Ping, { n: 0 }, TO)).acked).toHaveLength(2)
-  // Its binder goes on, and still hears.
+  // The bus of `a` is closed, but its binder still receives.
   await a.bus.close()
   const c = await join({ instance: 'c' })
   const answer = await c.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 300 })
   expect(answer).toMatchObject({ acked: [b.bus.address, c.bus.address], missing: [] })
 })
 
-it('publishing with answers fails, and holds up nothing, while hello cannot be said', async () => {
+it('publishing with answers fails, and delays nothing, while hello cannot be sent', async () => {
   const { transport } = world()
   // A hundred times as fast, so that thirty seconds can be waited for.
   const clock: Clock = {

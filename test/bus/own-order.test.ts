@@ -5,8 +5,8 @@ import { Ping, started } from '../conformance/bus-kit.ts'
 import { gate, until } from '../support/until.ts'
 
 /**
- * Its broker takes every message at once, and brings none of them back in time; the confirm of the ping with the number 1
- * comes when it is told.
+ * Transport whose broker accepts every message at once but delivers none back in time; it confirms ping number 1 when
+ * the test says so.
  */
 function confirmingLate(inner: Transport) {
   const late = gate()
@@ -40,7 +40,7 @@ async function setup() {
   return { a, b, late }
 }
 
-it('own events are handled in the order of the publish calls, in whatever order the broker confirms', async () => {
+it('own events are handled in the order of the publish calls, for any order of confirms', async () => {
   const { a, b, late } = await setup()
   const first = a.bus.publish(Ping, { n: 1 }, { to: '**' })
   const second = a.bus.publish(Ping, { n: 2 }, { to: '**' })

@@ -5,12 +5,12 @@ import { Ping } from '../conformance/bus-kit.ts'
 import { until } from '../support/until.ts'
 import { world } from './kit.ts'
 
-/** Its schema awaits a promise that never settles. */
+/** Event whose schema awaits a promise that never settles. */
 const Asking = defineEvent('asking', { payload: z.object({}).refine(() => new Promise<boolean>(() => {})) })
 const TO = { to: '**' }
 
 describe('an event whose schema never answers', () => {
-  it('is not published, its publisher is told which schema it was, and what was published after it leaves', async () => {
+  it('is not published, its publisher gets an error with the schema, and later events leave', async () => {
     const { bus, pings } = await world().join({ handlerTimeoutMs: 50 })
     const asking = bus.publish(Asking, {}, TO)
     const ping = bus.publish(Ping, { n: 1 }, TO)
@@ -37,7 +37,7 @@ describe('an event whose schema never answers', () => {
     await ping
   })
 
-  it('holds up no close: its publisher and those behind it are told', async () => {
+  it('holds up no close: its publisher and later ones get an error', async () => {
     const { bus } = await world().join()
     const publishing = Promise.allSettled([bus.publish(Asking, {}, TO), bus.publish(Ping, { n: 1 }, TO)])
     await bus.close()

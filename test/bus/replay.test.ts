@@ -42,7 +42,7 @@ async function overhearing(own: Transport) {
 }
 
 describe('on a signed bus', () => {
-  it('an instance whose clock was ahead for a moment is heard as soon as it is right, by itself as well', async () => {
+  it('an instance whose clock was ahead for a moment is heard as soon as it is right, without further help', async () => {
     const { join } = world()
     const clock = skewed()
     const options = { secret: SECRET, heartbeatMs: 100, dedupeMaxEvents: 100 }
@@ -78,7 +78,7 @@ describe('on a signed bus', () => {
     await until('it is up', () => wrong.bus.health().status === 'up')
   })
 
-  it('a sender whose clock is ahead makes no instance miss others, however much it sends', async () => {
+  it('a sender whose clock is ahead makes no instance miss others, with any number of events', async () => {
     const { join } = world()
     const ahead = skewed()
     ahead.byMs = 40_000
@@ -114,7 +114,7 @@ describe('on a signed bus', () => {
     expect(receiver.pings).toEqual([1])
   })
 
-  it('an instance that was started again with its address is up while what it said before is played again', async () => {
+  it('an instance that was restarted with its address is up while its earlier events are replayed', async () => {
     const { join, transport } = world()
     const { thief, heard } = await overhearing(transport())
     const before = await join({ instance: 'a', secret: SECRET })

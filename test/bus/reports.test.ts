@@ -76,7 +76,7 @@ describe('a watch', () => {
     await until('it is gone', () => names(watch).length === 0, 10_000)
   })
 
-  it('asks those that come later, and only those that are meant', async () => {
+  it('includes later instances, and only matching ones', async () => {
     const { join } = world()
     const operator = await join({ service: 'operator' })
     const watch = await operator.bus.watch({ ...FAST, to: 'orders:**' })
@@ -86,7 +86,7 @@ describe('a watch', () => {
     expect(names(watch)).toEqual(['late'])
   })
 
-  it('is refused where the bus says no, and for what is no interval', async () => {
+  it('is refused where the bus refuses, and for an invalid interval', async () => {
     const { join } = world()
     const { bus } = await join({ authorize: ({ event }) => event !== SendReports.name })
     await expect(bus.watch()).rejects.toMatchObject({ code: 'bus.forbidden' })
@@ -96,7 +96,7 @@ describe('a watch', () => {
   })
 })
 
-describe('what strangers send', () => {
+describe('a message of a stranger', () => {
   it('is dropped on a signed bus', async () => {
     const { join, intruder } = world()
     const logger = keepingLogger()
@@ -119,7 +119,7 @@ describe('what strangers send', () => {
     expect(names(watch)).toEqual(['a'])
   })
 
-  it('a foreign report that cannot be read, or is of a newer version, is counted and breaks nothing', async () => {
+  it('a foreign report that is unreadable, or of a newer version, is counted and breaks nothing', async () => {
     const { join, intruder } = world()
     const [operator, thief] = await Promise.all([join({ service: 'operator' }), intruder()])
     const watch = await operator.bus.watch(FAST)
@@ -164,7 +164,7 @@ describe('an instance', () => {
     return { clock, sent, reporter, pass, logger }
   }
 
-  it('stops without a warning when no queue takes its reports: the look has ended', async () => {
+  it('stops without a warning when no queue takes its reports: the watch has ended', async () => {
     const cause = new TransportError({ transport: 'rabbitmq', kind: 'unroutable', message: 'no queue gets it' })
     const { clock, sent, reporter, pass, logger } = setup(() => new SendError('acks', 'm-1', cause))
     reporter.wanted({ everyMs: 2_000, forMs: 10_000 })
@@ -177,7 +177,7 @@ describe('an instance', () => {
     expect(sent).toHaveLength(2)
   })
 
-  it('reports for as long as a watch asks for it, and then has no timer left', async () => {
+  it('reports for as long as a watch requests it, and then has no timer left', async () => {
     const { clock, sent, reporter, pass } = setup()
     await pass(60_000)
     expect(sent).toEqual([])
@@ -214,7 +214,7 @@ function body(bindings: number) {
   return { uptimeMs: 1, memoryBytes: 1, cpu: 0, blockedMs: 0, leftOut: 0, bindings: all }
 }
 
-describe('what is kept', () => {
+describe('a stored report', () => {
   it('is bounded in instances, bindings and rate, also against an attacker', () => {
     const watched = new WatchedInstances(6_000)
     const first = envelope('a:b:c')
@@ -246,7 +246,7 @@ describe('what is kept', () => {
     expect(watched.all(5_000).map(({ bindings }) => bindings[0]?.handledPerSecond)).toEqual([0, undefined])
   })
 
-  it('leaves out a binding whose name is too long, and not the instance', () => {
+  it('leaves out a binding with a too long name, and not the instance', () => {
     const [report] = body(1).bindings
     const named = (name: string) => ({ ...(report as NonNullable<typeof report>), name })
     const longest = `${'c'.repeat(200)}.${'g'.repeat(100)}`
@@ -254,7 +254,7 @@ describe('what is kept', () => {
     expect(read).toMatchObject({ bindings: [{ name: longest }], leftOut: 1 })
   })
 
-  it('is cut to what fits, and says how much was left out', () => {
+  it('is cut to size, with the number of omitted entries', () => {
     const [report] = body(1).bindings
     const many = Array.from({ length: 1_000 }, (_, n) => ({
       ...(report as NonNullable<typeof report>),

@@ -28,14 +28,14 @@ describe('a member', () => {
     expect(names(roster)).toEqual([])
   })
 
-  it('does not die while we do not hear ourselves either: the channel is away', () => {
+  it('does not die while our own messages do not arrive either: the channel is down', () => {
     const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c'), 0)
     expect(roster.ownHeard(3_600_000)).toEqual([])
     expect(names(roster)).toEqual(['c'])
   })
 
-  it('with a longer interval than ours is given the time it asked for', () => {
+  it('with a longer interval than ours has the time that it announced', () => {
     const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c', { intervalMs: 10_000 }), 0)
     for (let now = 0; now < 30_000; now += 100) expect(roster.ownHeard(now)).toEqual([])
@@ -50,7 +50,7 @@ describe('a member', () => {
     }
   })
 
-  it('is not brought back, nor sent away, by an announcement that was heard before', () => {
+  it('is neither revived nor removed by an earlier announcement', () => {
     const roster = new Roster({ missed: 3 })
     const [old, left] = [said('a:b:c'), said('a:b:c', { state: 'left' })]
     const here = said('a:b:c')
@@ -59,7 +59,7 @@ describe('a member', () => {
     expect(names(roster)).toEqual(['c'])
   })
 
-  it('with an interval that is not believed is dead after three of the longest that is', () => {
+  it('with an implausible interval is dead after three times the longest allowed one', () => {
     const roster = new Roster({ missed: 3, maxIntervalMs: 1_000 })
     roster.heard(said('a:b:c', { intervalMs: 86_400_000 }), 0)
     for (let now = 0; now < 3_000; now += 100) expect(roster.ownHeard(now)).toEqual([])
@@ -77,14 +77,14 @@ describe('a member', () => {
     expect(roster.heard(later, 600)).toBe('joined')
   })
 
-  it('is not brought in by what it said before its goodbye, of which only that was heard', () => {
+  it('is not added by announcements from before its goodbye, which alone was heard', () => {
     const roster = new Roster({ missed: 3, rememberMs: 1_000 })
     const [here, left] = [said('a:b:c'), said('a:b:c', { state: 'left' })]
     expect([roster.heard(left, 0), roster.heard(here, 1)]).toEqual(['stale', 'stale'])
     expect(names(roster)).toEqual([])
   })
 
-  it('whose address another process has taken over is not sent away by the goodbye of the first', () => {
+  it('whose address another process has taken over is not removed by the first one’s goodbye', () => {
     const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c', { session: 'old' }), 0)
     expect(roster.heard(said('a:b:c', { session: 'new' }), 1)).toBe('joined')

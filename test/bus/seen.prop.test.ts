@@ -21,13 +21,13 @@ const steps = fc.array(
   { maxLength: 200 },
 )
 
-it('an event is taken for new at most once within the window, whatever comes in between, and few are remembered', () => {
+it('an event counts as new at most once within the window, among any others, and few are remembered', () => {
   fc.assert(
     fc.property(steps, (list: readonly Step[]) => {
       const clock = new FakeClock()
       const seen = new SeenEvents({ clock, windowMs: WINDOW_MS, maxEvents: MAX_EVENTS })
       const takenAt = new Map<string, number>()
-      /** When an id was first used: what is played again has its old time. */
+      /** Time of each id's first use: a replayed event has its old time. */
       const times = new Map<string, number>()
       for (const { id, sender, afterMs } of list) {
         clock.stall(afterMs)

@@ -8,7 +8,7 @@ const fields = fc
 const body = fc.uint8Array({ maxLength: 64 })
 const secret = fc.uint8Array({ minLength: 32, maxLength: 64 }).map((bytes) => Buffer.from(bytes))
 
-/** What the form was made of. */
+/** Parts from which the canonical form was made. */
 function read(form: Buffer): Buffer[] {
   const found: Buffer[] = []
   for (let at = 0; at < form.length; ) {
@@ -32,7 +32,7 @@ describe('the canonical form', () => {
     )
   })
 
-  it('tells fields apart that run together', () => {
+  it('keeps adjacent fields apart', () => {
     const forms = [['ab', 'c'], ['a', 'bc'], ['abc'], ['1:a,', 'b'], ['', 'abc']].map((texts) =>
       canonicalForm(texts, Buffer.alloc(0)).toString(),
     )
@@ -41,7 +41,7 @@ describe('the canonical form', () => {
 })
 
 describe('a signature', () => {
-  it('is good for exactly what was signed', () => {
+  it('is valid for exactly the signed content', () => {
     fc.assert(
       fc.property(fields, fields, body, body, secret, (texts, otherTexts, bytes, otherBytes, key) => {
         const signer = new Signer([key], 'bus')

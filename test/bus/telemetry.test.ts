@@ -5,7 +5,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { record } from '../support/tracing.ts'
 
-it('a bus tells what it handled, dropped and published, and whom it knows', async () => {
+it('a bus counts handled, dropped and published events, and known members', async () => {
   const recording = record()
   const { telemetry } = recording
   const Ping = defineEvent('ping', { payload: z.object({}) })

@@ -14,7 +14,7 @@ function outcome({ licences = 0, audit = 0, says = '' }): readonly string[] {
   return `${stdout}${stderr}`.trimEnd().split('\n')
 }
 
-test('.ci/run fails for an advisory or a licence, and not for a registry that answers with none', () => {
+test('.ci/run fails for an advisory or a licence, and not for an unavailable registry', () => {
   expect(outcome({ says: 'found 0 vulnerabilities' })).toEqual(['found 0 vulnerabilities', 'passed'])
   expect(outcome({ audit: 1, says: '1 high severity vulnerability' })).toEqual([
     '1 high severity vulnerability',

@@ -33,11 +33,11 @@ describe('scripts/engine/run.sh', () => {
     })
   })
 
-  test('says how it is called when there is no command', () => {
+  test('prints its usage without a command', () => {
     expect(run([])).toEqual({ code: 2, stdout: '', stderr: `usage: ${RUN} [--servers postgres,redis] COMMAND...\n` })
   })
 
-  test('names why there is no engine, with an exit code of its own, where packages cannot be had', () => {
+  test('prints why there is no engine, with an exit code of its own, where packages are unavailable', () => {
     expect(run(['true'], pathWith('dirname', 'ls', 'paste'))).toEqual({
       code: UNAVAILABLE,
       stdout: '',
@@ -45,7 +45,7 @@ describe('scripts/engine/run.sh', () => {
     })
   })
 
-  test('takes back at once that packages may start servers, also when it is ended meanwhile', () => {
+  test('withdraws the permission for packages to start servers at once, also when it is interrupted', () => {
     const text = readFileSync(RUN, 'utf8')
     expect(text.match(/policy-rc\.d/g)).toHaveLength(1)
     expect(text.slice(text.indexOf('cleanup() {'), text.indexOf('trap cleanup EXIT'))).toContain('rm -f "$policy"')

@@ -15,7 +15,7 @@ function temporaryFolder(): string {
   return folder
 }
 
-/** What `.ci/run` prints at its end for these files of test results. */
+/** Summary that `.ci/run` prints at its end for these files of test results. */
 function summarize(files: readonly object[], ...steps: readonly string[]) {
   const folder = temporaryFolder()
   const report = join(folder, 'report.json')
@@ -45,7 +45,7 @@ describe('the summary of .ci/run', () => {
     expect(summary).toEqual({ code: 1, lines: ['failed: divides', 'skipped: needs kafka', '1 passed, 2 failed'] })
   })
 
-  test('tells of each try of a failed test what went wrong, and where', () => {
+  test('shows for each attempt of a failed test the error and its place', () => {
     const failureMessages = [
       'AssertionError: expected 1 to be 2\n    at helper (/a/support.ts:3:1)\n    at /a/b.test.ts:7:9',
       'Error: no answer\nmore',
@@ -71,7 +71,7 @@ describe('the summary of .ci/run', () => {
     })
   })
 
-  test('counts the files that were run again alone, and says what failed at first', () => {
+  test('counts files that were run again alone, with their first errors', () => {
     const folder = temporaryFolder()
     const rerun = join(folder, 'alone.json')
     const failed = {

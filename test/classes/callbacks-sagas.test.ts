@@ -1,4 +1,7 @@
-/** As `callbacks.test.ts`, of sagas and the bus: what becomes of a saga whose function misbehaves, once, and of the next. */
+/**
+ * The cases of `callbacks.test.ts` for sagas and the bus: the outcome of a saga whose function misbehaves once, and of
+ * the next saga.
+ */
 
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
@@ -100,7 +103,7 @@ const CASES: Readonly<
     }),
   },
   'invoke of a participant': {
-    // One that never settles holds its transaction, and with it the only connection that PGlite has.
+    // A step that never settles holds its transaction, and with it PGlite's only connection.
     outcome: all('compensated', { 'returns a symbol': 'completed' }),
     without: 'never settles',
     build: (call) => ({
@@ -255,7 +258,7 @@ describe('correlate of a signal', () => {
 
 const ping = defineEvent('ping', { payload: Input })
 
-/** What the acknowledgement of an event says, whose receiver misbehaves. */
+/** Acknowledgement of an event whose receiver misbehaves. */
 const BUS: Readonly<
   Record<string, { readonly says: Readonly<Record<Mode, string>>; readonly options: (call: Misbehaving) => object }>
 > = {

@@ -1,7 +1,7 @@
 /**
- * Every function that a user can hand to a binder: it throws, rejects, never settles, or returns what it should not. The
- * table says what becomes of the message; nothing may end the process, and nothing may stand still with health `up`
- * without a number that says so.
+ * Every function that a user can pass to a binder: it throws, rejects, never settles, or returns a wrong value. The
+ * table has the outcome of the message; no case may end the process, and none may block a part whose health is `up`
+ * without a number that shows it.
  */
 import {
   type Binder,
@@ -40,7 +40,7 @@ const MODES = {
 type Mode = keyof typeof MODES
 type Misbehaving = () => never
 
-/** What was seen: of the first message, or of the part. */
+/** Observed outcome of the first message, or of the part. */
 type Outcome =
   | 'handled'
   | 'dead letter'
@@ -60,7 +60,7 @@ const copies = defineChannel('copies', { payload: Payload })
 const group = 'g'
 const consumer = { group, maxAttempts: 2, backoff: NO_PAUSE } as const
 
-/** An unhandled rejection ends a Node process: here it is kept, and told by the test that made it. */
+/** Unhandled rejections, which would end a Node process: collected here, and reported by the test that caused them. */
 const unhandled: unknown[] = []
 const keep = (reason: unknown): void => void unhandled.push(reason)
 let others: NodeJS.UnhandledRejectionListener[] = []
@@ -75,7 +75,7 @@ afterAll(() => {
 })
 
 interface Case {
-  /** What becomes of the message whose function misbehaves, in each mode. */
+  /** Outcome of the message whose function misbehaves, in each mode. */
   readonly outcome: Readonly<Record<Mode, Outcome>>
   readonly run: (call: Misbehaving) => Promise<Outcome>
 }

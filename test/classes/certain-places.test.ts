@@ -1,6 +1,6 @@
 /**
- * A process that stood still, or whose machine was suspended, begins nothing that another member may have by now. Each
- * transport that can lose a place to another process decides by the same measure, on the later of both clocks.
+ * A process that was stopped, or whose machine was suspended, begins no message that another member may have by now.
+ * Each transport that can move an assignment to another process decides by the same rule, on the later of both clocks.
  */
 // oxlint-disable no-restricted-imports -- the measure and its users are no part of the package's interface
 import { EventEmitter } from 'node:events'
@@ -18,7 +18,7 @@ const LIMIT_MS = 10_000
 
 interface Place {
   readonly isCertain: () => boolean
-  /** The server answers a question that was asked just now. */
+  /** Makes the server answer a recent request. */
   readonly answered: () => Promise<void> | void
 }
 
@@ -46,7 +46,7 @@ const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {
 describe.each(Object.keys(PLACES))('%s', (name) => {
   const place = (clock: FakeClock): Promise<Place> => (PLACES[name] as (clock: FakeClock) => Promise<Place>)(clock)
 
-  it('is certain for as long as its server answers, and no longer when the process stood still for almost the limit', async () => {
+  it('is certain for as long as its server answers, and no longer when the process was stopped for almost the limit', async () => {
     const clock = new FakeClock()
     const { isCertain, answered } = await place(clock)
     for (let n = 0; n < 10; n++) {
@@ -96,7 +96,7 @@ it('an answer that was in the socket while the process was frozen does not make 
   expect(membership.isCertain()).toBe(false)
 })
 
-it('a delivery of Kafka looks again each time whether its place is certain, and keeps its own signal while it is', () => {
+it('a delivery of Kafka checks each time whether its assignment is certain, and keeps its own signal while it is', () => {
   let isCertain = true
   const signals: AbortSignal[] = []
   const ignore = (): void => {}

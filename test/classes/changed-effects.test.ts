@@ -1,4 +1,6 @@
-/** A release that changes where a participant has its effects (`effects`) undoes what the one before may have done. */
+/**
+ * A release that changes where a participant has its effects (`effects`) undoes possible effects of the previous one.
+ */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, participant, Refusal } from 'concordat/saga'
@@ -23,7 +25,10 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(closeEmbedded)
 
-/** What a call of the handler comes to. `dies`: the process, before anybody learns of it; an effect outside may be there. */
+/**
+ * Outcomes of a handler call. `dies`: the process dies before the outcome is recorded; an outside effect may have
+ * happened.
+ */
 const CALLS = {
   dies: () => Promise.reject(new Error('gone')),
   fails: () => Promise.reject(new Error('down')),

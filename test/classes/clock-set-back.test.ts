@@ -1,6 +1,7 @@
 /**
- * The server's clock is set back by an hour, or a standby whose clock is behind takes over. What a process that is gone held is free after
- * one lease, and a pause is not longer than it was meant to be. Each part that stores moments of that clock is a case.
+ * The server's clock is set back by an hour, or a standby whose clock is behind takes over. Resources of a dead process
+ * are free after one lease, and a pause is no longer than intended. Each part that stores instants of that clock is a
+ * case.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -35,7 +36,8 @@ const reminder = defineSaga('reminder', { version: 1, input: Payload })
 
 describe('moments that were written before the clock was set back', () => {
   const database = freshPglite()
-  // Another process could use it: nothing is freed because this client is the only one.
+  // Wrapped like a client that another process could share, so that nothing is freed because this client is the only
+  // one.
   const { exclusive: _, ...sql } = pgliteClient(database)
   const outbox = createOutbox({ sql, service: 'late', partitions: 2 })
   const sagas = [charge, offer, reminder]

@@ -1,7 +1,7 @@
 /**
- * What later work carries of the context it was started in: everything that lasts, and nothing that ends with the
- * starter. A consumer begun under a lock would else work with a released lease for good: its token goes into headers, its
- * fence refuses, and `acquire` of that key is refused as waiting for itself.
+ * The context that later work inherits from the place where it was started: values that last, and none that ends with
+ * the starter. Otherwise a consumer started under a lock would always work with a released lease: its token would go
+ * into headers, its fence would refuse, and `acquire` of that key would be refused as waiting for itself.
  */
 
 import { AsyncLocalStorage } from 'node:async_hooks'
@@ -24,7 +24,7 @@ import { gate, until } from '../support/until.ts'
 
 const database = freshPglite()
 const sql = pgliteClient(database)
-/** With one connection: a statement that is asked for inside its transaction, outside of `tx`, is refused. */
+/** A second database with one connection: a statement made during its transaction, outside of `tx`, is refused. */
 const other = freshPglite()
 const elsewhere = pgliteClient(other)
 beforeAll(() => Promise.all([database.waitReady, other.waitReady]), 180_000)
@@ -43,7 +43,7 @@ interface Seen {
   readonly user: string | undefined
 }
 
-/** Looks from inside the work. */
+/** Looks at the context inside the work. */
 type Look = () => Promise<void>
 
 function watcher() {
@@ -70,7 +70,10 @@ function watcher() {
 
 type World = ReturnType<typeof watcher>
 
-/** Where the work is started. Each calls `begin` once from inside the context, which ends only after the work was seen. */
+/**
+ * Places where work is started. Each calls `begin` once from inside the context, which ends only after the test has
+ * seen the work.
+ */
 const PLACES: Readonly<Record<string, (world: World, begin: () => Promise<void>) => Promise<void>>> = {
   'a lock': ({ locks }, begin) => locks.using('k', {}, begin),
   'a term': async ({ server }, begin) => {
@@ -118,7 +121,7 @@ async function started<T extends { start(): Promise<unknown>; close(): Promise<v
   return part
 }
 
-/** Starts something whose own functions `look`, and lets them be called by what comes later. */
+/** Starts a part whose own functions `look`, and makes later events call them. */
 const WORKS: Readonly<Record<string, (look: Look, world: World) => Promise<void>>> = {
   'a sink': async (look) => {
     const bindings = [sink(orders, { group: 'g' }, look)]
@@ -284,7 +287,7 @@ const LEADS: ReadonlySet<string> = new Set(['an election', 'a job of a schedule'
 
 describe.for(Object.keys(WORKS))('%s', (work) => {
   test.for(Object.keys(PLACES))(
-    'started in %s carries no lease, step or transaction of it, but what the user stored',
+    'started in %s carries no lease, step or transaction of it, but the user’s own values',
     async (place) => {
       const world = watcher()
       const goOn = gate()

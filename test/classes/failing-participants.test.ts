@@ -30,7 +30,7 @@ afterEach(async () => {
 
 type Handler = (who: string, context: ParticipantContext) => unknown
 
-/** One service with the coordinator and the participant, nothing but defaults. */
+/** Creates a service with the coordinator and the participant, all with defaults. */
 async function setup(kind: 'command' | 'tcc', handler: Handler) {
   const schema = `failing_${Date.now().toString(36)}_${++runs}`
   const sql = embedded()

@@ -31,7 +31,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** How a command travels. */
+/** Paths of a command. */
 const WAYS = ['message', 'localTarget', 'httpTarget'] as const
 type Way = (typeof WAYS)[number]
 
@@ -116,26 +116,26 @@ describe.each(['anywhere', 'tx'] as const)('with effects %s', (effects) => {
     })
   })
 
-  test.each(kinds)('a $kind by $way whose row is there is undone', async ({ kind, way }) => {
+  test.each(kinds)('a $kind by $way whose row exists is undone', async ({ kind, way }) => {
     const { cancel } = await waiting(kind, effects, way)
     expect(await cancel()).toMatchObject({ status: 'compensated', calls: ['done', 'undone'] })
   })
 
-  test('a purge keeps what was tried until it is decided', async () => {
+  test('a purge keeps tries until they are decided', async () => {
     const { cancel, purge } = await waiting('tcc', effects)
     expect(await purge()).toBe(0)
     expect(await cancel()).toMatchObject({ status: 'compensated', calls: ['done', 'undone'] })
   })
 })
 
-test('a purge keeps a step while its decision may be asked for again', async () => {
+test('a purge keeps a step while its decision may be repeated', async () => {
   const { purge, coordinator, saga, run } = await waiting('tcc', 'tx')
   await coordinator.signal(saga, '1', 'signed', 'yes')
   await run.outcome({ timeoutMs: 20_000 })
   expect(await purge()).toBe(0)
 })
 
-test('a purge deletes what was tried once it is confirmed', async () => {
+test('a purge deletes a try once it is confirmed', async () => {
   const { purge, coordinator, saga, run, sql, schema } = await waiting('tcc', 'tx')
   await coordinator.signal(saga, '1', 'signed', 'yes')
   expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed' })

@@ -1,7 +1,7 @@
 /**
- * One rule for the health of every part that calls a server: `up` means that the last call succeeded, or the last probe of an
- * idle part. Within ten seconds it tells that the server stopped, hangs or refuses, and that it works again, without any call
- * of the user in between.
+ * A rule for the health of every part that calls a server: `up` means that the last call succeeded, or the last probe
+ * of an idle part. Within ten seconds the part reports that the server stopped, hangs or refuses, and that it works
+ * again, without any call by the user in between.
  */
 
 import { memoryTransport } from 'concordat/binder/memory'
@@ -24,7 +24,7 @@ import { until } from '../support/until.ts'
 /** The limit of the rule, and the time that a loaded machine may take more. */
 const LIMIT_MS = 10_000 + 5_000
 
-/** How a server fails, and how that ends. */
+/** Failures of a server, each with its begin and end. */
 type Failures = Readonly<Record<string, readonly [begin: () => unknown, end: () => unknown]>>
 
 interface Part {
@@ -53,7 +53,7 @@ function statePart(store: ClusterStore): Part {
 
 /** The whole class: each part against each failure of its server. */
 function holdsTheRule(newPart: () => Part | Promise<Part>, failures: () => Failures, names: readonly string[]): void {
-  it.for(names)('tells within ten seconds that its server %s, and that it works again', async (name) => {
+  it.for(names)('health reports within ten seconds that its server %s, and that it works again', async (name) => {
     const part = await newPart()
     onTestFinished(() => part.close().then(() => undefined))
     await part.use()

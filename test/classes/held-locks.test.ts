@@ -1,4 +1,7 @@
-/** Steps and commands whose locks another transaction holds: healthy sagas go on beside them, and a short wait counts no attempt. */
+/**
+ * Steps and commands whose locks another transaction holds: healthy sagas continue beside them, and a short wait counts
+ * no attempt.
+ */
 import { type DirectTarget, defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
 import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { describe, expect, test } from 'vitest'
@@ -74,7 +77,7 @@ async function started(kind: keyof typeof SAGAS, held: Lock) {
 }
 
 describe.each(Object.keys(SAGAS) as (keyof typeof SAGAS)[])('a %s', (kind) => {
-  test('that meets a lock that stays held holds up no healthy saga', async () => {
+  test('that waits for a lock held permanently delays no healthy saga', async () => {
     const start = await started(kind, lock(Number.POSITIVE_INFINITY))
     for (let n = 0; n < BUSY; n++) await start('held', n)
     const healthy = await Promise.all([1, 2, 3].map((n) => start('free', n)))
@@ -82,7 +85,7 @@ describe.each(Object.keys(SAGAS) as (keyof typeof SAGAS)[])('a %s', (kind) => {
     expect(ends).toEqual(['completed', 'completed', 'completed'])
   })
 
-  test('that waits for a lock for a moment counts no attempt', async () => {
+  test('that waits for a lock briefly counts no attempt', async () => {
     const held = lock(300)
     const run = await (await started(kind, held))('held', 1)
     expect((await run.outcome(within)).status).toBe('completed')

@@ -1,4 +1,7 @@
-/** What a handler throws may refuse to be read. It fails like every other error: counted, recorded, rolled back, and never in the way. */
+/**
+ * Thrown values that cannot be read. They fail like every other error: counted, recorded, rolled back, and they block
+ * nothing.
+ */
 import { type Binder, createBinder, defineChannel, processor, sink, sinkBatch, source } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { type Logger, silentLogger } from 'concordat/core'
@@ -36,7 +39,7 @@ beforeAll(openEmbedded, 120_000)
 afterAll(closeEmbedded)
 
 describe.each(HOSTILE_ERRORS)('%s', (_, make, isRead) => {
-  test('can be asked by every part what it says', () => {
+  test('can be described by every part', () => {
     const error = make()
     expect(() => {
       causesOf(error)
@@ -94,7 +97,7 @@ type Fail = (given: unknown) => never
 type Build = (name: string, fail: Fail) => Saga<unknown, unknown, object>
 
 const begin = (name: string) => defineSaga(name, { version: 1, input: Input })
-/** Where a saga calls functions of the user's: how often the function is called until the saga has turned back. */
+/** Functions of the user that a saga calls, each with the number of calls until the saga turns back. */
 const PLACES: ReadonlyArray<readonly [place: string, calls: number, build: Build]> = [
   ['invoke', 2, (name, invoke) => begin(name).step('x', { invoke, compensate: 'none', retry })],
   [
@@ -107,13 +110,13 @@ const PLACES: ReadonlyArray<readonly [place: string, calls: number, build: Build
   ['over', 1, (name, over) => begin(name).each('x', { over, invoke: () => 1, compensate: 'none' })],
 ]
 
-describe('a saga whose function throws what cannot be read', () => {
+describe('a saga whose function throws an unreadable value', () => {
   let world: World | undefined
   afterEach(async () => {
     await world?.close()
     world = undefined
   })
-  /** Which of them the input says. */
+  /** Picks the thrown value by the number in the input. */
   const thrown = (n: number): (() => unknown) => HOSTILE_ERRORS[n]?.[1] ?? (() => new Error('?'))
 
   test('turns back with an attempt counted for each call', { timeout: 120_000 }, async () => {
@@ -207,7 +210,7 @@ describe.each(HOSTILE_ERRORS)('a binding whose handler throws %s', (_, make) => 
     ],
   ] as const
 
-  test.each(BINDINGS)('calls the %s again, dead-letters the message and goes on', async (_kind, bind) => {
+  test.each(BINDINGS)('calls the %s again, dead-letters the message and continues', async (_kind, bind) => {
     const calls: string[] = []
     const binding = bind(thrower(make, calls, 'handler'))
     const binder: Binder = createBinder({

@@ -1,4 +1,7 @@
-/** As `limits.test.ts`, of what reaches Redis: each border on the memory store and on a server, with the same answer. */
+/**
+ * The cases of `limits.test.ts` for values that reach Redis: each limit on the memory store and on a server, with the
+ * same answer.
+ */
 import { randomUUID } from 'node:crypto'
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
@@ -26,7 +29,7 @@ const STORES: Readonly<Record<string, () => ClusterStore>> = {
   redis: () => closing(redisStateStore({ url: url() })),
 }
 
-/** Says what came of it: `ok`, or the code or class of the error. */
+/** Outcome of the work: `ok`, or the code or class of the error. */
 async function said(work: () => Promise<unknown>): Promise<string> {
   try {
     await work()

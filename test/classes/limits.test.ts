@@ -1,6 +1,7 @@
 /**
- * Numbers and sizes at each border and one beyond: what is accepted works, and what does not work is refused where it is
- * said, by a typed error that names it. An option that passes and makes a later statement fail would be found at night.
+ * Numbers and sizes at each limit and one beyond: an accepted value works, and a value that cannot work is refused at
+ * the call that gives it, by a typed error that names it. An accepted option that makes a later statement fail would
+ * show at night.
  */
 
 import { createBinder, defineChannel, MAX_DELAY_MS, sink } from 'concordat/binder'
@@ -24,7 +25,7 @@ afterAll(() => database.close())
 const HUGE = Number.MAX_SAFE_INTEGER
 const Payload = z.object({ n: z.number() })
 
-/** Uses what was made with the value once, as its owner would. */
+/** Uses the part made with the value once, as its owner would. */
 type Use = (value: never) => Promise<unknown>
 
 async function binderOn(options: object = {}) {
@@ -220,7 +221,7 @@ const CASES: ReadonlyArray<{
       const saga = defineSaga('s', { version: 1, input: Payload }).step('a', { invoke: () => {}, compensate: 'none' })
       const service = await serviceOn(saga, { coordinator: { retentionMs } })
       const run = await service.run(saga, { id: 'a', input: { n: 1 } })
-      // With a retention of 1 ms the saga may be deleted before its outcome is read.
+      // With a retention of 1 ms the relay may delete the saga before the test reads its outcome.
       await run.outcome({ timeoutMs: 5_000 }).catch((error: unknown) => {
         if (!(error instanceof SagaNotFound)) throw error
       })
@@ -296,7 +297,7 @@ describe.for(CASES)('$what', ({ at, beyond, use }) => {
       (error: unknown) => error as Error & { code?: unknown; cause?: Error },
     )
     expect(refused, 'nothing was refused').toBeInstanceOf(Error)
-    // One of ours, or what checks options; none that a driver has thrown.
+    // The error is one of ours or an options error, and no driver's.
     expect(refused).toSatisfy(
       (error: Error) =>
         error instanceof TypeError ||

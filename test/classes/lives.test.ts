@@ -1,6 +1,7 @@
 /**
- * One rule for every part with a start and a close. After its close, and when its close overtakes it, a start rejects with the part's own
- * error. A second start leaves the part started. A close is made once, also of a part that was never started.
+ * A rule for every part with a start and a close. After its close, and when its close overtakes it, a start rejects
+ * with the part's own error. A second start leaves the part started. A close runs once, also for a part that was never
+ * started.
  */
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -35,7 +36,7 @@ const saga = defineSaga('buy', { version: 1, input: z.object({}) }).step('pay', 
 interface Part {
   readonly start: () => unknown
   readonly close: () => Promise<unknown>
-  /** Whether it does what a started part does. */
+  /** Whether the part works as a started part does. */
   readonly isStarted: () => boolean
 }
 
@@ -43,7 +44,7 @@ interface Kind {
   /** Code of the error of a closed part. */
   readonly closed: string
   readonly make: (sql: SqlClient) => Part | Promise<Part>
-  /** Its start begins in the background and returns at once, so that no close can overtake it. */
+  /** Start that begins in the background and returns at once, so that no close can overtake it. */
   readonly isAtOnce?: true
 }
 
@@ -277,14 +278,14 @@ describe.each(Object.entries({ ...PARTS, ...CALLED }))('%s', (name, { closed, ma
     await closing
   })
 
-  test('is closed once, however often close is called', async () => {
+  test('closes once for any number of calls', async () => {
     const part = await setup()
     await part.start()
     expect(await outcomeOf(() => Promise.all([part.close(), part.close()]))).toBe('resolved')
     expect(await outcomeOf(part.close)).toBe('resolved')
   })
 
-  test('is still started after a second start, which may say that it is the second', async () => {
+  test('is still started after a second start, which may reject', async () => {
     const part = await setup()
     await part.start()
     expect(['resolved', closed]).toContain(await outcomeOf(part.start))
@@ -304,7 +305,7 @@ describe.each(Object.entries({ ...PARTS, ...CALLED }))('%s', (name, { closed, ma
   )
 })
 
-test('a relay whose start failed for want of its tables starts once they are there', async () => {
+test('a relay whose start failed for missing tables starts once they exist', async () => {
   const outbox = outboxOf(embedded(), 'late_tables')
   const publisher = createBinder({ service: 'shop', transport: memoryTransport(), logger })
   await publisher.start()

@@ -1,6 +1,6 @@
 /**
- * Names that two owners give at once: what is keyed by a name says in which scope it is unique (docs/production/checklist.md,
- * "Names"), and there a second owner is refused, or kept apart.
+ * Names that two owners use at once: each name's scope is documented (docs/production/checklist.md, "Names"), and there
+ * a second owner is refused, or kept apart.
  */
 
 import { createBinder, defineChannel, sink } from 'concordat/binder'
@@ -107,7 +107,7 @@ describe('a second owner is refused', () => {
     await until('both know', () => both.every((bus) => bus.health().status === 'down'))
   })
 
-  test('an instance of a cluster with a used name replaces the older one, which is told so', async () => {
+  test('an instance of a cluster with a used name replaces the older one, which is notified', async () => {
     const store = closing(memoryStateStore({ server: memoryStateServer() }))
     const member = () =>
       closing(createMembership({ store, cluster: 'c', service: 's', instance: 'one', heartbeatMs: 20, rejoin: true }))

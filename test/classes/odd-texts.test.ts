@@ -1,6 +1,6 @@
 /**
- * Texts that UTF-8 or PostgreSQL cannot hold, everywhere a user's text goes into a broker, a row or a log: each is refused by an error
- * that names it, or carried through, and what comes behind it is handled.
+ * Texts that UTF-8 or PostgreSQL cannot hold, everywhere a user's text goes into a broker, a row or a log: each is
+ * refused by an error that names it, or carried unchanged, and the message after it is handled.
  */
 import { createBinder, defineChannel, type EncodedMessage, redrive, sink, TransportError } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
@@ -58,7 +58,7 @@ interface Arrival {
   readonly text: string
 }
 
-/** A service that fails with `error` at what is odd, or records it. */
+/** Service that fails with `error` for the odd text, or records it. */
 async function serviceOn({ open, ...ground }: Ground, error?: Error, options: object = {}, names: object = {}) {
   const channel = defineChannel(uniqueName('texts'), { payload: Payload, groups: ['g'] })
   const arrived: Arrival[] = []
@@ -82,7 +82,7 @@ async function serviceOn({ open, ...ground }: Ground, error?: Error, options: ob
   return { channel, binder, arrived, status, goesOn }
 }
 
-/** What of it arrived; `undefined` when it is a dead letter. @throws why it is refused */
+/** The received text; `undefined` when the message is a dead letter. @throws the refusal's error */
 async function sent(ground: Ground, given: { text?: string; id?: string; key?: string; header?: string }) {
   const { channel, binder, arrived, status, goesOn } = await serviceOn(ground)
   const { text = 'odd', id, key = 'k', header } = given
@@ -95,7 +95,7 @@ async function sent(ground: Ground, given: { text?: string; id?: string; key?: s
   return arrived.find((each) => each.text !== 'ordinary')
 }
 
-/** What the dead letter says. */
+/** The dead letter's text. */
 async function failed(ground: Ground, error: Error, options: object = {}) {
   const { channel, binder, status, goesOn } = await serviceOn(ground, error, options)
   await binder.send(channel, { isOdd: true, text: 'odd' }, { key: 'k' })
@@ -110,7 +110,10 @@ async function failed(ground: Ground, error: Error, options: object = {}) {
 
 type Place = (ground: Ground, text: string) => Promise<unknown>
 
-/** Each resolves with the text as it arrived, or with nothing when the message became a dead letter. */
+/**
+ * Places for a text. Each resolves with the text as it arrived, or with `undefined` when the message became a dead
+ * letter.
+ */
 const PLACES: Readonly<Record<string, Place>> = {
   'the id of a message': async (ground, id) => (await sent(ground, { id }))?.id,
   'the key of a message': async (ground, key) => (await sent(ground, { key }))?.key,
@@ -132,7 +135,7 @@ function isTyped(error: unknown): boolean {
   return error instanceof ConcordatError || error instanceof TypeError || error instanceof RangeError
 }
 
-/** What became of it: `refused`, or the text that arrived. Any other end fails the test. */
+/** Outcome of the text: `refused`, or the text that arrived. Any other end fails the test. */
 async function endOf(use: Promise<unknown>): Promise<unknown> {
   try {
     return await use
@@ -144,7 +147,7 @@ async function endOf(use: Promise<unknown>): Promise<unknown> {
 
 describe.each(Object.keys(GROUNDS))('on %s', (on) => {
   describe.each(Object.keys(PLACES))('%s', (where) => {
-    test.each(Object.keys(TEXTS))('with %s is refused or carried through, and holds up nothing', async (name) => {
+    test.each(Object.keys(TEXTS))('with %s is refused or carried unchanged, and delays nothing', async (name) => {
       const text = TEXTS[name] as string
       const end = await endOf((PLACES[where] as Place)((GROUNDS[on] as () => Ground)(), text))
       if (end !== undefined) expect(['refused', text]).toContain(end)
@@ -152,7 +155,7 @@ describe.each(Object.keys(GROUNDS))('on %s', (on) => {
   })
 })
 
-/** An outbox whose publisher says `error` of what is odd. */
+/** Outbox whose publisher fails with `error` for the odd text. */
 async function outboxWith(error?: Error, more: { service?: string; instance?: string } = {}) {
   const { service = 's', instance } = more
   const outbox = createOutbox({ sql, service, schema: uniqueName('outbox'), partitions: 1 })
@@ -230,7 +233,7 @@ const OUTBOX: Readonly<Record<string, (text: string) => Promise<unknown>>> = {
 }
 
 describe.each(Object.keys(OUTBOX))('in an outbox %s', (where) => {
-  test.each(Object.keys(TEXTS))('with %s is refused or carried through, and holds up nothing', async (name) => {
+  test.each(Object.keys(TEXTS))('with %s is refused or carried unchanged, and delays nothing', async (name) => {
     const text = TEXTS[name] as string
     const end = await endOf((OUTBOX[where] as (text: string) => Promise<unknown>)(text))
     if (end !== undefined) expect(['refused', text]).toContain(end)

@@ -1,6 +1,6 @@
 /**
- * What a log says of a server that is away: one line for each connection that is lost, with the reason, and none for each
- * attempt. An operator has to find in it what else is wrong.
+ * Log lines about a server that is down: one for each lost connection, with the reason, and none for each attempt, so
+ * that an operator can still find other problems.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
@@ -60,7 +60,8 @@ describeWith(['rabbitmq', 'kafka'], 'the log of a binder whose broker is killed'
       await server.start()
       await until('it is up again', () => binder.health().status === 'up', 120_000)
       expect(lines).toHaveLength(1)
-      // A driver may also say that its connection was closed, that no broker is left, or hang until the place in the group is given up.
+      // A driver may also report that its connection was closed, that no broker is left, or hang until the session
+      // times out.
       expect(lines[0], lines[0]).toMatch(
         /^binding has no subscription, connecting: .*(?:ECONNRESET|ECONNREFUSED|EPIPE|[Cc]onnection|answered|No broker available)/,
       )

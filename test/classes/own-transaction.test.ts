@@ -1,6 +1,6 @@
 /**
- * A database with one connection, and a transaction on it. What is asked of the database from inside, outside of `tx`, would
- * wait for the transaction, and the transaction for it: each part refuses at once. What only begins there and goes on
+ * A database with one connection, and a transaction on it. A statement from inside, outside of `tx`, would wait for the
+ * transaction, and the transaction for it: each part refuses it at once. Work that only begins there and continues
  * afterwards is refused by none.
  */
 import { defineChannel, sink } from 'concordat/binder'
@@ -22,7 +22,7 @@ import { freshPglite } from '../support/pglite.ts'
 import { gate, until } from '../support/until.ts'
 
 const OWN = 'core.sql_own_transaction'
-/** Below every time limit of the parts: what waits for one of these does not pass. */
+/** Below every time limit of the parts: a call that waits for one of these fails the test. */
 const AT_ONCE_MS = 1_500
 
 const database = freshPglite()
@@ -61,7 +61,9 @@ afterAll(async () => {
   await database.close()
 })
 
-/** What a call comes to, made inside an open transaction: the code where it is refused for that, `waits` when it is not settled. */
+/**
+ * Outcome of a call made inside an open transaction: the code with which it is refused, `waits` when it is not settled.
+ */
 function inside(call: () => unknown, before: () => Promise<void> = async () => {}): Promise<unknown> {
   return sql.transaction(async (tx) => {
     await before()
@@ -75,7 +77,7 @@ function inside(call: () => unknown, before: () => Promise<void> = async () => {
   })
 }
 
-/** Of the error or of what caused it; else the error. */
+/** The error with our code, in the error or its causes; else the error. */
 function codeOf(error: unknown): unknown {
   for (let each = error; each instanceof Error; each = each.cause) if ('code' in each && each.code === OWN) return OWN
   return error
@@ -130,7 +132,7 @@ describe('inside a transaction of its own database', { timeout: 20_000 }, () => 
       return may.opened
     })
     await begun.opened
-    // These stand in whatever line there is, and what comes from inside may not stand behind them.
+    // These calls queue behind the transaction; calls from inside it may not queue behind them.
     const outside = [state.get('k'), coordinator.get(saga, 'known').report(), locks.inspect('k'), outbox.stats()]
     const over = new AbortController()
     const waiting = coordinator.get(saga, 'known').outcome({ signal: over.signal })
@@ -142,7 +144,7 @@ describe('inside a transaction of its own database', { timeout: 20_000 }, () => 
     await expect(waiting).rejects.toThrow()
   })
 
-  test('the stores are up after it, and a lock that was refused leaves nothing', async () => {
+  test('the stores are up afterwards, and a refused lock leaves nothing', async () => {
     await locks.inspect('k')
     await inside(() => locks.acquire('k'))
     await inside(() => state.put('k', 1))
@@ -161,7 +163,7 @@ describe('inside a transaction of its own database', { timeout: 20_000 }, () => 
   })
 })
 
-/** The same client, and what it refused. */
+/** The same client, with the statements that it refused. */
 function observed() {
   const refused: string[] = []
   const query: SqlClient['query'] = (text, parameters) =>
@@ -217,7 +219,7 @@ const BEGINS: Readonly<Record<string, (client: SqlClient) => { close(): unknown 
 }
 
 describe.for(Object.keys(BEGINS))('%s that begins inside a transaction', { timeout: 20_000 }, (name) => {
-  test('is refused nothing while that is open', async () => {
+  test('is refused nothing during the transaction', async () => {
     const { sql: client, refused } = observed()
     const begun = await sql.transaction(async (tx) => {
       const part = BEGINS[name]?.(client)
@@ -230,7 +232,7 @@ describe.for(Object.keys(BEGINS))('%s that begins inside a transaction', { timeo
   })
 })
 
-describe('what begins inside a transaction and outlives it', { timeout: 20_000 }, () => {
+describe('work that begins inside a transaction and outlives it', { timeout: 20_000 }, () => {
   test('a lease that was taken before is renewed', async () => {
     const lease = await locks.acquire('renewed', { ttlMs: 900 })
     await sql.transaction(async (tx) => {
@@ -243,7 +245,7 @@ describe('what begins inside a transaction and outlives it', { timeout: 20_000 }
     await lease.release()
   })
 
-  test('a watch hears of what comes after the commit', async () => {
+  test('a watch receives changes after the commit', async () => {
     const heard: unknown[] = []
     const watched = createSharedState({ store, name: 'watched' })
     onTestFinished(() => watched.close())
@@ -267,7 +269,7 @@ describe('what begins inside a transaction and outlives it', { timeout: 20_000 }
     expect(election.status().error).toBeUndefined()
   })
 
-  test('a saga started with `tx` goes on after the commit', async () => {
+  test('a saga started with `tx` continues after the commit', async () => {
     const run = await sql.transaction(async (tx) => {
       const started = await coordinator.start(tx, saga, { id: 'joined', input: { n: 1 } })
       await tx.query('SELECT 1')
@@ -278,7 +280,7 @@ describe('what begins inside a transaction and outlives it', { timeout: 20_000 }
   })
 })
 
-/** One service on the log, whose handler does as `handle` says. */
+/** Creates a service on the log, whose handler calls `handle`. */
 async function serviceWith(name: string, handle: (tx: SqlTransaction) => Promise<unknown>, how: object) {
   const seen: unknown[] = []
   const jobs = defineChannel(`${name}.jobs`, { payload: Payload, groups: ['g'], transactional: true })
@@ -327,7 +329,7 @@ describe('a handler whose delivery has a transaction', { timeout: 60_000 }, () =
     expect(seen[0]).toBe(OWN)
   })
 
-  test('cannot send past it, and others send meanwhile', async () => {
+  test('cannot send past it, while others can', async () => {
     const { service, plain, got } = await serviceWith('own_sends', async () => undefined, { inbox: true })
     await service.send(plain, { n: 0 })
     let outside: Promise<unknown> | undefined

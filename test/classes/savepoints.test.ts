@@ -62,7 +62,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
     await until(`${id} is charged`, () => charged.some((line) => line.includes(id)))
   }
 
-  test('runs no first step of a saga that is not there', async () => {
+  test('runs no first step of a saga that was rolled back', async () => {
     await rolledBack(start('gone', 1))
     await settled('after-gone')
     expect(charged.filter((line) => line.includes('for gone'))).toEqual([])
@@ -118,7 +118,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
         readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`),
       )
       .filter((file) => file.endsWith('.ts') && /\.afterCommit\?*\.*\(/.test(readFileSync(file, 'utf8')))
-    // Hints to look at the rows, pieces of a shared transaction, and the starter, which asks whether the transaction is whole.
+    // Wake-up hints, parts of a shared transaction, and the starter, which asks whether the transaction is whole.
     expect(files.toSorted()).toEqual([
       'binder/postgres/directory.ts',
       'binder/postgres/publisher.ts',

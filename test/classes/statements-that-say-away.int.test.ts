@@ -1,4 +1,7 @@
-/** As `statements-that-say-away.test.ts`, on connections that can be lost: what a statement says, and what the connection is. */
+/**
+ * The cases of `statements-that-say-away.test.ts` on connections that can be lost: the statement's error, and the
+ * connection's state.
+ */
 import type { SqlClient } from 'concordat/core'
 import { kyselyClient } from 'concordat/core/kysely'
 import { pgClient } from 'concordat/core/pg'
@@ -46,7 +49,7 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
       })
       .catch((error: unknown) => error)
 
-  it.each(CLIENTS)('of %s that a code of its own ends says nothing of the connection', async (_, open) => {
+  it.each(CLIENTS)('of %s with a code of its own does not mark the connection as lost', async (_, open) => {
     const sql = open()
     for (const texts of [[raise('08006')], [raise('57P01')], [raise('53100')], READ_ONLY]) {
       const error = await thrownBy(sql, texts)
@@ -54,7 +57,7 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
     }
   })
 
-  it('of dblink says nothing of the connection', async ({ skip }) => {
+  it('of dblink does not mark the connection as lost', async ({ skip }) => {
     const sql = pgClient(poolOf())
     const { rows } = await sql.query<{ n: number }>(`SELECT 1 AS n FROM pg_available_extensions WHERE name = 'dblink'`)
     skip(rows.length === 0, 'this server has no dblink: apt-get install postgresql-contrib')
@@ -63,7 +66,7 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
     expect([(error as { code?: unknown }).code, sqlAway(error)]).toEqual(['08001', undefined])
   })
 
-  it('of an XA participant says nothing of the connection either', async () => {
+  it('of an XA participant does not mark the connection as lost either', async () => {
     const sql = pgClient(poolOf())
     for (const texts of [[raise('08006')], READ_ONLY]) {
       const error: unknown = await sql
@@ -75,12 +78,12 @@ describeWith(['postgres'], 'a statement in a transaction of PostgreSQL', () => {
     }
   })
 
-  it.each(CLIENTS)('of %s says that the database is away when its connection is lost', async (_, open) => {
+  it.each(CLIENTS)('of %s marks the database as down when its connection is lost', async (_, open) => {
     const error = await thrownBy(open(), ['SELECT pg_terminate_backend(pg_backend_pid())', 'SELECT 1'])
     expect(sqlAway(error)).toBe('lost')
   })
 
-  it.each(CLIENTS)('of %s says that the database is away while its server only reads', async (_, open) => {
+  it.each(CLIENTS)('of %s marks the database as down while its server only reads', async (_, open) => {
     const name = new URL(database.url).pathname.slice(1)
     await database.sql.query(`ALTER DATABASE "${name}" SET default_transaction_read_only = on`)
     try {

@@ -29,7 +29,7 @@ const STATEMENTS = [
 ] as const
 
 test.each(STATEMENTS)(
-  '%s in a transaction that is rolled back says nothing of the database',
+  '%s in a transaction that is rolled back does not mark the database as down',
   async (_, code, texts) => {
     const error: unknown = await sql
       .transaction(async (tx) => {
@@ -40,7 +40,7 @@ test.each(STATEMENTS)(
   },
 )
 
-test('nor does an error of the same statement that a library has wrapped', async () => {
+test('nor does an error of the same statement wrapped by a library', async () => {
   const error: unknown = await sql
     .transaction(async (tx) => {
       await tx.query(raise('08000')).catch((cause: unknown) => {
@@ -51,7 +51,7 @@ test('nor does an error of the same statement that a library has wrapped', async
   expect(sqlAway(error)).toBeUndefined()
 })
 
-test('an error of another database that a handler asked, still says that this one was away', async () => {
+test('an error of another database called by a handler still marks that one as down', async () => {
   const error: unknown = await sql
     .transaction(async (tx) => {
       await tx.query('SELECT 1')
@@ -67,7 +67,7 @@ const commands = defineChannel('away.commands', { payload: z.object({ n: z.numbe
 describe.each(['participant', "participant with effects: 'tx'", 'shared participant', 'tccParticipant'])(
   'a %s',
   (kind) => {
-    test('answers that such a call failed, and goes on with the commands behind it', { timeout: 60_000 }, async () => {
+    test('reports such a failed call, and continues with later commands', { timeout: 60_000 }, async () => {
       const schema = `away_${kind.replaceAll(/\W/g, '')}`
       const outbox = createOutbox({ sql, service: 'shop', schema })
       const calls: number[] = []

@@ -1,6 +1,6 @@
 /**
- * A member that stood still for longer than the broker keeps its place begins nothing that another member has handled
- * since, on each transport that can lose a place to another process.
+ * A member that was stopped for longer than its session begins no message that another member has handled since, on
+ * each transport that can move an assignment to another process.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -50,7 +50,7 @@ const urlOf = (on: MemberOptions['on']): string =>
   serverUrl(on === 'kafkajs' || on === 'platformatic' ? 'kafka' : on) as string
 
 describeWith(['kafka', 'rabbitmq', 'postgres'], 'a member that was stopped for longer than its session', () => {
-  it.for(TRANSPORTS)('begins nothing on %s that its successor has handled before', async (on) => {
+  it.for(TRANSPORTS)('begins no message on %s that its successor has handled before', async (on) => {
     const options: MemberOptions = { on, url: urlOf(on), channel: `stopped-${randomUUID().slice(0, 8)}` }
     const channel = channelOf(options)
     const sender = createBinder({ service: 'shop', transport: memberTransport(options), sends: [channel] })

@@ -1,6 +1,7 @@
 /**
- * On every transport that can lose a place to another process, a delivery that this process holds may not begin once its machine was
- * suspended for longer than its session: the wall clock has moved on, the monotonic one and all timers have not.
+ * On every transport that can move an assignment to another process, a delivery held by this process may not begin once
+ * its machine was suspended for longer than its session: the wall clock has moved on, the monotonic one and all timers
+ * have not.
  */
 // oxlint-disable no-restricted-imports -- the scripted brokers of the transports' own tests
 import { postgresTransport } from 'concordat/binder/postgres'
@@ -28,7 +29,7 @@ class SuspendedClock {
   }
 }
 
-/** Answers whatever is asked until the member has a record, and when it leaves. */
+/** Answers all requests until the member has a record, and when it leaves. */
 async function serve(group: ScriptedGroup, member: Subscription, recorder: Recorder): Promise<void> {
   const answered = async (what: string, isDone: () => boolean): Promise<void> =>
     until(what, () => {
@@ -86,7 +87,7 @@ const TRANSPORTS: Readonly<Record<string, (clock: Clock, recorder: Recorder) => 
 }
 
 it.each(Object.keys(TRANSPORTS))(
-  'no message of %s begins after a suspension, before its place is certain again',
+  'no message of %s begins after a suspension, before its assignment is certain again',
   async (name) => {
     const suspended = new SuspendedClock()
     const recorder = Recorder.keeping()

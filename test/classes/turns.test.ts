@@ -1,6 +1,6 @@
 /**
- * Whatever calls back or answers in microtasks gives the event loop its turns: a loop of such calls stops no timer, no socket
- * and no signal of the process. Consumers of each transport have the same test in `test/conformance/transport-turns.ts`.
+ * Callbacks and answers in microtasks must let the event loop turn: a loop of such calls stops no timer, no socket and
+ * no signal of the process. Consumers of each transport have the same test in `test/conformance/transport-turns.ts`.
  */
 import {
   type Channel,
@@ -26,11 +26,11 @@ import { freshPglite } from '../support/pglite.ts'
 import { watchTurns } from '../support/turns.ts'
 import { until } from '../support/until.ts'
 
-/** Nothing listens there. */
+/** Address on which nothing listens. */
 const AWAY = { url: 'redis://127.0.0.1:1', logger: silentLogger, answerMs: 100 }
 const LOOP_MS = 100
 
-/** Repeats `work` without a pause for a while. @returns how often a timer fired meanwhile */
+/** Repeats `work` without a pause for a while. @returns how often a timer fired during that time */
 async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   let fired = 0
   const timer = setInterval(() => fired++, 1)
@@ -69,7 +69,7 @@ const CALLS: Readonly<Record<string, () => () => Promise<unknown>>> = {
 }
 
 it.each(Object.keys(CALLS))(
-  'a caller of %s who tries again without a pause lets timers fire while the store is away',
+  'a caller of %s who retries without a pause lets timers fire while the store is down',
   async (name) => {
     const call = CALLS[name]?.()
     if (call === undefined) throw new Error(name)
@@ -88,7 +88,7 @@ it('statements on PGlite one after the other let timers fire, outside of transac
   expect(fired).toBeGreaterThan(2)
 })
 
-it('a redrive whose filter computes lets timers fire between two letters', async () => {
+it('a redrive whose filter computes lets timers fire between two dead letters', async () => {
   const broker = memoryBroker()
   const channel = defineChannel('orders', { payload: z.number(), groups: ['g'] })
   const binding = sink(channel, { group: 'g' }, () => {
@@ -118,7 +118,7 @@ it('a redrive whose filter computes lets timers fire between two letters', async
 })
 
 const MESSAGES = 12
-/** All of them are begun at once. */
+/** Options that start all of them at once. */
 const ALL = { group: 'g', concurrency: MESSAGES, backoff: { initialMs: 5, maxMs: 5, jitter: 0 } } as const
 const RATE = { perSecond: 100_000 }
 /** Opens at the first failure. */
@@ -145,7 +145,7 @@ const inbox: Inbox = {
   },
 }
 
-/** How calls of a handler come about that the consumer does not begin one by one itself. */
+/** Ways in which handler calls happen that the consumer does not begin one by one. */
 const WAYS: Readonly<
   Record<string, { readonly options?: object; readonly payload?: typeof AsyncInput; readonly fails?: boolean }>
 > = {

@@ -46,8 +46,8 @@ function lossyPublishes(inner: Transport, when: 'before' | 'after') {
 }
 
 /**
- * Six messages through outbox, relay, broker, inbox and the handler's table. The nth answer is lost on the way.
- * @returns what is there at the end, and whether it came to that answer
+ * Sends six messages through outbox, relay, broker, inbox and the handler's table. The nth answer is lost.
+ * @returns the stored rows at the end, and whether that answer was reached
  */
 async function run(
   place: 'database of the relay' | 'database of the inbox' | 'database of shared transactions' | 'broker',
@@ -60,7 +60,7 @@ async function run(
   const on = (name: typeof place) => (place === name ? lossy.sql : sql)
   const outbox = createOutbox({ sql: on('database of the relay'), service: 's', schema, partitions: 2 })
   const isShared = place === 'database of shared transactions'
-  // On a clock that stands still every handler is quick enough to share.
+  // With a clock that does not move, every handler is fast enough to share.
   const clock = isShared ? new StillClock() : undefined
   const inbox = createInbox({ sql: isShared ? lossy.sql : on('database of the inbox'), schema, clock })
   await createOutbox({ sql, service: 's', schema, partitions: 2 }).migrate()
@@ -112,7 +112,7 @@ describe.for(['database of the relay', 'database of the inbox', 'database of sha
   'an answer of the %s is lost',
   (place) => {
     test.for(['before', 'after'] as const)(
-      'whichever it is, %s it was done: each effect once, nothing left, nothing dead, the order of a key kept',
+      'at any call, %s its execution: each effect happens once, nothing is left or dead-lettered, the order of a key is kept',
       async (when) => {
         let runs = 0
         for (let nth = 1, hit = true; hit; nth++) {

@@ -1,6 +1,7 @@
 /**
- * Writes that can never succeed, of everything that writes for a saga: coordinator, replies, due sagas, sub-sagas, participants.
- * Each ends its saga, or parks it as stuck and calls `onStuck`. None calls a step again and again.
+ * Writes that can never succeed, for everything that writes on behalf of a saga: coordinator, replies, due sagas,
+ * sub-sagas, participants. Each ends its saga, or marks it stuck and calls `onStuck`. None calls a step again and
+ * again.
  */
 import type { SqlClient } from 'concordat/core'
 import { defineSaga, Refusal, type Saga } from 'concordat/saga'
@@ -69,7 +70,7 @@ async function run({ saga, others = [], sql, coordinatorSql, handler, signal }: 
 
 const compensated = (code: string) => ({ status: 'compensated', code, told: 0, health: 'up' })
 
-describe('a command that the outbox never takes', () => {
+describe('a command that the outbox can never accept', () => {
   const sub = sagaOf('sub').command('big', huge)
   test.each<[string, Saga<unknown, unknown, object>, readonly string[], Partial<Run>]>([
     ['after a plain step', sagaOf().step('a', reserve).command('big', huge), ['reserve', 'release'], {}],
@@ -144,7 +145,7 @@ describe('a command that the outbox never takes', () => {
   })
 })
 
-describe('a text that the encoding of the database lacks', () => {
+describe('a text with characters that the database’s encoding lacks', () => {
   const after = () => sagaOf().step('a', reserve)
   const grins: Readonly<Record<string, [() => string | undefined, string]>> = {
     'in a result': [called('b', GRIN), '22P05'],

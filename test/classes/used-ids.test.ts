@@ -1,6 +1,6 @@
 /**
- * A step that was done before: for as long as a participant remembers it, it is not done a second time for another saga of the same
- * service with that id. A coordinator whose database was restored has forgotten the first one. What a participant was purged of is
+ * A step that was done before: while a participant remembers it, it is not done a second time for another saga of the
+ * same service with that id. A coordinator whose database was restored has forgotten the first one. Purged steps are
  * not done again for a command of that time.
  */
 import { createBinder, defineChannel, type Headers, type SinkBinding } from 'concordat/binder'
@@ -208,35 +208,35 @@ describe('a participant', () => {
     ...(kind !== 'command' && { 'saga-kind': 'tcc' }),
   })
 
+  test.each(KINDS)('of the kind %s keeps one saga’s effects when another with its id turns back', async (kind) => {
+    const { ask, count } = await setup(kind)
+    expect(await ask('1', 'a', 'invoke')).toBe('ok')
+    expect(await ask('1', 'b', 'invoke')).toBe('failed saga.done_before')
+    expect(await ask('1', 'b', 'compensate')).toBe('ok')
+    expect(await count('1')).toBe(1)
+    expect(await ask('1', 'a', 'invoke')).toBe('ok')
+    expect(await ask('1', 'a', 'compensate')).toBe('ok')
+    expect(await count('1')).toBe(0)
+  })
+
   test.each(KINDS)(
-    'of the kind %s leaves what one saga did alone when another with its id turns back',
+    'a participant of the kind %s repeats the step once no effect of the previous saga stands',
     async (kind) => {
-      const { ask, count } = await setup(kind)
-      expect(await ask('1', 'a', 'invoke')).toBe('ok')
-      expect(await ask('1', 'b', 'invoke')).toBe('failed saga.done_before')
-      expect(await ask('1', 'b', 'compensate')).toBe('ok')
-      expect(await count('1')).toBe(1)
+      let refuses = false
+      const { ask, count } = await setup(kind, 'tx', { refuses: () => refuses })
       expect(await ask('1', 'a', 'invoke')).toBe('ok')
       expect(await ask('1', 'a', 'compensate')).toBe('ok')
-      expect(await count('1')).toBe(0)
+      refuses = true
+      expect(await ask('1', 'b', 'invoke')).toBe('refused rent.no')
+      refuses = false
+      expect(await ask('1', 'c', 'compensate')).toBe('ok')
+      expect(await ask('1', 'd', 'invoke')).toBe('ok')
+      expect(await count('1')).toBe(1)
     },
   )
 
-  test.each(KINDS)('a participant of the kind %s does it once nothing of the saga before stands', async (kind) => {
-    let refuses = false
-    const { ask, count } = await setup(kind, 'tx', { refuses: () => refuses })
-    expect(await ask('1', 'a', 'invoke')).toBe('ok')
-    expect(await ask('1', 'a', 'compensate')).toBe('ok')
-    refuses = true
-    expect(await ask('1', 'b', 'invoke')).toBe('refused rent.no')
-    refuses = false
-    expect(await ask('1', 'c', 'compensate')).toBe('ok')
-    expect(await ask('1', 'd', 'invoke')).toBe('ok')
-    expect(await count('1')).toBe(1)
-  })
-
   test.each(EFFECTS)(
-    'that was not asked for it first does not do it when it is asked again, with effects %s',
+    'that did not get the first command does not run the step when it is repeated, with effects %s',
     async (effects) => {
       let refuses = true
       const { ask, count } = await setup('command', effects, { refuses: () => refuses })
@@ -248,7 +248,7 @@ describe('a participant', () => {
     },
   )
 
-  test('with effects elsewhere does not do it while what a call may have left is not undone', async () => {
+  test('with effects elsewhere does not run the step while a possible effect is not undone', async () => {
     const { ask, count, sql, schema } = await setup('command', 'anywhere')
     expect(await ask('1', 'a', 'invoke')).toBe('ok')
     for (const status of ['begun', 'failed', 'final']) {
@@ -279,7 +279,7 @@ describe('a participant', () => {
   const aged = KINDS.flatMap((kind) => (kind === 'undo' ? [false] : [false, true]).map((shares) => ({ kind, shares })))
 
   test.each(aged)(
-    'of the kind $kind (shares: $shares) does nothing for a command of a time that it was purged of',
+    'of the kind $kind (shares: $shares) does nothing for a command from before its purge',
     async ({ kind, shares }) => {
       const { ask, send, count, sql, schema } = await setup(kind, 'tx', { shares })
       const old = Date.now() - 40 * DAY_MS
@@ -298,7 +298,7 @@ describe('a participant', () => {
     },
   )
 
-  test('is not purged of a step between the look at its row and the call', async () => {
+  test('is not purged of a step between the read of its row and the call', async () => {
     const { send, count, sql, schema, replies } = await setup('command', 'tx')
     const old = Date.now() - 40 * DAY_MS
     await send('1', 'a', 'invoke', {}, old)

@@ -1,6 +1,7 @@
 /**
- * What brokers answer to a message, and what each part that publishes makes of it: both drivers of Kafka, RabbitMQ, and the relay
- * of an outbox over them. One table: the fault is `writeFault`'s, and the error has the words of the broker.
+ * Brokers' answers to a message, and the reaction of each part that publishes: both drivers of Kafka, RabbitMQ, and the
+ * relay of an outbox over them. In the table, the fault is `writeFault`'s result, and the error has the words of the
+ * broker.
  */
 // oxlint-disable no-restricted-imports -- the classifier and the insides of the adapters are no part of the interface
 import { type EncodedMessage, TransportError } from 'concordat/binder'
@@ -20,7 +21,7 @@ import { until } from '../support/until.ts'
 
 useEmbedded()
 
-/** By the names of the protocol. */
+/** Errors by their names in the protocol. */
 const KAFKA = [
   ['TOPIC_AUTHORIZATION_FAILED', 'operator'],
   ['CLUSTER_AUTHORIZATION_FAILED', 'operator'],
@@ -37,7 +38,7 @@ const KAFKA = [
   ['UNKNOWN_TOPIC_OR_PARTITION', 'permanent'],
 ] as const
 
-/** Reply codes, and what the broker closes with them. */
+/** Reply codes, and the scope that the broker closes with them. */
 const AMQP = [
   [403, 'ACCESS_REFUSED', 'channel', 'operator'],
   [404, 'NOT_FOUND', 'channel', 'permanent'],
@@ -165,7 +166,7 @@ describe.each([
 
 describe('a message through RabbitMQ', () => {
   test.each(AMQP)(
-    'that is answered with %d %s of the %s is %s, in the words of the broker',
+    'that is answered with %d %s of the %s is %s, with the broker’s message',
     async (code, text, closes, fault) => {
       expectFault(await byRabbit(code, text, closes), fault)
     },

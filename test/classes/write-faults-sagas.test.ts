@@ -1,6 +1,7 @@
 /**
- * What PostgreSQL says to a write of a saga, and what becomes of it: of a coordinator after a step, of a timer that is due, of a
- * participant. Same table as `write-faults-sql.test.ts`. No step is called twice because its outcome could not be written.
+ * PostgreSQL's errors for a write of a saga, and their outcome: for a coordinator after a step, a due timer, a
+ * participant. Same table as `write-faults-sql.test.ts`. No step is called twice because its outcome could not be
+ * written.
  */
 import { defineSaga, type Saga } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -53,7 +54,7 @@ async function started(saga: Saga<unknown, unknown, object>, faulty: FaultySql, 
 
 type Started = Awaited<ReturnType<typeof started>>
 
-/** `busy` is waited out; a server that is away, or an operator, is waited for with health down. */
+/** Checks that the part waits out `busy`, and waits with health down for a server that is down, or an operator. */
 async function comesThrough({ run, coordinator }: Started, faulty: FaultySql, fault: string): Promise<void> {
   if (fault !== 'busy') {
     await until('health is down', () => coordinator.health().status === 'down')
@@ -66,7 +67,7 @@ async function comesThrough({ run, coordinator }: Started, faulty: FaultySql, fa
 }
 
 describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
-  test('of what a coordinator writes after a step: the step is called once', async () => {
+  test('during a write after a step: the step is called once', async () => {
     const faulty = new FaultySql(embedded(), code, (_, [writes]) => String(writes).includes('BITTER'))
     const saga = defineSaga('s', { version: 1, input: Input })
       .step('a', { invoke: () => void calls.push('a'), compensate: undo('a undone'), retry })
@@ -90,7 +91,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     expect(calls).toEqual(['a', 'b', 'b undone', 'a undone'])
   })
 
-  test('of what a coordinator writes when a timer is due: the saga goes on, or is stuck and reported', async () => {
+  test('during a write for a due timer: the saga continues, or is stuck and reported', async () => {
     let writes = 0
     const faulty = new FaultySql(embedded(), code, (text) => text.includes('saga_write') && ++writes > 1)
     const saga = defineSaga('s', { version: 1, input: Input })
@@ -116,7 +117,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     expect(JSON.stringify(outcome)).toContain(WORDS)
   })
 
-  test('of what a participant writes: waits, counts as an attempt, or fails the command', async () => {
+  test('during a write of a participant: waits, counts as an attempt, or fails the command', async () => {
     const faulty = new FaultySql(embedded(), code, (text) => /INSERT INTO\s+\S*saga_barrier/.test(text))
     const saga = defineSaga('s', { version: 1, input: Input })
       .step('a', {

@@ -1,6 +1,6 @@
 /**
- * What PostgreSQL says to a write, and what each part that writes makes of it: one table of codes, and one column for each part.
- * A part that stops asking `writeFault` fails in its column.
+ * PostgreSQL's errors for a write, and the reaction of each part that writes: a table of codes with a column for each
+ * part. A part that stops calling `writeFault` fails in its column.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -37,7 +37,10 @@ interface Store {
   readonly call: () => Promise<unknown>
 }
 
-/** Locks and cluster state: `busy` is waited out, anything else is told, and health tells it until a call is answered. */
+/**
+ * Checks locks and cluster state: they wait out `busy` and report any other error, in health too until a call is
+ * answered.
+ */
 async function storeMeets(faulty: FaultySql, fault: string, { health, call }: Store): Promise<void> {
   await call()
   faulty.refuse(fault === 'busy' ? 3 : Number.POSITIVE_INFINITY)
@@ -53,12 +56,12 @@ async function storeMeets(faulty: FaultySql, fault: string, { health, call }: St
   expect(health()).toMatchObject({ status: 'down', detail: expect.stringContaining(WORDS) })
   faulty.release()
   await call()
-  // Calls of another kind may have been refused meanwhile: they are repeated, or a probe is answered.
+  // The server may have refused other calls too: they are repeated, or a probe is answered.
   await until('it is up', () => health().status === 'up')
 }
 
 describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
-  test('of a lock is waited out when the database is busy, and told otherwise', async () => {
+  test('of a lock is waited out when the database is busy, and reported otherwise', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const locks = postgresLocks({ sql: faulty.sql, schema: uniqueName('locks'), logger: silentLogger })
     onTestFinished(() => locks.close())
@@ -69,7 +72,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     })
   })
 
-  test('of cluster state is waited out when the database is busy, and told otherwise', async () => {
+  test('of cluster state is waited out when the database is busy, and reported otherwise', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const store = postgresStateStore({ sql: faulty.sql, schema: uniqueName('state'), logger: silentLogger })
     await store.migrate()
@@ -78,7 +81,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     await storeMeets(faulty, fault, { health: () => state.health(), call: () => state.put('k', 1) })
   })
 
-  test('of an added message is the error of the caller, who rolls back', async () => {
+  test('of an added message rejects the caller, who rolls back', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const outbox = createOutbox({ sql: faulty.sql, service: 's', schema: uniqueName('outbox') })
     await outbox.migrate()
@@ -89,7 +92,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     expect((await outbox.stats()).pending).toBe(0)
   })
 
-  test('of a relay holds it up with health down, and it goes on by itself', async () => {
+  test('of a relay blocks it with health down, and it continues by itself', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const outbox = createOutbox({ sql: faulty.sql, service: 's', schema: uniqueName('outbox'), partitions: 1 })
     await outbox.migrate()
@@ -106,7 +109,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     await until('it went on', () => publisher.ids.length === 1 && relay.health().status === 'up')
   })
 
-  test('of the PostgreSQL transport is told of each message, which waits unless it is refused for good', async () => {
+  test('of the PostgreSQL transport rejects each message, which waits unless it is refused permanently', async () => {
     const faulty = new FaultySql(embedded(), code, every)
     const transport = postgresTransport({ sql: faulty.sql, schema: uniqueName('log') })
     transport.attach({ service: 's', instance: 'i', logger: silentLogger, clock: systemClock })
@@ -118,7 +121,7 @@ describe.each(SQL_FAULTS)('%s (%s)', (code, fault) => {
     const [outcome] = await publish()
     faulty.release()
     expect(outcome?.message).toContain(WORDS)
-    // 23514 is said of a log that was dropped and made again.
+    // PostgreSQL raises 23514 for a log that was dropped and made again.
     const isPermanent = fault === 'permanent' && code !== '23514'
     expect(writeFault(outcome)).toBe(isPermanent || fault === 'operator' ? fault : 'unavailable')
     const isOfMessage = isPermanent || code === '42P01'

@@ -17,11 +17,11 @@ export interface Instance {
 
 export interface InstanceOptions extends Partial<BusOptions> {
   readonly binderOptions?: Partial<BinderOptions>
-  /** What its handler of `Ping` does beside noting it. */
+  /** Runs in the handler of `Ping`, after the ping is recorded. */
   readonly onPing?: (n: number, context: EventContext) => void | Promise<void>
 }
 
-/** One instance of a service, started, ready and closed after the test. It notes the pings it handles. */
+/** Instance of a service: started, ready, and closed after the test. It records the pings it handles. */
 export async function started(transport: Transport, options: InstanceOptions = {}): Promise<Instance> {
   const { binderOptions = {}, onPing, on = [], service = 'orders', ...busOptions } = options
   const pings: number[] = []

@@ -9,7 +9,7 @@ import { until } from '../support/until.ts'
 import { type Instance, type InstanceOptions, Ping, SECRET, sortedAddresses, started } from './bus-kit.ts'
 
 export interface BusHarness {
-  /** A transport with connections of its own to the broker under test. */
+  /** Transport with connections of its own to the broker under test. */
   transport(): Transport
   close(): Promise<void>
 }
@@ -27,7 +27,7 @@ export function busConformance(name: string, setup: () => Promise<BusHarness>): 
       return (options = {}) => started(harness.transport(), { channel, ...options })
     }
 
-    /** Waits until all know each other: how long that takes says nothing about what is tested. */
+    /** Waits until all instances know each other: that time is not under test. */
     const meet = async <T extends readonly Promise<Instance>[]>(...joining: T) => {
       const instances = await Promise.all(joining)
       const knowsAll = async ({ bus }: Instance): Promise<boolean> => (await bus.members()).length === instances.length
@@ -70,7 +70,7 @@ export function busConformance(name: string, setup: () => Promise<BusHarness>): 
       expect([sender.pings, receiver.pings]).toEqual([[1], [1]])
     })
 
-    it('tells who failed and why, and who has no handler', async ({ expect }) => {
+    it('reports who failed and why, and who has no handler', async ({ expect }) => {
       const join = cluster()
       const fails = (): never => {
         throw Object.assign(new Error('no disk'), { code: 'disk.full' })
@@ -83,7 +83,7 @@ export function busConformance(name: string, setup: () => Promise<BusHarness>): 
       expect(change).toMatchObject({ acked: [], ignored: sortedAddresses([sender, failing]), missing: [] })
     })
 
-    it('does not bring an instance what was published before it came', async ({ expect }) => {
+    it('does not deliver earlier events to an instance', async ({ expect }) => {
       const join = cluster()
       const sender = await join({ instance: 'a' })
       await sender.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 10_000 })
@@ -94,7 +94,7 @@ export function busConformance(name: string, setup: () => Promise<BusHarness>): 
       expect(late.pings).toEqual([2])
     })
 
-    it('knows who is there: those who come, and those who say goodbye', async ({ expect }) => {
+    it('knows the live instances: those that join, and those that leave', async ({ expect }) => {
       const join = cluster()
       const [first, leaving] = await meet(join({ instance: 'a' }), join({ instance: 'b' }))
       const known = async (): Promise<string[]> => (await first.bus.members()).map(({ instance }) => instance).sort()

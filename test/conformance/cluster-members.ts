@@ -7,7 +7,7 @@ import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
 const FAST = { heartbeatMs: 40, suspectAfterMs: 160, deadAfterMs: 480 }
-/** For members that stay heard: a short pause of the machine must not silence them. */
+/** Timing for members that must stay alive: a short pause of the machine must not silence them. */
 const PATIENT = { heartbeatMs: 40, suspectAfterMs: 10_000, deadAfterMs: 20_000 }
 
 /** `joined a#1`: who, and which of the generations of that instance in order of appearance. */
@@ -69,7 +69,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
   }
 
   describe('a member', () => {
-    it('is seen by everybody with what it says about itself, as soon as join resolves', async () => {
+    it('is seen by all with its metadata, as soon as join resolves', async () => {
       const cluster = randomUUID()
       const a = member({ cluster, instance: 'a', service: 'orders', group: 'eu', meta: { port: 80 } })
       const b = member({ cluster, instance: 'b', service: 'stock' })
@@ -88,7 +88,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(b.members()[1]).not.toHaveProperty('group')
     })
 
-    it('joins once, however often it is told to', async () => {
+    it('joins once, for any number of calls', async () => {
       const cluster = randomUUID()
       const a = member({ cluster, instance: 'a' })
       const { story } = await watcher(cluster)
@@ -114,12 +114,12 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect((await member({ cluster, instance: 'c' }).join()).generation).toBeGreaterThan(last)
     })
 
-    it('tells new metadata to all, and the last one stays', async () => {
+    it('publishes new metadata to all, and the last one stays', async () => {
       const cluster = randomUUID()
       const a = member({ cluster, instance: 'a', meta: { n: 0 } })
       await a.join()
       const { events, observer } = await watcher(cluster)
-      // One that is refused goes out with the next heartbeat: asked for again it would overtake those after it.
+      // A refused update goes out with the next heartbeat: repeated, it would overtake those after it.
       await Promise.all([1, 2, 3].map((n) => a.update({ n }).catch(unlessRefused)))
       await until('all have the last', () => observer.members()[0]?.meta['n'] === 3)
       expect(events.slice(1).every(({ type }) => type === 'updated')).toBe(true)
@@ -210,7 +210,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(own.slice(0, 4)).toEqual(['joined a#1', 'suspect a#1', 'dead a#1 silent', 'joined a#2'])
     })
 
-    it('a member that was cut off for a while comes back as the same generation, and says so', async () => {
+    it('a member that was cut off for a while comes back as the same generation, with a report', async () => {
       const cluster = randomUUID()
       const a = hung({ cluster, instance: 'a', heartbeatMs: 40, suspectAfterMs: 1_000, deadAfterMs: 60_000 })
       const events = heard(a.membership)
@@ -225,10 +225,10 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(events.map(({ type }) => type).join(' ')).toMatch(/^joined( isolated recovered)+( isolated)?$/)
     })
 
-    it('is replaced by a later process with its id: for good, and it can do nothing in its name', async () => {
+    it('is replaced by a later process with its id permanently, and can do nothing in its name', async () => {
       const cluster = randomUUID()
       const { story } = await watcher(cluster)
-      // It is to be replaced before it is isolated.
+      // The member is to be replaced before it is isolated.
       const a = hung({ cluster, instance: 'a', ...PATIENT })
       const events = heard(a.membership)
       const first = await a.membership.join()
@@ -249,7 +249,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(successor.self()).toBe(second)
     })
 
-    it('stays out after its death when it is told to', async () => {
+    it('stays out after its death if configured', async () => {
       const cluster = randomUUID()
       const { story } = await watcher(cluster)
       const a = hung({ cluster, instance: 'a', ...FAST, rejoin: false })
@@ -269,7 +269,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       return until(`${ms} ms have passed`, () => performance.now() - begun > ms)
     }
 
-    it('after a pause declares no member dead that could not be heard, whenever the sweep runs', async () => {
+    it('after a pause declares no member dead that could not be heard, at any time of the sweep', async () => {
       const [cluster, shared] = [randomUUID(), persistent(store(), ['join', 'members', 'beat'])]
       const join = async (instance: string, suspectAfterMs: number, deadAfterMs: number): Promise<number> => {
         const json = '{"service":"s","meta":{}}'
@@ -280,7 +280,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
         (await shared.members(cluster)).records.map(({ instance, status }) => `${instance} ${status}`).toSorted()
       const patient = await join('patient', 60_000, 120_000)
       const beat = (guardMs: number) => shared.beat(cluster, 'patient', patient, guardMs)
-      // The first sweep has none before it. A machine may stand still between any two lines here.
+      // The first sweep has no earlier one to compare with. The machine may pause between any two lines here.
       await beat(60_000)
       await join('quick', 60, 120)
       await beat(60_000)
@@ -303,7 +303,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
   })
 
   describe('the view', () => {
-    it('comes first for who comes late, then each transition once, in one order for all', async () => {
+    it('comes first for late watchers, then each transition once, in one order for all', async () => {
       const cluster = randomUUID()
       const early = await watcher(cluster)
       const members = Array.from({ length: 5 }, (_, n) => member({ cluster, instance: `m${n}` }))
@@ -336,7 +336,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
 
     it('survives a store that loses everything: no member dies, every generation stays', async () => {
       const cluster = randomUUID()
-      // Long enough that a slow machine isolates no member meanwhile.
+      // Long enough that a slow machine isolates no member.
       const timing = { heartbeatMs: 40, suspectAfterMs: 2_000, deadAfterMs: 4_000 }
       const members = ['a', 'b', 'c'].map((instance) => member({ cluster, instance, ...timing }))
       const presences = await Promise.all(members.map((one) => one.join()))
@@ -394,7 +394,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(observer.members()).toEqual([])
     })
 
-    it('gives up when its store is closed before it, and closes all the same', async () => {
+    it('gives up when its store is closed before it, and closes anyway', async () => {
       const cluster = randomUUID()
       const [shared, other] = [store(), store()]
       const a = member({ cluster, instance: 'a', store: shared, ...FAST })

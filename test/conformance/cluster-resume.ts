@@ -5,7 +5,7 @@ import { lagging } from '../support/cluster/lagging.ts'
 import { until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
-/** A watcher that goes on after a version, in a process that hears of the log later than the store has it. */
+/** A watcher that continues after a version, in a process that learns of log entries later than the store has them. */
 export function resumeCases({ store, state, wipe }: ClusterContext): void {
   async function setup(written: number) {
     const name = randomUUID()
@@ -24,8 +24,8 @@ export function resumeCases({ store, state, wipe }: ClusterContext): void {
     return { ...late, writer, watcher, mirror, first, versions, events, changes, listener }
   }
 
-  describe('a watch that goes on after a version, over a log that is heard late,', () => {
-    it('is told what came after it once, in order', async () => {
+  describe('a watch that continues after a version, over a log with delays,', () => {
+    it('gets each later change once, in order', async () => {
       const { release, writer, watcher, mirror, first, versions, changes, events, listener } = await setup(3)
       watcher.watch(listener, { after: first })
       await until('the log has told', () => changes().length === 3)
@@ -37,7 +37,7 @@ export function resumeCases({ store, state, wipe }: ClusterContext): void {
       expect(events).toHaveLength(4)
     })
 
-    it('is not told the version itself, though this process hears of it later', async () => {
+    it('does not get the version itself, though it reaches this process later', async () => {
       const { release, delayAnswer, writer, watcher, mirror, versions, changes, events, listener } = await setup(3)
       const asked = delayAnswer('changes')
       const watch = watcher.watch(listener, { after: versions[2] as number })
@@ -63,7 +63,7 @@ export function resumeCases({ store, state, wipe }: ClusterContext): void {
       expect(rest.events.map(({ type, version }) => [type, version])).toEqual([['change', last]])
     })
 
-    it('is told everything anew when the store lost what it had, also while its log was read', async () => {
+    it('gets everything anew when the store lost its data, also while its log was read', async () => {
       const { release, delayAnswer, writer, watcher, versions, events, listener } = await setup(3)
       const delayed = delayAnswer('changes')
       watcher.watch(listener, { after: versions[2] as number })

@@ -16,7 +16,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
   }
 
   describe('a shared state', () => {
-    it('gives back what was put, to everybody, with its version', async () => {
+    it('returns values to all, with their versions', async () => {
       const [a, b] = pair()
       const values = [1, 'ü\n"{} ', null, true, { list: [1, { deep: 'x' }] }, [], -0.5, '', { '': 1 }]
       for (const [n, value] of values.entries()) {
@@ -28,7 +28,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(version).toBe(entries.at(-1)?.version)
     })
 
-    it('keeps keys apart, whatever is in them', async () => {
+    it('keeps keys apart, with any characters', async () => {
       const state = newState<string>()
       const keys = ['a', 'a b', ' a', 'a ', 'put a', 'constructor', '{', 'ü\n', '-0', 'k'.repeat(500)]
       for (const key of keys) await state.put(key, key)
@@ -62,7 +62,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(await a.get('k')).toMatchObject({ value: 2 })
     })
 
-    it('knows a key that was deleted and made again from the one before', async () => {
+    it('distinguishes a recreated key from the deleted one', async () => {
       const [a, b] = pair<number>()
       expect(await a.get('k')).toEqual({ key: 'k', value: undefined, version: 0 })
       const first = await a.put('k', 1)
@@ -88,7 +88,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(await state.get('k')).toEqual({ key: 'k', value: undefined, version: 0 })
     })
 
-    it('loses no update, however many count at once', async () => {
+    it('loses no update, with any number of concurrent counters', async () => {
       const states = pair<number>()
       const counts = Array.from({ length: 60 }, (_, n) =>
         (states[n % 2] as (typeof states)[0]).update('count', (value) => (value ?? 0) + 1),
@@ -108,7 +108,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(await b.get('k')).toMatchObject({ value: { n: 2 }, version })
     })
 
-    it('updates by what the value is: deletes it, leaves it, gives up, hands errors on', async () => {
+    it('updates by the value: deletes it, keeps it, gives up, passes errors on', async () => {
       const [a, b] = pair<number>()
       const { version } = await a.put('k', 1)
       expect(await a.update('k', (value) => value)).toEqual({ key: 'k', version })
@@ -183,7 +183,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       await Promise.all([0, 1, 2, 3, 4].map(worker))
       expect(checkLinearizable(versionedRegister<number>(), versioned)).toMatchObject({ verdict: 'linearizable' })
       expect(versioned).toHaveLength(250)
-      // The reads alone must already be those of one register; a checker that takes anything would not see this.
+      // The reads alone must already be those of one register; a checker that accepts anything would not see this.
       const reads = operations.slice(0, 40)
       const forged = [
         ...reads,
@@ -192,7 +192,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(checkLinearizable(casRegister<number>(), forged).verdict).toBe('not linearizable')
     })
 
-    it('refuses what it cannot give back as it was', async () => {
+    it('refuses values that it cannot restore', async () => {
       const state = newState({ maxValueBytes: 100 })
       const invalid = { code: 'cluster.data_invalid', retryable: false }
       for (const key of ['', '__proto__', '\ud800', 5, undefined, null] as string[]) {
@@ -245,7 +245,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       ])
     })
 
-    it('without a cluster lies in the cluster of its own name, as the page says', async () => {
+    it('without a cluster uses the cluster of its own name, as documented', async () => {
       const name = randomUUID()
       await newState({ name }).put('k', 1)
       expect(await newState({ name, cluster: name }).get('k')).toMatchObject({ value: 1 })
@@ -283,7 +283,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect((await state.entries()).entries).toEqual([])
     })
 
-    it('is closed for good, and its store is not', async () => {
+    it('closes permanently, and its store does not', async () => {
       const shared = store()
       const state = newState({ store: shared })
       const watching = exhaust(state.events())
@@ -324,7 +324,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       await expect.poll(() => mirror.get('mine')).toBeUndefined()
     })
 
-    it('goes with all others of its member, in several states, however many there are', async () => {
+    it('is deleted with all others of its member, in several states, in any number', async () => {
       const cluster = randomUUID()
       const a = member({ cluster, instance: 'a' })
       const states = [newState<number>({ cluster, keepChanges: 5 }), newState<number>({ cluster })]

@@ -33,7 +33,7 @@ function revisionOf(reply: CommitReply): number {
 
 export function storeCases({ store: newStore, wipe }: ClusterContext): void {
   describe('a request that is sent again', () => {
-    it('is executed once, and is told the revision it got', async () => {
+    it('is executed once, and gets its revision', async () => {
       const store = newStore()
       const { request, commit, value } = writer(store)
       const first = request(put('k', '1'))
@@ -55,7 +55,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       expect(await value('k')).toBe('2')
     })
 
-    it('keeps a conflict that was answered: its straggler writes nothing, though the condition came true', async () => {
+    it('keeps an answered conflict: its straggler writes nothing, though the condition came true', async () => {
       const store = newStore()
       const { request, commit, value } = writer(store)
       await commit(put('k', '1'))
@@ -66,7 +66,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       expect(await value('k')).toBeUndefined()
     })
 
-    it('is found among many later ones, and says unknown when the log does not reach back', async () => {
+    it('is found among many later ones, or unknown when the log does not reach back', async () => {
       const store = newStore()
       const { request, commit } = writer(store, { keepChanges: 150 })
       const first = request(put('k', '0'))
@@ -104,13 +104,13 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
       expect(await store.changes(log, revisions[3] as number, 9)).toEqual({ status: 'ok', entries: [] })
     })
 
-    it('says when it begins later, and when it never had that revision', async () => {
+    it('reports when it begins later, and when it never had that revision', async () => {
       const store = newStore()
       const { log, commit } = writer(store, { keepChanges: 3 })
       const revisions: number[] = []
       for (let n = 0; n < 6; n++) revisions.push(revisionOf(await commit(put('k', String(n)))))
       expect(await store.changes(log, revisions[1] as number, 9)).toEqual({ status: 'compacted' })
-      // The one before the first that is kept is enough to go on from.
+      // The revision before the first stored one is enough to continue from.
       expect(await store.changes(log, revisions[2] as number, 9)).toMatchObject({ status: 'ok' })
       expect(await store.changes(log, (revisions[5] as number) + 1, 9)).toEqual({ status: 'rolled_back' })
     })
@@ -138,7 +138,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     })
   })
 
-  it('never gives a revision twice, not even after it lost everything', async () => {
+  it('a cluster store never gives a revision twice, not even after it lost everything', async () => {
     const store = newStore()
     const { commit } = writer(store)
     const before = revisionOf(await commit(put('k', '1')))
@@ -148,7 +148,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     expect(Number.isSafeInteger(after)).toBe(true)
   })
 
-  it('keeps clusters and states apart, whatever they are called', async () => {
+  it('a cluster store keeps clusters and states apart, with any names', async () => {
     const store = newStore()
     const suffix = randomUUID()
     const names = ['a', 'a:b', '{a}', 'ü b', 'members', 'state/a', '%', 'a%3Ab'].map((name) => name + suffix)
@@ -161,7 +161,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     }
   })
 
-  it('refuses everything after close, and closes twice', async () => {
+  it('a cluster store refuses everything after close, and closes twice', async () => {
     const store = newStore()
     await store.close()
     await store.close()

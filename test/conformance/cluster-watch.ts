@@ -5,7 +5,7 @@ import { exhaust } from '../support/exhaust.ts'
 import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
-/** The map a watcher has when it applies what it is told, and what it was told. */
+/** Watcher's map after it has applied each change, and the changes themselves. */
 function follower<T>() {
   const map = new Map<string, T>()
   const events: StateEvent<T>[] = []
@@ -46,7 +46,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       expect(events[21]).toMatchObject({ changes: [{ key: 'before', value: undefined }] })
     })
 
-    it('tells a transaction whole', async () => {
+    it('delivers a transaction whole', async () => {
       const state = newState<number>()
       const { events, listener } = follower<number>()
       state.watch(listener)
@@ -86,7 +86,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       }
     })
 
-    it('is told of its prefix only', async () => {
+    it('gets changes of its prefix only', async () => {
       const state = newState<number>()
       const { events, listener } = follower<number>()
       await state.put('a/1', 1)
@@ -109,7 +109,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       expect(events).toHaveLength(2)
     })
 
-    it('goes on after a version, without a snapshot', async () => {
+    it('continues after a version, without a snapshot', async () => {
       const name = randomUUID()
       const [a, b] = [newState<number>({ name }), newState<number>({ name })]
       const versions: number[] = []
@@ -141,7 +141,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       await until('it goes on', () => events.length === 2)
     })
 
-    it('says that the store went back when it never had that version', async () => {
+    it('reports that the store went back when it never had that version', async () => {
       const state = newState<number>()
       const { version } = await state.put('k', 1)
       const { events, listener } = follower<number>()
@@ -150,7 +150,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       expect(events[0]).toMatchObject({ type: 'snapshot', reason: 'rollback', version })
     })
 
-    it('hears that the store lost everything, and what there is after', async () => {
+    it('reports that the store lost everything, and delivers its later content', async () => {
       const name = randomUUID()
       const [a, b] = [newState<number>({ name }), newState<number>({ name })]
       await a.put('k', 1)
@@ -164,7 +164,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       await until('it goes on', () => map.get('k') === 2)
     })
 
-    it('a slow watch gets a snapshot instead of what it missed, and does not hold up others', async () => {
+    it('a slow watch gets a snapshot instead of missed changes, and does not delay others', async () => {
       const state = newState<number>({ maxPending: 10 })
       await state.put('k', 0)
       const [slow, fast] = [follower<number>(), follower<number>()]
@@ -177,7 +177,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       await until('both have begun', () => slow.events.length === 1 && fast.events.length === 1)
       for (let n = 1; n <= 50; n++) {
         await state.put('k', n)
-        // One by one: of more than ten that come together it would get a snapshot, too.
+        // One by one: a watcher would also get a snapshot for more than ten changes at once.
         await until('the fast one has it', () => fast.events.length === n + 1)
       }
       held.open()
@@ -186,7 +186,7 @@ export function watchCases({ state: newState, store, wipe }: ClusterContext): vo
       expect(slow.events.length).toBeLessThan(15)
     })
 
-    it('goes on when a listener throws', async () => {
+    it('continues when a listener throws', async () => {
       const state = newState<number>()
       const seen: number[] = []
       state.watch((event) => {

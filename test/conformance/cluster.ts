@@ -21,14 +21,14 @@ import { storeCases } from './cluster-store.ts'
 import { watchCases } from './cluster-watch.ts'
 
 export interface ClusterHarness {
-  /** Another process's way to the same server. */
+  /** Opens another process's connection to the same server. */
   store(): ClusterStore
   /** The server loses everything. */
   wipe(): Promise<void>
   close(): Promise<void>
 }
 
-/** What a case works with; all of it is closed after it. */
+/** Tools for a case; all of them are closed after it. */
 export interface ClusterContext {
   readonly store: () => ClusterStore
   readonly wipe: () => Promise<void>
@@ -36,7 +36,10 @@ export interface ClusterContext {
   readonly state: <T = unknown>(options?: Partial<SharedStateOptions<T>>) => SharedState<T>
 }
 
-/** What the contract leaves to the caller when the store refuses it; in the other suites nothing is refused. */
+/**
+ * Calls for which the contract leaves the retry to the caller when the store refuses; in the other suites nothing is
+ * refused.
+ */
 const OF_STATES = ['get', 'entries', 'put', 'delete', 'update', 'transact', 'mirror'] as const
 const OF_MEMBERS = ['ready', 'join'] as const
 

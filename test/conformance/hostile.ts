@@ -1,6 +1,6 @@
 /**
- * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the good
- * message behind it is handled. One binder takes them all, so that what one of them breaks the next one shows.
+ * Hostile messages, written by a bare driver: each is handled or becomes a dead letter, and the valid message after it
+ * is handled. One binder handles them all, so that damage by one of them shows in the next.
  */
 import { randomUUID } from 'node:crypto'
 import { type Binder, createBinder, defineChannel, type Headers, sink } from 'concordat/binder'
@@ -83,7 +83,10 @@ export function hostileCases(name: string, setup: () => Promise<HostileHarness>)
       await harness?.close?.()
     })
 
-    /** Sends it and a good one behind it; resolves when the good one was handled and every letter is there. */
+    /**
+     * Sends the message and a valid one after it; resolves when the valid one was handled and every dead letter is
+     * stored.
+     */
     async function survive(message: RawMessage, ends: 'handled' | 'dead-lettered'): Promise<Handled | Letter> {
       const before = { handled: handled.length, letters: letters.length }
       const behind = next++
@@ -127,7 +130,7 @@ export function hostileCases(name: string, setup: () => Promise<HostileHarness>)
       expect(({} as Record<string, unknown>)['polluted']).toBeUndefined()
     })
 
-    it('header names that mean a prototype are headers, also of a dead letter', async ({ expect }) => {
+    it('header names of prototypes are plain headers, also of a dead letter', async ({ expect }) => {
       const headers = [
         ['__proto__', 'p'],
         ['constructor', 'c'],
@@ -185,7 +188,7 @@ export function hostileCases(name: string, setup: () => Promise<HostileHarness>)
       expect(Buffer.compare(letter.body, bytes(padding))).toBe(0)
     })
 
-    it('events in structured mode that are none become dead letters', async ({ expect }) => {
+    it('invalid events in structured mode become dead letters', async ({ expect }) => {
       const contentType = 'application/cloudevents+json'
       for (const text of ['nonsense', '[]', '{"specversion":"1.0","id":"x"}', deep(100_000)]) {
         const letter = (await survive({ body: bytes(text), contentType }, 'dead-lettered')) as Letter

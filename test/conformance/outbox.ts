@@ -6,7 +6,7 @@ import { message, until } from '../outbox/support/messages.ts'
 import { type OutboxSetup, setupOutboxOn } from '../outbox/support/setup.ts'
 
 /**
- * What every `SqlClient` must let the outbox do: order per key, blocking of a failing key, parking, outages, operator
+ * Behaviour of the outbox on every `SqlClient`: order per key, blocking of a failing key, parking, outages, operator
  * actions. Runs on PGlite and on a server.
  */
 export function outboxConformance(open: () => SqlClient): void {
@@ -142,7 +142,7 @@ export function outboxConformance(open: () => SqlClient): void {
     })
 
     test.each<TransportErrorKind>(['unavailable', 'timeout', 'closed'])(
-      'because the broker is away (%s) is neither blamed nor parked',
+      'because the broker is down (%s) is neither blamed nor parked',
       async (kind) => {
         await using t = await setupOutbox({ partitions: 1 })
         t.publisher.verdict = (_, tries) => (tries <= 3 ? kind : undefined)
@@ -156,7 +156,7 @@ export function outboxConformance(open: () => SqlClient): void {
       },
     )
 
-    test('while others get through holds back its key, and is not parked for it', async () => {
+    test('while others get through blocks its key, and is not parked for it', async () => {
       await using t = await setupOutbox({ partitions: 1 })
       t.publisher.verdict = ({ key }, tries) => (key === 'a' && tries <= 4 ? 'timeout' : undefined)
       await t.sql.transaction((tx) =>
@@ -192,7 +192,7 @@ export function outboxConformance(open: () => SqlClient): void {
       return { ...t, audit }
     }
 
-    test('is published before its key goes on when retried, and that is recorded', async () => {
+    test('is published before later messages of its key when retried, with a record', async () => {
       await using t = await parked()
       t.publisher.verdict = () => undefined
       expect(await t.outbox.retry('bad', { by: 'ann', reason: 'limit raised' })).toBe(true)

@@ -2,7 +2,7 @@ import { migrate, migrationText, quoteIdentifier, type SqlClient, type SqlTransa
 import { describe, expect, test } from 'vitest'
 import { uniqueName } from '../outbox/support/messages.ts'
 
-/** What every `SqlClient` does alike: `core/sql.ts` as tests. */
+/** Behaviour common to every `SqlClient`: `core/sql.ts` as tests. */
 export function sqlConformance(open: () => SqlClient): void {
   async function setup() {
     const sql = open()
@@ -142,7 +142,7 @@ export function sqlConformance(open: () => SqlClient): void {
       expect(await numbers()).toEqual([])
     })
 
-    test('stays committed when a listener for the commit throws, and tells the others', async () => {
+    test('stays committed when a listener for the commit throws, and notifies the others', async () => {
       const { sql, insert, numbers } = await setup()
       const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
       let told = 0
@@ -158,7 +158,7 @@ export function sqlConformance(open: () => SqlClient): void {
       expect(await numbers()).toEqual([1])
     })
 
-    test('tells of its commit once it is visible, and not of a rollback', async () => {
+    test('notifies of its commit once it is visible, and not of a rollback', async () => {
       const { sql, insert, numbers } = await setup()
       const seen: Promise<number[]>[] = []
       const listen = (tx: SqlTransaction): void => tx.afterCommit?.(() => seen.push(numbers()))
@@ -189,7 +189,7 @@ export function sqlConformance(open: () => SqlClient): void {
       statements: ['ALTER TABLE {schema}.a ADD COLUMN m int', 'CREATE TABLE {schema}.b (n int)'],
     }
 
-    test('applies what is missing, once', async () => {
+    test('applies missing migrations, once', async () => {
       const sql = open()
       const schema = uniqueName('quoted "name"')
       await migrate(sql, schema, 'part', [first])
@@ -216,7 +216,7 @@ export function sqlConformance(open: () => SqlClient): void {
       expect(rowCount).toBe(0)
     })
 
-    test('a schema of any legal name is used as it is', async () => {
+    test('a schema of any legal name is used unchanged', async () => {
       const sql = open()
       for (const name of ['a$$b', "a$'b", 'a$&b', 'a$`b']) {
         const schema = uniqueName(name)
@@ -225,7 +225,7 @@ export function sqlConformance(open: () => SqlClient): void {
       }
     })
 
-    test('writes nothing where nothing is missing', async () => {
+    test('writes nothing where no migration is missing', async () => {
       const sql = open()
       const schema = uniqueName('looks')
       await migrate(sql, schema, 'part', [first])
@@ -246,7 +246,7 @@ export function sqlConformance(open: () => SqlClient): void {
       await expect(older).rejects.toThrow(/version 2, this release needs 1: run the release that migrated them/)
     })
 
-    test('accepts tables of a later release that say this one works with them', async () => {
+    test('accepts tables of a later release that declares this one compatible', async () => {
       const sql = open()
       const schema = uniqueName('rolling')
       const third = { version: 3, statements: ['CREATE TABLE {schema}.c (n int)'], worksWith: 2 }

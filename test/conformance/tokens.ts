@@ -13,7 +13,7 @@ export interface TokensUnderTest {
 const PURPOSE = 'password-reset'
 const refused = { code: 'tokens.refused', retryable: false }
 
-/** What every store of tokens does. */
+/** Behaviour common to every store of tokens. */
 export function tokensConformance(name: string, open: () => Promise<TokensUnderTest>): void {
   describe(`tokens on ${name}`, () => {
     let under: TokensUnderTest
@@ -57,7 +57,7 @@ export function tokensConformance(name: string, open: () => Promise<TokensUnderT
       lines.length = 0
     })
 
-    test('the answer does not say what a token is not, and the log does', async () => {
+    test('the answer does not reveal why a token is invalid, and the log does', async () => {
       const { token } = await tokens.issue(PURPOSE, 1, 60_000)
       await tokens.redeem(PURPOSE, token)
       const short = await tokens.issue(PURPOSE, 1, 1)
@@ -72,7 +72,7 @@ export function tokensConformance(name: string, open: () => Promise<TokensUnderT
       expect(reasons()).toEqual(['used', 'expired', ...Array.from({ length: 8 }, () => 'unknown')])
     })
 
-    test('a token of one purpose is none of another, and is still good', async () => {
+    test('a token of one purpose is invalid for another, and stays valid', async () => {
       const { token } = await tokens.issue(PURPOSE, 'mine', 60_000)
       await expect(tokens.redeem('invitation', token)).rejects.toMatchObject(refused)
       expect(await tokens.redeem(PURPOSE, token)).toBe('mine')

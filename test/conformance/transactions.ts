@@ -1,7 +1,7 @@
 /**
- * What every kind of transaction keeps, whichever way its work is done. A kind is one row of the table that calls this
- * (`test/saga/support/kinds.ts`): how it is bound, and what it leaves in the ledger. What a kind cannot be asked is left out
- * by name, with the reason.
+ * Guarantees of every kind of transaction, for every path of its commands. A kind is one row of the table that calls
+ * this (`test/saga/support/kinds.ts`): its binding, and its effects in the ledger. Cases that do not apply to a kind
+ * are left out by name, with the reason.
  */
 import type { Headers } from 'concordat/binder'
 import type { Coordinator } from 'concordat/saga'
@@ -10,7 +10,7 @@ import { describe, expect, test } from 'vitest'
 import type { CrashWorld } from '../saga/support/crash-world.ts'
 import { STRIDE } from '../support/suite/night.ts'
 
-/** What one saga left: reserved, and final. What is done twice counts twice. */
+/** Effects of one saga: reserved, and final. An effect made twice counts twice. */
 export interface Account {
   readonly held: number
   readonly done: number
@@ -20,35 +20,35 @@ export const NOTHING: Account = { held: 0, done: 0 }
 export const DONE: Account = { held: 0, done: 1 }
 
 export type CommandDemand = 'idempotent' | 'empty' | 'late' | 'unknown'
-/** `commands`: all of `CommandDemand`, which are asked of the participant of the form. */
+/** `commands`: all of `CommandDemand`, for the participant of the form. */
 export type Demand = CommandDemand | 'commands' | 'taken over' | 'stuck in confirm' | 'stuck in cancel'
 
-/** What is asked of a kind, and the reason why something is not. */
+/** Cases that a kind must pass, and the reason for each that does not apply. */
 export interface Asked {
   readonly name: string
   readonly without?: Readonly<Partial<Record<Demand, string>>> | undefined
 }
 
 export interface CommandedKind extends Asked {
-  /** True: what it does is final only when it is confirmed. */
+  /** True: its effect is final only when it is confirmed. */
   readonly confirms: boolean
-  /** What says in a command that this kind is meant, and that another is. */
+  /** Headers of a command that name this kind, and headers that name another. */
   readonly header: Headers
   readonly otherHeader: Headers
 }
 
 export interface CommandedWorld {
-  /** Delivers one command of a saga. @returns what was answered: `ok`, `refused saga.cancelled`, `failed final ...` */
+  /** Delivers one command of a saga. @returns the answers: `ok`, `refused saga.cancelled`, `failed final ...` */
   readonly send: (id: string, operation: Operation, headers: Headers) => Promise<readonly string[]>
   readonly account: (id: string) => Promise<Account>
 }
 
-/** What has a reason not to be asked of this kind is no test: a skipped one fails `.ci/run`. */
+/** A case that does not apply to this kind is no test: a skipped one fails `.ci/run`. */
 function demand({ without }: Asked, what: Demand, title: string, work: () => Promise<void>): void {
   if (without?.[what] === undefined) test(`${what}: ${title}`, work)
 }
 
-/** What a participant of any kind does about commands that come twice, alone, late or to the wrong one. */
+/** Tests a participant of any kind with commands that are duplicated, alone, late or sent to the wrong kind. */
 export function commandConformance(kind: CommandedKind, { send, account }: CommandedWorld): void {
   const { header, otherHeader, confirms } = kind
   let ids = 0
@@ -114,24 +114,27 @@ export interface Form extends Asked {
   /** True: its code is not called again, so a dead process may mean that all is undone. */
   readonly mayGiveUp: boolean
   readonly sagaName: string
-  /** From the beginning, or from where another process left it, until it ends or is stuck. @param refused it turns back after the work */
+  /**
+   * Runs the saga from the beginning, or from where another process left it, until it ends or is stuck. @param refused
+   * it turns back after the work
+   */
   readonly run: (coordinator: Coordinator, id: string, refused: boolean) => Promise<Fate>
 }
 
 export interface FormWorld {
   readonly world: CrashWorld
   readonly account: (id: string) => Promise<Account>
-  /** While true, `confirm` or `cancel` of the kind fails for good. */
+  /** Makes `confirm` or `cancel` of the kind fail permanently while true. */
   readonly broken: { confirm: boolean; cancel: boolean }
-  /** What is still kept for this saga until it is decided: prepared transactions, images and locks of rows. */
+  /** State still kept for this saga until it is decided: prepared transactions, images and row locks. */
   readonly kept: (id: string) => Promise<readonly string[]>
 }
 
 const BY = { by: 'ann', reason: 'asked the participant' }
-/** At least so many statements and commits make one run: else the deaths show little. */
+/** Fewest statements and commits of one run: fewer crash points would show little. */
 const FEWEST_DEATHS = 6
 
-/** What becomes of a transaction whose coordinators die, and of one whose participant cannot go on. */
+/** Tests a transaction whose coordinators die, and one whose participant cannot continue. */
 export function formConformance(form: Form, { world, account, broken, kept }: FormWorld): void {
   const prefix = form.name.replaceAll(/\W/g, '-')
   let ids = 0
@@ -153,7 +156,7 @@ export function formConformance(form: Form, { world, account, broken, kept }: Fo
     return !died
   }
 
-  /** Runs one that cannot end, and has an operator see it among the stuck. */
+  /** Runs a saga that cannot end, until an operator finds it among the stuck ones. */
   async function stuck(
     what: 'confirm' | 'cancel',
     act: (coordinator: Coordinator, run: { readonly saga: string; readonly id: string }) => Promise<unknown>,

@@ -36,7 +36,7 @@ export function attemptCases(context: CaseContext): void {
       expect(calls).toBe(1)
     })
 
-    it('keeps a message that works on a later attempt out of the dead letters', async ({ expect }) => {
+    it('keep a message that succeeds on a later attempt out of the dead letters', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const attempts: number[] = []
       const flaky = sink(channel, { group: 'g', backoff: NO_PAUSE }, (payload, { attempt }) => {
@@ -55,7 +55,7 @@ export function attemptCases(context: CaseContext): void {
     })
 
     it.for(['blocking', 'delayed'] as const)(
-      'get the message as it was sent, whatever the attempt before wrote into it (%s)',
+      'get the message unchanged, whatever the previous attempt wrote into it (%s)',
       async (retry, { expect }) => {
         const name = retry === 'delayed' ? context.delayedName('attempts') : context.freshName()
         const bytes = defineChannel(name, { payload: z.instanceof(Uint8Array), codec: bytesCodec, groups: ['g', 'h'] })
@@ -110,7 +110,7 @@ export function attemptCases(context: CaseContext): void {
   })
 
   describe('dead letters', () => {
-    it('keep bytes, key, id and headers and say what happened', async ({ expect }) => {
+    it('keep bytes, key, id and headers, with the failure', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const failing = sink(channel, { group: 'g', maxAttempts: 2, backoff: NO_PAUSE }, () => {
         throw Object.assign(new RangeError('stock too low'), { code: 'stock.low' })

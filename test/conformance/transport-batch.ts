@@ -29,14 +29,14 @@ const LIMITS = Object.freeze({ maxSize: 5, maxWaitMs: 20 })
 const numbers = (count: number, key: (n: number) => string = () => 'k'): TestPayload[] =>
   Array.from({ length: count }, (_, n) => ({ key: key(n), n }))
 
-/** Refuses what goes to a destination, as if the broker were away; `refused` keeps it. */
+/** Transport that refuses messages to a destination, as if the broker were down, and keeps them in `refused`. */
 function refusing(transport: Transport, destination: string): { transport: Transport; refused: EncodedMessage[] } {
   const refused: EncodedMessage[] = []
   const fails = (message: EncodedMessage): boolean => message.destination === destination && refused.push(message) > 0
   return { transport: failingPublish(transport, fails), refused }
 }
 
-/** Hands on what it gets, in batches. */
+/** Processor that copies its messages in batches. */
 function copying(input: TestChannel, output: TestChannel, options: Partial<BatchSinkOptions> = {}) {
   const all = { group: 'g', batch: LIMITS, backoff: NO_PAUSE, ...options, inbox: undefined }
   return processorBatch(input, output, all, (items) => items.map(({ payload }) => produced(payload)))
@@ -44,7 +44,7 @@ function copying(input: TestChannel, output: TestChannel, options: Partial<Batch
 
 export function batchCases(context: CaseContext): void {
   describe('batches', () => {
-    it('settle each message by its own outcome: failed ones come again in order, terminal ones are dead letters', async ({
+    it('settle each message by its own outcome: failed ones are redelivered in order, terminal ones are dead letters', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -72,7 +72,7 @@ export function batchCases(context: CaseContext): void {
       expect(new Set(handled).size).toBe(11)
       expect(calls.every((call) => call.length <= 5)).toBe(true)
       expect(calls.flat()).toEqual(expect.arrayContaining(['k5/1', 'k5/2', 'k5/3']))
-      // The last time each was handled is in order: none overtook the one that failed.
+      // The last calls of all messages are in order: none overtook the one that failed.
       const last = numbers(12).map(({ n }) => (n === 3 ? undefined : handled.lastIndexOf(n)))
       const inOrder = last.filter((at) => at !== undefined)
       expect(inOrder).toEqual(inOrder.toSorted((a, b) => a - b))
@@ -119,7 +119,7 @@ export function batchCases(context: CaseContext): void {
       expect(first.binding(`${input.name}.g`).status().handled).toBe(0)
 
       const { got, binding } = collector(output, 'out')
-      // Other batches than before: one message each.
+      // Batches differ from those before: one message each.
       const again = copying(input, output, { batch: { maxSize: 1 } })
       await started(context.transport(), { bindings: [again, binding] })
       await until('the outputs arrived', () => got.length >= 4)
@@ -129,7 +129,7 @@ export function batchCases(context: CaseContext): void {
       for (const id of refusedIds()) expect(ids).toContain(id)
     })
 
-    it('come in the order of their keys and once each, whichever message fails', async ({ expect }) => {
+    it('arrive in the order of their keys and once each, with any failed message', async ({ expect }) => {
       const input = createTestChannel(context.freshName())
       const output = createTestChannel(context.freshName(), ['out'])
       const options = { group: 'g', batch: LIMITS, backoff: NO_PAUSE, concurrency: 2 }
@@ -163,7 +163,7 @@ export function batchCases(context: CaseContext): void {
   })
 
   describe('delayed retry in batches', () => {
-    it('sends away the one that failed, and it comes back, counted on, to its end', async ({ expect }) => {
+    it('sends the failed message away, and counts its attempts to the end', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'), ['g', 'h'])
       const seen: string[] = []
       const failing = sinkBatch(channel, { group: 'g', retry: 'delayed', backoff: SOON, batch: LIMITS }, (items) =>
@@ -199,7 +199,7 @@ export function batchCases(context: CaseContext): void {
       expect(other.got.map(({ payload }) => payload.n)).toEqual([0, 1, 2, 3, 4])
     })
 
-    it('does not settle the one whose copy is unconfirmed, and the others it does', async ({ expect }) => {
+    it('does not settle the message with an unconfirmed copy, and settles the others', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const { transport, refused } = refusing(context.transport(), `${channel.name}.g.retry`)
       const failing = sinkBatch(channel, { group: 'g', retry: 'delayed', backoff: SOON, batch: LIMITS }, (items) =>

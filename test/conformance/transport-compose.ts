@@ -43,7 +43,7 @@ export function composeCases(context: CaseContext): void {
       expect(letters).toEqual([['ann', null, 'core.codec']])
     })
 
-    it('hands an older payload over as a new one, and dead-letters one that is newer', async ({ expect }) => {
+    it('delivers an older payload as a new one, and dead-letters a newer one', async ({ expect }) => {
       const name = context.freshName()
       const groups = ['g']
       const first = defineChannel(name, { payload: z.string(), groups })
@@ -100,7 +100,7 @@ export function composeCases(context: CaseContext): void {
       expect(ids.size).toBe(2)
     })
 
-    it('routes by a header or by what a function says, to a handler, to a channel or nowhere', async ({ expect }) => {
+    it('routes by a header or by a function, to a handler, to a channel or nowhere', async ({ expect }) => {
       const channel = createTestChannel(context.freshName(), ['g', 'f'])
       const output = createTestChannel(context.freshName(), ['out'])
       const seen: string[] = []
@@ -133,7 +133,7 @@ export function composeCases(context: CaseContext): void {
       expect(status('f')).toMatchObject({ handled: 3, deadLettered: 2 })
     })
 
-    it('answers requests of several instances, each its own, and says no', async ({ expect }) => {
+    it('answers requests of several instances, each its own, and refuses', async ({ expect }) => {
       const asked = createTestChannel(context.freshName(), ['answering'])
       const told = defineChannel(context.freshName(), { payload: z.object({ n: z.number() }) })
       const answering = responder(asked, told, { group: 'answering', backoff: NO_PAUSE, maxAttempts: 1 }, ({ n }) => {
@@ -156,7 +156,7 @@ export function composeCases(context: CaseContext): void {
       })
     })
 
-    it('settles a request whose asker is gone', async ({ expect }) => {
+    it('settles a request whose requester is gone', async ({ expect }) => {
       const asked = createTestChannel(context.freshName(), ['answering'])
       const told = defineChannel(context.freshName(), { payload: z.object({ n: z.number() }) })
       const answering = responder(asked, told, { group: 'answering', maxAttempts: 1 }, ({ n }) => ({ n }))

@@ -7,10 +7,10 @@ import type { CaseContext } from './transport.ts'
 import { ASKED_AGAIN, collector, createTestChannel, deadLettersOf, failingPublish, started } from './transport-kit.ts'
 
 const SOON = Object.freeze({ initialMs: 150, maxMs: 150, jitter: 0 })
-/** Longer than any test: what waits for it does not come while it runs. */
+/** Backoff longer than any test: no retry comes while it runs. */
 const LATE = Object.freeze({ initialMs: 20 * MINUTE, maxMs: 20 * MINUTE, jitter: 0 })
 
-/** RabbitMQ, of itself: so long a queue of the ladder waits for a confirm that a crash has swallowed. */
+/** RabbitMQ's own interval after which a queue of the ladder repeats a message whose confirm was lost in a crash. */
 const BROKER_ASKS_AGAIN_MS = 3 * MINUTE
 
 export function delayCases(context: CaseContext): void {
@@ -31,7 +31,7 @@ export function delayCases(context: CaseContext): void {
       expect(h.got[0]?.context.headers).toEqual({ tenant: 'acme', n: 7 })
     })
 
-    it('do not wait for those that were sent before them and are due later', async ({ expect }) => {
+    it('do not wait for earlier ones that are due later', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('messages'))
       const arrivals = new Map<number, number>()
       const consumer = sink(channel, { group: 'g' }, ({ n }) => void arrivals.set(n, Date.now()))
@@ -66,7 +66,7 @@ export function delayCases(context: CaseContext): void {
   })
 
   describe('delayed retry', () => {
-    it('counts attempts and dead-letters what came, from where it came', async ({ expect }) => {
+    it('counts attempts and dead-letters the original message, from its channel', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const seen: unknown[] = []
       let position = ''
@@ -114,7 +114,7 @@ export function delayCases(context: CaseContext): void {
       expect(other.got.map(({ payload }) => payload.n)).toEqual([1, 2])
     })
 
-    it('lets what lies behind failing messages go on, of the same key too', async ({ expect }) => {
+    it('lets messages behind failing ones continue, of the same key too', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const handled: number[] = []
       const consumer = sink(channel, { group: 'g', retry: 'delayed', backoff: LATE }, ({ n }) => {
@@ -131,7 +131,7 @@ export function delayCases(context: CaseContext): void {
       expect(binder.binding(`${channel.name}.g`).status().retried).toBe(5)
     })
 
-    it('goes on counting in the next process', async ({ expect }) => {
+    it('continues the count in the next process', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const attempts: number[] = []
       const failing = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, (_payload, { attempt }) => {
@@ -192,44 +192,40 @@ export function delayCases(context: CaseContext): void {
   })
 
   describe('delays and the broker', () => {
-    it.runIf(context.killsBroker)(
-      'outlast a broker that is killed meanwhile',
-      { timeout: 420_000 },
-      async ({ expect }) => {
-        const channel = createTestChannel(context.freshName(), ['g', 'plain'])
-        const plain = collector(channel, 'plain')
-        const attempts = new Map<number, number[]>()
-        const flaky = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, ({ n }, { attempt }) => {
-          attempts.set(n, [...(attempts.get(n) ?? []), attempt])
-          if (attempt < 3) throw new Error('not yet')
-        })
-        const binder = createBinder({
-          service: 'conformance',
-          transport: context.transport(),
-          bindings: [flaky, plain.binding],
-          sendTimeoutMs: 90_000,
-        })
-        try {
-          await binder.start()
-          await binder.ready({ timeoutMs: 60_000 })
-          const isDone = (n: number): boolean => attempts.get(n)?.includes(3) === true
-          // A broker needs a while before a new queue outlives a kill: this is about messages, not about declarations.
-          const sender = persistent(binder, ASKED_AGAIN)
-          await sender.send(channel, { key: 'first', n: 100 }, { delayMs: 1_000 })
-          await until('the first one was retried', () => isDone(100), 60_000)
-          for (let n = 0; n < 10; n++) await sender.send(channel, { key: `k${n}`, n }, { delayMs: 100 + 300 * n })
-          await until('some failed', () => attempts.has(1), 60_000)
-          await context.broker.kill()
-          await context.broker.restart()
-          const numbers = Array.from({ length: 10 }, (_, n) => n)
-          await until('each came and was retried', () => numbers.every(isDone), BROKER_ASKS_AGAIN_MS + 60_000)
-          const seen = (): Set<number> => new Set(plain.got.map(({ payload }) => payload.n))
-          await until('the other group has each', () => seen().size === 11, 60_000)
-          expect(plain.got.every(({ context: { attempt } }) => attempt === 1)).toBe(true)
-        } finally {
-          await binder.close()
-        }
-      },
-    )
+    it.runIf(context.killsBroker)('outlast a kill of the broker', { timeout: 420_000 }, async ({ expect }) => {
+      const channel = createTestChannel(context.freshName(), ['g', 'plain'])
+      const plain = collector(channel, 'plain')
+      const attempts = new Map<number, number[]>()
+      const flaky = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, ({ n }, { attempt }) => {
+        attempts.set(n, [...(attempts.get(n) ?? []), attempt])
+        if (attempt < 3) throw new Error('not yet')
+      })
+      const binder = createBinder({
+        service: 'conformance',
+        transport: context.transport(),
+        bindings: [flaky, plain.binding],
+        sendTimeoutMs: 90_000,
+      })
+      try {
+        await binder.start()
+        await binder.ready({ timeoutMs: 60_000 })
+        const isDone = (n: number): boolean => attempts.get(n)?.includes(3) === true
+        // A broker needs a while before a new queue outlives a kill: this is about messages, not about declarations.
+        const sender = persistent(binder, ASKED_AGAIN)
+        await sender.send(channel, { key: 'first', n: 100 }, { delayMs: 1_000 })
+        await until('the first one was retried', () => isDone(100), 60_000)
+        for (let n = 0; n < 10; n++) await sender.send(channel, { key: `k${n}`, n }, { delayMs: 100 + 300 * n })
+        await until('some failed', () => attempts.has(1), 60_000)
+        await context.broker.kill()
+        await context.broker.restart()
+        const numbers = Array.from({ length: 10 }, (_, n) => n)
+        await until('each came and was retried', () => numbers.every(isDone), BROKER_ASKS_AGAIN_MS + 60_000)
+        const seen = (): Set<number> => new Set(plain.got.map(({ payload }) => payload.n))
+        await until('the other group has each', () => seen().size === 11, 60_000)
+        expect(plain.got.every(({ context: { attempt } }) => attempt === 1)).toBe(true)
+      } finally {
+        await binder.close()
+      }
+    })
   })
 }

@@ -98,7 +98,7 @@ export function flowCases(context: CaseContext): void {
   })
 
   describe('lag', () => {
-    it('is what the group has not settled, and unknown for a binding without a group', async ({ expect }) => {
+    it('counts the group’s unsettled messages, and is unknown for a binding without a group', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { opened, open } = gate()
       const binding = sink(channel, { group: 'g' }, () => opened)
@@ -150,7 +150,7 @@ export function flowCases(context: CaseContext): void {
   })
 
   describe('poll', () => {
-    it('pulls one message at a time, dead-letters what fails, is false when there is none, and leaves the rest', async ({
+    it('pulls one message at a time, dead-letters failed ones, is false when there is none, and leaves the rest', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -172,7 +172,7 @@ export function flowCases(context: CaseContext): void {
       expect(got).toEqual(['0/1', '1/1', '1/2'])
       const control = binder.binding(`${channel.name}.g`)
       expect(control.status()).toMatchObject({ handled: 1, deadLettered: 1, queued: 0, running: 0 })
-      // It lets go, and another member goes on where it was.
+      // The member leaves, and another member continues from its position.
       await control.stop()
       const rest = collector(channel, 'g')
       const other = await started(context.transport(), { bindings: [rest.binding] })
@@ -205,7 +205,7 @@ export function flowCases(context: CaseContext): void {
       await until('it holds some', () => look() === 0 && most > 0)
       open()
       await until('all were handled', () => look() === 30)
-      // Two fit; one more where the budget is looked at before a message and not after.
+      // Two fit; a third does where the budget is checked before a message and not after.
       expect(most).toBeLessThanOrEqual(3)
     })
   })

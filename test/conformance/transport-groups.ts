@@ -37,7 +37,7 @@ export function groupCases(context: CaseContext): void {
       expect(all().sort((x, y) => x - y)).toEqual(numbers(200))
     })
 
-    it('keep what was sent while none of their members ran', async ({ expect }) => {
+    it('keep messages sent while none of their members ran', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const sender = await started(context.transport(), { sends: [channel] })
       await sender.sendBatch(
@@ -84,7 +84,7 @@ export function groupCases(context: CaseContext): void {
       expect(after.got.map(({ payload }) => payload.n)).toEqual([100])
     })
 
-    it('without a name get every message from now on, on each instance', async ({ expect }) => {
+    it('without a name get every later message, on each instance', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const sender = await started(context.transport(), { sends: [channel] })
       await sender.send(channel, { key: 'k', n: -1 })

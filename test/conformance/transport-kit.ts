@@ -32,10 +32,13 @@ export async function started(transport: Transport, options: Partial<BinderOptio
   return persistent(binder, ASKED_AGAIN)
 }
 
-/** What the contract leaves to the caller when the broker refuses it; in the other suites nothing is refused. */
+/**
+ * Calls for which the contract leaves the retry to the caller when the broker refuses; in the other suites nothing is
+ * refused.
+ */
 export const ASKED_AGAIN = ['send', 'sendBatch', 'publish', 'request', 'lag', 'deadLetters'] as const
 
-/** Retries at once, so that tests wait for facts and not for backoff. */
+/** Retries at once, so that tests need not wait for backoff. */
 export const NO_PAUSE = Object.freeze({ initialMs: 0, maxMs: 0, jitter: 0 })
 
 export interface Received {
@@ -46,7 +49,7 @@ export interface Received {
   >
 }
 
-/** A sink that keeps what it gets. */
+/** Sink that keeps its messages. */
 export function collector(
   channel: TestChannel,
   group: string | undefined,
@@ -59,12 +62,12 @@ export function collector(
   return { got, binding }
 }
 
-/** The dead letter channel of a group, readable as any other channel: dead letters keep their bytes. */
+/** Dead letter channel of a group, readable like any other channel: dead letters keep their bytes. */
 export function deadLettersOf(channel: TestChannel, group: string): TestChannel {
   return defineChannel(`${channel.name}.${group}.dlq`, { payload: TestPayload, partitions: 1, groups: ['redrive'] })
 }
 
-/** The same transport, but publishing to some destinations fails as if the broker were away. */
+/** The same transport, but publishing to some destinations fails as if the broker were down. */
 export function failingPublish(transport: Transport, fails: (message: EncodedMessage) => boolean): Transport {
   return new Proxy(transport, {
     get(target, property) {

@@ -7,12 +7,17 @@ import { collector, createTestChannel, started } from './transport-kit.ts'
 /** The `sendTimeoutMs` of a sender that is in a hurry. */
 const HASTY_MS = 2_000
 
-/** What answers in the same turn has answered after it; what takes its time is in the middle. */
+/**
+ * Waits for one turn of the event loop: calls that answer in the same turn are done after it; slower calls are in the
+ * middle.
+ */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export function lifeCases(context: CaseContext): void {
   describe('drain', () => {
-    it('finishes what is in flight, confirms its settling and hands the rest to the next', async ({ expect }) => {
+    it('finishes messages in flight, confirms their settlement and leaves the rest to the next member', async ({
+      expect,
+    }) => {
       const channel = createTestChannel(context.freshName())
       const begun = gate()
       const mayEnd = gate()
@@ -74,7 +79,7 @@ export function lifeCases(context: CaseContext): void {
       await Promise.all([expect(starting).rejects.toMatchObject(closed), overtaken.close()])
     })
 
-    it('is refused the second time, and the first one goes on', async ({ expect }) => {
+    it('is refused the second time, and the first one continues', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { got, binding } = collector(channel, 'g')
       const binder = await started(context.transport(), { bindings: [binding] })
@@ -132,7 +137,7 @@ export function lifeCases(context: CaseContext): void {
       expect(control.status().state).toBe('running')
     })
 
-    it('stops a binding that still takes its place: the rest of the group has everything', async ({ expect }) => {
+    it('stops a binding during its subscription: the rest of the group gets everything', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const [stopped, rest] = [collector(channel, 'g'), collector(channel, 'g')]
       const binder = await started(context.transport(), { bindings: [stopped.binding] })
@@ -157,7 +162,7 @@ export function lifeCases(context: CaseContext): void {
 
   describe('reconnect', () => {
     it.runIf(context.killsBroker)(
-      'comes back by itself after the broker was killed and restarted, and nothing accepted is lost',
+      'reconnects by itself after the broker was killed and restarted, and loses no accepted message',
       {
         timeout: 180_000,
       },

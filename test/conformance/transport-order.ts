@@ -8,7 +8,10 @@ import { createTestChannel, started, type TestChannel, type TestPayload } from '
 const KEYS = 12
 const PER_KEY = 30
 
-/** Watches handlers: order per key, no two of one key at once. A repeat of an earlier number is legal, a jump is not. */
+/**
+ * Checks handlers: order per key, and never two messages of one key at once. A repeat of an earlier number is legal, a
+ * jump is not.
+ */
 class OrderWatch {
   readonly violations: string[] = []
   readonly #last: Map<string, number> = new Map()

@@ -14,7 +14,7 @@ import {
   type TestChannel,
 } from './transport-kit.ts'
 
-/** What a binder does once a minute is done soon. */
+/** Clock that runs a binder's minute checks soon. */
 const LOOKS_SOON: Clock = {
   ...systemClock,
   setTimer: (durationMs, ...rest) => systemClock.setTimer(durationMs === MINUTE ? 100 : durationMs, ...rest),
@@ -23,7 +23,7 @@ const LOOKS_SOON: Clock = {
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 const KEYS = 3
 const LETTERS_OF_KEYS = 24
-/** By key, in their order. */
+/** Handled numbers grouped by key, in their order. */
 const ofKeys = (handled: readonly number[]): number[][] =>
   numbers(KEYS).map((key) => handled.filter((n) => n % KEYS === key))
 const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
@@ -39,7 +39,7 @@ export function redriveCases(context: CaseContext): void {
       }),
     )
 
-  /** A service whose handler fails for what `broken` says, and what it handled. */
+  /** Service whose handler fails for the numbers for which `broken` is true, with the handled ones. */
   async function service(channel: TestChannel, broken: (n: number) => boolean, retry?: 'delayed') {
     const state = { broken }
     const handled: number[] = []
@@ -62,7 +62,7 @@ export function redriveCases(context: CaseContext): void {
     return shop
   }
 
-  /** Letters 0, 1, 2 ... of the keys k0, k1, k2 in turns. */
+  /** Creates dead letters 0, 1, 2 ... of the keys k0, k1, k2 in turns. */
   async function withLettersOf(channel: TestChannel, letters: number, retry?: 'delayed') {
     const shop = await service(channel, () => true, retry)
     await shop.binder.sendBatch(
@@ -74,7 +74,7 @@ export function redriveCases(context: CaseContext): void {
   }
 
   describe('redrive', () => {
-    it('counts the same letters after looks at all and at some of them', async ({ expect }) => {
+    it('counts the same dead letters after listings of all and of some', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { binder } = await withLetters(channel, 4)
       const count = (): Promise<number | undefined> => binder.deadLetters(`${channel.name}.g`)
@@ -90,7 +90,7 @@ export function redriveCases(context: CaseContext): void {
       await until('none is left', async () => (await count()) === 0)
     })
 
-    it('sends back what the filter chooses, as it came, and what it does not choose stays', async ({ expect }) => {
+    it('redrives dead letters that match the filter unchanged, and keeps the others', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { state, handled } = await withLetters(channel, 6)
       state.broken = () => false
@@ -105,7 +105,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel)).toMatchObject({ sent: 0, kept: 0, copies: 0, complete: true })
     })
 
-    it('hands over id, key, headers and payload as they were, and nothing of the failure', async ({ expect }) => {
+    it('delivers id, key, headers and payload unchanged, and no part of the failure', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await service(channel, () => true)
       const { id } = await shop.binder.send(channel, { key: 'k', n: 7 }, { headers: { tenant: 'acme', tries: 3 } })
@@ -120,7 +120,7 @@ export function redriveCases(context: CaseContext): void {
       expect(got[0]?.context.headers).toEqual({ tenant: 'acme', tries: 3 })
     })
 
-    it('changes nothing in a dry run, and lists letters with what happened, payloads only when asked', async ({
+    it('changes nothing in a dry run, and lists dead letters with their failures, payloads only on request', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -144,9 +144,7 @@ export function redriveCases(context: CaseContext): void {
       expect(handled).toEqual([])
     })
 
-    it('leaves one dead letter of a message that fails again, with the metadata of the last time', async ({
-      expect,
-    }) => {
+    it('leaves one dead letter of a message that fails again, with the last failure’s metadata', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 3)
       const [before] = (await run(channel, { dryRun: true })).letters
@@ -162,7 +160,7 @@ export function redriveCases(context: CaseContext): void {
     })
 
     it.for(['channel', 'group'] as const)(
-      'sends the letters of a key back in the order in which they failed, to the %s',
+      'redrives the dead letters of a key in the order in which they failed, to the %s',
       async (to, { expect }) => {
         const channel = createTestChannel(context.delayedName('attempts'))
         const shop = await withLettersOf(channel, LETTERS_OF_KEYS, 'delayed')
@@ -185,7 +183,7 @@ export function redriveCases(context: CaseContext): void {
       expect(ofKeys(shop.handled)).toEqual(ofKeys(numbers(24)))
     })
 
-    it('ends while what it sends back fails again, each once', async ({ expect }) => {
+    it('ends while redriven messages fail again, each once', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLettersOf(channel, LETTERS_OF_KEYS)
       expect(await run(channel, { perSecond: 200 })).toMatchObject({ sent: 24, kept: 0, copies: 0, complete: true })
@@ -197,7 +195,7 @@ export function redriveCases(context: CaseContext): void {
       expect(ofKeys(again)).toEqual(ofKeys(numbers(24)))
     })
 
-    it('stops at its limit and goes on from there the next time', async ({ expect }) => {
+    it('stops at its limit and continues from there the next time', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { state, handled } = await withLetters(channel, 5)
       state.broken = () => false
@@ -208,7 +206,7 @@ export function redriveCases(context: CaseContext): void {
       expect(sorted(handled)).toEqual(numbers(5))
     })
 
-    it('ends early at its signal, and what it did stays done', async ({ expect }) => {
+    it('ends early at its signal, and its work stays done', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       await withLetters(channel, 4)
       const enough = new AbortController()
@@ -219,7 +217,7 @@ export function redriveCases(context: CaseContext): void {
       expect(report).toMatchObject({ sent: 2, complete: false })
     })
 
-    it('loses no letter that the broker does not take back, nor any after it', async ({ expect }) => {
+    it('loses no dead letter that the broker refuses, nor any after it', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 3)
       await shop.binder.close()
@@ -235,7 +233,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel)).toMatchObject({ sent: 3 - sent, kept: 0, complete: true })
     })
 
-    it('ends with what its filter throws, and the letter stays', async ({ expect }) => {
+    it('rejects with its filter’s error, and keeps the dead letter', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       await withLetters(channel, 2)
       const filter = (): boolean => {
@@ -245,11 +243,11 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 2 })
     })
 
-    it('drops the copies that a killed run left, whichever consumer reads them', async ({ expect }) => {
+    it('drops copies of a killed run, with any consumer of them', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       const [letter] = (await run(channel, { dryRun: true, payloads: true })).letters
-      // As of a run that was killed after its letter was confirmed at the end and before it was settled there.
+      // Left by a run that was killed after its dead letter was confirmed at the end and before it was settled there.
       const copy = { id: letter?.id ?? '', source: 'conformance', key: 'k0', headers: {}, time: Date.now() }
       const destination = `${channel.name}.g.dlq`
       const more = { destination, type: channel.name, contentType: 'application/json', body: letter?.body ?? null }
@@ -261,7 +259,7 @@ export function redriveCases(context: CaseContext): void {
       expect(shop.handled).toEqual([0])
     })
 
-    it('leaves nothing behind that a reader of the dead letters would trip over', async ({ expect }) => {
+    it('leaves nothing behind that would disturb a reader of the dead letters', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 2)
       await run(channel, { limit: 1, filter: () => true })
@@ -274,7 +272,7 @@ export function redriveCases(context: CaseContext): void {
       expect(reader.binding(`${channel.name}.g.dlq.redrive`).status()).toMatchObject({ deadLettered: 0, dropped: 0 })
     })
 
-    it('gives up with `to: nowhere` what the filter chooses, and keeps the others in their order', async ({
+    it('gives up with `to: nowhere` dead letters that match the filter, and keeps the others in their order', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -304,7 +302,7 @@ export function redriveCases(context: CaseContext): void {
       expect(new Set(other.got.map(({ context: { id } }) => id)).size).toBe(1)
     })
 
-    it('with `to: group` reaches a group that runs without its retry channel, whose lag counts the letter until then', async ({
+    it('with `to: group` reaches a group that runs without its retry channel, whose lag counts the message until then', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.delayedName('attempts'), ['g', 'other'])
@@ -326,9 +324,7 @@ export function redriveCases(context: CaseContext): void {
       expect(other.got).toHaveLength(1)
     })
 
-    it('sends back each failure of a message that a reader of dead letters failed on, to that reader alone', async ({
-      expect,
-    }) => {
+    it('redrives each failure of a reader of dead letters, to that reader alone', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'))
       const shop = await service(channel, () => true)
       const letters = deadLettersOf(channel, 'g')
@@ -358,7 +354,7 @@ export function redriveCases(context: CaseContext): void {
       expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 1 })
     })
 
-    it('says that it stalls when another consumer reads the dead letters', async ({ expect }) => {
+    it('reports a stall when another consumer reads the dead letters', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const shop = await withLetters(channel, 1)
       await shop.binder.close()
@@ -382,7 +378,7 @@ export function redriveCases(context: CaseContext): void {
   })
 }
 
-/** Takes its place and is handed nothing, as a member beside one that has everything. */
+/** Subscription that joins and gets no message, as a member beside one that has all partitions. */
 function failingSubscription(transport: ReturnType<CaseContext['transport']>): typeof transport {
   return new Proxy(transport, {
     get(target, property) {

@@ -67,7 +67,7 @@ export function sendCases(context: CaseContext): void {
       expect(bodies.sort((a, b) => b.length - a.length)).toEqual([[0, 1, 2, 253, 254, 255], []])
     })
 
-    it('refuses a payload that does not fit and reserved headers, and sends nothing', async ({ expect }) => {
+    it('refuses an invalid payload and reserved headers, and sends nothing', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { got, binding } = collector(channel, 'g')
       const binder = await started(context.transport(), { bindings: [binding] })
@@ -118,7 +118,7 @@ export function sendCases(context: CaseContext): void {
         expect(fit.reason).toMatchObject({ destination: other, cause: { kind: 'unroutable' } })
     })
 
-    it('carries any key: the empty one, of any script, as long as it may be, and none', async ({ expect }) => {
+    it('carries any key: the empty one, of any script, of any length, and none', async ({ expect }) => {
       const keys = ['', 'null', ' a\tb\u0000', 'ключ', '鍵', '🙂👩‍👩‍👧', 'x'.repeat(1_024), null]
       const channel = createTestChannel(context.freshName())
       const { got, binding } = collector(channel, 'g')

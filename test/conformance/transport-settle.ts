@@ -6,7 +6,7 @@ import { collector, createTestChannel, deadLettersOf, failingPublish, NO_PAUSE, 
 
 export function settleCases(context: CaseContext): void {
   describe('settle last', () => {
-    it('hands a message out again when its process went away in the middle of the handler', async ({ expect }) => {
+    it('redelivers a message whose process died in the middle of the handler', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const inHandler = gate()
       const first = await started(context.transport(), {
@@ -30,7 +30,7 @@ export function settleCases(context: CaseContext): void {
       expect(got[0]?.context.id).toBe(id)
     })
 
-    it('settles nothing that still runs when a member dies after others joined and left', async ({ expect }) => {
+    it('settles no running message when a member dies after others joined and left', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const handled = new Set<number>()
       const stuck = sink(channel, { group: 'g', concurrency: 4 }, async ({ n }, { signal }) => {

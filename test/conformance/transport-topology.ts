@@ -6,7 +6,7 @@ import { collector, createTestChannel, started, TestPayload } from './transport-
 
 export function topologyCases(context: CaseContext): void {
   describe('topology', () => {
-    it('describes what it needs before it starts, frozen, without asking the broker', ({ expect }) => {
+    it('describes its destinations before it starts, frozen, without a call to the broker', ({ expect }) => {
       const channel = createTestChannel(context.freshName(), ['g'])
       const work = sink(channel, { group: 'g' }, () => {})
       const binder = createBinder({ service: 'conformance', transport: context.transport(), bindings: [work] })
@@ -34,7 +34,9 @@ export function topologyCases(context: CaseContext): void {
       expect(JSON.parse(JSON.stringify(plan))).toEqual(plan)
     })
 
-    it('refuses to start with another number of partitions than there are, and names both', async ({ expect }) => {
+    it('refuses to start with another number of partitions than the existing one, and names both', async ({
+      expect,
+    }) => {
       const name = context.freshName()
       const first = collector(createTestChannel(name), 'g')
       const sender = await started(context.transport(), { bindings: [first.binding] })
@@ -53,7 +55,7 @@ export function topologyCases(context: CaseContext): void {
     })
 
     it.for(['sends', 'output', 'source'] as const)(
-      'looks at all that is declared when it starts, not at the first message: %s',
+      'checks all declarations when it starts, not at the first message: %s',
       async (role, { expect }) => {
         const name = context.freshName()
         await started(context.transport(), { bindings: [collector(createTestChannel(name), 'g').binding] })
@@ -70,7 +72,7 @@ export function topologyCases(context: CaseContext): void {
       },
     )
 
-    it('takes a destination that it was never told of as it is', async ({ expect }) => {
+    it('uses an unknown destination unchanged', async ({ expect }) => {
       const channel = defineChannel(context.freshName(), {
         payload: TestPayload,
         key: (payload) => payload.key,

@@ -38,7 +38,7 @@ export function turnCases(context: CaseContext): void {
       await check(context, how)
     })
 
-    it('leave the event loop its turns when each message fails, is tried again without a pause and becomes a dead letter', async () => {
+    it('let the event loop turn when each message fails, is retried without a pause and becomes a dead letter', async () => {
       await check(context, 'one by one', () => {
         throw new Error('never')
       })

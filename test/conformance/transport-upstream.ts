@@ -6,10 +6,12 @@ import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import { collector, createTestChannel, deadLettersOf, started } from './transport-kit.ts'
 
-/** Where others lose or mix up messages; `docs/contributing/upstream-losses.md` has the whole list. */
+/**
+ * Cases in which other libraries lose or mix up messages; `docs/contributing/upstream-losses.md` has the whole list.
+ */
 export function upstreamCases(context: CaseContext): void {
-  describe('what others lose', () => {
-    it('is not an item of a batch that cannot be decoded: it is a dead letter, and the others are handled', async ({
+  describe('a loss known from other libraries', () => {
+    it('does not happen to an undecodable item of a batch: it is a dead letter, and the others are handled', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())
@@ -28,7 +30,7 @@ export function upstreamCases(context: CaseContext): void {
       expect(status()).toMatchObject({ deadLettered: 1, dropped: 0 })
     })
 
-    it('is not what other bindings get when one is stopped', async ({ expect }) => {
+    it('does not happen to other bindings when one is stopped', async ({ expect }) => {
       const [one, two] = [createTestChannel(context.freshName(), ['a', 'b']), createTestChannel(context.freshName())]
       const readers = { a: collector(one, 'a'), b: collector(one, 'b'), two: collector(two, 'g') }
       const bindings = Object.values(readers).map(({ binding }) => binding)
@@ -42,7 +44,7 @@ export function upstreamCases(context: CaseContext): void {
       await until('it has its own', () => readers.a.got.length === 1)
     })
 
-    it('is not the place of an output: nothing of the input, key and headers, leaks into it', async ({ expect }) => {
+    it('does not happen to outputs: no key or header of the input leaks into them', async ({ expect }) => {
       const input = createTestChannel(context.freshName())
       const output = createTestChannel(context.freshName(), ['out'])
       const rename = processor(input, output, { group: 'g' }, ({ n }) => ({ key: `other-${n}`, n }))
@@ -53,7 +55,7 @@ export function upstreamCases(context: CaseContext): void {
       expect(got[0]?.context).toMatchObject({ key: 'other-1', headers: {}, source: 'conformance' })
     })
 
-    it('a failed message is not lost without declared dead letters: their channel exists before the message', async ({
+    it('does not happen to a failed message without declared dead letters: their channel exists before it', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())

@@ -22,7 +22,7 @@ import { turnCases } from './transport-turns.ts'
 import { upstreamCases } from './transport-upstream.ts'
 
 export interface TransportHarness {
-  /** A transport with connections of its own to the broker under test. */
+  /** Transport with connections of its own to the broker under test. */
   transport(): Transport
   /** Kills the broker (SIGKILL) and starts it again with its data. */
   readonly broker: { kill(): Promise<void>; restart(): Promise<void> }
@@ -31,7 +31,7 @@ export interface TransportHarness {
   close(): Promise<void>
 }
 
-/** What a case works with. */
+/** Tools for a case. */
 export interface CaseContext {
   transport(): Transport
   readonly broker: TransportHarness['broker']
@@ -47,7 +47,7 @@ export interface CaseContext {
 export type Delayed = 'messages' | 'attempts'
 
 export interface ConformanceOptions {
-  /** Whether the broker is killed, for which it must be the suite's own. @default true */
+  /** Whether the suite kills the broker, which must then be its own. @default true */
   readonly killsBroker?: boolean
 }
 

@@ -18,14 +18,14 @@ function setup() {
 }
 
 describe('the health of calls', () => {
-  it('is idle before the first call, and probes nothing', async () => {
+  it('is idle before the first call, without probes', async () => {
     const { clock, server, health } = setup()
     await clock.advance(60_000)
     expect(health.state()).toEqual({ status: 'idle' })
     expect(server.probes).toBe(0)
   })
 
-  it('is what the last call said', async () => {
+  it('is the result of the last call', async () => {
     const { server, health, call } = setup()
     await call()
     expect(health.state()).toEqual({ status: 'up' })
@@ -74,7 +74,7 @@ describe('the health of calls', () => {
     expect(health.state()).toEqual({ status: 'up' })
   })
 
-  it('probes nothing while calls go on', async () => {
+  it('sends no probes while calls are made', async () => {
     const { clock, server, call } = setup()
     for (let n = 0; n < 60; n++) {
       await call()
@@ -83,7 +83,7 @@ describe('the health of calls', () => {
     expect(server.probes).toBe(0)
   })
 
-  it('ignores an error that says nothing of the server', async () => {
+  it('ignores an error that does not concern the server', async () => {
     const { health, call } = setup()
     await call()
     await expect(health.track(Promise.reject(new Error('the caller gave up')), 'write')).rejects.toThrow()

@@ -58,7 +58,7 @@ describe('systemClock.sleep', () => {
     })
   })
 
-  it('takes its listener off the signal when it has slept', async () => {
+  it('removes its listener from the signal after the sleep', async () => {
     const { signal } = new AbortController()
     const removed = vi.spyOn(signal, 'removeEventListener')
     await systemClock.sleep(0, signal)

@@ -34,13 +34,13 @@ describe('jsonCodec', () => {
     ['{"secret": secret}', /^not JSON: /],
     ['"secret', /^not JSON: /],
     ['', 'not JSON: it ends too early, 0 bytes'],
-  ] as const)('says what is wrong with %s and does not repeat it', ([text, message]) => {
+  ] as const)('describes the mistake in %s and does not repeat it', ([text, message]) => {
     const error = thrownBy(() => jsonCodec.decode(utf8(text))) as Error
     expect(error.message).toMatch(message)
     expect(inspect(error)).not.toContain('secret')
   })
 
-  it('refuses what is not JSON and what is not UTF-8, with the cause', () => {
+  it('refuses input without JSON or UTF-8, with the cause', () => {
     expect(() => jsonCodec.decode(utf8('{'))).toThrow(/^not JSON: /)
     expect(() => jsonCodec.decode(new Uint8Array())).toThrow(CodecError)
     const error = thrownBy(() => jsonCodec.decode(INVALID_UTF8))
@@ -50,7 +50,7 @@ describe('jsonCodec', () => {
 })
 
 describe('textCodec', () => {
-  it.each([[5], [null], [{}]])('says that %o is no text', (value) => {
+  it.each([[5], [null], [{}]])('rejects %o as no text', (value) => {
     expect(() => textCodec.encode(value as unknown as string)).toThrow(CodecError)
     expect(() => textCodec.encode(value as unknown as string)).toThrow('expected a string, got ')
   })
@@ -63,7 +63,7 @@ describe('textCodec', () => {
     expect(() => textCodec.encode('a\ud800b')).toThrow(CodecError)
   })
 
-  it('refuses what is not UTF-8', () => {
+  it('refuses bytes without UTF-8', () => {
     expect(() => textCodec.decode(INVALID_UTF8)).toThrow(CodecError)
   })
 })
@@ -74,7 +74,7 @@ it('bytesCodec sends the same bytes, as a copy that the sender cannot change', (
   expect(sent.buffer).not.toBe(INVALID_UTF8.buffer)
 })
 
-it('codecs say their media type', () => {
+it('codecs declare their media type', () => {
   expect([jsonCodec, textCodec, bytesCodec].map(({ contentType }) => contentType)).toEqual([
     'application/json',
     'text/plain; charset=utf-8',
@@ -98,7 +98,7 @@ describe('JSON that is nested without end', () => {
     expect(() => jsonCodec.decode(nested(1_000_000))).toThrow('nested deeper than 1000 levels, 2000000 bytes')
   })
 
-  it('says nothing of brackets in texts, or of a long list', () => {
+  it('ignores brackets in texts, and long lists', () => {
     const value = { text: `${'["{\\'.repeat(50_000)}"`, list: Array.from({ length: 50_000 }, () => [{}]) }
     expect(jsonCodec.decode(jsonCodec.encode(value))).toEqual(value)
   })

@@ -49,7 +49,7 @@ describe('conditional', () => {
   const all = async () => (await db.query('SELECT * FROM t ORDER BY n')).rows
 
   test.for(Object.entries(FORMS))(
-    '%s does nothing where the condition does not hold, and the same where it does',
+    '%s does nothing where the condition is false, and the same where it is true',
     async ([, [text, parameters]]) => {
       const pieces = conditional(text)
       expect(pieces).toBeDefined()

@@ -16,7 +16,7 @@ describe('ConcordatError', () => {
   })
 })
 
-it('isRetryable is false only for an error that says so', () => {
+it('isRetryable is false only for an error that declares it', () => {
   expect(isRetryable(new TooLate('x'))).toBe(false)
   expect(isRetryable({ retryable: false })).toBe(false)
   expect(isRetryable(new Error('x'))).toBe(true)
@@ -24,7 +24,7 @@ it('isRetryable is false only for an error that says so', () => {
   expect([undefined, null, 'text', 7].map((value) => isRetryable(value))).toEqual([true, true, true, true])
 })
 
-it('hasCode matches the code whatever the class', () => {
+it('hasCode matches the code of any class', () => {
   expect(hasCode(new TooLate('x'), 'test.too_late')).toBe(true)
   expect(hasCode({ code: 'test.too_late' }, 'test.too_late')).toBe(true)
   expect(hasCode(new TooLate('x'), 'test.other')).toBe(false)
@@ -42,14 +42,14 @@ it('toError keeps an error and wraps anything else', () => {
   expect(toError(undefined)).toMatchObject({ message: 'undefined' })
 })
 
-it('toError listens to what a thrown object says of itself', () => {
+it('toError uses the message of a thrown object', () => {
   const thrown = { message: 'no such product', code: 'stock.none', retryable: false }
   expect(toError(thrown)).toMatchObject({ ...thrown, cause: thrown })
   expect(isRetryable(toError(thrown))).toBe(false)
   expect(toError({ status: 503 })).toMatchObject({ message: '{"status":503}' })
 })
 
-it('toError throws for nothing', () => {
+it('toError never throws', () => {
   const hostile = {
     get message(): string {
       throw new Error('never')

@@ -2,7 +2,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { until } from '../support/until.ts'
 
-// A watch of its own: a binder of another file in this process may have begun the shared one under a fake clock.
+// A watch of its own: a binder of another file in this process may have started the shared one under a fake clock.
 vi.resetModules()
 const { eventLoopBlockedMs, watchEventLoop } = await import('../../core/event-loop.ts')
 
@@ -18,7 +18,7 @@ test('a computation that keeps the event loop from turning is measured', async (
   await until('it was seen', () => eventLoopBlockedMs() >= 1_000)
 })
 
-test('several watchers are one, and nothing is known once the last has ended', async () => {
+test('several watchers share one timer, and nothing is known once the last has ended', async () => {
   const [first, second] = [watchEventLoop(), watchEventLoop()]
   first()
   first()

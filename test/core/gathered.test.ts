@@ -25,7 +25,7 @@ function setup(afterwards?: (next: () => void) => void) {
   return { gathered, sent, send, end }
 }
 
-it('sends at once, and what comes meanwhile together, each once', async () => {
+it('gathered calls are sent at once, and those made during one together, each once', async () => {
   const { sent, send, end } = setup()
   send('a')
   send('b', 'c')
@@ -35,7 +35,7 @@ it('sends at once, and what comes meanwhile together, each once', async () => {
   expect(sent).toEqual([['a'], ['b', 'c']])
 })
 
-it('goes on after a call that failed', async () => {
+it('gathered calls continue after a failed one', async () => {
   const { sent, send, end } = setup()
   send('a')
   send('b')
@@ -43,7 +43,7 @@ it('goes on after a call that failed', async () => {
   expect(sent).toEqual([['a'], ['b']])
 })
 
-it('waits between calls as long as it is told to', async () => {
+it('gathered calls wait between each other for the configured time', async () => {
   const waits: Array<() => void> = []
   const { sent, send, end } = setup((next) => void waits.push(next))
   send('a')
@@ -58,7 +58,7 @@ it('waits between calls as long as it is told to', async () => {
   expect(sent).toEqual([['a'], ['b'], ['c']])
 })
 
-it('sends nothing more once it is closed', async () => {
+it('gathered calls send nothing more after the close', async () => {
   const { gathered, sent, send, end } = setup()
   send('a')
   send('b')

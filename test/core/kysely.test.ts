@@ -68,6 +68,6 @@ test('plugins of the caller leave our columns alone', async () => {
   expect(rows).toEqual([{ snake_case: 1 }])
 })
 
-test('takes a Kysely of any database type', () => {
+test('kyselyClient takes a Kysely of any database type', () => {
   expectTypeOf<Kysely<Database>>().toExtend<Parameters<typeof kyselyClient>[0]>()
 })

@@ -33,7 +33,7 @@ describeWith(['postgres'], 'a migration of a locked table', () => {
   const begin = (waitMs: number): Promise<void> =>
     migrate(sql, schema, 'held', [first, second], { lockTimeoutMs: 100, waitMs })
 
-  test('gives up after its time, changes nothing, and names what holds the table', async () => {
+  test('gives up after its time, changes nothing, and names the session that holds the table', async () => {
     await expect(begin(300)).rejects.toMatchObject({
       code: 'core.migration_blocked',
       retryable: true,
@@ -48,7 +48,7 @@ describeWith(['postgres'], 'a migration of a locked table', () => {
     await expect(sql.query(`SELECT more FROM ${schema}.held`)).resolves.toMatchObject({ rows: [] })
   })
 
-  test('names a session that is idle in its transaction, and none of what it asked', async () => {
+  test('names a session that is idle in its transaction, and none of its statements', async () => {
     await endIt()
     const held = Promise.withResolvers<void>()
     const open = Promise.withResolvers<void>()
@@ -65,7 +65,7 @@ describeWith(['postgres'], 'a migration of a locked table', () => {
     expect((error as Error).message).not.toContain('4711')
   })
 
-  test('goes through when the table is unlocked meanwhile, and delays other sessions only briefly', async () => {
+  test('succeeds when the table is unlocked in time, and delays other sessions only briefly', async () => {
     const migrating = begin(20_000)
     const waiting = async (): Promise<boolean> =>
       (await sql.query(`SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'`)).rows.length > 0

@@ -13,11 +13,11 @@ import { record } from '../support/tracing.ts'
 const sql = { query: () => Promise.reject(new Error('unused')), transaction: () => Promise.reject(new Error('unused')) }
 const outbox = createOutbox({ sql, service: 'shop' })
 const saga = defineSaga('s', { version: 1, input: z.object({}) }).step('a', { invoke: () => {}, compensate: 'none' })
-/** As most take it for: the API's own tracer. */
+/** Simulates the usual mistake of passing the API's own tracer. */
 const tracer = { startSpan: () => {} } as unknown as Telemetry
 const handlers = { invoke: () => {}, compensate: () => {} }
 
-describe('what is no telemetry is refused', () => {
+describe('invalid telemetry is refused', () => {
   it.each([
     ['createBinder', () => createBinder({ service: 'shop', transport: memoryTransport(), telemetry: tracer })],
     ['createOutbox', () => createOutbox({ sql, service: 'shop', telemetry: tracer })],
@@ -41,7 +41,7 @@ describe('what is no telemetry is refused', () => {
 })
 
 describe('openTelemetry', () => {
-  it('hands on what is not sampled as not sampled, and a tracestate as it is', () => {
+  it('passes on unsampled contexts as unsampled, and a tracestate unchanged', () => {
     const { telemetry } = record()
     const parent = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: false, state: 'vendor=1' }
     const span = telemetry.span('x', { kind: 'internal', parent })
@@ -49,7 +49,7 @@ describe('openTelemetry', () => {
     span.end()
   })
 
-  it('takes the span around the caller, over awaits, and none outside', async () => {
+  it('uses the span around the caller, over awaits, and none outside', async () => {
     const { telemetry } = record()
     const span = telemetry.span('x', { kind: 'internal', parent: 'none' })
     const seen = await span.run(async () => {

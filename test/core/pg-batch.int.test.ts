@@ -27,7 +27,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
   const written = async (): Promise<readonly number[]> =>
     (await database.sql.query<{ n: number }>('SELECT n FROM t ORDER BY n')).rows.map(({ n }) => n)
 
-  /** One connection, how often it was answered, and how many statements it parsed. */
+  /** A client with one connection that counts answers and parsed statements. */
   const counted = (options: pg.PoolConfig = {}, preparedStatements = false) => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1, ...options })
     onTestFinished(() => pool.end())
@@ -40,7 +40,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     return { sql: pgClient(pool, { preparedStatements }), pool, seen }
   }
 
-  /** What became of each, in a transaction that is open already. */
+  /** Outcome of each statement in a transaction that is already open. */
   const outcomesOf = async (
     { sql, seen }: ReturnType<typeof counted>,
     statements: readonly SqlStatement[],
@@ -64,7 +64,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
       outcome.status === 'fulfilled' ? 'ok' : ((outcome.reason as { code?: unknown }).code ?? String(outcome.reason)),
     )
 
-  it('are answered once, and what comes again in a row is parsed once', async () => {
+  it('are answered once, and repeated statements in a row are parsed once', async () => {
     const { outcomes, answers, parsed } = await outcomesOf(counted(), [1, 2, 3].map(insert))
     expect(codes(outcomes)).toEqual(['ok', 'ok', 'ok'])
     expect({ answers, parsed }).toEqual({ answers: 1, parsed: 1 })
@@ -93,7 +93,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     expect(await written()).toEqual([3])
   })
 
-  it('tell what failed from what was not run, and commit nothing', async () => {
+  it('distinguish the failed statement from those that were not run, and commit nothing', async () => {
     const bed = counted()
     const { outcomes } = await outcomesOf(bed, [insert(1), insert(0), insert(2), insert(3)])
     expect(codes(outcomes)).toEqual(['ok', '23514', '25P02', '25P02'])
@@ -114,7 +114,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     expect(await written()).toEqual([6])
   })
 
-  it('leave one out that cannot be sent, as if it had not been asked for', async () => {
+  it('leave out an unsendable statement, as if it had not been added', async () => {
     for (const place of [0, 1, 2]) {
       const statements = [1, 2].map((n) => insert(n + 10 * place))
       statements.splice(place, 0, insert(unsendable))
@@ -138,7 +138,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     expect(await written()).toEqual([1, 2])
   })
 
-  it('keep their place among those that do not wait for each other', async () => {
+  it('keep their order among independent ones', async () => {
     const { sql } = counted()
     const count = { text: 'SELECT count(*)::int AS n FROM t WHERE n > $1', parameters: [0] }
     const seen = await sql.transaction(async (tx) => {
@@ -154,7 +154,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     expect(seen).toEqual([[{ n: 1 }], [], [{ n: 2 }], [{ n: 3 }]])
   })
 
-  it('are asked one by one in pipeline mode', async () => {
+  it('are sent one by one in pipeline mode', async () => {
     const bed = counted({ pipeline: true } as pg.PoolConfig)
     expect(codes((await outcomesOf(bed, [insert(1), insert(0), insert(2)])).outcomes)).toEqual(['ok', '23514', '25P02'])
     expect(codes((await outcomesOf(bed, [insert(1), insert(2)])).outcomes)).toEqual(['ok', 'ok'])
@@ -186,7 +186,7 @@ describeWith(['postgres'], 'several statements in one round trip of pg', () => {
     expect(codes(outcomes)).toEqual(['core.sql_transaction_ended', 'core.sql_transaction_ended'])
   })
 
-  it('are those of work that shares a transaction and has one each', async () => {
+  it('include those of work that shares a transaction and has one each', async () => {
     const { sql, seen } = counted({ max: 2 })
     const { run } = await sharingOn(sql)
     for (let n = 0; n < 40; n++) await Promise.all(Array.from({ length: 30 }, () => run(async () => {})))

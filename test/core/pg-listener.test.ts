@@ -4,7 +4,7 @@ import { pgListener } from 'concordat/core/pg'
 import { expect, test } from 'vitest'
 import { until } from '../support/until.ts'
 
-/** A server that stands still: it has answered until now, and answers no goodbye. */
+/** Server that hangs: it has answered so far, and does not answer the end of the session. */
 class Frozen extends EventEmitter {
   isDestroyed = false
   readonly connection = { stream: { destroy: () => void (this.isDestroyed = true) } }
@@ -27,7 +27,7 @@ class Frozen extends EventEmitter {
 test.each([
   ['that listens', true],
   ['that still connects', false],
-])('a listener %s to a server that stands still closes all the same', async (_, connects) => {
+])('a listener %s to a blocked server closes anyway', async (_, connects) => {
   const made: Frozen[] = []
   const listener = pgListener({
     connect: () => {

@@ -13,7 +13,7 @@ function poolOf(): pg.Pool {
 
 const died = (pool: EventEmitter): boolean => pool.emit('error', new Error('terminated'))
 
-it('has one listener, however many clients are made of it, so that one for each request leaks nothing', () => {
+it('a pg pool has one listener for any number of clients, so that one client for each request leaks nothing', () => {
   const pool = poolOf()
   const log = new LogLines()
   for (let n = 0; n < 50; n++) pgClient(pool, { logger: log.logger })
@@ -22,7 +22,7 @@ it('has one listener, however many clients are made of it, so that one for each 
   expect(log.lines.map(({ message }) => message)).toEqual(['idle PostgreSQL connection lost'])
 })
 
-it('tells the last logger that was given, and each pool its own', () => {
+it('a pg pool notifies the last given logger, and each pool its own', () => {
   const [one, other] = [poolOf(), poolOf()]
   const [first, second, apart] = [new LogLines(), new LogLines(), new LogLines()]
   pgClient(one, { logger: first.logger })

@@ -58,7 +58,7 @@ describeWith(['postgres'], 'a transaction that is prepared', () => {
     ['a temporary table', 'CREATE TEMP TABLE gone (n int)'],
     ['LISTEN', 'LISTEN something'],
     ['a cursor that outlives it', 'DECLARE later CURSOR WITH HOLD FOR SELECT 1'],
-  ])('is refused for good when it used %s', async (_, text) => {
+  ])('is refused permanently when it used %s', async (_, text) => {
     const gid = uniqueName('p')
     const failed = prepare(gid, async (tx) => void (await tx.query(text)))
     await expect(failed).rejects.toMatchObject({ code: 'core.sql_cannot_prepare', retryable: false })
@@ -96,7 +96,7 @@ describeWith(['postgres'], 'a transaction that is prepared', () => {
     await pool.end()
   })
 
-  test('keeps its connection when what it set ends with it', async () => {
+  test('keeps its connection when its settings end with it', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1 })
     const client = pgClient(pool)
     const backend = async () => (await client.query('SELECT pg_backend_pid() AS pid')).rows[0]

@@ -13,7 +13,7 @@ function poolsAt(...servers: ReadonlyArray<{ readonly url: string }>): pg.Pool[]
 }
 
 describeWith(['postgres'], 'pgPrimary', { private: true }, () => {
-  test('writes to the server that writes, whichever comes first, and follows a promotion', async () => {
+  test('writes to the writable server, in any order of addresses, and follows a promotion', async () => {
     await using pair = await startPostgresPair()
     const sql = pgClient(pgPrimary(poolsAt(pair.standby, pair.primary)))
     await sql.query('CREATE TABLE kept (n int)')
@@ -21,7 +21,7 @@ describeWith(['postgres'], 'pgPrimary', { private: true }, () => {
       sql.transaction(async (tx) => void (await tx.query('INSERT INTO kept VALUES ($1)', [n])))
     await write(1)
     await pair.primary.kill()
-    // A connection that the pool still has, or a new one to the server that is gone or to the one that only reads.
+    // The write uses a connection that the pool still has, or a new one to the dead or the read-only server.
     const failure = write(2).catch(({ code, message }: { code?: string; message: string }) => code ?? message)
     expect(await failure).toMatch(/^(ECONNREFUSED|25006|57P01|Connection terminated unexpectedly)$/)
     await pair.promote()

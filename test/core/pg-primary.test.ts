@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
 
-/** A server that writes, only reads, or is away. */
+/** Server that accepts writes, only reads, or is down. */
 class Server implements PgPool {
   readonly options = { max: 5 }
   readonly log: string[] = []
@@ -42,7 +42,7 @@ class Server implements PgPool {
 }
 
 describe('the primary among several servers', () => {
-  it('is asked once for each connection, and used from then on', async () => {
+  it('is found once for each connection, and used from then on', async () => {
     const [a, b] = [new Server(), new Server()]
     a.reads = true
     const pool = pgPrimary([a, b])
@@ -52,7 +52,7 @@ describe('the primary among several servers', () => {
     expect(pool.options).toEqual({ max: 5 })
   })
 
-  it('is looked for again when it is away', async () => {
+  it('is looked up again when it is down', async () => {
     const [a, b] = [new Server(), new Server()]
     b.reads = true
     const pool = pgPrimary([a, b])

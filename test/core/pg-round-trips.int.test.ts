@@ -25,7 +25,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
   const written = async (): Promise<readonly number[]> =>
     (await database.sql.query<{ n: number }>('SELECT n FROM t ORDER BY n')).rows.map(({ n }) => n)
 
-  /** One connection, and how often it was answered. */
+  /** A client with one connection that counts its answers. */
   const counted = (options: pg.PoolConfig = {}, preparedStatements = false) => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1, ...options })
     onTestFinished(() => pool.end())
@@ -46,7 +46,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     }
   }
 
-  it('are as many as it has statements, and the commit', async () => {
+  it('are one for each statement, and the commit', async () => {
     const { tripsOf } = counted()
     const trips = await tripsOf(async (tx) => {
       await tx.query(INSERT, [1])
@@ -56,7 +56,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     expect(await written()).toEqual([1, 2])
   })
 
-  it('are as many as it has statements when it says which one is the last', async () => {
+  it('are one for each statement when the last one is marked', async () => {
     const { tripsOf } = counted()
     const last = tripsOf(async (tx) => {
       await tx.query(INSERT, [1])
@@ -67,7 +67,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     expect(await written()).toEqual([1, 2, 3])
   })
 
-  it('are none when it has no statement', async () => {
+  it('are zero without a statement', async () => {
     const { tripsOf } = counted()
     expect(await tripsOf(async () => undefined)).toBe(0)
   })
@@ -130,7 +130,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     },
   )
 
-  it('reject with what the commit is answered with', async () => {
+  it('reject with the answer to the commit', async () => {
     const { sql } = counted()
     const twice = sql.transaction(async (tx) => {
       await tx.query(INSERT, [1])
@@ -161,7 +161,7 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     expect(await written()).toEqual([2])
   })
 
-  it('end with the last statement: what comes behind it is not run', async () => {
+  it('end with the last statement: later ones are not run', async () => {
     const { sql } = counted()
     const late = sql.transaction(async (tx) => {
       await tx.last?.(INSERT, [1])
@@ -171,14 +171,14 @@ describeWith(['postgres'], 'the round trips of a transaction on pg', () => {
     expect(await written()).toEqual([1])
   })
 
-  it('call the work only when the transaction is open, if that is asked for', async () => {
+  it('call the work only when the transaction is open, on request', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1 })
     const client = await pool.connect()
     client.on('error', () => undefined)
     onTestFinished(() => pool.end())
     const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
     await database.sql.query('SELECT pg_terminate_backend($1::int)', [rows[0]?.pid])
-    // A pool that hands out what has just ended.
+    // A pool that returns a connection that has just ended.
     const handingOut = { query: pool.query.bind(pool), on: pool.on.bind(pool), connect: async () => client }
     let isCalled = false
     const work = async (): Promise<void> => void (isCalled = true)

@@ -41,7 +41,7 @@ describeWith(['postgres'], 'PostgreSQL that asks for a password', { private: tru
     return pool
   }
 
-  it('shows nothing of one that is refused: a query, a listener, a relay', async () => {
+  it('shows no part of a refused one: a query, a listener, a relay', async () => {
     const { logger, keep, shown } = witness()
     const sql = pgClient(poolOf(WRONG), { logger })
     keep(
@@ -71,7 +71,7 @@ describeWith(['postgres'], 'PostgreSQL that asks for a password', { private: tru
     expect(shown()).not.toContain(WRONG)
   })
 
-  it('shows nothing of the one that fits when an idle connection dies', async () => {
+  it('shows no part of the right one when an idle connection dies', async () => {
     const { logger, shown } = witness()
     const sql = pgClient(poolOf(RIGHT), { logger })
     await sql.query('SELECT 1')

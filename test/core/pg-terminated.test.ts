@@ -61,7 +61,7 @@ const CLIENTS = [
 ] as const
 
 describe.for(CLIENTS)('a connection of %s', ([, clientOf]) => {
-  it('a connection that ends as soon as it is made fails the transaction, and not the process', async () => {
+  it('that ends as soon as it is made fails the transaction, and not the process', async () => {
     const errors = uncaughtErrors()
     const client = clientOf(poolAt(await serverThatEnds('connected')))
     const failed = await client.transaction((tx) => tx.query('SELECT 1')).catch((error: unknown) => error)

@@ -16,13 +16,13 @@ describeWith(['postgres'], 'pg', () => {
 
   sqlConformance(() => database.sql)
 
-  test('does not keep a connection to a server that only reads: the next transaction may find one that writes', async () => {
+  test('does not keep a connection to a read-only server: the next transaction may find a writable one', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1 })
     onTestFinished(() => pool.end())
     const sql = pgClient(pool)
     const write = () =>
       sql.transaction(async (tx) => void (await tx.query('CREATE TABLE IF NOT EXISTS written (n int)')))
-    // What a standby answers before it is promoted; the session stands for the server.
+    // Answer of a standby before it is promoted; the session stands for the server.
     await sql.query('SET default_transaction_read_only = on')
     await expect(write()).rejects.toMatchObject({ code: '25006' })
     await write()
@@ -38,7 +38,7 @@ describeWith(['postgres'], 'pg', () => {
     }
     sqlConformance(() => pgClient(database.pool, { preparedStatements: true }))
 
-    test('keeps those that come again, and no others', async () => {
+    test('keeps repeated statements, and no others', async () => {
       const sql = pooled()
       for (const n of [1, 2, 3]) await sql.query('SELECT $1::int AS n', [n])
       for (const n of [1, 2, 3]) await sql.query('SELECT * FROM generate_series(1, $1::int)', [n])
@@ -47,7 +47,7 @@ describeWith(['postgres'], 'pg', () => {
       expect(rows).toEqual([{ statement: 'SELECT $1::int AS n' }])
     })
 
-    test('goes on after a column got another type, by itself and in transactions', async () => {
+    test('continues after a column got another type, by itself and in transactions', async () => {
       const sql = pooled()
       await sql.query('DROP TABLE IF EXISTS changed; CREATE TABLE changed (n int); INSERT INTO changed VALUES (1)')
       const text = 'SELECT n FROM changed WHERE $1::int = 1'
@@ -72,7 +72,7 @@ describeWith(['postgres'], 'pg', () => {
       expect(await sql.transaction(async (tx) => (await tx.query(text, [4])).rows)).toEqual([{ n: 4 }])
     })
 
-    test('says what is wrong when its statement is gone', async () => {
+    test('reports the cause when its statement is gone', async () => {
       const sql = pooled()
       for (const n of [1, 2]) await sql.query('SELECT $1::int AS n', [n])
       await sql.query('DEALLOCATE ALL')
@@ -105,7 +105,7 @@ describeWith(['postgres'], 'pg', () => {
   })
 
   describe('a connection that is killed', () => {
-    test('in a transaction rejects it, and the pool goes on', async () => {
+    test('in a transaction rejects it, and the pool continues', async () => {
       const pool = new pg.Pool({ connectionString: database.url, max: 1 })
       const sql = pgClient(pool)
       const failed = sql.transaction(async (tx) => {
@@ -131,7 +131,7 @@ describeWith(['postgres'], 'pg', () => {
       await pool.end()
     })
 
-    test('while idle is told to the logger and does not end the process', async () => {
+    test('while idle is logged and does not end the process', async () => {
       const pool = new pg.Pool({ connectionString: database.url, max: 1 })
       const warned: string[] = []
       const ignore = (): void => {}

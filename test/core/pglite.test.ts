@@ -9,7 +9,7 @@ afterAll(() => database.close())
 
 sqlConformance(() => pgliteClient(database))
 
-test('says that no other process can use the database, with a token of its own', () => {
+test('pgliteClient reports that no other process can use the database, with a token of its own', () => {
   const [a, b] = [pgliteClient(database), pgliteClient(database)]
   expect(a.exclusive).toMatch(/^\S{36}$/)
   expect(a.exclusive).not.toBe(b.exclusive)

@@ -21,7 +21,7 @@ describe('in a process that reads declarations', () => {
   beforeEach(readDeclarationsOnly)
   afterEach(() => Reflect.deleteProperty(globalThis, Symbol.for('concordat.reads-declarations')))
 
-  test('no service starts, and it can be closed', async () => {
+  test('no service starts, but it can be closed', async () => {
     const service = createService({ name: 'shop', transport: memoryTransport() })
     await expect(service.start()).rejects.toMatchObject(refused)
     await service.close()
@@ -33,7 +33,7 @@ describe('in a process that reads declarations', () => {
     await binder.close()
   })
 
-  test('an operator is on the bus all the same: the console shows instances beside what a module declares', async () => {
+  test('an operator joins the bus anyway: the console shows instances beside a module’s declarations', async () => {
     const broker = memoryBroker()
     const bus = { channel: 'ops' }
     const operator = createOperator({ sql, transport: () => memoryTransport({ broker }), bus })

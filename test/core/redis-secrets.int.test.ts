@@ -44,7 +44,7 @@ const FIRST_COMMANDS: Readonly<Record<string, (way: Way) => Promise<unknown>>> =
   },
 }
 
-describeWith(['redis'], 'what Redis refuses', { private: true }, () => {
+describeWith(['redis'], 'Redis’ refusals', { private: true }, () => {
   let server: PrivateServer
   beforeAll(async () => {
     server = await startServer('redis', { settings: { 'maxmemory-policy': 'noeviction' } })
@@ -65,7 +65,7 @@ describeWith(['redis'], 'what Redis refuses', { private: true }, () => {
   }
 
   describe.each(Object.entries(MAJORS))('%s', (_major, Client) => {
-    it.each(Object.entries(FIRST_COMMANDS))('%s shows nothing of a password that is refused', async (_name, first) => {
+    it.each(Object.entries(FIRST_COMMANDS))('%s shows no part of a refused password', async (_name, first) => {
       const { logger, keep, shown } = witness()
       const client = clientOf(Client, portOf(server), { username: 'bob', password: SECRET })
       keep(
@@ -80,9 +80,9 @@ describeWith(['redis'], 'what Redis refuses', { private: true }, () => {
     })
 
     it.each(Object.entries(FIRST_COMMANDS))(
-      '%s shows no password to which the server does not know the command',
+      '%s shows no password that the server refuses as an unknown command',
       async (_name, first) => {
-        // What a server says with a renamed AUTH, and some proxies: the command with what came with it.
+        // Error of a server with a renamed AUTH, and of some proxies: the command with its arguments.
         const strange = createServer((socket) => {
           socket.on('error', () => {})
           socket.on('data', () =>

@@ -9,7 +9,7 @@ function schemaOf(validateValue: StandardSchemaV1['~standard']['validate']): Sta
 }
 
 describe('validate', () => {
-  it('returns what the schema made of the value', () => {
+  it('returns the schema’s output', () => {
     expect(validate('x', z.string().transform(Number), '7')).toBe(7)
   })
 
@@ -21,7 +21,7 @@ describe('validate', () => {
     await expect(validate('x', refusing, 'text')).rejects.toThrow('x does not fit its schema: no')
   })
 
-  it('follows a promise of another kind, which is no instance of Promise', async () => {
+  it('follows a foreign promise, which is not an instance of Promise', async () => {
     const result: StandardSchemaV1.Result<unknown> = { value: 'late' }
     // oxlint-disable-next-line no-thenable -- what is tested
     const promiseOfAnotherRealm = { then: (resolve: (value: typeof result) => void) => resolve(result) }

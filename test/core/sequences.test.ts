@@ -25,7 +25,7 @@ test('sequences of empty tables and of rows that they numbered are not behind', 
   expect(await sequencesBehind(sql, schema)).toEqual([])
 })
 
-test('rows that come while the sequences are checked are not taken for copied ones', async () => {
+test('rows added while the sequences are checked do not count as copied', async () => {
   let added = false
   const racing: SqlExecutor = {
     query: async (text, parameters) => {

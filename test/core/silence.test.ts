@@ -26,7 +26,7 @@ it('a call that waits for eight seconds is reported until it is answered', async
   expect(silence.error).toBeUndefined()
 })
 
-it('calls that are answered do not hide an older one that waits, of their kind or of another', async () => {
+it('answered calls do not hide an older waiting one, of their kind or of another', async () => {
   const { clock, silence, call } = setup()
   const read = call('read')
   for (let n = 0; n < 9; n++) {

@@ -4,63 +4,63 @@ import { fromDriver, sqlAway, throwFromConnecting } from '../../core/sql-away.ts
 
 const coded = (code: string, message = 'no'): Error => Object.assign(new Error(message), { code })
 
-describe('a database that is away', () => {
-  it.each(['08006', '57P01', '57P02', '25006', '53100'])('is said by %s', (code) => {
+describe('a database that is down', () => {
+  it.each(['08006', '57P01', '57P02', '25006', '53100'])('is recognized from %s', (code) => {
     expect(sqlAway(coded(code))).toBe('lost')
   })
 
-  it.each(['57P03', '53300'])('cannot be reached yet, says %s', (code) => {
+  it.each(['57P03', '53300'])('cannot be reached yet with %s', (code) => {
     expect(sqlAway(coded(code))).toBe('unreachable')
   })
 
-  it('is said by the driver in words', () => {
+  it('is recognized from the driver’s message', () => {
     expect(sqlAway(new Error('Connection terminated unexpectedly'))).toBe('lost')
   })
 
   it.each(['timeout exceeded when trying to connect', 'Connection terminated due to connection timeout'])(
-    'cannot be reached in time, says the driver: %s',
+    'cannot be reached in time with the driver’s message: %s',
     (message) => {
       expect(sqlAway(new Error(message))).toBe('unreachable')
     },
   )
 
-  it('is seen through what a library put around it', () => {
+  it('is recognized through a library’s wrapper', () => {
     expect(sqlAway(new Error('Failed query', { cause: coded('25006') }))).toBe('lost')
   })
 
-  it('is told by the network only when a client of a database says so', () => {
+  it('is recognized from a network error only for a client of a database', () => {
     expect(sqlAway(coded('ECONNREFUSED'))).toBeUndefined()
     expect(sqlAway(fromDriver(coded('ECONNREFUSED')))).toBe('unreachable')
     expect(sqlAway(fromDriver(coded('ECONNRESET')))).toBe('lost')
   })
 
-  it.each(['23505', '40001', '42P01', '53200', '57014', '55P03', '42501'])('is not said by %s', (code) => {
+  it.each(['23505', '40001', '42P01', '53200', '57014', '55P03', '42501'])('is not recognized from %s', (code) => {
     expect(sqlAway(fromDriver(coded(code)))).toBeUndefined()
   })
 
   it.each(['28P01', '28000', '3D000', 'CERT_HAS_EXPIRED', 'ERR_TLS_CERT_ALTNAME_INVALID'])(
-    'cannot be reached, says %s of a client of a database',
+    'cannot be reached with %s of a client of a database',
     (code) => {
       expect(sqlAway(fromDriver(coded(code)))).toBe('unreachable')
       expect(sqlAway(coded(code))).toBeUndefined()
     },
   )
 
-  it('cannot be reached when no connection is made, whatever says so', () => {
+  it('cannot be reached when no connection is made, with any error', () => {
     for (const error of [coded('42501'), new Error('self-signed certificate'), coded('28P01')]) {
       expect(() => throwFromConnecting(error)).toThrow(error)
       expect(sqlAway(error)).toBe('unreachable')
     }
   })
 
-  it('is said when the role lacks a right, and not by row-level security, which depends on the row', () => {
+  it('is recognized when the role lacks a permission, and not from row-level security, which depends on the row', () => {
     const denied = (routine: string) => fromDriver(Object.assign(coded('42501'), { routine }))
     expect(sqlAway(denied('aclcheck_error'))).toBe('lost')
     expect(sqlAway(denied('aclcheck_error_col'))).toBe('lost')
     expect(sqlAway(denied('ExecWithCheckOptions'))).toBeUndefined()
   })
 
-  it('is not said by a statement that took too long', () => {
+  it('is not recognized from a statement timeout', () => {
     expect(sqlAway(fromDriver(new Error('Query read timeout')))).toBeUndefined()
     expect(sqlAway('no error')).toBeUndefined()
   })

@@ -18,7 +18,7 @@ const failing = sink(channel, { group: 'stock', maxAttempts: 1 }, () => {
   throw new Error('no such shelf')
 })
 
-it('is what a service has that gets no logger: a handler that throws is told of, with its place in the code', async () => {
+it('stderrLogger is the default of a service without a logger: it reports a handler that throws, with its place in the code', async () => {
   await using shop = createService({
     name: 'shop',
     transport: memoryTransport(),
@@ -34,7 +34,7 @@ it('is what a service has that gets no logger: a handler that throws is told of,
   expect(lines.join('\n')).not.toContain('secret-of-the-payload')
 })
 
-it('is what a single part has, too', async () => {
+it('stderrLogger is the default of a single part, too', async () => {
   const binder = createBinder({ service: 's', transport: memoryTransport(), bindings: [failing], sends: [channel] })
   onTestFinished(() => binder.close())
   await binder.start()
@@ -42,7 +42,7 @@ it('is what a single part has, too', async () => {
   await until('it is told', () => lines.some((line) => line.includes('message failed for good')))
 })
 
-it('says nothing with silentLogger, and nothing of what goes well', async () => {
+it('a service writes nothing with silentLogger, and nothing about successes', async () => {
   const calls: string[] = []
   const fails = sink(channel, { group: 'stock', maxAttempts: 1 }, () => {
     calls.push('failed')
@@ -61,7 +61,7 @@ it('says nothing with silentLogger, and nothing of what goes well', async () => 
   expect(lines).toEqual([])
 })
 
-it('writes one line, without what steers a terminal, whatever the fields hold', () => {
+it('stderrLogger writes one line, without terminal control characters, with any fields', () => {
   const loop: Record<string, unknown> = {}
   loop['self'] = loop
   stderrLogger.warn(
@@ -80,7 +80,7 @@ it('writes one line, without what steers a terminal, whatever the fields hold', 
   }
 })
 
-it('shows causes once, of what was thrown on purpose no place, and of a driver error no command', () => {
+it('stderrLogger shows causes once, without the place for intended errors, and without the command of a driver error', () => {
   class Refused extends ConcordatError {
     readonly code = 'test.refused' as const
     readonly retryable = false as const
@@ -96,7 +96,7 @@ it('shows causes once, of what was thrown on purpose no place, and of a driver e
   expect(lines.join('\n')).not.toContain('S3CR3T')
 })
 
-it('says what it can of an error that cannot be read', () => {
+it('stderrLogger shows as much as possible of an unreadable error', () => {
   const unreadable = Object.defineProperty(new Error('x'), 'message', {
     get: () => {
       throw new Error('no')

@@ -5,7 +5,7 @@ const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
 const SPAN = '00f067aa0ba902b7'
 const VALID = `00-${TRACE}-${SPAN}-01`
 
-test('reads what it writes', () => {
+test('readTraceContext reads the headers of traceHeaders', () => {
   const context = { traceId: TRACE, spanId: SPAN, sampled: true, state: 'a=1,tenant@vendor=x y' }
   expect(traceHeaders(context)).toEqual({ traceparent: VALID, tracestate: 'a=1,tenant@vendor=x y' })
   expect(readTraceContext(traceHeaders(context))).toEqual(context)
@@ -69,6 +69,6 @@ describe('a malformed tracestate is dropped, and the traceparent stands', () => 
   })
 })
 
-test('a tracestate alone means nothing', () => {
+test('a tracestate alone is ignored', () => {
   expect(readTraceContext({ tracestate: 'a=1' })).toBeUndefined()
 })

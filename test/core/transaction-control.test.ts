@@ -21,7 +21,7 @@ it.each([
   'SELECT 1;ROLLBACK;BEGIN',
   "SELECT E'\\''; ROLLBACK; SELECT ''",
   'SELECT "a;b"; END',
-])('takes %s for the control of a transaction', (text) => {
+])('controlsTransaction takes %s for the control of a transaction', (text) => {
   expect(controlsTransaction(text)).toBe(true)
 })
 
@@ -41,7 +41,7 @@ it.each([
   'UPDATE t SET "end" = 1, start = 2',
   'PREPARE q AS SELECT 1',
   'INSERT INTO commit VALUES (1)',
-])('lets %s through', (text) => {
+])('controlsTransaction lets %s through', (text) => {
   expect(controlsTransaction(text)).toBe(false)
 })
 
@@ -64,7 +64,7 @@ it.each([
   'RESET ALL',
   'DISCARD PLANS',
   "LOAD 'auto_explain'",
-])('takes %s for one that outlives its transaction', (text) => {
+])('outlivesTransaction recognizes %s as one that outlives its transaction', (text) => {
   expect(outlivesTransaction(text)).toBe(true)
 })
 
@@ -82,6 +82,6 @@ it.each([
   "SELECT '; SET a.b = 1'",
   '-- SET a.b = 1\nSELECT 1',
   "PREPARE TRANSACTION 'x'",
-])('lets %s end with its transaction', (text) => {
+])('outlivesTransaction lets %s end with its transaction', (text) => {
   expect(outlivesTransaction(text)).toBe(false)
 })

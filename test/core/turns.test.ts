@@ -17,7 +17,7 @@ describe('Turns', () => {
     expect(turns.isDue()).toBe(true)
   })
 
-  it('gives the time of the last look while a run goes on, and the present time after a turn', async () => {
+  it('gives the last reading during a run, and the present time after a turn', async () => {
     const clock = new FakeClock()
     const turns = new Turns(clock)
     turns.isDue()
@@ -54,7 +54,7 @@ describe('Turns', () => {
     expect(order.slice(0, 2)).toContain('timer')
   })
 
-  it('lets one loop go on per turn, however often it asks before it waits', async () => {
+  it('resumes one loop per turn, for any number of checks before it waits', async () => {
     const turns = new Turns(systemClock)
     let inThisTurn = 0
     let most = 0
@@ -78,7 +78,7 @@ describe('Turns', () => {
     expect(turns.isDue()).toBe(true)
   })
 
-  it('is never due on a clock that stands still', () => {
+  it('is never due on a clock that does not move', () => {
     const turns = new Turns(new FakeClock())
     turns.isDue()
     busy(LONGEST_RUN_MS + 1)

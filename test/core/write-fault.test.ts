@@ -47,7 +47,7 @@ describe('writeFault', () => {
     ['too_large', { type: 'MESSAGE_TOO_LARGE' }, 'permanent'],
     ['mismatch', { type: 'INVALID_RECORD' }, 'permanent'],
     ['mismatch', { code: 406 }, 'permanent'],
-  ] as const)('classifies a broker that says %s with %o as %s', (kind, said, fault) => {
+  ] as const)('classifies a broker’s %s with %o as %s', (kind, said, fault) => {
     const cause = Object.assign(new Error('the broker'), said)
     expect(writeFault(new TransportError({ transport: 'kafka', kind, message: 'not sent', cause }))).toBe(fault)
   })
@@ -68,7 +68,7 @@ describe('writeFault', () => {
     expect(writeFault(Object.assign(new Error('closed'), closed))).toBe('unavailable')
   })
 
-  it('looks through what a library put around the error', () => {
+  it('looks through a library’s wrapper', () => {
     expect(writeFault(new Error('query failed', { cause: sql('40P01') }))).toBe('busy')
   })
 
@@ -84,7 +84,7 @@ describe('writeFault', () => {
     expect(writeFault(sql('XX000'))).toBeUndefined()
   })
 
-  it('knows nothing of any other error', () => {
+  it('returns nothing for any other error', () => {
     expect(writeFault(new Error('boom'))).toBeUndefined()
     expect(writeFault(undefined)).toBeUndefined()
   })
@@ -127,25 +127,25 @@ describe('writeOutcome', () => {
     ['42501', 'refused'],
     ['42601', 'refused'],
     ['core.tables_missing', 'refused'],
-  ] as const)('says of a write that failed with %s: %s', (code, outcome) => {
+  ] as const)('classifies a write that failed with %s: %s', (code, outcome) => {
     expect(writeOutcome(sql(code))).toBe(outcome)
     expect(writeOutcome(new Error('query failed', { cause: sql(code) }))).toBe(outcome)
   })
 
-  it('knows whether a network that timed out had a connection, through which a write may have gone', () => {
+  it('distinguishes whether a network that timed out had a connection, through which a write may have passed', () => {
     for (const code of ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH']) {
       expect(writeOutcome(sql(code, { syscall: 'connect' }))).toBe('not_done')
       expect(writeOutcome(sql(code, { syscall: 'read' }))).toBe('unknown')
     }
   })
 
-  it('says that nothing was done where no connection was made', () => {
+  it('reports that nothing was done where no connection was made', () => {
     const error = new Error('no pg_hba.conf entry')
     expect(() => throwFromConnecting(error)).toThrow(error)
     expect(writeOutcome(error)).toBe('not_done')
   })
 
-  it('takes an error that says nothing for an outcome that is not known', () => {
+  it('treats an unclassified error as an unknown outcome', () => {
     expect(writeOutcome(new Error('boom'))).toBe('unknown')
     expect(writeOutcome('boom')).toBe('unknown')
   })

@@ -5,7 +5,7 @@ import { memoryLocks } from 'concordat/locks/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { until } from '../support/until.ts'
 
-/** What a function of a user may do instead of what it should; an unhandled rejection would fail the run. */
+/** Misbehaviour of a user's function; an unhandled rejection would fail the run. */
 const MISBEHAVES: Readonly<Record<string, () => unknown>> = {
   'throws an error': () => {
     throw new Error('of the user')

@@ -59,7 +59,7 @@ describe('the lock of a folder', () => {
     expect(clock.waitedMs).toBe(0)
   })
 
-  it('is taken at once when its process was killed, and the parent has not heard of it', async () => {
+  it('is taken at once when its process was killed, although the parent has not reaped it', async () => {
     const directory = await folder()
     const { pid } = await startUnderNeglect(directory)
     process.kill(pid, 'SIGKILL')
@@ -94,7 +94,7 @@ describe('the lock of a folder', () => {
     const quicker = await ownLock(await placeOf(directory), ID)
     const clock = quickClock()
     const monotonic = (): number => {
-      // Between the last look at the dead lock and the claim.
+      // Between the last check of the dead lock and the claim.
       if (clock.waitedMs === 20 * SECOND) writeFileSync(join(directory, 'lock'), quicker)
       return clock.waitedMs
     }
@@ -124,7 +124,7 @@ describe('the lock of a folder', () => {
     await writeFile(join(directory, 'lock'), `${NOBODY} ${started}`)
     const clock = quickClock()
     await lockOf(directory, clock)
-    // It may be alive in another container.
+    // The holder may be alive in another container.
     expect(clock.waitedMs).toBeLessThan(30 * SECOND)
   })
 
@@ -183,7 +183,7 @@ describe('the lock of a folder', () => {
     expect(lock.isHeld()).toBe(false)
   })
 
-  it('is looked at before the next write when the process or the machine stood still', async () => {
+  it('is checked before the next write when the process or the machine was stopped', async () => {
     for (const stoodStill of ['monotonic', 'now'] as const) {
       const directory = await folder()
       let passedMs = 0

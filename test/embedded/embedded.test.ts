@@ -41,7 +41,7 @@ describe('embedded', () => {
     expect(got.toSorted((a, b) => a - b)).toEqual([1, 2])
   })
 
-  it('keeps what was sent in its folder, for the next process, and lets one process use it', async () => {
+  it('keeps sent messages in its folder, for the next process, and lets only one process use it', async () => {
     const dataDir = await folder()
     const first = createService({ name: 'shop', ...embedded({ dataDir }), sends: [numbers] })
     await first.start()
@@ -79,7 +79,7 @@ describe('embedded', () => {
     await reader.close()
   })
 
-  it('touches nothing in a folder that another program has begun', async () => {
+  it('touches nothing in a folder of another program', async () => {
     for (const foreign of ['pg/PG_VERSION', 'PG_VERSION', 'notes.txt', 'lock', 'concordat', 'draft.tmp']) {
       const dataDir = await folder()
       await mkdir(dirname(join(dataDir, foreign)), { recursive: true })
@@ -92,7 +92,7 @@ describe('embedded', () => {
     }
   })
 
-  it('says so when its folder cannot be made', async () => {
+  it('rejects when its folder cannot be made', async () => {
     const dataDir = await folder()
     await writeFile(join(dataDir, 'file'), '')
     // Below /proc nothing can be made, and `mkdir` with `recursive` never comes back.
@@ -104,7 +104,7 @@ describe('embedded', () => {
     }
   })
 
-  it('takes a folder with the lock of a dead process, and clears away what that had half written', async () => {
+  it('takes a folder with the lock of a dead process, and deletes its half-written files', async () => {
     const dataDir = await folder()
     const half = 'concordat-0f8fad5b-d9cb-469f-a165-70867728950e.tmp'
     const lock = await ownLock(await placeOf(dataDir), '0f8fad5b-d9cb-469f-a165-70867728950e')
@@ -131,12 +131,12 @@ describe('embedded', () => {
     await again.locks({ instance: 'i', service: 's', logger: silentLogger, telemetry: undefined }).close()
   }, 60_000)
 
-  it('refuses what it does not know', () => {
+  it('refuses unknown options', () => {
     expect(() => embedded({ dataDirectory: 'x' } as object)).toThrow('embedded.dataDirectory: expected one of dataDir')
     expect(() => embedded({ dataDir: '' })).toThrow('embedded.dataDir')
   })
 
-  it('killed at any moment goes on where it was: no accepted number is lost, none is counted twice', async () => {
+  it('killed at any moment, continues where it was: no accepted number is lost, none is counted twice', async () => {
     const dataDir = await folder()
     const accepted = new Set<number>()
     let counted: readonly number[] = []

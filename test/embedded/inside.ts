@@ -1,4 +1,7 @@
-/** What these tests need and users do not: the lock without a database, and places where no test can go. */
+/**
+ * Internals that these tests need and users do not: the lock without a database, and code that no test can reach
+ * otherwise.
+ */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
 export { type DirectoryLock, lockDirectory } from '../../embedded/directory-lock.ts'
 export { ownLock, type Place, placeOf } from '../../embedded/lock-holder.ts'

@@ -12,7 +12,7 @@ import { until } from '../support/until.ts'
 
 const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }), groups: ['g'] })
 
-it('a folder that another process has taken is not written to any more, and its service is down', async () => {
+it('a folder that another process has taken is no longer written to, and its service is down', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'concordat-lost-'))
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }))
   const parts = embedded({ dataDir })

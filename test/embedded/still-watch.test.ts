@@ -12,14 +12,14 @@ function setup(everyMs: number) {
   return { look, seconds: () => passedMs / SECOND }
 }
 
-it('takes a lock that is not touched for dead after 20 seconds', () => {
+it('the watch of a lock file takes a lock that is not touched for dead after 20 seconds', () => {
   const { look, seconds } = setup(SECOND / 2)
   while (look(7) === 'unknown');
   expect(look(7)).toBe('dead')
   expect(seconds()).toBeCloseTo(21, 0)
 })
 
-it('knows one that was touched for alive, whatever its clock says, until it stands still again', () => {
+it('a touched lock counts as alive, with any clock, until it is untouched again', () => {
   const { look } = setup(SECOND)
   expect(look(7)).toBe('unknown')
   expect(look(5)).toBe('alive')
@@ -27,14 +27,14 @@ it('knows one that was touched for alive, whatever its clock says, until it stan
   expect(look(5)).toBe('dead')
 })
 
-it('begins anew with another lock', () => {
+it('the watch of a lock file begins anew with another lock', () => {
   const { look } = setup(SECOND)
   for (let i = 0; i < 19; i++) look(7)
   for (let i = 0; i < 20; i++) expect(look(7, 'b')).toBe('unknown')
   expect(look(7, 'b')).toBe('dead')
 })
 
-it('counts at most a second for each look, since a paused process has seen nothing', () => {
+it('each check counts at most a second, since a paused process has seen nothing', () => {
   const { look } = setup(HOUR)
   for (let i = 0; i < 20; i++) expect(look(7)).toBe('unknown')
   expect(look(7)).toBe('dead')

@@ -26,7 +26,7 @@ async function closedFolder(): Promise<string> {
 const open = (dataDir: string): Promise<unknown> => embedded({ dataDir }).sql.query('SELECT 1')
 
 describe('a folder in which PGlite cannot open the database', () => {
-  it('is of another PostgreSQL: says of which, and stays as it is', async () => {
+  it('is of another PostgreSQL: reports which one, and stays unchanged', async () => {
     const dataDir = await closedFolder()
     const ours = (await readFile(join(dataDir, 'pg/PG_VERSION'), 'utf8')).trim()
     await writeFile(join(dataDir, 'pg/PG_VERSION'), '12\n')
@@ -42,7 +42,7 @@ describe('a folder in which PGlite cannot open the database', () => {
     await open(dataDir)
   }, 60_000)
 
-  it('is damaged: says what PGlite said', async () => {
+  it('is damaged: reports PGlite’s message', async () => {
     const dataDir = await closedFolder()
     await writeFile(join(dataDir, 'pg/global/pg_control'), '')
     await expect(open(dataDir)).rejects.toMatchObject({
@@ -52,7 +52,7 @@ describe('a folder in which PGlite cannot open the database', () => {
   }, 60_000)
 })
 
-/** On a disk that only its processes see. Undefined where mounting is not permitted. */
+/** Opens a database on a disk that only its processes see. Undefined where mounting is not permitted. */
 function openOnFullDisk(disk: string, mode: 'new' | 'killed'): string | undefined {
   return onDiskOfItsOwn('full-disk.ts', [disk, mode], mode === 'new' ? makingDatabases() : process.env)
 }
@@ -67,7 +67,7 @@ function onDiskOfItsOwn(program: string, args: readonly string[], env = process.
 }
 
 describe('a folder on a full disk (where `unshare` and `mount` are permitted)', () => {
-  it('says so when the database cannot be made', async ({ skip }) => {
+  it('is reported when the database cannot be made', async ({ skip }) => {
     const said = openOnFullDisk(await folder(), 'new')
     if (said === undefined) return skip('cannot mount')
     expect(said).toMatch(
@@ -75,13 +75,13 @@ describe('a folder on a full disk (where `unshare` and `mount` are permitted)', 
     )
   }, 60_000)
 
-  it('says so when a killed database cannot be opened again', async ({ skip }) => {
+  it('is reported when a killed database cannot be opened again', async ({ skip }) => {
     const said = openOnFullDisk(await folder(), 'killed')
     if (said === undefined) return skip('cannot mount')
     expect(said).toMatch(/^DataDirectoryUnusable: .*, and its disk has \d+ KiB left\): make room on its disk/)
   }, 60_000)
 
-  it('refuses every statement once the log has no room, and lets timers go on', async ({ skip }) => {
+  it('refuses every statement once the log has no space, and keeps timers running', async ({ skip }) => {
     const said = onDiskOfItsOwn('full-log.ts', [await folder()])
     if (said === undefined) return skip('cannot mount')
     expect(JSON.parse(said)).toEqual({ first: '53100', next: 'embedded.unusable', timer: 'fired' })

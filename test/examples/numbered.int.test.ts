@@ -9,7 +9,7 @@ const run = promisify(execFile)
 const FILE = 'examples/07-kafka.ts'
 
 describeWith(['kafka'], 'the numbered example on Kafka', () => {
-  it('prints what it says', async ({ expect }) => {
+  it('prints its documented output', async ({ expect }) => {
     const env = { ...process.env, KAFKA_BROKERS: serverUrl('kafka'), PREFIX: `example-${randomUUID()}` }
     const flags = ['--disable-warning=TimeoutNegativeWarning', '--conditions=concordat-source']
     const { stdout } = await run(process.execPath, [...flags, FILE], { env })

@@ -15,7 +15,7 @@ describe('the numbered examples', { timeout: 120_000 }, () => {
     for (const file of files) expect(readFileSync(file, 'utf8').split('\n').length, file).toBeLessThanOrEqual(61)
   })
 
-  test.each(files.filter((file) => !file.includes('07-kafka')))('%s prints what it says', async (file) => {
+  test.each(files.filter((file) => !file.includes('07-kafka')))('%s prints its documented output', async (file) => {
     const { stdout, stderr } = await run(process.execPath, [...FLAGS, file])
     expect(stdout).toBe(expectedOutput(file))
     expect(stderr).toBe('')

@@ -8,7 +8,7 @@ describeWith(['rabbitmq', 'postgres'], 'npm run faults -- binder', { private: tr
   const faults = faultsCommand()
   const run = (...args: readonly string[]): Promise<Played> => faults.play('binder', ...args)
 
-  // On Kafka in played.release.test.ts.
+  // played.release.test.ts plays it on Kafka.
   it.for(['rabbitmq', ...atNight('postgres')])(
     'passes on %s while consumers die and connections break, and leaves nothing behind',
     UNTIL_SHOWN,
@@ -23,7 +23,7 @@ describeWith(['rabbitmq', 'postgres'], 'npm run faults -- binder', { private: tr
     },
   )
 
-  // With each merge the judge is tested by itself: binder/judge.test.ts.
+  // In merge runs, binder/judge.test.ts tests the judge by itself.
   it.for(atNight('settles-first'))(
     'fails with the mistake %s, which settles before the handler: violated is "nothing is lost"',
     UNTIL_SHOWN,

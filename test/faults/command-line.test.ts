@@ -53,7 +53,7 @@ describe('npm run faults', () => {
       'faults: --broken: there is no "no-fence", choose from ',
     ],
     [['locks', '--seed', '1', '--fast'], "faults: Unknown option '--fast'"],
-  ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
+  ] as const)('with %j reports the mistake on one line and ends with 2', ([args, message]) => {
     const { status, lines } = faults(...args)
     expect(lines).toHaveLength(1)
     expect(lines[0]).toContain(message)
@@ -75,7 +75,7 @@ describe('npm run faults', () => {
     expect(status).toBe(0)
   })
 
-  it('refuses a client library for Kafka that is not there', () => {
+  it('refuses an unknown client library for Kafka', () => {
     const command = ['--conditions=concordat-source', 'test/faults/main.ts', 'saga', '--seed', '1']
     const env = { ...process.env, KAFKA_DRIVER: 'librdkafka' }
     const { status, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8', env })

@@ -12,7 +12,7 @@ export interface Given {
   /** The brokers of a seed, one run after the other; `undefined`: the suite has none to choose, or plays all at once. */
   transports(seed: number): ReadonlyArray<string | undefined>
   readonly keep: boolean
-  /** What to type for one of the runs alone. */
+  /** Command line that plays one of the runs alone. */
   command(seed: number, transport?: string): string
 }
 
@@ -24,7 +24,7 @@ export function usage(suites: readonly string[]): string {
   return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--kind KIND] [--keep]`
 }
 
-/** What `--help` prints. */
+/** Text of `--help`. */
 export function help(suites: readonly Suite[]): string {
   const list = (items: readonly string[]): string => items.join(', ')
   const about = suites.flatMap(({ name, faults, mistakes, transports, stores, kinds }) => [
@@ -55,7 +55,7 @@ export function help(suites: readonly Suite[]): string {
   ].join('\n')
 }
 
-/** The command line, or what is wrong with it, on one line. */
+/** Parses the command line, or describes its mistake on one line. */
 export async function parseCommand(
   args: readonly string[],
   suites: Readonly<Record<string, () => Promise<Suite>>>,
@@ -112,7 +112,7 @@ interface Choice {
   readonly only: readonly string[]
 }
 
-/** One after the other, where something that was asked for can be played. */
+/** Transports to play on, one after the other, where at least one of the chosen faults can be played. */
 function transportsOf({ suite, named, mistake, only }: Choice, seed: number): ReadonlyArray<string | undefined> {
   const { transports, faults } = suite
   if (named !== undefined || transports === undefined || suite.transportsTogether === true) return [named]
@@ -123,7 +123,7 @@ function transportsOf({ suite, named, mistake, only }: Choice, seed: number): Re
   )
 }
 
-/** The suite on that store, or for that kind; or what is wrong with it. */
+/** The suite on that store, or for that kind; or a description of the mistake. */
 function chosen(suite: Suite, option: 'store' | 'kind', name: string | undefined): Suite | string {
   if (name === undefined) return suite
   const choices: Readonly<Record<string, () => Suite>> | undefined = suite[`${option}s`]
@@ -155,7 +155,7 @@ function isDriver(name: string): boolean {
   return KAFKA_DRIVERS.some((each) => each === name)
 }
 
-/** What a command line begins with to play on the same library again. */
+/** Options of a command line that select the same library again. */
 function driverOf(transport: string | undefined): readonly string[] {
   const isOnKafka = transport === undefined || transport === 'kafka'
   return isOnKafka && KAFKA_DRIVER !== KAFKA_DRIVERS[0] ? [`KAFKA_DRIVER=${KAFKA_DRIVER}`] : []

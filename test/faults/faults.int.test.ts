@@ -70,7 +70,7 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
     })
   })
 
-  it('says on one line that a server cannot be reached, and ends with 2', async () => {
+  it('reports on one line that a server cannot be reached, and ends with 2', async () => {
     const { output, end } = runAt('postgres://127.0.0.1:1/nowhere', ['locks', '--seed', '1', '--only', 'none'])
     expect(await end, output()).toBe(2)
     expect(output().trim().split('\n')).toEqual([expect.stringContaining('faults: a server cannot be reached')])

@@ -1,10 +1,10 @@
 /**
- * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--kind KIND] [--keep]`
- * (`--help` tells more): breaks real servers, real processes and the network between them, and checks what must hold all the same. `docs/contributing/how-we-test.md` tells how to read
- * what it prints.
+ * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER]
+ * [--store STORE] [--kind KIND] [--keep]` (`--help` has the details): breaks real servers, real processes and the
+ * network between them, and checks the invariants. `docs/contributing/how-we-test.md` explains its output.
  *
- * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or a server
- * that cannot be had; 130 and 143 ended by SIGINT and SIGTERM.
+ * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or an
+ * unavailable server; 130 and 143 ended by SIGINT and SIGTERM.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +19,7 @@ import { type EpisodeReport, isPlayedOn, type Suite } from './harness/suite.ts'
 
 const LANES = 2
 
-/** A suite is loaded when it is asked for. */
+/** Suites, each loaded on first use. */
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   election: async () => (await import('./election/suite.ts')).electionSuite,
@@ -148,7 +148,7 @@ function libraryOf(): string {
   return KAFKA_DRIVER === KAFKA_DRIVERS[0] ? '' : ` (${KAFKA_DRIVER})`
 }
 
-/** What the run has to show. @param transport `undefined`: any, or all of them */
+/** Faults that the run has to show. @param transport `undefined`: any, or all of them */
 function expectedFaults({ suite, only, broken }: Given, transport?: string): readonly string[] {
   if (only.length > 0)
     return suite.faults
@@ -167,5 +167,5 @@ function say(line: string): void {
 // An interrupted call may reject when it is no longer awaited; the episode has logged why.
 process.on('unhandledRejection', (error) => say(`faults: left behind: ${String(error)}`))
 process.exitCode = await main()
-// Whatever a worker or a server left open in this process must not keep it.
+// Handles that a worker or a server left open must not keep the process alive.
 process.exit()

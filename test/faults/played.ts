@@ -17,13 +17,13 @@ export interface Played {
 }
 
 export interface Faults {
-  /** What a run leaves behind is in there. */
+  /** Folder of the run's files. */
   readonly folder: string
   /** @param args of `npm run faults -- ` */
   play(...args: readonly string[]): Promise<Played>
 }
 
-/** For the tests of a `describe`: each has a folder of its own. */
+/** Provides the command for the tests of a `describe`: each has a folder of its own. */
 export function faultsCommand(): Faults {
   let folder = ''
   beforeEach(() => {

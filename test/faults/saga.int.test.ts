@@ -8,7 +8,7 @@ describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true
   const faults = faultsCommand()
   const run = (...args: readonly string[]): Promise<Played> => faults.play('saga', ...args)
 
-  // On Kafka in played.release.test.ts.
+  // played.release.test.ts plays it on Kafka.
   it.for([
     ['rabbitmq', ['kill-any', 'repeats']],
     ...atNight(['rabbitmq', ['stop-coordinator']], ['postgres', ['kill-any', 'broker-kill', 'stop-coordinator']]),
@@ -33,7 +33,7 @@ describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true
     },
   )
 
-  // With each merge the judge is tested by itself: saga/judge.test.ts.
+  // In merge runs, saga/judge.test.ts tests the judge by itself.
   it.for(atNight(['no-dedupe', 'repeats']))(
     'fails with the mistake %s: violated is "each effect once", under %s',
     UNTIL_SHOWN,

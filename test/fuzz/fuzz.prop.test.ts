@@ -1,16 +1,16 @@
-/** Some hundred inputs of each target; `npm run fuzz` plays as many as it is asked for. */
+/** Plays some hundred inputs of each target; `npm run fuzz` plays any number. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { play } from './play.ts'
 import { Broken, type Target, target } from './target.ts'
 import { TARGETS } from './targets.ts'
 
-/** The same each time: what a new seed finds is looked for with the command. */
+/** Fixed seed: use the command to search with new ones. */
 const SEED = 1
 const before = process.listeners('unhandledRejection').length
 
 afterAll(() => expect(process.listeners('unhandledRejection')).toHaveLength(before))
 
-test.each(TARGETS.map((each) => [each.name, each] as const))('%s takes what is hostile', async (name, each) => {
+test.each(TARGETS.map((each) => [each.name, each] as const))('%s survives hostile input', async (name, each) => {
   const { failure } = await play(each, { inputs: 200, seed: SEED })
   const command = `npm run fuzz -- --target ${name} '--replay=${failure?.replay}'`
   expect(failure, `${failure?.why}\n${failure?.input}\n${command}`).toBeUndefined()
@@ -50,7 +50,7 @@ describe('the fuzzer', () => {
     expect(again.failure?.input).toBe('501')
   })
 
-  test('counts what is refused with a code, and takes no other error for one', async () => {
+  test('counts refusals with a code, and no other error', async () => {
     const refused = Object.assign(new Error('no'), { code: 'bus.forbidden' })
     const { refused: count, failure } = await play(
       planted(() => raise(refused)),
@@ -70,7 +70,7 @@ function raise(error: Error): never {
   throw error
 }
 
-/** Of CPU time: on a busy machine the clock says little. */
+/** Keeps the CPU busy for `ms` of CPU time: on a busy machine the clock says little. */
 function stall(ms: number): void {
   const { user, system } = process.cpuUsage()
   for (let spent = 0; spent < ms * 1_000; ) {

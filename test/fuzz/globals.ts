@@ -1,4 +1,4 @@
-/** Whether something that all programs share was touched. */
+/** Global objects that all programs share, to check that no target changed them. */
 const SHARED: Readonly<Record<string, object>> = {
   globalThis,
   Object,
@@ -22,7 +22,7 @@ const SHARED: Readonly<Record<string, object>> = {
 
 type Snapshot = ReadonlyMap<string, ReadonlyMap<PropertyKey, PropertyDescriptor>>
 
-/** What they are like now. */
+/** Snapshot of the global objects. */
 export function globalsNow(): Snapshot {
   return new Map(
     Object.entries(SHARED).map(([name, each]) => {
@@ -32,7 +32,7 @@ export function globalsNow(): Snapshot {
   )
 }
 
-/** The first difference; `undefined`: there is none. What Node makes when it is first asked for is no difference. */
+/** First difference; `undefined`: there is none. Objects that Node creates lazily are no difference. */
 export function touched(before: Snapshot, now: Snapshot = globalsNow()): string | undefined {
   for (const [name, own] of now) {
     const known = before.get(name)

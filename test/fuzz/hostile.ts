@@ -1,13 +1,13 @@
 /**
- * Inputs of somebody who means no good. Each begins with something valid, mostly what our own encoder wrote, and is changed
- * a few times. All choices are numbers that a tape has, so that a failing input shrinks to the fewest changes.
+ * Inputs of an attacker. Each begins with something valid, mostly the output of our own encoder, and is changed a few
+ * times. All choices are numbers from a tape, so that a failing input shrinks to the fewest changes.
  */
 import { NAMES, TEXTS, VALUES } from './nasty.ts'
 import type { Tape } from './tape.ts'
 
 type Change = readonly [kind: number, where: number, what: number]
 
-/** How often a sample is changed: mostly not at all, since an input has many parts. */
+/** Number of changes to a sample: mostly none, since an input has many parts. */
 const TIMES = [0, 0, 0, 1, 0, 1, 0, 2, 4] as const
 
 function changed<T>(tape: Tape, samples: readonly T[], change: (value: T, by: Change) => T): T {
@@ -201,7 +201,7 @@ function twisted(text: string, [kind, where, what]: Change): string {
   }
 }
 
-/** In the place of a value, which stays behind it under another name. */
+/** Puts the literal in the place of a value, which stays behind it under another name. */
 function literalAt(text: string, where: number, literal: string): string {
   const colons = [...text.matchAll(/":/g)]
   if (colons.length === 0) return literal

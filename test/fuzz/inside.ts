@@ -1,4 +1,4 @@
-/** What reads bytes inside of the package. Not public: hence not by package name. */
+/** Internal readers of bytes. They are not public: hence not imported by package name. */
 // oxlint-disable no-restricted-imports -- the one file of the fuzzer that reaches inside
 
 export { decodePayload } from '../../binder/channel/encode.ts'

@@ -1,6 +1,6 @@
 /**
- * `npm run fuzz -- --target NAME|all --inputs N --seed S`: gives hostile inputs to each place where the package reads what
- * others wrote. `SECURITY.md` tells what is checked.
+ * `npm run fuzz -- --target NAME|all --inputs N --seed S`: gives hostile inputs to each place where the package reads
+ * foreign data. `SECURITY.md` lists the checks.
  *
  * Exit codes: 0 everything held; 1 not; 2 a mistake in the command line.
  */
@@ -71,5 +71,5 @@ async function main(): Promise<number> {
 }
 
 process.exitCode = await main()
-// What a target left open must not keep the process.
+// Handles that a target left open must not keep the process alive.
 process.exit()

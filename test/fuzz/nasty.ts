@@ -99,7 +99,7 @@ export const TEXTS: readonly string[] = [
   "'".repeat(2_001),
 ]
 
-/** As JSON has them: no function, no NaN. */
+/** Values that JSON can express: no function, no NaN. */
 export const VALUES: readonly unknown[] = [
   null,
   true,

@@ -5,18 +5,18 @@ import { globalsNow, touched } from './globals.ts'
 import { Tape, tapes } from './tape.ts'
 import { Broken, isTyped, type Target } from './target.ts'
 
-/** What one target came to. */
+/** Result of one target. */
 export interface Played {
   readonly target: string
   readonly inputs: number
   /** Inputs that were refused with a typed error. */
   readonly refused: number
   readonly tookMs: number
-  /** Of the processor, the making of the inputs included. */
+  /** CPU time, the making of the inputs included. */
   readonly cpuMs: number
   /** The longest call, ms. */
   readonly slowestMs: number
-  /** Of the heap after a collection; `undefined`: not measured (`--expose-gc`). */
+  /** Growth of the heap after a collection; `undefined`: not measured (`--expose-gc`). */
   readonly grownBytes: number | undefined
   readonly failure: Failure | undefined
 }
@@ -25,7 +25,7 @@ export interface Played {
 export interface Failure {
   readonly why: string
   readonly input: string
-  /** For `--replay`. */
+  /** Argument for `--replay`. */
   readonly replay: string
 }
 
@@ -34,11 +34,11 @@ export interface PlayOptions {
   readonly seed: number
   /** `SEED:PATH` of an earlier failure. */
   readonly replay?: string | undefined
-  /** False: a failing input is shown as it is. @default true */
+  /** False: a failing input is shown without shrinking. @default true */
   readonly shrinks?: boolean | undefined
 }
 
-/** Of a batch with its shrinking. */
+/** Time limit of a batch with its shrinking. */
 const MOST_BATCH_MS = 600_000
 const LONGEST = 96
 const BATCH = 5_000

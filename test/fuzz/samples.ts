@@ -1,9 +1,9 @@
-/** Messages that mean well: what the targets begin with. */
+/** Valid messages that the targets begin with. */
 import type { EncodedMessage } from 'concordat/binder'
 
 const HEADERS = { tenant: 'north', retries: 3, urgent: true, raw: new Uint8Array([0, 255, 1]), none: null, lowest: -0 }
 
-/** One with everything, and one with as little as there can be. */
+/** A message with every field, and one with the fewest. */
 export const MESSAGES: readonly EncodedMessage[] = [
   {
     id: '0198c0de-0000-7000-8000-000000000001',
@@ -42,7 +42,7 @@ export const EVENT = {
   data: { id: 'o-1', lines: [{ sku: 'a' }] },
 }
 
-/** Where two messages differ; `undefined`: they are the same. */
+/** First difference between two messages; `undefined`: they are the same. */
 export function difference(one: EncodedMessage, other: EncodedMessage): string | undefined {
   for (const name of ['id', 'key', 'type', 'source', 'contentType', 'time'] as const)
     if (one[name] !== other[name])

@@ -1,7 +1,7 @@
 /**
- * Where all choices of an input come from: a list of whole numbers that fast-check draws. Beyond its end it is all zeros, and 0
- * always means the plain choice. So a list that is shorter, or has smaller numbers, makes a plainer input: that is how a
- * failing one shrinks.
+ * Source of all choices of an input: a list of whole numbers that fast-check draws. Beyond its end it is all zeros, and
+ * 0 always means the plain choice. So a list that is shorter, or has smaller numbers, makes a plainer input: that is
+ * how a failing one shrinks.
  */
 import fc from 'fast-check'
 
@@ -50,7 +50,7 @@ export class Tape {
     return this.#numbers[this.#next++] ?? 0
   }
 
-  /** From 0 to below `count`. */
+  /** Draws a number from 0 to below `count`. */
   below(count: number): number {
     return this.any() % count
   }

@@ -1,14 +1,14 @@
-/** What is fuzzed: a place where the package reads what somebody else wrote, and what it promises there. */
+/** Contract of a fuzz target: a place where the package reads foreign data, and its promise there. */
 import type { Tape } from './tape.ts'
 
-/** One place. Each is a small file below `targets/`. */
+/** A fuzz target. Each is a small file below `targets/`. */
 export interface Target {
   readonly name: string
-  /** One line for `--help`. */
+  /** Line for `--help`. */
   readonly about: string
-  /** Makes an input of what the tape has. The same tape makes the same input. */
+  /** Makes an input from the tape. The same tape makes the same input. */
   readonly input: (tape: Tape) => unknown
-  /** Gives the input to the package. @throws what the package throws, or `Broken` when a promise does not hold */
+  /** Gives the input to the package. @throws the package's error, or `Broken` when a promise does not hold */
   readonly run: (input: never) => unknown
   /** Numbers on a tape, at most. @default 96 */
   readonly longest?: number | undefined
@@ -43,11 +43,11 @@ export function isTyped(error: unknown): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && CODE.test(error.code)
 }
 
-/** What JavaScript itself says, and no check of the package. */
+/** Matches messages of JavaScript's own errors, which no check of the package writes. */
 const INTERNAL =
   /Cannot (?:read|set|convert|destructure|access)|is not (?:a function|iterable|a constructor|defined|extensible)|undefined|call stack|Invalid (?:array|string|time|typed|count)|circular|has only a getter|in operator|Unexpected (?:token|end)|URI malformed/
 
-/** Whether a text for people says what JavaScript says. */
+/** Whether a text for people contains a message of a JavaScript error. */
 export function saysInternal(text: string): boolean {
   return INTERNAL.test(text)
 }

@@ -17,7 +17,7 @@ const ADAPTERS = Object.entries(FOLDERS).flatMap(([folder, { adapters }]) =>
 )
 const OUTSIDE = ['packages', 'examples', 'test', 'bench', 'scripts']
 
-/** From the table: what a file of the folder itself, and of each of its adapters, may import and what it may not. */
+/** Arrows from the table: the imports that a file of a folder, and of each of its adapters, may and may not have. */
 const ARROWS: readonly Arrow[] = Object.entries(FOLDERS).flatMap(([folder, { may, adapters }]) => {
   const names = new Set(may.flatMap((path) => path.split('/')))
   const folders = Object.keys(FOLDERS).filter((other) => other !== folder && !names.has(other))

@@ -98,7 +98,7 @@ describe('npm run bench -- compare', () => {
     ])
   })
 
-  it('says what was not measured any more, of suites that were run', ({ expect }) => {
+  it('lists measurements that are missing now, of suites that were run', ({ expect }) => {
     const { write } = setup()
     const [binder, locks] = reportOf([100_000, 200_000], '1.00').suites
     const whole = reportOf([100_000, 200_000], '1.00')
@@ -112,7 +112,7 @@ describe('npm run bench -- compare', () => {
     expect([status, locks?.name]).toEqual([0, 'locks'])
   })
 
-  it('finds nothing that fell in the committed report beside itself', ({ expect }) => {
+  it('finds no fall in the committed report compared with itself', ({ expect }) => {
     const { status, stdout, stderr } = bench('compare', 'bench/report.json', 'bench/report.json')
     expect([status, stderr]).toEqual([0, ''])
     expect(stdout).toMatch(/^\d+ ratios compared, 0 fell by more than 10 %\n$/)
@@ -188,7 +188,7 @@ describe('npm run bench -- compare', () => {
     }
   })
 
-  it('says which suites ended with an error', ({ expect }) => {
+  it('lists suites that ended with an error', ({ expect }) => {
     const { write } = setup()
     const whole = reportOf([100_000, 200_000], '1.00')
     const [binder, locks] = whole.suites
@@ -267,7 +267,7 @@ describe('npm run bench -- tables', () => {
     expect(readFileSync(page, 'utf8')).toContain(marks('binder', 'as it was'))
   })
 
-  it('leaves a suite alone that ended with an error, says so and ends with 1', ({ expect }) => {
+  it('leaves a suite unchanged that ended with an error, reports it and ends with 1', ({ expect }) => {
     const { write } = setup()
     const whole = reportOf([95_000, 85_000], '1.20')
     const suites = whole.suites.map((suite) => (suite.name === 'locks' ? { ...suite, failed: 'no Redis' } : suite))
@@ -280,7 +280,7 @@ describe('npm run bench -- tables', () => {
     expect(text).toContain('| publish, 200 B ')
   })
 
-  it('refuses a page without the marks of a suite, and leaves it as it is', ({ expect }) => {
+  it('refuses a page without the marks of a suite, and leaves it unchanged', ({ expect }) => {
     const { write } = setup()
     const page = write('page.md', `${marks('versions')}\n${marks('binder')}\n`)
     const before = readFileSync(page, 'utf8')

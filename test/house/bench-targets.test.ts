@@ -12,7 +12,7 @@ describe('the targets of the benches', () => {
     [0.6, '>= 0.60: met'],
     [0.75, '>= 0.75: NOT MET'],
   ] as const)(
-    'our row of what a message pays says whether it has %d of payload and key alone',
+    'our row on the cost of a message shows whether it reaches %d of payload and key alone',
     ([ofPlain, said], { expect }) => {
       const step = (perSecond: number) => [{ units: perSecond, ms: 1_000, cpuUs: 1_000 }]
       const rows = wireRows('200 B', [1_000, 900, 500, 400, 650].map(step), ofPlain)

@@ -45,7 +45,7 @@ describe('npm run bench', () => {
     [['compare'], 'bench: compare: expected the file of a report, and another one'],
     [['compare', 'nowhere.json'], 'cannot be read: make it with npm run bench -- all --report FILE'],
     [['tables', 'package.json'], 'bench: package.json is no report of a bench: it has no suites'],
-  ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
+  ] as const)('with %j reports the mistake on one line and ends with 2', ([args, message]) => {
     const { status, lines } = bench(...args)
     expect(lines).toHaveLength(1)
     expect(lines[0]).toContain(message)

@@ -14,13 +14,13 @@ function run(name: string, ...args: readonly string[]) {
 }
 
 describe.for(COMMANDS)('npm run %s', (name) => {
-  it('says how it is used', ({ expect }) => {
+  it('prints its usage', ({ expect }) => {
     const { status, stdout, stderr } = run(name, '--help')
     expect([status, stderr]).toEqual([0, ''])
     expect(stdout).toContain(`npm run ${name}`)
   })
 
-  it('does nothing for words that it does not know, and says how it is used', ({ expect }) => {
+  it('does nothing for unknown words, and prints its usage', ({ expect }) => {
     const { status, stdout, stderr } = run(name, 'no-such-thing', '--no-such-option')
     expect([status, stdout]).toEqual([2, ''])
     expect(stderr).toMatch(/Usage: |npm run|--help/)

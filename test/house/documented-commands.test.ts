@@ -1,4 +1,7 @@
-/** Each command line of `npx concordat` on the pages, in the alert rules and in the help is one that the program takes. */
+/**
+ * Checks that the program accepts every command line of `npx concordat` on the pages, in the alert rules and in the
+ * help.
+ */
 import { globSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { expect, test } from 'vitest'
@@ -14,7 +17,7 @@ const PAGES = ['README.md', 'SECURITY.md', ...GUIDES, ALERTS]
 interface Line {
   readonly where: string
   readonly text: string
-  /** Named in a sentence, perhaps without what it is about. */
+  /** Whether a sentence names the command, perhaps without its arguments. */
   readonly isProse: boolean
 }
 
@@ -26,12 +29,12 @@ function linesIn(where: string, text: string): readonly Line[] {
   })
 }
 
-/** As a shell reads them. */
+/** Splits a command line into words as a shell does. */
 function wordsOf(text: string): readonly string[] {
   return Array.from(text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g), ([all, double, single]) => double ?? single ?? all)
 }
 
-/** How many words a command needs: `[...]` and alternatives to options are left to it. */
+/** Number of words that a command needs: `[...]` and alternatives to options are optional. */
 function needsOf(takes: string | undefined): number {
   return takes === undefined || takes.startsWith('[') || takes.includes(' | ') ? 0 : takes.split(' ').length
 }

@@ -21,7 +21,7 @@ beforeAll(async () => {
 }, 180_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
-it('has at most 25 lines, and imports nothing but its two dependencies', () => {
+it('the durable saga has at most 25 lines, and imports nothing but its two dependencies', () => {
   expect(code.trimEnd().split('\n').length).toBeLessThanOrEqual(25)
   const imported = [...code.matchAll(/from '(?<name>[^']+)'/g)].map(({ groups }) => groups?.['name'] ?? '')
   expect(imported.length).toBeGreaterThan(0)
@@ -29,7 +29,7 @@ it('has at most 25 lines, and imports nothing but its two dependencies', () => {
 })
 
 it(
-  'killed in the middle and run again it prints what the page says, and then nothing is done twice',
+  'killed in the middle and run again it prints the page’s output, and repeats no step',
   async () => {
     const first = start()
     await first.says('reserved\n')

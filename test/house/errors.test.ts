@@ -41,13 +41,13 @@ const FOLDERS: Readonly<Record<string, object>> = {
 }
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
-  it('is named after its class, carries its code and says whether to try again', () => {
+  it('is named after its class, carries its code and its `retryable`', () => {
     expect(error).toBeInstanceOf(ConcordatError)
     expect(error.name).toBe(error.constructor.name)
     expect({ code: error.code, retryable: error.retryable }).toEqual({ code, retryable })
   })
 
-  it('says what to do, on one line', () => {
+  it('has a remedy, on one line', () => {
     expect(error.message).toContain(remedy)
     expect(error.message).not.toContain('\n')
     expect(error.message).not.toMatch(/undefined|\[object/)

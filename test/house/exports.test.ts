@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { entriesOf, PACKAGES } from '../../scripts/packages.ts'
 
-/** Every value a user can import. A name added here is a promise; a name taken away breaks somebody. */
+/** Every value that a user can import. Adding a name is a promise; removing one breaks users. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/core': [
     'CodecError',
@@ -364,7 +364,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
 }
 
 describe('the public surface', () => {
-  it.for(Object.entries(NAMES))('the public surface of %s is what is listed here', async ([subpath, names]) => {
+  it.for(Object.entries(NAMES))('the public surface of %s matches the list', async ([subpath, names]) => {
     const exported = (await import(subpath)) as object
     expect(Object.keys(exported).toSorted((a, b) => (a < b ? -1 : 1))).toEqual(names)
   })

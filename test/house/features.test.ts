@@ -9,7 +9,7 @@ import { Kafka } from 'kafkajs'
 import pg from 'pg'
 import { expect, it } from 'vitest'
 
-/** How the page calls each feature. */
+/** The page's wording of each feature. */
 const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {
   durable: 'messages survive the sending process',
   newGroupStartsAtEarliest: 'a new group gets what was sent before it',
@@ -28,7 +28,7 @@ const TRANSPORTS: readonly Transport[] = [
 
 const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)
 
-it('the table of transports says what the transports declare', async () => {
+it('the table of transports matches the transports’ declarations', async () => {
   const lines = (await readFile('docs/brokers/choosing.md', 'utf8')).split('\n')
   for (const [feature, name] of Object.entries(ROWS) as Array<[keyof TransportFeatures, string]>) {
     const cells = TRANSPORTS.map(({ features }) => cell(features[feature]))

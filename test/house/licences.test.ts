@@ -12,7 +12,7 @@ test('one of several alternative licences is enough, and all of a combination ar
   expect(['GPL-3.0', '(MIT AND GPL-3.0)', 'SEE LICENSE IN X', 'none said'].some(isAllowed)).toBe(false)
 })
 
-test('a dependency is looked for as Node does, beside and then further up', () => {
+test('a dependency is resolved as Node does, beside and then further up', () => {
   const packages = {
     '': { dependencies: { a: '1' } },
     'node_modules/a': { version: '1', license: 'MIT', dependencies: { b: '1', c: '1' } },

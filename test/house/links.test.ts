@@ -63,7 +63,7 @@ it('links lead to headings that exist', () => {
   expect(faults).toEqual([])
 })
 
-it('pages of the package link to nothing outside the package', () => {
+it('pages of the package have no links outside the package', () => {
   const isPacked = (target: string): boolean =>
     /^(?:docs(?:\/|$)|README\.md$|CHANGELOG\.md$|SECURITY\.md$|LICENSE$)/.test(relative('.', target))
   expect(check(PACKED, (page, text) => targetsOf(page, text).filter((target) => !isPacked(target)))).toEqual([])

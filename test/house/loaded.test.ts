@@ -1,9 +1,12 @@
-/** What a subpath loads: no driver, and not the rest of the package. Time and memory follow from it, and are no facts to test. */
+/**
+ * Modules that a subpath loads: no driver, and not the rest of the package. Time and memory follow from it and are not
+ * stable enough to test.
+ */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, it } from 'vitest'
 
-/** Files of this package at most, what was there in November 2026 and little more; packages exactly. */
+/** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
   core: { files: 21, packages: ['uuid'] },
   binder: { files: 134, packages: ['uuid'] },
@@ -42,7 +45,7 @@ async function loadedBy(subpath: string): Promise<{ readonly files: number; read
 
 describe('importing concordat/...', () => {
   it.for(Object.entries(BUDGETS))(
-    '%s loads what it needs',
+    '%s loads only its own parts',
     { timeout: 60_000 },
     async ([subpath, budget], { expect }) => {
       const loaded = await loadedBy(subpath)

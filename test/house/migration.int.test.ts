@@ -61,7 +61,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
       .map((n) => `o-${n}`)
       .sort()
 
-  it('moves a kafkajs consumer, its dead letters and its producer, and back, without a message lost or billed again', async () => {
+  it('a kafkajs consumer, its dead letters and its producer move, and back, without a lost or repeated message', async () => {
     await database.pool.query('DROP TABLE IF EXISTS bill')
     await database.pool.query(`CREATE TABLE bill ("order" text, cents int, "by" text)`)
     const admin = new Kafka({ brokers: [kafka.url], logLevel: logLevel.NOTHING }).admin()
@@ -93,7 +93,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
     const byOld = new Set(await billsBy('old'))
     expect(await billsBy('new')).toEqual(expect.arrayContaining([...ordersFrom(OVERLAP, AFTER)]))
     expect([...byOld]).toEqual(expect.arrayContaining([...ordersFrom(0, BEFORE), ...ordersFrom(AFTER, BACK)]))
-    // What the old version had handled, but not committed, when its partitions moved: never what it had committed.
+    // Orders that the old version had handled, but not committed, when its partitions moved: never committed ones.
     const repeated = await twice()
     expect(repeated.filter((order) => !byOld.has(order))).toEqual([])
     expect(repeated.filter((order) => ordersFrom(0, BEFORE).includes(order))).toEqual([])
@@ -101,7 +101,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], PAGE, () => {
     await admin.disconnect()
   })
 
-  it('moves an amqplib consumer and its producer, and back, without a message lost or billed twice', async () => {
+  it('an amqplib consumer and its producer move, and back, without a message lost or billed twice', async () => {
     await database.pool.query('DROP TABLE IF EXISTS bill')
     await database.pool.query(`CREATE TABLE bill ("order" text PRIMARY KEY, cents int, "by" text)`)
     const old = page.start('rabbitmq/before/billing.ts')

@@ -1,4 +1,6 @@
-/** The dashboard and the alert rules of the package: their queries are Prometheus', and ask for what a service really emits. */
+/**
+ * The dashboard and the alert rules of the package: valid Prometheus queries for metrics that a service really emits.
+ */
 import { readFileSync } from 'node:fs'
 import { PGlite } from '@electric-sql/pglite'
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
@@ -74,14 +76,14 @@ function readQuery(where: string, text: string): readonly Asked[] {
 }
 
 const LABEL = /\{\{ ?\$?(?:labels\.)?(\w+)[^}]*\}\}/g
-/** What Prometheus adds, and what is no label. */
-/** Whether a target answers its scrapes: Prometheus says so itself. */
+/** The metric that Prometheus adds, and names that are not labels of ours. */
+/** Whether a target answers its scrapes: a metric of Prometheus itself. */
 const OF_PROMETHEUS = 'up'
 const GIVEN = new Set(['job', 'instance', 'le', 'value'])
 
 const labelsIn = (text: string): readonly string[] => Array.from(text.matchAll(LABEL), ([, label = '']) => label)
 
-/** A transport of which a group does not go on where it stood, as on Kafka after retention overtook it. */
+/** Transport with a group that does not continue at its position, as on Kafka after retention overtook it. */
 function displacing(transport: Transport): Transport {
   const subscribe: Transport['subscribe'] = async (spec, receiver) => {
     const subscription = await transport.subscribe(spec, receiver)
@@ -97,7 +99,7 @@ function displacing(transport: Transport): Transport {
   })
 }
 
-/** What a scrape of a service gives whose parts all had something to tell: the labels by metric, and the text. */
+/** Scrape of a service in which every part has something to report: the labels by metric, and the text. */
 async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, ReadonlySet<string>>; readonly text: string }> {
   const reader = new PrometheusExporter({ preventServerStart: true })
   const telemetry = openTelemetry({ meterProvider: new MeterProvider({ readers: [reader] }) })
@@ -155,7 +157,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
     await Promise.all([locks.close(), store.close()])
     await database.close()
   })
-  // The gauges of open sagas are half a minute old at most: this one is there before the first look.
+  // The gauges of open sagas are half a minute old at most: this one is there before the first reading.
   await before.start()
   await (await before.run(fails, { id: '1', input: {} })).outcome()
   await before.close()
@@ -194,7 +196,7 @@ async function scrape(): Promise<{ readonly labels: ReadonlyMap<string, Readonly
   return { labels, text }
 }
 
-test('every query asks for metrics and labels that a service emits', { timeout: 120_000 }, async () => {
+test('every query uses metrics and labels that a service emits', { timeout: 120_000 }, async () => {
   const { labels } = await scrape()
   const asked = [
     ...RULES.flatMap(({ alert, expr }) => readQuery(alert, expr)),
@@ -212,7 +214,7 @@ test('every query asks for metrics and labels that a service emits', { timeout: 
   expect(wrong).toEqual([])
 })
 
-test('the dashboard is one that Grafana takes: a source to choose, panels with an id and a place of their own', () => {
+test('the dashboard is valid for Grafana: a choice of source, panels with an id and a place of their own', () => {
   const { uid, schemaVersion, templating, panels } = BOARD
   expect(uid).toMatch(/^[\w-]{1,40}$/)
   expect(schemaVersion).toBeGreaterThanOrEqual(36)
@@ -253,7 +255,7 @@ test('the text of an alert, and the comment beside it, agree with its query', ()
   expect(wrong).toEqual([])
 })
 
-test('every alert has a line on the page, and its remedy names commands that are there', () => {
+test('every alert has a line on the page, and its remedy names existing commands', () => {
   const page = readFileSync('docs/production/monitoring.md', 'utf8')
   const listed = Array.from(page.matchAll(/^\| `(Concordat\w+)` \|/gm), ([, name]) => name)
   expect(listed).toEqual(RULES.map(({ alert }) => alert))

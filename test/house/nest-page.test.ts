@@ -18,7 +18,7 @@ await import(join(page.folder, 'test/payments.test.ts'))
 const run = promisify(execFile)
 const tsc = resolve('node_modules/typescript/bin/tsc')
 
-/** Of these files alone: here the package is its sources, which are no part of the application. */
+/** Compiles these files alone: here the package is its sources, which are no part of the application. */
 async function compiled(): Promise<string> {
   await run(process.execPath, [tsc, '-p', page.folder, '--noCheck', '--noResolve'])
   return join(page.folder, 'dist/main.js')
@@ -39,7 +39,7 @@ test('the application type-checks', { timeout: 120_000 }, async () => {
   expect(found.stdout).toBe('')
 })
 
-test('the application takes an order, charges it, and ends with 0 when it is told to', {
+test('the application takes an order, charges it, and ends with 0 on a signal', {
   timeout: 120_000,
 }, async () => {
   const main = await compiled()

@@ -18,7 +18,7 @@ import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 
-/** What plain JavaScript can do: call anything with anything. */
+/** Cast for calls that plain JavaScript can make: any function with any value. */
 const js = (value: unknown): never => value as never
 
 interface Mistake {
@@ -229,7 +229,7 @@ const BINDER: readonly Mistake[] = [
   mistake('an unknown option of memoryTransport', () => memoryTransport(js({ brokr: 1 })), 'Did you mean "broker"?'),
 ]
 
-describe('a mistake with the binder is refused, with what was expected:', () => {
+describe('a mistake with the binder is refused, with the expected value:', () => {
   it.for(BINDER)('$what', ({ call, says }) => refused(call, says))
 })
 

@@ -5,7 +5,7 @@ import { redisStateStore } from 'concordat/cluster/redis'
 import { memoryLocks } from 'concordat/locks/memory'
 import { describe, expect, it } from 'vitest'
 
-/** What plain JavaScript can do: call anything with anything. */
+/** Cast for calls that plain JavaScript can make: any function with any value. */
 const js = (value: unknown): never => value as never
 
 const url = 'redis://127.0.0.1:1'
@@ -23,7 +23,7 @@ const MISTAKES: ReadonlyArray<readonly [what: string, call: () => unknown, says:
     'expected either client (an ioredis instance) or url',
   ],
   ['redisStateStore at a web address', () => redisStateStore({ url: 'http://u:secret@x' }), 'begins with http://'],
-  // Of such a name ioredis makes database NaN, then goes on in database 0.
+  // ioredis turns such a name into database NaN, and then uses database 0.
   [
     'the name of a database',
     () => redisStateStore({ url: 'redis://u:secret@x/main' }),
@@ -82,7 +82,7 @@ const MISTAKES: ReadonlyArray<readonly [what: string, call: () => unknown, says:
   ['an unknown option of mirror', () => state.mirror(js({ prefix: '' })), 'mirror.prefix: expected one of signal'],
 ]
 
-describe('a mistake of the caller about cluster state is refused, with what was expected:', () => {
+describe('a mistake of the caller about cluster state is refused, with the expected value:', () => {
   it.for(MISTAKES)('%s', async ([, call, says]) => {
     const error = await (async () => call())().then(
       () => undefined,

@@ -19,7 +19,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
 
-/** What plain JavaScript can do: call anything with anything. */
+/** Cast for calls that plain JavaScript can make: any function with any value. */
 const js = (value: unknown): never => value as never
 
 interface Mistake {
@@ -354,7 +354,7 @@ const BUS: readonly Mistake[] = [
   ),
 ]
 
-describe('a mistake of the caller is refused, with what was expected:', () => {
+describe('a mistake of the caller is refused, with the expected value:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
   it.for(OUTBOX)('outbox: $what', ({ call, says }) => refused(call, says))
   it.for(SAGA)('saga: $what', ({ call, says }) => refused(call, says))
@@ -368,11 +368,11 @@ describe('a mistake of the caller is refused, with what was expected:', () => {
   })
 })
 
-it('never shows what is in a value that may hold a password', () => {
+it('an options error never shows the content of a value that may hold a password', () => {
   expect(() => pgClient(js('postgres://u:secret@h/d'))).toThrow(/got a string$/)
 })
 
-it('never shows a secret, only how long it is', () => {
+it('an options error never shows a secret, only its length', () => {
   for (const secret of [short, [short]] as const) {
     const call = (): unknown => createBus({ service, secret })
     expect(call).toThrow(/^createBus\.secret(\[0\])?: expected at least 32 bytes, got 12: make one with/)

@@ -26,7 +26,7 @@ binder.binding('orders.paid.audit')
 binder.binding('orders.paid.payments')
 `
 
-/** Uses with drivers: what they export must fit the parts of them that we describe. */
+/** Program that uses drivers: their exports must fit the types that we describe. */
 const DRIVER_CONSUMER = `
 import { PGlite } from '@electric-sql/pglite'
 import { kafkaTransport } from 'concordat/binder/kafka'
@@ -68,7 +68,7 @@ beforeAll(async () => {
 }, 300_000)
 afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
-/** Imports every subpath in a process of its own and tells how many names each gave, or why it failed. */
+/** Imports every subpath in a process of its own. @returns the number of names of each, or the reason why it failed */
 async function importAll(project: string): Promise<Record<string, number | string>> {
   await writeFile(
     join(project, 'import-all.js'),
@@ -81,10 +81,10 @@ async function importAll(project: string): Promise<Record<string, number | strin
   return JSON.parse(stdout) as Record<string, number | string>
 }
 
-/** These have types only: what an adapter implements. */
+/** Subpaths with types only: contracts that an adapter implements. */
 const CONTRACTS = new Set(['concordat/binder/transport', 'concordat/locks/store', 'concordat/cluster/store'])
 
-/** These are for the inside of a framework: without it there is nothing to import them for. */
+/** Subpaths that run inside a framework, which they need to be imported. */
 const INSIDE: ReadonlyMap<string, string> = new Map([['@concordat/nest', '@nestjs/common']])
 
 /** Pages for people who work on the package itself, or that the site shows. */
@@ -94,7 +94,7 @@ const NOT_PACKED = /^(?:package\/)?docs\/(?:api|contributing|decisions|images)\/
 const BUILT = /^package\/dist\/(?:.*\.(?:js|d\.ts)|page\/(?:index\.html|console\.css|LICENSES))$/
 
 describe('the packed packages', { timeout: 120_000 }, () => {
-  it('the engine holds what is built, the licence and the pages, and nothing else', async () => {
+  it('the engine holds its build, the licence and the pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
     const files = stdout.trim().split('\n')
     for (const page of globSync('docs/**/*.md').filter((path) => !NOT_PACKED.test(path))) {
@@ -120,7 +120,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
     ])
   })
 
-  it('each package beside the engine holds what is built, its licence and its page, and nothing else', async () => {
+  it('each package beside the engine holds its build, its licence and its page, and nothing else', async () => {
     const others = [...packed.tarballs].filter(([name]) => name !== 'concordat')
     expect(others.length).toBeGreaterThan(0)
     for (const [name, tarball] of others) {
@@ -147,7 +147,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
     }
   })
 
-  it('calls every class as it is exported', async () => {
+  it('calls every class by its exported name', async () => {
     const project = await install(packed, 'named', PEERS)
     await writeFile(
       join(project, 'names.js'),
@@ -161,7 +161,7 @@ describe('the packed packages', { timeout: 120_000 }, () => {
     expect(JSON.parse(stdout)).toEqual([])
   })
 
-  it('says what to import instead of the whole', async () => {
+  it('names the subpath to import instead of the whole', async () => {
     const project = await install(packed, 'root', [])
     const told = /concordat has no root export: import a part.*'concordat\/binder'/
     await expect(run(process.execPath, ['--input-type=module', '-e', "import 'concordat'"], project)).rejects.toThrow(

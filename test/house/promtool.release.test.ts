@@ -1,6 +1,7 @@
 /**
- * The alert rules as Prometheus itself reads them: `promtool` checks them, and runs them over numbers. Its place is in PROMTOOL, or it is
- * in the PATH (Debian: the package `prometheus`); elsewhere these tests are skipped: they are run before a release, and `monitoring.test.ts` parses the queries.
+ * Checks the alert rules with Prometheus' own `promtool`, on numbers. Its path is in PROMTOOL, or it is in the PATH
+ * (Debian: the package `prometheus`); without it these tests are skipped: they run before a release, and
+ * `monitoring.test.ts` parses the queries.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -178,11 +179,11 @@ describeIt(() => {
     return stdout + stderr
   }
 
-  test('finds no fault in them', async () => {
+  test('promtool finds no fault in the alert rules', async () => {
     expect(await run('check', 'rules', RULES)).toMatch(/SUCCESS: \d+ rules found/)
   })
 
-  test('runs each over numbers at which it fires', () => {
+  test('promtool fires each alert rule over its numbers', () => {
     const alerts = Array.from(readFileSync(RULES, 'utf8').matchAll(/- alert: (\w+)/g), ([, name]) => name)
     expect(alerts.filter((name) => !CASES.some(({ alert, fires }) => alert === name && fires !== undefined))).toEqual(
       [],
@@ -195,7 +196,7 @@ describeIt(() => {
       series: name,
       values: values.replaceAll(/(?<!\+)\b(\d+)x/g, '$1+0x'),
     }))
-    // Which alerts fire, without their texts: the metric that Prometheus itself keeps of them.
+    // Names of the firing alerts, without their texts: the metric that Prometheus itself keeps of them.
     const expr = `ALERTS{alertname="${alert}",alertstate="firing"}`
     const labels = Object.entries({ alertname: alert, alertstate: 'firing', ...fires }).map(
       ([name, value]) => `${name}="${value}"`,

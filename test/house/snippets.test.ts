@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readSnippets } from './support/snippets.ts'
 
-/** What they print is in `snippets.int.test.ts`. */
+/** Checks everything but the snippets' output, which `snippets.int.test.ts` checks. */
 const snippets = await readSnippets()
 const folder = resolve('.cache', `snippets-${process.pid}`)
 

@@ -1,4 +1,6 @@
-/** The programs of the page for those who come from Spring, on brokers that hold messages and groups as Spring leaves them. */
+/**
+ * The programs of the page on migrating from Spring, on brokers whose messages and groups are as Spring leaves them.
+ */
 import amqp from 'amqplib'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
@@ -8,12 +10,12 @@ import { until } from '../support/until.ts'
 import { writePageFiles } from './support/page-files.ts'
 
 const PARTITIONS = 3
-/** Of ten orders in each partition Spring has handled so many. */
+/** Number of orders that Spring has handled, out of ten in each partition. */
 const HANDLED = 6
 
 const range = (from: number, end: number): readonly number[] => Array.from({ length: end - from }, (_, i) => from + i)
 const orderOf = (orderId: string): string => JSON.stringify({ orderId, cents: 100 })
-/** As Spring's binder writes them. */
+/** Headers as Spring's binder writes them. */
 const SPRINGS_HEADERS = {
   contentType: 'application/json',
   spring_json_header_types: '{"contentType":"java.lang.String"}',
@@ -47,7 +49,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-clou
     return { page, orders }
   }
 
-  it("goes on in Spring's Kafka group with what Spring has not committed, and leaves the group at its end", async () => {
+  it('continues in Spring’s Kafka group with uncommitted messages, and leaves the group at its end', async () => {
     const { page, orders } = await setup('payment')
     const client = new Kafka({ brokers: [kafka.url], logLevel: logLevel.NOTHING })
     const [admin, producer] = [client.admin(), client.producer()]
@@ -80,7 +82,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-clou
     const { page, orders } = await setup('bill')
     const connection = await amqp.connect(rabbitmq.url)
     const channel = await connection.createConfirmChannel()
-    // As Spring's binder declares them.
+    // Declarations as Spring's binder makes them.
     await channel.assertExchange('orders', 'topic')
     await channel.assertQueue('orders.billing', { durable: true })
     await channel.bindQueue('orders.billing', 'orders', '#')
@@ -95,7 +97,7 @@ describeWith(['kafka', 'rabbitmq', 'postgres'], 'docs/migrating/from-spring-clou
     const { consumerTag } = await channel.consume('orders.billing', (message) => {
       if (message === null) return
       bySpring.push(JSON.parse(message.content.toString()).orderId)
-      // Until the other instance takes part, this one takes its time.
+      // This instance is slow until the other one takes part.
       if (bySpring.length <= 2) channel.ack(message)
     })
     await until('Spring has some', () => bySpring.length === 3)

@@ -10,7 +10,7 @@ import { install, type Packed, pack } from './support/tarball.ts'
 let packed: Packed
 let shop: string
 
-/** With this Node, which is not the machine's everywhere. */
+/** Runs a command with this Node, which may not be the machine's default. */
 async function run(command: string, args: readonly string[], cwd: string, env = process.env): Promise<string> {
   const path = `${dirname(process.execPath)}${delimiter}${process.env['PATH']}`
   const { stdout } = await promisify(execFile)(command, args, { cwd, env: { ...env, PATH: path } })
@@ -27,7 +27,7 @@ interface Manifest {
   readonly devDependencies: Readonly<Record<string, string>>
 }
 
-/** As `npm install` would, from what the repository has: no network needed. */
+/** Installs from the repository what `npm install` would, without a network. */
 async function installIn(folder: string, project: string): Promise<Manifest> {
   const manifest = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Manifest
   const modules = join(folder, 'node_modules')

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { sourceFiles } from './support/sources.ts'
 
-/** Where kinds of steps are declared. */
+/** Files in which kinds of steps are declared. */
 const FILES = globSync('{saga/definition/kinds/*,packages/state-language/kinds}.ts')
 const outside = sourceFiles().filter((file) => !FILES.includes(file))
 const read = (file: string): string => readFileSync(file, 'utf8')
@@ -55,14 +55,14 @@ it('a comparison with a kind of step is found', () => {
   expect(comparisonsIn(`switch (wait) {\n  case 'signal':`)).toEqual([])
 })
 
-it('no other file asks a step for its kind by a name', () => {
+it('no other file compares the kind of a step by name', () => {
   expect(outside.flatMap((file) => comparisonsIn(read(file)).map((found) => `${file}: ${found}`))).toEqual([])
 })
 
 it('the additions of a kind of step are known to its file alone', () => {
   const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|methods)[\\w-]+\\.ts'`)
   const knowing = outside.filter((file) => kinds.test(read(file))).toSorted()
-  // These make the steps that no method of a builder adds: of `choose`, and of code.
+  // These files make the steps that no builder method adds: those of `choose`, and of code.
   expect(knowing).toEqual(['saga/definition/blocks.ts', 'saga/definition/grown.ts', 'saga/global/definition.ts'])
   const exported = FILES.flatMap((file) =>
     Array.from(read(file).matchAll(/^export interface (\w+Definition)\b/gm), ([, name]) => name),
@@ -70,7 +70,7 @@ it('the additions of a kind of step are known to its file alone', () => {
   expect(exported).toEqual([])
 })
 
-it('whether a text is an operation is asked of the table of operations', () => {
+it('only the table of operations decides whether a text is an operation', () => {
   const both = /[!=]==? 'invoke'\s*(?:&&|\|\|)[^;]*?[!=]==? 'compensate'/
   expect(both.test(`if (reply.operation !== 'invoke' && reply.operation !== 'compensate') return`)).toBe(true)
   expect(outside.filter((file) => both.test(read(file)))).toEqual([])

@@ -7,7 +7,7 @@ import { sourceFiles } from './support/sources.ts'
 
 type Graph = ReadonlyMap<string, readonly string[]>
 
-/** What each file imports from another file of ours, types too. */
+/** Imports of each file from other files of the package, types too. */
 function importsOf(files: readonly string[]): Graph {
   const from = /(?:from|import)\s*\(?'(\.[^']+)'/g
   return new Map(
@@ -20,7 +20,7 @@ function importsOf(files: readonly string[]): Graph {
   )
 }
 
-/** One way around for each file that can be reached from itself. */
+/** Finds a cycle for each file that can be reached from itself. */
 function cyclesIn(graph: Graph): readonly string[] {
   const ways = [...graph.keys()].map((start) => wayBack(graph, start)).filter((way) => way !== undefined)
   return ways.map((way) => way.join(' -> '))
@@ -57,7 +57,7 @@ function reachableFrom(graph: Graph, start: string): ReadonlySet<string> {
   return found
 }
 
-it('finds a circle', () => {
+it('an import cycle is found', () => {
   const graph = new Map([
     ['a', ['b']],
     ['b', ['c']],
@@ -67,13 +67,13 @@ it('finds a circle', () => {
   expect(cyclesIn(graph)).toEqual(['b -> c -> b', 'c -> b -> c'])
 })
 
-it('no file of ours leads back to itself, types counted', () => {
+it('no file leads back to itself, types counted', () => {
   const files = [...sourceFiles(), ...globSync('examples/**/*.ts')]
   expect(files.length).toBeGreaterThan(250)
   expect(cyclesIn(importsOf(files))).toEqual([])
 })
 
-it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, by whatever way', ([adapter, { names, but }]) => {
+it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, on any path', ([adapter, { names, but }]) => {
   const inside = globSync(`${adapter}/**/*.ts`)
   const isDriver = (file: string): boolean => names.some((name) => file.startsWith(`${adapter}/${name}/`))
   const ours = inside.filter((file) => !isDriver(file) && !but.includes(file.slice(adapter.length + 1)))
@@ -133,7 +133,7 @@ it('a package imports its own files, what its manifest names, and public subpath
   expect(foreign).toEqual([])
 })
 
-it('all packages have one version, and ask for the engine of the same', () => {
+it('all packages have one version, and require the engine of the same', () => {
   const [engine, ...others] = PACKAGES.map(({ manifest }) => manifest)
   expect(others.length).toBeGreaterThan(0)
   for (const { version, peerDependencies } of others) {

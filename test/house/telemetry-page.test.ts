@@ -1,6 +1,6 @@
 /**
- * The files of docs/production/telemetry.md, as a process. `@opentelemetry/sdk-node` is 50 MB and not a dependency: in its place is a module with
- * its names, made of the SDK's parts that are here, which are those that it is made of.
+ * The files of docs/production/telemetry.md, as a process. `@opentelemetry/sdk-node` is 50 MB and not a dependency: a
+ * module with its names stands in for it, made of the parts of the SDK that are installed here.
  */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

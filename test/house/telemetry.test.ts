@@ -1,10 +1,10 @@
 import { globSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 
-/** An instrument as it is declared: a name with a unit. */
+/** Declaration of an instrument: a name with a unit. */
 const INSTRUMENT = /\bname: '((?:concordat|messaging)\.[\w.]+)',\s+unit: '/g
 
-/** In the first cell of a row of the metrics' table, a second name may leave out what it begins with as the first does. */
+/** Metric names in the first cell of a row: a second name may leave out the prefix that it shares with the first. */
 function namesOf(cell: string): string[] {
   const [first = '', ...others] = Array.from(cell.matchAll(/`([^`]+)`/g), ([, name = '']) => name)
   return [first, ...others.map((name) => (name.startsWith('.') ? first.replace(/\.\w+$/, name) : name))]

@@ -18,7 +18,7 @@ const run = promisify(execFile)
 const SCRIPTS = join(import.meta.dirname, 'python')
 const KEYS = ['k1', 'k2', 'k3', 'größe']
 
-/** A channel with one sink, and what it has handled. */
+/** Creates a channel with one sink, and records its messages. */
 async function handling(name: string, transport: Transport) {
   const seen: Kept[] = []
   const channel = defineChannel(name, {
@@ -40,7 +40,7 @@ async function handling(name: string, transport: Transport) {
 
 const fresh = (name: string): string => `i-${name}-${randomUUID().slice(0, 8)}`
 
-/** The Python that has a module: Debian's packages are not there for one that is installed by hand. */
+/** Python that has a module: a separately installed one does not see Debian's packages. */
 async function pythonWith(module: string): Promise<string | undefined> {
   const found = [findBinary('python3'), findBinary('python3', ['/usr/bin'])]
   for (const python of found) {

@@ -1,4 +1,4 @@
-/** A binder that keeps what it handles, on the channels of the cases. */
+/** Binder that keeps its messages, on the channels of the cases. */
 import {
   type Binder,
   type Channel,
@@ -40,7 +40,7 @@ export interface Collector {
   readonly kept: ReadonlyMap<string, readonly Kept[]>
 }
 
-/** Starts it; handlers keep what comes, by channel. */
+/** Starts it; handlers keep their messages, by channel. */
 export async function collectOnKafka(url: string): Promise<Collector> {
   const kept = new Map<string, Kept[]>()
   const keep = (channel: Channel<unknown>) => keeping(channel, kept)

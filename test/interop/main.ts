@@ -1,6 +1,7 @@
 /**
- * `npm run interop [-- java | streams | spring | bus | clients | debezium]` (`--help` tells more): this package beside software that is not ours. Prints one line per case, with what was
- * expected and what was seen; the exit code is 1 when any differs, 2 after a mistake in the command line. It needs a JDK, Maven (once) and what the servers of the tests need.
+ * `npm run interop [-- java | streams | spring | bus | clients | debezium]` (`--help` has the details): this package
+ * beside other software. Prints a line per case with the expected and the actual result; the exit code is 1 when any
+ * differs, 2 after a mistake in the command line. It needs a JDK, Maven (once) and the servers of the tests.
  */
 import { rm } from 'node:fs/promises'
 import { KAFKA_DRIVER, KAFKA_DRIVERS } from '../support/kafka-driver-name.ts'

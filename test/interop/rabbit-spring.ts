@@ -100,7 +100,7 @@ export async function takeOverQueue(report: Report, spring: Spring, url: string)
   await connection.close()
 }
 
-/** What the first dead letter of a queue says. */
+/** Error in the first dead letter of a queue. */
 async function errorIn(url: string, queue: string): Promise<string> {
   const connection = await connect(url)
   try {

@@ -1,4 +1,4 @@
-/** One line per case: what was expected and what was seen. */
+/** Prints a line per case: the expected and the actual result. */
 import { isDeepStrictEqual } from 'node:util'
 import { until } from '../support/until.ts'
 

@@ -50,7 +50,7 @@ export async function springBusCases(report: Report, classes: Classes, url: stri
       () => changes().length > 0,
     )
     const got = () => bus.got.filter(({ payload, function: name }) => `${name} ${payload}`.includes('Refresh'))
-    // Its consumer may join later than it says that it has started.
+    // Spring's consumer may join later than Spring reports its start.
     await until('Spring hears us', async () => {
       await refresh()
       return got().length > 0

@@ -35,7 +35,7 @@ export function headersOnRabbit(url: string): Promise<HeaderCases> {
   return collect(false, ON_RABBIT, () => rabbitTransport({ url, unroutable: 'accept' }))
 }
 
-/** Handlers keep what comes; messages on `rich` are refused first. */
+/** Collects messages; those on `rich` are refused first. */
 async function collect(isKafka: boolean, on: typeof ON_KAFKA, transport: () => Transport): Promise<HeaderCases> {
   const kept = new Map<string, Kept[]>()
   let isRefused = true

@@ -1,4 +1,7 @@
-/** The Spring Boot application of `java/App.java` as a child process: its configuration, what it got, what it is to send. */
+/**
+ * The Spring Boot application of `java/App.java` as a child process: its configuration, its messages, and those that it
+ * sends.
+ */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -9,7 +12,7 @@ import type { Classes } from './classes.ts'
 export interface Got {
   readonly function: string
   readonly payload: string
-  /** As `Class=text`, by name. */
+  /** Headers by name, as `Class=text`. */
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -42,7 +45,7 @@ function binding(name: string, binder: string, destination: string, group?: stri
   ]
 }
 
-/** For our exchanges, which are direct ones. */
+/** Spring options for our exchanges, which are direct ones. */
 function direct(name: string, side: 'consumer' | 'producer', rule: string): string[] {
   return [
     `${STREAM}.rabbit.bindings.${name}.${side}.exchange-type=direct`,

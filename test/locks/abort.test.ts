@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 import { FaultyNetwork, FaultyStore } from '../support/locks/faulty-store.ts'
 
-describe('an acquire that is aborted while its request is under way gives back what it may have won', () => {
+describe('an acquire that is aborted during its request gives back a possible grant', () => {
   it.each([
     ['any', new Error('changed my mind')],
     ['the failure of another acquire that was sure', new LockStoreUnavailable('redis', 'not_done', 'not connected')],

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { Bag, type Place } from '../../locks/bag.ts'
 
 describe('a bag', () => {
-  it('holds what was added and not removed, whatever the order, and removing twice is like once', () => {
+  it('holds added and not removed items, in any order, and a second removal has no effect', () => {
     const step = fc.record({ add: fc.boolean(), which: fc.nat(20) })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -28,7 +28,7 @@ describe('a bag', () => {
     )
   })
 
-  it('shows each item once to one who walks over it while others are removed, and none that was', () => {
+  it('shows each item once to an iteration during removals, and no removed one', () => {
     const bag = new Bag<string>()
     const places = ['a', 'b', 'c', 'd'].map((item) => bag.add(item))
     const seen: string[] = []

@@ -14,7 +14,7 @@ import { describe, expect, it } from 'vitest'
 
 const cause = new Error('boom')
 
-/** error, code, retryable, what the message must tell: what, on what, the values, the remedy */
+/** error, code, retryable, parts of the message: operation, target, values, remedy */
 const table: ReadonlyArray<readonly [ConcordatError, string, boolean, readonly string[]]> = [
   [new LockBusy('k', 'me', 12), 'locks.busy', true, ['"k"', 'me', '12 ms', 'waitMs']],
   [new LockTimeout('k', 50, undefined, 3), 'locks.timeout', true, ['"k"', '50 ms', '3 ahead', 'wait longer']],

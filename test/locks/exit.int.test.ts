@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 
-describeWith(['redis'], 'a process that has nothing else to do', () => {
+describeWith(['redis'], 'a process with no other work', () => {
   let prefix: string
   let locks: Locks
   const children: ChildProcess[] = []

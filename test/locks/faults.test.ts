@@ -8,7 +8,7 @@ import { type Fault, FaultyNetwork, FaultyStore, faults } from '../support/locks
 const TTL_MS = 1_000
 const EXPECTED = ['locks.store_unavailable', 'locks.lost', 'locks.timeout']
 
-/** How both contenders take the lock. Two of one permit exclude each other like two writers. */
+/** Modes in which the two contenders take the lock. Two holders of one permit exclude each other like two writers. */
 const MODES: ReadonlyArray<readonly [LeaseOptions, LeaseOptions]> = [
   [{}, {}],
   [{}, { mode: 'shared' }],
@@ -17,8 +17,8 @@ const MODES: ReadonlyArray<readonly [LeaseOptions, LeaseOptions]> = [
 ]
 
 /**
- * The resource: accepts rising tokens only, and remembers every refusal. Whoever writes must be the only one who
- * believes in a lease at that moment, by the clock that all share here.
+ * The resource: accepts rising tokens only, and remembers every refusal. The writer must be the only one that believes
+ * in a lease at that moment, by the clock that all share here.
  */
 class Sink {
   readonly refused: string[] = []
@@ -70,7 +70,7 @@ async function contend(
   }
 }
 
-/** Two contenders over a network with these faults; checks what must hold whatever happens. Returns the steps taken. */
+/** Runs two contenders over a network with these faults and checks the invariants. Returns the steps taken. */
 async function run(modes: readonly [LeaseOptions, LeaseOptions], plan: ReadonlyMap<number, Fault>): Promise<number> {
   const clock = new FakeClock()
   const server = memoryLockServer({ clock })
@@ -96,7 +96,7 @@ async function run(modes: readonly [LeaseOptions, LeaseOptions], plan: ReadonlyM
 }
 
 describe.for(MODES)('contenders over a network that fails (%j, %j)', (modes) => {
-  it('keep every promise whichever single step fails in whichever way', { timeout: 120_000 }, async () => {
+  it('keep every promise with any failure of any single step', { timeout: 120_000 }, async () => {
     const steps = await run(modes, new Map())
     expect(steps).toBeGreaterThan(15)
     for (let step = 0; step < steps; step++) {

@@ -26,7 +26,7 @@ afterEach(async () => {
 })
 afterAll(() => sql.query('DROP TABLE ledger'))
 
-/** A sink that writes to `resource` what the holder of its lock sends. */
+/** Sink that writes the messages of a lock's holder to `resource`. */
 async function setup(
   resource: string,
 ): Promise<{ binder: Binder; lines: () => Promise<string[]>; calls: () => number }> {
@@ -59,7 +59,7 @@ async function setup(
 }
 
 describe('a message carries the token of its sender to a fenced sink', () => {
-  it('which refuses a stale holder: one call, no effect, a dead letter', async () => {
+  it('and the sink refuses a stale holder: one call, no effect, a dead letter', async () => {
     const { binder, lines, calls } = await setup('lock')
     const server = memoryLockServer()
     const [stale, young] = [memoryLocks({ server }), memoryLocks({ server })]
@@ -75,7 +75,7 @@ describe('a message carries the token of its sender to a fenced sink', () => {
     expect(await lines()).toEqual(['young'])
   })
 
-  it('which refuses a leader of an earlier term', async () => {
+  it('and the sink refuses a leader of an earlier term', async () => {
     const { binder, lines } = await setup('term')
     const server = memoryLockServer()
     const late = gate()

@@ -39,7 +39,7 @@ describeWith(['postgres'], 'a guard column in PostgreSQL', () => {
     expect(await rowOf('a')).toEqual({ n: 7, fence: '20' })
   })
 
-  it('tells a row that is missing from a write that is refused', async () => {
+  it('distinguishes a missing row from a refused write', async () => {
     expect(await write(`sku = 'none'`, 8, 20)).toBe(0)
   })
 
@@ -97,7 +97,7 @@ describeWith(['postgres'], 'a guard column in PostgreSQL', () => {
     await expect(fencedUpdate(sql, { ...update, token: 3 })).rejects.toMatchObject({ lastToken: 9 })
   })
 
-  it('names what is wrong', async () => {
+  it('names the mistake', async () => {
     const good = { table: 'stock', set: 'n = 1', where: 'true', token: 1 }
     await expect(fencedUpdate(sql, { ...good, token: 1.5 })).rejects.toThrow('fencedUpdate.token')
     await expect(fencedUpdate(sql, { ...good, where: '' })).rejects.toThrow('fencedUpdate.where')

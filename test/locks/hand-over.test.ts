@@ -18,8 +18,8 @@ function setup() {
 
 const inLine = { ...busy, position: 0, retryAfterMs: 60_000, lastToken: 10 }
 
-describe('a waiter that is told that it was handed the lock', () => {
-  it('has it without asking again, under the token it was told', async () => {
+describe('a waiter that is notified that it was handed the lock', () => {
+  it('has it without another request, under the token of the notification', async () => {
     const { store, locks, tell } = setup()
     store.acquires.push(busy, inLine)
     const waiting = locks.acquire('k', { ttlMs: TTL_MS })
@@ -53,7 +53,7 @@ describe('a waiter that is told that it was handed the lock', () => {
     expect(store.requests).toHaveLength(3)
   })
 
-  it('does not believe what may be from before its last refusal', async () => {
+  it('does not believe a notification that may be from before its last refusal', async () => {
     const { store, locks, tell } = setup()
     store.acquires.push(busy, inLine, inLine, { status: 'granted', token: 12 })
     const waiting = locks.acquire('k')
@@ -65,7 +65,7 @@ describe('a waiter that is told that it was handed the lock', () => {
     expect((await waiting).token).toBe(12)
   })
 
-  it('does not believe a store that never said what it granted last', async () => {
+  it('does not believe a store that never reports its last grant', async () => {
     const { store, locks, tell } = setup()
     store.acquires.push(busy, { ...inLine, lastToken: undefined }, { status: 'granted', token: 12 })
     const waiting = locks.acquire('k')
@@ -74,7 +74,7 @@ describe('a waiter that is told that it was handed the lock', () => {
     expect((await waiting).token).toBe(12)
   })
 
-  it('asks when it is told something else before it could take it, such as that it was ended by force', async () => {
+  it('asks after another notification before it could take the lock, such as a forced end', async () => {
     const { store, locks, tell } = setup()
     store.acquires.push(busy, inLine, { status: 'granted', token: 13 })
     const waiting = locks.acquire('k')
@@ -84,7 +84,7 @@ describe('a waiter that is told that it was handed the lock', () => {
     expect((await waiting).token).toBe(13)
   })
 
-  it('hears of it while it asks: the answer counts', async () => {
+  it('may be notified during its request, whose answer counts', async () => {
     const { store, locks, tell } = setup()
     const reply = Promise.withResolvers<{ status: 'granted'; token: number }>()
     store.acquires.push(busy, reply.promise)

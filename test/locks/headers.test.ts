@@ -21,7 +21,7 @@ describe('currentLease', () => {
     expect(currentLease()).toBeUndefined()
   })
 
-  it('is told apart between chains of calls that run at the same time', async () => {
+  it('is separate in chains of calls that run at the same time', async () => {
     await using locks = memoryLocks()
     const keys = ['a', 'b', 'c', 'd']
     const seen = await Promise.all(
@@ -77,7 +77,7 @@ it.for([
 })
 
 describe('leaseFromHeaders', () => {
-  it('is nothing for a message that was sent under no lock', () => {
+  it('is undefined for a message that was sent under no lock', () => {
     expect(leaseFromHeaders({})).toBeUndefined()
     expect(leaseFromHeaders({ other: 'x' })).toBeUndefined()
     expect(leaseFromHeaders(Object.create({ 'lock-key': 'k', 'lock-token': '1' }))).toBeUndefined()

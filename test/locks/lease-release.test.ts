@@ -8,7 +8,7 @@ it.each([
   ['not_done', 'lost'],
   ['unknown', 'unconfirmed'],
 ] as const)(
-  'a release whose first try was %s, and whose second finds that the lock is not ours, is %s',
+  'a release whose first attempt was %s, and whose second finds that the lock is not ours, is %s',
   async (first, outcome) => {
     const server = memoryLockServer()
     const operator = memoryLocks({ server })

@@ -86,7 +86,7 @@ describe('validity', () => {
     expect((await acquire()).remainingMs()).toBe(1_000 - 12 - 250)
   })
 
-  it('refuses when less is left than asked for, and stays held', async () => {
+  it('refuses when less is left than required, and stays held', async () => {
     const { clock, acquire } = setup()
     const lease = await acquire()
     clock.stall(500)
@@ -173,7 +173,7 @@ describe('renewal', () => {
     store.extends.push(reply.promise)
     const lease = await acquire()
     await clock.advance(330)
-    // Over by the old deadline; what the store prolonged would last until 1290.
+    // The old deadline is over; the store's extension would last until 1290.
     clock.stall(700)
     reply.resolve('extended')
     await drain()
@@ -183,7 +183,7 @@ describe('renewal', () => {
     expect(lease.state).toBe('lost')
   })
 
-  it('ends the lease at once when the store says that it is not ours', async () => {
+  it('ends the lease at once when the store reports that it is not ours', async () => {
     const { clock, store, acquire } = setup()
     store.extends.push('lost')
     const lease = await acquire()
@@ -200,7 +200,7 @@ describe('renewal', () => {
     expect(lease.state).toBe('lost')
   })
 
-  it('begins none after maxHoldMs', async () => {
+  it('does not begin after maxHoldMs', async () => {
     const { clock, store, acquire } = setup()
     const lease = await acquire({ maxHoldMs: 700 })
     const { signal } = lease
@@ -218,7 +218,7 @@ describe('renewal', () => {
 })
 
 describe('release', () => {
-  it('ends the belief before the store is told', async () => {
+  it('ends the belief before the store is called', async () => {
     const { store, acquire } = setup()
     const reply = Promise.withResolvers<'released'>()
     store.releases.push(reply.promise)
@@ -237,7 +237,7 @@ describe('release', () => {
     await clock.advance(400)
     await lease.release()
     for (let n = 0; n < 100; n++) await (await acquire()).release()
-    // One of them is for the probe of the store's health.
+    // One of them probes the store's health.
     expect(clock.pendingTimers).toBeLessThanOrEqual(3)
     await clock.advance(400)
     expect(clock.pendingTimers).toBe(1)
@@ -258,7 +258,7 @@ describe('release', () => {
     expect(store.calls.filter((call) => call === 'release')).toHaveLength(1)
   })
 
-  it('reports a lock that was not ours any more as lost', async () => {
+  it('reports a lock that was no longer ours as lost', async () => {
     const { store, acquire } = setup()
     store.releases.push('lost')
     const lease = await acquire()
@@ -266,7 +266,7 @@ describe('release', () => {
     expect(lease.state).toBe('lost')
   })
 
-  it('asks nothing of the store when the lease is over already', async () => {
+  it('makes no request when the lease is over already', async () => {
     const { clock, store, acquire } = setup()
     const lease = await acquire()
     clock.stall(VALID_MS)

@@ -21,7 +21,7 @@ const rejectionOf = (work: Promise<unknown>): Promise<unknown> =>
   )
 
 describe('an attempt', () => {
-  it('an attempt that never reached the store leaves nothing to undo', async () => {
+  it('that never reached the store leaves nothing to undo', async () => {
     const { store, locks } = setup()
     store.acquires.push(notSent())
     await expect(locks.tryAcquire('k')).rejects.toMatchObject({ outcome: 'not_done' })
@@ -38,7 +38,7 @@ describe('an attempt', () => {
     expect(store.abandoned).toEqual([{ value: '1.me', forgetAfterMs: 60_000 }])
   })
 
-  it('is undone as long as there can be something to undo, not longer', async () => {
+  it('is undone for as long as it may have had an effect, not longer', async () => {
     const { clock, store, locks } = setup()
     store.acquires.push(noAnswer())
     for (let n = 0; n < 100; n++) store.abandons.push(notSent())
@@ -70,7 +70,7 @@ describe('an attempt', () => {
     expect(store.abandoned[0]?.forgetAfterMs).toBeGreaterThan(0)
   })
 
-  it('sends the highest token seen so far, of whatever key, as the floor', async () => {
+  it('sends the highest token seen so far, of any key, as the floor', async () => {
     const { store, locks } = setup()
     store.acquires.push({ status: 'granted', token: 500 })
     await locks.acquire('a')
@@ -93,7 +93,7 @@ describe('waiting', () => {
     expect(store.listeners.size).toBe(0)
   })
 
-  it('asks when it is told that it is its turn, without waiting for the heartbeat', async () => {
+  it('asks when it is notified of its turn, without waiting for the heartbeat', async () => {
     const { store, locks } = setup()
     store.acquires.push(busy, { ...busy, position: 0, retryAfterMs: 60_000 })
     const waiting = locks.acquire('k')
@@ -148,7 +148,7 @@ describe('waiting', () => {
     expect(await waiting).toMatchObject({ code: 'locks.store_unavailable' })
   })
 
-  it('fails at once when the store is away at the beginning', async () => {
+  it('fails at once when the store is down at the beginning', async () => {
     const { store, locks } = setup()
     store.acquires.push(notSent())
     await expect(locks.acquire('k', { waitMs: 60_000 })).rejects.toMatchObject({ code: 'locks.store_unavailable' })
@@ -211,7 +211,7 @@ describe('closing', () => {
     expect(store.calls.at(-1)).toBe('close')
   })
 
-  it('waits until what was begun is undone', async () => {
+  it('waits until open attempts are undone', async () => {
     const { clock, store, locks } = setup()
     store.acquires.push(noAnswer())
     store.abandons.push(notSent())

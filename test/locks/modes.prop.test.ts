@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { memoryTable } from '../support/locks/memory-table.ts'
 import { Play, steps } from '../support/locks/scenario.ts'
 
-describe('the memory server, whatever happens in whatever order', () => {
+describe('the memory server, under any events in any order', () => {
   it('keeps the rule of admission, the order, rising tokens, loses no wake-up, leaves nothing behind', async () => {
     await fc.assert(
       fc.asyncProperty(steps(false), async (scenario) => {
@@ -19,7 +19,7 @@ describe('the memory server, whatever happens in whatever order', () => {
     )
   })
 
-  it('serves everybody in the end also when waiters miss their heartbeats', async () => {
+  it('serves every waiter in the end also when waiters miss their heartbeats', async () => {
     await fc.assert(
       fc.asyncProperty(steps(true), async (scenario) => {
         const server = memoryLockServer()

@@ -95,7 +95,7 @@ describeWith(['redis'], 'lock holders and waiters as processes', () => {
     expect((await locks.inspect('k'))?.holders).toMatchObject([{ mode: 'exclusive' }])
   })
 
-  it('a killed writer at the head of the line does not keep the readers behind it out', async () => {
+  it('a killed writer at the head of the queue does not block the readers behind it', async () => {
     const { locks, worker, inLine } = context
     const reading = await locks.acquire('k', { mode: 'shared', ttlMs: 60_000 })
     const writer = await worker()
@@ -164,7 +164,7 @@ describeWith(['redis', 'postgres'], 'a holder that was stopped for longer than i
   }
 
   describe('wakes up and writes at once', () => {
-    it('without asking its lease: the fence refuses the write', async () => {
+    it('without a check of its lease: the fence refuses the write', async () => {
       const { stopped, successor } = await overtaken()
       stopped.order({ do: 'write', text: 'too late', check: false })
       stopped.signal('SIGCONT')

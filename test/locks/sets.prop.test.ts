@@ -28,13 +28,13 @@ class Rooms {
   }
 }
 
-it('callers that want several keys, in whatever orders and modes, never wait for each other forever', async () => {
+it('callers that claim several keys, in any orders and modes, never wait for each other permanently', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.array(wish, { maxLength: 5 }), { maxLength: 6 }), async (callers) => {
       const server = memoryLockServer()
       const rooms = new Rooms()
       const call = async (wishes: (typeof callers)[number], caller: number): Promise<void> => {
-        // They would wait far longer than the test may take: a deadlock is a failure, not a delay.
+        // The callers would wait far longer than the test may take: a deadlock is a failure, not a delay.
         await using locks = memoryLocks({ server, owner: `${caller}` })
         for (const { keys, mode, turns } of wishes) {
           await locks.usingAll(keys, { mode, waitMs: 600_000 }, async ({ leases }) => {

@@ -3,7 +3,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { record } from '../support/tracing.ts'
 import { until } from '../support/until.ts'
 
-it('locks tell how long was waited and held, what was lost, and a span for each wish', async () => {
+it('locks report waiting and holding times, losses, and a span for each acquisition', async () => {
   const recording = record()
   const { telemetry } = recording
   const server = memoryLockServer()

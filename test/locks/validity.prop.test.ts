@@ -23,11 +23,11 @@ const steps = fc.boolean().chain((sleeps) => {
 })
 
 /**
- * The server's view runs beside: it counts the ttl from the moment it executed the last accepted request, on a clock that
- * sees every kind of passing time. The holder's belief must never outlive it, whatever the order of stalls, sleeps, clock
- * changes and late or lost answers.
+ * Runs the server's view in parallel: it counts the ttl from the moment it executed the last accepted request, on a
+ * clock that sees every kind of passing time. The holder's belief must never outlive it, for any order of stalls,
+ * sleeps, clock changes and late or lost answers.
  */
-it('the holder never believes longer than the server keeps the lock, and what is lost stays lost', async () => {
+it('the holder never believes longer than the server keeps the lock, and a lost lock stays lost', async () => {
   await fc.assert(
     fc.asyncProperty(steps, async (scenario) => {
       const clock = new FakeClock()
@@ -37,7 +37,7 @@ it('the holder never believes longer than the server keeps the lock, and what is
       let serverUntil = 1_000
       const open: Array<PromiseWithResolvers<'extended' | 'lost'>> = []
       store.extend = () => {
-        // The server executes at once and prolongs; what the holder hears, and when, is the scenario's business.
+        // The server executes at once and extends the lease; the scenario decides when the holder hears of it.
         serverUntil = realMs < serverUntil ? realMs + 1_000 : serverUntil
         const reply = Promise.withResolvers<'extended' | 'lost'>()
         open.push(reply)

@@ -1,7 +1,7 @@
 /**
- * `npm run test:night [-- SECTION...]`: every seed, fault and simulation that a merge leaves out, one after the other, with every
- * server required. Goes on after a failure. Without a section it runs all of them, which takes several hours; the
- * scheduled workflow runs them side by side.
+ * `npm run test:night [-- SECTION...]`: every seed, fault and simulation that a merge leaves out, one after the other,
+ * with every server required. Continues after a failure. Without a section it runs all of them, which takes several
+ * hours; the scheduled workflow runs them side by side.
  *
  * Exit code: 0 when everything passed, 1 when not, 2 for an unknown section.
  */

@@ -7,8 +7,8 @@ useEmbedded()
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
-describe('a destination whose broker is away', () => {
-  test('holds up no other, however many messages wait for it', async () => {
+describe('a destination whose broker is down', () => {
+  test('delays no other, with any number of messages waiting for it', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     let isAway = true
     t.publisher.verdict = ({ destination }) => (isAway && destination === 'away' ? 'unavailable' : undefined)
@@ -34,7 +34,7 @@ describe('a destination whose broker is away', () => {
     await until(() => relay.health().status === 'up', 'it is up')
   })
 
-  test('a destination that refuses its next message when it is back is back all the same: the message is held like any other', async () => {
+  test('that refuses its next message when it is back is back anyway: the message is held like any other', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     let verdict: 'unavailable' | 'too_large' = 'unavailable'
     t.publisher.verdict = ({ id }) => (id === 'bad' || verdict === 'unavailable' ? verdict : undefined)
@@ -108,7 +108,7 @@ describe('a destination whose broker is away', () => {
     expect(t.publisher.ids).toEqual(['h', 'm'])
   })
 
-  test.each(['unavailable', 'mute'] as const)('holds up no other when 150 of them are away (%s)', async (how) => {
+  test.each(['unavailable', 'mute'] as const)('delays no other when 150 of them are down (%s)', async (how) => {
     await using t = await setupOutbox({ partitions: 1 })
     const answers = gate()
     let isAway = true

@@ -17,7 +17,10 @@ import { embedded, useEmbedded } from './support/pglite.ts'
 
 useEmbedded()
 
-/** A service with an inbox, an outbox and a relay that publishes by its binder. Handlers note what they did in a table. */
+/**
+ * Service with an inbox, an outbox and a relay that publishes through its binder. Handlers record their calls in a
+ * table.
+ */
 async function setup(bindingsOf: (at: Database) => readonly Binding[]) {
   const database = await createDatabase()
   const broker = memoryBroker()
@@ -77,14 +80,14 @@ describe('a responder with an inbox', () => {
     return (sku: string, id?: string) => shop.request(asked, { sku }, { id, reply: told, timeoutMs: 20_000 })
   }
 
-  test('answers by the outbox once its effect is committed; what failed before left none', async () => {
+  test('answers by the outbox once its effect is committed; a failed attempt before left none', async () => {
     const { broker, effects } = await started()
     const ask = await asking(broker)
     expect(await Promise.all([ask('kiwi'), ask('flaky')])).toEqual([4, 5])
     expect(await effects()).toEqual(['flaky/3', 'kiwi/1'])
   })
 
-  test('says no without an effect', async () => {
+  test('refuses without an effect', async () => {
     const { broker, binder, effects } = await started()
     const ask = await asking(broker)
     await expect(ask('durian')).rejects.toMatchObject({ code: 'binder.request_failed', reason: 'no_such_sku' })
@@ -92,7 +95,7 @@ describe('a responder with an inbox', () => {
     expect(binder.binding('prices.asked.prices').status().deadLettered).toBe(0)
   })
 
-  test('tells who asks again under the same id that it was handled, and does not handle it again', async () => {
+  test('reports to a repeated request under the same id that it was handled, and does not handle it again', async () => {
     const { broker, binder, effects } = await started()
     const ask = await asking(broker)
     expect(await ask('kiwi', 'r-1')).toBe(4)
@@ -177,7 +180,7 @@ describe('a payload version', () => {
     groups: ['g'],
   })
 
-  test('stays with its row: an older one is made new, a newer one is a dead letter with its version', async () => {
+  test('stays with its row: an older one is upgraded, a newer one is a dead letter with its version', async () => {
     const got: unknown[] = []
     const dead: unknown[] = []
     const letters = defineChannel('carts.g.dlq', { payload: z.unknown(), version: 3, partitions: 1 })

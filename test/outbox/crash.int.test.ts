@@ -37,7 +37,7 @@ describeWith(['postgres'], 'a relay process', () => {
       const args = ['--conditions=concordat-source', script, database.url, schema, String(nth), signal]
       return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
     }
-    /** Everything arrived, and each key's messages arrived first in their order. */
+    /** Checks that everything arrived, and that each key's messages first arrived in their order. */
     const check = async (): Promise<void> => {
       const expected = new Map([...Map.groupBy(added, (m) => m.key)].map(([key, list]) => [key, list.map((m) => m.id)]))
       expect(await firstArrivals(database.pool, schema)).toEqual(expected)
@@ -59,7 +59,7 @@ describeWith(['postgres'], 'a relay process', () => {
     expect(await t.published()).toBeGreaterThan(t.added.length)
   })
 
-  test('suspended past its lease between publish and delete harms nothing when it wakes up', async () => {
+  test('suspended past its lease between publish and delete harms nothing when it resumes', async () => {
     await using t = await setup()
     await t.add(200)
     const child = t.doomed(2, 'SIGSTOP')
@@ -82,7 +82,7 @@ describeWith(['postgres'], 'a relay process', () => {
   })
 })
 
-/** A running relay, and what was added to its outbox and committed. */
+/** A running relay, and the messages added to its outbox and committed. */
 async function relayOn(sql: SqlClient) {
   const t = await setupOutboxOn(sql, { partitions: 2 })
   const relay = t.relay({ leaseMs: 1_000, batchSize: 10 })
@@ -96,7 +96,7 @@ async function relayOn(sql: SqlClient) {
 }
 
 describeWith(['postgres'], 'a server that is killed', { private: true }, () => {
-  test('comes back to a relay that goes on by itself, with nothing lost', async () => {
+  test('comes back to a relay that continues by itself, with nothing lost', async () => {
     const server = await startServer('postgres')
     const pool = new pg.Pool({ connectionString: server.url, max: 10 })
     const sql = pgClient(pool)
@@ -120,7 +120,7 @@ describeWith(['postgres'], 'a server that is killed', { private: true }, () => {
 })
 
 describeWith(['postgres'], 'a server that freezes', { private: true }, () => {
-  test('is seen by a relay whose pool has time limits, which goes on when it thaws, with nothing lost', async () => {
+  test('is noticed by a relay whose pool has time limits, which continues when it thaws, with nothing lost', async () => {
     const server = await startServer('postgres')
     const limits = { query_timeout: 1_000, connectionTimeoutMillis: 1_000 }
     const pool = new pg.Pool({ connectionString: server.url, max: 10, ...limits })

@@ -1,4 +1,4 @@
-/** Readers of dead letters: each failure of a message is a letter of its own, and nothing else is one. */
+/** Readers of dead letters: each failure of a message is a dead letter of its own, and nothing else is one. */
 import {
   createBinder,
   deadLetterName,
@@ -44,7 +44,7 @@ async function setup() {
 
 type Setup = Awaited<ReturnType<typeof setup>>
 
-/** A service whose handler of `orders` always fails, with a reader of its dead letters. */
+/** Creates a service whose handler of `orders` always fails, with a reader of its dead letters. */
 async function serviceWith(reader: ReturnType<typeof sink> | ReturnType<typeof processor>, more: object[] = []) {
   const broker = memoryBroker()
   let failures = 0
@@ -139,7 +139,7 @@ describe.each(Object.entries(WITHOUT_INBOX))('%s on the dead letters', (_, reade
   })
 })
 
-test('a reader that polls the dead letters is not given the mark of a redrive', async () => {
+test('a reader that polls the dead letters does not get the mark of a redrive', async () => {
   const t = await setup()
   const polled = pollable(letters, { group: 'tickets' })
   const { binder, fails, redriven } = await serviceWith(polled as never)

@@ -10,7 +10,7 @@ useEmbedded()
 
 const orders = defineChannel('orders', { payload: z.number(), groups: ['g'] })
 
-test('a delayed message waits in the broker, not in the outbox, and not longer than asked', async () => {
+test('a delayed message waits in the broker, not in the outbox, and not longer than requested', async () => {
   const sql = embedded()
   const outbox = createOutbox({ sql, service: 'shop', schema: uniqueName('outbox') })
   await outbox.migrate()

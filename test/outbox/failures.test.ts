@@ -12,7 +12,7 @@ const error = new Error('no queue gets it') as WindowFailure['error']
 
 const window = (part: Partial<Pick<WindowResult, 'confirmed' | 'failed'>>) => ({ confirmed: [], failed: [], ...part })
 
-test('a message that is refused three times is told of, until it leaves', async () => {
+test('a message that is refused three times is reported, until it leaves', async () => {
   const failures = new Failures(new FakeClock(), 60_000)
   for (const attempts of [0, 1]) failures.settled(window({ failed: [{ row: row('a', attempts), error }] }))
   expect(failures.lasting).toBeUndefined()

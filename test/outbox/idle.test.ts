@@ -10,7 +10,7 @@ useEmbedded()
 
 interface IdleSetup extends OutboxSetup {
   readonly texts: readonly string[]
-  /** Others add through it. */
+  /** Outbox through which others add. */
   readonly other: Outbox
   /** @see IdleTime.pass */
   pass(durationMs: number): Promise<number>
@@ -18,7 +18,7 @@ interface IdleSetup extends OutboxSetup {
 
 const SECONDS = 10
 
-/** Relays that have been idle for a while, on a clock that stands still until told. */
+/** Creates relays that have been idle for a while, on a clock that only the test moves. */
 async function setupIdle(options: Partial<RelayOptions> = {}, relays = 1, partitions = 4): Promise<IdleSetup> {
   const t = await setupOutbox({ partitions })
   const time = new IdleTime(t.sql)
@@ -35,19 +35,19 @@ async function add(sql: SqlClient, outbox: Outbox, id: string): Promise<void> {
 }
 
 describe('an idle relay', () => {
-  test('looks at all of its partitions with one statement, five times a second', async () => {
+  test('polls all of its partitions with one statement, five times a second', async () => {
     await using t = await setupIdle()
     const perSecond = (await t.pass(SECONDS * 1_000)) / SECONDS
     expect(perSecond).toBeGreaterThan(5)
     expect(perSecond).toBeLessThanOrEqual(6)
   })
 
-  test('with a listener that is connected makes fewer than two statements a second', async () => {
+  test('with a connected listener makes fewer than two statements a second', async () => {
     await using t = await setupIdle({ listener: new SaidListener(7) })
     expect((await t.pass(SECONDS * 1_000)) / SECONDS).toBeLessThan(2)
   })
 
-  test('looks as often as without a listener while that has no connection', async () => {
+  test('polls as often as without a listener while that has no connection', async () => {
     await using t = await setupIdle({ listener: new SaidListener(undefined) })
     expect((await t.pass(SECONDS * 1_000)) / SECONDS).toBeGreaterThan(5)
   })
@@ -60,14 +60,14 @@ describe('an idle relay', () => {
   })
 })
 
-describe('what is added while the pauses are long', () => {
+describe('a message added while the pauses are long', () => {
   test('leaves at once when it is added in this process: no time goes by', async () => {
     await using t = await setupIdle({ listener: new SaidListener(7) })
     await add(t.sql, t.outbox, 'a')
     await until(() => t.publisher.ids.includes('a'), 'it has left')
   })
 
-  test('leaves at once when NOTIFY tells of it', async () => {
+  test('leaves at once when NOTIFY reports it', async () => {
     const listener = new SaidListener(7)
     await using t = await setupIdle({ listener })
     await add(t.sql, t.other, 'a')
@@ -97,7 +97,7 @@ describe('what is added while the pauses are long', () => {
     expect((await t.pass(SECONDS * 1_000)) / SECONDS).toBeLessThan(2)
   })
 
-  test('is tried again when that is due, however long the pauses are', async () => {
+  test('is tried again when that is due, with pauses of any length', async () => {
     await using t = await setupOutbox({ partitions: 1 })
     t.publisher.verdict = (_, tries) => (tries === 1 ? 'refused' : undefined)
     await add(t.sql, t.outbox, 'a')

@@ -52,7 +52,7 @@ async function setup(fails: (n: number, attempt: number) => boolean = () => fals
   return { inbox, binder, calls, effects, status }
 }
 
-test('ids that UTF-8 cannot hold are different ones, and none is left out', async () => {
+test('ids without UTF-8 are different ones, and none is left out', async () => {
   const { binder, effects, status } = await setup()
   const event = (id: string, n: number) => ({
     specversion: '1.0',
@@ -174,7 +174,7 @@ describe('outputs of a batch with an inbox', () => {
 
   const numbers = (...ns: readonly number[]) => ns.map((n) => ({ key: `k${n % 2}`, n }))
 
-  test('commit with its effects, once, whichever fails and whatever comes again', async () => {
+  test('commit with its effects, once, with any failure and redelivery', async () => {
     for (const retry of ['blocking', 'delayed'] as const) {
       const { binder, effects, got, sent, status } = await processing((n, attempt) => n === 1 && attempt < 3, retry)
       const send = () => binder.sendBatch(channel, numbers(0, 1, 2, 3), ({ n }) => ({ id: `m-${n}` }))
@@ -189,7 +189,7 @@ describe('outputs of a batch with an inbox', () => {
     }
   })
 
-  test('are none of a message that is dead-lettered, for what its outputs are or by the handler', async () => {
+  test('are dropped for a message that is dead-lettered, for its outputs or by the handler', async () => {
     const { binder, effects, got, sent, status } = await processing((n) => n === 1)
     await binder.sendBatch(channel, numbers(0, 1, 9, 2))
     await until('all were settled', () => status().handled === 2 && status().deadLettered === 2)

@@ -1,6 +1,7 @@
 /**
- * One poison message in a batch with an inbox: PostgreSQL answers 25P02 to whatever follows a failed statement, so most failures
- * that a handler reports are not about their messages. One dead letter, everything else handled once, whatever the SQLSTATE.
+ * A poison message in a batch with an inbox: PostgreSQL answers 25P02 to every statement after a failed one, so most
+ * failures that a handler reports are not about their messages. One dead letter, everything else handled once, for any
+ * SQLSTATE.
  */
 import { type BatchOutcome, createBinder, defineChannel, failed, ok, sinkBatch } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'

@@ -66,7 +66,7 @@ describe.each(['alone', 'shared', 'batch'] as const)('an inbox whose messages ar
     expect(warnings).toEqual([{ ...where, reusedIds: 1 }])
   })
 
-  test('says nothing of a message that comes again as it was', async () => {
+  test('accepts a redelivered, unchanged message', async () => {
     const { inbox, handled, warnings, send, settled } = await setup(way)
     for (const n of [1, 1, 1]) await send('order-1', n)
     await settled(3)

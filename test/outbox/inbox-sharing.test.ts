@@ -102,7 +102,7 @@ describe('messages that share a transaction', () => {
   })
 
   test.each(['before', 'after'] as const)(
-    'are handled once each, whichever answer is lost %s it was done',
+    'are handled once each, when any answer is lost %s its execution',
     async (when) => {
       const lossy = lossyAnswers(embedded(), when)
       const { process, effects } = await setup(lossy.sql)

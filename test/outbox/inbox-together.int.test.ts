@@ -67,9 +67,10 @@ describeWith(['postgres'], 'handlers of one statement, with an inbox', () => {
       await all.promise
       return (answers - before) / MESSAGES
     }
-    // One for each statement, and savepoints at first.
+    // At first there is a round trip for each statement and its savepoints.
     expect(await handled()).toBeGreaterThan(0.5)
-    // Those of limits, ids, outputs and the commit are left, for twenty and more at a time. A machine that stalls has them alone for a while.
+    // Only the round trips of limits, ids, outputs and the commit remain, for twenty and more at a time. A machine that
+    // stalls pays them alone for a while.
     let rounds = 1
     for (let each = 1; each > 0.5; rounds++) {
       expect(rounds).toBeLessThan(20)

@@ -20,7 +20,10 @@ describeWith(['postgres'], 'inbox on a server', () => {
 
   const incoming = (id: string) => ({ group: 'stock', destination: 'orders.placed', source: 'orders', id })
 
-  /** The first handler holds its transaction open until told how to end; the second delivery waits for it on the server. */
+  /**
+   * The first handler holds its transaction open until the test ends it; the second delivery waits for it on the
+   * server.
+   */
   async function race(id: string) {
     const end = Promise.withResolvers<void>()
     const running = Promise.withResolvers<void>()

@@ -32,7 +32,7 @@ async function setup(options: { readonly withOutbox?: boolean; readonly retentio
   return { sql, schema, outbox, inbox, incoming, effects, effect }
 }
 
-test('handles a message once per group', async () => {
+test('an inbox handles a message once per group', async () => {
   const t = await setup()
   const work = async (tx: { query(text: string): Promise<unknown> }): Promise<void> => void (await tx.query(t.effect))
   expect(await t.inbox.process(t.incoming('a'), work)).toBe('processed')
@@ -64,7 +64,7 @@ test('a handler that fails leaves no trace, and the message is handled when it c
   expect(await t.effects()).toBe(1)
 })
 
-test('a handler that swallows a failed statement is not taken for done', async () => {
+test('a handler that swallows a failed statement does not count as done', async () => {
   const t = await setup()
   const swallowing = t.inbox.process(t.incoming('a'), async (tx) => {
     await tx.query('SELECT * FROM missing').catch(() => undefined)
@@ -83,14 +83,14 @@ test('the messages that a handler sends commit with its effect', async () => {
   expect((await t.outbox.stats()).pending).toBe(2)
 })
 
-test('without an outbox refuses what a handler sends', async () => {
+test('without an outbox refuses the messages of a handler', async () => {
   const t = await setup({ withOutbox: false })
   expect(t.inbox.hasOutbox).toBe(false)
   const sending = t.inbox.process(t.incoming('a'), (_, emit) => emit([message('out')]))
   await expect(sending).rejects.toMatchObject({ code: 'outbox.inbox_without_outbox' })
 })
 
-test('sweeps ids older than the retention, and keeps the younger', async () => {
+test('an inbox sweeps ids older than the retention, and keeps the younger', async () => {
   const t = await setup({ retentionMs: 3_600_000 })
   await t.sql.query(
     `INSERT INTO "${t.schema}".inbox (consumer, channel, source, message_id, received_at) SELECT 'stock', 'orders.placed', 'orders', 'old' || i, now() - interval '61 minutes' FROM generate_series(1, 12000) i`,
@@ -103,7 +103,7 @@ test('sweeps ids older than the retention, and keeps the younger', async () => {
   expect(await t.inbox.process(t.incoming('young'), async () => {})).toBe('duplicate')
 })
 
-test('sweeps in the background until closed', async () => {
+test('an inbox sweeps in the background until closed', async () => {
   const t = await setup()
   await t.sql.query(
     `INSERT INTO "${t.schema}".inbox (consumer, channel, source, message_id, received_at) VALUES ('stock', 'orders.placed', 'orders', 'old', now() - interval '8 days')`,
@@ -118,11 +118,11 @@ test.each([
   [{ retentionMs: 1 }, 'createInbox.retentionMs'],
   [{ sweepEveryMs: 0 }, 'createInbox.sweepEveryMs'],
   [{ schema: '' }, 'SQL name'],
-])('refuses the option %o by name', (options, path) => {
+])('an inbox refuses the option %o by name', (options, path) => {
   expect(() => createInbox({ sql: embedded(), ...options })).toThrow(path)
 })
 
-test('an entry that an instance with an inbox makes while one that settles is at work is met', async () => {
+test('an instance that settles finds an entry that one with an inbox makes at the same time', async () => {
   const { sql, schema, inbox: other, incoming } = await setup()
   const settling = createInbox({ sql, schema })
   const isNew = (id: string) =>

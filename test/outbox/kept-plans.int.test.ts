@@ -20,7 +20,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
   let pool: pg.Pool
   beforeAll(async () => {
     database = await createDatabase()
-    // One session, so that what it has planned is kept.
+    // A single session keeps its plans.
     pool = new pg.Pool({ connectionString: database.url, max: 1 })
   })
   afterAll(async () => {
@@ -28,7 +28,7 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
     await database.drop()
   })
 
-  test('reads the rows that it settles, not those of the partition', async () => {
+  test('reads only the rows that it settles, not all of the partition', async () => {
     const sql = pgClient(pool)
     await using t = await setupOutboxOn(sql, { partitions: 1 })
     const schema = t.outbox.schema

@@ -113,7 +113,7 @@ describeWith(['postgres'], 'relays on a server', () => {
     await until(() => relay.health().published >= 20_000, '200 windows', 15_000)
   })
 
-  test('a hundred thousand keys held back do not keep another from leaving, whatever the statistics say', async () => {
+  test('a hundred thousand blocked keys do not keep another from leaving, with any statistics', async () => {
     await using t = await setupOutboxOn(database.sql, { partitions: 1 })
     const table = `"${t.outbox.schema}".outbox`
     const fill = `INSERT INTO ${table} (partition, id, aggregatetype, aggregateid, type, source, content_type, time, next_attempt_at)
@@ -128,7 +128,7 @@ describeWith(['postgres'], 'relays on a server', () => {
   })
 
   describe('with statistics from when the outbox was empty', () => {
-    /** With a plan that compares each row with each that was sent it is 0.1 ms for each of a thousand rows. */
+    /** A plan that compares each row with each sent one takes 0.1 ms for each of a thousand rows. */
     async function filledWith(count: number) {
       const t = await setupOutboxOn(database.sql, { partitions: 1 })
       const table = `"${t.outbox.schema}".outbox`

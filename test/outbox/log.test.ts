@@ -17,7 +17,7 @@ afterAll(() => database.close())
 const Payload = z.object({ n: z.number() })
 let count = 0
 
-describe('an outbox whose messages lie in the transport on the same database', () => {
+describe('an outbox whose messages are in the transport on the same database', () => {
   it('writes them to the log in the transaction: no row of its own, no relay, also to an unprovisioned channel', async () => {
     const schema = `direct${++count}`
     const declared = defineChannel('declared', { payload: Payload, key: ({ n }) => String(n), groups: ['g'] })
@@ -57,7 +57,7 @@ describe('an outbox whose messages lie in the transport on the same database', (
     expect(later).toEqual([2])
   })
 
-  it('on another database or another transport is as it was', async () => {
+  it('on another database or another transport works as before', async () => {
     const schema = `direct${++count}`
     const other = pgliteClient(database)
     const transport = postgresTransport({ sql: other, schema })
@@ -67,7 +67,7 @@ describe('an outbox whose messages lie in the transport on the same database', (
     expect((await outbox.stats()).pending).toBe(1)
   })
 
-  it('a service sees it by itself: commands, replies and outputs of a saga leave with their transactions', async () => {
+  it('is detected by a service: commands, replies and outputs of a saga leave with their transactions', async () => {
     const schema = `direct${++count}`
     const commands = defineChannel('charge', { payload: Payload })
     const noted = defineChannel('noted', { payload: Payload, groups: ['g'] })

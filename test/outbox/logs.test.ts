@@ -13,7 +13,7 @@ useEmbedded()
 const orders = defineChannel('orders', { payload: z.object({ n: z.number(), card: z.string() }), groups: ['g'] })
 const SECRET = 'tulip-4711'
 
-test('the log lines of relay and inbox hold no payload, whatever fails', async () => {
+test('the log lines of relay and inbox hold no payload, with any failure', async () => {
   const log = new LogLines()
   const { logger } = log
   const sql = embedded()
@@ -23,7 +23,7 @@ test('the log lines of relay and inbox hold no payload, whatever fails', async (
   await outbox.migrate()
   await inbox.migrate()
   const publisher = new FakePublisher()
-  // The first is never taken and parked, the second is refused and then taken.
+  // The first is always refused and is parked; the second is refused at first and then accepted.
   publisher.verdict = ({ key }, tries) => (key === '1' ? 'too_large' : tries < 3 ? 'mismatch' : undefined)
   const backoff = { initialMs: 1, maxMs: 1 }
   const relay = createRelay({ outbox, publisher, logger, idlePollMs: 20, backoff })

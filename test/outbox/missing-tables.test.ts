@@ -12,16 +12,16 @@ const setup = () => {
   return { sql, outbox: createOutbox({ sql, service: 'orders', schema }), inbox: createInbox({ sql, schema }) }
 }
 const incoming = { group: 'stock', destination: 'orders.placed', source: 'orders', id: 'a' }
-/** What looks first. */
+/** Error of calls that check the tables first. */
 const saysBefore = (call: string) => ({
   code: 'core.tables_missing',
   retryable: false,
   message: expect.stringContaining(call),
 })
-/** What met the missing table, or schema. */
+/** Error of calls that meet the missing table or schema. */
 const says = (call: string, code = '42P01') => ({ ...saysBefore(call), cause: { code } })
 
-test('add says that outbox.migrate() was not called', async () => {
+test('add reports that outbox.migrate() was not called', async () => {
   const { sql, outbox } = setup()
   const added = sql.transaction((tx) => outbox.addEncoded(tx, [message('a')]))
   await expect(added).rejects.toMatchObject(says('outbox.migrate()', '3F000'))

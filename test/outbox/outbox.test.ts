@@ -107,7 +107,7 @@ describe('add', () => {
     expect(await t.outbox.stats()).toEqual({ pending: 0, oldestAgeMs: 0, blockedKeys: 0, parked: 0 })
   })
 
-  test('tells of additions after the commit, with their partitions, and not after a rollback', async () => {
+  test('reports additions after the commit, with their partitions, and not after a rollback', async () => {
     await using t = await setupOutbox({ partitions: 8 })
     const heard: number[][] = []
     const stop = t.outbox.onAdded((partitions) => heard.push([...partitions]))
@@ -141,7 +141,7 @@ describe('partitions', () => {
     expect(await t.outbox.stats()).toMatchObject({ pending: 0 })
   })
 
-  test('migrate again changes nothing', async () => {
+  test('a second migrate changes nothing', async () => {
     await using t = await setupOutbox()
     await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
     await t.outbox.migrate()
@@ -156,11 +156,11 @@ test.each([
   [{ maxPayloadBytes: 0 }, 'createOutbox.maxPayloadBytes'],
   [{ notifyEveryMs: -1 }, 'createOutbox.notifyEveryMs'],
   [{ schema: '' }, 'SQL name'],
-])('refuses the option %o by name', (options, path) => {
+])('the outbox refuses the option %o by name', (options, path) => {
   expect(() => createOutbox({ sql: embedded(), service: 'orders', ...options })).toThrow(path)
 })
 
-test('is a table that the outbox event router of Debezium reads', async () => {
+test('the outbox is a table that the outbox event router of Debezium reads', async () => {
   await using t = await setupOutbox()
   await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'o-1')]))
   const { rows } = await t.sql.query(

@@ -25,7 +25,7 @@ describe('an outbox belongs to one service', () => {
     expect((await t.outbox.stats()).pending).toBe(0)
   })
 
-  test('a relay that found no database at its start asks whose outbox it is before it takes anything', async () => {
+  test('a relay that found no database at its start checks the outbox’s owner before it takes anything', async () => {
     await using t = await setupOutbox()
     let isAway = true
     const sql = {
@@ -83,7 +83,7 @@ describe('a failed message is named by more than its id', () => {
     expect(await t.outbox.parked()).toHaveLength(2)
   })
 
-  test('the one that is named is dropped, the other stays', async () => {
+  test('the named one is dropped, the other stays', async () => {
     await using t = await twoFailed()
     expect(await t.outbox.drop({ id: 'o-1', destination: 'mails' }, note)).toBe(true)
     expect((await t.outbox.parked()).map((each) => each.message.destination)).toEqual(['invoices'])

@@ -8,9 +8,9 @@ useEmbedded()
 const refused = refusals(20_261_121, 12)
 afterAll(() => expect(refused.count).toBeGreaterThan(0))
 
-// No connection now and then, and one that ends within a transaction. The relay gets over it; who adds a message, or acts as
-// the operator, is told, and asks again (`setup.ts`).
-// What is refused depends on the order of calls, and so on time. A second try is named in the report.
+// Connections fail now and then, and some end within a transaction. The relay recovers; adding and operator calls
+// reject, and their caller repeats them (`setup.ts`). Failures depend on the order of calls, and so on timing. The
+// report names a second attempt.
 describe('now and then', { retry: 1 }, () => {
   outboxConformance(() => refusingSql(embedded(), refused))
 })

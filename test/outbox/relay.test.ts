@@ -18,7 +18,7 @@ describe('start', () => {
     expect(relay.health()).toMatchObject({ status: 'up', partitions: [0, 1, 2, 3, 4], relays: 1 })
   })
 
-  test('takes over at once what a dead process held on an embedded database', { timeout: 180_000 }, async () => {
+  test('takes over a dead process’ partitions at once on an embedded database', { timeout: 180_000 }, async () => {
     const database = freshPglite()
     const dead = createOutbox({ sql: pgliteClient(database), service: 'orders' })
     await dead.migrate()
@@ -31,7 +31,7 @@ describe('start', () => {
     await database.close()
   })
 
-  test('resolves while the database is away, and the relay works when it is back', async () => {
+  test('resolves while the database is down, and the relay works when it is back', async () => {
     await using t = await setupOutbox()
     let away = true
     const flaky: SqlClient = {

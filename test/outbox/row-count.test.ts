@@ -6,7 +6,7 @@ import { embedded, useEmbedded } from './support/pglite.ts'
 
 useEmbedded()
 
-/** As an adapter that sends everything through a call for SELECTs does. */
+/** Executor like that of an adapter that sends everything through a call for SELECTs. */
 function miscounting<T extends SqlExecutor>(executor: T): T {
   const query: SqlExecutor['query'] = async (text, parameters) => ({
     ...(await executor.query(text, parameters)),
@@ -15,7 +15,7 @@ function miscounting<T extends SqlExecutor>(executor: T): T {
   return { ...executor, query }
 }
 
-test('add does not depend on what a transaction counts', async () => {
+test('add does not depend on a transaction’s row counts', async () => {
   const sql = embedded()
   const outbox = createOutbox({ sql, service: 'orders', schema: uniqueName('count') })
   await outbox.migrate()
@@ -31,7 +31,7 @@ test('add does not depend on what a transaction counts', async () => {
   expect(await outbox.stats()).toMatchObject({ pending: 4 })
 })
 
-test('add with a transaction that gives no rows says so, and not that tables are missing', async () => {
+test('add with a transaction that returns no rows reports that, and not missing tables', async () => {
   const sql = embedded()
   const outbox = createOutbox({ sql, service: 'orders', schema: uniqueName('count') })
   await outbox.migrate()
@@ -51,7 +51,7 @@ test('add with a transaction that gives no rows says so, and not that tables are
   expect(await outbox.stats()).toMatchObject({ pending: 0 })
 })
 
-test('another number of partitions is still told as such, with both numbers', async () => {
+test('another number of partitions is still reported as such, with both numbers', async () => {
   const sql = embedded()
   const schema = uniqueName('count')
   await createOutbox({ sql, service: 'orders', schema, partitions: 2 }).migrate()

@@ -22,7 +22,7 @@ interface Options {
   readonly telemetry?: ReturnType<typeof record>['telemetry']
 }
 
-/** Sends a first message alone, so that it is known that the handler is quick, and then all the others at once. */
+/** Sends a first message alone, which shows that the handler is quick, and then all the others at once. */
 async function consume(
   messages: readonly string[],
   { telemetry, ...options }: Options,
@@ -85,7 +85,7 @@ describe('messages of a binding', () => {
     expect(xids.size).toBe(4)
   })
 
-  test('keep their own attempts: one that fails for good goes to the dead letters, its neighbours were called once', async () => {
+  test('keep their own attempts: one that fails permanently goes to the dead letters, its neighbours were called once', async () => {
     const calls: string[] = []
     const status = await consume(['a1', 'b1', 'c1'], {}, async (name) => {
       calls.push(name)

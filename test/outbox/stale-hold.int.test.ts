@@ -65,7 +65,7 @@ describeWith(['postgres'], 'a failure that a relay writes while another takes ov
     return { ...t, landed, attempts }
   }
 
-  describe('before the new one has looked', () => {
+  describe('before the new one has polled', () => {
     test('lands, holds the key back, and neither loses nor turns round anything', async () => {
       await using t = await heldUp()
       await relayOf(t, 'young')

@@ -42,14 +42,14 @@ async function setup(telemetry: Telemetry | undefined) {
   return { sql, outbox, relay, heard }
 }
 
-test('the trace of the sender goes on in the handler of its message, and in that of the output', async () => {
+test('the trace of the sender continues in the handler of its message, and in that of the output', async () => {
   const recording = record()
   const { sql, outbox, relay } = await setup(recording.telemetry)
   const request = recording.provider.getTracer('test').startSpan('request')
   await context.with(trace.setSpan(context.active(), request), () =>
     sql.transaction((tx) => outbox.add(tx, orders, { n: 1 })),
   )
-  // The relay may be started by anybody, within any span: that is not the trace of what it sends.
+  // Any code may start the relay, within any span: that is not the trace of its messages.
   const boot = recording.provider.getTracer('test').startSpan('boot')
   await context.with(trace.setSpan(context.active(), boot), () => relay.start())
   await until('the last handler is done', () => recording.named('process parts').length === 1)
@@ -88,7 +88,7 @@ test('an addition that fails is an error of its span', async () => {
   expect(recording.named('create large')[0]?.attributes['error.type']).toBe('outbox.too_large')
 })
 
-test('a relay measures what is left and what it sent', async () => {
+test('a relay measures waiting and sent messages', async () => {
   const recording = record()
   const { sql, outbox, relay, heard } = await setup(recording.telemetry)
   await sql.transaction((tx) => outbox.add(tx, parts, { n: 1 }))

@@ -36,7 +36,7 @@ async function setup() {
   return { sql, outbox }
 }
 
-test('a message that the broker can never take is refused in its transaction, which goes on', async () => {
+test('a message that is too large for the broker is refused in its transaction, which continues', async () => {
   const { sql, outbox } = await setup()
   const text = 'x'.repeat(3_000)
   await sql.transaction(async (tx) => {

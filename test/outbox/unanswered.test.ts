@@ -25,7 +25,7 @@ const publisherOf = (publish: (messages: readonly EncodedMessage[]) => unknown):
   publish: publish as RelayPublisher['publish'],
 })
 
-describe('a publisher that does not keep to its contract', () => {
+describe('a publisher that breaks its contract', () => {
   const CONTRACT = 'undefined for each message that the broker has confirmed and a TransportError for any other'
   const LIST = `createRelay.publisher.publish: expected a promise of an array of 1: ${CONTRACT}, got`
   const ENTRY = `createRelay.publisher.publish: expected an array of outcomes: ${CONTRACT}, got`
@@ -114,7 +114,7 @@ describe('work without an answer', () => {
     const held: SqlClient = {
       ...t.sql,
       query: async (statement, parameters) => {
-        // The look of an idle partition goes on.
+        // The poll of an idle partition continues.
         if (statement.includes(text) && !statement.includes('isPending')) {
           hangs.open()
           await answered.opened

@@ -8,7 +8,7 @@ useEmbedded()
 const CUT = JSON.stringify(`${'x'.repeat(98)}\u{1F642}`)
 
 test.each([CUT, 'null', '[1]', '"text"', '{"a":{"$bytes":7}}', '{"a":{}}', '{"a":[]}', '{"a":{"$number":true}}'])(
-  'a row whose headers are %s is parked, holds up its own key alone, and can be dropped',
+  'a row whose headers are %s is parked, blocks its own key alone, and can be dropped',
   async (headers) => {
     await using t = await setupOutbox({ partitions: 1 })
     await t.sql.transaction((tx) =>

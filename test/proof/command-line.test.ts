@@ -38,14 +38,14 @@ describe('the command line', () => {
     [['--resume'], '--resume', true],
     [['fast'], 'command line', 'fast'],
     [['--speed', '3'], 'command line', '--speed 3'],
-  ] as const)('refuses %j, and says what would do', ([args, path, value]) => {
+  ] as const)('refuses %j, with valid values', ([args, path, value]) => {
     const refusal = refused(() => parseCommand(args))
     expect(refusal).toMatchObject({ code: 'proof.usage', path, value })
     expect(refusal.message).toBe(`${path}: got ${JSON.stringify(value)}. ${refusal.remedy}`)
     expect(refusal.remedy).toMatch(/\.$/)
   })
 
-  it('tells of every mistake in its help, and resumes with the options of the folder', () => {
+  it('lists every mistake in its help, and resumes with the options of the folder', () => {
     for (const mistake of Object.keys(MISTAKES)) expect(help()).toContain(mistake)
     expect(parseCommand(['--help'])).toBeUndefined()
     expect(parseCommand(['--dir', 'there', '--resume'])).toMatchObject({ options: undefined, said: {}, resumes: true })
@@ -79,7 +79,7 @@ describe('the folder of a run', () => {
     await expect(open('--resume')).resolves.toBeDefined()
   })
 
-  it('goes on with its own options and ports', async () => {
+  it('continues with its own options and ports', async () => {
     await open('--transport', 'kafka', '--seed', '9')
     const { file } = await open('--resume')
     expect(file.options).toMatchObject({ transport: 'kafka', messages: 12_000, seed: 9 })
@@ -95,7 +95,7 @@ describe('the folder of a run', () => {
     await expect(open('--seed', '9')).rejects.toThrow('It holds a run already: go on with it by --resume')
   })
 
-  it('is refused when it holds something else, or nothing to go on with', async () => {
+  it('is refused when it holds something else, or no run to resume', async () => {
     await expect(open('--resume')).rejects.toThrow('It holds no run: leave --resume out to begin one.')
     mkdirSync(dir())
     writeFileSync(join(dir(), 'letter.txt'), 'mine')

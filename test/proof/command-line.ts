@@ -5,7 +5,7 @@ import { UsageError } from './errors.ts'
 import { TRANSPORTS, type TransportName } from './place.ts'
 import { ordersFor } from './shop.ts'
 
-/** What makes two runs the same run. */
+/** Options that identify a run. */
 export interface RunOptions {
   readonly transport: TransportName
   readonly messages: number
@@ -15,9 +15,9 @@ export interface RunOptions {
 }
 
 export interface Given {
-  /** `undefined`: those of the run that is in the folder. */
+  /** `undefined`: the options of the run in the folder. */
   readonly options: RunOptions | undefined
-  /** What was said of the options beside `--resume`: it must be that of the run in the folder. */
+  /** Options given beside `--resume`: they must be those of the run in the folder. */
   readonly said: Partial<RunOptions>
   readonly folder: string
   readonly resumes: boolean

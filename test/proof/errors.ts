@@ -1,9 +1,9 @@
 import { inspect } from 'node:util'
 
-/** What is wrong with how a run was asked for: nothing was begun. Exit code 2. */
+/** Error in the arguments of a run: nothing was begun. Exit code 2. */
 export class UsageError extends Error {
   readonly code = 'proof.usage' as const
-  /** Which option, or which file. */
+  /** Name of the option or the file. */
   readonly path: string
   readonly value: unknown
   readonly remedy: string

@@ -29,7 +29,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(() => Promise.all(stores.map((store) => store.close())))
 
-/** What a run leaves where everything went well. */
+/** State of the databases after a run without faults. */
 beforeEach(async () => {
   const { shop, payments, stock } = databases
   await shop.query('TRUNCATE sent, handled, receipt, effect, fenced, concordat.outbox')
@@ -69,11 +69,11 @@ async function wrongs(ending?: Partial<Ending>): Promise<Readonly<Record<string,
   return Object.fromEntries(Object.entries(wrong).filter(([, count]) => count !== 0))
 }
 
-it('finds nothing wrong where each order left what it must', async () => {
+it('the judge of the proof finds nothing wrong where each order left its effects', async () => {
   expect(await wrongs()).toEqual({})
 })
 
-it('counts what each hop sent and handled', async () => {
+it('the judge of the proof counts what each hop sent and handled', async () => {
   const { shop, payments } = databases
   const rows = `VALUES ('a', '', 'invoke', 'ok', '{}'::jsonb), ('a', '', 'compensate', 'ok', '{}'), ('b', '', 'invoke', 'cancelled', NULL)`
   await payments.query(`INSERT INTO concordat.saga_barrier (saga_key, birth, operation, status, reply) ${rows}`)
@@ -88,7 +88,7 @@ it('counts what each hop sent and handled', async () => {
   await shop.query('TRUNCATE concordat.saga_event')
 })
 
-it('names the customer of an order in SQL as the publishers do', async () => {
+it('the judge of the proof names the customer of an order in SQL as the publishers do', async () => {
   const { rows } = await databases.shop.query<{ n: number; customer: string }>(
     `SELECT n, ${CUSTOMER} AS customer FROM (
        SELECT generate_series(1, 2000) AS n UNION ALL SELECT generate_series(999999000, 1000000000)) AS o`,
@@ -99,7 +99,7 @@ it('names the customer of an order in SQL as the publishers do', async () => {
 it.for([
   ['payments', 'account', 'balance'],
   ['stock', 'shelf', 'units'],
-] as const)('finds what was taken from the wrong row of %s', async ([name, table, column]) => {
+] as const)('the judge of the proof finds effects on the wrong row of %s', async ([name, table, column]) => {
   const move = (id: string, by: number) =>
     databases[name].query(`UPDATE ${table} SET ${column} = ${column} + $1 WHERE id = $2`, [by, id])
   await move(placed(1).customer, -1)
@@ -110,7 +110,7 @@ it.for([
   await databases[name].query(`INSERT INTO ${table} VALUES ($1, 0)`, [placed(3).customer])
 })
 
-it('calls an order without a receipt lost, and unfinished where the run was given up with it under way', async () => {
+it('the judge of the proof calls an order without a receipt lost, and unfinished where the run was given up with it under way', async () => {
   await databases.shop.query('DELETE FROM receipt WHERE n IN (3, 4)')
   expect(await wrongs()).toEqual({ lost: 2 })
   expect(await wrongs({ isUnderWay: true })).toEqual({ 'unfinished orders': 2 })
@@ -123,7 +123,7 @@ it.for([
     'it is only its last holder who still writes',
     `INSERT INTO fenced (token, worker) SELECT max(token), 'clerk-2' FROM fenced`,
   ],
-] as const)('finds a lock that is not granted again: %s', async ([, happens]) => {
+] as const)('the judge of the proof finds a lock that is not granted again: %s', async ([, happens]) => {
   const { shop } = databases
   const waiting = missingTurn(shop, 50)
   await shop.query(happens)
@@ -131,7 +131,7 @@ it.for([
   expect(await wrongs({ missingTurns })).toEqual({ 'lock that is not granted again': 1 })
 })
 
-it('waits for the lock to be granted again', async () => {
+it('the judge of the proof waits for the lock to be granted again', async () => {
   const waiting = missingTurn(databases.shop, 60_000)
   await databases.shop.query(`INSERT INTO fenced (token, worker) VALUES (3, 'clerk-1')`)
   expect(await waiting).toBe(0)

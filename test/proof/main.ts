@@ -1,7 +1,7 @@
 /**
- * `npm run proof -- --transport rabbitmq|kafka|postgres --messages N --faults N --seed N --report FILE` (`--help` tells more): the promise, counted. Orders
- * go through sagas on real servers while every kind of process and server is killed and frozen; then everything is counted.
- * `docs/contributing/how-we-test.md` tells what the report says.
+ * `npm run proof -- --transport rabbitmq|kafka|postgres --messages N --faults N --seed N --report FILE` (`--help` has
+ * the details): counts the promise. Orders go through sagas on real servers while every kind of process and server is
+ * killed and frozen; then everything is counted. `docs/contributing/how-we-test.md` explains the report.
  */
 import { writeFileSync } from 'node:fs'
 import { told } from '../faults/harness/errors.ts'
@@ -55,7 +55,7 @@ function onwardOf({ folder }: Given): string {
   return `go on with: npm run proof -- --dir ${folder} --resume`
 }
 
-/** On one line when it is a mistake of the caller or of the machine. @throws any other error */
+/** Prints a mistake of the caller or of the machine on one line. @throws any other error */
 function refused(error: unknown): number {
   if (!isRefusal(error)) throw error
   console.error(`proof: ${error.message}`)
@@ -83,5 +83,5 @@ function say(line: string): void {
 // An interrupted call may reject when it is no longer awaited.
 process.on('unhandledRejection', (error) => say(`proof: left behind: ${String(error)}`))
 process.exitCode = await main()
-// Whatever a process or a server left open here must not keep this one.
+// Handles that a process or a server left open must not keep this process alive.
 process.exit()

@@ -16,7 +16,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 const check = (report: string | undefined, curve?: string): void =>
   checkOutputs({ report, curve, folder: join(folder, 'run') })
 
-it('takes a file that is there, and one that is not', () => {
+it('the check of outputs accepts an existing and a new file', () => {
   expect(() => check(join(folder, 'file'), join(folder, 'new.svg'))).not.toThrow()
   expect(() => check(undefined)).not.toThrow()
 })
@@ -26,13 +26,13 @@ it.for([
   ['file/report.md', 'There is no folder'],
   ['taken', 'It is a folder'],
   ['run/report.json', 'It is in the folder of the run'],
-] as const)('refuses %s before anything begins', ([name, why]) => {
+] as const)('the check of outputs refuses %s before anything begins', ([name, why]) => {
   const path = join(folder, name)
   expect(() => check(path)).toThrow(`--report: got ${JSON.stringify(path)}. ${why}`)
   expect(() => check(undefined, path)).toThrow(`--curve: got ${JSON.stringify(path)}. ${why}`)
 })
 
-it('refuses a folder that cannot be written, which the superuser can', () => {
+it('the check of outputs refuses a folder that is not writable, except for the superuser', () => {
   chmodSync(join(folder, 'closed'), 0o555)
   const asked = () => check(join(folder, 'closed', 'report.md'))
   if (process.getuid?.() === 0) expect(asked).not.toThrow()

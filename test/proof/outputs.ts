@@ -3,7 +3,7 @@ import { dirname, relative } from 'node:path'
 import type { Given } from './command-line.ts'
 import { UsageError } from './errors.ts'
 
-/** Whether the files of the report can be written: asked before a run of hours, not after it. @throws UsageError */
+/** Checks that the files of the report can be written: before a run of hours, not after it. @throws UsageError */
 export function checkOutputs({ report, curve, folder }: Pick<Given, 'report' | 'curve' | 'folder'>): void {
   for (const [option, path] of [
     ['--report', report],

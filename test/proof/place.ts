@@ -13,14 +13,14 @@ export type TransportName = (typeof TRANSPORTS)[number]
 export const ROLES = ['publisher', 'orders', 'payments', 'stock', 'receipts', 'clerk'] as const
 export type Role = (typeof ROLES)[number]
 
-/** Where the servers of a run are; plain data, to be sent to its processes. */
+/** Addresses of a run's servers; plain data that is sent to its processes. */
 export interface Place {
   /** A database for the shop, for the payments and for the stock, of one server. */
   readonly shop: string
   readonly payments: string
   readonly stock: string
   readonly redis: string
-  /** On `postgres` it is the database of the shop. */
+  /** Broker's address; on `postgres` it is the database of the shop. */
   readonly broker: { readonly kind: TransportName; readonly url: string }
 }
 
@@ -28,7 +28,7 @@ export interface Post {
   readonly role: Role
   /** `orders-2`: the second process of that role, whichever process it is by now. */
   readonly name: string
-  /** From 0. */
+  /** Number of the process, from 0. */
   readonly number: number
   readonly place: Place
   readonly broken: string | undefined

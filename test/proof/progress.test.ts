@@ -3,7 +3,7 @@ import { pgliteClient } from 'concordat/core/pglite'
 import { expect, it } from 'vitest'
 import { Progress } from './run/progress.ts'
 
-it('counts each order that has a receipt once, and goes on from where all are done', async () => {
+it('progress counts each order with a receipt once, and continues after the completed range', async () => {
   await using database = await PGlite.create()
   const sql = pgliteClient(database)
   await sql.query('CREATE TABLE receipt (n bigint NOT NULL)')

@@ -1,4 +1,4 @@
-/** Small runs of `npm run proof`, each of some minutes, and what it has to find: before a release. */
+/** Small runs of `npm run proof`, each of some minutes, and the mistakes that it has to find: before a release. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -12,7 +12,7 @@ import type { Report } from './report/report.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 const MINUTES = { timeout: 900_000 }
-/** With a kill of RabbitMQ, of the stock and of a clerk, and a frozen coordinator. */
+/** A run with a kill of RabbitMQ, of the stock and of a clerk, and a frozen coordinator. */
 const SHORT = ['--messages', '1800', '--faults', '4', '--seed', '1']
 
 let folder = ''
@@ -67,7 +67,7 @@ describeWith(['postgres', 'redis', 'rabbitmq', 'kafka'], 'npm run proof', { priv
     for (const name of found) expect(wrong[name], output()).toBeGreaterThan(0)
   })
 
-  it('goes on where it was killed, and is exact', MINUTES, async () => {
+  it('continues where it was killed, and is exact', MINUTES, async () => {
     const first = begin(...SHORT)
     const played = join(dir(), 'faults.jsonl')
     await vi.waitUntil(() => existsSync(played), { timeout: 300_000, interval: 50 })
@@ -78,7 +78,7 @@ describeWith(['postgres', 'redis', 'rabbitmq', 'kafka'], 'npm run proof', { priv
     expect(reported()).toMatchObject({ exact: true, lives: 2, counts: { receipts: 300 } })
   })
 
-  it('says how to go on when it is ended', MINUTES, async () => {
+  it('prints how to resume when it is ended', MINUTES, async () => {
     const { child, output, closed } = begin(...SHORT)
     await vi.waitUntil(() => output().includes('orders'), { timeout: 300_000, interval: 50 })
     child.kill('SIGINT')

@@ -6,7 +6,7 @@ import { Thinned } from './report/thinned.ts'
 import { NO_CAUSE, Stalls } from './run/stalls.ts'
 
 describe('the longest stall', () => {
-  it('is the longest time in which nothing was done although something was open, by the fault at work', () => {
+  it('is the longest time without progress during open work, by the running fault', () => {
     const stalls = new Stalls()
     stalls.see(0, 0, 10)
     stalls.see(400, 1, 10)
@@ -23,7 +23,7 @@ describe('the longest stall', () => {
     ])
   })
 
-  it('counts while the database that would tell is away', () => {
+  it('counts while the database with the progress is down', () => {
     const stalls = new Stalls()
     stalls.blame('kill-postgres', 3)
     stalls.see(0, 5, 10)
@@ -32,7 +32,7 @@ describe('the longest stall', () => {
     expect(stalls.longest).toEqual([{ cause: 'kill-postgres', ms: 2_500, fault: 3 }])
   })
 
-  it('does not count while nothing is open', () => {
+  it('does not count while no order is open', () => {
     const stalls = new Stalls()
     stalls.see(0, 5, 0)
     stalls.see(60_000, 5, 0)
@@ -40,7 +40,7 @@ describe('the longest stall', () => {
     expect(stalls.longest).toEqual([{ cause: NO_CAUSE, ms: 500, fault: undefined }])
   })
 
-  it('goes on with those of the life before', () => {
+  it('continues with those of the previous life', () => {
     const stalls = new Stalls([{ cause: 'kill-orders', ms: 9_000, fault: 4 }])
     stalls.blame('kill-orders', 7)
     stalls.see(0, 0, 1)
@@ -54,7 +54,7 @@ describe('the slope', () => {
     for (let ms = 0; ms <= 600_000; ms += 10_000) slope.add(from + ms, pid, level + (perMinute * ms) / 60_000)
   }
 
-  it('is that within the lives of a process, whatever level each begins at', () => {
+  it('is the slope within the lives of a process, with any starting levels', () => {
     const slope = new SlopeOf()
     grows(slope, 1, 0, 100, 2)
     grows(slope, 2, 700_000, 500, 2)
@@ -69,14 +69,14 @@ describe('the slope', () => {
     expect(slope.result().perMinute).toBeCloseTo(0, 9)
   })
 
-  it('is none where each life is too short', () => {
+  it('is undefined where each life is too short', () => {
     const slope = new SlopeOf()
     for (let pid = 1; pid < 50; pid++) for (let ms = 0; ms < 60_000; ms += 5_000) slope.add(pid * 100_000 + ms, pid, ms)
     expect(slope.result()).toMatchObject({ perMinute: undefined, stretches: 0, most: 55_000 })
   })
 })
 
-it('thins a curve evenly, however long it is', () => {
+it('the curve of a report is thinned evenly at any length', () => {
   const thinned = new Thinned<number>(100)
   for (let n = 0; n < 10_000; n++) thinned.add(n)
   const { values } = thinned
@@ -86,7 +86,7 @@ it('thins a curve evenly, however long it is', () => {
   expect(gaps.size).toBe(1)
 })
 
-it('draws a line for each process and one for what is done, also where a process is away', () => {
+it('the chart has a line for each process and one for finished work, also where a process is down', () => {
   const svg = curveSvg(
     [
       { atMs: 0, done: 0, rss: { 'orders-1': 100_000_000 } },
@@ -100,7 +100,7 @@ it('draws a line for each process and one for what is done, also where a process
   expect(svg).toContain('points="60.0,230.0 770.0,24.0"')
 })
 
-it('tells how far a run is, how fast it goes and when it ends', () => {
+it('the progress line reports a run’s progress, rate and end', () => {
   const told = { orders: 2_000, faults: 20, elapsedMs: 60_000, done: 500, played: 5, stalledMs: 0, fault: undefined }
   expect(progressText(told, { ...told, elapsedMs: 50_000, done: 400 })).toBe(
     '1 min 0 s: 500 of 2000 orders, 10/s, 5 of 20 faults, about 3 min 0 s left',

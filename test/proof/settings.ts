@@ -1,10 +1,10 @@
-/** Long enough for a busy machine; short enough that a process that is frozen for some seconds has lost what it held. */
+/** Long enough for a busy machine; short enough that a process frozen for some seconds has lost its lease. */
 export const LEASE_MS = 2_000
 export const RELAY_LEASE_MS = 1_500
 export const POLL_MS = 250
 /** A call of the log in PostgreSQL that takes longer is given up. */
 export const CALL_MS = 5_000
-/** Kafka gives the partitions of a process that is silent for so long to others. */
+/** Silence after which Kafka moves a process' partitions to others. */
 export const SESSION_MS = 6_000
 /** A command without a reply is sent again after this. */
 export const ASK_AGAIN_MS = 3_000
@@ -17,24 +17,27 @@ export const NOTIFY_EVERY_MS = 5
 export const INSTANCES = 2
 /** Keys: what one of them orders is handled in its order. */
 export const CUSTOMERS = 1_000
-/** Orders that a publisher has in hand at a time. */
+/** Orders that a publisher has in flight at a time. */
 export const BATCH = 50
 /** Orders that are sent and not done yet, at most. */
 export const WINDOW = 1_500
 
-/** How long a stretch of the orders takes at least, one for each fault: so the faults of a short run meet work too. */
+/** Minimum time of a stretch of the orders, one for each fault: so the faults of a short run meet work too. */
 export const STRETCH_MS = 4_500
-/** Nothing gets done for so long although there is something to do: the run is given up. */
+/** Time without progress, although there is work, after which the run is given up. */
 export const GIVE_UP_MS = 180_000
-/** The same in a run with a mistake built in, which may well have lost what it waits for. */
+/** The same in a run with a built-in mistake, which may well have lost the awaited messages. */
 export const GIVE_UP_BROKEN_MS = 45_000
-/** When all is done: until the outboxes are empty and no saga is left. */
+/** Time after the last order until the outboxes are empty and no saga is left. */
 export const SETTLES_WITHIN_MS = 120_000
-/** The same when the run was given up: nothing moves any more. */
+/** The same when the run was given up: nothing moves any longer. */
 export const GIVEN_UP_SETTLES_MS = 10_000
-/** After that: what is still on its way a second time comes now. */
+/** Time after that in which repeated messages still arrive. */
 export const QUIET_MS = 5_000
-/** Then: until a clerk has got the lock again. Many times the lease, for a busy machine. */
+/** Time after that until a clerk has got the lock again. Many times the lease, for a busy machine. */
 export const LOCK_WITHIN_MS = 60_000
-/** From this share of the orders on, the first process of each role is not killed any more: its memory can be watched for long. */
+/**
+ * Share of the orders from which on the first process of each role is no longer killed: its memory can be watched for
+ * long.
+ */
 export const SPARED_FROM = 0.6

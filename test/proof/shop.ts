@@ -1,14 +1,16 @@
 /**
- * The flow: an order is sent, a saga charges a payment and reserves stock in two other services, each order ends with a receipt.
+ * The flow: an order is sent, a saga charges a payment and reserves stock in two other services, each order ends with a
+ * receipt.
  *
- * | step    | where                       | undo    | who says no           |
+ * | step    | where                       | undo    | refuses               |
  * |---------|-----------------------------|---------|-----------------------|
  * | open    | coordinator, transactional  | a line, and the receipt | |
  * | pay     | `payments`                  | refund  | one order in sixteen  |
  * | reserve | `stock`                     | none is ever needed: it is the last | another one in sixteen |
  * | close   | coordinator, transactional  | pivot   | |
  *
- * Every effect leaves a line in the table `effect` of its database, in its transaction. No unique key hides what is there twice.
+ * Every effect leaves a line in the table `effect` of its database, in its transaction. No unique key hides what is
+ * there twice.
  */
 import { defineChannel } from 'concordat/binder'
 import type { SqlExecutor, SqlTransaction } from 'concordat/core'
@@ -47,25 +49,28 @@ export const stockCommands = defineChannel('proof.stock', {
   groups: ['stock'],
 })
 
-/** Who turns an order down. @see REFUSED_BY which says the same in SQL */
+/** Participant that refuses an order. @see REFUSED_BY which says the same in SQL */
 export function refusedBy(n: number): 'payments' | 'stock' | 'nobody' {
   if (n % 16 === 5) return 'payments'
   return n % 16 === 11 ? 'stock' : 'nobody'
 }
 
-/** Of the column `n`. */
+/** Expression over the column `n`. */
 export const REFUSED_BY = `CASE n % 16 WHEN 5 THEN 'payments' WHEN 11 THEN 'stock' ELSE 'nobody' END`
 
-/** Of an order that ends well: the order, two commands, two answers, and its end. One that is declined has 4, one that is out of stock 8. */
+/**
+ * Messages of a completed order: the order, two commands, two answers, and its end. A declined one has 4, one that is
+ * out of stock 8.
+ */
 const MESSAGES = 6
 
-/** Messages that the first so many orders come to. */
+/** Messages of the first `orders` orders. */
 export function messagesOf(orders: number): number {
   const of = (rest: number): number => Math.floor((orders + 16 - rest) / 16)
   return MESSAGES * orders - 2 * of(5) + 2 * of(11)
 }
 
-/** The fewest orders that come to so many messages. */
+/** Fewest orders that make this number of messages. */
 export function ordersFor(messages: number): number {
   let orders = Math.max(1, Math.floor(messages / MESSAGES) - 1)
   while (messagesOf(orders) < messages) orders++
@@ -76,7 +81,7 @@ export function centsOf(n: number): number {
   return 100 + (n % 900)
 }
 
-/** Of the column `n`. */
+/** Expression over the column `n`. */
 export const CENTS = `(100 + n % 900)`
 
 /** Scatters numbers over the customers. */
@@ -90,7 +95,7 @@ export function placed(n: number): Placed {
   return { n, customer: `c${customer}`, cents: centsOf(n) }
 }
 
-/** Of the column `n`: its customer. @see placed which says the same */
+/** Expression over the column `n` for its customer. @see placed which says the same */
 export const CUSTOMER = `('c' || ((n::bigint * ${MIX}) & 4294967295) % ${CUSTOMERS / INSTANCES} * ${INSTANCES} + n % ${INSTANCES})`
 
 /** Half of the customers order through an outbox, the others at the broker. */
@@ -148,11 +153,11 @@ export function orderSaga(worker: string, outbox: Pick<Outbox, 'add'>) {
     })
 }
 
-/** What a participant does about a command, in its transaction. */
+/** A participant's work for a command, in its transaction. */
 export interface Duty {
   readonly step: string
   invoke(tx: SqlExecutor, order: Placed): Promise<void>
-  /** What was done is taken back; what never happened is not. */
+  /** Undoes the work if it was done. */
   compensate(tx: SqlExecutor, order: Placed): Promise<void>
 }
 
@@ -178,7 +183,7 @@ export const reserve: Duty = {
   },
 }
 
-/** Of a participant. An attempt that failed may be undone although nothing of it is there. */
+/** Performs a participant's work. A failed attempt may be undone although it left no effect. */
 export async function perform(
   tx: SqlExecutor,
   duty: Duty,

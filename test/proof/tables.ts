@@ -1,4 +1,4 @@
-/** What the processes of a run write, and its judge counts. No unique key hides what is there twice. */
+/** Tables that the processes of a run write, and its judge counts. No unique key hides a doubling. */
 import type { SqlClient } from 'concordat/core'
 import { createFence } from 'concordat/locks'
 import { createInbox, createOutbox } from 'concordat/outbox'
@@ -7,11 +7,11 @@ import pg from 'pg'
 import { CUSTOMERS, SQL_MS } from './settings.ts'
 import { orderSaga } from './shop.ts'
 
-/** Of the outbox of the publishers, in the database of the shop. */
+/** Schema of the publishers' outbox, in the database of the shop. */
 export const PUBLISHER_SCHEMA = 'publisher'
-/** Of the inbox of the receipts. */
+/** Schema of the receipts' inbox. */
 export const RECEIPTS_SCHEMA = 'receipts'
-/** What everybody has at the beginning. */
+/** Initial balance of every customer. */
 export const FUNDS = 1_000_000_000
 
 const EFFECT = `CREATE TABLE IF NOT EXISTS effect (number bigserial PRIMARY KEY, n bigint NOT NULL, step text NOT NULL,
@@ -20,7 +20,7 @@ const EFFECT_N = 'CREATE INDEX IF NOT EXISTS effect_n ON effect (n)'
 const DUPLICATE = `CREATE TABLE IF NOT EXISTS duplicate (number bigserial PRIMARY KEY, worker text NOT NULL, id text NOT NULL)`
 
 const SHOP = [
-  // One row for each order that a publisher began to send; accepted_at is written when the broker has confirmed it.
+  // A row for each order that a publisher began to send; accepted_at is written when the broker has confirmed it.
   `CREATE TABLE IF NOT EXISTS sent (n bigint PRIMARY KEY, publisher int NOT NULL, path text NOT NULL, tries int NOT NULL,
      accepted_at timestamptz)`,
   'CREATE INDEX IF NOT EXISTS sent_open ON sent (publisher, n) WHERE accepted_at IS NULL',
@@ -33,7 +33,7 @@ const SHOP = [
   DUPLICATE,
 ]
 
-/** Nothing hangs: a server that froze is given up. */
+/** Opens a pool with time limits on every call: it gives up a frozen server. */
 export function poolAt(connectionString: string, max: number, queryMs = SQL_MS): pg.Pool {
   const limits = { connectionTimeoutMillis: SQL_MS, query_timeout: queryMs, keepAlive: true }
   const pool = new pg.Pool({ connectionString, max, ...limits })
@@ -41,7 +41,7 @@ export function poolAt(connectionString: string, max: number, queryMs = SQL_MS):
   return pool
 }
 
-/** May be called again: a run that was ended here goes on. */
+/** Idempotent: a resumed run calls it again. */
 export async function createShop(sql: SqlClient): Promise<void> {
   for (const statement of SHOP) await sql.query(statement)
   await createOutbox({ sql, service: 'publisher', schema: PUBLISHER_SCHEMA }).migrate()

@@ -25,7 +25,7 @@ describe('a global transaction under every fault', () => {
     for (const { faults } of stuck) expect(faults.some(({ operation }) => operation !== 'invoke')).toBe(true)
   })
 
-  test('the code that throws or dies has it cancelled, whatever it had called', () => {
+  test('an error or a death of the code cancels it, after any calls', () => {
     const { runs } = explore(transfer, { faults: 0 })
     const ended = runs.filter(({ faults }) => faults.some(({ step }) => step === 'code'))
     expect(ended.length).toBeGreaterThan(20)
@@ -34,7 +34,7 @@ describe('a global transaction under every fault', () => {
     expect(others.every(({ end, effects }) => end === 'completed' && effects.length === 2)).toBe(true)
   })
 
-  test('code may go on without a branch that was refused', () => {
+  test('code may continue without a branch that was refused', () => {
     const { runs } = explore(transfer)
     const without = runs.filter(({ end, effects }) => end === 'completed' && effects.length === 1)
     expect(new Set(without.flatMap(({ faults }) => faults.map(({ fault }) => fault)))).toEqual(new Set(['refuses']))
@@ -46,7 +46,7 @@ describe('a global transaction under every fault', () => {
     expect(runs.find(({ end }) => end === 'completed')?.effects).toEqual(['1.http', '2.http', '3.message'])
   })
 
-  test('a branch without a way back is told as one that leaves something', () => {
+  test('a branch without an undo is reported as one that leaves something', () => {
     const without = (name: 'message' | 'http', facts: object): SagaShape => {
       const branches = { ...plain.branches } as Record<string, NonNullable<typeof plain.branches>[string]>
       return {

@@ -1,4 +1,7 @@
-/** What every kind of transaction keeps when its participant is in the process that coordinates, and dies with it: on PGlite. */
+/**
+ * Guarantees of every kind of transaction whose participant is in the process that coordinates, and dies with it: on
+ * PGlite.
+ */
 import { afterAll, describe } from 'vitest'
 import { formOf } from './support/kinds-suite.ts'
 import { closeEmbedded, embedded } from './support/world.ts'

@@ -1,4 +1,4 @@
-/** What every kind of transaction keeps, on a server: the kinds that prepare, and undo. */
+/** Guarantees of every kind of transaction on a server: the kinds that prepare, and undo. */
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, describe } from 'vitest'
@@ -27,7 +27,7 @@ describeWith(['postgres'], 'kinds of transaction that prepare, and undo', () => 
   })
   for (const name of ['xa', 'undo'] as const)
     for (const way of ['message', 'http'] as const) describe(`${name}, ${way}`, () => commandsOf(name, database, way))
-  // With each merge the forms of undo run on PGlite: kinds.test.ts.
+  // In merge runs the forms of undo run on PGlite: kinds.test.ts.
   for (const name of ['xa', 'codeXa', 'xaByHttp', 'xaLocal', ...atNight('undo', 'codeUndo')] as const)
     describe(name, () => formOf(name, database))
 })

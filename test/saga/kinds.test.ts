@@ -1,4 +1,4 @@
-/** What every kind of transaction keeps, on PGlite: those that prepare are in `kinds.int.test.ts`. */
+/** Guarantees of every kind of transaction on PGlite; the kinds that prepare are in `kinds.int.test.ts`. */
 import { afterAll, describe } from 'vitest'
 import { commandsOf, formOf } from './support/kinds-suite.ts'
 import { closeEmbedded, embedded } from './support/world.ts'

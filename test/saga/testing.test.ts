@@ -30,7 +30,7 @@ const buy = defineSaga('buy', { version: 1, input: z.object({ cents: z.number() 
   .step('mail', { invoke: () => 3 })
 
 describe('given, when, then', () => {
-  test('tell a saga step by step', () => {
+  test('describe a saga step by step', () => {
     const open = given(buy)
     expect(open).toMatchObject({ status: 'running', calls: [{ step: 'open', operation: 'invoke', attempt: 1 }] })
     const charging = open.when(done('open', 1), signalled('approval', { by: 'ann' }))
@@ -41,7 +41,7 @@ describe('given, when, then', () => {
     expect(open.status, 'a story is a value').toBe('running')
   })
 
-  test('tell the way back', () => {
+  test('describe the way back', () => {
     const declined = given(buy, done('open'), omitted('approval')).when(refused('charge', 'payments.declined'))
     expect(declined).toMatchObject({ status: 'compensating', failure: { step: 'charge', code: 'payments.declined' } })
     expect(declined.calls).toEqual([{ step: 'open', operation: 'compensate', attempt: 1 }])
@@ -51,7 +51,7 @@ describe('given, when, then', () => {
     expect(lost.calls).toEqual([{ step: 'charge', operation: 'compensate', attempt: 1 }])
   })
 
-  test('say when an event means nothing', () => {
+  test('reject an event without effect', () => {
     const unheard = given(buy).when(done('charge'))
     expect(unheard).toMatchObject({ heard: false, calls: [], steps: { charge: 'pending' } })
     expect(given(buy).when(operator('retry')).heard).toBe(false)
@@ -77,7 +77,7 @@ describe('explore', () => {
     expect(stuck.some(({ faults }) => faults.some(({ operation }) => operation === 'compensate'))).toBe(true)
   })
 
-  test('shows what stays because nothing undoes it', () => {
+  test('shows effects that nothing undoes', () => {
     const saga = defineSaga('mail', { version: 1, input: z.object({}) })
       .step('mail', { invoke: () => 1, compensate: 'none' })
       .step('open', { invoke: () => 1, compensate: () => {} })
@@ -87,14 +87,15 @@ describe('explore', () => {
     expect(left.every(({ effects }) => effects.includes('mail'))).toBe(true)
   })
 
-  test('reports a shape that lies about its effects', () => {
-    // Nothing is undone after an error, as if its effect were part of the commit; but it is another service's.
+  test('reports a shape with wrong effects', () => {
+    // The step claims that its effect is part of the commit, so nothing is undone after an error; but it is another
+    // service's.
     const liar = shape(stepShape('a', { remote: true, transactional: true }), stepShape('b'))
     const { problems } = explore(liar)
     expect(problems.map(({ problem }) => problem)).toContain('it is compensated, but the effect of "a" is still there')
   })
 
-  test('refuses what is no saga and conditions that are not there', () => {
+  test('refuses an invalid saga and unknown conditions', () => {
     expect(() => explore({ steps: [] })).toThrow('explore: expected a saga made by defineSaga')
     expect(() => explore(buy, { omit: ['charge'] })).toThrow(
       'explore.omit: expected one of the conditional steps: approval, got "charge"',

@@ -52,7 +52,7 @@ describe('closeOnSignals', () => {
     expect(process.listenerCount(SIGNAL)).toBe(before)
   })
 
-  it('goes on after a part that fails to close', async () => {
+  it('continues after a part that fails to close', async () => {
     const log: string[] = []
     const fail = (): never => {
       throw new Error('no')

@@ -36,6 +36,6 @@ test.each([
 })
 
 test.each([undefined, 'text', new Error('x'), new Refusal('payments.declined', 'no'), { code: 'core.schema' }])(
-  'what is not ours stays with the caller: %s',
+  'foreign errors stay with the caller: %s',
   (error) => expect(httpProblem(error)).toBeUndefined(),
 )

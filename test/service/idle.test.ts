@@ -16,7 +16,7 @@ afterAll(() => database.close())
 const SECONDS = 20
 const saga = defineSaga('order', { version: 1, input: z.object({}) }).step('pay', { invoke: () => {}, pivot: true })
 
-/** Of a service with outbox, relay, inbox and coordinator that has nothing to do. */
+/** Statements per second of an idle service with outbox, relay, inbox and coordinator. */
 async function statementsPerSecond(listener?: SaidListener): Promise<number> {
   const time = new IdleTime(sql)
   const { clock } = time

@@ -83,7 +83,7 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
     const parts = { prepared: { olderThanMs: 1 } }
     const Move = z.object({ account: z.string(), cents: z.number() })
 
-    test('is looked for where the participant has its own', async () => {
+    test('is found where the participant has its own', async () => {
       await orphan(GID)
       const outbox = createOutbox({ sql: bank.sql, service: 'bank-a', schema: 'own' })
       await outbox.migrate()
@@ -91,7 +91,7 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
       await seen(await start({ sql: other.sql, bindings, parts }))
     })
 
-    test('is looked for where a participant has its own that the saga of a saga asks itself', async () => {
+    test('is found where a participant of a sub-saga has its own', async () => {
       await orphan(GID)
       const to = localTarget(channels.a, bankBinding('a'), { sql: bank.sql })
       const inner = defineSaga('inner', { version: 1, input: Move }).tcc('move', {
@@ -107,7 +107,7 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
     })
   })
 
-  test('is nothing that a service without an XA participant looks for', async () => {
+  test('is not looked up by a service without an XA participant', async () => {
     expect((await start({ bindings: [] })).health().parts).not.toHaveProperty('prepared')
   })
 
@@ -118,11 +118,11 @@ describeWith(['postgres'], 'a transaction that stays prepared', { private: true 
     )
   })
 
-  test('is named by doctor, ours with its saga and others as what they are', async () => {
+  test('is named by doctor, ours with its saga and others as foreign', async () => {
     await start()
     await orphan(GID)
     await bank.sql.prepare?.('theirs', (tx) => tx.query(`INSERT INTO accounts VALUES ('eve', 1)`))
-    // Five minutes later, for whoever asks.
+    // Client whose server is five minutes ahead.
     const late = {
       ...bank.sql,
       query: (text: string, parameters?: readonly unknown[]) =>

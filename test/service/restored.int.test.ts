@@ -77,7 +77,7 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
     onTestFinished(() => service.close())
   }
 
-  /** One life of the shop, from its start to its end. */
+  /** Runs a life of the shop, from its start to its end. */
   async function shopLife<T>(
     work: (shop: { readonly service: ReturnType<typeof makeShop>; readonly pool: pg.Pool }) => Promise<T>,
   ) {
@@ -102,7 +102,7 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
   const isCharged = (count: number) =>
     until(`${count} charges are there`, async () => (await chargesOf()).length >= count)
 
-  it('goes on with what the backup knows; what came after it is known to the others alone', async () => {
+  it('continues with the backup’s state; only the other services know of later work', async () => {
     await startOthers()
     await shopLife(async ({ service }) => {
       const first = await service.run(buy, { id: 'o-1', input: { cents: 1 } })
@@ -111,7 +111,7 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
       await service.run(buy, { id: 'o-2', input: { cents: 2 } })
       await isCharged(2)
     })
-    // Not sent yet when the backup is made.
+    // The message is not sent yet when the backup is made.
     const pool = new pg.Pool({ connectionString: shopUrl(), max: 1 })
     const sql = pgClient(pool)
     const outbox = createOutbox({ sql, service: 'shop' })
@@ -135,7 +135,7 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
       const second = service.coordinator?.get(buy, 'o-2')
       expect(await second?.report()).toMatchObject({ status: 'running' })
       await expect(service.coordinator?.get(buy, 'o-3').report()).rejects.toMatchObject({ code: 'saga.not_found' })
-      // It began after the backup: started again under its id, it is not charged again.
+      // The saga began after the backup: started again under its id, it is not charged again.
       const third = await service.run(buy, { id: 'o-3', input: { cents: 3 } })
       expect(await third.outcome()).toMatchObject({ status: 'compensated', failure: { code: 'saga.done_before' } })
       await service.coordinator?.signal(buy, 'o-2', 'approval', {})

@@ -29,7 +29,7 @@ interface Shop extends AsyncDisposable {
   readonly schema: string
 }
 
-/** A service that keeps what is sent to `confirmed`. */
+/** Service that keeps the messages to `confirmed`. */
 async function open(options: Partial<ServiceOptions>): Promise<Shop> {
   const received: string[] = []
   const schema = uniqueName('shop')
@@ -38,7 +38,7 @@ async function open(options: Partial<ServiceOptions>): Promise<Shop> {
     schema,
     sql,
     transport: memoryTransport(),
-    // One line from the outbox to the sink: what is sent last comes last.
+    // A single lane from the outbox to the sink: the last message sent arrives last.
     parts: { outbox: { partitions: 1 } },
     ...options,
     sends: [confirmed],
@@ -64,7 +64,7 @@ describe.each([
   ['an outbox with a relay', () => memoryTransport()],
   ['the log of PostgreSQL', () => postgresTransport({ sql })],
 ])('tx.send of a transactional step, over %s', (_, transport) => {
-  test('leaves once, however often the step is attempted', async () => {
+  test('leaves once, for any number of attempts', async () => {
     let attempts = 0
     const saga = defineSaga('place-order', { version: 1, input: Order }).step('confirm', {
       pivot: true,
@@ -120,7 +120,7 @@ describe.each([
     expect(shop.received).toEqual(['done', 'undone', 'last'])
   })
 
-  test('sends nothing of what is rolled back to a savepoint', async () => {
+  test('sends nothing of work rolled back to a savepoint', async () => {
     const saga = defineSaga('place-order', { version: 1, input: Order }).step('confirm', {
       pivot: true,
       transactional: true,
@@ -137,7 +137,7 @@ describe.each([
     expect(shop.received.toSorted()).toEqual(['after', 'before', 'last'])
   })
 
-  test('sends of steps that share a transaction only what belongs to those that were done', async () => {
+  test('sends of steps that share a transaction only messages of completed ones', async () => {
     const saga = defineSaga('place-order', { version: 1, input: Order }).step('reserve', {
       transactional: true,
       invoke: async ({ input, tx }) => {
@@ -232,7 +232,7 @@ describe('without an outbox that takes messages', () => {
     compensate: 'none',
   })
 
-  test('a step that sends fails for good, with the option that it needs', async () => {
+  test('a step that sends fails permanently, with the name of the missing option', async () => {
     const schema = uniqueName('bare')
     const outbox = { addEncoded: async () => {} }
     const coordinator = createCoordinator({ service: 'shop', sql, schema, outbox, sagas: [sending] })
@@ -249,7 +249,7 @@ describe('without an outbox that takes messages', () => {
     await coordinator.close()
   })
 
-  test('a participant that is asked by a call and sends fails for good, too', async () => {
+  test('a participant that is called directly and sends fails permanently, too', async () => {
     const schema = uniqueName('asked')
     await migrateParticipant(sql, schema)
     let error: unknown

@@ -47,7 +47,7 @@ const charge = (charged: number[]) =>
 const order = (orderId: string, cents = 500) => ({ orderId, cents })
 
 describe('a service', () => {
-  test('runs sagas, participants, inboxes and transactions with nothing wired by hand', async () => {
+  test('runs sagas, participants, inboxes and transactions without manual wiring', async () => {
     const received: string[] = []
     const charged: number[] = []
     const shop = createService({
@@ -228,7 +228,7 @@ describe('a service', () => {
     expect(() => one.sharedState('rates')).toThrow(expect.objectContaining({ code: 'service.closed' }))
   })
 
-  test('starts while the store of its cluster is away, and joins later', async () => {
+  test('starts while the store of its cluster is down, and joins later', async () => {
     const server = memoryStateServer()
     const store = memoryStateStore({ server })
     let isAway = true
@@ -285,7 +285,7 @@ describe('a service', () => {
     await shop.close()
   })
 
-  test('closes what it opened when a part fails to start, and rejects with that error', async () => {
+  test('closes its opened parts when a part fails to start, and rejects with that error', async () => {
     const locks = memoryLocks()
     const shop = createService({
       name: 'shop',
@@ -321,7 +321,7 @@ describe('a service', () => {
     await second.close()
   })
 
-  test('starts where the tables are there when it only checks', async () => {
+  test('starts with existing tables in check mode', async () => {
     const options = { name: 'shop', schema: uniqueName('check'), sql, sagas: [placeOrder], bindings: [charge([])] }
     const first = createService({ ...options, transport: memoryTransport() })
     await first.start()
@@ -332,7 +332,7 @@ describe('a service', () => {
     await second.close()
   })
 
-  test('closes once, whatever is called how often, and never rejects', async () => {
+  test('closes once, for any number and order of calls, and never rejects', async () => {
     const shop = createService({ name: 'shop', transport: memoryTransport() })
     await shop.start()
     await Promise.all([shop.close(), shop.close(), shop[Symbol.asyncDispose]()])
@@ -369,7 +369,7 @@ describe('health', () => {
   })
 })
 
-describe('what only a service has', () => {
+describe('calls that only a service has', () => {
   const handle = (): void => {}
   test.each([
     [
@@ -408,7 +408,7 @@ describe('what only a service has', () => {
     expect(() => createService({ name: 'shop', transport: memoryTransport(), ...(wrong as object) })).toThrow(message)
   })
 
-  test('run and transaction say what the service lacks', async () => {
+  test('run and transaction name the missing part', async () => {
     const shop = createService({ name: 'shop', transport: memoryTransport() })
     await expect(shop.transaction(async () => {})).rejects.toThrow(/a service with sql/)
     await expect(shop.run(placeOrder, { id: 'a', input: order('a') })).rejects.toThrow(/a service with sagas/)

@@ -21,7 +21,7 @@ async function terminated(
   return { said, code, signal }
 }
 
-describe('a process that is told to end', () => {
+describe('a process that is terminated', () => {
   it('ends by the signal once both of its services have closed', async () => {
     const { said, signal } = await terminated('two')
     expect(said).toBe('ready\nfast has closed\nslow has closed\n')

@@ -1,4 +1,4 @@
-/** A handler call that does not return: what the status of its binding and the health of its service say. */
+/** A handler call that does not return: the status of its binding and the health of its service. */
 import { defineChannel, sink, sinkBatch, source } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createService } from 'concordat/service'

@@ -76,7 +76,7 @@ describe('a service that is closed while it starts', () => {
     await expect(service.start()).rejects.toMatchObject({ code: 'service.closed' })
   })
 
-  it('refuses the start of its binder, which is told to close meanwhile', async () => {
+  it('refuses the start of its binder, which is closed in between', async () => {
     const transport = memoryTransport()
     const opened = gate()
     const provision = transport.provision.bind(transport)
@@ -108,7 +108,7 @@ describe('a signal while a service starts', () => {
     return handling
   }
 
-  it('rejects the start only when all is closed, and says in one line that it is given up', async () => {
+  it('rejects the start only when all is closed, and logs in one line that it is given up', async () => {
     const { service, started, hold, asked, log } = starting()
     const order: string[] = []
     const pool = gate()

@@ -10,7 +10,7 @@ it.for([
     ['--workload', 'crowd', '--seed', '1', '--replay', 'kil'],
     /^--replay: expected one of kill, kill-after, .*, got ""\n$/,
   ],
-] as const)('refuses %s by name, with 2', ([args, says]) => {
+] as const)('npm run sim refuses %s by name, with 2', ([args, says]) => {
   const { status, stderr } = spawnSync(
     process.execPath,
     ['--disable-warning=TimeoutNegativeWarning', '--conditions=concordat-source', 'test/sim/main.ts', ...args],

@@ -2,7 +2,7 @@ import { PGlite } from '@electric-sql/pglite'
 import { begunFromCopy } from '../support/pglite-copy.ts'
 import type { Workload } from './workload.ts'
 
-/** One for each database of each workload, opened when it is first asked for. */
+/** PGlites for each database of each workload, opened on first use. */
 export class Databases {
   readonly #open = new Map<string, PGlite>()
 

@@ -13,12 +13,12 @@ import type { Workload } from './workload.ts'
 import { WORKLOADS } from './workloads.ts'
 
 const DIGEST_LENGTH = 12
-/** With a time limit the workloads take turns, so that each has its share. */
+/** Seeds per turn: with a time limit the workloads take turns, so that each has its share. */
 const SEEDS_A_TURN = 5
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
 
-/** What all workloads together came to. */
+/** Totals of all workloads. */
 interface Sum {
   histories: number
   simulatedMs: number
@@ -50,7 +50,7 @@ class Sim {
     }
   }
 
-  /** Nothing more comes on the line that tells how far it is. */
+  /** Ends the progress line. */
   end(): void {
     this.#line.end()
   }
@@ -67,7 +67,7 @@ class Sim {
     if (this.#options.pairs) for (const line of this.#pairs.missing) console.log(line)
   }
 
-  /** Which workload it is, or was when a history failed. */
+  /** Current workload, or that of the failed history. */
   get workload(): string {
     return this.#workload
   }
@@ -108,7 +108,7 @@ class Sim {
   }
 }
 
-/** How the shortest history went, and how to see it again. */
+/** Prints the shortest failing history, and the command that replays it. */
 function printFailure(failure: SimulationFailed, workload: string, { broken, history }: SimOptions): void {
   if (history === undefined) console.log(failure.lines.join('\n'))
   else writeFileSync(history, `${failure.lines.join('\n')}\n`)

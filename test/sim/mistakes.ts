@@ -6,9 +6,9 @@ import { WORKLOADS } from './workloads.ts'
 
 const COLUMN = 26
 
-/** How a mistake showed itself. */
+/** Evidence of a mistake. */
 export interface Found {
-  /** The how manieth seed it was. */
+  /** Number of seeds played until it was found. */
   readonly seeds: number
   readonly invariant: string
   readonly faults: number

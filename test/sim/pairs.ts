@@ -1,6 +1,6 @@
 import type { CoveredPoint } from '@concordat/simulator'
 
-/** Which pairs of a point in the code and a fault were hit, over all workloads. */
+/** Pairs of a point in the code and a fault that were hit, over all workloads. */
 export class Pairs {
   readonly #hits = new Map<string, number>()
 
@@ -17,7 +17,7 @@ export class Pairs {
     return `${this.#hits.size - this.missing.length} of ${this.#hits.size} pairs of a point and a fault were hit`
   }
 
-  /** Those that could have been and never were. */
+  /** Pairs that were possible and never hit. */
   get missing(): readonly string[] {
     return [...this.#hits].filter(([, times]) => times === 0).map(([pair]) => `never: ${pair}`)
   }

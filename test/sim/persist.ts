@@ -1,6 +1,6 @@
 import type { SimulatedWorld } from '@concordat/simulator'
 
-/** As a client does it: until it has an answer. What it asks for must be the same when it is asked for twice. */
+/** Repeats a call as a client does until it has an answer. The call must be the same each time. */
 export async function persist<T>(world: SimulatedWorld, ask: () => Promise<T>): Promise<T> {
   for (;;) {
     try {

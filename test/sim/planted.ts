@@ -4,7 +4,7 @@ import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/tr
 import type { SqlClient, SqlExecutor, SqlTransaction, TransactionLimits } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
 
-/** The same object, but for some members. Methods are bound: they reach what is private. */
+/** Returns the object with some members replaced. Methods are bound: they use private fields. */
 export function override<T extends object>(target: T, members: Partial<T>): T {
   return new Proxy(target, {
     get(_, name) {
@@ -28,7 +28,10 @@ export function rewritten(sql: SqlClient, rewrite: (text: string) => string): Sq
   })
 }
 
-/** A copy of a function of the database with a part of it left out, or another one put in its place. @throws Error when the part is not there: the mistake would be none */
+/**
+ * Creates a copy of a database function with a part of it left out, or replaced. @throws Error when the part is
+ * missing: there would be no mistake
+ */
 export async function createWithout(sql: SqlClient, { name, as, part, put = '' }: Changed): Promise<void> {
   const { rows } = await sql.query<{ text: string }>(
     `SELECT pg_get_functiondef(p.oid) AS text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -43,7 +46,7 @@ export async function createWithout(sql: SqlClient, { name, as, part, put = '' }
 }
 
 interface Changed {
-  /** With its schema. */
+  /** Name with its schema. */
   readonly name: string
   readonly as: string
   readonly part: string
@@ -90,7 +93,7 @@ export function forgetsKeys(transport: Transport): Transport {
   )
 }
 
-/** What could not be published counts as published. */
+/** Transport with a mistake: failed messages count as published. */
 export function ignoresFailures(transport: Transport): Transport {
   return override(transport, {
     publish: async (messages, until) => {
@@ -100,7 +103,7 @@ export function ignoresFailures(transport: Transport): Transport {
   })
 }
 
-/** What a transaction was about to send, which is to leave before it. */
+/** Messages of a transaction that are to leave before it. */
 class Early extends Error {
   readonly messages: readonly EncodedMessage[]
 
@@ -110,7 +113,10 @@ class Early extends Error {
   }
 }
 
-/** What a transaction sends of these messages leaves in one of its own, before what it goes with is written. */
+/**
+ * Outbox with a mistake: these messages leave in a transaction of their own, before the transaction that sends them is
+ * written.
+ */
 export function sendsFirst(
   outbox: Outbox,
   isMeant: (message: EncodedMessage) => boolean,

@@ -23,7 +23,7 @@ export interface SimOptions {
   readonly pairs: boolean
   readonly mistakes: boolean
   readonly defects: boolean
-  /** That one alone. */
+  /** Name of the only defect to play. */
   readonly defect: string | undefined
   readonly history: string | undefined
 }

@@ -1,10 +1,10 @@
 import type { SimulatedDatabase, SimulationOptions } from '@concordat/simulator'
 import type { PGlite } from '@electric-sql/pglite'
 
-/** A system with what it does and what must hold, and the mistakes that can be built in around the package. */
+/** A system with its work, its invariants, and the mistakes that can be built in around the package. */
 export interface Workload {
   readonly about: string
-  /** By name, what it does wrong. */
+  /** Mistakes by name, with their descriptions. */
   readonly mistakes: Readonly<Record<string, string>>
   /** Names of its databases. */
   readonly databases: readonly string[]

@@ -20,7 +20,7 @@ it.for(ALL)('%s holds, with every fault', { timeout: TIMEOUT_MS }, async (name) 
   expect({ histories, hasFaults: faults > 0 }).toEqual({ histories: SEEDS, hasFaults: true })
 })
 
-/** One of each workload; `npm run sim -- --mistakes` plays all of them. */
+/** A mistake of each workload; `npm run sim -- --mistakes` plays all of them. */
 const MISTAKES = [
   ['transfers', 'no-dedupe', 'money is constant'],
   ['outbox', 'forgets-keys', 'in order'],
@@ -36,7 +36,7 @@ it.for(MISTAKES)('%s: %s is found', { timeout: TIMEOUT_MS }, async ([name, broke
   expect(found).toMatchObject({ invariant, isRepeatable: true })
 })
 
-it('has at least twenty mistakes that can be built in', () => {
+it('the simulation has at least twenty mistakes that can be built in', () => {
   const mistakes = ALL.flatMap((name) => Object.keys(WORKLOADS[name]?.mistakes ?? {}))
   expect(new Set(mistakes).size).toBe(mistakes.length)
   expect(mistakes.length).toBeGreaterThanOrEqual(20)

@@ -12,7 +12,7 @@ import { shops } from './workloads/shops.ts'
 import { terms } from './workloads/terms.ts'
 import { transfers } from './workloads/transfers.ts'
 
-/** By the name that the command takes. */
+/** Workloads by the name that the command takes. */
 export const WORKLOADS: Readonly<Record<string, Workload>> = {
   transfers,
   outbox,

@@ -1,7 +1,7 @@
 import type { Transport } from 'concordat/binder/transport'
 import type { Clock } from 'concordat/core'
 
-/** The transport, each call of `publish` with a deadline `timeoutMs` away, as a binder gives it. */
+/** Transport whose `publish` calls get a deadline after `timeoutMs`, as from a binder. */
 export function withDeadline(transport: Transport, timeoutMs: number, clock: Clock): Transport {
   const publish = transport.publish.bind(transport)
   transport.publish = (messages) => publish(messages, { deadline: clock.monotonic() + timeoutMs })

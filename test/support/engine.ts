@@ -1,4 +1,4 @@
-/** What `*.engine.test.ts` ask of the Docker engine that they run on. */
+/** Calls of the Docker engine that `*.engine.test.ts` run on. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { isServerKind, type ServerKind, serverKinds } from './servers/kinds.ts'
@@ -9,7 +9,7 @@ const run = promisify(execFile)
 export const engineServers: readonly ServerKind[] =
   process.env['ENGINE_SERVERS']?.split(',').filter(isServerKind) ?? serverKinds
 
-/** Its standard output. Rejects with what it said when it fails. */
+/** Runs a Docker command and returns its standard output. Rejects with its output when it fails. */
 export async function docker(...args: readonly string[]): Promise<string> {
   const { stdout } = await run('docker', [...args], {
     maxBuffer: 2 ** 24,

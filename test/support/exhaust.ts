@@ -1,4 +1,4 @@
-/** Everything an iterator gives, when it has ended. */
+/** Collects all items of an iterator until it has ended. */
 export async function exhaust<T>(source: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = []
   for await (const item of source) items.push(item)

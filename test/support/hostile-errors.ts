@@ -1,4 +1,4 @@
-/** Values that a handler may throw: those that refuse to be read, and others that are no errors. */
+/** Values that a handler may throw: some cannot be read, others are no errors. */
 
 const refuses = (name: string): (() => never) => {
   return () => {

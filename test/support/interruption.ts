@@ -1,8 +1,8 @@
-/** How a command that starts servers and processes takes the signals of its user. */
+/** Signal handling of a command that starts servers and processes. */
 
 export interface Interruption {
   readonly signal: AbortSignal
-  /** As a shell tells of a process that the signal ended; 0 when there was none. */
+  /** Exit code by a shell's rule for the signal; 0 without one. */
   readonly exitCode: () => number
 }
 

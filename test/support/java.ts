@@ -20,7 +20,7 @@ export async function startJava(name: string, args: readonly string[]): Promise<
   return spawn(java, [...MEMORY, ...QUIET, '-cp', classPath, join(SOURCES, `${name}.java`), ...args])
 }
 
-/** Runs it to its end. @returns the lines of its output @throws when it fails, with what it said */
+/** Runs it to its end. @returns the lines of its output @throws when it fails, with its output */
 export async function runJava(name: string, args: readonly string[]): Promise<readonly string[]> {
   const child = await startJava(name, args)
   let out = ''

@@ -9,11 +9,11 @@ import { KAFKA_DRIVER, KAFKA_DRIVERS } from './kafka-driver-name.ts'
 
 export interface Way {
   readonly clientId?: string
-  /** A local port that all connections go to, whatever address a broker says that it has. */
+  /** Local port for all connections, in place of the address that a broker announces. */
   readonly port?: number
   /** The same for several brokers: the local port by the broker's own. */
   readonly ports?: ReadonlyMap<number, number>
-  /** Hears of each socket. */
+  /** Called for each socket. */
   readonly onSocket?: (socket: Socket) => void
 }
 

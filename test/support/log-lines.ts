@@ -5,7 +5,7 @@ export interface LogLine {
   readonly fields: object
 }
 
-/** A logger that keeps all it is told, of every level. */
+/** Logger that keeps all lines of every level. */
 export class LogLines {
   readonly lines: LogLine[] = []
   readonly logger: Logger

@@ -5,7 +5,7 @@ export interface LossyAnswers {
   readonly sql: SqlClient
   /** Counts from now on. */
   breakNth(nth: number): void
-  /** It came to that. */
+  /** Whether the fault happened. */
   broke(): boolean
 }
 

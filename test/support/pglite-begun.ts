@@ -1,7 +1,7 @@
 /**
- * Preloaded (`--import`) by workers and by the processes that tests start: whatever imports PGlite there, sources, examples or
- * the packed package, gets one that begins with the copy of `pglite-copy.ts` where it would make a database.
- * A test that must see a database being made starts its process with `makingDatabases`.
+ * Preloaded (`--import`) by workers and by the processes that tests start: PGlite imported there by sources, examples
+ * or the packed package begins with the copy of `pglite-copy.ts` where it would create a database. A test that must see
+ * a database being created starts its process with `makingDatabases`.
  */
 import { registerHooks } from 'node:module'
 

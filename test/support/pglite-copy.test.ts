@@ -10,7 +10,7 @@ import { makingDatabases } from './pglite-copy.ts'
 
 const IDENTIFIER = 'SELECT system_identifier::text AS id FROM pg_control_system()'
 
-/** Told by each database from the day on which it was made. */
+/** Identifier that each database gets when it is created. */
 async function identifier(database: PGlite): Promise<string | undefined> {
   const { rows } = await database.query<{ id: string }>(IDENTIFIER)
   await database.close()
@@ -36,7 +36,7 @@ test('in memory and on disk, here and in a process of its own, PGlite begins wit
   expect(stderr).toBe('')
 }, 60_000)
 
-test('a process can be told to make its databases', async () => {
+test('a process can be made to create its databases', async () => {
   const copied = await identifier(freshPglite())
   const args = ['--input-type=module', '-e', CHILD, 'memory://']
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: makingDatabases() })

@@ -11,7 +11,7 @@ export const COPY: string = join(
   tmpdir(),
   `concordat-tests-pglite-${manifest.devDependencies['@electric-sql/pglite']}-${process.getuid?.() ?? 0}-closed`,
 )
-/** For a database on disk, and for one in memory. */
+/** Copies for a database on disk, and for one in memory. */
 export const COPY_FOLDER: string = join(COPY, 'pg')
 export const COPY_TAR: string = join(COPY, 'pg.tar')
 
@@ -22,7 +22,7 @@ interface Options {
   readonly noInitDb?: boolean
 }
 
-/** What PGlite shall be given in place of these options: the same, and the copy where it would make a database. */
+/** Options for PGlite: the given ones, with the copy where it would create a database. */
 export function begunFromCopy<T extends Options>(options: T): T {
   const { dataDir = 'memory://', loadDataDir, fs, noInitDb } = options
   if (loadDataDir !== undefined || fs !== undefined || noInitDb === true || !existsSync(COPY)) return options

@@ -11,7 +11,7 @@ export async function setup(): Promise<void> {
   if (existsSync(COPY)) return
   const own = await mkdtemp(`${COPY}.`)
   const [folder, tar] = [COPY_FOLDER, COPY_TAR].map((path) => join(own, basename(path))) as [string, string]
-  // Closed before it is copied: one that was running would be taken for crashed, and recovered at each start.
+  // Closed before it is copied: a running one would be taken for crashed, and recovered at each start.
   await (await PGlite.create(folder)).close()
   await promisify(execFile)('tar', ['-cf', tar, '-C', folder, '.'])
   await rename(own, COPY).catch(async (error: unknown) => {

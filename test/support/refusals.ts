@@ -1,7 +1,7 @@
 /**
- * A server that now and then says no, as one does that restarts, fails over or has no connection left: the call was not
- * carried out, and the caller gets what the real adapter throws then. The knob of the conformance suites beside the
- * delays of `slow.ts` and the lost answers of `lossy-answers.ts`.
+ * Server that refuses a call now and then, as one does that restarts, fails over or has no connection left: the call
+ * was not executed, and the caller gets the real adapter's error. The knob of the conformance suites beside the delays
+ * of `slow.ts` and the lost answers of `lossy-answers.ts`.
  */
 
 import type { EncodedMessage } from 'concordat/binder'
@@ -13,15 +13,15 @@ import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { LockStoreUnavailable } from 'concordat/locks'
 import type { LockStore } from 'concordat/locks/store'
 
-/** Which calls are refused. */
+/** Generator that decides which calls are refused. */
 export interface Refusals {
-  /** True: this one is. Never two in a row, so that whoever asks again at once is heard. */
+  /** Whether to refuse this call. Never twice in a row, so that an immediate repetition succeeds. */
   next(): boolean
-  /** So many were. */
+  /** Number of refused calls. */
   readonly count: number
 }
 
-/** One call in about `oneIn`, the same for the same seed and order of calls. */
+/** Refuses about one call in `oneIn`, the same ones for the same seed and order of calls. */
 export function refusals(seed: number, oneIn: number): Refusals {
   let state = seed
   let count = 0
@@ -39,7 +39,7 @@ export function refusals(seed: number, oneIn: number): Refusals {
   }
 }
 
-/** These methods of the target are refused now and then; the rest is the target's. */
+/** Proxy that refuses these methods of the target now and then, and passes everything else on. */
 function refusing<T extends object>(
   target: T,
   refused: Refusals,
@@ -60,8 +60,9 @@ function refusing<T extends object>(
 }
 
 /**
- * A publish is refused as a whole: it never rejects, so each of its messages has the error as its outcome. The first
- * `provision` is not: a broker that is away when a binder starts tells it nothing about destinations that do not fit.
+ * Transport that refuses calls. A refused `publish` never rejects, so each of its messages has the error as its
+ * outcome. The first\n`provision` is not refused: a broker that is down when a binder starts says nothing about
+ * destinations that do not fit.
  */
 export function refusingTransport(inner: Transport, refused: Refusals): Transport {
   const error = (method: string, destination?: string): TransportError =>
@@ -180,12 +181,12 @@ export async function insist<T>(call: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** For what is tried again without its caller: as good as done. */
+/** Ignores a refusal, for work that is repeated without its caller. */
 export function unlessRefused(error: unknown): void {
   if (!wasRefused(error)) throw error
 }
 
-/** By a server: it was not done, and can be asked again. */
+/** Whether a server refused the call: it was not executed, and can be repeated. */
 function wasRefused(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if (error instanceof AggregateError) return error.errors.every(wasRefused)

@@ -23,7 +23,7 @@ export function refusingSql(
   }
 }
 
-/** What a server answers. */
+/** Makes an error like a server's. */
 export function serverError(code: string, message: string, fields: object = {}): Error {
   return Object.assign(new Error(message), { code, ...fields })
 }

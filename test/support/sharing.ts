@@ -2,7 +2,7 @@
 import type { Clock, SqlClient, SqlTransaction } from 'concordat/core'
 import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 
-/** Stands still, so that work takes no time and may be shared, until a test moves it. */
+/** Clock that moves only in a test, so that work takes no time and may be shared. */
 export class StillClock implements Clock {
   #ms = 0
   #timers: Array<{ readonly at: number; readonly callback: () => void }> = []
@@ -52,7 +52,7 @@ export async function sharingOn(sql: SqlClient, clock: Clock = new StillClock())
   return { clock, run }
 }
 
-/** Which transaction this is. */
+/** Id of the transaction. */
 export async function xidOf(tx: SqlTransaction): Promise<string> {
   const { rows } = await tx.query<{ xid: string }>('SELECT pg_current_xact_id()::text AS xid')
   return rows[0]?.xid ?? ''

@@ -14,8 +14,8 @@ export function pauses(seed: number, mostMs: number): () => Promise<void> {
 }
 
 /**
- * A transport that takes its time for every call, as one over a network does: before the broker hears of it, and before
- * the caller hears of the broker. Publishes keep their order, as the contract wants.
+ * Transport that delays every call, as a network does: before the broker gets it, and before the caller gets the
+ * answer. Publishes keep their order, as the contract requires.
  */
 export function slowTransport(inner: Transport, pause: () => Promise<void>): Transport {
   let line: Promise<unknown> = Promise.resolve()
@@ -52,7 +52,7 @@ export function slowTransport(inner: Transport, pause: () => Promise<void>): Tra
       const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : target, name)
       return typeof value === 'function' ? value.bind(target) : value
     },
-    // What a case puts around a method is around this transport, and not within it.
+    // Methods that a case wraps are those of this transport, not of the inner one.
     set: (_, name, value) => Reflect.set(own, name, value),
   })
 }

@@ -3,7 +3,9 @@ import type { SqlClient } from 'concordat/core'
 import type { WriteFault } from '../../core/write-fault.ts'
 import { refusingSql, serverError } from './refusing-sql.ts'
 
-/** What PostgreSQL says to a write, and what is to become of it. 42P01 of a part's own tables is for the operator. */
+/**
+ * Errors of PostgreSQL for a write, and the fault that each means. 42P01 of a part's own tables is for the operator.
+ */
 export const SQL_FAULTS: ReadonlyArray<readonly [code: string, fault: WriteFault]> = [
   ['40001', 'busy'],
   ['40P01', 'busy'],
@@ -25,10 +27,10 @@ export const SQL_FAULTS: ReadonlyArray<readonly [code: string, fault: WriteFault
   ['23514', 'permanent'],
 ]
 
-/** In each error that reaches a user. */
+/** Text in each server error that reaches a user. */
 export const WORDS = 'the own words of the server'
 
-/** A database that answers some statements with one code: the next `times` of those that `matches` takes. */
+/** Database that answers some statements with one code: the next `times` statements that `matches` accepts. */
 export class FaultySql {
   readonly sql: SqlClient
   readonly #code: string

@@ -26,7 +26,7 @@ export interface Recording {
   readonly provider: BasicTracerProvider
   /** Ended so far, oldest first. */
   spans(): readonly ReadableSpan[]
-  /** Those of this name. */
+  /** Spans of this name. */
   named(name: string): readonly ReadableSpan[]
   /** The points of a metric, of a histogram their counts. */
   metric(name: string): Promise<readonly Point[]>
@@ -65,7 +65,7 @@ export function traceIdOf(span: ReadableSpan | undefined): string | undefined {
   return span?.spanContext().traceId
 }
 
-/** Its parent is that span. */
+/** Whether `parent` is the parent of `child`. */
 export function isChildOf(child: ReadableSpan | undefined, parent: ReadableSpan | undefined): boolean {
   return child !== undefined && parent !== undefined && child.parentSpanContext?.spanId === parent.spanContext().spanId
 }

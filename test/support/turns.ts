@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest'
 
-/** Of each handler call: longer than the event loop may be kept without a turn. */
+/** CPU time of each handler call: longer than the event loop may be kept without a turn. */
 const BUSY_MS = 12
 
 /** Counts the calls between two turns of the event loop, as a timer sees them. */

@@ -1,6 +1,6 @@
 import { onTestFinished } from 'vitest'
 
-/** What would have ended the process until the end of the test, instead of ending it. */
+/** Collects errors that would have ended the process, until the end of the test. */
 export function uncaughtErrors(): readonly unknown[] {
   const errors: unknown[] = []
   const before = process.listeners('uncaughtException')

@@ -1,6 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Resolves when `condition` holds; fails after `timeoutMs` naming what was awaited. Waits for a fact, never for a time. */
+/**
+ * Resolves when `condition` holds; fails after `timeoutMs` and names the awaited condition. Waits for a fact, never for
+ * a time.
+ */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,

@@ -1,8 +1,8 @@
 /**
- * Preloaded by processes that end soon: V8 compiles WebAssembly, which PGlite is, for a quick start and not a second time for speed.
- * That second time is two fifths of what a short run with PGlite takes.
+ * Preloaded by short processes: V8 compiles WebAssembly, which PGlite is, for a quick start and not a second time for
+ * speed. That second time is two fifths of a short run with PGlite.
  */
 import { setFlagsFromString } from 'node:v8'
 
-// Each alone does nothing, or compiles all of it for speed at once.
+// Each flag alone has no effect, or compiles all of it for speed at once.
 for (const flag of ['--liftoff-only', '--no-wasm-tier-up', '--no-wasm-dynamic-tiering']) setFlagsFromString(flag)

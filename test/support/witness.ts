@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import type { Logger } from 'concordat/core'
 import { pino, stdSerializers } from 'pino'
 
-/** Everything that a program can show of what it was told: pino's lines with all causes, and deep inspection. */
+/** Everything that a program can show of its inputs: pino's lines with all causes, and deep inspection. */
 export interface Witness {
   readonly logger: Logger
   /** Shows a value, an error for example, in every way there is. */

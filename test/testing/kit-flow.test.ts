@@ -44,7 +44,7 @@ describe('settled', () => {
     expect(kit.deadLetters(numbers, 'g')).toMatchObject([{ attempts: 3 }])
   })
 
-  it('leaves alone what waits for another attempt of a paused binding', async () => {
+  it('ignores messages that wait for another attempt of a paused binding', async () => {
     const binding = sink(numbers, { group: 'g', retry: 'delayed' }, () => {
       throw new Error('no')
     })
@@ -78,7 +78,7 @@ describe('settled', () => {
     expect({ calls, now: kit.clock.now() }).toEqual({ calls: before, now })
   })
 
-  it('says so while the broker is away', async () => {
+  it('rejects while the broker is down', async () => {
     const kit = await open({ bindings: [sink(numbers, { group: 'g' }, () => {})] })
     kit.disconnect()
     await expect(kit.settled()).rejects.toThrow('call reconnect() before')
@@ -86,7 +86,7 @@ describe('settled', () => {
     await kit.settled()
   })
 
-  it('finds out that there is no end', async () => {
+  it('rejects when there is no end', async () => {
     const kit = await open({ bindings: [processor(numbers, numbers, { group: 'g' }, (n) => n + 1)] })
     await kit.send(numbers, 0)
     await expect(kit.settled()).rejects.toThrow('does a message send itself?')
@@ -94,7 +94,7 @@ describe('settled', () => {
 })
 
 describe('advance', () => {
-  it('goes on while a handler waits for the clock of the kit', async () => {
+  it('continues while a handler waits for the clock of the kit', async () => {
     const steps: string[] = []
     let clock: Clock | undefined
     const binding = sink(numbers, { group: 'g' }, async () => {
@@ -132,7 +132,7 @@ describe('advance', () => {
   })
 })
 
-it('poll hands over one message, and knows at once when there is none', async () => {
+it('poll delivers one message, and returns at once when there is none', async () => {
   const pull = pollable(numbers, { group: 'g' })
   const kit = await open({ bindings: [pull] })
   await kit.send(numbers, 7)
@@ -149,7 +149,7 @@ it('poll hands over one message, and knows at once when there is none', async ()
   await expect(kit.poll(pollable(answers, { group: 'x' }), refuse)).rejects.toThrow(TypeError)
 })
 
-it('redrive sends dead letters back to what has been fixed', async () => {
+it('redrive sends dead letters back to the fixed handler', async () => {
   let isBroken = true
   const got: string[] = []
   const binding = sink(numbers, { group: 'g', maxAttempts: 1 }, (_, { id }) => {
@@ -169,7 +169,7 @@ it('redrive sends dead letters back to what has been fixed', async () => {
   expect(got).toEqual(['message-2'])
 })
 
-it('asks and answers requests, with the middleware and the headers of the service', async () => {
+it('the test kit asks and answers requests, with the middleware and the headers of the service', async () => {
   const seen: unknown[] = []
   const respond = responder(numbers, answers, { group: 'g' }, (n, { headers }) => {
     seen.push(headers['tenant'])
@@ -193,7 +193,7 @@ it('asks and answers requests, with the middleware and the headers of the servic
   expect(seen).toEqual(['numbers.g', 'north', 'numbers.g', 'north'])
 })
 
-it('ends an unanswered request at its timeout', async () => {
+it('the test kit ends an unanswered request at its timeout', async () => {
   const kit = await open({ bindings: [], sends: [numbers], replies: [answers] })
   const asked = kit.binder.request(numbers, 1, { reply: answers, timeoutMs: 10 * SECOND })
   const ended = expect(asked).rejects.toMatchObject({ code: 'binder.request_timeout' })

@@ -43,7 +43,7 @@ describe('a test kit with bindings that need a service', { timeout: 60_000 }, ()
     expect(seen).toEqual(['o-1'])
   })
 
-  it('publishes what a processor sent in its transaction, and nothing of a transaction that failed', async () => {
+  it('publishes a processor’s messages of its transaction, and none of a failed one', async () => {
     let fails = true
     const ship = processor(orders, shipped, { group: 'shipping', inbox: true }, async (order) => {
       if (fails) {
@@ -79,7 +79,7 @@ describe('a test kit with bindings that need a service', { timeout: 60_000 }, ()
     await using kit = await createTestKit({ bindings: [charge] })
     await kit.send(commands, { orderId: 'o-1' })
     await kit.settled()
-    // It is no command of a saga, which the participant says in the dead letter.
+    // The message is no command of a saga, as the participant says in the dead letter.
     expect(kit.deadLetters(commands, 'payments')).toHaveLength(1)
   })
 })

@@ -27,7 +27,7 @@ const charge = processor(orders, receipts, { group: 'payments' }, ({ orderId, ce
 }))
 
 describe('test kit', () => {
-  it('runs declared handlers and hands over what they put out, typed and decoded', async () => {
+  it('runs declared handlers and returns their outputs, typed and decoded', async () => {
     const { outputs } = await play(charge)
     expect(outputs.map(({ payload, key }) => [payload, key])).toEqual([
       [{ orderId: 'a', paid: true }, 'a'],
@@ -55,7 +55,7 @@ describe('test kit', () => {
     return { ids, outputs, times }
   }
 
-  it('skips the pauses between attempts, and shows the dead letter with what happened', async () => {
+  it('skips the pauses between attempts, and shows the dead letter with its failure', async () => {
     const attempts: number[] = []
     const kit = await open(
       sink(
@@ -119,7 +119,7 @@ describe('test kit', () => {
     await expect(kit.duplicate('nobody')).rejects.toThrow(/duplicate.id: expected the id of a message/)
   })
 
-  it('shuffles what is sent, the same for each seed, and keeps the order of each key', async () => {
+  it('shuffles sent messages, the same for each seed, and keeps the order of each key', async () => {
     const payloads = Array.from({ length: 20 }, (_, n) => ({ orderId: `o${n % 4}`, cents: n }))
     const handled: number[] = []
     const kit = await open(sink(orders, { group: 'g' }, ({ cents }) => void handled.push(cents)))
@@ -186,7 +186,7 @@ describe('test kit', () => {
     expect(kit.clock.now()).toBe(Date.UTC(2026, 0, 1, 0, 0, 35))
   })
 
-  it('keeps what is delayed until its time', async () => {
+  it('keeps delayed messages until their time', async () => {
     const handled: number[] = []
     const kit = await open(sink(orders, { group: 'g' }, ({ cents }) => void handled.push(cents)))
     await kit.send(orders, { orderId: 'a', cents: 1 }, { delayMs: 60 * SECOND })
@@ -197,7 +197,7 @@ describe('test kit', () => {
     expect(handled).toEqual([1])
   })
 
-  it('leaves a paused binding alone, and goes on when it is resumed', async () => {
+  it('leaves a paused binding alone, and continues when it is resumed', async () => {
     const handled: number[] = []
     const kit = await open(
       sink(orders, { group: 'g', name: 'shop' }, ({ cents }) => void handled.push(cents)),
@@ -228,7 +228,7 @@ describe('test kit', () => {
     expect(kit.deadLetters(orders, 'g')).toMatchObject([{ attempts: 1, error: { code: 'binder.terminal' } }])
   })
 
-  it('says which handler does not end', async () => {
+  it('names the handler that does not end', async () => {
     const never = Promise.withResolvers<void>()
     kit = await createTestKit({ bindings: [sink(orders, { group: 'g' }, () => never.promise)], patienceMs: 50 })
     await kit.send(orders, { orderId: 'a', cents: 1 })
@@ -236,7 +236,7 @@ describe('test kit', () => {
     never.resolve()
   })
 
-  it('refuses what a binder refuses, and options that it does not know', async () => {
+  it('refuses whatever a binder refuses, and unknown options', async () => {
     await expect(createTestKit({ bindings: [sink(orders, { group: 'g', maxAttempts: 0 }, () => {})] })).rejects.toThrow(
       /maxAttempts: expected a whole number >= 1/,
     )

@@ -10,7 +10,7 @@ import { jdbcUrl } from './store.ts'
 
 export type Mode = 'at' | 'tcc'
 
-/** What a burst did, but for the CPU, which the processes do not count themselves. */
+/** Result of a burst without the CPU time, which the processes do not count themselves. */
 export interface ClientRan extends Omit<Ran, 'cpuUs'> {
   /** Times that a transfer was rolled back, most of them for a row that another one held, and made again. */
   readonly refused: number
@@ -66,7 +66,7 @@ export class SeataClient implements AsyncDisposable {
     return JSON.parse(await this.#line('ran ')) as ClientRan
   }
 
-  /** What follows `prefix` in the next line that has it. */
+  /** Waits for the next line with `prefix` and returns the text after it. */
   async #line(prefix: string): Promise<string> {
     for (let next = await this.#lines.next(); !next.done; next = await this.#lines.next()) {
       if (next.value.startsWith(prefix)) return next.value.slice(prefix.length)

@@ -8,7 +8,7 @@ import { PeerUnavailable } from '../../peers.ts'
 /** The newest server that Maven Central has a jar of; the client is of the same version. */
 export const VERSION = '2.0.0'
 
-/** What starts each of the two, up to its settings. */
+/** Command lines of both programs, up to their settings. */
 export interface Programs {
   readonly java: string
   readonly server: readonly string[]
@@ -16,7 +16,7 @@ export interface Programs {
 }
 
 const here = (name: string): string => join(import.meta.dirname, name)
-/** Of each of the processes; the compilers and the collector are those that Java takes by itself. */
+/** Heap of each process; compilers and garbage collector are Java's defaults. */
 const HEAP = '-Xmx512m'
 
 /** @throws PeerUnavailable without a JDK, without Maven, or when the jars cannot be fetched */

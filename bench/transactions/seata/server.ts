@@ -1,4 +1,4 @@
-/** A private Seata server: a registry and settings of files, a folder of its own that goes with it. */
+/** A private Seata server: a registry and settings of files, a folder of its own that is deleted with it. */
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -59,7 +59,7 @@ export async function startSeata({ java, server }: Programs, store: Store): Prom
   return { pid, address: `127.0.0.1:${ports.service}`, [Symbol.asyncDispose]: stop }
 }
 
-/** The last line that names an exception: what Spring Boot says after it explains, and does not tell. */
+/** Finds the last line that names an exception; Spring Boot's later lines explain it without naming it. */
 function reasonIn(logFile: string): string {
   const log = existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''
   const line = log.split('\n').findLast((text) => /(Exception|Error)\b/.test(text)) ?? lastLines(log, 1)

@@ -1,4 +1,4 @@
-/** Where a Seata server keeps its transactions. */
+/** Stores for the transactions of a Seata server. */
 import pg from 'pg'
 import type { PostgresBed } from '../../postgres-bed.ts'
 
@@ -8,10 +8,10 @@ export interface Store {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** As it comes: a file that is written without fsync, and locks of rows in memory. */
+/** Default store: a file that is written without fsync, and row locks in memory. */
 export const FILE_STORE: Store = { settings: { 'seata.store.mode': 'file' }, env: {} }
 
-/** What the server expects in `store.mode=db`: its names and types are Seata's. */
+/** Tables for `store.mode=db`, with Seata's names and types. */
 const TABLES = `
   CREATE TABLE global_table (
     xid varchar(128) PRIMARY KEY, transaction_id bigint, status smallint NOT NULL, application_id varchar(32),
@@ -59,7 +59,7 @@ export async function databaseStore(postgres: PostgresBed, name: string): Promis
   return { settings, env }
 }
 
-/** The address as Java wants it, without who connects. */
+/** JDBC address without user and password. */
 export function jdbcUrl(connectionString: string): string {
   const { host, pathname } = new URL(connectionString)
   return `jdbc:postgresql://${host}${pathname}`

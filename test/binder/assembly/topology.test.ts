@@ -10,7 +10,7 @@ const orders = defineChannel('orders', { payload: z.object({ id: z.string() }), 
 const bindings = [sink(orders, { group: 'stock', retry: 'delayed' }, () => {})]
 
 describe('the plan of a binder', () => {
-  it('tells what there will be before anything is started, on a broker that is not there', () => {
+  it('lists destinations before anything is started, on a broker that is down', () => {
     const transport = rabbitTransport({ url: 'amqp://user:secret@127.0.0.1:1' })
     const plan = createBinder({ service: 'stock', transport, bindings }).describe()
     expect(plan.destinations.map(({ name, role, partitions }) => [name, role, partitions])).toEqual([
@@ -34,7 +34,7 @@ describe('the plan of a binder', () => {
     ])
   })
 
-  it('never has messages compacted that count each, whatever the topics of channels are made with', () => {
+  it('never compacts counting messages, whatever the topic settings of channels are', () => {
     const topicConfig = { 'cleanup.policy': 'compact', 'min.insync.replicas': '2' }
     const transport = kafkaTransport({ kafka: new Kafka({ brokers: ['127.0.0.1:1'] }), topicConfig })
     const { destinations } = createBinder({ service: 'stock', transport, bindings }).describe()

@@ -155,7 +155,7 @@ test('a binder fits where any is wanted', () => {
   make([charge]).binding('orders.audit')
 })
 
-test('only what is among the bindings can be polled', () => {
+test('only a declared binding can be polled', () => {
   const binder = createBinder(bind(jobs))
   void binder.poll(jobs, ({ id }) => void id)
   // @ts-expect-error -- not among them

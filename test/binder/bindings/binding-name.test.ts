@@ -37,7 +37,7 @@ it('bindings have the names that their types say', () => {
     ],
     replies: [prices],
   })
-  // As exhaustive as the compiler: neither one too few nor one too many.
+  // The compiler checks that the list is exact: a missing or an extra name does not compile.
   const names: Readonly<Record<NamesOf<typeof binder>, true>> = {
     'orders.anonymous': true,
     'orders.a': true,

@@ -27,7 +27,7 @@ const consumer = (options: unknown): Binding =>
 const make = (options: object): unknown =>
   createBinder({ service: 'test', transport: memoryTransport(), ...options } as Parameters<typeof createBinder>[0])
 
-/** The option, what is wrong with it, and the whole message. */
+/** The option, its mistake, and the whole message. */
 describe('createBinder refuses', () => {
   it.for([
     [{ service: '' }, 'createBinder.service: expected a name of 1 to 100 characters out of A-Z a-z 0-9 . _ -, got ""'],
@@ -123,7 +123,7 @@ describe('createBinder refuses', () => {
     expect(() => make({ bindings: [binding] })).toThrow(message)
   })
 
-  it('a consumer whose handler is no function', () => {
+  it('a consumer whose handler is not a function', () => {
     const broken = sink(channel, {}, 'handler' as never)
     expect(() => make({ bindings: [broken] })).toThrow('sink("orders") handler: expected a function, got "handler"')
   })
@@ -176,7 +176,7 @@ describe('createBinder refuses', () => {
 
 it('a transport has one binder, for the binder closes it', async () => {
   const transport = memoryTransport()
-  // What fails has taken nothing.
+  // A failed call has claimed nothing.
   expect(() => createBinder({ service: 'test', transport, maxInFlight: 0 })).toThrow(RangeError)
   const binder = createBinder({ service: 'test', instance: 'test-1', transport })
   expect(() => createBinder({ service: 'other', transport })).toThrow(
@@ -190,7 +190,7 @@ it('a wrong number is a RangeError, a wrong kind a TypeError', () => {
   expect(() => make({ maxInFlight: '5' })).toThrow(TypeError)
 })
 
-it('binding names the bindings there are when it knows none of that name', () => {
+it('an unknown binding name is rejected with the list of names', () => {
   const binder = createBinder({ service: 'test', transport: memoryTransport(), bindings: [consumer({ group: 'g' })] })
   expect(() => binder.binding('order')).toThrow('binding: expected one of orders.g, got "order"')
 })

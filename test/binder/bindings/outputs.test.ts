@@ -9,7 +9,7 @@ const output = defineChannel('output', { payload: z.number(), key: (n) => `k${n}
 const texts = defineChannel('texts', { payload: z.string() })
 
 describe('a destination named at run time', () => {
-  it('gets what is sent to it, with the schema, the key and the type of its channel', async () => {
+  it('sends with the schema, the key and the type of its channel', async () => {
     const { got, binding } = keeper(channelAt(output, 'output.eu'))
     const app = await running({ bindings: [binding] })
     await app.send(output, 4, { destination: 'output.eu' })

@@ -62,7 +62,7 @@ describe('a route', () => {
     })
   })
 
-  it('sends what a handler returns into the channel of its route', async () => {
+  it('sends the result of a handler into the channel of its route', async () => {
     const { got, binding } = keeper(eu)
     const seen: string[] = []
     const sales = route(orders, {

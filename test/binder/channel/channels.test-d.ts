@@ -41,7 +41,7 @@ const binder: Binder = createBinder({ service: 'test', transport: memoryTranspor
 declare const inbox: Inbox
 const order = { id: 'o-1', at: '2026-11-20' }
 
-test('a channel knows what is sent and what is received', () => {
+test('a channel types its input and its output', () => {
   expectTypeOf(orders).toEqualTypeOf<Channel<{ id: string; at: string }, { id: string; at: Date }, 'orders'>>()
   void binder.send(orders, { id: 'o-1', at: '2026-11-20' }, { key: 'k', headers: { tenant: 'acme', n: 1, ok: true } })
 })
@@ -130,7 +130,7 @@ test('a batch handler gets each payload with its context, and returns an outcome
   sinkBatch(orders, { group: 'g', retry: 'delayed' }, () => {})
 })
 
-test('a batch processor says what it produced for each message, as its output channel takes it', () => {
+test('a batch processor returns outputs per message, as its output channel types them', () => {
   processorBatch(orders, payments, { group: 'g', batch: { maxSize: 10 } }, (items, context) => {
     expectTypeOf(items).toEqualTypeOf<ReadonlyArray<BatchItem<{ id: string; at: Date }>>>()
     expectTypeOf(context).toEqualTypeOf<BatchContext>()
@@ -249,7 +249,7 @@ test('outputs fit the channel they are addressed to', () => {
   void to(orders, { id: 'o-1', at: '' }, { key: 7 })
 })
 
-test('routes handle what their channel gives, and produce what the other takes', () => {
+test('routes handle the payload of their channel, and produce that of the other', () => {
   const kinds = { group: 'g', by: 'kind' } as const
   route(orders, { ...kinds, routes: { a: ({ at }) => void at.getTime(), b: into(payments, () => ({ paid: true })) } })
   route(orders, { group: 'g', by: ({ id }, { key }) => key ?? id, routes: { a: () => {} }, default: 'discard' })

@@ -23,7 +23,7 @@ it('two failures at one time in a queue with a long name have names of their own
   expect(first.length).toBeLessThan(100)
 })
 
-it('a message that only copies the headers of a letter keeps its source', () => {
+it('a message that only copies the headers of a dead letter keeps its source', () => {
   expect(sourceOf({ ...letter('1'), destination: 'orders' })).toBe('shop')
   expect(sourceOf(letter('1', { 'dead-letter-group': 'other' }))).toBe('shop')
 })

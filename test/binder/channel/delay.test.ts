@@ -34,7 +34,7 @@ describe('delayMs', () => {
     expect(got).toEqual([[1, 5_000]])
   })
 
-  it('outlives the sender, and holds for as long as is allowed', async () => {
+  it('outlives the sender, up to the longest delay', async () => {
     const { clock, sender, got } = await setup()
     await sender.send(copies, 1, { delayMs: MAX_DELAY_MS })
     await sender.close()
@@ -56,7 +56,7 @@ describe('delayMs', () => {
     ])
   })
 
-  it('is an option of what a processor returns', async () => {
+  it('is an option of a processor’s output', async () => {
     const { clock, sender, got } = await setup()
     await sender.send(numbers, 700)
     await clock.advance(699)

@@ -96,13 +96,13 @@ describe('encodeMessage', () => {
     )
   })
 
-  it('refuses half a character in a key, which no broker hands over as it was', () => {
+  it('refuses half a character in a key, which no broker delivers unchanged', () => {
     const half = '🙂'.slice(0, 1)
     expect(() => encodeMessage(orders, order, 'shop', { key: half })).toThrow('key of "orders": expected a string')
     expect(encodeMessage(orders, order, 'shop', { key: '🙂' })).toMatchObject({ key: '🙂' })
   })
 
-  it('refuses a key function that says nothing at all: null is no order, undefined a slip', () => {
+  it('refuses a key function that returns undefined, since null means no order', () => {
     const slip = (() => undefined) as unknown as () => string
     const channel = defineChannel('slips', { payload: z.string(), key: slip })
     expect(() => encodeMessage(channel, 'x', 'shop')).toThrow('key of "slips": expected a string')
@@ -146,7 +146,7 @@ describe('encodeMessage', () => {
     expect(() => encodeMessage(channel, 'x', 'shop')).toThrow(CodecError)
   })
 
-  it('says that a codec failed, whatever it throws', () => {
+  it('reports a failed codec, whatever it throws', () => {
     const encode = (): never => {
       throw 'out of ink' // oxlint-disable-line only-throw-error -- what a foreign codec may do
     }

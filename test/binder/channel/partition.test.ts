@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 describe('murmur2', () => {
-  /** From UtilsTest.testMurmur2 of Apache Kafka. */
+  /** Vectors from UtilsTest.testMurmur2 of Apache Kafka. */
   it.for([
     ['21', -973932308],
     ['foobar', -790332482],
@@ -57,7 +57,7 @@ describe('partitionOf', () => {
     )
   })
 
-  it('spreads a thousand keys over all partitions, none with twice its share', () => {
+  it('spreads a thousand keys over all partitions, with less than twice the mean in each', () => {
     const counts = new Map<number, number>()
     for (let i = 0; i < 1_000; i++) {
       const partition = partitionOf(`order-${i}`, 8)

@@ -92,7 +92,7 @@ describe('versions of a payload', () => {
     [0, 'the header payload-version has to be a whole number from 1'],
     ['two', 'payload version "two" of "people"'],
     [1.5, 'payload version 1.5'],
-  ] as const)('that nobody knows are an error: %o', async ([version, message]) => {
+  ] as const)('reject an unknown version: %o', async ([version, message]) => {
     const unknown = { ...(await sent(third, { first: 'a', last: 'b' })), headers: { 'payload-version': version } }
     expect(() => decodePayload(third, unknown)).toThrow(message)
     expect(() => decodePayload(third, unknown)).toThrow(
@@ -139,7 +139,7 @@ describe('versions of a payload', () => {
     expect(() => decodePayload(recent, old)).toThrow('no upcast from 1: add it to `upcasts`')
   })
 
-  it('stay behind when the headers of a message go on with another payload', async () => {
+  it('do not follow the headers of a message to another payload', async () => {
     const { headers } = await sent(third, { first: 'a', last: 'b' })
     const plain = defineChannel('greetings', { payload: z.string(), tombstones: true })
     const passOn = (payload: string | null) =>
@@ -151,7 +151,7 @@ describe('versions of a payload', () => {
     expect((await encodeMessage(raw, new Uint8Array(), 's', { headers })).headers).toEqual({ 'payload-version': 3 })
   })
 
-  it('stay as they are in a dead letter', async () => {
+  it('stay unchanged in a dead letter', async () => {
     const letters = keeper(defineChannel('people.keeper.dlq', { payload: Name, version: 4, partitions: 1 }))
     const people = keeper(third)
     const app = await running({ bindings: [people.binding, letters.binding] })
@@ -210,7 +210,7 @@ describe('codecs', () => {
     )
   })
 
-  it('are not asked about a message whose sender says nothing: that is read with the own one', () => {
+  it('do not reject a message without a content type, which the channel’s own codec reads', () => {
     const mixed = defineChannel('mixed', { payload: z.unknown(), reads: [bytesCodec] })
     const read = (contentType: string) => decodePayload(mixed, { ...messageOn('mixed', null, 7), contentType })
     expect(read('')).toBe(7)
@@ -229,7 +229,7 @@ describe('codecs', () => {
     expect(read(jsonCodec, 'text/plain')).toBe(7)
   })
 
-  it('for text and bytes are built in', () => {
+  it('are built in for text and bytes', () => {
     const text = defineChannel('t', { payload: z.string(), codec: textCodec, reads: [bytesCodec as Codec<unknown>] })
     const message = encodeMessage(text, 'grüße', 's')
     expect(message).toMatchObject({ contentType: 'text/plain; charset=utf-8' })
@@ -240,7 +240,7 @@ describe('codecs', () => {
     [{ reads: 'json' }, 'reads: expected a list of codecs'],
     [{ reads: [{}] }, 'reads[0]: expected a codec: { contentType, encode, decode }'],
     [{ tombstones: 'yes' }, 'tombstones: expected true or false, got "yes"'],
-  ] as const)('are refused when they are none: %o', ([options, message]) => {
+  ] as const)('are refused when they are invalid: %o', ([options, message]) => {
     expect(() => defineChannel('points', { payload: Point, ...(options as object) })).toThrow(message)
   })
 })
@@ -269,7 +269,7 @@ describe('any Standard Schema', () => {
     ['valibot', defineChannel('v', { payload: valibotted })],
     ['valibot, asynchronous', defineChannel('v', { payload: late.valibot })],
   ] as const)(
-    '%s: the input travels, the handler gets the output, what does not fit is refused',
+    '%s: the input travels, the handler gets the output, invalid payloads are refused',
     async ([, channel]) => {
       const { got, binding } = keeper(channel)
       const app = await running({ bindings: [binding] })

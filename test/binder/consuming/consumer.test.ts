@@ -29,7 +29,7 @@ async function setup(
     return binder.close()
   })
   await binder.start()
-  // After a turn of the event loop what is delivered begins at once.
+  // After a turn of the event loop, delivered messages begin at once.
   await new Promise(setImmediate)
   return { binder, transport, begun, finish: (n) => gateOf(n).open() }
 }
@@ -72,7 +72,7 @@ describe('messages', () => {
 })
 
 describe('stop', () => {
-  it('is waited for by everybody who asks, and by the close of the binder', async () => {
+  it('resolves for every caller, and before the close of the binder', async () => {
     const { binder, transport, finish } = await setup()
     const running = transport.subscription.deliver('k', 0)
     const control = binder.binding('numbers.g')
@@ -117,7 +117,7 @@ describe('stop', () => {
 })
 
 describe('recall', () => {
-  it('releases what has not begun; what runs is still settled', async () => {
+  it('releases waiting messages, and settles running ones', async () => {
     const { transport, begun, finish } = await setup()
     const [running, queued, other] = ['a', 'a', 'b'].map((key, n) => transport.subscription.deliver(key, n))
     transport.subscription.receiver.recall()
@@ -128,7 +128,7 @@ describe('recall', () => {
     expect(begun).toEqual([0, 2])
   })
 
-  it('leaves the key free for what comes next', async () => {
+  it('leaves the key free for later messages', async () => {
     const { transport, begun, finish } = await setup()
     for (const n of [0, 1, 2]) transport.subscription.deliver('k', n)
     transport.subscription.receiver.recall()
@@ -224,7 +224,7 @@ describe('a subscription', () => {
     expect(pauses.at(-1)).toBeLessThan(200)
   })
 
-  it('a partly blocked subscription says so, is unhealthy if that will not pass, and hands out the rest', async () => {
+  it('a partly blocked subscription reports it, is unhealthy if the block is permanent, and delivers the other messages', async () => {
     const { binder, transport, begun } = await setup()
     const { receiver } = transport.subscription
     receiver.stalled?.({ reason: new Error('partition 3 cannot be read'), isPassing: false })
@@ -255,7 +255,7 @@ describe('a subscription', () => {
     expect(status(binder).state).toBe('running')
   })
 
-  it('is tried again while the broker is away at start', async () => {
+  it('is tried again while the broker is down at start', async () => {
     const transport = new ScriptedTransport()
     let failures = 2
     transport.onSubscribe = async () => {
@@ -267,7 +267,7 @@ describe('a subscription', () => {
     expect(status(binder)).toMatchObject({ state: 'running', error: undefined })
   })
 
-  it('fails start when no retry will help, and nothing stays behind', async () => {
+  it('fails start when no retry can help, and leaves nothing behind', async () => {
     const transport = new ScriptedTransport()
     transport.onSubscribe = async () =>
       Promise.reject(
@@ -308,7 +308,7 @@ describe('a subscription', () => {
   })
 })
 
-it('ready does not wait for what is closed, nor for what is no number', async () => {
+it('ready ignores closed subscriptions and invalid counts', async () => {
   const { binder } = await setup()
   await expect(binder.ready({ timeoutMs: Number.NaN })).rejects.toThrow('ready.timeoutMs: expected a whole number')
   await expect(binder.ready({ timeout: 5 } as never)).rejects.toThrow('Did you mean "timeoutMs"?')
@@ -329,7 +329,7 @@ it('ready names the bindings that do not run, with the reason', async () => {
   })
 })
 
-it('asks for prefetch and its byte budget as declared', async () => {
+it('a consumer asks for prefetch and its byte budget as declared', async () => {
   const { transport } = await setup({ prefetch: 50, prefetchBytes: 1_000 })
   expect(transport.subscription.spec).toEqual({
     destination: 'numbers',
@@ -370,7 +370,7 @@ describe('a binding that halts', () => {
 })
 
 describe('a binding with autoStart: false', () => {
-  it('is stopped, which is healthy and ready, until it is started by its name', async () => {
+  it('stays stopped, healthy and ready, until it is started by its name', async () => {
     const { binder, transport, begun } = await setup({ autoStart: false })
     await binder.ready({ timeoutMs: 100 })
     expect([status(binder).state, binder.health().status, transport.subscriptions.length]).toEqual(['stopped', 'up', 0])
@@ -387,7 +387,7 @@ describe('a binding with autoStart: false', () => {
   })
 })
 
-it('counts how often it has taken its place at the broker', async () => {
+it('a consumer counts its subscriptions to the broker', async () => {
   const { binder, transport } = await setup()
   expect(status(binder).subscribed).toBe(1)
   transport.subscription.receiver.lost(new Error('connection lost'))

@@ -7,7 +7,7 @@ import { Lanes } from '../../../binder/consuming/lanes.ts'
 import { turnsOf } from '../../../core/turns.ts'
 import { until } from '../../support/until.ts'
 
-/** Runs what is pushed, in the order of its keys, which are the first letters; each until it is told to end. */
+/** Runs the pushed items in the order of their keys, the first character of each; each runs until the test ends it. */
 class Work {
   readonly begun: string[] = []
   readonly #ends = new Map<string, () => void>()
@@ -42,13 +42,13 @@ it.each<[string, (work: Work) => Line<string>]>([
         gate: undefined,
       }),
   ],
-])('what waits %s is lost by nothing that is removed while it is looked at', async (_, lineOf) => {
+])('items waiting %s survive removals during a lookup', async (_, lineOf) => {
   const work = new Work()
   const line = lineOf(work)
   for (const item of ['a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'b3']) line.push(item)
   let inner: string[] | undefined
   const removed = line.remove((item) => {
-    // As a look at a signal does that finds the session over.
+    // Removes items re-entrantly, as an evaluated signal does when it finds the session over.
     inner ??= line.remove((each) => each === 'a3' || each === 'b2')
     return item === 'a2'
   })

@@ -45,7 +45,7 @@ async function run(messages: readonly Sent[], concurrency: number, partitions: n
   return runs
 }
 
-it('handles one message of a key at a time, in the order sent, retries included, whatever the concurrency', async () => {
+it('a binding handles one message of a key at a time, in the order sent, retries included, with any concurrency', async () => {
   const arguments_ = [
     fc.array(sent, { maxLength: 40 }),
     fc.integer({ min: 1, max: 8 }),
@@ -68,7 +68,7 @@ it('handles one message of a key at a time, in the order sent, retries included,
   )
 })
 
-it('never runs more handlers at once than the concurrency', async () => {
+it('a binding never runs more handlers at once than the concurrency', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(sent, { maxLength: 40 }),

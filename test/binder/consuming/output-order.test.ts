@@ -57,7 +57,7 @@ describe('outputs of one key of one handler call', () => {
         items.map(() => produced(several(Array.from({ length: COUNT }, (_, i) => i)))),
       ),
     ],
-  ])('of %s come in their order, although the broker refuses some of them for now', async (_, binding) => {
+  ])('of %s arrive in order, although the broker refuses some of them at first', async (_, binding) => {
     const broker = memoryBroker()
     const got: number[] = []
     const reader = createBinder({

@@ -21,14 +21,14 @@ async function setup(options: Partial<PollableOptions> = {}) {
 }
 
 describe('poll', () => {
-  it('takes nothing from the broker before the first, but the group exists', async () => {
+  it('fetches nothing from the broker before the first call, but creates the group', async () => {
     const { transport, control } = await setup()
     expect(transport.subscriptions).toEqual([])
     expect(transport.provisioned.flat().map(({ name, groups }) => [name, groups])).toContainEqual(['numbers', ['g']])
     expect(control.status()).toMatchObject({ kind: 'poll', state: 'stopped' })
   })
 
-  it('hands one message over and says so when it is settled; the others stay with the broker', async () => {
+  it('resolves when one message is settled, and leaves the others with the broker', async () => {
     const { transport, got, poll, control } = await setup()
     const polled = poll()
     await until('it listens', () => control.status().state === 'running')
@@ -56,7 +56,7 @@ describe('poll', () => {
     expect([await polled, got]).toEqual([true, [7]])
   })
 
-  it('is false when none comes within the time, and holds nothing that comes late', async () => {
+  it('resolves with false when no message arrives in time, and holds no late one', async () => {
     const { clock, transport, got, poll } = await setup()
     const polled = poll({ waitMs: 1_000 })
     await clock.advance(1_000)
@@ -164,7 +164,7 @@ describe('poll', () => {
     expect(got).toEqual([1])
   })
 
-  it('says when there is no place to be had, and when the binding has halted', async () => {
+  it('rejects when its subscription fails, and when the binding has halted', async () => {
     const away = await setup()
     away.transport.onSubscribe = () => Promise.reject(new Error('no answer'))
     const polled = away.poll().catch((error: unknown) => error)
@@ -190,7 +190,7 @@ describe('poll', () => {
   })
 })
 
-it('a poller that has left lets another member have what waits', async () => {
+it('a poller that has left leaves waiting messages to another member', async () => {
   const broker = memoryBroker()
   const jobs = pollable(channel, { group: 'g', keepMs: 0 })
   const got: number[] = []

@@ -43,7 +43,7 @@ async function takeAwayAgainAndAgain(
   return { attempts, status: status() }
 }
 
-it('a message that is taken away from its running handler again and again counts as an attempt from the second time on', async () => {
+it('a message that is withdrawn from its running handler repeatedly counts as an attempt from the second time on', async () => {
   const { attempts, status } = await takeAwayAgainAndAgain((handle) =>
     sink(channel, { group: 'g', maxAttempts: 3 }, (_, { attempt }) => handle(attempt)),
   )
@@ -51,7 +51,7 @@ it('a message that is taken away from its running handler again and again counts
   expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
 })
 
-it('a batch message that is taken away from its running handler counts its attempts as a single one does', async () => {
+it('a batch message that is withdrawn from its running handler counts its attempts as a single one does', async () => {
   const { attempts, status } = await takeAwayAgainAndAgain((handle) =>
     sinkBatch(channel, { group: 'g', maxAttempts: 3, batch: { maxSize: 10, maxWaitMs: 1 } }, ([item]) =>
       handle(item?.context.attempt ?? 0),
@@ -61,7 +61,7 @@ it('a batch message that is taken away from its running handler counts its attem
   expect(status).toMatchObject({ handled: 0, deadLettered: 1 })
 })
 
-it('a message that blocks its batch again and again is the only one that becomes a dead letter', async () => {
+it('a message that blocks its batch repeatedly is the only one that becomes a dead letter', async () => {
   const transport = new ScriptedTransport()
   const calls: number[][] = []
   let loan = new AbortController()
@@ -90,7 +90,7 @@ const fails = (): never => {
   throw new Error('the service is away')
 }
 
-/** What a message waits for when its place is lost; the handler has come to its end before. */
+/** Waits during which a message can lose its assignment; the handler has already returned. */
 const WAITS: Readonly<Record<string, (called: () => void) => ConsumerBinding>> = {
   'its next attempt': (called) =>
     sink(channel, { group: 'g', maxAttempts: 3, backoff: { initialMs: MINUTE } }, () => {

@@ -15,7 +15,7 @@ export interface Ended {
   readonly last: number
 }
 
-/** What producers do in turn: `record` opens a transaction where none is open, the ends end one. */
+/** Steps of producers in turn: `record` opens a transaction where none is open, the end steps end one. */
 export const steps = fc.array(
   fc.record({
     producer: fc.integer({ min: 0, max: 3 }),
@@ -25,7 +25,10 @@ export const steps = fc.array(
   { minLength: 1, maxLength: 60 },
 )
 
-/** As a broker has it below its last stable offset, aborted ones in the order of their ends. Compaction takes single records away, with the places that they had. */
+/**
+ * Log as a broker has it below its last stable offset, with aborted transactions in the order of their ends. Compaction
+ * removes single records and leaves gaps in the offsets.
+ */
 export function logOf(all: ReadonlyArray<{ producer: number; kind: Logged['kind']; lost: number }>) {
   const log: Logged[] = []
   const aborted: Ended[] = []

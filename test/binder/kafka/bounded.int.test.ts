@@ -1,4 +1,4 @@
-/** Batches that become a thousand times what they are on the wire, on both client libraries. */
+/** Batches that decompress to a thousand times their size, on both client libraries. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { KafkaCommonOptions } from 'concordat/binder/kafka'
@@ -11,7 +11,7 @@ import { until } from '../../support/until.ts'
 import { client, freshTopic, Recorder, range, subscribe } from './kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
-/** By their numbers in the protocol. */
+/** Codecs by their numbers in the protocol. */
 const CODECS = { gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
 const DRIVERS = { kafkajs: kafkajsOn, platformatic: platformaticOn } as const
 const MB = 1_000_000
@@ -47,9 +47,9 @@ class Watched extends Recorder {
 const drivers = Object.keys(DRIVERS) as Driver[]
 const cases = drivers.flatMap((driver) => Object.entries(CODECS).map(([name, codec]) => [driver, name, codec] as const))
 
-describeWith(['kafka'], 'Kafka and batches that grow', () => {
+describeWith(['kafka'], 'Kafka and batches with a high compression ratio', () => {
   it.for(cases)(
-    'on %s, %s: its partition stands still and says what to raise, the others go on',
+    'on %s, %s: a partition is blocked with the option to raise, the others continue',
     async ([driver, , codec], { expect }) => {
       const careful = attachedOn(driver, { maxBatchBytes: MB })
       // kafkajs has the codecs once a transport on it was there.
@@ -77,7 +77,7 @@ describeWith(['kafka'], 'Kafka and batches that grow', () => {
   )
 
   it.for(drivers)(
-    'on %s: twenty times prefetchBytes, which on the wire are next to nothing, are held in parts and come whole and in order',
+    'on %s: twenty times prefetchBytes, compressed to almost nothing, arrive in parts, whole and in order',
     async (driver, { expect }) => {
       setFlagsFromString('--expose-gc')
       const collect = runInNewContext('gc') as () => void
@@ -96,9 +96,9 @@ describeWith(['kafka'], 'Kafka and batches that grow', () => {
       const recorder = Recorder.keeping()
       await subscribe(transport, topic, recorder, { partitions: 8, prefetch: 100, prefetchBytes: MB / 2 })
       await until('the first are there', () => recorder.got.length >= 5)
-      // What it holds now it holds until something is settled.
+      // From now on it holds the fetched messages until some are settled.
       await systemClock.sleep(1_000)
-      // What a collection frees is counted a moment later; what is held stays, however often one looks.
+      // A garbage collection shows in the counters a moment later; memory in use stays, however often the test checks.
       await until('it holds less than half of what there is', () => {
         collect()
         return process.memoryUsage().arrayBuffers - before < 4 * MB

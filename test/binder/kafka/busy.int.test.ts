@@ -29,7 +29,7 @@ function setup(driver: keyof typeof DRIVERS, work: (n: number, calls: number) =>
       sessionTimeoutMs: SESSION_MS,
       rebalanceTimeoutMs: 3 * SESSION_MS,
       heartbeatIntervalMs: SESSION_MS / 10,
-      // What is settled is committed late: a place that is lost loses the commit of all of it.
+      // Commits are late, so a member that loses its assignment loses the commit of everything settled.
       commitIntervalMs: 60 * SECOND,
     }),
     bindings: [
@@ -65,7 +65,7 @@ describeWith(['kafka'], 'a Kafka group whose handlers compute', () => {
   )
 
   it.for(['kafkajs', 'platformatic'] as const)(
-    'keeps what it had settled when one handler takes longer than the session, and names that as the reason, on %s',
+    'keeps settled messages when a handler takes longer than the session, and reports that as the reason, on %s',
     { timeout: 120_000 },
     async (driver) => {
       const { binder, calls, lines, send } = setup(driver, (n, call) => {

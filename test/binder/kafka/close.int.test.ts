@@ -8,7 +8,7 @@ import { attached } from './kit.ts'
 const url = (): string => serverUrl('kafka') as string
 
 describeWith(['kafka'], 'closing a transport on Kafka', () => {
-  it('leaves no connection behind, although administrative requests are under way', async ({ expect }) => {
+  it('leaves no connection behind during administrative requests', async ({ expect }) => {
     const sockets: Socket[] = []
     const onSocket = (socket: Socket): void => void sockets.push(socket)
     const destination = `kc-${randomUUID().slice(0, 8)}`

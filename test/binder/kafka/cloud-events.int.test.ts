@@ -13,7 +13,7 @@ interface Plain {
   readonly headers: Record<string, string>
 }
 
-/** What another program reads. */
+/** Reads a topic as another program does. */
 async function readAll(topic: string, count: number): Promise<readonly Plain[]> {
   const got: Plain[] = []
   const consumer = client(url()).consumer({ groupId: `plain.${topic}`, maxWaitTimeInMs: 100 })
@@ -43,7 +43,7 @@ function present(headers: Readonly<Record<string, unknown>>): Record<string, unk
 }
 
 describeWith(['kafka'], 'CloudEvents on Kafka', () => {
-  it('the official SDK reads what we send', async ({ expect }) => {
+  it('the official SDK reads our events', async ({ expect }) => {
     const transport = attached(url())
     const topic = await freshTopic(transport, 1)
     const body = new TextEncoder().encode('{"orderId":"o-1"}')
@@ -74,7 +74,7 @@ describeWith(['kafka'], 'CloudEvents on Kafka', () => {
     expect(String(text.data)).toBe('{}')
   })
 
-  it('we read what the official SDK sends, in binary and in structured mode', async ({ expect }) => {
+  it('we read events of the official SDK, in binary and in structured mode', async ({ expect }) => {
     const transport = attached(url())
     const topic = await freshTopic(transport, 1)
     const event = new CloudEvent({

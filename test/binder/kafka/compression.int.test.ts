@@ -15,7 +15,7 @@ const CODECS = ['gzip', 'snappy', 'lz4', 'zstd'] as const
 const textOf = ({ message }: Recorder['got'][number]): string => Buffer.from(message.body ?? []).toString()
 
 describeWith(['kafka'], 'Kafka and compressed batches', () => {
-  it.for(CODECS)('reads what the Java client has written with %s', async (codec, { expect }) => {
+  it.for(CODECS)('reads batches written by the Java client with %s', async (codec, { expect }) => {
     const transport = attached(url())
     const topic = await freshTopic(transport, 1)
     await runJava('Compressed', [url(), topic, 'write', codec, '0', '40', '3000'])
@@ -26,7 +26,7 @@ describeWith(['kafka'], 'Kafka and compressed batches', () => {
     expect(recorder.got.map(textOf)).toEqual(range(40).map((i) => `${i} ${filling(i)}`))
   })
 
-  it.for(CODECS)('writes with %s what the Java client reads', async (compression, { expect }) => {
+  it.for(CODECS)('writes with %s batches that the Java client reads', async (compression, { expect }) => {
     const transport = attached(url(), { compression })
     const topic = await freshTopic(transport, 1)
     const texts = range(40).map((i) => `${i} ${randomUUID().repeat(i * 20)}`)
@@ -35,9 +35,7 @@ describeWith(['kafka'], 'Kafka and compressed batches', () => {
     expect(await runJava('Compressed', [url(), topic, 'read', '40'])).toEqual(texts)
   })
 
-  it('stands still where a batch cannot be read, says so, and goes on with the other partitions', async ({
-    expect,
-  }) => {
+  it('blocks a partition with an unreadable batch, reports it, and continues with the others', async ({ expect }) => {
     const setup = attached(url())
     const snappy = createRequire(import.meta.url)('snappyjs') as { uncompress: () => Buffer }
     const { uncompress } = snappy

@@ -1,6 +1,6 @@
 import type { Clock } from 'concordat/core'
 
-/** Time stands still until `advance`. */
+/** Clock that moves only with `advance`. */
 export class FakeClock implements Clock {
   time = 0
   readonly timers: Array<{ at: number; callback: () => void }> = []

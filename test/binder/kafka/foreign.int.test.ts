@@ -35,7 +35,7 @@ async function recordsOf(topic: string): Promise<readonly Place[]> {
 
 describeWith(['kafka'], 'Kafka and keys that are bytes', () => {
   it.for(['blocking', 'delayed'] as const)(
-    'keeps them, and their partition, through %s retry, dead letter and redrive',
+    'keep bytes and partition through %s retry, dead letter and redrive',
     async (retry, { expect }) => {
       const name = `kf-${randomUUID().slice(0, 8)}`
       const channel = defineChannel(name, { payload: z.object({ n: z.number() }), partitions: 4 })

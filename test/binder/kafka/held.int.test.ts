@@ -14,7 +14,7 @@ const BACKLOG = 16
 const LATER = 8
 
 describeWith(['kafka'], 'Kafka, for longer than sessions and polls may last', () => {
-  it('a rate limit, a pause and an open circuit keep the place in the group, and lose and repeat nothing', async ({
+  it('a rate limit, a pause and an open circuit keep the assignment, and lose and repeat nothing', async ({
     expect,
   }) => {
     const channel = defineChannel(`held-${randomUUID().slice(0, 8)}`, { payload: TestPayload, partitions: 1 })
@@ -25,7 +25,7 @@ describeWith(['kafka'], 'Kafka, for longer than sessions and polls may last', ()
         void got[group].push(n)
     let failures = 0
     const { logger, lines } = memoryLogger()
-    // Far less than the backlog: what is fetched waits here, and so does kafkajs with the next batch.
+    // Far less than the backlog: fetched messages wait here, and kafkajs waits with the next batch.
     const prefetch = 2
     const binder = createBinder({
       service: 'held',

@@ -37,7 +37,7 @@ describeWith(['kafka'], 'Kafka and messages of bare kafkajs', () => {
     }
   })
 
-  it('lets headers go when the dead letter topic takes no more, and halts when the body does not fit', async ({
+  it('drops headers beyond the limit of the dead letter topic, and halts when the body does not fit', async ({
     expect,
   }) => {
     const name = `h${randomUUID().slice(0, 8)}`

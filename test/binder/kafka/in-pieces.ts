@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { Pieces } from './inside.ts'
 
-/** Where bytes are cut. */
+/** Positions at which bytes are cut. */
 export const cuts: fc.Arbitrary<number[]> = fc.array(fc.nat(), { maxLength: 12 })
 
-/** As a socket might bring them. */
+/** Cuts the bytes as a socket might deliver them. */
 export function piecesOf(all: Buffer, at: readonly number[]): Pieces {
   const borders = [0, ...at.map((cut) => cut % (all.length + 1)).toSorted((a, b) => a - b), all.length]
   return new Pieces(borders.slice(1).map((end, i) => Buffer.from(all.subarray(borders[i], end))))

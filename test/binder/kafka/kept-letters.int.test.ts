@@ -54,25 +54,28 @@ describeWith(['kafka'], 'topics of dead letters and retries on Kafka', () => {
     },
   )
 
-  it.for(DRIVERS)('on %s says that a topic which another program made deletes dead letters', async (driver) => {
+  it.for(DRIVERS)('on %s warns that a topic made by another program deletes dead letters', async (driver) => {
     const { channel, letters, start, make, said } = await setup(driver)
     await make(letters, { 'retention.ms': '3600000' })
     await start(sink(channel, { group: 'g' }, () => {}))
     expect(said(`${letters} deletes dead letters (retention.ms=3600000)`)).toBe(true)
   })
 
-  it.for(DRIVERS)('on %s refuses a topic that would keep the last dead letter of a key alone', async (driver) => {
-    const { channel, letters, start, make } = await setup(driver)
-    await make(letters, { 'cleanup.policy': 'compact' })
-    await expect(start(sink(channel, { group: 'g' }, () => {}))).rejects.toMatchObject({
-      kind: 'mismatch',
-      retryable: false,
-      destination: letters,
-      message: expect.stringContaining('--add-config cleanup.policy=delete'),
-    })
-  })
+  it.for(DRIVERS)(
+    'on %s refuses a compacted topic, which would keep only the last dead letter of a key',
+    async (driver) => {
+      const { channel, letters, start, make } = await setup(driver)
+      await make(letters, { 'cleanup.policy': 'compact' })
+      await expect(start(sink(channel, { group: 'g' }, () => {}))).rejects.toMatchObject({
+        kind: 'mismatch',
+        retryable: false,
+        destination: letters,
+        message: expect.stringContaining('--add-config cleanup.policy=delete'),
+      })
+    },
+  )
 
-  it.for(DRIVERS)('on %s says that retries are deleted before the messages of their channel', async (driver) => {
+  it.for(DRIVERS)('on %s warns that retries are deleted before the messages of their channel', async (driver) => {
     const { channel, start, make, said } = await setup(driver)
     await make(channel.name, { 'retention.ms': '7200000' }, 2)
     await make(`${channel.name}.g.retry`, { 'retention.ms': '3600000' }, 2)

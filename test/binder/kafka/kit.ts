@@ -63,10 +63,10 @@ export function numbered(topic: string, count: number, keys: readonly (string | 
 export const numberOf = ({ message }: Pick<TransportDelivery, 'message'>): number =>
   Number(new TextDecoder().decode(message.body ?? new Uint8Array()))
 
-/** One for each of four partitions, in their order. */
+/** Keys that map to each of four partitions, in partition order. */
 export const KEYS = ['k3', 'k0', 'k8', 'k14'] as const
 
-/** Keeps what it is handed; settles it at once unless told otherwise. */
+/** Records its deliveries; settles each at once unless configured otherwise. */
 export class Recorder implements Receiver {
   readonly got: TransportDelivery[] = []
   readonly losses: Error[] = []
@@ -126,5 +126,5 @@ function unlessRetryable(error: Error): undefined {
 
 export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => from + i)
 
-/** For what reads batches: room for whatever is in them. */
+/** Limits with room for any batch, for readers of batches. */
 export const ROOMY = { roomBytes: 1e9, maxBatchBytes: 1e9 } as const

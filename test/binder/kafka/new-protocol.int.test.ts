@@ -18,7 +18,7 @@ function opened(transport: Transport): Transport {
   return withDeadline(transport, 10_000, systemClock)
 }
 
-/** A member of another program, which commits what it reads, a tenth of a second later. */
+/** Group member of another program, which commits its messages a tenth of a second after it reads them. */
 class Foreign {
   readonly numbers: number[] = []
   readonly #consumer: Consumer<string, string, string, string>
@@ -66,14 +66,14 @@ describeWith(['kafka'], 'a group with a member of the new rebalance protocol', (
     ['platformatic', platformaticOn],
   ] as const)('on %s', ([, on]) => {
     it.for(['the foreign one', 'ours'] as const)(
-      'is shared: none is missed, none comes to us twice, and all to us when the other has left; first there: %s',
+      'shares all messages, none twice here, and gives all to us when the other has left; first member: %s',
       async (first, context) => {
         const transport = opened(on(url()))
         const topic = await freshTopic(transport)
         const [foreign, recorder] = [new Foreign(`g.${topic}`), new Recorder()]
         await foreign.requireProtocol(context)
         let sent = 0
-        // What the other has read and not yet committed when its partition moves comes to us as well.
+        // Messages that the other member has read and not yet committed when its partition moves arrive here as well.
         const all = (): Set<number> => new Set([...foreign.numbers, ...recorder.numbers])
         const send = async (count: number): Promise<void> => {
           context

@@ -65,7 +65,7 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     await expect(attached(url()).provision([topic])).rejects.toMatchObject({ kind: 'mismatch' })
   })
 
-  it('with check makes nothing and names all that is missing or differs in one error', async ({ expect }) => {
+  it('with check creates nothing and names all missing or different settings in one error', async ({ expect }) => {
     const [missing, small, fine] = [spec(4), spec(2), spec(1)]
     await attached(url()).provision([small, fine])
     const checking = attached(url(), { provision: 'check' })
@@ -79,7 +79,7 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     expect(await (await admin()).listTopics()).not.toContain(missing.name)
   })
 
-  it('with none neither makes nor looks, and uses what is there', async ({ expect }) => {
+  it('with none neither creates nor checks topics, and uses the existing ones', async ({ expect }) => {
     const [missing, there] = [spec(4), spec(3)]
     await attached(url()).provision([there])
     const blind = attached(url(), { provision: 'none' })
@@ -91,7 +91,7 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     expect(await (await admin()).listTopics()).not.toContain(missing.name)
   })
 
-  it('makes topics of dead letters that take the largest message', async ({ expect }) => {
+  it('makes topics of dead letters that accept the largest message', async ({ expect }) => {
     const letters = spec(1, { deadLetters: true })
     await attached(url(), { topicConfig: { 'max.message.bytes': '20000' } }).provision([letters])
     const { resources } = await (await admin()).describeConfigs({

@@ -34,9 +34,7 @@ describeWith(['kafka'], 'Kafka publishing', () => {
     expect(recorder.got.map(({ message }) => message.id)).toEqual(messages.map(({ id }) => id))
   })
 
-  it("creates a topic with the retention its channel asks for, and with the transport's where it asks for none", async ({
-    expect,
-  }) => {
+  it('creates a topic with the retention of its channel, or of the transport by default', async ({ expect }) => {
     const transport = attached(url(), { topicConfig: { 'retention.ms': '7200000', 'cleanup.policy': 'delete' } })
     const [short, plain] = [`t${randomUUID().slice(0, 8)}`, `t${randomUUID().slice(0, 8)}`]
     await transport.provision([
@@ -76,9 +74,7 @@ describeWith(['kafka'], 'Kafka publishing', () => {
     expect(recorder.numbers).toEqual([0, 2])
   })
 
-  it('finds the one message that the broker refuses, and loses none of the others or of later ones', async ({
-    expect,
-  }) => {
+  it('identifies the one message that the broker refuses, and loses no other or later one', async ({ expect }) => {
     const transport = attached(url(), { topicConfig: { 'max.message.bytes': '20000' } })
     const topic = await freshTopic(transport)
     const messages = numbered(topic, 40, KEYS)
@@ -103,7 +99,7 @@ describeWith(['kafka'], 'Kafka publishing', () => {
     }
   })
 
-  it('refuses a topic that does not exist and makes none, the rest of the list goes through', async ({ expect }) => {
+  it('refuses a missing topic without creating it, and sends the rest of the list', async ({ expect }) => {
     const transport = attached(url())
     const topic = await freshTopic(transport)
     const messages = [...numbered(topic, 2, ['k']), plainMessage({ destination: `${topic}.nowhere` })]
@@ -155,7 +151,7 @@ describeWith(['kafka'], 'Kafka publishing', () => {
 })
 
 describeWith(['kafka'], 'Kafka publishing on a broker of its own', { private: true }, () => {
-  it('makes a topic once when several clients want it', async ({ expect }) => {
+  it('creates a topic once for several clients', async ({ expect }) => {
     const server = await startServer('kafka')
     onTestFinished(() => server.stop())
     const [first, second] = [attached(server.url), attached(server.url)]
@@ -191,7 +187,7 @@ describeWith(['kafka'], 'Kafka publishing on a broker of its own', { private: tr
     expect(firsts.filter((n) => n === 0 || n === 3)).toEqual([0, 3])
   })
 
-  it('goes on over a restart of the broker without losing or swallowing anything it confirmed', async ({ expect }) => {
+  it('continues over a restart of the broker without losing or swallowing confirmed messages', async ({ expect }) => {
     const server = await startServer('kafka')
     onTestFinished(() => server.stop())
     const transport = attached(server.url, {}, 60_000)

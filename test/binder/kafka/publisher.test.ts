@@ -11,7 +11,7 @@ type Batch = {
   }>
 }
 
-it('sends no later part of a list after one that got no answer: a key would be turned round', async () => {
+it('the Kafka publisher sends no later part of a list after one without an answer, to keep the order of a key', async () => {
   const sent: string[] = []
   const producer = {
     connect: async () => {},
@@ -37,7 +37,7 @@ it('sends no later part of a list after one that got no answer: a key would be t
   await publisher.close()
 })
 
-it('tells the messages of a topic without rights at once, sends those of the others, and says what to grant', async () => {
+it('the Kafka publisher fails messages of forbidden topics at once with the permission to grant, and sends the others', async () => {
   const sent: string[][] = []
   const producer = {
     connect: async () => {},
@@ -68,7 +68,7 @@ it('tells the messages of a topic without rights at once, sends those of the oth
 })
 
 it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
-  'says of each record what the broker said of it: %s',
+  'the Kafka publisher reports the broker’s answer for each record: %s',
   async (type) => {
     const said = `the broker's own words about ${type}`
     const producer = {
@@ -95,7 +95,7 @@ it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
   },
 )
 
-it('sends on new connections of kafkajs after an idle time in which a load balancer may have dropped the old ones', async () => {
+it('the Kafka publisher opens new connections of kafkajs after an idle time in which a load balancer may have dropped the old ones', async () => {
   const clock = new FakeClock()
   let connected = 0
   const producer = {

@@ -78,7 +78,7 @@ describe('produce requests', () => {
           expect(request.length).toBeGreaterThan(0)
           const sizes = sizesOf(request)
           expect(Math.max(...sizes.values())).toBeLessThanOrEqual(1_000)
-          // It ends where one more would have been too much.
+          // A batch ends only where one more record would have exceeded the limit.
           const [next] = requests[i + 1] ?? []
           if (next !== undefined) expect((sizes.get(placeOf(next)) ?? 0) + next.bytes).toBeGreaterThan(1_000)
         }

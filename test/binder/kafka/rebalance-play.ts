@@ -1,4 +1,4 @@
-/** Any order of what is asked, answered, read, settled and shared out anew. */
+/** Any order of requests, answers, reads, settlements and new assignments. */
 import type { TransportDelivery } from 'concordat/binder/transport'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
@@ -13,7 +13,7 @@ const PATIENCE = 400
 type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'cut' | 'pause' | 'resume'
 export type Step =
   | { readonly do: Plain }
-  /** Some of what is lent, from the oldest or the newest. */
+  /** Settles some of the lent deliveries, from the oldest or the newest. */
   | { readonly do: 'settle'; readonly count: number; readonly newest: boolean; readonly ok: boolean }
   | { readonly do: 'rebalance'; readonly next: readonly number[]; readonly others: number }
   | { readonly do: 'move'; readonly gone: number; readonly loading: number }
@@ -48,7 +48,7 @@ const anything: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: plain('expel', 'cut', 'pause', 'resume') },
 )
 
-/** A rebalance that comes as far as the join, and then each order of what is asked, answered and read. */
+/** A rebalance up to the join, and then each order of requests, answers and reads. */
 const join: fc.Arbitrary<Step[]> = fc
   .tuple(rebalance, fc.nat(4), fc.array(plain('serve', 'read', 'wait', 'cut'), { minLength: 4, maxLength: 12 }))
   .map(([first, count, rest]) => [first, ...settled(count), ...rest])
@@ -67,7 +67,7 @@ const rounds = (count: number): Step[] => Array.from({ length: count }, () => [R
 const SERVE: Step = { do: 'serve' }
 const READ: Step = { do: 'read' }
 
-/** What once stopped partitions for good. */
+/** Sequences that once stopped partitions permanently. */
 export const EXAMPLES: Array<[Step[], number]> = [
   // A beat leaves behind the join; its answer, about the generation before, is read with the answer to the sync.
   [
@@ -78,7 +78,7 @@ export const EXAMPLES: Array<[Step[], number]> = [
     ].flat() as Step[],
     100,
   ],
-  // The join finds the coordinator loading the group, or its connection ends: the place before is still good.
+  // The join finds the coordinator loading the group, or its connection ends: the previous assignment is still valid.
   [
     [
       [{ do: 'rebalance', next: [], others: 0 }, SERVE, SERVE, SERVE, READ],
@@ -97,7 +97,7 @@ export const EXAMPLES: Array<[Step[], number]> = [
   [[rounds(6), [{ do: 'expel' }, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat() as Step[], 1],
 ]
 
-/** A member of a scripted group, and what it has begun. */
+/** A member of a scripted group, and its running work. */
 export class Play {
   readonly group: ScriptedGroup
   readonly recorder = new Recorder((delivery) => this.#begin(delivery))
@@ -142,7 +142,7 @@ export class Play {
     }
   }
 
-  /** Everything is answered and settled from now on. */
+  /** Answers and settles everything from now on. */
   async calm(isOver: () => boolean): Promise<void> {
     for (let round = 0; round < PATIENCE && !isOver(); round++) {
       for (const each of [ROUND, WAIT, SETTLE_ALL]) await this.take(each)

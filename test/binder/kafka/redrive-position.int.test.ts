@@ -32,7 +32,7 @@ describeWith(['kafka'], 'a redrive on Kafka whose position the broker has droppe
     onTestFinished(() => binder.close())
     await binder.start()
     let failed = 0
-    /** Sends these, which become dead letters. */
+    /** Sends these numbers, which become dead letters. */
     const fail = async (...numbers: readonly number[]) => {
       state.fails = true
       await binder.sendBatch(
@@ -46,7 +46,7 @@ describeWith(['kafka'], 'a redrive on Kafka whose position the broker has droppe
     const { logger, lines } = memoryLogger()
     const run = (options: RedriveOptions = {}) =>
       redrive({ service: 'ops', transport: open(driver), logger }, channel, 'g', { perSecond: 10_000, ...options })
-    /** As the broker does with the offsets of a group that was away for longer than it keeps them. */
+    /** Deletes the group's offsets, as the broker does after their retention time. */
     const forget = async () => {
       const admin = client(url).admin()
       await admin.connect()
@@ -62,7 +62,7 @@ describeWith(['kafka'], 'a redrive on Kafka whose position the broker has droppe
     return { channel, binder, handled, fail, run, forget, said: (text: string) => JSON.stringify(lines).includes(text) }
   }
 
-  it.for(DRIVERS)('on %s goes on behind the letters that the run before it has settled', async (driver) => {
+  it.for(DRIVERS)('on %s continues after the dead letters that the previous run has settled', async (driver) => {
     const { fail, run, forget, handled } = await setup(driver)
     await fail(1, 2, 3)
     expect(await run()).toMatchObject({ sent: 3, kept: 0, complete: true })
@@ -81,7 +81,7 @@ describeWith(['kafka'], 'a redrive on Kafka whose position the broker has droppe
     expect(handled.toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it.for(DRIVERS)('on %s refuses what a killed run may have sent, and shows it', async (driver) => {
+  it.for(DRIVERS)('on %s refuses possibly sent dead letters of a killed run, and shows them', async (driver) => {
     const { channel, binder, fail, run, forget, said } = await setup(driver)
     await fail(1)
     expect(await run()).toMatchObject({ sent: 1, complete: true })

@@ -22,7 +22,7 @@ const TAKEN = [
   { what: 'its groups', resourceType: AclResourceTypes.GROUP },
 ] as const
 
-describeWith(['kafka'], 'a user of Kafka that loses its rights', { private: true }, () => {
+describeWith(['kafka'], 'a user of Kafka that loses its permissions', { private: true }, () => {
   let server: PrivateServer
   beforeAll(async () => {
     server = await startServer('kafka', { settings: AUTHORIZED })
@@ -40,43 +40,46 @@ describeWith(['kafka'], 'a user of Kafka that loses its rights', { private: true
     }
   }
 
-  it.for(TAKEN)('$what: says why, and goes on by itself when it has them again', async ({ what, resourceType }) => {
-    const channel = defineChannel(`rights-${what.replaceAll(' ', '-')}`, {
-      payload: TestPayload,
-      partitions: 2,
-      groups: ['g'],
-    })
-    const transport = kafkaOn(
-      server.url,
-      { sessionTimeoutMs: 5_000, heartbeatIntervalMs: 500, replicationFactor: 1 },
-      { clientId: 'rights' },
-    )
-    const got: number[] = []
-    const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
-    const binder = createBinder({ service: 'rights', transport, bindings: [work], sendTimeoutMs: 5_000 })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    await binder.ready({ timeoutMs: 60_000 })
-    await binder.send(channel, { key: 'k', n: 1 })
-    await until('it came', () => got.includes(1))
+  it.for(TAKEN)(
+    '$what: reports why, and continues by itself when the permission is back',
+    async ({ what, resourceType }) => {
+      const channel = defineChannel(`rights-${what.replaceAll(' ', '-')}`, {
+        payload: TestPayload,
+        partitions: 2,
+        groups: ['g'],
+      })
+      const transport = kafkaOn(
+        server.url,
+        { sessionTimeoutMs: 5_000, heartbeatIntervalMs: 500, replicationFactor: 1 },
+        { clientId: 'rights' },
+      )
+      const got: number[] = []
+      const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
+      const binder = createBinder({ service: 'rights', transport, bindings: [work], sendTimeoutMs: 5_000 })
+      onTestFinished(() => binder.close())
+      await binder.start()
+      await binder.ready({ timeoutMs: 60_000 })
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('it came', () => got.includes(1))
 
-    await asked((admin) => admin.createAcls({ acl: [{ ...LOOK, resourceType }] }))
-    await until('the binding says why', () => /Give the user the rights/.test(binder.bindings()[0]?.error ?? ''))
-    expect(binder.bindings()[0]?.state).toBe('connecting')
-    if (resourceType === AclResourceTypes.TOPIC) {
-      const failed = await binder.send(channel, { key: 'k', n: 2 }).catch((error: unknown) => error)
-      expect(failed).toMatchObject({ code: 'binder.send', retryable: true, cause: { kind: 'refused' } })
-      expect(String(failed)).toMatch(/Give the user the rights/)
-    }
+      await asked((admin) => admin.createAcls({ acl: [{ ...LOOK, resourceType }] }))
+      await until('the binding says why', () => /Give the user the rights/.test(binder.bindings()[0]?.error ?? ''))
+      expect(binder.bindings()[0]?.state).toBe('connecting')
+      if (resourceType === AclResourceTypes.TOPIC) {
+        const failed = await binder.send(channel, { key: 'k', n: 2 }).catch((error: unknown) => error)
+        expect(failed).toMatchObject({ code: 'binder.send', retryable: true, cause: { kind: 'refused' } })
+        expect(String(failed)).toMatch(/Give the user the rights/)
+      }
 
-    await asked((admin) => admin.deleteAcls({ filters: [{ ...LOOK, resourceType }] }))
-    await binder.ready({ timeoutMs: 60_000 })
-    await binder.send(channel, { key: 'k', n: 3 })
-    await until('it came', () => got.includes(3))
-    expect(binder.bindings()[0]).toMatchObject({ state: 'running', deadLettered: 0 })
-  })
+      await asked((admin) => admin.deleteAcls({ filters: [{ ...LOOK, resourceType }] }))
+      await binder.ready({ timeoutMs: 60_000 })
+      await binder.send(channel, { key: 'k', n: 3 })
+      await until('it came', () => got.includes(3))
+      expect(binder.bindings()[0]).toMatchObject({ state: 'running', deadLettered: 0 })
+    },
+  )
 
-  it('the group that forwards its delayed messages: says why, and they come when it has them', async () => {
+  it('the group that forwards its delayed messages: reports why, and delivers them when the permission is back', async () => {
     const channel = defineChannel('rights-delayed', { payload: TestPayload, partitions: 1, groups: ['g'] })
     const resource = { resourceType: AclResourceTypes.GROUP, resourceName: 'concordat.rights-delayed.delay' }
     await asked((admin) => admin.createAcls({ acl: [{ ...LOOK, ...resource }] }))

@@ -26,12 +26,14 @@ export interface Place {
 }
 
 /**
- * One broker with one topic and one group, and one member of it that is real. Nothing is answered before the test says so, and
- * in the order of a connection: a request waits behind the one before it, and the client may read several answers at once.
- * Other members are there only as what they take and give.
+ * A broker with one topic, one group and one real member. It answers nothing before the test says so, and answers in
+ * the order of a connection: a request waits for the one before it, and the client may read several answers at once.
+ * Other members exist only as the partitions that they take and give.
  */
 export class ScriptedGroup {
-  /** By partition: the end of the log, what the group has committed, what was begun by anybody. */
+  /**
+   * Per partition: the end of the log, the group's committed offset, and the offset up to which any member has begun.
+   */
   readonly ends: number[]
   readonly committed: number[]
   readonly begun: number[]
@@ -44,7 +46,7 @@ export class ScriptedGroup {
   #members = 0
   #member: string | undefined
   #rebalancing = false
-  /** How the coordinator answers the next requests. */
+  /** Refusals with which the coordinator answers the next requests. */
   #away: Refusal[] = []
   /** The connection to the coordinator, and the one for fetching. */
   #asked: Asked[] = []
@@ -61,12 +63,12 @@ export class ScriptedGroup {
     this.#lost = lost
   }
 
-  /** The partitions of a member that has joined and is not asked to join again; `undefined` when there is none. */
+  /** Partitions of a joined member that need not join again; `undefined` when there is none. */
   get settledOn(): readonly number[] | undefined {
     return this.#member === undefined || this.#rebalancing ? undefined : this.#assigned
   }
 
-  // ---- what the test says
+  // ---- orders of the test
 
   /** The coordinator takes the next request. */
   serve(): void {
@@ -84,14 +86,17 @@ export class ScriptedGroup {
     for (const answer of answers) answer.read()
   }
 
-  /** Another member comes or goes: the next join gets these partitions, and others do so many of the rest. */
+  /**
+   * Starts a rebalance: another member comes or goes, the next join gets these partitions, and others take `othersTake`
+   * of the rest.
+   */
   rebalance(next: readonly number[], othersTake: number): void {
     this.#rebalancing = true
     this.#next = next
     this.#othersTake = othersTake
   }
 
-  /** The coordinator moves: it is not there for some requests, loads the group for some, and knows what was written. */
+  /** Moves the coordinator: it is unavailable for some requests, loads the group for some, and knows all commits. */
   move(gone: number, loading: number): void {
     this.#rebalancing = false
     this.#away = [
@@ -100,7 +105,7 @@ export class ScriptedGroup {
     ]
   }
 
-  /** The connection to the coordinator ends, with what was asked and what was not read yet. */
+  /** Ends the connection to the coordinator, with open requests and unread answers. */
   cut(): void {
     const [asked, answers] = [this.#asked, this.#answers]
     this.#asked = []
@@ -113,7 +118,7 @@ export class ScriptedGroup {
     this.#member = undefined
   }
 
-  // ---- what the client asks
+  // ---- requests of the client
 
   ask<T>(answer: () => T, of: Peer = 'coordinator'): Promise<T> {
     const queue = of === 'leader' ? this.#fetches : this.#asked

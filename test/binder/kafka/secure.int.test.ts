@@ -127,7 +127,7 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
     ),
     ['an authority that did not sign', 'plain', 'otherCa', PASSWORD, 'unavailable', UNTRUSTED] as const,
   ])(
-    'with %s it is connecting, says why, and shows no secret',
+    'with %s it stays connecting with the reason, and shows no secret',
     async ([, mechanism, ca, password, kind, says], { expect }) => {
       const { binder, shown } = setup({ ssl: { ca: [certificates[ca]] }, sasl: sasl(mechanism, password) })
       await binder.start()
@@ -154,7 +154,7 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
     },
   )
 
-  it('without TLS it is connecting and says so', async ({ expect }) => {
+  it('without TLS it stays connecting with the reason', async ({ expect }) => {
     const { binder } = setup({})
     await binder.start()
     await until('it says so', () => binder.bindings()[0]?.error?.startsWith('kafka: ') === true)

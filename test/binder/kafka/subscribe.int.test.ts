@@ -19,7 +19,7 @@ import {
 const url = (): string => serverUrl('kafka') as string
 const QUICK = { sessionTimeoutMs: 1_500, heartbeatIntervalMs: 200, rebalanceTimeoutMs: 6_000, maxWaitMs: 50 } as const
 
-/** What the group has committed for each partition of four. */
+/** Committed offsets of the group for each of four partitions. */
 async function committed(topic: string, group = 'g'): Promise<number[]> {
   const admin = client(url()).admin()
   await admin.connect()
@@ -30,7 +30,7 @@ async function committed(topic: string, group = 'g'): Promise<number[]> {
 }
 
 describeWith(['kafka'], 'Kafka subscription', () => {
-  it('commits the lowest unfinished offset, and close flushes what was acked', async () => {
+  it('commits the lowest unfinished offset, and close flushes acknowledged messages', async () => {
     const transport = attached(url())
     const topic = await freshTopic(transport)
     await transport.publish(numbered(topic, 40, KEYS))
@@ -62,7 +62,7 @@ describeWith(['kafka'], 'Kafka subscription', () => {
     expect(recorder.got).toHaveLength(107)
   })
 
-  it('goes on with other partitions while one settles nothing', async () => {
+  it('continues with other partitions while one settles nothing', async () => {
     const transport = attached(url(), QUICK)
     const topic = await freshTopic(transport)
     await transport.publish(numbered(topic, 2_000, ['k0']))
@@ -98,7 +98,7 @@ describeWith(['kafka'], 'Kafka subscription', () => {
     expect(recorder.numbers).toEqual([0, 1])
   })
 
-  it('gives partitions to a new member only after its handlers have finished, and nothing comes twice', async () => {
+  it('gives partitions to a new member only after its handlers have finished, and repeats nothing', async () => {
     const transport = attached(url(), QUICK)
     const topic = await freshTopic(transport)
     await transport.publish(numbered(topic, 400, KEYS))
@@ -150,7 +150,7 @@ describeWith(['kafka'], 'Kafka subscription', () => {
     expect(first.losses).toEqual([])
   })
 
-  it('hands out again what was released, in its place', async () => {
+  it('redelivers released messages, in their order', async () => {
     const transport = attached(url())
     const topic = await freshTopic(transport, 1)
     await transport.publish(numbered(topic, 10, ['k']))
@@ -188,7 +188,7 @@ describeWith(['kafka'], 'Kafka subscription', () => {
     expect([...first.numbers, ...second.numbers].sort((a, b) => a - b)).toEqual(range(80))
   })
 
-  it('without a group gets all from now on, and leaves no group behind', async () => {
+  it('without a group gets all later messages, and leaves no group behind', async () => {
     const transport = attached(url())
     const topic = await freshTopic(transport)
     await transport.publish(numbered(topic, 20, KEYS))
@@ -271,7 +271,7 @@ async function assigned(topic: string): Promise<number> {
 }
 
 describeWith(['kafka'], 'Kafka subscription on a broker of its own', { private: true }, () => {
-  it('is lost once when the broker dies, and another one goes on after the restart', async () => {
+  it('is lost once when the broker dies, and a new one continues after the restart', async () => {
     const server = await startServer('kafka')
     onTestFinished(() => server.stop())
     const transport = attached(server.url, QUICK, 30_000)

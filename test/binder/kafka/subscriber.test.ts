@@ -5,7 +5,7 @@ import { gate } from '../../support/until.ts'
 import { Recorder } from '../rabbitmq/kit.ts'
 import { Subscriber, type SubscriberParts } from './inside.ts'
 
-it('takes no place in a group once the transport closes, however far a subscription had come', async () => {
+it('a subscription does not join a group after the transport closes, at any step of its start', async () => {
   const looked = gate()
   let members = 0
   const member = {
@@ -32,7 +32,7 @@ it('takes no place in a group once the transport closes, however far a subscript
 })
 
 describe('a Kafka group that groupIds give to a second group', () => {
-  /** By channel and group, as the options have it. */
+  /** Group ids by channel and group, in the form of the options. */
   const claimed = (
     groupIds: Readonly<Record<string, string>>,
     specs: ReadonlyArray<readonly [string, readonly string[]]>,
@@ -57,7 +57,7 @@ describe('a Kafka group that groupIds give to a second group', () => {
     expect(claimed({ 'a:g': 'g.b' }, specs.toReversed())).toThrow('"g.b"')
   })
 
-  it('is refused to a subscription to what was not provisioned', async () => {
+  it('is refused to a subscription of a channel that was not provisioned', async () => {
     const settings = { groupIds: new Map([['orders:pay', 'stock.orders']]), startAt: new Map() }
     const parts = { settings, link: { admin: {} } } as unknown as SubscriberParts
     const subscriber = new Subscriber(parts)
@@ -112,11 +112,11 @@ describe('a group that begins on a topic with records', () => {
   it.for([
     ['no other group has offsets there', {}],
     ['it may not ask about the other group', { billing: new Error('GROUP_AUTHORIZATION_FAILED') }],
-  ] as const)('says that it is new when %s', async ([, committed], { expect }) => {
+  ] as const)('reports that it is new when %s', async ([, committed], { expect }) => {
     expect(await begun(committed, none)).toEqual([{ repeated: 300, reason: expect.stringContaining('it is new') }])
   })
 
-  it('says nothing when it goes on where the group of another program stands', async () => {
+  it('is silent when it continues at the offsets of another program', async () => {
     expect(await begun({ billing: true }, new Map([['orders:billing', 'billing']]))).toEqual([])
   })
 })

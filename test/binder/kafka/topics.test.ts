@@ -20,19 +20,19 @@ function configOf(retentionMs: number | undefined): ReadonlyMap<string, Readonly
 }
 
 describe('how long topics keep messages', () => {
-  it('dead letters are kept without a limit of time or bytes, whatever the channel and the transport say', () => {
+  it('dead letters are kept without a limit of time or bytes, with any retention of the channel and the transport', () => {
     const unlimited = { 'retention.ms': '-1', 'retention.bytes': '-1' }
     expect(configOf(90 * DAY).get('bills.g.dlq')).toMatchObject(unlimited)
     expect(configOf(undefined).get('bills.g.dlq')).toMatchObject(unlimited)
   })
 
-  it('retries and what delays them are kept as long as the messages of their channel', () => {
+  it('retries and delayed messages are kept as long as the messages of their channel', () => {
     const topics = configOf(90 * DAY)
     for (const name of ['bills', 'bills.g.retry', 'bills.g.retry.delay'])
       expect(topics.get(name)).toMatchObject({ 'retention.ms': String(90 * DAY) })
   })
 
-  it('retries of a channel that says nothing are kept as long as the transport says', () => {
+  it('retries of a channel without a retention are kept for the transport’s retention', () => {
     expect(configOf(undefined).get('bills.g.retry')).toMatchObject({ 'retention.ms': '3600000' })
   })
 })

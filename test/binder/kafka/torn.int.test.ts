@@ -27,7 +27,7 @@ async function openTearing(port: number): Promise<{ readonly port: number; tear(
       torn++
       broker.pause()
       const half = bytes.subarray(0, bytes.length >> 1)
-      // A reset that overtakes the half would take it away from the reader.
+      // A reset that overtakes the half would discard it for the reader.
       client.write(half, () => setTimeout(() => client.resetAndDestroy(), 100))
     })
   })

@@ -6,11 +6,11 @@ import { attached, client, freshTopic, Recorder, subscribe } from './kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
 
-/** Of a transaction by hand: `A` sends, `a` aborts, `c` commits. */
+/** Steps of transactions made by hand: `A` sends, `a` aborts, `c` commits. */
 const byHand = ['A begin', 'A 1', 'A 2', 'B begin', 'B 1', 'A 3', 'B abort', 'A abort', 'A begin', 'A 4', 'A commit']
 
 describeWith(['kafka'], 'Kafka and transactions of others', () => {
-  it('hands out nothing of two aborted transactions of which the later ended first', async ({ expect }) => {
+  it('delivers nothing of two aborted transactions of which the later ended first', async ({ expect }) => {
     const transport = attached(url())
     const topic = await freshTopic(transport, 1)
     const kafka = client(url())
@@ -42,7 +42,7 @@ describeWith(['kafka'], 'Kafka and transactions of others', () => {
     { seed: 1, largest: 30_000, prefetchBytes: 64 * 1024 },
     { seed: 2, largest: 2_000, prefetchBytes: 16 << 20 },
   ])(
-    'hands out in 100 rounds of overlapping transactions (seed $seed) what the Java client hands out',
+    'delivers in 100 rounds of overlapping transactions (seed $seed) the same as the Java client',
     async ({ seed, largest, prefetchBytes }, { expect }) => {
       const transport = attached(url())
       const topic = await freshTopic(transport, 2)

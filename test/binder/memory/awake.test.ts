@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 
 const execute = promisify(execFile)
 
-/** A program of its own, which nothing else keeps alive and which closes nothing. */
+/** Runs a program that nothing else keeps alive and that closes nothing. */
 async function run(binding: string): Promise<string> {
   const program = `
     import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
@@ -21,7 +21,7 @@ async function run(binding: string): Promise<string> {
 }
 
 describe('a process with a memory transport', () => {
-  it('lives until what waits for a rate limit is handled, and no longer', async () => {
+  it('lives until rate-limited messages are handled, and no longer', async () => {
     expect(
       await run(`sink(numbers, { group: 'g', rateLimit: { perSecond: 20, burst: 1 } }, (n) => console.log(n))`),
     ).toBe('1 2 3')

@@ -70,7 +70,7 @@ async function sendUntilItWaits(binder: Binder, size: Uint8Array<ArrayBuffer>, m
 }
 
 describe('the backlog of a memory broker', () => {
-  it('is bounded in bytes: a sender waits, and goes on when the group has caught up', async () => {
+  it('is bounded in bytes: a sender waits, and continues when the group has caught up', async () => {
     const handled: number[] = []
     const hold = Promise.withResolvers<void>()
     const slow = sink(blobs, { group: 'g', prefetch: 2 }, async ({ byteLength }) => {
@@ -89,7 +89,7 @@ describe('the backlog of a memory broker', () => {
     expect(await sendUntilItWaits(binder, blob(0))).toBe(5)
   })
 
-  it('drops what was settled and only retained before a sender waits', async () => {
+  it('drops settled, retained messages before a sender waits', async () => {
     const handled: number[] = []
     const fast = sink(blobs, { group: 'g' }, ({ byteLength }) => void handled.push(byteLength))
     const { binder } = await setup({ maxBacklogBytes: 64 * KB, retainMessages: 1_000 }, { bindings: [fast] })
@@ -139,7 +139,7 @@ describe('the backlog of a memory broker', () => {
     expect(got).toEqual([0, 1, 2, 4])
   })
 
-  it('keeps the order of those that wait, and of one that comes when there is room again', async () => {
+  it('keeps the order of waiting messages, and of one that comes when there is space again', async () => {
     const got: number[] = []
     const gates = range(40).map(() => Promise.withResolvers<void>())
     const slow = sink(numbers, { group: 'g', prefetch: 1 }, async (n) => {
@@ -159,7 +159,7 @@ describe('the backlog of a memory broker', () => {
     expect(got).toEqual(range(40))
   })
 
-  it('ends a wait when the broker goes away or the transport closes', async () => {
+  it('ends a wait when the broker fails or the transport closes', async () => {
     const { binder, broker } = await setup({ maxBacklog: 1 })
     await binder.send(numbers, 0)
     const first = binder.send(numbers, 1).catch((error: SendError) => error.cause)
@@ -180,7 +180,7 @@ describe('the backlog of a memory broker', () => {
     expect(await second).toMatchObject([{ kind: 'closed' }])
   })
 
-  it('bounds what waits to be due, and refuses the rest at once', async () => {
+  it('bounds delayed messages, and refuses more at once', async () => {
     const { binder, clock } = await setup({ maxBacklog: 2 })
     await binder.send(numbers, 0, { delayMs: 1_000 })
     await binder.send(numbers, 1, { delayMs: 1_000 })
@@ -204,7 +204,7 @@ describe('a full memory broker', () => {
     expect(got).toEqual(range(500))
   })
 
-  it('lets in what a reader at work may be waiting for, in time: a processor that feeds itself goes on', async () => {
+  it('accepts in time what a running reader may be waiting for: a processor that feeds itself continues', async () => {
     let handled = 0
     const loop = processor(numbers, numbers, { group: 'g' }, (n) => {
       handled++
@@ -217,7 +217,7 @@ describe('a full memory broker', () => {
     await sending
   })
 
-  it('fails a handler that sends more to what it reads than it settles, by its attempts, and goes on', async () => {
+  it('fails a handler that sends more to its own input than it settles, by its attempts, and continues', async () => {
     const failures: unknown[] = []
     const flood = sink(numbers, { group: 'g', maxAttempts: 1 }, async (n) => {
       if (n > 0) return
@@ -240,7 +240,7 @@ describe('a full memory broker', () => {
     expect(await binder.lag('numbers.g')).toBe(0)
   })
 
-  it('takes at most twice its bound, however many consume', async () => {
+  it('accepts at most twice its bound, with any number of consumers', async () => {
     const hold = Promise.withResolvers<void>()
     const { binder, clock } = await setup(
       { maxBacklog: 4 },

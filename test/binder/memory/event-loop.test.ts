@@ -3,7 +3,7 @@ import { memoryTransport } from 'concordat/binder/memory'
 import { it } from 'vitest'
 import { z } from 'zod'
 
-it('leaves timers their turn while a message begets the next one forever', async () => {
+it('the memory broker leaves timers their turn while a message begets the next one forever', async () => {
   const numbers = defineChannel('numbers', { payload: z.number() })
   const next = processor(numbers, numbers, { group: 'g' }, (n) => n + 1)
   await using binder = createBinder({ service: 's', transport: memoryTransport(), bindings: [next] })

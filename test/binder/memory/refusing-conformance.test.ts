@@ -6,7 +6,7 @@ import { refusals, refusingTransport } from '../../support/refusals.ts'
 const refused = refusals(20_261_121, 12)
 afterAll(() => expect(refused.count).toBeGreaterThan(0))
 
-// What is refused depends on the order of calls, and so on time. A second try is named in the report.
+// The broker refuses calls by their order, and so by timing. The report names a second attempt.
 describe('now and then', { retry: 1 }, () => {
   transportConformance('refusing memory', async () => {
     const broker = memoryBroker()

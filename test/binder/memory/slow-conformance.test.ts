@@ -2,7 +2,7 @@ import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { transportConformance } from '../../conformance/transport.ts'
 import { pauses, slowTransport } from '../../support/slow.ts'
 
-// What answers in the same turn hides what a network shows: each call takes up to a few milliseconds, before and after.
+// Answers in the same turn hide network delays: each call takes up to a few milliseconds, before and after.
 const SEED = 20_261_121
 transportConformance('slow memory', async () => {
   const broker = memoryBroker()

@@ -99,7 +99,7 @@ describe('middleware of batches', () => {
     expect(notes).toEqual([])
   })
 
-  it('runs for each call, with what is left', async () => {
+  it('runs for each call, with the remaining messages', async () => {
     const notes: string[] = []
     const test = await setup({ middleware: [noting('a', notes)], maxAttempts: 2 }, () => [ok, failed(new Error('x'))])
     deliver(test, 0, 1)
@@ -197,7 +197,7 @@ describe('timeout of a batch', () => {
 })
 
 describe('ignoreErrors of a batch', () => {
-  it('takes those for handled whose outcome is harmless, or all when the call threw something harmless', async () => {
+  it('treats messages with a harmless outcome as handled, or all when the call threw a harmless error', async () => {
     const { logger, lines } = memoryLogger()
     const harmless = ignoreErrors((error) => error.message === 'gone already')
     const test = await setup(

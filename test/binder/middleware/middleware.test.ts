@@ -139,13 +139,13 @@ describe('timeout', () => {
     expect(reasons).toMatchObject([{ code: 'binder.handler_timeout', retryable: true, timeoutMs: 1_000 }])
   })
 
-  it('refuses a time that is none', () => {
+  it('refuses an invalid time', () => {
     expect(() => timeout(0)).toThrow('timeout: expected a whole number >= 1')
   })
 })
 
 describe('ignoreErrors', () => {
-  it('takes a message for handled whose error is harmless, and no other', async () => {
+  it('treats a message with a harmless error as handled, and no other', async () => {
     const harmless = ignoreErrors((error) => error.message === 'gone already')
     const remove = sink(numbers, { group: 'g', maxAttempts: 1, middleware: [harmless] }, (n) => {
       throw new Error(n === 1 ? 'gone already' : 'disk full')
@@ -177,7 +177,7 @@ describe('carryHeaders', () => {
     )
   })
 
-  it('carries what another program says of their types, and nothing of the headers that stay behind', async () => {
+  it('carries another program’s header types, and none of the headers that stay behind', async () => {
     const { got, binding } = keeper(doubled)
     const double = processor(numbers, doubled, { group: 'g' }, () =>
       several([2, to(doubled, 3, { headers: { at: 'own' } }), to(doubled, 4, { headers: { id: 'own', at: 'own' } })]),
@@ -195,7 +195,7 @@ describe('carryHeaders', () => {
     )
   })
 
-  it('leaves alone what a route discards', async () => {
+  it('ignores messages that a route discards', async () => {
     const routed = route(numbers, {
       group: 'g',
       by: 'kind',

@@ -26,7 +26,7 @@ test('types go through every stage', () => {
     .to(names)
 })
 
-test('a channel takes what the flow carries, in the form in which it is sent', () => {
+test('a channel accepts the flow’s payload, in its sent form', () => {
   from(names).to(dated)
   const orders = from(placed)
   orders.map(({ id, skus }) => ({ id, sku: skus[0] ?? '' })).to(lines)
@@ -48,7 +48,7 @@ test('a type guard narrows', () => {
     .to(names)
 })
 
-test('behind a split it is what the channel gives', () => {
+test('behind a split the payload is the channel’s', () => {
   from(names)
     .through(dated)
     .map((date) => expectTypeOf(date).toEqualTypeOf<Date>())
@@ -56,7 +56,7 @@ test('behind a split it is what the channel gives', () => {
   from(placed).through(names)
 })
 
-test('each way of a branch is typed, and what is left open goes on', () => {
+test('each way of a branch is typed, and open ones continue', () => {
   from(placed)
     .branch({
       large: { when: ({ cents }) => cents > 100, to: (flow) => flow.map(({ id }) => id) },
@@ -83,7 +83,7 @@ test('with an inbox each stage has the transaction, and a window its value', () 
   from(placed).window({ count: 10 })
 })
 
-test('a part behind a split has the transaction of the one before, or its own', () => {
+test('a part behind a split has the transaction of the previous one, or its own', () => {
   from(names, { inbox: true })
     .through(dated, { maxAttempts: 1 })
     .tap((_, context) => expectTypeOf(context).toEqualTypeOf<TransactionContext>())

@@ -78,7 +78,7 @@ test('the key is that of the input, else of the channel, and keyBy wins over bot
   expect((await kit.outputs(texts)).map(({ key }) => key)).toEqual(['text b', 'c7'])
 })
 
-test('the first way that lets a message in gets it, and what is left open goes on', async () => {
+test('the first way that accepts a message gets it, and open ones continue', async () => {
   const flow = from(placed)
     .branch({
       large: { when: ({ cents }) => cents > 100, to: (orders) => orders.map(({ id }) => `review ${id}`).to(reviews) },
@@ -100,7 +100,7 @@ test('the first way that lets a message in gets it, and what is left open goes o
   expect((await kit.outputs(texts)).map(({ payload }) => payload)).toEqual(['medium b!', 'small c!'])
 })
 
-test('through splits it: each part has attempts and dead letters of its own', async () => {
+test('through splits the pipeline: each part has attempts and dead letters of its own', async () => {
   let shipped = 0
   const orders = pipeline(
     'orders',
@@ -147,7 +147,7 @@ test('a way of a branch may split too', async () => {
   expect((await kit.outputs(texts)).map(({ payload }) => payload)).toEqual(['b'])
 })
 
-test('behind a split what is not said is as before, but for the name', () => {
+test('behind a split, options keep their values except for the name', () => {
   const given = { inbox: true, group: 'g', name: 'first', maxAttempts: 7 } as const
   const flow = from(placed, given)
     .map(({ id }) => id)
@@ -273,7 +273,7 @@ test.each<[string, () => unknown, string]>([
     },
     'createBinder.bindings: expected a name of its own for each pipeline, got "pipeline p"',
   ],
-])('refuses %s', (_, declare, message) => {
+])('a pipeline refuses %s', (_, declare, message) => {
   expect(declare).toThrow(message)
 })
 
@@ -281,7 +281,7 @@ function withInbox() {
   return from(placed, { inbox: true })
 }
 
-test('an option that is undefined is as one that is not there', () => {
+test('an undefined option is the same as a missing one', () => {
   const withInbox = { inbox: true, group: undefined, sharesTransactions: undefined } as const
   const bindings = [
     ...pipeline(

@@ -1,4 +1,4 @@
-/** What is open when the next release starts, which says otherwise when a window closes. */
+/** Upgrade with an open window while the new release has another limit for windows. */
 import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
@@ -72,7 +72,7 @@ test('windows that closed by number alone are closed when the next release close
   expect(await open()).toEqual([{ key: 'fig', count: 1, closes: true }])
 })
 
-test('a window that an instance of the release before opens meanwhile is closed with the next window of its key', async () => {
+test('a window that an instance of the release before opens is closed with the next window of its key', async () => {
   const { release, got, open } = releasesOf('meanwhile')
   await using next = await release({ everyMs: HOUR })
   await sql.query(
@@ -111,10 +111,10 @@ const LOST = `INSERT INTO %.pipeline_window (pipeline, name, key, starts_at, end
   SELECT 'totals', 'window', 'k' || n, now() - interval '2 h', now() - interval '1 h', now() - interval '2 h', 1, '1'
   FROM generate_series(1, $1) AS n`
 
-/** In each of these, by the clock of the database, is asked for once what was lost. */
+/** Interval on the database's clock in which a lost timer is requested once. */
 const TURN_MS = 10_000
 
-test('however many timers were lost, a start sends one message, and all windows are closed', {
+test('a start sends one message for any number of lost timers, and all windows are closed', {
   timeout: 120_000,
 }, async () => {
   const { release, got, open } = releasesOf('many')
@@ -125,7 +125,7 @@ test('however many timers were lost, a start sends one message, and all windows 
   const turn = (): number => Math.floor(Date.now() / TURN_MS)
   const began = turn()
   await using next = await release({ everyMs: HOUR })
-  // Subscribing again looks again; what was found a moment ago is not sent again.
+  // Subscribing again repeats the check; a loss found a moment ago is not sent again.
   for (let n = 0; n < 3; n++) {
     await next.shop.binder.binding(TIMERS).stop()
     await next.shop.binder.binding(TIMERS).start()

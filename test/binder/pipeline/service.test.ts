@@ -38,7 +38,7 @@ test('a service makes the table in its schema, and completes the bindings', asyn
   expect(rows).toEqual([{ pipeline: 'totals', name: 'window', key: 'apple', count: 1, state: '3' }])
 })
 
-test('without the table it does not start when it only checks', async () => {
+test('without the table it does not start in check mode', async () => {
   const { common } = serviceOf({ limits: { count: 2 }, schema: 'checked' })
   const whole = createService({ ...common, bindings: [], transport: memoryTransport() })
   await whole.start()
@@ -58,7 +58,7 @@ test('timers that a broker lost are sent again at the next start', async () => {
     await shop.transaction((tx) => tx.send(sold, { sku: 'fig', cents: 7 }))
     await until('it is handled', () => shop.binder.binding('sold.totals').status().handled === 1)
   }
-  // As if the interval had ended while the service was down, and the broker had been made anew.
+  // The interval ends while the service is down, and the broker is recreated.
   await sql.query(
     `UPDATE lost.pipeline_window SET starts_at = now() - interval '2 min', ends_at = now() - interval '1 min'`,
   )
@@ -71,11 +71,11 @@ test('timers that a broker lost are sent again at the next start', async () => {
   })
 })
 
-/** So random that the index cannot store it in fewer bytes. */
+/** Key so random that the index cannot compress it. */
 const keyOf = (length: number, from: number): string =>
   Array.from({ length }, (_, n) => String.fromCharCode(from + ((n * 7_919 + ((n * n) >> 3) * 31) % 600))).join('')
 
-test('a message with keys that do not fit, or with too many, is dead-lettered at once and says what to do', async () => {
+test('a message with invalid or too many keys is dead-lettered at once with the remedy', async () => {
   const many = defineChannel('many', { payload: z.array(z.string()), partitions: 1 })
   const dead = defineChannel('many.many.dlq', { payload: z.array(z.string()), partitions: 1 })
   const { bindings } = pipeline(
@@ -115,7 +115,7 @@ test('a message with keys that do not fit, or with too many, is dead-lettered at
   expect(rows).toEqual([{ bytes: 2_048 }])
 })
 
-test('is drawn with its name and its stages', () => {
+test('a pipeline is drawn with its name and its stages', () => {
   const { common } = serviceOf({ limits: { count: 2, everyMs: 1_000 }, schema: 'drawn' })
   const system = describeSystem([common])
   expect(system.services[0]?.pipelines).toEqual([

@@ -38,10 +38,10 @@ describeWith(['postgres'], 'windows on PostgreSQL', () => {
     expect(t.counted()).toBe(25)
     expect(t.totals().reduce((sum, { cents }) => sum + cents, 0)).toBe(300)
   })
-  test('a message that is slow to be written is never added to an interval that was closed meanwhile', async () => {
+  test('a message that is slow to be written is never added to an interval closed before the write', async () => {
     const { sql } = database
     await using t = await world({ sql, limits: { everyMs: 200, key: () => 'all' }, instances: 2, concurrency: 4 })
-    // The time is asked for before the row is written; in between an interval ends.
+    // The client reads the time before it writes the row; in between an interval ends.
     await sql.query(`CREATE FUNCTION "${t.schema}".slow() RETURNS trigger LANGUAGE plpgsql
       AS $$ BEGIN PERFORM pg_sleep(0.15 + random() * 0.2); RETURN new; END $$`)
     await sql.query(`CREATE TRIGGER slow BEFORE INSERT ON "${t.schema}".pipeline_window

@@ -18,7 +18,7 @@ afterAll(() => database.close(), 60_000)
 
 const apple = (cents: number) => ({ sku: 'apple', cents })
 
-test('closes with the number, by key', async () => {
+test('a window closes with the number, by key', async () => {
   await using t = await world({ sql, limits: { count: 3 } })
   for (let n = 1; n <= 7; n++) await t.binder.send(sold, apple(n))
   await t.binder.send(sold, { sku: 'pear', cents: 50 })
@@ -39,7 +39,7 @@ test('a message that comes again is counted once', async () => {
   expect(await t.open()).toBe(0)
 })
 
-test('closes at the end of the interval, which no message need come for', async () => {
+test('a window closes at the end of the interval without a further message', async () => {
   await using t = await world({ sql, limits: { everyMs: 150 } })
   for (let n = 0; n < 10; n++) await t.binder.send(sold, apple(1))
   await t.untilCounted(10)
@@ -51,7 +51,7 @@ test('closes at the end of the interval, which no message need come for', async 
   expect(await t.open()).toBe(0)
 })
 
-test('a full window closes before its time, and its timer finds nothing', async () => {
+test('a full window closes early, and its timer has no effect', async () => {
   await using t = await world({ sql, limits: { count: 2, everyMs: 300 } })
   for (let n = 0; n < 5; n++) await t.binder.send(sold, apple(1))
   await t.untilCounted(5)

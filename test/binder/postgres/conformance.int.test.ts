@@ -10,7 +10,7 @@ describeWith(['postgres'], 'postgres', { private: true }, () => {
     const pools: pg.Pool[] = []
     const listener = pgListener({ connect: () => new pg.Client({ connectionString: server.url }) })
     return {
-      // A pool for each, as in a process of its own: they hear of each other through the server alone.
+      // A pool for each, as in a process of its own: they notify each other through the server alone.
       transport: () => {
         const pool = new pg.Pool({ connectionString: server.url, max: 4, connectionTimeoutMillis: 5_000 })
         pools.push(pool)

@@ -8,7 +8,7 @@ const ISOLATION = 'default_transaction_isolation'
 
 function setup(timeoutMs = 30_000) {
   const clock = new FakeClock()
-  /** How the server answers, by text. */
+  /** Work to run when the server gets a statement, by its text. */
   const answers = new Map<string, () => Promise<void>>()
   const sql = {
     query: async (text: string) => {
@@ -35,7 +35,7 @@ function setup(timeoutMs = 30_000) {
 
 const fails = (code: string, message: string) => () => Promise.reject(Object.assign(new Error(message), { code }))
 
-it('a statement that waits for a lock is down within ten seconds, whatever else is answered', async () => {
+it('a statement that waits for a lock makes health down within ten seconds, despite other answers', async () => {
   const { answers, database, does, beats } = setup()
   const lock = Promise.withResolvers<void>()
   answers.set('fetch', () => lock.promise)
@@ -57,7 +57,7 @@ it('a statement that times out and is repeated is down without a gap', async () 
   expect((await beats(50)).lastIndexOf('up')).toBeLessThan(9)
 })
 
-it('a statement that the server refuses is down until it is answered, whatever else is answered', async () => {
+it('a refused statement keeps health down until it is answered, despite other answers', async () => {
   const { answers, database, does, beats } = setup()
   answers.set('fetch', fails('42501', 'permission denied for table transport_log'))
   await does('fetch')
@@ -68,7 +68,7 @@ it('a statement that the server refuses is down until it is answered, whatever e
   expect(database.health).toEqual({ status: 'up' })
 })
 
-it('a server that was away is up with the first answer', async () => {
+it('health is up with the first answer after an outage', async () => {
   const { answers, database, does } = setup()
   answers.set('fetch', fails('57P01', 'terminating connection due to administrator command'))
   await does('fetch')

@@ -6,7 +6,7 @@ import { Delays } from '../../../binder/postgres/delays.ts'
 import { transportTables } from '../../../binder/postgres/tables.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
-it('a process shortens what waits for too long as it begins, and when the clock of the server was set back', async () => {
+it('a process shortens overlong waits at its start, and after the server’s clock was set back', async () => {
   const clock = new FakeClock()
   let behindMs = 0
   let shortened = 0

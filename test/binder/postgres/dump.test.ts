@@ -56,7 +56,7 @@ describe('a dump of another cluster', () => {
     expect(await t.repaired()).toEqual({ missing: 0 })
   })
 
-  it('is recognised and refused; repair loses nothing, and what had no position gets one in the old order', async () => {
+  it('is recognised and refused; repair loses nothing, and orders messages without a position as before', async () => {
     const t = await setup()
     await t.table(`UPDATE {schema}.transport_log SET xid = ${future('xid')}`)
     await t.table(
@@ -94,7 +94,7 @@ describe('a dump of another cluster', () => {
 })
 
 describe('a dump without the messages', () => {
-  it('is read on by a group that was behind, and by a new one, when it was repaired; that says how many are missing', async () => {
+  it('is read by a group that was behind, and by a new one, after a repair that reports the number of missing messages', async () => {
     const t = await setup()
     // Each has a position.
     await t.table(`SELECT {schema}.transport_ends('numbers')`)
@@ -108,7 +108,7 @@ describe('a dump without the messages', () => {
     expect(await t.repaired().catch((error: unknown) => error)).toEqual({ missing: 0 })
   })
 
-  it('says what to do until then, and repair keeps every message that is there', async () => {
+  it('is refused with the remedy, and repair keeps every stored message', async () => {
     const t = await setup()
     await t.table(`SELECT {schema}.transport_ends('numbers')`)
     await t.table('DELETE FROM {schema}.transport_log WHERE seq = 12')

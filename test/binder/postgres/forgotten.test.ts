@@ -25,9 +25,9 @@ function setup() {
 
 interface Standing {
   readonly sql: SqlClient
-  /** As behind a network that is gone. */
+  /** Simulates a lost network. */
   still: boolean
-  /** What happens right before the first statement that matches. */
+  /** Work to run right before the first statement that matches. */
   before: { readonly pattern: RegExp; readonly work: () => Promise<unknown> } | undefined
 }
 
@@ -53,7 +53,7 @@ function jumping(): { clock: Clock; jump: (durationMs: number) => void } {
 }
 
 describe('a group that is forgotten', () => {
-  it('while its member was cut off is made again by it: it reads what is sent from then on', async () => {
+  it('while its member was cut off is recreated by it: it reads later messages', async () => {
     const t = setup()
     const client = standing()
     const { clock, jump } = jumping()
@@ -72,7 +72,7 @@ describe('a group that is forgotten', () => {
     await until('it reads again', () => [1, 2, 3, 4, 5].every((n) => got.includes(n)))
   })
 
-  it('while its first member takes its place is made again', async () => {
+  it('while its first member joins is recreated', async () => {
     const t = setup()
     const client = standing()
     const got: number[] = []
@@ -104,7 +104,7 @@ describe('a group that is forgotten', () => {
 
 describe('a member that lives while its tables change', () => {
   it.for(['others make them again', 'no other process makes them'] as const)(
-    'takes its place anew when they were dropped, and reads no other channel: %s',
+    'subscribes anew when they were dropped, and reads no other channel: %s',
     { timeout: 60_000 },
     async (who) => {
       const t = setup()
@@ -131,7 +131,7 @@ describe('a member that lives while its tables change', () => {
     },
   )
 
-  it('takes its places anew when they were emptied: what is there comes again', async () => {
+  it('subscribes anew when they were emptied, and repeats the stored messages', async () => {
     const t = setup()
     const got: number[] = []
     const bindings = [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))]
@@ -143,7 +143,7 @@ describe('a member that lives while its tables change', () => {
     await until('it reads on', () => [4, 5, 6, 7].every((n) => got.includes(n)))
   })
 
-  it('says that the positions are gone when they were emptied, and so does who starts then', async () => {
+  it('reports lost positions when they were emptied, as does a starting member', async () => {
     const t = setup()
     const got: number[] = []
     const bindings = [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))]

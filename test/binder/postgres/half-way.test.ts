@@ -41,7 +41,7 @@ async function setup() {
   return { transport, subscribe, first }
 }
 
-it('a subscription that fails half-way is closed: what it was lent is withdrawn, and its successor alone gets it', async () => {
+it('a subscription that fails half-way withdraws its deliveries, which only its successor gets', async () => {
   const { transport, subscribe, first } = await setup()
   await transport.publish(numbered('one', 3, ['k']))
   const failing = subscribe('one', first)

@@ -32,7 +32,7 @@ function setup() {
 }
 
 describe('the ring', () => {
-  it('keeps the log without a hole when what commits late lies between younger segments: a new group reads it all', async () => {
+  it('keeps the log without a hole when a late commit is between younger segments: a new group reads it all', async () => {
     const t = setup()
     const got: number[] = []
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
@@ -41,7 +41,7 @@ describe('the ring', () => {
     await turn()
     await binder.send(t.numbers, { n: 1 })
     await until('two are handled', () => got.length === 2)
-    // It began to write before the ring turned, and commits now.
+    // This transaction began to write before the ring turned, and commits now.
     await t.table(
       `INSERT INTO {schema}.transport_log (segment, part, key, meta, body)
        SELECT 0, p.id, 'k', '["late","numbers","s","application/json",0]', '{"n":2}' FROM {schema}.transport_partition p
@@ -64,7 +64,7 @@ describe('the ring', () => {
     const sender = await t.started()
     for (let n = 0; n < 5; n++) await sender.send(t.numbers, { n })
     await t.table('SELECT {schema}.transport_ends($$numbers$$)')
-    // As a reader sees it whose snapshot is older than the truncation of a segment.
+    // Shows the table to a reader whose snapshot is older than the truncation of a segment.
     await t.table('CREATE TABLE {schema}.hidden AS SELECT * FROM {schema}.transport_log ORDER BY seq OFFSET 2 LIMIT 1')
     await t.table('DELETE FROM {schema}.transport_log l USING {schema}.hidden h WHERE l.seq = h.seq')
     const got: number[] = []
@@ -166,7 +166,7 @@ describe('a member', () => {
     expect(handled).toEqual(['first 0', 'second 1'])
   }, 30_000)
 
-  it('a member that was frozen for longer than its lease begins nothing that it had fetched before', async () => {
+  it('that was frozen for longer than its lease begins no message fetched before', async () => {
     const t = setup()
     let jumpMs = 0
     const clock: Clock = {
@@ -205,9 +205,9 @@ describe('a member', () => {
     frozen.open()
   }, 30_000)
 
-  // A failover to a standby that had not heard of its claim, where another one has taken the same place since.
+  // A failover to a standby without its claim, where another member has taken the same position since.
   it.each([['by what it handles'], ['when it closes']])(
-    "settles nothing, %s, in a place that is another one's under the same numbers",
+    'settles nothing, %s, in a position that another one has under the same numbers',
     async (how) => {
       const t = setup()
       const held = gate()

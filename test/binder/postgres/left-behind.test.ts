@@ -11,7 +11,7 @@ const { sql } = onPglite()
 const PARTITIONS = 4
 const Payload = z.object({ n: z.number() })
 
-/** The same client, where statements that match fail when they are told to. */
+/** The same client, in which matching statements fail while `fails` is set. */
 function failing(pattern: RegExp): { sql: SqlClient; fails: boolean; failed: number } {
   const state = {
     fails: false,
@@ -31,7 +31,7 @@ function failing(pattern: RegExp): { sql: SqlClient; fails: boolean; failed: num
   return state
 }
 
-it('leaves no partition behind when a process whose session lasts could neither read nor give back', async () => {
+it('a process that could neither read nor give back leaves no partition behind', async () => {
   const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: PARTITIONS })
   const got = new Set<number>()
   const client = failing(/transport_fetch|transport_claim|transport_give/)
@@ -58,7 +58,7 @@ it('leaves no partition behind when a process whose session lasts could neither 
   expect(got.size).toBe(60)
 }, 60_000)
 
-it('leaves no partition behind when a crash of the server has undone what was last written of it', async () => {
+it('a crash of the server that undoes the last write of a partition leaves it reachable', async () => {
   const schema = 'undone'
   const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: PARTITIONS })
   const got = new Set<number>()
@@ -89,7 +89,8 @@ it('leaves no partition behind when a crash of the server has undone what was la
     return rows.reduce((sum, row) => sum + row.settled, 0)
   }
   await until('all is settled and written', async () => (await settled()) === 20)
-  // The newest version of the places that it will give back is gone, as after a crash: it was not waited for.
+  // The newest version of the positions that it will give back is lost, as after a crash, since the commit did not wait
+  // for the disk.
   const { rows } = await sql.query(
     `DELETE FROM ${schema}.transport_progress p WHERE owner IS NOT NULL
        AND part IN (SELECT id FROM ${schema}.transport_partition WHERE n >= $1)

@@ -9,7 +9,7 @@ import { gate, until } from '../../support/until.ts'
 
 const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }), groups: ['g'] })
 
-/** How long it may take until it is told, and the time that a loaded machine may take more. */
+/** Time after which the test expects the error, plus a margin for a loaded machine. */
 const LIMIT_MS = 10_000 + 5_000
 /** Statements time out and are repeated in between. */
 const REQUEST_MS = 11_000

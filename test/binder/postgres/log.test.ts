@@ -12,7 +12,7 @@ const { sql } = onPglite()
 let count = 0
 const Payload = z.object({ n: z.number() })
 
-/** Looks before a closed segment is cleared. */
+/** Calls `look` before a closed segment is cleared. */
 function withLook(look: () => Promise<void> | undefined): SqlClient {
   const query: SqlClient['query'] = async (text, parameters) => {
     if (text.includes('transport_clear')) await look()
@@ -51,7 +51,7 @@ function setup(options: Partial<PostgresTransportOptions> = {}) {
 }
 
 describe('the ring of segments', () => {
-  it('is freed when every group has settled what is in it', async () => {
+  it('is freed when every group has settled its messages', async () => {
     const t = setup()
     const got: number[] = []
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
@@ -64,7 +64,7 @@ describe('the ring of segments', () => {
     expect(got.length).toBeGreaterThanOrEqual(30)
   })
 
-  it('is freed some at a time: what holds up all partitions at once finds next to nothing left to do', async () => {
+  it('is freed in steps, so that the step that blocks all partitions has almost no work left', async () => {
     const t = setup({ segmentMs: 200, sql: withLook(() => (isFilled ? look() : undefined)) })
     const left: number[] = []
     let isFilled = false
@@ -102,7 +102,7 @@ describe('the ring of segments', () => {
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, () => {})], logger: log.logger })
     await binder.send(t.numbers, { n: 0 })
     await until('it is freed', async () => tries.length > 3 && (await t.emptySegments()) === 3, 60_000)
-    // By looks at the usual times it would be 24 s.
+    // Polling at the usual intervals would take 24 s.
     expect(Number(tries[3]) - Number(tries[0])).toBeLessThan(16_000)
     expect(log.lines.filter(({ message }) => /the log/.test(message) && !/in use/.test(message))).toEqual([])
     expect(binder.health().transport.detail).toBeUndefined()
@@ -134,7 +134,7 @@ describe('the ring of segments', () => {
     )
     const read = await peek()
     expect(read.messages).toBe(100)
-    // All of them once, to give positions, and those that are read.
+    // All of them once, to assign positions, and those that are read.
     expect(read.tuples).toBeLessThanOrEqual(1_100)
   })
 
@@ -148,7 +148,7 @@ describe('the ring of segments', () => {
     expect(options).toEqual(Array.from({ length: 4 }, () => ({ is: true })))
   })
 
-  it('keeps what a channel keeps longer, for a group that comes later, while the positions of others go', async () => {
+  it('keeps the messages of a channel with a longer retention for a later group, while positions of others go', async () => {
     const t = setup({ segmentMs: 200 })
     const kept = defineChannel('kept', { payload: Payload, partitions: 1, groups: ['g'], retentionMs: 60_000 })
     const got: number[] = []
@@ -176,7 +176,7 @@ describe('the ring of segments', () => {
     expect(late).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   })
 
-  it('carries over what a slow group has not settled, in order, and a new group gets what is left', async () => {
+  it('carries a slow group’s unsettled messages over, in order, and a new group gets the rest', async () => {
     const t = setup()
     const first = await t.started({
       bindings: [sink(t.numbers, { group: 'g' }, () => {}), sink(t.numbers, { group: 'slow' }, () => {})],
@@ -198,7 +198,7 @@ describe('the ring of segments', () => {
     }
   })
 
-  it('stays when a group is too far behind: delivery goes on, health and one warning say which, forgetGroup frees it', async () => {
+  it('stays when a group is too far behind: delivery continues, health and one warning name the group, forgetGroup frees it', async () => {
     const t = setup({ segmentMs: 200 })
     const log = new LogLines()
     const got: number[] = []
@@ -238,7 +238,7 @@ describe('the ring of segments', () => {
 })
 
 describe('a transaction', () => {
-  it('publishes what it publishes with it, at once when it commits and never when it does not', async () => {
+  it('publishes its messages when it commits, and never when it does not', async () => {
     const t = setup()
     const got: number[] = []
     await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
@@ -258,7 +258,7 @@ describe('a transaction', () => {
     expect(got).toEqual([2, 5, 8])
   })
 
-  it('on a database with one connection refuses a send inside, at once, and says what to do', async () => {
+  it('on a database with one connection refuses a send inside, at once, with the remedy', async () => {
     const t = setup()
     const binder = await t.started()
     const sent = sql.transaction(() => binder.send(t.numbers, { n: 1 }))
@@ -276,7 +276,7 @@ describe('a transaction', () => {
 })
 
 describe('a member', () => {
-  it('a member that is replaced while it is frozen settles nothing more, and its message comes again', async () => {
+  it('that is replaced while it is frozen settles nothing more, and its message is redelivered', async () => {
     const t = setup()
     const stuck = gate()
     const handled: string[] = []
@@ -287,7 +287,8 @@ describe('a member', () => {
     const first = await t.started({ bindings: [slow] })
     await first.send(t.numbers, { n: 0 })
     await until('the first has it', () => handled.length === 1)
-    // As after a pause that was longer than its lease: the server counts it as gone, another one takes its places.
+    // Simulates a pause longer than the lease: the server counts the member as gone, and another one takes its
+    // partitions.
     await t.table(`UPDATE {schema}.transport_session SET live_until = '-infinity'`)
     const group = `(SELECT id FROM {schema}.transport_group WHERE name = 'g')`
     const [taken] = await t.table<{ settled: string; handed: string }>(
@@ -305,7 +306,7 @@ describe('a member', () => {
   })
 })
 
-it('brings every key, header and body of a list as it was, whatever is in them', async () => {
+it('every key, header and body of a list arrives unchanged, with any content', async () => {
   const schema = `log${++count}`
   const texts = defineChannel('texts', {
     payload: z.string(),
@@ -338,7 +339,7 @@ it('brings every key, header and body of a list as it was, whatever is in them',
   expect(got).toEqual(sent)
 })
 
-it('reads what other programs write into the log', async () => {
+it('the log reads what other programs write into the log', async () => {
   const t = setup()
   const got: unknown[] = []
   const any = defineChannel('any', { payload: z.unknown(), groups: ['g'], partitions: 1 })

@@ -75,7 +75,7 @@ describe('a sender that lives while the log is dropped and made again', () => {
     expect(t.got).toEqual([[2, 3].map(of('first')), [4, 5].map(of('second'))])
   })
 
-  it('a sender goes on after the log was dropped and made again, also with lists, delays and transactions, where a refusal rolls back', async () => {
+  it('continues after the log was dropped and recreated, also with lists, delays and transactions, where a refusal rolls back', async () => {
     const t = await setup()
     await t.binder.send(t.first, of('first')(0))
     await t.drop()
@@ -137,7 +137,7 @@ describe('a sender that lives while the log is dropped and made again', () => {
   })
 })
 
-it('a reader without a group that lives on reads no other channel, and what is sent to its own', async () => {
+it('a surviving reader without a group reads no other channel, and gets the messages of its own', async () => {
   const t = await setup()
   const got: Payload[] = []
   await t.started({ bindings: [sink(t.first, {}, (payload) => void got.push(payload))] })

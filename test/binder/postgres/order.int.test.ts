@@ -159,7 +159,7 @@ describeWith(['postgres'], 'the log under load', () => {
     return (await database.sql.query('SELECT since FROM concordat.transport_ring')).rows
   }
 
-  /** A version after a higher one of its aggregate that is no repeat of what was seen before. */
+  /** Versions after a higher one of the same aggregate that are no repeats. */
   function inversions(got: readonly Change[]): Change[] {
     const seen = new Map<string, Set<number>>()
     const highest = new Map<string, number>()

@@ -1,4 +1,4 @@
-/** Where a handler's outputs lie that are named at run time: as their channel says, whichever inbox the handler has. */
+/** Destination of a handler's outputs that are named at run time: the one of their channel, with any inbox. */
 import { channelAt, createBinder, defineChannel, processor, processorBatch, produced, sink, to } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgliteClient } from 'concordat/core/pglite'

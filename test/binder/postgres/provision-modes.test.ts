@@ -23,7 +23,7 @@ function setup() {
 }
 
 describe('the log', () => {
-  it.for(MODES)('is freed by who reads it, whatever it provisions: %s', async (provision) => {
+  it.for(MODES)('is freed by its readers with every provisioning: %s', async (provision) => {
     const t = setup()
     const numbers = t.numbers(2)
     const bindings = [sink(numbers, { group: 'g' }, () => {})]
@@ -37,7 +37,7 @@ describe('the log', () => {
     })
   })
 
-  it('is left alone by an operator, who may have other times than the services', async () => {
+  it('is not freed by an operator, who may have other times than the services', async () => {
     const t = setup()
     const numbers = t.numbers(1)
     const failing = await t.started({
@@ -61,7 +61,7 @@ describe('the log', () => {
   })
 })
 
-describe('a consumer that declares other partitions than there are', () => {
+describe('a consumer that declares a wrong number of partitions', () => {
   it.for([1, 2, 7])('reads all partitions without checking them (none), with %i declared', async (declared) => {
     const t = setup()
     const sender = await t.started({ sends: [t.numbers(4)] })

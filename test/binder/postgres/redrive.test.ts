@@ -15,7 +15,7 @@ const MOMENTS = 60
 
 const transportOn = (client: SqlClient) => postgresTransport({ sql: client, schema: 'redriven', pollMs: 20 })
 
-/** Three dead letters of a channel. */
+/** Creates a channel with three dead letters. */
 async function setup(name: string, to: 'channel' | 'group') {
   const channel = defineChannel(name, { payload: z.unknown(), partitions: 1, groups: ['g'] })
   const transport = transportOn(sql)
@@ -44,7 +44,7 @@ async function setup(name: string, to: 'channel' | 'group') {
   return { run, sent }
 }
 
-/** From its nth statement or commit on nothing of this client happens any more: what a kill leaves behind. */
+/** Client that fails from its nth statement or commit on, as after a kill. */
 function dyingAt(nth: number) {
   let left = nth
   const live = (): void => {
@@ -79,7 +79,7 @@ it.each([
   ['after', 'group'],
   ['after', 'channel'],
 ] as const)(
-  'a connection that breaks %s any statement or commit leaves each letter at one place, once (to the %s)',
+  'a connection that breaks %s any statement or commit leaves each dead letter in one place, once (to the %s)',
   { timeout: 300_000 },
   async (when, to) => {
     for (let nth = 1, hasBroken = true; hasBroken; nth++) {
@@ -96,14 +96,14 @@ it.each([
 )
 
 it.each(['group', 'channel'] as const)(
-  'killed at any statement it leaves each letter at one place, once (to the %s)',
+  'a kill at any statement leaves each dead letter in one place, once (to the %s)',
   { timeout: 300_000 },
   async (to) => {
     for (let nth = 1, isKilled = true; isKilled; nth++) {
       expect(nth).toBeLessThan(MOMENTS)
       const { run, sent } = await setup(`killed-${to}-${nth}`, to)
       const { client, isDead } = dyingAt(nth)
-      // It finds nothing any more, and gives up.
+      // The redrive finds its client dead, and gives up.
       await run(client, 200).catch(() => undefined)
       isKilled = isDead()
       // A process that is started anew knows that no other can hold anything.

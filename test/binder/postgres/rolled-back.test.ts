@@ -48,7 +48,7 @@ async function setup() {
   return { transport, sender, fresh, sent, rolledBack, read }
 }
 
-it('loses nothing that is sent after a transaction that made its channel, sent twice and rolled back', async () => {
+it('no message is lost that is sent after a transaction that made its channel, sent twice and rolled back', async () => {
   const { sent, rolledBack, read } = await setup()
   await rolledBack([1, 2, 3])
   await sent([4])
@@ -68,7 +68,7 @@ it('nothing is confirmed for a channel that does not exist', async () => {
   expect(await read(1)).toEqual([5])
 })
 
-it('nor what follows a part of a transaction that was rolled back alone', async () => {
+it('nor for messages after a part of a transaction that was rolled back alone', async () => {
   const { transport, sender, fresh, sent, read } = await setup()
   const message = async (n: number) => encodeMessage(fresh, { n }, 'shop')
   const spec = () => ({ name: 'fresh', partitions: 2, groups: ['g'] })
@@ -82,7 +82,7 @@ it('nor what follows a part of a transaction that was rolled back alone', async 
   expect(await read(3)).toEqual([3, 4, 5])
 })
 
-it('asks for a channel no more once a transaction that sent to it has committed', async () => {
+it('a sender looks up a channel only until a transaction that sent to it has committed', async () => {
   const { sent, read } = await setup()
   await sent([1, 2])
   let asked: string[] = []

@@ -78,7 +78,7 @@ const effect = (channel: NumberedChannel, concurrency = 1, handled?: (n: number)
     handled?.(n)
   })
 
-/** `there` and what begins with it lies in memory, all else in the log. */
+/** `there` and its children are in memory, all other channels in the log. */
 function beside(log: Transport) {
   const memory = memoryTransport()
   return {
@@ -89,16 +89,19 @@ function beside(log: Transport) {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
-it.each([1, 8])('with concurrency %i each effect commits with its place, and leaves no row in an inbox', async (n) => {
-  const channel = channelOf(`plain-${n}`)
-  const { binder, send } = await started(channel, [effect(channel, n)])
-  await send(...upTo(40))
-  await until('all are settled', async () => (await binder.lag(`${channel.name}.g`)) === 0)
-  expect(await effectsOf(channel)).toEqual(upTo(40))
-  expect((await sql.query(`SELECT to_regclass('settles_in.inbox') AS t`)).rows).toEqual([{ t: null }])
-})
+it.each([1, 8])(
+  'with concurrency %i each effect commits with its position, and leaves no row in an inbox',
+  async (n) => {
+    const channel = channelOf(`plain-${n}`)
+    const { binder, send } = await started(channel, [effect(channel, n)])
+    await send(...upTo(40))
+    await until('all are settled', async () => (await binder.lag(`${channel.name}.g`)) === 0)
+    expect(await effectsOf(channel)).toEqual(upTo(40))
+    expect((await sql.query(`SELECT to_regclass('settles_in.inbox') AS t`)).rows).toEqual([{ t: null }])
+  },
+)
 
-it('a failed message is tried again, and goes to the dead letters with its place', async () => {
+it('a failed message is retried, and dead-lettered with its position', async () => {
   const channel = channelOf('failing')
   let failures = 0
   const binding = effect(channel, 4, (n) => {
@@ -144,7 +147,7 @@ it('a copy for a delayed attempt takes the place of the message in one transacti
   expect(await effectsOf(channel)).toEqual([7])
 })
 
-it('in a service `settlesIn: true` is its own database', async () => {
+it('in a service `settlesIn: true` means its own database', async () => {
   const channel = channelOf('own')
   const binding = sink(channel, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
     await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
@@ -171,7 +174,7 @@ it('a message that a release with an inbox handled, and did not settle before it
   const first = createBinder({ service: 'handed', transport, sends: [channel] })
   await first.start()
   const { id } = await sql.transaction((tx) => outbox.add(tx, channel, { n: 1 }))
-  // What the old release leaves that is killed between its commit and its place.
+  // State left by an old release that is killed between its commit and its position update.
   const message = { group: 'g', destination: channel.name, source: 'handed', id }
   await inbox.process(message, async (tx) => void (await tx.query(insert, [channel.name, 1])))
   await first.close()
@@ -207,7 +210,7 @@ it('a channel that is transactional is sent to in transactions alone', async () 
   await expect(sql.transaction((tx) => elsewhere.add(tx, channel, { n: 1 }))).rejects.toThrow('transactional')
 })
 
-it('an undeclared channel counts as transactional if `unlisted` says so', async () => {
+it('an undeclared channel counts as transactional with `unlisted`', async () => {
   const channel = channelOf('unlisted')
   const { binder } = await started(channelOf('listed'), [], { unlisted: () => channel })
   const message = await encodeMessage(channel, { n: 1 }, 'test')
@@ -262,11 +265,11 @@ it.each<[CannotSettleIn['why'], () => BinderOptions]>([
       bindings: [pollable(channelOf('c'), { group: 'g', settlesIn: sql } as never)],
     }),
   ],
-])('is refused where its %s does not allow it', (why, options) => {
+])('settlesIn is refused where its %s does not allow it', (why, options) => {
   expect(() => createBinder(options())).toThrow(expect.objectContaining({ code: 'binder.cannot_settle_in', why }))
 })
 
-it('is refused beside an inbox, without a group, and `true` without a service', () => {
+it('settlesIn is refused beside an inbox, without a group, and `true` without a service', () => {
   const channel = channelOf('wrong')
   const transport = () => postgresTransport({ sql })
   const refused = (options: object): (() => unknown) => {
@@ -279,7 +282,7 @@ it('is refused beside an inbox, without a group, and `true` without a service', 
   expect(refused({ group: 'g', settlesIn: 'yes' })).toThrow('SqlClient')
 })
 
-it('works on one of several transports, whose dead letters, retries and redrives stay in that transaction', async () => {
+it('settlesIn works on one of several transports, and keeps dead letters, retries and redrives in that transaction', async () => {
   const channel = channelOf('combined')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
   const outbox = createOutbox({ sql, service: 'test', schema: 'settles_in', transport })
@@ -347,7 +350,7 @@ describe('a redrive of a dead letter beside another group that settles in its tr
     expect(await effectsOf(world.channel)).toEqual([7])
   })
 
-  it('is refused when it is told to reach every group, and then moves nothing', async () => {
+  it('to every group is refused, and moves nothing', async () => {
     const { channel, letters, run, operator, place } = await withLetter('redriven-refused')
     const refusal = { code: 'binder.redrive_would_repeat', retryable: false, channel: channel.name, group: 'mail' }
     await expect(run({ to: 'channel' })).rejects.toMatchObject(refusal)
@@ -367,7 +370,7 @@ describe('a redrive of a dead letter beside another group that settles in its tr
   })
 })
 
-it('beside it, what goes to another broker leaves through the outbox, and only then', async () => {
+it('an output to another broker leaves through the outbox, and only after the commit', async () => {
   const there = defineChannel('there.mails', { payload: Numbered, groups: ['g'] })
   const here = channelOf('here-too')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
@@ -401,7 +404,7 @@ it('beside it, what goes to another broker leaves through the outbox, and only t
   expect(await effectsOf(here)).toEqual([2])
 })
 
-it('an output that is named at run time and lies elsewhere fails its message, without its effect', async () => {
+it('an output to a run-time destination on another broker fails its message, without its effect', async () => {
   const channel = channelOf('routes')
   const elsewhere = channelOf('there.routed')
   const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))

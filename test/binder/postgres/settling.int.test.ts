@@ -12,7 +12,7 @@ import { numbered, Recorder } from '../rabbitmq/kit.ts'
 
 const LEASE_MS = 2_000
 
-describeWith(['postgres'], 'a place in the transaction of a handler', () => {
+describeWith(['postgres'], 'a position in the transaction of a handler', () => {
   let database: TestDatabase
   beforeAll(async () => {
     database = await createDatabase(4)
@@ -54,7 +54,7 @@ describeWith(['postgres'], 'a place in the transaction of a handler', () => {
     return rows.map(({ id }) => id.slice(run.length + 1))
   }
 
-  /** What the server thinks of a process that stands still. */
+  /** Deletes the sessions of a process, as the server does for a process that is blocked. */
   const forget = (run: string) =>
     database.sql.query(`DELETE FROM concordat.transport_session WHERE owner LIKE $1`, [`${run}/%`])
 
@@ -73,7 +73,7 @@ describeWith(['postgres'], 'a place in the transaction of a handler', () => {
     expect(await transport.lag?.({ destination: 'long', partitions: 1, group: 'g' })).toBe(0)
   })
 
-  test('handlers that hold every connection of the one pool wait for no fetch', async () => {
+  test('handlers that hold every connection of the only pool wait for no fetch', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
     onTestFinished(() => pool.end())
     const sql = pgClient(pool)
@@ -92,7 +92,7 @@ describeWith(['postgres'], 'a place in the transaction of a handler', () => {
   })
 
   test.for(['before', 'after'] as const)(
-    'who stands still %s its place was written loses it after its lease, and what it wrote',
+    'a handler blocked %s its position was written loses its partition after its lease, and its write',
     async (when) => {
       const run = `still-${when}`
       const first = await member(run)

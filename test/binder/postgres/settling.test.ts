@@ -18,7 +18,7 @@ afterAll(() => database.close())
 
 let runs = 0
 
-/** Effects are rows of this run; one without its place, or twice, is the failure that is looked for. */
+/** Set-up whose effects are rows of this run; an effect without its position, or twice, is a failure. */
 async function setup(client: SqlClient = sql) {
   const run = `settled-${++runs}`
   const transport: Transport = postgresTransport({ sql: client, schema: 'settling', pollMs: 20 })
@@ -45,7 +45,7 @@ async function setup(client: SqlClient = sql) {
   return { run, transport, settling, subscribe, handle, effects, lag }
 }
 
-it('settles with the commit of an effect, in whatever order and of several partitions at once', async () => {
+it('a transport with transactionsOf settles with the commit of an effect, in any order and for several partitions at once', async () => {
   const { run, transport, subscribe, handle, effects, lag } = await setup()
   await transport.publish(numbered(run, 8, ['a', 'b', 'c', 'd']))
   const recorder = Recorder.keeping()
@@ -83,7 +83,7 @@ it('a delivery whose transaction rolls back is not settled, and another transact
   expect(await effects()).toEqual(['0'])
 })
 
-it('fetching goes on while transactions settle, on the one connection', async () => {
+it('fetching continues on the only connection while transactions settle', async () => {
   const { run, transport, subscribe, handle, effects, lag } = await setup()
   await transport.publish(numbered(run, 120, ['a', 'b', 'c', 'd', 'e']))
   const failures: unknown[] = []
@@ -100,7 +100,7 @@ it('fetching goes on while transactions settle, on the one connection', async ()
   expect(await effects()).toEqual(numbers(120).map(String))
 })
 
-it('settles nothing of a subscription that was not given these transactions, nor what is not lent any more', async () => {
+it('a transport with transactionsOf settles nothing of a subscription without these transactions, nor withdrawn messages', async () => {
   const { run, transport, settling, subscribe, handle } = await setup()
   await transport.publish(numbered(run, 1, ['a']))
   const plain = Recorder.keeping()
@@ -118,7 +118,7 @@ it('settles nothing of a subscription that was not given these transactions, nor
   await expect(sql.transaction((tx) => settling.settle(tx, recorder.got))).rejects.toThrow('settlingIn')
 })
 
-it('has no transactions of a database that is not the transport’s', async () => {
+it('a transport with transactionsOf has no transactions of a database that is not the transport’s', async () => {
   const { transport } = await setup()
   expect(transport.settlingIn?.({ ...sql })).toBeUndefined()
 })

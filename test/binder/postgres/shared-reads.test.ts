@@ -45,7 +45,7 @@ async function started(
   return binder
 }
 
-it('sends messages to one group of a process alone; the others have them from there, whole and in order', async () => {
+it('a shared read fetches messages for one group of a process alone; the others get them from there, whole and in order', async () => {
   const server = counting()
   const got: Record<string, number[]> = { a: [], b: [], c: [] }
   const groups = Object.entries(got).map(([group, list]) => sink(numbers, { group }, ({ n }) => void list.push(n)))
@@ -66,7 +66,7 @@ it('sends messages to one group of a process alone; the others have them from th
   expect(server.bodies - before).toBe(COUNT)
 })
 
-it('begins nothing of what a group has fetched when a crash of the server has given its places to other messages', async () => {
+it('a shared read begins none of a group’s fetched messages after a crash of the server gave their positions to other messages', async () => {
   const got: Record<string, number[]> = { a: [], b: [] }
   const groups = Object.entries(got).map(([group, list]) => sink(numbers, { group }, ({ n }) => void list.push(n)))
   const binder = await started(own, { sends: [numbers], bindings: groups })
@@ -79,7 +79,7 @@ it('begins nothing of what a group has fetched when a crash of the server has gi
     Array.from({ length: COUNT }, (_, n) => ({ n })),
   )
   await until('one has all', () => got['a']?.length === COUNT + 1)
-  // As after a crash: the positions were given anew, to the same messages in another order.
+  // Simulates a crash: the positions were assigned anew, to the same messages in another order.
   await own.query(
     `UPDATE ${schema}.transport_tick SET seqs = (SELECT array_agg(s ORDER BY s DESC) FROM unnest(seqs) s) WHERE n > 1`,
   )
@@ -88,7 +88,7 @@ it('begins nothing of what a group has fetched when a crash of the server has gi
   expect(got['b']?.slice(1)).toEqual(got['a']?.slice(1).toReversed())
 })
 
-it('gives each group bytes of its own', async () => {
+it('a shared read gives each group bytes of its own', async () => {
   const bytes = defineChannel('bytes', {
     payload: z.instanceof(Uint8Array),
     codec: bytesCodec,

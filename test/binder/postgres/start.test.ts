@@ -46,7 +46,7 @@ describe('tables of a release that this one cannot work with', () => {
 })
 
 describe('transactions of another database than the one of the log', () => {
-  it.for(MODES)('are refused when it starts, whatever it provisions: %s', async (provision) => {
+  it.for(MODES)('are refused when it starts, with every provisioning: %s', async (provision) => {
     const t = setup()
     await t.started({ sends: [plain] })
     await postgresTransport({ sql: otherSql, schema: t.schema }).migrate()
@@ -64,14 +64,14 @@ describe('transactions of another database than the one of the log', () => {
     })
   })
 
-  it('are looked for again when another member has forgotten who is gone meanwhile', async () => {
+  it('are checked again when another member has removed lost members in between', async () => {
     const t = setup()
     await t.started({ sends: [plain] })
     let forgotten = 0
     const forgets: SqlClient = {
       ...pgliteClient(database),
       async query(text, parameters) {
-        // As a member does that starts at that moment.
+        // Simulates a member that starts at that moment.
         if (text.includes('SELECT EXISTS') && forgotten++ < 2)
           await t.run(`DELETE FROM {schema}.transport_session WHERE owner LIKE 'look/%'`)
         return sql.query(text, parameters)
@@ -97,7 +97,7 @@ describe('transactions of another database than the one of the log', () => {
   })
 })
 
-it('a transaction that may only read is not taken for a replica alone', async () => {
+it('a read-only transaction alone is not treated as a replica', async () => {
   const t = setup()
   const binder = await t.started({ sends: [plain] })
   await t.run('SET default_transaction_read_only = on')
@@ -130,7 +130,9 @@ describe('retentionMs of a channel', () => {
     expect(rows).toEqual([{ ms: 60_000 }])
   })
 
-  /** Whether what a group has settled is there for one that comes later, once its segment could be freed. */
+  /**
+   * Whether messages that one group has settled are still stored for a later group, once their segment could be freed.
+   */
   async function isKept(t: ReturnType<typeof setup>): Promise<boolean> {
     const settled: number[] = []
     const binder = await t.started({ bindings: [sink(plain, { group: 'g' }, ({ n }) => void settled.push(n))] })

@@ -18,7 +18,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
   })
   afterAll(() => database.drop())
 
-  /** The same client, and whether a look over it has just ended a pause so long that the next one is of 10 s. */
+  /** The same client, with a flag that is set when a poll has ended the pause after which the next one is 10 s. */
   function watching(): { readonly sql: SqlClient; readonly isIdle: () => boolean } {
     let [lastAt, pause] = [performance.now(), 0]
     const sql: SqlClient = {
@@ -60,7 +60,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     expect(handledAt - freedAt).toBeLessThan(2_000)
   }, 90_000)
 
-  it('after a notification before the commit of its transaction, polls until the message has come', async () => {
+  it('polls until the message has come after a notification before the commit of its transaction', async () => {
     const { sql, isIdle } = watching()
     const listener = pgListener({ connect: () => new pg.Client({ connectionString: database.url }) })
     const reading = postgresTransport({ sql, listener, pollMs: 60_000, schema: 'announced' })

@@ -17,7 +17,7 @@ function compute(ms: number): void {
 }
 
 describeWith(['rabbitmq'], 'a batch on RabbitMQ', () => {
-  it('with one message that blocks beyond the heartbeats loses that one alone', { timeout: 120_000 }, async () => {
+  it('loses only the message that blocks beyond the heartbeats', { timeout: 120_000 }, async () => {
     const channel = defineChannel(`busy-${randomUUID().slice(0, 8)}`, { payload: TestPayload, partitions: 1 })
     const calls: number[][] = []
     const handler = (items: ReadonlyArray<{ readonly payload: TestPayload }>): void => {
@@ -43,7 +43,7 @@ describeWith(['rabbitmq'], 'a batch on RabbitMQ', () => {
     expect(calls.slice(0, 2)).toEqual([numbers(10), numbers(10)])
     const alone = calls.slice(2)
     expect(alone.filter(({ length }) => length > 1)).toEqual([])
-    // What was handled just before the place was lost may come again.
+    // A message handled just before the assignment was lost may be delivered again.
     expect(alone.flat().filter((n) => n !== 4)).toEqual([0, 1, 2, 3, 5, 5, 6, 7, 8, 9])
     expect(status()).toMatchObject({ deadLettered: 1 })
   })

@@ -33,7 +33,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     await certificates?.[Symbol.asyncDispose]()
   })
 
-  /** As after a renewal, and after any time in which connections were lost. */
+  /** Closes all connections, as happens sooner or later after a renewal. */
   async function breakConnections(): Promise<void> {
     const args = ['--erlang-cookie', cookie, '-n', nodeName(Number(new URL(server.url).port)), '-q', 'eval']
     const code = 'ssl:clear_pem_cache(), rabbit_networking:close_all_user_connections(<<"guest">>, "renewed").'
@@ -63,7 +63,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     return { binder, comes }
   }
 
-  it("the broker's own: says that it expired, and goes on with the one that is put in its place", async () => {
+  it('the broker’s own: reports the expiry, and continues with its replacement', async () => {
     const { binder, comes } = await setup('of-broker')
     await certificates.renewServer('expired')
     await breakConnections()
@@ -76,7 +76,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     expect(binder.bindings()[0]?.state).toBe('running')
   })
 
-  it("a client's: is refused, and goes on with the one that `tls` reads at the next connection", async () => {
+  it('a client’s: is refused, and continues with the one that `tls` reads at the next connection', async () => {
     const { binder, comes } = await setup('of-client')
     own = { ...own, cert: await certificates.renewClient('expired') }
     await breakConnections()

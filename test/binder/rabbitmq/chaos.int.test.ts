@@ -53,7 +53,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over a bad network', () => {
     for (const binder of binders) await binder.start()
 
     let stopped = false
-    /** One key in order; a message is sent, with its id, until it is accepted. */
+    /** Sends one key in order; a message is repeated with the same id until the broker accepts it. */
     const send = async (key: string): Promise<number> => {
       let n = 0
       for (; !stopped; n++) {

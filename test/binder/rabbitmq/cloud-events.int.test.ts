@@ -6,7 +6,7 @@ import { until } from '../../support/until.ts'
 import { attached, freshDestination, Recorder, subscribe } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
-/** By the rules of the AMQP binding, for which the SDK has no code: prefixed application properties, content type. */
+/** Converts by the AMQP binding, for which the SDK has no code: prefixed application properties, content type. */
 function toEvent({ content, properties }: GetMessage): CloudEvent<string> {
   const attributes = Object.entries(properties.headers ?? {}).flatMap(([name, value]) =>
     name.startsWith('cloudEvents:') ? [[name.slice('cloudEvents:'.length), value as unknown]] : [],

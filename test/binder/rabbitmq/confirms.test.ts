@@ -20,7 +20,7 @@ async function setup(partitions = 1) {
 const message = (id: string, fields: Partial<EncodedMessage> = {}): EncodedMessage =>
   plainMessage({ id, destination: 'orders', key: 'k', ...fields })
 
-/** Publishes, lets it be written, does what the broker does, and waits for the outcomes. */
+/** Publishes, waits until it is written, plays the broker's part, and waits for the outcomes. */
 async function publish(
   transport: Transport,
   messages: readonly EncodedMessage[],
@@ -35,7 +35,7 @@ async function publish(
 const kinds = (outcomes: readonly PublishOutcome[]): unknown[] => outcomes.map((outcome) => outcome?.kind)
 
 describe('confirms of RabbitMQ', () => {
-  it('in one for many: only what was returned before is unroutable', async () => {
+  it('with `multiple` leave only messages returned before unroutable', async () => {
     const { broker, transport } = await setup()
     const outcomes = await publish(
       transport,
@@ -48,7 +48,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds(outcomes)).toEqual([undefined, 'unroutable', undefined])
   })
 
-  it('tell two of one id apart by where they went', async () => {
+  it('distinguish two messages with one id by their destination', async () => {
     const { broker, transport } = await setup(4)
     const twice = [message('a', { key: null }), message('a', { key: null })]
     const outcomes = await publish(transport, twice, () => {
@@ -78,7 +78,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds(outcomes)).toEqual(['refused', undefined])
   })
 
-  it('confirms that come after the deadline change nothing', async () => {
+  it('have no effect after the deadline', async () => {
     const { broker, transport, clock } = await setup()
     const outcomes = await publish(transport, [message('a'), message('b')], () => clock.advance(TIMEOUT_MS))
     expect(kinds(outcomes)).toEqual(['timeout', 'timeout'])
@@ -89,7 +89,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds(await next)).toEqual([undefined])
   })
 
-  it('are waited for during an alarm, and what was not written goes out in order after it', async () => {
+  it('are awaited during an alarm, and unwritten messages follow in order after it', async () => {
     const { broker, transport, clock } = await setup()
     const early = transport.publish([message('early')])
     await drain()
@@ -106,7 +106,7 @@ describe('confirms of RabbitMQ', () => {
     expect(kinds([...(await early), ...(await late)])).toEqual([undefined, undefined, undefined])
   })
 
-  it('a message that an alarm outlasts is refused, and never written later behind a second try', async () => {
+  it('a message that an alarm outlasts is refused, and never written after its second attempt', async () => {
     const { broker, transport, clock } = await setup()
     broker.latest('publish').emit('blocked', 'low on disk')
     const outcomes = await publish(transport, [message('a')], () => clock.advance(TIMEOUT_MS))

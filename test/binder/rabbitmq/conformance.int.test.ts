@@ -19,7 +19,7 @@ async function makeDelays(url: string, { messages, attempts }: Names): Promise<v
 describeWith(['rabbitmq'], 'rabbitmq', { private: true }, () => {
   transportConformance('rabbitmq', async () => {
     const server = await startServer('rabbitmq')
-    // As many as there are cases; one more would wait for a queue of its own.
+    // One name for each case; a further one would wait for a queue of its own.
     const delayedNames = {
       messages: Array.from({ length: 3 }, freshName),
       attempts: Array.from({ length: 10 }, freshName),

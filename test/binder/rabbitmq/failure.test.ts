@@ -38,7 +38,7 @@ describe('errors of RabbitMQ', () => {
       'this port speaks TLS, as amqps:// says',
     ],
     [amqp(403, 'ACCESS_REFUSED'), 'Grant the user configure, write and read on it'],
-  ] as const)('say where to look: %s', ([cause, remedy], { expect }) => {
+  ] as const)('name the place to look: %s', ([cause, remedy], { expect }) => {
     expect(toTransportError('connect', cause).message).toContain(remedy)
   })
 

@@ -2,20 +2,19 @@ import { EventEmitter } from 'node:events'
 import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 
 /**
- * RabbitMQ as this adapter sees it through amqplib, for what a real one does at one moment in a thousand: an answer, a
- * return, a close come when the test says so. Strict where RabbitMQ is: acknowledging a tag that is not out closes the
- * channel with 406.
+ * RabbitMQ as this adapter sees it through amqplib, for rare moments of a real one: an answer, a return, a close come
+ * when the test says so. Strict where RabbitMQ is: acknowledging an unknown tag closes the channel with 406.
  */
 export class FakeBroker {
   readonly connections: FakeConnection[] = []
   readonly exchanges: Set<string> = new Set()
-  /** What the user may not do, by a channel's method, an exchange with its name: closes the channel with 403. */
+  /** Operations that the user may not do, by the method, or with the exchange's name: closes the channel with 403. */
   readonly forbidden: Set<string> = new Set()
-  /** What was declared, in this order: `exchange orders`, `queue orders:g`, `bind orders:g`. */
+  /** Declarations, in this order: `exchange orders`, `queue orders:g`, `bind orders:g`. */
   readonly declared: string[] = []
-  /** Queues of which a declaration has no answer, with how often it was asked. */
+  /** Queues whose declaration gets no answer, with the number of declarations. */
   readonly mute: Map<string, number> = new Map()
-  /** What a connection may have. */
+  /** Limit on channels of a connection. */
   channelMax = 2_047
   readonly #queues: Map<string, FakeQueue> = new Map()
 
@@ -86,7 +85,7 @@ export class FakeQueue {
     for (const stored of this.ready.splice(0)) consumer.channel.hand(this, stored, consumer)
   }
 
-  /** `basic.cancel`: the consumer is over, the channel and what is out on it are not. */
+  /** `basic.cancel`: ends the consumer, but not the channel and its unsettled messages. */
   cancelConsumers(): void {
     for (const { onMessage } of this.consumers.splice(0)) onMessage(null)
   }
@@ -95,7 +94,7 @@ export class FakeQueue {
 export class FakeConnection extends EventEmitter {
   readonly name: string
   readonly channels: FakeChannel[] = []
-  /** As amqplib keeps it. */
+  /** Connection with the field that amqplib keeps. */
   readonly connection: { channelMax: number }
   readonly #broker: FakeBroker
 
@@ -123,7 +122,7 @@ export class FakeConnection extends EventEmitter {
     this.emit('close')
   }
 
-  /** As amqplib tells it when heartbeats stay away: `error`, then the channels' ends, then `close`. */
+  /** Breaks the connection as amqplib does for missed heartbeats: `error`, then the channels' ends, then `close`. */
   break(error: Error): void {
     this.emit('error', error)
     this.#end()
@@ -242,12 +241,12 @@ export class FakeChannel extends EventEmitter {
     return true
   }
 
-  /** `basic.ack` with `multiple`: the first `count` of what is unanswered. */
+  /** `basic.ack` with `multiple` for the first `count` unconfirmed messages. */
   confirm(count = this.published.length): void {
     for (const { onConfirm } of this.published.splice(0, count)) onConfirm(null)
   }
 
-  /** `basic.nack` for the first of what is unanswered. */
+  /** `basic.nack` for the first unconfirmed message. */
   refuse(): void {
     this.published.shift()?.onConfirm(new Error('message nacked'))
   }
@@ -279,7 +278,7 @@ export class FakeChannel extends EventEmitter {
     throw Object.assign(new Error(`404 (NOT-FOUND) ${what}`), { code: 404 })
   }
 
-  /** What was out goes back to the front of its queue, to the next consumer. */
+  /** Returns unsettled messages to the front of their queue, for the next consumer. */
   end(): void {
     if (!this.isOpen) return
     this.isOpen = false

@@ -20,14 +20,14 @@ async function broker(): Promise<PrivateServer> {
 }
 afterAll(() => shared?.stop())
 
-/** A destination that no other test uses: the broker keeps what they leave. */
+/** Names a destination that no other test uses, since the broker keeps their messages. */
 function place() {
   const destination = `faults-${randomUUID().slice(0, 8)}`
   return { destination, spec: { name: destination, partitions: 4, groups: ['g'] } }
 }
 
 describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
-  it('loses a subscription once when it is killed, keeps every message and goes on when it is back', async () => {
+  it('loses a subscription once when it is killed, keeps every message and continues when it is back', async () => {
     const server = await broker()
     const { destination, spec } = place()
     const transport = attached({ url: server.url }, 1_500)
@@ -48,7 +48,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     expect(await transport.publish([plainMessage({ destination })])).toEqual([undefined])
   })
 
-  it('keeps what a quorum queue has confirmed, also when it is killed as soon as there is one', async () => {
+  it('keeps messages confirmed by a quorum queue, also when it is killed right after', async () => {
     const server = await broker()
     const { destination, spec } = place()
     const transport = attached({ url: server.url, queueType: 'quorum' })
@@ -67,7 +67,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     expect([...new Set(recorder.numbers)]).toEqual(numbers(50))
   })
 
-  it('says refused when an alarm outlasts the deadline, and does everything else all the same', async () => {
+  it('refuses messages when an alarm outlasts the deadline, and does everything else', async () => {
     const server = await startServer('rabbitmq', { settings: { 'vm_memory_high_watermark.absolute': '10MB' } })
     onTestFinished(() => server.stop())
     const { destination, spec } = place()
@@ -85,7 +85,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     expect(transport.health().status).toBe('up')
   })
 
-  it('notices a frozen broker, gives bounded answers and goes on when it thaws', { timeout: 120_000 }, async () => {
+  it('notices a frozen broker, gives bounded answers and continues when it thaws', { timeout: 120_000 }, async () => {
     const server = await broker()
     const { destination, spec } = place()
     const transport = attached(
@@ -146,7 +146,7 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     }
   })
 
-  it('fails what was unconfirmed when the connection broke, and nothing overtakes it', async () => {
+  it('fails unconfirmed messages of a broken connection, and nothing overtakes them', async () => {
     const server = await broker()
     const { destination, spec } = place()
     const connections: AmqpConnection[] = []

@@ -37,7 +37,7 @@ const PROPERTIES = {
   appId: 'them',
   expiration: '3600000',
 }
-/** As amqplib reads them. */
+/** Field values as amqplib reads them. */
 const READ = { ...FIELDS, int64: 2 ** 52, float: 0.5 }
 
 const ours = (name: string): boolean => /^(cloudEvents:|dead-letter-|concordat-)/.test(name)
@@ -47,7 +47,7 @@ const theirs = ({ properties }: GetMessage): object =>
 describeWith(['rabbitmq'], 'a message of another AMQP client', () => {
   const url = serverUrl('rabbitmq') ?? ''
 
-  it('is shown to a handler, lies among the dead letters as it came, and goes back like that', async () => {
+  it('is shown to a handler, stored unchanged as a dead letter, and redriven unchanged', async () => {
     const destination = freshDestination(url, ['g', 'redrive'], 1)
     const channel = defineChannel(destination, { payload: TestPayload, partitions: 1, groups: ['g'] })
     const seen: Headers[] = []
@@ -89,7 +89,7 @@ describeWith(['rabbitmq'], 'a message of another AMQP client', () => {
     }
   })
 
-  /** Bare amqplib: one that sends, and reads what goes to these exchanges. */
+  /** Bare amqplib that sends, and reads the messages of these exchanges. */
   async function listener(exchanges: readonly string[]) {
     const connection = await connect(url)
     onTestFinished(() => connection.close())

@@ -83,7 +83,7 @@ describeWith(['rabbitmq'], 'RabbitMQ and messages of bare amqplib', () => {
     }
   })
 
-  it('reads tables, timestamps and decimals, and survives what is nested too deeply or out of range', async () => {
+  it('reads tables, timestamps and decimals, and survives too deeply nested or out-of-range values', async () => {
     const destination = freshDestination(url(), ['g', 'redrive'], 1)
     const seen: Headers[] = []
     const channel = defineChannel(destination, { payload: TestPayload, partitions: 1, groups: ['g'] })

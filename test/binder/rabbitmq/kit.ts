@@ -63,12 +63,12 @@ export function numbered(destination: string, count: number, keys: readonly (str
   )
 }
 
-/** Keeps what it is handed; settles it at once unless told otherwise. */
+/** Records its deliveries; settles each at once unless configured otherwise. */
 export class Recorder implements Receiver {
   readonly got: TransportDelivery[] = []
   readonly losses: Error[] = []
   readonly #onDelivery: (delivery: TransportDelivery) => void
-  /** Not settled; given back by `recall`. */
+  /** Unsettled deliveries; `recall` gives them back. */
   readonly kept: Set<TransportDelivery> = new Set()
 
   constructor(onDelivery: (delivery: TransportDelivery) => void = (delivery) => delivery.ack()) {
@@ -114,7 +114,7 @@ export async function subscribe(
   )
 }
 
-/** As a broken network does it. */
+/** Cuts the connection as a broken network does. */
 export function cut(connection: AmqpConnection | undefined): void {
   const inner = connection as unknown as { connection: { stream: { destroy(error: Error): void } } }
   inner.connection.stream.destroy(new Error('cut by the test'))

@@ -33,7 +33,7 @@ const headerName = fc.oneof(
   fc.constantFrom('CC', 'BCC', 'x-death', 'x-mine', 'constructor', 'traceparent', 'id', '!'),
 )
 
-/** Whatever a binder may hand to a transport. */
+/** Any message that a binder may pass to a transport. */
 export const anyMessage: fc.Arbitrary<EncodedMessage> = fc.record({
   id: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 60 }),
   destination: fc.constant('orders.placed'),

@@ -63,7 +63,7 @@ describe('rabbitTransport options', () => {
     [{ 'x-expires': 1_500 }, /\['x-expires'\]: got 1500, /],
     [{ 'x-delivery-limit': 20 }, /\['x-delivery-limit'\]: got 20, .*Use -1/],
   ] as const)(
-    'refuse arguments with which the broker discards messages, unless that is allowed: %o',
+    'refuse arguments with which the broker discards messages, without an explicit permission: %o',
     ([queueArguments, message], { expect }) => {
       expect(() => rabbitTransport({ connect, queueArguments } as never)).toThrow(message)
       expect(() => rabbitTransport({ connect, queueArguments, mayDiscard: true } as never)).not.toThrow()

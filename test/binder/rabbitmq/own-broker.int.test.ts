@@ -11,20 +11,20 @@ import { plainMessage } from './messages.ts'
 
 const CONSUMER_TIMEOUT_MS = 3_000
 
-/** What a shared broker cannot be: without a delay ladder, and with limits of its own. */
+/** Cases that need a private broker: no delay ladder, and limits of its own. */
 describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
   let server: PrivateServer
 
   beforeAll(async () => {
     server = await startServer('rabbitmq', {
       settings: { max_message_size: '100000', consumer_timeout: String(CONSUMER_TIMEOUT_MS) },
-      // How often a channel looks at its deliveries: once a minute by default.
+      // Interval of the channel's check of its deliveries: once a minute by default.
       env: { RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-rabbit channel_tick_interval 500' },
     })
   }, 240_000)
   afterAll(() => server?.stop())
 
-  it('closes the channel over messages that are too large, and only those fail', async () => {
+  it('closes the channel over messages that are too large, and fails only those', async () => {
     const destination = 'limited'
     const transport = attached({ url: server.url })
     await transport.provision([{ name: destination, partitions: 4, groups: ['g'] }])
@@ -50,7 +50,7 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     expect(transport.health()).toEqual({ status: 'up' })
   })
 
-  it('takes back a message whose handler runs beyond consumer_timeout, and the log names that setting', async () => {
+  it('redelivers a message whose handler runs beyond consumer_timeout, and the log names that setting', async () => {
     const { logger, lines } = memoryLogger()
     const done = gate()
     const channel = defineChannel('slow-work', { payload: TestPayload, partitions: 1 })
@@ -72,7 +72,7 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     expect(reasons()[0]).toContain('RabbitMQ consumer_timeout of 0.05 min: a message was not settled in that time')
   })
 
-  it('with check: what delays messages is looked for, compared, and not made', async () => {
+  it('with check, compares the delay queues and creates none', async () => {
     const spec: DestinationSpec = { name: 'slow', partitions: 1, groups: ['g'], delays: true }
     const check = (): Promise<void> => attached({ url: server.url, provision: 'check' }).provision([spec])
     await attached({ url: server.url }).provision([{ ...spec, delays: false }])

@@ -52,7 +52,7 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(counts).toEqual([2, 2, 2, 2])
   })
 
-  it('refuses what no queue gets, and only that', async () => {
+  it('refuses unroutable messages, and no other', async () => {
     const transport = attached({ url })
     const [nobody, somebody] = [freshDestination(url, []), freshDestination(url)]
     await transport.provision([
@@ -80,7 +80,7 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(outcomes.map((outcome) => outcome?.kind)).toEqual([undefined, 'unroutable'])
   })
 
-  it('drops it when asked to', async () => {
+  it('drops them on request', async () => {
     const transport = attached({ url, unroutable: 'accept' })
     const destination = freshDestination(url, [])
     await transport.provision([{ name: destination, partitions: 4, groups: [] }])
@@ -88,7 +88,7 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(transport.features.refusesUnroutable).not.toBe(true)
   })
 
-  it('refuses what is too large without harm to the others', async () => {
+  it('refuses too large messages without harm to the others', async () => {
     const transport = attached({ url, maxMessageBytes: 1_000 })
     const destination = freshDestination(url)
     await transport.provision([{ name: destination, partitions: 4, groups: ['g'] }])
@@ -143,7 +143,7 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(firsts).toEqual(numbers(20).map((i) => `m${2 * i}`))
   })
 
-  it('says when a destination was never provisioned, and after close', async () => {
+  it('rejects for a destination that was never provisioned, and after close', async () => {
     const transport = attached({ url })
     const [unknown] = await transport.publish([plainMessage({ destination: 'never' })])
     expect(unknown).toMatchObject({ kind: 'unroutable' })

@@ -10,7 +10,7 @@ import { nodeName, toolPath } from '../../support/servers/rabbitmq.ts'
 import { until } from '../../support/until.ts'
 
 const PASSWORD = 'correct-horse-battery'
-/** Where `payments` delays what failed. */
+/** Queue in which `payments` delays failed messages. */
 const RETRIES = 'pay.commands.pay.retry'
 const AUTH = 'rabbit_auth_backend_internal'
 
@@ -58,7 +58,7 @@ describeWith(['rabbitmq'], 'accounts of RabbitMQ with rights by channel', { priv
     return url.href
   }
 
-  /** One attempt on a channel of its own, since a refusal closes it. @returns the reply code of the refusal */
+  /** Makes one attempt on a channel of its own, since a refusal closes it. @returns the reply code of the refusal */
   async function refusal(work: (channel: AmqpChannel) => Promise<unknown>): Promise<number | undefined> {
     const connection = await connect(urlOf('mallory'))
     connection.on('error', () => {})
@@ -137,7 +137,7 @@ describeWith(['rabbitmq'], 'accounts of RabbitMQ with rights by channel', { priv
       await channel.bindQueue('mallory.queue', 'concordat:delay:payments:due', '')
     }).then((code) => expect(code).toBe(403))
 
-    // Over the ladder of its own it is confirmed, and comes nowhere.
+    // Through its own ladder the message is confirmed, and delivered nowhere.
     expect(await refusal((channel) => forged(channel, 'concordat:delay:mallory:level:0'))).toBeUndefined()
     await shop.send(commands, { key: 'k', n: 3 })
     await until('what was sent after it came twice', () => calls.filter((n) => n === 3).length === 2)

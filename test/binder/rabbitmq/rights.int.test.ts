@@ -33,7 +33,7 @@ const TAKEN = [
 ] as const
 const SAYS = /Check the virtual host|Check the user and password|Grant the user configure, write and read/
 
-describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its rights', { private: true }, () => {
+describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its permissions', { private: true }, () => {
   const cookie = randomBytes(12).toString('hex')
   let server: PrivateServer
 
@@ -51,47 +51,50 @@ describeWith(['rabbitmq'], 'a user of RabbitMQ that loses its rights', { private
     await runCommandOutput({ file: toolPath('rabbitmqctl'), args }, '/')
   }
 
-  it.for(TAKEN)('$what: says why, and goes on by itself when it has them again', async ({ what, take, give }) => {
-    const channel = defineChannel(`rights.${what.replaceAll(' ', '-')}`, {
-      payload: TestPayload,
-      partitions: 2,
-      groups: ['g'],
-    })
-    const url = new URL(server.url)
-    url.username = 'app'
-    url.password = PASSWORD
-    const { logger, lines } = memoryLogger()
-    const got: number[] = []
-    const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
-    const transport = rabbitTransport({ url: url.href })
-    const binder = createBinder({ service: 'rights', transport, bindings: [work], logger, sendTimeoutMs: 3_000 })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    await binder.ready({ timeoutMs: 60_000 })
-    await binder.send(channel, { key: 'k', n: 1 })
-    await until('it came', () => got.includes(1))
+  it.for(TAKEN)(
+    '$what: reports why, and continues by itself when the permission is back',
+    async ({ what, take, give }) => {
+      const channel = defineChannel(`rights.${what.replaceAll(' ', '-')}`, {
+        payload: TestPayload,
+        partitions: 2,
+        groups: ['g'],
+      })
+      const url = new URL(server.url)
+      url.username = 'app'
+      url.password = PASSWORD
+      const { logger, lines } = memoryLogger()
+      const got: number[] = []
+      const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
+      const transport = rabbitTransport({ url: url.href })
+      const binder = createBinder({ service: 'rights', transport, bindings: [work], logger, sendTimeoutMs: 3_000 })
+      onTestFinished(() => binder.close())
+      await binder.start()
+      await binder.ready({ timeoutMs: 60_000 })
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('it came', () => got.includes(1))
 
-    await evaluate(`${take}, rabbit_networking:close_all_user_connections(<<"app">>, "rights")`)
-    await until('the binding says why', () => SAYS.test(binder.bindings()[0]?.error ?? ''))
-    expect(binder.bindings()[0]?.state).toBe('connecting')
-    const failed = await binder.send(channel, { key: 'k', n: 2 }).catch((error: unknown) => error)
-    expect(failed).toMatchObject({ code: 'binder.send', retryable: true })
-    expect(binder.bindings()[0]?.state).toBe('connecting')
+      await evaluate(`${take}, rabbit_networking:close_all_user_connections(<<"app">>, "rights")`)
+      await until('the binding says why', () => SAYS.test(binder.bindings()[0]?.error ?? ''))
+      expect(binder.bindings()[0]?.state).toBe('connecting')
+      const failed = await binder.send(channel, { key: 'k', n: 2 }).catch((error: unknown) => error)
+      expect(failed).toMatchObject({ code: 'binder.send', retryable: true })
+      expect(binder.bindings()[0]?.state).toBe('connecting')
 
-    await evaluate(give)
-    await binder.ready({ timeoutMs: 60_000 })
-    await until('a send works again', () =>
-      binder.send(channel, { key: 'k', n: 3 }).then(
-        () => true,
-        () => false,
-      ),
-    )
-    await until('it came', () => got.includes(3))
-    expect(binder.bindings()[0]).toMatchObject({ state: 'running', deadLettered: 0 })
-    expect(inspect([failed, lines, binder.health()], { depth: 20 })).not.toContain(PASSWORD)
-  })
+      await evaluate(give)
+      await binder.ready({ timeoutMs: 60_000 })
+      await until('a send works again', () =>
+        binder.send(channel, { key: 'k', n: 3 }).then(
+          () => true,
+          () => false,
+        ),
+      )
+      await until('it came', () => got.includes(3))
+      expect(binder.bindings()[0]).toMatchObject({ state: 'running', deadLettered: 0 })
+      expect(inspect([failed, lines, binder.health()], { depth: 20 })).not.toContain(PASSWORD)
+    },
+  )
 
-  it('a publisher that may not write any more waits, on the connection that it has', async () => {
+  it('a publisher without its write permission waits, on its existing connection', async () => {
     const channel = defineChannel('rights.open', { payload: TestPayload, partitions: 1, groups: ['g'] })
     const url = new URL(server.url)
     url.username = 'app'

@@ -9,7 +9,7 @@ import { witness } from '../../support/witness.ts'
 const WRONG = 'S3CR3T-hunter2'
 
 describeWith(['rabbitmq'], 'RabbitMQ that refuses a password', () => {
-  it('has nothing of it shown: log lines, health, states, errors with their causes', async ({ expect }) => {
+  it('shows no part of it: log lines, health, states, errors with their causes', async ({ expect }) => {
     const { logger, keep, shown } = witness()
     const url = new URL(serverUrl('rabbitmq') ?? '')
     Object.assign(url, { password: WRONG })

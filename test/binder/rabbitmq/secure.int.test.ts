@@ -86,7 +86,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
     expect(binder.health().status).toBe('up')
   })
 
-  it('is connecting and says why when its certificate names no user', async ({ expect }) => {
+  it('stays connecting with the reason when its certificate names no user', async ({ expect }) => {
     const [cert, key] = await Promise.all(
       [certificates.files.cert, certificates.files.key].map((file) => readFile(file)),
     )
@@ -104,7 +104,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
     ['an authority that did not sign', 'otherCa', true, 'guest', 'unavailable', /Check the authority to trust/],
     ['no certificate of its own', 'ca', false, 'guest', 'unavailable', /could not connect to RabbitMQ/],
   ] as const)(
-    'with %s it is connecting, says why, and shows no secret',
+    'with %s stays connecting with the reason, and shows no secret',
     async ([, ca, hasOwn, password, kind, says], { expect }) => {
       const { binder, shown } = setup(
         { tls: { ca: certificates[ca], ...(hasOwn ? certificates.client : {}) } },

@@ -15,7 +15,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** One queue, one member, which comes back after each loss. */
+/** Runs the steps on one queue with one member, which reconnects after each loss. */
 async function run(steps: readonly Step[], prefetch: number) {
   const broker = new FakeBroker()
   const queue = broker.queue('orders:g')
@@ -30,7 +30,7 @@ async function run(steps: readonly Step[], prefetch: number) {
     await turn()
   }
   const lent = (): TransportDelivery[] => recorder.got.filter(({ signal }) => !signal.aborted)
-  /** What the broker has no longer was settled here. */
+  /** Messages that the broker no longer has were settled here. */
   const look = (): void => {
     const out = broker.connections.flatMap(({ channels }) => channels).flatMap((channel) => [...channel.out.values()])
     const held = new Set([...queue.ready, ...out.map(({ stored }) => stored)].map(({ body }) => Number(body)))

@@ -57,7 +57,7 @@ describe('settlements on RabbitMQ', () => {
     expect(queue.consumers[0]?.channel.out.size).toBe(3)
   })
 
-  it('count once, whichever of ack and release came first', async () => {
+  it('count once, with the first of ack and release', async () => {
     const { channel, recorder, ack } = await setup(2)
     ack(0, 0)
     recorder.got[0]?.release()
@@ -76,7 +76,7 @@ describe('settlements on RabbitMQ', () => {
     expect(queue.ready.map(({ body }) => body)).toEqual(['1', '2'])
   })
 
-  it('end with a consumer that the broker cancels: what it held is given back, not kept on a mute channel', async () => {
+  it('end with a consumer that the broker cancels: its messages are returned, not kept on a silent channel', async () => {
     const { queue, channel, recorder, join, ack } = await setup(3)
     ack(0)
     queue.cancelConsumers()
@@ -90,7 +90,7 @@ describe('settlements on RabbitMQ', () => {
     expect(recorder.losses).toHaveLength(1)
   })
 
-  it('end once with a connection whose heartbeats stay away', async () => {
+  it('end once with a connection that misses its heartbeats', async () => {
     const { broker, transport, recorder, join, ack } = await setup(2)
     ack(0)
     broker.latest('consume').break(new Error('Heartbeat timeout'))
@@ -121,7 +121,7 @@ describe('the count of a group on RabbitMQ', () => {
     await subscribe(transport, 'orders', Recorder.keeping(), { partitions: 2 })
     await until('it has tried again and again', () => (broker.mute.get('orders:g:members') ?? 0) > 4)
     const open = broker.latest('consume').channels.filter(({ isOpen }) => isOpen)
-    // One for each partition, and that of the present try.
+    // One channel for each partition, and one for the present attempt.
     expect(open.length).toBeLessThanOrEqual(3)
   })
 })

@@ -61,7 +61,7 @@ describeWith(['rabbitmq'], 'sharing partitions on RabbitMQ', () => {
     return { member, subscription }
   }
 
-  /** Who gets messages of which partition right now. */
+  /** Number of messages per partition that each member receives now. */
   async function spread(members: readonly Member[]): Promise<number[]> {
     for (const member of members) member.partitions.clear()
     const before = members.reduce((sum, { got }) => sum + got.length, 0)
@@ -98,7 +98,10 @@ describeWith(['rabbitmq'], 'sharing partitions on RabbitMQ', () => {
     const violations: string[] = []
     const last = new Map<string, number>()
     const running = new Set<string>()
-    /** As a binder does it: one at a time per member here, asynchronous, and `recall` gives back what has not begun. */
+    /**
+     * Worker that acts like a binder: one message at a time per member, asynchronous; `recall` gives back messages not
+     * yet begun.
+     */
     const worker = () => {
       const queue: TransportDelivery[] = []
       let busy = false
@@ -130,7 +133,7 @@ describeWith(['rabbitmq'], 'sharing partitions on RabbitMQ', () => {
     const enter = async () => {
       const receiver = worker()
       const subscription = await subscribe(attached({ url, rebalanceMs: 50 }), destination, receiver, { prefetch: 40 })
-      /** As a binder stops: what has not begun goes back, what has begun ends, and then the place is left. */
+      /** Stops like a binder: gives back messages not yet begun, waits for those begun, and then leaves. */
       const leave = async (): Promise<void> => {
         subscription.pause()
         receiver.recall()

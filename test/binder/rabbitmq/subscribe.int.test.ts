@@ -16,7 +16,7 @@ describeWith(['rabbitmq'], 'subscribing to RabbitMQ', () => {
     return { transport, destination }
   }
 
-  it('lends at most prefetch, whatever the number of partitions', async () => {
+  it('lends at most prefetch, with any number of partitions', async () => {
     const { transport, destination } = await filled(40, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'])
     for (const prefetch of [1, 2, 5]) {
       const recorder = Recorder.keeping()
@@ -29,7 +29,7 @@ describeWith(['rabbitmq'], 'subscribing to RabbitMQ', () => {
     }
   })
 
-  it('lends nothing more while the bodies exceed the budget, and goes on after', async () => {
+  it('lends nothing more while the bodies exceed the budget, and continues after', async () => {
     const transport = attached({ url })
     const destination = freshDestination(url, ['g'], 1)
     await transport.provision([{ name: destination, partitions: 1, groups: ['g'] }])
@@ -49,7 +49,7 @@ describeWith(['rabbitmq'], 'subscribing to RabbitMQ', () => {
     expect(recorder.got.map(({ message }) => message.id)).toEqual(messages.map(({ id }) => id))
   })
 
-  it('gives back what was not settled, in order and marked, when it closes', async () => {
+  it('returns unsettled messages, in order and marked, when it closes', async () => {
     const { transport, destination } = await filled(30, ['k'])
     const first = Recorder.keeping()
     const subscription = await subscribe(transport, destination, first)
@@ -66,7 +66,7 @@ describeWith(['rabbitmq'], 'subscribing to RabbitMQ', () => {
     expect(first.got.every(({ redelivered }) => redelivered === false)).toBe(true)
   })
 
-  it('hands out again what was released, before what comes after it', async () => {
+  it('redelivers released messages, before later ones', async () => {
     const { transport, destination } = await filled(20, ['k'], {}, 1)
     const recorder = Recorder.keeping()
     await subscribe(transport, destination, recorder, { partitions: 1, prefetch: 5 })
@@ -86,7 +86,7 @@ describeWith(['rabbitmq'], 'subscribing to RabbitMQ', () => {
     expect(recorder.numbers.slice(8)).toEqual([5, 6, 7, 8, 9])
   })
 
-  it('hands out nothing while paused, keeps its place, and loses nothing', async () => {
+  it('delivers nothing while paused, stays subscribed, and loses nothing', async () => {
     const { transport, destination } = await filled(10, ['k'])
     const recorder = new Recorder()
     const subscription = await subscribe(transport, destination, recorder)
@@ -126,7 +126,7 @@ describeWith(['rabbitmq'], 'subscribing to RabbitMQ', () => {
     }
   })
 
-  it('gives an anonymous reader everything from now on, and leaves nothing behind', async () => {
+  it('gives an anonymous reader all later messages, and leaves nothing behind', async () => {
     const { transport, destination } = await filled(5, ['old'])
     const readers = [new Recorder(), new Recorder()]
     const subscriptions = await Promise.all(

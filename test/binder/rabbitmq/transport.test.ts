@@ -20,7 +20,7 @@ it.for<[given: unknown, got: string]>([
   [Promise.resolve(undefined), 'got undefined'],
   [Promise.resolve({ connection: {} }), 'got another object'],
   [undefined, 'got undefined'],
-])('is not tried again when `connect` gives no connection: %#', async ([given, got]) => {
+])('a RabbitMQ connection is not tried again when `connect` gives no connection: %#', async ([given, got]) => {
   let asked = 0
   const transport = attached({ connect: () => (asked++, given) as never })
   await expect(transport.provision([{ name: 'orders', partitions: 1, groups: [] }])).rejects.toMatchObject({

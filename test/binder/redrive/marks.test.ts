@@ -5,7 +5,7 @@ import { endedMark, lookMark, runMark, SettledByMarks } from '../../../binder/re
 
 const at = (id: string) => ({ id, destination: 'orders.g.dlq', time: 0 })
 
-/** What the marks say that lie at offsets 0, 1, 2, ... */
+/** Reads marks stored at offsets 0, 1, 2, ... */
 function readAll(...marks: readonly EncodedMessage[]) {
   const read = new SettledByMarks()
   for (const [offset, mark] of marks.entries()) read.read(mark, `offset ${offset}`)
@@ -13,14 +13,14 @@ function readAll(...marks: readonly EncodedMessage[]) {
   return { settled, open: open?.id }
 }
 
-it('a run that has ended says how far letters are settled', () => {
+it('a finished run records how far dead letters are settled', () => {
   expect(readAll(runMark(at('a')), endedMark(at('x'), 'a', 'offset 0'))).toEqual({
     settled: 'offset 0',
     open: undefined,
   })
 })
 
-it('a run that was killed leaves open what it settled, until a later one has settled more', () => {
+it('a killed run leaves its settled dead letters open, until a later one has settled more', () => {
   const ended = [runMark(at('a')), endedMark(at('x'), 'a', 'offset 0')]
   expect(readAll(...ended, runMark(at('b')))).toEqual({ settled: 'offset 0', open: 'b' })
   const later = [...ended, runMark(at('b')), runMark(at('c'))]
@@ -28,7 +28,7 @@ it('a run that was killed leaves open what it settled, until a later one has set
   expect(readAll(...later, endedMark(at('y'), 'c', undefined))).toEqual({ settled: 'offset 0', open: 'b' })
 })
 
-it('a run that was frozen and ends after another one moves nothing back', () => {
+it('a frozen run that ends after another one moves nothing back', () => {
   const marks = [
     runMark(at('a')),
     runMark(at('b')),
@@ -43,7 +43,7 @@ it('a run that put its mark while another was under way, and was killed, is open
   expect(readAll(...marks)).toEqual({ settled: 'offset 0', open: 'b' })
 })
 
-it('the mark of a look and messages say nothing', () => {
+it('the mark of a listing and other messages are ignored', () => {
   expect(readAll(lookMark(at('a')), { ...runMark(at('b')), type: 'orders' })).toEqual({
     settled: undefined,
     open: undefined,

@@ -12,7 +12,10 @@ import { until } from '../../support/until.ts'
 
 const LETTERS = 20
 
-/** Redrives every other letter, and dies by SIGKILL after the seventh, between its confirm and its settlement or after. */
+/**
+ * Program that redrives every other dead letter, and dies by SIGKILL after the seventh, between its confirm and its
+ * settlement or after.
+ */
 const VICTIM = (transport: string, name: string) => `
 import { defineChannel, redrive } from 'concordat/binder'
 import { z } from 'zod'
@@ -41,7 +44,7 @@ const transport = kafkaOn('${url}')`,
 
 for (const kind of ['rabbitmq', 'kafka'] as const) {
   describeWith([kind], `redrive on ${kind}`, () => {
-    it('loses no letter when it is killed in the middle, and the next run ends what it began', async () => {
+    it('loses no dead letter when it is killed in the middle, and the next run completes it', async () => {
       const url = serverUrl(kind) ?? ''
       const { open, source } = openers[kind]
       const channel = defineChannel(`rk-${randomUUID().slice(0, 8)}`, {

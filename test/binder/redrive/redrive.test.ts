@@ -19,7 +19,7 @@ import { ScriptedTransport } from '../support/scripted-transport.ts'
 
 const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
 
-/** A service whose handler fails while `isBroken`, with dead letters 0 to `count` - 1. */
+/** Creates a service whose handler fails while `isBroken`, with dead letters 0 to `count` - 1. */
 async function withLetters(count: number) {
   const broker = memoryBroker()
   const state = { isBroken: true, handled: [] as number[] }
@@ -47,7 +47,7 @@ const run = (broker: MemoryBroker, options: RedriveOptions = {}, clock?: Clock) 
     options,
   )
 
-it('ends when its signal aborts while the filter has not settled, and the letter stays for the next run', async () => {
+it('a redrive ends when its signal aborts while the filter has not settled, and the dead letter stays for the next run', async () => {
   const { broker, state } = await withLetters(1)
   const asked = gate()
   const abort = new AbortController()
@@ -63,7 +63,7 @@ it('ends when its signal aborts while the filter has not settled, and the letter
   expect(await run(broker)).toMatchObject({ sent: 1, complete: true })
 })
 
-/** A transport that gets its place among the readers when the test says so. */
+/** Transport that joins the readers when the test says so. */
 function lateReader(broker: MemoryBroker): {
   readonly transport: Transport
   readonly subscribing: Promise<void>
@@ -81,7 +81,10 @@ function lateReader(broker: MemoryBroker): {
   return { transport, subscribing: asked.opened, mayRead: allowed.open }
 }
 
-/** The first time its place is taken and lost again before anybody has it, with everything that it had brought. */
+/**
+ * Transport whose first redrive subscription loses its assignment before any dead letter is taken, with everything
+ * delivered.
+ */
 function failingHalfWay(broker: MemoryBroker): Transport {
   const transport = memoryTransport({ broker })
   const subscribe = transport.subscribe.bind(transport)
@@ -101,7 +104,7 @@ describe('a redrive', () => {
     { days: 8, to: 'channel', warnings: 1 },
     { days: 8, to: 'group', warnings: 0 },
   ] as const)(
-    'of letters that are $days days old to the $to gives $warnings warnings that inboxes may have forgotten them',
+    'of dead letters that are $days days old to the $to gives $warnings warnings that inboxes may have forgotten them',
     async ({ days, to, warnings }) => {
       const { broker } = await withLetters(3)
       const { logger, lines } = memoryLogger()
@@ -115,7 +118,7 @@ describe('a redrive', () => {
     },
   )
 
-  it('sends so many in a second, and those that stay take no time', async () => {
+  it('sends at the configured rate, and skipped dead letters take no time', async () => {
     const { broker, state } = await withLetters(10)
     state.isBroken = false
     const clock = new FakeClock()
@@ -137,7 +140,7 @@ describe('a redrive', () => {
     expect(state.handled).toEqual([1, 3, 5, 7, 9])
   })
 
-  it('takes only what says the same for a copy: of two messages with one id neither is lost', async () => {
+  it('treats only equal messages as copies: of two messages with one id neither is lost', async () => {
     const { broker, binder, state, status } = await withLetters(0)
     await binder.sendBatch(channel, [1, 3, 3], () => ({ id: 'order-7' }))
     await until('all are dead letters', () => status().deadLettered === 3)
@@ -147,7 +150,7 @@ describe('a redrive', () => {
     expect(state.handled).toEqual([1, 3])
   })
 
-  it('shows in a dry run what a run with the same filter and limit then sends, and takes no time for it', async () => {
+  it('shows in a dry run what a run with the same filter and limit then sends, without its pauses', async () => {
     const { broker, state } = await withLetters(6)
     state.isBroken = false
     const options: RedriveOptions = { filter: ({ key }) => key === 'k0', limit: 2, perSecond: 1_000 }
@@ -160,7 +163,7 @@ describe('a redrive', () => {
     expect(left.letters).toHaveLength(4)
   })
 
-  it('looked at page by page shows each letter once, also when several have one id', async () => {
+  it('lists each dead letter once over all pages, also when several have one id', async () => {
     const { broker, binder, status } = await withLetters(0)
     const ids = ['a', 'b', 'c', 'b', 'd', 'b', 'b', 'e']
     for (const [n, id] of ids.entries()) await binder.send(channel, n, { id })
@@ -178,7 +181,7 @@ describe('a redrive', () => {
     }
   })
 
-  it('looks at so many letters, or bytes of them, and holds no more', async () => {
+  it('looks at a limited number of dead letters and bytes, and holds no more', async () => {
     const { broker } = await withLetters(6)
     const first = await run(broker, { dryRun: true, lookAt: 2 })
     expect(first).toMatchObject({ sent: 2, complete: false })
@@ -191,7 +194,7 @@ describe('a redrive', () => {
     await expect(run(broker, { dryRun: true, lookAt: 65_536 })).rejects.toThrow('redrive.lookAt')
   })
 
-  it('fails when the broker is away for too long, and the next one goes on in order', async () => {
+  it('fails when the broker is down for too long, and the next one continues in order', async () => {
     const { broker, binder, state } = await withLetters(6)
     state.isBroken = false
     const stalled = run(broker, {
@@ -212,11 +215,11 @@ describe('a redrive', () => {
   it.each([
     ['sent', undefined],
     ['kept', () => false],
-  ])('loses nothing of what it has %s when another run takes its mark away', async (_, filter) => {
+  ])('loses none of its dead letters %s when another run takes its mark away', async (_, filter) => {
     const { broker, status } = await withLetters(5)
     const { transport, subscribing, mayRead } = lateReader(broker)
     const late = redrive({ service: 'late', transport }, channel as unknown as Channel, 'g', { filter })
-    await subscribing // its mark lies behind the five letters
+    await subscribing // its mark is stored after the five dead letters
     expect(await run(broker)).toMatchObject({ sent: 5, complete: true })
     await until('they failed again', () => status().deadLettered === 10)
     mayRead()
@@ -227,7 +230,7 @@ describe('a redrive', () => {
     expect(new Set(letters.map(({ id }) => id)).size).toBe(5)
   })
 
-  it('settles what it sends back, also when its first subscription failed half-way', async () => {
+  it('settles redriven dead letters, also when its first subscription failed half-way', async () => {
     const { broker, state } = await withLetters(4)
     state.isBroken = false
     const host = { service: 'operator', transport: failingHalfWay(broker) }
@@ -256,7 +259,7 @@ describe('a redrive', () => {
     )
   })
 
-  it('does not begin when the broker is away', async () => {
+  it('does not begin when the broker is down', async () => {
     const { broker } = await withLetters(1)
     broker.interrupt()
     await expect(run(broker)).rejects.toMatchObject({ code: 'binder.transport', kind: 'unavailable' })
@@ -264,12 +267,12 @@ describe('a redrive', () => {
     expect(await run(broker, { dryRun: true })).toMatchObject({ sent: 1 })
   })
 
-  it('ends while new letters come in, which the next one sends', async () => {
+  it('ends while new dead letters come in, which the next one sends', async () => {
     const { broker, binder, state, status } = await withLetters(4)
     const report = await run(broker, {
       perSecond: 10_000,
       filter: async () => {
-        // One more for each that is looked at: a run that followed them would not end.
+        // The handler adds another dead letter for each one: a run that followed them would not end.
         const before = status().deadLettered
         await binder.send(channel, 100)
         await until('it is a dead letter', () => status().deadLettered > before)
@@ -284,7 +287,7 @@ describe('a redrive', () => {
   })
 })
 
-it('a dry run from behind a letter that is gone asks its filter about whole letters', async () => {
+it('a dry run from behind a deleted dead letter passes whole dead letters to its filter', async () => {
   const { broker } = await withLetters(6)
   const asked: unknown[] = []
   const filter = ({ body }: { readonly body: Uint8Array | null }): boolean => {
@@ -296,7 +299,7 @@ it('a dry run from behind a letter that is gone asks its filter about whole lett
   expect(letters.map(({ body }) => body)).toEqual([null, null, null, null, null, null])
 })
 
-it('a look whose letters are taken away lists each once when they come again', async () => {
+it('a listing whose dead letters are withdrawn lists each once when they are redelivered', async () => {
   const transport = Object.assign(new ScriptedTransport(), { lag: async () => 3 })
   const look = redrive(
     { service: 'operator', transport, logger: memoryLogger().logger },

@@ -6,7 +6,7 @@ import { readReply } from '../../../binder/requests/replies.ts'
 
 const told = defineChannel('prices.told', { payload: z.object({ cents: z.number() }) })
 
-/** Of a responder that failed. */
+/** Reply of a responder that failed. */
 function reply(body: string): EncodedMessage {
   return {
     id: 'r-1',
@@ -29,7 +29,7 @@ it('the text of another program about its failure is bounded', async () => {
   expect((error as RequestFailed).message.length).toBeLessThan(1_500)
 })
 
-it('a failure without words of ours is one all the same', async () => {
+it('a failure without our header is a failure too', async () => {
   const failed = { reason: 'failed', message: expect.stringContaining('it gave no reason') }
   await expect(readReply('prices.asked', told, reply('<html>'))).rejects.toMatchObject(failed)
 })

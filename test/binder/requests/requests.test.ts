@@ -46,7 +46,7 @@ describe('a request', () => {
     expect(replies.map(({ cents }) => cents)).toEqual([...Array(50).keys(), ...Array(50).keys()])
   })
 
-  it('fails with the code and the words of a responder that refuses; nothing is dead-lettered', async () => {
+  it('fails with the code and the message of a refusing responder; nothing is dead-lettered', async () => {
     const calls: number[] = []
     const refusing = responder(asked, told, { group }, (_request, { attempt }) => {
       calls.push(attempt)
@@ -67,7 +67,7 @@ describe('a request', () => {
     expect(prices.binding('prices.asked.prices').status().deadLettered).toBe(0)
   })
 
-  it('fails when the responder fails for good, which is dead-lettered as any message', async () => {
+  it('fails when the responder fails permanently, which is dead-lettered as any message', async () => {
     const failing = responder(asked, told, { group, backoff: NO_PAUSE, maxAttempts: 2 }, () => {
       throw new Error('disk full')
     })
@@ -101,7 +101,7 @@ describe('a request', () => {
     await expect(shop.request(asked, { sku: 'kiwi' }, { reply: told })).rejects.toMatchObject({ code: 'core.schema' })
   })
 
-  it('runs out of time without a reply, and drops and counts one that comes late', async () => {
+  it('times out without a reply, and drops and counts a late one', async () => {
     const clock = new FakeClock()
     const late = gate()
     const slow = responder(asked, told, { group }, async () => {
@@ -202,7 +202,7 @@ describe('a request', () => {
 })
 
 describe('a responder', () => {
-  it('handles what was sent without wanting an answer', async () => {
+  it('handles messages that expect no answer', async () => {
     const prices = await broker()({ service: 'prices', bindings: [answering] })
     await prices.send(asked, { sku: 'kiwi' })
     await until('it was handled', () => prices.binding('prices.asked.prices').status().handled === 1)
@@ -217,7 +217,7 @@ describe('a responder', () => {
     expect(got).toEqual([])
   })
 
-  it('makes no destination for the 101st invented name, and goes on answering those it knows', async () => {
+  it('makes no destination for the 101st invented name, and still answers the known ones', async () => {
     const start = broker()
     const memory = memoryBroker()
     const transport = memoryTransport({ broker: memory })
@@ -247,7 +247,7 @@ describe('a responder', () => {
     expect(await shop.request(asked, { sku: 'fig' }, { reply: told })).toEqual({ cents: 3 })
   })
 
-  it('answers again under the same id when it is asked twice', async () => {
+  it('answers a repeated request again under the same id', async () => {
     const start = broker()
     const ids: string[] = []
     const listening = sink(
@@ -263,7 +263,7 @@ describe('a responder', () => {
     expect(prices.health().status).toBe('up')
   })
 
-  it('is a terminal failure what it throws as one', async () => {
+  it('fails terminally for a terminal error', async () => {
     const start = broker()
     const never = responder(asked, told, { group }, () => {
       throw new TerminalError('never')

@@ -29,7 +29,7 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each[Symbol.asyncDispose]()
 })
 
-/** Sinks that keep what they saw. `all(n)` resolves with the headers of the first n messages. */
+/** Sinks that keep their messages. `all(n)` resolves with the headers of the first n messages. */
 function seen() {
   const headers: Headers[] = []
   const contexts: unknown[] = []
@@ -66,7 +66,7 @@ async function started(bindings: readonly unknown[], headers: () => Headers | un
 }
 
 describe('the headers option of a binder', () => {
-  it('puts the lock of the sender into what send and sendBatch send, and nothing outside of one', async () => {
+  it('adds the lock of the sender in send and sendBatch, and nothing outside of one', async () => {
     const { locks } = setup()
     const got = seen()
     const binder = await started([sink(orders, { group: 'g' }, got.handler)])
@@ -104,7 +104,7 @@ describe('the headers option of a binder', () => {
     expect(got.contexts).toEqual([undefined])
   })
 
-  it('puts the lock under which a processor made its outputs into them, though it is released by then', async () => {
+  it('adds the lock under which a processor made its outputs, though it is released by then', async () => {
     const { locks } = setup()
     const got = seen()
     const tokens: number[] = []
@@ -160,7 +160,7 @@ describe('the headers option of a binder', () => {
     expect(keys(await last.all(3))).toEqual(['all', 'all', 'all'])
   })
 
-  it('puts them into what a source sends', async () => {
+  it('adds them to the messages of a source', async () => {
     const { locks } = setup()
     const got = seen()
     const stock = [{ n: 1 }]
@@ -169,7 +169,7 @@ describe('the headers option of a binder', () => {
     expect((await got.all(1)).map((each) => leaseFromHeaders(each)?.key)).toEqual(['poll'])
   })
 
-  it('makes what it throws the sender’s error, before anything is sent', async () => {
+  it('rejects the send with an error that it throws, before anything is sent', async () => {
     const got = seen()
     const binder = await started([sink(orders, { group: 'g' }, got.handler)], () => {
       throw new Error('no headers today')
@@ -184,7 +184,7 @@ describe('the headers option of a binder', () => {
     ['text', () => 'a=b', 'expected a function that returns an object of headers, or undefined, got a string'],
     ['null', () => null, 'got null'],
   ]
-  it.for(noHeaders)('refuses %s, which would add nothing in silence', async ([, headers, message]) => {
+  it.for(noHeaders)('refuses %s, which would silently add nothing', async ([, headers, message]) => {
     const binder = await started([], headers as never)
     await expect(binder.send(orders, { n: 1 })).rejects.toThrow(message)
   })
@@ -199,7 +199,7 @@ describe('the headers option of a binder', () => {
     await binder.send(orders, { n: 1 })
   })
 
-  it('gives a processor whose headers fail a dead letter', async () => {
+  it('makes a dead letter of a processor whose headers fail', async () => {
     const { locks } = setup()
     const dead = gate()
     const make = processor(orders, parts, { group: 'g', maxAttempts: 1 }, ({ n }) =>
@@ -216,7 +216,7 @@ describe('the headers option of a binder', () => {
 })
 
 describe('the headers option of an outbox', () => {
-  it('writes them into the rows, also for what a processor with an inbox answers', async () => {
+  it('writes them into the rows, also for outputs of a processor with an inbox', async () => {
     const { locks } = setup()
     const sql = pgliteClient(await PGlite.create())
     const outbox = createOutbox({ sql, service: 'shop', headers: () => leaseHeaders() })
@@ -265,7 +265,7 @@ describe('the headers option of an outbox', () => {
   })
 })
 
-it('names the option that is wrong', () => {
+it('a wrong headers option is refused by its name', () => {
   const transport = memoryTransport()
   const headers = { a: 'b' } as never
   expect(() => createBinder({ service: 'shop', transport, headers })).toThrow(

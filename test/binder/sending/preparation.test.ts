@@ -17,7 +17,7 @@ const names = (specs: readonly DestinationSpec[]): readonly string[] => specs.ma
 async function setup(bindings: readonly ReturnType<typeof sink>[] = []): Promise<{
   transport: ScriptedTransport
   binder: Binder
-  /** What was made to exist, call by call, from now on. */
+  /** Destinations created from now on, call by call. */
   asked: () => ReadonlyArray<readonly string[]>
 }> {
   const transport = new ScriptedTransport()
@@ -35,8 +35,8 @@ function refusing(transport: ScriptedTransport, error: Error): void {
   }
 }
 
-describe('a destination that cannot be made', () => {
-  it('fails its own messages and none that are sent beside them, to known and to new destinations', async () => {
+describe('a destination that cannot be created', () => {
+  it('fails its own messages and no others, to known and to new destinations', async () => {
     const { transport, binder } = await setup()
     refusing(transport, mismatch)
     const sent = await Promise.allSettled([binder.send(good, 1), binder.send(bad, 1), binder.send(fresh, 1)])
@@ -46,7 +46,7 @@ describe('a destination that cannot be made', () => {
     expect(outcomes).toEqual([undefined, mismatch, undefined])
   })
 
-  it('costs no dead letter its headers', async () => {
+  it('does not remove the headers of a dead letter', async () => {
     const poison = sink(good, { group: 'g', maxAttempts: 1 }, () => Promise.reject(new Error('no')))
     const { transport, binder } = await setup([poison])
     refusing(transport, mismatch)
@@ -67,7 +67,7 @@ describe('a destination that cannot be made', () => {
     expect(letter?.headers).toHaveProperty('dead-letter-error-stack')
   })
 
-  it('is asked for alone after it failed with others for now, which then get through', async () => {
+  it('is created alone after a temporary failure with others, which then get through', async () => {
     const { transport, binder, asked } = await setup()
     refusing(transport, away)
     const both = (): Promise<readonly string[]> =>
@@ -78,8 +78,8 @@ describe('a destination that cannot be made', () => {
   })
 })
 
-describe('a destination that is being made', () => {
-  it('holds up what is sent to it, in order, and nothing that goes elsewhere', async () => {
+describe('a destination that is being created', () => {
+  it('holds up messages to it, in order, and none to other destinations', async () => {
     const { transport, binder } = await setup()
     const made = gate()
     transport.onProvision = (specs) => (names(specs).includes('bad') ? made.opened : Promise.resolve())
@@ -99,7 +99,7 @@ describe('a destination that is being made', () => {
     expect(asked()).toEqual([['bad', 'fresh']])
   })
 
-  it('gets what delays messages too, while those that are not delayed go on', async () => {
+  it('also gets its delay queues, while undelayed messages are sent', async () => {
     const { transport, binder } = await setup()
     const made = gate()
     transport.onProvision = (specs) => (specs.some(({ delays }) => delays) ? made.opened : Promise.resolve())

@@ -46,13 +46,13 @@ function stepwise(transport: ScriptedTransport): { next: () => void } {
 }
 
 describe('sending', () => {
-  it('puts what is sent in one turn into one call, in order', async () => {
+  it('puts all messages of one turn into one call, in order', async () => {
     const { send, calls } = await setup()
     await Promise.all([send(1), send(2), send(3)])
     expect(calls()).toEqual([[1, 2, 3]])
   })
 
-  it('says what a batch is when it is none', async () => {
+  it('describes an invalid batch', async () => {
     const { binder } = await setup()
     const one = { n: 1 } as unknown as readonly []
     await expect(binder.sendBatch(channel, one)).rejects.toThrow(
@@ -61,7 +61,7 @@ describe('sending', () => {
     await expect(binder.sendBatch(channel, [])).resolves.toEqual([])
   })
 
-  it('answers with ids and nothing of the messages', async () => {
+  it('returns ids and no part of the messages', async () => {
     const { binder } = await setup()
     await expect(binder.sendBatch(channel, [{ n: 1 }], () => ({ id: 'm-1' }))).resolves.toEqual([{ id: 'm-1' }])
   })
@@ -114,7 +114,7 @@ describe('sending', () => {
     expect(calls()).toEqual([[1, 2], [3, 4], [5]])
   })
 
-  it('takes what a handler has made beyond maxInFlight: what fills it may be waiting for that handler', async () => {
+  it('accepts a handler’s outputs beyond maxInFlight, since the limit may be waiting for that handler', async () => {
     const output = defineChannel('output', { payload: z.number() })
     const transport = new ScriptedTransport(10)
     const full = gate()
@@ -213,10 +213,10 @@ describe('a send that is not confirmed', () => {
   })
 })
 
-/** All that follows from what was just done, but no timer, has happened. */
+/** Waits until everything but timers has happened. */
 const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-describe('the time of a send', () => {
+describe('the time limit of a send', () => {
   const SEND_TIMEOUT_MS = 1_000
 
   /** Answers nothing before the deadline that it was given. Times are since the start. */
@@ -237,7 +237,7 @@ describe('the time of a send', () => {
     return { ...(await setup(transport, options)), clock, deadlines, now: () => clock.monotonic() - start }
   }
 
-  it('is counted once: one that stands behind a call without an answer has no more', async () => {
+  it('includes the wait behind a call without an answer', async () => {
     const { send, clock, now, deadlines } = await silent()
     const ends: number[] = []
     const timed = (n: number): Promise<unknown> => send(n).catch(() => ends.push(now()))
@@ -250,7 +250,7 @@ describe('the time of a send', () => {
     expect(ends).toEqual([1_000, 1_600])
   })
 
-  it('is not cut short by an older one that goes out at the same moment', async () => {
+  it('is not shortened by an older one in the same batch', async () => {
     const { send, clock, deadlines, calls } = await silent()
     const sent = [send(1)]
     for (const [n, afterMs] of [
@@ -305,7 +305,7 @@ describe('destinations', () => {
     expect(transport.provisioned.at(-1)).toMatchObject([{ name: 'numbers', groups: ['late'] }])
   })
 
-  it('a destination missing in `sends` is made as its channel says', async () => {
+  it('create a destination missing in `sends` by its channel', async () => {
     const transport = new ScriptedTransport()
     const unlisted = defineChannel('unlisted', { payload: z.number(), partitions: 2, groups: ['audit'] })
     const binder = createBinder({ service: 'test', transport })
@@ -315,7 +315,7 @@ describe('destinations', () => {
     expect(transport.provisioned).toEqual([[{ name: 'unlisted', partitions: 2, groups: ['audit'] }]])
   })
 
-  it('hold up what is sent after them while they are made, so that nothing overtakes', async () => {
+  it('hold up later messages while they are created, so that nothing overtakes', async () => {
     const transport = new ScriptedTransport(2)
     const { binder, send, calls } = await setup(transport)
     await send(0)
@@ -346,7 +346,7 @@ describe('destinations', () => {
   })
 })
 
-it('close waits for the confirms of what was sent', async () => {
+it('close waits for the confirms of sent messages', async () => {
   const { transport, binder, send } = await setup()
   const { next } = stepwise(transport)
   const sent = send(1)

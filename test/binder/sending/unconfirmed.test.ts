@@ -50,7 +50,7 @@ describe('health while the broker confirms nothing', () => {
     expect(binder.health().status).toBe('up')
   })
 
-  it('stays down while sends end unconfirmed for whatever reason the transport gives', async () => {
+  it('stays down while sends end unconfirmed, for any reason of the transport', async () => {
     const clock = new FakeClock()
     const { transport, binder, send } = await setup(clock)
     const refused = new TransportError({ transport: 'scripted', kind: 'refused', message: 'takes no messages' })
@@ -74,7 +74,7 @@ describe('health while the broker confirms nothing', () => {
     await waiting
   })
 
-  it('names the one of several transports that confirms nothing', async () => {
+  it('names the transport that confirms nothing', async () => {
     const clock = new FakeClock()
     const [silent, other] = [new ScriptedTransport(), new ScriptedTransport()]
     unanswered(silent, clock)

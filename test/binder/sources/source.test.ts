@@ -78,7 +78,7 @@ describe('a source', () => {
     expect(heard.slice(0, 2)).toEqual([1, 2])
   })
 
-  it('polls again after a poll that threw, and says so', async () => {
+  it('polls again after a poll that threw, and reports the error', async () => {
     let polls = 0
     const errors: string[] = []
     const ignore = (): void => {}
@@ -211,7 +211,7 @@ describe('a source', () => {
     expect(new Set(ids).size).toBe(1)
   })
 
-  it('goes on after one message that the broker never takes: that one is logged, counted and dropped, the others are sent once', async () => {
+  it('continues after a message that the broker can never accept: it is logged, counted and dropped, the others are sent once', async () => {
     const transport = new ScriptedTransport()
     transport.onPublish = async (messages) =>
       messages.map(({ body }) =>

@@ -15,7 +15,7 @@ import { type ScriptedDelivery, ScriptedTransport } from './scripted-transport.t
 
 const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 
-/** One batch sink of numbers on a scripted transport. */
+/** A batch sink of numbers on a scripted transport. */
 export interface BatchSetup {
   readonly clock: FakeClock
   readonly transport: ScriptedTransport

@@ -29,7 +29,7 @@ export interface DoublingSetup {
   readonly calls: number[][]
 }
 
-/** One batch processor from numbers to doubled, on a scripted transport. */
+/** Starts a batch processor that doubles numbers, on a scripted transport. */
 export async function doubling(handler: Doubling, options: Partial<BatchSinkOptions> = {}): Promise<DoublingSetup> {
   const clock = new FakeClock()
   const transport = new ScriptedTransport()
@@ -50,7 +50,7 @@ export const deliver = ({ transport }: DoublingSetup, ...messages: ReadonlyArray
 export const ends = (deliveries: readonly ScriptedDelivery[]): unknown[] => deliveries.map(({ end }) => end)
 export const status = ({ binder }: DoublingSetup) => binder.binding('numbers.g').status()
 
-/** What went to the output channel, in order. */
+/** Messages sent to the output channel, in order. */
 export const sent = ({ transport }: DoublingSetup): string[] =>
   transport.published
     .flat()

@@ -1,6 +1,6 @@
 import type { Logger } from 'concordat/core'
 
-/** A logger that keeps what it is given, as it was given. */
+/** Logger that keeps its arguments unchanged. */
 export function memoryLogger(): { readonly logger: Logger; readonly lines: unknown[][] } {
   const lines: unknown[][] = []
   const log = (...line: unknown[]): void => void lines.push(line)

@@ -2,7 +2,7 @@ import { type Binder, type BinderOptions, type Channel, createBinder, sink } fro
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { onTestFinished } from 'vitest'
 
-/** Retries at once, so that tests wait for facts and not for backoff. */
+/** Retries at once, so that tests need not wait for backoff. */
 export const NO_PAUSE = Object.freeze({ initialMs: 0, maxMs: 0, jitter: 0 })
 
 /** A started binder on memory, closed after the test. */
@@ -22,7 +22,7 @@ export interface Kept<Out> {
   readonly headers: Readonly<Record<string, unknown>>
 }
 
-/** A sink of a group of its own that keeps what it gets. */
+/** Sink in a group of its own that keeps its messages. */
 export function keeper<In, Out>(
   channel: Channel<In, Out>,
   group = 'keeper',

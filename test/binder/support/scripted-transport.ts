@@ -26,7 +26,7 @@ export class ScriptedTransport implements Transport {
   }
   readonly publishConcurrency: number
   readonly provisioned: DestinationSpec[][] = []
-  /** What each `publish` call carried. */
+  /** Messages of each `publish` call. */
   readonly published: Array<readonly EncodedMessage[]> = []
   readonly subscriptions: ScriptedSubscription[] = []
   closed = false
@@ -40,7 +40,7 @@ export class ScriptedTransport implements Transport {
     this.publishConcurrency = publishConcurrency
   }
 
-  /** The one that was made last. */
+  /** The most recent subscription. */
   get subscription(): ScriptedSubscription {
     const last = this.subscriptions.at(-1)
     if (last === undefined) throw new Error('nothing has subscribed yet')
@@ -129,7 +129,7 @@ export class ScriptedDelivery implements TransportDelivery {
   }
 }
 
-/** A message with a JSON payload as it comes from a broker. */
+/** Message with a JSON payload, as a broker delivers it. */
 export function messageOn(destination: string, key: string | null, payload: unknown): EncodedMessage {
   return {
     id: newId(),

@@ -9,7 +9,7 @@ const orders = defineChannel('orders', { payload: z.object({ n: z.number() }), p
 const parts = defineChannel('parts', { payload: z.object({ n: z.number() }), partitions: 1 })
 
 describe('the span of a batch', () => {
-  it('is linked to what made its messages, and is around its outputs and not around its dead letters', async () => {
+  it('is linked to the spans of its messages, and contains its outputs and not its dead letters', async () => {
     const recording = record()
     const split = processorBatch(orders, parts, { group: 'g', batch: { maxSize: 3, maxWaitMs: 100 } }, (items) =>
       items.map(({ payload: { n } }) => (n === 1 ? failed(new TerminalError('no')) : produced({ n }))),

@@ -33,7 +33,7 @@ async function start(recording: Recording | undefined, bindings: readonly Bindin
   return binder
 }
 
-/** Spans end after what they tell of: waits for them. */
+/** Waits for the spans: a span ends after the work that it describes. */
 function ended(recording: Recording, name: string, count = 1): Promise<void> {
   return until(`${count} times "${name}"`, () => recording.named(name).length >= count)
 }
@@ -41,7 +41,7 @@ function ended(recording: Recording, name: string, count = 1): Promise<void> {
 const once = { backoff: { initialMs: 1, maxMs: 1 } } as const
 
 describe('the spans of a binder', () => {
-  it('name the broker on which a destination lies when there are several', async () => {
+  it('name the broker of a destination when there are several', async () => {
     const recording = record()
     const named = (name: string): Transport => {
       const transport = memoryTransport()
@@ -165,7 +165,7 @@ describe('the spans of a binder', () => {
     expect(readTraceContext(letters[0] ?? {})?.spanId).toBe(send?.spanContext().spanId)
   })
 
-  it('leave a dead letter without a traceparent as it came', async () => {
+  it('leave a dead letter without a traceparent unchanged', async () => {
     const recording = record()
     const transport = memoryTransport({ broker: memoryBroker() })
     const letters: Headers[] = []
@@ -188,7 +188,7 @@ describe('the spans of a binder', () => {
     expect(letters[0]).not.toHaveProperty('traceparent')
   })
 
-  it('tell of a payload that no handler gets to see', async () => {
+  it('include a payload that no handler gets', async () => {
     const recording = record()
     const loose = defineChannel('orders', { payload: z.unknown(), partitions: 1 })
     const binder = await start(recording, [sink(orders, { group: 'g' }, () => {})])
@@ -262,7 +262,7 @@ describe('without telemetry', () => {
 })
 
 describe('the metrics of a binder', () => {
-  it('count what is sent and handled, without ids', async () => {
+  it('count sent and handled messages, without ids', async () => {
     const recording = record()
     const binder = await start(recording, [
       sink(orders, { group: 'g', maxAttempts: 2, ...once }, ({ n }) => {
@@ -306,7 +306,7 @@ describe('the metrics of a binder', () => {
     ])
   })
 
-  it('tell what is halted, and whose circuit is open', async () => {
+  it('show halted bindings, and open circuits', async () => {
     const recording = record()
     const fails = (): void => {
       throw new Error('no')
@@ -333,7 +333,7 @@ describe('the metrics of a binder', () => {
     expect(await values('concordat.binding.circuit_open')).toEqual({ waits: 1 })
   })
 
-  it('tell which handler call has run for too long', async () => {
+  it('show a handler call that has run for too long', async () => {
     const recording = record()
     const hanging = Promise.withResolvers<void>()
     const binder = await start(recording, [sink(orders, { group: 'hangs', slowAfterMs: 1 }, () => hanging.promise)])

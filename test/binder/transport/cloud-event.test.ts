@@ -98,7 +98,7 @@ describe('an event in structured mode', () => {
     expect(body === null ? null : [...body]).toEqual(bytes)
   })
 
-  it('keeps a key and a time of the transport that the event does not say', () => {
+  it('keeps a key and a time of the transport that the event lacks', () => {
     const message = unfoldStructured(structured(event, { key: 'k', time: 5 }))
     expect(message).toMatchObject({ key: 'k', time: 5 })
   })
@@ -126,7 +126,7 @@ describe('an event in structured mode', () => {
       'data nested too deeply',
       `${JSON.stringify(event).slice(0, -1)},"data":${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
     ],
-  ] as const)('that is %s stays as it came, and is no payload', ([, value]) => {
+  ] as const)('that is %s stays unchanged, and is no payload', ([, value]) => {
     const came = structured(value as unknown)
     const message = unfoldStructured(came)
     expect(message).toBe(came)
@@ -134,7 +134,7 @@ describe('an event in structured mode', () => {
     expect(() => decodePayload(channel, message)).toThrow(/structured mode.*binary mode/)
   })
 
-  it('is told from others by its content type', () => {
+  it('is recognized by its content type', () => {
     const said = ['application/cloudevents', 'application/CloudEvents-batch+json', 'application/cloudevents+avro']
     expect(said.map(isStructured)).toEqual([true, true, true])
     expect(['application/json', 'application/octet-stream', 'text/plain'].map(isStructured)).toEqual([
@@ -146,7 +146,7 @@ describe('an event in structured mode', () => {
     expect(unfoldStructured(batch)).toBe(batch)
   })
 
-  it('never throws, whatever the bytes are', () => {
+  it('never throws, for any bytes', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -180,7 +180,7 @@ describe('a foreign attribute', () => {
     expect(bounded('i\0')).not.toBe(bounded('i\0\0'))
   })
 
-  it('is a time only when RFC 3339 says so', () => {
+  it('is a time only in RFC 3339 form', () => {
     const eight = Date.UTC(2026, 10, 20, 8)
     expect(instantOf('2026-11-20T08:00:00Z')).toBe(eight)
     expect(instantOf('2026-11-20T10:00:00+02:00')).toBe(eight)

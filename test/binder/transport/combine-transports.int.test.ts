@@ -18,7 +18,7 @@ import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { client } from '../kafka/kit.ts'
 
-/** What is called `<prefix>.alerts` lies on RabbitMQ, the rest on Kafka. */
+/** Creates a setup with `<prefix>.alerts` on RabbitMQ and the rest on Kafka. */
 function setup() {
   const prefix = `two-${randomUUID().slice(0, 8)}`
   const kafka = (): Transport => kafkaTransport({ kafka: client(serverUrl('kafka') as string) })
@@ -36,7 +36,7 @@ function setup() {
 }
 
 describeWith(['kafka', 'rabbitmq'], 'Kafka and RabbitMQ in one binder', () => {
-  it('carries what comes from the one to the other, in the order of its keys', { timeout: 60_000 }, async () => {
+  it('carries messages from one to the other, in the order of its keys', { timeout: 60_000 }, async () => {
     const { kafka, rabbit, both, clicks, alerts } = setup()
     const paged: number[] = []
     const watch = processor(clicks, alerts, { group: 'watch', concurrency: 4 }, (n) => n)
@@ -60,7 +60,7 @@ describeWith(['kafka', 'rabbitmq'], 'Kafka and RabbitMQ in one binder', () => {
     expect(binder.health()).toMatchObject({ status: 'up', transport: { detail: 'kafka: up, rabbit: up' } })
   })
 
-  it('keeps dead letters and replies where their channel lies', { timeout: 60_000 }, async () => {
+  it('keeps dead letters and replies on their channel’s broker', { timeout: 60_000 }, async () => {
     const { rabbit, both, alerts, replies } = setup()
     const answers = responder(alerts, replies, { group: 'pager' }, (n) => {
       if (n < 0) throw new TerminalError('nobody is below zero')

@@ -46,7 +46,7 @@ function twoBrokers(): {
 }
 
 describe('combined transports', () => {
-  it('give each message its own time, however long those before it have waited', async () => {
+  it('give each message its own time, after any wait of earlier ones', async () => {
     const slow = new ScriptedTransport()
     const deadlines: number[] = []
     let answer: () => void = () => {}
@@ -119,7 +119,7 @@ describe('combined transports', () => {
     await app.close()
   })
 
-  it('put dead letters and what is named at run time with their channel', async () => {
+  it('put dead letters and run-time destinations on their channel’s transport', async () => {
     const { right, combined } = twoBrokers()
     const failing = sink(doubled, { group: 'g', maxAttempts: 1 }, () => {
       throw new Error('no')
@@ -133,7 +133,7 @@ describe('combined transports', () => {
     await until('both came', () => letters.got.length === 1 && elsewhere.got.length === 1)
   })
 
-  it('ask a function for the channel of a dead letter', async () => {
+  it('assign a dead letter by its channel with a function', async () => {
     const asked = new Set<string>()
     const transport = combineTransports({
       transports: { left: memoryTransport(), right: memoryTransport() },
@@ -151,7 +151,7 @@ describe('combined transports', () => {
     expect([...asked]).toEqual(['numbers'])
   })
 
-  it('refuse a destination that lies nowhere, and no other', async () => {
+  it('refuse an unassigned destination, and no other', async () => {
     const transport = combineTransports({ transports: { left: memoryTransport() }, of: { numbers: 'left' } })
     const app = await running({ transport })
     await expect(app.send(doubled, 1)).rejects.toMatchObject({
@@ -177,7 +177,7 @@ describe('combined transports', () => {
       expect(() => binder(again, 'shop-2')).toThrow('not that of the binder "shop-1", which closes it: make another')
   })
 
-  it('can what each of them can, and say which cannot', () => {
+  it('have the features that all of them have, and name the transport that lacks one', () => {
     const scripted = new ScriptedTransport()
     const { features, name } = combineTransports({ transports: { a: scripted, b: memoryTransport() }, default: 'a' })
     expect(name).toBe('a+b')
@@ -203,7 +203,7 @@ describe('combined transports', () => {
 })
 
 describe('a dry redrive over combined transports', () => {
-  it('looks where the channel lies, when a function says where that is', async () => {
+  it('reads from the channel’s transport, when a function assigns it', async () => {
     const [left, right] = [memoryBroker(), memoryBroker()]
     const combined = () =>
       combineTransports({

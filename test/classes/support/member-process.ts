@@ -9,7 +9,7 @@ import pg from 'pg'
 import { z } from 'zod'
 import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'
 
-/** How long a broker keeps the place of a member that is silent. */
+/** Time for which a broker keeps the assignment of a silent member. */
 export const SESSION_MS = 3_000
 
 export const TRANSPORTS = ['kafkajs', 'platformatic', 'rabbitmq', 'postgres'] as const

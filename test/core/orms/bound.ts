@@ -47,7 +47,7 @@ export function tests(): void {
   })
   afterAll(() => database.drop())
 
-  /** Everything that is stored of these orders. */
+  /** Everything that is stored for these orders. */
   const stored = async (like: string) => {
     const { rows } = await database.sql.query(
       `SELECT (SELECT count(*)::int FROM orders WHERE order_id LIKE $1) AS orders,
@@ -67,7 +67,7 @@ export function tests(): void {
     })
     afterAll(() => library.close())
 
-    test('keeps nothing of calls that run beside a function that throws', { timeout: 60_000 }, async () => {
+    test('keeps no effects of calls beside a function that throws', { timeout: 60_000 }, async () => {
       for (const [call, work] of Object.entries(calls)) {
         const ends: Promise<unknown>[] = []
         for (let round = 0; round < ROUNDS; round++) {
@@ -111,7 +111,7 @@ export function tests(): void {
       }
     })
 
-    test('loses what came after a savepoint that it goes back to, and keeps the rest', async () => {
+    test('loses effects after a savepoint on a rollback to it, and keeps the rest', async () => {
       for (const [call, work] of Object.entries(calls)) {
         const id = `${name}-savepoint-${call}`
         await library.place(id, async (tx) => {

@@ -43,7 +43,7 @@ const MikroOrder = new MikroSchema<{ orderId: string; by: string }>({
   properties: { orderId: { type: 'text', primary: true, fieldName: 'order_id' }, by: { type: 'text' } },
 })
 
-/** What a table with two columns is for Kysely. */
+/** A table with two columns, as Kysely types it. */
 export interface Tables {
   readonly orders: { readonly order_id: string; readonly by: string }
 }
@@ -51,9 +51,9 @@ export interface Tables {
 export interface Library {
   /** Stores the order by the library and calls `work` in the same transaction. */
   place(orderId: string, work: (tx: SqlTransaction) => Promise<unknown>): Promise<unknown>
-  /** What is no transaction. */
+  /** Returns a value that is not a transaction. */
   wrong(): unknown
-  /** What a statement after the end rejects with. */
+  /** Error of a statement after the end. */
   readonly ended: string
   close(): unknown
 }

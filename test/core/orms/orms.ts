@@ -41,7 +41,7 @@ export function tests(): void {
   })
   afterAll(() => database.drop())
 
-  describe('our outbox and our sagas in theirs', () => {
+  describe('our outbox and our sagas in an ORM’s transaction', () => {
     const setup = () => {
       const { sql } = database
       const outbox = createOutbox({ sql, service: 'orders' })
@@ -62,7 +62,7 @@ export function tests(): void {
       })
       afterAll(() => library.close())
 
-      /** Everything that a transaction may do here. */
+      /** Does everything that a transaction may do here. */
       const work = (orderId: string) => async (tx: SqlTransaction) => {
         await parts.outbox.add(tx, placed, { orderId }, { headers: { note: '"quoted" ?', n: 1 } })
         const more = await Promise.all([1, 2].map(async () => encodeMessage(placed, { orderId }, 'orders')))
@@ -138,7 +138,7 @@ export function tests(): void {
         expect(found).toMatchObject({ code: '23505' })
       })
 
-      test('an error says nothing of the values', async () => {
+      test('an error shows no values', async () => {
         const secret = `${name}-3-s3cret`
         let found: unknown
         const failing = library.place(`${name}-3`, async (tx) => {
@@ -168,7 +168,7 @@ export function tests(): void {
     })
   })
 
-  describe('theirs in the transaction of our handler', () => {
+  describe('an ORM in the transaction of our handler', () => {
     const source = new DataSource({ type: 'postgres', entities: [OrderEntity] })
     const knex = knexOf({ client: 'pg' })
     const inside: Readonly<Record<string, (tx: SqlTransaction, orderId: string) => Promise<unknown>>> = {
@@ -238,7 +238,7 @@ export function tests(): void {
       expect(failed.size).toBe(names.length * ids.length)
     })
 
-    test('a statement with a name whose table has changed fails once, not for ever', async () => {
+    test('a named statement whose table has changed fails once, not permanently', async () => {
       await database.sql.query('CREATE TABLE changing (n int)')
       const pool = new pg.Pool({ connectionString: database.url, max: 1 })
       const one = pgClient(pool)

@@ -1,4 +1,4 @@
-/** How statements reach a PGlite: prepared when they come again, and whatever others do to it beside us. */
+/** Statements on a PGlite: prepared when repeated, and correct beside other users of the same database. */
 import { type PgliteDatabase, pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { freshPglite } from '../../support/pglite.ts'
@@ -18,8 +18,8 @@ async function prepared(): Promise<number> {
   return rows[0]?.n ?? 0
 }
 
-describe('a statement that comes again', () => {
-  test('gives what it gave, whatever its types', async () => {
+describe('a repeated statement', () => {
+  test('returns the same result, with any types', async () => {
     const text = `SELECT $1::int AS n, $2::text AS t, $3::jsonb AS j, $4::text[] AS a, $5::timestamptz AS at, $6::bytea AS b,
       $7::text AS nothing, $8::bigint AS big, $9::boolean AS yes, $10::float8 AS f`
     const at = new Date(1_700_000_000_123)
@@ -84,7 +84,7 @@ describe('a statement that comes again', () => {
     for (const _ of AGAIN) expect(await inZone('Asia/Tokyo')).toBe(utc - 9 * 3_600_000)
     await sql.query(`SET TIME ZONE 'UTC'`)
     const seen = new Set<unknown>()
-    // Its clock may stand still for as long as some of them take.
+    // PGlite's clock may not move while some of them run.
     for (let n = 0; n < 1_000 && seen.size < 2; n++) {
       const { rows } = await sql.query<{ at: string }>(`SELECT ('now'::timestamptz)::text AS at`)
       seen.add(rows[0]?.at)
@@ -111,7 +111,7 @@ describe('a table that changes under a statement that is prepared', () => {
     ['by the client', (text: string) => sql.query(text)],
     ['by a script of the client', (text: string) => sql.transaction(async (tx) => tx.script?.(text))],
     ['past the client', (text: string) => database.exec(text)],
-  ])('%s: it fits the table as it is now', async (_by, change) => {
+  ])('%s: it fits the present table', async (_by, change) => {
     await sql.query('CREATE TABLE thing (n int)')
     await readAndWrite(1)
     await change('ALTER TABLE thing ALTER n TYPE jsonb USING to_jsonb(n)')
@@ -174,7 +174,7 @@ describe('beside others on the same database', () => {
     expect((await sql.query('SELECT 1 AS n')).rows).toEqual([{ n: 1 }])
   })
 
-  test('an object that only looks like a PGlite is asked with its own query', async () => {
+  test('a lookalike of PGlite is called with its own query', async () => {
     const asked: string[] = []
     const query = async (text: string) => {
       asked.push(text)

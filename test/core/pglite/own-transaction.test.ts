@@ -6,7 +6,7 @@ import { freshPglite } from '../../support/pglite.ts'
 
 const OWN = { code: 'core.sql_own_transaction', retryable: false }
 
-describe('a statement asked for inside a transaction of its own database, outside of `tx`', { timeout: 10_000 }, () => {
+describe('a statement made inside a transaction of its own database, outside of `tx`', { timeout: 10_000 }, () => {
   const database = freshPglite()
   const sql = pgliteClient(database)
   const other = freshPglite()
@@ -16,7 +16,7 @@ describe('a statement asked for inside a transaction of its own database, outsid
   }, 120_000)
   afterAll(() => Promise.all([database.close(), other.close()]))
 
-  test('is refused at once, and the transaction goes on', async () => {
+  test('is refused at once, and the transaction continues', async () => {
     await sql.transaction(async (tx) => {
       await expect(sql.query('INSERT INTO t VALUES (1)')).rejects.toThrow(SqlOwnTransaction)
       await expect(sql.transaction((other) => other.query('INSERT INTO t VALUES (2)'))).rejects.toMatchObject(OWN)
@@ -58,7 +58,7 @@ describe('a statement asked for inside a transaction of its own database, outsid
     await open
   })
 
-  test('runs when the transaction has ended: of a timer, of what was not awaited, of a listener of the commit', async () => {
+  test('runs when the transaction has ended: from a timer, an unawaited call, a listener of the commit', async () => {
     let timed: Promise<SqlResult<{ n: number }>> | undefined
     const after: Array<Promise<unknown>> = []
     await sql.transaction(async (tx) => {
@@ -77,7 +77,7 @@ describe('a statement asked for inside a transaction of its own database, outsid
     expect((await timed)?.rows).toEqual([{ n: 6 }])
   })
 
-  test('names the remedy, and nothing of the statement', async () => {
+  test('is refused with the remedy, and without the statement', async () => {
     const refused = await sql
       .transaction(() => sql.query('SELECT $1::text', ['hunter2']))
       .then(() => undefined)

@@ -44,12 +44,12 @@ describe('writing together', () => {
     expect(isCorked()).toBe(false)
   })
 
-  it('when as many are under way all the time they leave in about four parts', async () => {
+  it('a constant number in flight leaves in about four parts', async () => {
     const { writes, send, parts, turn } = setup()
     send(64)
     await turn()
     for (let n = 0; n < 64; n++) writes.end()
-    // One stays under way for each that is sent, as when 64 callers wait for their answers in turns.
+    // One write stays in flight for each that is sent, as when 64 callers wait for their answers in turns.
     for (let n = 0; n < 64; n++) writes.begin(undefined)
     parts.length = 0
     for (let n = 0; n < 64; n++) {

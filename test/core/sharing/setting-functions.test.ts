@@ -1,4 +1,4 @@
-/** What functions of the database set must not reach other work in the same transaction. */
+/** Settings made by database functions must not reach other work in the same transaction. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
 import { sharingOn, type Work, xidOf } from '../../support/sharing.ts'
@@ -41,7 +41,7 @@ describe('work in a database with functions that make settings', () => {
     expect(await tenants()).toEqual({ a: '', 'acme-b': 'acme', c: '', d: '' })
   })
 
-  test('shares none any more within a minute after the first such function was made', async () => {
+  test('shares no transaction within a minute after the first such function was made', async () => {
     const { run, clock } = await sharingOn(embedded())
     expect(await writeAll(run, ['a', 'b'])).toBe(1)
     await embedded().query(SET)

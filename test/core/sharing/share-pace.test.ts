@@ -9,7 +9,7 @@ function paced(floorMs: number): SharePace {
 }
 
 describe('how work shares transactions', () => {
-  test('nothing is shared before it is known how long the work takes', () => {
+  test('nothing is shared before the duration of the work is known', () => {
     const pace = new SharePace()
     expect(pace.transactions(64, 10)).toBe(10)
     expect(pace.share(64, 10, 0)).toBe(1)
@@ -63,7 +63,7 @@ describe('how work shares transactions', () => {
     expect(pace.share(64, 2, 1e12)).toBe(1)
   })
 
-  /** Of so many pieces, each done with one statement. */
+  /** Records `count` pieces of work, each done with one statement. */
   const singles = (pace: SharePace, count: number): void => {
     for (let i = 0; i < count; i++) {
       pace.ran(true)
@@ -83,7 +83,7 @@ describe('how work shares transactions', () => {
     expect(pace.mayGoTogether).toBe(true)
   })
 
-  test('a piece that wanted a second statement has twice as many go one by one, though all of a transaction say so', () => {
+  test('a piece that needed a second statement makes twice as many go one by one, though others of its transaction do not', () => {
     const pace = paced(0.5)
     singles(pace, 1_000)
     for (let i = 0; i < 32; i++) pace.several()
@@ -94,7 +94,7 @@ describe('how work shares transactions', () => {
     expect(pace.mayGoTogether).toBe(true)
   })
 
-  test('nothing goes together that needs savepoints', () => {
+  test('work with savepoints is not shared', () => {
     const pace = paced(0.5)
     singles(pace, 1_000)
     pace.failed()

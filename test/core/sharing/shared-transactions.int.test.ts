@@ -33,7 +33,7 @@ describeWith(['postgres'], 'shared transactions on a server', () => {
     expect(new Set(xids).size).toBe(2)
   })
 
-  test('a row that another session has locked delays the commands that want it, and no others', async () => {
+  test('a row that another session has locked delays the commands that need it, and no others', async () => {
     const { run } = await sharingOn(database.sql)
     const before = await valueOf(31)
     const unlock = Promise.withResolvers<void>()
@@ -52,10 +52,10 @@ describeWith(['postgres'], 'shared transactions on a server', () => {
     expect(await valueOf(30)).toBe(1)
   })
 
-  test('two that want the same rows in another order both end, without a deadlock of a second', async () => {
+  test('two that need the same rows in another order both end, without a deadlock of a second', async () => {
     const [left, right] = [await sharingOn(database.sql), await sharingOn(database.sql)]
     const met = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-    /** The first call of each holds its row before either goes on. */
+    /** Work whose first calls each hold their row before either continues. */
     const meeting = (id: number, mine: number, other: number): Work => {
       return async (tx) => {
         await adding(id)(tx)

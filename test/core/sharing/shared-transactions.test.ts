@@ -71,7 +71,7 @@ describe('work that is ready together', () => {
     expect(await effects()).toEqual(['a', 'b'])
   })
 
-  test('a failed statement whose error was caught is not taken for done', async () => {
+  test('a failed statement whose error was caught does not count as done', async () => {
     const { run } = await sharingOn(embedded())
     const swallowing = inserting('a', [], async (tx) => {
       await tx.query('SELECT * FROM missing').catch(() => undefined)
@@ -104,7 +104,7 @@ describe('work that is ready together', () => {
   )
 
   test.each(["SELECT set_config('a.b', 'c', true)", 'SET LOCAL a.b = 1', 'DO $$ BEGIN NULL; END $$'])(
-    'what reaches beyond a savepoint is done in a transaction of its own: %s',
+    'work that reaches beyond a savepoint runs in a transaction of its own: %s',
     async (text) => {
       const { run } = await sharingOn(embedded())
       const [xids, others]: [string[], string[]] = [[], []]
@@ -125,7 +125,7 @@ describe('work that is ready together', () => {
     },
   )
 
-  test('its transaction ends with its turn, though the shared one goes on', async () => {
+  test('its transaction ends with its turn, though the shared one continues', async () => {
     const { run } = await sharingOn(embedded())
     let kept: SqlTransaction | undefined
     const keeping = inserting('a', [], async (tx) => void (kept = tx))
@@ -148,7 +148,7 @@ describe('work that is ready together', () => {
     expect(seen).toEqual(['a', true, 'b', true])
   })
 
-  test('listeners hear of the commit, not those of what was undone', async () => {
+  test('listeners hear of the commit, not those of undone work', async () => {
     const { run } = await sharingOn(embedded())
     const heard: string[] = []
     const listening = (name: string): Work =>
@@ -215,7 +215,7 @@ describe('work in the way of the others', () => {
 })
 
 describe('a commit', () => {
-  test('on a database that is away is tried once for all of them', async () => {
+  test('on a database that is down is tried once for all of them', async () => {
     let isAway = false
     let tries = 0
     const sql = {
@@ -241,7 +241,7 @@ describe('a commit', () => {
     expect(await effects()).toEqual(['a', 'b', 'taken'])
   })
 
-  test('a refused commit leaves no failure behind that rests on uncommitted work', async () => {
+  test('a refused commit leaves no failure behind that depends on uncommitted work', async () => {
     const { run } = await sharingOn(embedded())
     await embedded().transaction((tx) => insert(tx, 'taken'))
     const toBlame = inserting('last unit', [], (tx) => insert(tx, 'taken'))
@@ -256,13 +256,14 @@ describe('a commit', () => {
   })
 
   test.each(['before', 'after'] as const)(
-    'without an answer rejects all of them, lost %s it was done',
+    'without an answer rejects all of them, lost %s its execution',
     async (when) => {
       const lossy = lossyAnswers(embedded(), when)
       const { run } = await sharingOn(lossy.sql)
       const calls: string[] = []
       const work = (id: string): Work => inserting(id, [], async () => void calls.push(id))
-      // lock_timeout, the look for functions that make settings, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the commit.
+      // lock_timeout, the check for functions that make settings, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the
+      // commit.
       lossy.breakNth(9)
       const ends = await Promise.allSettled([run(work('a')), run(work('b'))])
       expect(lossy.broke()).toBe(true)

@@ -18,9 +18,9 @@ async function effects(): Promise<readonly string[]> {
 
 interface Batching {
   readonly sql: SqlClient
-  /** What was asked for together, by its first parameter. */
+  /** First parameters of the statements that were sent together. */
   readonly batches: string[][]
-  /** How many askings of one transaction were under way at once, at most. */
+  /** Maximum number of statements of one transaction in flight at once. */
   readonly most: () => number
 }
 
@@ -62,7 +62,7 @@ async function together(): Promise<Sharing & Batching> {
   return { ...sharing, ...client }
 }
 
-/** Adds its id with one statement; counts its calls, and how many of them were under way at once. */
+/** Adds its id with one statement; counts its calls, and how many ran at once. */
 function counted(id: string, more: Work = nothing) {
   const calls = { made: 0, now: 0, most: 0 }
   const work: Work = async (tx) => {
@@ -192,8 +192,8 @@ describe('work of one statement each', () => {
   })
 })
 
-describe('work that wants a second statement', () => {
-  /** Reads, and writes what it has read plus one: a write in between is lost. */
+describe('work that needs a second statement', () => {
+  /** Reads a value and writes it plus one: a write in between is lost. */
   const readThenWrite =
     (seen: { calls: number }): Work =>
     async (tx) => {
@@ -202,7 +202,7 @@ describe('work that wants a second statement', () => {
       await tx.query('UPDATE effect SET n = $2::int WHERE id = $1', ['x', (rows[0]?.n ?? Number.NaN) + 1])
     }
 
-  test('is called again alone, so nothing of others comes between its statements', async () => {
+  test('is called again alone, so no other work comes between its statements', async () => {
     const { run, batches } = await together()
     await embedded().query(ADD, ['x'])
     const seen = { calls: 0 }
@@ -235,11 +235,11 @@ describe('work that wants a second statement', () => {
     await Promise.all([run(two.work), run(counted('b').work)])
     const [c, d] = [counted('c'), counted('d', () => Promise.reject(new Error('undone with its neighbours')))]
     await Promise.allSettled([run(c.work), run(d.work)])
-    // With savepoints it would have been called once.
+    // With savepoints the work would have been called once.
     expect(c.calls.made).toBe(2)
   })
 
-  test('is not taken for work of one while it is among the last thousand', async () => {
+  test('does not count as one-statement work while it is among the last thousand', async () => {
     const { sql, batches } = batching()
     const { run } = await sharingOn(sql)
     const two: Work = async (tx) => {
@@ -255,10 +255,10 @@ describe('work that wants a second statement', () => {
   })
 })
 
-describe('work that goes on after its statement', () => {
+describe('work that continues after its statement', () => {
   const later = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-  /** What it does under its lock of a row, beside the database. */
+  /** Work under a row lock, done outside the database. */
   const guarded =
     (sections: { now: number; most: number }): Work =>
     async (tx) => {
@@ -281,7 +281,7 @@ describe('work that goes on after its statement', () => {
     expect(batches).toHaveLength(before)
   })
 
-  test('finds nothing done by those behind it', async () => {
+  test('finds no effects of later work', async () => {
     const { run } = await together()
     const seen: unknown[] = []
     let committed = 0
@@ -314,7 +314,7 @@ describe('work that goes on after its statement', () => {
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('is not taken for work that ends with it', async () => {
+  test('does not count as work that ends with it', async () => {
     const { sql, batches } = batching()
     const { run } = await sharingOn(sql)
     const lingering: Work = async (tx) => {

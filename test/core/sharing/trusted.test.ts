@@ -49,7 +49,7 @@ async function trusted(sql: SqlClient = embedded()): Promise<Sharing> {
   return sharing
 }
 
-/** Inserts its id; says how often it was called. */
+/** Inserts its id; records the number of its calls. */
 function counted(id: string, more: (tx: SqlTransaction) => Promise<void> = async () => {}) {
   const xids: string[] = []
   const work: Work = async (tx) => {
@@ -60,7 +60,7 @@ function counted(id: string, more: (tx: SqlTransaction) => Promise<void> = async
   return { work, xids }
 }
 
-describe('after a thousand that worked', () => {
+describe('after a thousand successes', () => {
   test('a transaction is shared without savepoints', async () => {
     const watch = watched()
     const { run } = await trusted(watch.sql)
@@ -114,7 +114,7 @@ describe('after a thousand that worked', () => {
     for (const { xids } of [a, c]) expect(xids).toHaveLength(1)
   })
 
-  test('a failed statement whose error was caught is not taken for done', async () => {
+  test('a failed statement whose error was caught does not count as done', async () => {
     const { run } = await trusted()
     const swallowing = counted('a', async (tx) => {
       await tx.query('SELECT * FROM missing').catch(() => undefined)

@@ -10,7 +10,7 @@ import { until } from '../../support/until.ts'
 describeWith(['redis'], 'writes whose answers are lost', { private: true }, () => {
   const { link, state } = clusterOn(() => startServer('redis'))
 
-  it('a write whose answer is lost is applied once, and its outcome is told', async () => {
+  it('a write whose answer is lost is applied once, and its outcome is reported', async () => {
     const near = await link()
     const writer = state({ store: near.store, retryForMs: 20_000 })
     const reader = state()
@@ -28,7 +28,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
     }
   })
 
-  it('a write whose store stays away says that it is unknown, and one that was never sent that it is not done', async () => {
+  it('a write whose store stays down is reported as unknown, and one that was never sent as not done', async () => {
     const near = await link()
     const writer = state({ store: near.store, retryForMs: 500 })
     await writer.put('k', 0)
@@ -52,7 +52,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
     const record = (process: string, invokedAt: number, action: VersionedAction<number>, known = true): void => {
       operations.push({ process, invokedAt, returnedAt: known ? performance.now() : Number.POSITIVE_INFINITY, action })
     }
-    /** What each worker knows; most of what it sends are writes over that. */
+    /** Last known entry of each worker; most operations are writes that expect that version. */
     const known: Array<{ readonly value: number | undefined; readonly version: number } | undefined> = []
     const read = async (mine: SharedState<number>, process: string) => {
       const invokedAt = performance.now()
@@ -89,7 +89,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
     }
     const turns = states.map(() => 0)
     const workers = states.map(async (_, n) => {
-      // Who got no answer never acts under the same name again.
+      // A client that got no answer never acts under the same name again.
       for (let turn = 0; working; turn++) {
         if ((turns[n] ?? 0) <= 0) await until('it is its turn', () => !working || (turns[n] ?? 0) > 0)
         turns[n] = (turns[n] ?? 0) - 1
@@ -109,7 +109,8 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
       await until('it works again', () => states[n % 3]?.health().status === 'up')
     }
     for (let n = 0; n < 9; n++) await fault(n)
-    // The one that does not ask again; its number is odd as often as even, so requests and replies are held by turns.
+    // Repeats until `count`, which does not repeat its call, has an unknown outcome; n is odd as often as even, so
+    // requests and replies are held in turns.
     for (let n = 1; unknowns.count === 0 && n < 40; n += 3) await fault(n)
     await until('all have had their turns', () => turns.every((left) => left <= 0))
     working = false
@@ -124,7 +125,7 @@ describeWith(['redis'], 'writes whose answers are lost', { private: true }, () =
 describeWith(['redis'], 'watches of a Redis that fails', { private: true }, () => {
   const { context, link, member, state, store } = clusterOn(() => startServer('redis'))
 
-  it('scripts, connections and both at once can go while it works: nothing is lost', async () => {
+  it('scripts, connections and both at once can be lost during work: nothing is lost', async () => {
     const [a, b] = [state(), state()]
     const seen: number[] = []
     b.watch((event) => void seen.push(event.version))
@@ -139,7 +140,7 @@ describeWith(['redis'], 'watches of a Redis that fails', { private: true }, () =
     expect(seen.slice(1)).toEqual(versions)
   })
 
-  it('a watcher that was away while the log moved on gets a snapshot, one that was not gets every change', async () => {
+  it('a watcher that was cut off while the log moved on gets a snapshot, any other every change', async () => {
     const near = await link()
     const [writer, away, here] = [state({ keepChanges: 20 }), state({ store: near.store }), state()]
     const [seenAway, seenHere]: [StateEvent<number>[], StateEvent<number>[]] = [[], []]
@@ -186,7 +187,7 @@ describeWith(['redis'], 'watches of a Redis that fails', { private: true }, () =
     await expect(away.put('k', 4, { ifVersion: lost.version })).rejects.toMatchObject({ version: after.version })
   })
 
-  it('a hundred watchers in one process read over one connection, and are all told', async () => {
+  it('a hundred watchers in one process read over one connection, and all get the changes', async () => {
     const shared = store()
     const name = 'fan-out'
     const [writer, reader] = [state({ name }), state({ name, store: shared })]

@@ -21,7 +21,7 @@ interface Entry {
   readonly version: number
 }
 
-/** The state as a plain map: what is said about it in `state.ts`, once more and by other means. */
+/** The state as a plain map: the contract of `state.ts`, implemented independently. */
 class Model {
   readonly map = new Map<string, Entry>()
   readonly tombs = new Map<string, number>()
@@ -47,7 +47,7 @@ class Model {
 }
 
 describe('a shared state', () => {
-  it('is a map with versions, whatever is written under whatever condition', async () => {
+  it('is a map with versions, for any writes and conditions', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(write, { minLength: 1, maxLength: 3 }), { maxLength: 30 }), async (steps) => {
         await using state = createSharedState({ store: memoryStateStore(), name: 's' })
@@ -85,7 +85,7 @@ describe('a shared state', () => {
     )
   })
 
-  it('is told to every watcher completely, wherever it begins, however slow it is, however short the log', async () => {
+  it('reaches every watcher completely, from any beginning, at any speed, with any length of the log', async () => {
     const watcher = fc.record({
       startsAt: fc.nat(30),
       after: fc.option(fc.nat(30), { nil: undefined }),
@@ -168,7 +168,7 @@ describe('a shared state', () => {
 
 const changed = ({ version }: { readonly version: number }) => ({ version, changed: true })
 
-/** One step of everything a store can do, by numbers, so that two stores can be given the same. */
+/** Any single store operation, drawn as numbers, so that two stores can be given the same one. */
 const instances = fc.constantFrom('x', 'y')
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('join' as const), instance: instances, again: fc.boolean() }) },

@@ -8,7 +8,7 @@ import { z } from 'zod'
 
 const store = memoryStateStore()
 
-test('the schema of a state says what is read and what is written', () => {
+test('the schema of a state types reads and writes', () => {
   const schema = z.object({ at: z.coerce.date(), n: z.number().default(1) })
   const state = createSharedState({ store, name: 's', schema })
   expectTypeOf<(typeof state)['get']>().returns.resolves.toEqualTypeOf<
@@ -36,7 +36,7 @@ test('an operation of a transaction is one of three', () => {
   void state.transact([{ put: 'a', value: 'x' }])
 })
 
-test('members fit where only names are asked for', () => {
+test('members fit where only names are required', () => {
   const membership = createMembership({ store, cluster: 'c', service: 's' })
   expectTypeOf<(typeof membership)['members']>().returns.toEqualTypeOf<readonly Member[]>()
   expectTypeOf<(typeof membership)['members']>().toExtend<NonNullable<BusOptions['members']>>()

@@ -8,7 +8,7 @@ interface Report {
   readonly testResults: readonly { readonly assertionResults: readonly { fullName: string; status: string }[] }[]
 }
 
-/** What passed and failed when the conformance suite ran over a store with this mistake. */
+/** Runs the conformance suite over a store with this mistake and returns the tests that passed and failed. */
 async function run(mistake: string, titlePattern: string): Promise<{ passed: string[]; failed: string[] }> {
   const folder = await mkdtemp(join(tmpdir(), 'concordat-control-'))
   const output = join(folder, 'report.json')
@@ -31,10 +31,10 @@ async function run(mistake: string, titlePattern: string): Promise<{ passed: str
 
 const CONTROLS = [
   ['ignores versions', 'writes only over the version that was named'],
-  ['forgets requests', 'is executed once, and is told the revision it got'],
+  ['forgets requests', 'is executed once, and gets its revision'],
   ['confirms anybody', 'that was declared dead is refused'],
   ['skips entries', 'then tells every change, in order, once'],
-  ['tells a transaction in parts', 'tells a transaction whole'],
+  ['tells a transaction in parts', 'delivers a transaction whole'],
   ['takes nothing back', 'survives a store that loses everything'],
 ] as const
 

@@ -10,9 +10,10 @@ import { Driver, step } from '../../support/cluster/driver.ts'
 import { clusterDatabase } from '../../support/cluster/on-postgres.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 
-/** Whatever it is told, the memory store answers as the other one does. */
+/** Checks that the memory store answers every operation like the other store. */
 async function alike(other: ClusterStore, numRuns: number): Promise<void> {
-  // A millisecond per step: numbers of different logs must not be equal by chance, as they are told by order only.
+  // A millisecond per step: revisions of different logs must not be equal by chance, since they are compared by order
+  // only.
   let now = Date.now()
   const clock = { ...systemClock, now: () => now++ }
   const memory = memoryStateStore({ server: memoryStateServer({ clock }) })
@@ -32,7 +33,7 @@ async function alike(other: ClusterStore, numRuns: number): Promise<void> {
 }
 
 describeWith(['redis'], 'the memory store', () => {
-  it('answers as Redis does, step by step, whatever it is told', async () => {
+  it('answers as Redis does, step by step, for all operations', async () => {
     const client = new Redis(serverUrl('redis') as string)
     const prefix = `test-${randomUUID()}:`
     const redis = redisStateStore({ client, prefix })
@@ -48,7 +49,7 @@ describeWith(['redis'], 'the memory store', () => {
 })
 
 describeWith(['postgres'], 'the memory store', () => {
-  it('answers as PostgreSQL does, step by step, whatever it is told', async () => {
+  it('answers as PostgreSQL does, step by step, for all operations', async () => {
     const database = await clusterDatabase()
     const store = database.store({ listens: false })
     try {

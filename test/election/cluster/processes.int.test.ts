@@ -12,7 +12,7 @@ const SUSPECT_MS = 400
 const DEAD_MS = 1_200
 
 function setup() {
-  /** Longer for who is not to die of silence while a process starts on a loaded machine. */
+  /** Longer timeout for members that must survive a process start on a loaded machine. */
   const life = { deadMs: DEAD_MS }
   const url = serverUrl('redis') as string
   const prefix = `test-${randomUUID()}:`
@@ -26,7 +26,7 @@ function setup() {
     started.push(process)
     return process
   }
-  /** Several at once, each heard by each. */
+  /** Starts several at once, until each has heard of each. */
   const startAll = async (...instances: string[]): Promise<MemberProcess[]> => {
     const processes = await Promise.all(instances.map(start))
     await Promise.all(processes.map((process) => process.ready()))

@@ -3,7 +3,7 @@ import { memoryStateStore } from 'concordat/cluster/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { record } from '../../support/tracing.ts'
 
-it('a membership tells how many it sees and whether it is isolated, a shared state how long writes take', async () => {
+it('a membership reports the members it sees and whether it is isolated, a shared state how long writes take', async () => {
   const recording = record()
   const { telemetry } = recording
   const store = memoryStateStore()

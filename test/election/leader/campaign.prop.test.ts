@@ -10,7 +10,7 @@ const TTL_MS = 1_000
 const GRACE_MS = 400
 const KEY = 'election/r'
 
-/** What a handler does with its term. */
+/** Behaviours of a handler during its term. */
 const behaviours = ['return', 'until aborted', 'outlive', 'throw', 'reject late', 'stall', 'resign', 'close'] as const
 type Behaviour = (typeof behaviours)[number]
 
@@ -19,7 +19,7 @@ type Step =
   | { readonly do: 'stall'; readonly ms: number }
   | { readonly do: 'resign' | 'close'; readonly who: number }
 
-/** One instance, with what must hold of it alone. A closed one is replaced by a new one of the same name. */
+/** An instance, with the invariants that concern it alone. A closed one is replaced by a new one of the same name. */
 class Instance {
   readonly name: string
   readonly #world: World
@@ -68,7 +68,7 @@ class Instance {
     if (this.running === 0) await Promise.resolve()
   }
 
-  /** Its next life, once the last one has ended for good. */
+  /** Starts the next life, once the last one has ended. */
   revive(): void {
     if (this.election.status().state === 'closed' && this.running === 0) {
       this.lastEvent = 'revoked'
@@ -115,7 +115,7 @@ class World {
     this.grants++
   }
 
-  /** At any moment: at most one believes, and who does holds the lease, as the server counts. */
+  /** Checks at any moment: at most one instance believes that it leads, and that one holds the lease on the server. */
   probe(): void {
     const believed =
       this.instances?.map(({ election }) => election?.current()).filter((term) => term !== undefined) ?? []
@@ -124,7 +124,7 @@ class World {
     for (const { term } of believed) this.check('who believes holds the lease', held.length === 1 && held[0] === term)
   }
 
-  /** Noted, for who calls it may swallow what it throws. */
+  /** Records a failed check, since the caller may swallow an error. */
   check(what: string, holds: boolean): void {
     if (!holds) this.problems.push(what)
   }
@@ -185,7 +185,7 @@ class World {
     this.probe()
   }
 
-  /** Faults and bad behaviour are over: what has to come back comes back. */
+  /** Ends faults and bad behaviour: everything that can recover has to recover. */
   async heal(): Promise<void> {
     this.#isOver = true
     for (const end of this.#outliving.splice(0)) end()
@@ -225,7 +225,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 const fault = fc.tuple(fc.integer({ min: 0, max: 80 }), fc.constantFrom(...faults))
 
-it('at most one candidate believes, events alternate, terms rise, handlers end before the next term, and a leader is found in the end', {
+it('at most one candidate believes that it leads, events alternate, terms rise, handlers end before the next term, and a leader is found in the end', {
   timeout: 240_000,
 }, async () => {
   let grants = 0

@@ -25,12 +25,12 @@ test('a job has a period or a cron expression, not both, and a time zone only wi
   createSchedule({ election, jobs: [{ name: 'j', everyMs: 1_000, timeZone: 'UTC', work }] })
 })
 
-test('a term is what a fence and leaseHeaders take', () => {
+test('a term fits a fence and leaseHeaders', () => {
   expectTypeOf(term).toExtend<LeaseToken>()
   expectTypeOf(leaseHeaders(term)).toEqualTypeOf<Readonly<Record<string, string>>>()
 })
 
-test('an observer needs no more of the locks than to look', () => {
+test('an observer needs only the read methods of the locks', () => {
   createObserver({ locks: { inspect: (key) => locks.inspect(key) }, role: 'r' })
   // @ts-expect-error -- a candidate needs to acquire
   createElection({ locks: { inspect: (key) => locks.inspect(key) }, role: 'r' })

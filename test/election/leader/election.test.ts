@@ -126,7 +126,7 @@ describe('an election', () => {
     expect(log).toEqual(['a granted', 'a revoked', 'b granted'])
   })
 
-  it('resigns, gets in line behind the others, and comes back', async () => {
+  it('resigns, queues behind the others, and comes back', async () => {
     const { log, candidate } = setup()
     const [a, b] = [candidate('a'), candidate('b')]
     a.start()
@@ -155,7 +155,7 @@ describe('an election', () => {
     expect(log).toEqual(['a granted', 'a revoked', 'c granted'])
   })
 
-  it('tells no listener anything before start, and stays closed', async () => {
+  it('notifies no listener before start, and stays closed', async () => {
     const { log, candidate } = setup()
     const a = candidate('a')
     expect(await a.leader()).toBeUndefined()
@@ -205,7 +205,7 @@ describe('handlers', () => {
     expect(a.current()).toBeDefined()
   })
 
-  it('handlers that throw in onRevoked or a listener change nothing', async () => {
+  it('that throws in onRevoked or a listener changes nothing', async () => {
     const { candidate, log } = setup()
     const a = candidate('a', {
       onRevoked: () => {
@@ -290,7 +290,7 @@ describe('a store that fails', () => {
     expect(events[1]).toMatchObject({ reason: 'lost', term: term?.term })
   })
 
-  it('knows by the clocks that it does not lead, after a stall in which no timer fired', async () => {
+  it('ends the leadership by the clocks, after a stall in which no timer fired', async () => {
     const { clock, election } = scripted()
     election.start()
     await drain()
@@ -315,7 +315,7 @@ describe('a store that fails', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
-  it('is tried again forever, and health says why', async () => {
+  it('is tried again without limit, and health reports why', async () => {
     const { clock, store, election } = scripted()
     for (let n = 0; n < 5; n++) store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'no route'))
     election.start()
@@ -327,7 +327,7 @@ describe('a store that fails', () => {
   })
 })
 
-it('names the option that is wrong', () => {
+it('createElection names the option that is wrong', () => {
   const locks = memoryLocks()
   expect(() => createElection({ locks, role: '' })).toThrow('election.role')
   expect(() => createElection({ locks, role: 'r', ttlMs: 5 })).toThrow('election("r").ttlMs')
@@ -337,7 +337,7 @@ it('names the option that is wrong', () => {
   expect(() => createElection({ locks, role: 'r', lockDelayMs: 48 * 3_600_000 })).toThrow('election("r").lockDelayMs')
 })
 
-it('takes nothing but functions for what it calls', () => {
+it('createElection accepts only functions as callbacks', () => {
   const locks = memoryLocks()
   const notAFunction = 'work' as never
   expect(() => createElection({ locks, role: 'r', onGranted: notAFunction })).toThrow(

@@ -44,7 +44,10 @@ describeWith(['redis'], 'failover between processes', () => {
     return worker
   }
 
-  /** Each round ends the leader and starts a new last candidate; tells how long the role was without a leader. */
+  /**
+   * Ends the leader in each round and starts a new last candidate. @returns how long the role had no leader in each
+   * round
+   */
   async function failovers(
     role: string,
     ttlMs: number,
@@ -69,7 +72,7 @@ describeWith(['redis'], 'failover between processes', () => {
   it('a killed leader is replaced within its ttl and 100 ms', async () => {
     const times = await failovers('crash', TTL_MS, (leader) => leader.kill())
     console.log(`  failover after kill -9, ttl ${TTL_MS} ms: ${describeTimes(times)} ms`)
-    // The target is ttl + 100 ms; the rest is for a machine that does other things meanwhile.
+    // The target is ttl + 100 ms; the rest is a margin for a busy machine.
     expect(Math.max(...times)).toBeLessThan(TTL_MS + 1_000)
     expect(Math.min(...times)).toBeGreaterThan(TTL_MS / 2)
   })
@@ -92,7 +95,7 @@ describeWith(['redis'], 'a leader whose Redis freezes', { private: true }, () =>
   })
   afterEach(() => server.stop())
 
-  it('is revoked before the server can give the lease away, and leads again after', async () => {
+  it('is revoked before the server can give the lease away, and leads again afterwards', async () => {
     const locks = redisLocks({ url: server.url, answerMs: 300 })
     const revoked: number[] = []
     const election = createElection({

@@ -94,7 +94,7 @@ describe('a handler', () => {
     },
   )
 
-  it('a handler that calls resign() and awaits it does not wait for itself, and comes back behind the others', async () => {
+  it('that calls resign() and awaits it does not wait for itself, and comes back behind the others', async () => {
     const { log, candidate } = setup()
     let times = 0
     const a: Election = candidate('a', {
@@ -137,7 +137,7 @@ describe('a handler', () => {
     expect(await isSettled(closing)).toBe(true)
   })
 
-  it('is waited for by a resign() of what it left behind: that is not inside of it any more', async () => {
+  it('is awaited by a resign() of its background work, which is no longer inside of it', async () => {
     const { candidate } = setup()
     const work = held()
     const orders = Promise.withResolvers<void>()
@@ -219,7 +219,7 @@ describe('the process', () => {
 })
 
 describe('work given to whileLeading', () => {
-  it('is called in each term, also in the one that runs, and not after it was taken back', async () => {
+  it('is called in each term, also in the running one, and not after it was removed', async () => {
     const { candidate } = setup()
     const a = candidate('a')
     await drain()

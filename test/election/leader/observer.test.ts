@@ -36,7 +36,7 @@ function setup() {
   return { clock, locks: memoryLocks({ server, clock }), candidate }
 }
 
-/** A store that answers what it is told, and counts how often it is asked. */
+/** Store with scripted answers that counts its calls. */
 function told() {
   const clock = new FakeClock()
   const state = {
@@ -55,7 +55,7 @@ function told() {
 }
 
 describe('an observer', () => {
-  it('sees who leads, a time without a leader, and who is next, with rising terms', async () => {
+  it('sees the leader, a time without a leader, and the next one, with rising terms', async () => {
     const { clock, locks, candidate } = setup()
     const { observer, changes } = watching({ locks, clock })
     expect(observer.current()).toBeUndefined()
@@ -80,7 +80,7 @@ describe('an observer', () => {
     await b.close()
   })
 
-  it('asks the store once per pollMs, whatever happens, and not at all before start and after close', async () => {
+  it('reads the store once per pollMs, with any results, and not at all before start and after close', async () => {
     const { clock, state, locks } = told()
     const { observer } = watching({ locks, clock, pollMs: 500 })
     await clock.advance(5_000)
@@ -98,7 +98,7 @@ describe('an observer', () => {
     expect(observer.health()).toEqual({ status: 'closed' })
   })
 
-  it('drops an older term, and says in health that the store went back', async () => {
+  it('drops an older term, and reports in health that the store went back', async () => {
     const { clock, state, locks } = told()
     const { observer, changes } = watching({ locks, clock })
     state.answer = { owner: 'b', token: 7 }
@@ -116,7 +116,7 @@ describe('an observer', () => {
     expect(observer.health()).toEqual({ status: 'up' })
   })
 
-  it('believes in a leader through an outage until the lease it saw is over, then knows nothing', async () => {
+  it('believes in a leader through an outage until its observed lease is over, then knows nothing', async () => {
     const { clock, state, locks } = told()
     const { observer, changes } = watching({ locks, clock })
     state.answer = { owner: 'a', token: 7, expiresInMs: 4_500 }
@@ -144,7 +144,7 @@ describe('an observer', () => {
     expect(changes).toEqual(['vacant - -'])
   })
 
-  it('goes on when a listener throws, and tells the others', async () => {
+  it('continues when a listener throws, and notifies the others', async () => {
     const { clock, state, locks } = told()
     const observer = createObserver({ locks, role: 'r', clock })
     open.push(observer)
@@ -181,7 +181,7 @@ describe('an observer', () => {
 })
 
 describe('iterating an observer', () => {
-  it('starts it, gives what is known and each change, and ends when it closes', async () => {
+  it('starts it, yields the known state and each change, and ends when it closes', async () => {
     const { clock, state, locks } = told()
     const { observer } = watching({ locks, clock })
     const seen: Array<string | undefined> = []
@@ -215,7 +215,7 @@ describe('iterating an observer', () => {
   })
 })
 
-it('names the option that is wrong', () => {
+it('createObserver names the option that is wrong', () => {
   const { locks } = told()
   const js = (value: unknown): never => value as never
   expect(() => createObserver(js({ locks, rol: 'r' }))).toThrow('Did you mean "role"?')

@@ -31,10 +31,10 @@ function child(roles: readonly string[], options: Partial<LeaderOptions> = {}): 
   return started
 }
 
-/** How many are in line for a role. */
+/** Number of candidates queued for a role. */
 const inLine = (role: string): Promise<number> => client.zcard(`${prefix}{election/${role}}:line`)
 
-describeWith(['redis'], 'a process that is told to end', () => {
+describeWith(['redis'], 'a process that is terminated', () => {
   it('hands all its roles over within milliseconds, then closes the rest, then dies by that signal', async () => {
     const roles = ['a', 'b', 'c']
     const first = child(roles)
@@ -45,7 +45,7 @@ describeWith(['redis'], 'a process that is told to end', () => {
     const granted = await Promise.all(roles.map((role) => second.report('granted', role)))
     const tookMs = Math.max(...granted.map(({ at }) => at)) - sentAt
     console.log(`  hand-over of three roles by SIGTERM, ttl 30 s: ${tookMs.toFixed(1)} ms`)
-    // The target is 50 ms, measured by the bench; the rest is for a machine that does other things meanwhile.
+    // The target is 50 ms, measured by the bench; the rest is a margin for a busy machine.
     expect(tookMs).toBeLessThan(5_000)
     expect(await first.exited).toEqual({ code: null, signal: 'SIGTERM' })
     expect(first.reports.map(({ did }) => did).slice(-4)).toEqual(['revoked', 'revoked', 'revoked', 'closed'])
@@ -54,7 +54,7 @@ describeWith(['redis'], 'a process that is told to end', () => {
 })
 
 describeWith(['redis'], 'a leader that blocks its event loop for longer than its ttl', () => {
-  it('is replaced meanwhile, and knows by the clocks when it wakes', async () => {
+  it('is replaced during that time, and knows by the clocks when it wakes', async () => {
     const blocked = child(['r'], { ttlMs: 1_000, blockMs: 3_000 })
     const { term } = await blocked.report('granted')
     const locks = redisLocks({ url: serverUrl('redis') as string, prefix })
@@ -73,7 +73,7 @@ describeWith(['redis'], 'a leader that blocks its event loop for longer than its
 })
 
 describeWith(['redis'], 'elections of one process', () => {
-  it('share the connections of their locks, however many roles there are', async () => {
+  it('share the connections of their locks, for any number of roles', async () => {
     const connectionName = `roles-${randomUUID()}`
     const mine = new Redis(serverUrl('redis') as string, { connectionName })
     const locks = redisLocks({ client: mine, prefix })

@@ -28,7 +28,7 @@ describeWith(['redis'], 'an election on a quorum of three servers', { private: t
     return election
   }
 
-  it('goes on without one server, hands over, and ends the term in time without two', async () => {
+  it('continues without one server, hands over, and ends the term in time without two', async () => {
     const a = candidate('a')
     await until('a leads', () => a.current() !== undefined)
     const b = candidate('b')

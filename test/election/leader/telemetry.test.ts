@@ -4,7 +4,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { record } from '../../support/tracing.ts'
 import { until } from '../../support/until.ts'
 
-it('an election tells whether this instance leads, in which term, and how terms end', async () => {
+it('an election reports whether this instance leads, in which term, and how terms end', async () => {
   const recording = record()
   const { telemetry } = recording
   const locks = memoryLocks()

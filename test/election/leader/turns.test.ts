@@ -47,7 +47,7 @@ describe('an instance whose terms fail', () => {
     expect(await grantedWithin(1_001)).toBe(true)
   })
 
-  it('leaves the role to another one meanwhile', async () => {
+  it('leaves the role to another one in between', async () => {
     const { clock, log, candidate } = setup()
     candidate('a', { coolDownMs: 5_000, onGranted: () => Promise.reject(new Error('no')) })
     await drain()
@@ -58,7 +58,7 @@ describe('an instance whose terms fail', () => {
 })
 
 describe('priority', () => {
-  it('lets those without a delay lead, and takes over when there are none', async () => {
+  it('lets candidates without a delay lead, and takes over when there are none', async () => {
     const { clock, log, candidate } = setup()
     candidate('last', { campaignDelayMs: 2_000 })
     const [a, b] = [candidate('a'), candidate('b')]
@@ -74,7 +74,7 @@ describe('priority', () => {
     expect(log.at(-1)).toBe('last granted')
   })
 
-  it('takes no leadership away', async () => {
+  it('takes no existing leadership away', async () => {
     const { clock, log, candidate } = setup()
     candidate('last', { campaignDelayMs: 100 })
     await clock.advance(1_000)
@@ -116,7 +116,7 @@ describe('a lock delay', () => {
   })
 })
 
-it('refuses a ttl that ordinary stalls would end, unless it is asked for', () => {
+it('createElection refuses a ttl that ordinary stalls would end, without an explicit option', () => {
   const locks = memoryLocks()
   expect(() => createElection({ locks, role: 'r', ttlMs: 999 })).toThrow(
     'election("r").ttlMs: expected at least 1000, or allowShortTtl: true, got 999',

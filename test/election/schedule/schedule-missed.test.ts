@@ -6,7 +6,7 @@ import { closeAll, MIDNIGHT, MINUTE, recorder, setup } from '../support/jobs.ts'
 afterEach(closeAll)
 
 describe('ticks without a running process', () => {
-  it('are left out when nothing is recorded', async () => {
+  it('are left out without a record', async () => {
     const { clock, node } = setup()
     const first = recorder()
     const a = node([first.job])
@@ -19,7 +19,7 @@ describe('ticks without a running process', () => {
     expect([first.minutes(), second.minutes()]).toEqual([[1], [5]])
   })
 
-  it('are made up for by the newest one, when the record says so', async () => {
+  it('are made up for by the newest one, with a record', async () => {
     const { clock, node } = setup()
     let done: number | undefined
     const recorded = (name: string) => {
@@ -50,7 +50,7 @@ describe('ticks without a running process', () => {
     expect([first.made, third.made]).toEqual([[1], []])
   })
 
-  it('are none when the leader before had a clock that was ahead: what it did is not done again', async () => {
+  it('are none when the previous leader had a clock that was ahead: its work is not repeated', async () => {
     const { clock, node } = setup()
     const { job, minutes } = recorder({ everyMs: 10_000 })
     node([job], { lastTick: () => MIDNIGHT + 30_000 })
@@ -67,7 +67,7 @@ describe('ticks without a running process', () => {
     expect(schedule.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('ahead of this clock') })
   })
 
-  it('wait for a record that cannot be read, which health tells', async () => {
+  it('wait for an unreadable record, which health reports', async () => {
     const { clock, node } = setup()
     const { job, minutes } = recorder()
     let isDown = true
@@ -86,7 +86,7 @@ describe('ticks without a running process', () => {
     expect(schedule.health()).toEqual({ status: 'up' })
   })
 
-  it('wait for a record that hangs, which health tells: its signal is aborted, and it is asked again', async () => {
+  it('wait for a hanging record, which health reports: its signal is aborted, and it is read again', async () => {
     const { clock, node } = setup()
     const { job, minutes } = recorder()
     const signals: AbortSignal[] = []
@@ -106,7 +106,7 @@ describe('ticks without a running process', () => {
   })
 
   it.each([Number.NaN, '2026-11-20', '', true, new Date(0)])(
-    'wait for a record that is no instant, which health tells: %s',
+    'wait for a record without an instant, which health reports: %s',
     async (wrong) => {
       const { clock, node } = setup()
       const { job, minutes } = recorder()

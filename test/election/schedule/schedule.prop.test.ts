@@ -51,7 +51,7 @@ class World {
     this.ticks.push(run.scheduledAt)
     this.#running.set(who, 1)
     const duration = this.#isOver ? 0 : (this.#durations.shift() ?? 0)
-    // Some heed their signal, some do not.
+    // Some runs obey their signal, others ignore it.
     await this.clock.sleep(duration, duration % 2 === 0 ? run.signal : undefined).catch(() => {})
     this.#running.set(who, 0)
   }

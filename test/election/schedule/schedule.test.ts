@@ -90,12 +90,12 @@ describe('a job', () => {
     expect(schedule.status()[0]?.nextAt).toBe(Date.UTC(2027, 0, 1))
     clock.suspend(Date.UTC(2027, 0, 1) - MIDNIGHT - MINUTE)
     await clock.advance(2 * MINUTE)
-    // The lease did not outlive that jump of the clock; the next term goes on with the next tick.
+    // The lease did not outlive that jump of the clock; the next term continues with the next tick.
     expect(runs.length).toBeLessThanOrEqual(1)
   })
 })
 
-describe('a tick that comes while a run is going on', () => {
+describe('a tick that comes during a run', () => {
   it('is left out by default', async () => {
     const { clock, node } = setup()
     const { job, minutes, release } = recorder({}, true)
@@ -109,7 +109,7 @@ describe('a tick that comes while a run is going on', () => {
     expect(minutes()).toEqual([1, 4])
   })
 
-  it('is queued when the job says so, the newest one only', async () => {
+  it('is queued by option, the newest one only', async () => {
     const { clock, node } = setup()
     const { job, minutes, release } = recorder({ overlap: 'queue' }, true)
     const { schedule } = node([job])
@@ -233,7 +233,7 @@ describe('a run that throws', () => {
     expect(schedule.health()).toEqual({ status: 'up' })
   })
 
-  it('ends the term when the job says so, also while another job runs', async () => {
+  it('ends the term by option, also while another job runs', async () => {
     const { clock, node } = setup()
     const reasons: string[] = []
     const other = recorder({ name: 'k', everyMs: 20_000 }, true)
@@ -248,7 +248,7 @@ describe('a run that throws', () => {
     await other.release()
   })
 
-  it('ends the term with onFailure: resign also when it was the last one there will ever be', async () => {
+  it('ends the term with onFailure: resign also when it was the last tick of all', async () => {
     const { clock, node } = setup()
     const reasons: string[] = []
     const work = () => Promise.reject(new Error('no'))
@@ -382,7 +382,7 @@ describe('a mistake', () => {
 })
 
 describe('the health of a leader that led before', () => {
-  it('says nothing of a run that failed in an earlier term', async () => {
+  it('ignores a run that failed in an earlier term', async () => {
     const { clock, node } = setup()
     let fails = true
     const work = (): void => {

@@ -7,7 +7,7 @@ const at = (text: string): number => Date.parse(text)
 const cron = (expression: string, timeZone = 'UTC'): Ticks =>
   cronTicks('job("j")', expression, timeZone, at('2026-11-20T00:00:00Z'))
 
-it('the last tick up to an instant and the first after it have nothing between them', () => {
+it('no tick is between the last one up to an instant and the first one after it', () => {
   const kinds: readonly Ticks[] = [
     everyTicks('p', 1_000),
     everyTicks('p', 7_777),

@@ -81,7 +81,7 @@ describe('ticks of a cron expression', () => {
     expect(() => cron(expression)).toThrow(message)
   })
 
-  it('refuses a time zone that there is not', () => {
+  it('refuses an unknown time zone', () => {
     expect(() => cron('* * * * *', 'Mars/Olympus')).toThrow('job("j").timeZone: expected an IANA time zone')
     expect(() => cron('* * * * *', '')).toThrow('job("j").timeZone: expected a non-empty string')
   })

@@ -5,7 +5,7 @@ import { gate } from '../../support/until.ts'
 
 export const open: Election[] = []
 const holding: Array<() => void> = []
-/** For `afterEach`. */
+/** Releases and closes everything; for `afterEach`. */
 export async function closeAll(): Promise<void> {
   for (const letGo of holding.splice(0)) letGo()
   await drain()

@@ -17,7 +17,7 @@ export const MIDNIGHT = Date.UTC(2026, 10, 20)
 
 export const open: Array<Election | Schedule> = []
 const holding: Array<() => Promise<void>> = []
-/** For `afterEach`: lets what is held go, then closes everything. */
+/** Releases what is held, then closes everything; for `afterEach`. */
 export async function closeAll(): Promise<void> {
   for (const letGo of holding.splice(0)) await letGo()
   await Promise.all(open.splice(0).map((each) => each.close()))

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { until } from '../../support/until.ts'
 import type { LeaderOptions, LeaderReport } from './leader-process.ts'
 
-/** One process with candidacies, and everything it has reported. */
+/** A process with candidacies, and all its reports. */
 export class LeaderChild {
   readonly reports: LeaderReport[] = []
   readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>

@@ -1,6 +1,6 @@
 /**
- * A service on a folder that sends numbers and counts each once; it tells its parent of both. For tests that kill it.
- * `counter.ts DIR LIFE`; with `counts` for LIFE it sends nothing.
+ * Service on a folder that sends numbers, counts each once, and reports both to its parent. For tests that kill
+ * it.\n`counter.ts DIR LIFE`; with `counts` for LIFE it sends nothing.
  */
 import { defineChannel, sink } from 'concordat/binder'
 import { embedded } from 'concordat/embedded'

@@ -1,6 +1,7 @@
 /**
- * On a disk of its own, which only its processes see: `full-disk.ts DIR new` makes a database on one that is too small;
- * `full-disk.ts DIR killed` opens one that was killed and has no room to recover. Prints what `embedded` says.
+ * Opens databases on a small disk that only its own processes see: `full-disk.ts DIR new` makes a database on one that
+ * is too small; `full-disk.ts DIR killed` opens one that was killed and has no room to recover. Prints the message of
+ * `embedded`.
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, writeSync } from 'node:fs'
@@ -30,7 +31,7 @@ const said = await sql.query('SELECT 1').then(
 process.stdout.write(said)
 process.exit()
 
-/** But for 256 KiB, so that it can be locked. */
+/** Fills the disk except for 256 KiB, so that the folder can be locked. */
 function fill(path: string): void {
   const file = openSync(path, 'w')
   try {

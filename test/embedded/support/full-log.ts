@@ -1,6 +1,6 @@
 /**
- * `full-log.ts DIR`, on a disk of its own, which only this process sees: writes until PostgreSQL finds no room for the next
- * segment of its log. Prints as JSON what the statements said and whether a timer still fires afterwards.
+ * `full-log.ts DIR`, on a disk of its own, which only this process sees: writes until PostgreSQL finds no space for the
+ * next segment of its log. Prints as JSON the statements' errors and whether a timer still fires afterwards.
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs'

@@ -13,11 +13,11 @@ const IN_CONTAINER = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-chil
 export const hasContainers: boolean = succeeds([...IN_CONTAINER, 'true'])
 
 export interface Holder {
-  /** What it said first. */
+  /** First line of output. */
   readonly said: string
-  /** Of the process itself. */
+  /** Id of the process itself. */
   readonly pid: number
-  /** SIGKILL for it, and for what it was started by. */
+  /** Kills the process and its starter with SIGKILL. */
   kill(): Promise<void>
 }
 
@@ -33,7 +33,7 @@ export function startInContainer(directory: string): Promise<Holder> {
   return started([...IN_CONTAINER, ...COMMAND, directory])
 }
 
-/** Its parent never asks what became of it. */
+/** Starts a holder whose parent never waits for its exit. */
 export function startUnderNeglect(directory: string): Promise<Holder> {
   const quoted = [...COMMAND, directory].map((part) => `'${part}'`).join(' ')
   return started(['sh', '-c', `exec 3<&0; ${quoted} <&3 & exec sleep 600`])
@@ -56,7 +56,7 @@ async function started([command = '', ...args]: readonly string[]): Promise<Hold
   return { said: data.toString(), pid, kill }
 }
 
-/** It may be a zombie, of which no thread is left. */
+/** Waits until the process has ended; it may be a zombie without threads. */
 export function untilEnded(pid: number): Promise<void> {
   return until('the process has ended', () => isEnded(pid))
 }

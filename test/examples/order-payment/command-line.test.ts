@@ -5,7 +5,7 @@ import { type Ended, folder, start } from './support/command.ts'
 
 const LIMIT_MS = 60_000
 const GOOD = '{"orderId":"o-1","customer":"c","card":"tok_ok","lines":[{"sku":"s","quantity":1,"unitPriceCents":1}]}'
-/** Nothing listens there. */
+/** Address on which nothing listens. */
 const NOWHERE = '127.0.0.1:1'
 
 describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
@@ -97,7 +97,7 @@ test('--help lists the flags', { timeout: LIMIT_MS }, async () => {
   expect(code).toBe(0)
 })
 
-/** Runs until it is told to end, and what it said. */
+/** Runs a command until the signal ends it, and returns its output. */
 async function interrupted(args: readonly string[], signal: NodeJS.Signals, meanwhile = async (): Promise<void> => {}) {
   const running = start(args, { open: true })
   await new Promise<void>((resolve) => running.child.stderr?.once('data', () => resolve()))
@@ -106,7 +106,7 @@ async function interrupted(args: readonly string[], signal: NodeJS.Signals, mean
   return running.ended
 }
 
-/** Orders come through standard input. Each process takes seconds to start, so the tests look at the same ones. */
+/** Orders come through standard input. Each process takes seconds to start, so the tests share the same ones. */
 async function livesOfOneFolder() {
   await using place = await folder()
   const data = ['--data', join(place.path, 'data')]
@@ -131,7 +131,7 @@ describe('processes one after the other on the same --data', () => {
     expect(lives.second.code).toBe(143)
   })
 
-  test('the next one goes on', () => {
+  test('the next one continues', () => {
     expect(lives.third.report.orders).toMatchObject({ read: 1, confirmed: 1 })
   })
 
@@ -142,7 +142,7 @@ describe('processes one after the other on the same --data', () => {
   })
 })
 
-test('--data goes on with the files it was begun with only', { timeout: 2 * LIMIT_MS }, async () => {
+test('--data continues only with the files it was begun with', { timeout: 2 * LIMIT_MS }, async () => {
   await using place = await folder()
   const data = ['--data', join(place.path, 'data')]
   const first = await place.report([

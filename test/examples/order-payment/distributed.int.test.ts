@@ -22,9 +22,9 @@ const SEEDS = (process.env['CONCORDAT_SEEDS'] ?? '7').split(',')
 interface Place {
   readonly args: readonly string[]
   readonly schema: (service: string) => string
-  /** In the names of everything else. */
+  /** Prefix of all other names. */
   readonly prefix: string
-  /** Takes away what `--keep` left. */
+  /** Deletes what `--keep` left. */
   readonly sweep: () => Promise<void>
 }
 
@@ -50,7 +50,7 @@ function need(kind: 'kafka' | 'rabbitmq' | 'postgres' | 'redis'): string {
   return url
 }
 
-/** What the tables of the run say. */
+/** Reads the tables of the run. */
 async function tablesOf({ schema }: Place) {
   const client = new pg.Client({ connectionString: need('postgres') })
   await client.connect()

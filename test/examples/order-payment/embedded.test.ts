@@ -26,7 +26,7 @@ describe('embedded, as a process', { timeout: LIMIT_MS }, () => {
     expect(code).toBe(0)
   })
 
-  test('Windows line ends, a byte order mark, blank lines and no end of the last line change nothing', async () => {
+  test('Windows line ends, a byte order mark, blank lines and a missing last line end change nothing', async () => {
     await using place = await folder()
     const files = orderFiles({ seed: 6, lines: 30 })
     const windows = `\uFEFF${files.orders.trimEnd().replaceAll('\n', '\r\n\r\n  \r\n')}`
@@ -36,7 +36,7 @@ describe('embedded, as a process', { timeout: LIMIT_MS }, () => {
     expect(code).toBe(0)
   })
 
-  test('an empty file is a run of nothing that ends well', async () => {
+  test('an empty file is an empty run that succeeds', async () => {
     await using place = await folder()
     const { code, report } = await place.report(await place.orders({ orders: '', accounts: { a: 7 }, stock: { b: 3 } }))
     expect(report).toMatchObject({
@@ -49,7 +49,7 @@ describe('embedded, as a process', { timeout: LIMIT_MS }, () => {
     expect(code).toBe(0)
   })
 
-  test('a line over 64 KiB and other nonsense is told by number, and the run goes on', async () => {
+  test('a line over 64 KiB and other invalid input is reported by number, and the run continues', async () => {
     await using place = await folder()
     const good = (id: string): string =>
       JSON.stringify({

@@ -1,6 +1,6 @@
 /**
- * kill -9 of the whole process, again and again, with the data on disk. `npm run faults -- embedded --seed N` kills 20 times; the
- * outcomes are held against those of the model, which is never killed.
+ * kill -9 of the whole process, repeatedly, with the data on disk. `npm run faults -- embedded --seed N` kills 20
+ * times; the outcomes are compared with those of the model, which is never killed.
  */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -55,14 +55,14 @@ test('killed while the database is being made, it makes it again', { timeout: 12
   expect(report.orders).toEqual(expected(files).orders)
 })
 
-test('a kill of npm kills the run, and the next one goes on', { timeout: 120_000 }, async () => {
+test('a kill of npm kills the run, and the next one continues', { timeout: 120_000 }, async () => {
   await using place = await folder()
   const files = orderFiles({ seed: 2, lines: 60 })
   const args = [...(await place.orders(files)), '--data', join(place.path, 'data')]
   const npm = startWithNpm(args)
   await new Promise<void>((resolve) => npm.child.stderr?.once('data', () => resolve()))
   npm.child.kill('SIGKILL')
-  // Its pipes close when the last process that holds them is gone.
+  // The pipes close when the last process that holds them is gone.
   await npm.ended
   const { report } = await place.report(args)
   expect(report.orders).toEqual(expected(files).orders)

@@ -4,7 +4,7 @@ import { parseOptions, UsageError } from '../../../examples/order-payment/option
 const SERVERS = ['--postgres', 'postgres://u:secret@h/db', '--redis', 'redis://h']
 const KAFKA = ['--transport', 'kafka', '--kafka', 'h:9092', ...SERVERS]
 
-test('nothing said is embedded, in memory, with the bundled files', () => {
+test('the default is embedded, in memory, with the bundled files', () => {
   expect(parseOptions([])).toEqual({
     mode: 'embedded',
     data: undefined,
@@ -28,7 +28,7 @@ test('a broker makes it distributed, with one process per service and a run id o
   expect(options).not.toEqual(parseOptions(KAFKA))
 })
 
-test('all the flags', () => {
+test('all the flags are parsed', () => {
   const rabbit = ['--transport', 'rabbitmq', '--rabbitmq', 'amqp://h', ...SERVERS]
   const options = parseOptions([
     ...rabbit,
@@ -52,7 +52,7 @@ test('payments may be paused in every mode, also before the first order', () => 
   expect(parseOptions([...KAFKA, '--pause-payments-at', '0'])).toMatchObject({ pausePaymentsAt: 0 })
 })
 
-describe('what is wrong is said in one line with the remedy', () => {
+describe('a mistake is reported in one line with the remedy', () => {
   test.each([
     [['--nonsense'], /Unknown option '--nonsense': see npm start -- --help/],
     [['orders.jsonl'], /Unexpected argument 'orders.jsonl'/],

@@ -6,7 +6,7 @@ import { orderFiles } from './support/orders.ts'
 const LIMIT_MS = 120_000
 
 describe('an operator pauses the payments, embedded', { timeout: LIMIT_MS }, () => {
-  test('in the middle: what needs a payment waits, and the books are those of a run without it', async () => {
+  test('in the middle: orders that need a payment wait, and the books are those of a run without a pause', async () => {
     await using place = await folder()
     const files = orderFiles({ seed: 5, lines: 80, customers: 12, skus: 6, plenty: 0.6 })
     const args = [...(await place.orders(files)), '--pause-payments-at', '25']
@@ -40,7 +40,7 @@ describe('an operator pauses the payments, embedded', { timeout: LIMIT_MS }, () 
     expect(code).toBe(0)
   })
 
-  test('at more orders than there are: nothing is paused, a line says so, and the board tells what each instance handled', async () => {
+  test('at more orders than there are: nothing is paused, a line reports it, and the board shows how many each instance handled', async () => {
     await using place = await folder()
     const files = orderFiles({ seed: 9, lines: 20 })
     const { code, report, stdout, stderr } = await place.report([
@@ -57,7 +57,7 @@ describe('an operator pauses the payments, embedded', { timeout: LIMIT_MS }, () 
     expect(code).toBe(0)
   })
 
-  test('a value that is none is one line, and exit code 2', async () => {
+  test('an invalid value is reported in one line, with exit code 2', async () => {
     await using place = await folder()
     const { code, stderr, stdout } = await start(['--pause-payments-at', 'soon', '--data', place.path]).ended
     expect([code, stdout, stderr.trimEnd().split('\n')]).toEqual([

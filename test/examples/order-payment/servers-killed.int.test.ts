@@ -41,7 +41,7 @@ async function runWhileServersDie(transport: 'kafka' | 'rabbitmq'): Promise<void
   expect(report.receipts).toBe(model.orders.confirmed)
 }
 
-/** By what it tells on standard error; a run that is faster than its telling has ended. */
+/** Waits for the count in its progress on standard error; a run that ends before it reports counts as ended. */
 async function untilEnded(running: Running, count: number, deadline: number): Promise<void> {
   let over = false
   void running.ended.then(() => (over = true))

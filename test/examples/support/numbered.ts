@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 
-/** What the end of an example says that it prints. */
+/** Reads the output that the comment at the end of an example promises. */
 export function expectedOutput(file: string): string {
   const [, block] = readFileSync(file, 'utf8').split('\n// Prints:\n')
   if (block === undefined) throw new Error(`${file} does not say what it prints`)

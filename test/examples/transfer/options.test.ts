@@ -23,7 +23,7 @@ it.for([
   [['--processes', '5'], '--processes 5: expected a whole number from 1 to 4'],
   [['--log-level', 'loud'], '--log-level loud: choose silent, error, warn, info, debug'],
   [['--transfer', '5'], "Unknown option '--transfer'"],
-] as const)('%j is refused, with what is expected', ([args, message]) => {
+] as const)('%j is refused, with the expected values', ([args, message]) => {
   expect(() => parseOptions(args)).toThrow(UsageError)
   expect(() => parseOptions(args)).toThrow(message)
 })

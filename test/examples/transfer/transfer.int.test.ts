@@ -12,7 +12,7 @@ const LIMIT_MS = 300_000
 const MAIN = 'examples/transfer/main.ts'
 const TRANSFERS = isNight ? 80 : 40
 const KILLS = isNight ? 3 : 2
-/** With each merge: the one that prepares, and the one whose steps are code. */
+/** Kinds played in each merge run: the one that prepares, and the one whose steps are code. */
 const PLAYED = isNight ? KINDS : (['xa', 'code'] as const)
 
 interface Ended {
@@ -61,7 +61,7 @@ describeWith(['postgres'], 'npm run transfer', { private: true }, () => {
     },
   )
 
-  it('says in one line what is wrong, and starts nothing', async () => {
+  it('reports a mistake in one line, and starts nothing', async () => {
     expect(await transfer('--kind', 'magic')).toEqual({
       code: 2,
       stdout: '',

@@ -7,11 +7,11 @@ export type Numbered = z.infer<typeof Numbered>
 
 const options = { payload: Numbered, key: ({ key }: Numbered) => key, partitions: PARTITIONS }
 
-/** What is sent; the group `work` makes an output of each. */
+/** Parcels that senders send; the group `work` makes an output of each. */
 export const parcels = defineChannel('faults.parcels', { ...options, groups: ['work'] })
-/** Sent to be handled later, each after a delay of its own; the group `remind` has delayed retries. */
+/** Reminders with delays of their own; the group `remind` has delayed retries. */
 export const reminders = defineChannel('faults.reminders', { ...options, groups: ['remind'] })
 /** The outputs; read by the group `audit`. */
 export const receipts = defineChannel('faults.receipts', { ...options, groups: ['audit'] })
-/** PostgreSQL: sent in transactions alone; the group `book` writes its place in the transactions of its handlers. */
+/** PostgreSQL: sent in transactions only; the group `book` writes its position in the transactions of its handlers. */
 export const entries = defineChannel('faults.entries', { ...options, groups: ['book'], transactional: true })

@@ -8,7 +8,7 @@ export interface BinderFault extends FaultSpec {
   play(site: Site, random: Random): Promise<string | undefined>
 }
 
-/** Who handled it to the end, other than the one that had it. */
+/** Waits for another process to handle the message to its end. @returns that process */
 export async function doneByAnother(site: Site, lingerer: Lingerer, withinMs: number): Promise<string | undefined> {
   const deadline = performance.now() + withinMs
   while (performance.now() < deadline) {

@@ -1,4 +1,4 @@
-/** What only a log in PostgreSQL can have done to it. */
+/** Faults that are only possible on a log in PostgreSQL. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../harness/random.ts'
 import { type BinderFault, doneByAnother } from './fault.ts'
@@ -29,7 +29,7 @@ export const LOG_FAULTS: readonly BinderFault[] = [
 ]
 
 const KILLS = 3
-/** After its session others have its places; a busy machine takes long for their work. */
+/** After its session others have its partitions; a busy machine takes long for their work. */
 const MOVED_WITHIN_MS = 60_000
 
 async function idleKill(site: Site, random: Random): Promise<string | undefined> {
@@ -37,7 +37,7 @@ async function idleKill(site: Site, random: Random): Promise<string | undefined>
   for (let n = 0; n < KILLS; n++) {
     await sleep(random.between(300, 900))
     await site.idle()
-    // Places are written within 200 ms.
+    // Positions are written within 200 ms.
     await sleep(random.between(0, 250))
     const before = await site.log.versions()
     site.fault('the broker is killed, and nobody sends', site.members)
@@ -51,7 +51,10 @@ async function idleKill(site: Site, random: Random): Promise<string | undefined>
   return `${KILLS} times, and ${undone} places were undone`
 }
 
-/** What it has when it goes on is behind what others have settled: a write of it is seen. */
+/**
+ * Waits until others have settled positions beyond those that the blocked process holds, so that a late write of it
+ * would show.
+ */
 async function movedOn(site: Site, held: readonly Unsettled[]): Promise<boolean> {
   const deadline = performance.now() + MOVED_WITHIN_MS
   while (performance.now() < deadline) {
@@ -75,7 +78,7 @@ async function freezeInTransaction(site: Site, random: Random): Promise<string |
   member.actor.resume()
   site.note('healed', `${member.name} goes on`)
   await wentOn
-  // By then it has learned that others have its places.
+  // By then the member has learned that others have its assignments.
   await sleep(2 * SESSION_MS)
   site.back(member)
   await sleep(2_000)
@@ -83,7 +86,10 @@ async function freezeInTransaction(site: Site, random: Random): Promise<string |
   return `${other} had ${key}/${n} before ${member.name} went on with it, ${open} transactions were open`
 }
 
-/** Nobody waits for it longer than its lease, and what it wrote is gone when it goes on. */
+/**
+ * Freezes a process at a position update: nothing waits for it longer than its lease, and its write is rolled back when
+ * it resumes.
+ */
 async function freezeAtPlace(site: Site, random: Random, where: Lingers): Promise<string | undefined> {
   await sleep(random.between(200, 500))
   const { member, key, n, text } = await site.lingerer(300, where)

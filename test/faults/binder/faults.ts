@@ -82,7 +82,7 @@ async function brokerFreeze(site: Site, random: Random): Promise<string | undefi
     : undefined
 }
 
-/** It settles in its own time: what a mistake settled too early is settled by then. */
+/** Time after which the process has settled everything that a mistake settles too early. */
 const SETTLED_MS = 1_000
 
 async function consumerKill(site: Site, random: Random): Promise<string | undefined> {
@@ -260,7 +260,7 @@ function unsure(site: Site): number {
   return site.ledger.count(({ op, type }) => op === 'send' && type === 'info')
 }
 
-/** Sends and handler calls that have begun, so long ago at least, and not ended. */
+/** Sends and handler calls begun at least `sinceMs` ago and not ended. */
 function openOf(site: Site, member?: Member, sinceMs = 0): number {
   site.ledger.read()
   const before = nowMs() - sinceMs

@@ -14,7 +14,10 @@ export function judgeReminders(delayed: readonly Recorded[], runs: readonly Run[
   }
 }
 
-/** Not before the earliest of its sends was due, nor attempt 2 before the earliest retry after an attempt 1. */
+/**
+ * Checks that no run was before its earliest send was due, and no attempt 2 before the earliest retry after an attempt
+ * 1.
+ */
 export function judgeTimes(delayed: readonly Recorded[], runs: readonly Run[], say: Say): void {
   const due = new Map<string, number>()
   for (const { begin } of delayed) earliest(due, nameOf(begin as Step), begin.at + Number(begin['delayMs']))

@@ -43,7 +43,7 @@ function violated(events: readonly Event[], more: Partial<Known> = {}): Record<s
 }
 
 describe('judge', () => {
-  it('finds nothing in what is in order, and judges every invariant', () => {
+  it('finds nothing in a correct history, and judges every invariant', () => {
     expect(violated(GOOD)).toEqual({})
     expect(latenciesOf(GOOD)).toEqual([5, 5])
   })
@@ -56,7 +56,7 @@ describe('judge', () => {
     ])
   })
 
-  it('misses nothing whose acceptance is unknown', () => {
+  it('does not miss a message whose acceptance is unknown', () => {
     expect(violated([...GOOD, ...step('s send k/2 20-21!'), ...step('s send k/2 22-')])).toEqual({})
   })
 
@@ -65,7 +65,7 @@ describe('judge', () => {
     expect(violated(skip)['in order']).toEqual(['kafka: work k/3 (p, 22.0 to 23.0) began, and 2 was not handled yet'])
   })
 
-  it('finds a delayed message that is lost, one that is early, a retry that is early, and one that repeats', () => {
+  it('finds a lost delayed message, an early one, an early retry, and a repeated one', () => {
     const sent = (text: string) => step(text).map((event) => ({ ...event, delayMs: 100 }))
     const tried = (text: string, attempt: number) => step(text).map((event) => ({ ...event, attempt }))
     const good = [
@@ -92,7 +92,7 @@ describe('judge', () => {
     expect(violated(again)['repeats at faults']).toHaveLength(2)
   })
 
-  it('allows a message to come again whose sender sent it again', () => {
+  it('allows a repeat of a message that its sender repeated', () => {
     expect(violated([...step('s send k/0 0-1!'), ...GOOD, ...step('r work k/0 20-21')])).toEqual({})
   })
 
@@ -115,7 +115,7 @@ describe('judge', () => {
     expect(violated([...GOOD, ...step('p audit k/0 20-21')], more)).toEqual({})
   })
 
-  it('says who did not come back and what failed', () => {
+  it('names processes that did not come back and failures', () => {
     expect(violated(GOOD, { absent: ['p: not "up"'], failures: ['q ended by itself'] })).toEqual({
       'all come back': ['kafka: p: not "up"'],
       'no process fails': ['kafka: q ended by itself'],

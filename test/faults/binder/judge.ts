@@ -9,20 +9,20 @@ export interface Span {
   readonly to: number
 }
 
-/** Everything that is known of the processes at one broker. */
+/** All recorded facts about the processes at one broker. */
 export interface Known {
   readonly transport: string
   readonly events: readonly Event[]
-  /** From the beginning of a fault until everything was quiet again. */
+  /** Spans from the beginning of a fault until everything was quiet again. */
   readonly faults: readonly Span[]
-  /** When a process was, or may have been, without its broker. */
+  /** Spans in which a process was, or may have been, cut off from its broker. */
   readonly cutOff: ReadonlyArray<Span & { readonly process: string }>
-  /** When it was killed. */
+  /** Time at which each process was killed. */
   readonly killed: ReadonlyMap<string, number>
-  /** Who did not come back. */
+  /** Processes that did not come back. */
   readonly absent: readonly string[]
   readonly failures: readonly string[]
-  /** Places that were written back. `undefined`: the broker keeps them to itself. */
+  /** Positions that went backwards. `undefined`: the broker does not show them. */
   readonly setBack?: readonly string[] | undefined
   /** Entries that are not in the book once. `undefined`: there is no book. */
   readonly book?: readonly string[] | undefined
@@ -31,7 +31,7 @@ export interface Known {
 const STAGES = ['work', 'audit'] as const
 export type Stage = (typeof STAGES)[number] | 'remind'
 
-/** One handler call. */
+/** A handler call. */
 export interface Run extends Span {
   readonly stage: Stage
   readonly key: string
@@ -87,7 +87,7 @@ export function runsOf({ events, killed }: Pick<Known, 'events' | 'killed'>, sta
     .sort((a, b) => a.from - b.from)
 }
 
-/** Handler calls for what had been handled before. */
+/** Handler calls for messages that had been handled before. */
 export function repeatsOf(runs: readonly Run[]): ReadonlyArray<{ readonly first: Run; readonly again: Run }> {
   const firsts = new Map<string, Run>()
   const repeats: { first: Run; again: Run }[] = []
@@ -115,7 +115,7 @@ export function acceptedOf(sends: readonly Recorded[]): ReadonlySet<string> {
   return new Set(accepted.map(nameOfStep))
 }
 
-/** At the beginning of `n`, all before it have been handled to the end, by whomever. */
+/** Checks that at the beginning of `n`, all messages before it have been handled to the end, by any process. */
 function judgeOrder(runs: readonly Run[], say: Say): void {
   const ends = runs.filter(({ ok }) => ok).sort((a, b) => a.to - b.to)
   const done = new Map<string, Set<number>>()
@@ -142,7 +142,9 @@ function judgeOverlaps({ cutOff }: Known, runs: readonly Run[], say: Say): void 
   }
 }
 
-/** An outcome that nobody knows is sent again, and then it may be there twice: that is no fault's doing. */
+/**
+ * Checks repeats. A message with an unknown outcome is sent again and may be stored twice: no fault causes that repeat.
+ */
 function judgeRepeats({ faults }: Known, sends: readonly Recorded[], runs: readonly Run[], say: Say): void {
   const sentAgain = new Set(
     sends.filter(({ end }) => end?.type === 'info').map(({ begin }) => nameOfStep(begin as Step)),
@@ -183,7 +185,7 @@ function tell(run: Run): string {
   return `${idOf(run)} (${run.process}, ${run.from.toFixed(1)} to ${run.to.toFixed(1)})`
 }
 
-/** How long it took from a message's acceptance to the end of its output, in ms. */
+/** Times from a message's acceptance to the end of its output, in ms. */
 export function latenciesOf(events: readonly Event[]): number[] {
   const accepted = new Map<string, number>()
   const audited = new Map<string, number>()

@@ -6,9 +6,9 @@ import { reminders } from './channels.ts'
 import type { Member, Site } from './site.ts'
 
 const FOUND_WITHIN_MS = 20_000
-/** What was accepted so long ago is in the hands of whoever will move it. */
+/** Time after which the forwarder has fetched an accepted message. */
 const FETCHED_MS = 150
-/** Kafka's first tier: what is due within a second. */
+/** Kafka's first tier: messages due within a second. */
 const TIER = 0
 const TIER_MS = 1_000
 
@@ -22,7 +22,7 @@ async function killForwarder(site: Site, random: Random): Promise<string | undef
   const victim = await forwarderOf(site, `${reminders.name}.delay`, TIER)
   site.fault(`answers to ${victim.name} do not come back`, [victim])
   const from = nowMs()
-  // Half of the time what it forwards does not arrive either.
+  // In half of the cases its forwarded messages do not arrive either.
   victim.link.hold(random.chance(0.5) ? 'replies' : 'both')
   await sleep(random.between(350, 550))
   const held = heldSince(site, from)
@@ -49,7 +49,7 @@ async function killBroker(site: Site, random: Random): Promise<string | undefine
   return count > 0 ? `the broker died with ${count} not yet due, ${held.due} were due when it came back` : undefined
 }
 
-/** Delayed messages that somebody had in hand then, and had not yet to move: those due by now, and those not. */
+/** Counts delayed messages that a forwarder held then and had not yet moved: those due by now, and the others. */
 function heldSince(site: Site, from: number): { readonly due: number; readonly waiting: number } {
   const now = nowMs()
   site.ledger.read()
@@ -62,7 +62,7 @@ function heldSince(site: Site, from: number): { readonly due: number; readonly w
   return { due, waiting: dueAt.length - due }
 }
 
-/** Who moves the messages of a tier, as the broker has it. */
+/** Finds the member that forwards a tier's messages, from the broker's group. */
 async function forwarderOf(site: Site, topic: string, tier: number): Promise<Member> {
   const admin = new Kafka({ brokers: [site.server.url], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()

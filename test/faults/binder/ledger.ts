@@ -14,10 +14,10 @@ export interface Step extends Event {
   readonly message: string
 }
 
-/** Everything that the processes at one broker wrote down, read while they write. */
+/** Events written by the processes at one broker, read while they write. */
 export class Ledger {
   readonly events: Event[] = []
-  /** By `key/n`. */
+  /** Successful operations as `key/n`. */
   readonly #done: Readonly<Record<Op, Set<string>>> = {
     send: new Set(),
     work: new Set(),
@@ -31,7 +31,7 @@ export class Ledger {
     this.#files.push(new Tail(path))
   }
 
-  /** Takes in what was written since. */
+  /** Reads the lines written since the last call. */
   read(): void {
     for (const file of this.#files) {
       for (const event of file.read()) {
@@ -41,19 +41,19 @@ export class Ledger {
     }
   }
 
-  /** What was accepted and not handled to the end. */
+  /** Messages that were accepted and not handled to the end. */
   get missing(): string[] {
     const { send, work, audit, delay, remind } = this.#done
     const parcels = [...send].filter((name) => !work.has(name) || !audit.has(name))
     return parcels.concat([...delay].filter((name) => !remind.has(name)))
   }
 
-  /** What was done with success, by `key/n`. */
+  /** Successful operations of one kind, as `key/n`. */
   done(op: Op): ReadonlySet<string> {
     return this.#done[op]
   }
 
-  /** By whom this message was handled to the end, in the order of time. */
+  /** Processes that handled this message to the end, in time order. */
   handlersOf({ key, n }: Pick<Step, 'key' | 'n'>): string[] {
     this.read()
     const own = this.events.filter(isStep).filter((step) => step.op === 'work' && step.key === key && step.n === n)

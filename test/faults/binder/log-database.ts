@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { PrivateServer } from '../../support/servers/index.ts'
 import { SESSION_MS } from './settings.ts'
 
-/** A place of a group in a partition, as it was written last. */
+/** Position of a group in a partition, as last written. */
 export interface Unsettled {
   readonly part: number
   readonly owner: string
@@ -11,7 +11,7 @@ export interface Unsettled {
   readonly handed: string
 }
 
-/** Writes down who writes less than what was settled before. */
+/** Trigger that records writers whose position is behind the settled one. */
 const WATCH = `
   CREATE TABLE faults_sent (id text PRIMARY KEY);
   CREATE TABLE faults_book (id text NOT NULL, process text NOT NULL);
@@ -36,8 +36,8 @@ const NEWEST = `
   WHERE p.ver = (SELECT max(x.ver) FROM concordat.transport_progress x WHERE x.grp = p.grp AND x.part = p.part)`
 
 /**
- * What a PostgreSQL has beside the processes at it: a transaction of somebody else, open throughout, and the mistakes that
- * are built into its functions.
+ * Additions to a PostgreSQL broker: a foreign transaction that stays open throughout, and the mistakes that are built
+ * into its functions.
  */
 export class LogDatabase {
   readonly #server: PrivateServer
@@ -69,25 +69,27 @@ export class LogDatabase {
     const before = this.#turned
     const held = await this.#isHeld()
     this.#setBack = await this.#readSetBack()
-    // It ended with the server.
+    // The transaction ended with the server.
     if (!held) await this.#hold()
     this.#turned = await this.#ring()
     return before === this.#turned ? undefined : `, the ring turned, a foreign transaction ${held ? 'lasted' : 'died'}`
   }
 
-  /** The places of all groups, by how often they have been written: fewer than before when a crash has undone some. */
+  /** Write counts of the positions of all groups: lower than before when a crash has undone some. */
   async versions(): Promise<number> {
     const text = `SELECT sum(newest)::int AS found
       FROM (SELECT max(ver) AS newest FROM concordat.transport_progress GROUP BY grp, part) places`
     return this.#count(text)
   }
 
-  /** Places of the group that handles parcels with something that was handed out and is not settled. */
+  /** Positions of the group that handles parcels with a delivered, unsettled message. */
   async unsettled(): Promise<readonly Unsettled[]> {
     return this.#rows<Unsettled>(`${NEWEST} AND p.settled < p.handed AND p.owner IS NOT NULL`)
   }
 
-  /** Those of these places whose holder is taken for dead have all been settled by others beyond what it had been handed. */
+  /**
+   * Waits until others have settled all positions of a holder that counts as dead, beyond the messages it had received.
+   */
   async haveMovedOn(since: readonly Unsettled[]): Promise<boolean> {
     const over = await this.#rows<{ owner: string }>(
       'SELECT owner FROM concordat.transport_session WHERE live_until < clock_timestamp()',
@@ -102,12 +104,12 @@ export class LogDatabase {
     return left.length > 0 && left.every(isBeyond)
   }
 
-  /** As of the last `shown()`. */
+  /** Positions that went backwards, found by the last `shown()`. */
   get setBack(): readonly string[] {
     return this.#setBack
   }
 
-  /** Entries that were sent are in the book, or so long is over. Reads then what is wrong in it. */
+  /** Waits until all sent entries are in the book, or for `withinMs`. Then reads the wrong ones. */
   async booked(withinMs: number): Promise<void> {
     const missing =
       'SELECT count(*)::int AS found FROM faults_sent s WHERE NOT EXISTS (SELECT FROM faults_book b WHERE b.id = s.id)'
@@ -122,12 +124,12 @@ export class LogDatabase {
     this.#book = rows.map(({ text }) => text)
   }
 
-  /** As of the last `booked()`: entries that are not there once. */
+  /** Entries that are missing or doubled, found by the last `booked()`. */
   get book(): readonly string[] {
     return this.#book
   }
 
-  /** Who wrote an entry. */
+  /** Processes that wrote an entry. */
   async writersOf(id: string): Promise<readonly string[]> {
     const rows = await this.#rows<{ process: string }>(
       `SELECT process FROM faults_book WHERE id = '${id.replaceAll("'", "''")}'`,
@@ -135,7 +137,7 @@ export class LogDatabase {
     return rows.map(({ process }) => process)
   }
 
-  /** Of others than the one that is open throughout. */
+  /** Counts open transactions other than the one that is open throughout. */
   async transactions(): Promise<number> {
     const text = `SELECT count(*)::int AS found FROM pg_stat_activity
       WHERE state = 'idle in transaction' AND backend_xid IS NOT NULL AND query LIKE '%transport_log%'`
@@ -146,7 +148,7 @@ export class LogDatabase {
     await this.#foreign?.end().catch(() => {})
   }
 
-  /** It has a number of its own and a snapshot from before everything that comes. */
+  /** Opens a transaction with an id of its own and a snapshot from before all later ones. */
   async #hold(): Promise<void> {
     const client = await this.#connect()
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
@@ -219,12 +221,12 @@ const MISTAKES = {
   },
   'splits-assign': {
     of: 'transport_give_positions',
-    // A function that is volatile sees what was committed since the statement around it began.
+    // A volatile function sees commits made since the statement around it began.
     helper: `CREATE FUNCTION concordat.later_snapshot() RETURNS pg_snapshot LANGUAGE plpgsql VOLATILE
       AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN pg_current_snapshot(); END $$`,
     lines: [['SELECT pg_current_snapshot() AS s', 'SELECT concordat.later_snapshot() AS s']],
   },
-  // Its processes believe in their sessions for ever (`transports.ts`), the server ends these all the same.
+  // The processes never expire their sessions (`transports.ts`); the server ends them all the same.
   'acks-unfenced': {
     of: 'transport_fetch',
     helper: `CREATE FUNCTION concordat.short_session() RETURNS trigger LANGUAGE plpgsql

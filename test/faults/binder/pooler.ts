@@ -15,7 +15,7 @@ const STARTS_WITHIN_MS = 10_000
 
 const find = (): string | undefined => findBinary(BINARY, ['/usr/sbin'])
 
-/** What this machine lacks for it, and the remedy. */
+/** Reason and remedy when this machine has no pgbouncer. */
 export function lackOfPooler(): string | undefined {
   return find() === undefined ? 'there is no pgbouncer: apt-get install pgbouncer' : undefined
 }
@@ -40,7 +40,7 @@ export class Pooler {
     chmodSync(folder, 0o755)
     const settings = join(folder, 'pgbouncer.ini')
     writeFileSync(settings, settingsOf(port, server))
-    // It refuses to run as root.
+    // pgbouncer refuses to run as root.
     const account = unprivilegedAccount('postgres', 'nobody')
     const child = spawnCommand({ file, args: [settings], account }, folder, join(folder, 'log'))
     const pooler = new Pooler(port, child, folder)

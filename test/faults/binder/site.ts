@@ -18,11 +18,11 @@ export interface Member {
   readonly role: Role
   readonly name: string
   readonly actor: Actor<Order>
-  /** Its way to the broker. */
+  /** Link of the process to the broker. */
   readonly link: Link
 }
 
-/** One in the middle of a handler, and the message that it has. */
+/** A process in the middle of a handler, and the message that it handles. */
 export interface Lingerer {
   readonly member: Member
   readonly key: string
@@ -37,7 +37,7 @@ const SPARE = 1
 const BEGINS_WITHIN_MS = 90_000
 const FAILURES = new Set(['unhandled', 'uncaught', 'failed'])
 
-/** One private broker and the processes at it. */
+/** A private broker and the processes at it. */
 export class Site {
   readonly transport: TransportName
   readonly server: PrivateServer
@@ -78,7 +78,7 @@ export class Site {
       if (transport === 'pgbouncer') site.#pooler = await Pooler.start(portOf(server))
       const others: Role[] = ['sender', ...Array.from({ length: CONSUMERS - 1 }, () => 'consumer' as const)]
       site.#crew.prepare(others.length + 1)
-      // The first makes what the others need.
+      // The first one creates what the others need.
       await site.hire('consumer')
       await site.#database?.open(setting.broken)
       await Promise.all(others.map((role) => site.hire(role)))
@@ -117,7 +117,9 @@ export class Site {
     this.#log.note(op, { text: `${this.transport}: ${text}` })
   }
 
-  /** From now on something is broken; what is cut off from the broker may overlap with what goes on without it. */
+  /**
+   * Records that a fault begins; processes cut off from the broker may overlap with others that continue without them.
+   */
   fault(text: string, cutOff: readonly Member[]): void {
     this.#log.note('fault', { text: `${this.transport}: ${text}` })
     const at = nowMs()
@@ -125,7 +127,9 @@ export class Site {
     for (const { name } of cutOff) if (!this.#afflicted.has(name)) this.#afflicted.set(name, at)
   }
 
-  /** It is back since long: from now on two of one key may not overlap there either. */
+  /**
+   * Records that the process is back and recovered: from now on two messages of one key may not overlap there either.
+   */
   back({ name }: Member): void {
     const from = this.#afflicted.get(name)
     if (from !== undefined) this.#cutOff.push({ process: name, from, to: nowMs() })
@@ -162,18 +166,21 @@ export class Site {
     await this.#database?.booked(this.isBroken ? HOPELESS_MS : QUIET_WITHIN_MS)
     const up = this.#members.filter(({ role }) => role !== 'drifter')
     await Promise.all(up.map((member) => this.#comes(member, 'up', { do: 'report' })))
-    // Time for what comes again though nobody asked for it.
+    // Leaves time for repeated deliveries that nothing has requested.
     await sleep(500)
     this.ledger.read()
     this.#close()
   }
 
-  /** What only this broker can show of an episode. @returns `undefined`: it does not show that it happened */
+  /**
+   * Evidence of an episode that only this broker can give. @returns `undefined`: there is no proof that the fault
+   * happened
+   */
   shown(): Promise<string | undefined> {
     return this.#database === undefined ? Promise.resolve('') : this.#database.shown()
   }
 
-  /** What is known of the whole run so far. */
+  /** Facts recorded about the whole run so far. */
   known(): Known {
     this.ledger.read()
     const failures = this.ledger.events
@@ -220,14 +227,14 @@ export class Site {
     return member
   }
 
-  /** Ends one that has left the group. */
+  /** Ends a process that has left the group. */
   async dismiss(member: Member): Promise<void> {
     this.#members = this.#members.filter((each) => each !== member)
     await member.actor.kill()
     await member.link.close()
   }
 
-  /** The first consumer that gets into the middle of a handler, and stays there for so long. */
+  /** Finds the first consumer in the middle of a handler, where it pauses for `ms`. */
   async lingerer(ms: number, where: Lingers = 'work'): Promise<Lingerer> {
     const found = Promise.withResolvers<{ member: Member; event: Event }>()
     const among = this.of('consumer')
@@ -276,7 +283,7 @@ export class Site {
   }
 
   async #until(what: string, holds: () => boolean, otherwise: 'begun' | 'missing'): Promise<void> {
-    // With a mistake built in something will be missing, whatever the wait.
+    // With a built-in mistake a message will be missing after any wait.
     const isHopeless = otherwise === 'missing' && this.isBroken
     const deadline = performance.now() + (isHopeless ? HOPELESS_MS : QUIET_WITHIN_MS)
     for (;;) {

@@ -176,7 +176,7 @@ async function playAt(site: Site, number: number, spec: BinderFault, random: Ran
   return happened === undefined || shown === undefined ? undefined : `${happened}${shown}`
 }
 
-/** What is about the messages of one episode, and what was done to the processes since it began. */
+/** Facts about the messages of one episode, and the faults since it began. */
 function ofEpisode(known: Known, number: number): Known {
   const since = known.events.find(({ op, text }) => op === 'act' && text?.includes(`: episode ${number}: `))?.at ?? 0
   const events = known.events.filter(({ at, key }) => at >= since && (key?.startsWith(`e${number}`) ?? true))

@@ -9,13 +9,13 @@ import { withMistake } from './broken.ts'
 import type { Post } from './place.ts'
 import { HEARTBEAT_S, REBALANCE_MS, SEGMENT_BYTES, SEGMENT_MS, SEND_TIMEOUT_MS, SESSION_MS } from './settings.ts'
 
-/** What a process sends and receives by. */
+/** Connections that a process sends and receives with. */
 export interface Opened {
   readonly transport: Transport
-  /** Where a send can be part of a transaction. */
+  /** Log for sends that are part of a transaction. */
   readonly log?: {
     readonly sql: SqlClient
-    /** Of handlers that settle in their transactions. */
+    /** Client of handlers that settle in their transactions. */
     readonly transactionsOf: SqlClient
     readonly transport: PostgresTransport
   }
@@ -41,7 +41,8 @@ function openPostgres(
   beforeCommit: (tx: SqlTransaction) => Promise<void>,
 ): Required<Opened>['log'] {
   const connectionString = `postgres://postgres@127.0.0.1:${port}/postgres`
-  // The one that believes for ever waits for ever, too: what it asked before it stood still is answered when it goes on.
+  // A process that never expires its session also waits without limit: requests from before it was stopped are answered
+  // when it resumes.
   const isPatient = broken === 'acks-unfenced'
   const requestTimeoutMs = isPatient ? HOUR : SEND_TIMEOUT_MS
   const limits = { connectionTimeoutMillis: requestTimeoutMs, query_timeout: requestTimeoutMs }
@@ -56,7 +57,7 @@ function openPostgres(
         return made
       }, limits),
   }
-  // A pool in transaction mode has no connection that hears.
+  // A pool in transaction mode has no connection that can listen.
   const listener = listens ? pgListener({ connect: () => new pg.Client({ connectionString, ...limits }) }) : undefined
   const ring = { segmentBytes: SEGMENT_BYTES, segmentMs: SEGMENT_MS, retentionMs: 0 }
   const leaseMs = isPatient ? HOUR : SESSION_MS

@@ -1,6 +1,6 @@
 /**
- * One process at a broker: sends, or handles what was sent, and writes each step down before the next statement. To be
- * killed and stopped at will.
+ * Worker process at a broker: sends, or handles messages, and writes each step down before the next statement. Tests
+ * kill and stop it at any time.
  */
 import {
   type Binder,
@@ -120,7 +120,7 @@ class Worker {
     return binder
   }
 
-  /** In bursts, so that several of a key are on their way at once. */
+  /** Sends in bursts, so that several messages of a key are in flight at once. */
   async #sendInOrder(key: string): Promise<void> {
     let n = 0
     while (this.#sending) {
@@ -129,7 +129,7 @@ class Worker {
     }
   }
 
-  /** Delays differ: what is sent later may be due before. */
+  /** Sends with different delays: a later message may be due earlier. */
   async #sendForLater(key: string): Promise<void> {
     for (let n = 0; this.#sending; n++) {
       await this.#untilAccepted('delay', { key, n }, this.#random.between(DELAYS_MS.least, DELAYS_MS.most))
@@ -152,7 +152,7 @@ class Worker {
     }
   }
 
-  /** Where it can, every other key sends in a transaction of its own, which commits late. */
+  /** Sends. Where the transport allows it, every other key uses a transaction of its own, which commits late. */
   async #send(op: 'send' | 'delay', payload: Numbered, id: string, delayMs: number): Promise<void> {
     const channel = op === 'send' ? parcels : reminders
     const { sql, transport } = this.#database ?? {}
@@ -161,7 +161,7 @@ class Worker {
       return
     }
     const message = await encodeMessage(channel, payload, 'faults', { id, delayMs })
-    // Another try is another transaction, whose entry counts for itself.
+    // Each attempt is another transaction, whose entry counts by itself.
     const entry = await encodeMessage(entries, payload, 'faults')
     await sql.transaction(async (tx) => {
       await transport.publishIn?.(tx, [message, entry])
@@ -184,7 +184,7 @@ class Worker {
     ]
   }
 
-  /** Its places are written in the transactions of its handlers, and there is no inbox. */
+  /** Bindings that write their positions in their handlers' transactions, without an inbox. */
   #bookkeeping(): Extract<BinderOptions['bindings'], object> {
     const { transactionsOf } = this.#database ?? {}
     if (transactionsOf === undefined) return []
@@ -198,7 +198,7 @@ class Worker {
     ]
   }
 
-  /** With the entry that this transaction has written. */
+  /** Pauses with the entry that this transaction has written. */
   async #standStillAfter(tx: SqlTransaction): Promise<void> {
     if (this.#lingerMs === 0 || this.#lingers !== 'after its place') return
     const { rows } = await tx.query<{ id: string }>(
@@ -208,7 +208,7 @@ class Worker {
     if (id !== undefined) await this.#standStill('after its place', { key: id, n: 0, text: id })
   }
 
-  /** Where that was asked for. */
+  /** Pauses at the point that the order names. */
   async #standStill(where: Lingers, { key, n, text }: Numbered & { readonly text: string }): Promise<void> {
     const ms = this.#lingerMs
     if (ms === 0 || this.#lingers !== where) return
@@ -248,7 +248,7 @@ class Worker {
     this.#log.note('goes on', { key, n })
   }
 
-  /** One that has a number and has looked at the log, so that its segments cannot be emptied. */
+  /** Runs `work` in a transaction that has an id and has read the log, so that the log's segments cannot be emptied. */
   async #inTransaction(sql: SqlClient, work: () => Promise<void>): Promise<void> {
     try {
       await sql.transaction(async (tx) => {
@@ -256,7 +256,7 @@ class Worker {
         await work()
       })
     } catch (error) {
-      // The server may have ended it meanwhile.
+      // The server may have ended it by now.
       this.#log.note('transaction lost', { error: describe(error) })
     }
   }

@@ -9,7 +9,9 @@ import type { Random } from '../harness/random.ts'
 import type { Post } from './place.ts'
 import { LATE_MS, TTL_MS } from './settings.ts'
 
-/** Wants a lock and a role, under Sentinel, and writes behind a fence whatever it believes of its lease. */
+/**
+ * Contender for a lock and a role, under Sentinel, that writes behind a fence whether or not it believes in its lease.
+ */
 export class Contender {
   readonly #name: string
   readonly #log: EventLog
@@ -40,7 +42,7 @@ export class Contender {
     this.#fence = createFence({ sql })
   }
 
-  /** For as long as it goes on. */
+  /** Campaigns for as long as `going` is true. */
   async contend(prefix: string, going: () => boolean): Promise<void> {
     const election = createElection({
       locks: this.#locks,
@@ -74,7 +76,8 @@ export class Contender {
 
   async #lead(role: string, term: Term, going: () => boolean): Promise<void> {
     this.#log.note('leads', { key: role, token: term.term })
-    // As code that does not look: it goes on for a while when its term has ended, and is stopped by the fence alone.
+    // Acts as code that does not check its lease: it continues for a while after its term has ended, and only the fence
+    // stops it.
     let lateUntil = Number.POSITIVE_INFINITY
     while (going() && systemClock.monotonic() < lateUntil) {
       await systemClock.sleep(this.#random.between(20, 80))

@@ -14,7 +14,7 @@ const WHOLE_WITHIN_MS = 90_000
 export class KafkaEnsemble implements Ensemble {
   readonly nodes: readonly Node[]
   readonly #cluster: KafkaCluster
-  /** Of each node, between it and those that follow it. */
+  /** Links of each node to those that follow it. */
   readonly #between: readonly Link[]
   #partitions = PARTITIONS
 
@@ -65,7 +65,7 @@ export class KafkaEnsemble implements Ensemble {
     await this.#cluster.replace(server)
   }
 
-  /** The others cannot read from it; it reads from them, and hears of its controller. */
+  /** Cuts the others off from it; it still reads from them, and hears from its controller. */
   async cutOff(node: Node): Promise<() => Promise<void>> {
     const link = this.#between[this.nodes.indexOf(node)] as Link
     link.hold('both')
@@ -91,7 +91,10 @@ export class KafkaEnsemble implements Ensemble {
     return { what, seen: async () => 'a rule was there that names nobody but who may look', end }
   }
 
-  /** No file of it may grow any more: a broker whose one folder cannot be written ends. Started again it has room. */
+  /**
+   * Stops the files of a node from growing: a broker whose only folder cannot be written ends. Started again it has
+   * room.
+   */
   async fill({ server }: Node): Promise<Ended> {
     const prlimit = findBinary('prlimit')
     if (prlimit === undefined) throw new Error('no prlimit in PATH (Debian: apt-get install util-linux)')
@@ -145,7 +148,7 @@ const RIGHTS = [
   { what: 'the rights to be in groups', type: AclResourceTypes.GROUP },
 ] as const
 
-/** Of the channel and of the groups' places. */
+/** Leaders of the channel's partitions and of the groups' positions. */
 async function partitionsOf(admin: Admin) {
   const { topics } = await admin.fetchTopicMetadata({ topics: [parcels.name, '__consumer_offsets'] })
   return topics.flatMap(({ partitions }) => partitions)

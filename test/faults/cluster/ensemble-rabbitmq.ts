@@ -7,11 +7,11 @@ import type { Ended, Ensemble, Node } from './ensemble.ts'
 
 const WHOLE_WITHIN_MS = 90_000
 
-/** On whose nodes the quorum queues have their leaders. */
+/** Nodes on which the quorum queues have their leaders. */
 const LEADERS = `[N || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, {_, N} <- [amqqueue:get_pid(Q)]].`
 /**
- * All nodes run, and no queue would lose its majority with one more. The node looks again by itself: each call from here starts a
- * virtual machine, which takes a second of a core.
+ * Expression that is true when all nodes run and no queue would lose its majority with one more. The node itself
+ * repeats the check: each call from here starts a virtual machine, which takes a second of a core.
  */
 const IS_WHOLE = `
   Is = fun() -> length(rabbit_nodes:all_running()) =:= 3 andalso rabbit_quorum_queue:list_with_minimum_quorum() =:= [] end,
@@ -21,7 +21,7 @@ const IS_WHOLE = `
 const BY = '<<"faults">>'
 const ALL = '<<".*">>'
 const GRANT = `rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"/">>, ${ALL}, ${ALL}, ${ALL}, ${BY})`
-/** What can be taken from a user, with what gives it back. Connections that are open keep what they have. */
+/** Permissions of a user, each with the command that restores it. Open connections keep theirs. */
 const RIGHTS = [
   {
     what: 'the rights of the user',
@@ -84,7 +84,7 @@ export class RabbitEnsemble implements Ensemble {
     await this.#cluster.replace(server)
   }
 
-  /** It no longer knows what the others want to hear, so that it has no connection to them. */
+  /** Makes a node forget the others' cookie, so that it has no connection to them. */
   async cutOff(node: Node): Promise<() => Promise<void>> {
     const others = this.nodes.filter((each) => each !== node).map(({ server }) => `'${nodeName(portOf(server))}'`)
     const list = `[${others.join(', ')}]`
@@ -112,7 +112,7 @@ export class RabbitEnsemble implements Ensemble {
     }
   }
 
-  /** It says so when there is less room than it was told to keep: the whole cluster takes no messages then. */
+  /** Raises the node's free disk limit: the whole cluster accepts no messages then. */
   async fill({ server }: Node): Promise<Ended> {
     const limit = (text: string) =>
       this.#cluster.evaluate(server, `rabbit_disk_monitor:set_disk_free_limit("${text}").`)

@@ -42,12 +42,14 @@ export class RedisEnsemble implements Ensemble {
     await until('the master has all replicas', () => isWhole().catch(() => false), WHOLE_WITHIN_MS)
   }
 
-  /** Nothing is on disk: who comes back is empty. */
+  /** Restarts the node without its data, which is only in memory. */
   async replace({ server }: Node): Promise<void> {
     await server.start()
   }
 
-  /** Replicas log in as somebody who is not there, so that they hear nothing more of the master. Sentinels reach all of them. */
+  /**
+   * Makes replicas log in as an unknown user, so that they hear no more from the master. Sentinels reach all of them.
+   */
   async cutOff(node: Node): Promise<() => Promise<void>> {
     const others = this.nodes.filter((each) => each !== node)
     const loginAs = (user: string): Promise<unknown> =>
@@ -76,14 +78,14 @@ export class RedisEnsemble implements Ensemble {
     return { what: taken, seen: () => this.#refused('NOPERM', 'ERR'), end: () => setAll('+@all') }
   }
 
-  /** It keeps everything in memory. */
+  /** Limits the memory, where the node keeps everything. */
   async fill({ server }: Node): Promise<Ended> {
     const limit = (bytes: string) => withRedis(server, (client) => client.config('SET', 'maxmemory', bytes))
     await limit('1')
     return { what: 'a limit of its memory', seen: () => this.#refused('OOM'), end: async () => void (await limit('0')) }
   }
 
-  /** Since the last time it was asked. What a script may not do is an `ERR` for Redis. */
+  /** Refusals since the last call. Redis answers a forbidden command in a script with `ERR`. */
   async #refused(...codes: readonly string[]): Promise<string | undefined> {
     let count = 0
     for (const { server } of this.nodes) {
@@ -94,7 +96,7 @@ export class RedisEnsemble implements Ensemble {
     return count > 0 ? `${count} commands got ${codes.join(' or ')}` : undefined
   }
 
-  /** Another master, by order and without a fault. */
+  /** Moves the master on request, without a fault. */
   async failover(): Promise<void> {
     const { port } = this.#group.sentinels[0] as { readonly port: number }
     const before = await this.#group.current()

@@ -12,27 +12,27 @@ export interface Node {
 /** The nodes of a broker, or of a store of locks, as faults see them. */
 export interface Ensemble {
   readonly nodes: readonly Node[]
-  /** How clients find it. */
+  /** Address at which clients find the ensemble. */
   readonly address: { readonly broker: BrokerAddress } | Required<Pick<Place, 'redis'>>
   /** The node that leads most, at this moment. */
   leader(): Promise<Node>
   /** Resolves when every copy is in sync again: another node may fail. */
   whole(): Promise<void>
-  /** An empty node in the place of one that was killed. */
+  /** Puts an empty node in the place of a killed one. */
   replace(node: Node): Promise<void>
   /** Between this node and the others; clients reach all of them. @returns ends it */
   cutOff(node: Node): Promise<() => Promise<void>>
-  /** Takes from the user of the clients what it needs to go on, in one of several ways. */
+  /** Takes permissions that the clients need from their user, in one of several ways. */
   takeRights(random: Random): Promise<Ended>
-  /** Leaves this node no room for what is written. */
+  /** Leaves this node no space for writes. */
   fill(node: Node): Promise<Ended>
   close(): Promise<void>
 }
 
-/** Something that was done, and can be undone. */
+/** A fault that was played and can be undone. */
 export interface Ended {
   readonly what: string
-  /** How one sees, before its end, that it bit. */
+  /** Evidence, before its end, that the fault took effect. */
   seen(): Promise<string | undefined>
   end(): Promise<void>
 }

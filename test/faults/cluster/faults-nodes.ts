@@ -4,7 +4,7 @@ import type { ClusterFault, Stage } from './fault.ts'
 import type { Scene } from './scene.ts'
 import { CUT_MS, FREEZE_MS } from './settings.ts'
 
-/** Of the nodes of a broker, or of a store of locks. */
+/** Faults of the nodes of a broker, or of a store of locks. */
 export const NODE_FAULTS: readonly ClusterFault[] = [
   { name: 'none', what: 'to compare with', play: () => sleep(3_000).then(() => 'nothing was broken') },
   {

@@ -6,7 +6,7 @@ import type { ClusterFault, Stage } from './fault.ts'
 import type { Scene } from './scene.ts'
 import { MORE_PARTITIONS } from './settings.ts'
 
-/** Of PostgreSQL, whose lines are all lines; and those that only one broker has. */
+/** Faults of PostgreSQL, whose lines include all others, and faults that only one broker has. */
 export const SPECIAL_FAULTS: readonly ClusterFault[] = [
   {
     name: 'promotion',

@@ -4,7 +4,7 @@ import type { ClusterFault, Stage } from './fault.ts'
 import type { Scene } from './scene.ts'
 import { TAKEN_MS } from './settings.ts'
 
-/** What clients may do, and room for it, is taken away for a while and given back. Nobody restarts them. */
+/** Faults that take permissions or space from clients for a while and give them back. No process is restarted. */
 export const TAKEN_FAULTS: readonly ClusterFault[] = [
   {
     name: 'rights-taken',

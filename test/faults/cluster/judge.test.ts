@@ -25,7 +25,7 @@ const SOUND: Known = {
   failures: [],
 }
 
-/** Which invariants are violated, and by what. */
+/** Violated invariants, each with its evidence. */
 function violated(changes: Partial<Known>): Readonly<Record<string, readonly string[]>> {
   const verdicts = new Verdicts()
   const known = { ...SOUND, ...changes }
@@ -41,7 +41,7 @@ describe('a run on clusters', () => {
     expect(violated({})).toEqual({})
   })
 
-  it('has lost a message that was committed and not handled, and one whose commit was confirmed', () => {
+  it('has lost a committed, unhandled message, and one whose commit was confirmed', () => {
     expect(violated({ handled: SOUND.handled.slice(0, 2) })).toEqual({
       'nothing is lost': ['a/1 was committed and never handled'],
     })

@@ -2,16 +2,16 @@ import type { Verdicts } from '../harness/verdicts.ts'
 import type { ClusterInvariant } from './invariants.ts'
 import type { Fenced, Parcel, Tables } from './tables.ts'
 
-/** Everything that is known of a run so far. */
+/** Facts recorded about a run so far. */
 export interface Known extends Tables {
-  /** Whose commit was confirmed to the sender, or holder. */
+  /** Messages and writes whose commit was confirmed to the sender or holder. */
   readonly accepted: {
     readonly parcels: readonly Parcel[]
     readonly writes: readonly string[]
   }
   /** Beginnings of keys that went from one partition to another. */
   readonly moved: readonly string[]
-  /** Who, or what, did not come back. */
+  /** Processes and nodes that did not come back. */
   readonly absent: readonly string[]
   readonly failures: readonly string[]
 }

@@ -79,7 +79,7 @@ export class TransfersLine implements Line {
     for (const { name } of this.#company.deserters()) failures.push(`${name} ended by itself`)
     const tables = await readTables(this.#company)
     const verdicts = judge({ ...tables, asked: this.#asked, funds: FUNDS, withoutOwner: [], failures })
-    // How long nobody can have had it is told by the standstill.
+    // The standstill shows how long the lock can have had no owner.
     return verdicts.filter(({ invariant }) => invariant !== 'never without owner')
   }
 

@@ -19,7 +19,7 @@ const COUNTS = {
   messages: 'SELECT count(*)::int AS n FROM handled',
   locks: 'SELECT count(*)::int AS n FROM fenced',
 } as const
-/** Of which none may be left. */
+/** Query for messages that are not handled; none may be left. */
 const UNHANDLED = `SELECT count(*)::int AS n FROM parcel
   WHERE NOT EXISTS (SELECT FROM handled WHERE handled.key = parcel.key AND handled.n = parcel.n)`
 
@@ -37,7 +37,7 @@ export class WorkersLine implements Line {
     this.#pool = poolAt(place.postgresUrl, 3)
     this.#staff = new Staff<Role, Order>({ ...setting, folder: join(setting.folder, name) }, WORKER, {
       begin: (post) => ({ do: 'begin', ...post, place, partitions: this.#partitions }),
-      // Nobody is asked to.
+      // This line has no linger order.
       linger: () => ({ do: 'rest' }),
     })
   }
@@ -80,7 +80,7 @@ export class WorkersLine implements Line {
     return left === 0 ? undefined : `${left} messages were not handled, and none for ${QUIET.stillMs} ms`
   }
 
-  /** Who sends, and who reads, learns of partitions when it begins, or within five minutes. */
+  /** Waits until senders and readers know the new partitions: at their start, or within five minutes. */
   async keysMoved(prefix: string): Promise<void> {
     this.#moved.push(`${prefix}-`)
     this.#partitions += MORE_PARTITIONS
@@ -139,7 +139,7 @@ export class WorkersLine implements Line {
     }
     await createOutbox({ sql, service: SERVICE, schema: SCHEMA }).migrate()
     await createInbox({ sql, schema: SCHEMA }).migrate()
-    // The first one makes what the others need.
+    // The first one creates what the others need.
     await this.#staff.hire('consumer')
     const more: Role[] = Array.from({ length: CONSUMERS - 1 }, () => 'consumer' as const)
     for (let n = 0; n < SENDERS; n++) more.push('sender')

@@ -1,4 +1,4 @@
-/** What goes on while servers fail: something that is begun again and again, counted, and comes to its end. */
+/** Load that continues while servers fail: work that is begun repeatedly, counted, and ends. */
 import type { Event } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 import type { InvariantVerdict } from '../harness/suite.ts'
@@ -6,16 +6,16 @@ import type { Progress } from './pulse.ts'
 
 export interface Line {
   readonly name: string
-  /** Counts what it has done in the whole run. */
+  /** Counts its finished work in the whole run. */
   readonly progress: Progress
   readonly histories: readonly string[]
   /** Work of this episode begins. */
   begin(prefix: string, random: Random): Promise<void>
-  /** Nothing new is begun; resolves when all that was begun is done. @returns what is not, after a long time */
+  /** Begins nothing new; resolves when everything begun is done. @returns the unfinished work, after a long time */
   end(): Promise<string | undefined>
   /** The keys of this episode have moved, and others are to stay where they are from now on. */
   keysMoved?(prefix: string): Promise<void>
-  /** What was found in the whole run so far. */
+  /** Violations found in the whole run so far. */
   judge(events: readonly Event[]): Promise<readonly InvariantVerdict[]>
   close(): Promise<void>
 }

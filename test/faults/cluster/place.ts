@@ -15,9 +15,9 @@ export type BrokerAddress =
 /** `contender`: for a lock, and a candidate for a role. */
 export type Role = 'sender' | 'consumer' | 'contender'
 
-/** Where everything is; plain data, to be sent to workers. */
+/** Addresses of a run's servers; plain data that is sent to workers. */
 export interface Place {
-  /** The link to the primary, whichever that is: what a proxy or a virtual address is elsewhere. */
+  /** Link to the current primary, like a proxy or a virtual address elsewhere. */
   readonly postgresUrl: string
   /** The two servers, whichever is the primary. */
   readonly postgresUrls: readonly string[]
@@ -29,7 +29,7 @@ export interface Post {
   readonly role: Role
   readonly name: string
   readonly place: Place
-  /** Of the topic of messages. */
+  /** Partitions of the topic of messages. */
   readonly partitions: number
   readonly history: string
   readonly seed: string
@@ -40,5 +40,5 @@ export type Order =
   | ({ readonly do: 'begin' } & Post)
   /** Works on keys of this prefix from now on. */
   | { readonly do: 'go'; readonly prefix: string }
-  /** Begins nothing new, and tells when everything begun was accepted. */
+  /** Begins nothing new, and reports when everything begun was accepted. */
   | { readonly do: 'rest' }

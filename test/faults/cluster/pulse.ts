@@ -1,12 +1,12 @@
 import { nowMs } from '../harness/events.ts'
 import { PULSE_MS } from './settings.ts'
 
-/** Counts what a line has done. Rejects while nobody can know. */
+/** Counts the finished work of a line. Rejects while the count is unknown. */
 export type Progress = () => Promise<number>
 
 /**
- * Looks several times a second whether a line moves. What cannot be read has not moved: while the database is away nothing of the
- * line can be seen, or done.
+ * Checks several times a second whether a line moves. Work that cannot be read has not moved: while the database is
+ * down the line can neither work nor be observed.
  */
 export class Pulse {
   readonly #progress: Progress
@@ -20,7 +20,7 @@ export class Pulse {
     this.#timer = setInterval(() => void this.#look(), PULSE_MS)
   }
 
-  /** How often it was seen to move since then. */
+  /** Number of times that the count has risen since then. */
   movesSince(at: number): number {
     return this.#moves.filter((moved) => moved >= at).length
   }
@@ -42,7 +42,7 @@ export class Pulse {
       if (count > this.#count) this.#moves.push(nowMs())
       this.#count = Math.max(count, this.#count)
     } catch {
-      // Nobody knows.
+      // The count is unknown at the moment.
     } finally {
       this.#looking = false
     }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export interface Patience {
-  /** As long as nothing becomes less. */
+  /** Time for which the remainder may stay the same. */
   readonly stillMs: number
   readonly mostMs: number
   readonly everyMs?: number | undefined
@@ -9,9 +9,10 @@ export interface Patience {
 }
 
 /**
- * Waits until nothing is left. A busy machine works off slowly what an outage has left, so what counts is that it becomes less.
- * @param left how much; infinite while nobody can know
- * @returns what is left then
+ * Waits until nothing is left. A busy machine is slow with the backlog of an outage, so what counts is that the backlog
+ * shrinks.
+ * @param left size of the backlog; infinite while it is unknown
+ * @returns the backlog at the end
  */
 export async function untilQuiet(
   left: () => Promise<number>,

@@ -12,7 +12,7 @@ export class Scene {
   readonly pair: PostgresPair
   readonly ensemble: Ensemble
   readonly transport: TransportName
-  /** Between clients and the server that is taken for the primary. */
+  /** Link between the clients and the supposed primary. */
   readonly front: Link
   /** Between the primary and its standby. */
   readonly between: Link

@@ -19,7 +19,7 @@ import { Scene } from './scene.ts'
 import { EPISODE_MS, MOVES_WITHIN_MS, START_MS } from './settings.ts'
 
 const FAULTS = [...NODE_FAULTS, ...SPECIAL_FAULTS, ...TAKEN_FAULTS]
-/** So often a line is seen to move before something is broken. */
+/** Number of times that a line must move before a fault is played. */
 const MOVES = 5
 
 export const clusterSuite: Suite = {
@@ -27,7 +27,7 @@ export const clusterSuite: Suite = {
   faults: FAULTS,
   invariants: CLUSTER_INVARIANTS,
   mistakes: CLUSTER_MISTAKES,
-  // One scene for the whole run: its faults are played one by one.
+  // A single scene for the whole run: its faults are played one by one.
   lanes: 1,
   transports: TRANSPORTS,
   transportsInTurn: true,
@@ -175,6 +175,6 @@ interface Past {
   readonly happened: string | undefined
   readonly absent: readonly string[]
   readonly standstillsMs: Readonly<Record<string, number>>
-  /** What each line had done before it. */
+  /** Count of each line before the fault. */
   readonly before: Readonly<Record<string, number>>
 }

@@ -1,4 +1,6 @@
-/** What the processes of a run write, and its judge reads. No table has a unique key where a doubling would be hidden. */
+/**
+ * Tables that the processes of a run write, and its judge reads. No table has a unique key that would hide a doubling.
+ */
 import { defineChannel } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import pg from 'pg'
@@ -14,12 +16,12 @@ export const parcelsIn = (partitions: number) =>
 
 export const parcels = parcelsIn(PARTITIONS)
 
-/** Of the processes that send and handle. */
+/** Service name of the processes that send and handle. */
 export const SERVICE = 'post'
-/** Of their outbox and inbox; the bank has others in the same database. */
+/** Schema of their outbox and inbox; the bank has others in the same database. */
 export const SCHEMA = 'post'
 
-/** Nothing hangs: a server that froze is given up. */
+/** Opens a pool with time limits on every call: it gives up a frozen server. */
 export function poolAt(connectionString: string, max: number): pg.Pool {
   const limits = { connectionTimeoutMillis: SQL_MS, query_timeout: SQL_MS, keepAlive: true }
   const pool = new pg.Pool({ connectionString, max, ...limits })
@@ -43,12 +45,12 @@ export interface Fenced {
   readonly write: string
 }
 
-/** What a run left in its database. */
+/** Rows that a run left in its database. */
 export interface Tables {
   readonly sent: readonly Parcel[]
-  /** In the order of their effects. */
+  /** Handled parcels, in the order of their effects. */
   readonly handled: readonly Parcel[]
-  /** In the order of acceptance. */
+  /** Fenced writes, in the order of acceptance. */
   readonly fenced: readonly Fenced[]
 }
 

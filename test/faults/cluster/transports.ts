@@ -4,7 +4,7 @@ import { kafkaOn } from '../../support/kafka-driver.ts'
 import type { BrokerAddress } from './place.ts'
 import { HEARTBEAT_S, SESSION_MS } from './settings.ts'
 
-/** As a service on a cluster would connect, but quick to notice that something is gone. */
+/** Connects as a service on a cluster would, but with short timeouts. */
 export function openTransport(broker: BrokerAddress, clientId: string): Transport {
   switch (broker.kind) {
     case 'kafka': {

@@ -1,6 +1,6 @@
 /**
- * One process of a run on clusters: sends with its data through an outbox, handles with an inbox, or contends for a lock and a
- * role. To be killed and stopped at will.
+ * Process of a run on clusters: sends with its data through an outbox, handles with an inbox, or contends for a lock
+ * and a role. Tests kill and stop it at any time.
  */
 import { createBinder, sink } from 'concordat/binder'
 import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'
@@ -112,7 +112,7 @@ class Worker {
     }
   }
 
-  /** Who does not know whether it committed looks, in the next transaction. */
+  /** Repeats until the commit is certain: after an unknown outcome the next transaction looks for the row. */
   async #untilCommitted(parcel: Parcel): Promise<void> {
     for (;;) {
       const end = this.#log.invoke('send', { ...parcel })

@@ -4,7 +4,7 @@ import { TTL_MS } from '../store/sizes.ts'
 
 const LATE_MS = 0.6 * TTL_MS
 
-/** `late-revoke`: the end of a lease is told, and believed, long after the server may have given it away. */
+/** `late-revoke`: the end of a lease is reported, and believed, long after the server may have given it away. */
 export function lateRevoke(locks: Locks): Locks {
   return override(locks, { acquire: async (key, options) => late(await locks.acquire(key, options)) })
 }
@@ -32,7 +32,7 @@ function late(lease: Lease): Lease {
   })
 }
 
-/** The same object, but for some members. Methods are bound: they reach what is private. */
+/** Returns the object with some members replaced. Methods are bound: they use private fields. */
 function override<T extends object>(target: T, members: Partial<T>): T {
   return new Proxy(target, {
     get(_, name) {

@@ -53,7 +53,7 @@ const foreignTransaction: ElectionFault = {
 
 const { processes, network, clockForward } = STORELESS_FAULTS
 
-/** In the order in which the tables show them. */
+/** Faults in the order of the tables. */
 export const POSTGRES_ELECTION_FAULTS: readonly ElectionFault[] = [
   ...processes,
   ...crashes,

@@ -5,9 +5,15 @@ import { COMES_WITHIN_MS, TTL_MS } from '../store/sizes.ts'
 import { BEAT_MS, DEAD_AFTER_MS, type ElectionSettings } from './settings.ts'
 
 export interface ElectionFault extends StoreFault, Partial<ElectionSettings> {
-  /** The store is away, or its time jumps, for longer than a member may be silent: nobody is dead because of that. */
+  /**
+   * The store is down, or its time jumps, for longer than a member may be silent: no member counts as dead because of
+   * that.
+   */
   readonly outage?: true
-  /** The store forgets what it confirmed: members and state are told of it (`resync`, `rollback`), not kept from it. */
+  /**
+   * The store loses data that it confirmed: members and watchers get a `resync` or `rollback`; nothing prevents the
+   * loss.
+   */
   readonly losesData?: true
 }
 
@@ -228,14 +234,14 @@ const connectionsCut: ElectionFault = {
   act: (stage) => cutOff(stage, (link) => link.cut()),
 }
 
-/** Of every store: of the processes, and of the network between them and the server. */
+/** Faults for every store: of the processes, and of the network between them and the server. */
 export const STORELESS_FAULTS = {
   processes: [calm, killLeader, killCandidate, terminated, stopLeader, stallLeader],
   network: [...partitions, connectionsCut],
   clockForward,
 } as const
 
-/** In the order in which the tables show them. */
+/** Faults in the order of the tables. */
 export const ELECTION_FAULTS: readonly ElectionFault[] = [
   calm,
   killLeader,

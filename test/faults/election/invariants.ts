@@ -1,4 +1,4 @@
-/** What must hold of an election, of a membership and of a shared state, whatever happens. */
+/** Invariants of an election, a membership and a shared state under all faults. */
 export const ELECTION_INVARIANTS = {
   'terms rise': 'a term is higher than every term that was over before its leader campaigned; none is given twice',
   'accepted in order':

@@ -1,4 +1,4 @@
-/** The invariants of a membership: what the watchers of one episode heard, each by itself and all together. */
+/** Invariants of a membership: the events of one episode's watchers, each by itself and all together. */
 import type { Event } from '../harness/events.ts'
 import { tell } from '../harness/verdicts.ts'
 import type { Remains } from '../store/arena.ts'
@@ -70,7 +70,10 @@ function judgeOrder(watcher: string, own: readonly (Event & Heard)[], violated: 
   }
 }
 
-/** One version is one transition, for everybody; and between its first and its last no watcher misses one. */
+/**
+ * Checks that one version is one transition for all watchers, and that no watcher misses one between its first and its
+ * last.
+ */
 function judgeAgreement(
   heard: ReadonlyMap<string, readonly (Event & Heard)[]>,
   violated: (evidence: string) => void,
@@ -91,7 +94,7 @@ function judgeAgreement(
     const versions = new Set(own.map(({ version }) => version))
     const last = own.at(-1)?.version ?? 0
     for (const version of all) {
-      // What a snapshot brought was not missed.
+      // Versions that a snapshot covers were not missed.
       const covered = snapshots.some((snapshot) => version <= snapshot.version)
       if (!covered && version <= last && !versions.has(version)) {
         violated(`${watcher} missed version ${version}: ${byVersion.get(version)}`)

@@ -1,4 +1,4 @@
-/** The invariants of the shared state: what the callers were told, and what the watchers heard. */
+/** Invariants of the shared state: the callers' answers, and the watchers' events. */
 import { type VersionedAction, versionedRegister } from '../../support/history/models.ts'
 import { checkEach, type Operation } from '../../support/history/wgl.ts'
 import { type Event, operationsOf } from '../harness/events.ts'
@@ -8,7 +8,7 @@ type Keyed = VersionedAction<number> & { readonly key: string }
 
 export function judgeRegister(events: readonly Event[], violated: (evidence: string) => void): void {
   const operations = operationsOf(events, 'state').flatMap(({ begin, end }): Operation<Keyed>[] => {
-    // What certainly did not happen needs no place, nor does a read that nobody heard the answer of.
+    // Operations that certainly did not happen are left out, and reads without an answer too.
     const unknown = end === undefined || end.type === 'info'
     if (end?.type === 'fail' || (unknown && begin['does'] === 'read')) return []
     const { key = '' } = begin
@@ -36,7 +36,10 @@ interface Heard {
   readonly changes?: unknown
 }
 
-/** Ordered, each once; one version is one change for everybody; nothing missed that no snapshot stands for. */
+/**
+ * Checks that changes are ordered and come once, that one version is one change for all watchers, and that only
+ * snapshots replace missing ones.
+ */
 export function judgeWatches(events: readonly Event[], violated: (evidence: string) => void): void {
   const heard = events.filter(({ op }) => op === 'state heard') as unknown as readonly (Event & Heard)[]
   const byWatcher = Map.groupBy(heard, ({ process }) => process.split('.', 1)[0])

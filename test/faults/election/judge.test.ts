@@ -7,7 +7,7 @@ import { judge } from './judge.ts'
 
 const fault: ElectionFault = { name: 'test', what: '', act: () => Promise.reject(new Error('not played')) }
 
-/** What was violated in an episode that left these events; `leadership goes on` is left out where it is not the point. */
+/** Violations in an episode that left these events; `leadership goes on` is left out where it is not the point. */
 function violated(events: readonly Event[], more: Partial<ElectionFault> = {}): ElectionInvariant[] {
   const remains: Remains<ElectionFault> = {
     fault: { ...fault, ...more },
@@ -53,7 +53,7 @@ function term(who: string, asked: number, granted: number, ended: number, reason
 }
 
 describe('the judge of terms', () => {
-  it('finds nothing in a hand-over, and two that lead', () => {
+  it('finds nothing in a hand-over, and finds two simultaneous leaders', () => {
     expect(violated([...term('a', 0, 10, 300, 'resigned'), ...term('b', 5, 310, 400, 'closed')])).toEqual([])
     expect(violated([...term('a', 0, 10, 300, 'lost'), ...term('b', 5, 200, 400, 'closed')])).toContain('one leads')
   })
@@ -82,7 +82,7 @@ describe('the judge of members', () => {
     expect(violated([...calm, member('b', 2, 'joined', 'b'), member('a', 3, 'left', 'b')])).toEqual([])
   })
 
-  it('finds a transition that is heard twice, missed, or another one for somebody', () => {
+  it('finds a transition that is heard twice, missed, or different for one watcher', () => {
     expect(violated([...calm, member('a', 2, 'joined', 'b')])).toEqual(['members in order'])
     expect(violated([...calm, member('b', 3, 'suspect', 'a')])).toEqual(['members agree'])
     expect(violated([...calm, member('b', 2, 'joined', 'c')])).toEqual(['members agree'])
@@ -95,7 +95,7 @@ describe('the judge of members', () => {
     expect(violated([...calm, member('a', 3, 'recovered', 'b')])).toEqual(['members in order'])
   })
 
-  it('finds one that is dead because the store was away, and one that was killed and never declared dead', () => {
+  it('finds a member that died because the store was down, and a killed one never declared dead', () => {
     const dead = member('a', 3, 'dead', 'b')
     expect(violated([...calm, dead], { outage: true })).toEqual(['an outage kills nobody'])
     const killed: Event = { at: 2, process: 'harness.0', type: 'note', op: 'killed', text: 'b' }
@@ -107,7 +107,7 @@ describe('the judge of members', () => {
 describe('the judge of shared state', () => {
   const written = state(10, { does: 'write', value: 7 }, { version: 100 })
 
-  it('finds a read of what was overwritten, and a compare-and-set that should not have passed', () => {
+  it('finds a read of an overwritten value, and a compare-and-set that should not have passed', () => {
     expect(violated([...written, ...state(20, { does: 'read' }, { value: 7, version: 100 })])).toEqual([])
     expect(violated([...written, ...state(20, { does: 'read' }, { value: undefined })])).toEqual([
       'state is linearizable',
@@ -116,13 +116,13 @@ describe('the judge of shared state', () => {
     expect(violated([...written, ...passed])).toEqual(['state is linearizable'])
   })
 
-  it('finds a change that is heard out of order, or another one for somebody', () => {
+  it('finds a change that is heard out of order, or different for one watcher', () => {
     expect(violated([heard('a', 1, 1), heard('a', 2, 2), heard('b', 2, 2)])).toEqual([])
     expect(violated([heard('a', 2, 2), { ...heard('a', 1, 1), at: 3 }])).toEqual(['state is heard'])
     expect(violated([heard('a', 2, 2), heard('b', 2, 3)])).toEqual(['state is heard'])
   })
 
-  it('does not judge it where the store loses what it confirmed', () => {
+  it('is not judged where the store loses confirmed data', () => {
     const lost = [...written, ...state(20, { does: 'read' }, { value: undefined })]
     expect(violated(lost, { losesData: true, breaksBelief: true })).toEqual([])
   })

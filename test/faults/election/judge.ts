@@ -15,7 +15,7 @@ import { judgeRegister, judgeWatches } from './judge-state.ts'
 
 /** Redis counts whole milliseconds. */
 const CLOCK_GRAIN_MS = 2
-/** Beyond the measured stall: what an abort costs on a busy machine. */
+/** Slack beyond the measured stall for the cost of an abort on a busy machine. */
 const SIGNAL_SLACK_MS = 100
 /** A hand-over that takes this long was not woken. On an idle machine it takes a few milliseconds. */
 const PROMPT_MS = 1_000
@@ -84,7 +84,10 @@ export function judge(remains: Remains<ElectionFault>): EpisodeReport {
   }
 }
 
-/** A store that loses what it confirmed loses state too; that is said to the watchers, and not promised. */
+/**
+ * Judges the state. A store that loses confirmed data loses state too; watchers are informed of it, and it breaks no
+ * promise.
+ */
 function judgeState(
   { events, fault }: Remains<ElectionFault>,
   on: (invariant: ElectionInvariant) => (evidence: string) => void,
@@ -99,7 +102,10 @@ function judgeState(
   judgeWatches(events, on('state is heard'))
 }
 
-/** Nobody sees a lease given back: after a revocation on one's own account at any moment, else not before its ttl. */
+/**
+ * Lock operations of the terms. A give-back is not visible: after a holder's own revocation it may happen at any
+ * moment, otherwise not before its ttl.
+ */
 function lockOperations(terms: readonly Holding[]): Operation<LockAction>[] {
   return terms.flatMap(({ grant, process, token, asked, granted, until, release, lost }) => {
     const frees = until + MARGIN_MS - CLOCK_GRAIN_MS
@@ -187,7 +193,7 @@ function previous(terms: readonly Holding[], next: Holding): Holding | undefined
     .at(-1)
 }
 
-/** From the end of a leader (told to end, killed) to the next one, where it was waited for. */
+/** Time from the end of a leader (terminated or killed) to the next one, where a candidate waited. */
 function handOver(events: readonly Event[], terms: readonly Holding[], next: Holding): number | undefined {
   const before = previous(terms, next)
   if (before === undefined || next.process.startsWith('harness')) return undefined

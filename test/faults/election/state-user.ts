@@ -5,14 +5,17 @@ import { codeOf, describe } from '../harness/errors.ts'
 import type { EventLog } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 
-/** Reads, writes, compares and sets, deletes a few shared keys, one after the other, and writes down what it sees change. */
+/**
+ * Reads, writes, compares and sets, and deletes a few shared keys, one after the other, and writes down the changes it
+ * sees.
+ */
 export class StateUser {
   readonly #state: SharedState<number>
   readonly #log: EventLog
   readonly #random: Random
   readonly #name: string
   readonly #stop = new AbortController()
-  /** What it last saw of each key, to compare with. */
+  /** Last version seen for each key, to compare with. */
   readonly #seen = new Map<string, number>()
   #writes = 0
   #running: Promise<void> | undefined

@@ -62,7 +62,7 @@ const company: Company<ElectionFault> = {
       stage.workers.some(({ events }) => {
         return events.some(({ at, op, type }) => at >= healedAt && op === 'write' && type === 'ok')
       })
-    // The judge says who was too late; here it is only waited for, a little longer.
+    // The judge decides about lateness; this only waits, a little longer.
     await stage.until('somebody leads', writes, GRANT_WITHIN_MS + 3_000).catch(() => {})
     await stage.until('deaths are told', () => deathsTold(stage), DEAD_AFTER_MS + 3_000).catch(() => {})
     await stage.handOver()

@@ -1,6 +1,6 @@
 /**
- * One candidate for one role, and a member of one cluster: campaigns, writes to the fenced sinks while it leads, and
- * writes down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
+ * Process with a candidate for one role and a member of one cluster: campaigns, writes to the fenced sinks while it
+ * leads, and writes down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
  */
 
 import { createMembership, type Membership, type MembershipEvent } from 'concordat/cluster'
@@ -23,7 +23,7 @@ import { BEAT_MS, CLUSTER, type ElectionSettings } from './settings.ts'
 import { StateUser } from './state-user.ts'
 
 const BELIEF_EVERY_MS = 20
-/** A leader whose term is over and who does not ask goes on until a fence refuses, or for so long. */
+/** Time for which a leader without checks continues after its term, unless a fence refuses first. */
 const LATE_WRITES_MS = 3_000
 
 type End = ReturnType<EventLog['invoke']>
@@ -96,7 +96,7 @@ class Candidate implements Work {
   /** A candidate campaigns for as long as it lives. */
   holdOff(): void {}
 
-  /** A leader stays until it is told to leave. */
+  /** Makes a leader stay until the next order. */
   linger(lingers: boolean): void {
     if (!lingers && this.#election.current() !== undefined) void this.#election.resign()
   }
@@ -150,7 +150,8 @@ class Candidate implements Work {
       const asks = this.#settings.asks === 'always' || (this.#settings.asks === 'sometimes' && this.#random.chance(0.5))
       if (asks && !this.#believes(term, details)) return
       const isLate = isOver()
-      // Who asks stops at the signal, too; who does not stops when it is told to, and else finds out from the fence.
+      // A leader that calls assertValid also stops at the signal; any other stops on command, or learns of its end from
+      // the fence.
       if (isLate && (this.#settings.asks !== 'never' || steppedDown(term))) return
       if ((await this.#write(details, asks)) === 'refused') return
       if (isLate && nowMs() > (lateSince ??= nowMs()) + LATE_WRITES_MS) return
@@ -169,7 +170,7 @@ class Candidate implements Work {
     }
   }
 
-  /** To every sink; the first that refuses ends it. */
+  /** Writes to every sink; the first refusal ends it. */
   async #write(
     details: { readonly key: string; readonly grant: string; readonly token: number },
     asked: boolean,
@@ -177,7 +178,7 @@ class Candidate implements Work {
     const { key, grant, token } = details
     for (const [index, sink] of this.#sinks.entries()) {
       const write = `${grant}/${Math.round(nowMs() * 1_000)}`
-      // What assertValid said was about the first of them.
+      // The answer of assertValid covered the first write only.
       const end = this.#log.invoke('write', { ...details, sink: sink.name, text: write, asked: asked && index === 0 })
       try {
         await sink.write(key, token, grant, write)
@@ -211,7 +212,7 @@ class Candidate implements Work {
   }
 }
 
-/** On the clock of the history. */
+/** Time on the history's clock until which the leader believes in its term. */
 function believesUntil(term: Term | undefined): number {
   return term === undefined ? 0 : nowMs() + term.validUntil() - Date.now()
 }

@@ -19,7 +19,7 @@ export const embeddedSuite: Suite = {
     'the books balance': 'charges and stock are those of the confirmed orders',
   },
   mistakes: {},
-  // One run keeps a core busy.
+  // A single run keeps a core busy.
   lanes: 1,
   counted: {
     operations: 'orders',

@@ -13,10 +13,10 @@ const EXEC_ARGV = [
 ]
 const COMPILED = fileURLToPath(new URL('../../../.cache/compile', import.meta.url))
 
-/** A worker process that is given orders and tells every event of its history; to be killed and stopped at will. */
+/** Worker process that takes orders and reports every event of its history; tests kill and stop it at any time. */
 export class Actor<Order extends object> {
   readonly name: string
-  /** Of the current episode. */
+  /** Events of the current episode. */
   readonly events: Event[] = []
   readonly #child: ChildProcess
   readonly #watchers = new Set<Watcher>()
@@ -25,7 +25,7 @@ export class Actor<Order extends object> {
 
   constructor(name: string, module: URL) {
     this.name = name
-    // Not in our process group: Ctrl-C ends the run in its order, not the workers before it.
+    // The worker has a process group of its own: Ctrl-C ends the run in its order, and not the workers first.
     const env = { NODE_COMPILE_CACHE: COMPILED, ...process.env }
     this.#child = fork(module, [], { execArgv: EXEC_ARGV, detached: true, env })
     this.#child.on('message', (message) => this.#tell(message as Event))
@@ -40,7 +40,7 @@ export class Actor<Order extends object> {
     return this.#child.exitCode === null && this.#child.signalCode === null
   }
 
-  /** By us, or told to end. */
+  /** Killed by the run, or ordered to end. */
   get wasKilled(): boolean {
     return this.#killed
   }

@@ -25,7 +25,7 @@ export class Crew<Order extends object> {
     return this.#idle.splice(0, count)
   }
 
-  /** Back from an episode; what is dead or stopped is not used again. */
+  /** Returns an actor from an episode; dead and stopped ones are not used again. */
   giveBack(actor: Actor<Order>): void {
     if (actor.isAlive && !actor.isStopped) {
       actor.events.length = 0

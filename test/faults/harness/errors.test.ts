@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { told } from './errors.ts'
 
-it('an error tells all that is inside of it on one line', async () => {
+it('an error shows all of its causes on one line', async () => {
   const reasons = ['w1: not within 10 ms: takes over', 'w2 ended before: takes over,\n  after: LockLost']
   const all = await Promise.any(reasons.map((reason) => Promise.reject(new Error(reason)))).catch(
     (error: unknown) => error,

@@ -1,6 +1,6 @@
 const TICK_MS = 10
 
-/** How long the event loop of this process stood still lately: what a timer cannot be blamed for. */
+/** Recent pauses of this process' event loop, which explain late timers. */
 export class EventLoop {
   readonly #stalls: Array<{ readonly at: number; readonly stallMs: number }> = []
   readonly #timer: NodeJS.Timeout
@@ -15,7 +15,7 @@ export class EventLoop {
     this.#timer.unref()
   }
 
-  /** The longest stall that ended within the last `withinMs`, the one that lasts included. */
+  /** Longest stall that ended within the last `withinMs`, or still lasts. */
   longestStallMs(withinMs: number): number {
     const now = performance.now()
     const recent = this.#stalls.filter(({ at }) => at > now - withinMs)

@@ -1,9 +1,9 @@
 import { appendFileSync, closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 /**
- * One line of a history. `invoke` opens an operation, the line with the same `id` and `ok` (it happened), `fail` (it did
- * not) or `info` (nobody knows) ends it; a `note` stands alone. Times are the machine's monotonic clock in ms, the same
- * for all its processes. A process that got an `info` goes on under another name.
+ * A line of a history. `invoke` opens an operation; the line with the same `id` and `ok` (it happened), `fail` (it did
+ * not) or `info` (unknown) ends it; a `note` stands alone. Times are the machine's monotonic clock in ms, the same for
+ * all its processes. A process that got an `info` continues under another name.
  */
 export interface Event {
   readonly at: number
@@ -16,13 +16,13 @@ export interface Event {
   readonly grant?: string | undefined
   readonly mode?: string | undefined
   readonly token?: number | undefined
-  /** Until when the holder believes, by the same clock. */
+  /** End of the holder's belief, by the same clock. */
   readonly until?: number | undefined
   readonly state?: string | undefined
   readonly outcome?: string | undefined
   readonly error?: string | undefined
   readonly text?: string | undefined
-  /** How long the event loop stood still around this moment, in ms. */
+  /** Pause of the event loop around this moment, in ms. */
   readonly stalledMs?: number | undefined
   readonly sink?: string | undefined
   readonly [more: string]: unknown

@@ -36,7 +36,7 @@ interface ForgetfulOptions {
   readonly concurrency: number
   readonly sql: SqlClient
   readonly outbox: Outbox
-  /** Whose sagas ask. @default 'bank' */
+  /** Service whose sagas send the commands. @default 'bank' */
   readonly service?: string
 }
 

@@ -13,7 +13,7 @@ function holding(grant: string, from: number, until: number, more: readonly Part
 }
 
 describe('belief', () => {
-  it('ends at the last deadline believed in, at a loss, or at a release, whichever is first', () => {
+  it('ends at the last believed deadline, at a loss, or at a release, whichever is first', () => {
     const ends = (more: readonly Partial<Event>[]): number =>
       holdingsOf(holding('a', 10, 100, more))[0]?.beliefEnds ?? 0
     expect(ends([])).toBe(100)
@@ -23,7 +23,7 @@ describe('belief', () => {
     expect(ends([{ at: 70, type: 'invoke', op: 'release' }])).toBe(70)
   })
 
-  it('the belief of two holders overlaps for as long as both believe', () => {
+  it('of two holders overlaps for as long as both believe', () => {
     const released = [{ at: 40, type: 'invoke', op: 'release' }] as const
     const apart = holdingsOf([...holding('a', 10, 100, released), ...holding('b', 41, 90)])
     expect(overlapsOf(apart)).toEqual([])
@@ -31,7 +31,7 @@ describe('belief', () => {
     expect(overlapsOf(together)).toMatchObject([{ first: { grant: 'a' }, second: { grant: 'b' }, ms: 49 }])
   })
 
-  it('does not begin when the deadline is over before the grant is told', () => {
+  it('does not begin when the deadline is over before the grant is reported', () => {
     expect(overlapsOf(holdingsOf([...holding('a', 10, 100), ...holding('b', 50, 45)]))).toEqual([])
   })
 })

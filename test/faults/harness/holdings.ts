@@ -1,6 +1,6 @@
 import type { Event } from './events.ts'
 
-/** One holding of a lock (or one term), from its grant to its end, as its holder saw it. */
+/** A holding of a lock (or a term), from its grant to its end, as its holder saw it. */
 export interface Holding {
   readonly grant: string
   readonly process: string
@@ -11,7 +11,7 @@ export interface Holding {
   readonly granted: Event
   /** The last deadline it believed in. */
   readonly until: number
-  /** When the belief ended: by a release, by a loss it was told of, by the deadline. */
+  /** End of the belief: by a release, a reported loss or the deadline. */
   readonly beliefEnds: number
   /** The call that gave it back, and its answer. */
   readonly release: Event | undefined

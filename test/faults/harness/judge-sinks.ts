@@ -1,4 +1,7 @@
-/** What the fenced sinks accepted, judged by itself and against what the writers were told. The same for locks and terms. */
+/**
+ * Judges the writes that the fenced sinks accepted, by themselves and against the writers' answers. The same for locks
+ * and terms.
+ */
 import { fence } from '../../support/history/models.ts'
 import { checkLinearizable } from '../../support/history/wgl.ts'
 import { type Event, operationsOf } from './events.ts'
@@ -24,7 +27,10 @@ export function judgeOrder(ledgers: Ledgers, violated: Violated): void {
   }
 }
 
-/** What was acknowledged is there, what was refused is not, and a newer token was there before each refusal. */
+/**
+ * Checks that acknowledged writes are stored and refused ones are not, and that a newer token was stored before each
+ * refusal.
+ */
 export function judgeAnswers(events: readonly Event[], ledgers: Ledgers, violated: Violated): void {
   for (const [sink, ledger] of ledgers) {
     const kept = new Set(ledger.map(({ write }) => write))
@@ -34,7 +40,7 @@ export function judgeAnswers(events: readonly Event[], ledgers: Ledgers, violate
       if (end?.type === 'ok' && !isKept) violated(`acknowledged, and not in the ledger: ${tell(begin)}`)
       if (end?.type === 'fail' && isKept) violated(`refused, and in the ledger: ${tell(begin)}`)
     }
-    // It refuses from the next grant on, not from the first write under it.
+    // The guarded sink refuses from the next grant on, not from the first write under it.
     if (sink === 'guarded') continue
     const operations = writes.map(({ begin, end }) => {
       const outcome = end?.type === 'ok' ? 'accepted' : end?.type === 'fail' ? 'refused' : 'unknown'

@@ -36,19 +36,19 @@ async function client() {
   socket.on('data', (bytes) => (seen.replies += String(bytes)))
   socket.on('error', () => {})
   socket.on('close', () => (seen.ended = true))
-  // One that is refused may be reset before it hears that it was connected.
+  // A refused connection may be reset before its `connect` event.
   await once(socket, 'connect').catch(() => {})
   return { socket, seen }
 }
 
-it('passes what is sent, both ways', async () => {
+it('a link passes bytes both ways', async () => {
   const { socket, seen } = await client()
   socket.write('a')
   await until('the reply', () => seen.replies === 're:a')
   expect(link.bitten).toBe(0)
 })
 
-it('holds requests back and delivers them later, even of a client that has gone', async () => {
+it('a link holds requests back and delivers them later, even of a client that has gone', async () => {
   const { socket } = await client()
   link.hold('requests')
   socket.write('straggler')
@@ -60,7 +60,7 @@ it('holds requests back and delivers them later, even of a client that has gone'
   await until('it arrives', () => received === 'straggler')
 })
 
-it('holds replies back while requests pass', async () => {
+it('a link holds replies back while requests pass', async () => {
   const { socket, seen } = await client()
   link.hold('replies')
   socket.write('a')
@@ -71,7 +71,7 @@ it('holds replies back while requests pass', async () => {
   await until('the reply', () => seen.replies === 're:a')
 })
 
-it('keeps the order of what is slow', async () => {
+it('a link keeps the order of slow bytes', async () => {
   const { socket, seen } = await client()
   const delays = [40, 1, 20, 1, 1, 1]
   link.slow(() => delays.shift() ?? 1)
@@ -82,7 +82,7 @@ it('keeps the order of what is slow', async () => {
   await until('all replies', () => seen.replies.replaceAll('re:', '') === 'abc')
 })
 
-it('cuts what is connected and refuses what is new, until it heals', async () => {
+it('a link cuts open connections and refuses new ones, until it heals', async () => {
   const { seen } = await client()
   link.cut()
   await until('it is cut', () => seen.ended)
@@ -94,7 +94,7 @@ it('cuts what is connected and refuses what is new, until it heals', async () =>
   await until('the reply', () => again.seen.replies === 're:a')
 })
 
-it('tears one reply in half and resets the connection', async () => {
+it('a link tears one reply in half and resets the connection', async () => {
   const { socket, seen } = await client()
   link.tear()
   socket.write('abcdef')

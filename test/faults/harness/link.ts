@@ -7,8 +7,8 @@ export type Direction = 'requests' | 'replies' | 'both'
  * A network between one client and one server, with faults. A TCP proxy on 127.0.0.1:
  *
  * - `cut`: connections break, new ones are refused.
- * - `hold`: a black hole. Nothing arrives in that direction, connections stay open and new ones seem to open. What was
- *   sent arrives after `heal`, even if the client has given up and gone: stragglers, as TCP has them.
+ * - `hold`: a black hole. Nothing arrives in that direction, connections stay open and new ones seem to open. Held
+ *   bytes arrive after `heal`, even if the client has given up and gone: stragglers, as with TCP.
  * - `slow`: everything arrives later, in order.
  * - `tear`: the next reply arrives in half, then the connection is reset.
  */
@@ -76,7 +76,7 @@ export class Link {
     for (const pair of this.#pairs) pair.flush()
   }
 
-  /** To another server from now on; what is connected to the first breaks. */
+  /** Connects to another server from now on; connections to the first break. */
   retarget(port: number): void {
     this.#target = port
     this.#breakAll()
@@ -161,7 +161,10 @@ class Pair {
   }
 }
 
-/** One direction: a queue, so that delayed and held bytes keep their order; its end waits behind them. */
+/**
+ * One direction of a link: a queue, so that delayed and held bytes keep their order; the end of the stream waits behind
+ * them.
+ */
 class Pump {
   readonly #to: Socket
   readonly #settings: Settings

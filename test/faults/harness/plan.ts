@@ -15,7 +15,9 @@ export function* plan(seed: number, faults: readonly string[]): Generator<Planne
   }
 }
 
-/** What an episode draws its victims and timings from: the same whatever else is played, so that one can be played alone. */
+/**
+ * Source of an episode's victims and timings: the same beside any other faults, so that one fault can be played alone.
+ */
 export function randomOf(seed: number, { round, fault }: Pick<Planned, 'round' | 'fault'>): Random {
   return new Random(`${seed} ${round} ${fault}`)
 }

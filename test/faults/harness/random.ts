@@ -1,4 +1,4 @@
-/** Numbers that only depend on the seed: what a run does, in which order and for how long is drawn from them. */
+/** Random numbers that depend only on the seed: all choices, orders and durations of a run are drawn from them. */
 export class Random {
   #state: number
 

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Socket } from 'node:net'
 
-/** Its input ends when this process is gone, however it died: then the groups it was told of are killed. */
+/** Shell script whose input ends with this process, however it dies; it then kills the process groups it was given. */
 const SCRIPT = `
 pids=' '
 while read -r word pid; do

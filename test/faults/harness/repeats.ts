@@ -7,8 +7,8 @@ type Messages = Parameters<RelayPublisher['publish']>[0]
 const LATEST_MS = 800
 
 /**
- * Between a relay and the broker: of each message that leaves, maybe a second copy up to 800 ms later, behind what came
- * after it; and what leaves together leaves in any order. What every transport may do, and seldom does.
+ * Publisher between a relay and the broker: may send a second copy of a message up to 800 ms later, after later
+ * messages, and sends the messages of one call in any order. Every transport may do that, and seldom does.
  */
 export class Repeats implements RelayPublisher {
   readonly #publisher: RelayPublisher

@@ -25,29 +25,29 @@ function report(fields: Partial<EpisodeReport> = {}): EpisodeReport {
   }
 }
 
-describe('a run in which every invariant held has failed all the same', () => {
-  it('not when every fault was played and bit', () => {
+describe('a run in which every invariant held', () => {
+  it('passes when every fault was played and took effect', () => {
     expect(shortcomings(suite, ['rain'], [report()])).toEqual([])
   })
 
-  it('when a fault was never played', () => {
+  it('fails when a fault was never played', () => {
     expect(shortcomings(suite, ['rain', 'hail'], [report()])).toEqual(['the fault "hail" was never played'])
   })
 
-  it('when nothing shows that a fault happened, even once', () => {
+  it('fails without evidence that a fault happened, even once', () => {
     expect(shortcomings(suite, ['rain'], [report(), report({ happened: undefined })])).toEqual([
       'the fault "rain" was played, but nothing shows that it happened',
     ])
   })
 
-  it('when a kind of operation never succeeded', () => {
+  it('fails when a kind of operation never succeeded', () => {
     const reports = [report({ succeeded: { write: 0 } }), report({ succeeded: { write: 0, join: 2 } })]
     expect(shortcomings(suite, ['rain'], reports)).toEqual([
       'no operation of the kind "write" ever succeeded: the run shows nothing',
     ])
   })
 
-  it('when it judged something that is no invariant', () => {
+  it('fails when it judged an unknown invariant', () => {
     const verdicts = [{ invariant: 'all is wel', holds: true, evidence: [] }]
     expect(shortcomings(suite, ['rain'], [report({ verdicts })])).toEqual([
       'a verdict on "all is wel", which is no invariant of the suite',

@@ -47,7 +47,7 @@ export function printTables(suite: Suite, reports: readonly EpisodeReport[]): vo
   print(['fault', 'times', 'overlaps of belief', 'longest ms', 'late writes refused', 'accepted out of order'], caught)
 }
 
-/** Of one run, or of several. */
+/** Prints the standstills of one run, or of several. */
 export function printStandstills(reports: readonly EpisodeReport[]): void {
   const rows = standstillRows(reports)
   if (rows.length === 0) return

@@ -14,12 +14,12 @@ export interface Accepted {
   readonly write: string
 }
 
-/** Of each sink what it accepted, in the order of acceptance. */
+/** Writes that each sink accepted, in the order of acceptance. */
 export type Ledgers = ReadonlyMap<SinkClient['name'], readonly Accepted[]>
 
 /**
- * The resources that locks and terms protect: a fenced table in PostgreSQL, a fenced list in a Redis of its own. They are
- * never broken themselves.
+ * Resources that locks and terms protect: a fenced table in PostgreSQL, a fenced list in a Redis of its own. No fault
+ * ever breaks them.
  */
 export class Sink {
   readonly address: SinkAddress

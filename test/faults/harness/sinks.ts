@@ -4,14 +4,14 @@ import { redisFence } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 
-/** Where the sinks of a run are; plain data, to be sent to workers. */
+/** Addresses of a run's sinks; plain data that is sent to workers. */
 export interface SinkAddress {
   readonly postgresUrl: string
   readonly schema: string
   readonly redisUrl: string
 }
 
-/** What a worker writes to: a resource that only takes tokens that do not fall. */
+/** Sink that a worker writes to: a resource that only accepts tokens that do not fall. */
 export interface SinkClient {
   /** `guarded`: in the database of the locks, which let the write commit or not. */
   readonly name: 'postgres' | 'redis' | 'guarded'

@@ -1,4 +1,7 @@
-/** The processes of a run that have roles: hired, told what to do, killed, and caught in the middle of something. */
+/**
+ * The processes of a run that have roles: the run starts them, sends them orders, kills them, and catches them in the
+ * middle of an operation.
+ */
 import { join } from 'node:path'
 import type { Actor } from './actor.ts'
 import { Crew } from './crew.ts'
@@ -12,14 +15,14 @@ export interface Member<Role extends string, Order extends object> {
   readonly actor: Actor<Order>
 }
 
-/** One in the middle of something, and what it is about to do. */
+/** A process in the middle of an operation, and its next step. */
 export interface Lingerer<Role extends string, Order extends object> {
   readonly member: Member<Role, Order>
   readonly key: string
   readonly operation: string
 }
 
-/** Where a process is to be: plain data. */
+/** Description of a process' place: plain data. */
 export interface Place<Role extends string> {
   readonly role: Role
   readonly name: string
@@ -31,7 +34,10 @@ export interface Place<Role extends string> {
 
 export interface Orders<Role extends string, Order extends object> {
   readonly begin: (place: Place<Role>) => Order
-  /** Say `lingers` when you are there, and stand still for so long; deaf when it `blocks`. 0 ms: do not, or go on. */
+  /**
+   * Order to report `lingers` at the point and pause for `ms`; with `blocks` the process hears nothing. 0 ms: cancel,
+   * or continue.
+   */
   readonly linger: (ms: number, blocks: boolean) => Order
 }
 
@@ -40,7 +46,7 @@ const SPARE = 2
 const BEGINS_WITHIN_MS = 60_000
 
 export class Staff<Role extends string, Order extends object> {
-  /** Of all processes that ever were, and of the run itself. */
+  /** Histories of all processes so far, and of the run itself. */
   readonly histories: string[] = []
   readonly #setting: Setting
   readonly #orders: Orders<Role, Order>
@@ -83,7 +89,7 @@ export class Staff<Role extends string, Order extends object> {
     this.#crew.prepare(SPARE)
   }
 
-  /** Another one, in the place of one that was killed. */
+  /** Starts another process in the place of a killed one. */
   async hire(role: Role): Promise<Member<Role, Order>> {
     const [actor] = this.#crew.take(1)
     if (actor === undefined) throw new Error('no worker')
@@ -99,7 +105,7 @@ export class Staff<Role extends string, Order extends object> {
     return member
   }
 
-  /** `kill -9`; of one that is dead already it is written down. */
+  /** Kills the process with SIGKILL, or records that it is dead already. */
   async kill(member: Member<Role, Order>): Promise<void> {
     this.#members = this.#members.filter((each) => each !== member)
     this.note('killed', `${member.name}, ${member.role}`)
@@ -108,8 +114,8 @@ export class Staff<Role extends string, Order extends object> {
   }
 
   /**
-   * The first of these that gets into the middle of something, and stands still there for so long, deaf when it `blocks`.
-   * Others that got there meanwhile are told to go on; a deaf one is late for as long.
+   * Finds the first of these processes in the middle of an operation, where it pauses for `ms`, deaf with `blocks`.
+   * Others that paused too get the order to continue; a deaf one is late by `ms`.
    */
   async lingerer(among: readonly Member<Role, Order>[], ms: number, blocks: boolean): Promise<Lingerer<Role, Order>> {
     const found = Promise.withResolvers<{ member: Member<Role, Order>; event: Event }>()
@@ -134,12 +140,12 @@ export class Staff<Role extends string, Order extends object> {
     return this.#members.filter(({ actor }) => !actor.isAlive)
   }
 
-  /** Ends all of them. What is noted after that is lost. */
+  /** Ends all of them. Later notes are lost. */
   async close(): Promise<void> {
     await this.#crew.close()
   }
 
-  /** When nothing is left that it would have to end. */
+  /** Ends the reaper, when no process is left for it to end. */
   async dismiss(): Promise<void> {
     await this.#reaper.dismiss()
     this.#log.close()

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { standstillRows } from './standstills.ts'
 
-it('tells for each fault and part how long it stood still at least, mostly and at most', () => {
+it('the table of standstills reports the minimum, median and maximum interruption for each fault and part', () => {
   const reports = [
     { fault: 'kill', standstillsMs: { messages: 300, locks: 10 } },
     { fault: 'kill', standstillsMs: { messages: 100 } },

@@ -1,6 +1,9 @@
 import type { EpisodeReport } from './suite.ts'
 
-/** One row for each fault and part that stood still in it: how often, and for how long at least, mostly and at most. */
+/**
+ * Table with a row for each fault and each part that it interrupted: how often, and the minimum, median and maximum
+ * time.
+ */
 export function standstillRows(reports: readonly Pick<EpisodeReport, 'fault' | 'standstillsMs'>[]): string[][] {
   const times = new Map<string, number[]>()
   for (const { fault, standstillsMs } of reports) {

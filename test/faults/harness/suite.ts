@@ -1,14 +1,14 @@
 /**
- * What a suite of faults is. The command line, the plan, the clock on the wall and the tables are the same for all;
- * a suite brings its faults, the play of one episode and the judgement of what was recorded.
+ * Contract of a suite of faults. The command line, the plan, the wall clock and the tables are the same for all; a
+ * suite brings its faults, the play of one episode and the judgement of the records.
  */
 import type { Random } from './random.ts'
 
 export interface Suite {
   readonly name: string
-  /** In the order in which the tables show them. */
+  /** Faults in the order of the tables. */
   readonly faults: readonly FaultSpec[]
-  /** What must hold, by name. */
+  /** Invariants by name. */
   readonly invariants: Readonly<Record<string, string>>
   /** Mistakes that can be built in (`--broken`), by name: the run has to fail then. */
   readonly mistakes: Readonly<Record<string, Mistake>>
@@ -20,15 +20,15 @@ export interface Suite {
   readonly transportsTogether?: boolean | undefined
   /** Without `--transport` each seed is a run on one of them after the other. @default false, the seeds take turns */
   readonly transportsInTurn?: boolean | undefined
-  /** How long these faults take, most often, on a machine that has nothing else to do. @default not said */
+  /** Usual time of these faults on an idle machine. @default unknown */
   readonly minutes?: ((faults: readonly string[], transport: string | undefined) => number) | undefined
   /** The same on other stores (`--store`), itself among them. @default none to choose */
   readonly stores?: Readonly<Record<string, () => Suite>> | undefined
-  /** The same for one kind of what is tested (`--kind`), itself among them. @default none to choose */
+  /** The same for one kind of transaction (`--kind`), itself among them. @default none to choose */
   readonly kinds?: Readonly<Record<string, () => Suite>> | undefined
-  /** What the counts of an episode are called. @default those of locks */
+  /** Names of an episode's counts. @default those of locks */
   readonly counted?: Counted | undefined
-  /** What this machine lacks for these faults, and the remedy. */
+  /** Reason and remedy when this machine cannot play these faults. */
   lack(faults: readonly string[], transport?: string): string | undefined
   open(setting: Setting): Promise<Arena>
 }
@@ -57,13 +57,13 @@ export interface Mistake {
   readonly on?: string | readonly string[] | undefined
 }
 
-/** What a run gives to its suite. */
+/** Tools that a run gives to its suite. */
 export interface Setting {
-  /** For the histories; there until the end of the run. */
+  /** Folder for the histories; exists until the end of the run. */
   readonly folder: string
   readonly seed: number
   readonly broken: string | undefined
-  /** One of the suite's `transports`. */
+  /** Transport, out of the suite's `transports`. */
   readonly transport: string | undefined
   readonly lanes: number
   /** Aborts when the run is given up: nothing new is begun then. */
@@ -94,7 +94,7 @@ export interface Played {
 }
 
 export interface Counts {
-  /** Asked of the system under test, whatever became of it. */
+  /** Operations on the system under test, with any outcome. */
   readonly operations: number
   readonly grants: number
   readonly accepted: number
@@ -106,19 +106,19 @@ export interface EpisodeReport {
   readonly fault: string
   /** The merged history, JSONL. */
   readonly history: string
-  /** What was done to the system, and when. */
+  /** Faults done to the system, and their times. */
   readonly timeline: readonly string[]
   readonly counts: Counts
   /** Times between the end of one holder or leader and the next grant, in ms. */
   readonly handOverMs: readonly number[]
-  /** How one sees that the fault really happened; `undefined`: it did not, and the episode shows nothing. */
+  /** Evidence that the fault really happened; `undefined`: it did not, and the episode shows nothing. */
   readonly happened: string | undefined
   readonly verdicts: readonly InvariantVerdict[]
   /** Kinds of operations, and whether one of each succeeded. */
   readonly succeeded: Readonly<Record<string, number>>
-  /** How long each part stood still at most while the fault lasted, in ms. */
+  /** Longest interruption of each part during the fault, in ms. */
   readonly standstillsMs?: Readonly<Record<string, number>> | undefined
-  /** Only for faults that no lease survives: what the fence had to catch. */
+  /** Writes that the fence had to catch, for faults that no lease survives. */
   readonly caught?: Caught | undefined
 }
 

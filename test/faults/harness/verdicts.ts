@@ -4,7 +4,7 @@ import type { InvariantVerdict } from './suite.ts'
 
 const MOST_EVIDENCE = 12
 
-/** Collects what was found against each invariant; one that nothing was said about was not judged. */
+/** Collects evidence against each invariant; one without any call was not judged. */
 export class Verdicts {
   readonly #found = new Map<string, string[]>()
   readonly #notPromised = new Set<string>()
@@ -33,7 +33,7 @@ export class Verdicts {
   }
 }
 
-/** An event as a person reads it: the time, who, what, and what is known of it. */
+/** Describes an event for a person: time, process, operation, details. */
 export function tell(event: Event): string {
   const { at, process, type, op, token, grant, until, outcome, error, text } = event
   const parts = [`${at.toFixed(1)} ${process} ${type} ${op}`]
@@ -44,13 +44,13 @@ export function tell(event: Event): string {
   return parts.join(', ')
 }
 
-/** What was done to the system: the notes of the one that does it. */
+/** Faults done to the system: the notes of the run. */
 export function timelineOf(events: readonly Event[]): string[] {
   const done = ['act', 'fault', 'killed', 'terminated', 'healed']
   return events.flatMap(({ at, op, text }) => (done.includes(op) ? [`${at.toFixed(1)} ${op}: ${text}`] : []))
 }
 
-/** What a checker found, as evidence; nothing when the history is linearizable. A check that gave up is a failure. */
+/** Evidence that a checker found; empty when the history is linearizable. A check that gave up is a failure. */
 export function tellVerdict<Action>(verdict: Verdict<Action>): string[] {
   switch (verdict.verdict) {
     case 'linearizable':

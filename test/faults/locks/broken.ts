@@ -1,4 +1,4 @@
-/** Locks with a mistake built in, by wrapping what the factory takes: the product has no switch for it. */
+/** Locks with a built-in mistake, made by wrapping the factory's arguments: the product has no switch for it. */
 import { type Clock, systemClock } from 'concordat/core'
 import type { Lease, Locks } from 'concordat/locks'
 import { Redis } from 'ioredis'
@@ -7,7 +7,7 @@ import { isPostgres, type OpenOptions } from '../store/open.ts'
 
 type Call = (...args: never[]) => Promise<unknown>
 
-/** What the locks of a worker are opened with, by the name of the mistake. */
+/** Options for a worker's locks, by the name of the mistake. */
 export const MISTAKES: Readonly<Record<string, (url: string) => Partial<OpenOptions>>> = {
   'late-deadline': lateDeadline,
 }
@@ -51,7 +51,7 @@ function timedClient(url: string, timed: <T>(work: () => Promise<T>) => Promise<
 }
 
 /**
- * `release-without-check`: deletes the lock, whoever holds it. Only for a lease that is over: as long as it is held both
+ * `release-without-check`: deletes the lock, whatever its holder. Only for a lease that is over: while it is held both
  * do the same.
  */
 export async function releaseWithoutCheck(

@@ -29,7 +29,7 @@ export const failover: LockFault = {
   breaksBelief: true,
   heartbeatMs: SHORT_HEARTBEAT_MS,
   async act(stage) {
-    // In a moment when nobody holds: the replica hears of no holder, and not of the next one.
+    // No worker holds the lock at this moment: the replica learns of no holder, and not of the next one.
     await stage.quiet()
     stage.replication?.hold('both')
     stage.all({ do: 'go' })
@@ -57,7 +57,7 @@ export const flushed: LockFault = {
   heartbeatMs: SHORT_HEARTBEAT_MS,
   act: (stage) =>
     overtaken(stage, async (victim, successor, refused) => {
-      // So that it does not hear of it at once.
+      // Delays the news for the victim.
       stage.link(victim).hold('both')
       stage.note('fault', 'FLUSHALL')
       await stage.admin((client) => client.flushall())

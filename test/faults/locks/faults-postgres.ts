@@ -140,7 +140,7 @@ const foreignTransaction: LockFault = {
   },
 }
 
-/** In the order in which the tables show them. */
+/** Faults in the order of the tables. */
 export const POSTGRES_LOCK_FAULTS: readonly LockFault[] = [
   calm,
   killHolder,

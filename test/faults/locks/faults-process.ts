@@ -1,4 +1,4 @@
-/** Faults of the processes that want the lock. */
+/** Faults of the processes that contend for the lock. */
 import { nowMs } from '../harness/events.ts'
 import { killed, overtaken } from '../store/fault.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'

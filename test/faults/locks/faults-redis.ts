@@ -30,7 +30,7 @@ export const redisKilledGrace: LockFault = {
     const before = stage.bitten
     link.cut()
     await restarted(stage)
-    // What a young Redis would give away at once.
+    // Leaves time in which a Redis without a restart grace would grant the lock at once.
     await stage.pause(2_000)
     link.heal()
     holder.order({ do: 'leave' })

@@ -13,7 +13,7 @@ import {
   slow,
 } from './faults-redis.ts'
 
-/** In the order in which the tables show them. */
+/** Faults in the order of the tables. */
 export const LOCK_FAULTS: readonly LockFault[] = [
   calm,
   killHolder,

@@ -1,4 +1,4 @@
-/** What must hold of a lock, whatever happens; judged from the history of an episode and the ledger of the sink. */
+/** Invariants of a lock under all faults, judged from the history of an episode and the ledger of the sink. */
 export const LOCK_INVARIANTS = {
   'tokens rise':
     'a grant has a higher token than every grant that was over before it was asked for; none is given twice',

@@ -1,4 +1,4 @@
-/** The invariants of service: that the lock can be had, by everybody, in time. */
+/** Invariants of service: every worker gets the lock in time. */
 import { type Event, operationsOf } from '../harness/events.ts'
 import type { Holding } from '../harness/holdings.ts'
 import { tell } from '../harness/verdicts.ts'
@@ -7,11 +7,14 @@ import { GRANT_WITHIN_MS, TTL_MS } from '../store/sizes.ts'
 import type { LockFault } from './fault.ts'
 import type { LockInvariant } from './invariants.ts'
 
-/** Until everybody was served again: the above, and for each of the others a place that is kept, a section, a ttl. */
+/**
+ * Time until every worker was served again: the time above, and for each of the others a kept place, a section and a
+ * ttl.
+ */
 export const SERVED_WITHIN_MS = 6_000
 /** A hand-over that takes this long was not woken: the heartbeat found it. */
 const WAKE_UP_MS = 1_000
-/** Who asked so much later was certainly behind in the line. */
+/** Difference after which the later request was certainly behind in the queue. */
 const BEHIND_MS = 250
 
 export function judgeService(

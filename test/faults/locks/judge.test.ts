@@ -13,7 +13,7 @@ const fault: LockFault = {
   act: () => Promise.reject(new Error('not played')),
 }
 
-/** What was violated in an episode that left these events; nothing else is wrong with it. */
+/** Violations in an episode that left these events and has no other defects. */
 function violated(events: readonly Event[], more: Partial<Remains<LockFault>> = {}): LockInvariant[] {
   const sorted = events.toSorted((a, b) => a.at - b.at)
   const none = new Map([['postgres', []]] as const)
@@ -28,7 +28,7 @@ interface Turn {
   readonly granted: number
   readonly token: number
   readonly until?: number
-  /** When it was released; without it the worker died. */
+  /** Time of the release; without it the worker died. */
   readonly released?: number
   readonly outcome?: string
 }
@@ -70,7 +70,7 @@ describe('the judge of locks', () => {
     expect(violated([...first, ...second])).toEqual([])
   })
 
-  it('finds nothing when one dies and is replaced after its ttl', () => {
+  it('finds nothing when a holder dies and is replaced after its ttl', () => {
     const died = turn({ who: 'a', asked: 0, granted: 10, token: 1, until: 950 })
     const next = turn({ who: 'b', asked: 5, granted: 1_020, token: 2, released: 1_100 })
     expect(violated([...died, ...next])).toEqual([])
@@ -86,7 +86,7 @@ describe('the judge of locks', () => {
     expect(violated([...first, ...early])).toEqual(['one believes', 'linearizable'])
   })
 
-  it('finds a grant before the server can have let the last one go, even if nobody believes any more', () => {
+  it('finds a grant before the server can have freed the last one, even without a believer', () => {
     const lost = note({ at: 20, op: 'lost', stalledMs: 0 })
     const died = turn({ who: 'a', asked: 0, granted: 10, token: 1, until: 950 })
     const next = turn({ who: 'b', asked: 5, granted: 500, token: 2, released: 600 })
@@ -108,7 +108,7 @@ describe('the judge of locks', () => {
     expect(violated([...first, ...second], mixed)).toEqual(['accepted in order'])
   })
 
-  it('finds a write that was acknowledged and is nowhere, and one that was refused and is there', () => {
+  it('finds an acknowledged write that is missing, and a refused one that is stored', () => {
     const asked = note({ at: 20, type: 'invoke', op: 'write', id: 'x', token: 1, sink: 'postgres', text: 'a/1/1' })
     const ok = { ...asked, at: 21, type: 'ok' } as const
     expect(violated([...first, asked, ok], ledger())).toEqual(['sink agrees'])
@@ -129,13 +129,13 @@ describe('the judge of locks', () => {
     expect(violated([...first, lost, asked])).toEqual(['lost is lost'])
   })
 
-  it('finds a loss that is signalled late, unless the event loop stood still', () => {
+  it('finds a loss that is signalled late, unless the event loop was blocked', () => {
     const died = turn({ who: 'a', asked: 0, granted: 10, token: 1, until: 950 })
     expect(violated([...died, note({ at: 1_200, op: 'lost', stalledMs: 0 })])).toEqual(['lost in time'])
     expect(violated([...died, note({ at: 1_200, op: 'lost', stalledMs: 200 })])).toEqual([])
   })
 
-  it('finds that nobody was granted after the fault, that one was not served, that the lock was not free', () => {
+  it('finds that no worker was granted after the fault, that one was not served, that the lock was not free', () => {
     expect(violated([...first], { healedAt: 150 })).toEqual(['grants go on'])
     expect(violated([...first, ...second, note({ op: 'not served', text: 'c' })])).toEqual(['nobody starves'])
     const last = {
@@ -147,7 +147,7 @@ describe('the judge of locks', () => {
     expect(violated([...first, last, { ...last, at: 2_400, type: 'fail' }])).toEqual(['released is free'])
   })
 
-  it('finds one that was overtaken', () => {
+  it('finds an overtaken waiter', () => {
     const patient = turn({ who: 'b', asked: 5, granted: 500, token: 3, released: 510 })
     const pusher = turn({ who: 'c', asked: 300, granted: 310, token: 2, released: 490 })
     expect(violated([...first, ...pusher, ...patient])).toEqual(['nobody starves'])
@@ -162,7 +162,7 @@ describe('the judge of locks', () => {
     ).toEqual([])
   })
 
-  it('finds keys that are left and rejections that nobody handled', () => {
+  it('finds leftover keys and unhandled rejections', () => {
     expect(violated([...first], { orphans: ['k:line'] })).toEqual(['no orphans'])
     expect(violated([...first, note({ op: 'stray error', error: 'x' })])).toEqual(['no stray errors'])
   })

@@ -16,7 +16,7 @@ import { PERMITS } from './settings.ts'
 
 /** Redis counts whole milliseconds. */
 const CLOCK_GRAIN_MS = 2
-/** Beyond the measured stall: what an abort costs on a busy machine. */
+/** Slack beyond the measured stall for the cost of an abort on a busy machine. */
 const SIGNAL_SLACK_MS = 100
 
 export function judge(remains: Remains<LockFault>): EpisodeReport {
@@ -72,7 +72,7 @@ function countsOf(events: readonly Event[], ledgers: Ledgers): Counts {
   }
 }
 
-/** From the call that gave it back to the next grant, where somebody had waited. */
+/** Times from the call that gave the lock back to the next grant, where a worker had waited. */
 function handOvers(holdings: readonly Holding[]): number[] {
   return holdings.flatMap((next) => {
     const before = holdings.findLast(({ granted }) => granted.at < next.granted.at)
@@ -111,9 +111,9 @@ function modelOf(fault: LockFault) {
 }
 
 /**
- * Grants and their ends. An end that nobody confirmed may have come at any moment from the first on at which the server
- * could let the lock go: a ttl after the last renewal it confirmed was sent, which is the deadline and its margin.
- * Acquisitions that failed need no place: whatever they held, they only kept others waiting.
+ * Grants and their ends. An unconfirmed end may have happened at any moment from the first at which the server could
+ * free the lock: a ttl after the last renewal that it confirmed was sent, which is the deadline plus its margin. Failed
+ * acquisitions are left out: they only delayed others.
  */
 function lockOperations(holdings: readonly Holding[]): Operation<LockAction>[] {
   return holdings.flatMap(({ grant, process, token, mode, asked, granted, until, release, released }) => {

@@ -1,13 +1,13 @@
 export type Mode = 'exclusive' | 'readers and writers' | 'permits'
 
-/** How the workers of an episode use the lock. */
+/** Settings of the workers' use of the lock in an episode. */
 export interface LockSettings {
   readonly mode: Mode
-  /** Whether it asks `assertValid` before a write. One that does not has only the fence. */
+  /** Whether a worker calls `assertValid` before a write. One that does not has only the fence. */
   readonly asks: 'always' | 'never' | 'sometimes'
   readonly heartbeatMs: number
   readonly restartGraceMs: number
-  /** How long a guarded transaction takes at least. */
+  /** Minimum time of a guarded transaction. */
   readonly thinksMs: number
 }
 

@@ -37,7 +37,7 @@ const onPostgres: Suite = {
   invariants: LOCK_INVARIANTS,
   mistakes: {
     ...MISTAKES,
-    // Whose lock was deleted is refused by the guarded sink before it can believe for long.
+    // The guarded sink refuses a holder whose lock was deleted before it can believe for long.
     'release-without-check': { ...RELEASE_WITHOUT_CHECK, breaks: 'linearizable' },
     'guard-before': {
       what: 'a transaction looks at the lease when it begins, and not when it commits',

@@ -1,6 +1,6 @@
 /**
- * One contender for one lock: acquires, writes to the fenced sink, releases, for as long as it is told to. Runs as a
- * process of its own, to be killed, stopped and cut off; tells every event of its history as it writes it down.
+ * Contender for one lock: acquires, writes to the fenced sink and releases, until it is ordered to stop. Runs in a
+ * process of its own that tests kill, stop and cut off; reports every event of its history as it writes it down.
  */
 import { systemClock } from 'concordat/core'
 import type { Lease, Locks } from 'concordat/locks'
@@ -18,7 +18,7 @@ import { MISTAKES, releaseWithoutCheck } from './broken.ts'
 import { type LockSettings, PERMITS, WAIT_MS } from './settings.ts'
 
 const BELIEF_EVERY_MS = 20
-/** One whose lease is over and who does not ask goes on until a fence refuses, or for so long. */
+/** Time for which a worker without checks continues after its lease, unless a fence refuses first. */
 const LATE_WRITES_MS = 3_000
 
 class Contender implements Work {
@@ -134,7 +134,7 @@ class Contender implements Work {
     }
   }
 
-  /** Writes down what the holder believes, every few ms, and when it is told of a loss. */
+  /** Writes down the holder's belief every few ms, and each reported loss. */
   #watch(lease: Lease, grant: string): { stop(): void; afterwards(): void } {
     const { token } = lease
     const look = (): void => {
@@ -180,7 +180,7 @@ class Contender implements Work {
     }
   }
 
-  /** To every sink; the first that refuses ends it. */
+  /** Writes to every sink; the first refusal ends it. */
   async #write(token: number, grant: string, asked: boolean): Promise<'accepted' | 'refused'> {
     const { key } = this.#place
     for (const sink of this.#sinks) {
@@ -194,7 +194,7 @@ class Contender implements Work {
         end(refused ? 'fail' : 'info', { error: describe(error), outcome: refused ? 'refused' : 'unknown' })
         if (refused) return 'refused'
       }
-      // What assertValid said was about the first of them.
+      // The answer of assertValid covered the first write only.
       asked = false
     }
     return 'accepted'
@@ -213,7 +213,7 @@ class Contender implements Work {
   }
 }
 
-/** Only these may fail for certain; whatever else comes is unknown. */
+/** Whether the write may have happened: only these errors are certain failures; any other is unknown. */
 function wasMaybeDone(error: unknown): boolean {
   if (error instanceof Error && error.message === 'stopped') return false
   if (codeOf(error) === 'locks.store_unavailable') return (error as { outcome?: string }).outcome !== 'not_done'

@@ -22,7 +22,7 @@ export const Transfer = z.object({
   from: z.string(),
   to: z.string(),
   cents: z.number().int(),
-  /** Who says no. */
+  /** Participant that refuses. */
   refusedBy: z.enum(['nobody', 'credit', 'book']),
 })
 export type Transfer = z.infer<typeof Transfer>

@@ -13,7 +13,7 @@ export async function createUnchecked(sql: SqlClient): Promise<void> {
   await sql.query(text.replace('saga_write', 'saga_write_unchecked').replace(CHECK, ''))
 }
 
-/** Writes sagas whoever owns them and whatever became of them since. */
+/** Makes the store write sagas without a check of their owner and version. */
 export function uncheckedWrites(sql: SqlClient): SqlClient {
   const query: SqlExecutor['query'] = (text, parameters) => sql.query(unchecked(text), parameters)
   return {

@@ -23,14 +23,14 @@ export type Member = StaffMember<Role, Order>
 export type Lingerer = StaffLingerer<Role, Order>
 
 const WORKER = new URL('./worker.ts', import.meta.url)
-/** Time for what they say to arrive. */
+/** Time in which the processes' answers arrive. */
 const EXPLAIN_MS = 500
 
-/** Servers that somebody else starts, breaks and stops. */
+/** Servers that another part of the run starts, breaks and stops. */
 export interface Elsewhere {
   readonly place: Place
   readonly coordinators: number
-  /** Of each of the two services. */
+  /** Participants of each of the two services. */
   readonly participants: number
 }
 
@@ -69,7 +69,7 @@ export class Company {
   static async open(setting: Setting): Promise<Company> {
     const { signal } = setting
     const kind = setting.transport as BrokerKind
-    // On PostgreSQL alone it is one server, which may not forget what it has confirmed.
+    // On PostgreSQL alone it is a single server, which may not lose confirmed data.
     const settings = { fsync: kind === 'postgres' ? 'on' : 'off', max_connections: '300' }
     const clock = serverClockLack() === undefined ? await serverClock() : undefined
     const started = await Promise.allSettled([
@@ -92,7 +92,7 @@ export class Company {
     }
   }
 
-  /** On servers that are there, of which the databases are to be made. */
+  /** Opens the company on running servers, where it creates the databases. */
   static async at({ place, coordinators, participants }: Elsewhere, setting: Setting): Promise<Company> {
     const company = new Company(setting, place, [])
     try {
@@ -108,7 +108,7 @@ export class Company {
     return this.#server(0)
   }
 
-  /** When the clock of the databases was set last, by the monotonic clock. */
+  /** Time of the last step of the databases' clock, by the monotonic clock. */
   get steppedAt(): number {
     return this.#steppedAt
   }
@@ -156,7 +156,7 @@ export class Company {
     this.#steppedAt = performance.now()
   }
 
-  /** Writes down what everybody is at: nothing moves any more. */
+  /** Writes down what each process is doing, when nothing moves any longer. */
   async explain(): Promise<void> {
     this.order({ do: 'tell' })
     for (const [sql, schema] of [

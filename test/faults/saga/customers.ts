@@ -10,7 +10,7 @@ const EVERY_MS = 35
 /** Customers who see others wait do not come in: an outage, or a busy machine, must not leave more than can be worked off. */
 const MOST_UNDER_WAY = 60
 
-/** One transfer that was asked for. */
+/** A transfer that was requested. */
 export interface Asked {
   readonly id: string
   readonly input: Transfer
@@ -34,7 +34,7 @@ export class Customers {
   #running: Promise<void> | undefined
   #leaving = false
 
-  /** How many of them change their mind. */
+  /** Share of the transfers that customers cancel. */
   readonly #cancels: number
 
   constructor(company: Company, random: Random, prefix: string, cancels: number, house: House) {
@@ -53,7 +53,7 @@ export class Customers {
     this.#running = this.#run()
   }
 
-  /** Resolves when everything that was asked for is durable. */
+  /** Resolves when every requested transfer is durable. */
   async leave(): Promise<void> {
     this.#leaving = true
     await this.#running

@@ -10,7 +10,7 @@ export interface SagaFault extends FaultSpec {
   play(company: Company, random: Random): Promise<string | undefined>
 }
 
-/** They are killed long before. */
+/** Longer than they live: they are killed long before. */
 const LINGER_MS = 10_000
 /** Deaf until it is stopped, and then for as long as that lasts. */
 const DEAF_MS = 200
@@ -72,7 +72,7 @@ async function killTwo(company: Company, random: Random, roles: readonly Member[
   return `died before the commit of ${keys.join(' and ')}, of which ${by.join(' and ')} was left`
 }
 
-/** What is there of the effect whose worker died before its commit: that of somebody else, or none yet. */
+/** State of the effect whose worker died before its commit: done by another worker, or not yet. */
 async function undone(company: Company, key: string): Promise<string> {
   const text = 'SELECT worker FROM effect WHERE key = $1'
   const found = await Promise.all(
@@ -150,7 +150,7 @@ async function stopParticipants(company: Company, random: Random): Promise<strin
     lingerer.member.actor.stop()
     stopped.push(lingerer)
   }
-  // Its command is sent again meanwhile, and waits for the row that it holds.
+  // Its command is sent again during this time, and waits for the row that it locks.
   await sleep(ASK_AGAIN_MS + random.between(200, 1_000))
   const asked = await Promise.all(stopped.map(({ key }) => askedAgain(company, key)))
   for (const { member } of stopped) member.actor.resume()
@@ -159,7 +159,7 @@ async function stopParticipants(company: Company, random: Random): Promise<strin
   return asked.some((again) => again) ? `${stopped.map(({ key }) => key).join(' and ')} stood still` : undefined
 }
 
-/** Or cancelled meanwhile. */
+/** Whether the command was sent again, or the saga was cancelled. */
 async function askedAgain(company: Company, key: string): Promise<boolean> {
   const [, id, step] = key.split('/')
   const { rows } = await company.here.query(
@@ -170,7 +170,7 @@ async function askedAgain(company: Company, key: string): Promise<boolean> {
   return rows.length > 0
 }
 
-/** Who did the same meanwhile; or the saga was cancelled, and ended without it. */
+/** Finds the worker that did the same; or finds that the saga was cancelled and ended without the effect. */
 async function doneByAnother(company: Company, { key, operation, member }: Lingerer): Promise<string | undefined> {
   const deadline = performance.now() + LEASE_MS + 6_000
   while (performance.now() < deadline) {
@@ -185,7 +185,7 @@ async function doneByAnother(company: Company, { key, operation, member }: Linge
   return undefined
 }
 
-/** How long the fault goes on at most for something to show that it happened. */
+/** Longest time that the fault lasts while there is no evidence that it happened. */
 const REPEATS_MS = 20_000
 
 async function repeats(company: Company, random: Random): Promise<string | undefined> {
@@ -200,7 +200,7 @@ async function repeats(company: Company, random: Random): Promise<string | undef
   company.order({ do: 'repeat', chance: 0.6 })
   company.note('fault', 'messages leave twice')
   await sleep(random.between(2_000, 3_000))
-  // On a busy machine the first replies of copies come late: the fault lasts until one shows that it happened.
+  // On a busy machine the first replies to copies come late: the fault lasts until one is evidence that it happened.
   const deadline = performance.now() + REPEATS_MS
   while ((copies === 0 || ignored === 0) && performance.now() < deadline) await sleep(100)
   company.order({ do: 'repeat', chance: 0 })

@@ -59,7 +59,7 @@ function violated(fields: Partial<Known> = {}): Record<string, readonly string[]
 }
 
 describe('the judge of sagas', () => {
-  it('finds nothing wrong with a transfer that was made and one that was undone, and judges every invariant', () => {
+  it('finds nothing wrong with a completed and an undone transfer, and judges every invariant', () => {
     expect(violated()).toEqual({})
     expect(
       judge(known())

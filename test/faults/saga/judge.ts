@@ -5,10 +5,10 @@ import type { Asked } from './customers.ts'
 import type { SagaInvariant } from './invariants.ts'
 import type { Tables, TimelineLine } from './tables.ts'
 
-/** Everything that is known of a run so far. */
+/** Facts recorded about a run so far. */
 export interface Known extends Tables {
   readonly asked: readonly Asked[]
-  /** What each account held in the beginning. */
+  /** Initial balance of each account. */
   readonly funds: number
   /** Found while it ran. */
   readonly withoutOwner: readonly string[]
@@ -80,7 +80,7 @@ function judgeIntents({ effects, timeline }: Known, say: Say): void {
   for (const [id, all] of lines) judgeOrder(id, all, say)
 }
 
-/** In the timeline itself: nothing is undone that was not intended before. */
+/** Checks the timeline itself: nothing is undone that was not intended before. */
 function judgeOrder(id: string, timeline: readonly TimelineLine[], say: Say): void {
   const intended = new Set<string | null>()
   for (const { kind, step } of timeline) {

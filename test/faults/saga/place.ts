@@ -5,12 +5,12 @@ export type BrokerKind = (typeof BROKERS)[number]
 
 export type Role = 'coordinator' | 'debit' | 'credit'
 
-/** Where the servers of a run are; plain data, to be sent to workers. */
+/** Addresses of a run's servers; plain data that is sent to workers. */
 export interface Place {
   /** The databases: of the coordinators and the accounts that pay, of the accounts that are paid. */
   readonly here: string
   readonly there: string
-  /** `postgres` is the one of the databases, in `here`. */
+  /** Broker's address; `postgres` is the database in `here`. */
   readonly broker: { readonly kind: BrokerKind; readonly url: string } | ClusterBroker
 }
 
@@ -33,13 +33,13 @@ export interface Post {
 export type Order =
   | ({ readonly do: 'begin' } & Post)
   /**
-   * In the middle of the next local step or handler, its effect written and nothing committed: tell, and stand still for
-   * so long. `blocks`: the whole process, so that it can hear nothing more. 0 ms: do not, or go on.
+   * Report and pause for `ms` in the middle of the next local step or handler, its effect written and nothing
+   * committed.\n`blocks`: the whole process, so that it can hear nothing more. 0 ms: cancel, or continue.
    */
   | { readonly do: 'linger'; readonly ms: number; readonly blocks: boolean }
-  /** Tell what you are at, for a person who asks why nothing moves. */
+  /** Report the current work, for a person who debugs a standstill. */
   | { readonly do: 'tell' }
   /** Participants fail each command for an account whose name ends with `accounts`; `undefined`: no command. */
   | { readonly do: 'fail'; readonly accounts: string | undefined }
-  /** How likely a message leaves its outbox twice, the second time late. */
+  /** Probability that a message leaves its outbox twice, the second time late. */
   | { readonly do: 'repeat'; readonly chance: number }

@@ -31,7 +31,7 @@ export const sagaSuite: Suite = {
       breaks: 'each effect once',
     },
   },
-  // One company for the whole run: its faults are played one by one.
+  // A single company for the whole run: its faults are played one by one.
   lanes: 1,
   transports: BROKERS,
   counted: {
@@ -78,7 +78,7 @@ class Bank implements Arena {
     const prefix = `e${number}`
     const beganAt = nowMs()
     const { signal, broken } = this.#setting
-    // One that is cancelled might end before its stopped owner writes, and hide the mistake.
+    // A cancelled saga might end before its stopped owner writes, and hide the mistake.
     const cancels = broken === undefined ? CANCELS : 0
     const underWay = (): number => this.#watchman.running
     const customers = new Customers(this.#company, random, prefix, cancels, { signal, underWay })
@@ -108,7 +108,7 @@ class Bank implements Arena {
     await this.#company.close()
   }
 
-  /** Until every saga has ended and nothing is on its way any more, or no saga has ended for too long. */
+  /** Waits until every saga has ended and no message is in flight, or no saga has ended for too long. */
   async #quiet(): Promise<void> {
     let fewest = Number.POSITIVE_INFINITY
     let deadline = performance.now() + ENDS_WITHIN_MS
@@ -175,7 +175,7 @@ class Bank implements Arena {
   }
 }
 
-/** For whoever reads that a saga was left alone: whether its processes had a machine to run on. */
+/** Lists the processes that got no CPU time, for the reader of a report on a saga left alone. */
 function whoStoodStill(events: readonly Event[]): string {
   const longest = new Map<string, number>()
   for (const { process, stalledMs = 0 } of events)

@@ -19,10 +19,10 @@ export interface Account {
   readonly reserved: number
 }
 
-/** What a run left in its two databases. */
+/** Rows that a run left in its two databases. */
 export interface Tables {
   readonly sagas: readonly SagaLine[]
-  /** In order. */
+  /** Timeline, in order. */
   readonly timeline: readonly TimelineLine[]
   readonly effects: readonly Effect[]
   readonly accounts: readonly Account[]

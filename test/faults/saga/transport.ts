@@ -8,8 +8,9 @@ import type { Place } from './place.ts'
 import { CALL_MS, LEASE_MS, SESSION_MS } from './settings.ts'
 
 /**
- * As a service would connect, but quick to notice that a member of a group is gone.
- * @param transactionsOf the service's own database: where it is the broker's, messages are written with the service's data
+ * Connects as a service would, but with a short timeout for lost members of a group.
+ * @param transactionsOf the service's own database: where it is the broker's, messages are written with the service's
+ * data
  */
 export function transportTo(broker: Place['broker'], transactionsOf: SqlClient | undefined): Transport {
   if (broker.kind === 'cluster') return openTransport(broker.address, 'bank')

@@ -4,13 +4,15 @@ import { LEASE_MS } from './settings.ts'
 const EVERY_MS = 150
 /** Between the clock of a statement and the lock that it had to wait for. */
 const MARGIN_MS = 100
-/** Added to one lease after a step of the database's clock: the coordinators look for due sagas meanwhile. */
+/** Added to a lease after a step of the database's clock: the coordinators look for due sagas at this interval. */
 const STEP_MS = 1_000
-/** Since when PostgreSQL takes statements: this process begins when what a crash left is recovered, the postmaster before. */
+/**
+ * Time from which PostgreSQL accepts statements: this process begins after crash recovery, the postmaster before it.
+ */
 const ANSWERS_SINCE = `(SELECT coalesce(min(backend_start), pg_postmaster_start_time())
    FROM pg_stat_activity WHERE backend_type IN ('logical replication launcher', 'autovacuum launcher'))`
 
-/** What keeps them, when a saga is left alone for too long: a lock, the disk, or nothing that the server knows of. */
+/** Query for what holds up a saga left alone for too long: a lock, the disk, or nothing that the server knows of. */
 const WAITS = `SELECT count(*)::int AS connections, state || coalesce(' on ' || wait_event_type || ' ' || wait_event, '') AS what
   FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() GROUP BY 2 ORDER BY 1 DESC`
 
@@ -18,12 +20,15 @@ interface Sample {
   readonly id: string
   readonly status: string
   readonly owner: string | null
-  /** Since it became due, or the database came back; negative: until then. `null`: nobody will ever look at it. */
+  /**
+   * Time since it became due, or the database came back; negative: time until then. `null`: no coordinator will ever
+   * look at it.
+   */
   readonly overdueMs: number | null
   readonly leaseMs: number | null
 }
 
-/** Looks at the sagas that run, several times a second: has each of them an owner, or a time that is yet to come? */
+/** Checks several times a second that each running saga has an owner, or a due time in the future. */
 export class Watchman {
   readonly evidence: string[] = []
   samples = 0
@@ -64,7 +69,7 @@ export class Watchman {
       if (performance.now() - this.#steppedAt() > LEASE_MS + STEP_MS) for (const row of rows) this.#judge(row)
       if (this.evidence.length > 0 && !this.#explained) await this.#explain()
     } catch {
-      // The database is away: nobody can own anything.
+      // The database is down: no coordinator can own a saga.
     } finally {
       this.#looking = false
     }

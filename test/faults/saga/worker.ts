@@ -1,6 +1,6 @@
 /**
- * One process of the bank: a coordinator, or a participant of one of its two services, with the relay of its outbox. To be
- * killed and stopped at will; tells what happens to it as it writes it down.
+ * Process of the bank: a coordinator, or a participant of one of its two services, with the relay of its outbox. Tests
+ * kill and stop it at any time; it reports its events as it writes them down.
  */
 import { type Channel, createBinder, type SinkBinding } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
@@ -30,7 +30,7 @@ import type { Order, Post } from './place.ts'
 import { LEASE_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
 import { transportTo } from './transport.ts'
 
-/** What is late then, on a machine that had no time for this process, is no fault of the package. */
+/** Pause above which lateness counts as the machine's and not as a fault of the package. */
 const STALL_MS = 250
 
 class Worker {
@@ -56,7 +56,7 @@ class Worker {
     const sql = pgClient(pool)
     this.#sql = post.broken === 'no-epoch' && post.role === 'coordinator' ? uncheckedWrites(sql) : sql
     const service = post.role === 'coordinator' ? 'bank' : post.role
-    // Accounts that are paid are in another database: what they send takes an outbox, whichever the broker.
+    // Accounts that are paid are in another database: their messages take an outbox, on any broker.
     this.#transport = transportTo(post.place.broker, post.role === 'credit' ? undefined : this.#sql)
     this.#outbox = createOutbox({ sql: this.#sql, service, schema: schemaOf(post.role), transport: this.#transport })
   }
@@ -137,7 +137,7 @@ class Worker {
 
   #serve<Request extends { readonly account: string }>(channel: Channel<Request, Request>, command: Command<Request>) {
     const { role, name: worker, broken } = this.#post
-    // What is reserved is told to the barrier together; of the other service each command tells it by itself.
+    // Reservations report to the barrier together; in the other service each command does so by itself.
     const sharing = role === 'debit' ? { concurrency: 16, sharesTransactions: true } : { concurrency: 4 }
     const options = { group: role, ...sharing, sql: this.#sql, outbox: this.#outbox }
     const handle =
@@ -153,11 +153,11 @@ class Worker {
       }
     const handlers = { invoke: handle('invoke'), compensate: handle('compensate') }
     if (broken === 'no-dedupe') return forgetful(channel, options, handlers)
-    // All that they do is in their transaction: one that the database lost is undone by nobody.
+    // All effects are in the transaction: the database itself rolls back one that it lost.
     return participant(channel, { ...options, schema: schemaOf(role), effects: 'tx' }, handlers)
   }
 
-  /** Its effect is written, its transaction open. */
+  /** Pauses with its effect written and its transaction open. */
   async #inMiddle(key: string, operation: Effect['operation']): Promise<void> {
     await systemClock.sleep(this.#random.between(1, 8))
     const { ms, blocks } = this.#linger

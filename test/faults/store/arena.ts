@@ -16,7 +16,7 @@ import { portOf, Stage, type Worker } from './stage.ts'
 
 const WORKERS = 4
 
-/** What a suite adds to the servers, links and processes: who plays, and how it is judged. */
+/** Additions of a suite to the servers, links and processes: its actors and their judge. */
 export interface Company<Fault extends StoreFault> {
   readonly faults: readonly Fault[]
   readonly worker: URL
@@ -31,16 +31,16 @@ export interface Company<Fault extends StoreFault> {
   judge(remains: Remains<Fault>): EpisodeReport
 }
 
-/** What an episode left behind. */
+/** Records that an episode left behind. */
 export interface Remains<Fault extends StoreFault> {
   readonly fault: Fault
   readonly events: readonly Event[]
   readonly ledgers: Ledgers
-  /** What is in the store two ttls later and should not be. */
+  /** Entries left in the store two ttls later, which should be gone. */
   readonly orphans: readonly string[]
   readonly happened: string | undefined
   readonly healedAt: number
-  /** How long the judge's own process stood still at most: what a busy machine adds to every time. */
+  /** Longest pause of the judge's own process: what a busy machine adds to every time. */
   readonly lagMs: number
   readonly history: string
 }
@@ -190,7 +190,7 @@ export class StoreArena<Fault extends StoreFault> implements Arena {
     return bite
   }
 
-  /** The end of the load: everybody stops, then the lock must be free. */
+  /** Ends the load: every worker stops, then the lock must be free. */
   async #rest(stage: Stage, server: PrivateServer, workers: readonly Worker[]): Promise<void> {
     for (const worker of workers) if (!worker.isAlive && !worker.wasKilled) stage.note('died', worker.name)
     const alive = workers.filter(({ isAlive }) => isAlive)

@@ -12,7 +12,7 @@ function granted(token: number): Doing {
   return doing
 }
 
-describe('what a worker does, as its events tell', () => {
+describe('the activity of a worker, by its events', () => {
   it('stays from its first write to the end of its section', ({ expect }) => {
     const doing = granted(1)
     expect(doing.lingers).toBe(false)

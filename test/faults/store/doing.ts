@@ -1,6 +1,6 @@
 import type { Event } from '../harness/events.ts'
 
-/** What a worker does at the moment, as its events tell. */
+/** Current activity of a worker, by its events. */
 export class Doing {
   held: Event | undefined
   waitingSince: number | undefined
@@ -8,7 +8,7 @@ export class Doing {
   #isLeaving = false
   #stays = false
 
-  /** It stays in its section, and has written there. */
+  /** Whether the worker stays in its section, and has written there. */
   get lingers(): boolean {
     return this.#stays
   }
@@ -20,7 +20,7 @@ export class Doing {
       this.#isLeaving = true
       if (event.type !== 'invoke') this.held = undefined
     }
-    // A write that a server answered late may be told when its section is over.
+    // The report of a late write may arrive after its section is over.
     else if (event.op === 'lingers') this.#stays = !this.#isLeaving && this.held?.token === event.token
   }
 

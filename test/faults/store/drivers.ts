@@ -1,4 +1,4 @@
-/** What the harness has to know of a store that an episode is about. */
+/** Functions of a store that the harness needs for an episode. */
 import { postgresStateStore } from 'concordat/cluster/postgres'
 import { pgClient } from 'concordat/core/pg'
 import { postgresLocks } from 'concordat/locks/postgres'
@@ -18,9 +18,9 @@ export interface StoreDriver {
   ): Promise<PrivateServer>
   /** The address under which a worker reaches it through a link. */
   readonly address: (port: number) => string
-  /** What is left two ttls after the end, and should not be. */
+  /** Entries left two ttls after the end, which should be gone. */
   orphans(server: PrivateServer, prefix: string): Promise<readonly string[]>
-  /** What was accepted in the store's own server. */
+  /** Writes accepted in the store's own server. */
   ledgers(server: PrivateServer, resource: string): Promise<Ledgers>
 }
 
@@ -39,7 +39,7 @@ export const redisDriver: StoreDriver = {
   ledgers: async () => new Map(),
 }
 
-/** What a crash of the server can undo stays undone for long: the writer of its log comes rarely. */
+/** A rare WAL writer makes a crash of the server lose much. */
 const SETTINGS = { fsync: 'off', wal_writer_delay: '10s', autovacuum_naptime: '1s' }
 
 export const postgresDriver: StoreDriver = {

@@ -1,10 +1,10 @@
-/** What a fault is, and the frames that several of them share. */
+/** Contract of a fault, and the frames that several of them share. */
 import { serverClockLack } from '../../support/servers/index.ts'
 import type { Link } from '../harness/link.ts'
 import { COMES_WITHIN_MS } from './sizes.ts'
 import type { Stage, Worker } from './stage.ts'
 
-/** A kind of fault of a server, of those who use it, or of what is between. */
+/** A kind of fault of a server, of its users, or of the network between them. */
 export interface StoreFault {
   readonly name: string
   readonly what: string
@@ -12,18 +12,18 @@ export interface StoreFault {
   readonly settings?: Readonly<Record<string, string>>
   readonly needs?: 'a replica' | 'a clock of its own'
   /**
-   * No lease survives it: the store gives the lock away while a holder believes. Then only the fence is judged, and the
+   * No lease survives it: the store gives the lock away while a holder believes. Then only the fence is judged, and
    * overlaps are counted.
    */
   readonly breaksBelief?: true
-  /** The lease does what it promises, and still only the fence can refuse what comes late. */
+  /** The lease keeps its promise, and still only the fence can refuse late writes. */
   readonly needsFence?: true
-  /** Connections live on, so nobody may be overtaken and no wake-up may be lost, not even while it lasts. */
+  /** Connections survive, so no worker may be overtaken and no wake-up may be lost, not even during the fault. */
   readonly keepsOrder?: true
   act(stage: Stage): Promise<Bite>
 }
 
-/** What this machine lacks for these of the faults. */
+/** Reason when this machine cannot play these faults. */
 export function lackFor(names: readonly string[], faults: readonly StoreFault[]): string | undefined {
   const clocked = faults.filter(({ name, needs }) => needs === 'a clock of its own' && names.includes(name))
   const lack = clocked.length === 0 ? undefined : serverClockLack()
@@ -31,9 +31,9 @@ export function lackFor(names: readonly string[], faults: readonly StoreFault[])
 }
 
 export interface Bite {
-  /** How one sees that it happened; `undefined` when nothing shows it. */
+  /** Evidence that it happened; `undefined` when there is none. */
   readonly happened: string | undefined
-  /** When everything worked again, on the clock of the history. */
+  /** Time on the history's clock at which everything worked again. */
   readonly healedAt: number
 }
 
@@ -57,8 +57,8 @@ export function bitten(stage: Stage, before: number): string | undefined {
 }
 
 /**
- * The frame of most faults: a holder is put out of action (`act`), another takes over and stays in its section, the first
- * acts again, and the successor goes on until the first one has released.
+ * Frame of most faults: a holder is put out of action (`act`), another takes over and stays in its section, the first
+ * acts again, and the successor continues until the first one has released.
  */
 export async function overtaken(
   stage: Stage,

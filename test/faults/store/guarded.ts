@@ -4,13 +4,13 @@ import type { SinkClient } from '../harness/sinks.ts'
 import { isPostgres, poolAt } from './open.ts'
 import type { Place } from './orders.ts'
 
-/** One that was stopped in the middle goes on where it was: its time limits may not end it first. */
+/** A process that was stopped in the middle resumes there: its time limits may not end it first. */
 const PATIENCE_MS = 5_000
 
 /**
- * The sink in the database of the locks: the lease and the write commit together. With the mistake `no-fence` nobody looks;
- * with `guard-before` somebody does when the transaction begins, and not when it commits.
- * @param thinksMs between the first look and the commit, when a worker may be stopped too
+ * The sink in the database of the locks: the lease and the write commit together. With the mistake `no-fence` there is
+ * no check; with `guard-before` the check is at the beginning of the transaction, and not at its commit.
+ * @param thinksMs between the first check and the commit, when a worker may be stopped too
  */
 export function openGuarded({ storeUrl, broken }: Place, thinksMs = 3): readonly SinkClient[] {
   if (!isPostgres(storeUrl)) return []

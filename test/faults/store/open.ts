@@ -12,10 +12,10 @@ import { ANSWER_MS } from './sizes.ts'
 
 export interface OpenOptions extends LocksOptions {
   readonly prefix: string
-  /** In the place of one that Redis locks make themselves. */
+  /** Replaces the client that Redis locks make themselves. */
   readonly client?: RedisClient | undefined
   readonly restartGraceMs?: number | undefined
-  /** What stands between the store and its database. */
+  /** Wraps the client between the store and its database. */
   readonly wrap?: ((sql: SqlClient) => SqlClient) | undefined
 }
 
@@ -50,7 +50,9 @@ export function openStateStore(url: string, prefix: string): ClusterStore {
   return Object.assign(store, { close: () => close().then(() => end(pool, listener)) })
 }
 
-/** With time limits, as the page of the driver asks for: what hangs is given up, and its connection with it. */
+/**
+ * Opens a pool with time limits, as the driver's page requires: it gives up a hanging call, and its connection with it.
+ */
 export function poolAt(url: string, max = 4, answerMs = ANSWER_MS): pg.Pool {
   const limits = { connectionTimeoutMillis: answerMs, query_timeout: answerMs, keepAlive: true }
   const pool = new pg.Pool({ connectionString: url, max, ...limits })

@@ -1,6 +1,6 @@
 import type { SinkAddress } from '../harness/sinks.ts'
 
-/** Where a worker works in one episode. */
+/** Description of a worker's place in one episode. */
 export interface Place {
   /** The file of its history. */
   readonly history: string
@@ -14,7 +14,7 @@ export interface Place {
   readonly broken: string | undefined
 }
 
-/** What workers are told. Each suite says what `settings` are. */
+/** Orders for workers. Each suite defines its `settings`. */
 export type Order =
   | { readonly do: 'open'; readonly place: Place; readonly settings: unknown }
   | { readonly do: 'go' }
@@ -25,7 +25,7 @@ export type Order =
   | { readonly do: 'leave' }
   /** Block the event loop. */
   | { readonly do: 'block'; readonly ms: number }
-  /** Finish what runs, give up waiting, tell `stopped`. */
+  /** Finish running work, give up waiting, report `stopped`. */
   | { readonly do: 'stop' }
-  /** Close everything, tell `closed`; ready for another `open`. */
+  /** Close everything, report `closed`; ready for another `open`. */
   | { readonly do: 'close' }

@@ -1,14 +1,14 @@
 import type { Redis } from 'ioredis'
 
-/** How long a tombstone may stand: a straggling request is refused for a minute. */
+/** Lifetime of a tombstone: a straggling request is refused for a minute. */
 const TOMBSTONE_MS = 61_000
 
 /** Notes about waiters expire three heartbeats later: of the slowest waiter here. */
 const NOTES_MS = 3 * 4_000
 
 /**
- * What should not be left when nobody holds or waits: all but the fencing counter and the audit, which stay, and
- * tombstones and notes, which expire.
+ * Entries that should be gone when the lock has no holder and no waiter: all but the fencing counter and the audit,
+ * which stay, and tombstones and notes, which expire.
  */
 export async function orphansIn(client: Redis, prefix: string): Promise<string[]> {
   const orphans: string[] = []

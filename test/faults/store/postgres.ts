@@ -1,4 +1,4 @@
-/** Faults that PostgreSQL can have, whatever is kept in it. */
+/** Faults that PostgreSQL can have, with any data. */
 import type { Stage } from './stage.ts'
 
 /** SIGKILL, or an immediate shutdown: both end all connections and leave the log to be recovered. */
@@ -27,7 +27,9 @@ function isThere(pid: number): boolean {
   }
 }
 
-/** A transaction that has written, and stays open until it is told to end: it holds up vacuum, and nothing else. */
+/**
+ * Opens a transaction that has written and stays open until the returned call: it holds up vacuum, and nothing else.
+ */
 export async function longTransaction(stage: Stage): Promise<() => Promise<void>> {
   const end = Promise.withResolvers<void>()
   const began = Promise.withResolvers<void>()

@@ -1,6 +1,6 @@
 import type { Order, Place } from './orders.ts'
 
-/** One worker in one episode. */
+/** A worker's work in one episode. */
 export interface Work {
   go(): void
   holdOff(): void
@@ -10,7 +10,7 @@ export interface Work {
   note(op: string, error?: unknown): void
 }
 
-/** The main loop of a worker process: does what it is told, until whoever tells it is gone. */
+/** Main loop of a worker process: obeys orders until the parent is gone. */
 export function serve(open: (place: Place, settings: unknown) => Work): void {
   let work: Work | undefined
   const obey = async (order: Order): Promise<void> => {

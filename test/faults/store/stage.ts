@@ -14,18 +14,18 @@ import { COMES_WITHIN_MS, TTL_MS } from './sizes.ts'
 
 export type Worker = Actor<Order>
 
-/** What an episode has: a server, a link for each worker, the workers; and what a fault needs to see and to do. */
+/** Stage of an episode: a server, a link for each worker, the workers, and the tools of a fault. */
 export class Stage {
   readonly random: Random
   readonly server: PrivateServer
   readonly replica: PrivateServer | undefined
-  /** From the replica to its master. */
+  /** Link from the replica to its master. */
   readonly replication: Link | undefined
   readonly clock: ServerClock | undefined
   readonly log: EventLog
   readonly prefix: string
   readonly key: string
-  /** Whether a holder stays because it is told to, or always. */
+  /** Whether a holder stays on request, or always. */
   readonly #holders: 'on request' | 'always'
   readonly #address: (port: number) => string
   readonly #links = new Map<Worker, Link>()
@@ -114,12 +114,12 @@ export class Stage {
   }
 
   /**
-   * A worker that stays in its section until told to leave, writing all the time: one at random that is told to, or the
-   * one that leads.
+   * Finds a worker that stays in its section until the next order and writes all the time: a random one that gets the
+   * order, or the leader.
    */
   async lingerer(): Promise<Worker> {
     if (this.#holders === 'always') {
-      // One that a fault has cut off may not have heard yet that its term is over.
+      // A worker cut off by a fault may not know yet that its term is over.
       const leader = (): Worker | undefined =>
         this.workers
           .filter((each) => each.isAlive && this.#doing.get(each)?.lingers)
@@ -144,7 +144,7 @@ export class Stage {
     }
   }
 
-  /** The first of these to stay in a section; all of them would, until told to leave. */
+  /** Finds the first of these workers to stay in a section; all of them would, until the next order. */
   async successor(among: readonly Worker[], timeoutMs = COMES_WITHIN_MS): Promise<Worker> {
     const over = among.map(async (worker) => {
       await worker.next('takes over', ({ op }) => op === 'lingers', timeoutMs)
@@ -157,19 +157,19 @@ export class Stage {
     })
   }
 
-  /** Resolves when so many wait, and have done so for long enough to be in the line. */
+  /** Resolves when `count` workers wait, and have waited long enough to be in the queue. */
   async untilWaiting(count: number, among: readonly Worker[] = this.workers): Promise<Worker[]> {
     const waiting = (): Worker[] => among.filter((worker) => worker.isAlive && this.isWaiting(worker))
     await this.until(`${count} wait`, () => waiting().length >= count)
     return waiting()
   }
 
-  /** Nobody holds or waits, until `go`. */
+  /** Stops all holders and waiters, until `go`. */
   async quiet(): Promise<void> {
     this.all({ do: 'hold off' })
     const busy = ({ held, waitingSince }: Doing): boolean => held !== undefined || waitingSince !== undefined
     await this.until('all are quiet', () => ![...this.#doing.values()].some(busy))
-    // The last release has been told, not yet replicated.
+    // The last release has been reported, but not yet replicated.
     await pause(50)
   }
 
@@ -227,7 +227,7 @@ export class Stage {
     return this.postgres((client) => client.query(text))
   }
 
-  /** When all is over: takes the lock once more, as part of the history, and gives it back. */
+  /** Takes the lock once more at the end, as part of the history, and gives it back. */
   async lastAcquire(server: PrivateServer, waitMs: number): Promise<void> {
     const locks = openLocks(this.#address(portOf(server)), { prefix: this.prefix, heartbeatMs: 100 })
     const end = this.log.invoke('acquire', { key: this.key, grant: 'harness/1', mode: 'exclusive' })

@@ -1,9 +1,10 @@
 /**
- * Two banks and a desk, each with a PostgreSQL of its own; what the south does by XA is in its vault, a MariaDB. A transfer takes money from an account of the north and gives it to
- * one of the south; a saga also keeps one cent of it for the desk, in its own database.
+ * Two banks and a desk, each with a PostgreSQL of its own; the south's XA work is in its vault, a MariaDB. A transfer
+ * takes money from an account of the north and gives it to one of the south; a saga also keeps one cent of it for the
+ * desk, in its own database.
  *
- * Every effect leaves a line in the table `effect` of its database, in its transaction. The table has no unique key: what
- * happened twice is there twice.
+ * Every effect leaves a line in the table `effect` of its database, in its transaction. The table has no unique key: an
+ * effect made twice is there twice.
  */
 import { type Channel, defineChannel, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
@@ -30,7 +31,7 @@ export const Transfer = z.object({
   cents: z.number().int(),
   withdraw: kind,
   deposit: kind,
-  /** Who says no. */
+  /** Participant that refuses. */
   refusedBy: z.enum(['nobody', 'south', 'desk']),
 })
 export type Transfer = z.infer<typeof Transfer>
@@ -48,7 +49,7 @@ const movesOf = (house: House): ByKind<Channel<Move, Move>> => {
 export const MOVES = { north: movesOf('north'), south: movesOf('south') }
 
 export const FEE = 1
-/** Nothing is paid into it: who is told to refuses. */
+/** Account that accepts no payment: a participant that should refuse gets it. */
 const CLOSED = 'closed'
 
 /** An outage must not use up the attempts: nothing may get stuck. */
@@ -94,7 +95,7 @@ export function transferSaga(worker: string, withdraw: BranchKind, deposits: Bra
     })
 }
 
-/** Every saga that a desk runs: those of all kinds, so that any desk can finish what another began. */
+/** Every saga that a desk runs: those of all kinds, so that any desk can finish another's sagas. */
 export function sagasOf(worker: string) {
   return BRANCH_KINDS.flatMap((withdraw) => BRANCH_KINDS.map((deposits) => transferSaga(worker, withdraw, deposits)))
 }
@@ -116,7 +117,7 @@ export async function transferByCode(global: GlobalTransaction, input: Transfer)
   if (input.refusedBy === 'desk') throw new Refusal('desk.not_booked', 'the book is closed')
 }
 
-/** Of TCC `try`, `confirm` and `cancel`; what XA and undo do has one line, which is gone when it is taken back. */
+/** Effects: `try`, `confirm` and `cancel` of TCC; XA and undo have one line, which is gone when it is rolled back. */
 export interface Effect {
   readonly key: string
   readonly operation: 'try' | 'confirm' | 'cancel' | 'do'
@@ -139,7 +140,7 @@ interface Inside {
 /** @param mistake the one that is built in, if it is of this kind */
 type Participate = (house: House, side: Side, worker: string, mistake: string | undefined) => SinkBinding
 
-/** How a bank takes part, by kind: another kind is another row. */
+/** Participation of a bank, by kind: each kind is a row. */
 export const BRANCHES: ByKind<Participate> = {
   tcc: (house, side, worker, mistake) => {
     const line = (tx: SqlExecutor, key: string, operation: Effect['operation']): Promise<void> =>
@@ -163,7 +164,7 @@ export const BRANCHES: ByKind<Participate> = {
       const { confirm, cancel } = handlers
       return forgetful(MOVES[house].tcc, side, { invoke: handlers.try, confirm, compensate: cancel })
     }
-    // Both promises are kept: one bank has effects elsewhere, as far as the library knows, the other has none.
+    // Covers both declarations: one bank may have effects elsewhere, as far as the library knows, the other has none.
     const effects = house === 'north' ? 'anywhere' : 'tx'
     return tccParticipant(MOVES[house].tcc, { ...side, effects }, handlers)
   },
@@ -178,7 +179,7 @@ export const BRANCHES: ByKind<Participate> = {
     const options = { ...side, lockTimeoutMs: LOCK_TIMEOUT_MS }
     const binding = undoParticipant(MOVES[house].undo, options, async (move, { tx, key }) => {
       requireOpen(move)
-      // What it decides by, no other saga may take back.
+      // No other saga may undo the rows that this decision depends on.
       await undo.lockRows(tx, 'account', [move.account], { schema })
       await add(move, tx)
       await leaveLine(tx, { key, operation: 'do', worker })
@@ -187,7 +188,7 @@ export const BRANCHES: ByKind<Participate> = {
   },
 }
 
-/** What undo participants write to. */
+/** Tables that undo participants write to. */
 export const PROTECTED = ['account', 'effect'] as const
 
 function requireOpen(move: Move): void {
@@ -198,7 +199,7 @@ export function isClosed({ account }: Move): boolean {
   return account === CLOSED
 }
 
-/** What comes is not there before it is confirmed; what goes cannot be spent any more. */
+/** Reserves: incoming money is not there before it is confirmed; outgoing money can no longer be spent. */
 async function hold(move: Move, tx: SqlExecutor): Promise<void> {
   requireOpen(move)
   if (move.cents >= 0) return
@@ -229,7 +230,7 @@ async function leaveLine(tx: SqlExecutor, { key, operation, worker }: Effect): P
   await tx.query('INSERT INTO effect (key, operation, worker) VALUES ($1, $2, $3)', [key, operation, worker])
 }
 
-/** `foreign_move`: what others did to the accounts, who know nothing of transactions. */
+/** `foreign_move`: changes of the accounts by programs that know nothing of transactions. */
 export async function createTables(sql: SqlExecutor): Promise<void> {
   for (const text of [
     'CREATE TABLE account (id text PRIMARY KEY, balance int NOT NULL, free int NOT NULL)',

@@ -14,7 +14,7 @@ export interface Deciding {
   readonly tooEarly: boolean
 }
 
-/** An outbox that tells of each decision while it is not durable yet. */
+/** Outbox that sends each decision before it is durable. */
 export function deciding(outbox: Outbox, sql: SqlClient, { decides, tooEarly }: Deciding): Outbox {
   const addEncoded = async (tx: SqlTransaction, messages: Messages): Promise<void> => {
     const confirming = messages.filter(({ headers }) => headers[SAGA_HEADERS.operation] === 'confirm')
@@ -33,7 +33,7 @@ export function deciding(outbox: Outbox, sql: SqlClient, { decides, tooEarly }: 
   })
 }
 
-/** An undo participant that puts rows back whatever they are by now: as if an operator had told it to, each time. */
+/** Undo participant that restores rows whatever their present values are, as if an operator had forced it each time. */
 export function uncompared(binding: SinkBinding, { sql, schema }: Home): SinkBinding {
   const handler: SinkBinding['handler'] = async (request, context) => {
     const { headers } = context

@@ -12,20 +12,20 @@ const EVERY_MS = 40
 /** Customers who see others wait do not come in: an outage, or a busy machine, must not leave more than can be worked off. */
 const MOST_UNDER_WAY = 25
 const LOOK_MS = 100
-/** So many come in between two looks. */
+/** Number of requests between two checks. */
 const LOOKS = 5
-/** Of sagas: an order of an operator comes within a quarter of a second. */
+/** Share of sagas that an operator cancels, within a quarter of a second. */
 const CANCELS = 0.12
 
-/** Where accounts are. */
+/** Servers that have accounts. */
 export type AccountSide = 'north' | 'south' | 'vault'
 
-/** One transfer that was asked for. */
+/** A transfer that was requested. */
 export interface Asked {
   readonly id: string
   readonly saga: string
   readonly input: Transfer
-  /** False: a process was told to run its code, and may have died before it began. */
+  /** False: a process got the order to run its code, and may have died before it began. */
   readonly isDurable: boolean
 }
 
@@ -57,7 +57,7 @@ export class Customers {
     this.#running = this.#run()
   }
 
-  /** Resolves when everything that was asked for durably is durable. */
+  /** Resolves when every durably requested transfer is durable. */
   async leave(): Promise<void> {
     this.#leaving = true
     await this.#running
@@ -70,7 +70,7 @@ export class Customers {
 
   async #run(): Promise<void> {
     for (let n = 1; !this.#leaving && !this.#signal.aborted; n++) {
-      // Not before each of them: the database has other things to do.
+      // Only every few requests, to spare the database.
       if (n % LOOKS === 0) while (!this.#leaving && (await this.#house.open()) > MOST_UNDER_WAY) await sleep(LOOK_MS)
       this.#ask(n)
       await sleep(EVERY_MS)

@@ -91,7 +91,7 @@ function killAtSteps(house: House, random: Random, roles: readonly Role[]): Prom
   return killAll(house, roles, () => anyStep(random))
 }
 
-/** One after the other dies where it is told to; another takes its place. */
+/** Kills one process after the other at the given moment, and replaces each. */
 async function killAll(house: House, roles: readonly Role[], at: () => Moment): Promise<string | undefined> {
   const died: string[] = []
   for (const role of roles) {
@@ -107,12 +107,12 @@ async function killAll(house: House, roles: readonly Role[], at: () => Moment): 
 
 interface Death {
   readonly member: Member
-  /** Where it died: the beginning of it, and all of it. */
+  /** Text of the step at which it died: its beginning, and all of it. */
   readonly step: string
   readonly key: string
 }
 
-/** The first of these that gets there dies; the others are told to live. */
+/** Kills the first of these processes that reaches the moment; the others get the order to continue. */
 async function dieOne(house: House, among: readonly Member[], at: Moment): Promise<Death> {
   const found = Promise.withResolvers<Death>()
   const unwatch = among.map((member) =>
@@ -185,7 +185,7 @@ async function restartAll(house: House, random: Random): Promise<string | undefi
     : undefined
 }
 
-/** How long the fault goes on at most for something to show that it happened. */
+/** Longest time that the fault lasts while there is no evidence that it happened. */
 const REPEATS_MS = 20_000
 
 async function repeats(house: House, random: Random): Promise<string | undefined> {
@@ -222,7 +222,7 @@ async function foreignLocks(house: House, random: Random, strangers: Strangers):
   return kept > 0 ? `${kept} times rows were kept, ${strangers.waited} times they were not free` : undefined
 }
 
-/** How long it goes on at most for as many to be refused. */
+/** Longest time that the fault lasts until this number was refused. */
 const REFUSES_MS = 30_000
 const REFUSED = 20
 

@@ -28,16 +28,16 @@ interface Founding {
 }
 
 const WORKER = new URL('./worker.ts', import.meta.url)
-/** They may not forget what they have confirmed, and hold what is prepared. */
+/** Servers that may not lose confirmed data, and hold prepared transactions. */
 const SETTINGS = { fsync: 'on', max_connections: '200', max_prepared_transactions: '100' }
-/** Time for what they say to arrive. */
+/** Time in which the processes' answers arrive. */
 const EXPLAIN_MS = 500
 
 /** The servers and the processes of a run, and the hand that starts transfers and reads the tables. */
 export class House {
   readonly servers: Each<PrivateServer>
   readonly sql: Each<SqlClient>
-  /** Only where there is XA. */
+  /** The vault, when a kind uses XA. */
   readonly vault: Vault | undefined
   /** Starts and cancels, and never drives: that is for the workers. */
   readonly coordinator: ReturnType<typeof createCoordinator>
@@ -82,7 +82,7 @@ export class House {
     }
   }
 
-  /** Stopped at once, and started again after a while. @returns whether it is another process now */
+  /** Stops a server at once, and starts it again after a while. @returns whether it is another process now */
   async restart(site: Site, awayMs: number): Promise<boolean> {
     const server = site === 'vault' ? this.#requireVault().server : this.servers[site]
     const { pid } = server
@@ -96,24 +96,24 @@ export class House {
     return server.pid !== pid
   }
 
-  /** Where a server can be stopped. */
+  /** Servers that the run can stop. */
   sites(): readonly Site[] {
     return this.vault === undefined ? ROLES : [...ROLES, 'vault']
   }
 
-  /** The names of what is prepared on a server. */
+  /** Names of the prepared transactions on a server. */
   async prepared(site: Site): Promise<readonly string[]> {
     if (site === 'vault') return this.#requireVault().prepared()
     const { rows } = await this.sql[site].query<{ gid: string }>('SELECT gid FROM pg_prepared_xacts ORDER BY prepared')
     return rows.map(({ gid }) => gid)
   }
 
-  /** How many transfers have not ended; more than there can be, when the database does not answer. */
+  /** Number of transfers that have not ended; infinite when the database does not answer. */
   async open(): Promise<number> {
     return (await this.#count('')) ?? Number.POSITIVE_INFINITY
   }
 
-  /** How many of those wait for an operator: they will not end by themselves. */
+  /** Number of those that wait for an operator: they will not end by themselves. */
   async stuck(): Promise<number> {
     return (await this.#count(`AND status = 'stuck'`)) ?? 0
   }
@@ -131,7 +131,7 @@ export class House {
     return counts.reduce((sum, n) => sum + n, 0)
   }
 
-  /** Writes down what everybody is at: nothing moves any more. */
+  /** Writes down what each process is doing, when nothing moves any longer. */
   async explain(): Promise<void> {
     this.staff.order({ do: 'tell' })
     const text = `SELECT name, id, status, owner, epoch::text, due_at, state FROM concordat.saga WHERE ended_at IS NULL LIMIT 20`

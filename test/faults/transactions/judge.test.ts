@@ -13,7 +13,7 @@ const line = (step: string, operation: 'try' | 'confirm' | 'cancel' | 'do') => (
 })
 const saga = { saga: 'transfer-tcc-xa', id, status: 'completed', tookMs: 1, ends: 1, wasCancelled: false }
 
-/** One transfer that went well, and a stranger who moved two cents. */
+/** A transfer that succeeded, and a stranger who moved two cents. */
 const well: Known = {
   asked: [asked],
   funds: 100,
@@ -43,12 +43,12 @@ const well: Known = {
 const violated = (known: Partial<Known>): readonly string[] =>
   judge({ ...well, ...known }).flatMap(({ invariant, holds }) => (holds ? [] : [invariant]))
 
-it('finds nothing where all is well', () => {
+it('the judge of transfers finds nothing in a correct run', () => {
   expect(violated({})).toEqual([])
   expect(judge(well)).toHaveLength(7)
 })
 
-it('takes a transfer by code that never began for none', () => {
+it('the judge of transfers ignores a transfer by code that never began', () => {
   const never: Asked = { ...asked, id: 'e1-2', isDurable: false }
   expect(violated({ asked: [asked, never] })).toEqual([])
   expect(violated({ asked: [asked, { ...never, isDurable: true }] })).toEqual(['each transfer ends once'])
@@ -82,11 +82,11 @@ it.for<[string, Partial<Known>, readonly string[]]>([
   ],
   ['a transaction that stays prepared', { held: ['prepared transaction: concordat:1'] }, ['nothing is held']],
   ['a process that failed', { failures: ['north-1 ended by itself'] }, ['no process fails']],
-])('finds %s', ([, known, expected]) => {
+])('the judge of transfers finds %s', ([, known, expected]) => {
   expect(violated(known)).toEqual(expected)
 })
 
-it('asks nothing of a branch that was refused, or cancelled before it came', () => {
+it('the judge of transfers expects nothing of a branch that was refused, or cancelled before it came', () => {
   const branches = ['refused', 'cancelled'].map((status) => ({ key: 'x', status, ended: false }))
   expect(violated({ branches })).toEqual([])
 })

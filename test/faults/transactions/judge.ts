@@ -5,10 +5,10 @@ import type { Asked } from './customers.ts'
 import type { Invariant } from './invariants.ts'
 import type { SagaLine, Tables } from './tables.ts'
 
-/** Everything that is known of a run so far. */
+/** Facts recorded about a run so far. */
 export interface Known extends Tables {
   readonly asked: readonly Asked[]
-  /** What each account held in the beginning. */
+  /** Initial balance of each account. */
   readonly funds: number
   readonly failures: readonly string[]
 }
@@ -34,7 +34,7 @@ export function judge(known: Known): InvariantVerdict[] {
   return verdicts.all()
 }
 
-/** Of a branch that may have an effect, or a reservation. */
+/** States of a branch that may have an effect, or a reservation. */
 const OPEN = ['begun', 'ok', 'failed', 'final']
 
 function judgeEnds({ asked, sagas }: Known, say: Say): void {
@@ -65,7 +65,7 @@ function judgeWholes({ sagas, effects }: Known, say: Say): void {
   }
 }
 
-/** Code calls two branches; a saga has the fee of the desk, too. */
+/** Branches of a transfer: code calls two; a saga also has the desk's fee. */
 function branchesOf({ saga }: SagaLine): number {
   return saga === 'transfer-code' ? 2 : 3
 }

@@ -1,9 +1,12 @@
-/** `--kind`: which transactions a run makes. A kind is a row; what it needs of a bank is a row of `BRANCHES` in `bank.ts`. */
+/**
+ * `--kind`: the transactions that a run makes. A kind is a row; its needs of a bank are a row of `BRANCHES` in
+ * `bank.ts`.
+ */
 
-/** How a bank keeps what it is asked for until it is decided. */
+/** Ways in which a bank keeps a request until it is decided. */
 export type BranchKind = 'tcc' | 'xa' | 'undo'
 
-/** One way to move money: coordinated by a saga or by code, and how each bank takes part in it. */
+/** A way to move money: coordinated by a saga or by code, and each bank's kind of participation. */
 export interface Way {
   readonly by: 'saga' | 'code'
   readonly withdraw: BranchKind

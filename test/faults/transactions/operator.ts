@@ -1,4 +1,4 @@
-/** An operator of both banks, for branches of undo whose rows somebody changed past the triggers. */
+/** Operator of both banks, for undo branches whose rows a stranger changed past the triggers. */
 import { hasCode, type SqlClient } from 'concordat/core'
 import { UndoBranchNotFound, undo } from 'concordat/saga/undo'
 import type { House } from './house.ts'
@@ -9,7 +9,7 @@ const LOCK_TIMEOUT_MS = 300
 /** A row that undo holds, and a `lock_timeout`. */
 const NOT_FREE = '55P03'
 
-/** What a branch did that is settled, and has to be taken back by hand. */
+/** Effect of a settled branch that has to be undone by hand. */
 interface Owed {
   readonly sql: SqlClient
   readonly account: string
@@ -27,8 +27,8 @@ export class Operator {
   }
 
   /**
-   * What the branch did is taken back by hand, what the stranger did stays: for each of the branches of a stuck transaction whose
-   * row is not as it left it.
+   * Undoes a branch's effect by hand and keeps the stranger's, for each branch of a stuck transaction whose row is not
+   * as the branch left it.
    */
   async putRight(target: { readonly saga: string; readonly id: string }, among: readonly Crossed[]): Promise<void> {
     for (const crossed of among) {
@@ -37,13 +37,13 @@ export class Operator {
     try {
       await this.#house.coordinator.retry(target, BY)
     } catch (error) {
-      // A message that was repeated had it tried again meanwhile.
+      // A repeated message had caused another attempt.
       if (!hasCode(error, 'saga.action_refused')) throw error
     }
     await this.takeBack()
   }
 
-  /** As far as the rows are free. @returns true when nothing is left to be taken back */
+  /** Undoes effects whose rows are free. @returns true when nothing is left to undo */
   async takeBack(): Promise<boolean> {
     const left: Owed[] = []
     for (const owed of this.#owed) if (!(await takeBack(owed))) left.push(owed)
@@ -56,7 +56,7 @@ export class Operator {
     const branch = { saga, id, step }
     try {
       const differences = await undo.differences(sql, branch, { schema: side })
-      // A second stranger may have made up for the first: then nothing is in the way.
+      // A second stranger may have reverted the first's change: then nothing blocks the undo.
       if (differences.length === 0) return
       await undo.settle(sql, branch, 'keep', { schema: side })
     } catch (error) {

@@ -1,4 +1,4 @@
-/** What the fault does to one branch, in PGlite: the whole of it is in `transactions.int.test.ts`. */
+/** The fault's effect on one branch, in PGlite; `transactions.int.test.ts` plays all of it. */
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, migrateParticipant } from 'concordat/saga'
 import { type Operation } from 'concordat/saga/machine'
@@ -44,7 +44,10 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(closeEmbedded)
 
-/** A branch that takes 50 from `a1`, a stranger who is refused, and one who is not seen; then it is cancelled. */
+/**
+ * A branch that takes 50 from `a1`, a stranger who is refused, and one that the triggers do not see; then it is
+ * cancelled.
+ */
 async function play(id: string, mistake?: string) {
   const side = { group: 'north', concurrency: 1, sql, outbox, schema: 'north' } as const
   const binding = BRANCHES.undo('north', side, 'w', mistake)
@@ -70,7 +73,7 @@ async function play(id: string, mistake?: string) {
   return { crossed, send, cancelled: await send('compensate') }
 }
 
-/** What each account has more than its strangers say. */
+/** Surplus of each account over its strangers' records. */
 async function tooMuch(): Promise<readonly number[]> {
   const { rows } = await sql.query<{ n: number }>(
     `SELECT balance - 400 - (SELECT coalesce(sum(cents), 0) FROM foreign_move WHERE account = id)::int AS n FROM account ORDER BY id`,
@@ -78,7 +81,7 @@ async function tooMuch(): Promise<readonly number[]> {
   return rows.map(({ n }) => n)
 }
 
-it('makes it stuck and overwrites nothing, and the operator puts it right', async () => {
+it('a write past the triggers makes the transaction stuck, is not overwritten, and the operator fixes it', async () => {
   const { crossed, send, cancelled } = await play('right')
   expect([cancelled, await tooMuch()]).toEqual([['failed saga.undo_conflict'], [0, -50]])
   const operator = new Operator(house)

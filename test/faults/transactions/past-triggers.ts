@@ -6,12 +6,12 @@ import type { House } from './house.ts'
 import { Operator } from './operator.ts'
 import type { Crossed, Strangers } from './strangers.ts'
 
-/** So many transactions must turn back whose rows were changed under them; then it stops. */
+/** Number of transactions that must turn back with changed rows before the fault ends. */
 const TURNED = 3
-/** So many may wait at a time: each of them that turns back is work for an operator. */
+/** Limit on open ones: each of them that turns back is work for an operator. */
 const MOST_OPEN = 8
 const EVERY_MS = 50
-/** Without one that ends. */
+/** Time without an end after which the fault gives up. */
 const PATIENCE_MS = 60_000
 
 interface Line {
@@ -41,7 +41,7 @@ export async function pastTriggers(house: House, random: Random, strangers: Stra
     if (over.length > ended) deadline = performance.now() + PATIENCE_MS
     ended = over.length
     if (turned < TURNED && lines.length - ended < MOST_OPEN) {
-      // One that wants a row for too long, or whose transaction was decided meanwhile, has changed nothing.
+      // An update that waits too long for its row, or whose transaction is decided first, changes nothing.
       crossed.push(...(await strangers.movePast(random.pick(HOUSES)).catch(() => [])))
     }
   }
@@ -50,7 +50,7 @@ export async function pastTriggers(house: House, random: Random, strangers: Stra
   return `rows of ${ended} transactions were changed under them; ${turned} turned back, an operator put ${operator.settled} branches right`
 }
 
-/** Each transaction whose row was changed, as it is now. */
+/** Present line of each transaction whose row was changed. */
 async function linesOf(house: House, crossed: readonly Crossed[]): Promise<readonly Line[]> {
   const { rows } = await house.sql.desk.query<Line>(
     `SELECT s.name AS saga, s.id, s.status FROM concordat.saga s

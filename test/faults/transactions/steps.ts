@@ -1,9 +1,9 @@
 import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
 
-/** Told of each statement, commit and preparation, just before it and just after it. May never return. */
+/** Called just before and just after each statement, commit and preparation. May never return. */
 export type OnStep = (what: string, when: 'before' | 'after') => Promise<void>
 
-/** The client with somebody who looks at each of its steps. */
+/** Wraps the client with a hook for each of its steps. */
 export function stepped(sql: SqlClient, onStep: OnStep): SqlClient {
   const queryIn =
     (on: SqlExecutor): SqlExecutor['query'] =>

@@ -1,4 +1,4 @@
-/** Others who write to the same accounts, and know nothing of transactions that span services. */
+/** Programs that write to the same accounts, and know nothing of transactions across services. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { undo } from 'concordat/saga/undo'
 import type { Random } from '../harness/random.ts'
@@ -6,7 +6,7 @@ import { add, type House as Bank, HOUSES } from './bank.ts'
 import type { AccountSide } from './customers.ts'
 import type { House } from './house.ts'
 
-/** They give up sooner than an XA participant: a row that is prepared may be held for long. */
+/** Strangers give up sooner than an XA participant: a prepared row may be locked for long. */
 const LOCK_TIMEOUT_MS = 300
 
 /** A branch whose row a stranger changed while undo held it. */
@@ -16,11 +16,14 @@ export interface Crossed {
   readonly id: string
   readonly step: string
   readonly account: string
-  /** What the branch gave to the account; negative: it took it. */
+  /** Amount that the branch gave to the account; negative: it took it. */
   readonly cents: number
 }
 
-/** Who holds these accounts. Their rows are locked: none of these can be taken back any more without seeing the change. */
+/**
+ * Query for the branches that hold these accounts. Their rows are locked: none of these can be undone without seeing
+ * the change.
+ */
 const holders = (side: Bank): string =>
   `SELECT '${side}' AS side, u.saga, u.saga_id AS id, u.step, i.new_row->>'id' AS account,
      (i.new_row->>'balance')::int - (i.old_row->>'balance')::int AS cents
@@ -39,11 +42,11 @@ export class Strangers {
   done = 0
   /** Rows that they wanted and did not get. */
   waited = 0
-  /** Of these, rows that a transaction held by undo. */
+  /** Number of those rows that a transaction holds by undo. */
   refused = 0
   /** The pause of each between two of its transactions. */
   everyMs = 60
-  /** How long each keeps its rows. */
+  /** Time for which each keeps its rows locked. */
   holdMs: readonly [number, number] = [0, 25]
   readonly #house: House
   readonly #random: Random
@@ -76,8 +79,8 @@ export class Strangers {
   }
 
   /**
-   * As one whom the triggers do not see, such as replication: from a row that undo holds to any other, and rolled back unless
-   * it was held to the end. @returns the branches whose rows were changed under them
+   * Moves money past the triggers, as replication does: from a row that undo holds to any other, and rolls back unless
+   * it was held to the end. @returns the branches whose rows were changed
    */
   async movePast(side: Bank): Promise<readonly Crossed[]> {
     const random = this.#random
@@ -101,7 +104,7 @@ export class Strangers {
     })
   }
 
-  /** From one account to another of the same bank; written down in the same transaction. */
+  /** Moves money between two accounts of the same bank, and records it in the same transaction. */
   async #move(side: AccountSide, from: string, to: string, cents: number): Promise<void> {
     const hold = (): Promise<unknown> => sleep(this.#random.between(...this.holdMs))
     await (side === 'vault'

@@ -13,7 +13,7 @@ import { ENDS_WITHIN_MS } from './settings.ts'
 import { Strangers } from './strangers.ts'
 import { readTables, type Tables } from './tables.ts'
 
-/** By the kinds in which they show. */
+/** Mistakes, with the kinds in which they show. */
 const MISTAKES: Readonly<Record<string, Mistake & { readonly kinds: readonly KindName[] }>> = {
   'no-fence': {
     what: 'TCC participants have no barrier: they do whatever they are told, however often',
@@ -120,7 +120,7 @@ class Bank implements Arena {
     return this.#house.close()
   }
 
-  /** Until every transfer has ended and nothing is on its way any more, or none has ended for too long. */
+  /** Waits until every transfer has ended and no message is in flight, or none has ended for too long. */
   async #quiet(): Promise<void> {
     let fewest = Number.POSITIVE_INFINITY
     let deadline = performance.now() + ENDS_WITHIN_MS

@@ -7,7 +7,7 @@ export interface SagaLine {
   readonly id: string
   readonly status: string
   readonly tookMs: number
-  /** How often its timeline says that it ended. */
+  /** Number of ends in its timeline. */
   readonly ends: number
   readonly wasCancelled: boolean
 }
@@ -18,29 +18,29 @@ export interface Account {
   readonly free: number
 }
 
-/** What strangers did to an account. */
+/** A stranger's change of an account. */
 export interface ForeignMove {
   readonly account: string
   readonly cents: number
 }
 
-/** What a participant knows of a branch. */
+/** A participant's record of a branch. */
 export interface BranchLine {
   readonly key: string
   readonly status: string
   readonly ended: boolean
 }
 
-/** What a run left in its databases. */
+/** Rows that a run left in its databases. */
 export interface Tables {
   readonly sagas: readonly SagaLine[]
   readonly effects: readonly Effect[]
   readonly accounts: readonly Account[]
-  /** What the desk has kept of transfers. */
+  /** Fees that the desk has kept. */
   readonly fees: number
   readonly foreign: readonly ForeignMove[]
   readonly branches: readonly BranchLine[]
-  /** What is held though nothing goes on any more, each a line for a person to read. */
+  /** Locks and preparations still held though nothing is in flight, each as a readable line. */
   readonly held: readonly string[]
 }
 
@@ -53,7 +53,7 @@ interface Held {
   readonly text: (schema: Role) => string
 }
 
-/** What a kind may leave behind on a server: a row for each, which must be none at the end. */
+/** Things that a kind may leave behind on a server: a query for each, which must return no row at the end. */
 const HELD: readonly Held[] = [
   {
     what: 'prepared transaction',

@@ -53,7 +53,7 @@ export class Vault {
     for (const id of accounts) await this.#pool.execute('INSERT INTO account VALUES (?, ?, ?)', [id, cents, cents])
   }
 
-  /** The names of what is prepared. */
+  /** Names of the prepared transactions. */
   async prepared(): Promise<readonly string[]> {
     return (await this.#rows<{ data: string | Buffer }>('XA RECOVER')).map(({ data }) => String(data))
   }
@@ -105,7 +105,7 @@ function openPool(uri: string, connectionLimit: number): mysql.Pool {
   return mysql.createPool({ uri, connectionLimit, gracefulEnd: true })
 }
 
-/** What the vault does for a transfer by XA; each statement that leaves this process comes by `onStep`. */
+/** Participant of the vault by XA; `onStep` sees each statement that leaves this process. */
 export function vaultParticipant(
   url: string,
   {
@@ -130,7 +130,7 @@ async function add(move: Move, tx: MysqlTransaction): Promise<void> {
 
 type Statement = Parameters<MysqlConnection['query']>[0]
 
-/** The pool with somebody who looks at each of its steps. */
+/** Wraps the pool with a hook for each of its steps. */
 function steppedPool(pool: MysqlPool, onStep: OnStep): MysqlPool {
   return { getConnection: async () => steppedConnection(await pool.getConnection(), onStep) }
 }
@@ -155,7 +155,7 @@ function steppedConnection(connection: MysqlConnection, onStep: OnStep): MysqlCo
   })
 }
 
-/** `XA PREPARE '<half>','<half>'` by the name that PostgreSQL has for it: who looks for one looks for both. */
+/** `XA PREPARE '<half>','<half>'` by PostgreSQL's name for it, so that a moment can name both. */
 export function stepOf(text: string): string {
   const [, gid] = /^XA PREPARE (\S+)$/.exec(text) ?? []
   return gid === undefined ? text : `PREPARE ${gid.replaceAll(/[',]/g, '')}`

@@ -1,6 +1,6 @@
 /**
- * One process: a desk, which coordinates, or a bank, which takes part in every kind, with the relay of its outbox. To be
- * killed and stopped at will, at any step of its own; tells what happens to it as it writes it down.
+ * Worker process: a desk, which coordinates, or a bank, which takes part in every kind, with the relay of its outbox.
+ * Tests kill and stop it at any of its steps; it reports its events as it writes them down.
  */
 import { createBinder } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
@@ -21,7 +21,7 @@ import { CALL_MS, LEASE_MS, LOCK_TIMEOUT_MS, POLL_MS, RELAY_LEASE_MS } from './s
 import { type OnStep, stepped } from './steps.ts'
 import { vaultParticipant } from './vault.ts'
 
-/** Steps of its own after which a process that is told to stands still. */
+/** Number of its steps within which a process pauses after the order. */
 const LINGERS_WITHIN = 40
 export const DECISION = 'DECISION'
 
@@ -84,7 +84,7 @@ class Worker {
     this.#log.note('began', { text: role })
   }
 
-  /** What comes of it, the tables say: the process may die in the middle. */
+  /** Runs the code of a transfer. The tables show its outcome: the process may die in the middle. */
   async pay(id: string, input: Transfer): Promise<void> {
     const coordinator = this.#coordinator
     if (coordinator === undefined) return
@@ -172,7 +172,7 @@ class Worker {
   }
 }
 
-/** One step nearer, if this is one that counts. */
+/** Counts the step if it matches. */
 function next<At extends Moment>(at: At | undefined, text: string, when: Moment['when']): At | undefined {
   if (at === undefined || at.nth === 0 || at.when !== when) return at
   const counts = at.of === undefined ? text !== DECISION : text.startsWith(at.of)

@@ -1,4 +1,4 @@
-/** What the bus reads of headers and bodies, signed and not. */
+/** Headers and bodies that the bus reads, signed and unsigned. */
 import { hostileBytes, hostileJson, hostileJsonText, hostileMap, hostileText } from '../hostile.ts'
 import {
   ackHeaders,

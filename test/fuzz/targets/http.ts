@@ -1,4 +1,4 @@
-/** What comes over HTTP: requests to participants, and answers of participants. */
+/** HTTP input: requests to participants, and answers of participants. */
 
 import { defineChannel } from 'concordat/binder'
 import { type SqlClient, systemClock } from 'concordat/core'

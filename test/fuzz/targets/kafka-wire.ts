@@ -1,4 +1,7 @@
-/** What a broker of Kafka answers: batches of records, and whatever the second driver asks. In pieces, as sockets bring it. */
+/**
+ * Answers of a Kafka broker: batches of records, and every answer that the second driver reads. In pieces, as sockets
+ * deliver them.
+ */
 import { hostileBytes } from '../hostile.ts'
 import {
   ByteReader,
@@ -42,7 +45,7 @@ const BATCHES = await Promise.all(
     writeBatch(RECORDS, { ...HEAD, compression }),
   ),
 )
-/** Where the checksum lies, and what it covers. */
+/** Offset of the checksum, and of the bytes that it covers. */
 const [CRC_AT, COVERED_AT] = [17, 21]
 const ROOMY = { roomBytes: 1e9, maxBatchBytes: 1 << 20 }
 

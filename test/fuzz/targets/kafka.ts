@@ -50,7 +50,7 @@ export const kafkaRecord = target({
   input(tape): IncomingRecord {
     const isStructured = tape.once(5)
     const all = hostileMap(tape, SAMPLES, header)
-    // Of the two that tell types, ours goes first, and is left out when it tells nothing.
+    // Of the two headers with types, ours comes first, and is left out when it says nothing.
     const headers = without(all, tape.once(2) ? 'concordat-types' : 'spring_json_header_types')
     return {
       key: tape.once(4) ? null : hostileBytes(tape, 'o-1', full.key as Buffer),
@@ -67,7 +67,7 @@ export const kafkaRecord = target({
   run(record) {
     const message = decodeRecord('orders', 0, record)
     const again = decodeRecord('orders', 0, came(encodeRecord(message)))
-    // What a retry or a dead letter carries is what came. Half a surrogate pair, which JSON may hold, has no UTF-8.
+    // A retry or a dead letter carries the message unchanged. Half a surrogate pair, which JSON may hold, has no UTF-8.
     if (!isWellFormed(message)) return
     const found = difference(message, again)
     if (found !== undefined) throw new Broken(`a record that is sent again is another: ${found}`)

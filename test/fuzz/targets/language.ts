@@ -73,7 +73,7 @@ export const expression = target({
   refuses: (error) => error instanceof TypeError && / takes | is of | of null$/.test(error.message),
 })
 
-/** `undefined`: it is refused by a sentence with its place, which the import puts its path before. */
+/** `undefined`: the parser refuses it with a message and a position, which the import prefixes with its path. */
 function parsed(source: string): ReturnType<typeof parseExpression> | undefined {
   try {
     return parseExpression(source)

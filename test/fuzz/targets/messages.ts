@@ -61,7 +61,7 @@ export const logRow = target({
 
 const COLUMN = JSON.parse(headersColumn(message) ?? '{}') as unknown
 
-/** The column is of the type `json`, and the database looks at that. */
+/** The column is of the type `json`, which the database checks. */
 function columnOf(text: string): string | null {
   try {
     JSON.parse(text)

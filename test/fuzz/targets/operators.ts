@@ -72,10 +72,10 @@ export const commandLine = target({
   },
   isAsync: true,
   async run(args) {
-    // These write files and open ports; an address would be connected to.
+    // These commands write files and open ports; an address would be connected to.
     if (/^(?:init|console|asyncapi|topology)/.test(args[0] ?? '')) return
     if (args.some((arg) => /^--(?:postgres|kafka|rabbitmq|redis)/.test(arg))) return
-    // `parseArgs` of Node takes a second for a group of 40 000 short options; whoever types that waits for it.
+    // Node's `parseArgs` takes a second for a group of 40 000 short options, at the cost of its caller alone.
     if (args.some((arg) => /^-[^-]/.test(arg) && arg.length > 200)) return
     const { stdin: input, stderr: output } = process
     const { stderr, code } = await runCommand(args, { input: { ...input, isTTY: false } as never, output, env: {} })
@@ -85,7 +85,7 @@ export const commandLine = target({
   },
 })
 
-/** As a database: no text with a NUL is taken, and no number that is none. */
+/** Rejects what a database rejects: text with a NUL, and invalid numbers. */
 function refuse(values: readonly unknown[] | undefined): void {
   for (const value of values ?? []) {
     if (typeof value === 'string' && value.includes('\0'))

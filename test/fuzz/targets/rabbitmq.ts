@@ -17,7 +17,7 @@ const { encodeTable, decodeFields } = require(join(dirname(require.resolve('amqp
 
 const SCRATCH = Buffer.alloc(256 * 1_024)
 
-/** What a driver hands on after it has been on the wire. @throws RangeError when it has no room */
+/** Headers that a driver returns after they were encoded and decoded. @throws RangeError when they have no room */
 function overTheWire(headers: object): Record<string, unknown> {
   const end = encodeTable(SCRATCH, headers, 0)
   return decodeFields(Buffer.from(SCRATCH.subarray(4, end)))
@@ -116,7 +116,7 @@ export const amqpTable = target({
     try {
       headers = decodeFields(bytes)
     } catch {
-      // amqplib ends the connection, or `surviveHeaders` puts a text in their place.
+      // amqplib ends the connection, or `surviveHeaders` replaces them by a text.
       return
     }
     const message = fromAmqp(

@@ -41,7 +41,7 @@ const PAGE = MARKS.map((mark) => `${mark} begins -->\n${mark} ends -->`).join('\
 const PATH = 'report.json'
 const OWN = /^(?:report\.json |two ratios are called |the page has no lines )/
 
-/** What these commands print and exit with. */
+/** Output and exit codes of these commands. */
 const isTold = ({ message }: Error): boolean => OWN.test(message)
 
 export const benchReport = target({

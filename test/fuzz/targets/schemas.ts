@@ -1,4 +1,4 @@
-/** What schema libraries call the parts of a schema, in a document where channels have names as well. */
+/** Names that schema libraries give to the parts of a schema, in a document where channels have names as well. */
 import { hostileText } from '../hostile.ts'
 import { Schemas } from '../inside.ts'
 import { check, target } from '../target.ts'

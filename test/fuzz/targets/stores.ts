@@ -1,4 +1,4 @@
-/** What lies in Redis and in the tables of a cluster, where others can write. */
+/** Contents of Redis and of a cluster's tables, where others can write. */
 import { silentLogger, systemClock } from 'concordat/core'
 import { hostileJson, hostileJsonText, hostileText } from '../hostile.ts'
 import {

@@ -79,7 +79,7 @@ export const oneTimeToken = target({
   isAsync: true,
   refuses: isWrongArgument,
   async run({ text, purpose }) {
-    // It would be used up, and is no stranger's.
+    // The valid token would be used up, and is not a stranger's.
     if (text === token && purpose === 'sign-in') return
     const outcome = await tokens.redeem(purpose, text).catch((error: unknown) => error)
     if (outcome instanceof TypeError && isWrongArgument(outcome)) return

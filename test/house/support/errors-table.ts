@@ -1,4 +1,4 @@
-/** Every error that can be imported, with what it promises. */
+/** Every error that can be imported, with its promise. */
 
 import * as operate from '@concordat/cli'
 import * as sagaMysql from '@concordat/mysql'
@@ -24,7 +24,7 @@ export interface Row {
   readonly error: ConcordatError
   readonly code: string
   readonly retryable: boolean
-  /** The part of the message that says what to do, or where to look. */
+  /** Part of the message with the remedy, or the place to look. */
   readonly remedy: string
 }
 

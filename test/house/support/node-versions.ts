@@ -1,4 +1,4 @@
-/** Other versions of Node than the one that runs the tests, from the package registry, kept in `.cache/`. */
+/** Versions of Node other than the one that runs the tests, from the package registry, kept in `.cache/`. */
 import { execFile } from 'node:child_process'
 import { access, mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'

@@ -26,7 +26,7 @@ export async function installProgram(packed: Packed): Promise<string> {
   return project
 }
 
-/** Runs it, and expects what it prints and that the signal it gives itself ends it. */
+/** Runs it, and expects its output and that its own signal ends it. */
 export async function expectProgram(project: string, env: Readonly<Record<string, string>>): Promise<void> {
   const prefix = `shop-${randomUUID()}`
   const flags = ['--no-warnings', '--disable-warning=TimeoutNegativeWarning']

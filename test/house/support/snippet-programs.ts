@@ -41,7 +41,7 @@ export async function describeSnippets(version: string): Promise<void> {
     }, LIMIT_MS)
     afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
-    it.for(snippets)('$title prints what the page says, and ends', ({ file, prints }) => {
+    it.for(snippets)('$title prints the page’s output, and ends', ({ file, prints }) => {
       expect(runs.get(file)).toEqual({ file, printed: prints })
     })
   })
@@ -49,7 +49,7 @@ export async function describeSnippets(version: string): Promise<void> {
 
 /** Divides the programs among the processes. */
 function shared(snippets: readonly Snippet[]): readonly (readonly Snippet[])[] {
-  // With hooks for modules in its process, Node 22.18 fails to load what Express requires, so it gets none.
+  // With module hooks in its process, Node 22.18 fails to load a dependency of Express, so these snippets get no hooks.
   const apart = snippets.filter(({ code }) => code.includes("from 'express'"))
   const others = snippets.filter((snippet) => !apart.includes(snippet))
   const parts = Array.from({ length: PROCESSES }, (_, n) => others.filter((_each, i) => i % PROCESSES === n))

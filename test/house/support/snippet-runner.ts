@@ -1,6 +1,6 @@
 /**
  * Runs programs of the documentation one after the other in this process, which loads the package once. Copied into the
- * project where they are. Sends the parent a message for each program: what it printed, once it has ended by itself.
+ * project where they are. Sends the parent a message for each program: its output, once it has ended by itself.
  *
  * Arguments: the files.
  */

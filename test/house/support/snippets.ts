@@ -1,6 +1,6 @@
 /**
- * The programs in the documentation. A fenced `ts` block right after `<!-- run -->` is a program; the next fenced `text`
- * block is what it prints.
+ * Programs of the documentation. A fenced `ts` block right after `<!-- run -->` is a program; the next fenced `text`
+ * block is its output.
  */
 import { globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'

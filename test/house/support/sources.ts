@@ -1,4 +1,4 @@
-/** Source files of the engine and of the packages beside it, without what is built or installed in their folders. */
+/** Source files of the engine and of the packages beside it, without build output and installed packages. */
 import { globSync } from 'node:fs'
 
 const FOLDERS = '{core,binder,outbox,saga,locks,election,bus,service,embedded,operator,testing,packages}'

@@ -69,7 +69,7 @@ function fileOf({ name, version }: { readonly name: string; readonly version: st
   return `${name.replace('@', '').replace('/', '-')}-${version}.tgz`
 }
 
-/** By npm, with the real dependencies from the repository: no network needed. */
+/** Installs with npm and the repository's dependencies, without a network. */
 async function installOnce(folder: string): Promise<void> {
   const project = join(folder, 'installed')
   await mkdir(project)
@@ -106,8 +106,8 @@ function needsFramework({ peerDependencies = {}, peerDependenciesMeta = {} }: Ma
 }
 
 /**
- * A project with nothing but what npm has put into it for the tarball.
- * @param peers what is linked beside it, from the repository
+ * Installs the tarball into a project that has nothing else.
+ * @param peers packages to link from the repository
  */
 export async function install(
   { folder, modules }: Packed,

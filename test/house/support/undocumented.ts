@@ -21,7 +21,7 @@ export interface BareOptions {
   readonly told: number
 }
 
-/** Members of what is not written by users need none. */
+/** Types whose members need no documentation, because users do not write them. */
 export interface Told {
   readonly bare: number
 }

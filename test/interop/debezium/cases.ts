@@ -56,7 +56,7 @@ const seenBy = (payload: unknown, { id, source, key, time, headers }: HandlerCon
 
 const byId = (a: { readonly id: string }, b: { readonly id: string }): number => a.id.localeCompare(b.id)
 
-/** The same messages through a relay and through Debezium: what a handler sees of them. */
+/** Sends the same messages through a relay and through Debezium, and compares the handlers' view. */
 async function besideARelay(report: Report, { url, pool, outbox }: World): Promise<void> {
   const sql = pgClient(pool)
   const options = { payload: z.unknown(), tombstones: true, partitions: 1, key: () => 'k-ö' } as const
@@ -137,7 +137,7 @@ async function killed(report: Report, { url, pool, outbox, connect }: World): Pr
   await binder.close()
 }
 
-/** The commands of a saga go through Debezium; a service of its own answers them. */
+/** Sends the commands of a saga through Debezium; a service of its own answers them. */
 async function sagaThrough(report: Report, { url, pool, outbox }: World): Promise<void> {
   const sql = pgClient(pool)
   const charges = defineChannel('dz.charges', { payload: z.object({ n: z.number() }), partitions: 1 })

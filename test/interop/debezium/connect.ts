@@ -8,14 +8,14 @@ import { fetchJars, javaBinary } from '../../support/maven.ts'
 import { freePort } from '../../support/servers/ports.ts'
 
 const PAGE = join(import.meta.dirname, '../../../docs/messages/exactly-once.md')
-/** So long that a worker that is killed has written none: it reads everything again. */
+/** Flush interval so long that a killed worker has flushed nothing: it reads everything again. */
 const FLUSH_MS = 600_000
 
 export interface Connect {
   start(): Promise<void>
-  /** As `kill -9`. */
+  /** Kills the worker like `kill -9`. */
   kill(): Promise<void>
-  /** The end of what it said. */
+  /** End of its output. */
   log(): string
   /** Kills it and removes its files. */
   stop(): Promise<void>
@@ -97,7 +97,7 @@ async function writeFiles(folder: string, { kafka, postgres, schema }: Addresses
   return [worker, connector]
 }
 
-/** What the page tells users to configure, as it stands there. */
+/** The configuration that the page gives its users, verbatim. */
 async function configurationOfThePage(): Promise<string> {
   const page = await readFile(PAGE, 'utf8')
   const found = /```properties\n(?<text>connector\.class=io\.debezium[^`]*)```/.exec(page)?.groups?.['text']

@@ -6,8 +6,8 @@ import { MemoryLockStore } from '../../../locks/memory/store.ts'
 import { locksConformance } from '../../conformance/locks.ts'
 import { persistent, refusals, refusingLockStore } from '../../support/refusals.ts'
 
-// A store that is away for a moment at any call. `acquire` and the leases get over it themselves; who asks once is told,
-// and asks again.
+// A store that may be down for a moment at any call. `acquire` and the leases recover by themselves; single calls
+// reject, and their caller repeats them.
 const ASKED_AGAIN = [
   'tryAcquire',
   'acquire',
@@ -22,13 +22,13 @@ const ASKED_AGAIN = [
 const refused = refusals(20_261_121, 12)
 afterAll(() => expect(refused.count).toBeGreaterThan(0))
 
-// What is refused depends on the order of calls, and so on time. A second try is named in the report.
+// The store refuses calls by their order, and so by timing. The report names a second attempt.
 describe('now and then', { retry: 1 }, () => {
   locksConformance('refusing memory', async () => {
     const server = memoryLockServer()
     return {
       contender: (options = {}) => {
-        // Its clock stands still until the case moves it: what was refused would never be asked again.
+        // The case's clock moves only on request: refused calls would never be repeated.
         if (options.clock !== undefined) return memoryLocks({ ...options, server })
         const store = refusingLockStore(new MemoryLockStore(server), refused)
         return persistent(createLocks(store, options), ASKED_AGAIN)

@@ -9,7 +9,7 @@ describeWith(['postgres'], 'locks on a PostgreSQL that crashes', { private: true
   let server: PrivateServer
   const closing: Array<() => Promise<unknown>> = []
   beforeEach(async () => {
-    // What waits for no disk is lost with certainty.
+    // Commits that wait for no disk are certainly lost.
     server = await startServer('postgres', { settings: { wal_writer_delay: '10s', synchronous_commit: 'off' } })
   })
   afterEach(async () => {

@@ -60,7 +60,7 @@ describe('locks on a database in the process', () => {
     for (const locks of contenders) await locks.close()
   })
 
-  it('never wait for ever when they are asked for inside a transaction of the same database', async () => {
+  it('never wait permanently when they are requested inside a transaction of the same database', async () => {
     const sql = pgliteClient(database)
     const locks = postgresLocks({ sql })
     const asked = sql.transaction(() => locks.tryAcquire('inside'))

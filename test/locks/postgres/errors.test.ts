@@ -15,7 +15,7 @@ const failing = (error: Error): SqlClient => ({
 })
 const withCode = (code: string): Error => Object.assign(new Error(`it failed with ${code}`), { code })
 
-describe('a PostgreSQL that does not do what locks ask of it', () => {
+describe('a PostgreSQL that fails calls of locks', () => {
   it('is unavailable and did nothing, when nothing listens at its address', async () => {
     const pool = new pg.Pool({ connectionString: 'postgres://127.0.0.1:1/nowhere', connectionTimeoutMillis: 5_000 })
     const locks = postgresLocks({ sql: pgClient(pool) })

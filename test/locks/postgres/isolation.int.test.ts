@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { leftovers, locksDatabase } from '../../support/locks/postgres-table.ts'
 import { describeWith } from '../../support/servers/index.ts'
 
-describeWith(['postgres'], 'locks on a database whose transactions are of another kind by default', () => {
+describeWith(['postgres'], 'locks on a database with another default isolation or access mode', () => {
   it.for(['repeatable read', 'serializable'])('%s: no holders overlap, no waiter is forgotten', async (isolation) => {
     const database = await locksDatabase()
     try {

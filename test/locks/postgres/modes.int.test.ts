@@ -7,7 +7,7 @@ import { type LocksDatabase, locksDatabase, postgresTable } from '../../support/
 import { Play, type Step, steps } from '../../support/locks/scenario.ts'
 import { describeWith } from '../../support/servers/index.ts'
 
-describeWith(['postgres'], 'the functions of PostgreSQL, whatever happens in whatever order', () => {
+describeWith(['postgres'], 'the functions of PostgreSQL, under any events in any order', () => {
   let database: LocksDatabase
   let table: ReturnType<typeof postgresTable>
   beforeAll(async () => {
@@ -19,7 +19,7 @@ describeWith(['postgres'], 'the functions of PostgreSQL, whatever happens in wha
     await database.drop()
   })
 
-  /** What both have seen, step by step. */
+  /** Results of both stores, step by step. */
   async function both(scenario: readonly Step[], follow: boolean): Promise<readonly [string[], string[]]> {
     const key = randomUUID()
     const real = new Play(key, table, follow)

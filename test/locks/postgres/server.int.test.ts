@@ -15,7 +15,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
 
   const ask = `SELECT status, granted::text FROM concordat.lock_acquire($1, $2, 'c', 'h', 'o', false, 1, 60000, 0, 0, $3, false)`
 
-  it('wait for the disk where something is granted or renewed, and only there', async () => {
+  it('wait for the disk only for grants and renewals', async () => {
     const client = new pg.Client({ connectionString: database.url })
     await client.connect()
     const under = async (before: string, text: string, ...parameters: unknown[]): Promise<string> => {
@@ -40,7 +40,7 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     }
   })
 
-  it('follow indexes only, however many keys there are and whatever the statistics say', async () => {
+  it('follow indexes only, with any number of keys and any statistics', async () => {
     const locks = database.contender()
     const other = database.contender()
     const key = randomUUID()
@@ -81,20 +81,20 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     const { token } = await locks.using(key, { tokenAbove }, (lease) => lease)
     const kept = await locks.acquire(randomUUID())
     await database.sql.query(`SELECT pg_sleep(3.5)`)
-    // A day has passed since, and an hour since the last look.
+    // A day has passed since, and an hour since the last cleaning.
     await database.sql.query(`UPDATE concordat.lock_key SET since_us = since_us - 86400000000 - 10000000`)
     await database.sql.query(`UPDATE concordat.lock_upkeep SET swept_us = 0, keys_us = 0`)
     await database.sql.query('SELECT concordat.lock_sweep(100000)')
     const keys = await database.sql.query<{ key: string }>('SELECT key FROM concordat.lock_key')
     expect(keys.rows.map((row) => row.key)).toEqual([kept.key])
-    // The clock goes back behind what was granted: as if the floor were the only memory.
+    // The clock goes back behind the granted tokens: the floor is the only memory.
     await database.sql.query(`UPDATE concordat.lock_upkeep SET floor = greatest(floor, ${token} + 3600000000)`)
     const again = await locks.acquire(key)
     expect(again.token).toBeGreaterThan(token + 3_600_000_000)
     await locks.close()
   })
 
-  it('are deleted batch by batch while there are more unused keys than one sweep takes', async () => {
+  it('are deleted in batches while there are more unused keys than one sweep takes', async () => {
     await database.sql.query(
       `INSERT INTO concordat.lock_key (key, token) SELECT 'old ' || n, 1 FROM generate_series(1, 25) n`,
     )
@@ -108,10 +108,10 @@ describeWith(['postgres'], 'the functions of the locks', () => {
     expect(rows).toEqual([])
   })
 
-  it('take the same time of a lock whose time is counted anew because the clock went back', async () => {
+  it('are as fast for a lock whose time is counted anew because the clock went back', async () => {
     const [locks, other, key] = [database.contender(), database.contender(), randomUUID()]
     await locks.acquire(key, { ttlMs: 500, maxHoldMs: 0 })
-    // As if it had been granted while the clock was an hour ahead.
+    // The lease has the times of a grant made while the clock was an hour ahead.
     await database.sql.query(`UPDATE concordat.lock_key SET frees_us = frees_us + 3600000000 WHERE key = $1`, [key])
     await (await other.acquire(key, { waitMs: 20_000 })).release()
     await locks.close()

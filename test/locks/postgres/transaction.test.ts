@@ -28,7 +28,7 @@ describe('a transaction that is guarded by a lease in the same database', () => 
   const write = (text: string) => ['INSERT INTO ledger (text) VALUES ($1)', [text]] as const
   const ledger = async () => (await sql.query<{ text: string }>('SELECT text FROM ledger')).rows.map(({ text }) => text)
 
-  it('commits under the newest lease, and resolves with what the work returns', async () => {
+  it('commits under the newest lease, and resolves with the result of the work', async () => {
     const result = await locks.transaction('k', {}, async (tx, lease) => {
       await tx.query(...write(`under ${lease.key}`))
       return lease.token

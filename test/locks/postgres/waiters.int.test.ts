@@ -17,7 +17,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
   })
   afterAll(() => database.drop())
 
-  /** One in the line of `key`, whose process can stop, or vanish. */
+  /** Waiter in the queue of `key`, whose process can stop, or vanish. */
   async function waiter(key: string) {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
     const listener = pgListener({ connect: () => new pg.Client({ connectionString: database.url }) })
@@ -73,7 +73,7 @@ describeWith(['postgres'], 'a waiter on PostgreSQL', () => {
     await locks.close()
   })
 
-  it('in the process of the one who releases is given the lock, with its token', async () => {
+  it('in the process of the releasing holder is given the lock, with its token', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
     const sql = pgClient(pool)
     const [holder, store] = [storeOn(sql), storeOn(sql)]

@@ -9,7 +9,7 @@ import { describeWith } from '../../support/servers/index.ts'
 const TTL_MS = 400
 const INSERT = 'INSERT INTO ledger (text) VALUES ($1)'
 
-describeWith(['postgres'], 'a holder that stood still in the middle of its transaction', () => {
+describeWith(['postgres'], 'a holder that was stopped in the middle of its transaction', () => {
   let database: LocksDatabase
   beforeAll(async () => {
     database = await locksDatabase()
@@ -23,14 +23,14 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     return rows.map(({ text }) => text)
   }
 
-  /** Its clock stands still: it believes in its lease for ever, and renews nothing. */
+  /** Holder with a clock that does not move: it believes in its lease without end, and renews nothing. */
   function zombie() {
     const pool = new pg.Pool({ connectionString: database.url, max: 3 })
     const locks = postgresLocks({ sql: pgClient(pool), clock: new FakeClock() })
     return { locks, pool, sql: pgClient(pool), [Symbol.asyncDispose]: () => pool.end() }
   }
 
-  it('keeps no other waiting, and finds out at its commit: nothing of it is written', async () => {
+  it('keeps no other waiting, and fails at its commit: none of its writes is stored', async () => {
     await using stopped = zombie()
     const successor = database.contender()
     const begun = performance.now()
@@ -83,7 +83,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
     },
   )
 
-  describe('and one that is committing', () => {
+  describe('that is committing', () => {
     it('is waited for by its successor: the check and the commit are one step', async () => {
       await using stopped = zombie()
       const successor = database.contender({ answerMs: 20_000 })
@@ -91,7 +91,7 @@ describeWith(['postgres'], 'a holder that stood still in the middle of its trans
       const lease = await stopped.locks.acquire('tight', { ttlMs: TTL_MS })
       await connection.query('BEGIN')
       await stopped.locks.guard(pgTransaction(connection), lease)
-      // As at the commit: checked, and from here to its end nobody may be granted the key.
+      // From this check, as at the commit, to its end the key may not be granted.
       await connection.query('SET CONSTRAINTS ALL IMMEDIATE')
       let granted = false
       const taking = successor.acquire('tight', { waitMs: 20_000 }).then((next) => {

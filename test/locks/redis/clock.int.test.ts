@@ -57,7 +57,7 @@ describeWith(
       expect(await old.release()).toBe('lost')
     })
 
-    it('forward: a waiter that loses its place by it is served all the same', async () => {
+    it('forward: a waiter that loses its place by it is served anyway', async () => {
       const [a, b] = [contender(), contender({ heartbeatMs: 100 })]
       const holder = await a.acquire('k', { ttlMs: 2 * HOUR_MS })
       const waiting = b.acquire('k')
@@ -79,7 +79,7 @@ describeWith(
     })
 
     it.for(['exclusive', 'shared'] as const)(
-      'back: tokens of %s locks go on rising, from the counter',
+      'back: tokens of %s locks continue to rise, from the counter',
       async (mode) => {
         const locks = contender()
         let last = 0
@@ -100,7 +100,7 @@ describeWith(
       },
     )
 
-    it('back, and the counter lost too: the fence refuses, and says above which token to ask', async () => {
+    it('back, and the counter lost too: the fence refuses, and reports the least valid token', async () => {
       await using fence = redisFence({ url: server.url })
       await using before = redisLocks({ url: server.url })
       const first = await before.acquire('k')

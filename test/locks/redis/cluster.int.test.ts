@@ -64,7 +64,7 @@ describeWith(['redis'], 'a Redis Cluster that loses a master', { private: true }
     }
   }
 
-  it('moves a slot under a held lease and a waiter: both go on at the new node', async () => {
+  it('moves a slot under a held lease and a waiter: both continue at the new node', async () => {
     const [a, b, key] = [contender(), contender(), randomUUID()]
     const lease = await a.acquire(key, { ttlMs: 3_000 })
     const waiting = b.acquire(key, { waitMs: 30_000 })
@@ -79,7 +79,7 @@ describeWith(['redis'], 'a Redis Cluster that loses a master', { private: true }
     expect(next.token).toBeGreaterThan(lease.token)
   })
 
-  it('freezes a master: tries fail within answerMs, locks of the other masters go on', async () => {
+  it('freezes a master: attempts fail within answerMs, locks of the other masters continue', async () => {
     const locks = contender()
     const [frozen, well] = cluster.masters as [PrivateServer, PrivateServer]
     const [stuck, fine] = [await keyOn(frozen), await keyOn(well)]
@@ -102,7 +102,7 @@ describeWith(['redis'], 'a Redis Cluster that loses a master', { private: true }
     })
   })
 
-  it('kills a master: a replica takes over, waiters are served, tokens go on rising', async () => {
+  it('kills a master: a replica takes over, waiters are served, tokens continue to rise', async () => {
     const [a, b] = [contender(), contender({ outageMs: 30_000 })]
     const victim = cluster.masters[1] as PrivateServer
     const key = await keyOn(victim)

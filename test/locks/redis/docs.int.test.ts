@@ -10,7 +10,7 @@ const MARKED = /<!-- run on redis -->\n+```ts\n(?<code>[\s\S]*?)```\n+```text\n(
 const execute = promisify(execFile)
 
 describeWith(['redis'], 'the page about locks on Redis', () => {
-  it('has snippets that type-check and print what it says', async () => {
+  it('has snippets that type-check and print their documented output', async () => {
     const url = serverUrl('redis') as string
     const text = await readFile('docs/brokers/redis.md', 'utf8')
     const snippets = [...text.matchAll(MARKED)].map(({ groups }) => groups as { code: string; prints: string })

@@ -56,7 +56,7 @@ const SETTINGS: Readonly<Record<string, RedisOptions>> = {
   },
 }
 
-/** Both major versions that we take; what they say of themselves to Redis is all that differs for us. */
+/** Both supported major versions; they differ for us only in how they identify themselves to Redis. */
 const MAJORS = { 'ioredis 6': Redis, 'ioredis 5.11': Redis5 as unknown as typeof Redis }
 
 describeWith(['redis'], 'the client that is copied', { private: true }, () => {
@@ -98,7 +98,7 @@ describeWith(['redis'], 'the client that is copied', { private: true }, () => {
   describe.for(Object.entries(MAJORS))('of %s', ([, Client]) => {
     it.for(Object.keys(SETTINGS))('may have %s', (name) => works(clientOf(SETTINGS[name] as Settings, Client)))
 
-    it('may not have a database that the server does not have: nothing is done in another one', async () => {
+    it('may not have a database that the server does not have: no command runs in another one', async () => {
       await using locks = redisLocks({ client: clientOf({ db: 999 }, Client) })
       const detail = 'DB index is out of range'
       for (const attempt of [locks.tryAcquire('astray'), locks.acquire('astray'), locks.inspect('astray')]) {
@@ -141,7 +141,7 @@ describeWith(['redis'], 'the client that is copied', { private: true }, () => {
     await distrusting.close()
   })
 
-  it('lends its user and password, and a wrong one is told', async () => {
+  it('passes its user and password on, and reports a wrong one', async () => {
     await withRedis(server, (admin) => admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', '~*', '&*', '+@all'))
     await works(clientOf({ username: 'app', password: 'secret' }))
     const locks = redisLocks({ client: clientOf({ username: 'app', password: 'wrong' }) })
@@ -159,7 +159,7 @@ describeWith(['redis'], 'scripts', { private: true }, () => {
   })
   afterAll(() => server.stop())
 
-  /** How often each of the two commands was called. */
+  /** Number of calls of each of the two commands. */
   const calls = async (): Promise<{ eval: number; evalsha: number }> => {
     const stats = await withRedis(server, (admin) => admin.info('commandstats'))
     const of = (name: string): number => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
@@ -220,7 +220,7 @@ describeWith(['redis'], 'scripts', { private: true }, () => {
       expect([...codes]).toEqual([])
     })
 
-    it('survive CLIENT KILL of all connections: some tries say so, no two sections overlap, work goes on', async () => {
+    it('survive CLIENT KILL of all connections: some attempts report it, no two sections overlap, work continues', async () => {
       const { codes } = await load(async () => {
         await withRedis(server, (admin) => admin.script('FLUSH'))
         await withRedis(server, (admin) => admin.call('CLIENT', 'KILL', 'TYPE', 'normal'))

@@ -16,7 +16,7 @@ import {
 } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-/** One try, with how long it took. */
+/** A single attempt, with the time that it took. */
 async function tried(
   locks: Locks,
   key: string,
@@ -48,7 +48,7 @@ describeWith(['redis'], 'a Redis under Sentinel', { private: true }, () => {
     return locks
   }
 
-  it('loses its master: leases go on, the waiter is served, tries fail fast meanwhile, tokens go on rising', async () => {
+  it('loses its master: leases continue, the waiter is served, attempts fail fast until then, tokens continue to rise', async () => {
     const [a, b] = [contender(), contender({ outageMs: 30_000 })]
     const lease = await a.acquire('held', { ttlMs: 30_000 })
     const first = await a.acquire('line', { ttlMs: 30_000 })
@@ -100,7 +100,7 @@ describeWith(['redis'], 'a Redis under Sentinel', { private: true }, () => {
     old.pause()
     await until('another master is named', async () => (await group.current()) !== old)
     old.resume()
-    // A few seconds pass until Sentinel has made it a replica. Meanwhile it grants to those who did not notice.
+    // A few seconds pass until Sentinel has made it a replica. Until then it grants to clients that did not notice.
     const { lease: there } = await tried(deceived, 'k')
     expect(there).toMatchObject({ state: 'held' })
     let here: Lease | undefined
@@ -112,7 +112,7 @@ describeWith(['redis'], 'a Redis under Sentinel', { private: true }, () => {
     expect(here?.token).toBeGreaterThan(there?.token as number)
   })
 
-  it('has its sentinels away for a while: connecting goes on until they are back', async () => {
+  it('has its sentinels down for a while: connecting continues until they are back', async () => {
     const client = new Redis({
       sentinels: [{ host: '127.0.0.1', port: 1 }],
       name: group.name,
@@ -146,7 +146,7 @@ describeWith(['redis'], 'a master whose last writes never reach its replica', { 
     await link.close()
     await group.stop()
   })
-  /** What DNS or a virtual address does in a failover: an address that leads to another server from now on. */
+  /** Address that can be moved to another server, as DNS or a virtual address does in a failover. */
   const locksAt = (
     server: { readonly url: string },
     options: Omit<RedisLocksOptions, 'client' | 'url'> = {},
@@ -171,7 +171,7 @@ describeWith(['redis'], 'a master whose last writes never reach its replica', { 
     await group.master.kill()
     await withRedis(replica, (client) => client.replicaof('NO', 'ONE'))
     const after = await locksAt(replica).acquire('k', { ttlMs: 30_000 })
-    // Both believe: no lease can prevent it. Which one is older every sink can tell.
+    // Both believe: no lease can prevent that. Every sink can tell the older one.
     lost.assertValid()
     after.assertValid()
     expect(after.token).toBeGreaterThan(lost.token)
@@ -184,7 +184,7 @@ describeWith(['redis'], 'a master whose last writes never reach its replica', { 
     })
   })
 
-  it('is demoted under its connections: READONLY sends them to look for the master again', async () => {
+  it('is demoted under its connections: READONLY sends them to look up the master again', async () => {
     const locks = locksAt(group.master)
     await (await locks.acquire('k')).release()
     await withRedis(group.master, (client) => client.replicaof('127.0.0.1', portOf(group.replicas[0] as PrivateServer)))

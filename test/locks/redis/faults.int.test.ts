@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-/** Runs `call` and tells how long it took and how it ended. */
+/** Runs `call`. @returns how long it took and how it ended */
 async function timed<T>(call: () => Promise<T>): Promise<{ tookMs: number; value?: T; error?: unknown }> {
   const begun = performance.now()
   try {
@@ -69,7 +69,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     expect(await locks.tryAcquire('k')).toMatchObject({ state: 'held' })
   })
 
-  it('dies and forgets: the holder learns it at the reconnect, tokens go on rising', async () => {
+  it('dies and forgets: the holder learns it at the reconnect, tokens continue to rise', async () => {
     const locks = contender()
     const lease = await locks.acquire('k', { ttlMs: 60_000 })
     const { signal } = lease
@@ -86,7 +86,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     expect(next.token).toBeGreaterThan(lease.token)
   })
 
-  it('freezes: tries fail within answerMs, the lease ends in time, nothing of the lost tries stays', async () => {
+  it('freezes: attempts fail within answerMs, the lease ends in time, nothing of the lost attempts stays', async () => {
     const locks = contender({ answerMs: 250 })
     const other = contender({ answerMs: 250 })
     const lease = await locks.acquire('held', { ttlMs: 1_500 })
@@ -144,7 +144,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     })
   })
 
-  it('loses the subscriptions: waiters are served all the same', async () => {
+  it('loses the subscriptions: waiters are served anyway', async () => {
     const [a, b] = [contender(), contender({ heartbeatMs: 200 })]
     const holder = await a.acquire('k')
     const waiting = b.acquire('k')
@@ -176,7 +176,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     await until('it grants', async () => (await locks.tryAcquire('k').catch(() => undefined)) !== undefined)
   })
 
-  it('grants nothing while it will not say how old it is', async () => {
+  it('grants nothing while it does not report its age', async () => {
     await admin((client) => client.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-info'))
     const source = new Redis(context.server.url, { username: 'blind', password: 'secret', lazyConnect: true })
     const locks = redisLocks({ client: source, restartGraceMs: 60_000 })
@@ -187,7 +187,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
   })
 
   it.for(['', ':fence', ':line', ':shared'] as const)(
-    'refuses for good, and overwrites nothing, when another program keeps a list at the name "{k}%s"',
+    'refuses permanently, and overwrites nothing, when another program keeps a list at the name "{k}%s"',
     async (suffix) => {
       const locks = contender()
       const name = `concordat:lock:{k}${suffix}`
@@ -206,7 +206,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
   )
 
   it.for(['exclusive', 'shared'] as const)(
-    'neither grants (%s) nor overwrites when no token is in the fence',
+    'neither grants (%s) nor overwrites when the fence holds no token',
     async (mode) => {
       const name = 'concordat:lock:{k}:fence'
       await admin((client) => client.set(name, 'theirs'))

@@ -60,7 +60,7 @@ describeWith(['redis'], 'the fence in Redis', () => {
     expect(await client.get(key)).toBe('young')
   })
 
-  it('compares tokens as whole numbers, exactly, up to the last one that JavaScript can tell apart', async () => {
+  it('compares tokens as whole numbers, exactly, up to the largest exact integer of JavaScript', async () => {
     const key = name()
     await fence.write(key, 9, [])
     await fence.write(key, 10, [])
@@ -84,7 +84,7 @@ describeWith(['redis'], 'the fence in Redis', () => {
     await client.del(key)
   })
 
-  it('says how far it came when a command fails, and lets no older holder in after that', async () => {
+  it('reports how far it came when a command fails, and admits no older holder after that', async () => {
     const key = name()
     const failing = fence.write(key, 30, [
       ['SET', key, 'text'],
@@ -112,7 +112,7 @@ describeWith(['redis'], 'the fence in Redis', () => {
     await fence.write(key, 50, [['SET', key, 'in time']])
   })
 
-  it('leaves what the youngest wrote, whatever arrives in which order', async () => {
+  it('keeps the youngest holder’s write, with any order of arrival', async () => {
     const [key, log] = [name(), name()]
     const tokens = Array.from({ length: 200 }, () => Math.floor(Math.random() * 1_000))
     const writes = tokens.map((token) =>

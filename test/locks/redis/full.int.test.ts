@@ -47,7 +47,7 @@ describeWith(['redis'], 'Redis whose memory is full, or whose counter is spent',
     })
 
     it.each(['exclusive', 'shared'] as const)(
-      'releases what was got uncertainly, and its stragglers get nothing: %s',
+      'releases an uncertain grant, and its stragglers get nothing: %s',
       async (mode) => {
         const store = redisStore(clients[0] as Redis, `test-${randomUUID()}:`)
         onTestFinished(() => store.close())

@@ -23,7 +23,7 @@ describeWith(['redis'], 'a lock on Redis that is released while a client waits',
 
   const locksWith = (options: Partial<RedisLocksOptions> = {}) => redisLocks({ client, prefix, ...options })
 
-  /** A holder, and one in line that is told of its turn. */
+  /** A holder, and a waiter that hears of its turn. */
   async function waiter(request: Partial<typeof PLACE> = {}, terms: Partial<ClaimTerms> = {}) {
     const holder = locksWith()
     const held = await holder.acquire('k')
@@ -46,7 +46,7 @@ describeWith(['redis'], 'a lock on Redis that is released while a client waits',
     }
   }
 
-  it('is given to the first in line, which is told the token', async () => {
+  it('is given to the first in the queue, which is notified of the token', async () => {
     await using place = await waiter()
     const { holder, held, store, claim, told, refused } = place
     expect(refused).toMatchObject({ status: 'busy', position: 0, lastToken: held.token })
@@ -76,7 +76,7 @@ describeWith(['redis'], 'a lock on Redis that is released while a client waits',
     expect(await place.store.release(place.claim, 0)).toBe('released')
   })
 
-  it('is also handed on by a release that has to be repeated, and by none a second time', async () => {
+  it('is also handed on by a repeated release, and by none a second time', async () => {
     await using place = await waiter()
     await place.held.release()
     await until('it is told', () => place.told.length === 1)
@@ -88,7 +88,7 @@ describeWith(['redis'], 'a lock on Redis that is released while a client waits',
     )
   })
 
-  it('is not given to one who is gone, but to the next', async () => {
+  it('is not given to a waiter that is gone, but to the next', async () => {
     await using place = await waiter()
     await using next = redisStoreInLine()
     await next.ready
@@ -100,7 +100,7 @@ describeWith(['redis'], 'a lock on Redis that is released while a client waits',
     expect(next.told[0]).toBeGreaterThan(place.held.token)
   })
 
-  it('is not given away unasked where a grant takes more than that: with a restart guard', async () => {
+  it('is not given away unasked where a grant has further conditions: with a restart guard', async () => {
     await using locks = locksWith({ restartGraceMs: 1 })
     await using other = locksWith({ restartGraceMs: 1, heartbeatMs: 20_000 })
     await until('the server is old enough', () =>

@@ -8,7 +8,7 @@ import { redisTable } from '../../support/locks/redis-table.ts'
 import { Play, type Step, steps } from '../../support/locks/scenario.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 
-describeWith(['redis'], 'the Redis scripts, whatever happens in whatever order', () => {
+describeWith(['redis'], 'the Redis scripts, under any events in any order', () => {
   const prefix = `test-${randomUUID()}:`
   let client: Redis
   let table: ReturnType<typeof redisTable>
@@ -23,7 +23,7 @@ describeWith(['redis'], 'the Redis scripts, whatever happens in whatever order',
     client.disconnect()
   })
 
-  /** What both have seen, step by step. */
+  /** Results of both stores, step by step. */
   async function both(scenario: readonly Step[], follow: boolean): Promise<readonly [string[], string[]]> {
     const key = randomUUID()
     const real = new Play(key, table, follow)

@@ -35,7 +35,7 @@ describeWith(['redis'], 'grants that replicas acknowledge', { private: true }, (
   })
 })
 
-describeWith(['redis'], 'a replica that does not hear its master', { private: true }, () => {
+describeWith(['redis'], 'a replica that is cut off from its master', { private: true }, () => {
   const open: Locks[] = []
   let group: ReplicatedRedis
   let link: Link
@@ -67,7 +67,7 @@ describeWith(['redis'], 'a replica that does not hear its master', { private: tr
     const error = await locks.tryAcquire('k', { ttlMs: 60_000 }).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'locks.store_unavailable', outcome: 'unknown', retryable: true })
     expect(String(error)).toContain('0 of 1 replica acknowledged it within 50 ms')
-    // Others, who do not ask the replicas, can have it at once.
+    // Other clients, which do not ask the replicas, can have it at once.
     const other = locksAt(group.master)
     await until('it is given back', async () => (await (await other.tryAcquire('k'))?.release()) === 'released')
     link.heal()
@@ -93,7 +93,7 @@ describeWith(['redis'], 'a replica that does not hear its master', { private: tr
     expect(signal.reason).toMatchObject({ code: 'locks.lost', reason: 'expired' })
   })
 
-  it('does not hold up the renewals and tries of those who do not wait for it', async () => {
+  it('does not delay the renewals and attempts of clients that do not wait for it', async () => {
     const [waiting, plain] = [
       locksAt(group.master, { replicas: { count: 1, timeoutMs: 2_000 } }),
       locksAt(group.master),

@@ -14,7 +14,7 @@ import {
 } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
-/** Keeps what is warned of. */
+/** Keeps the warnings. */
 function listener(): { logger: Logger; warnings: string[] } {
   const warnings: string[] = []
   const silent = (): void => {}
@@ -30,7 +30,7 @@ function listener(): { logger: Logger; warnings: string[] } {
 const GRACE_MS = 2_000
 /** A master that restarted serves nothing for two seconds by itself, and we know of it before. */
 const CLUSTER_GRACE_MS = 6_000
-/** Until a server has run for longer than the grace, so that its age is not what holds grants back. */
+/** Waits until the servers have run for longer than the grace, so that their age does not delay grants. */
 async function untilOld(graceMs: number, ...servers: readonly PrivateServer[]): Promise<void> {
   for (const server of servers) {
     await until('the server is old enough', async () => {
@@ -68,7 +68,7 @@ describeWith(['redis'], 'a server that may have forgotten locks', { private: tru
     await locks.close()
   })
 
-  it('is one master of a cluster: the others go on granting', async () => {
+  it('is one master of a cluster: the others continue to grant', async () => {
     await using cluster = await startCluster()
     await untilOld(CLUSTER_GRACE_MS, ...cluster.servers)
     const client = new Cluster([...cluster.nodes], { lazyConnect: true })
@@ -93,7 +93,7 @@ describeWith(['redis'], 'a server that may have forgotten locks', { private: tru
     await locks.close()
   })
 
-  it('is told apart from one that may evict them: that is warned of once', async () => {
+  it('is distinguished from one that may evict them, with one warning', async () => {
     await using server = await startServer('redis', {
       settings: { maxmemory: '64mb', 'maxmemory-policy': 'allkeys-lru' },
     })
@@ -107,7 +107,7 @@ describeWith(['redis'], 'a server that may have forgotten locks', { private: tru
     await locks.close()
   })
 
-  it('will not say whether it evicts: locks work, and that is warned of once', async () => {
+  it('does not report whether it evicts: locks work, with one warning', async () => {
     await using server = await startServer('redis')
     await withRedis(server, (admin) =>
       admin.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-info'),

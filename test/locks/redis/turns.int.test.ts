@@ -19,11 +19,11 @@ describeWith(['redis'], 'a wake-up that comes after its waiter was let in', () =
     const terms = { owner: 'reader', mode: 'shared', limit: Number.POSITIVE_INFINITY, lockDelayMs: 0 } as const
     const claim = (): Claim => ({ ...terms, key: 'k', value: store.newValue(terms) })
     const reader = claim()
-    // It listened, was let in by a try of its own, and listens no more.
+    // The waiter listened, was granted by an attempt of its own, and listens no longer.
     const stop = await store.listen(reader.value, () => {})
     const granted = await store.acquire(reader, { ttlMs: 5_000, tokenFloor: 0, keepPlaceMs: 0 })
     stop()
-    // From now on the server knows the script with which the wake-up is passed on: it is one command.
+    // From now on the server knows the script that passes the wake-up on: it is a single command.
     await store.abandon(claim(), 0)
     const before = await store.inspect('k')
     expect(before?.holders).toMatchObject([granted.status === 'granted' ? { token: granted.token } : {}])

@@ -82,7 +82,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     expect(second.token).toBeGreaterThan(first.token)
   })
 
-  it('says so when it is one too many', async () => {
+  it('is reported when it is one too many', async () => {
     const { quorum } = context
     for (const n of [0, 1]) await quorum.server(n).kill()
     for (const n of [0, 1]) await quorum.server(n).start()
@@ -108,7 +108,7 @@ describeWith(['redis'], 'a server that dies and forgets', { private: true }, () 
     expect(await lease.release()).toBe('released')
   })
 
-  it('two at once: the holder learns it when they are back, tokens go on rising', async () => {
+  it('two at once: the holder learns it when they are back, tokens continue to rise', async () => {
     const { quorum } = context
     const lease = await quorum.contender().acquire(fresh(), { ttlMs: 20_000 })
     const { signal } = lease
@@ -185,7 +185,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
     expect(locks.health()).toMatchObject({ status: 'up', detail: expect.stringContaining(`${quorum.link(2).port}`) })
   })
 
-  it('a majority frozen: tries fail in time, the lease ends in time, nothing stays when they thaw', async () => {
+  it('a majority frozen: attempts fail in time, the lease ends in time, nothing stays when they thaw', async () => {
     const { quorum } = context
     const [locks, other] = [quorum.contender(), quorum.contender()]
     const lease = await locks.acquire(fresh(), { ttlMs: 1_500 })
@@ -206,7 +206,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
     })
   })
 
-  it('a request that was under way for longer than anybody waited for it is refused when it arrives', async () => {
+  it('a request that took longer than any client waited for it is refused when it arrives', async () => {
     const { quorum } = context
     const locks = quorum.contender()
     await warm(locks)
@@ -221,7 +221,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
     expect((await votes()).filter((vote) => vote === 1).length).toBeLessThan(2)
   })
 
-  it('a server that is away from the beginning is not missed, and joins when it comes', async () => {
+  it('a server that is down from the beginning is not needed, and joins when it comes', async () => {
     const { quorum } = context
     quorum.link(1).cut()
     const locks = quorum.contender()
@@ -245,7 +245,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
     expect(closed.tookMs).toBeLessThan(3_500)
   })
 
-  it('a server that will not say who it is does not vote, and its reason is named', async () => {
+  it('a server that does not identify itself does not vote, and its reason is reported', async () => {
     const { quorum } = context
     const { Redis } = await import('ioredis')
     const { redlockLocks } = await import('concordat/locks/redlock')
@@ -275,10 +275,10 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
   })
 })
 
-describeWith(['redis'], 'many who want one lock', { private: true }, () => {
+describeWith(['redis'], 'many contenders for one lock', { private: true }, () => {
   const { context, fresh } = setup(3)
 
-  it('have about as many turns each: who waits longest goes first, who comes back goes last', async () => {
+  it('have about as many turns each: the longest waiter goes first, a returning one last', async () => {
     const { quorum } = context
     fresh()
     const turns = [0, 0, 0, 0, 0, 0]
@@ -301,11 +301,11 @@ describeWith(['redis'], 'many who want one lock', { private: true }, () => {
     expect(Math.max(...turns)).toBeLessThanOrEqual(27)
   })
 
-  it('are held up for about a second by one that stopped in the line, and then no longer', async () => {
+  it('are delayed for about a second by one that stopped in the queue, and then no longer', async () => {
     const { quorum } = context
     const [a, stopped, c] = [quorum.contender(), quorum.contender({ clock: new FakeClock() }), quorum.contender()]
     const holder = await a.acquire(fresh(), { ttlMs: 30_000 })
-    // Its clock stands still: it takes its place and never asks again.
+    // Its clock does not move: it takes its place in the queue and never asks again.
     const never = stopped.acquire(context.key, { waitMs: 60_000 }).catch((error: unknown) => error)
     await until('it is in line', async () => (await a.inspect(context.key))?.waiters.length === 1)
     const waiting = c.acquire(context.key, { waitMs: 30_000 })
@@ -317,7 +317,7 @@ describeWith(['redis'], 'many who want one lock', { private: true }, () => {
     expect(await never).toMatchObject({ code: 'locks.closed' })
   })
 
-  it('simultaneous claims with one server away have one winner', async () => {
+  it('simultaneous claims with one server down have one winner', async () => {
     const { quorum } = context
     quorum.link(1).cut()
     const contenders = Array.from({ length: 5 }, () => quorum.contender())
@@ -360,7 +360,7 @@ describeWith(['redis'], 'clocks of servers', { private: true }, () => {
       const quorum = await Quorum.start(3, (n) => (n === 0 ? { env: clock.env } : {}))
       const one = async (key: string, without: number): Promise<number> => {
         quorum.link(without).cut()
-        // Somebody new each time, who has seen no token before.
+        // A new contender each time, which has seen no token before.
         const locks = quorum.contender()
         const { token } = await locks.using(key, {}, (lease) => lease)
         await locks.close()
@@ -372,7 +372,7 @@ describeWith(['redis'], 'clocks of servers', { private: true }, () => {
         const early = await one(key, 2)
         const late = await one(key, 0)
         expect(late).toBe(early + 1)
-        // The same with the token taken away from the only one of the second majority that knows it.
+        // The same without the token in the only member of the second majority that knows it.
         const [other, fence] = [randomUUID(), 'fence']
         const before = await one(other, 2)
         await quorum.admin(1, (client) => client.del(`${PREFIX}{${other}}:${fence}`))

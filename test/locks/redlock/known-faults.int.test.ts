@@ -1,6 +1,6 @@
 /**
- * What the package `redlock` (5.0.0-beta.2) does by itself, and what our locks on it do in the same place. The first of
- * each pair is a negative control: if it fails, the package has changed, and the guard may have become needless there.
+ * Faults of the package `redlock` (5.0.0-beta.2), and our locks on it in the same situation. The first of each pair is
+ * a negative control: if it fails, the package has changed, and the guard may be unnecessary.
  */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -27,7 +27,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
     key = randomUUID()
     return key
   }
-  /** Somebody else's vote of one server, for redlock and for us. */
+  /** Another owner's vote of one server, for redlock and for us. */
   const foreign = (n: number, forMs: number): Promise<unknown> =>
     quorum.admin(n, (client) =>
       Promise.all([key, `${PREFIX}{${key}}`].map((name) => client.set(name, 'x.0.other', 'PX', forMs))),
@@ -50,7 +50,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(lock.expiration - Date.now()).toBeLessThan(0)
     })
 
-    it('is never handed out, however long it was waited for', async () => {
+    it('is never granted, after any wait', async () => {
       fresh()
       await Promise.all([0, 1, 2].map((n) => foreign(n, 2_000)))
       const lease = await quorum.contender().acquire(key, { ttlMs: 1_500 })
@@ -58,7 +58,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       lease.assertValid(150)
     })
 
-    it('is never handed out, however late the servers answer', async () => {
+    it('is never granted, however late the servers answer', async () => {
       const locks = quorum.contender()
       await (await locks.acquire(randomUUID())).release()
       for (const n of [0, 1]) quorum.link(n).slow(() => 250)
@@ -113,7 +113,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(await outcome(lock.release(), 2_000)).toMatchObject({ state: 'pending' })
     })
 
-    it('holds nothing up: what the others decide counts', async () => {
+    it('delays nothing: the others decide', async () => {
       const locks = quorum.contender()
       fresh()
       await (await locks.acquire(key)).release()
@@ -137,7 +137,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
   })
 
   describe('silence while work is running', () => {
-    it('redlock alone: does not say that the lock is over, even a second after it was', async () => {
+    it('redlock alone: does not report the end of the lock, even a second later', async () => {
       const redlock = await bareRedlock(quorum.clients())
       const settings = { automaticExtensionThreshold: 200 }
       const done = Promise.withResolvers<void>()
@@ -192,7 +192,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(released.tookMs).toBeLessThan(50)
     })
 
-    it('says lost, at once, also when only the servers know', async () => {
+    it('returns lost, at once, also when only the servers know', async () => {
       const lease = await quorum.contender().acquire(fresh())
       await quorum.everywhere((client) => client.flushall())
       const released = await outcome(lease.release(), 5_000)
@@ -218,7 +218,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(await acquiring).toMatchObject({ state: 'rejected', error: { name: 'ExecutionError' } })
     })
 
-    it('redlock alone: stands in the way of its next try, for it keeps what a lost vote gave it', async () => {
+    it('redlock alone: blocks its next attempt, for it keeps the lock of a lost vote', async () => {
       const redlock = await bareRedlock(quorum.clients(), { retryCount: 15, retryDelay: 50, retryJitter: 0 })
       fresh()
       await Promise.all([foreign(1, 200), foreign(2, 60_000)])
@@ -271,7 +271,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       await expect(running).rejects.toMatchObject({ name: 'ExecutionError' })
     })
 
-    it('the error of the work is handed on, whatever happened to the lock', async () => {
+    it('the error of the work is passed on, with any state of the lock', async () => {
       const error = new Error('the order is unknown')
       const locks = quorum.contender()
       const forgotten = locks.using(fresh(), {}, async () => {
@@ -286,7 +286,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       await expect(away).rejects.toBe(error)
     })
 
-    it('redlock alone: says the same whether the lock is held or the servers are away', async () => {
+    it('redlock alone: are the same whether the lock is held or the servers are down', async () => {
       const redlock = await bareRedlock(quorum.clients(), { retryCount: 0 })
       await redlock.acquire([fresh()], 5_000)
       const held = await outcome(redlock.acquire([key], 1_000), 5_000)
@@ -298,7 +298,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(String(unreachable.error)).toBe(String(held.error))
     })
 
-    it('say whether the lock is held or which servers are away', async () => {
+    it('distinguish a held lock from servers that are down, with their names', async () => {
       const [a, b] = [quorum.contender({ owner: 'a' }), quorum.contender()]
       await a.acquire(fresh())
       await expect(b.acquire(key, { waitMs: 0 })).rejects.toMatchObject({ code: 'locks.busy', owner: 'a' })
@@ -367,7 +367,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(() => redlockLocks({ clients: [client, client, client] })).toThrow('each server once')
     })
 
-    it('is refused when it is met, by what the server says of itself', async () => {
+    it('is refused when it connects, by the server’s own identity', async () => {
       const urls = [quorum.server(0).url, ...quorum.urls.slice(0, 2)]
       const errors: string[] = []
       const noted = (_fields: unknown, message: string): void => void errors.push(message)

@@ -10,7 +10,7 @@ import { until } from '../../support/until.ts'
 const SNIPPET = /<!-- run on three Redis servers -->\n+```ts\n(?<code>[\s\S]*?)```\n+```text\n(?<prints>[\s\S]*?)```/
 
 describeWith(['redis'], 'docs/brokers/redis.md', { private: true }, () => {
-  it('has a program that prints what the page says', async () => {
+  it('has a program that prints the page’s output', async () => {
     const { code = '', prints } = SNIPPET.exec(await readFile('docs/brokers/redis.md', 'utf8'))?.groups ?? {}
     const quorum = await Quorum.start(3)
     const folder = resolve('.cache', `quorum-page-${process.pid}`)

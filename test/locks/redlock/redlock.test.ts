@@ -15,7 +15,7 @@ describe('the servers of a quorum', () => {
     await redlockLocks({ urls: [a, b, c] }).close()
   })
 
-  it('are there once each, however their addresses are written', () => {
+  it('are counted once each, with any spelling of their addresses', () => {
     expect(() => redlockLocks({ urls: [a, b, a] })).toThrow('redlockLocks.urls[2]: expected each server once')
     expect(() => redlockLocks({ urls: [a, b, 'rediss://user:secret@A:6379/3?x=y'] })).toThrow('a:6379 (as [0])')
     const client = new Redis({ lazyConnect: true })
@@ -47,7 +47,7 @@ describe('redlockLocks', () => {
     expect(() => redlockLocks({ urls, prefix: '' })).toThrow('redlockLocks.prefix')
   })
 
-  it('say what to install when the package redlock is not there', async () => {
+  it('name the package to install when redlock is missing', async () => {
     const program = `
       import { registerHooks } from 'node:module'
       const resolve = (name, context, next) => {
@@ -72,7 +72,7 @@ describe('redlockLocks', () => {
     await expect(tooLong).rejects.toThrow('lock("k").ttlMs: expected at most redlockLocks.restartGraceMs (30000')
   })
 
-  it('refuse what a quorum has not', async () => {
+  it('refuse options that a quorum lacks', async () => {
     await using locks = redlockLocks({ urls: [a, b, c] })
     await expect(locks.tryAcquire('k', { mode: 'shared' })).rejects.toMatchObject({ code: 'locks.unsupported' })
     await expect(locks.tryAcquire('k', { permits: 2 })).rejects.toMatchObject({ code: 'locks.unsupported' })

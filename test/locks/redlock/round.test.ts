@@ -24,7 +24,7 @@ function setup() {
 
 const unanswered = (): void => {}
 
-describe('a round of questions', () => {
+describe('a round of requests', () => {
   it('resolves each with the vote that its reply is, and is finished with the last', async () => {
     const { limits, round } = setup()
     const one = round()
@@ -40,7 +40,7 @@ describe('a round of questions', () => {
     await limits.none()
   })
 
-  it('counts a reply once: one that comes late changes nothing', async () => {
+  it('counts a reply once: a late one changes nothing', async () => {
     const { clock, judged, round } = setup()
     const one = round()
     const vote = one.ask(0)
@@ -53,17 +53,17 @@ describe('a round of questions', () => {
     expect(judged).toEqual(['0: silent'])
   })
 
-  it('reads what has arrived before it says that the time is over', async () => {
+  it('reads arrived replies before it times out', async () => {
     const { clock, round } = setup()
     const one = round()
-    // Both due after a stall of the event loop: the timer is called first.
+    // Both are due after a stall of the event loop: the timer is called first.
     clock.setTimer(200, () => setImmediate(() => one.settle(0, YES)))
     const vote = one.ask(0)
     await clock.advance(200)
     expect(await vote).toBe(1)
   })
 
-  it('is over for those that are silent, each round at its own time and all on one timer', async () => {
+  it('ends for silent servers, each round at its own time and all on one timer', async () => {
     const { clock, round } = setup()
     const long = round(300)
     const short = round(100)
@@ -85,7 +85,7 @@ describe('a round of questions', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
-  it('is quiet when no server is waited for any more', async () => {
+  it('is quiet when it waits for no server any longer', async () => {
     const { clock, limits, round } = setup()
     round().tell(0)
     let isQuiet = false

@@ -16,14 +16,14 @@ function random(seed: number): () => number {
   }
 }
 
-/** What happened to one key, in the order of grants. */
+/** History of one key, in the order of grants. */
 class Story {
   readonly tokens: number[] = []
   readonly overlaps: string[] = []
   #last: Lease | undefined
 
   granted(lease: Lease): void {
-    // By the clocks, now: what the one before believes at the moment in which the next one begins to.
+    // By the clocks, now: the previous holder's belief at the moment in which the next one's begins.
     if (this.#last?.state === 'held') this.overlaps.push(`${this.#last.token} and ${lease.token}`)
     this.#last = lease
     this.tokens.push(lease.token)
@@ -37,7 +37,7 @@ const PERIODS = 8
 /** Grants in each period. */
 const WHILE_FAILING = 60
 const BETWEEN = 15
-/** Sixteen such waits and no more than this for one: it is somebody's turn again and again, however busy the machine is. */
+/** Limit for sixteen such waits together and for each alone, so that the lock keeps moving on a busy machine. */
 const GRANTED_WITHIN_MS = 60_000
 
 /** Servers disagree about the time by less than the grace: else a server that forgot could give a lower token. */

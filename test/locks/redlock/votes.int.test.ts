@@ -6,7 +6,7 @@ import { until } from '../../support/until.ts'
 
 const LOCK = (key: string): string => `concordat:redlock:{${key}}`
 
-describeWith(['redis'], 'a vote for one who wants no place in the line', { private: true }, () => {
+describeWith(['redis'], 'a vote for a claim without a place in the queue', { private: true }, () => {
   let quorum: Quorum
   beforeAll(async () => {
     quorum = await Quorum.start(3)
@@ -19,7 +19,7 @@ describeWith(['redis'], 'a vote for one who wants no place in the line', { priva
     const [key, waitedFor] = [randomUUID(), randomUUID()]
     const begunAt = Date.now()
     const lease = await locks.acquire(key, { waitMs: 0, owner: 'a' })
-    // One that waited was voted for by the other script.
+    // The other script has voted for the waiter.
     const first = await locks.acquire(waitedFor)
     const waiting = locks.acquire(waitedFor)
     await until('it waits', async () => (await locks.inspect(waitedFor))?.waiters.length === 1)
@@ -37,7 +37,7 @@ describeWith(['redis'], 'a vote for one who wants no place in the line', { priva
     }
   })
 
-  it('is a token above all that the server knows, and above what a process has seen', async () => {
+  it('is a token above all that the server knows, and above those that a process has seen', async () => {
     const key = randomUUID()
     const ahead = Date.now() * 1_000 + 60_000_000
     await quorum.everywhere((client) => client.hset(`${LOCK(key)}:fence`, { token: ahead, held: ahead, since: 1 }))
@@ -58,16 +58,16 @@ describeWith(['redis'], 'a vote for one who wants no place in the line', { priva
     await quorum.everywhere((client) => client.hset(`${LOCK(key)}:places`, 'somebody.0.b', Date.now() + 60_000))
     expect(await locks.tryAcquire(key)).toBeUndefined()
     await expect(locks.acquire(key, { waitMs: 0 })).rejects.toMatchObject({ code: 'locks.busy', owner: 'b' })
-    // Its place is over: it is out of the line, and the way is free.
+    // Its place in the queue expires, which frees the way.
     await quorum.everywhere((client) => client.hset(`${LOCK(key)}:places`, 'somebody.0.b', Date.now() - 1_000))
     expect(await locks.tryAcquire(key)).toBeDefined()
   })
 
-  it('is not asked for again on a server whose answer comes after the try was given up', async () => {
+  it('is not repeated on a server whose answer comes after the attempt was given up', async () => {
     const locks = quorum.contender({ answerMs: 2_000 })
     await (await locks.acquire(randomUUID())).release()
     const key = randomUUID()
-    // On server 2 alone it is not plain, and the way there is slow; on the others the lock is held.
+    // Server 2 alone has a queue, and a slow connection; on the others the lock is held.
     await quorum.everywhere(async (client, n) => {
       if (n === 2) await client.zadd(`${LOCK(key)}:line`, 1, 'gone.0.b')
       else await client.set(LOCK(key), 'held.0.a', 'PX', 60_000)

@@ -1,5 +1,5 @@
 /**
- * A process that works under a lock and sends what it decides, for a test that stops it in between. It never asks its
+ * Process that works under a lock and sends its decision, for a test that stops it in between. It never checks its
  * lease; its messages carry the lock by themselves. Arguments: JSON of `HolderOptions`. Prints nothing.
  */
 import { createBinder, defineChannel } from 'concordat/binder'
@@ -18,7 +18,7 @@ export interface HolderOptions {
   readonly ttlMs: number
 }
 
-/** Out: what it did. In: any message lets it go on to its second send. */
+/** Out: its actions. In: any message resumes it for its second send. */
 export type HolderReport = 'held' | 'sent again' | 'ended'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as HolderOptions

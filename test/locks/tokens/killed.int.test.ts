@@ -8,7 +8,10 @@ import { describeWith, type PrivateServer, startServer } from '../../support/ser
 
 const KEPT = { appendonly: 'yes', appendfsync: 'always' }
 
-/** A server killed while many redeem: what was redeemed stays so, what was not is still good, and nothing is redeemed twice. */
+/**
+ * Kills a server while many redeem: redeemed tokens stay redeemed, the others are still valid, and none is redeemed
+ * twice.
+ */
 async function survives(server: PrivateServer, tokens: Tokens, reach: () => Promise<void>): Promise<void> {
   const issued = await Promise.all(Array.from({ length: 40 }, (_, n) => tokens.issue('a', n, 600_000)))
   const got: unknown[] = []
@@ -31,7 +34,7 @@ async function survives(server: PrivateServer, tokens: Tokens, reach: () => Prom
   await redeemAll()
   await redeemAll()
   expect(new Set(got).size).toBe(got.length)
-  // One whose answer was lost with the server may be used up without anybody having it, and no other.
+  // A token whose answer was lost with the server may be used up without a receiver, and no other.
   expect(got.length).toBeGreaterThanOrEqual(10)
   for (const { token } of issued)
     await expect(tokens.redeem('a', token)).rejects.toMatchObject({ code: 'tokens.refused' })

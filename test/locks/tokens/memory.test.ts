@@ -35,11 +35,11 @@ test.each([
     () => redisTokens({ url: 'redis://localhost', replicas: { count: 0 } }),
     'redisTokens.replicas.count: expected a whole number >= 1, got 0',
   ],
-])('refuses %s', (_, make, message) => {
+])('the memory store refuses %s', (_, make, message) => {
   expect(make).toThrow(message)
 })
 
-test('a transaction is refused where there is none', async () => {
+test('a transaction is refused by a store without transactions', async () => {
   await using tokens = createTokens({ store: memoryTokens() })
   await expect(tokens.issue('a', 1, 1, { tx: {} as never })).rejects.toThrow(
     'tokens.issue.tx: expected no transaction: memory has none. Use postgresTokens({ sql }), got another object',

@@ -26,7 +26,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
   })
   afterAll(() => database.drop())
 
-  test('redeeming commits with what it is for, or not at all', async () => {
+  test('redeeming commits with its transaction, or not at all', async () => {
     const { sql } = database
     const store = postgresTokens({ sql })
     await expect(createTokens({ store }).issue('a', 1, 1)).rejects.toMatchObject({ code: 'core.tables_missing' })
@@ -45,7 +45,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     expect((await sql.query('SELECT * FROM password')).rows).toHaveLength(1)
   })
 
-  test('a role without rights on the table is told so as by any other store', async () => {
+  test('a role without permissions on the table is reported as by any other store', async () => {
     const role = `tokens_${process.pid}`
     await database.sql.query(`CREATE ROLE ${role} LOGIN; GRANT USAGE ON SCHEMA concordat TO ${role}`)
     const url = new URL(database.url)
@@ -74,7 +74,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     expect(await second).toBe('mine')
   })
 
-  test('a database that is away is told as the store that cannot be reached', async () => {
+  test('a database that is down is reported as an unreachable store', async () => {
     const pool = new pg.Pool({ host: '127.0.0.1', port: 1, connectionTimeoutMillis: 2_000 })
     await using tokens = createTokens({ store: postgresTokens({ sql: pgClient(pool) }) })
     const unavailable = { code: 'tokens.store_unavailable', store: 'postgres', outcome: 'not_done' }
@@ -83,7 +83,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     await pool.end()
   })
 
-  test('finds what is over by the index, however many are not', async () => {
+  test('finds expired tokens by the index, among any number of valid ones', async () => {
     const { sql } = database
     await sql.query(`INSERT INTO concordat.one_time_token SELECT 'live' || n, 'a', '1', now(), now() + interval '1 day'
                      FROM generate_series(1, 20000) n`)
@@ -116,7 +116,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     await expect(tokens.redeem('a', token)).rejects.toMatchObject({ code: 'tokens.refused' })
   })
 
-  test('each new token takes away ten that are long over, and none that is not', async () => {
+  test('each new token deletes ten that expired long ago, and no valid one', async () => {
     const { sql } = database
     await using tokens = createTokens({ store: postgresTokens({ sql }) })
     const count = async () =>

@@ -1,4 +1,4 @@
-/** A relay process that sends itself a signal after its nth publish, before it can delete what it published. */
+/** Relay process that sends itself a signal after its nth publish, before it can delete the published rows. */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import pg from 'pg'

@@ -4,7 +4,7 @@ import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const STEP_MS = 10
 
-/** Time that goes by for what asks a database, and what it asks meanwhile. */
+/** Clock of an idle program, and the statements that it sends as time passes. */
 export class IdleTime {
   readonly clock = new FakeClock()
   readonly texts: string[] = []
@@ -26,7 +26,7 @@ export class IdleTime {
     }
   }
 
-  /** So much time goes by, in small steps; each statement is answered before the next. @returns how many there were */
+  /** Advances the time in small steps; each statement is answered before the next. @returns the number of statements */
   async pass(durationMs: number): Promise<number> {
     const before = this.texts.length
     for (let at = 0; at < durationMs; at += STEP_MS) {
@@ -38,7 +38,7 @@ export class IdleTime {
   }
 }
 
-/** Hears what the test says. */
+/** Listener that the test notifies. */
 export class SaidListener implements SqlListener {
   readonly backend: number | undefined
   readonly #hears = new Set<(payload: string) => void>()

@@ -18,7 +18,7 @@ export function message(id: string, key: string | null = 'k', more: Partial<Enco
   }
 }
 
-/** Polls a condition; for what no signal tells. */
+/** Polls a condition that has no signal. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,

@@ -2,7 +2,7 @@ import { type EncodedMessage, TransportError, type TransportErrorKind } from 'co
 import type { PublishOutcome } from 'concordat/binder/transport'
 import type { RelayPublisher } from 'concordat/outbox'
 
-/** A publisher that keeps what it confirmed, call by call, and fails what it is told to. */
+/** Publisher that records the confirmed messages call by call, and fails on request. */
 export class FakePublisher implements RelayPublisher {
   readonly calls: EncodedMessage[][] = []
   readonly confirmed: EncodedMessage[] = []

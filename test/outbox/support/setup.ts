@@ -27,7 +27,7 @@ export async function setupOutboxOn(sql: SqlClient, options: Partial<OutboxOptio
   const publisher = new FakePublisher()
   const relays: Relay[] = []
   return {
-    // The test's own calls. Only what `support/refusals.ts` refuses is asked again.
+    // The test's own calls. They repeat only calls that `support/refusals.ts` refuses.
     sql: persistent(sql, ['query', 'transaction']),
     outbox: persistent(outbox, ['stats', 'parked', 'retry', 'drop']),
     publisher,

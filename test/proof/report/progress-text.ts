@@ -1,7 +1,7 @@
 import type { Told } from '../run/conductor.ts'
 import { duration } from './markdown.ts'
 
-/** Tells of a run, with the rate since it was asked before. */
+/** Describes the progress of a run, with the rate since the last call. */
 export function progressTeller(): (told: Told) => string {
   let before: Told | undefined
   return (told) => {

@@ -1,4 +1,4 @@
-/** What a run came to: read from its folder and counted by its databases. */
+/** Results of a run: read from its folder and counted by its databases. */
 import type { RunOptions } from '../command-line.ts'
 import { KEPT, type Kept } from '../run/conductor.ts'
 import type { PlayedFault, RunFolder } from '../run/folder.ts'
@@ -9,20 +9,20 @@ import type { Stall } from '../run/stalls.ts'
 import { type Slope, SlopeOf } from './slope.ts'
 import { Thinned } from './thinned.ts'
 
-/** How often one kind of fault was played. */
+/** Number of plays of one kind of fault. */
 export interface FaultLine {
   readonly kind: string
   readonly times: number
-  /** From its begin until everything ran again. */
+  /** Time from its beginning until everything ran again. */
   readonly longestMs: number
-  /** From then until the next order was done. */
+  /** Time from then until the next order was done. */
   readonly longestToMoveMs: number
 }
 
 export interface MemoryLine {
   readonly name: string
   readonly rss: Slope
-  /** Of a process of Node. */
+  /** Heap of a Node process. */
   readonly heap: Slope | undefined
 }
 
@@ -34,11 +34,11 @@ export interface CurvePoint {
 
 export interface Report {
   readonly exact: boolean
-  /** Nothing went on any more: this report is not the end, the run can go on. */
+  /** Whether the run gave up because nothing moved: the report is not final, the run can be resumed. */
   readonly gaveUp: boolean
   readonly options: RunOptions
   readonly elapsedMs: number
-  /** How often the run was begun: 1 unless it was ended and went on. */
+  /** Number of starts of the run: 1 unless it was resumed. */
   readonly lives: number
   readonly counts: Counts
   readonly wrong: Readonly<Record<Faultless, number>>

@@ -1,6 +1,6 @@
-/** How fast a process grows while it lives: one slope over all its lives, each with a level of its own. */
+/** Growth rate of a process: one slope over all its lives, each with a level of its own. */
 
-/** Of one process by its pid: a restart begins another stretch. */
+/** Stretch of one process by its pid: a restart begins another one. */
 interface Stretch {
   readonly pid: number
   readonly sinceMs: number
@@ -13,19 +13,19 @@ interface Stretch {
 }
 
 export interface Slope {
-  /** `undefined`: no stretch is long enough to tell. */
+  /** Growth; `undefined`: no stretch is long enough for it. */
   readonly perMinute: number | undefined
   readonly stretches: number
-  /** Of these stretches, the warm-up left out. */
+  /** Length of these stretches without their warm-up. */
   readonly minutes: number
   readonly least: number
   readonly most: number
 }
 
-/** What a process loads and compiles first is not growth. */
+/** Warm-up: initial loading and compiling is not growth. */
 export const WARM_UP_MS = 60_000
 const MINUTE = 60_000
-/** Of fewer points a slope is mostly chance. */
+/** Fewest points: with fewer the slope is mostly chance. */
 const LEAST_POINTS = 6
 /** Over less than this, all stretches together, it is the end of the warm-up. */
 const LEAST_MS = 5 * MINUTE

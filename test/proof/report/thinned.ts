@@ -1,4 +1,4 @@
-/** Of however many values at most so many, evenly spread; nothing else is kept. */
+/** Keeps at most `most` evenly spread values of any number. */
 export class Thinned<Value> {
   readonly #most: number
   #kept: Value[] = []

@@ -24,13 +24,13 @@ function setup(fails: 'a sample' | 'the state') {
   return { failure, conductor: new Conductor(parts, [], new AbortController().signal, () => {}) }
 }
 
-it.for(['a sample', 'the state'] as const)('ends the run with the error when %s cannot be written', async (fails) => {
+it.for(['a sample', 'the state'] as const)('a run ends with the error when %s cannot be written', async (fails) => {
   const { conductor } = setup(fails)
   await expect(conductor.conduct(0)).rejects.toBe(FULL)
   expect(conductor.gaveUp).toBe(false)
 })
 
-it('ends the run with the error when another part fails', async () => {
+it('a run ends with the error when another part fails', async () => {
   const { conductor, failure } = setup('a sample')
   failure.abort(FULL)
   await expect(conductor.conduct(0)).rejects.toBe(FULL)

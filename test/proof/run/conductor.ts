@@ -1,4 +1,4 @@
-/** Lets the publishers send, plays the faults when so much is done, watches how it goes on; until all is done. */
+/** Lets the publishers send, plays the faults at their share of the work, and watches progress until all is done. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nowMs } from '../../faults/harness/events.ts'
 import { GIVE_UP_BROKEN_MS, GIVE_UP_MS } from '../settings.ts'
@@ -13,14 +13,14 @@ import type { Sampler } from './samples.ts'
 import type { Staff } from './staff.ts'
 import { type Stall, Stalls } from './stalls.ts'
 
-/** What must outlive a run that is ended. */
+/** State that outlives an interrupted run. */
 export interface Kept {
   readonly elapsedMs: number
   readonly granted: number
   readonly allUpTo: number
   readonly stalls: readonly Stall[]
   readonly troubles: readonly string[]
-  /** How often the run was begun. */
+  /** Number of starts of the run. */
   readonly lives: number
 }
 
@@ -30,7 +30,7 @@ export interface Parts {
   readonly staff: Staff
   readonly progress: Progress
   readonly sampler: Sampler
-  /** Aborted with the error that ends the run: nothing can be written down any more, say. */
+  /** Aborted with the error that ends the run, such as a failed write of its files. */
   readonly failure: AbortController
 }
 
@@ -94,12 +94,12 @@ export class Conductor {
     } finally {
       ended.abort()
       await ticking
-      // What cannot be written must not hide why the run ends.
+      // A failed write must not hide why the run ends.
       if (!failure.signal.aborted) this.keep()
     }
   }
 
-  /** Nothing was done for too long. */
+  /** Whether nothing was done for too long. */
   get gaveUp(): boolean {
     return this.#givesUp.signal.aborted
   }
@@ -146,7 +146,7 @@ export class Conductor {
     this.#played = fault.number + 1
   }
 
-  /** Until so many are done. @throws when nothing goes on any more */
+  /** Waits until `done` orders are done. @throws when nothing moves any longer */
   async #until(done: number): Promise<void> {
     while (this.#done < done) await sleep(TICK_MS, undefined, { signal: this.#stopping })
   }

@@ -1,7 +1,8 @@
 /**
- * The folder of a run: `run.json` says which run it is and where its servers are, `run.lock` which process is at work, `faults.jsonl` which faults were played,
- * `samples.jsonl` the memory and the disk, `log.jsonl` what the processes warned of, `servers/` the data of the servers, of which their logs are left at the end. Lines are
- * appended, the rest is written by a rename: whenever the run is killed, it can go on.
+ * The folder of a run: `run.json` identifies the run and its servers, `run.lock` the process at work, `faults.jsonl`
+ * lists the played faults, `samples.jsonl` the memory and the disk, `log.jsonl` the processes' warnings, `servers/` has
+ * the data of the servers, of which their logs are left at the end. Lines are appended, the rest is written by a
+ * rename: a run killed at any time can be resumed.
  */
 import {
   appendFileSync,
@@ -33,7 +34,7 @@ export interface RunFile {
   readonly ports: Readonly<Partial<Record<ServerName, Ports>>>
 }
 
-/** One fault that is over. */
+/** A fault that is over. */
 export interface PlayedFault {
   readonly number: number
   readonly kind: string
@@ -41,11 +42,11 @@ export interface PlayedFault {
   /** Orders done when it began. */
   readonly done: number
   readonly atMs: number
-  /** From its begin until everything ran again. */
+  /** Time from its beginning until everything ran again. */
   readonly tookMs: number
-  /** From then until the next order was done. */
+  /** Time from then until the next order was done. */
   readonly movedMs: number
-  /** Another process, or one that stood still. */
+  /** Whether the process was replaced, or had been frozen. */
   readonly happened: boolean
 }
 
@@ -64,7 +65,7 @@ export class RunFolder {
     this.#release = release
   }
 
-  /** Nobody else can open it until it is closed. @param portsOf for the servers of a new run @throws UsageError */
+  /** Opens the folder exclusively until it is closed. @param portsOf for the servers of a new run @throws UsageError */
   static async open(given: Given, portsOf: (options: RunOptions) => Promise<RunFile['ports']>): Promise<RunFolder> {
     const { folder, options } = given
     if (options === undefined && !existsSync(folder)) throw noRun(folder)
@@ -128,7 +129,7 @@ export class RunFolder {
     appendFileSync(this.#lines(name), `${JSON.stringify(line)}\n`)
   }
 
-  /** One after the other: of a long run there are many. */
+  /** Reads lines one by one: a long run has many. */
   async *read<Line>(name: 'faults' | 'samples' | 'log'): AsyncGenerator<Line> {
     const path = this.#lines(name)
     if (!existsSync(path)) return
@@ -145,7 +146,7 @@ export class RunFolder {
     return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Value) : undefined
   }
 
-  /** What a run that is over needs no more. What the servers said is kept. */
+  /** Deletes the servers' data, which a finished run no longer needs. The servers' output is kept. */
   dropServers(): void {
     const servers = join(this.path, 'servers')
     for (const server of existsSync(servers) ? readdirSync(servers) : []) {

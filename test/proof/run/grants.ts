@@ -1,11 +1,11 @@
-/** Up to which order the publishers may send: by what is done, by the time and by the faults that are still to come. */
+/** Limit up to which the publishers may send: by finished work, by time and by the faults still to come. */
 import { STRETCH_MS, WINDOW } from '../settings.ts'
 
 export interface Grant {
   readonly upTo: number
 }
 
-/** How far a run is. */
+/** Progress of a run. */
 export interface Standing {
   /** All that there are. */
   readonly orders: number
@@ -14,12 +14,12 @@ export interface Standing {
   readonly played: number
   /** Orders that are done. */
   readonly done: number
-  /** Up to here was granted before, and so long ago. */
+  /** Number granted before, and its age. */
   readonly granted: number
   readonly elapsedMs: number
 }
 
-/** Half a stretch more than the fault that is played has to itself: work goes on while it is at work. */
+/** Half a stretch more than the running fault's own stretch: work continues during the fault. */
 const AHEAD = 1.5
 /** However long a fault lasts, there is always a little to do: of a stretch. */
 const TRICKLE = 0.1
@@ -33,7 +33,7 @@ export function grantUpTo({ orders, faults, played, done, granted, elapsedMs }: 
   return Math.max(granted, Math.min(orders, done + WINDOW, byFaults, byTime))
 }
 
-/** Of the orders done, the number at which a fault begins: somewhere in its stretch. @param share 0 to 1 */
+/** Number of done orders at which a fault begins: somewhere in its stretch. @param share 0 to 1 */
 export function beginsAt(
   { orders, faults }: Pick<Standing, 'orders' | 'faults'>,
   fault: number,

@@ -9,7 +9,7 @@ import type { RunFolder } from './folder.ts'
 import { type ServerName, serversOf } from './plan.ts'
 
 const SETTINGS: Readonly<Record<ServerName, Readonly<Record<string, string>>>> = {
-  // Nothing that was confirmed may go with a kill.
+  // No confirmed data may be lost with a kill.
   postgres: { fsync: 'on', max_connections: '300', shared_buffers: '256MB', max_wal_size: '2GB' },
   redis: { appendonly: 'yes', appendfsync: 'always' },
   rabbitmq: {},

@@ -1,4 +1,4 @@
-/** What a run came to, counted by the databases: the harness keeps no list of messages. */
+/** Results of a run, counted by the databases: the harness keeps no list of messages. */
 import type { SqlClient } from 'concordat/core'
 import { CENTS, CUSTOMER, REFUSED_BY } from '../shop.ts'
 import { FUNDS, PUBLISHER_SCHEMA } from '../tables.ts'
@@ -9,9 +9,9 @@ export interface Databases {
   readonly stock: SqlClient
 }
 
-/** What there is to tell. */
+/** Counts for the report. */
 export interface Counts {
-  /** Messages of all kinds: orders, commands, answers and ends. A command that is asked again is one. */
+  /** Messages of all kinds: orders, commands, answers and ends. A repeated command counts once. */
   readonly sent: number
   readonly accepted: number
   readonly handled: number
@@ -29,12 +29,12 @@ export interface Counts {
   readonly compensated: number
   /** Messages that an inbox had seen before. */
   readonly duplicates: number
-  /** Commands that were asked again for want of an answer. */
+  /** Commands that were repeated for lack of an answer. */
   readonly askedAgain: number
   readonly fencedWrites: number
 }
 
-/** What must be 0. */
+/** Counts that must be 0. */
 export type Faultless =
   | 'not accepted'
   | 'lost'
@@ -57,16 +57,16 @@ export interface Judgement {
 /** Orders that end well, in SQL. */
 const ENDS_WELL = `${REFUSED_BY} = 'nobody'`
 
-/** What the tables cannot tell. */
+/** Facts that the tables cannot show. */
 export interface Ending {
   readonly orders: number
-  /** The run was given up with messages or sagas on their way: what has no receipt yet may still come. */
+  /** The run was given up with messages or sagas in flight: missing receipts may still come. */
   readonly isUnderWay: boolean
   /** @see missingTurn */
   readonly missingTurns: number
 }
 
-/** Which effects each order must leave. */
+/** Effects that each order must leave. */
 const SHOP_EFFECTS = [
   { step: 'open', operation: 'invoke', of: 'true' },
   { step: 'open', operation: 'compensate', of: `NOT (${ENDS_WELL})` },
@@ -119,7 +119,7 @@ export async function judge({ shop, payments, stock }: Databases, ending: Ending
 const WITHOUT_END = `SELECT count(*) FROM sent LEFT JOIN (SELECT DISTINCT n FROM handled) AS h USING (n)
   LEFT JOIN (SELECT DISTINCT n FROM receipt) AS r USING (n) WHERE accepted_at IS NOT NULL AND (h.n IS NULL OR r.n IS NULL)`
 const UNFINISHED = `SELECT count(*) FROM concordat.saga WHERE status NOT IN ('completed', 'compensated')`
-/** Of one customer, in the order in which they were handled. */
+/** Query for orders of one customer that were handled out of order. */
 const OUT_OF_ORDER = `SELECT count(*) FROM (
   SELECT n, lag(n) OVER (PARTITION BY customer ORDER BY number) AS before FROM handled) AS h WHERE n < before`
 /** The number is given behind the fence, one writer at a time. */
@@ -132,9 +132,9 @@ const doubledIn = (table: 'handled' | 'receipt'): string =>
 const wrongReceipts = (endsWell: string): string =>
   `SELECT count(*) FROM receipt WHERE end_as <> CASE WHEN ${endsWell} THEN 'done' ELSE 'refused' END`
 
-/** What a participant answered, once for each command however often it was asked. */
+/** Query for participants' answers, once for each command with any number of attempts. */
 const ANSWERED = 'SELECT count(*) FROM concordat.saga_barrier WHERE reply IS NOT NULL'
-/** What sagas were told by them. */
+/** Query for the answers that sagas got. */
 const TOLD = `SELECT count(*) FROM (SELECT DISTINCT id, step, kind FROM concordat.saga_event
   WHERE step IN ('pay', 'reserve') AND kind IN ('invoked', 'compensated', 'refused', 'failed')) AS told`
 
@@ -145,7 +145,7 @@ async function countMessages({ shop, payments, stock }: Databases): Promise<Omit
   const commands = (await one(payments, ANSWERED)) + (await one(stock, ANSWERED))
   const answers = await one(shop, TOLD)
   const receipts = await one(shop, 'SELECT count(DISTINCT n) FROM receipt')
-  // Whoever answers a command, and whoever ends a saga, leaves a message in the same commit.
+  // The answer to a command, and the end of a saga, leave a message in the same commit.
   const left = 2 * commands + (await count('concordat.saga WHERE ended_at IS NOT NULL'))
   return {
     sent: ordersSent + left,
@@ -170,7 +170,7 @@ async function countMessages({ shop, payments, stock }: Databases): Promise<Omit
 interface Expected {
   readonly step: string
   readonly operation: string
-  /** For which orders, of the column `n`. */
+  /** Condition on the column `n` that selects the orders. */
   readonly of: string
 }
 
@@ -214,7 +214,7 @@ function unbalanced(sql: SqlClient, table: string, column: string, takes: string
   )
 }
 
-/** How many sagas are open and how many messages wait in the outboxes. */
+/** Number of open sagas and of messages waiting in the outboxes. */
 export async function openEnds({ shop, payments, stock }: Databases): Promise<number> {
   const left = await Promise.all([
     outboxLeft(shop, PUBLISHER_SCHEMA),

@@ -4,8 +4,9 @@ import type { SqlClient } from 'concordat/core'
 const LOOK_EVERY_MS = 250
 
 /**
- * Waits for a write under the lock with a higher token than any before this call: when all faults are over, somebody must still get the lock.
- * @returns how many such writes are wanting when the time is up: 0 or 1
+ * Waits for a write under the lock with a higher token than any before this call: when all faults are over, a clerk
+ * must still get the lock.
+ * @returns the number of such writes still missing at the deadline: 0 or 1
  */
 export async function missingTurn(shop: SqlClient, withinMs: number, signal?: AbortSignal): Promise<0 | 1> {
   const deadline = performance.now() + withinMs

@@ -1,4 +1,4 @@
-/** What a process has in memory, and a folder on disk: from `/proc` where there is one, else from `ps` and `du`. */
+/** Memory of a process, and disk space of a folder: from `/proc` where it exists, else from `ps` and `du`. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { descendants } from '../../support/servers/process-tree.ts'
@@ -10,7 +10,9 @@ export function rssOf(pid: number): number | undefined {
   return hasProc ? partsOf(pid)?.rss : fromPs(pid)
 }
 
-/** Of a process and all below it. What they share (PostgreSQL's buffers) counts once, where the system tells. */
+/**
+ * Memory of a process and all below it. Shared pages (PostgreSQL's buffers) count once, where the system reports them.
+ */
 export function treeRssOf(pid: number): number | undefined {
   const pids = [pid, ...descendants(pid)]
   if (!hasProc) return sum(pids.map((each) => fromPs(each) ?? 0))
@@ -21,15 +23,15 @@ export function treeRssOf(pid: number): number | undefined {
   return sum(parts.map(({ rss, shared }) => rss - shared)) + Math.max(...parts.map(({ shared }) => shared))
 }
 
-/** Bytes on disk; `undefined` when that cannot be told now. */
+/** Bytes on disk; `undefined` when they cannot be read now. */
 export function diskOf(folder: string): number | undefined {
-  // Files come and go while it counts: it fails then, and tells what it saw.
+  // Files come and go while `du` counts: it fails then, but prints its count.
   const { stdout } = spawnSync('du', ['-sk', folder], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
   const kilobytes = Number(stdout?.split('\t')[0])
   return kilobytes > 0 ? kilobytes * 1024 : undefined
 }
 
-/** Of the pages that several processes have each counts for its share. */
+/** Memory with each shared page counted in proportion. */
 function shareOf(pid: number): number | undefined {
   try {
     const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1]

@@ -1,4 +1,4 @@
-/** Which faults a run plays, in which order, on whom and for how long: all of it from the seed. */
+/** Plan of a run's faults, their order, victims and durations: all of it from the seed. */
 import { plan } from '../../faults/harness/plan.ts'
 import { Random } from '../../faults/harness/random.ts'
 import { ROLES, type Role, type TransportName } from '../place.ts'
@@ -18,14 +18,14 @@ export interface FaultKind {
 }
 
 export interface PlannedFault {
-  /** From 0. */
+  /** Number of the fault, from 0. */
   readonly number: number
   readonly kind: FaultKind
-  /** It begins when so many orders are done. */
+  /** Number of done orders at which it begins. */
   readonly beginsAt: number
-  /** Of a process: which one of its role, from 0. */
+  /** Index of the victim among the processes of its role, from 0. */
   readonly victim: number
-  /** How long it is frozen, or away until it is started again. */
+  /** Duration of the freeze, or of the outage until the restart. */
   readonly ms: number
 }
 
@@ -73,7 +73,7 @@ export function planFaults({ seed, transport, orders, faults }: PlanOptions): Pl
 
 function lasts({ action, target }: FaultKind, transport: TransportName, random: Random): number {
   if (action !== 'freeze') return random.between(0, 'server' in target ? 1_500 : 800)
-  // A frozen process loses all that it holds: leases, and its place in a group of Kafka.
+  // A frozen process loses all that it holds: leases, and its assignment in a Kafka group.
   const longest = transport === 'kafka' && 'role' in target ? SESSION_MS : LEASE_MS
   return longest + random.between(300, 2_000)
 }

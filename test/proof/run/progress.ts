@@ -1,9 +1,9 @@
 import type { SqlClient } from 'concordat/core'
 
-/** Orders that are all done are counted once, in steps of so many. */
+/** Completed ranges of orders are counted once, in steps of this size. */
 const STEP = 1_000
 
-/** How many orders have a receipt: exact, and cheap however many there are, since only the open end is counted. */
+/** Number of orders with a receipt: exact, and cheap for any number, since only the open end is counted. */
 export class Progress {
   readonly #sql: SqlClient
   /** All orders up to this one are done. */

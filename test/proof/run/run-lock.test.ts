@@ -15,7 +15,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 const written = (): string => readFileSync(join(folder, LOCK), 'utf8')
 
-it('is refused while its process lives, with the remedy', () => {
+it('the lock of a run’s folder is refused while its process lives, with the remedy', () => {
   const release = lockRun(folder)
   expect(() => lockRun(folder)).toThrow(UsageError)
   expect(() => lockRun(folder)).toThrow(`The process ${process.pid} is at work in it`)
@@ -24,7 +24,7 @@ it('is refused while its process lives, with the remedy', () => {
   expect(readdirSync(folder)).toEqual([])
 })
 
-it('is taken over from a process that is gone', async () => {
+it('the lock of a run’s folder is taken over from a process that is gone', async () => {
   const child = spawn(process.execPath, ['--version'], { stdio: 'ignore' })
   const { pid } = child
   await once(child, 'exit')
@@ -38,13 +38,13 @@ it('is taken over from a process that is gone', async () => {
 it.for([
   ['of an earlier process with the same number', JSON.stringify({ pid: process.pid, began: 'long ago' })],
   ['that cannot be read', '{"pid": '],
-] as const)('is taken over %s', ([, text]) => {
+] as const)('the lock of a run’s folder is taken over %s', ([, text]) => {
   writeFileSync(join(folder, LOCK), text)
   lockRun(folder)()
   expect(readdirSync(folder)).toEqual([])
 })
 
-it('is not released by who has lost it', () => {
+it('the lock of a run’s folder is not released by a process that has lost it', () => {
   const release = lockRun(folder)
   writeFileSync(join(folder, LOCK), 'of another')
   release()

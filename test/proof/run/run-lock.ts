@@ -1,4 +1,7 @@
-/** One process at a time works in the folder of a run. The lock names its process; that of a process which is gone is taken over. */
+/**
+ * Lock of a run's folder: one process at a time works in it. The lock names its process; that of a dead process is
+ * taken over.
+ */
 import { execFileSync } from 'node:child_process'
 import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +10,7 @@ import { UsageError } from '../errors.ts'
 
 export const LOCK = 'run.lock'
 
-/** When it began tells a process from a later one with the same number. */
+/** Start time that distinguishes a process from a later one with the same number. */
 export interface Holder {
   readonly pid: number
   readonly began: string
@@ -46,7 +49,7 @@ function linked(own: string, path: string): boolean {
   }
 }
 
-/** Away with it, unless somebody else took it over meanwhile: theirs is put back. */
+/** Removes a stale lock; puts it back if another process has taken it over. */
 function remove(path: string, stale: string): void {
   const aside = `${path}.stale-${process.pid}`
   try {

@@ -1,4 +1,4 @@
-/** One run from its begin, or from where it was ended, to its report. */
+/** A run from its start, or from where it was interrupted, to its report. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pgClient } from 'concordat/core/pg'
 import type { Event } from '../../faults/harness/events.ts'
@@ -47,7 +47,7 @@ export async function run(given: Given, watching: Watching): Promise<Report> {
   const house = await House.open(folder, watching.signal)
   stack.defer(() => house.close())
   const report = await playIn(folder, house, played, watching)
-  // What was given up can go on: only an end that is one is kept.
+  // A run that gave up can be resumed: only a final report is kept.
   if (!report.gaveUp) folder.keep(REPORT, report)
   await house.close()
   if (report.exact) folder.dropServers()
@@ -105,7 +105,7 @@ async function playedIn(folder: RunFolder): Promise<number> {
   return played
 }
 
-/** Until nothing is on its way any more; what is left then is found by the judge. @returns whether it came to that */
+/** Waits until no message is in flight; the judge finds the rest. @returns whether that happened */
 async function settle(databases: Databases, withinMs: number, signal: AbortSignal): Promise<boolean> {
   const deadline = performance.now() + withinMs
   while (performance.now() < deadline) {

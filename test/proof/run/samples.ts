@@ -5,19 +5,19 @@ import type { House } from './house.ts'
 import { diskOf, rssOf, treeRssOf } from './memory-of.ts'
 import type { Staff } from './staff.ts'
 
-/** Of one process at one moment. */
+/** Sample of one process. */
 export interface ProcessSample {
   readonly name: string
   readonly pid: number
   readonly rss: number
-  /** What Node said of itself when it was last asked; absent until it has answered. */
+  /** Node's last answer about its memory; absent until it has answered. */
   readonly heapUsed?: number | undefined
   readonly external?: number | undefined
   readonly arrayBuffers?: number | undefined
 }
 
 export interface Sample {
-  /** Of the run: the time before it was ended and went on counts no more than that it went on. */
+  /** Time of the run, without the time between an interruption and the resumption. */
   readonly atMs: number
   readonly done: number
   readonly processes: readonly ProcessSample[]
@@ -43,7 +43,7 @@ export class Sampler {
     this.#staff = staff
   }
 
-  /** What a process answered. */
+  /** Records a process' answer. */
   heard({ process: name, ...event }: Event): void {
     const { memory } = event as { readonly memory?: Memory }
     const member = this.#staff.members.find((each) => each.name === name)
@@ -82,7 +82,7 @@ export class Sampler {
   }
 }
 
-/** `undefined` while it is away. */
+/** `undefined` while the server is down. */
 function serverRss(server: { readonly pid: number }): { readonly pid: number; readonly rss: number } | undefined {
   try {
     const { pid } = server

@@ -11,7 +11,7 @@ const BEGINS_WITHIN_MS = 120_000
 
 export interface Member {
   readonly role: Role
-  /** Of its role, from 0. */
+  /** Number in its role, from 0. */
   readonly number: number
   readonly name: string
   readonly actor: Actor<Order>
@@ -20,12 +20,12 @@ export interface Member {
 export interface StaffOptions {
   readonly place: Place
   readonly broken: string | undefined
-  /** Hears what they say. */
+  /** Receives the processes' events. */
   readonly told: (event: Event) => void
 }
 
 export class Staff {
-  /** What must not happen: processes that ended by themselves, rejections that nobody handled. */
+  /** Failures of the run itself: processes that ended by themselves, unhandled rejections. */
   readonly troubles: string[] = []
   readonly #options: StaffOptions
   readonly #reaper = new Reaper()
@@ -46,7 +46,7 @@ export class Staff {
     return member
   }
 
-  /** Who consumes begins first: what the others send has somewhere to go. */
+  /** Starts consumers first, so that they are there for all messages. */
   async hireAll(): Promise<void> {
     for (const role of ROLES.toReversed()) {
       await Promise.all(Array.from({ length: INSTANCES }, (_, number) => this.hire(role, number)))
@@ -75,7 +75,7 @@ export class Staff {
 
   order(order: Order): void {
     for (const { actor } of this.#members.values()) {
-      // Nobody reads them again: a run of hours must not keep them.
+      // The events are not read again: a run of hours must not keep them.
       actor.events.length = 0
       if (actor.isAlive && !actor.isStopped) actor.order(order)
     }
@@ -94,7 +94,7 @@ export class Staff {
     this.#options.told(event)
   }
 
-  /** It is a finding, and the run goes on. */
+  /** Records an unexpected exit; the run continues. */
   #deserted({ role, number, name }: Member): void {
     if (this.#isClosed) return
     this.#trouble(`${name} ended by itself`)
@@ -107,18 +107,18 @@ export class Staff {
 }
 
 const MOST_TROUBLES = 100
-/** Of those at work; whoever begins has 0. */
+/** Niceness of the running processes; a starting one has 0. */
 const NICE = 5
 
 /**
- * On a machine whose cores are all at work a process that was killed took 9 s and more to come back, and the run waited: those that are
- * at work make way for one that begins.
+ * Lowers the priority of running processes. On a machine with busy cores a killed process took 9 s and more to come
+ * back, and the run waited.
  */
 function yieldToBeginners(pid: number): void {
   try {
     setPriority(pid, NICE)
   } catch {
-    // It is gone again.
+    // The process is gone again.
   }
 }
 

@@ -1,9 +1,9 @@
-/** For how long nothing got done although there was something to do, and what was at work then. */
+/** Longest times without progress although there was work, and the running fault. */
 
 export interface Stall {
   readonly cause: string
   readonly ms: number
-  /** The fault, as it is numbered in the plan. */
+  /** Number of the fault in the plan. */
   readonly fault: number | undefined
 }
 
@@ -20,7 +20,7 @@ export class Stalls {
     for (const stall of before) this.#longest.set(stall.cause, stall)
   }
 
-  /** A fault that begins: what stands still from now on is put down to it, until the next one begins. */
+  /** Records that a fault begins: stalls from now on are attributed to it, until the next one begins. */
   blame(kind: string, number: number): void {
     this.#cause = { kind, number }
   }

@@ -1,12 +1,12 @@
 import type { Event } from '../../faults/harness/events.ts'
 import type { RunFolder } from './folder.ts'
 
-/** Of each text, in each life of a run: what is told for hours need not fill the disk. */
+/** Limit on lines for each text in each life of a run, so that repeated warnings do not fill the disk. */
 const MOST = 500
 /** A participant's no is part of the flow. */
 const EXPECTED = 'saga command not done'
 
-/** What the processes warned of. */
+/** Warnings of the processes. */
 export class WarningLog {
   readonly #folder: RunFolder
   readonly #counts = new Map<string, number>()

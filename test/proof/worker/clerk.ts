@@ -1,4 +1,4 @@
-/** Contends for a lock, and writes behind its fence whatever it believes of its lease. */
+/** Contends for a lock, and writes behind its fence whether or not it believes in its lease. */
 import { systemClock } from 'concordat/core'
 import { createFence, FenceRejected, type Lease } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
@@ -10,7 +10,7 @@ const WAIT_MS = 3_000
 const WRITES = 3
 const PAUSE_MS = 150
 
-/** For ever. */
+/** Contends for the lock until the process is killed. */
 export async function contend({ sql, post, logger }: Site): Promise<never> {
   const locks = redisLocks({ url: post.place.redis, owner: post.name })
   const fence = createFence({ sql })
@@ -28,7 +28,7 @@ export async function contend({ sql, post, logger }: Site): Promise<never> {
         await systemClock.sleep(PAUSE_MS)
       }
     } finally {
-      // Also when its database is away: a lease that is not given back is renewed until `maxHoldMs` is over.
+      // Also when its database is down: an unreleased lease is renewed until `maxHoldMs` is over.
       await lease.release()
     }
   }

@@ -1,4 +1,4 @@
-/** One process of a run, in one role; to be killed and stopped at will. */
+/** Process of a run, in one role; the run kills and stops it at any time. */
 import { describe } from '../../faults/harness/errors.ts'
 import { nowMs } from '../../faults/harness/events.ts'
 import type { Order, Post } from '../place.ts'

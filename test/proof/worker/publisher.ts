@@ -1,4 +1,7 @@
-/** Sends orders: its own numbers, in their order, as far as it was told to. What it began and did not see confirmed it sends again. */
+/**
+ * Publisher that sends its own order numbers in order, up to the granted number. It repeats unconfirmed ones after a
+ * restart.
+ */
 import { type Binder } from 'concordat/binder'
 import { type SqlTransaction, systemClock } from 'concordat/core'
 import type { Grant } from '../run/grants.ts'
@@ -25,7 +28,7 @@ export class Publisher {
     this.#upTo = upTo
   }
 
-  /** For ever. */
+  /** Publishes until the process is killed. */
   async run(): Promise<never> {
     await this.#untilDone(() => this.#resume())
     for (;;) {
@@ -35,7 +38,7 @@ export class Publisher {
     }
   }
 
-  /** Where the process before this one was ended. */
+  /** Resumes where the previous process was killed. */
   async #resume(): Promise<void> {
     const { sql, post } = this.#site
     const open = await sql.query<{ n: string }>(
@@ -51,7 +54,7 @@ export class Publisher {
     this.#next = n === null ? first : Number(n) + INSTANCES
   }
 
-  /** Never two orders of one customer: what is sent again must not come behind what was sent later. */
+  /** Takes never two orders of one customer: a repeated one must not come after a later one. */
   #take(): Placed[] {
     const orders = new Map<string, Placed>()
     while (this.#next <= this.#upTo && orders.size < BATCH) {
@@ -72,7 +75,10 @@ export class Publisher {
     } else await this.#untilDone(() => this.#confirm(direct))
   }
 
-  /** Those of the outbox are accepted with this commit. Called again, it finds what it has written already. */
+  /**
+   * Begins a batch. Orders of the outbox are accepted with this commit. Called again, it finds the rows it has already
+   * written.
+   */
   async #begin(tx: SqlTransaction, orders: readonly Placed[]): Promise<void> {
     const { rows } = await tx.query<{ n: string }>(
       `INSERT INTO sent (n, publisher, path, tries, accepted_at)
@@ -88,7 +94,7 @@ export class Publisher {
     }
   }
 
-  /** Sends what has no confirmation yet. @throws when one of them still has none */
+  /** Sends orders that have no confirmation yet. @throws when one of them still has none */
   async #confirm(orders: readonly Placed[]): Promise<void> {
     if (orders.length === 0) return
     const { sql } = this.#site

@@ -1,4 +1,4 @@
-/** What each role does. */
+/** Work of each role. */
 import { type Channel, type Inbox, type SinkBinding, sink } from 'concordat/binder'
 import type { SqlExecutor, SqlTransaction } from 'concordat/core'
 import { createInbox } from 'concordat/outbox'
@@ -61,7 +61,7 @@ function serve({ post, sql, outbox }: Site, channel: Channel<Placed, Placed>, du
     (order: Placed, { tx }: { readonly tx: SqlExecutor }) =>
       perform(tx, duty, order, { operation, worker: post.name })
   const handlers = { invoke: handle('invoke'), compensate: handle('compensate') }
-  // The other one does as if it had effects elsewhere: what a process that died may have done is taken back.
+  // The other service declares effects elsewhere: possible effects of a dead process are undone.
   const effects = post.role === 'stock' ? ('tx' as const) : undefined
   const options = { group: post.role, concurrency: CONCURRENCY, sql, outbox }
   if (post.broken === 'no-dedupe') return forgetful(channel, { ...options, service: 'orders' }, handlers)
@@ -83,7 +83,7 @@ export async function receive(site: Site): Promise<void> {
   await site.connect({ bindings: [receipts] })
 }
 
-/** An inbox that writes down which messages it had seen before. What it cannot write at once is missing in the count. */
+/** Inbox that counts duplicates. A count that it cannot write at once is lost. */
 function counted({ sql, post, logger }: Site, schema: string): Inbox {
   const inbox = createInbox({ sql, schema, logger })
   return {

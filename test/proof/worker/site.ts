@@ -1,4 +1,4 @@
-/** What a process of a run works with: its database, its outbox, the broker. */
+/** Tools of a process of a run: its database, its outbox, the broker. */
 import { type Binder, createBinder } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
@@ -12,10 +12,10 @@ import type { Place, Post, Role } from '../place.ts'
 import { CALL_MS, LEASE_MS, NOTIFY_EVERY_MS, RELAY_LEASE_MS, SESSION_MS, SQL_MS } from '../settings.ts'
 import { PUBLISHER_SCHEMA, poolAt } from '../tables.ts'
 
-/** Errors and warnings; the last of them tell a person what a process was at. */
+/** Receiver of errors and warnings; the last of them show a person what a process was doing. */
 export type Told = (level: string, text: string, error: unknown) => void
 
-/** How patiently a handler is repeated: a database that is away comes back. */
+/** Retry policy of the handlers: a database that is down comes back. */
 export const PATIENT = Object.freeze({
   maxAttempts: 1_000_000,
   backoff: Object.freeze({ initialMs: 50, factor: 2, maxMs: 1_000 }),
@@ -50,7 +50,7 @@ export class Site {
     })
   }
 
-  /** Connected and consuming, with a relay for what is in the outbox. */
+  /** Connects and consumes, with a relay for the outbox. */
   async connect(more: Pick<Parameters<typeof createBinder>[0], 'bindings' | 'sends'>): Promise<Binder> {
     const { role } = this.post
     const binder = createBinder({ service: role, transport: this.#transport, logger: this.logger, ...more })
@@ -81,7 +81,7 @@ function schemaOf(role: Role): string {
   return role === 'publisher' ? PUBLISHER_SCHEMA : 'concordat'
 }
 
-/** As a service would connect, but quick to notice that a member of a group is gone. */
+/** Connects as a service would, but with a short timeout for lost members of a group. */
 function transportTo({ kind, url }: Place['broker'], transactionsOf: SqlClient | undefined): Transport {
   switch (kind) {
     case 'rabbitmq':

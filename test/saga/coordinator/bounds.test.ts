@@ -72,7 +72,7 @@ describe('an input that the schema of a new release refuses', () => {
     await release.close()
   })
 
-  test('takes no room from other sagas, however many of them come', async () => {
+  test('takes no slot from other sagas, in any number', async () => {
     const define = (schema: z.ZodType<z.infer<typeof Input>>) =>
       defineSaga('grouped', { version: 1, input: schema })
         .signal('go', { payload: z.string() })
@@ -88,7 +88,7 @@ describe('an input that the schema of a new release refuses', () => {
     const [written, read] = [define(Input), define(Wider)]
     const world = await setup({ sagas: [read, readable], coordinator: { concurrency: 1 } })
     const former = world.another({ sagas: [written] })
-    // More than one process takes in hand that makes one call at a time.
+    // More sagas than a process claims that makes one call at a time.
     for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
       await former.start(written, { id, input })
       await expect(world.coordinator.signal(read, id, 'go', 'now')).rejects.toBeInstanceOf(SagaInputUnreadable)
@@ -125,7 +125,7 @@ describe('a schema that never settles', () => {
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
   })
 
-  test('fails a message for its saga after a lease, so that the messages behind it are read', async () => {
+  test('fails a message for its saga after a lease, so that later messages are read', async () => {
     let isHanging = false
     const validate: Schema['~standard']['validate'] = (value) =>
       isHanging ? new Promise<never>(() => {}) : Input['~standard'].validate(value)
@@ -162,7 +162,7 @@ describe('a schema that never settles', () => {
     const next = world.another()
     await next.run()
     expect(await next.get(good, 'g').outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
-    // It has shown that it hangs: the time of the others is not waited for, too.
+    // The first call has shown that it hangs: the coordinator does not wait for the others too.
     expect(asked).toBe(1)
     await next.close()
   })
@@ -210,7 +210,7 @@ describe('a schema that never settles', () => {
     })
   })
 
-  test('takes no room for ever from other sagas, when a local step was already to begin', async () => {
+  test('takes no slot permanently from other sagas, when a local step was about to begin', async () => {
     let asked = 0
     const validate = (): Promise<never> => (asked++, new Promise<never>(() => {}))
     const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
@@ -229,7 +229,7 @@ describe('a schema that never settles', () => {
     const [written, read] = [define(Input), define(silent)]
     const world = await setup({ sagas: [read, other], coordinator: { concurrency: 1, leaseMs: 300 } })
     const former = world.another({ sagas: [written] })
-    // More than one process takes in hand that makes one call at a time.
+    // More sagas than a process claims that makes one call at a time.
     for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
       await former.start(written, { id, input })
       void world.coordinator.signal(read, id, 'go', 'now').catch(() => {})
@@ -241,12 +241,12 @@ describe('a schema that never settles', () => {
   })
 })
 
-describe('what is told', () => {
-  test('signal() says false when the end of the saga came before it', async () => {
+describe('reports of a coordinator', () => {
+  test('signal() returns false when the end of the saga came before it', async () => {
     const saga = defineSaga('late', { version: 1, input: Input, deadlineMs: 100 })
       .signal('go', { payload: z.string() })
       .step('after', { compensate: 'none', invoke: () => 1 })
-    // Nobody looks for what is due: the signal finds that the time is over.
+    // No poll looks for due sagas: the signal itself finds that the time is over.
     const world = await create({ sagas: [saga], coordinator: { pollMs: 60_000 } })
     const { coordinator } = world
     const run = await coordinator.start(saga, { id: 's1', input })
@@ -255,7 +255,7 @@ describe('what is told', () => {
     expect(await run.report()).toMatchObject({ status: 'compensated' })
   })
 
-  test('a coordinator whose bindings are in no binder is down, and says what to do', async () => {
+  test('a coordinator whose bindings are in no binder is down, with the remedy', async () => {
     const saga = defineSaga('deaf', { version: 1, input: Input }).command('ask', {
       to: stockCommands,
       request: () => input,
@@ -269,7 +269,7 @@ describe('what is told', () => {
     await alone.run()
     expect(alone.health()).toMatchObject({ status: 'up' })
     now = 11_000
-    // A look at the database that began before the jump seems to wait for it.
+    // A statement that began before the jump seems to wait for it.
     await until('no look is under way', () => alone.health().error?.startsWith('no answer') !== true)
     expect(alone.health()).toMatchObject({ status: 'down', error: expect.stringContaining('...coordinator.bindings') })
     await alone.close()
@@ -298,7 +298,7 @@ describe('operators', () => {
     return made
   }
 
-  test('say who and why in text that can be kept, and a result that a reply could have', async () => {
+  test('give a name and a reason in storable text, and a result that a reply could have', async () => {
     const world = await stuck()
     const { coordinator } = world
     const target = { saga: 'stuck', id: 's1' }
@@ -377,7 +377,7 @@ test.each(['dead-letter', 'retry'] as const)(
   },
 )
 
-test('a saga is kept in memory between its writes only while it is small, whichever part of it is large', async () => {
+test('a saga is kept in memory between its writes only while it is small in all parts', async () => {
   const wide = z.object({ text: z.string() })
   const saga = defineSaga('kept', { version: 1, input: wide })
     .step('first', {

@@ -38,7 +38,7 @@ const remote = (deadlineMs?: number) =>
     .step('end', { invoke: () => undefined, pivot: true })
 
 describe('cancel', () => {
-  test('lets a local step finish and undoes it, whichever instance is told', async () => {
+  test('lets a local step finish and undoes it, on any instance', async () => {
     const { saga, calls, entered, leave } = twoSteps()
     const { coordinator, events, another } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'x', input })
@@ -74,7 +74,7 @@ describe('cancel', () => {
     await late.close()
   })
 
-  test('does not wait for a reply that does not come, and what comes late has no effect', async () => {
+  test('does not wait for a missing reply, and a late one has no effect', async () => {
     const done: string[] = []
     const saga = remote()
     const { coordinator, stock } = await setup({
@@ -134,7 +134,7 @@ describe('a deadline', () => {
     expect(calls).toEqual(['a', 'undo a'])
   })
 
-  test('means nothing once the pivot is begun', async () => {
+  test('has no effect once the pivot is begun', async () => {
     const leave = gate()
     const saga = defineSaga('pivot', { version: 1, input: Input, deadlineMs: 50 })
       .step('p', { invoke: () => leave.opened, pivot: true, retry: FAST })

@@ -9,7 +9,7 @@ const Input = z.object({ km: z.number() })
 const within = { timeoutMs: 10_000 }
 const setup = runningWorlds()
 
-/** By air with two steps, by road with a command, or not at all. */
+/** Saga with a choice: by air with two steps, by road with a command, or neither. */
 function delivery() {
   const calls: string[] = []
   const asked: number[] = []
@@ -51,7 +51,7 @@ test.each([
   ['air', 900, 'air: flown, landed', ['drive']],
   ['road', 20, 'road: ok', ['fly', 'land']],
   ['none', 0, 'none: nothing', ['fly', 'land', 'drive']],
-])('makes the steps of the branch that it has chosen: %s', async (branch, km, end, omitted) => {
+])('a choice makes the steps of the branch that it has chosen: %s', async (branch, km, end, omitted) => {
   const { saga, asked } = delivery()
   const { coordinator, events } = await setup({ sagas: [saga], handlers: { invoke: () => 'ok', compensate: () => {} } })
   const run = await coordinator.start(saga, { id: 'x', input: { km } })
@@ -66,7 +66,7 @@ test.each([
   ])
 })
 
-test('undoes the steps of the branch, and none of another', async () => {
+test('a choice undoes the steps of the branch, and none of another', async () => {
   const { saga, calls, asked } = delivery()
   asked.push(0)
   const { coordinator } = await setup({ sagas: [saga] })
@@ -75,7 +75,7 @@ test('undoes the steps of the branch, and none of another', async () => {
   expect(calls).toEqual(['open', 'undo fly', 'undo open'])
 })
 
-test('is not decided again, whatever the condition would say later', async () => {
+test('a choice is not decided again, even if the condition would differ later', async () => {
   let branch: 'a' | 'b' = 'a'
   const calls: string[] = []
   const saga = defineSaga('once', { version: 1, input: Input }).choose('which', () => branch, {
@@ -112,7 +112,7 @@ test('a choice within a branch is left out with its branch', async () => {
   expect(await end(3)).toEqual({ outer: 'far', inner: 'x', plane: 'x' })
 })
 
-test('an answer that names no branch is refused, and says which there are', async () => {
+test('an answer that names no branch is refused, with the existing ones', async () => {
   const saga = defineSaga('lost', { version: 1, input: Input }).choose('which', () => 'c' as 'a', {
     a: (a) => a,
     b: (b) => b,
@@ -153,7 +153,7 @@ test.each([
   expect(calls).toEqual(made)
 })
 
-test('has no bad end under any fault in any branch', () => {
+test('a choice has no bad end under any fault in any branch', () => {
   const { saga } = delivery()
   const explored = explore(saga, { faults: 2 })
   expect(explored.problems).toEqual([])

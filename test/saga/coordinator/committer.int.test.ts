@@ -35,7 +35,7 @@ function write(id: string, revision: number, starts?: readonly SagaWrite[]): Sag
   return { row, wakeMs: null, heedsDeadline: false, timeline: [], starts }
 }
 
-/** A batch of a coordinator: one saga goes on, and a step of another is begun that is there already. */
+/** Batch of a coordinator: one saga advances, and a step of another one begins whose row exists already. */
 const plansOf = (goesOn: string, begins: string): readonly Plan[] => [
   { write: write(goesOn, 2, [write(begins, 1)]), messages: [] } as unknown as Plan,
 ]
@@ -60,7 +60,7 @@ describeWith(['postgres'], 'two batches, each of which begins a saga that the ot
       )
       return rows.length > 0
     }
-    /** Goes on after its first write when the other has made its own, or waits for this one. */
+    /** Transaction that continues after its first write when the other has made its own, or waits for this one. */
     const meeting = (tx: SqlTransaction): SqlTransaction => ({
       ...tx,
       query: async (text, parameters) => {

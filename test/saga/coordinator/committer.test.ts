@@ -31,7 +31,7 @@ const lost = Object.assign(new Error('Connection terminated unexpectedly'), { co
 const refused = Object.assign(new Error('value out of range'), { code: '22003' })
 
 describe('two transitions in one batch', () => {
-  it('are not said to be unwritten when the answer was lost after they were', async () => {
+  it('are not reported as unwritten when the answer was lost after they were written', async () => {
     const { committer, revisions } = setup(lost, 'after')
     const ends = await Promise.allSettled([committer.commit(planOf('a')), committer.commit(planOf('b'))])
     expect([...revisions]).toEqual([

@@ -150,7 +150,7 @@ describe('commands', () => {
     })
     .step('confirm', { pivot: true, transactional: true, invoke: ({ results }) => results.reserve.left })
 
-  test('a participant answers and its result goes on', async () => {
+  test('a participant answers and its result is passed on', async () => {
     const { coordinator, sql, stockSchema } = await setup({
       sagas: [saga],
       handlers: { invoke: ({ n }) => ({ left: 10 - n }), compensate: () => {} },

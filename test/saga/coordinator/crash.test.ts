@@ -63,7 +63,7 @@ const saga = defineSaga('crash', { version: 1, input: Input })
   })
   .step('tell', { ...SOON, invoke: ({ sagaId }) => void plain.push(`${sagaId} tell`) })
 
-/** What is done for the step of a saga that is a step is told of that one. */
+/** Effect recorded under the id of the saga to whose step it belongs. */
 function stockEffect(sagaId: string, undo: string, sku: string): string {
   const [what, of = sagaId] = sku.split(' ')
   return `${of} ${undo}${what}`
@@ -91,7 +91,7 @@ const world = crashWorld({
     ),
 })
 
-/** One process that dies at its n-th step, then a second one that must bring the saga to its end. */
+/** Runs a process that dies at its n-th step, then a second one that must bring the saga to its end. */
 async function dieAt(n: number, when: 'before' | 'after', refuse: boolean): Promise<boolean> {
   const id = `${when}-${refuse}-${n}`
   const outcome = async (coordinator: Coordinator) =>
@@ -105,7 +105,7 @@ async function dieAt(n: number, when: 'before' | 'after', refuse: boolean): Prom
   return died
 }
 
-/** One process whose n-th statement or commit fails, or succeeds with its answer lost; it lives on. */
+/** Runs a process whose n-th statement or commit fails, or succeeds with its answer lost; it lives on. */
 async function stumbleAt(n: number, when: 'before' | 'after', refuse: boolean): Promise<boolean> {
   const id = `stumble-${when}-${refuse}-${n}`
   const client = new MortalClient(world.sql, n, when, true)
@@ -132,9 +132,9 @@ async function expectEffects(id: string, refuse: boolean): Promise<void> {
   expect([...notes], id).toEqual(refuse ? ['note', 'undo note'] : ['note', 'tell'])
 }
 
-describe('a coordinator whose database stumbles once', () => {
+describe('a coordinator with one database error', () => {
   test.each(['before', 'after'] as const)(
-    'at any statement or commit, %s it is done, brings the saga to its end, each effect once',
+    'at any statement or commit, %s its execution, brings the saga to its end, each effect once',
     { timeout: 240_000 },
     async (when) => {
       let stumbles = 0

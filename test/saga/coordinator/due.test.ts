@@ -11,7 +11,7 @@ const None = z.object({})
 
 /** A saga that waits for the signal "two", and one who can only leave mail for it. */
 async function setupMail() {
-  // A schema is asked twice: once whether it answers at once.
+  // A schema is called twice: once to see whether it answers synchronously.
   let whileRead: Promise<unknown> | (() => Promise<unknown>) | undefined
   const Read = z.object({}).refine(async () => {
     if (typeof whileRead === 'function') whileRead = whileRead()
@@ -36,7 +36,7 @@ async function setupMail() {
   return { ...world, run, stranger, leave, operator, whileRead: (work: () => Promise<unknown>) => (whileRead = work) }
 }
 
-test('mail that comes while mail that means nothing is read is not forgotten with it', async () => {
+test('mail that comes while an irrelevant mail is read is not forgotten with it', async () => {
   const { run, stranger, leave, whileRead } = await setupMail()
   whileRead(() => leave('two'))
   expect(await leave('one')).toBe(true)
@@ -65,7 +65,7 @@ test('the call of a process that is gone is in doubt, also when mail came for th
   const { coordinator, sql, schema, events } = await setup({ sagas: [saga] })
   const run = await coordinator.start(saga, { id: 'x', input: {} })
   await entered.opened
-  // As a process leaves it that was killed in the middle of the call, after another one had left a signal.
+  // State left by a process that was killed in the middle of the call, after another one had left a signal.
   await sql.query(`UPDATE ${schema}.saga SET owner = 'killed', epoch = epoch + 1, revision = revision + 1,
     due_at = now(), mail = '[{"signal": "go", "payload": {}}]'`)
   const outcome = await run.outcome({ timeoutMs: 10_000 })
@@ -75,7 +75,7 @@ test('the call of a process that is gone is in doubt, also when mail came for th
   leave.open()
 })
 
-test('sagas of a version that is not loaded, which stay due after a rollback, are not read by each look for due sagas', async () => {
+test('sagas of a version that is not loaded, which stay due after a rollback, are not read by each poll for due sagas', async () => {
   const saga = defineSaga('rent', { version: 1, input: None }).step('a', { invoke: () => undefined, pivot: true })
   const { coordinator, sql, schema, another } = await setup({ sagas: [saga] })
   await coordinator.close()
@@ -104,7 +104,7 @@ test('sagas of a version that is not loaded, which stay due after a rollback, ar
   }
 })
 
-/** Rows that each node of a plan has read or thrown away. */
+/** Rows that each node of a plan has read or discarded. */
 function rowsRead(plan: unknown): readonly number[] {
   if (typeof plan !== 'object' || plan === null) return []
   return Object.entries(plan).flatMap(([name, value]) =>

@@ -12,7 +12,7 @@ const saga = defineSaga('order', { version: 1, input: z.object({}) })
   .signal('paid', { payload: z.number() })
   .signal('sent', { payload: z.number() })
 
-test('a saga goes on from what the copy has, not from what was written here last', async () => {
+test('a saga continues from the copy’s state, not from the last write here', async () => {
   const sql = embedded()
   const faulty = new FaultySql(sql, '57P01', (text) => text.includes('ORDER BY created_at'))
   const { coordinator, schema } = await setup({ sagas: [saga], sql: faulty.sql })

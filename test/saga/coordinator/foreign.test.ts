@@ -1,4 +1,4 @@
-/** The documented shapes (docs/reference/wire-format.md), written out here by hand: what others program against. */
+/** The documented shapes (docs/reference/wire-format.md), written out here by hand: other programs rely on them. */
 import { type Binder, createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
@@ -18,7 +18,7 @@ afterEach(async () => {
 let count = 0
 const fresh = (): string => `foreign_${process.pid}_${++count}`
 const commands = defineChannel('stock.commands', { payload: z.object({ n: z.number() }), groups: ['stock'] })
-/** As somebody without our package would describe it. */
+/** The channel as a service without our package would describe it. */
 const replies = defineChannel('orders.saga-replies', {
   payload: z.record(z.string(), z.unknown()),
   groups: ['coordinator'],
@@ -33,7 +33,7 @@ async function start(
   return binder
 }
 
-/** A participant of its own making: four rules, a map for a table, no outbox. Every message comes twice. */
+/** Participant without our package: four rules, a map for a table, no outbox. Every message comes twice. */
 function ownParticipant(reply: () => Binder) {
   const kept = new Map<string, Record<string, unknown>>()
   const effects: string[] = []

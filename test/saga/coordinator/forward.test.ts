@@ -13,7 +13,7 @@ const retry = { ...FAST, maxAttempts: 2 }
 const ann = { by: 'ann', reason: 'looked at it' }
 const setup = runningWorlds()
 
-/** A step, one in a forward block that fails as long as it is told to, and one that may say no. */
+/** A step, a forward-block step that fails while the test says so, and a step that may refuse. */
 function order() {
   const calls: string[] = []
   const world = { fails: true, refuses: false }
@@ -91,7 +91,7 @@ test('a failing step that goes forward only is undone when the saga is cancelled
   expect(calls).toEqual(['undo book'])
 })
 
-test('steps of a group after the pivot are made together; one that fails is parked and holds up none of the others', async () => {
+test('steps of a group after the pivot run together; one that fails is parked and delays none of the others', async () => {
   const [a, b] = [gate(), gate()]
   const world = { fails: true }
   const saga = defineSaga('after', { version: 1, input })
@@ -150,7 +150,7 @@ test('an operator settles the steps that are parked one after the other', async 
   expect((await run.outcome(within)).results.end).toEqual({ a: 'by hand', b: 'by hand, too' })
 })
 
-test('has no bad end under any fault or pair of faults, and turns back only for what asks it to', () => {
+test('a forward block has no bad end under any fault or pair of faults, and turns back only for permitted reasons', () => {
   const saga = defineSaga('explored', { version: 1, input })
     .forward((block) => block.step('a', { invoke: () => {}, compensate: () => {} }))
     .step('b', { invoke: () => {}, compensate: () => {} })

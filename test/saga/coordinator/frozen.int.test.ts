@@ -12,7 +12,7 @@ const SAGAS = 8
 const LIMITS = { query_timeout: 1_000, connectionTimeoutMillis: 1_000 }
 
 describeWith(['postgres'], 'a server that freezes', { private: true }, () => {
-  test('is seen by a coordinator whose pool has time limits; when it thaws its sagas end, with each effect once', async () => {
+  test('is noticed by a coordinator whose pool has time limits; when it thaws its sagas end, with each effect once', async () => {
     const server = await startServer('postgres')
     const pool = new pg.Pool({ connectionString: server.url, max: 10, ...LIMITS })
     pool.on('error', () => {})

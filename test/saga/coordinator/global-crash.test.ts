@@ -71,7 +71,7 @@ async function effects(id: string): Promise<readonly string[]> {
   return rows.map(({ what }) => what)
 }
 
-/** What the next process hears of the transaction. */
+/** Outcome of the transaction, seen by the next process. */
 async function fate(coordinator: Coordinator, id: string, kind: Kind): Promise<'confirmed' | 'cancelled'> {
   try {
     const options = { id, input: {}, timeoutMs: 30_000 }
@@ -108,7 +108,7 @@ async function dieAt(
 
 describe.each(Object.keys(CODES) as Kind[])('a process that dies in a transaction whose code %s', (kind) => {
   test.each(['before', 'after'] as const)(
-    'at any statement or commit, %s it is done: each branch is confirmed once, or cancelled once',
+    'at any statement or commit, %s its execution: each branch is confirmed once, or cancelled once',
     { timeout: 240_000 },
     async (when) => {
       const fates = new Set<string>()

@@ -1,4 +1,7 @@
-/** What global transactions leave behind, share with sagas, and tell when they are cancelled from outside. */
+/**
+ * Limits of global transactions: what they leave behind, share with sagas, and report when they are cancelled from
+ * outside.
+ */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { defineChannel } from 'concordat/binder'
@@ -52,7 +55,7 @@ describe('beside sagas', () => {
     compensate: 'none',
   })
 
-  test('global transactions take none of the room of sagas, and leave it as it was', async () => {
+  test('global transactions take no slot of sagas, and leave the limits unchanged', async () => {
     const { coordinator } = await setup({}, { sagas: [transfer, saga], concurrency: 1 })
     for (let n = 0; n < 6; n++) await coordinator.globalTransaction(transfer, { id: `t-${n}`, input }, () => n)
     const runs = await Promise.all(
@@ -64,7 +67,7 @@ describe('beside sagas', () => {
   })
 })
 
-describe('the code and what it gets', () => {
+describe('the code and its arguments', () => {
   test('is forgotten when it has ended', async () => {
     const { coordinator } = await setup()
     const runOnce = async (): Promise<WeakRef<object>> => {
@@ -117,7 +120,7 @@ describe('limits', () => {
     expect(calls).toEqual(['try a', 'cancel a true'])
   })
 
-  test('code that does not fit its channel is told so, and nothing is sent', async () => {
+  test('code whose payload does not fit its channel gets an error, and nothing is sent', async () => {
     const { coordinator, calls } = await setup()
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, (global) =>
       global.call(deposit, { account: 5 } as never),
@@ -168,7 +171,7 @@ describe('limits', () => {
     await until('it is told to be cancelled', () => calls.includes('cancel a true'))
   })
 
-  test('a release that sends a branch to another channel does not cancel what an earlier one sent to the first', async () => {
+  test('a release that sends a branch to another channel does not cancel an earlier one’s branch on the first', async () => {
     const { coordinator, calls, coordinate } = await setup({}, { drainTimeoutMs: 100 })
     const begun = gate()
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
@@ -249,7 +252,7 @@ describe('limits', () => {
 })
 
 describe('the end of one that was cancelled from outside', () => {
-  test('is told as that, with what the code made of it as its cause', async () => {
+  test('is reported as that, with the code’s own error as its cause', async () => {
     const { coordinator } = await setup()
     const begun = gate()
     let seen: unknown

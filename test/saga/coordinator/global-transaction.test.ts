@@ -50,7 +50,7 @@ const statusOf = async (sql: SqlClient, run: string, id: string): Promise<string
   (await sql.query<{ status: string }>(`SELECT status FROM ${run}.saga WHERE id = $1`, [id])).rows[0]?.status
 
 describe('a transaction that is just code', () => {
-  test('confirms all branches when its code has returned, and gives what that returned', async () => {
+  test('confirms all branches when its code has returned, and resolves with the result', async () => {
     const { coordinator, calls } = await setup()
     const result = await coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
       const { held } = await global.call(withdraw, { account: 'a', cents: 5 })
@@ -77,7 +77,7 @@ describe('a transaction that is just code', () => {
     await expect(again).rejects.toThrow(GlobalTransactionCancelled)
   })
 
-  test('a branch that is refused did nothing: the code may go on without it, or refuse all', async () => {
+  test('a branch that is refused did nothing: the code may continue without it, or refuse all', async () => {
     const { coordinator, calls } = await setup({
       try: ({ account }) => {
         if (account === 'closed') throw new Refusal('bank.closed', 'no such account')
@@ -101,7 +101,7 @@ describe('a transaction that is just code', () => {
     expect((await coordinator.get(transfer, 't-2').report()).failure).toMatchObject({ code: 'bank.closed' })
   })
 
-  test('a branch that is in doubt cancels all, whatever the code does with its error', async () => {
+  test('a branch that is in doubt cancels all, even if the code catches its error', async () => {
     const { coordinator, calls } = await setup({
       try: ({ account }) => {
         if (account === 'broken') throw new Error('no disk')
@@ -123,7 +123,7 @@ describe('a transaction that is just code', () => {
     expect(calls.slice(-2)).toEqual(['cancel broken false', 'cancel a true'])
   })
 
-  test('a call that is not awaited, and takes its time to leave, is part of the transaction, refused or not', async () => {
+  test('a call that is not awaited, and is sent late, is part of the transaction, refused or not', async () => {
     const slow = defineChannel(bankCommands.name, {
       payload: z.object({ account: z.string(), cents: z.number() }).refine(async () => {
         await new Promise((resolve) => setTimeout(resolve, 100))
@@ -150,7 +150,7 @@ describe('a transaction that is just code', () => {
     expect(calls.toSorted()).toEqual(['confirm a', 'confirm b', 'try a', 'try b'])
   })
 
-  test('a transaction whose time is up is cancelled, and its code can call nothing more', async () => {
+  test('a transaction that times out is cancelled, and its code can call nothing more', async () => {
     const hasty = defineGlobalTransaction('transfer', { input: transfer.input, branches: [withdraw], timeoutMs: 200 })
     const { sql, run, coordinator: idle } = await setup()
     await idle.close()
@@ -174,7 +174,7 @@ describe('a transaction that is just code', () => {
     expect((await coordinator.get(hasty, 't-1').report()).steps).toHaveLength(1)
   })
 
-  test('whose participant is away is asked again until it answers', async () => {
+  test('whose participant is down is repeated until it answers', async () => {
     const { coordinator, calls, bank } = await setup()
     bank().pause()
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, (global) =>
@@ -191,7 +191,7 @@ describe('a transaction that is just code', () => {
 })
 
 describe('when its process is gone', () => {
-  test('another instance cancels what was not decided', async () => {
+  test('another instance cancels undecided transactions', async () => {
     const { coordinator, coordinate, calls, sql, run } = await setup()
     const doomed = coordinate({ drainTimeoutMs: 10 })
     const gone = Promise.withResolvers<void>()
@@ -212,7 +212,7 @@ describe('when its process is gone', () => {
 
   test('a transaction whose answer another instance gets continues', async () => {
     const { coordinate, calls } = await setup()
-    // It has no binder: every reply goes to the instance that has one.
+    // This coordinator has no binder: every reply goes to the instance that has one.
     const quiet = coordinate()
     closing.push(() => quiet.close())
     await quiet.run()
@@ -243,7 +243,7 @@ describe('operators', () => {
     expect(calls.some((call) => call.startsWith('cancel'))).toBe(false)
   })
 
-  test('cancel one whose code runs', async () => {
+  test('cancel a transaction whose code runs', async () => {
     const { coordinator, calls } = await setup()
     const begun = Promise.withResolvers<void>()
     const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
@@ -259,7 +259,7 @@ describe('operators', () => {
 })
 
 describe('propagation', () => {
-  test('code within a transaction joins it; what it throws cancels all, also when that is caught', async () => {
+  test('code within a transaction joins it; its error cancels all, even when it is caught', async () => {
     const { coordinator, calls } = await setup()
     const inner = (id: string, fails: boolean) =>
       coordinator.globalTransaction(transfer, { id, input }, async (global) => {

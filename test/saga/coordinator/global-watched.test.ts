@@ -1,4 +1,4 @@
-/** What logs, timelines and spans tell of global transactions, and how they fare side by side with sagas. */
+/** Logs, timelines and spans of global transactions, and global transactions beside sagas. */
 import { type CoordinatorOptions, defineSaga, Refusal } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { type TccHandlers } from 'concordat/saga/tcc'
@@ -37,10 +37,10 @@ async function setup(
   return world
 }
 
-test('code hears an answer that reached an instance which does not have its definition', async () => {
+test('code gets an answer that reached an instance which does not have its definition', async () => {
   const other = defineGlobalTransaction('other', { input: z.object({}), branches: [withdraw, deposit] })
   const log = new LogLines()
-  // The one that reads the replies is of a release without the transaction.
+  // The instance that reads the replies is of a release without the transaction.
   const { coordinate, calls } = await setup({}, { sagas: [other], logger: log.logger })
   const coordinator = coordinate({ sagas: [transfer], instance: 'with', logger: undefined })
   closing.push(() => coordinator.close())

@@ -63,7 +63,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
     await pool.end()
   })
 
-  /** Another transaction at each try. */
+  /** Id that is new at each attempt. */
   const idOf = (name: string): string => `${name}-${++begun}`
 
   async function launch(id: string, leaseMs = LEASE_MS) {
@@ -86,7 +86,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
     await exit
   }
 
-  /** What an instance that is alive says of it, and what became of its branches, in alphabetical order. */
+  /** Outcome by a live instance, and the outcomes of its branches, in alphabetical order. */
   async function fate(id: string): Promise<readonly unknown[]> {
     const options = { id, input: {}, timeoutMs: 60_000 }
     const told = await front
@@ -107,7 +107,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
     expect(await fate(id)).toEqual(['done', 'confirm a', 'confirm b', 'try a', 'try b'])
   })
 
-  test('is killed in the middle: another one cancels what it had called', { timeout: 120_000 }, async () => {
+  test('is killed in the middle: another one cancels its branches', { timeout: 120_000 }, async () => {
     const id = idOf('killed')
     const { child, says } = await launch(id)
     await says('called a')
@@ -137,7 +137,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
   })
 
   test.each(['call', 'return'] as const)(
-    'is frozen beyond its lease and wakes up to %s: refused, and nothing is half',
+    'is frozen beyond its lease and resumes to %s: refused, and nothing is half done',
     { timeout: 120_000 },
     async (then) => {
       const id = idOf(`frozen-${then}`)

@@ -11,7 +11,7 @@ const input = { n: 1 }
 const within = { timeoutMs: 10_000 }
 const setup = runningWorlds()
 
-/** A local step that waits to be let go, a participant, and a transactional step, all at once; then an end. */
+/** A local step behind a gate, a participant, and a transactional step, all at once; then an end. */
 function trip() {
   const [entered, leave] = [gate(), gate()]
   const calls: string[] = []
@@ -38,7 +38,7 @@ function trip() {
   return { saga, calls, entered, leave }
 }
 
-test('runs its steps at the same time, and goes on when all are done', async () => {
+test('a group runs its steps at the same time, and continues when all are done', async () => {
   const { saga, entered, leave, calls } = trip()
   const { coordinator, events } = await setup({
     sagas: [saga],
@@ -127,7 +127,7 @@ test('a step of it that fails is tried again while the others are done', async (
   expect((await run.outcome(within)).results).toEqual({ flaky: 3, hotel: 'ok', yes: 'go' })
 })
 
-test('is taken over whole from an instance that is gone', async () => {
+test('a group is taken over whole from an instance that is gone', async () => {
   const { saga, entered, leave, calls } = trip()
   const { coordinator, another, sql, schema } = await setup({
     sagas: [saga],
@@ -149,7 +149,7 @@ test('is taken over whole from an instance that is gone', async () => {
   await second.close()
 })
 
-test('has no bad end under any fault or pair of faults, in either order', () => {
+test('a group has no bad end under any fault or pair of faults, in either order', () => {
   const { saga } = trip()
   expect(explore(saga).problems).toEqual([])
   expect(explore(saga, { faults: 2 }).problems).toEqual([])

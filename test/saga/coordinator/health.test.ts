@@ -1,4 +1,4 @@
-/** What the health of a coordinator says: every statement that it sends counts, and steps that hang are seen. */
+/** Health of a coordinator: every statement that it sends counts, and it notices steps that hang. */
 import { type SqlClient } from 'concordat/core'
 import { defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
@@ -59,7 +59,7 @@ describe('a statement of the coordinator that the database does not take makes h
   })
 })
 
-test('another database that is away in a step says nothing of the coordinator', async () => {
+test('another database that is down in a step does not affect the coordinator’s health', async () => {
   const seen: unknown[] = []
   const saga = defineSaga('abroad', { version: 1, input }).step('ask', {
     transactional: true,
@@ -77,7 +77,7 @@ test('another database that is away in a step says nothing of the coordinator', 
 })
 
 test.each([true, false])(
-  'a step whose function does not return is seen until it does (transactional: %s)',
+  'a step whose function does not return shows in health until it does (transactional: %s)',
   async (transactional) => {
     const hanging = gate()
     const saga = defineSaga('hangs', { version: 1, input }).step('wait', {

@@ -10,7 +10,7 @@ afterAll(closeEmbedded)
 
 const RENEWAL = /SET wait_ms = \$\d, due_at = clock_timestamp\(\)/
 
-test('a coordinator that closes while a renewal hangs ends its steps and hands its sagas over all the same', async () => {
+test('a coordinator that closes while a renewal hangs ends its steps and hands its sagas over anyway', async () => {
   const hanging = gate()
   let renewals = 0
   const inner = embedded()
@@ -48,7 +48,7 @@ test('a coordinator that closes while a renewal hangs ends its steps and hands i
   hanging.open()
 })
 
-test('a coordinator with shorter leases leaves those of others as long as they are', async () => {
+test('a coordinator with shorter leases does not shorten those of others', async () => {
   const calls: string[] = []
   const hanging = gate()
   const saga = defineSaga('long', { version: 1, input: z.object({}) }).step('a', {
@@ -80,7 +80,7 @@ test('a coordinator with shorter leases leaves those of others as long as they a
 })
 
 test.each(['now', 'monotonic'] as const)(
-  'a process that wakes up after its lease (%s() went on) calls no step of a saga that another coordinator has ended',
+  'a process that resumes after its lease (%s() went on) calls no step of a saga that another coordinator has ended',
   async (reading) => {
     const away = { ms: 0 }
     const clock: Clock = { ...systemClock, [reading]: () => systemClock[reading]() + away.ms }
@@ -118,7 +118,7 @@ test.each(['now', 'monotonic'] as const)(
   },
 )
 
-test('a process that wakes up after its lease goes on when no other coordinator took the saga, with no attempt more', async () => {
+test('a process that resumes after its lease continues when no other coordinator took the saga, without another attempt', async () => {
   const away = { ms: 0 }
   const clock: Clock = { ...systemClock, now: () => systemClock.now() + away.ms }
   const attempts: number[] = []

@@ -58,7 +58,7 @@ describe('start', () => {
     await expect(coordinator.get(simple, 'no').report()).rejects.toMatchObject({ code: 'saga.not_found' })
   })
 
-  test('within a transaction whose commit cannot be seen the saga is found by polling', async () => {
+  test('within a transaction whose commit is invisible is found by polling', async () => {
     const { coordinator, sql } = await setup({ sagas: [simple] })
     const run = await sql.transaction((tx) =>
       coordinator.start({ inTransaction: true, query: (text, values) => tx.query(text, values) }, simple, {
@@ -169,7 +169,7 @@ describe('a running saga', () => {
 })
 
 describe('a lease', () => {
-  test('is renewed while a step runs, however long that takes', async () => {
+  test('is renewed while a step runs, for any time', async () => {
     const [reached, open] = [gate(), gate()]
     let calls = 0
     const saga = defineSaga('long', { version: 1, input: Input }).step('a', {
@@ -226,7 +226,7 @@ describe('a stuck saga', () => {
     return started
   }
 
-  test('is told of once, listed, and goes on when an operator retries', async () => {
+  test('is reported once, listed, and continues when an operator retries', async () => {
     stuckSagas.length = 0
     const { coordinator } = await stick()
     expect(stuckSagas).toEqual([
@@ -294,7 +294,7 @@ describe('versions', () => {
     expect((await two.outcome()).results).toEqual({ b: 2 })
   })
 
-  test('a saga whose version is not loaded is reported, not touched, and its reply is kept for who has it', async () => {
+  test('a saga whose version is not loaded is reported, not touched, and its reply is kept for an instance that has it', async () => {
     const saga = defineSaga('old', { version: 1, input: Input }).command('reserve', {
       to: stockCommands,
       request: () => ({ sku: 'apple', n: 1 }),

@@ -11,7 +11,7 @@ const input = { skus: ['a', 'b', 'c'] }
 const within = { timeoutMs: 10_000 }
 const setup = runningWorlds()
 
-test('makes a step for each item, one after the other, each with a key of its own, and goes on with the results', async () => {
+test('a list makes a step for each item, one after the other, each with a key of its own, and passes the results on', async () => {
   const keys: string[] = []
   const saga = defineSaga('ship-all', { version: 1, input: Input })
     .each('ship', {
@@ -52,7 +52,7 @@ test('an empty list is done, and its result is an empty list', async () => {
   expect((await run.outcome(within)).results).toEqual({ ship: [], end: 0 })
 })
 
-test('no more items are made at once than it says', async () => {
+test('a list makes no more items at once than its limit', async () => {
   let [running, most] = [0, 0]
   const saga = defineSaga('bounded', { version: 1, input: Input }).each('ship', {
     over: ({ input }) => input.skus,
@@ -91,7 +91,7 @@ test('the next item begins when one has returned, not when all that run have', a
   expect((await run.outcome(within)).results).toEqual({ ship: ['a', 'b', 'c'] })
 })
 
-test('a refused item undoes those before it, last first, and none after it is begun', async () => {
+test('a refused item undoes the earlier ones, last first, and no later one is begun', async () => {
   const calls: string[] = []
   const saga = defineSaga('back', { version: 1, input: Input })
     .step('open', { invoke: () => {}, compensate: () => void calls.push('undo open') })
@@ -146,7 +146,7 @@ test('commands for the items are sent at once and undone, each under its own key
   expect(calls.slice(3)).toEqual([2, 1, 0].map((n) => `undo ${'abc'[n]} commands/x/reserve[${n}]`))
 })
 
-test('is as it was planned, whatever the definition would say later and whichever instance goes on', async () => {
+test('a list stays as planned, even if the definition would differ later, on any instance', async () => {
   const [entered, leave] = [gate(), gate()]
   let skus = ['a', 'b', 'c']
   const calls: string[] = []
@@ -177,7 +177,7 @@ test('is as it was planned, whatever the definition would say later and whicheve
   await second.close()
 })
 
-test('a list that is too long, or is none, is refused, and what was done is undone', async () => {
+test('a list that is too long, or invalid, is refused, and earlier steps are undone', async () => {
   const undone: string[] = []
   const saga = defineSaga('wrong', { version: 1, input: z.object({ items: z.unknown() }) })
     .step('open', { invoke: () => {}, compensate: ({ sagaId }) => void undone.push(sagaId) })
@@ -283,7 +283,7 @@ test('a list of sagas starts one for each item, and undoes them', async () => {
   expect(calls).toEqual(['a', 'b', 'c', 'undo c', 'undo b', 'undo a'])
 })
 
-test('has no bad end under any fault or pair of faults', () => {
+test('a list has no bad end under any fault or pair of faults', () => {
   const items = { over: () => ['a'], atOnce: 2 }
   const saga = defineSaga('explored', { version: 1, input: Input })
     .each('one', { ...items, invoke: () => 1, compensate: () => {} })

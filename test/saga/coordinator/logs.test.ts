@@ -9,7 +9,7 @@ const setup = runningWorlds()
 const SECRET = 'tulip-4711'
 const retry = { maxAttempts: 2, initialMs: 1, maxMs: 1 }
 
-/** Its input, the result of a step and what is written of both hold the secret. */
+/** Saga whose input and step results hold the secret, which must not be logged. */
 const pay = defineSaga('pay', {
   version: 1,
   input: z.object({ card: z.string(), fails: z.enum(['no', 'refuse', 'stuck']) }),
@@ -32,7 +32,7 @@ const pay = defineSaga('pay', {
     },
   })
 
-test('the log lines of a coordinator hold neither inputs nor results, however a saga ends', async () => {
+test('the log lines of a coordinator hold neither inputs nor results, with any end of a saga', async () => {
   const log = new LogLines()
   const { coordinator } = await setup({ sagas: [pay], coordinator: { logger: log.logger } })
   for (const fails of ['no', 'refuse', 'stuck'] as const)
@@ -49,7 +49,7 @@ test('the log lines of a coordinator hold neither inputs nor results, however a 
   expect(log.text).not.toContain(SECRET)
 })
 
-test('a refusal is told without a stack, and a saga that completes without a step', async () => {
+test('a refusal is logged without a stack, and a completed saga without a step', async () => {
   const log = new LogLines()
   const { coordinator } = await setup({ sagas: [pay], coordinator: { logger: log.logger } })
   for (const fails of ['no', 'refuse'] as const)

@@ -14,7 +14,7 @@ const noted = defineSaga('noted', { version: 1, input: z.object({}) }).step('not
 })
 const MISSING = { code: 'core.tables_missing', retryable: false }
 
-test('a coordinator says that its migrate() was not called', async () => {
+test('a coordinator reports that its migrate() was not called', async () => {
   const sql = embedded()
   const outbox = createOutbox({ sql, service: 'orders', schema: 'nowhere' })
   const coordinator = createCoordinator({ service: 'orders', sql, outbox, sagas: [noted], schema: 'nowhere' })

@@ -1,4 +1,4 @@
-/** A sub-saga that was compensated, and is tried again by an operator: a new run of it, in each place where one can stand. */
+/** A compensated sub-saga that an operator retries: a new run of it, in each place where one can be. */
 import { type Coordinator, defineSaga, Refusal, type SagaRun } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
@@ -10,7 +10,7 @@ const within = { timeoutMs: 10_000 }
 const note = { by: 'ann', reason: 'the shelf is full again' }
 const setup = runningWorlds()
 
-/** A child that reserves from a shelf, and gives back what it has reserved. */
+/** A child that reserves from a shelf, and returns its reservations. */
 function shelf<Input extends z.ZodType>(input: Input) {
   const stock = { left: 0 }
   const effects: string[] = []
@@ -72,7 +72,7 @@ test('the run that completed is undone when the saga turns back later, and no ea
   expect(await runsOf(coordinator)).toEqual(['order/x/ship compensated', 'order/x/ship#1 compensated'])
 })
 
-test('a saga that turns back instead of trying again has nothing of the sub-saga to undo', async () => {
+test('a saga that turns back instead of retrying has nothing of the sub-saga to undo', async () => {
   const { effects, child } = shelf(Nothing)
   const saga = defineSaga('order', { version: 1, input: Nothing }).forward((block) =>
     block.saga('ship', { saga: child, input: () => ({}), compensate: true }),
@@ -87,7 +87,7 @@ test('a saga that turns back instead of trying again has nothing of the sub-saga
   expect(effects).toEqual([])
 })
 
-test('only the items of a list that were compensated run anew', async () => {
+test('only the compensated items of a list run anew', async () => {
   const { stock, effects, child } = shelf(Item)
   const saga = defineSaga('order', { version: 1, input: Nothing })
     .step('pay', { invoke: () => undefined, pivot: true })

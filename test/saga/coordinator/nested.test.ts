@@ -1,4 +1,4 @@
-/** Sagas within sagas within sagas: what is kept, what is undone, and what a person can still do. */
+/** Sagas within sagas within sagas: steps that are kept or undone, and actions left to an operator. */
 import { type Coordinator, defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -53,7 +53,7 @@ describe('a saga within a saga within a saga', () => {
     expect(await coordinator.purge({ olderThanMs: 0 })).toBe(3)
   })
 
-  test('a forgotten inner saga that was done is not taken for undone: the outer one is stuck and says why', async () => {
+  test('a forgotten inner saga that was done does not count as undone: the outer one is stuck with the reason', async () => {
     const { top } = threeLevels()
     const { coordinator, sql, schema } = await setup({ sagas: [top] })
     const run = await coordinator.start(top, { id: 'x', input: {} })
@@ -73,7 +73,7 @@ describe('a saga within a saga within a saga', () => {
 describe.each([false, true])(
   'a saga resolved as completed while it was undone (transactional: %s)',
   (transactional) => {
-    test('is undone when the operator of the one around it tries again', async () => {
+    test('is undone when the operator of the outer saga retries', async () => {
       const { mid, bank, effects } = threeLevels(transactional)
       const top = defineSaga('top', { version: 1, input: Nothing })
         .saga('m', { saga: mid, input: () => ({}), compensate: true })
@@ -86,7 +86,7 @@ describe.each([false, true])(
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       await coordinator.resolve({ saga: 'leaf', id: LEAF }, { ...note, outcome: 'completed' })
       await becomes(coordinator, 'mid', MID, 'stuck')
-      // Again while nothing is fixed: the same way back to the operator, as often as it is tried.
+      // Each retry before the fix leads back to the operator.
       await coordinator.retry({ saga: 'mid', id: MID }, note)
       await becomes(coordinator, 'leaf', LEAF, 'stuck')
       bank.open = true
@@ -126,7 +126,7 @@ describe.each([false, true])(
   },
 )
 
-describe('an order that means nothing any more', () => {
+describe('an operator’s order that no longer applies', () => {
   test('is forgotten: the ended saga is not taken again and again', async () => {
     const { top } = threeLevels()
     const { coordinator, sql, schema } = await setup({ sagas: [top], coordinator: { leaseMs: 200 } })
@@ -143,7 +143,7 @@ describe('an order that means nothing any more', () => {
 })
 
 describe('a saga whose id as a step is taken', () => {
-  test('by a stranger is refused, and the stranger is left alone', async () => {
+  test('by a stranger is refused, and the stranger is not touched', async () => {
     const { leaf, mid, effects } = threeLevels()
     const { coordinator } = await setup({ sagas: [leaf, mid] })
     const stranger = await coordinator.start(leaf, { id: 'mid/x/l', input: {} })
@@ -157,7 +157,7 @@ describe('a saga whose id as a step is taken', () => {
     expect(effects).toEqual(['book'])
   })
 
-  test('by that of an earlier saga with the same id, which still runs, is refused; its end is not taken for the new one’s', async () => {
+  test('by that of an earlier saga with the same id, which still runs, is refused; its end does not count for the new one', async () => {
     const child = defineSaga('child', { version: 1, input: Nothing }).signal('go', { payload: z.string() })
     const parent = defineSaga('parent', { version: 1, input: Nothing })
       .saga('c', { saga: child, input: () => ({}), compensate: 'none' })
@@ -178,7 +178,7 @@ describe('a saga whose id as a step is taken', () => {
   })
 })
 
-test('a sub-saga that an operator has tried again and that is refused again leaves the saga stuck, which waits for no report', async () => {
+test('a sub-saga that an operator has retried and that is refused again leaves the saga stuck, which waits for no report', async () => {
   const child = defineSaga('ship', { version: 1, input: Nothing }).step('load', {
     invoke: () => {
       throw new Refusal('ship.full', 'no room')

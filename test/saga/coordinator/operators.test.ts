@@ -6,7 +6,7 @@ import { runningWorlds } from '../support/running-world.ts'
 const Input = z.object({ refuse: z.string().optional() })
 const note = { by: 'ann', reason: 'called the bank' }
 const setup = runningWorlds()
-/** As from JavaScript. */
+/** Cast for calls that plain JavaScript can make. */
 const js = (value: unknown): never => value as never
 
 const define = (name: string, version = 1) =>
@@ -52,7 +52,7 @@ describe('list', () => {
     expect(ids(await coordinator.list({ code: 'bank.no', status: 'completed' }))).toEqual([])
   })
 
-  test('filters by when they were started, and goes on where a page ended', async () => {
+  test('filters by start time, and continues where a page ended', async () => {
     const { coordinator } = await setupThree()
     const all = await coordinator.list()
     const [first, , third] = all as [SagaSummary, SagaSummary, SagaSummary, SagaSummary]
@@ -98,7 +98,7 @@ describe('list', () => {
 })
 
 describe('report', () => {
-  test('tells the whole story of a saga, also of one whose version is not loaded', async () => {
+  test('shows the whole story of a saga, also of one whose version is not loaded', async () => {
     const { coordinator, another } = await setupThree()
     const [line] = await coordinator.list({ saga: 'rent' })
     const other = another({ sagas: [buy] })
@@ -125,7 +125,7 @@ describe('an action', () => {
     }
   })
 
-  test('names what it does not know: a target that is none, an outcome that is no end', async () => {
+  test('names invalid values: an unknown target, an outcome that is no end', async () => {
     const coordinator = bare()
     await expect(coordinator.retry(js({ id: 'c' }), note)).rejects.toThrow('retry: expected a saga: { saga, id }')
     await expect(coordinator.cancel(js('c'), note)).rejects.toThrow('cancel: expected a saga: { saga, id }')

@@ -1,4 +1,6 @@
-/** Signals for sagas whose version the instance that gets them has not loaded: a rolling deploy, and one that is rolled back. */
+/**
+ * Signals for sagas whose version the receiving instance has not loaded: a rolling deploy, and one that is rolled back.
+ */
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Coordinator, Saga } from 'concordat/saga'
@@ -43,7 +45,7 @@ const byRef = versions['the id in another field']
 
 interface Deploy {
   readonly world: World
-  /** Of the release before. */
+  /** Coordinator of the release before. */
   readonly old: Coordinator
   readonly log: LogLines
   /** Sends a payment that an instance of the release before reads. Resolves when that has settled it. */

@@ -58,7 +58,7 @@ describe('a participant that answers late', () => {
     expect(coordinator.health().late).toEqual([])
   })
 
-  test('is warned of once, however many sagas wait for it, and again when it is late once more', async () => {
+  test('causes one warning, for any number of sagas that wait for it, and another when it is late once more', async () => {
     const warnings: object[] = []
     const ignore = (): void => {}
     const warn = (fields: object, message: string): void => {
@@ -107,7 +107,7 @@ describe('a participant that answers late', () => {
     await other.close()
   })
 
-  test('is asked again after ever longer pauses', async () => {
+  test('gets repeated commands after ever longer pauses', async () => {
     const saga = defineSaga('pauses', { version: 1, input: Input }).command('reserve', {
       to: stockCommands,
       timeoutMs: 20,
@@ -122,7 +122,7 @@ describe('a participant that answers late', () => {
     expect(step?.leftMs).toBe(20 * 2 ** ((step?.attempts ?? 0) - 1))
   })
 
-  test('counts as a failure after the attempts that the step allows, if it says so', async () => {
+  test('counts as failed after the attempts that the step allows, by option', async () => {
     const saga = defineSaga('limited', { version: 1, input: Input }).command('reserve', {
       to: stockCommands,
       timeoutMs: 10,

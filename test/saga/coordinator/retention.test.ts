@@ -20,7 +20,7 @@ async function count({ sql, schema }: World, table: string): Promise<number> {
 }
 
 describe('retention', () => {
-  test('deletes what has ended, with its timeline, and nothing that runs', async () => {
+  test('deletes ended sagas, with their timelines, and no running one', async () => {
     const w = await setup({ sagas: [echo, asks], coordinator: { retentionMs: 1_000 } })
     await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
     await w.coordinator.start(asks, { id: 'y', input: { text: 'hi' } })
@@ -30,7 +30,7 @@ describe('retention', () => {
     expect((await w.coordinator.start(echo, { id: 'x', input: { text: 'again' } })).id).toBe('x')
   })
 
-  test('the archive gets everything there was, and commits with the deletion', async () => {
+  test('the archive gets everything, and commits with the deletion', async () => {
     const w = await setup({
       sagas: [echo],
       coordinator: {
@@ -133,7 +133,7 @@ describe('retention', () => {
     expect(await count(w, 'saga')).toBe(0)
   })
 
-  test('an archive that takes nothing is left alone after ten sagas', async () => {
+  test('a failing archive is not called again after ten sagas', async () => {
     let calls = 0
     const archive = (): void => {
       calls++
@@ -171,7 +171,7 @@ describe('retention', () => {
     expect(w.coordinator.health().unarchived).toMatchObject([{ id: 'bad' }])
   })
 
-  test('participants forget what is older than asked, a day at least', async () => {
+  test('participants forget steps older than the limit, which is a day at least', async () => {
     const { sql, stockSchema } = await setup({ sagas: [echo] })
     const schema = stockSchema.slice(1, -1)
     const insert = `INSERT INTO ${stockSchema}.saga_barrier (saga_key, birth, operation, status, created_at)

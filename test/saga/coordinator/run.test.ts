@@ -13,7 +13,7 @@ const sql = {
   transaction: () => Promise.reject(new Error('not asked')),
 }
 
-/** A saga that is stuck whenever the watch asks, and goes on again whenever it is read: an operator is quicker each time. */
+/** A saga that is stuck at each check of the watch, and running at each read: an operator is quicker each time. */
 function setup() {
   const clock = new FakeClock()
   const store = {
@@ -28,11 +28,11 @@ function setup() {
   return { clock, watch, run }
 }
 
-test('the patience of outcome() is one, however often an operator frees the saga meanwhile', async () => {
+test('outcome() has a single time limit, for any number of retries by an operator', async () => {
   const { clock, watch, run } = setup()
   const outcome = run.outcome({ timeoutMs: 1_000 }).catch((error: unknown) => error)
   await clock.advance(1_000)
-  watch.close() // who still waits hears CoordinatorClosed
+  watch.close() // a pending waiter gets CoordinatorClosed
   expect(await outcome).toMatchObject({
     code: 'saga.pending',
     message: 'saga order/o-1 did not end within 1000 ms; if it was started it goes on: ask again',

@@ -13,7 +13,7 @@ const IDS = Array.from('abcdefghij')
 const note = { by: 'ann', reason: 'the customer called' }
 
 describeWith(['postgres'], 'transactional steps that share a transaction', () => {
-  it('keep the others when one of their sagas is cancelled meanwhile', async ({ expect, onTestFinished }) => {
+  it('keep the others when one of their sagas is cancelled in between', async ({ expect, onTestFinished }) => {
     const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 10 })
     const xids = new Map<string, string[]>()
     let isCancelled = false
@@ -30,12 +30,12 @@ describeWith(['postgres'], 'transactional steps that share a transaction', () =>
         compensate: async ({ sagaId, tx }) =>
           void (await tx.query(`INSERT INTO ${table} VALUES ($1, 'undone')`, [sagaId])),
       })
-      // What goes out when they advance is written last, and the commit goes out with it.
+      // Commands sent when sagas advance are written last, and are sent with the commit.
       .command('take', { to: stockCommands, request: () => ({ sku: 'apple', n: 1 }), compensate: true })
     const world = await setupWorld({
       sagas: [buy],
       sql: pgClient(pool),
-      // One transaction at a time: all that wait for it share the next one.
+      // A single transaction at a time: all sagas that wait for it share the next one.
       coordinator: { clock, transactions: 1 },
     })
     const { coordinator, sql, schema, stockSchema } = world

@@ -46,7 +46,7 @@ async function start({ invoke = async () => {}, sharesTransactions, sql: given }
   const place = (id: string) => coordinator.start(buy, { id, input: {} })
   await (await place('first')).outcome()
   calls.length = 0
-  /** All at once: they are committed together, and found together. */
+  /** Places all at once: they are committed together, and found together. */
   const placeAll = async (ids: readonly string[] = IDS, placed = (): void => {}) => {
     const runs = await sql.transaction((tx) =>
       Promise.all(ids.map((id) => coordinator.start(tx, buy, { id, input: {} }))),
@@ -101,7 +101,7 @@ describe('transactional steps that are ready together', () => {
     expect([...calls].sort()).toEqual(IDS)
   })
 
-  test('have a transaction each where they are told to', async () => {
+  test('have a transaction each by option', async () => {
     const { placeAll, effects, transactions } = await start({ sharesTransactions: false })
     await placeAll()
     expect(await effects()).toEqual(IDS)
@@ -109,7 +109,7 @@ describe('transactional steps that are ready together', () => {
   })
 
   test.each(['before', 'after'] as const)(
-    'have each effect once, whichever answer of the database is lost %s it was done',
+    'have each effect once, when any answer of the database is lost %s its execution',
     async (when) => {
       const lossy = lossyAnswers(embedded(), when)
       const { placeAll, effects } = await start({ sql: lossy.sql })
@@ -119,7 +119,7 @@ describe('transactional steps that are ready together', () => {
         expected.push(...ids)
         const never = (): void => lossy.breakNth(Number.POSITIVE_INFINITY)
         never()
-        // Whoever asks for an outcome may be the one without an answer.
+        // The call of `outcome` may itself be the one without an answer.
         const ends = await placeAll(ids, () => lossy.breakNth(nth)).catch(() => {
           never()
           return placeAll(ids)

@@ -34,7 +34,7 @@ describe('the result of a skipped step', () => {
     await other.close()
   })
 
-  test('without one, asked for by two people at once, takes one step as done', async () => {
+  test('without a result, requested by two people at once, counts one step as done', async () => {
     const fails = (): never => {
       throw Object.assign(new Error('no'), { retryable: false })
     }

@@ -53,7 +53,7 @@ test.each(['that is not here', 'whose id a saga here has, too'])(
   },
 )
 
-test('a reply for a saga of this one that is gone is settled', async () => {
+test('a reply for a deleted saga of this service is settled', async () => {
   const world = await setup({ sagas: [saga] })
   const { run, reply } = await waiting(world, 'o-1')
   await give(world, reply)

@@ -41,16 +41,16 @@ async function setup(sql?: SqlClient) {
 const WITHIN = { timeout: 10_000 }
 const AT_REST = { status: 'stuck', owner: null, due_at: null, mail: null }
 
-test('a saga that is stuck at its start is told of, once, though the commit of its caller has no answer', async () => {
+test('a saga that is stuck at its start is reported, once, though the commit of its caller has no answer', async () => {
   const { coordinator, saga, told, row, sql } = await setup()
-  // What hears of the commit hears nothing.
+  // `afterCommit` hears nothing.
   await sql.transaction((tx) => coordinator.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   await until('the alarm is raised', () => told.length > 0)
   await expect.poll(row, WITHIN).toEqual(AT_REST)
   expect(told).toEqual(['s1'])
 })
 
-test('a saga whose coordinator is gone before it has told is told of by the next one', async () => {
+test('a saga whose coordinator is gone before its report is reported by the next one', async () => {
   const inner = embedded()
   let isGone = false
   const gone = (): Error => Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
@@ -83,7 +83,7 @@ test('a saga whose coordinator is gone before it has told is told of by the next
   await next.close()
 })
 
-test('a stuck saga whose alarm was lost with an embedded database raises it when that is opened again', async () => {
+test('a stuck saga whose report was lost with an embedded database is reported when that is opened again', async () => {
   const { coordinator, another, saga, told, row, sql } = await setup()
   await coordinator.close()
   const former = another({ sql: { ...sql, exclusive: 'life-1' }, leaseMs: 3_600_000 })
@@ -107,10 +107,10 @@ test('a stuck saga that raised its alarm is at rest, and an irrelevant signal ra
   expect(told).toEqual(['s1'])
 })
 
-test('an operator acts at once on a stuck saga whose alarm was not raised yet', async () => {
+test('an operator acts at once on a stuck saga that was not reported yet', async () => {
   const { coordinator, another, saga, told, row, sql, outbox } = await setup()
   await coordinator.close()
-  // Nobody drives it, and nobody heard of its commit.
+  // No coordinator drives it, and none heard of its commit.
   const starter = another({ leaseMs: 3_600_000 })
   await sql.transaction((tx) => starter.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   const operator = createOperator({ sql, schema: outbox.schema })

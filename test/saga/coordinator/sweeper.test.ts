@@ -3,7 +3,7 @@ import { silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { Sweeper } from '../../../saga/coordinator/sweeper.ts'
 
-test('is healthy again with the first look that works, also when there is more to take', async () => {
+test('the sweeper is healthy again with the first successful poll, also when there is more to take', async () => {
   const errors: Array<string | undefined> = []
   const busy = Promise.withResolvers<void>()
   const sweeper = new Sweeper({

@@ -118,7 +118,7 @@ async function setup(sagas: readonly Saga<unknown, unknown, object>[], telemetry
 
 const within = { timeoutMs: 25_000 }
 
-/** What somebody would see who looks the trace up. */
+/** Spans that a person who opens the trace would see. */
 function inTrace(recording: Recording, traceId: string): readonly ReadableSpan[] {
   return recording.spans().filter((span) => traceIdOf(span) === traceId)
 }

@@ -15,7 +15,7 @@ afterAll(() => database.close())
 
 const input = z.object({ days: z.number() })
 
-test('a timer beyond what the database can add turns the saga back, and repeats no step before it', async () => {
+test('a timer beyond the database’s range turns the saga back, and repeats no step before it', async () => {
   const calls: string[] = []
   const saga = defineSaga('rent', { version: 1, input })
     .step('book', { invoke: () => void calls.push('book'), compensate: () => void calls.push('unbook') })
@@ -34,7 +34,7 @@ test('a timer beyond what the database can add turns the saga back, and repeats 
   await service.close()
 })
 
-test('a timer whose moment is none turns the saga back with what it gave', async () => {
+test('a timer with an invalid instant turns the saga back with that value', async () => {
   const moments: Readonly<Record<string, number | Date>> = {
     'Invalid Date': new Date(Number.NaN),
     '"+275760-09-13T00:00:00.000Z"': new Date(8.64e15),

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { Together } from '../../../saga/coordinator/together.ts'
 
-/** Keeps what was read; each read ends when it is let. */
+/** Records reads; each ends when the test says so. */
 function setup(answer: (key: string) => string = (key) => key.toUpperCase()) {
   const reads: string[][] = []
   const gates: (() => void)[] = []

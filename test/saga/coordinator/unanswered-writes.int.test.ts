@@ -12,7 +12,7 @@ const setup = runningWorlds()
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
 
-/** One saga that completes, one that turns back, one that gets stuck: with local, transactional and remote steps. */
+/** Sagas that complete, turn back and get stuck: with local, transactional and remote steps. */
 function definitions(effects: string[]) {
   const no = (): never => {
     throw Object.assign(new Error('no'), { retryable: false })
@@ -34,10 +34,10 @@ function definitions(effects: string[]) {
 }
 
 test.each(['after', 'before'] as const)(
-  'whichever statement or commit of a run has no answer, and breaks %s it was done, the end is the same and is told',
+  'a missing answer to any statement or commit of a run, lost %s its execution, changes neither the end nor its report',
   async (when) => {
     const ends: Array<Record<string, unknown>> = []
-    // Until a run needs fewer statements than the one that is to fail.
+    // Continues until a run needs fewer statements than the failing one's number.
     for (let nth = when === 'after' ? 1 : STRIDE, hit = true; hit; nth += STRIDE) {
       const lossy = lossyAnswers(embedded(), when)
       const { completes, turnsBack, getsStuck } = definitions([])
@@ -88,7 +88,7 @@ test.each(['after', 'before'] as const)(
   240_000,
 )
 
-test('a saga that is stuck as of a step in a transaction, whose commit has no answer, is told of', async () => {
+test('a saga that is stuck since a step in a transaction, whose commit has no answer, is reported', async () => {
   let asked = 0
   const saga = defineSaga('stuck-next', { version: 1, input: Input })
     .command('reserve', {

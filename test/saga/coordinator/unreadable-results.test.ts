@@ -89,7 +89,7 @@ test('a step that the coordinator calls is left to a release that can read the r
   await again.close()
 })
 
-test('a saga that has ended has the results that are stored, also those that the schema of a new release refuses', async () => {
+test('a saga that has ended has the stored results, also those that the schema of a new release refuses', async () => {
   const { world, run } = await waiting(calling(Receipt))
   await world.coordinator.signal(calling(Receipt), 's1', 'go', 'now')
   await run.outcome({ timeoutMs: 10_000 })

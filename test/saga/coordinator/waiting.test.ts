@@ -18,7 +18,7 @@ const waitOf = async (run: { report(): Promise<{ steps: readonly { wait?: string
   (await run.report()).steps.map(({ wait }) => wait).find((wait) => wait !== undefined)
 
 describe('a timer', () => {
-  test('waits as long as the definition says, and the saga goes on', async () => {
+  test('waits for the defined time, and the saga continues', async () => {
     const saga = defineSaga('nap', { version: 1, input: Input })
       .timer('short', { delay: 1 })
       .timer('computed', { delay: ({ input: { n }, results }) => n + Object.keys(results).length })
@@ -30,7 +30,7 @@ describe('a timer', () => {
     expect(await events('nap', 'x')).toContain('waiting computed')
   })
 
-  test('goes on over the death of its first process, and is not cut short by a signal for later', async () => {
+  test('continues over the death of its first process, and is not shortened by a later signal', async () => {
     const saga = defineSaga('long', { version: 1, input: Input })
       .timer('nap', { delay: 60_000 })
       .signal('yes', { payload: Approval })
@@ -48,7 +48,7 @@ describe('a timer', () => {
     await second.close()
   })
 
-  test('whose function gives no time turns the saga back', async () => {
+  test('whose function returns no time turns the saga back', async () => {
     const saga = defineSaga('bad', { version: 1, input: Input }).timer('nap', { delay: () => Number.NaN })
     const { coordinator } = await setup({ sagas: [saga] })
     const outcome = await (await coordinator.start(saga, { id: 'x', input })).outcome(within)
@@ -84,7 +84,7 @@ describe('a signal', () => {
     })
   const ann = { by: 'ann', at: '2026-01-01T00:00:00Z' }
 
-  test('lets the saga go on, with what it carries as the result', async () => {
+  test('lets the saga continue, with its payload as the result', async () => {
     const { coordinator, another } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'x', input })
     await expect.poll(() => waitOf(run)).toBe('signal')
@@ -92,7 +92,7 @@ describe('a signal', () => {
     expect((await run.outcome(within)).results).toMatchObject({ end: ['ann', true] })
   })
 
-  test('counts once: a repetition, and one after the end, say so', async () => {
+  test('counts once: a repetition, and one after the end, report that', async () => {
     const { coordinator } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'x', input })
     const told = await Promise.all(['ann', 'bob'].map((by) => coordinator.signal(saga, 'x', 'approval', { by })))
@@ -121,7 +121,7 @@ describe('a signal', () => {
     expect(await run.outcome(within)).toMatchObject({ status: 'compensated', failure: { code: 'saga.no_signal' } })
   })
 
-  test('a signal that reaches an instance without the version is kept for one that has it', async () => {
+  test('that reaches an instance without the version is kept for one that has it', async () => {
     const other = defineSaga('approve', { version: 2, input: Input }).signal('approval', { payload: Approval })
     const { coordinator, another } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'x', input })
@@ -162,7 +162,7 @@ describe('a message as signal', () => {
     .signal('payment', { from: payments, correlate: ({ orderId }) => orderId })
     .step('end', { invoke: ({ results }) => results.payment.cents, compensate: 'none' })
 
-  test('reaches the saga it is for; one without a saga harms nothing', async () => {
+  test('reaches its saga; one without a saga harms nothing', async () => {
     const { coordinator, binder } = await setup({ sagas: [saga] })
     const run = await coordinator.start(saga, { id: 'o-1', input })
     await binder.sendBatch(payments, [{ cents: 1 }, { orderId: 'nobody', cents: 2 }, { orderId: 'o-1', cents: 3 }])

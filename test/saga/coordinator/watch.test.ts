@@ -21,7 +21,7 @@ function ended(key: SagaKey): StandingSaga {
 }
 
 test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
-  'sees the end for a caller that begins to wait %i turns after the last one left',
+  'a watch sees the end for a caller that begins to wait %i turns after the last one left',
   async (turns) => {
     const watch = setup()
     await watch.wait({ name: 'saga', id: 'first' })
@@ -46,7 +46,7 @@ test('a saga that the database cannot read is rejected, and hides no other', asy
   watch.close()
 })
 
-test('rejects after half a minute without a saga of this id', async () => {
+test('a watch rejects after half a minute without a saga of this id', async () => {
   const clock = new FakeClock()
   const watch = setup(async () => [], clock)
   const outcome = settledState(watch.wait({ name: 'saga', id: 'never' }))
@@ -57,7 +57,7 @@ test('rejects after half a minute without a saga of this id', async () => {
   watch.close()
 })
 
-test('a saga that begins later is waited for, and so is one that is seen once in a while', async () => {
+test('a saga that begins later is awaited, and so is one that is seen once in a while', async () => {
   const clock = new FakeClock()
   let found: readonly StandingSaga[] = []
   const watch = setup(async () => [...found], clock)
@@ -74,7 +74,7 @@ test('a saga that begins later is waited for, and so is one that is seen once in
   watch.close()
 })
 
-test('a database that does not answer leaves the time that a saga is missing as it is', async () => {
+test('a database that does not answer does not extend the time of a missing saga', async () => {
   const clock = new FakeClock()
   let isAway = true
   const watch = setup(async () => {
@@ -91,7 +91,7 @@ test('a database that does not answer leaves the time that a saga is missing as 
   watch.close()
 })
 
-test('timeoutMs says how long a saga that has not begun is waited for', async () => {
+test('timeoutMs limits the wait for a saga that has not begun', async () => {
   const clock = new FakeClock()
   const watch = setup(async () => [], clock)
   const wait = (timeoutMs: number) =>

@@ -29,7 +29,7 @@ describe('a condition that changes while a saga is inside of its block', () => {
     expect((await run.report())?.steps.map(({ status }) => status)).toEqual(expected)
   })
 
-  test('is asked once for a block, and once for an inner one', async () => {
+  test('is evaluated once for a block, and once for an inner one', async () => {
     const asked: string[] = []
     const ask = (name: string, answer: boolean) => () => {
       asked.push(name)

@@ -51,7 +51,7 @@ test('a hundred items of a list that are made at once take a fraction of the wri
   expect((await events('many', 'x')).filter((event) => event.startsWith('invoked ship['))).toHaveLength(items.length)
 })
 
-test('an item whose result can never be stored fails alone among those that are written with it', async () => {
+test('an item whose result can never be stored fails alone in its batch', async () => {
   const undone: number[] = []
   const saga = defineSaga('poisoned', { version: 1, input }).each('ship', {
     over: ({ input }) => input.items,

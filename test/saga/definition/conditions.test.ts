@@ -65,7 +65,7 @@ test('inner conditions hold only with the outer ones', async () => {
   expect([calls, stock]).toEqual([['note'], ['take', 'take']])
 })
 
-test('on the way back only what was made is undone', async () => {
+test('on the way back only executed steps are undone', async () => {
   const { saga, calls, stock, handlers } = purchase()
   const { coordinator } = await setup({ sagas: [saga], handlers })
   const small = await coordinator.start(saga, { id: 'small', input: { cents: 5, fails: true } })

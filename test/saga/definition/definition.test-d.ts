@@ -54,7 +54,7 @@ test('only a transactional step gets a transaction', () => {
   begin.step('a', { invoke: ({ tx }) => tx, compensate: 'none' })
 })
 
-test('a step without a compensation is one error, and those behind it are none', () => {
+test('a step without a compensation is one error, and later steps are none', () => {
   const counted = defineChannel('counted', { payload: z.object({ n: z.number() }) })
   const request = (): { n: number } => ({ n: 1 })
   begin
@@ -82,7 +82,7 @@ test('a transaction of a step sends what fits the channel', () => {
   })
 })
 
-test('a step must say how it is undone, a step after the pivot cannot be', () => {
+test('a step must declare how it is undone, a step after the pivot cannot be', () => {
   // @ts-expect-error -- compensate is missing
   begin.step('a', { invoke: () => 1 })
   const pivoted = begin.step('a', { pivot: true, invoke: () => 1 })
@@ -103,7 +103,7 @@ test('a command sends what its channel takes', () => {
   begin.command('a', { to: commands, request: () => ({ sku: 'x', n: '1' }), compensate: true })
 })
 
-test('timers and signals add what they wait for to the results', () => {
+test('timers and signals add their outcome to the results', () => {
   const paid = defineChannel('paid', { payload: z.object({ id: z.string(), at: z.coerce.date() }) })
   begin
     .timer('nap', { delay: ({ input }) => input.at })
@@ -176,7 +176,7 @@ test('results of a conditional block may be missing after it, and are there with
   )
 })
 
-test('steps of a group see what was before it, and all after it sees them', () => {
+test('steps of a group see earlier results, and all later steps see the group’s', () => {
   begin
     .step('a', { invoke: () => 1, compensate: 'none' })
     .parallel((group) =>
@@ -206,7 +206,7 @@ test('steps of a group see what was before it, and all after it sees them', () =
   begin.parallel((group) => group.timer('a', { delay: 1 }).timer('a', { delay: 1 }))
 })
 
-test('a saga as a step takes its input and gives its results', () => {
+test('a saga as a step has the types of its input and results', () => {
   const child = defineSaga('child', { version: 1, input: z.object({ n: z.number() }) }).step('made', {
     invoke: () => 'x',
     compensate: 'none',

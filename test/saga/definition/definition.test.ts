@@ -46,7 +46,7 @@ describe('a definition', () => {
     expect(new Set([one, ...others].map(({ graphHash }) => graphHash)).size).toBe(others.length + 1)
   })
 
-  test('has the hash that its open sagas were started with, whatever kinds of steps it has', () => {
+  test('has the hash that its open sagas were started with, with all kinds of steps', () => {
     const child = begin.step('a', none)
     const all = begin
       .step('local', { ...none, transactional: true })

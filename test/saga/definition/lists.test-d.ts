@@ -59,7 +59,7 @@ test('a list of sagas has a list of their results', () => {
     })
 })
 
-test('a list before the pivot says how its items are undone', () => {
+test('a list before the pivot declares how its items are undone', () => {
   // @ts-expect-error -- compensate is missing
   begin.each('a', { over: () => [1], invoke: () => 1 })
   const forward = begin.step('p', { pivot: true, invoke: () => 1 })

@@ -44,7 +44,7 @@ function shipping(leave: Promise<void> = Promise.resolve()) {
   return { order, ship, calls, entered }
 }
 
-test('is done when the other saga has completed, with its results', async () => {
+test('a sub-saga is done when the other saga has completed, with its results', async () => {
   const { order, ship, calls } = shipping()
   const { coordinator } = await setup({ sagas: [order] })
   const run = await coordinator.start(order, { id: 'o-1', input: {} })
@@ -105,7 +105,7 @@ test('a sub-saga that never reported success and is gone has nothing to undo', a
   expect((await run.outcome(within)).status).toBe('compensated')
 })
 
-test('is kept as long as the outer one is not at its end', async () => {
+test('a sub-saga is kept until the outer one has ended', async () => {
   const leave = gate()
   const child = defineSaga('child', { version: 1, input: z.object({}) }).step('a', {
     invoke: () => 1,
@@ -123,7 +123,7 @@ test('is kept as long as the outer one is not at its end', async () => {
   expect(await coordinator.purge({ olderThanMs: 0 })).toBe(2)
 })
 
-test('may stand in a group and within another, and has no bad end under any fault', async () => {
+test('a sub-saga may stand in a group and within another, and has no bad end under any fault', async () => {
   const calls: string[] = []
   const leaf = (name: string) =>
     defineSaga(name, { version: 1, input: z.object({}) }).step('do', {

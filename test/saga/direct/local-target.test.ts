@@ -1,4 +1,4 @@
-/** Participants in the process that coordinates: what is refused, what comes back, and what becomes of a call that has no answer. */
+/** Participants in the process that coordinates: refusals, answers, and the outcome of a call without an answer. */
 import { defineChannel, sink } from 'concordat/binder'
 import { type SqlClient, systemClock } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
@@ -48,13 +48,13 @@ describe('localTarget', () => {
     expect(() => localTarget(commands, bank, options as LocalTargetOptions)).toThrow(says)
   })
 
-  test('a participant of another channel is refused, and what is no participant', () => {
+  test('a participant of another channel is refused, and other values are too', () => {
     expect(() => localTarget(others, bank, { sql })).toThrow(/declared on the channel "bank.commands"/)
     const plain = sink(commands, { group: 'bank' }, () => {})
     expect(() => localTarget(commands, plain, { sql })).toThrow(/participant: expected what tccParticipant/)
   })
 
-  test('a step has the graph of one whose participant is asked by message or by HTTP: it may move while sagas are open', () => {
+  test('a step has the same graph as one by message or by HTTP: it may move while sagas are open', () => {
     const targets = [commands, localTarget(commands, bank, { sql }), httpTarget(commands, { url: 'http://bank' })]
     const graphs = targets.map(
       (to) =>
@@ -196,12 +196,12 @@ describe('a participant in the process that coordinates', () => {
     expect(calls).toEqual(['try a'])
   })
 
-  test('its tables are asked for when the coordinator starts', async () => {
+  test('its tables are checked when the coordinator starts', async () => {
     const { coordinator, bank } = await setup({ isMigrated: false })
     await expect(coordinator.run()).rejects.toMatchObject({ code: 'core.tables_missing', schema: bank })
   })
 
-  test('whose database is away is asked until that is back, and the coordinator starts without it', async () => {
+  test('whose database is down is repeated until that is back, and the coordinator starts without it', async () => {
     const sql = embedded()
     let isAway = true
     const away = (): never => {
@@ -222,7 +222,7 @@ describe('a participant in the process that coordinates', () => {
     expect(calls).toEqual(['try a', 'confirm a'])
   })
 
-  test('a hanging participant is told to stop and asked again, and its late work is not done twice', async () => {
+  test('a hanging participant is aborted and called again, and its late work is not done twice', async () => {
     const { promise: late, resolve: goOn } = Promise.withResolvers<void>()
     const stopped: string[] = []
     let tries = 0
@@ -244,7 +244,7 @@ describe('a participant in the process that coordinates', () => {
     expect(calls.filter((call) => call === 'confirm a')).toHaveLength(1)
   })
 
-  test('a participant that failed when it was no longer awaited, and refuses then, is cancelled all the same', async () => {
+  test('a participant that failed after its time limit, and refuses then, is cancelled anyway', async () => {
     const sql = embedded()
     const schema = `lt_${++count}`
     const undone: string[] = []
@@ -281,7 +281,7 @@ describe('a participant in the process that coordinates', () => {
     expect(undone).toEqual(['a'])
   })
 
-  test('a participant of another kind than the step wants says so, and the saga turns back', async () => {
+  test('a participant of another kind than the step’s reports that, and the saga turns back', async () => {
     const sql = embedded()
     const schema = `lt_${++count}`
     await migrateParticipant(sql, schema)

@@ -1,4 +1,7 @@
-/** What a coordinator makes of what comes back from a participant's URL: the participant's answer, a no, or nothing. */
+/**
+ * A coordinator's interpretation of responses from a participant's URL: the participant's answer, a refusal, or
+ * nothing.
+ */
 import { defineSaga, Refusal } from 'concordat/saga'
 import { httpTarget } from 'concordat/saga/http'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -31,7 +34,7 @@ async function setup(options: HttpWorldOptions = {}): Promise<HttpWorld> {
 let stalls = 0
 const isStalled = (): boolean => stalls-- > 0
 
-/** Something goes wrong with the first requests of an operation; the others pass. */
+/** Gate under which the first requests of an operation fail and the others pass. */
 function atFirst(operation: string, times: number, wrong: Gate): Gate {
   let left = times
   return (request, response, pass) => {
@@ -45,7 +48,7 @@ const html: Gate = (_, response) => {
   response.end('<html><body>Bad gateway, secret-of-the-proxy</body></html>')
 }
 
-describe('a participant that is asked by HTTP', () => {
+describe('a participant that is called by HTTP', () => {
   test('is tried and confirmed, or tried and cancelled', async () => {
     const world = await setup()
     expect((await outcomeOf(world, 'a')).status).toBe('completed')
@@ -68,7 +71,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(ids).toEqual([id, `pay/${id}/move`])
   })
 
-  test('its refusal is a refusal, and nothing is cancelled', async () => {
+  test('refuses as a participant, and nothing is cancelled', async () => {
     const world = await setup({
       handlers: {
         try: () => {
@@ -81,7 +84,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(world.calls).toEqual(['try a'])
   })
 
-  test('an answer that is lost after the commit is asked for again, and nothing is done twice', async () => {
+  test('an answer that is lost after the commit is requested again, and nothing is done twice', async () => {
     const lose: Gate = (_, response, pass) => {
       response.end = (() => {
         response.socket?.destroy()
@@ -127,7 +130,7 @@ describe('a participant that is asked by HTTP', () => {
           .writeHead(200)
           .end(JSON.stringify({ saga: 'pay', sagaId: 'a', step: 'move', operation: 'invoke', status: 'maybe' })),
     ],
-  ])('%s is no answer: it is asked again', async ([, wrong]) => {
+  ])('%s is no answer: the call is repeated', async ([, wrong]) => {
     const { logger, lines } = keepingLogger()
     const world = await setup({ gate: atFirst('invoke', 2, wrong), coordinator: { logger } })
     expect((await outcomeOf(world, 'a')).status).toBe('completed')
@@ -136,7 +139,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(lines.join('\n')).not.toContain('secret-of-the-proxy')
   })
 
-  test('a participant slower than the time of a request is asked again, and does it once', async () => {
+  test('a participant slower than the time of a request is called again, and does its work once', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const world = await setup({
       target: { requestTimeoutMs: 100 },
@@ -159,7 +162,7 @@ describe('a participant that is asked by HTTP', () => {
     ['403', 403, 'saga.http_unauthorized'],
     ['404', 404, 'saga.http_status'],
     ['400', 400, 'saga.http_status'],
-  ])('%s is a failure, not a refusal: what may have been done is cancelled', async ([, status, code]) => {
+  ])('%s is a failure, not a refusal: a possible effect is cancelled', async ([, status, code]) => {
     const elsewhere: string[] = []
     const world = await setup({
       gate: (request, response, pass) => {
@@ -232,7 +235,7 @@ describe('a participant that is asked by HTTP', () => {
     mayGoOn.resolve()
     await closed
     expect(calls[0]).toBe('try b')
-    // What is decided is finished by any other one.
+    // Any other coordinator finishes a decided transaction.
     const next = coordinate()
     try {
       await next.run()
@@ -243,7 +246,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(calls).toEqual(['try b', 'confirm b'])
   })
 
-  test('a try whose answer was lost with its coordinator is cancelled, also when the next one cannot ask for it any more', async () => {
+  test('a try whose answer was lost with its coordinator is cancelled, also when the next one cannot call it any longer', async () => {
     const world = await setup({
       step: { timeoutMs: 600_000 },
       target: { retry: { initialMs: 600_000, maxMs: 600_000 } },
@@ -300,14 +303,14 @@ describe('a participant that is asked by HTTP', () => {
       { fetch: (...given: Parameters<typeof fetch>) => (isStalled() ? new Promise(() => {}) : fetch(...given)) },
     ],
     ['a function for headers', { headers: () => (isStalled() ? new Promise(() => {}) : {}) }],
-  ])('%s that never answers, and heeds no signal, holds up nothing: it is asked again', async ([, target]) => {
+  ])('%s that never answers, and ignores its signal, delays nothing: it is called again', async ([, target]) => {
     stalls = 2
     const world = await setup({ target: { requestTimeoutMs: 50, concurrency: 1, ...target } })
     expect((await outcomeOf(world, 'a')).status).toBe('completed')
     expect(world.calls).toEqual(['try a', 'confirm a'])
   })
 
-  test('headers are asked for each request, and nothing of them is logged when no answer comes', async () => {
+  test('headers are made for each request, and are not logged without an answer', async () => {
     const { logger, lines } = keepingLogger()
     const given: unknown[] = []
     let count = 0
@@ -335,7 +338,7 @@ describe('a participant that is asked by HTTP', () => {
     expect(lines.join('\n')).not.toContain('s3cret')
   })
 
-  test('an answer that is too large is a failure for good, and is cancelled', async () => {
+  test('an answer that is too large is a permanent failure, and is cancelled', async () => {
     const world = await setup({
       handlers: { try: () => ({ text: 'x'.repeat(5_000) }) },
       target: { maxResponseBytes: 2_000 },

@@ -25,7 +25,7 @@ async function listen(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/work`
 }
 
-describe('by HTTP', () => {
+describe('code that joins by HTTP', () => {
   const servers: Readonly<Record<string, (world: Joining, work: () => Promise<unknown>) => Promise<string>>> = {
     'a fetch handler': ({ other }, work) =>
       listen(
@@ -81,7 +81,7 @@ describe('by HTTP', () => {
     },
   )
 
-  test('a header that is none is an error of the request', async () => {
+  test('an invalid header is an error of the request', async () => {
     const world = await setup()
     for (const name of ['Express', 'Fastify']) {
       const url = await servers[name]?.(world, async () => 'done')

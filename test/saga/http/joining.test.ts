@@ -1,4 +1,4 @@
-/** Code in another process that becomes part of a global transaction: the header that it came with, and what it may do then. */
+/** Code in another process that joins a global transaction: its header, and its possible actions. */
 
 import { Refusal } from 'concordat/saga'
 import {
@@ -34,7 +34,7 @@ describe('a transaction that code in another process joins', () => {
     const result = await world.begin('j-1', async () => {
       await currentGlobalTransaction()?.call(move, { account: 'a', cents: 1 })
       const headers = transactionHeaders()
-      // Another process: nothing of this one's context is there.
+      // Another process: it has none of this one's context.
       return outsideGlobalTransaction(() =>
         other.inheritTransaction(headers, async () => {
           await new Promise((resolve) => setImmediate(resolve))
@@ -68,30 +68,27 @@ describe('a transaction that code in another process joins', () => {
   test.each([
     ['in ASCII', 'no stock', 'no stock'],
     ['in words that the encoding of the database lacks', '品切れ', '???'],
-  ])(
-    'when code that joined fails (%s) all is cancelled, whatever the code here makes of that',
-    async (_, text, kept) => {
-      const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
-      const { other, move, transfer } = world
-      const run = world.begin('j-3', async () => {
-        const headers = transactionHeaders()
-        const failed = outsideGlobalTransaction(() =>
-          other.inheritTransaction(headers, () =>
-            other.globalTransaction(transfer, { id: 'x', input: {} }, async (global) => {
-              await global.call(move, { account: 'b', cents: 2 })
-              throw new Error(text)
-            }),
-          ),
-        )
-        await expect(failed).rejects.toThrow(text)
-        return 'all is well'
-      })
-      const error = await run.catch((thrown: unknown) => thrown)
-      expect(error).toBeInstanceOf(GlobalTransactionCancelled)
-      expect((error as GlobalTransactionCancelled).failure.message).toContain(kept)
-      expect(world.calls).toEqual(['try b', 'cancel b true'])
-    },
-  )
+  ])('when code that joined fails (%s) all is cancelled, even if the caller ignores it', async (_, text, kept) => {
+    const world = await setup({ coordinator: { sql: refusingSql(embedded(), lacksKanji) } })
+    const { other, move, transfer } = world
+    const run = world.begin('j-3', async () => {
+      const headers = transactionHeaders()
+      const failed = outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, () =>
+          other.globalTransaction(transfer, { id: 'x', input: {} }, async (global) => {
+            await global.call(move, { account: 'b', cents: 2 })
+            throw new Error(text)
+          }),
+        ),
+      )
+      await expect(failed).rejects.toThrow(text)
+      return 'all is well'
+    })
+    const error = await run.catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(GlobalTransactionCancelled)
+    expect((error as GlobalTransactionCancelled).failure.message).toContain(kept)
+    expect(world.calls).toEqual(['try b', 'cancel b true'])
+  })
 
   test('a refusal is for the code that called', async () => {
     const world = await setup({
@@ -148,7 +145,7 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls).toEqual([])
   })
 
-  test('between its calls it is told by its signal that the transaction was cancelled', async () => {
+  test('between its calls it learns by its signal that the transaction was cancelled', async () => {
     const world = await setup({ coordinator: { pollMs: 20 } })
     const { other, coordinator, transfer } = world
     const run = world.begin('j-signal', () => {
@@ -210,7 +207,7 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls.slice(4).toSorted()).toEqual(['confirm a', 'confirm b', 'confirm c', 'confirm d'])
   })
 
-  test('a call that is not waited for is in the transaction before the work there is over', async () => {
+  test('a call that is not awaited is in the transaction before the work there is over', async () => {
     const world = await setup()
     const { other, move } = world
     await world.begin('j-7', async () => {
@@ -255,7 +252,7 @@ describe('propagation with a transaction that came with a request', () => {
     ).rejects.toThrow(/would wait for itself/)
   })
 
-  test('supports is to look whether there is one, and not supported is to leave it', async () => {
+  test('supports joins one if it exists, and not supported leaves it', async () => {
     const world = await setup()
     expect(await inherit(world, 'p-6', async () => currentGlobalTransaction()?.id)).toBe('p-6')
     expect(
@@ -293,7 +290,7 @@ describe('the header', () => {
     }
   })
 
-  test('a header with a wrong birth, or of a missing transaction, adds nothing', async () => {
+  test('with a wrong birth, or of a missing transaction, adds nothing', async () => {
     const world = await setup()
     const { other, move } = world
     await world.begin('h-1', async () => {

@@ -1,4 +1,6 @@
-/** What a participant's URL does about strangers, about requests that are no commands, and about those that are too much. */
+/**
+ * A participant's URL under requests from strangers, requests that are no commands, and too large or too many requests.
+ */
 import { migrateParticipant, Refusal } from 'concordat/saga'
 import { bearer, type HttpParticipantsOptions, httpParticipants } from 'concordat/saga/http'
 import { type TccHandlers } from 'concordat/saga/tcc'
@@ -28,7 +30,7 @@ function setup(options: Partial<HttpParticipantsOptions> = {}, handlers: Partial
     ...options,
   })
   const id = `a-${++ids}`
-  /** A command that is right but for what is given. */
+  /** Sends a command that is valid except for the given parts. */
   const ask = async (
     given: Record<string, string> = {},
     body: string | ReadableStream = '{"account":"a","cents":5}',
@@ -53,8 +55,8 @@ function setup(options: Partial<HttpParticipantsOptions> = {}, handlers: Partial
   return { handler, ask, id }
 }
 
-describe('who may ask a participant', () => {
-  test.for([undefined, true, 'all', null])('authorize: %s is refused: that anybody may has to be said', (authorize) => {
+describe('the authorization of a participant’s callers', () => {
+  test.for([undefined, true, 'all', null])('authorize: %s is refused: open access must be explicit', (authorize) => {
     const options = { sql: embedded(), authorize } as unknown as HttpParticipantsOptions
     expect(() => httpParticipants([bankSide({}, [])], options)).toThrow(
       /httpParticipants\.authorize: expected a function/,
@@ -74,7 +76,7 @@ describe('who may ask a participant', () => {
     expect(await ask({ authorization: 'Bearer next' })).toMatchObject({ status: 200, body: { status: 'ok' } })
   })
 
-  test('authorize gets the service and the command, and may look at the body', async () => {
+  test('authorize gets the service and the command, and may read the body', async () => {
     const asked: unknown[] = []
     const { ask, id } = setup({
       authorize: async ({ asked: { channel, service, saga, sagaId, step, operation }, headers, body }) => {
@@ -97,7 +99,7 @@ describe('who may ask a participant', () => {
     })
   })
 
-  test('an authorize that throws lets no caller in, and is asked again', async () => {
+  test('an authorize that throws admits no caller, and is called again', async () => {
     const { logger, lines } = keepingLogger()
     const { ask } = setup({
       logger,
@@ -168,7 +170,7 @@ describe('requests to a participant', () => {
     expect(read).toBeLessThan(6)
   })
 
-  test('without ce-type are for the only participant that there is', async () => {
+  test('without ce-type are for the only participant', async () => {
     const { ask } = setup()
     expect(await ask({ 'ce-type': '' })).toMatchObject({ status: 200, body: { status: 'ok', result: { held: 5 } } })
   })
@@ -176,14 +178,14 @@ describe('requests to a participant', () => {
   test.for<[string, string]>([
     ['is no JSON', '{"account":'],
     ['does not fit the channel', '{"account":7}'],
-  ])('whose payload %s are answered: it failed for good, and there is nothing to undo', async ([, body]) => {
+  ])('whose payload %s are answered: a permanent failure, with nothing to undo', async ([, body]) => {
     const { ask } = setup()
     expect(await ask({}, body)).toMatchObject({ status: 200, body: { status: 'failed', final: true } })
     expect(await ask({ 'saga-operation': 'compensate' }, body)).toMatchObject({ status: 200, body: { status: 'ok' } })
     expect(calls).toEqual([])
   })
 
-  test('requests that fail inside say so as by message, and are done when asked again', async () => {
+  test('requests that fail inside report it as by message, and succeed when repeated', async () => {
     let isBroken = true
     const { ask } = setup(
       {},
@@ -201,7 +203,7 @@ describe('requests to a participant', () => {
     expect(await ask()).toMatchObject({ status: 200, body: { status: 'ok' } })
   })
 
-  test('a database that is away is no answer, and its error stays inside', async () => {
+  test('a database that is down is no answer, and its error stays inside', async () => {
     const { logger, lines } = keepingLogger()
     const away = {
       ...embedded(),
@@ -233,7 +235,7 @@ describe('requests to a participant', () => {
     expect(calls).toEqual(['try a'])
   })
 
-  test('more at once than may be are sent away', async () => {
+  test('beyond the limit are refused', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const { ask } = setup({ concurrency: 1 }, { try: () => promise })
     const first = ask()
@@ -244,7 +246,7 @@ describe('requests to a participant', () => {
     expect((await ask()).status).toBe(200)
   })
 
-  test('a request that takes too long is answered 503, and its work is found when it is asked again', async () => {
+  test('a request that takes too long is answered 503, and its work is found when it is repeated', async () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     const { ask } = setup({ timeoutMs: 50 }, { try: () => promise })
     expect(await ask()).toMatchObject({ status: 503, body: { error: { code: 'saga.http_timeout' } } })

@@ -73,7 +73,7 @@ describeWith(['postgres'], 'processes that talk by HTTP', () => {
     await exit
   }
 
-  /** What was done for each step, in order of the alphabet. */
+  /** Effects of each step, in alphabetical order. */
   async function effectsOf(prefix: string): Promise<ReadonlyMap<string, readonly string[]>> {
     const { rows } = await sql.query<{ key: string; what: string }>(
       `SELECT key, what FROM ${run}.effects WHERE starts_with(key, $1) ORDER BY key, what`,
@@ -148,7 +148,7 @@ describeWith(['postgres'], 'processes that talk by HTTP', () => {
         await answer
         return global.id
       })
-      // On a busy machine another coordinator may have cancelled it by the time that its own one hears of the kill.
+      // On a busy machine another coordinator may have cancelled it before its own one hears of the kill.
       await expect(run).rejects.toThrow(/fetch failed|was cancelled/)
       const effects = await effectsOf('code/joined/')
       expect([...effects.values()]).toEqual([['cancel', 'try']])

@@ -29,7 +29,7 @@ describe('httpTarget', () => {
     expect(() => httpTarget({} as typeof channel, { url })).toThrow(/httpTarget/)
   })
 
-  test('a step has the graph of one whose participant is asked by message: it may move while sagas are open', () => {
+  test('a step has the graph of one whose participant is called by message: it may move while sagas are open', () => {
     const graphs = [channel, httpTarget(channel, { url }), httpTarget(channel, { url: () => `${url}/2` })].map(
       (to) =>
         defineSaga('pay', { version: 1, input })
@@ -40,7 +40,7 @@ describe('httpTarget', () => {
     expect(new Set(graphs).size).toBe(1)
   })
 
-  test('its payload is checked as that of the channel', () => {
+  test('its payload is checked by the channel’s schema', () => {
     const to = httpTarget(channel, { url })
     defineSaga('pay', { version: 1, input })
       // @ts-expect-error -- the channel wants an account
@@ -49,7 +49,7 @@ describe('httpTarget', () => {
     expect(branch.name).toBe('move')
   })
 
-  test('is asked for again after 10 seconds, and each minute: what is lost with a process waits no longer', () => {
+  test('is repeated after 10 seconds, and each minute: a call lost with a process waits no longer', () => {
     const { steps } = defineSaga('pay', { version: 1, input }).tcc('move', {
       to: httpTarget(channel, { url }),
       request,

@@ -59,7 +59,7 @@ describe('a step that reserves', () => {
     expect(stuck.when(confirmed('a')).status, 'a late answer frees it').toBe('completed')
   })
 
-  test('whose participant is away is parked too, when another one waits for an operator', () => {
+  test('whose participant is down is parked too, when another one waits for an operator', () => {
     const decided = given(two, done('a'), done('b'))
     const away = decided.when(due(), due(), due())
     expect(away).toMatchObject({ status: 'running', steps: { a: 'confirming', b: 'confirming' } })

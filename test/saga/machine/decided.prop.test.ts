@@ -13,7 +13,7 @@ const error = { code: 'x', message: 'x' }
 const by = { by: 'me', reason: 'test' }
 const OPERATIONS = ['invoke', 'confirm', 'compensate'] as const
 
-/** What happens to one of the open steps, or to the saga. */
+/** Event for one of the open steps, or for the saga. */
 type Turn = 'works' | 'fails' | 'says no' | 'is late' | 'again' | 'cancelled' | 'undone' | 'retried' | 'skipped'
 
 const KINDS = ['reserve', 'reserve', 'reserve there', 'reserve there', 'call', 'send', 'wait'] as const
@@ -81,7 +81,7 @@ function eventOf(state: SagaState, turn: Turn, pick: number, last: SagaEvent): S
 }
 
 describe('a saga that reserves', () => {
-  test('confirms all or cancels all, never both, whatever comes when', () => {
+  test('confirms all or cancels all, never both, under any events in any order', () => {
     let confirmed = 0
     fc.assert(
       fc.property(fc.noBias(sagas), fc.boolean(), fc.noBias(turns), (saga, isChild, played) => {

@@ -31,7 +31,7 @@ const transaction: SagaShape = {
   },
 }
 
-/** What happens next; of those that concern one step, to which of the open ones. */
+/** Next event; those for one step say for which of the open ones. */
 const TURNS = [
   'calls',
   'works',
@@ -151,7 +151,7 @@ class Referee {
     if (ended) this.#checkEnd(state)
   }
 
-  /** Steps are added by code that runs and may go on, and with the intent to call them. */
+  /** Checks that only running code adds steps, and only with the intent to call them. */
   #checkGrowth(before: SagaState, event: SagaEvent, state: SagaState, calls: readonly Call[]): void {
     const added = state.steps.slice(before.steps.length)
     expect(added.length).toBe(event.type === 'branched' ? 1 : 0)
@@ -196,7 +196,7 @@ function isRunning({ steps: [first] }: SagaState): boolean {
   return first?.status === 'invoking' && first.wait === 'call'
 }
 
-/** What would end it: answers come, the code returns, operators have things tried again. */
+/** Event that leads towards the end: an answer, the code's return, an operator's retry. */
 function helpful(state: SagaState): SagaEvent {
   if (state.status === 'stuck') return { type: 'operator', action: { do: 'retry' }, ...by }
   const open = state.steps.find(({ status }) => OPEN.includes(status))
@@ -231,7 +231,7 @@ function play(played: readonly Move[]): Played {
 }
 
 describe('a transaction that is just code', () => {
-  test('confirms all of its branches or cancels all, never both, whatever comes when', () => {
+  test('confirms all of its branches or cancels all, never both, under any events in any order', () => {
     const seen = { confirmed: 0, undone: 0, without: 0 }
     fc.assert(
       fc.property(fc.noBias(moves), (played) => {

@@ -95,7 +95,7 @@ describe('the machine', () => {
     )
   })
 
-  test('ends from every reachable state when calls work from then on and an operator retries what is stuck', () => {
+  test('ends from every reachable state when calls work from then on and an operator retries stuck steps', () => {
     fc.assert(
       fc.property(shapes, fc.array(outsideEvents, { maxLength: 30 }), (s, events) => {
         const { state, referee } = play(s, events)
@@ -125,7 +125,7 @@ describe('the machine', () => {
   })
 })
 
-/** What a world without faults does next. */
+/** Next event in a world without faults. */
 function help(shape: SagaShape, state: SagaState): SagaEvent {
   const all = state.steps.filter(({ status }) => OPEN.includes(status))
   const open = all.find(({ wait }) => wait !== 'operator') ?? all[0]

@@ -53,7 +53,7 @@ describe('cancelling', () => {
     expect(turned.state.cancel).toBeUndefined()
   })
 
-  test('does not try again what failed meanwhile', () => {
+  test('does not retry a step that failed in the meantime', () => {
     expect(summary(play(s, cancel, failed('a')).state)).toBe('compensating: compensating/call pending pending')
     expect(summary(play(s, cancel, due).state), 'its process died').toBe(
       'compensating: compensating/call pending pending',
@@ -103,7 +103,7 @@ describe('a group', () => {
   const at = (state: SagaState, event: SagaEvent, elapsedMs: number) =>
     advance(s, state, event, 0, elapsedMs) as Transition
 
-  test('is begun together, and the saga goes on when all are done', () => {
+  test('is begun together, and the saga continues when all are done', () => {
     const first = play(s)
     expect(summary(first.state)).toBe('running: invoking/call invoking/reply invoking/reply pending')
     expect(first.calls.map(({ step }) => step)).toEqual(['a', 'b', 'c'])
@@ -116,7 +116,7 @@ describe('a group', () => {
     expect(summary(play(s, ok('b'), ok('a'), ok('c')).state)).toBe('running: invoked invoked invoked invoking/call')
   })
 
-  test('each waits for its own time', () => {
+  test('has its own time for each', () => {
     const waiting = at(play(s).state, ok('a'), 300)
     expect(waiting.wake).toEqual({ kind: 'in', ms: 700 })
     const failedOne = at(waiting.state, failed('b', { attempt: 1 }), 100)
@@ -142,7 +142,7 @@ describe('a group', () => {
     )
   })
 
-  test('a call that was asked for again is taken back when another of the group gives up', () => {
+  test('a repeated call is withdrawn when another of the group gives up', () => {
     const two = shape(member('a', { remote: true }), member('b', { remote: true, invoke: policy(1) }))
     const both = advance(two, play(two).state, due) as Transition
     expect(summary(both.state)).toBe('compensating: unknown compensating/reply')
@@ -189,7 +189,7 @@ describe('steps that call nothing', () => {
   const s = shape(stepShape('a'), passive('nap', 'time'), passive('yes', 'signal'), stepShape('z'))
   const signal: SagaEvent = { type: 'signalled', step: 'yes', payload: { by: 'ann' } }
 
-  test('a timer asks how long it takes, and is done when it is due', () => {
+  test('a timer gets its duration, and is done when it is due', () => {
     const asked = play(s, ok('a'))
     expect(asked.calls).toEqual([{ index: 1, step: 'nap', operation: 'invoke', attempt: 1 }])
     expect(play(s, ok('a'), { type: 'armed', step: 'nap', ms: 5_000 }).wake).toEqual({ kind: 'in', ms: 5_000 })
@@ -213,7 +213,7 @@ describe('steps that call nothing', () => {
     expect(later.state.steps[2]).toEqual({ step: 'yes', status: 'invoked', attempts: 0, result: { by: 'ann' } })
   })
 
-  test('a signal that comes again, or for another kind of step, means nothing', () => {
+  test('a repeated signal, or one for another kind of step, has no effect', () => {
     expect(advance(s, play(s, ok('a'), due, signal).state, signal)).toBeUndefined()
     expect(advance(s, play(s).state, { type: 'signalled', step: 'a' })).toBeUndefined()
   })
@@ -260,7 +260,7 @@ describe('forward', () => {
     expect(play(s, failed('a'), due).calls).toEqual([{ index: 0, step: 'a', operation: 'invoke', attempt: 2 }])
   })
 
-  test('a reply that is late is asked for again, and given up after the last attempt', () => {
+  test('a late reply is requested again, and given up after the last attempt', () => {
     expect(play(s, ok('a'), due).calls).toEqual([{ index: 1, step: 'b', operation: 'invoke', attempt: 2 }])
     const givenUp = play(s, ok('a'), due, due)
     expect(summary(givenUp.state)).toBe('compensating: invoked compensating/reply')
@@ -291,14 +291,14 @@ describe('forward', () => {
     expect(third.state.status).not.toBe('running')
   })
 
-  test('failures that are answered one copy too late give a step up after as many as its policy says', () => {
+  test('failures that are answered one copy too late give a step up after its policy’s attempts', () => {
     const waits = shape(stepShape('b', { remote: true, invoke: { ...policy(5), patient: true } }))
     const events = [1, 2, 3, 4, 5].flatMap((attempt) => [due, failed('b', { attempt })])
     expect(play(waits, ...events).state.status).not.toBe('running')
     expect(play(waits, ...events.slice(0, 9)).state.status).toBe('running')
   })
 
-  test('a step that takes its process down is made again, and given up after 50 times', () => {
+  test('a step that takes its process down is repeated, and given up after 50 times', () => {
     const { state, calls } = play(s, due)
     expect(calls).toEqual([{ index: 0, step: 'a', operation: 'invoke', attempt: 1 }])
     expect(state.steps[0]).toMatchObject({ attempts: 1, orphans: 1, doubt: true })
@@ -337,7 +337,7 @@ describe('backward', () => {
     )
   })
 
-  test('a transactional step that gave up certainly left nothing', () => {
+  test('a transactional step that gave up certainly had no effect', () => {
     const one = shape(stepShape('a', { transactional: true }))
     expect(summary(play(one, failed('a'), due, failed('a')).state)).toBe('compensated: failed')
   })
@@ -363,7 +363,7 @@ describe('backward', () => {
     })
   })
 
-  test('an answer that comes after all, when the broker is back, frees a parked saga', () => {
+  test('a late answer, when the broker is back, frees a parked saga', () => {
     const remote = shape(stepShape('a', { remote: true }), stepShape('b'))
     const stuck = play(remote, ok('a'), refused('b'), due, due)
     expect(summary(stuck.state)).toBe('stuck: compensating/operator refused')
@@ -394,7 +394,7 @@ describe('the pivot', () => {
     expect(summary((advance(s, state, ok('p')) as Transition).state)).toBe('running: invoked invoked invoking/call')
   })
 
-  test('an operator can say that it did not happen', () => {
+  test('an operator can declare that it did not happen', () => {
     const back = play(s, ok('a'), failed('p'), due, failed('p'), operator({ do: 'compensate' }))
     expect(summary(back.state)).toBe('compensating: compensating/call skipped pending')
     expect(back.timeline[0]).toEqual({
@@ -404,7 +404,7 @@ describe('the pivot', () => {
     })
   })
 
-  test('after it a refusal parks: there is only forward', () => {
+  test('after it a refusal parks: the saga cannot turn back', () => {
     const stuck = play(s, ok('a'), ok('p'), refused('z'))
     expect(summary(stuck.state)).toBe('stuck: invoked invoked invoking/operator')
     expect(advance(s, stuck.state, operator({ do: 'compensate' }))).toBeUndefined()

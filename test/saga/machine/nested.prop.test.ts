@@ -1,4 +1,4 @@
-/** A saga and the one that it is a step of, on the pure machine: whatever operators do, neither hangs for good. */
+/** A saga and a sub-saga on the pure machine: with any operator actions, neither hangs permanently. */
 import { type SagaState } from 'concordat/saga'
 import { advance, initialState, type SagaEvent, type SagaShape } from 'concordat/saga/machine'
 import fc from 'fast-check'
@@ -12,7 +12,7 @@ const OUTER = shape(
 const error = { code: 'x', message: 'x' }
 const by = { by: 'me', reason: 'test' }
 
-/** The two, and the letters between them: each is heard once, in order, as the coordinator delivers them. */
+/** Both sagas, and the messages between them: each arrives once, in order, as the coordinator delivers them. */
 class Family {
   outer: SagaState
   inner: SagaState
@@ -40,7 +40,7 @@ class Family {
     return true
   }
 
-  /** What the open local call of the inner saga came to. */
+  /** Applies the outcome of the inner saga's open local call. */
   #effect({ step, operation }: Extract<SagaEvent, { type: 'succeeded' }>): void {
     const open = this.inner.steps.find((each) => each.step === step)
     if (open?.wait !== 'call') return
@@ -112,7 +112,7 @@ function play(family: Family, happening: typeof events extends fc.Arbitrary<infe
   return family.hear('inner', { type: 'failed', step, operation, error, terminal: true })
 }
 
-test('a saga and the one around it end, whatever operators resolve, cancel and retry, and a compensated pair leaves nothing', () => {
+test('a saga and its outer saga end, with any resolve, cancel and retry by operators, and a compensated pair leaves nothing', () => {
   fc.assert(
     fc.property(inner, fc.array(events, { maxLength: 25 }), (innerShape, happenings) => {
       const family = new Family(innerShape)

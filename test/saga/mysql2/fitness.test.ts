@@ -1,4 +1,7 @@
-/** What a server says of itself that cannot be prepared on. A connection that answers as the manuals say stands for it. */
+/**
+ * Server properties that make it unfit for preparing. A connection that answers as the manuals say stands for the
+ * server.
+ */
 import { type MysqlConnection, mysqlResource } from '@concordat/mysql'
 import { describe, expect, test } from 'vitest'
 
@@ -70,6 +73,6 @@ describe('a server that it cannot prepare on is refused with the remedy', () => 
   })
 })
 
-test('needs a pool', () => {
+test('mysqlResource needs a pool', () => {
   expect(() => mysqlResource({} as never)).toThrow('mysqlResource: expected a pool')
 })

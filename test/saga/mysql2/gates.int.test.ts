@@ -1,4 +1,4 @@
-/** The gates on MariaDB beside those who look at them: a call that must not wait for rows waits for none of ours. */
+/** The gates on MariaDB beside readers: a call that must not wait for rows waits for none of ours. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
@@ -41,7 +41,7 @@ describeWith(['mariadb'], 'the gates on MariaDB', () => {
     }
   })
 
-  test('leave nothing that a refused handler set in its session to the next user of its connection', async () => {
+  test('leave no session settings of a refused handler to the next user of its connection', async () => {
     const call = { ...impatient(), isCurrent: async () => true }
     const one = attachMaria(maria.url, 1)
     try {

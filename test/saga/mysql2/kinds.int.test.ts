@@ -1,4 +1,4 @@
-/** What every kind of transaction keeps, of the one that prepares on MariaDB. */
+/** Guarantees of the kind of transaction that prepares on MariaDB. */
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, describe } from 'vitest'

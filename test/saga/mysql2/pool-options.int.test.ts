@@ -1,4 +1,7 @@
-/** A pool whose options shape what the driver gives of a row: they are for the handler's statements, and ours need none of them. */
+/**
+ * A pool whose options change the driver's row format: they apply to the handler's statements, and ours do not need
+ * them.
+ */
 import { mysqlResource } from '@concordat/mysql'
 import mysql from 'mysql2/promise'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -28,7 +31,7 @@ describeWith(['mariadb'], 'a pool on MariaDB', () => {
     ['values by a function', { typeCast: (field) => field.string() }],
     ['dates as text', { dateStrings: true }],
     ['names of placeholders', { namedPlaceholders: true }],
-  ])('that gives %s can be prepared on', async (_, options) => {
+  ])('that returns %s can be prepared on', async (_, options) => {
     const pool = mysql.createPool({ uri: maria.url, gracefulEnd: true, ...options })
     try {
       const resource = mysqlResource(pool)

@@ -1,4 +1,7 @@
-/** One transaction over two databases: ann's account is on PostgreSQL, bob's on MariaDB, and each service prepares on its own. */
+/**
+ * A transaction over two databases: ann's account is on PostgreSQL, bob's on MariaDB, and each service prepares on its
+ * own.
+ */
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { defineSaga, Refusal } from 'concordat/saga'
@@ -141,7 +144,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
     await nothingIsLeft()
   })
 
-  test('many at once, half of them thrown away, lose and make no cent', async () => {
+  test('many at once, half of them aborted, lose and make no cent', async () => {
     const numbers = Array.from({ length: 12 }, (_, i) => i)
     for (const i of numbers) {
       await banks.a.sql.query('INSERT INTO accounts VALUES ($1, 100)', [`a${i}`])
@@ -177,7 +180,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
   }, 170_000)
 
   test.each([1, 4])(
-    'sagas that all want one row of MariaDB have it one after the other (concurrency %i)',
+    'sagas that contend for one row of MariaDB have it one after the other (concurrency %i)',
     async (concurrency) => {
       const more = { maxAttempts: 1_000, initialMs: 20, maxMs: 100 }
       const hot = defineSaga('hot', { version: 1, input: z.object({ cents: z.number() }) })
@@ -215,7 +218,7 @@ describeWith(['postgres', 'mariadb'], 'money between PostgreSQL and MariaDB', { 
     await maria.endByHand('ROLLBACK', 't-9')
   })
 
-  test('a participant whose table is not there does not begin, and says what to call', async () => {
+  test('a participant whose table is missing does not begin, and names the call to make', async () => {
     await maria.pool.query('RENAME TABLE concordat_xa TO hidden')
     try {
       await expect(maria.resource.ready()).rejects.toMatchObject({ code: 'core.tables_missing' })

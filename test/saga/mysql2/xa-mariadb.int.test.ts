@@ -1,4 +1,4 @@
-/** What an XA participant does about its commands when it prepares on MariaDB, beside a barrier on PostgreSQL. */
+/** An XA participant that prepares on MariaDB, beside a barrier on PostgreSQL. */
 
 import type { MysqlTransaction } from '@concordat/mysql'
 import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
@@ -83,8 +83,8 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   /** The names of the prepared transactions of this saga. */
   const prepared = (): Promise<readonly string[]> => maria.prepared(`order/${id}/`)
 
-  describe('asked again and again', () => {
-    test('prepares once, and commits what it prepared once', async () => {
+  describe('called repeatedly', () => {
+    test('prepares once, and commits that once', async () => {
       const binding = bind()
       expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
       expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
@@ -96,7 +96,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       expect(await prepared()).toEqual([])
     })
 
-    test('rolls back what it prepared', async () => {
+    test('rolls its prepared work back', async () => {
       const binding = bind()
       await send(binding, 'invoke')
       for (const _ of [1, 2]) expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -106,7 +106,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     })
   })
 
-  test('has nothing to roll back without a try, and refuses the try that comes after', async () => {
+  test('has nothing to roll back without a try, and refuses a later try', async () => {
     const binding = bind()
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
     expect(await send(binding, 'invoke')).toEqual(['invoke refused saga.cancelled'])
@@ -141,7 +141,9 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   })
 
   describe('whose process dies at any statement, commit or preparation', () => {
-    /** Each command goes to a process that dies at its n-th step, and then again to one that lives. False: it lived. */
+    /**
+     * Sends each command to a process that dies at its n-th step, and then again to one that lives. False: it lived.
+     */
     async function dieAt(n: number, when: 'before' | 'after', operations: readonly Operation[]): Promise<boolean> {
       id = `dies-${++ids}`
       const mortal = new MortalClient(sql, n, when)
@@ -163,7 +165,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       throw error
     }
 
-    test.each(['before', 'after'] as const)('ends as decided all the same (%s it is done)', async (when) => {
+    test.each(['before', 'after'] as const)('ends as decided (%s its execution)', async (when) => {
       for (const operations of [
         ['invoke', 'confirm'],
         ['invoke', 'compensate'],
@@ -175,7 +177,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     })
 
     test.each(['before', 'after'] as const)(
-      'leaves nothing when it is cancelled instead (%s it is done)',
+      'leaves nothing when it is cancelled instead (%s its execution)',
       async (when) => {
         let n = 0
         for (let dead = true; dead; ) {
@@ -192,7 +194,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       },
     )
 
-    test('before it answered: the next one rolls back what was prepared and prepares again', async () => {
+    test('before it answered: the next one rolls the prepared work back and prepares again', async () => {
       let calls = 0
       const count: Handler = (command, context) => {
         calls++
@@ -209,8 +211,8 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     })
   })
 
-  describe('cancelled while another process is at it', () => {
-    test('a process that is frozen before its handler is refused when it goes on', async () => {
+  describe('cancelled during the work of another process', () => {
+    test('a process that is frozen before its handler is refused when it resumes', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const client = stoppingResource(maria.resource, { beforePrepare: () => (reached.resolve(), resume.promise) })
       const slow = deliver(bind(write, client), request, headers('invoke'))
@@ -222,7 +224,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       expect([await effects(), await prepared()]).toEqual([0, []])
     })
 
-    test('in its handler: the cancellation waits for it, and rolls back what it prepares', async () => {
+    test('in its handler: the cancellation waits for it, and rolls its prepared work back', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const slow = deliver(
         bind(async (command, context) => {
@@ -275,7 +277,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
       await Promise.all([one, other].map((each) => deliver(each, request, headers('confirm'), 8)))
       expect([await effects(), await prepared()], id).toEqual([1, []])
     }
-    // Who was overtaken time after time may have to be asked again.
+    // A command that was overtaken repeatedly may have to be sent again.
     const failed = (await answersLeft()).filter((answer) => answer.includes('failed'))
     expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
@@ -283,7 +285,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
   describe('whose prepared transaction was ended by hand', () => {
     const endByHand = (verb: 'COMMIT' | 'ROLLBACK'): Promise<void> => maria.endByHand(verb, `order/${id}/`)
 
-    test('rolled back: it cannot be confirmed, and says so', async () => {
+    test('rolled back: it cannot be confirmed, and reports that', async () => {
       await send(bind(), 'invoke')
       await endByHand('ROLLBACK')
       for (const _ of [1, 2]) expect(await send(bind(), 'confirm')).toEqual(['confirm failed final saga.not_prepared'])
@@ -308,7 +310,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     })
   })
 
-  test('never takes an XA COMMIT that was answered and did nothing for a commit', async () => {
+  test('never counts an XA COMMIT that was answered and did nothing as a commit', async () => {
     const lying: XaResource<MysqlTransaction> = {
       ...stoppingResource(maria.resource, {}),
       end: async () => 'ended',
@@ -320,7 +322,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(await effects()).toBe(1)
   })
 
-  test('does not wait for ever for a row that another saga holds, and has it once that one is decided', async () => {
+  test('does not wait without limit for a row that another saga holds, and has it once that one is decided', async () => {
     await maria.pool.query(`INSERT INTO effects VALUES ('hot', '')`)
     const outbox = createOutbox({ sql, service: 'stock', schema })
     const { resource } = maria
@@ -342,7 +344,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(rows).toEqual([{ what: `${first} ${second} ` }])
   })
 
-  test('fails for good when its handler did what cannot be prepared', async () => {
+  test('fails permanently when its handler’s work cannot be prepared', async () => {
     const binding = bind(async (_, { tx }) => void (await tx.query('CREATE TABLE gone (n int)')))
     expect(await send(binding, 'invoke')).toEqual(['invoke failed final core.sql_cannot_prepare'])
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -360,7 +362,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(await effects()).toBe(1)
   })
 
-  test('is committed and rolled back though the payload cannot be read any more', async () => {
+  test('is committed and rolled back though the payload can no longer be read', async () => {
     const binding = bind()
     for (const operation of ['confirm', 'compensate'] as const) {
       id = `s${++ids}`
@@ -386,7 +388,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     expect(await send(tcc, 'confirm')).toEqual(['confirm ok'])
   })
 
-  /** What was answered and not looked at, oldest first. */
+  /** Answers that the test has not looked at, oldest first. */
   async function answersLeft(): Promise<string[]> {
     const all = await takeReplies(sql, schema)
     return all.map(({ operation, status, code }) =>

@@ -60,7 +60,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     return { n }
   }
 
-  /** With more than one at a time a call may wait for a row. */
+  /** Binds the participant. With a concurrency above one a call may wait for a row. */
   function bind(handler = write, { resource } = maria, concurrency = 1): SinkBinding {
     const outbox = createOutbox({ sql, service: 'stock', schema })
     return xaParticipant(
@@ -115,7 +115,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     await until('it answers', answers)
   }
 
-  test('keeps what is prepared when its server is killed, and commits or rolls it back when that is there again', async () => {
+  test('keeps prepared work when its server is killed, and commits or rolls it back when that is there again', async () => {
     const decided = id
     expect(await send(bind(), 'invoke')).toEqual(['invoke ok'])
     id = `s${++ids}`
@@ -131,7 +131,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     expect(await maria.transactions()).toBe(0)
   })
 
-  test('whose server is killed under its handler is called again, and nothing is done twice', async () => {
+  test('whose server is killed during its handler is called again, and nothing is done twice', async () => {
     let calls = 0
     const binding = bind(async (command, context) => {
       const result = await write(command, context)
@@ -144,7 +144,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     expect(await left()).toEqual({ effects: 1, prepared: 0 })
   })
 
-  test('is held by a server that is stopped for no longer than it has time to answer, whatever it is asked for', async () => {
+  test('waits for a server that is stopped no longer than its time limit, for every command', async () => {
     const resource = mysqlResource(maria.pool, { answerMs: 400 })
     const bounded = bind(
       async (command, context) => {
@@ -268,7 +268,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     await other.end()
   })
 
-  test('does not commit a handler that went on after a deadlock, and calls it again', async () => {
+  test('does not commit a handler that continued after a deadlock, and calls it again', async () => {
     await maria.pool.query('CREATE OR REPLACE TABLE pair (id varchar(10) PRIMARY KEY, n int) ENGINE=InnoDB')
     await maria.pool.query('CREATE OR REPLACE TABLE heavy (n int) ENGINE=InnoDB')
     await maria.pool.query(`INSERT INTO pair VALUES ('left', 0), ('right', 0)`)
@@ -283,7 +283,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
       await rival.query(`UPDATE pair SET n = n + 1 WHERE id = 'right'`)
       const waits = rival.query(`UPDATE pair SET n = n + 1 WHERE id = 'left'`)
       await until('the rival waits', async () => (await maria.transactions('LOCK WAIT')) > 0)
-      // The server rolls back the one that has written less, which is this one; the handler does not care.
+      // The server rolls back the transaction with fewer writes, which is this one; the handler ignores that.
       await tx.query(`UPDATE pair SET n = n + 1 WHERE id = 'right'`).catch(() => {})
       await waits
       await rival.query('ROLLBACK')
@@ -313,14 +313,14 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     await database.close()
   })
 
-  test('has a table that is made once, and can be asked for while something is prepared', async () => {
+  test('has a table that is made once, and can be read while work is prepared', async () => {
     await send(bind(), 'invoke')
     await maria.resource.migrate()
     await maria.resource.ready()
     expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
   })
 
-  test('forgets old steps, and none that is prepared', async () => {
+  test('forgets old steps, and no prepared one', async () => {
     await send(bind(), 'invoke')
     const [kept] = await maria.prepared(`order/${id}/`)
     await maria.pool.query(
@@ -331,7 +331,7 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
   })
 
-  test('is told of as old with its key and its age', async () => {
+  test('is reported as old with its key and its age', async () => {
     await send(bind(), 'invoke')
     expect(await maria.resource.old(60_000)).toEqual([])
     await until('it is older', async () => (await maria.resource.old(1)).length > 0)

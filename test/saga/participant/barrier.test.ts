@@ -1,4 +1,4 @@
-/** Whose a step is, to a participant: its saga's service and birth, beside the key. */
+/** Owner of a step for a participant: its saga's service and birth, beside the key. */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { defineSaga, participant, Refusal, SAGA_HEADERS } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
@@ -24,7 +24,7 @@ function ledger() {
   return { calls, handlers }
 }
 
-/** A participant alone: nothing runs but what the test delivers. */
+/** Participant alone: nothing runs but the delivered commands. */
 async function alone(more: Partial<Parameters<typeof setupWorld>[0]> = {}) {
   const { calls, handlers } = ledger()
   const saga = defineSaga('order', { version: 1, input: Input }).step('a', { invoke: () => 1, compensate: 'none' })
@@ -51,7 +51,7 @@ describe('two services whose sagas have one name and id', () => {
     expect((await replies()).map(({ result }) => result)).toEqual([500, 99_900, 99_900, 500].map((done) => ({ done })))
   })
 
-  test('undo their own, and refuse what comes late of their own only', async () => {
+  test('undo their own, and refuse late commands of their own only', async () => {
     const { calls, send, replies } = await alone()
     await send(1, of('eu', 'b1'))
     await send(2, of('us', 'b2', 'compensate'))
@@ -64,7 +64,7 @@ describe('two services whose sagas have one name and id', () => {
 })
 
 describe('a service that gets another name while its sagas are open', () => {
-  test('has no effect twice, and undoes what it did under the old one', async () => {
+  test('has no effect twice, and undoes its effects under the old one', async () => {
     const { calls, send, replies } = await alone()
     await send(1, of('eu', 'b1'))
     await send(1, of('europe', 'b1'))
@@ -74,11 +74,11 @@ describe('a service that gets another name while its sagas are open', () => {
   })
 })
 
-describe('sagas of which no birth is said', () => {
-  test('are told by where they are answered to', async () => {
+describe('sagas without a birth', () => {
+  test('are distinguished by their reply channels', async () => {
     const { calls, send } = await alone()
     for (const service of ['eu', 'us', 'eu']) await send(1, of(service))
-    // It may be the same saga, of a coordinator that says it by now.
+    // It may be the same saga, whose coordinator now sends its birth.
     await send(2, of('eu', 'b1'))
     await send(1, of('us', undefined, 'compensate'))
     expect(calls).toEqual(['do 1', 'do 1', 'undo 1'])
@@ -137,7 +137,7 @@ describe('an id that is started again', () => {
   })
 })
 
-describe('what a participant forgets in the middle of a command', () => {
+describe('a row that a participant forgets in the middle of a command', () => {
   test('is entered again: there is no effect without a row', async () => {
     const { world, calls } = await alone()
     const table = `${world.stockSchema}.saga_barrier`
@@ -172,7 +172,7 @@ describe('what a participant forgets in the middle of a command', () => {
   })
 })
 
-describe('an operator who tries a refused command again', () => {
+describe('an operator’s retry of a refused command', () => {
   const note = { by: 'ann', reason: 'restocked' }
 
   test.each([
@@ -205,7 +205,7 @@ describe('an operator who tries a refused command again', () => {
     expect(calls).toHaveLength(3)
   })
 
-  test('has it called once, however often the command comes', async () => {
+  test('calls it once, for any number of copies', async () => {
     const calls: string[] = []
     const handlers = {
       invoke: () => {

@@ -12,7 +12,7 @@ import { closeEmbedded, embedded, openEmbedded } from '../support/world.ts'
 beforeAll(openEmbedded, 120_000)
 afterAll(closeEmbedded)
 
-test('a participant whose handler asks another database that is away waits, and says why in health and in the log', async () => {
+test('a participant whose handler uses another database that is down waits, and reports why in health and in the log', async () => {
   let isAway = true
   const input = z.object({})
   const commands = defineChannel('stars.commands', { payload: input, groups: ['stars'] })

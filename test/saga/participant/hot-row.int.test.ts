@@ -19,7 +19,7 @@ const KINDS: readonly (readonly [kind: string, bind: Bind])[] = [
   ['XA', (concurrency) => xaParticipant(hotMoves, { group: 'hot', concurrency }, move)],
 ]
 
-describeWith(['postgres'], 'sagas that all want one row', () => {
+describeWith(['postgres'], 'sagas that contend for one row', () => {
   let pool: pg.Pool
   let sql: SqlClient
   let schema = ''
@@ -38,7 +38,7 @@ describeWith(['postgres'], 'sagas that all want one row', () => {
   const cases = KINDS.flatMap(([kind, bind]) => [1, 2, 8].map((concurrency) => ({ kind, bind, concurrency })))
 
   test.each(cases)(
-    'by $kind: who has it is confirmed before those that wait (concurrency $concurrency)',
+    'by $kind: the holder is confirmed before those that wait (concurrency $concurrency)',
     {
       timeout: 60_000,
     },
@@ -88,7 +88,7 @@ describeWith(['postgres'], 'sagas that all want one row', () => {
       .rows)
       await pool.query(`ROLLBACK PREPARED '${gid}'`)
     await few.end()
-    // They did not wait for the row.
+    // The calls did not wait for the row.
     expect(tookMs).toBeLessThan(2_500)
   })
 })

@@ -14,8 +14,8 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(closeEmbedded)
 
-describe('undo, with sagas that all want one row', () => {
-  test.each([1, 2, 8])('confirms who has it before those that wait for it (concurrency %i)', async (concurrency) => {
+describe('undo, with sagas that contend for one row', () => {
+  test.each([1, 2, 8])('confirms the holder before those that wait for it (concurrency %i)', async (concurrency) => {
     const participant = undoParticipant(hotMoves, { group: 'hot', concurrency }, move)
     expect(await fightForRow({ sql, schema, sagas: 16, participant })).toEqual({ ends: ['completed'], total: 16 })
   })

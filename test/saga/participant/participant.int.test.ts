@@ -81,7 +81,8 @@ describeWith(['postgres'], 'a participant on a server, with deliveries at the sa
       const { rows } = await sql.query<{ id: string; what: string }>(
         `SELECT id, string_agg(what, ',' ORDER BY n) AS what FROM ${table} GROUP BY id`,
       )
-      // What began elsewhere may have been done when the compensation comes, so it is undone, and not done any more.
+      // A call that began elsewhere may have had effects when the compensation comes, so it is undone, and not done
+      // again.
       const allowed = effects === 'tx' ? ['invoke,compensate'] : ['invoke,compensate', 'compensate']
       for (const { id, what } of rows) expect(allowed, id).toContain(what)
       const replies = await takeReplies(sql, `"${schema}"`)

@@ -73,7 +73,7 @@ describe('a participant', () => {
     expect(all.map(({ result }) => result)).toEqual([{ call: 1 }, { call: 1 }])
   })
 
-  test('undoes what was done, once', async () => {
+  test('undoes its effect, once', async () => {
     const binding = bind()
     await send(binding, 'invoke')
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -81,7 +81,7 @@ describe('a participant', () => {
     expect(await effects()).toEqual(['done', 'undone'])
   })
 
-  test('has nothing to undo when nothing was done, and refuses what comes late', async () => {
+  test('has nothing to undo when nothing was done, and refuses late commands', async () => {
     const binding = bind()
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
     expect(await send(binding, 'invoke')).toEqual(['invoke refused saga.cancelled'])
@@ -104,7 +104,7 @@ describe('a participant', () => {
     expect(calls).toBe(1)
   })
 
-  test('tries an ordinary error again itself, then answers failed and can be asked again', async () => {
+  test('retries an ordinary error itself, then answers failed and can be called again', async () => {
     let calls = 0
     const binding = bind({
       invoke: () => {
@@ -116,7 +116,7 @@ describe('a participant', () => {
     expect(await send(binding, 'invoke', 2)).toEqual(['invoke ok'])
   })
 
-  test('calls compensate for a failed invoke: effects outside the transaction may be there', async () => {
+  test('calls compensate for a failed invoke, which may have effects outside the transaction', async () => {
     const binding = bind({
       invoke: () => {
         throw new Error('half way')
@@ -128,7 +128,7 @@ describe('a participant', () => {
     expect(await send(binding, 'invoke', 2)).toEqual(['invoke refused saga.cancelled'])
   })
 
-  test('takes a refusal after an attempt that failed for no definite no: it says failed for good, and undoes it', async () => {
+  test('does not accept a refusal after a failed attempt as definite: it answers failed permanently, and is undone', async () => {
     let calls = 0
     const binding = bind({
       invoke: () => {
@@ -146,7 +146,7 @@ describe('a participant', () => {
     expect(await effects()).toEqual(['undone'])
   })
 
-  test('does so too after a call that counts as no attempt, as of a database that was away', async () => {
+  test('does so too after a call that counts as no attempt, as with a database that was down', async () => {
     let calls = 0
     const binding = bind({
       invoke: () => {
@@ -175,7 +175,7 @@ describe('a participant', () => {
     expect(await effects()).toEqual(['undone'])
   })
 
-  test('undoes what a process did outside of its transaction before it died, and no other trace is left', async () => {
+  test('undoes outside effects of a process that died, and leaves no other trace', async () => {
     const charges: string[] = []
     const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
     const dying = bind({ invoke: () => void (charges.push('charged'), (client.dead = true)) }, client)
@@ -187,7 +187,7 @@ describe('a participant', () => {
     expect(charges).toEqual(['charged', 'paid back'])
   })
 
-  test('takes a refusal after an attempt whose process died for no definite no, too', async () => {
+  test('does not accept a refusal after an attempt whose process died as definite, either', async () => {
     const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
     const dying = bind({ invoke: () => void (client.dead = true) }, client)
     await expect(deliver(dying, request, commandHeaders(id, 'invoke'), 1)).rejects.toThrow()
@@ -202,7 +202,7 @@ describe('a participant', () => {
   })
 
   test.each(['at once', 'after another refusal'])(
-    'undoes it, too, when a person had asked again after a refusal: %s',
+    'undoes it, too, when an operator had retried after a refusal: %s',
     async (when) => {
       const no = () => {
         throw new Refusal('stock.empty', 'no apples')
@@ -221,7 +221,7 @@ describe('a participant', () => {
     },
   )
 
-  test('says no again when a person asks again and nothing went wrong', async () => {
+  test('refuses again when an operator retries and nothing went wrong', async () => {
     const binding = bind({
       invoke: () => {
         throw new Refusal('stock.empty', 'no apples')
@@ -248,7 +248,7 @@ describe('a participant', () => {
     expect(calls).toBe(1)
   })
 
-  test('a compensation that fails answers failed and is done when asked again', async () => {
+  test('a compensation that fails answers failed and succeeds when repeated', async () => {
     let broken = true
     const binding = bind({
       compensate: async (_, { tx }) => {
@@ -281,7 +281,7 @@ describe('a participant', () => {
     })
   })
 
-  test('refuses a message without saga headers for good', async () => {
+  test('refuses a message without saga headers permanently', async () => {
     await expect(deliver(bind(), request, {}, 1)).rejects.toMatchObject({ retryable: false })
   })
 
@@ -296,7 +296,7 @@ describe('a participant that writes through tx alone', () => {
   const bindInside = (handlers: Partial<ParticipantHandlers<StockCommand>> = {}): SinkBinding =>
     bind(handlers, sql, 'tx')
 
-  test('has nothing to undo for an invoke that failed, also for good, and refuses it when it comes late', async () => {
+  test('has nothing to undo for an invoke that failed, also permanently, and refuses a late one', async () => {
     for (const retryable of [true, false]) {
       id = `s${++ids}`
       const binding = bindInside({
@@ -312,7 +312,7 @@ describe('a participant that writes through tx alone', () => {
     }
   })
 
-  test('says a definite no after an attempt that failed, whichever attempt it was', async () => {
+  test('refuses definitely after a failed attempt, whichever it was', async () => {
     for (const failures of [1, 3]) {
       id = `s${++ids}`
       let calls = 0
@@ -330,7 +330,7 @@ describe('a participant that writes through tx alone', () => {
     }
   })
 
-  test('undoes what was committed though its commit was not heard of, and what a later attempt did', async () => {
+  test('undoes a commit whose answer was lost, and a later attempt’s effect', async () => {
     const deaf = bind({}, new MortalClient(sql, 5, 'after'), 'tx')
     await deliver(deaf, request, commandHeaders(id, 'invoke'), 1).catch(() => {})
     const binding = bindInside()
@@ -339,14 +339,14 @@ describe('a participant that writes through tx alone', () => {
     expect(await effects()).toEqual(['done', 'undone'])
   })
 
-  test('asks for nothing else', () => {
+  test('requires nothing else', () => {
     expect(() => bind({}, sql, 'inside' as 'tx')).toThrow(
       'participant("stock.commands").effects: expected \'anywhere\' or \'tx\', got "inside"',
     )
   })
 })
 
-describe.each(['anywhere', 'tx'] as const)('with effects %s, whatever is delivered in whatever order', (where) => {
+describe.each(['anywhere', 'tx'] as const)('with effects %s, under any deliveries in any order', (where) => {
   type Outcome = 'ok' | 'refuse' | 'fail' | 'final'
   const delivery = fc.record({
     operation: fc.constantFrom<Operation>('invoke', 'compensate'),

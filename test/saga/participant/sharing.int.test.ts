@@ -64,7 +64,7 @@ describeWith(['postgres'], 'commands that share transactions, on a server', () =
     60_000,
   )
 
-  test('whose commit has no answer are rejected, and done once when they come again', async () => {
+  test('whose commit has no answer are rejected, and done once when they are redelivered', async () => {
     let isLost = false
     const lossy = (sql: SqlClient): SqlClient => ({
       ...sql,

@@ -59,7 +59,7 @@ test('a refusal of a call that repeats one is no definite no', async () => {
   await sql.query(`INSERT INTO ${schema}.once VALUES ('taken')`)
   let calls = 0
   const { command } = await setup(async (sagaId, tx) => {
-    // Its commit is refused, and with it that of the other.
+    // Its refused commit rolls back the other call as well.
     if (sagaId === 'x') await tx.query(`INSERT INTO ${schema}.once VALUES ('taken')`)
     if (sagaId === 'y' && ++calls > 1) throw new Refusal('stock.none', 'the last one is gone')
   })
@@ -106,7 +106,7 @@ describe.each(['tx', 'anywhere'] as const)('commands that share a transaction, w
       .map(({ sagaId, status, result }) => `${sagaId} ${status} ${String(result)}`)
       .toSorted()
 
-  test('ask and tell the barrier and the outbox once for all', async () => {
+  test('read and write the barrier and the outbox once for all', async () => {
     const client = counting()
     const { command } = await setup((id) => `done ${id}`, { effects: where, sql: client.sql })
     client.statements.length = 0
@@ -136,7 +136,7 @@ describe.each(['tx', 'anywhere'] as const)('commands that share a transaction, w
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
 
-  test('leave nothing behind of one that fails, which is answered and may come again', async () => {
+  test('leave nothing behind of a failed one, which is answered and may be redelivered', async () => {
     let isBroken = true
     const { command } = await setup(
       (id) => {
@@ -154,7 +154,7 @@ describe.each(['tx', 'anywhere'] as const)('commands that share a transaction, w
     expect(await effects()).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  test('are answered where each of them says', async () => {
+  test('are answered on the channel of each', async () => {
     const { command } = await setup((id) => id, { effects: where })
     const from = (service: string) => ({ [SAGA_HEADERS.replyTo]: `${service}.saga-replies` })
     await Promise.all([command('a', from('north')), command('b', from('south')), command('c', from('north'))])

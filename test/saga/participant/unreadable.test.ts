@@ -14,7 +14,7 @@ beforeAll(() => database.waitReady, 120_000)
 afterAll(() => database.close())
 
 const loose = z.object({ sku: z.string(), n: z.number() })
-/** The participant's release is another: it wants what the coordinator does not send. */
+/** The participant's release requires a field that the coordinator does not send. */
 const strict = z.object({ sku: z.string(), n: z.number(), warehouse: z.string() })
 
 async function setup(compensate: true | 'none') {
@@ -70,7 +70,7 @@ async function setup(compensate: true | 'none') {
 }
 
 describe('a command whose payload the participant cannot read', () => {
-  test('is answered: the saga turns back at once, says why, and nothing was done', async () => {
+  test('is answered: the saga turns back at once with the reason, and nothing was done', async () => {
     const { saga, coordinator, handled, letters, close } = await setup(true)
     const run = await coordinator.start(saga, { id: 's1', input: { sku: 'apple', n: 1 } })
     const outcome = await run.outcome({ timeoutMs: 10_000 })

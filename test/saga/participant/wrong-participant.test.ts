@@ -61,7 +61,7 @@ describe('a command for the other kind of participant', () => {
     ['participant', plain, forTcc],
     ['tccParticipant', tcc, {}],
   ] as const)(
-    'is answered by a %s, which does nothing: the first call is refused, a later one fails for good',
+    'is answered by a %s, which does nothing: the first call is refused, a later one fails permanently',
     async (_, side, kind) => {
       for (const operation of ['invoke', 'confirm', 'compensate'] as const) {
         fresh()
@@ -91,7 +91,7 @@ describe('a command for the other kind of participant', () => {
     expect(reply?.message).toContain(`a participant of the kind "${kind}"`)
   })
 
-  test('stays refused when it comes once more to the right one, whose effect would never be cancelled', async () => {
+  test('stays refused when it is repeated to the right one, whose effect would never be cancelled', async () => {
     fresh()
     expect(await answers(plain, 'invoke', forTcc)).toEqual(['refused saga.wrong_participant'])
     expect(await answers(tcc, 'invoke', forTcc)).toEqual(['refused saga.wrong_participant'])
@@ -107,7 +107,7 @@ describe('a command for the other kind of participant', () => {
     expect(await answers(plain, 'invoke', forTcc)).toEqual(['ok'])
   })
 
-  test('is not refused when the right one may have done it before: it fails for good, and is undone', async () => {
+  test('is not refused when the right one may have done it before: it fails permanently, and is undone', async () => {
     fresh()
     const failing = tccParticipant(
       stockCommands,
@@ -126,7 +126,7 @@ describe('a command for the other kind of participant', () => {
     expect(calls).toEqual(['cancel'])
   })
 
-  test('is answered with what is there, and with all that could take it', async () => {
+  test('is answered with the kinds that exist, and with all that could take it', async () => {
     fresh()
     await deliver(plain, { sku: 'apple', n: 1 }, { ...commandHeaders(id, 'invoke'), ...forTcc })
     await deliver(plain, { sku: 'apple', n: 1 }, { ...commandHeaders(id, 'confirm') })
@@ -139,7 +139,7 @@ describe('a command for the other kind of participant', () => {
     ])
   })
 
-  test('is not refused when it was sent before, and nothing is known of that', async () => {
+  test('is not refused when it was sent before with an unknown outcome', async () => {
     fresh()
     expect(await answers(plain, 'invoke', forTcc, 2)).toEqual(['failed final saga.wrong_participant'])
   })
@@ -148,7 +148,7 @@ describe('a command for the other kind of participant', () => {
 describe('a saga', () => {
   const input = z.object({})
 
-  /** Its participant can be exchanged while it runs. */
+  /** World whose participant can be exchanged while it runs. */
   async function setup(saga: Saga, more: Partial<CoordinatorOptions> = {}) {
     const own = `wrong_saga_${++ids}`
     const ownOutbox = createOutbox({ sql, service: 'orders', schema: own, partitions: 1 })
@@ -192,7 +192,7 @@ describe('a saga', () => {
     return { coordinator, has }
   }
 
-  test('whose confirmation reaches a plain participant is stuck, is told, and goes on once that is fixed', async () => {
+  test('whose confirmation reaches a plain participant is stuck, is reported, and continues once that is fixed', async () => {
     const [isTried, isFixed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     const stuck: string[] = []
     const saga = defineSaga('reserves', { version: 1, input })
@@ -222,7 +222,7 @@ describe('a saga', () => {
     expect(calls).toEqual(['try', 'confirm'])
   })
 
-  test('whose command reaches a TCC participant turns back, and says why', async () => {
+  test('whose command reaches a TCC participant turns back with the reason', async () => {
     const saga = defineSaga('commands', { version: 1, input }).command('there', {
       to: stockCommands,
       request: () => ({ sku: 'a', n: 1 }),

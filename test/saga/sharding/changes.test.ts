@@ -36,13 +36,13 @@ async function idOn(coordinator: ShardedCoordinator, shard: string, from = 0): P
   }
 }
 
-/** How it was before the databases checked anything. */
+/** Restores the tables of before the databases checked layouts. */
 async function withoutCheck(sql: SqlClient, schema: string): Promise<void> {
   await sql.query(`ALTER TABLE ${schema}.saga DISABLE TRIGGER saga_home`)
 }
 
 describe('a shard is added', () => {
-  test('sagas that were there stay where they are, are found, and are not started again', async () => {
+  test('existing sagas stay, are found, and are not started again', async () => {
     const coordinator = await onTwo()
     await startAll(coordinator)
     const before = await world.spread()
@@ -62,12 +62,12 @@ describe('a shard is added', () => {
     await expectOneEach([...IDS, ...fresh])
   })
 
-  test('a process that was told before looks again and starts where the others do', async () => {
+  test('a process with the old layout reads it again and starts where the others do', async () => {
     const old = await onTwo()
     const other = world.process(['a', 'b', 'c'])
     await other.run()
     await old.useShards(['a', 'b', 'c'])
-    // What `other` believes is a layout behind: half of the starts come from each of the two.
+    // `other` is a layout behind: half of the starts come from each of the two.
     await Promise.all([startAll(other), startAll(old)])
     await expectOneEach(IDS)
     expect(other.health().takes).toEqual(['a', 'b', 'c'])
@@ -75,7 +75,7 @@ describe('a shard is added', () => {
     expect(world.reserved.toSorted()).toEqual(IDS.toSorted())
   })
 
-  test('a process that was told before finds what others started', async () => {
+  test('a process with the old layout finds sagas that others started', async () => {
     const old = await onTwo()
     const other = world.process(['a', 'b', 'c'])
     await other.run()
@@ -85,7 +85,7 @@ describe('a shard is added', () => {
     expect((await other.report({ saga: 'order', id: 'o-1' })).status).toBe('completed')
   })
 
-  test('a running process without the new shard starts what does not belong there, and nothing else', async () => {
+  test('a running process without the new shard starts sagas that do not belong there, and no others', async () => {
     const all = await onTwo()
     const onlyTwo = world.process(['a', 'b'])
     await onlyTwo.run()
@@ -102,7 +102,7 @@ describe('a shard is added', () => {
   test('a change that ended in the middle is finished by the next start', async () => {
     const coordinator = await onTwo()
     await coordinator.useShards(['a', 'b', 'c'])
-    // Decided in "a", and not told to the others.
+    // The change is decided in "a", and not yet written to the others.
     for (const name of ['b', 'c']) {
       await databases.sql[name]?.query(`UPDATE ${world.schema}.saga_shard SET layouts = layouts - 1`)
     }
@@ -119,7 +119,7 @@ describe('a shard is added', () => {
     }
   })
 
-  test('a database that was not told of a change is told before a saga starts that belonged there', async () => {
+  test('a database with the old layout gets the new one before a saga starts that belonged there', async () => {
     const coordinator = await onTwo()
     const stale = world.process(['a', 'b', 'c'])
     await stale.run()
@@ -133,12 +133,12 @@ describe('a shard is added', () => {
     const next = world.process(['a', 'b', 'c'])
     await next.run()
     await next.start(order, { id, input })
-    // It believes the layout before, and so did "b".
+    // It has the previous layout, and so had "b".
     await stale.start(order, { id, input })
     expect(await world.holders(id)).toEqual(['c'])
   })
 
-  test('two changes at once: one is decided, the other is told so', async () => {
+  test('two changes at once: one is decided, the other is rejected', async () => {
     const one = await world.running(['a', 'b', 'c'])
     const a = databases.sql['a'] as SqlClient
     const [deciding, decided] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
@@ -171,7 +171,7 @@ describe('a shard is added', () => {
     const startIn = () => a.transaction((tx) => other.start(tx, order, { id: onA, input }))
     await expect(startIn()).rejects.toMatchObject({ code: 'saga.shards_changed' })
     expect(await world.holders(onA)).toEqual([])
-    // The first one has it look again, after the transaction.
+    // The first one makes it check again, after the transaction.
     await expect.poll(() => other.health().takes).toEqual(['a', 'b', 'c'])
     if ((await other.shardOf({ saga: 'order', id: onA })) === 'a') await startIn()
     else await other.start(order, { id: onA, input })
@@ -179,7 +179,7 @@ describe('a shard is added', () => {
   })
 })
 
-describe('a database that was there before the shards', () => {
+describe('a database that existed before the shards', () => {
   test('is the first layout alone, and its sagas are found when others are added', async () => {
     const single = world.single('a')
     await single.migrate()
@@ -187,7 +187,7 @@ describe('a database that was there before the shards', () => {
     const shards = { a: { ...world.shard('a'), service: 'orders' }, b: world.shard('b') }
     const coordinator = await world.running([], { shards })
     expect(coordinator.health().takes).toEqual(['a'])
-    // What knows nothing of shards may go on until then.
+    // A coordinator without shards may continue until then.
     await single.start(order, { id: 'later', input })
     await coordinator.useShards(['a', 'b'])
     await expect(single.start(order, { id: 'too-late', input })).rejects.toMatchObject({ code: 'saga.shards_changed' })

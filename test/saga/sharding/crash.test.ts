@@ -24,7 +24,7 @@ afterAll(async () => {
   await databases.close()
 })
 
-/** Of each of the two shards one id that stays there and one that belongs on the new one. */
+/** Ids for each of the two shards: one that stays there and one that belongs on the new one. */
 function someIds(): readonly string[] {
   const found = new Map<string, string>()
   for (let n = 0; found.size < 4; n++) {
@@ -36,7 +36,7 @@ function someIds(): readonly string[] {
 
 const ids = someIds()
 
-/** As it was before the third shard was in use. */
+/** Restores the state of before the third shard was in use. */
 async function reset(): Promise<void> {
   for (const name of NAMES) {
     await sqlOf(name).query(`DELETE FROM ${world.schema}.saga`)
@@ -49,7 +49,7 @@ function sqlOf(name: string): SqlClient {
   return databases.sql[name] as SqlClient
 }
 
-/** One life over all databases: each statement, what is before a commit and what is after it is a step. */
+/** Counts steps over all databases of one life: each statement, and the moments before and after a commit. */
 function mortal(inner: SqlClient, life: MortalClient): SqlClient {
   const moment = (): Promise<void> => life.step(async () => {})
   return {
@@ -91,7 +91,7 @@ async function dieAt(n: number, when: 'before' | 'after'): Promise<boolean> {
     if (!life.dead) throw error
   }
   await first.close()
-  // One that knows nothing of the change, and one that begins now.
+  // A process that does not know of the change, and a process that begins now.
   for (const id of ids) await stale.start(order, { id, input })
   const next = world.process(NAMES)
   for (const id of ids) await next.start(order, { id, input })
@@ -107,12 +107,12 @@ async function dieAt(n: number, when: 'before' | 'after'): Promise<boolean> {
 }
 
 test.for(['before', 'after'] as const)(
-  'a process that dies at any statement or commit of a change, %s it is done, leaves nothing that doubles a saga',
+  'a process that dies at any statement or commit of a change, %s its execution, leaves nothing that doubles a saga',
   { timeout: 150_000 },
   async (when) => {
     let n = 1
     while (await dieAt(n, when)) n++
-    // It began, changed the layout in three databases, and started four sagas.
+    // The process began, changed the layout in three databases, and started four sagas.
     expect(n).toBeGreaterThan(30)
     onTestFinished(reset)
   },

@@ -23,13 +23,13 @@ describe('the home of an id', () => {
     for (const count of counts.values()) expect(Math.abs(count - 2_500)).toBeLessThan(200)
   })
 
-  test('changes for those ids alone that go to the shard that is added', () => {
+  test('changes only for ids that move to the added shard', () => {
     const moved = ids.filter((id) => homeOf(['a', 'b'], id) !== homeOf(['a', 'b', 'c'], id))
     expect(new Set(moved.map((id) => homeOf(['a', 'b', 'c'], id)))).toEqual(new Set(['c']))
     expect(Math.abs(moved.length - 3_333)).toBeLessThan(200)
   })
 
-  test('is told with the homes under earlier layouts, the oldest first and each once', () => {
+  test('comes with the homes under earlier layouts, the oldest first and each once', () => {
     const layouts = [['a'], ['a', 'b'], ['b', 'c'], ['a', 'b', 'c']]
     for (const id of ids.slice(0, 200)) {
       const { home, older } = homesOf(layouts, id)

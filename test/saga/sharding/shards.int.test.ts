@@ -62,7 +62,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     return pgClient(pool)
   }
 
-  /** A process, as far as databases can tell. */
+  /** Joins as a process of its own, as far as databases can tell. */
   function join(instance: string, names: readonly string[] = ['a', 'b']) {
     const sql = Object.fromEntries(names.map((name) => [name, clientOf(name)]))
     const joined = moves({ sql, instance, leaseMs: LEASE_MS })
@@ -83,7 +83,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     return ids.filter((_, index) => places[index] === shard)
   }
 
-  /** Where each id is, over all databases. */
+  /** Database of each id, over all databases. */
   async function held(): Promise<string[]> {
     const all = await Promise.all(
       NAMES.map(async (name) => {
@@ -124,7 +124,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     }
   })
 
-  test('an unavailable database holds up none of the sagas on the other, and its own go on when it is back', async () => {
+  test('an unavailable database delays none of the sagas on the other, and its own continue when it is back', async () => {
     const { coordinator, move } = join('local')
     await coordinator.migrate()
     await coordinator.run()
@@ -142,7 +142,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     expect(coordinator.health().shards).toMatchObject({ a: { status: 'up' }, b: { status: 'down' } })
     await expect(coordinator.list()).rejects.toThrow()
 
-    // A process that starts meanwhile drives the one that is there.
+    // A process that starts during this time drives the stored saga.
     const other = join('other')
     await other.coordinator.run()
     expect(other.coordinator.health()).toMatchObject({ status: 'degraded', shards: { b: { status: 'down' } } })
@@ -158,7 +158,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     expect((await held()).toSorted()).toEqual(ids.toSorted())
   })
 
-  test('a shard that is added in the middle of starts from two processes doubles none', async () => {
+  test('a shard that is added during starts from two processes doubles none', async () => {
     const two = join('two')
     await two.coordinator.migrate()
     const [one, other] = [join('one', NAMES), join('other', NAMES)]

@@ -66,7 +66,7 @@ describe('sagas over two databases', () => {
     }
   })
 
-  test('are one for one id, whichever process starts them and how often', async () => {
+  test('exist once per id, for any process and number of starts', async () => {
     const first = await world.running(['a', 'b'])
     const second = world.process(['b', 'a'])
     await second.run()
@@ -93,7 +93,7 @@ describe('sagas over two databases', () => {
     expect(next.map(({ id }) => id)).toEqual(IDS.slice(10, 20))
   })
 
-  test('are found and settled by what the list says, the steps of sagas too', async () => {
+  test('are found and settled by their list entries, the steps of sagas too', async () => {
     const coordinator = await world.running(['a', 'b'])
     for (const id of IDS.slice(0, 6)) {
       const run = await coordinator.start(outer, { id, input: { n: 1 } })
@@ -113,14 +113,14 @@ describe('sagas over two databases', () => {
     expect(await coordinator.purge({ olderThanMs: 0 })).toBe(12)
   })
 
-  test('tell their end also when it was asked for before they began, on another shard than that of their own id', async () => {
+  test('report their end also to a caller from before their start, on another shard than that of their own id', async () => {
     const coordinator = await world.running(['a', 'b'])
     const shardOf = (id: string) => coordinator.shardOf({ saga: 'order', id })
     const homes = await Promise.all(IDS.map(async (id) => [await shardOf(id), await shardOf(`outer/${id}/inner`)]))
     const id = IDS[homes.findIndex(([parent, child]) => parent !== child)] as string
     const inner = coordinator.get(order, `outer/${id}/inner`)
     const asked = inner.outcome(PATIENCE)
-    // This look for the saga comes after that of `outcome`.
+    // This lookup of the saga comes after that of `outcome`.
     await expect(inner.report()).rejects.toMatchObject({ code: 'saga.not_found' })
     await coordinator.start(outer, { id, input: { n: 1 } })
     expect((await asked).status).toBe('completed')
@@ -167,7 +167,7 @@ describe('sagas over two databases', () => {
     expect(holders.flat()).toHaveLength(6)
   })
 
-  test('tell by shard what is driven', async () => {
+  test('report by shard which sagas are driven', async () => {
     const coordinator = world.process(['a', 'b'])
     expect(coordinator.health()).toMatchObject({ status: 'idle', takes: undefined })
     await coordinator.migrate()

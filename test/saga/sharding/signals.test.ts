@@ -67,7 +67,7 @@ async function setup(saga: typeof keeps, b: SqlClient = world.shard('b').sql): P
   await coordinator.run()
 }
 
-/** Another process, without a binder. */
+/** Creates another process, without a binder. */
 function another(): ShardedCoordinator {
   const shards = { a: world.shard('a'), b: world.shard('b') }
   return createShardedCoordinator({ service: 'orders', sagas: [keeps, asks], pollMs: 30, shards })
@@ -131,7 +131,7 @@ describe('a message that is a signal', () => {
     },
   )
 
-  test('is tried again while a shard that may have its saga is away', async () => {
+  test('is tried again while a shard that may have its saga is down', async () => {
     let awayFor: string | undefined
     let refused = 0
     const refusing = refusingSql(world.shard('b').sql, (_, parameters) => {

@@ -1,4 +1,4 @@
-/** A process that dies at any statement or commit while it runs a machine; another one goes on. */
+/** A process that dies at any statement or commit while it runs a machine; another one continues. */
 
 import { importStateMachine, type StateMachineOutcome } from '@concordat/state-language'
 import { type Coordinator, currentSaga, participant } from 'concordat/saga'
@@ -88,7 +88,7 @@ describe.each(['works', 'fails'] as const)('a machine that %s', (kind) => {
     async (when) => {
       let deaths = 0
       for (let n = 1; await dieAt(n, when, kind); n++) deaths = n
-      // How many depends on which results are written together.
+      // The number depends on which results are written together.
       expect(deaths).toBeGreaterThan(5)
     },
   )

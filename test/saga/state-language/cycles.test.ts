@@ -10,14 +10,14 @@ const cycle = machine('m', 'A', {
   Undo: task('a', 'compensate'),
 })
 
-describe('a state that a cycle comes to again', () => {
+describe('a state that a cycle repeats', () => {
   test('is called under a key of its own, and so is what undoes it', () => {
     const story = storyOf(cycle).when(returned('A', 1), returned('A.1', 2), returned('Undo'), returned('Undo.1'))
     expect(tasks(story)).toEqual(['A', 'A.1', 'Undo as A.1', 'Undo.1 as A'])
     expect(endOf(story)).toEqual(['compensated', 'UN', 'SU'])
   })
 
-  test('counts after a retry as well, and is undone; only what was made again counts no more', () => {
+  test('counts after a retry as well, and is undone; only repeated work no longer counts', () => {
     const stuck = storyOf(cycle).when(threw('A'))
     expect(endOf(stuck)).toEqual(['stuck', 'UN'])
     const undoing = stuck.when(ordered('retry'), returned('A.1', 1), returned('A.2', 2))
@@ -57,7 +57,7 @@ describe('a forward after all was undone', () => {
     UndoC: task('a', 'compensate'),
   })
 
-  test('is not taken for undone when it fails: it is stuck, and a compensate undoes what it has made', () => {
+  test('does not count as undone when it fails: it is stuck, and a compensate undoes its effects', () => {
     const undone = storyOf(json).when(returned('A', true), returned('B', false), returned('UndoA', true))
     expect(endOf(undone)).toEqual(['compensated', 'UN', 'SU'])
     const stuck = undone.when(ordered('retry'), returned('B.1', true), threw('C'))
@@ -68,7 +68,7 @@ describe('a forward after all was undone', () => {
   })
 })
 
-describe('a cycle on which nothing is called', () => {
+describe('a cycle without a call', () => {
   const again = (to: string, next = 'Succeed') => ({
     Type: 'Choice',
     Choices: [{ Expression: '[n] == 1', Next: next }],
@@ -99,7 +99,7 @@ describe('a cycle on which nothing is called', () => {
     })
   })
 
-  test('is none when a task stands on it, however often it is gone through', () => {
+  test('is none with a task on it, for any number of rounds', () => {
     const json = machine('m', 'A', {
       A: task('a', 'reduce', { Output: { n: '$.#root' }, Next: 'Quiet' }),
       Quiet: { Type: 'SubStateMachine', StateMachineName: 'nothing', Next: 'Again' },

@@ -1,4 +1,4 @@
-/** What is refused at import, by path; and the expressions that are taken over. */
+/** Refusals at import, by path; and the expressions that are supported. */
 import { importStateMachine } from '@concordat/state-language'
 import { explore, given } from 'concordat/saga/testing'
 import { describe, expect, test } from 'vitest'
@@ -135,7 +135,7 @@ describe('is refused at import, by its path:', () => {
 })
 
 describe('an expression', () => {
-  /** What the first call of a machine with this input is given. */
+  /** Argument of the first call of a machine with this input. */
   function valueOf(expression: unknown, params: States): unknown {
     const saga = importStateMachine(one({ Input: [expression] }), known)
     const started = given(saga).when({ type: 'planned', step: 'machine', items: [{ params, key: 'm/x' }] })
@@ -185,7 +185,7 @@ describe('an expression', () => {
     ['$.[p].equals([q])', true],
     ['$.[p].y.contains([q].y[0])', true],
     ["$.'' + [q] == '' + [p]", true],
-  ])('compares objects whatever the order of their members, which the database changes: %s', (expression, value) => {
+  ])('compares objects in any order of their members, which the database changes: %s', (expression, value) => {
     expect(valueOf(expression, ordered)).toBe(value)
   })
 
@@ -213,7 +213,7 @@ describe('an expression', () => {
   })
 })
 
-test('its graph is that of its JSON: another machine is another version', () => {
+test('the graph of an imported machine is that of its JSON: another machine is another version', () => {
   const hash = (json: unknown) => importStateMachine(json, known).graphHash
   expect(hash(one({}))).toBe(hash(one({})))
   expect(hash(one({}))).not.toBe(hash(one({ IsForUpdate: true })))
@@ -227,6 +227,6 @@ test('the order of the rules of a status is part of its graph, for the first tha
   expect(hash(one({ Output: { a: 1, b: 2 } }))).toBe(hash(one({ Output: { b: 2, a: 1 } })))
 })
 
-test('a machine is not known beforehand: explore says how to test it', () => {
+test('a machine has no static shape: explore names the way to test it', () => {
   expect(() => explore(importStateMachine(one({}), known))).toThrow('Play single courses of it with given(...)')
 })

@@ -20,7 +20,7 @@ const loops = (loop: object, more: object = {}, states: object = {}) =>
 const items = ['w', 'x', 'y', 'z']
 
 describe('a loop that the engine cannot finish', () => {
-  test('is unknown when an item was at work meanwhile, and succeeded: what it did can be undone', () => {
+  test('is unknown when an item was at work then, and succeeded: its effect can be undone', () => {
     const story = storyOf(loops({}, { Input: ['$.[loopElement] > 0'] }), { items: [1, 'x', 2] })
     const ended = story.when(returned('Notify-loop-0'))
     expect(tasks(ended)).toEqual(['Notify-loop-0'])
@@ -35,7 +35,7 @@ describe('a loop that the engine cannot finish', () => {
     expect(endOf(story)).toEqual(['compensated', 'FA'])
   })
 
-  test('says so when its condition fits no values; a retry makes its rest, and does not leave it out', () => {
+  test('reports a condition that fits no values; a retry makes its rest, and does not leave it out', () => {
     const CompletionCondition = '[nrOfCompletedInstances] > 0 && [limit] > 1'
     const story = storyOf(loops({ Parallel: 1, CompletionCondition }), { items, limit: 'none' })
     const ended = story.when(returned('Notify-loop-0'))
@@ -55,13 +55,13 @@ describe('the replay of a loop', () => {
   const failed = () =>
     storyOf(loops({}), { items }).when(returned('Notify-loop-1'), threw('Notify-loop-2'), returned('Notify-loop-0'))
 
-  test('begins no more after one that failed, also when one that was begun before it succeeds later', () => {
+  test('begins no more after a failed one, also when an earlier one succeeds later', () => {
     const story = failed()
     expect(tasks(story)).toEqual(['Notify-loop-0', 'Notify-loop-1', 'Notify-loop-2'])
     expect(endOf(story)).toEqual(['stuck', 'UN'])
   })
 
-  test('never takes what a retry has begun for its own', () => {
+  test('never counts a retry’s items as its own', () => {
     const again = failed().when(ordered('retry'))
     expect(tasks(again).slice(3)).toEqual(['Notify-loop-2.1 as Notify-loop-2', 'Notify-loop-3.1'])
     const stuck = again.when(returned('Notify-loop-2.1'), threw('Notify-loop-3.1'))
@@ -77,7 +77,7 @@ describe('the replay of a loop', () => {
     )
   })
 
-  test('tells the same counts at its end, in whichever order its items returned', () => {
+  test('has the same counts at its end, in any order of its items', () => {
     const story = storyOf(loops({ CompletionCondition: '[nrOfCompletedInstances] >= 2' }), { items })
     const ended = story.when(returned('Notify-loop-1'), returned('Notify-loop-2'), returned('Notify-loop-0'))
     expect(outcomeOf(ended.when(returned('After'))).endParams).toMatchObject({

@@ -29,7 +29,7 @@ describe('two services with compensations', () => {
     expect((await outcome()).endParams).toMatchObject({ reduceInventoryResult: true, reduceBalanceResult: true })
   })
 
-  test('an exception that is caught leads to the trigger, which undoes also what is unknown, the last one first', async () => {
+  test('an exception that is caught leads to the trigger, which undoes also unknown states, the last one first', async () => {
     const shop = new Shop().plan('balance.reduce', broken())
     const { end, states, outcome } = await start(shop)
     expect(await end()).toEqual(['compensated', 'UN', 'SU'])
@@ -43,13 +43,13 @@ describe('two services with compensations', () => {
     })
   })
 
-  test('a result that says no fails it, and changes nothing: it is over without a compensation', async () => {
+  test('a refusing result fails it, and changes nothing: it is over without a compensation', async () => {
     const { end, states } = await start(new Shop().plan('inventory.reduce', false))
     expect(await end()).toEqual(['compensated', 'FA', null])
     expect(await states()).toBe('ReduceInventory FA')
   })
 
-  test('an exception that nothing catches ends it as unknown; forward makes the state again, and goes on', async () => {
+  test('an exception that nothing catches ends it as unknown; forward repeats the state, and continues', async () => {
     const shop = new Shop().plan('inventory.reduce', broken())
     const { end, order, states } = await start(shop)
     expect(await end()).toEqual(['stuck', 'UN', null])
@@ -57,7 +57,7 @@ describe('two services with compensations', () => {
     expect(await states()).toBe('ReduceInventory UN (again), ReduceInventory SU, ReduceBalance SU')
   })
 
-  test('compensate undoes what is unknown', async () => {
+  test('compensate undoes unknown states', async () => {
     const shop = new Shop().plan('inventory.reduce', broken())
     const { order } = await start(shop)
     expect(await order('compensate')).toEqual(['compensated', 'UN', 'SU'])
@@ -70,7 +70,7 @@ describe('two services with compensations', () => {
     expect(await order('retry')).toEqual(['completed', 'SU', null])
   })
 
-  test('compensate is taken of one that succeeded', async () => {
+  test('compensate applies to one that succeeded', async () => {
     const shop = new Shop()
     const { end, order } = await start(shop)
     expect(await end()).toEqual(['completed', 'SU', null])
@@ -90,7 +90,7 @@ describe('two services with compensations', () => {
     expect(await states()).toContain('CompensateReduceBalance UN, CompensateReduceBalance SU')
   })
 
-  test('a compensation that never got through the network leaves it failed, and what is left is not begun', async () => {
+  test('a compensation that never got through the network leaves it failed, and the rest is not begun', async () => {
     const json = structuredClone(reduceMachine) as { States: Record<string, Record<string, unknown>> }
     Object.assign(json.States['CompensateReduceBalance'] as object, { Catch: CATCH_ALL })
     const shop = new Shop().plan('balance.reduce', broken()).plan('balance.compensate', refusing())
@@ -106,7 +106,7 @@ describe('two services with compensations', () => {
     expect(shop.calls).toHaveLength(3)
   })
 
-  test('skip leaves the state that failed, and goes on behind it', async () => {
+  test('skip leaves the failed state, and continues behind it', async () => {
     const shop = new Shop().plan('inventory.reduce', broken())
     const { order, states } = await start(shop)
     expect(await order('skip')).toEqual(['compensated', 'FA', null])
@@ -148,7 +148,7 @@ describe('verdicts', () => {
     expect(await start(more, result)).toEqual(end)
   })
 
-  test('a verdict that it failed goes on with the next state', async () => {
+  test('a failed verdict continues with the next state', async () => {
     const shop = new Shop()
     const json = machine('on', 'A', {
       A: task('a', 'reduce', { Status: { '#root == true': 'FA' }, Next: 'B' }),
@@ -180,7 +180,7 @@ describe('verdicts', () => {
     )
   })
 
-  test('a choice that nothing matches and that has no default ends it', async () => {
+  test('a choice without a match and a default ends it', async () => {
     const json = machine('none', 'C', {
       C: { Type: 'Choice', Choices: [{ Expression: '[n] == 1', Next: 'Succeed' }] },
     })
@@ -215,7 +215,7 @@ describe('a result that cannot be stored', () => {
     ['half of a surrogate pair', '\ud800'],
     ['too many bytes', 'x'.repeat(2_000_000)],
   ])(
-    '(%s) is an exception of its service: the machine decides what follows, and undoes what is unknown',
+    '(%s) is an exception of its service: the machine decides what follows, and undoes unknown states',
     async (_, result) => {
       const shop = new Shop().plan('balance.reduce', result)
       const { end, states } = await ran(

@@ -61,7 +61,7 @@ describe('retries', () => {
     expect(pauses).toEqual([{ ms: 2 }, { ms: 3 }, { ms: 6 }])
   })
 
-  test('a pause is at most as long as a timer, however fast the pauses grow', () => {
+  test('a pause is at most as long as a timer, with any growth of the pauses', () => {
     const rules = [{ Exceptions: ['Error'], IntervalSeconds: 1e9, MaxAttempts: 2, BackoffRate: 1e9 }]
     const first = { type: 'armed', step: 'A pause 1', ms: 1 } as const
     const story = storyOf(json(rules)).when(threw('A'), first, { type: 'due' }, threw('A retry 1'))
@@ -201,7 +201,7 @@ describe('a loop', () => {
     expect(shop.calls).toHaveLength(2)
   })
 
-  test('a collection that is empty, or none, makes the state once', async () => {
+  test('a collection that is empty, or missing, makes the state once', async () => {
     const shop = new Shop()
     const { end, states } = await start(shop, json({}), [])
     expect(await end()).toEqual(['completed', 'SU', null])
@@ -218,7 +218,7 @@ describe('a loop', () => {
 })
 
 describe('scripts and other parts', () => {
-  test('a script is a function that was given for its state, and its exceptions are those of the machine', async () => {
+  test('a script is a function given for its state, and its exceptions are those of the machine', async () => {
     const json = machine('scripted', 'Script', {
       Script: {
         Type: 'ScriptTask',
@@ -237,7 +237,7 @@ describe('scripts and other parts', () => {
     expect(await states()).toBe('')
   })
 
-  test('an exception is told by a class that is given for it', async () => {
+  test('an exception is recognized by its given class', async () => {
     const json = machine('told', 'A', {
       A: task('a', 'reduce', { Catch: [{ Exceptions: ['com.example.NoStock'], Next: 'Succeed' }], Next: 'Fail' }),
     })

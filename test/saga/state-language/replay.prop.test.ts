@@ -55,7 +55,9 @@ function eventOf(state: SagaState, { pick, result }: Move): SagaEvent {
   return { type: 'succeeded', step: step?.step ?? '', operation: 'invoke', result }
 }
 
-/** What was begun stays as it was asked for; nothing is begun twice; ended means that nothing is open. */
+/**
+ * Checks that begun steps keep their calls, that nothing is begun twice, and that an ended machine has no open step.
+ */
 function check(before: SagaState, state: SagaState): void {
   const asked = ({ steps }: SagaState) =>
     steps
@@ -69,7 +71,7 @@ function check(before: SagaState, state: SagaState): void {
   expect(open.some(({ wait }) => wait === 'operator')).toBe(state.status === 'stuck')
 }
 
-/** Its outcome says the same as its status, and a compensation that succeeded has undone all that may have had an effect. */
+/** Checks that its outcome matches its status, and that a successful compensation has undone all possible effects. */
 function checkEnd(state: SagaState): void {
   const outcome = state.steps.find(({ step }) => step === 'outcome')?.result as StateMachineOutcome
   const { status, compensationStatus: undone } = outcome
@@ -82,7 +84,7 @@ function checkEnd(state: SagaState): void {
 }
 
 describe('a machine of the state language', () => {
-  test('replays to the same course whatever comes when, and its status says what its outcome says', () => {
+  test('replays to the same course under any events in any order, and its status matches its outcome', () => {
     const seen = { completed: 0, compensated: 0, stuck: 0 }
     fc.assert(
       fc.property(fc.noBias(moves), (played) => {

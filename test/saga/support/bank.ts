@@ -48,9 +48,9 @@ export interface BankWorld extends AsyncDisposable {
   /** The coordinator's schema. */
   readonly run: string
   readonly coordinator: Coordinator
-  /** Another one on the same tables, without a binder: not running yet, to be closed by its caller. */
+  /** Creates another coordinator on the same tables, without a binder: not running yet, to be closed by its caller. */
   readonly coordinate: (more?: Partial<CoordinatorOptions>) => Coordinator
-  /** What the bank was asked, in order. */
+  /** Calls of the bank, in order. */
   readonly calls: string[]
   /** The participant's binding. */
   readonly bank: () => BindingControl

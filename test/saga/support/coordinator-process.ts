@@ -13,9 +13,9 @@ interface Job {
   readonly leaseMs: number
   /** A saga to start, and to pause in. */
   readonly start?: { readonly saga: 'transactional' | 'plain'; readonly id: string } | undefined
-  /** Stalls the whole process in that saga instead, so that no timer can tell it of its lost lease. */
+  /** Stalls the whole process in that saga instead, so that no timer can report its lost lease. */
   readonly stallMs?: number | undefined
-  /** How long the work of step `slow` takes otherwise. */
+  /** Otherwise, the duration of step `slow`. */
   readonly workMs?: number | undefined
 }
 

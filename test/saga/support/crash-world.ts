@@ -14,7 +14,7 @@ import { Dead, MortalClient } from './mortal.ts'
 import { closeEmbedded, embedded } from './world.ts'
 
 export interface CrashWorldOptions {
-  /** Of the schemas. */
+  /** Name for the schemas. */
   readonly name: string
   readonly sagas: readonly Saga<unknown, unknown, object>[]
   /** The binding of the other service, which is called `stock`. */
@@ -23,13 +23,13 @@ export interface CrashWorldOptions {
     readonly outbox: Outbox
     readonly schema: string
   }) => SinkBinding
-  /** Statements that make what the effects are written to. */
+  /** Statements that create the tables for effects. */
   readonly tables: string
   /** Lease of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 2_000 */
   readonly leaseMs?: number
-  /** Set when the participant is asked by HTTP: it is told where. */
+  /** URL that the participant writes here when it is called by HTTP. */
   readonly place?: { url: string } | undefined
-  /** Told before a process runs, when the participant is asked within it: through whose connections. */
+  /** Called before a process runs, when the participant is in the same process: with the client for its connections. */
   readonly within?: ((client: SqlClient) => void) | undefined
   /** A database that the caller closes. @default the embedded one of the file */
   readonly sql?: SqlClient | undefined
@@ -40,7 +40,7 @@ export interface Process {
   end(): Promise<void>
 }
 
-/** What a process does with its coordinator, and what the one after it finds. */
+/** Work of a process with its coordinator, and the check by the process after it. */
 export interface Play {
   /** Settles when the saga has; a rejection by the kill is ignored. */
   readonly first: (coordinator: Coordinator) => Promise<unknown>
@@ -49,10 +49,10 @@ export interface Play {
 
 export interface CrashWorld {
   readonly sql: SqlClient
-  /** Of the participant, from the first test on. */
+  /** Schema of the participant, from the first test on. */
   readonly stockSchema: string
   boot(client: SqlClient): Promise<Process>
-  /** One process that dies at its n-th step, then a second one. False: it lived to the end. */
+  /** Runs a process that dies at its n-th step, then a second one. False: it lived to the end. */
   dieAt(n: number, when: 'before' | 'after', play: Play): Promise<boolean>
 }
 

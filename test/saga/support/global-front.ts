@@ -23,7 +23,7 @@ export interface Front {
   readonly leaseMs: number
 }
 
-/** Its commands leave through the relay of another process, and their answers come to that one. */
+/** Creates a coordinator whose commands leave through the relay of another process, which also gets their answers. */
 export function lonelyCoordinator(
   sql: SqlClient,
   transfer: GlobalTransactionDefinition<object>,

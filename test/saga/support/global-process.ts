@@ -1,6 +1,6 @@
 /**
- * A process that runs the code of a global transaction. Argument: JSON. It calls branch `a`, says so, and then does what it
- * is told on its standard input: `call` another branch, or `return`. Says what came of each.
+ * Process that runs the code of a global transaction. Argument: JSON. It calls branch `a`, reports that, and then obeys
+ * its standard input: `call` another branch, or `return`. Reports the outcome of each.
  */
 import { once } from 'node:events'
 import { pgClient } from 'concordat/core/pg'

@@ -1,4 +1,4 @@
-/** Sagas that all want one row, which each of them holds until it is decided: by undo, or by XA. */
+/** Sagas that contend for one row, which each of them locks until it is decided: by undo, or by XA. */
 import { randomUUID } from 'node:crypto'
 import { defineChannel, type SinkBinding } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -14,7 +14,7 @@ const saga = defineSaga('hot', { version: 1, input: z.object({ by: z.number().in
   .tcc('move', { to: hotMoves, request: ({ input }) => input, retry: MORE, confirmRetry: MORE })
   .step('decide', { invoke: () => {}, compensate: 'none' })
 
-/** What the participant does, of whatever kind it is. */
+/** Work of the participant, of any kind. */
 export async function move({ by }: { readonly by: number }, { tx }: { readonly tx: SqlTransaction }): Promise<void> {
   await tx.query(`UPDATE hot SET n = n + $1 WHERE id = 'h'`, [by])
 }
@@ -26,7 +26,7 @@ export interface HotRow {
   readonly participant: SinkBinding
 }
 
-/** Runs so many at once. @returns how they ended, and what the row is then */
+/** Runs `count` sagas at once. @returns how they ended, and the value of the row then */
 export async function fightForRow({
   sql,
   schema,

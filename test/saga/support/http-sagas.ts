@@ -1,4 +1,4 @@
-/** What the processes of `http-process.ts` run. */
+/** Definitions that the processes of `http-process.ts` run. */
 import { defineChannel } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
@@ -8,11 +8,11 @@ import { FAST } from './world.ts'
 
 export interface HttpJob {
   readonly role: 'bank' | 'front' | 'joiner'
-  /** Of the database. */
+  /** Address of the database. */
   readonly url: string
   readonly run: string
   readonly instance: string
-  /** Where it listens; 0: anywhere. */
+  /** Port to listen on; 0: any. */
   readonly port: number
   readonly bank: string
   readonly ids: readonly string[]

@@ -35,7 +35,7 @@ export function serveParticipant(
   return serveNode(toNode(httpParticipants([binding], { authorize: 'none', ...options })))
 }
 
-/** A command with these headers. @returns the answer @throws when there is none */
+/** Sends a command with these headers. @returns the answer @throws when there is none */
 export async function askByHttp({ url }: Pick<Served, 'url'>, payload: unknown, headers: Headers): Promise<SagaReply> {
   const response = await fetch(url, {
     method: 'POST',

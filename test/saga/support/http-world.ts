@@ -1,6 +1,6 @@
 /**
- * A coordinator, a participant that it asks by HTTP, and between them a gateway that does to each request what a network, a
- * proxy or a stranger would.
+ * A coordinator, a participant that it calls by HTTP, and between them a gateway that treats each request as a network,
+ * a proxy or a stranger would.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger, SqlClient } from 'concordat/core'
@@ -97,9 +97,9 @@ export async function openHttpWorld(options: HttpWorldOptions = {}) {
     saga,
     move,
     transfer,
-    /** What the participant's functions were asked. */
+    /** Calls of the participant's functions. */
     calls,
-    /** What came to the gateway. */
+    /** Requests to the gateway. */
     seen,
     [Symbol.asyncDispose]: async () => {
       await coordinator.close()

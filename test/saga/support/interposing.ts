@@ -5,7 +5,7 @@ export interface Interposing {
   readonly sql: SqlClient
   /** Runs `work` before the n-th of the next statements, from 0, that have this parameter. */
   before(n: number, parameter: string, work: () => Promise<unknown>): void
-  /** Whether the statement came. */
+  /** Whether the statement was sent. */
   readonly happened: boolean
 }
 

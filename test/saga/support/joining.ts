@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type HttpWorld, type HttpWorldOptions, openHttpWorld } from './http-world.ts'
 import { closeEmbedded, openEmbedded } from './world.ts'
 
-/** What is closed after each test, the last first. */
+/** Resources closed after each test, the last first. */
 export const closing: Array<() => Promise<unknown>> = []
 
 export function closeWorlds(): void {
@@ -16,7 +16,7 @@ export function closeWorlds(): void {
 }
 
 export interface Joining extends HttpWorld {
-  /** That of the other process. */
+  /** Coordinator of the other process. */
   readonly other: Coordinator
   /** Begins a transaction with this code, here. */
   begin<T>(id: string, code: () => Promise<T>): Promise<unknown>

@@ -1,4 +1,4 @@
-/** Runs the conformance of kinds on one database: what a kind is, is in `kinds.ts`. */
+/** Runs the conformance of kinds on one database; `kinds.ts` defines the kinds. */
 
 import type { MysqlXaResource } from '@concordat/mysql'
 import type { SqlClient } from 'concordat/core'
@@ -13,9 +13,9 @@ import { accountIn, FORMS, LEDGER, PARTICIPANTS, type ParticipantKind } from './
 
 export interface KindsDatabase {
   readonly sql: SqlClient
-  /** Where the ledger is, when it is not in `sql`. */
+  /** Resource with the ledger, when it is not in `sql`. */
   readonly resource?: MysqlXaResource
-  /** What is in that ledger. */
+  /** Account in that ledger. */
   readonly account?: (id: string) => Promise<Account>
   /** Transactions of this saga that are still prepared. */
   readonly prepared: (id: string) => Promise<readonly string[]>
@@ -23,7 +23,7 @@ export interface KindsDatabase {
   readonly endPrepared?: () => Promise<void>
 }
 
-/** What a participant of the kind does about its commands. */
+/** Tests the commands of a participant of this kind. */
 export function commandsOf(name: keyof typeof PARTICIPANTS, database: KindsDatabase, way: 'message' | 'http'): void {
   const { sql, resource, account } = database
   const row: ParticipantKind = PARTICIPANTS[name]
@@ -39,7 +39,7 @@ export function commandsOf(name: keyof typeof PARTICIPANTS, database: KindsDatab
   }, 120_000)
   const served = serveParticipant(binding)
   afterAll(async () => (await served).close())
-  // With the triggers that it has on the ledger: a table is protected for one schema.
+  // Drops the ledger's triggers too: a table is protected for one schema.
   afterAll(() => sql.query(`DROP SCHEMA ${schema} CASCADE`))
   commandConformance(kind, {
     account: account ?? ((id) => accountIn(sql, id)),
@@ -61,7 +61,7 @@ function answerText({ status, final, code }: SagaReply): string {
   return [status, ...(final === true ? ['final'] : []), ...(code === undefined ? [] : [code])].join(' ')
 }
 
-/** What becomes of a transaction of this form. */
+/** Tests the outcomes of a transaction of this form. */
 export function formOf(name: keyof typeof FORMS, database: KindsDatabase): void {
   const { sql, resource, account, prepared, endPrepared } = database
   const row = FORMS[name]
@@ -69,7 +69,7 @@ export function formOf(name: keyof typeof FORMS, database: KindsDatabase): void 
   const broken = { confirm: false, cancel: false }
   const place = `kind_${name.toLowerCase()}`
   let client = sql
-  /** That of the process that runs. */
+  /** Client of the process that runs. */
   const own: SqlClient = {
     ...sql,
     query: (text, parameters) => client.query(text, parameters),

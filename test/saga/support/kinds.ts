@@ -23,7 +23,7 @@ import type { Account, CommandedKind, Form } from '../../conformance/transaction
 import { stoppingResource } from './mortal-resource.ts'
 import { FAST, stockCommands } from './world.ts'
 
-/** Its key is the line's own: what is done twice is there twice. */
+/** Ledger with a key of its own per line: an effect made twice is there twice. */
 export const LEDGER =
   'CREATE TABLE IF NOT EXISTS kinds_ledger (line bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text, held int, done int)'
 
@@ -39,7 +39,7 @@ async function line(tx: SqlExecutor, id: string, held: number, done: number): Pr
   await tx.query('INSERT INTO kinds_ledger (id, held, done) VALUES ($1, $2, $3)', [id, held, done])
 }
 
-/** While true it fails for good. */
+/** Fails permanently while true. */
 export interface Broken {
   confirm: boolean
   cancel: boolean
@@ -58,7 +58,7 @@ export interface Side {
   readonly sql: SqlClient
   readonly outbox: Outbox
   readonly schema: string
-  /** Where the ledger is, when it is not in `sql`. */
+  /** Resource with the ledger, when it is not in `sql`. */
   readonly resource?: MysqlXaResource | undefined
 }
 
@@ -66,9 +66,9 @@ type Home = Pick<Side, 'sql' | 'schema'>
 
 export interface ParticipantKind extends CommandedKind {
   readonly bind: (side: Side, broken: Broken) => SinkBinding
-  /** What it needs beside the tables of a participant, which are there. */
+  /** Creates what the kind needs beside the tables of a participant. */
   readonly ready?: (home: Home) => Promise<void>
-  /** What its tables keep of a saga until that is decided. */
+  /** State in its tables that is kept until the saga is decided. */
   readonly kept?: (home: Home, id: string) => Promise<readonly string[]>
 }
 
@@ -95,7 +95,7 @@ function bindTcc(side: Side, broken: Broken, effects: 'anywhere' | 'tx'): SinkBi
   )
 }
 
-/** Fails to end what is prepared: `confirm` and `cancel` of an XA participant have no function of the user's. */
+/** Fails to end prepared transactions: `confirm` and `cancel` of an XA participant call no user function. */
 function unending(sql: SqlClient, broken: Broken): SqlClient {
   return {
     ...sql,
@@ -119,7 +119,7 @@ function unendingResource(resource: MysqlXaResource | undefined, broken: Broken)
   }
 }
 
-/** Fails to end what is kept: no function of the user's is called for that here, either. */
+/** Fails to end kept state: that calls no user function either. */
 function unforgetting(sql: SqlClient, broken: Broken): SqlClient {
   const query =
     (tx: SqlTransaction): SqlTransaction['query'] =>
@@ -209,12 +209,12 @@ export const PARTICIPANTS = {
 export interface FormKind extends Pick<Form, 'name' | 'mayGiveUp' | 'without'> {
   readonly define: (broken: Broken, home: Home) => Saga<unknown, unknown, object>
   readonly runs: (saga: Saga<unknown, unknown, object>) => Form['run']
-  /** Whose participant is in the other service. */
+  /** Kind of the participant in the other service. */
   readonly kind: keyof typeof PARTICIPANTS
   readonly leaseMs?: number
-  /** Set when the participant is asked by HTTP. */
+  /** Set when the participant is called by HTTP. */
   readonly place?: { url: string }
-  /** True: the participant is asked within the process that coordinates. */
+  /** True: the participant is called within the process that coordinates. */
   readonly isLocal?: boolean
 }
 
@@ -239,7 +239,7 @@ const commanding = () =>
     .command('work', { ...calls, to: stockCommands, request, compensate: true })
     .step('decide', decide) as Saga<unknown, unknown, object>
 
-/** Where the participants are that are asked by HTTP, once they are there. What a dead process asked is asked again soon. */
+/** URL of the participants that are called by HTTP, once they listen. Calls of a dead process are repeated soon. */
 const place = { url: '' }
 const target = httpTarget(stockCommands, { url: () => place.url, retry: FAST })
 const soon = { timeoutMs: 300 } as const
@@ -361,7 +361,7 @@ export const FORMS = {
   },
   tcc: { ...bySaga, name: 'a saga that reserves in another service', define: reserving, kind: 'tcc' },
   codeTcc: { ...byCode, name: 'code that reserves in another service', kind: 'tcc' },
-  // On a server the next process waits for the lease of those that are code.
+  // On a server the next process waits for the lease of transactions made by code.
   undo: { ...bySaga, name: 'a saga whose work is undone in another service', define: reserving, kind: 'undo' },
   codeUndo: { ...byCode, name: 'code whose work is undone in another service', kind: 'undo', leaseMs: 400 },
   xa: { ...bySaga, name: 'a saga that prepares in another service', define: reserving, kind: 'xa' },

@@ -1,4 +1,4 @@
-/** Courses of machines without a database: what is called next, under which key, and what it came to. */
+/** Runs of machines without a database: the next calls, their keys, and their outcomes. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
 import { type SagaEvent } from 'concordat/saga/machine'
@@ -26,7 +26,7 @@ export function ordered(action: 'retry' | 'compensate' | 'skip'): SagaEvent {
   return { type: 'operator', action: { do: action }, by: 'ann', reason: 'looked at it' }
 }
 
-/** The tasks that were begun: `A`, and `A.1 as A` for one that is called under the key of another. */
+/** Begun tasks: `A`, and `A.1 as A` for one that is called under the key of another. */
 export function tasks({ state }: Story): readonly string[] {
   return state.steps.flatMap(({ step, branch, payload }) => {
     const { key } = (payload ?? {}) as { readonly key?: string }
@@ -38,7 +38,7 @@ export function outcomeOf({ state }: Story): StateMachineOutcome {
   return state.steps.find(({ step }) => step === 'outcome')?.result as StateMachineOutcome
 }
 
-/** What it came to: the saga's status, that of the machine, that of its compensations. */
+/** Outcome: the saga's status, that of the machine, that of its compensations. */
 export function endOf(story: Story): readonly unknown[] {
   const { status, compensationStatus } = outcomeOf(story)
   return compensationStatus === undefined ? [story.status, status] : [story.status, status, compensationStatus]

@@ -1,4 +1,4 @@
-/** Machines of the state language and their services, and what a run of one comes to. */
+/** Machines of the state language and their services, and the outcome of a run. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
 import { type Coordinator, defineSaga, type SagaOutcome } from 'concordat/saga'
@@ -11,7 +11,10 @@ type Json = Readonly<Record<string, unknown>>
 
 export class DemoError extends Error {}
 
-/** Calls as they came, and what the next ones of each service are to do: throw an error, or return a value; else `true`. */
+/**
+ * Calls in order, and the scripted outcomes of the next ones of each service: throw an error, or return a value; else
+ * `true`.
+ */
 export class Shop {
   readonly calls: string[] = []
   readonly #plans = new Map<string, unknown[]>()
@@ -86,13 +89,13 @@ export const reduceMachine = machine('reduceInventoryAndBalance', 'ReduceInvento
   CompensateReduceBalance: task('balance', 'compensate', { Input: ['$.[businessKey]'] }),
 })
 
-/** What a machine came to, in short: the saga's status, that of the machine, that of its compensations. */
+/** Outcome of a machine in short: the saga's status, that of the machine, that of its compensations. */
 export type End = readonly [saga: string, status: string, compensation: string | null]
 
 export interface Ran {
   readonly run: Awaited<ReturnType<Coordinator['start']>>
   readonly coordinator: Coordinator
-  /** Where it is now. */
+  /** Present state. */
   readonly end: () => Promise<End>
   readonly outcome: () => Promise<StateMachineOutcome>
   /** `ReduceBalance UN, CompensateReduceBalance SU`. */
@@ -104,8 +107,8 @@ type Importing = Parameters<typeof importStateMachine>[1]
 export type RunMachine = (json: unknown, options: Importing, input?: Params) => Promise<Ran>
 
 /**
- * Call it once in a file: what it returns starts a machine on the file's database, by a coordinator that knows no other one.
- * The saga is called `m1`, `m2` and so on, its id is `x`.
+ * Creates the function that starts a machine on the file's database, by a coordinator that knows no other one. Call it
+ * once in a file. The saga is called `m1`, `m2` and so on, its id is `x`.
  */
 export function machineRunner(): RunMachine {
   const open: Coordinator[] = []

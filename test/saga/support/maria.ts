@@ -1,4 +1,4 @@
-/** A database of a test on MariaDB, and what is prepared on its server. */
+/** A test's database on MariaDB, and the prepared transactions of its server. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { type MysqlXaResource, mysqlResource } from '@concordat/mysql'
 import mysql from 'mysql2/promise'
@@ -12,7 +12,7 @@ export interface MariaDatabase {
   prepared(text?: string): Promise<readonly string[]>
   /** Ends them by hand. */
   endByHand(verb: 'COMMIT' | 'ROLLBACK', text: string): Promise<void>
-  /** How many transactions are open, or prepared, in the engine; with a state, those in it. */
+  /** Number of transactions in the engine that are open or prepared; with a state, those in it. */
   transactions(state?: 'LOCK WAIT'): Promise<number>
   end(): Promise<void>
 }
@@ -47,7 +47,7 @@ export function attachMaria(url: string, connectionLimit = 8): MariaDatabase {
       for (const gid of await prepared(text)) await pool.query(`XA ${verb} '${gid.slice(0, 64)}','${gid.slice(64)}'`)
     },
     transactions: async (state) => {
-      // The server makes this list anew only when nobody has read it for a tenth of a second.
+      // The server renews this list only when it has not been read for a tenth of a second.
       await pause(150)
       const all = await rows<{ state: string }>('SELECT trx_state AS state FROM information_schema.innodb_trx')
       return all.filter((one) => state === undefined || one.state === state).length

@@ -2,7 +2,7 @@ import type { MysqlTransaction, MysqlXaResource } from '@concordat/mysql'
 import type { XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
 import type { MortalClient } from './mortal.ts'
 
-/** The resource of the process of a `MortalClient`: each thing that is asked of it, and each statement, is a step of that. */
+/** The resource of the process of a `MortalClient`: each call of it, and each statement, is a step of that. */
 export class MortalResource implements XaResource<MysqlTransaction> {
   readonly name = 'MariaDB'
   readonly #inner: MysqlXaResource
@@ -30,7 +30,7 @@ export class MortalResource implements XaResource<MysqlTransaction> {
   }
 }
 
-/** A resource that stands still before it prepares, or after that, until the promise is settled. */
+/** Resource that pauses before it prepares, or after that, until the promise is settled. */
 export function stoppingResource(
   inner: MysqlXaResource,
   stops: { readonly beforePrepare?: () => Promise<void>; readonly afterPrepare?: () => Promise<void> },

@@ -55,7 +55,7 @@ export const shapes: fc.Arbitrary<SagaShape> = fc
     }),
   }))
 
-/** A step that awaits what the definition says. */
+/** Steps with waits, by the definition's options. */
 const PLANS = {
   awaits: 'plan',
   remote: false,
@@ -103,7 +103,7 @@ function plainStep(facts: Facts, index: number, pivot: number | null, group: num
   })
 }
 
-/** Such a step is made before the pivot, can be compensated, and what it did elsewhere is in doubt. */
+/** Returns a plan for a step before the pivot that can be compensated, and whose effect elsewhere is uncertain. */
 function withConfirmation(confirms: boolean, attempts: number, plain: StepShape): StepShape {
   if (!confirms) return plain
   const patient = plain.remote && attempts === 2 ? ({ patient: true } as const) : {}
@@ -113,7 +113,7 @@ function withConfirmation(confirms: boolean, attempts: number, plain: StepShape)
 /** The status of a step, by its open operation. */
 export const OPENS = { invoke: 'invoking', confirm: 'confirming', compensate: 'compensating' } as const
 export const OPEN: readonly string[] = Object.values(OPENS)
-/** What a step can have come to that a decided saga has behind it. */
+/** Possible states of a finished step in a decided saga. */
 const DONE: readonly string[] = ['invoked', 'confirming', 'confirmed', 'skipped', 'omitted']
 
 /** Follows the calls that the machine asks for, and fails when one breaks a rule. */
@@ -167,7 +167,7 @@ export class Referee {
     })
   }
 
-  /** No more of a list than may be are open, and what was planned stays as it is. */
+  /** Checks that a list has no more open steps than its limit, and that planned ones stay the same. */
   #checkLists(before: SagaState, state: SagaState): void {
     for (const { name, each } of this.#shape.steps) {
       if (each === undefined) continue
@@ -181,14 +181,14 @@ export class Referee {
     }
   }
 
-  /** What was not chosen is never begun. */
+  /** Checks that a branch that was not chosen is never begun. */
   #checkChoice(state: SagaState, call: Call): void {
     for (const { of, is } of this.#shapes(state)[call.index]?.choices ?? []) {
       expect(state.steps.find(({ step }) => step === of)).toMatchObject({ status: 'invoked', result: is })
     }
   }
 
-  /** Who has it in hand, or what it waits for, is as before. */
+  /** Checks that owner and wait of each step stay the same. */
   #checkKept(before: SagaState, state: SagaState, inHand: readonly string[]): void {
     expect(state.status).toBe(before.status)
     const wereInHand = before.steps.filter(({ wait }) => wait === 'call').map(({ step }) => step)
@@ -225,7 +225,10 @@ export class Referee {
     if (pivot !== -1) expect(state.steps[pivot]?.status, 'no way back after the pivot').not.toBe('invoked')
   }
 
-  /** Only what was reserved, when all before the decision is done, and nothing was turned back. */
+  /**
+   * Checks that only reserved steps are confirmed, when all steps before the decision are done, and none was turned
+   * back.
+   */
   #checkConfirmation(before: SagaState, state: SagaState, call: Call): void {
     const steps = this.#shapes(state)
     expect(steps[call.index]?.confirm).toBeDefined()

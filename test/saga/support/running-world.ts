@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { closeEmbedded, openEmbedded, setupWorld, type World, type WorldOptions } from './world.ts'
 
-/** Call it once in a file: what it returns makes a world on the file's database, which is closed after its test. */
+/**
+ * Creates the function that makes a world on the file's database, which is closed after its test. Call it once in a
+ * file.
+ */
 export function worlds(): (options: WorldOptions) => Promise<World> {
   const made: World[] = []
   beforeAll(openEmbedded, 120_000)

@@ -1,6 +1,6 @@
 import type { SqlClient } from 'concordat/core'
 
-/** A client that stands still before its transaction is prepared, or after that, until the promise is settled. */
+/** Client that pauses before its transaction is prepared, or after that, until the promise is settled. */
 export function stopping(
   sql: SqlClient,
   stops: { readonly beforePrepare?: () => Promise<void>; readonly afterPrepare?: () => Promise<void> },

@@ -14,7 +14,7 @@ export interface Effects {
   readonly inSlow: (sagaId: string) => Promise<void>
 }
 
-/** What one process calls the steps with; the definition's graph is the same in all of them. */
+/** Step functions of one process; the definition's graph is the same in all of them. */
 export function transferSagas({ schema, instance, sql, inSlow }: Effects) {
   const write = (on: SqlExecutor, key: string, what: string): Promise<unknown> =>
     on.query(`INSERT INTO ${schema}.effects (key, what, instance) VALUES ($1, $2, $3)`, [key, what, instance])

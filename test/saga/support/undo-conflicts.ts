@@ -1,4 +1,4 @@
-/** What keeps a branch from being undone, and what an operator does about it: on any PostgreSQL. */
+/** Conflicts that keep a branch from being undone, and the operator's remedies: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, makeTables, protectAccounts } from './undo-suite.ts'
@@ -7,10 +7,10 @@ import type { UndoWorld } from './undo-world.ts'
 export function undoConflictsSuite(world: () => UndoWorld): void {
   beforeEach(() => protectAccounts(world()))
 
-  /** By a writer that has never heard of us. */
+  /** Writes without knowledge of our triggers. */
   const write = (text: string): Promise<unknown> => world().sql.query(text)
 
-  describe('a row that is not as the transaction left it', () => {
+  describe('a row that differs from the transaction’s result', () => {
     const target = { saga: 'order', id: 's', step: 'reserve' }
 
     /** Past the trigger, as replication or a superuser writes. */
@@ -21,7 +21,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       })
     }
 
-    test('is told column by column, and nothing is undone', async () => {
+    test('is reported column by column, and nothing is undone', async () => {
       const { act, ask, rows, sql, schema } = world()
       await act([
         "UPDATE account SET cents = 5 WHERE id IN ('a', 'b')",
@@ -99,7 +99,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       expect([await rows('account'), await kept()]).toEqual([expected, [0, 0, 0]])
     })
 
-    test('settled before its saga was decided cannot be confirmed any more', async () => {
+    test('settled before its saga was decided can no longer be confirmed', async () => {
       const { act, ask, sql, schema } = world()
       await act(["UPDATE account SET cents = 5 WHERE id = 'a'"])
       await undo.settle(sql, target, 'restore', { schema })
@@ -117,7 +117,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       expect((await rows('account'))[0]).toBe('(a,7,a@x)')
     })
 
-    test('is not told in columns that are hidden', async () => {
+    test('is not reported in hidden columns', async () => {
       const { act, ask, sql, schema } = world()
       await undo.protect(sql, [{ table: 'account', hidden: ['email'] }], { schema })
       await act(["UPDATE account SET email = 'secret-1' WHERE id = 'a'"])
@@ -127,7 +127,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
       expect(message).not.toContain('secret')
     })
 
-    test('is not told by a key that is hidden, and neither is a row that is held', async () => {
+    test('is not reported by a hidden key, and neither is a row that is held', async () => {
       const { act, ask, sql, schema } = world()
       await undo.protect(sql, [{ table: 'account', hidden: ['id', 'email'] }], { schema })
       await write("UPDATE account SET email = 'secret-mail' WHERE id = 'c'")
@@ -201,7 +201,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
     ] as const
 
     test.each(alterations.flatMap((each) => [[...each, 'was not'] as const, [...each, 'was'] as const]))(
-      '%s: what is written then is put back to the letter (%#)',
+      '%s: later writes are undone exactly (%#)',
       async (_, alter, change, again) => {
         const { act, ask, rows, sql, schema } = world()
         for (const text of alter) await write(text)
@@ -273,7 +273,7 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
     expect(await rows('parent')).toEqual([])
   })
 
-  test('undoing may write what the branch could write', async () => {
+  test('undoing may write wherever the branch could write', async () => {
     const { ask, bind, rows } = world()
     await write('CREATE TABLE log (cents int)')
     await write(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

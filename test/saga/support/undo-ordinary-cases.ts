@@ -1,11 +1,11 @@
-/** Schemas as services have them, with what a step does there: undone to the letter, or refused at once. */
+/** Schemas as services have them, with a step's writes there: undone exactly, or refused at once. */
 export interface Works {
   readonly name: string
   readonly tables: readonly string[]
   readonly protect: readonly (string | { readonly table: string; readonly ignored: readonly string[] })[]
   readonly alsoWrites?: readonly string[]
   readonly work: readonly string[]
-  /** These tables are not as they were: they are in `alsoWrites`, or have a column that is ignored. */
+  /** Tables that differ afterwards: they are in `alsoWrites`, or have an ignored column. */
   readonly differs?: readonly string[]
 }
 

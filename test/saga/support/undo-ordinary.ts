@@ -1,6 +1,6 @@
 /**
- * What ordinary schemas have and operators do to them: each case is undone to the letter, or refused with a remedy when the table is
- * protected or at the first step that writes, and never at the first compensation.
+ * Ordinary schemas and operators' changes to them: each case is undone exactly, or refused with a remedy when the table
+ * is protected or at the first step that writes, and never at the first compensation.
  */
 import type { SqlTransaction } from 'concordat/core'
 import { undo } from 'concordat/saga/undo'
@@ -81,7 +81,7 @@ export function undoOrdinarySuite(world: () => UndoWorld): void {
   })
 
   describe.each(REFUSED_STEPS)('a step that $name', ({ tables, work, message }) => {
-    test('fails at once, and nothing of it is kept', async () => {
+    test('fails at once, and leaves no effect', async () => {
       const { act, kept, sql } = world()
       await makeTables(sql, [...ACCOUNT, ...tables])
       await protect('account')

@@ -1,4 +1,4 @@
-/** Which tables can be protected: on any PostgreSQL. */
+/** Tables that can be protected: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { describe, expect, test } from 'vitest'
 import { makeTables } from './undo-suite.ts'
@@ -63,7 +63,7 @@ export function undoProtectSuite(world: () => UndoWorld): void {
       ['ALTER TABLE t DROP CONSTRAINT t_pkey', 'no primary key'],
       ['CREATE TABLE child (id int PRIMARY KEY, t int REFERENCES t ON DELETE CASCADE)', 'public.child'],
       ['DROP TABLE t', 'is no table'],
-    ])('tells when the protection is broken by %s', async (text, problem) => {
+    ])('reports that the protection is broken by %s', async (text, problem) => {
       const { sql } = world()
       await make('CREATE TABLE t (id int PRIMARY KEY)')
       await protect('t')

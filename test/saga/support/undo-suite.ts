@@ -1,4 +1,4 @@
-/** What undo does on any PostgreSQL: PGlite and a server run the same. */
+/** Tests of undo on any PostgreSQL: PGlite and a server run the same. */
 import type { SqlClient } from 'concordat/core'
 import { type SagaReply } from 'concordat/saga'
 import { undo } from 'concordat/saga/undo'
@@ -20,7 +20,7 @@ export function undoSuite(world: () => UndoWorld): void {
     Promise.all(names.map((name) => world().rows(name)))
 
   describe.each(UNDO_CASES)('$name', (given) => {
-    test('are what they were once it is cancelled', async () => {
+    test('are unchanged once it is cancelled', async () => {
       const { act, ask, kept } = world()
       const names = await made(given)
       const before = await all(names)
@@ -44,12 +44,12 @@ export function undoSuite(world: () => UndoWorld): void {
   })
 }
 
-/** With the reason, so that a failing test shows it. */
+/** Outcome with its reason, so that a failing test shows it. */
 function said({ status, code, message }: SagaReply): string {
   return status === 'ok' ? status : `${status} ${code}: ${message}`
 }
 
-/** Everything that is there but our own goes before. @returns the tables with rows of their own */
+/** Drops everything but our own tables first. @returns the tables with rows of their own */
 export async function makeTables(sql: SqlClient, statements: readonly string[]): Promise<readonly string[]> {
   await dropTables(sql)
   for (const text of statements) await sql.query(text)
@@ -68,7 +68,7 @@ async function dropTables(sql: SqlClient): Promise<void> {
     await sql.query(`DELETE FROM undo_suite.${own}`)
 }
 
-/** What the database says of a row that a saga holds. */
+/** Error of the database for a row that a saga holds. */
 export const HELD = { code: '55P03', constraint: 'concordat_undo' }
 
 /** Three accounts with two unique keys, protected. */

@@ -1,10 +1,10 @@
-/** Tables of every kind, and what a transaction may do to them: undone, each must be what it was, to the letter. */
+/** Tables of every kind, with transactions on them: undone, each table must be exactly as before. */
 export interface UndoCase {
   readonly name: string
   /** Makes it and fills it, in an empty schema that is in the search path. */
   readonly tables: readonly string[]
   readonly protect: readonly string[]
-  /** One transaction. */
+  /** Statements of a single transaction. */
   readonly work: readonly string[]
 }
 

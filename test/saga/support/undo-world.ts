@@ -1,4 +1,4 @@
-/** A service whose branches do what a test says, on one database: as a coordinator would have it. */
+/** A service whose branches do what a test says, on one database: from a coordinator's point of view. */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
@@ -15,13 +15,13 @@ export interface UndoWorld {
   readonly schema: string
   readonly ready: () => Promise<void>
   readonly bind: (work?: Work, options?: Partial<UndoParticipantOptions>) => SinkBinding
-  /** As a coordinator asks for it; the answer. */
+  /** Sends a command as a coordinator does. @returns the answer */
   readonly ask: (operation: Operation, of?: BranchOf, binding?: SinkBinding) => Promise<SagaReply>
   /** The first phase of a branch that does this. */
   readonly act: (work: Work | readonly string[], of?: BranchOf) => Promise<SagaReply>
   /** Branches, images and row locks that are left. */
   readonly kept: () => Promise<readonly number[]>
-  /** A table's rows, to the letter. */
+  /** Exact rows of a table. */
   readonly rows: (table: string) => Promise<readonly string[]>
 }
 

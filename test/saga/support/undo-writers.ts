@@ -1,4 +1,4 @@
-/** What writers that know nothing of us may do meanwhile, and what is refused: on any PostgreSQL. */
+/** Writers that know nothing of undo, and the writes that are refused: on any PostgreSQL. */
 import { undo } from 'concordat/saga/undo'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HELD, protectAccounts } from './undo-suite.ts'
@@ -7,7 +7,7 @@ import type { UndoWorld } from './undo-world.ts'
 export function undoWritersSuite(world: () => UndoWorld): void {
   beforeEach(() => protectAccounts(world()))
 
-  /** By a writer that has never heard of us. */
+  /** Writes without knowledge of our triggers. */
   const write = (text: string): Promise<unknown> => world().sql.query(text)
 
   describe('another writer', () => {
@@ -44,7 +44,7 @@ export function undoWritersSuite(world: () => UndoWorld): void {
       },
     )
 
-    test('may do with other rows what it likes', async () => {
+    test('may change other rows freely', async () => {
       const { act, ask, rows } = world()
       await act(["UPDATE account SET cents = 5, email = 'free' WHERE id = 'a'"])
       await write("UPDATE account SET cents = 7 WHERE id = 'b'")
@@ -170,7 +170,7 @@ export function undoWritersSuite(world: () => UndoWorld): void {
   })
 
   describe('undo.lockRows', () => {
-    test('reads what is committed, and refuses what another saga holds', async () => {
+    test('reads committed rows, and refuses those that another saga holds', async () => {
       const { act, bind, ask, sql, schema } = world()
       await act(["UPDATE account SET cents = 5 WHERE id = 'a'", "DELETE FROM account WHERE id = 'b'"])
       const read = (...keys: string[]) => sql.transaction((tx) => undo.lockRows(tx, 'account', keys, { schema }))

@@ -24,7 +24,7 @@ export const stockCommands = defineChannel('stock.commands', {
 })
 export type StockCommand = { sku: string; n: number }
 
-/** Tried again at once. */
+/** Backoff that retries at once. */
 export const FAST = { initialMs: 1, maxMs: 5, jitter: 0 } as const
 
 export interface WorldOptions {
@@ -44,9 +44,9 @@ export interface World {
   readonly stockOutbox: Outbox
   readonly participant: SinkBinding
   readonly coordinator: Coordinator
-  /** Another instance of the coordinator on the same tables, without a binder of its own. */
+  /** Creates another instance of the coordinator on the same tables, without a binder of its own. */
   readonly another: (options?: Partial<CoordinatorOptions>) => Coordinator
-  /** Everything runs from here on. */
+  /** Starts everything. */
   readonly start: () => Promise<void>
   readonly events: (saga: string, id: string) => Promise<string[]>
   /** The coordinator's binder. */
@@ -59,7 +59,7 @@ export interface World {
 let database: PGlite | undefined
 let count = 0
 
-/** One embedded database per test file. */
+/** Returns the embedded database of the test file. */
 export function embedded(): SqlClient {
   database ??= freshPglite()
   return pgliteClient(database)

@@ -1,4 +1,7 @@
-/** A process with an XA participant on MariaDB. Argument: JSON. Handles one command, says what it is at, and stands still where it is told to. */
+/**
+ * Process with an XA participant on MariaDB. Argument: JSON. Handles one command, reports its steps, and pauses at the
+ * given one.
+ */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
 import { xaParticipant } from 'concordat/saga/xa'

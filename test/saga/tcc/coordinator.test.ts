@@ -27,7 +27,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-/** What was called, in order. */
+/** Records the calls, in order. */
 function ledger() {
   const calls: string[] = []
   /** Calls of `what` still to fail. */
@@ -158,7 +158,7 @@ describe.each([true, false])('a saga that reserves, with a pivot: %s', (pivot) =
 })
 
 describe('a try that fails', () => {
-  test('in the process is cancelled for what it did elsewhere; nothing of it is in the database', async () => {
+  test('in the process is cancelled for its effects elsewhere; it leaves nothing in the database', async () => {
     const { calls, failing, start, holds } = await setup(true)
     failing.set('try here', 9)
     expect((await (await start()).outcome(within)).status).toBe('compensated')
@@ -175,7 +175,7 @@ describe('a try that fails', () => {
 })
 
 describe('a confirmation that fails', () => {
-  test('is tried again, then parked while the others go on, and freed by an operator', async () => {
+  test('is retried, then parked while the others continue, and freed by an operator', async () => {
     const { calls, failing, start, holds, coordinator } = await setup(true)
     failing.set('confirm here', 2)
     const run = await start()
@@ -216,7 +216,7 @@ describe('.tcc', () => {
     expect(outer.saga('child', { ...options, compensate: 'none' }).steps).toHaveLength(1)
   })
 
-  test('names what is missing or not known', () => {
+  test('names missing or unknown parts', () => {
     expect(() => base.tcc('a', { ...local, cancel: undefined as never })).toThrow(
       /tcc\("a"\)\.cancel: expected a function/,
     )

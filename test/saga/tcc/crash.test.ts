@@ -46,7 +46,7 @@ const world = crashWorld({
     ),
 })
 
-/** One process that dies at its n-th step, then a second one. False: it lived to the end. */
+/** Runs a process that dies at its n-th step, then a second one. False: it lived to the end. */
 async function dieAt(n: number, when: 'before' | 'after', refuse: boolean): Promise<boolean> {
   const id = `${when}-${refuse}-${n}`
   const outcome = async (coordinator: Coordinator) =>
@@ -70,7 +70,7 @@ async function dieAt(n: number, when: 'before' | 'after', refuse: boolean): Prom
 
 describe.each([false, true])('a coordinator that dies at any statement or commit, its saga refused: %s', (refuse) => {
   test.each(['before', 'after'] as const)(
-    'leaves what was reserved to the next one, %s it is done: confirmed or cancelled, each once',
+    'leaves reserved work to the next one, %s its execution: confirmed or cancelled, each once',
     { timeout: 240_000 },
     async (when) => {
       let deaths = 0

@@ -102,7 +102,7 @@ test('all items are cancelled, the last first, when the saga turns back', async 
   expect(calls.slice(6)).toEqual([...there, 'cancel c 2 true', 'cancel b 1 true', 'cancel a 0 true'])
 })
 
-test('has no bad end under any fault or pair of faults, with a pivot and without, in a group and out of one', () => {
+test('a list of reservations has no bad end under any fault or pair of faults, with a pivot and without, in a group and out of one', () => {
   const items = { over: () => ['a'], atOnce: 2 }
   const here = { ...items, try: () => 1, confirm: () => {}, cancel: () => {} }
   const there = { ...items, tcc: true, to: stockCommands, request: () => ({ sku: 's', n: 1 }) } as const
@@ -121,7 +121,7 @@ test('has no bad end under any fault or pair of faults, with a pivot and without
   expect(explore(pivoted, { faults: 2, items: 1 }).problems).toEqual([])
 })
 
-test('stands before the pivot, not in a sub-saga that can be undone, and names what is missing or not known', () => {
+test('a list of reservations is before the pivot, not in a sub-saga that can be undone, and names missing or unknown parts', () => {
   const base = defineSaga('s', { version: 1, input: Input })
   const local = { over, try: () => 1, confirm: () => {}, cancel: () => {} }
   const pivoted = base.step('p', { pivot: true, invoke: () => 1 }) as unknown as typeof base

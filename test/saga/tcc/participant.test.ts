@@ -54,7 +54,7 @@ async function send(binding: SinkBinding, operation: Operation, attempts?: numbe
   )
 }
 
-/** A client whose process stands still before its n-th transaction, until it is told to go on. */
+/** Client whose process pauses before its n-th transaction, until the test resumes it. */
 function frozenBefore(nth: number, resume: Promise<void>): { client: SqlClient; reached: Promise<void> } {
   const { promise: reached, resolve } = Promise.withResolvers<void>()
   let transactions = 0
@@ -77,7 +77,7 @@ async function effects(): Promise<string[]> {
 }
 
 describe.each(['anywhere', 'tx'] as const)('a TCC participant with effects: %s', (where) => {
-  test('confirms what was tried, each once', async () => {
+  test('confirms tries, each once', async () => {
     const binding = bind({ effects: where })
     for (const operation of ['invoke', 'confirm'] as const) {
       expect(await send(binding, operation)).toEqual([`${operation} ok`])
@@ -86,14 +86,14 @@ describe.each(['anywhere', 'tx'] as const)('a TCC participant with effects: %s',
     expect(await effects()).toEqual(['tried', 'confirmed'])
   })
 
-  test('cancels what was tried, once', async () => {
+  test('cancels a try, once', async () => {
     const binding = bind({ effects: where })
     await send(binding, 'invoke')
     for (const _ of [1, 2]) expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
     expect(await effects()).toEqual(['tried', 'cancelled'])
   })
 
-  test('has nothing to cancel without a try, and refuses the try that comes after', async () => {
+  test('has nothing to cancel without a try, and refuses a later try', async () => {
     const binding = bind({ effects: where })
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
     expect(await send(binding, 'invoke')).toEqual(['invoke refused saga.cancelled'])
@@ -143,7 +143,7 @@ describe('effects outside of the transaction', () => {
     throw new Error('the bank does not answer')
   }
 
-  test('are cancelled when try throws, and cancel is told that nothing is in the database', async () => {
+  test('are cancelled when try throws, and cancel learns that nothing is in the database', async () => {
     const seen: unknown[] = []
     const binding = bind({ try: dies, cancel: (_, { tried, result }) => void seen.push(tried, result) })
     expect(await send(binding, 'invoke')).toEqual(['invoke failed Error'])
@@ -197,7 +197,7 @@ describe('effects outside of the transaction', () => {
     expect(holds).toEqual(['held', 'released'])
   })
 
-  test('are none when it says so: what was not committed is not cancelled', async () => {
+  test('are none by option: an uncommitted try is not cancelled', async () => {
     const binding = bind({ effects: 'tx', try: dies })
     await send(binding, 'invoke')
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -205,7 +205,7 @@ describe('effects outside of the transaction', () => {
   })
 })
 
-test('hands the result of try to confirm and to cancel', async () => {
+test('tccParticipant hands the result of try to confirm and to cancel', async () => {
   const seen: unknown[] = []
   const see = (_: StockCommand, { tried, result }: { tried: boolean; result: unknown }) => void seen.push(tried, result)
   for (const operation of ['confirm', 'compensate'] as const) {
@@ -250,7 +250,7 @@ test('under any order and repetition does each once, and never confirms and canc
   )
 })
 
-test('refuses what is no handler, and an option that it does not know', () => {
+test('tccParticipant refuses an invalid handler, and an unknown option', () => {
   const handlers = { try: () => 1, confirm: () => {}, cancel: undefined } as never
   expect(() => tccParticipant(stockCommands, { group: 'g' }, handlers)).toThrow(/tccParticipant.*\.cancel.*a function/)
   const all = { try: () => 1, confirm: () => {}, cancel: () => {} }

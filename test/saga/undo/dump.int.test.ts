@@ -8,12 +8,12 @@ import { describeWith, type PrivateServer, startServer } from '../../support/ser
 import { binary } from '../../support/servers/postgres.ts'
 import { type UndoWorld, undoWorld } from '../support/undo-world.ts'
 
-/** With as many some of the new ids are old ones of other tables. */
+/** With this number of tables some of the new ids are old ones of other tables. */
 const TABLES = 24
 const NAMES = Array.from({ length: TABLES }, (_, n) => `t${String(n).padStart(2, '0')}`)
 
 describeWith(['postgres'], 'a database that was moved by a dump', { private: true }, () => {
-  test('has each table protected by its own functions, with its keys, and what waits there is undone', {
+  test('has each table protected by its own functions, with its keys, and waiting work there is undone', {
     timeout: 240_000,
   }, async () => {
     await using old = await startServer('postgres')
@@ -32,7 +32,7 @@ describeWith(['postgres'], 'a database that was moved by a dump', { private: tru
     const world = undoWorld(pgClient(pool), before.schema)
     const protect = () => undo.protect(world.sql, NAMES, { schema: world.schema })
     expect(await collisions(before, world)).toBeGreaterThan(0)
-    // Also once it was protected again, as each start of a service does it.
+    // Also after repeated protection, as at each start of a service.
     for (const again of [false, true]) {
       if (again) await protect()
       expect((await undo.protected(world.sql, { schema: world.schema })).filter(({ problem }) => problem)).toEqual([])
@@ -73,7 +73,7 @@ function move(from: PrivateServer, to: PrivateServer): void {
   run('pg_restore', ['--dbname', to.url], run('pg_dump', ['--format', 'custom', from.url]))
 }
 
-/** Tables whose id is now what that of another one was. */
+/** Number of tables whose id now was another table's before. */
 async function collisions(before: UndoWorld, now: UndoWorld): Promise<number> {
   const read = async ({ sql }: UndoWorld): Promise<ReadonlyMap<string, string>> => {
     const { rows } = await sql.query<{ oid: string; name: string }>(

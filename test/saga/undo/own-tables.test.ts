@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { OWN_TABLES } from '../../../saga/undo/functions.ts'
 
-test('undo knows every table of this package by its name, so that no other one is taken for ours', () => {
+test('undo knows every table of this package by its name, so that no other one counts as ours', () => {
   const sources = globSync('{binder,bus,core,election,locks,operate,outbox,saga,service}/**/*.ts')
   const made = sources.flatMap((file) =>
     Array.from(

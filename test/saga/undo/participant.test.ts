@@ -143,14 +143,14 @@ describe('an undo participant', () => {
     expect([await left(), await kept()]).toEqual([10, [0, 0, 0]])
   })
 
-  test('has nothing to undo without a try, and refuses the try that comes after', async () => {
+  test('has nothing to undo without a try, and refuses a later try', async () => {
     const binding = bind()
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
     expect(await send(binding, 'invoke')).toEqual(['invoke refused saga.cancelled'])
     expect([await left(), await kept()]).toEqual([10, [0, 0, 0]])
   })
 
-  test('keeps a refusal, and what it wrote before that is gone', async () => {
+  test('keeps a refusal, and earlier writes of it are gone', async () => {
     const binding = bind({
       handler: async (command, context) => {
         await take(command, context)
@@ -162,7 +162,7 @@ describe('an undo participant', () => {
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
   })
 
-  test('fails for good when it writes to a table that is not protected, and names it', async () => {
+  test('fails permanently when it writes to a table that is not protected, and names it', async () => {
     const handler: UndoHandler<StockCommand> = async (command, context) => {
       await take(command, context)
       await context.tx.query("INSERT INTO log VALUES ('taken')")
@@ -185,7 +185,7 @@ describe('an undo participant', () => {
     expect((await sql.query('SELECT FROM log')).rowCount).toBe(1)
   })
 
-  test('takes a table of the user for one, whatever it is called and beside whatever it lies', async () => {
+  test('accepts a user’s table with any name and any neighbours', async () => {
     for (const name of ['transport_booking', 'lock', 'saga_notes', 'transport_log_2026', 'token']) {
       id = `s${++ids}`
       await sql.query('INSERT INTO stock VALUES ($1, 10)', [id])
@@ -201,7 +201,7 @@ describe('an undo participant', () => {
     }
   })
 
-  test('refuses a database that does not count what is written: unprotected tables would be missed', async () => {
+  test('refuses a database that does not count writes: unprotected tables would be missed', async () => {
     await sql.query('SET track_counts = off')
     try {
       expect(await send(bind(), 'invoke')).toEqual(['invoke failed 55000'])
@@ -236,7 +236,7 @@ describe('an undo participant', () => {
   )
 
   test.each(['before', 'after'] as const)(
-    'whose process dies at any statement or commit ends as decided (%s it is done)',
+    'whose process dies at any statement or commit ends as decided (%s its execution)',
     { timeout: 60_000 },
     async (when) => {
       for (const last of ['confirm', 'compensate'] as const) {

@@ -13,7 +13,7 @@ const image = (oldKey: string | null, newKey: string | null, from?: string, to?:
 const order = (images: readonly Image[]): readonly string[] =>
   planUndo(images).steps.map(({ oldRow, newRow }) => `${newRow?.['v'] ?? '-'} -> ${oldRow?.['v'] ?? '-'}`)
 
-test('undoes the newest change first', () => {
+test('the plan of an undo undoes the newest change first', () => {
   expect(order([image(null, 'a', undefined, '1'), image('a', 'a', '1', '2'), image('b', null, '9')])).toEqual([
     '- -> 9',
     '2 -> 1',
@@ -21,11 +21,11 @@ test('undoes the newest change first', () => {
   ])
 })
 
-test('follows the states of a row where a trigger wrote its change down before the one that caused it', () => {
+test('the plan of an undo follows the states of a row where a trigger recorded its change before the one that caused it', () => {
   expect(order([image('a', 'a', '2', '3'), image('a', 'a', '1', '2')])).toEqual(['3 -> 2', '2 -> 1'])
 })
 
-test('knows what is there now and what comes back, whatever the order', () => {
+test('the plan of an undo computes the present and the restored rows, in any order', () => {
   const images = [
     image('a', 'b', '1', '2'),
     image('b', null, '2'),
@@ -41,7 +41,7 @@ test('knows what is there now and what comes back, whatever the order', () => {
   expect(planUndo(images.toReversed()).touched).toEqual(touched)
 })
 
-test('has nothing to look at in a row that ended as it began', () => {
+test('the plan of an undo has nothing to check in a row that ended as it began', () => {
   expect(planUndo([image('a', 'a', '1', '2'), image('a', 'a', '2', '1')]).touched).toEqual([])
   expect(planUndo([image(null, 'n', undefined, '1'), image('n', null, '1')]).touched).toEqual([])
 })

@@ -1,4 +1,4 @@
-/** A server that dies at once: what was committed is there, with what undoes it. */
+/** A server that crashes: committed rows are there, with their undo data. */
 import { pgClient } from 'concordat/core/pg'
 import { undo } from 'concordat/saga/undo'
 import pg from 'pg'
@@ -7,7 +7,7 @@ import { describeWith, startServer } from '../../support/servers/index.ts'
 import { undoWorld } from '../support/undo-world.ts'
 
 describeWith(['postgres'], 'a server that is killed and started again', { private: true }, () => {
-  test('has the images and the row locks of what it had committed, and nothing of what it had not', {
+  test('has the images and the row locks of committed work, and nothing of uncommitted work', {
     timeout: 180_000,
   }, async () => {
     await using server = await startServer('postgres')

@@ -158,7 +158,7 @@ describeWith(['postgres'], 'undo on a server', () => {
       },
     )
 
-    test('writers with a snapshot do what they like with rows that are free', async () => {
+    test('writers with a snapshot can change free rows', async () => {
       await world.act(["UPDATE account SET cents = 1 WHERE id = 'a1'"])
       const [one, two] = [await open('SERIALIZABLE'), await open('REPEATABLE READ')]
       await one.query("INSERT INTO account VALUES ('n1', 1, 'n1')")
@@ -209,7 +209,7 @@ describeWith(['postgres'], 'undo on a server', () => {
       await sql.query(`DROP ROLE ${role}`)
     })
 
-    test('rows that row-level security hides from the role that cancels are not taken for rows that were changed', async () => {
+    test('rows that row-level security hides from the cancelling role do not count as changed', async () => {
       const role = `undo_ruled_${process.pid}`
       for (const text of [
         `CREATE ROLE ${role} LOGIN`,

@@ -55,7 +55,7 @@ test('a coordinator refuses headers that are no function', () => {
   )
 })
 
-test('sagaHeaders name the saga in what a step sends', async () => {
+test('sagaHeaders name the saga in a step’s messages', async () => {
   expect(sagaHeaders()).toBeUndefined()
   const news = defineChannel('news', { payload: z.string() })
   const outboxes: Outbox[] = []
@@ -65,7 +65,7 @@ test('sagaHeaders name the saga in what a step sends', async () => {
     invoke: async ({ tx }) => void (await outboxes[0]?.add(tx, news, 'placed')),
   })
   const { sql, coordinator } = await setup({ sagas: [saga] })
-  // One that no relay empties.
+  // An outbox that no relay empties.
   const outbox = createOutbox({ sql, service: 'orders', schema: `kept_${process.pid}`, headers: () => sagaHeaders() })
   await outbox.migrate()
   outboxes.push(outbox)

@@ -12,11 +12,11 @@ const REPLY = { saga: 'order', sagaId: 'o-1', step: 'pay', operation: 'invoke', 
 const validate = (value: unknown) => sagaReplies('shop').schema['~standard'].validate(value)
 
 test.each([{ code: {} }, { code: 7 }, { message: ['no'] }, { sagaId: 'o\0' }, { step: '\0' }])(
-  'a reply with %o is none: nothing could be kept of it',
+  'a reply with %o is invalid: it could not be stored',
   (part) => expect(validate({ ...REPLY, ...part })).toHaveProperty('issues'),
 )
 
-test('a reply of another language may say null for what it does not say', async () => {
+test('a foreign reply may have null for missing fields', async () => {
   const reply = { ...REPLY, code: null, message: null }
   expect(validate(reply)).toEqual({ value: reply })
   const event = await replyEvent({ steps: [] } as never, reply as unknown as SagaReply, 1_000)
@@ -32,12 +32,12 @@ const COMMAND: Headers = {
   [SAGA_HEADERS.replyTo]: 'shop.saga-replies',
 }
 
-test('a command whose id no table can hold is none', () => {
+test('a command whose id no table can hold is invalid', () => {
   expect(readCommandHeaders(COMMAND)).toMatchObject({ sagaId: 'o-1' })
   expect(readCommandHeaders({ ...COMMAND, [SAGA_HEADERS.id]: 'o\0' })).toBeUndefined()
 })
 
-test.each([0, -1, 1.5, Number.POSITIVE_INFINITY])('the attempt %d of a command is none', (attempt) => {
+test.each([0, -1, 1.5, Number.POSITIVE_INFINITY])('the attempt %d of a command is invalid', (attempt) => {
   expect(readCommandHeaders({ ...COMMAND, [SAGA_HEADERS.attempt]: attempt })?.attempt).toBeUndefined()
 })
 

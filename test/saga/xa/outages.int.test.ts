@@ -1,4 +1,4 @@
-/** An XA participant whose process, or whose server, is gone in the middle; and one that comes when others are at work. */
+/** An XA participant whose process, or whose server, dies in the middle; and one that starts while others work. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -79,7 +79,7 @@ describeWith(['postgres'], 'an XA participant', { private: true }, () => {
     return rows[0] as { effects: number; prepared: number }
   }
 
-  /** A process that has prepared, and answers nothing any more. */
+  /** Starts a process that has prepared, and no longer answers. */
   async function prepareElsewhere(): Promise<ChildProcess> {
     const child = spawn(
       process.execPath,
@@ -101,7 +101,7 @@ describeWith(['postgres'], 'an XA participant', { private: true }, () => {
     await gone
   }
 
-  test('keeps what is prepared when its server is stopped at once, and commits or rolls it back when that is there again', async () => {
+  test('keeps prepared work when its server is stopped at once, and commits or rolls it back when that is there again', async () => {
     const decided = id
     await ask(bind(), 'invoke')
     id = `s${++ids}`
@@ -150,7 +150,7 @@ describeWith(['postgres'], 'an XA participant', { private: true }, () => {
     expect(await left()).toEqual({ effects: 1, prepared: 0 })
   })
 
-  test('cancels a call that began when the cancellation had looked and found none', async () => {
+  test('cancels a call that began when the cancellation had checked and found none', async () => {
     const [looked, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
     let transactions = 0
     const slow: SqlClient = {
@@ -200,7 +200,7 @@ describeWith(['postgres'], 'an XA participant', { private: true }, () => {
     expect(await left()).toEqual({ effects: 1, prepared: 0 })
   })
 
-  test('says what it is to a command that is for another kind', async () => {
+  test('answers a command for another kind with its own kind', async () => {
     await deliver(bind(), { sku: 'apple', n: 1 }, commandHeaders(id, 'invoke'))
     expect(await takeReplies(sql, schema)).toMatchObject([
       {

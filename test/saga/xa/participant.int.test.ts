@@ -1,4 +1,4 @@
-/** What an XA participant does about its commands, on a real server: PGlite prepares nothing. */
+/** An XA participant and its commands, on a real server: PGlite prepares nothing. */
 import type { HandlerContext, Headers, SinkBinding } from 'concordat/binder'
 import { DAY, type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
@@ -75,8 +75,8 @@ describeWith(['postgres'], 'an XA participant', () => {
     return rows.map(({ gid }) => gid)
   }
 
-  describe('asked again and again', () => {
-    test('prepares once, and commits what it prepared once', async () => {
+  describe('called repeatedly', () => {
+    test('prepares once, and commits that once', async () => {
       const binding = bind()
       expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
       expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
@@ -88,7 +88,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       expect(await prepared()).toEqual([])
     })
 
-    test('rolls back what it prepared', async () => {
+    test('rolls its prepared work back', async () => {
       const binding = bind()
       await send(binding, 'invoke')
       for (const _ of [1, 2]) expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -98,7 +98,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     })
   })
 
-  test('has nothing to roll back without a try, and refuses the try that comes after', async () => {
+  test('has nothing to roll back without a try, and refuses a later try', async () => {
     const binding = bind()
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
     expect(await send(binding, 'invoke')).toEqual(['invoke refused saga.cancelled'])
@@ -133,7 +133,9 @@ describeWith(['postgres'], 'an XA participant', () => {
   })
 
   describe('whose process dies at any statement, commit or preparation', () => {
-    /** Each command goes to a process that dies at its n-th step, and then again to one that lives. False: it lived. */
+    /**
+     * Sends each command to a process that dies at its n-th step, and then again to one that lives. False: it lived.
+     */
     async function dieAt(n: number, when: 'before' | 'after', operations: readonly Operation[]): Promise<boolean> {
       id = `dies-${++ids}`
       const mortal = new MortalClient(sql, n, when)
@@ -155,7 +157,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       throw error
     }
 
-    test.each(['before', 'after'] as const)('ends as decided all the same (%s it is done)', async (when) => {
+    test.each(['before', 'after'] as const)('ends as decided (%s its execution)', async (when) => {
       for (const operations of [
         ['invoke', 'confirm'],
         ['invoke', 'compensate'],
@@ -167,7 +169,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     })
 
     test.each(['before', 'after'] as const)(
-      'leaves nothing when it is cancelled instead (%s it is done)',
+      'leaves nothing when it is cancelled instead (%s its execution)',
       async (when) => {
         let n = 0
         for (let dead = true; dead; ) {
@@ -184,7 +186,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       },
     )
 
-    test('before it answered: the next one rolls back what was prepared and prepares again', async () => {
+    test('before it answered: the next one rolls the prepared work back and prepares again', async () => {
       let calls = 0
       const count: XaHandler<StockCommand> = (command, context) => {
         calls++
@@ -201,8 +203,8 @@ describeWith(['postgres'], 'an XA participant', () => {
     })
   })
 
-  describe('cancelled while another process is at it', () => {
-    test('a process that is frozen before its handler is refused when it goes on', async () => {
+  describe('cancelled during the work of another process', () => {
+    test('a process that is frozen before its handler is refused when it resumes', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const client = stopping(sql, { beforePrepare: () => (reached.resolve(), resume.promise) })
       const slow = deliver(bind(write, client), request, headers('invoke'))
@@ -214,7 +216,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       expect([await effects(), await prepared()]).toEqual([0, []])
     })
 
-    test('in its handler: the cancellation waits for it, and rolls back what it prepares', async () => {
+    test('in its handler: the cancellation waits for it, and rolls its prepared work back', async () => {
       const [reached, resume] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
       const slow = deliver(
         bind(async (command, context) => {
@@ -268,7 +270,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       await Promise.all([one, other].map((each) => deliver(each, request, headers('confirm'), 1)))
       expect([await effects(), await prepared()], id).toEqual([1, []])
     }
-    // Who was overtaken time after time may have to be asked again.
+    // A command that was overtaken repeatedly may have to be sent again.
     const failed = (await answersLeft()).filter((answer) => answer.includes('failed'))
     expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
@@ -278,7 +280,7 @@ describeWith(['postgres'], 'an XA participant', () => {
       for (const gid of await prepared()) await sql.query(`${verb} PREPARED '${gid}'`)
     }
 
-    test('rolled back: it cannot be confirmed, and says so', async () => {
+    test('rolled back: it cannot be confirmed, and reports that', async () => {
       await send(bind(), 'invoke')
       await endByHand('ROLLBACK')
       for (const _ of [1, 2]) expect(await send(bind(), 'confirm')).toEqual(['confirm failed final saga.not_prepared'])
@@ -303,7 +305,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     })
   })
 
-  test('does not wait for ever for a row that another saga holds, and has it once that one is decided', async () => {
+  test('does not wait without limit for a row that another saga holds, and has it once that one is decided', async () => {
     await sql.query(`INSERT INTO ${schema}.effects VALUES ('hot', '')`)
     const outbox = createOutbox({ sql, service: 'stock', schema })
     const options = { group: 'stock', sql, outbox, schema, backoff: FAST, lockTimeoutMs: 50, maxAttempts: 1 }
@@ -324,7 +326,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(rows).toEqual([{ what: `${first} ${second} ` }])
   })
 
-  test('fails for good when its handler did what cannot be prepared', async () => {
+  test('fails permanently when its handler’s work cannot be prepared', async () => {
     const binding = bind(async (_, { tx }) => void (await tx.query('CREATE TEMP TABLE gone (n int)')))
     expect(await send(binding, 'invoke')).toEqual(['invoke failed final core.sql_cannot_prepare'])
     expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
@@ -354,7 +356,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     await takeReplies(sql, schema)
   })
 
-  test('is committed and rolled back though the payload cannot be read any more', async () => {
+  test('is committed and rolled back though the payload can no longer be read', async () => {
     const binding = bind()
     for (const operation of ['confirm', 'compensate'] as const) {
       id = `s${++ids}`
@@ -380,7 +382,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     expect(await send(tcc, 'confirm')).toEqual(['confirm ok'])
   })
 
-  test('under another database user cannot end it, says why, and leaves it prepared', async () => {
+  test('under another database user cannot end it, reports why, and leaves it prepared', async () => {
     const role = `xa_role_${process.pid}`
     await sql.query(`CREATE ROLE ${role} LOGIN`)
     await sql.query(`GRANT ALL ON SCHEMA ${schema} TO ${role}`)
@@ -409,7 +411,7 @@ describeWith(['postgres'], 'an XA participant', () => {
     await purgeParticipant(sql, { schema, olderThanMs: 2 * DAY })
   })
 
-  /** What was answered and not looked at, oldest first. */
+  /** Answers that the test has not looked at, oldest first. */
   async function answersLeft(): Promise<string[]> {
     const all = await takeReplies(sql, schema)
     return all.map(({ operation, status, code }) =>

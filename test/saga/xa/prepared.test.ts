@@ -33,7 +33,7 @@ function setup(second: readonly PreparedTransaction[] = []) {
   return { clock, log, watch, asked, answer }
 }
 
-it('is down, without an unhandled rejection, while a resource throws', async () => {
+it('the watch of prepared transactions is down, without an unhandled rejection, while a resource throws', async () => {
   let answer = (): Promise<readonly PreparedTransaction[]> => {
     throw new TypeError('no such method')
   }
@@ -52,7 +52,7 @@ it('is down, without an unhandled rejection, while a resource throws', async () 
   await watch.close()
 })
 
-it('is idle until each database has answered', async () => {
+it('the watch of prepared transactions is idle until each database has answered', async () => {
   const { clock, watch, answer } = setup()
   watch.start()
   expect(watch.health()).toEqual({ status: 'idle', old: [] })
@@ -63,7 +63,7 @@ it('is idle until each database has answered', async () => {
   await watch.close()
 })
 
-it('is down while a database does not answer, and still tells what another one has', async () => {
+it('the watch of prepared transactions is down while a database does not answer, and still reports those of another one', async () => {
   const { clock, log, watch } = setup([OLD])
   watch.start()
   await clock.advance(0)
@@ -79,7 +79,7 @@ it('is down while a database does not answer, and still tells what another one h
   await watch.close()
 })
 
-it('is down until a database answers that has not answered, on whichever connection', async () => {
+it('the watch of prepared transactions is down until a silent database answers, on any connection', async () => {
   const { clock, watch, asked, answer } = setup()
   watch.start()
   for (let seconds = 0; seconds < 120; seconds++) {
@@ -92,7 +92,7 @@ it('is down until a database answers that has not answered, on whichever connect
   await watch.close()
 })
 
-it('remembers what a database had that fails now', async () => {
+it('the watch of prepared transactions remembers those of a database that fails now', async () => {
   const { clock, watch, asked, answer } = setup()
   watch.start()
   await clock.advance(0)
@@ -104,7 +104,7 @@ it('remembers what a database had that fails now', async () => {
   await watch.close()
 })
 
-it('tells of a transaction once that it sees through two clients', async () => {
+it('the watch of prepared transactions reports a transaction once that it sees through two clients', async () => {
   const { clock, log, watch, answer } = setup([OLD])
   watch.start()
   await clock.advance(0)

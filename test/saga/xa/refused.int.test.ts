@@ -1,4 +1,4 @@
-/** What an XA participant refuses to prepare, and where it does not begin, on a real server. */
+/** Work that an XA participant refuses to prepare, and servers on which it does not start, on a real server. */
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { drizzleTransaction } from 'concordat/core/orms'

@@ -14,7 +14,7 @@ import { stockCommands } from '../support/world.ts'
 
 const schema = `xa_used_${process.pid}`
 
-/** Where it prepares. */
+/** A participant and the place in which it prepares. */
 interface Place {
   bind(): Promise<SinkBinding>
   effects(id: string): Promise<number>

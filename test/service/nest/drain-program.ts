@@ -1,4 +1,7 @@
-/** A Nest application as a process: it handles jobs slowly, and ends when it is told to. Decorators are called, as Node strips types only. */
+/**
+ * Nest application as a process: it handles jobs slowly, and ends on request. Decorators are called as functions, as
+ * Node strips types only.
+ */
 import 'reflect-metadata'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConcordatModule, Sink } from '@concordat/nest'

@@ -1,4 +1,4 @@
-/** A Nest application as a process of its own, told to end while its handlers run. */
+/** A Nest application as a process of its own, which is terminated while its handlers run. */
 import { spawn } from 'node:child_process'
 import { resolve } from 'node:path'
 import { createBinder } from 'concordat/binder'

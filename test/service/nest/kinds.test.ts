@@ -177,7 +177,7 @@ describe('a class', () => {
     await database.close()
   })
 
-  test('says what is wrong with the declaration where it stands', () => {
+  test('rejects a wrong declaration at its place', () => {
     expect(() => XaParticipant(ledger, { group: '' })).toThrow('xaParticipant("ledger.commands").group')
     expect(() => UndoParticipant(points, { group: 'p', alsoWrites: 1 } as never)).toThrow('alsoWrites')
     expect(() => Try(undefined as never, { group: 'p' })).toThrow('@Try')

@@ -38,7 +38,7 @@ function starting() {
   return { service, lifecycle: new Lifecycle(service, {}, () => {}), asked: asked.promise, answer: answer.resolve }
 }
 
-test('an application that is told to end while it starts ends without an error', async () => {
+test('an application that is terminated while it starts ends without an error', async () => {
   const { lifecycle, asked, answer } = starting()
   const started = lifecycle.onApplicationBootstrap()
   await asked

@@ -85,7 +85,7 @@ describe.each(['express', 'fastify'] as const)('a shop on Nest, over %s', (platf
     expect([status, body]).toEqual([400, { error: { code: 'core.schema', retryable: false } }])
   })
 
-  test('a saga asks a participant, whose refusal compensates', async () => {
+  test('a saga calls a participant, whose refusal compensates', async () => {
     expect(await shopApp.post('/sagas/s-1', { orderId: 'o-3', cents: 5 })).toMatchObject({
       body: { status: 'completed' },
     })
@@ -111,7 +111,7 @@ describe.each(['express', 'fastify'] as const)('a shop on Nest, over %s', (platf
 })
 
 test.each(['express', 'fastify'] as const)(
-  'a shutdown over %s finishes the message in hand before pools close, and says that it is not ready',
+  'a shutdown over %s finishes the running message before pools close, and reports that it is not ready',
   async (platform) => {
     const warned: string[] = []
     const logger: Logger = { ...silentLogger, warn: (_, text) => void warned.push(String(text)) }
@@ -130,7 +130,7 @@ test.each(['express', 'fastify'] as const)(
     slow.open()
     await closed
     expect(lines.at(-1)).toBe('pools close')
-    // What it returned had been sent: the next instance would have it.
+    // The service is closed, so the next instance gets every delivery that it returned.
     expect(app.get(ConcordatService).health()).toMatchObject({ live: false })
   },
 )

@@ -51,7 +51,7 @@ export const receipts = defineChannel('orders.receipts', options)
 export const ticks = defineChannel('clock.ticks', { payload: z.object({ n: z.number() }) })
 export const charges = defineChannel('payments.commands', { payload: Order })
 
-/** What happened, in order. */
+/** Events, in order. */
 @Injectable()
 export class Journal {
   readonly lines: string[] = []

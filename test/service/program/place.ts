@@ -1,4 +1,4 @@
-/** Where `shop.ts` runs: on memory and PGlite, or on the servers whose addresses are in the environment. */
+/** Surroundings of `shop.ts`: memory and PGlite, or the servers whose addresses are in the environment. */
 import { memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
@@ -9,7 +9,7 @@ export interface Place {
   readonly sql: SqlClient
   readonly transport: Transport
   readonly locks: Locks
-  /** Closes what the service does not: its database. */
+  /** Closes the database, which the service does not close. */
   readonly end: () => Promise<void>
 }
 

@@ -1,4 +1,4 @@
-/** A service with every name that `createService` is made of, on the servers that the environment names. Prints what came of it. */
+/** A service with every part of `createService`, on the servers that the environment names. Prints its results. */
 import assert from 'node:assert/strict'
 import { defineChannel, sink } from 'concordat/binder'
 import { openTelemetry } from 'concordat/core/opentelemetry'
@@ -89,7 +89,7 @@ console.log('leads', await led.promise)
 const { status, live, ready } = shop.health()
 console.log('health', status, live, ready)
 
-// What is not declared, or does not fit, does not compile.
+// Undeclared channels and wrong payloads do not compile.
 export const wrong = (): unknown => [
   // @ts-expect-error -- `cents` is a number
   shop.send(orderConfirmed, { orderId: 'o-1', cents: '5' }),

@@ -1,4 +1,4 @@
-/** Plays one workload with one defect put back, or with none, in a process of its own. Begun by `play.ts`. */
+/** Plays one workload with one defect put back, or with none, in a process of its own. Started by `play.ts`. */
 import { isPlayed } from './defect.ts'
 import { DEFECTS } from './defects.ts'
 import { loadPatched } from './loading.ts'

@@ -8,16 +8,16 @@ export interface PlayedDefect {
   readonly workload: string
 }
 
-/** Nothing that a workload can show. */
+/** A defect that no workload can show. */
 export interface UnplayedDefect {
   readonly about: string
   /** Why it is not. */
   readonly notPlayed: string
-  /** The test that goes red instead; `undefined` where only a look at the file can tell. */
+  /** The test that fails instead; `undefined` where only reading the file shows it. */
   readonly test: string
 }
 
-/** Text of a source that is replaced while it is loaded: the file stays as it is. */
+/** Text of a source that is replaced while it is loaded: the file stays unchanged. */
 export interface Patch {
   readonly file: string
   /** Exactly as it stands there, once. */

@@ -19,12 +19,12 @@ it.for(PLAYED)('%s fits the sources of today, and has a workload', ([, { patches
   }
 })
 
-it.for(UNPLAYED)('%s names a test that there is', ([, { test, notPlayed }]) => {
+it.for(UNPLAYED)('%s names an existing test', ([, { test, notPlayed }]) => {
   expect(notPlayed).not.toBe('')
   expect(existsSync(test)).toBe(true)
 })
 
-it('has all forty-one, by the review that found them', () => {
+it('the list of defects has all forty-one, by the review that found them', () => {
   const counts = Map.groupBy(ALL, ([name]) => name.split('/')[0])
   expect(Object.fromEntries([...counts].map(([review, found]) => [review, found.length]))).toEqual({
     'saga-outbox': 22,
@@ -33,15 +33,15 @@ it('has all forty-one, by the review that found them', () => {
   })
 })
 
-it('refuses a text that is not there, or more than once', () => {
+it('a patch is refused whose text is missing, or there more than once', () => {
   const patch = { file: 'a.ts', find: 'one', put: 'two' }
   expect(patched('one, three', patch)).toBe('two, three')
   expect(() => patched('three', patch)).toThrow('a.ts has the text 0 times')
   expect(() => patched('one, one', patch)).toThrow('a.ts has the text 2 times')
 })
 
-/** One of them; `npm run sim -- --defects` plays all. */
-it('finds one that is put back, in a process of its own', { timeout: 120_000 }, async () => {
+/** Plays one defect; `npm run sim -- --defects` plays all. */
+it('the command finds a defect that is put back, in a process of its own', { timeout: 120_000 }, async () => {
   const asked = { workload: 'flows', from: 1, count: 1 }
   expect(await playIn({ ...asked, defect: 'binder/2' })).toMatchObject({ seeds: 1, invariant: 'all is settled' })
   expect(await playIn({ ...asked, defect: undefined })).toBeUndefined()

@@ -4,8 +4,8 @@ import { type Patch, patched } from './defect.ts'
 const ROOT = new URL('../../../', import.meta.url).href
 
 /**
- * From now on these sources are loaded with their patches. Nothing of the package may have been loaded before.
- * @returns throws when one of them was not loaded
+ * Loads these sources with their patches from now on. No file of the package may have been loaded before.
+ * @returns a function that throws when one of them was not loaded
  */
 export function loadPatched(patches: readonly Patch[]): () => void {
   const left = new Set(patches.map(({ file }) => file))

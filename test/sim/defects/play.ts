@@ -7,16 +7,19 @@ import { DEFECTS } from './defects.ts'
 
 const COLUMN = 18
 
-/** What a child is to play. */
+/** Order for a child process. */
 export interface Asked {
-  /** `undefined`: the package as it is. */
+  /** `undefined`: the package without defects. */
   readonly defect: string | undefined
   readonly workload: string
   readonly from: number
   readonly count: number
 }
 
-/** In a process of its own, whose sources are patched while they are loaded. @returns undefined when every invariant held */
+/**
+ * Plays in a process of its own, whose sources are patched while they are loaded. @returns undefined when every
+ * invariant held
+ */
 export async function playIn(asked: Asked): Promise<Found | undefined> {
   const child = fork(new URL('child.ts', import.meta.url), {
     execArgv: ['--disable-warning=TimeoutNegativeWarning', '--conditions=concordat-source'],

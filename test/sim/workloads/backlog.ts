@@ -1,4 +1,4 @@
-/** What an outbox meets on bad days: a broker that is away, more than fits a window, rows of other programs, an operator. */
+/** An outbox on bad days: a broker that is down, more than fits a window, rows of other programs, an operator. */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import {
@@ -24,7 +24,7 @@ const channelOf = (name: string) =>
   defineChannel(name, { payload: Line, key: ({ key }) => key, groups: ['audit'], partitions: 1, tombstones: true })
 const lines = channelOf('lines')
 const mails = channelOf('mails')
-/** Lies on the broker that is away. */
+/** Channel on the broker that is down. */
 const afar = channelOf('afar')
 
 const WINDOW_ROWS = 8
@@ -35,11 +35,11 @@ const RELAY = { batchSize: WINDOW_ROWS, batchBytes: WINDOW_BYTES, leaseMs: 2_000
 const LAST = 99
 const TWIN = 'twin'
 
-/** What of the world is in no database. */
+/** State of the world that is in no database. */
 class Known {
-  /** Of each destination and key the numbers that arrived, each at its first time. */
+  /** Numbers that arrived for each destination and key, each at its first time. */
   readonly heard = new Map<string, number[]>()
-  /** What each service gave to its broker that was another's. */
+  /** Messages of other services that each service gave to its broker. */
   readonly strayed: string[] = []
   accepted = 0
   afar = 0
@@ -58,7 +58,7 @@ let known = new Known()
 const unavailable = (kind: 'unavailable' | 'too_large'): TransportError =>
   new TransportError({ transport: 'memory', kind, message: `the broker says ${kind}` })
 
-/** A broker that takes nothing as long as it is away. */
+/** Broker that accepts nothing while it is down. */
 function awayBroker(): Transport {
   return override(memoryTransport(), {
     publish: (messages) => {
@@ -69,7 +69,7 @@ function awayBroker(): Transport {
   })
 }
 
-/** Looks at what the relay of a service hands over, and refuses the twins until they may pass. */
+/** Publisher that watches the messages of a service's relay, and refuses the twins until they may pass. */
 function watched(service: string, publisher: RelayPublisher): RelayPublisher {
   return {
     publish: async (messages) => {
@@ -147,7 +147,7 @@ class Shop {
     })
   }
 
-  /** More rows than a window takes for the broker that is away, then some for the one that is there. */
+  /** Adds more rows for the broker that is down than a window takes, then some for the one that is up. */
   async queue(): Promise<void> {
     await this.once('queue', async (tx) => {
       for (let n = 1; n <= WINDOW_ROWS + 2; n++)
@@ -208,7 +208,7 @@ async function sell(world: SimulatedWorld): Promise<void> {
 
 const hasAll = (place: string, count: number): boolean => (known.heard.get(place)?.length ?? 0) >= count
 
-/** While one broker is still away. */
+/** Whether the rest is settled while one broker is still down. */
 function isSettled(): boolean {
   const isGone = Array.from({ length: known.accepted }, (_, n) => hasAll(`lines/gone-${n + 1}`, 2))
   return hasAll('lines/ann', known.accepted) && isGone.every(Boolean)
@@ -222,7 +222,7 @@ function requireOrder(): void {
 }
 
 async function requireTwin(world: SimulatedWorld): Promise<void> {
-  // A look of the relay that was delayed when the bad times ended is under way for ten seconds.
+  // A poll of the relay that was delayed at the end of the faults runs for ten seconds.
   for (let waitedMs = 0; waitedMs < 15_000 && !hasAll(`mails/${TWIN}`, 1); waitedMs += 1_000) await world.sleep(1_000)
   if (!hasAll(`mails/${TWIN}`, 1)) throw new Error('the twin that nobody gave up never came')
 }

@@ -1,6 +1,6 @@
 /**
- * A bus of several processes, one of which has a clock that is ahead, loggers that throw, and somebody who plays messages again. While
- * there are faults events may be lost; what must hold is looked at when all is fixed.
+ * A bus of several processes: one with a clock that is ahead, loggers that throw, and an attacker who replays messages.
+ * During faults events may be lost; the invariants are checked when all faults are over.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
@@ -19,7 +19,7 @@ const HEARTBEAT_MS = 5_000
 const REMEMBERS = 100
 const AHEAD_MS = 40_000
 const SKEW_MS = 1_000
-/** Whose announcement claims to come once a day is dead after as many minutes as are missed. */
+/** Time after which a peer is dead whose announcements claim to come once a day. */
 const GHOST_MS = 200_000
 const NODES = 2
 const ALL = { to: '**' }
@@ -31,13 +31,13 @@ const Once = defineEvent('once', { payload: z.object({}) })
 class Known {
   readonly signed = new Map<string, Bus>()
   readonly open = new Map<string, Bus>()
-  /** What the talker said, as it was published. */
+  /** Events of the talker, as published. */
   readonly said: EncodedMessage[] = []
-  /** What it is to do next. */
+  /** Next order for the talker. */
   order: 'flood' | 'say it once' | 'leave' | undefined
-  /** How often each node handled what was to be handled once. */
+  /** Number of times that each node handled the event that may be handled once. */
   readonly once = new Map<string, number>()
-  /** Of the nodes' clocks. */
+  /** Offset of the nodes' clocks. */
   offsetMs = 0
 }
 let known = new Known()
@@ -45,7 +45,7 @@ let known = new Known()
 const clockAt = (offsetMs: () => number): Clock => ({ ...systemClock, now: () => Date.now() + offsetMs() })
 const sleep = (durationMs: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, durationMs))
 
-/** Its disk is full. */
+/** Logger that throws, as on a full disk. */
 const throwing = (logger: Logger): Logger => ({
   ...logger,
   warn: () => {
@@ -104,7 +104,7 @@ async function startNode(instance: SimulatedInstance): Promise<void> {
   await join([signed, strict, open], instance, instance.transport)
 }
 
-/** Its clock is ahead. It does what it is told to. */
+/** Starts the process whose clock is ahead and that obeys orders. */
 async function startTalker(instance: SimulatedInstance): Promise<void> {
   const { name, logger } = instance
   const heard = override(instance.transport, {
@@ -149,7 +149,7 @@ class Operator {
     await sleep(1_000)
   }
 
-  /** Everybody who is there answers. */
+  /** Requires an answer of every live node. */
   async requireAnswers(when: string): Promise<void> {
     const { acked, missing, failed } = await this.#bus.publish(Ping, { n: 0 }, { to: 'crowd:**', ack: true })
     const nodes = acked.filter((address) => address.includes('node'))
@@ -185,7 +185,7 @@ async function meet(world: SimulatedWorld): Promise<void> {
   }
 }
 
-/** When everybody has joined again and has been heard. */
+/** Requires that every node has joined again and has been heard. */
 async function requireAllThere(world: SimulatedWorld): Promise<void> {
   await world.sleep(12 * HEARTBEAT_MS)
   await operator.requireAnswers('when all is fixed')
@@ -201,7 +201,7 @@ async function requireAfterFailure(): Promise<void> {
   await operator.requireAnswers('after a handler that failed')
 }
 
-/** What was forgotten by age is not taken for new when the clock was set back. */
+/** Requires that an event forgotten by age is not taken for new when the clock was set back. */
 async function requireOnce(world: SimulatedWorld): Promise<void> {
   await operator.order('say it once')
   const [said] = known.said.filter(({ headers }) => headers['bus-event'] === Once.name).slice(-1)

@@ -16,13 +16,13 @@ const LEASE_MS = 2_000
 const TRIED_ALWAYS = { maxAttempts: 1_000, initialMs: 50, maxMs: 500 }
 /** More than there are faults in a history, and a few. */
 const MOST_CALLS = 20
-/** Both desks may be frozen for thirty seconds. */
+/** Longest silence: both desks may be frozen for thirty seconds. */
 const LONGEST_SILENCE_MS = 60_000
 const DEADLINE_MS = 1_000
 const HUNDRED_MILLION_YEARS_MS = 1e8 * 365 * 86_400_000
 
 class Known {
-  /** What a booking cannot be taken back as long as this is. */
+  /** While true, no booking can be undone. */
   isBroken = true
   /** Calls of a step that may use its attempts up. */
   payments = 0
@@ -63,7 +63,7 @@ const top = defineSaga('top', { version: 1, input: Trip })
 
 const Any = z.object({})
 const PAID_ATTEMPTS = 2
-/** Nothing of it says no. Its pool may be busy, which uses no attempt up; a connection that breaks does. */
+/** Saga that never refuses. A busy pool uses no attempt up; a broken connection does. */
 const paid = defineSaga('paid', { version: 1, input: Any }).step('pay', {
   transactional: true,
   retry: { maxAttempts: PAID_ATTEMPTS, initialMs: 20, maxMs: 50 },
@@ -73,7 +73,7 @@ const paid = defineSaga('paid', { version: 1, input: Any }).step('pay', {
   },
   compensate: ({ tx, key }) => leave(tx, key, 'compensate'),
 })
-/** Waits for longer than a database can tell. */
+/** Saga with a wait longer than a database can express. */
 const endless = defineSaga('endless', { version: 1, input: Any })
   .step('first', {
     retry: TRIED_ALWAYS,
@@ -89,7 +89,7 @@ const healthy = defineSaga('healthy', { version: 1, input: Any })
 const locked = defineSaga('locked', { version: 1, input: Any })
   .step('first', { retry: TRIED_ALWAYS, invoke: () => look(), compensate: 'none' })
   .step('second', { retry: TRIED_ALWAYS, invoke: () => look(), compensate: 'none' })
-/** Driven by nobody but whoever signals. */
+/** Saga that moves only by signals. */
 const timed = defineSaga('timed', { version: 1, input: Any, deadlineMs: DEADLINE_MS }).signal('go', { payload: Any })
 
 async function look(): Promise<void> {
@@ -98,7 +98,7 @@ async function look(): Promise<void> {
   if (lease !== undefined) known.leases.add(lease.key)
 }
 
-/** Its input is read by a schema that does not answer for a while. */
+/** Saga whose input schema does not answer for a while. */
 const hangingWhile = (hangs: () => Promise<boolean> | undefined) => {
   const input = z.object({}).refine(() => hangs() ?? true)
   return defineSaga('hanging', { version: 1, input })
@@ -113,7 +113,7 @@ const coordinatorOn = (sql: SqlClient, more: Partial<Parameters<typeof createCoo
   return createCoordinator({ service: 'desk', sql, outbox, sagas: [...SAGAS, hanging], ...more })
 }
 
-/** A pool that is busy at times, and whose connection breaks when a saga has been parked. */
+/** Client of a pool that is busy at times, and whose connection breaks after a saga was suspended. */
 function troubled(sql: SqlClient): SqlClient {
   return override(sql, {
     transaction: (work) => {
@@ -162,7 +162,7 @@ class Office {
     this.#desk = coordinatorOn(this.#sql, { instance: 'office', sagas: [...SAGAS, hanging, timed], logger })
   }
 
-  /** Its children have done all they had to do, are purged where that is allowed, and then all is taken back. */
+  /** Runs a saga whose children finish, are purged where that is allowed, and are then undone. */
   async travel(id: string): Promise<void> {
     await this.#start(() => this.#desk.start(top, { id: id, input: { breaks: false } }))
     await this.#until('mid', `top/${id}/mid`, 'completed')
@@ -170,7 +170,7 @@ class Office {
     await this.#order('top', id, ['running'], (target) => this.#desk.cancel(target, NOTE))
   }
 
-  /** What cannot be taken back is said to be done by one operator; another one is told that it works now. */
+  /** Runs a saga that cannot be undone: one operator skips the step, another one retries once it works. */
   async breakDown(id: string): Promise<void> {
     await this.#start(() => this.#desk.start(top, { id: id, input: { breaks: true } }))
     await this.#until('mid', `top/${id}/mid`, 'completed')
@@ -186,7 +186,7 @@ class Office {
     await this.#order('mid', `top/${id}/mid`, ['stuck'], (target) => this.#desk.retry(target, NOTE))
   }
 
-  /** Somebody has taken the id of the child. */
+  /** Runs a saga whose child's id is taken by another saga. */
   async takeId(id: string): Promise<void> {
     await this.#start(() => this.#desk.start(mid, { id: `top/${id}/mid`, input: { breaks: false } }))
     await this.#start(() => this.#desk.start(top, { id: id, input: { breaks: false } }))
@@ -198,7 +198,7 @@ class Office {
     await this.#start(() => this.#desk.start(endless, { id: 'endless', input: {} }))
   }
 
-  /** One saga hangs, and others are due as well. */
+  /** Runs a saga that hangs while others are due as well. */
   async hang(): Promise<void> {
     await this.#start(() => this.#desk.start(hanging, { id: 'hanging', input: {} }))
     known.hanging = Promise.withResolvers()
@@ -230,13 +230,13 @@ class Office {
     while ((await this.status(name, id)) !== wanted) await this.#world.sleep(300)
   }
 
-  /** Nobody acts who was not told; but for whoever waited for a minute. */
+  /** Waits for `onStuck` before the operator acts, but not for longer than a minute. */
   async #told(stuck: string): Promise<void> {
     const untilMs = this.#world.elapsedMs + LONGEST_SILENCE_MS
     while (!known.told.has(stuck) && this.#world.elapsedMs < untilMs) await this.#world.sleep(500)
   }
 
-  /** Until the saga shows that it was heard: an answer may be lost. */
+  /** Sends an order until the saga shows it: an answer may be lost. */
   async #order(
     saga: string,
     id: string,

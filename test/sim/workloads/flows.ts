@@ -1,4 +1,7 @@
-/** What a binder meets besides plain consuming: outputs that are refused, a place that is polled, a circuit that is open while another joins. */
+/**
+ * A binder beyond plain consuming: outputs that are refused, a polled source, a circuit that is open while another
+ * member joins.
+ */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import {
@@ -36,7 +39,7 @@ const KEEP_MS = 500
 const RETRY = { maxAttempts: 1_000, backoff: { initialMs: 50, maxMs: 500 } }
 
 class Known {
-  /** By channel and key the numbers that were handled, each at its first time. */
+  /** Handled numbers by channel and key, each at its first time. */
   readonly handled = new Map<string, number[]>()
   /** Outputs that the broker still refuses, here and there. */
   refusals = 20
@@ -77,7 +80,7 @@ function crowded(transport: Transport): Transport {
   })
 }
 
-/** Makes many parts of each order, and hears of them. */
+/** Makes many parts of each order, and receives them. */
 async function startMaker({ transport, logger }: SimulatedInstance): Promise<void> {
   const make = processor(orders, parts, { group: 'g', ...RETRY }, ({ key }) =>
     several(Array.from({ length: PARTS }, (_, n) => ({ key, n: n + 1 }))),
@@ -86,7 +89,7 @@ async function startMaker({ transport, logger }: SimulatedInstance): Promise<voi
   await createBinder({ service: 'maker', transport: crowded(transport), logger, bindings: [make, hear] }).start()
 }
 
-/** Asks for one job, is told to pause, asks once more, and then never again. */
+/** Asks for one job, pauses on command, asks once more, and then never again. */
 async function startClerk({ transport, logger }: SimulatedInstance): Promise<void> {
   const place = pollable(jobs, { group: 'g', keepMs: KEEP_MS, ...RETRY })
   const binder = createBinder({ service: 'clerk', transport, logger, bindings: [place] })
@@ -106,8 +109,8 @@ async function startWorker({ transport, logger }: SimulatedInstance): Promise<vo
 }
 
 /**
- * Members of one group on a broker of the process, which hands out again in the turn in which something is given back: what they
- * call is away, their circuits are open, and another one joins.
+ * Members of one group on a broker of the process, which redelivers in the turn in which a message is given back: their
+ * downstream is down, their circuits are open, and another one joins.
  */
 class Callers {
   readonly #world: SimulatedWorld
@@ -149,7 +152,7 @@ class Callers {
   }
 }
 
-/** Dead letters of a channel that does not lie where channels lie that nobody named; an operator looks before sending them back. */
+/** Lists dead letters of a channel that is assigned to a broker by name; an operator looks before redriving them. */
 async function listLetters({ client: { logger } }: SimulatedWorld): Promise<void> {
   const brokers = { x: memoryBroker(), y: memoryBroker() }
   const connect = (): Transport =>

@@ -1,4 +1,7 @@
-/** Three clerks, of which one leads: it writes numbered entries with its term. And a lock that all of them want in between. */
+/**
+ * Three clerks, of which one leads: it writes numbered entries with its term. And a lock that all of them take in
+ * between.
+ */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import type { SqlClient } from 'concordat/core'
@@ -70,7 +73,7 @@ async function writeEntry(sql: SqlClient, token: number, broken: string | undefi
   })
 }
 
-/** The fence is told of the new holder before it reads: nobody before it writes after that. */
+/** Registers the new holder at the fence before it reads: no earlier holder writes after that. */
 function read(sql: SqlClient, token: number, broken: string | undefined): Promise<number> {
   return sql.transaction(async (tx) => {
     if (broken !== 'no-fence' && broken !== 'reads-unfenced') await createFence({ sql }).check(tx, 'desk', token)
@@ -121,7 +124,7 @@ async function requireTokensInOrder({ client }: SimulatedWorld): Promise<void> {
   }
 }
 
-/** Each holder read what the one before it had written. */
+/** Requires that each holder read its predecessor's value. */
 async function requireNoLostCount({ client }: SimulatedWorld): Promise<void> {
   const { rows } = await client.sql('office').query<{ n: number }>('SELECT n FROM counted ORDER BY seq')
   for (const [index, { n }] of rows.entries())

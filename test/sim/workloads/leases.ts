@@ -1,6 +1,7 @@
 /**
- * Workers who want the same locks, in PostgreSQL and in the lock server: counters behind a fence, one that is guarded at its commit, a
- * pool with two permits, a book with readers and writers. Some hold on to a lease until it is over. What each believes is written down.
+ * Workers that contend for the same locks, in PostgreSQL and in the lock server: counters behind a fence, one that is
+ * guarded at its commit, a pool with two permits, a book with readers and writers. Some keep a lease until it is over.
+ * Each one's belief is written down.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
@@ -12,17 +13,17 @@ import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const WORKERS = 3
 const TTL_MS = 1_500
-/** Nobody gives up: who waits that long was forgotten. */
+/** Longest wait: no worker gives up, so one that waits that long was forgotten. */
 const WAIT_MS = 600_000
 const STEP_MS = 100
 const PAUSE_MS = 600
-/** How often somebody does not renew, and holds on. */
+/** Probability that a holder does not renew, and keeps writing. */
 const HOLDS_ON = 0.1
-/** Until each worker has had each lock once more, when nothing bad happens any more. */
+/** Time in which each worker gets each lock once more, after the last fault. */
 const SERVED_WITHIN_MS = 30_000
 const PERMITS = 2
 
-/** Somebody believed to hold a key, from one moment of the world to another. */
+/** A worker's belief that it held a key, from one moment of the world to another. */
 interface Belief {
   readonly who: string
   readonly key: string
@@ -32,7 +33,7 @@ interface Belief {
   untilMs: number
 }
 
-/** What the workers of a history believed, and how often each was served. */
+/** Beliefs of a history's workers, and the number of grants of each. */
 class Book {
   readonly beliefs: Belief[] = []
   readonly served = new Map<string, number>()
@@ -43,10 +44,10 @@ class Book {
   }
 }
 
-/** What a worker does with one lock, again and again. */
+/** A worker's repeated work with one lock. */
 interface Job {
   readonly key: string
-  /** How many may hold it beside each other; by options, of readers any number. */
+  /** Number of holders allowed at the same time, by the options; any number of readers. */
   readonly room: number
   readonly options: AcquireOptions
   readonly once: (wish: AcquireOptions, work: (lease: Lease) => Promise<void>) => Promise<void>
@@ -124,7 +125,7 @@ interface Believing {
   readonly holdsOn: boolean
 }
 
-/** Looks again and again whether it holds the key, as who writes to something that cannot fence. @throws LockLost */
+/** Checks repeatedly that it holds the key, like a writer to a resource that cannot fence. @throws LockLost */
 async function believe({ name }: SimulatedInstance, { key, room }: Job, lease: Lease, how: Believing): Promise<void> {
   const nowMs = (): number => performance.now()
   lease.assertValid()
@@ -138,7 +139,7 @@ async function believe({ name }: SimulatedInstance, { key, room }: Job, lease: L
   }
 }
 
-/** The fence is told of the new holder before it reads: nobody before it writes after that. */
+/** Registers the new holder at the fence before it reads: no earlier holder writes after that. */
 async function countFenced(sql: SqlClient, { key, token }: Lease, steps: () => Promise<void>): Promise<void> {
   const fence = createFence({ sql })
   const n = await sql.transaction(async (tx) => {
@@ -181,7 +182,7 @@ async function requireServed(world: SimulatedWorld, book: Book): Promise<void> {
 const UNCERTAIN = 'desk'
 const KEYS = ['desk', 'till', 'pool', 'paper', 'guarded']
 
-/** Nobody believes to hold a key when so many others do that there is no room. */
+/** Requires that no more workers believe to hold a key than its mode allows. */
 function requireRoom({ beliefs }: Book): void {
   for (const belief of beliefs) {
     if (belief.key === UNCERTAIN) continue
@@ -197,7 +198,7 @@ function requireRoom({ beliefs }: Book): void {
   }
 }
 
-/** Each holder read what the one before it had written, and tokens rise. */
+/** Requires that each holder read its predecessor's value, and that tokens rise. */
 async function requireCounts({ client }: SimulatedWorld): Promise<void> {
   const { rows } = await client
     .sql('desk')
@@ -219,7 +220,7 @@ async function prepare(sql: SqlClient): Promise<void> {
   )
 }
 
-/** A waiter hears that it is its turn, or nothing: its pauses have a signal that ends them, and no end of their own. */
+/** Clock for waiters that only a notification wakes: their pauses have no end of their own. */
 const neverAgain: Clock = {
   ...systemClock,
   sleep: (durationMs, signal) =>

@@ -1,7 +1,7 @@
 /**
- * PostgreSQL as the broker: shops write each line to the log in its own transaction, and a note of it by way of an outbox. A ledger settles
- * lines in the transactions of their effects and notes by an inbox, an auditor is slow and keeps nothing, and a group that nobody reads is
- * forgotten. Meanwhile the segments of the log go round.
+ * PostgreSQL as the broker: shops write each line to the log in its own transaction, and a note of it through an
+ * outbox. A ledger settles lines in the transactions of their effects and notes with an inbox, an auditor is slow and
+ * keeps nothing, and a group without readers is forgotten. During that the segments of the log rotate.
  */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
@@ -22,7 +22,7 @@ const linesOf = (groups: readonly string[]) =>
   defineChannel('lines', { payload: Line, key, groups, partitions: 2, transactional: true })
 const lines = linesOf(GROUPS)
 const notes = defineChannel('notes', { payload: Line, key, groups: ['ledger'], partitions: 1 })
-/** A group of lines that no service knows any more. */
+/** A group of lines that no service knows any longer. */
 const FORGOTTEN = 'old'
 
 const LEASE_MS = 2_000
@@ -34,13 +34,13 @@ const OWN_PAUSE_MS = 300
 const KEYS = ['hot', 'hot', 'hot', 'cold'] as const
 const RETRY = { maxAttempts: 1_000, backoff: { initialMs: 50, maxMs: 1_000 } }
 const REFUSED = 0.05
-/** Until every segment is freed that all groups have behind them. */
+/** Time in which every segment is freed that all groups have settled. */
 const FREED_WITHIN_MS = 60_000
 
 type Options = Omit<PostgresTransportOptions, 'sql'>
 
 const TIMES = { leaseMs: LEASE_MS, rebalanceTimeoutMs: LEASE_MS, requestTimeoutMs: 5_000, notifyEveryMs: 0 }
-/** Of one service alone: to look for segments is work for each that does. */
+/** Options of one service alone: each service with them looks for segments. */
 const ROTATES = { segmentMs: 2_000, retentionMs: 500 }
 
 const logOn = (sql: SqlClient, options: Options = {}): PostgresTransport =>
@@ -58,7 +58,7 @@ async function startShop(instance: SimulatedInstance): Promise<void> {
   void sellOwn(sql, boxesOn(sql, transport), name)
 }
 
-/** How lines leave: with the transaction, and by a relay. */
+/** Ways in which lines leave: with the transaction, and by a relay. */
 interface Boxes {
   readonly direct: Outbox
   readonly relayed: Outbox
@@ -69,7 +69,7 @@ const boxesOn = (sql: SqlClient, transport: PostgresTransport): Boxes => ({
   relayed: relayedOn(sql),
 })
 
-/** Once, however often it is asked for: the line's row is the memory of it. */
+/** Places a line once for any number of calls: the line's row is the memory of it. */
 async function place(sql: SqlClient, { direct, relayed }: Boxes, line: Line): Promise<void> {
   await sql.transaction(async (tx) => {
     const text = 'INSERT INTO line (account, n) VALUES ($1, $2) ON CONFLICT DO NOTHING'
@@ -90,7 +90,7 @@ async function sellOwn(sql: SqlClient, boxes: Boxes, account: string): Promise<v
       if (n > OWN_LINES) return
       await place(sql, boxes, { account, n })
     } catch {
-      // Its database is away, or was when it answered: what is there says how far it got.
+      // The database is down, or was when it answered: the stored rows show the progress.
     }
   }
 }
@@ -113,7 +113,7 @@ async function apply(tx: SqlTransaction, channel: string, { account, n }: Line):
   if (Math.random() < REFUSED) throw new Error('not now')
 }
 
-/** Keeps no memory of what it has seen, and its place is written later. */
+/** Starts an auditor that keeps no memory of seen lines, and whose position is written later. */
 async function startAudit(instance: SimulatedInstance, broken: string | undefined): Promise<void> {
   const { logger } = instance
   const sql = clientOf(instance, broken)
@@ -210,7 +210,7 @@ async function prepare(sql: SqlClient, broken: string | undefined): Promise<void
   for (const changed of CHANGED[broken ?? ''] ?? []) await createWithout(sql, changed)
 }
 
-/** The place and the effect are written one after the other. */
+/** Transport with a mistake: position and effect are written one after the other. */
 function settlesApart(transport: PostgresTransport): PostgresTransport {
   return override(transport, {
     settlingIn: (sql) => {

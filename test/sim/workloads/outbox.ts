@@ -22,7 +22,7 @@ const lines = defineChannel('lines', {
 const LEASE_MS = 2_000
 const POLL_MS = 500
 const OWN_LINES = 6
-/** As many instances as a service has. */
+/** Instances of a service. */
 const SHOPS = 2
 const OWN_PAUSE_MS = 200
 const KEYS = ['hot', 'hot', 'hot', 'warm', 'cold'] as const
@@ -95,7 +95,7 @@ async function isNew(sql: SqlClient, id: string): Promise<boolean> {
   return rowCount === 1
 }
 
-/** What a shop sells by itself: each of its lines once, whenever it dies. */
+/** Sells a shop's own lines: each once, whenever the shop dies. */
 async function sellOwn(sql: SqlClient, outbox: Outbox, account: string, broken: string | undefined): Promise<void> {
   for (;;) {
     await new Promise((resolve) => void setTimeout(resolve, OWN_PAUSE_MS))
@@ -107,7 +107,7 @@ async function sellOwn(sql: SqlClient, outbox: Outbox, account: string, broken: 
       if (n > OWN_LINES) return
       await place(sql, outbox, { account, n, cents: n }, broken)
     } catch {
-      // Its database is away, or was when it answered: what is there says how far it got.
+      // The database is down, or was when it answered: the stored rows show the progress.
     }
   }
 }
@@ -148,7 +148,7 @@ async function isSettled({ client }: SimulatedWorld): Promise<boolean> {
       "SELECT count(*)::int AS n, (count(*) FILTER (WHERE account LIKE 'shop-%'))::int AS own FROM line",
     )
   const applied = await client.sql('ledger').query<{ n: number }>('SELECT count(*)::int AS n FROM applied')
-  // Until then a shop that was frozen may go on selling.
+  // Until then a frozen shop may continue to sell.
   const isSold = sold.rows[0]?.own === SHOPS * OWN_LINES
   return isSold && rows[0]?.left === 0 && (applied.rows[0]?.n ?? 0) >= (sold.rows[0]?.n ?? 0)
 }

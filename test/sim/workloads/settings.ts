@@ -1,4 +1,4 @@
-/** A setting in a shared state, told to all over the bus; and a counter in the same state that everybody raises. */
+/** A setting in a shared state, announced over the bus; and a counter in the same state that every instance raises. */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder } from 'concordat/binder'
@@ -13,10 +13,10 @@ const PAUSE_MS = 300
 const Limit = z.object({ n: z.number().int() })
 type State = SharedState<unknown>
 
-/** What is known of one history from outside. The workload begins it, before any instance starts. */
+/** Facts about one history, seen from outside. The workload creates it before any instance starts. */
 class Known {
   readonly configs = new Map<string, WatchedConfig<{ n: number }>>()
-  /** Told to each start of an instance, in order. */
+  /** Values announced to each start of an instance, in order. */
   readonly heard = new Map<string, number[]>()
   raised = 0
   newest = 0
@@ -92,7 +92,7 @@ async function change(world: SimulatedWorld): Promise<void> {
   }
 }
 
-/** A look for gaps, its pauses after failures, and the time to load. */
+/** Time for a check for gaps, its pauses after failures, and the load. */
 async function requireNewest(world: SimulatedWorld): Promise<void> {
   await world.sleep(60 * HEARTBEAT_MS)
   for (const [name, config] of known.configs) {

@@ -30,7 +30,7 @@ const PATIENT = { maxAttempts: 1_000, initialMs: 100, maxMs: 1_000 }
 const ASKS = { timeoutMs: 2_000, retry: PATIENT }
 const RELAY = { leaseMs: 2_000, idlePollMs: 1_000 }
 const NOTE = { by: 'operator', reason: 'there is something again' }
-/** How often an operator tries. */
+/** Limit on an operator's attempts. */
 const MOST_RETRIES = 5
 
 const request = ({ input }: { readonly input: Order }): Order => input
@@ -47,9 +47,9 @@ const deliver = defineSaga('deliver', { version: 1, input: Order })
 
 class Known {
   isSoldOut = true
-  /** What was ordered and taken. */
+  /** Orders that were accepted. */
   readonly ordered: Order[] = []
-  /** What was ordered under an id of which the charge stands. */
+  /** Order repeated under an id whose charge stands. */
   again: { readonly shop: Shop; readonly id: string } | undefined
 }
 let known = new Known()

@@ -1,4 +1,7 @@
-/** What works beside a lock or a term: watches that go on after a version, a scheduled job, a binder begun under a lock, a guard column. */
+/**
+ * Parts beside a lock or a term: watches that continue after a version, a scheduled job, a binder started under a lock,
+ * a guard column.
+ */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
@@ -16,7 +19,7 @@ const RETRY = { maxAttempts: 1_000, backoff: { initialMs: 50, maxMs: 500 } }
 type State = SharedState<unknown>
 
 class Known {
-  /** Changes that a watch told again, or in the wrong order. */
+  /** Changes that a watch reported twice, or in the wrong order. */
   readonly late: string[] = []
   /** Locks in which a handler found itself. */
   readonly leases = new Set<string>()
@@ -32,7 +35,7 @@ const sleep = (durationMs: number): Promise<void> => new Promise((resolve) => vo
 const stateOf = ({ logger, ...instance }: SimulatedInstance): State =>
   createSharedState({ store: instance.clusterStore(), name: 'rules', logger })
 
-/** Goes on after what it has seen, again and again. */
+/** Watches again and again after the last version it has seen. */
 async function watch(instance: SimulatedInstance): Promise<void> {
   const state = stateOf(instance)
   await state.mirror()
@@ -63,7 +66,7 @@ function startJobs({ name, generation, logger, ...instance }: SimulatedInstance)
   election.start()
 }
 
-/** Its binder outlives the lock in which it was begun. */
+/** Starts a binder that outlives the lock in which it was started. */
 async function startBinder({ name, transport, logger, ...instance }: SimulatedInstance): Promise<void> {
   const handle = sink(calls, { group: 'clerk', ...RETRY }, ({ n }) => {
     const lease = currentLease()
@@ -80,7 +83,7 @@ async function startClerk(instance: SimulatedInstance): Promise<void> {
   await startBinder(instance)
 }
 
-/** Somebody who had a lock long ago writes after whoever has it now. */
+/** Writes with the lease of an early holder after the present one. */
 async function writeLate(world: SimulatedWorld): Promise<void> {
   const sql = world.client.sql('office')
   const locks = world.client.locks()

@@ -1,4 +1,7 @@
-/** Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two instances each. */
+/**
+ * Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two
+ * instances each.
+ */
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, type EncodedMessage, type SinkBinding } from 'concordat/binder'
@@ -87,7 +90,7 @@ const HOLDING = {
 }
 const letGo = leaves('compensate', ({ account, cents }, tx) => change(tx, account, 0, -Math.min(cents, 0)))
 
-/** What a process of a bank answers with. */
+/** Bindings of a process of a bank. */
 function participants(bank: Bank, sql: SqlClient, outbox: Outbox, broken: string | undefined): readonly SinkBinding[] {
   const options = { group: bank, concurrency: 4, sql, outbox, schema: bank }
   const cancel = (move: Move, context: InBank & { readonly tried: boolean }): Promise<void> =>

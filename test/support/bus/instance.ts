@@ -1,4 +1,4 @@
-/** One instance of a service in a process of its own: `instance.ts URL CHANNEL SERVICE INSTANCE`. Killed by the test. */
+/** Instance of a service in a process of its own: `instance.ts URL CHANNEL SERVICE INSTANCE`. Killed by the test. */
 import { createBinder } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { createBus, onEvent } from 'concordat/bus'

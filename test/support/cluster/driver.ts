@@ -1,4 +1,4 @@
-/** One store driven step by step, so that what two of them answer can be compared. */
+/** Drives a store step by step, so that the answers of two can be compared. */
 import type { Generation } from 'concordat/cluster'
 import type { ClusterStore, CommitOperation } from 'concordat/cluster/store'
 import fc from 'fast-check'
@@ -35,7 +35,10 @@ export const step = fc.oneof(
 )
 export type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
 
-/** Drives one store; revisions and generations are told by the order of their appearance, so that two can be compared. */
+/**
+ * Drives one store; numbers revisions and generations in the order of their appearance, so that two stores can be
+ * compared.
+ */
 export class Driver {
   readonly #store: ClusterStore
   readonly #id: { readonly cluster: string; readonly state: string }
@@ -127,7 +130,7 @@ export class Driver {
   #plain(value: unknown): unknown {
     const text = JSON.stringify(value ?? null, (name, part: unknown) => {
       if (name === 'joinedAt') return 'some time'
-      // The memory store tells `boundTo: undefined`, Redis leaves it out; an entry of a log is what it says.
+      // The memory store has `boundTo: undefined`, Redis leaves it out; an entry of a log is compared by its content.
       if (name === 'requestId') return undefined
       if (typeof part !== 'number' || part < 1e12) return part
       if (!this.#seen.includes(part)) this.#seen.push(part)

@@ -1,13 +1,15 @@
 import type { ClusterStore, LogFollower } from 'concordat/cluster/store'
 
-/** A store whose followers hear of the log later than the store has it, as over a network; the knob of the suites. */
+/**
+ * Store whose followers learn of log entries later than the store has them, as over a network; the knob of the suites.
+ */
 export interface Lagging {
   readonly store: ClusterStore
-  /** From now on followers hear nothing; the store itself goes on. */
+  /** Delays all news for followers from now on; the store itself continues. */
   readonly hold: () => void
-  /** They hear all of it, in order. */
+  /** Delivers all delayed news, in order. */
   readonly release: () => void
-  /** The next call of this method waits, with its answer in hand, until the returned function is called. */
+  /** Delays the next call of this method after the store has answered, until the test calls `go`. */
   readonly delayAnswer: (method: 'changes' | 'read') => { readonly arrived: Promise<void>; readonly go: () => void }
 }
 
@@ -43,7 +45,7 @@ export function lagging(inner: ClusterStore, always?: () => number): Lagging {
         try {
           answer = await (value as (...values: never[]) => unknown).apply(target, args)
         } catch (error) {
-          // No answer in hand: the next call that has one waits.
+          // The call got no answer: the next one that does waits.
           if (delay !== undefined) delays.set(name, delay)
           throw error
         }
@@ -54,7 +56,7 @@ export function lagging(inner: ClusterStore, always?: () => number): Lagging {
     },
   })
   return {
-    // `follow`, `health` and `close` of the proxy are those of the store, but for what is told.
+    // `follow`, `health` and `close` of the proxy are the store's, except for delayed news.
     store: Object.create(store, { health: { value: () => inner.health() } }) as ClusterStore,
     hold: () => void (held = true),
     release: () => {

@@ -6,7 +6,7 @@ import { createDatabase } from '../../outbox/support/postgres.ts'
 
 const TABLES = ['head', 'log', 'entry', 'tomb', 'bound', 'member', 'request', 'gone']
 
-/** The store loses everything it has been told. */
+/** Deletes everything that the store has confirmed. */
 export async function wipeCluster(sql: SqlExecutor, schema = 'concordat'): Promise<void> {
   const deletes = TABLES.map((table, n) => `gone_${n} AS (DELETE FROM "${schema}".cluster_${table})`)
   await sql.query(`WITH ${deletes.join(', ')} SELECT 1`)
@@ -15,7 +15,7 @@ export async function wipeCluster(sql: SqlExecutor, schema = 'concordat'): Promi
 export interface ClusterDatabase {
   readonly url: string
   readonly sql: SqlClient
-  /** With connections of its own, like another process; they end with its `close`. */
+  /** Opens a store with connections of its own, like another process; they end with its `close`. */
   store(options?: Partial<PostgresStateStoreOptions> & { readonly listens?: boolean }): PostgresStateStore
   drop(): Promise<void>
 }

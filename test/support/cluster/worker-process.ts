@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { until } from '../until.ts'
 import type { Heard, Order, Report } from './worker.ts'
 
-/** One member in a process of its own; everything it reports, in order. */
+/** A member in a process of its own, with its reports in order. */
 export class MemberProcess {
   readonly instance: string
   readonly reports: Report[] = []
@@ -23,7 +23,7 @@ export class MemberProcess {
     return (await this.#next('ready')).generation
   }
 
-  /** What it heard about a member, without what all members hear of others. */
+  /** Events that it heard about a member, without news that all members hear of others. */
   heardOf(instance: string): string[] {
     return this.heard()
       .filter((event) => event.instance === instance)
@@ -34,7 +34,7 @@ export class MemberProcess {
     return this.reports.flatMap((report) => (report.did === 'heard' ? [report.event] : []))
   }
 
-  /** What happened to itself. */
+  /** Events about itself. */
   self(): Heard[] {
     return this.reports.flatMap((report) => (report.did === 'self' ? [report.event] : []))
   }

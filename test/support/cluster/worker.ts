@@ -1,6 +1,7 @@
 /**
- * A process that is a member of a cluster, for tests that kill or stop it. Prints nothing; reports everything it hears.
- * Arguments: the address of Redis, the prefix, the cluster, the instance, then heartbeatMs, suspectAfterMs, deadAfterMs.
+ * Process that is a member of a cluster, for tests that kill or stop it. Prints nothing; reports every event.
+ * Arguments: the address of Redis, the prefix, the cluster, the instance, then heartbeatMs, suspectAfterMs,
+ * deadAfterMs.
  */
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'
@@ -23,7 +24,7 @@ export type Report =
   | { readonly did: 'failed'; readonly code: string }
 
 export type Order =
-  /** With the generation the process began with, whatever has become of it. */
+  /** Write with the generation that the process began with, even if it is over. */
   { readonly do: 'write'; readonly key: string; readonly value: unknown } | { readonly do: 'leave' }
 
 const [url = '', prefix = '', cluster = '', instance = '', ...timing] = process.argv.slice(2)

@@ -45,7 +45,7 @@ function lockModel(
   }
 }
 
-/** One holder at a time, tokens strictly rising in the order of grants. */
+/** Model of a mutex: one holder at a time, tokens strictly rising in the order of grants. */
 export const fencedMutex: Model<Held, LockAction> = lockModel('fenced mutex', ({ holders }) => holders.length === 0)
 
 /** Many readers or one writer, tokens strictly rising over both. */
@@ -68,7 +68,7 @@ export const mutex: Model<string, { readonly do: 'acquire' | 'end'; readonly hol
   },
 }
 
-/** What guards the effect: accepts a token iff none greater was accepted before. */
+/** Model of the fence in front of the effect: accepts a token iff no greater one was accepted before. */
 export const fence: Model<number, { readonly token: number; readonly outcome: 'accepted' | 'refused' | 'unknown' }> = {
   name: 'fence',
   initial: 0,
@@ -89,7 +89,7 @@ interface Kept<V> {
   readonly value: V | undefined
 }
 
-/** One value, compared by `===`; `undefined` is "none". */
+/** Model of a single value, compared by `===`; `undefined` is "none". */
 export function casRegister<V extends string | number>(initial?: V): Model<Kept<V>, RegisterAction<V>> {
   return {
     name: 'compare-and-set register',
@@ -138,7 +138,7 @@ export function versionedRegister<V extends string | number>(): Model<Versioned<
       }
       const { expected, outcome, value } = action
       const before = expected === undefined ? state : meets(state, expected)
-      // With a version that is not known, "conflict" is always possible.
+      // With an unknown version, "conflict" is always possible.
       if (outcome === 'conflict') return before === undefined || isVague(state, expected) ? state : undefined
       if (before === undefined) return undefined
       if (outcome === 'unknown') return { value, version: undefined, floor: before.floor }

@@ -298,13 +298,13 @@ describe('the checker', () => {
     expect(verdictOf(casRegister<number>(), [read(7, 1, 2), { ...lost, invokedAt: 3 }])).toBe('not linearizable')
   })
 
-  it('says unknown when its time is over', () => {
+  it('returns unknown at its time limit', () => {
     const hard = Array.from({ length: 40 }, (_, n) => write(n, n / 100, 50 + n / 100))
     const verdict = checkLinearizable(casRegister<number>(), [...hard, read(99, 60, 61)], { timeoutMs: 20 })
     expect(verdict).toMatchObject({ verdict: 'unknown', reason: expect.stringContaining('out of time') })
   })
 
-  it('looks at each key alone and names the first that fails', () => {
+  it('checks each key alone and names the first that fails', () => {
     const all = [write(1, 0, 1), read(1, 2, 3), write(10, 4, 5), read(11, 6, 7)]
     const tens = (action: RegisterAction<number>): string => (Number(action.value) < 10 ? 'small' : 'large')
     expect(checkEach(casRegister<number>(), all, tens)).toMatchObject({ key: 'large' })
@@ -315,7 +315,7 @@ describe('the checker', () => {
     expect(() => checkLinearizable(casRegister<number>(), [write(1, 2, 1)])).toThrow('returned before it was called')
   })
 
-  it('lets a fence refuse only what is older than what it accepted', () => {
+  it('lets a fence refuse only tokens older than an accepted one', () => {
     const put = (token: number, outcome: 'accepted' | 'refused', invokedAt: number) => {
       return { process: 'p', action: { token, outcome }, invokedAt, returnedAt: invokedAt + 1 }
     }

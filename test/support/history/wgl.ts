@@ -6,13 +6,13 @@
  * order of their calls, taken back when one that has returned cannot be placed. Exact: a cache hit compares the whole
  * configuration, so a "not linearizable" is a proof and a "linearizable" comes with the order found.
  *
- * An operation with an unknown outcome returns at infinity: it may have happened at any moment after its call, or never.
- * Cost: exponential in how many operations overlap, so keep a history to a few hundred operations of one key and ten
- * or so at a time. When the time is over the verdict is `unknown`; a test takes that for a failure, never for a pass.
+ * An operation with an unknown outcome returns at infinity: it may have happened at any moment after its call, or
+ * never. Cost: exponential in how many operations overlap, so keep a history to a few hundred operations of one key and
+ * ten or so at a time. At the time limit the verdict is `unknown`, which a test counts as a failure.
  */
 export interface Operation<Action> {
   readonly process: string
-  /** What was asked and what was answered; what an unknown outcome means is the model's business. */
+  /** Call and answer; the model interprets an unknown outcome. */
   readonly action: Action
   readonly invokedAt: number
   /** `Infinity`: the outcome is unknown. */
@@ -81,7 +81,7 @@ interface Configuration {
 
 class Search<State, Action> {
   readonly #model: Model<State, Action>
-  /** In the order of their calls. */
+  /** Operations in the order of their calls. */
   readonly #operations: readonly Operation<Action>[]
   /**
    * The calls and returns not placed yet, in the order of time, as a list: `next` and `previous` of a node; 0 is the head.

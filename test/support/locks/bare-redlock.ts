@@ -1,4 +1,4 @@
-/** The package `redlock` itself, for tests that show what it does by itself. Its types cannot be had by a subpath. */
+/** The package `redlock` itself, for tests of its own behaviour. Its types cannot be imported by a subpath. */
 export interface BareLock {
   readonly value: string
   readonly expiration: number

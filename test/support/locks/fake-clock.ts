@@ -1,6 +1,9 @@
 import type { Clock } from 'concordat/core'
 
-/** A clock that stands still until told. `advance` moves both clocks; `suspend` only the wall clock, like a laptop lid. */
+/**
+ * Clock that moves only with its methods. `advance` moves both clocks; `suspend` only the wall clock, like a laptop
+ * lid.
+ */
 export class FakeClock implements Clock {
   #monotonicMs = 1_000
   #wallMs = Date.UTC(2026, 10, 20)
@@ -57,7 +60,7 @@ export class FakeClock implements Clock {
     this.#move(durationMs)
   }
 
-  /** Only the wall clock moves: the machine slept, or its time was set. */
+  /** Moves only the wall clock: the machine slept, or its time was set. */
   suspend(durationMs: number): void {
     this.#wallMs += durationMs
   }
@@ -72,7 +75,7 @@ export class FakeClock implements Clock {
   }
 }
 
-/** A turn of the event loop is where long chains of promises have settled; a few, for those that yield to it. */
+/** Waits until long chains of promises have settled: a few turns of the event loop, for those that yield to it. */
 export async function drain(): Promise<void> {
   for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -4,7 +4,7 @@ import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHel
 import type { FakeClock } from './fake-clock.ts'
 
 /**
- * What can happen to one request:
+ * Faults of one request:
  * - `refused`: not sent, and the caller knows.
  * - `request lost`: never executed; the caller hears nothing and gives up after `ANSWER_MS`.
  * - `reply lost`: executed; the caller hears nothing.
@@ -31,7 +31,7 @@ const DELAY_MS: Readonly<Record<'late' | 'very late' | 'slow', number>> = { late
 const SLOW_REPLY_MS = 800
 const STALL_MS = 1_600
 
-/** A lock store behind a network that fails at the steps it is told to, counted over all contenders. */
+/** Lock store behind a network that fails at the given steps, counted over all contenders. */
 export class FaultyNetwork {
   readonly server: MemoryLockServer
   readonly clock: FakeClock

@@ -9,7 +9,7 @@ const required = (reply: AcquireReply | 'given up'): AcquireReply => {
   return reply
 }
 
-/** The memory server as a place to play scenarios. */
+/** The memory server as the stage of scenarios. */
 export function memoryTable(server: MemoryLockServer): Table {
   let values = 0
   return {

@@ -9,13 +9,13 @@ interface Wish {
 }
 
 interface Waiter extends Wish {
-  /** Its turn came without an event (a holder expired or died): it is not notified, it asks by itself. */
+  /** Whether its turn came without an event (a holder expired or died): it gets no notification and asks by itself. */
   excused: boolean
 }
 
 /**
- * What the lock contract says about one key, in the fewest words: who may hold it with whom, in which order, under which
- * tokens, and who has to be told. Knows nothing of how a store does it.
+ * The lock contract for one key, in its shortest form: possible holders at the same time, their order, their tokens,
+ * and the waiters to notify. Knows nothing of any store's implementation.
  */
 export class Oracle {
   readonly #holders: Array<Wish & { readonly token: number; readonly ghost: boolean }> = []
@@ -35,7 +35,7 @@ export class Oracle {
     } else if (place >= 0) {
       const waiter = this.#line[place]
       if (waiter !== undefined) waiter.excused = false
-      // It was rung, if at all, before it asked; from now on it has to be rung again.
+      // Notifications before its request do not count; from now on it needs another one.
     } else if (stays) this.#line.push({ ...wish, excused: false })
   }
 
@@ -57,7 +57,7 @@ export class Oracle {
     this.#excuseFirst()
   }
 
-  /** A waiter that dies is out of the line; the lease of a holder goes on. */
+  /** Removes a dead waiter from the queue; the lease of a dead holder continues. */
   died(actor: number): void {
     const held = this.#holders.findIndex((holder) => holder.actor === actor && !holder.ghost)
     const holder = this.#holders[held]
@@ -72,7 +72,7 @@ export class Oracle {
     this.#holders.length = 0
   }
 
-  /** The one that must have been told that there is room for it. */
+  /** The waiter that must have been notified that there is room for it. */
   due(): number | undefined {
     const [first] = this.#line
     return first !== undefined && !first.excused && this.#hasRoom(first) ? first.actor : undefined

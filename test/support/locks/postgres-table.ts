@@ -12,7 +12,7 @@ import { createDatabase } from '../../outbox/support/postgres.ts'
 import { until } from '../until.ts'
 import type { Seat, Table } from './scenario.ts'
 
-/** What is held or waited for, as it stands in the tables. */
+/** Holders and waiters still stored in the tables. */
 export async function leftovers(sql: SqlExecutor, schema = 'concordat'): Promise<readonly string[]> {
   const { rows } = await sql.query<{ name: string }>(
     `SELECT 'held: ' || key AS name FROM "${schema}".lock_key
@@ -28,7 +28,7 @@ export interface LocksDatabase {
   readonly url: string
   readonly sql: SqlClient
   readonly pool: pg.Pool
-  /** With connections of its own, like another process; they end with its `close`. */
+  /** Opens locks with connections of their own, like another process; they end with their `close`. */
   contender(options?: Partial<PostgresLocksOptions> & { readonly listens?: boolean }): PostgresLocks
   drop(): Promise<void>
 }
@@ -60,7 +60,7 @@ function contenderAt(url: string, listens: boolean, options: Partial<PostgresLoc
   })
 }
 
-/** PostgreSQL as a place to play scenarios: each actor is a process of its own, as far as it can tell. */
+/** PostgreSQL as the stage of scenarios: each actor is a process of its own, as far as it can tell. */
 export function postgresTable(database: LocksDatabase): Table & { close(): Promise<void> } {
   const open = (): Actor => {
     const pool = new pg.Pool({ connectionString: database.url, max: 2 })
@@ -86,7 +86,7 @@ export function postgresTable(database: LocksDatabase): Table & { close(): Promi
         const dead = actor(n)
         actors.delete(n)
         await end(dead)
-        // As the server would find out when its beats are missing.
+        // Deletes the row that the server removes when heartbeats are missing.
         const [client] = dead.store.newValue().split('.')
         await database.sql.query('DELETE FROM concordat.lock_client WHERE client = $1', [client])
       },
@@ -107,7 +107,7 @@ interface Actor {
   readonly store: PostgresLockStore
 }
 
-/** A store of our own, without the leases above it: what is sent when is up to the test. */
+/** Creates a store without the leases above it: the test decides what is sent when. */
 export function storeOn(sql: SqlClient, listener?: SqlListener): PostgresLockStore {
   const [schema, clock] = ['"concordat"', systemClock]
   const steps = new SqlSteps({

@@ -6,7 +6,7 @@ import { type PrivateServer, type StartOptions, startServer } from '../servers/i
 
 type ContenderOptions = Omit<RedlockLocksOptions, 'urls' | 'clients'>
 
-/** Private Redis servers, each behind a network that can fail, and those who lock on them. */
+/** Private Redis servers, each behind a network that can fail, and their contenders. */
 export class Quorum {
   readonly servers: readonly PrivateServer[]
   /** Between the contenders and each server. */
@@ -41,7 +41,7 @@ export class Quorum {
     return locks
   }
 
-  /** Plain clients through the links, with ioredis's own settings: what the README of redlock shows. */
+  /** Plain clients through the links, with ioredis's own settings, as in the README of redlock. */
   clients(numbers: readonly number[] = [...this.links.keys()]): Redis[] {
     return numbers.map((n) => {
       const client = new Redis(this.urls[n] as string)
@@ -51,7 +51,7 @@ export class Quorum {
     })
   }
 
-  /** On one server, past its link. */
+  /** Runs `work` on one server, without its link. */
   async admin<T>(n: number, work: (client: Redis) => Promise<T>): Promise<T> {
     const client = new Redis((this.servers[n] as PrivateServer).url)
     try {
@@ -87,7 +87,7 @@ export class Quorum {
     this.#paused.clear()
   }
 
-  /** Everything runs, is reachable and empty; who locked is closed. */
+  /** Resets the servers: all run, are reachable and empty; all contenders are closed. */
   async reset(): Promise<void> {
     this.thaw()
     for (const link of this.links) link.heal()
@@ -104,7 +104,7 @@ export class Quorum {
   }
 }
 
-/** How a promise ended, and when; `pending` when it had not after `limitMs`. */
+/** Outcome of a promise, and its time; `pending` when it had none after `limitMs`. */
 export async function outcome<T>(
   work: Promise<T>,
   limitMs: number,

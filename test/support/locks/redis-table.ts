@@ -10,7 +10,7 @@ import { RedisLockStore } from '../../../locks/redis/store.ts'
 import { until } from '../until.ts'
 import type { Seat, Table } from './scenario.ts'
 
-/** A store of our own, without the leases above it: what is sent when is up to the test. */
+/** Creates a store without the leases above it: the test decides what is sent when. */
 export function redisStore(client: Redis, prefix: string): RedisLockStore {
   const shared = {
     client: clientSource('test', { client }),
@@ -29,7 +29,7 @@ export function redisStore(client: Redis, prefix: string): RedisLockStore {
   return new RedisLockStore({ commands, subscriber, guard, prefix, channel: `${prefix}turn:` })
 }
 
-/** Redis as a place to play scenarios: each actor is a process of its own, as far as Redis can tell. */
+/** Redis as the stage of scenarios: each actor is a process of its own, as far as Redis can tell. */
 export function redisTable(client: Redis, prefix: string): Table & { close(): Promise<void> } {
   const stores = new Map<number, RedisLockStore>()
   const operator = redisStore(client, prefix)

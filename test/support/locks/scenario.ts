@@ -3,10 +3,13 @@ import type { AcquireReply, Claim, ClaimTerms, LockStore } from 'concordat/locks
 import fc from 'fast-check'
 import { Oracle } from './oracle.ts'
 
-/** What may happen to one key. `who` picks one of those to whom it can happen at that moment; if nobody, nothing happens. */
+/**
+ * Event for one key. `who` picks one of the actors to whom it can happen at that moment; without any, the step has no
+ * effect.
+ */
 export type Step = { readonly do: What; readonly who: number } | { readonly do: 'force' }
 
-/** `answer`: who waits longest asks, as one does whose turn it is. */
+/** `answer`: the longest waiter asks, as one does whose turn it is. */
 type What = 'try' | 'wait' | 'answer' | 'ask again' | 'miss heartbeats' | 'release' | 'abandon' | 'expire' | 'die'
 
 const terms = (mode: ClaimTerms['mode'], limit: number): Omit<ClaimTerms, 'owner'> => ({ mode, limit, lockDelayMs: 0 })
@@ -48,7 +51,7 @@ export interface Table {
   seat(actor: number): Seat
   inspect(key: string): Promise<LockInfo | undefined>
   force(key: string): Promise<ForcedRelease>
-  /** Waits until places that were kept for a millisecond are not any more. */
+  /** Waits until places that were kept for a millisecond have expired. */
   letPlacesLapse(): Promise<void>
   /** Resolves when `rung()` holds, or when it will not. */
   settle(rung: () => boolean): Promise<void>
@@ -61,12 +64,12 @@ interface Actor {
   state: 'idle' | 'waiting' | 'holding'
   claim: Claim
   rung: boolean
-  /** Who waits longer has the smaller one. */
+  /** Start of the wait; the longest waiter has the smallest one. */
   since: number
   stop: () => void
 }
 
-/** Plays steps on a store, and holds every answer against the oracle. What is seen can be compared with another play. */
+/** Plays steps on a store, and compares every answer with the oracle. The result can be compared with another play. */
 export class Play {
   readonly #key: string
   readonly #table: Table
@@ -94,7 +97,7 @@ export class Play {
     }
   }
 
-  /** Everybody waiting is served, everybody holding leaves: nothing may stay behind. */
+  /** Serves all waiters and releases all holders: nothing may stay stored. */
   async finish(): Promise<void> {
     for (let round = 0; this.#actors.some(({ state }) => state !== 'idle') || this.#ghosts.size > 0; round++) {
       if (round > ACTORS.length * 3) throw new Error(`never served: ${this.#actors.map(({ state }) => state).join()}`)
@@ -116,7 +119,7 @@ export class Play {
     if (index !== undefined) await this.#happens(step.do, index)
   }
 
-  /** To whom this can happen now. */
+  /** Actors to whom this can happen now. */
   #able(what: What): readonly number[] {
     return ACTORS.map((_, index) => index).filter((index) => {
       const { state, since } = this.#actors[index] as Actor
@@ -177,7 +180,7 @@ export class Play {
     const actor = this.#actors[index] as Actor
     actor.rung = false
     const held = actor.state === 'holding'
-    // Each a little longer than the one before, so that the order in which they end does not depend on milliseconds.
+    // Each a little longer than the previous one, so that the order of their ends does not depend on milliseconds.
     const ttlMs = LONG_MS + 1_000 * ++this.#asked
     const reply = await actor.seat.store.acquire(actor.claim, { ttlMs, tokenFloor: 0, keepPlaceMs })
     this.#saw(index, reply)
@@ -267,7 +270,7 @@ export class Play {
     this.seen.push(`${index} ${reply.status}${busy}`)
   }
 
-  /** Who was rung, and what the store shows. */
+  /** Checks notified actors, and the store's state. */
   async #look(): Promise<void> {
     const due = this.#oracle?.due()
     if (due !== undefined) {

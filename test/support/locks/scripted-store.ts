@@ -2,7 +2,7 @@ import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHel
 
 type Answer<T> = T | Error | Promise<T>
 
-/** A store that answers as told, to put faults where a real one has them. Unscripted calls succeed. */
+/** Store with scripted answers, to put faults where a real one has them. Unscripted calls succeed. */
 export class ScriptedStore implements LockStore {
   readonly name = 'scripted'
   readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const

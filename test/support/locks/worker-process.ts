@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { until } from '../until.ts'
 import type { Order, Report } from './worker.ts'
 
-/** One worker process; everything it reports, in order. */
+/** A worker process, with its reports in order. */
 export class WorkerProcess {
   readonly reports: Report[] = []
   readonly #child: ChildProcess

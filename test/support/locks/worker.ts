@@ -1,6 +1,6 @@
 /**
- * A process that does with locks what it is told over IPC, for tests that kill or stop it. Prints nothing.
- * Messages in: { do: 'acquire' | 'release' | 'write' | 'wait' | 'lead' | 'close', ... }. Messages out: { did, at, ... }.
+ * Process that uses locks by orders over IPC, for tests that kill or stop it. Prints nothing. Messages in: { do:
+ * 'acquire' | 'release' | 'write' | 'wait' | 'lead' | 'close', ... }. Messages out: { did, at, ... }.
  */
 import { pgClient } from 'concordat/core/pg'
 import { createElection } from 'concordat/election'

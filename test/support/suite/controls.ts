@@ -7,7 +7,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 
-/** Titles, with those of the blocks around them. */
+/** Titles, with those of the enclosing blocks. */
 export interface Outcome {
   readonly passed: readonly string[]
   readonly failed: readonly string[]

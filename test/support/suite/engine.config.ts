@@ -13,7 +13,7 @@ export default defineConfig({
     execArgv: ['--disable-warning=TimeoutNegativeWarning'],
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    // They start containers, one after the other.
+    // These tests start containers, one after the other.
     maxWorkers: 1,
   },
 })

@@ -1,6 +1,6 @@
 /**
- * Set-up of the projects whose files share a process (`unit`, `prop`, `pglite`): a file that leaves behind what the next one would
- * meet fails, and says what.
+ * Set-up of the projects whose files share a process (`unit`, `prop`, `pglite`): a file that leaves state for the next
+ * one fails, with the name of that state.
  */
 import { afterAll, expect, vi } from 'vitest'
 

@@ -1,4 +1,4 @@
-/** What several test files need and is dear to make: made once in a run, by the first that asks, in whatever worker. */
+/** Expensive values that several test files need: made once in a run, by the first file that asks, in any worker. */
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

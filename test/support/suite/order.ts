@@ -8,7 +8,7 @@ export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const compare = longestFirst(readSeconds())
     const path = ({ moduleId }: TestSpecification): string => relative(this.ctx.config.root, moduleId)
-    // What the table does not tell is as vitest has it: by its last run here, else by size.
+    // Files that the table does not list keep vitest's order: by their last run here, else by size.
     return (await super.sort(files)).toSorted(
       (a, b) =>
         a.project.config.sequence.groupOrder - b.project.config.sequence.groupOrder ||

@@ -13,14 +13,14 @@ export async function installed(name: string, packages: Packages): Promise<strin
   return providePeer(name, packages, () => {}).catch(toError)
 }
 
-/** Registers one test in place of those that need packages. */
+/** Registers a single failing test in place of those that need packages. */
 export function registerLack(lack: Error): void {
   it.skipIf(!mustRun())(`needs packages: ${lack.message.split('\n', 1).join()}`, () => {
     throw lack
   })
 }
 
-/** Whether a lack of packages is a failure. */
+/** Whether missing packages are a failure. */
 export function mustRun(): boolean {
   return process.env['CI'] === 'true' || process.env['CONCORDAT_REQUIRE_SERVERS'] === '1'
 }

@@ -1,6 +1,6 @@
 /**
- * Which project of `vitest.config.ts` a test file belongs to: told by its name and by what it and its helpers import, so
- * that no list has to be kept.
+ * Project of `vitest.config.ts` that a test file belongs to: derived from its name and its imports, so that no list is
+ * needed.
  */
 import { globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -17,10 +17,10 @@ import { dirname, join } from 'node:path'
  */
 export type SuiteProject = 'unit' | 'prop' | 'pglite' | 'local' | 'int' | 'release' | 'engine' | 'browser'
 
-/** One of these, in the file or in a helper that it imports, makes a file `local`. */
+/** Imports that make a file `local`, in the file or in a helper that it imports. */
 const APART =
   /(?:from|import)\s*\(?'(?:node:child_process|concordat\/embedded|[^']*suite\/packages\.ts)'|process\.memoryUsage\(/
-/** And this one `pglite`, when it is not that. */
+/** Import that makes a file `pglite`, when it is not `local`. */
 const DATABASE = /(?:from|import)\s*\(?'@electric-sql\/pglite'/
 const RELATIVE = /(?:from|import)\s*\(?'(\.[^']+)'/g
 

@@ -10,6 +10,6 @@ test('npm test leaves out long files and all but one file for each server', () =
   expect(quickOf(files, seconds)).toEqual([short, 'test/saga/new.test.ts', ...SMOKE])
 })
 
-test.each(SMOKE)('%s is there', (file) => {
+test.each(SMOKE)('%s exists', (file) => {
   expect(existsSync(file)).toBe(true)
 })

@@ -1,6 +1,6 @@
 /**
- * What `npm test` runs in about five minutes: every file that is not long, and one file for each kind of server. With
- * `CONCORDAT_REQUIRE_SERVERS=1`, as `.ci/run` sets it, and by `vitest run` itself everything runs.
+ * Files that `npm test` runs in about five minutes: every file that is not long, and one file for each kind of server.
+ * With\n`CONCORDAT_REQUIRE_SERVERS=1`, as `.ci/run` sets it, and by `vitest run` itself everything runs.
  */
 import { readSeconds, type Seconds } from './seconds.ts'
 
@@ -10,7 +10,7 @@ export const QUICK_MODE = 'quick'
 /** A file that takes longer, by the table of `npm run test:times`, is left out. */
 export const LONG_SECONDS = 10
 
-/** Shows that each server that is found works with what is written for it. */
+/** Files that show that each available server works with its adapter. */
 export const SMOKE: readonly string[] = [
   'test/outbox/order.int.test.ts',
   'test/locks/redis/driver.int.test.ts',

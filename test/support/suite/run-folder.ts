@@ -1,4 +1,4 @@
-/** Global set-up: a folder for what is made once in a run, see `once-per-run.ts`. */
+/** Global set-up: a folder for values that are made once in a run, see `once-per-run.ts`. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

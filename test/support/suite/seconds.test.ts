@@ -8,7 +8,7 @@ test('a file that was never measured is placed as the median', () => {
   expect(['c.test.ts', 'new.test.ts', 'a.test.ts'].toSorted(order)).toEqual(['a.test.ts', 'new.test.ts', 'c.test.ts'])
 })
 
-test('the checked-in table names files that are there', () => {
+test('the checked-in table names existing files', () => {
   const files = Object.keys(readSeconds())
   expect(files.filter((file) => !existsSync(file))).toEqual([])
 })

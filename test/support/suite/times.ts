@@ -1,6 +1,6 @@
 /**
- * `npm run test:times -- REPORT...`: writes how long each test file took, from vitest's JSON reports, into the table that
- * `order.ts` reads. Files of which the reports say nothing keep their time; files that are gone lose it.
+ * `npm run test:times -- REPORT...`: writes the duration of each test file, from vitest's JSON reports, into the table
+ * that `order.ts` reads. Files that the reports do not list keep their time; deleted files lose it.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -13,7 +13,10 @@ interface Report {
 /** A shorter file fits in anywhere. */
 const LEAST_SECONDS = 3
 
-/** The table with what the reports say. They may come from another checkout: only the part of a path that is in every one counts. */
+/**
+ * The table with the reports' times. They may come from another checkout: only the part of a path that is in every one
+ * counts.
+ */
 export function withTimes(before: Seconds, reports: readonly Report[]): Seconds {
   const seconds: Record<string, number> = { ...before }
   for (const { name, startTime, endTime } of reports.flatMap(({ testResults }) => testResults))

@@ -55,7 +55,7 @@ function clerks(pglite: PGlite): Omit<SimulationOptions, 'seeds'> {
 
 const TIMEOUT_MS = 180_000
 
-it('rolls back what a killed instance had begun, and begins each history with the same rows, time and chance', {
+it('a simulated database rolls back a killed instance’s work, and begins each history with the same rows, time and chance', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const pglite = freshPglite()
@@ -75,7 +75,7 @@ it('rolls back what a killed instance had begun, and begins each history with th
   expect(rows).toEqual([{ n: 0 }])
 })
 
-it('keeps one transaction waiting for another one, and ends one whose instance is frozen', {
+it('a simulated database keeps one transaction waiting for another one, and ends one whose instance is frozen', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const pglite = freshPglite()

@@ -7,7 +7,7 @@ export async function failureOf(options: SimulationOptions): Promise<SimulationF
   throw new Error('it did not fail', { cause: failure })
 }
 
-/** A system that does nothing for a second, where what is to be shown comes in. */
+/** A system that is idle for a second, to which a test adds its behaviour. */
 export const IDLE: SimulationOptions = {
   seeds: 2,
   services: { shop: { instances: 1, start: () => {} } },

@@ -1,4 +1,7 @@
-/** Plays services whose transactions have limits, in a process of its own: PGlite would stop it for good. Begun by `limits.test.ts`. */
+/**
+ * Plays services whose transactions have limits, in a process of its own: PGlite would block it permanently. Started by
+ * `limits.test.ts`.
+ */
 
 import { type SimulatedInstance, type SimulatedWorld, simulate } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
@@ -28,7 +31,7 @@ async function startShop({ logger, sql }: SimulatedInstance): Promise<void> {
   await createBinder({ service: 'shop', transport, logger, bindings: [take] }).start()
 }
 
-/** How long a transaction goes on that is under way all the time. */
+/** Duration of a transaction that runs all the time. */
 async function startClerk({ note, sql }: SimulatedInstance): Promise<void> {
   const shop = sql('shop')
   for (const limits of [

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 const PLAY = fileURLToPath(new URL('limits-play.ts', import.meta.url))
 const TIMEOUT_MS = 120_000
 
-it('plays services on postgresTransport, and ends transactions in the time of the world', {
+it('the simulator plays services on postgresTransport, and ends transactions in the time of the world', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const options = { timeout: TIMEOUT_MS - 20_000, killSignal: 'SIGKILL' } as const

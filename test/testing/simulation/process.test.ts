@@ -9,7 +9,7 @@ import { IDLE } from './failure.ts'
 
 const realTimeout = setTimeout
 
-/** What `work` gives in a service that is played, for the same seed. */
+/** Result of `work` in a simulated service, for the same seed. */
 async function inService<T>(work: () => T | Promise<T>): Promise<T> {
   const given: T[] = []
   const start: SimulatedService['start'] = async () => void given.push(await work())
@@ -17,7 +17,7 @@ async function inService<T>(work: () => T | Promise<T>): Promise<T> {
   return given[0] as T
 }
 
-/** Of the world's time. */
+/** Duration in the world's time. */
 function durationOf(wait: () => Promise<unknown>): Promise<number> {
   return inService(async () => {
     const beganMs = performance.now()
@@ -79,12 +79,12 @@ describe('a service waits for the time of its world', () => {
   })
 })
 
-/** With every way to ask for it, in one history and in the next of the same seed. */
+/** Results of two histories with the same seed. */
 async function twice<T>(ask: () => T | Promise<T>): Promise<readonly T[]> {
   return [await inService(ask), await inService(ask)]
 }
 
-describe('a service is told the time of its world', () => {
+describe('a service gets the time of its world', () => {
   const BEGINS = Date.UTC(2026, 0, 1)
   it.each([
     ['hrtime', () => process.hrtime().join()],
@@ -144,7 +144,7 @@ describe('a service is told the time of its world', () => {
   })
 })
 
-describe('a service is given random numbers of its seed', () => {
+describe('a service gets random numbers of its seed', () => {
   const called = <T>(ask: (callback: (error: Error | null | undefined, value: T) => void) => void): Promise<T> =>
     new Promise((resolve, reject) => ask((error, value) => (error ? reject(error) : resolve(value))))
   const filledBuffer = (): ArrayBuffer => {
@@ -176,7 +176,7 @@ describe('a service is given random numbers of its seed', () => {
     expect(first).toMatch(/^019b76da-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   })
 
-  it('within their bounds, and only where they were asked for', async () => {
+  it('within their bounds, and only where they were requested', async () => {
     const drawn = await inService(() => ({
       dice: Array.from({ length: 500 }, () => randomInt(1, 7)),
       part: randomFillSync(new Uint16Array(4), 1, 2),
@@ -206,7 +206,7 @@ describe('a service is given random numbers of its seed', () => {
   })
 })
 
-describe('code that is in no world has what it has without one', () => {
+describe('code outside of every world has the real ones', () => {
   /** While histories are played. */
   async function meanwhile<T>(work: () => T | Promise<T>): Promise<T> {
     const playing = simulate({ ...IDLE, seeds: 300 })

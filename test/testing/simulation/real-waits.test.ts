@@ -27,7 +27,7 @@ const services = (start: () => unknown): SimulationOptions['services'] => ({
   shop: { instances: 1, start: async () => void (await start()) },
 })
 
-describe('a history fails, and names what a service waits for', () => {
+describe('a history fails, and names the awaited event of a service', () => {
   it.each([
     ['fetch', () => fetch(url)],
     ['TCPCONNECTWRAP', () => connect(Number(new URL(url).port), '127.0.0.1').on('error', () => {})],
@@ -45,13 +45,13 @@ describe('a history fails, and names what a service waits for', () => {
     expect((await failureOf({ ...IDLE, services: background })).message).toContain('a real fetch')
   })
 
-  it('under the name of the invariant that asks', async () => {
+  it('under the name of the invariant that waits', async () => {
     const invariants = { 'the server answers': async () => void (await fetch(url)) }
     const failure = await failureOf({ ...IDLE, invariants })
     expect(failure.message).toContain('"the server answers" does not hold: client waits for a real fetch')
   })
 
-  it('when it stands still, as what may be why', async () => {
+  it('when it makes no progress, as a possible reason', async () => {
     const failure = await failureOf({
       ...IDLE,
       services: services(() => new Promise((resolve) => void realTimeout(resolve, 60_000).unref())),
@@ -87,7 +87,7 @@ describe('a history waits', () => {
 })
 
 describe('a history holds', () => {
-  it('whatever a service does that waits for nothing outside', async () => {
+  it('during any work of a service that waits for nothing outside', async () => {
     const { port1, port2 } = new MessageChannel()
     const { histories } = await simulate({
       ...IDLE,
@@ -106,7 +106,7 @@ describe('a history holds', () => {
     expect(histories).toBe(3)
   })
 
-  it('while other code of the process asks a server', async () => {
+  it('while other code of the process waits for a server', async () => {
     let asked = 0
     let isOver = false
     const asking = (async () => {

@@ -42,7 +42,7 @@ const running = (...texts: readonly string[]): SimulationOptions => ({
 const refusalOf = (options: SimulationOptions): Promise<unknown> =>
   simulate(options).catch((error: unknown) => (error instanceof TypeError ? error.message : error))
 
-describe('refuses what a history leaves behind in a database', () => {
+describe('refuses leftovers of a history in a database', () => {
   it.each([
     ['table public.made was made', 'CREATE TABLE IF NOT EXISTS made (n int)'],
     ['index public.by_n was made', 'CREATE INDEX by_n ON line (n)'],
@@ -60,7 +60,7 @@ describe('refuses what a history leaves behind in a database', () => {
   })
 })
 
-it('begins each history with the same rows, and with what is there already', async () => {
+it('the simulator begins each history with the same rows, on existing ones too', async () => {
   const { histories } = await simulate({
     ...running(
       'CREATE TABLE IF NOT EXISTS line (n int)',
@@ -79,7 +79,7 @@ it('begins each history with the same rows, and with what is there already', asy
   expect(histories).toBe(5)
 })
 
-it('has an open transaction of a dead instance undone, with the tables that it made', async () => {
+it('the simulator has an open transaction of a dead instance undone, with the tables that it made', async () => {
   const services: SimulationOptions['services'] = {
     shop: {
       instances: 1,
@@ -94,7 +94,7 @@ it('has an open transaction of a dead instance undone, with the tables that it m
   expect(histories).toBe(2)
 })
 
-it('tells of an invariant that does not hold, with a database as it was', async () => {
+it('the simulator reports an invariant that does not hold, with the database’s rows', async () => {
   const failure = await failureOf({ ...running('INSERT INTO line VALUES (1)'), invariants: { no: () => false } })
   expect(failure.invariant).toBe('no')
   expect((await pglite.query('SELECT * FROM line')).rows).toEqual([])

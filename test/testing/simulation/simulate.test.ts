@@ -8,7 +8,7 @@ import { failureOf, IDLE } from './failure.ts'
 
 const beats = defineChannel('beats', { payload: z.object({ n: z.number() }), groups: ['heart'], partitions: 2 })
 
-/** Two senders that number their messages and two receivers that count what they got. */
+/** Two senders that number their messages and two receivers that count them. */
 function hearts(pauseMs = 200): { readonly options: Omit<SimulationOptions, 'seeds'>; readonly got: number[] } {
   const got: number[] = []
   const options: Omit<SimulationOptions, 'seeds'> = {
@@ -57,13 +57,13 @@ describe('a history', () => {
     expect(new Set(first.map(({ lines }) => lines.join('\n'))).size).toBe(SEEDS)
   })
 
-  it('has every kind of fault that can come there, over some seeds', async () => {
+  it('has every kind of possible fault, over some seeds', async () => {
     const histories = await historiesOf({ ...hearts().options, seeds: 4 * SEEDS })
     const kinds = new Set(histories.flatMap(({ faults }) => faults.map(({ kind }) => kind)))
     expect([...kinds].toSorted()).toEqual(['delay', 'drop', 'drop-after', 'freeze', 'kill', 'kill-after', 'restart'])
   })
 
-  it('has nothing of an instance from when it is killed until it starts again', async () => {
+  it('runs nothing of an instance from its kill until it starts again', async () => {
     const histories = await historiesOf({ ...hearts().options, seeds: 4 * SEEDS, faults: ['kill', 'kill-after'] })
     let kills = 0
     for (const { lines } of histories) {
@@ -78,7 +78,7 @@ describe('a history', () => {
     expect(kills).toBeGreaterThan(10)
   })
 
-  it('ends what was lent of a partition all at once, so that nothing behind a message that is gone is begun', async () => {
+  it('withdraws a partition’s deliveries all at once, so that nothing behind a lost message is begun', async () => {
     let ended = 0
     const left: string[] = []
     const { options } = hearts()
@@ -103,7 +103,7 @@ describe('a history', () => {
     expect(left).toEqual([])
   })
 
-  it('brings what a broker lends in its order, also what waits behind a delivery that is late', async () => {
+  it('delivers a broker’s messages in order, also those behind a late delivery', async () => {
     let arrived = 0
     const overtaken: string[] = []
     const { options } = hearts(20)
@@ -125,7 +125,7 @@ describe('a history', () => {
     expect(overtaken).toEqual([])
   })
 
-  it('takes hours of its own time in little of ours, and has dates and timers of its own', async () => {
+  it('simulates hours in a short time, and has dates and timers of its own', async () => {
     const seen: string[] = []
     const beganAt = Date.now()
     await simulate({
@@ -218,7 +218,7 @@ describe('a failure', () => {
   })
 })
 
-it('refuses options that make no sense, by their names', async () => {
+it('simulate refuses options that make no sense, by their names', async () => {
   const { options } = hearts()
   const refused = (changed: object): Promise<unknown> =>
     simulate({ ...options, seeds: 1, ...changed }).catch((error: unknown) => (error as Error).message)

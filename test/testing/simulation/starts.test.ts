@@ -5,7 +5,7 @@ import { failureOf, IDLE } from './failure.ts'
 const services = (start: SimulatedService['start'], instances = 1) => ({ shop: { instances, start } })
 
 describe('a history fails', () => {
-  it('when an instance does not start, with what its start last rejected with', async () => {
+  it('when an instance does not start, with the last error of its start', async () => {
     const start = () => {
       throw new Error('no licence')
     }
@@ -14,7 +14,7 @@ describe('a history fails', () => {
     expect(failure.message).toContain('"shop-1 starts" does not hold: no licence')
   })
 
-  it('when a start asks for a database that is not there, with the names there are', async () => {
+  it('when a start uses an unknown database, with the existing names', async () => {
     const failure = await failureOf({ ...IDLE, services: services(({ sql }) => void sql('zz')) })
     expect(failure.message).toContain('sql.database: expected a name of simulate.databases, which has none, got "zz"')
   })
@@ -42,7 +42,7 @@ describe('a history fails', () => {
   })
 })
 
-it('says of a workload that waits for ever who was not up', async () => {
+it('the simulator names the instances that were not up when a workload waits without end', async () => {
   const failure = await failureOf({
     ...IDLE,
     services: services(() => Promise.reject(new Error('no licence'))),
@@ -54,7 +54,7 @@ it('says of a workload that waits for ever who was not up', async () => {
   expect(failure.message).toContain('shop-1 is not up: no licence')
 })
 
-it('waits for an instance that comes up late, and asks nothing before', async () => {
+it('the simulator waits for an instance that comes up late, before its checks', async () => {
   let isUp = false
   const start: SimulatedService['start'] = async () => {
     await new Promise((resolve) => void setTimeout(resolve, 60_000))
@@ -73,7 +73,7 @@ it('waits for an instance that comes up late, and asks nothing before', async ()
   expect(histories).toBe(1)
 })
 
-it('has every instance up again before it asks, however often they are killed', async () => {
+it('the simulator has every instance up again before its checks, after any number of kills', async () => {
   const up = new Set<string>()
   const ups: number[] = []
   const start: SimulatedService['start'] = async ({ name }) => {

@@ -41,7 +41,7 @@ describe('a history fails', () => {
   })
 })
 
-it('leaves what other code throws to those who listen for it', async () => {
+it('the simulator leaves errors of other code to its own listeners', async () => {
   withoutOthers()
   const heard: unknown[] = []
   for (const event of EVENTS) process.on(event, (reason) => heard.push((reason as Error).message))
@@ -53,7 +53,7 @@ it('leaves what other code throws to those who listen for it', async () => {
   expect(new Set(heard)).toEqual(new Set(['nobody catches me', 'nor me']))
 })
 
-it('listens no longer than histories are played', async () => {
+it('the simulator listens no longer than histories are played', async () => {
   const count = (): readonly number[] => EVENTS.map((event) => process.listenerCount(event))
   const before = count()
   await simulate(IDLE)

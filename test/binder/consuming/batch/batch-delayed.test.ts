@@ -33,9 +33,9 @@ interface Setup {
   readonly binder: Binder
   /** The payloads of each call, with their attempts. */
   readonly calls: string[][]
-  /** What is sent to the channel. */
+  /** Subscription of the channel. */
   readonly line: ScriptedSubscription
-  /** What comes back. */
+  /** Subscription of the retry queue. */
   readonly retries: ScriptedSubscription
 }
 
@@ -81,7 +81,7 @@ function bringBack({ retries }: Setup, copy: EncodedMessage | undefined, offset:
 }
 
 describe('delayed retry of a batch', () => {
-  it('sends away the one that failed, and settles it and the others', async () => {
+  it('sends the failed message to the retry queue, and settles it and the others', async () => {
     const test = await setup((items) => items.map(({ payload }) => (payload === 1 ? failed(new Error('not yet')) : ok)))
     const deliveries = [0, 1, 2].map((n) => test.line.deliver('a', n))
     await drain()
@@ -97,7 +97,7 @@ describe('delayed retry of a batch', () => {
     ])
   })
 
-  it('counts on in the batch in which the copy comes back, and dead-letters it in the end', async () => {
+  it('continues the count in the batch of the copy, and dead-letters it in the end', async () => {
     const test = await setup((items) => items.map(({ payload }) => (payload === 1 ? failed(new Error('never')) : ok)))
     test.line.deliver(null, 1)
     await test.clock.advance(10)
@@ -112,7 +112,7 @@ describe('delayed retry of a batch', () => {
     expect(status(test)).toMatchObject({ handled: 1, retried: 2, deadLettered: 1 })
   })
 
-  it('a batch that throws sends each message away once it has failed alone', async () => {
+  it('sends each message of a throwing batch to the retry queue once it has failed alone', async () => {
     const test = await setup(() => {
       throw new Error('away')
     })
@@ -126,7 +126,7 @@ describe('delayed retry of a batch', () => {
     expect(deliveries.every(({ end }) => end === 'acked')).toBe(true)
   })
 
-  it('dead-letters what cannot be decoded, with the attempts it had', async () => {
+  it('dead-letters undecodable messages, with their attempts', async () => {
     const test = await setup(() => {})
     const wrong = { ...messageOn('numbers.g.retry', null, 'text'), headers: { 'concordat-retry-attempts': 2 } }
     const delivery = bringBack(test, wrong, 0)
@@ -135,7 +135,7 @@ describe('delayed retry of a batch', () => {
     expect(test.transport.published.flat()).toMatchObject([{ headers: { 'dead-letter-attempts': 2 } }])
   })
 
-  it('settles none whose copy is unconfirmed, and the others at once', async () => {
+  it('does not settle a message with an unconfirmed copy, and settles the others at once', async () => {
     const test = await setup((items) => items.map(({ payload }) => (payload === 1 ? failed(new Error('x')) : ok)))
     test.transport.onPublish = async (messages) =>
       messages.map(() => new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'no answer' }))
@@ -147,7 +147,7 @@ describe('delayed retry of a batch', () => {
     expect(deliveries[1]?.end).toBe('acked')
   })
 
-  it('retries only the message whose copy the broker refused, in its place', async () => {
+  it('retries a message in place when the broker refused its copy, and no other message', async () => {
     const test = await setup((items) =>
       items.map(({ payload, context }) => (payload === 0 && context.attempt === 1 ? failed(new Error('x')) : ok)),
     )
@@ -161,7 +161,7 @@ describe('delayed retry of a batch', () => {
     expect(deliveries[0]?.end).toBe('acked')
   })
 
-  it('comes back on a transport, beside what came after it', async () => {
+  it('delivers the copy on a transport, beside later messages', async () => {
     const { got, binding } = keeper(defineChannel('numbers.g.dlq', { payload: z.number(), partitions: 1 }), 'redrive')
     const seen: string[] = []
     const flaky = sinkBatch(

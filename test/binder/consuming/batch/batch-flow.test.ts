@@ -49,7 +49,7 @@ const status = ({ binder }: Setup) => binder.binding('numbers.g').status()
 const ends = (deliveries: readonly ScriptedDelivery[]): unknown[] => deliveries.map(({ end }) => end)
 
 describe('a message that does not decode', () => {
-  it('lets nothing of its key past it when the binding halts with it', async () => {
+  it('lets no message of its key pass when the binding halts with it', async () => {
     const test = await setup({ batch: { maxSize: 4, maxWaitMs: 10 }, onFailure: 'halt' })
     const before = deliver(test, 0, 'text', 2)
     const other = test.transport.subscription.deliver('b', 3)
@@ -59,7 +59,7 @@ describe('a message that does not decode', () => {
     expect(status(test)).toMatchObject({ state: 'halted', handled: 2 })
   })
 
-  it('holds up nothing of its key when it is dead-lettered', async () => {
+  it('blocks no message of its key when it is dead-lettered', async () => {
     const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 } })
     const deliveries = deliver(test, 0, 'text', 2)
     await drain()
@@ -69,7 +69,7 @@ describe('a message that does not decode', () => {
 })
 
 describe('the trial of a circuit breaker', () => {
-  it('goes to the next batch when all of this one were taken away before the call', async () => {
+  it('moves to the next batch when all messages of this one were withdrawn before the call', async () => {
     const decoding = gate()
     const { opened, open } = gate()
     const slow = z.number().refine(async (n) => {
@@ -107,7 +107,7 @@ describe('the trial of a circuit breaker', () => {
 describe('a token of the rate limit', () => {
   const TEN = { perSecond: 10, burst: 10 }
 
-  /** How many messages may begin now: a batch waits until there are as many tokens as messages. */
+  /** Number of messages that may begin now: a batch waits until there are as many tokens as messages. */
   async function left(test: Setup): Promise<number> {
     const before = test.calls.length
     for (let n = 0; n < 10; n++) deliver(test, 100 + n)
@@ -139,7 +139,7 @@ describe('a token of the rate limit', () => {
     expect(await left(test)).toBe(8)
   })
 
-  it('is taken for each further call, and by those of the batch that were in it', async () => {
+  it('is taken for each further call, by every message in the batch', async () => {
     let isDown = true
     const test = await setup(
       { batch: { maxSize: 10, maxWaitMs: 1 }, rateLimit: TEN, circuitBreaker: { failures: 1, pauseMs: 1_000 } },

@@ -4,8 +4,8 @@ import { drain } from '../../../support/locks/fake-clock.ts'
 import { gate } from '../../../support/until.ts'
 import { deliver, double, doubling, ends, refusing, sent, status } from '../../support/doubling.ts'
 
-describe('nothing is sent', () => {
-  it('for a message behind one of its key that is tried again, until that was handled', async () => {
+describe('no output is sent', () => {
+  it('for a message behind a failed one of its key, until the retry was handled', async () => {
     const { opened, open } = gate()
     const test = await doubling(async (items) => {
       if (items[0]?.context.attempt === 2) await opened
@@ -47,7 +47,7 @@ describe('nothing is sent', () => {
     expect(ends(deliveries)).toEqual(['acked', 'released', 'released', 'acked'])
   })
 
-  it('for a message behind one that failed because it was taken away', async () => {
+  it('for a message behind one that failed because it was withdrawn', async () => {
     const loan = new AbortController()
     const test = await doubling(
       (items) => {
@@ -62,7 +62,7 @@ describe('nothing is sent', () => {
     expect(test.transport.published).toEqual([])
   })
 
-  it('nothing is sent for a call that threw, or whose outcomes do not fit', async () => {
+  it('for a call that threw, or returned wrong outcomes', async () => {
     for (const broken of [() => Promise.reject(new TerminalError('x')), () => [produced(1)]]) {
       const test = await doubling(broken)
       deliver(test, ['a', 0], ['a', 1], [null, 2], [null, 3])
@@ -73,7 +73,7 @@ describe('nothing is sent', () => {
   })
 })
 
-it('messages behind one that left the line for a delayed retry are sent at once', async () => {
+it('outputs behind a message that left for a delayed retry are sent at once', async () => {
   const test = await doubling(
     (items) => items.map(({ payload }) => (payload === 1 ? failed(new Error('x')) : produced(payload * 2))),
     { retry: 'delayed' },
@@ -85,7 +85,7 @@ it('messages behind one that left the line for a delayed retry are sent at once'
   expect(status(test)).toMatchObject({ handled: 3, retried: 1 })
 })
 
-it('messages behind one that failed permanently keep their outputs', async () => {
+it('outputs behind a permanently failed message are kept', async () => {
   const test = await doubling((items) =>
     items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : payload === 1 ? ok : produced(9))),
   )

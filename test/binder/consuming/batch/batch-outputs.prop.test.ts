@@ -9,7 +9,7 @@ import { until } from '../../../support/until.ts'
 const Payload = z.object({ key: z.string().nullable(), n: z.number(), failures: z.number() })
 
 interface Plan {
-  /** With how many of its first calls fail. */
+  /** Messages, each with the number of its first calls that fail. */
   readonly messages: ReadonlyArray<{ readonly key: string | null; readonly failures: number }>
   readonly concurrency: number
   readonly maxSize: number
@@ -96,7 +96,7 @@ async function run(given: Plan): Promise<ReadonlyArray<{ readonly id: string; re
   return taken
 }
 
-it('outputs of batches are never lost and keep their ids and the order of their key, whatever fails', async () => {
+it('outputs of batches are never lost and keep their ids and the order of their key under all failures', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async (given) => {
       const taken = await run(given)

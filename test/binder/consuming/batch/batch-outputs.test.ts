@@ -31,7 +31,7 @@ import { ScriptedTransport } from '../../support/scripted-transport.ts'
 const words = defineChannel('words', { payload: z.string(), groups: ['keeper'] })
 
 describe('outputs of a batch', () => {
-  it('are what the outcome of each message says: one, several, addressed, none', async () => {
+  it('follow the outcome of each message: one, several, addressed, none', async () => {
     const even = keeper(doubled)
     const said = keeper(words)
     const binding = processorBatch(numbers, doubled, { group: 'g', batch: { maxSize: 4, maxWaitMs: 50 } }, (items) =>
@@ -52,7 +52,7 @@ describe('outputs of a batch', () => {
     expect(binder.describe().bindings).toMatchObject([{ kind: 'batch', input: 'numbers', output: 'doubled' }, {}, {}])
   })
 
-  it('are none when the handler returns nothing', async () => {
+  it('are empty when the handler returns nothing', async () => {
     const test = await doubling(() => {})
     const deliveries = deliver(test, [null, 0], [null, 1], [null, 2], [null, 3])
     await drain()
@@ -76,7 +76,7 @@ describe('outputs of a batch', () => {
     expect(ends(deliveries)).toEqual(['acked', 'acked', 'acked', 'acked'])
   })
 
-  it('are sent again with their ids until the broker has them, however long it is away', async () => {
+  it('are sent again with their ids until the broker accepts them, after any outage', async () => {
     const test = await doubling(double)
     test.transport.onPublish = refusing('unavailable', '2')
     const deliveries = deliver(test, [null, 0], [null, 1], [null, 2], [null, 3])
@@ -105,7 +105,7 @@ describe('outputs of a batch', () => {
     expect(test.transport.published).toHaveLength(2)
   })
 
-  it('have the ids that a processor would give them, in whatever batch their message comes', async () => {
+  it('have a processor’s ids, in any batch', async () => {
     const ids = async (
       binding: ReturnType<typeof processorBatch> | ReturnType<typeof processor>,
     ): Promise<string[]> => {
@@ -154,7 +154,7 @@ describe('a message of a batch fails alone', () => {
     expect(status(test)).toMatchObject({ handled: 3, deadLettered: 1 })
   })
 
-  it('when the broker will never take its output', async () => {
+  it('when the broker can never accept its output', async () => {
     const test = await doubling(double)
     test.transport.onPublish = refusing('too_large', '2')
     const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], [null, 3])

@@ -9,7 +9,7 @@ const Payload = z.object({ key: z.string().nullable(), n: z.number(), failures: 
 
 interface Sent {
   readonly key: string | null
-  /** How many of its first calls fail. */
+  /** Number of first calls that fail. */
   readonly failures: number
 }
 
@@ -37,7 +37,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   cuts: fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 2 }),
 })
 
-/** Each outcome that was given, in the order given, and what two calls at once had in common. */
+/** Outcomes in their order, and keys that two simultaneous calls had in common. */
 interface Seen {
   readonly outcomes: ReadonlyArray<{ readonly key: string | null; readonly n: number; readonly ok: boolean }>
   readonly overlaps: readonly string[]
@@ -103,7 +103,7 @@ async function run({ messages, concurrency, maxSize, partitions, throws, cuts }:
   return { outcomes, overlaps, largest }
 }
 
-it('batches lose nothing and keep the order of each key, whatever fails, whatever is redelivered', async () => {
+it('batches lose nothing and keep the order of each key under all failures and redeliveries', async () => {
   await fc.assert(
     fc.asyncProperty(plan, async (given) => {
       const { outcomes, overlaps, largest } = await run(given)
@@ -112,7 +112,7 @@ it('batches lose nothing and keep the order of each key, whatever fails, whateve
       for (const key of new Set(given.messages.map((message) => message.key))) {
         if (key === null) continue
         const sentNumbers = given.messages.flatMap((message, n) => (message.key === key ? [n] : []))
-        // The last time each was handled is in the order sent: nothing overtakes for good.
+        // The last calls of each message are in the order sent: overtaking is never permanent.
         const last = new Map<number, number>()
         for (const [at, outcome] of outcomes.entries()) if (outcome.key === key && outcome.ok) last.set(outcome.n, at)
         const inOrder = sentNumbers.map((n) => last.get(n) ?? -1)

@@ -23,7 +23,7 @@ describe('a batch', () => {
     expect(status(test)).toMatchObject({ kind: 'batch', handled: 5, queued: 0, running: 0 })
   })
 
-  it('gathers while another is at work, and runs as many at once as the concurrency says', async () => {
+  it('gathers while another is being handled, up to the configured concurrency', async () => {
     const { opened, open } = gate()
     const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 }, concurrency: 2 }, () => opened)
     deliver(test, ...[0, 1, 2, 3, 4, 5].map((n) => [null, n] as const))
@@ -54,7 +54,7 @@ describe('a batch', () => {
     expect(test.calls[2]).toEqual(['3', '5'])
   })
 
-  it('never holds what cannot be decoded: that is dead-lettered by itself', async () => {
+  it('never holds an undecodable message, which is dead-lettered by itself', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } })
     const deliveries = deliver(test, [null, 0], [null, 'not a number'], [null, 2])
     await drain()
@@ -65,7 +65,7 @@ describe('a batch', () => {
 })
 
 describe('outcomes', () => {
-  it('settle each message by itself: those that failed are handed over again, alone', async () => {
+  it('settle each message by itself, and redeliver failed ones alone', async () => {
     const test = await batchSink({ batch: { maxSize: 4, maxWaitMs: 10 } }, (items) =>
       Promise.allSettled(
         items.map(async ({ payload, context }) => {
@@ -86,7 +86,7 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ handled: 4, deadLettered: 0 })
   })
 
-  it('dead-letter each that is exhausted or not worth another attempt, alone', async () => {
+  it('dead-letter each exhausted or permanently failed message, alone', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, (items) =>
       items.map(({ payload }) => {
         if (payload === 0) return ok
@@ -114,7 +114,7 @@ describe('outcomes', () => {
     expect(status(test)).toMatchObject({ deadLettered: 3 })
   })
 
-  it('a message that makes each call throw leaves one dead letter, and one attempt of each other', async () => {
+  it('of a message that makes each call throw are one dead letter, and one attempt of each other message', async () => {
     const handled: number[] = []
     const test = await batchSink({ batch: { maxSize: 8, maxWaitMs: 10 }, maxAttempts: 2 }, (items) => {
       if (items.some(({ payload }) => payload === 3)) throw new Error('poison')
@@ -149,7 +149,7 @@ describe('outcomes', () => {
 })
 
 describe('order per key', () => {
-  it('later messages of a key are handed over again behind the one that failed, and only they', async () => {
+  it('redelivers only the later messages of the key, behind the failed one', async () => {
     const test = await batchSink({ batch: { maxSize: 5, maxWaitMs: 10 } }, (items) =>
       items.map(({ payload, context }) => (payload === 1 && context.attempt === 1 ? failed(new Error('x')) : ok)),
     )
@@ -178,7 +178,7 @@ describe('order per key', () => {
     expect(ends(deliveries)).toEqual(['acked', 'acked', 'acked'])
   })
 
-  it('a message behind one that failed permanently keeps its own outcome', async () => {
+  it('keeps the outcome of a message behind a permanently failed one', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) =>
       items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : ok)),
     )
@@ -188,7 +188,7 @@ describe('order per key', () => {
     expect(status(test)).toMatchObject({ deadLettered: 1, handled: 2 })
   })
 
-  it('with halt, nothing of the key goes past the one that failed', async () => {
+  it('with halt, lets no message of the key pass the failed one', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, onFailure: 'halt', maxAttempts: 1 }, (items) =>
       items.map(({ payload }) => (payload === 0 ? failed(new Error('x')) : ok)),
     )
@@ -199,8 +199,8 @@ describe('order per key', () => {
   })
 })
 
-describe('what is taken away', () => {
-  it('comes back: recall and stop give back what waits, a batch at work is settled', async () => {
+describe('withdrawn messages of a batch', () => {
+  it('are redelivered: recall and stop return waiting ones, and settle a running batch', async () => {
     const { opened, open } = gate()
     const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 } }, () => opened)
     const deliveries = deliver(test, [null, 0], [null, 1], [null, 2])
@@ -214,7 +214,7 @@ describe('what is taken away', () => {
     expect(ends(deliveries)).toEqual(['acked', 'acked', 'released'])
   })
 
-  it('is left out of the next call, and the batch signal aborts when nothing is left', async () => {
+  it('are left out of the next call, and the batch signal aborts when none is left', async () => {
     const loans = [new AbortController(), new AbortController()]
     const signals: AbortSignal[] = []
     const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 } }, (_, { signal }) => {
@@ -231,7 +231,7 @@ describe('what is taken away', () => {
     expect(test.transport.published.flat()).toHaveLength(1)
   })
 
-  it('while a batch waits for its next attempt ends that wait when the binding stops', async () => {
+  it('end the wait for the next attempt when the binding stops', async () => {
     const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 }, backoff: { initialMs: 1_000 } }, () => {
       throw new Error('away')
     })
@@ -243,7 +243,7 @@ describe('what is taken away', () => {
   })
 })
 
-it('asks for room for two batches per call, at least', async () => {
+it('a batch asks for room for two batches per call, at least', async () => {
   const prefetch = async (options: Partial<BatchSinkOptions>): Promise<number> =>
     (await batchSink(options)).transport.subscription.spec.prefetch
   expect(await prefetch({})).toBe(200)

@@ -30,7 +30,7 @@ async function setup(errors: readonly Error[], options: Partial<ConsumerOptions>
 }
 
 describe('a database that is away', () => {
-  it('uses none of the attempts up, however often', async () => {
+  it('uses no attempts, for any number of failures', async () => {
     const { transport, attempts } = await setup([readOnly(), readOnly(), readOnly(), unlucky()])
     const delivery = transport.subscription.deliver('k', 1)
     await until('it is settled', () => delivery.end !== undefined)
@@ -48,7 +48,7 @@ describe('a database that is away', () => {
     expect(transport.published).toEqual([])
   })
 
-  it('is an attempt when the option `retryable` says that it is not worth another', async () => {
+  it('is an attempt when the option `retryable` returns false', async () => {
     const { transport, attempts } = await setup([readOnly()], { retryable: () => false })
     const delivery = transport.subscription.deliver('k', 1)
     await until('it is settled', () => delivery.end !== undefined)

@@ -7,7 +7,7 @@ import { ScriptedTransport } from '../../support/scripted-transport.ts'
 
 const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 const failed = (code: string, message = `SQLSTATE ${code}`): Error => Object.assign(new Error(message), { code })
-/** What `pg` says of a connection that the server has ended, with the server's reason. */
+/** Error that `pg` raises for a connection that the server has ended, with the server's reason. */
 const ended = (code: string): Error =>
   Object.assign(new Error('Client has encountered a connection error and is not queryable: idle'), {
     cause: failed(code),
@@ -43,13 +43,13 @@ async function attemptsOf(errors: readonly Error[], options: Partial<ConsumerOpt
   return { attempts, letters: transport.published.flat().map(({ destination }) => destination) }
 }
 
-describe('what a database says of a handler', () => {
+describe('the error of a handler’s database', () => {
   it.each(['40001', '40P01', '55P03'])('%s in the transaction of an inbox is no attempt', async (code) => {
     const busy = Array.from({ length: 5 }, () => failed(code))
     expect(await attemptsOf(busy, { inbox })).toEqual({ attempts: [1, 1, 1, 1, 1, 1], letters: [] })
   })
 
-  it('a conflict whose error the handler swallowed is no attempt either', async () => {
+  it('is no attempt for a conflict that the handler swallowed', async () => {
     const swallowed = new SqlCommitError([failed('55P03')])
     expect(await attemptsOf([swallowed, swallowed], { inbox })).toEqual({
       attempts: [1, 1, 1],
@@ -57,14 +57,14 @@ describe('what a database says of a handler', () => {
     })
   })
 
-  it('a constraint whose error the handler swallowed is a dead letter at once', async () => {
+  it('is a dead letter at once for a constraint that the handler swallowed', async () => {
     expect(await attemptsOf([new SqlCommitError([failed('23505')])], { inbox })).toEqual({
       attempts: [1],
       letters: ['numbers.g.dlq'],
     })
   })
 
-  it('a conflict counts in the end, so a handler that conflicts with itself becomes a dead letter', async () => {
+  it('counts in the end for a handler that conflicts with itself, which becomes a dead letter', async () => {
     const busy = Array.from({ length: 30 }, () => failed('40P01'))
     const { attempts, letters } = await attemptsOf(busy, { inbox })
     expect(attempts).toEqual([...Array.from({ length: 21 }, () => 1), 2])

@@ -40,7 +40,7 @@ describe('a dead letter', () => {
     expect(headers['dead-letter-error-stack']).toBe('€'.repeat(1_365))
   })
 
-  it('describes what was thrown even if it is no error', async () => {
+  it('describes a thrown value that is not an error', async () => {
     const { headers } = await letterFor('just text')
     expect(headers).toMatchObject({ 'dead-letter-error-name': 'Error', 'dead-letter-error-message': 'just text' })
     expect(headers).not.toHaveProperty('dead-letter-error-code')
@@ -74,7 +74,7 @@ describe('a dead letter', () => {
     expect(typeof headers['dead-letter-error-stack']).toBe('string')
   })
 
-  it('says when', async () => {
+  it('has the time of the failure', async () => {
     const clock: Clock = { ...systemClock, now: () => Date.UTC(2026, 10, 20, 6) }
     const { headers } = await letterFor(new Error('x'), clock)
     expect(headers['dead-letter-time']).toBe('2026-11-20T06:00:00.000Z')
@@ -91,7 +91,7 @@ describe('a dead letter', () => {
     )
   })
 
-  it('a dead letter that the broker will never take halts the binding with the message unsettled', async () => {
+  it('that the broker can never accept halts the binding with the message unsettled', async () => {
     const transport = new ScriptedTransport()
     transport.onPublish = async () => [
       new TransportError({ transport: 'scripted', kind: 'too_large', message: 'over the limit' }),

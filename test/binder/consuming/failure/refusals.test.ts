@@ -98,7 +98,7 @@ describe('a binding', () => {
     expect(binder.health().status).toBe('up')
   })
 
-  it('whose output is refused for some seconds is not healthy until it is taken', async () => {
+  it('whose output is refused for some seconds is unhealthy until the broker accepts it', async () => {
     const transport = new ScriptedTransport()
     let isFull = true
     transport.onPublish = async (messages) => messages.map((message) => (isFull ? full(message) : undefined))
@@ -120,7 +120,7 @@ describe('a binding', () => {
     expect(status()).toMatchObject({ state: 'running', error: undefined })
   })
 
-  it('whose output is refused sends it at longer and longer intervals, of 30 s at most', async () => {
+  it('whose output is refused sends it at growing intervals, of 30 s at most', async () => {
     const transport = new ScriptedTransport()
     const clock = new FakeClock()
     const triedAt: number[] = []
@@ -146,30 +146,27 @@ describe('a binding', () => {
   it.each([
     ['one by one', (handler: () => void) => sink(input, { group: 'g' }, handler)],
     ['in batches', (handler: () => void) => sinkBatch(input, { group: 'g', batch: { maxSize: 1 } }, handler)],
-  ])(
-    'whose handler misses its database for some seconds is not healthy until it is back (%s)',
-    async (_, bindingOf) => {
-      const transport = new ScriptedTransport()
-      const clock = new FakeClock()
-      let isAway = true
-      const binding = bindingOf(() => {
-        if (isAway) throw Object.assign(new Error('the database is starting up'), { code: '57P03' })
-      })
-      const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
-      onTestFinished(() => binder.close())
-      await binder.start()
-      const status = () => binder.binding('numbers.g').status()
-      const delivered = transport.subscription.deliver('k', 1)
-      await clock.advance(10_000)
-      expect(status()).toMatchObject({ state: 'connecting', error: 'the database is starting up' })
-      isAway = false
-      await clock.advance(10_000)
-      expect(delivered.end).toBe('acked')
-      expect(status()).toMatchObject({ state: 'running', error: undefined })
-    },
-  )
+  ])('whose handler loses its database for some seconds is unhealthy until it is back (%s)', async (_, bindingOf) => {
+    const transport = new ScriptedTransport()
+    const clock = new FakeClock()
+    let isAway = true
+    const binding = bindingOf(() => {
+      if (isAway) throw Object.assign(new Error('the database is starting up'), { code: '57P03' })
+    })
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], clock })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const status = () => binder.binding('numbers.g').status()
+    const delivered = transport.subscription.deliver('k', 1)
+    await clock.advance(10_000)
+    expect(status()).toMatchObject({ state: 'connecting', error: 'the database is starting up' })
+    isAway = false
+    await clock.advance(10_000)
+    expect(delivered.end).toBe('acked')
+    expect(status()).toMatchObject({ state: 'running', error: undefined })
+  })
 
-  it('whose message is taken away while it may not write the output is healthy again', async () => {
+  it('whose message is withdrawn while its output is forbidden is healthy again', async () => {
     const transport = new ScriptedTransport()
     transport.onPublish = async (messages) => messages.map(denied)
     const binding = processor(input, output, { group: 'g' }, (n) => n)

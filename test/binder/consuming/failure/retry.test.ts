@@ -21,7 +21,7 @@ async function started(bindings: readonly Binding[], fails: (destination: string
 }
 
 describe('retry: delayed', () => {
-  it('is refused without a group, and says the remedy', () => {
+  it('is refused without a group, with the remedy', () => {
     expect(() => make({ retry: 'delayed' })).toThrow(
       /sink\("orders"\)\.retry: .*a group for the messages to come back to/,
     )
@@ -46,7 +46,7 @@ describe('retry: delayed', () => {
     expect(() => createBinder({ ...options, transport: memoryTransport(), sends: [retries] })).toThrow(refusal)
   })
 
-  it('pauses as backoff says', async () => {
+  it('pauses as configured by backoff', async () => {
     const calls: Array<[number, number]> = []
     const backoff = { initialMs: 100, factor: 10, maxMs: 60_000, jitter: 0 }
     const failing = sink(orders, { group: 'g', retry: 'delayed', maxAttempts: 4, backoff }, (_n, { attempt }) => {
@@ -110,7 +110,7 @@ describe('retry: delayed', () => {
     expect(calls).toEqual([2, 3])
   })
 
-  it('shows no header of its own to handlers and takes none from a sender', async () => {
+  it('shows handlers no header of its own and accepts none from a sender', async () => {
     const seen: unknown[] = []
     const flaky = sink(orders, { group: 'g', retry: 'delayed' }, (_n, { attempt, headers }) => {
       seen.push([attempt, headers])

@@ -20,11 +20,11 @@ class Setup {
   readonly transport = new ScriptedTransport()
   readonly calls: Array<{ n: number; attempt: number }> = []
   readonly logged: string[] = []
-  /** What the handler throws. */
+  /** Error that the handler throws. */
   error: Error | undefined = new Error('the warehouse is down')
-  /** For which messages. */
+  /** Whether the handler fails for message `n`. */
   failing: (n: number) => boolean = () => true
-  /** When set, calls wait for it. */
+  /** Gate for which calls wait while it is set. */
   hold: Promise<void> | undefined
   readonly binder: Binder
 
@@ -75,7 +75,7 @@ class Setup {
 const setup = (...args: ConstructorParameters<typeof Setup>): Promise<Setup> => new Setup(...args).start()
 
 describe('a circuit breaker', () => {
-  it('opens after failures in a row: the binding is paused and says why, the rest waits untried', async () => {
+  it('opens after consecutive failures: the binding is paused with the reason, other messages wait untried', async () => {
     const test = await setup({ failures: 3 })
     expect(test.status).toMatchObject({ state: 'running', circuit: 'closed', error: undefined })
     const deliveries = test.deliver(0, 1, 2, 3, 4)
@@ -124,7 +124,7 @@ describe('a circuit breaker', () => {
     expect(test.called).toEqual([0, 1, 2, 2])
   })
 
-  it('half open waits for a message when there is none', async () => {
+  it('stays half open until a message arrives', async () => {
     const test = await setup({ failures: 1 })
     test.deliver(0)
     await test.clock.advance(10 * PAUSE_MS)
@@ -135,7 +135,7 @@ describe('a circuit breaker', () => {
     expect(test.status.circuit).toBe('closed')
   })
 
-  it('does not count what was in a row before a success', async () => {
+  it('does not count failures before a success', async () => {
     const test = await setup({ failures: 2 })
     test.deliver(0)
     await drain()
@@ -166,7 +166,7 @@ describe('a circuit breaker', () => {
     expect(test.status.circuit).toBe('open')
   })
 
-  it('is not moved by errors about the message, nor by what cannot be decoded', async () => {
+  it('is not opened by errors about the message, nor by undecodable messages', async () => {
     const test = await setup({ failures: 1 })
     test.error = new TerminalError('no such product')
     test.deliver(0, 1)
@@ -235,7 +235,7 @@ describe('a message whose attempt opened the circuit', () => {
     expect(test.status).toMatchObject({ circuit: 'closed', handled: 1 })
   })
 
-  it('has as many free trials as configured, whichever transport redelivers', async () => {
+  it('has the configured number of free trials on every transport', async () => {
     const test = await setup({ failures: 1, freeTrials: 2 }, { ...options, maxAttempts: 2 })
     const [delivery] = test.deliver(0) as [ScriptedDelivery]
     for (let trial = 0; trial < 2; trial++) await test.clock.advance(PAUSE_MS)
@@ -261,10 +261,10 @@ describe('a message whose attempt opened the circuit', () => {
   )
 })
 
-describe('a message that fails whatever the circuit', () => {
+describe('a message that always fails', () => {
   const options = { maxAttempts: 3, backoff: { initialMs: 0, maxMs: 0 } }
 
-  it('is found out by the success of another, which is tried next where concurrency lets it', async () => {
+  it('is identified by the success of another, which is tried next where concurrency permits', async () => {
     const test = await setup({ failures: 2 }, { ...options, concurrency: 2 })
     test.failing = (n) => n === 0
     test.deliver(0)
@@ -302,7 +302,7 @@ describe('a message that fails whatever the circuit', () => {
   })
 })
 
-describe('what waits for the circuit to close', () => {
+describe('a message that waits for the circuit to close', () => {
   const options = { maxAttempts: 3, backoff: { initialMs: 0, maxMs: 0 } }
 
   it('goes back at once when the binding stops, is recalled, or its loan is withdrawn', async () => {

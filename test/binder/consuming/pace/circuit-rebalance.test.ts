@@ -12,7 +12,7 @@ const channel = defineChannel('items', {
 })
 const KEYS = ['A', 'B', 'C', 'D']
 
-/** A sender, and members of one group whose handlers fail until told otherwise. */
+/** Creates a sender and members of one group whose handlers fail until the test clears the fault. */
 async function setup(kind: 'sink' | 'batch', concurrency: number) {
   const broker = memoryBroker()
   const handled: Array<{ key: string; n: number }> = []

@@ -34,7 +34,7 @@ async function setup(
 const deliver = ({ transport }: Setup, count: number): unknown[] =>
   Array.from({ length: count }, (_, n) => transport.subscription.deliver(null, n))
 
-it('begins a burst at once and the rest at its rate, in order', async () => {
+it('a rate limit begins a burst at once and the rest at its rate, in order', async () => {
   const test = await setup({ perSecond: 10, burst: 3 })
   deliver(test, 6)
   await drain()
@@ -47,7 +47,7 @@ it('begins a burst at once and the rest at its rate, in order', async () => {
   expect(test.begun).toEqual([0, 1, 2, 3, 4, 5])
 })
 
-it('has a burst of one second unless told otherwise, and takes fractions', async () => {
+it('a rate limit has a default burst of one second, and accepts fractions', async () => {
   const test = await setup({ perSecond: 5 })
   deliver(test, 20)
   await drain()
@@ -60,7 +60,7 @@ it('has a burst of one second unless told otherwise, and takes fractions', async
   expect(slow.begun).toEqual([0, 1])
 })
 
-it('saves no more than a burst while nothing comes', async () => {
+it('a rate limit saves at most a burst while no message arrives', async () => {
   const test = await setup({ perSecond: 10, burst: 2 })
   await test.clock.advance(60_000)
   deliver(test, 5)
@@ -68,7 +68,7 @@ it('saves no more than a burst while nothing comes', async () => {
   expect(test.begun).toEqual([0, 1])
 })
 
-it('counts further attempts without making them wait', async () => {
+it('a rate limit counts further attempts without making them wait', async () => {
   const failing = (n: number, attempt: number): void => {
     if (n === 0 && attempt < 3) throw new Error('not yet')
   }
@@ -82,7 +82,7 @@ it('counts further attempts without making them wait', async () => {
   expect(test.begun).toEqual([0, 0, 0, 1])
 })
 
-it('leaves pause, resume and stop as they are: what has not begun goes back', async () => {
+it('a rate limit leaves pause, resume and stop unchanged: waiting messages are returned', async () => {
   const test = await setup({ perSecond: 1, burst: 1 })
   const deliveries = [0, 1, 2].map((n) => test.transport.subscription.deliver(null, n))
   await drain()
@@ -99,7 +99,7 @@ it('leaves pause, resume and stop as they are: what has not begun goes back', as
   expect(test.begun).toEqual([0, 1])
 })
 
-it('takes no more from the broker than it will get to soon, unless prefetch says so', async () => {
+it('a rate limit fetches no more from the broker than it can handle soon, unless prefetch is set', async () => {
   const prefetch = async (...args: Parameters<typeof setup>): Promise<number> =>
     (await setup(...args)).transport.subscription.spec.prefetch
   expect(await prefetch({ perSecond: 2 })).toBe(20)

@@ -22,7 +22,7 @@ async function subscribed(news: DelayNews, destination: string) {
   return { told, displaced, subscription, own: () => inner }
 }
 
-it('tells the subscriptions of a destination why its delayed messages wait, for as long as they live', async () => {
+it('a forwarder reports to the subscriptions of a destination why its delayed messages wait, for as long as they exist', async () => {
   const news = new DelayNews()
   const open = await subscribed(news, 'orders')
   const closed = await subscribed(news, 'orders')
@@ -38,7 +38,7 @@ it('tells the subscriptions of a destination why its delayed messages wait, for 
   for (const each of [closed, lost, other]) expect(each.told).toEqual([])
 })
 
-it('tells what needs an operator before what passes, of the subscription or of its delayed messages', async () => {
+it('a forwarder reports a problem for an operator before a temporary one, of the subscription or of its delayed messages', async () => {
   const news = new DelayNews()
   const { told, own } = await subscribed(news, 'orders')
   own()?.stalled?.(stall('a transaction', true))
@@ -49,7 +49,7 @@ it('tells what needs an operator before what passes, of the subscription or of i
   expect(told).toEqual(['a transaction', 'denied', 'unreadable', 'unreadable', undefined])
 })
 
-it('tells the subscriptions of a destination of delayed messages that are lost', async () => {
+it('a forwarder reports lost delayed messages to the subscriptions of their destination', async () => {
   const news = new DelayNews()
   const { displaced } = await subscribed(news, 'orders')
   const loss = { reason: 'deleted', skipped: 3, repeated: 0, isLoss: true }

@@ -84,7 +84,7 @@ describe('a forwarder', () => {
     expect(t.log).toEqual(['ack in 300', 'ack in 700', 'ack hop at 2000'])
   })
 
-  it('does not let one that is due in an instant wait for one that is due much later', async () => {
+  it('moves a message due at once before one that is due much later', async () => {
     const t = await setup()
     t.lend('later', 300_000)
     await t.clock.advance(61_000)
@@ -93,7 +93,7 @@ describe('a forwarder', () => {
     expect(t.published.map(([id]) => id)).toEqual(['soon'])
   })
 
-  it('holds a message for no longer than its tier does, whatever the clock of its sender said', async () => {
+  it('holds a message for no longer than its tier does, with any clock of its sender', async () => {
     const t = await setup()
     t.lend('from a clock that is 50 minutes ahead', 5_000, 3_000_000)
     await t.clock.advance(4_900)
@@ -102,7 +102,7 @@ describe('a forwarder', () => {
     expect(t.log).toEqual(['ack from a clock that is 50 minutes ahead'])
   })
 
-  it('goes on after a recall that comes when it woke up for nothing', async () => {
+  it('continues after a recall during a wake-up without due messages', async () => {
     const t = await setup()
     t.lend('withdrawn', 300_000)
     await t.clock.advance(61_000)
@@ -113,7 +113,7 @@ describe('a forwarder', () => {
     expect(t.published.map(([id]) => id)).toEqual(['soon'])
   })
 
-  it('settles nothing before it is confirmed', async () => {
+  it('settles a message only after its confirm', async () => {
     const t = await setup()
     const confirm = Promise.withResolvers<readonly PublishOutcome[]>()
     t.answers(() => confirm.promise)
@@ -126,7 +126,7 @@ describe('a forwarder', () => {
     expect(t.log).toEqual(['ack a'])
   })
 
-  it('tries again what the broker did not take, without holding up the others', async () => {
+  it('repeats a refused message without blocking the others', async () => {
     const t = await setup()
     let refusals = 2
     const away = new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'away' })
@@ -140,7 +140,7 @@ describe('a forwarder', () => {
     expect(t.published.map(([id]) => id)).toEqual(['a', 'b', 'a', 'a'])
   })
 
-  it('gives back what waits when the group rebalances and when it closes', async () => {
+  it('returns waiting messages when the group rebalances and when it closes', async () => {
     const t = await setup()
     t.lend('a', 100)
     t.receivers[0]?.recall()
@@ -152,7 +152,7 @@ describe('a forwarder', () => {
     expect(t.published).toEqual([])
   })
 
-  it('takes its place again after a loss, and forgets what it held', async () => {
+  it('rejoins after a loss, and forgets the messages it held', async () => {
     const t = await setup()
     t.lend('a', 100)
     t.loan.abort(new Error('lost'))
@@ -164,7 +164,7 @@ describe('a forwarder', () => {
 
   const DENIED = new TransportError({ transport: 'kafka', kind: 'refused', message: 'Not authorized' })
 
-  it('says that it may not join its group, warns of it at first and then once a minute, until it has joined', async () => {
+  it('reports that it may not join its group, with a warning at first and then once a minute, until it has joined', async () => {
     const denied: { error?: Error } = { error: DENIED }
     const t = await setup(denied)
     expect(t.warned).toEqual(['delayed messages wait'])
@@ -177,7 +177,7 @@ describe('a forwarder', () => {
     expect(t.told.at(-1)).toBeUndefined()
   })
 
-  it('says nothing of a broker that is away for a moment, and what keeps it from forwarding after half a minute', async () => {
+  it('ignores a broker that is down for a moment, and reports the cause after half a minute', async () => {
     const away = {
       afterMs: 12_000,
       error: new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'no coordinator' }),
@@ -194,7 +194,7 @@ describe('a forwarder', () => {
     await closing
   })
 
-  it('hands on and logs what blocks its subscription and what that has lost', async () => {
+  it('passes on and logs the subscription’s blocks and losses', async () => {
     const t = await setup()
     const reason = new TransportError({ transport: 'kafka', kind: 'refused', message: 'offset 3 cannot be read' })
     t.receivers[0]?.stalled?.({ reason, isPassing: false })
@@ -207,7 +207,7 @@ describe('a forwarder', () => {
     expect(t.warned).toEqual(['delayed messages wait', 'delayed messages are lost: deleted'])
   })
 
-  it('says that it may not write what is due, until it may', async () => {
+  it('reports that it may not write due messages, until it may', async () => {
     const t = await setup()
     let isDenied = true
     t.answers((messages) => Promise.resolve(messages.map(() => (isDenied ? DENIED : undefined))))

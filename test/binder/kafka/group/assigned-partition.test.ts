@@ -32,7 +32,7 @@ describe('assigned', () => {
     expect(assigned.waiting).toBe(2)
   })
 
-  it('commits past what is none of ours only after everything before it is finished', ({ expect }) => {
+  it('commits past foreign records only after every earlier message is finished', ({ expect }) => {
     const { assigned, take } = setup()
     assigned.append(batch([5], 8))
     assigned.append(batch([], 12))
@@ -48,14 +48,14 @@ describe('assigned', () => {
     expect(assigned.next()).toBeUndefined()
   })
 
-  it('passes a batch with nothing of ours at once when nothing waits', ({ expect }) => {
+  it('passes a batch of foreign records at once when no message waits', ({ expect }) => {
     const { assigned } = setup()
     assigned.append(batch([], 12))
     expect(assigned.tracker.position).toBe(13)
     expect(assigned.waiting).toBe(0)
   })
 
-  it('hands out what was given back first, in the order of offsets', ({ expect }) => {
+  it('redelivers returned messages first, in the order of offsets', ({ expect }) => {
     const { assigned, take } = setup()
     assigned.append(batch([1, 2, 3, 4], 4))
     const [one, two, three] = [take(), take(), take()]

@@ -51,7 +51,9 @@ describe('assignment', () => {
     expect(offsets(0)).toEqual([10, 11, 12, 13])
   })
 
-  it('lends what is given back at once no more until it is told so: who closes would get it for ever', ({ expect }) => {
+  it('redelivers returned messages only after a signal, so that a closing receiver does not get them forever', ({
+    expect,
+  }) => {
     const given: string[] = []
     const released: number[] = []
     const assignment = new Assignment(
@@ -116,7 +118,7 @@ describe('assignment', () => {
     expect(lent).toHaveLength(3)
   })
 
-  it('lends what was released again, in its place, and says so', ({ expect }) => {
+  it('redelivers a released message, in its order, and marks it', ({ expect }) => {
     const { assignment, lent, released, feed, offsets } = setup([0], 3)
     feed(0, 0, 5)
     lent[1]?.release()
@@ -136,7 +138,7 @@ describe('assignment', () => {
     expect(lent).toHaveLength(3)
   })
 
-  it('lends, although held, what was left undone below something finished, and nothing else', ({ expect }) => {
+  it('redelivers, although held, only unfinished messages below a finished one', ({ expect }) => {
     const { assignment, lent, feed, offsets } = setup([0], 5)
     feed(0, 0, 8)
     lent[3]?.ack()
@@ -175,7 +177,7 @@ describe('assignment', () => {
     expect(isSettled).toBe(true)
   })
 
-  it('keeps the order of each partition and its limits whatever is settled when', ({ expect }) => {
+  it('keeps the order of each partition and its limits with any order of settlements', ({ expect }) => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 12 }),

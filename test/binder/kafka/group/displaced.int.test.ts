@@ -12,7 +12,7 @@ import { client } from '../kit.ts'
 
 const DRIVERS = ['kafkajs', 'platformatic'] as const
 
-describeWith(['kafka'], 'a group of Kafka that does not go on where it stood', () => {
+describeWith(['kafka'], 'a group of Kafka that does not continue at its position', () => {
   const url = serverUrl('kafka') as string
   const open = (driver: (typeof DRIVERS)[number]) =>
     driver === 'kafkajs'
@@ -50,18 +50,21 @@ describeWith(['kafka'], 'a group of Kafka that does not go on where it stood', (
     return { name, groupId: `g.${name}`, got, start, said }
   }
 
-  it.for(DRIVERS)('on %s tells how many messages retention has deleted before it read them', async (driver) => {
-    const { name, groupId, got, start, said } = await setup(driver)
-    const connection = await admin()
-    await connection.setOffsets({ groupId, topic: name, partitions: [{ partition: 0, offset: '3' }] })
-    await connection.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '45' }] })
-    const binder = await start()
-    await until('the rest came', () => got.length === 5)
-    expect(binder.bindings()[0]).toMatchObject({ state: 'running', skipped: 42 })
-    expect(said('messages are lost: partition 0')).toBe(true)
-  })
+  it.for(DRIVERS)(
+    'on %s reports the number of messages that retention has deleted before they were read',
+    async (driver) => {
+      const { name, groupId, got, start, said } = await setup(driver)
+      const connection = await admin()
+      await connection.setOffsets({ groupId, topic: name, partitions: [{ partition: 0, offset: '3' }] })
+      await connection.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '45' }] })
+      const binder = await start()
+      await until('the rest came', () => got.length === 5)
+      expect(binder.bindings()[0]).toMatchObject({ state: 'running', skipped: 42 })
+      expect(said('messages are lost: partition 0')).toBe(true)
+    },
+  )
 
-  it.for(DRIVERS)('on %s tells that its position lies past the end', async (driver) => {
+  it.for(DRIVERS)('on %s reports that its position is past the end', async (driver) => {
     const { name, groupId, got, start, said } = await setup(driver)
     const connection = await admin()
     await connection.setOffsets({ groupId, topic: name, partitions: [{ partition: 0, offset: '5000' }] })
@@ -71,7 +74,7 @@ describeWith(['kafka'], 'a group of Kafka that does not go on where it stood', (
     expect(said('past the end')).toBe(true)
   })
 
-  it.for(DRIVERS)('on %s tells that it has no offsets on a topic with messages', async (driver) => {
+  it.for(DRIVERS)('on %s reports that it has no offsets on a topic with messages', async (driver) => {
     const { got, start, said } = await setup(driver)
     const binder = await start()
     await until('all came', () => got.length === 50)

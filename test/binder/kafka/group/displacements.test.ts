@@ -20,14 +20,14 @@ it('messages that retention deleted before the group read them are a loss, with 
   expect(told[0]?.reason).toContain('42 messages (offsets 3 to 44) were deleted before this group read them')
 })
 
-it('a position past the end repeats what is there', () => {
+it('a position past the end repeats the stored messages', () => {
   const { told, places } = setup()
   places.outOfRange(2, 5_000)
   places.heard(2, 0, 51)
   expect(told).toEqual([{ skipped: 0, repeated: 51, isLoss: false, reason: expect.stringContaining('past the end') }])
 })
 
-it('a group without offsets on a topic with messages says what it reads or leaves out', () => {
+it('a group without offsets on a topic with messages reports whether it reads or skips them', () => {
   const group = { topic: 'orders', groupId: 'g.orders', at: undefined, records: 5, namesake: undefined }
   expect(beginning(group)).toMatchObject({ repeated: 5, skipped: 0, isLoss: false })
   expect(beginning({ ...group, at: 'latest' })).toMatchObject({ repeated: 0, skipped: 5, isLoss: false })

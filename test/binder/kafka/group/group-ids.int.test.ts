@@ -11,7 +11,7 @@ import { attached, client, freshTopic, numbered } from '../kit.ts'
 const url = (): string => serverUrl('kafka') as string
 
 describeWith(['kafka'], 'a Kafka group with a name of its own', () => {
-  it('is gone on with where another program stood, dead letters and redrive included', async ({ expect }) => {
+  it('continues from the offsets of another program, dead letters and redrive included', async ({ expect }) => {
     const setup = attached(url())
     const name = await freshTopic(setup, 1)
     const groupId = `ledger-${randomUUID()}`

@@ -18,7 +18,7 @@ function beating(clock: FakeClock): { heart: Heart; lost: Error[] } {
   return { heart, lost }
 }
 
-/** With turns in between, in which answers come. */
+/** Advances in steps with turns of the event loop between them, in which answers arrive. */
 async function pass(clock: FakeClock, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 100) {
     clock.advance(100)
@@ -27,8 +27,8 @@ async function pass(clock: FakeClock, ms: number): Promise<void> {
   }
 }
 
-describe('the heart of a member', () => {
-  it('says with a place that is lost why the last beat failed', async ({ expect }) => {
+describe('the heartbeat of a member', () => {
+  it('reports with a lost assignment why the last beat failed', async ({ expect }) => {
     const clock = new FakeClock()
     const { heart, lost } = beating(clock)
     const refused = new Error('connect ECONNREFUSED 127.0.0.1:9092')
@@ -42,7 +42,7 @@ describe('the heart of a member', () => {
     expect(lost[0]?.cause).toBe(refused)
   })
 
-  it('says nothing of a beat that failed before the last answer', async ({ expect }) => {
+  it('ignores a failed beat before the last answer', async ({ expect }) => {
     const clock = new FakeClock()
     const { heart, lost } = beating(clock)
     let beat = (): Promise<void> => Promise.reject(new Error('of before'))
@@ -58,9 +58,7 @@ describe('the heart of a member', () => {
     expect(lost[0]?.cause).toBeUndefined()
   })
 
-  it('says that the event loop was blocked when the place is lost for that, and not to look at the brokers', async ({
-    expect,
-  }) => {
+  it('reports a blocked event loop as the cause of a lost assignment, and not the brokers', async ({ expect }) => {
     const clock = new FakeClock()
     const { heart, lost } = beating(clock)
     heart.use(() => Promise.resolve())

@@ -11,7 +11,7 @@ import { attached, freshTopic, numbered } from '../kit.ts'
 const url = (): string => serverUrl('kafka') as string
 
 describeWith(['kafka'], 'lag on Kafka', () => {
-  it('counts what lies behind an open transaction, says that the group waits, and is 0 behind an aborted tail', async ({
+  it('counts messages behind an open transaction, reports that the group waits, and is 0 behind an aborted tail', async ({
     expect,
   }) => {
     const setup = attached(url())
@@ -42,7 +42,7 @@ describeWith(['kafka'], 'lag on Kafka', () => {
     java.stdin.end('\n')
     await until('the others are handled', () => handled.length === 7)
     await until('it waits no more', () => status()?.error === undefined)
-    // The abort marker lies behind all of them.
+    // The abort marker comes after all of them.
     await until('nothing is left', async () => (await binder.lag(`${name}.g`)) === 0)
     expect(handled).toEqual([0, 1, 2, 3, 4, 5, 6])
   })

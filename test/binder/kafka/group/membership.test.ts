@@ -29,7 +29,7 @@ describe('membership', () => {
     expect(membership.doubt()).toBe('no heartbeat was answered for 10001 ms')
   })
 
-  it('is taken for forgotten early only while partitions are given up', ({ expect }) => {
+  it('treats an early forgotten member as lost only while it gives up partitions', ({ expect }) => {
     const clock = new FakeClock()
     const membership = new Membership(clock, TIMES)
     membership.joined()

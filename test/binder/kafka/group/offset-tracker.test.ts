@@ -15,7 +15,7 @@ describe('offset tracker', () => {
     expect(new OffsetTracker().position).toBeUndefined()
   })
 
-  it('begins at the first message, which is not delivered yet', ({ expect }) => {
+  it('begins at the first undelivered message', ({ expect }) => {
     const tracker = new OffsetTracker()
     tracker.startAt(10)
     tracker.startAt(20)
@@ -67,7 +67,7 @@ describe('offset tracker', () => {
     )
   })
 
-  it('keeps no memory of what is finished', ({ expect }) => {
+  it('forgets finished messages', ({ expect }) => {
     const tracker = new OffsetTracker()
     for (let offset = 0; offset < 200_000; offset++) tracker.finish(add(tracker, offset))
     expect(tracker.position).toBe(200_000)

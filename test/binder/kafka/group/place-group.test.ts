@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type Admin, placeGroup } from '../inside.ts'
 
-/** One partition with an end that moves on, and what the group has committed. */
+/** Admin of one partition with an end offset that moves on, and the group's committed offset. */
 function admin(events: { readonly whileLooking?: () => void } = {}) {
   const broker = { end: 100, committed: -1 }
   const fake = {
@@ -20,13 +20,13 @@ function admin(events: { readonly whileLooking?: () => void } = {}) {
   return { broker, admin: fake as unknown as Admin }
 }
 
-it('lets a group that has committed nothing begin at the end', async () => {
+it('a group without commits can begin at the end', async () => {
   const { broker, admin: kafka } = admin()
   await placeGroup(kafka, 'g', 'orders', 'latest')
   expect(broker.committed).toBe(100)
 })
 
-it('leaves alone what another member committed before it went, however late it looks itself', async () => {
+it('a late member leaves another member’s commit unchanged', async () => {
   const events: { whileLooking?: () => void } = {}
   const { broker, admin: kafka } = admin(events)
   events.whileLooking = () => {

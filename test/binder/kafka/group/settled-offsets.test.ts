@@ -14,7 +14,7 @@ function batch(from: number, count: number, timestamp: string): FetchedBatch {
   return { partition: 0, messages, lastOffset: () => String(from + count - 1) }
 }
 
-/** One process, whose members of the group follow each other. */
+/** One process, in which members of the group follow each other. */
 function process() {
   const settled = new SettledOffsets()
   return () => {
@@ -42,7 +42,7 @@ function process() {
 
 const lost = new Error('no heartbeat was answered')
 
-describe('what a group has settled when its place is lost', () => {
+describe('a settled message of a lost assignment', () => {
   it('is not handled again when the partition comes back, and is committed then', () => {
     const member = process()
     const first = member()
@@ -86,7 +86,7 @@ describe('what a group has settled when its place is lost', () => {
     expect(second.offsets()).toEqual([10, 11, 12, 13, 14])
   })
 
-  it('says nothing of another record at the same offset: the topic was made anew, or lost records', () => {
+  it('does not apply to another record at the same offset, after the topic was recreated or lost records', () => {
     const member = process()
     const first = member()
     first.feed(0, 3)
@@ -97,7 +97,7 @@ describe('what a group has settled when its place is lost', () => {
     expect(second.offsets()).toEqual([0, 1, 2])
   })
 
-  it('is forgotten with the commit: another member goes on from there', () => {
+  it('is forgotten with the commit: another member continues from there', () => {
     const member = process()
     const first = member()
     first.feed(0, 3)

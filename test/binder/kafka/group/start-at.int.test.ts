@@ -24,7 +24,7 @@ async function reader(name: string, group: string, startAt: 'latest' | 'earliest
 }
 
 describeWith(['kafka'], 'a new Kafka group', () => {
-  it('begins where startAt says, once: what is sent while no member runs is not left out after that', async () => {
+  it('begins at startAt once, and does not skip messages sent later while no member runs', async () => {
     const setup = attached(url())
     const name = await freshTopic(setup, 2)
     const group = `g-${randomUUID().slice(0, 8)}`
@@ -40,7 +40,7 @@ describeWith(['kafka'], 'a new Kafka group', () => {
     await second.close()
   })
 
-  it('begins at a time, and at the beginning if nothing is said', async () => {
+  it('begins at a time, and by default at the beginning', async () => {
     const setup = attached(url())
     const name = await freshTopic(setup, 2)
     const keys = ['a', 'b', 'c', 'd']

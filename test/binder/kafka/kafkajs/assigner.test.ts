@@ -47,7 +47,7 @@ describe('gated assigner', () => {
     expect(decoded?.assignment).toEqual({ größe: [0, 1, 2] })
   })
 
-  it('makes the consumer wait for the gate before it looks for its coordinator', async ({ expect }) => {
+  it('makes the consumer wait for the gate before it looks up its coordinator', async ({ expect }) => {
     const each = cluster(1)
     const gate = Promise.withResolvers<void>()
     gatedAssigner(systemClock, () => gate.promise)({ cluster: each })
@@ -59,7 +59,7 @@ describe('gated assigner', () => {
     expect(each.found).toEqual([{ groupId: 'g' }])
   })
 
-  it('says so when kafkajs has no such place', ({ expect }) => {
+  it('fails when kafkajs lacks the hook', ({ expect }) => {
     const bare = { findTopicPartitionMetadata: () => [] }
     expect(() => gatedAssigner(systemClock, () => Promise.resolve())({ cluster: bare })).toThrow(/needs kafkajs 2.2/)
   })

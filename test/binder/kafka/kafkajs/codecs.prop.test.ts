@@ -7,7 +7,7 @@ const require = createRequire(import.meta.url)
 const lz4 = require('lz4js') as Lz4Blocks
 const snappy = require('snappyjs') as Snappy
 
-/** From what does not get smaller to what almost vanishes, over the size of a block. */
+/** Bytes from incompressible to almost empty when compressed, and larger than a block. */
 const bytes = fc
   .tuple(fc.uint8Array({ minLength: 1, maxLength: 300 }), fc.integer({ min: 0, max: 1_000 }))
   .map(([part, times]) => Buffer.concat(Array.from({ length: times }, () => part)))
@@ -18,7 +18,7 @@ const codecs = [
 ] as const
 
 describe.for(codecs)('%s', ([, encode, decode]) => {
-  it('gives back what it was given', ({ expect }) => {
+  it('restores the original bytes', ({ expect }) => {
     fc.assert(
       fc.property(bytes, (raw) => {
         expect(decode(encode(raw)).equals(raw)).toBe(true)
@@ -33,7 +33,7 @@ describe.for(codecs)('%s', ([, encode, decode]) => {
   })
 })
 
-it('refuses an LZ4 block that becomes larger than a block may be, before it is written', ({ expect }) => {
+it('the LZ4 decoder refuses a block that becomes larger than a block may be, before it is written', ({ expect }) => {
   const most = 64 * 1_024
   // A match of 255 bytes more with each of these, behind one literal.
   const block = Buffer.concat([Buffer.from([0x1f, 0x61, 1, 0]), Buffer.alloc(most - 16, 0xff), Buffer.from([0])])
@@ -44,7 +44,7 @@ it('refuses an LZ4 block that becomes larger than a block may be, before it is w
   expect(() => decodeLz4Frame(lz4, bomb, 1e9)).toThrow(/becomes more than 65536 bytes/)
 })
 
-it('refuses snappy that says it becomes larger than its bytes can, before the memory is taken', ({ expect }) => {
+it('the snappy decoder refuses an impossible size, before it allocates memory', ({ expect }) => {
   const bomb = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x03, 0, 0x61])
   expect(() => decodeXerial(snappy, bomb, 1e9)).toThrow(RangeError)
   // A literal of minus six bytes, which leads back to where it stands.

@@ -24,7 +24,7 @@ it('a coordinator that is not found for longer than a join may take ends the sub
     findTopicPartitionMetadata: () => [],
     findGroupCoordinator: async (_group: unknown): Promise<unknown> => {
       looked++
-      // Each look tries all brokers several times.
+      // Each lookup tries all brokers several times.
       clock.advance(4_000)
       await ticks()
       throw Object.assign(new Error('Failed to find group coordinator'), { name: 'KafkaJSGroupCoordinatorNotFound' })

@@ -19,7 +19,7 @@ function setup() {
   return { newMember, said }
 }
 
-it('kafkajs says once, as the first group starts, that it does not notice a topic that is deleted and made again', () => {
+it('kafkajs warns once, when the first group starts, that it does not notice a recreated topic', () => {
   const { newMember, said } = setup()
   newMember('throw-away', new Map())
   expect(said()).toEqual([])

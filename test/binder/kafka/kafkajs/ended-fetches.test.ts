@@ -8,7 +8,7 @@ const script = fileURLToPath(new URL('ends-as-brokers-change.ts', import.meta.ur
 test('a subscription that ends while the brokers change leaves the process to others', {
   timeout: 60_000,
 }, async () => {
-  // In a process of its own: what goes round without a pause could not be ended by a test.
+  // Runs in a process of its own: a test could not end a loop that never yields.
   const options = { timeout: 30_000, killSignal: 'SIGKILL' } as const
   const run = promisify(execFile)(process.execPath, ['--conditions=concordat-source', script], options)
   await expect(run).resolves.toMatchObject({ stdout: 'ended\n' })

@@ -1,4 +1,7 @@
-/** A process whose subscription ends while kafkajs waits for a fetch before it goes on with other brokers. Says `ended`. */
+/**
+ * Process whose subscription ends while kafkajs waits for a fetch before it continues with other brokers. Prints
+ * `ended`.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { ScriptedClient, subscribeTo } from './scripted-client.ts'
 

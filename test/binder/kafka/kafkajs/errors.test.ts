@@ -31,7 +31,7 @@ describe('errors of kafkajs', () => {
     expect(error.message).toMatch(/^kafka: publishing failed: from kafkajs(?: \(from kafkajs\))?\. \S/)
   })
 
-  it('say of a live foreign member when trying again helps', ({ expect }) => {
+  it('are retryable for a live foreign member when that helps', ({ expect }) => {
     const error = toTransportError(kafkaError({ type: 'INCONSISTENT_GROUP_PROTOCOL' }), 'subscribing', 'orders')
     expect(error).toMatchObject({ kind: 'mismatch', retryable: false })
     expect(error.message).toContain('start again when the last such member has left')
@@ -57,7 +57,7 @@ describe('errors of kafkajs', () => {
     [{ type: 'ILLEGAL_SASL_STATE' }, 'set `reauthenticationThreshold` below the lifetime of tokens'],
     [{ message: 'Failed to connect: brokers array is empty' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
     [{ message: 'Failed to connect: Port should be >= 0' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
-    // What kafkajs says of `sasl: {}`.
+    // Error of kafkajs for `sasl: {}`.
     [{ cause: new TypeError('reading toUpperCase') }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
     [
       { message: 'Connection error: socket disconnected before secure TLS connection was established' },
@@ -65,7 +65,7 @@ describe('errors of kafkajs', () => {
     ],
     [{ type: 'SASL_AUTHENTICATION_FAILED' }, '`sasl` of new Kafka'],
     [{}, 'Check that the brokers are up and reachable'],
-  ] as const)('say where to look: %j', ([fields, remedy], { expect }) => {
+  ] as const)('name the place to look: %j', ([fields, remedy], { expect }) => {
     expect(toTransportError(kafkaError(fields), 'connecting').message).toContain(remedy)
   })
 
@@ -74,7 +74,7 @@ describe('errors of kafkajs', () => {
     expect(toTransportError(error, 'anything')).toBe(error)
   })
 
-  it('tell a rebalance from an expulsion', ({ expect }) => {
+  it('distinguish a rebalance from an expulsion', ({ expect }) => {
     expect(isRebalance(kafkaError({ type: 'REBALANCE_IN_PROGRESS' }))).toBe(true)
     expect(isExpelled(kafkaError({ type: 'REBALANCE_IN_PROGRESS' }))).toBe(false)
     expect(isExpelled(kafkaError({ type: 'UNKNOWN_MEMBER_ID' }))).toBe(true)

@@ -28,7 +28,7 @@ describeWith(['kafka'], 'the first of the brokers', () => {
   it.for([
     ['stands still', 0],
     ['takes connections and ends them', 1],
-  ] as const)('%s: the others are connected to all the same', { timeout: 120_000 }, async ([what, n]) => {
+  ] as const)('%s: the others are connected to anyway', { timeout: 120_000 }, async ([what, n]) => {
     const brokers = [`127.0.0.1:${port(silent[n] as Server)}`, ...(serverUrl('kafka') as string).split(',')]
     const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING, requestTimeout: 30_000 })
     const channel = defineChannel(`seed-${what.replaceAll(' ', '-')}-${process.pid}`, {

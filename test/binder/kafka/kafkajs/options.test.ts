@@ -41,7 +41,7 @@ describe('kafkaTransport options', () => {
     [{ sessionTimeoutMs: 6_000, heartbeatIntervalMs: 3_000 }, 'heartbeatIntervalMs: expected at most a third'],
     [{ topicConfig: { 'retention.ms': 5 } }, 'kafkaTransport.topicConfig.retention.ms: expected a string'],
     [{ maxWait: 5 }, 'kafkaTransport.maxWait: expected one of'],
-  ] as const)('name what is wrong in %j', ([options, text], { expect }) => {
+  ] as const)('name the mistake in %j', ([options, text], { expect }) => {
     expect(() => resolveKafkaOptions({ kafka, ...options } as never)).toThrow(text)
   })
 })

@@ -52,7 +52,7 @@ export class ScriptedClient {
     )
   }
 
-  /** For `new KafkaSubscription`: the kafkajs client of this broker. */
+  /** The kafkajs client of this broker, for `new KafkaSubscription`. */
   get kafka(): KafkaClient {
     const never = (): never => {
       throw new Error('not used')
@@ -68,7 +68,7 @@ export class ScriptedClient {
   #cluster(): object {
     const done = (): Promise<void> => Promise.resolve()
     const node = this.#node()
-    // One object for the life of a consumer, as in kafkajs.
+    // The same object for the life of a consumer, as in kafkajs.
     const known = {}
     return {
       connect: done,
@@ -90,7 +90,7 @@ export class ScriptedClient {
     const { group } = this
     return {
       isConnected: () => true,
-      // Its answers are not bytes, so no request is made of them.
+      // Answers here are not bytes, so the client makes no request of them.
       lookupRequest: () => ({}),
       joinGroup: ({ memberId }: Member) => group.ask(() => this.#join(memberId)),
       syncGroup: ({ memberId, generationId }: Member & { generationId: number }) =>

@@ -1,6 +1,4 @@
-/**
- * What kafkajs does rarely and at bad moments, by a consumer that does it on command. The rest is tested on a broker.
- */
+/** Rare and badly timed behaviour of kafkajs, played by a scripted consumer. The rest is tested on a broker. */
 import { silentLogger } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { FakeClock } from '../fake-clock.ts'
@@ -158,7 +156,7 @@ describe('a subscription that opens', () => {
     await failed
   })
 
-  it('rejects when it is closed meanwhile', async ({ expect }) => {
+  it('rejects when it is closed during the start', async ({ expect }) => {
     const { consumer, subscription } = setup()
     const opening = subscription.open()
     await ticks()
@@ -185,7 +183,7 @@ describe('a subscription that breaks', () => {
     await expect(rejoin()).rejects.toMatchObject({ code: 'binder.kafka.join_refused', retriable: false })
   })
 
-  it('is lost when kafkajs stops and says nothing', async ({ expect }) => {
+  it('is lost when kafkajs stops without an error', async ({ expect }) => {
     const { clock, consumer, recorder, opened } = setup()
     await opened(0)
     consumer.emit('consumer.stop')
@@ -205,7 +203,7 @@ describe('a subscription that breaks', () => {
     expect(recorder.losses).toHaveLength(1)
   })
 
-  it('cannot restart behind our back', async ({ expect }) => {
+  it('cannot be restarted by kafkajs', async ({ expect }) => {
     let retry: { restartOnFailure?: (error: Error) => Promise<boolean> } = {}
     const kafka = {
       producer: never,
@@ -222,7 +220,7 @@ describe('a subscription that breaks', () => {
 })
 
 describe('a rebalance', () => {
-  it('waits for what runs, commits it, and refuses batches meanwhile', async ({ expect }) => {
+  it('waits for running handlers, commits their messages, and refuses batches until then', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
     await opened(0)
     await consumer.batch(0, 0, 3)
@@ -240,7 +238,7 @@ describe('a rebalance', () => {
     expect(recorder.got.every(({ signal }) => signal.aborted)).toBe(true)
   })
 
-  it('has gaps below finished messages filled, so that those do not come again', async ({ expect }) => {
+  it('fills gaps below finished messages, so that those are not redelivered', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
     await opened(0)
     await consumer.batch(0, 0, 5)
@@ -288,7 +286,7 @@ describe('a rebalance', () => {
     expect(consumer.resolved).toEqual(['0:9'])
   })
 
-  it('goes on without a join when the coordinator changes its mind', async ({ expect }) => {
+  it('continues without a join when the coordinator reverses its decision', async ({ expect }) => {
     const { clock, consumer, recorder, opened } = setup()
     await opened(0)
     await consumer.batch(0, 0, 1)
@@ -330,7 +328,7 @@ describe('a rebalance', () => {
   })
 
   it.for(['ILLEGAL_GENERATION', 'REBALANCE_IN_PROGRESS'])(
-    'goes on fetching although a heartbeat from before it is answered after it: %s',
+    'continues to fetch although an earlier heartbeat is answered after it: %s',
     async (type, { expect }) => {
       const { clock, consumer, recorder, opened, rejoin } = setup()
       await opened(0)
@@ -348,7 +346,7 @@ describe('a rebalance', () => {
     },
   )
 
-  it('drops a batch fetched before it, which would skip what came back', async ({ expect }) => {
+  it('drops a batch fetched before it, which would skip the returned messages', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
     await opened(0)
     await consumer.batch(0, 0, 10)
@@ -378,7 +376,7 @@ describe('a pause', () => {
     expect(recorder.got).toHaveLength(3)
   })
 
-  it('holds what was fetched already', async ({ expect }) => {
+  it('holds fetched messages', async ({ expect }) => {
     const { consumer, recorder, subscription, opened } = setup(undefined, 1)
     await opened(0)
     const taken = consumer.batch(0, 0, 3)
@@ -410,7 +408,7 @@ describe('a batch', () => {
 })
 
 describe('a subscription without a group', () => {
-  it('begins where it was told, goes on after its lowest unfinished message, and commits nothing', async ({
+  it('begins at its configured position, continues after its lowest unfinished message, and commits nothing', async ({
     expect,
   }) => {
     const { clock, consumer, recorder, opened, rejoin } = setup(new Map([[0, 100]]))

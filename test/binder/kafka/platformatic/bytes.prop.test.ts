@@ -35,7 +35,7 @@ function read(pieces: Pieces) {
 }
 
 describe('an answer', () => {
-  it('is what was written, in whatever pieces it comes', ({ expect }) => {
+  it('is read unchanged, in any pieces', ({ expect }) => {
     fc.assert(
       fc.property(written, cuts, (fields, at) => {
         expect(read(piecesOf(bytesOf(fields), at))).toEqual({ ...fields, same: fields.field })
@@ -43,7 +43,7 @@ describe('an answer', () => {
     )
   })
 
-  it('an answer that ends too early is a RangeError, in whatever pieces it comes', ({ expect }) => {
+  it('an answer that ends too early is a RangeError, in any pieces', ({ expect }) => {
     fc.assert(
       fc.property(written, cuts, fc.nat(), (fields, at, missing) => {
         const all = bytesOf(fields)

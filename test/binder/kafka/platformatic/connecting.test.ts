@@ -23,7 +23,7 @@ async function failureOf(kafka: Parameters<typeof platformaticTransport>[0]['kaf
   )
 }
 
-/** What such a server sends that is told something else than TLS. */
+/** TLS alert that a server sends for a ClientHello it does not understand. */
 const TLS_ALERT = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46])
 const AWAY = 'Check that the brokers are up and reachable'
 
@@ -60,15 +60,15 @@ describe('a connection on platformatic that options keep from being made', () =>
   })
 })
 
-describe('a connection on platformatic that may be made later', () => {
-  it('is tried again when the port speaks TLS, and says that `tls` is missing', async ({ expect }) => {
+describe('a connection on platformatic that is made lazily', () => {
+  it('is tried again when the port speaks TLS, with the hint that `tls` is missing', async ({ expect }) => {
     const port = await setup((socket) => socket.end(TLS_ALERT))
     const error = await failureOf({ Connection, bootstrapBrokers: [port] })
     expect(error).toMatchObject({ kind: 'unavailable', retryable: true })
     expect(error.message).toContain('Give `tls` of `kafka`')
   })
 
-  it('is tried again when it ends before TLS, as in a restart, and says what else it may be', async ({ expect }) => {
+  it('is tried again when it ends before TLS, as in a restart, with other possible causes', async ({ expect }) => {
     const port = await setup((socket) => socket.destroy())
     const error = await failureOf({ Connection, bootstrapBrokers: [port], tls: {} })
     expect(error).toMatchObject({ kind: 'unavailable', retryable: true })

@@ -17,7 +17,7 @@ const LIST_OFFSETS = 2
 
 interface Asked {
   readonly leader: number
-  /** By partition. */
+  /** Fetch offsets by partition. */
   readonly from: ReadonlyMap<number, number>
   answer(answers: readonly object[]): void
   fail(error: Error): void
@@ -28,7 +28,7 @@ interface Request {
   write(to: ByteWriter): void
 }
 
-/** Where each partition is to be read from, as it stands on the wire. */
+/** Reads the fetch offset of each partition from the encoded request. */
 function offsetsIn(request: Request): ReadonlyMap<number, number> {
   const writer = new ByteWriter()
   request.write(writer)
@@ -131,7 +131,7 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
 }
 
 describe('fetching', () => {
-  it('hands out nothing twice and leaves nothing out when two leaders answer for a partition', async ({ expect }) => {
+  it('repeats and skips nothing when two leaders answer for a partition', async ({ expect }) => {
     const { led, asked, begin, offsets } = setup([
       [0, 1],
       [1, 2],
@@ -139,7 +139,7 @@ describe('fetching', () => {
     begin(0)
     await until('both leaders are asked', () => asked.length === 2)
     const [old, other] = [asked.find(({ leader }) => leader === 1), asked.find(({ leader }) => leader === 2)]
-    // The second has lost its partition, and the look at who leads it finds that the first has lost one, too.
+    // The second has lost its partition, and the lookup of its leader finds that the first has lost one, too.
     led.set(0, 3).set(1, 3)
     other?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
     await until('the new one is asked', () => asked.some(({ leader }) => leader === 3))
@@ -159,7 +159,7 @@ describe('fetching', () => {
     expect(offsets()).toEqual(range(7))
   })
 
-  it('reads from the first that is there when its offset is not, also while another leader still answers', async ({
+  it('continues at the first stored record when its offset is gone, also while another leader still answers', async ({
     expect,
   }) => {
     const { led, asked, begin, offsets } = setup([
@@ -195,7 +195,7 @@ describe('fetching', () => {
     expect(asked.slice(1).map(({ from }) => from.get(0))).toEqual(then)
   })
 
-  it('is lost for good where it has no right', async ({ expect }) => {
+  it('is lost permanently without the permission', async ({ expect }) => {
     const { asked, begin, lost } = setup([[0, 1]])
     begin(0)
     await until('it is asked', () => asked.length === 1)

@@ -19,7 +19,7 @@ const places = ({ got }: Recorder): unknown[] =>
   got.map(({ message, position }) => [message.key, position?.split(' ')[1]])
 
 describeWith(['kafka'], 'two Kafka drivers on one topic', () => {
-  it('put a key on the same partition, and read what the other has written', async ({ expect }) => {
+  it('put a key on the same partition, and read each other’s messages', async ({ expect }) => {
     const drivers = [opened(kafkajsOn(url())), opened(platformaticOn(url()))] as const
     const topic = await freshTopic(drivers[0])
     const keys = [...KEYS, 'größe', '', 'a'.repeat(300)]

@@ -58,7 +58,7 @@ describe('options of Kafka on platformatic', () => {
     [{ kafka, compression: 'brotli' }, 'platformaticTransport.compression: expected one of none, gzip'],
     [{ kafka, sessionTimeoutMs: 1 }, 'platformaticTransport.sessionTimeoutMs'],
     [{ kafka, prefetch: 1 }, 'platformaticTransport.prefetch'],
-  ])('%j says what is wrong', ([options, message], { expect }) => {
+  ])('%j is rejected with the reason', ([options, message], { expect }) => {
     expect(() => platformaticTransport(js(options))).toThrow(message as string)
   })
 

@@ -10,7 +10,7 @@ import { freshTopic, KEYS, numbered, Recorder, range, subscribe } from '../kit.t
 
 const PRODUCE = 0
 
-/** A transport that loses answers to produce requests: the broker has done what it was asked, and the answer is lost. */
+/** Transport that loses answers to produce requests: the broker has executed the request. */
 function losing(
   losses: number,
   publishTimeoutMs: number,
@@ -46,7 +46,7 @@ function losing(
 }
 
 describeWith(['kafka'], 'publishing to Kafka on platformatic', () => {
-  it('writes once what it has to send again, in its order', async ({ expect }) => {
+  it('writes repeated batches once, in order', async ({ expect }) => {
     const { transport, lost } = losing(3, 20_000)
     const topic = await freshTopic(transport)
     for (let from = 0; from < 200; from += 50)
@@ -65,7 +65,7 @@ describeWith(['kafka'], 'publishing to Kafka on platformatic', () => {
     }
   })
 
-  it('loses nothing that is sent after what was never confirmed', async ({ expect }) => {
+  it('loses no message sent after one that was never confirmed', async ({ expect }) => {
     const { transport, lost, restore } = losing(Number.POSITIVE_INFINITY, 2_000)
     const topic = await freshTopic(transport)
     const unknown = await transport.publish(numbered(topic, 4, KEYS))

@@ -15,7 +15,7 @@ function opened(transport: Transport): Transport {
   return withDeadline(transport, 30_000, systemClock)
 }
 
-/** Another topic of the same name, which is empty. */
+/** Deletes the topic and creates an empty one of the same name. */
 async function remake(transport: Transport, topic: string): Promise<void> {
   const admin = client(url()).admin()
   await admin.connect()
@@ -51,7 +51,7 @@ describeWith(['kafka'], 'a topic that is deleted and made again', () => {
   it.for([
     ['kafkajs', kafkajsOn],
     ['platformatic', platformaticOn],
-  ] as const)('is read from its beginning by a group that did not run meanwhile: %s', async ([, on]) => {
+  ] as const)('is read from its beginning by a group that did not run in between: %s', async ([, on]) => {
     const transport = opened(on(url()))
     const topic = await freshTopic(transport)
     const [before, after] = [new Recorder(), new Recorder()]

@@ -37,7 +37,7 @@ describe('a topic that was not known for a while', () => {
     expect([state.remade, group]).toEqual([0, new Map([[0, 11]])])
   })
 
-  it('is another one when what the group had committed is gone', async ({ expect }) => {
+  it('is another one when the group’s commits are gone', async ({ expect }) => {
     const { same, state, deleted, made } = setup()
     same.begin([])
     await same.commit(new Map([[1, 10]]))
@@ -48,7 +48,7 @@ describe('a topic that was not known for a while', () => {
     expect(state.remade).toBe(1)
   })
 
-  it('is taken for the same by a group that has committed nothing', async ({ expect }) => {
+  it('is treated as the same by a group without commits', async ({ expect }) => {
     const { same, state } = setup()
     same.doubt()
     expect(await same.isSame()).toBe(true)

@@ -186,7 +186,7 @@ function placeIn(from: ByteReader) {
   return { generation, memberId: from.string() }
 }
 
-/** Of the one topic. */
+/** Reads the partitions of the one topic. */
 function partitionsIn<T>(from: ByteReader, read: () => T): readonly T[] {
   return from
     .array(() => {

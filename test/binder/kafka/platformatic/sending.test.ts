@@ -1,9 +1,9 @@
-/** What sequence numbers say when a broker's answer does not tell whether records were written. */
+/** Decisions by sequence numbers when a broker's answer does not say whether records were written. */
 import { systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { type Cluster, type Envelope, IdempotentProducer, recordBytes } from '../inside.ts'
 
-/** One broker that leads the one partition, and answers each attempt with the next of these. */
+/** Broker that leads the only partition and answers each attempt with the next of `answers`. */
 function producing(answers: readonly (string | undefined)[]) {
   let identities = 0
   let attempts = 0
@@ -30,7 +30,7 @@ function envelope(): Envelope {
   return { ...record, topic: 't', bytes: recordBytes(record), index: 0, place: 0 }
 }
 
-describe('an answer that does not say that nothing was written', () => {
+describe('an answer with an unknown outcome', () => {
   it.for(['NOT_LEADER_FOR_PARTITION', 'KAFKA_STORAGE_ERROR', 'UNKNOWN_SERVER_ERROR', 'REQUEST_TIMED_OUT'])(
     'costs the identity when time is up, so that its numbers are not used for other records: %s',
     async (error, { expect }) => {
@@ -42,7 +42,7 @@ describe('an answer that does not say that nothing was written', () => {
     },
   )
 
-  it('costs nothing when the same records are confirmed then', async ({ expect }) => {
+  it('costs nothing when the same records are confirmed afterwards', async ({ expect }) => {
     const { producer, identities } = producing(['NOT_LEADER_FOR_PARTITION', undefined])
     expect(await producer.send([envelope()], 5_000)).toEqual([])
     expect(await producer.send([envelope()], 5_000)).toEqual([])

@@ -6,7 +6,7 @@ import { ROOMY } from '../kit.ts'
 
 const TRANSACTIONAL = 1 << 4
 const CONTROL = 1 << 5
-/** Of records: that of an abort marker is Java's Integer 0, too. */
+/** Record keys: an abort marker's key is the Java integer 0, too. */
 const KEYS = [Buffer.from([0, 0, 0, 0]), Buffer.from([0, 0, 0, 1]), null] as const
 
 /** A record in a batch of its own, stamped by the broker. */

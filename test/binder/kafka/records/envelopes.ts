@@ -3,7 +3,10 @@ import { type Envelope, recordBytes } from '../inside.ts'
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((each) => Buffer.from(each))
 const text = fc.oneof(fc.string({ maxLength: 200 }), fc.string({ unit: 'grapheme', maxLength: 80 }))
-/** Each once, as in an object; the wire has no lone surrogates. kafkajs takes a name that every object inherits for one that came twice. */
+/**
+ * Distinct names, as in an object; the wire has no lone surrogates. kafkajs takes a name that every object inherits for
+ * a repeated one.
+ */
 const headers = fc.dictionary(
   fc.string({ unit: 'grapheme', maxLength: 90 }).filter((name) => !(name in Object.prototype)),
   fc.oneof(text, bytes),

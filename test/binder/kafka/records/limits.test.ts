@@ -22,7 +22,7 @@ async function batchOf(values: readonly Buffer[], compression: 'none' | (typeof 
   return writeBatch(envelopes, { time: 1, identity, sequence: -1, compression })
 }
 
-/** One record, with headers as they come on the wire. */
+/** Encodes one record with headers in wire format. */
 function recordOf(headers: Buffer, count: number): Buffer {
   const rest = Buffer.concat([Buffer.from([0, 0, 0, 1, 1]), varint(count), headers])
   return Buffer.concat([varint(rest.length), rest])
@@ -44,7 +44,7 @@ async function withRecords(records: Buffer, count: number): Promise<Buffer> {
   return batch
 }
 
-describe('a batch that becomes a thousand times what it is', () => {
+describe('a batch that decompresses to a thousand times its size', () => {
   it.for(CODEC_NAMES)('is not unpacked beyond the limit: %s', async (compression, { expect }) => {
     const bomb = await batchOf([Buffer.alloc(4 * MB)], compression)
     expect(bomb.length).toBeLessThan(MB)
@@ -54,7 +54,7 @@ describe('a batch that becomes a thousand times what it is', () => {
     expect([messages, next, unreadable?.offset]).toEqual([[], 0, 0])
     expect(unreadable?.error).toMatchObject({ code: 'binder.kafka.batch_too_large', retryable: false })
     expect(unreadable?.error.message).toContain('raise maxBatchBytes')
-    // What they were asked for fits into it.
+    // The requested buffers fit into the limit.
     expect(lz4.mock.calls.length * 64 * 1024).toBeLessThanOrEqual(MB)
     expect(snappy.mock.calls.length * 32 * 1024).toBeLessThanOrEqual(MB)
     const { messages: all } = await readBatches(Pieces.of(bomb), 0, [], { ...ROOMY, maxBatchBytes: 5 * MB })
@@ -75,7 +75,7 @@ describe('a batch that becomes a thousand times what it is', () => {
   )
 
   it.for(['none', ...CODEC_NAMES] as const)(
-    'is read in parts, each no more than there is room for, and keeps no more alive: %s',
+    'is read in parts that fit the space, and keeps no more alive: %s',
     async (compression, { expect }) => {
       const batch = await batchOf(
         range(60).map((n) => Buffer.alloc(10_000, String(n))),
@@ -104,14 +104,14 @@ describe('a batch that becomes a thousand times what it is', () => {
   )
 })
 
-describe('what is kept of an answer in pieces', () => {
+describe('the memory kept of an answer in pieces', () => {
   const KB = 1_024
-  /** Each in memory of its own, as sockets have them, and not in Node's pool. */
+  /** Cuts into buffers with memory of their own, as sockets deliver them, and not in Node's pool. */
   const inPieces = (all: Buffer, size: number) =>
     new Pieces(range(Math.ceil(all.length / size)).map((n) => own(all.subarray(n * size, (n + 1) * size))))
   const own = (part: Buffer) => Buffer.from(Uint8Array.from(part).buffer)
 
-  it('lies where it came, but for records across a border', async ({ expect }) => {
+  it('is that of the pieces, except for records across a border', async ({ expect }) => {
     const batch = await batchOf(range(100).map(() => Buffer.alloc(3 * KB, 'x')))
     const pieces = inPieces(batch, 64 * KB)
     const { messages } = await readBatches(pieces, 0, [], ROOMY)
@@ -121,7 +121,7 @@ describe('what is kept of an answer in pieces', () => {
     expect(copied.length).toBeLessThanOrEqual(pieces.buffers.length)
   })
 
-  it('is not the piece, where there was room for little of it', async ({ expect }) => {
+  it('is a copy where only little of a piece is needed', async ({ expect }) => {
     const batch = await batchOf(range(500).map(() => Buffer.alloc(300, 'x')))
     const pieces = inPieces(batch, 64 * KB)
     const { messages } = await readBatches(pieces, 3, [], { ...ROOMY, roomBytes: 2 * KB })
@@ -141,7 +141,7 @@ describe('what is kept of an answer in pieces', () => {
 })
 
 describe('a record', () => {
-  it('is taken alone, whatever room there is, unless it takes more than a batch may', async ({ expect }) => {
+  it('is taken alone, with any space, unless it exceeds the limit of a batch', async ({ expect }) => {
     const batch = await batchOf([Buffer.alloc(50_000), Buffer.alloc(10)])
     const first = await readBatches(Pieces.of(batch), 0, [], { ...ROOMY, roomBytes: 0 })
     expect([first.messages.length, first.next]).toEqual([1, 1])
@@ -149,7 +149,7 @@ describe('a record', () => {
     expect([messages, unreadable?.error]).toMatchObject([[], { code: 'binder.kafka.batch_too_large' }])
   })
 
-  it('with a million headers of two bytes is refused for what they would take', async ({ expect }) => {
+  it('with a million headers of two bytes is refused for their size in memory', async ({ expect }) => {
     const headers = Buffer.alloc(2 * MB, Buffer.from([0, 1]))
     const batch = await withRecords(recordOf(headers, MB), 1)
     const { unreadable } = await readBatches(Pieces.of(batch), 0, [], { ...ROOMY, maxBatchBytes: 32 * MB })
@@ -163,7 +163,7 @@ describe('a record', () => {
     expect(messages[0]?.bytes).toBeGreaterThan(200_000 * 50)
   })
 
-  it('a record without bytes does not take those of the next one', async ({ expect }) => {
+  it('without bytes does not take those of the next one', async ({ expect }) => {
     const { messages, unreadable } = await readBatches(
       Pieces.of(await withRecords(Buffer.alloc(5_000), 4_000)),
       0,

@@ -33,7 +33,10 @@ const head = {
   compression: 'none',
 } as const
 
-/** As a broker keeps it that writes down when it got the batch; each record keeps the time that its sender gave it. */
+/**
+ * Batch as stored by a broker that writes down the time of its arrival (LogAppendTime); each record keeps its sender's
+ * time.
+ */
 function stamped(batch: Buffer, at: number): Buffer {
   const logAppendTime = 8
   batch.writeInt16BE(batch.readInt16BE(21) | logAppendTime, 21)
@@ -43,7 +46,7 @@ function stamped(batch: Buffer, at: number): Buffer {
 }
 
 describe('batches of records', () => {
-  it('are for kafkajs what was written', async ({ expect }) => {
+  it('are decoded by kafkajs without a difference', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(envelopes, async (written) => {
         const batch = await writeBatch(written, head)
@@ -101,25 +104,22 @@ describe('batches of records', () => {
     )
   })
 
-  it.for(['none', 'zstd'] as const)(
-    'are the same in whatever pieces they come: %s',
-    async (compression, { expect }) => {
-      await fc.assert(
-        fc.asyncProperty(envelopes, cuts, fc.nat(50), fc.nat(3_000), async (written, cut, from, roomBytes) => {
-          const batch = await writeBatch(written, { ...head, compression })
-          const second = Buffer.from(batch)
-          second.writeInt32BE(written.length, 4)
-          const all = Buffer.concat([batch, second])
-          const limits = { ...ROOMY, roomBytes }
-          const whole = await readBatches(Pieces.of(all), from, [], limits)
-          expect(await readBatches(piecesOf(all, cut), from, [], limits)).toEqual(whole)
-          expect(whole.unreadable).toBeUndefined()
-        }),
-      )
-    },
-  )
+  it.for(['none', 'zstd'] as const)('are the same in any pieces: %s', async (compression, { expect }) => {
+    await fc.assert(
+      fc.asyncProperty(envelopes, cuts, fc.nat(50), fc.nat(3_000), async (written, cut, from, roomBytes) => {
+        const batch = await writeBatch(written, { ...head, compression })
+        const second = Buffer.from(batch)
+        second.writeInt32BE(written.length, 4)
+        const all = Buffer.concat([batch, second])
+        const limits = { ...ROOMY, roomBytes }
+        const whole = await readBatches(Pieces.of(all), from, [], limits)
+        expect(await readBatches(piecesOf(all, cut), from, [], limits)).toEqual(whole)
+        expect(whole.unreadable).toBeUndefined()
+      }),
+    )
+  })
 
-  it('with one wrong byte are unreadable, and nothing behind them is skipped', async ({ expect }) => {
+  it('are unreadable with one wrong byte, and no later batch is skipped', async ({ expect }) => {
     await fc.assert(
       fc.asyncProperty(envelopes, fc.nat(), fc.integer({ min: 1, max: 255 }), cuts, async (written, at, bits, cut) => {
         const batch = await writeBatch(written, head)
@@ -148,7 +148,7 @@ describe('crc32c', () => {
     ['by sixteen bytes at a time', slicedCrc32c],
     ['by the processor', fastestCrc32c(require)],
     ['whichever is there', crc32c],
-  ] as const)('%s is the one of kafkajs, in parts as in one', ([, sum], { expect }) => {
+  ] as const)('%s is that of kafkajs, in parts as in one', ([, sum], { expect }) => {
     fc.assert(
       fc.property(bytes, fc.nat(300), (each, cut) => {
         expect(sum(each)).toBe(theirs.crc32c(Buffer.from(each)) >>> 0)

@@ -6,7 +6,7 @@ import { headersToJson } from '../../../../binder/channel/json-header.ts'
 import { decodeRecord, encodeRecord, type IncomingRecord } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 
-/** What the outbox event router makes of a row, with the headers that it adds to each record itself. */
+/** Record that the outbox event router makes of a row, with the headers that it adds itself. */
 function routed(message: EncodedMessage): IncomingRecord {
   const { key, value } = encodeRecord(message)
   const json = headersToJson(message.headers)
@@ -32,7 +32,7 @@ const decoded = (headers: NonNullable<IncomingRecord['headers']>): EncodedMessag
   decodeRecord('orders', 0, { key: null, value: null, timestamp: '7', offset: '1', headers })
 
 describe('a record that a connector made of an outbox row', () => {
-  it('is the message that a relay would have sent, whatever its headers are', ({ expect }) => {
+  it('is the message that a relay would have sent, with any headers', ({ expect }) => {
     const name = fc.constantFrom('tenant', 'traceparent', 'saga-command', 'id', 'content-type', '__proto__', 'größe')
     const value = fc.oneof(fc.string(), fc.integer(), fc.constant(-0), fc.boolean(), fc.constant(null), fc.uint8Array())
     fc.assert(

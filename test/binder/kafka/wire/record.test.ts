@@ -4,7 +4,7 @@ import { describe, it } from 'vitest'
 import { decodeRecord, encodeRecord, type IncomingRecord, recordBytes } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 
-/** What the far side sees: every header as bytes. */
+/** Message as the receiving side gets it: every header as bytes. */
 function travelled(message: EncodedMessage): IncomingRecord {
   const { key, value, headers } = encodeRecord(message)
   return {
@@ -104,7 +104,7 @@ describe('Kafka record', () => {
     expect(ids).toEqual(['base64:/w==', 'base64:/g==', '\uFFFD'])
   })
 
-  it('tells a tombstone from an empty payload', ({ expect }) => {
+  it('distinguishes a tombstone from an empty payload', ({ expect }) => {
     expect(encodeRecord(plainMessage({ body: null })).value).toBeNull()
     expect(encodeRecord(plainMessage({ body: new Uint8Array() })).value).toHaveLength(0)
   })
@@ -145,7 +145,7 @@ describe('foreign Kafka record', () => {
     })
   })
 
-  it('says no more of its content type as a dead letter, and when it is sent back', ({ expect }) => {
+  it('loses its foreign content type as a dead letter, and when it is sent back', ({ expect }) => {
     const headers = encodeRecord(decodeRecord('plain', 3, foreign())).headers
     expect(headers).not.toHaveProperty('content-type')
   })
@@ -185,9 +185,9 @@ describe('foreign Kafka record', () => {
 
   it.for([
     ['text/plain', 'text/plain'],
-    // As older versions of Spring write it.
+    // The quoted form is the one that older versions of Spring write.
     ['"text/plain;charset=UTF-8"', 'text/plain;charset=UTF-8'],
-  ] as const)('has the content type that Spring says in contentType: %s', ([said, expected], { expect }) => {
+  ] as const)('has the content type of Spring’s contentType header: %s', ([said, expected], { expect }) => {
     const decoded = decodeRecord('t', 0, foreignRecord({ contentType: Buffer.from(said) }))
     expect(decoded.contentType).toBe(expected)
     expect(travelled(decoded).headers).toMatchObject({ 'content-type': Buffer.from(expected) })
@@ -195,7 +195,7 @@ describe('foreign Kafka record', () => {
     expect(decodeRecord('t', 0, foreignRecord(both)).contentType).toBe('application/json')
   })
 
-  it('is unfolded when Spring says that it is a structured CloudEvent, and says so no longer', ({ expect }) => {
+  it('is unfolded when Spring marks it as a structured CloudEvent, and loses the mark', ({ expect }) => {
     const event = { specversion: '1.0', id: 'e-1', source: '/spring', type: 'placed', data: { n: 1 } }
     const contentType = Buffer.from('application/cloudevents+json')
     const decoded = decodeRecord('t', 0, {
@@ -206,7 +206,7 @@ describe('foreign Kafka record', () => {
     expect(Buffer.from(decoded.body ?? []).toString()).toBe('{"n":1}')
   })
 
-  it('has the types of headers that Spring says', ({ expect }) => {
+  it('has the header types of Spring’s header', ({ expect }) => {
     const types = {
       retries: 'java.lang.Integer',
       vip: 'java.lang.Boolean',
@@ -236,7 +236,7 @@ describe('foreign Kafka record', () => {
     expect(again.headers).toMatchObject(said)
   })
 
-  it('says the types of headers to Spring when it is to', ({ expect }) => {
+  it('writes the header types for Spring on request', ({ expect }) => {
     const headers = { tenant: 'acme', n: 7, big: 2 ** 40, part: 0.5, vip: false, raw: new Uint8Array(1), none: null }
     const json = encodeRecord(plainMessage({ headers }), true).headers['spring_json_header_types']
     expect(JSON.parse(String(json))).toEqual({
@@ -249,7 +249,7 @@ describe('foreign Kafka record', () => {
     expect(encodeRecord(plainMessage({ headers })).headers).not.toHaveProperty('spring_json_header_types')
   })
 
-  it('keeps the Java class of a header whose value still fits it, and names none that is gone', ({ expect }) => {
+  it('keeps the Java class of a header whose value still fits it, and drops those of missing headers', ({ expect }) => {
     const { types, raw } = ofSpring({
       uuid: ['java.util.UUID', '"00000000-0000-4000-8000-000000000001"'],
       at: ['java.time.Instant', '"2026-01-02T03:04:05Z"'],
@@ -308,7 +308,7 @@ describe('foreign Kafka record', () => {
     }
   })
 
-  it('says nothing to Spring when no header with a class is left', ({ expect }) => {
+  it('writes no types for Spring when no header with a class is left', ({ expect }) => {
     const headers = { spring_json_header_types: '{"gone":"java.util.UUID"}' }
     expect(encodeRecord(plainMessage({ headers }), true).headers).not.toHaveProperty('spring_json_header_types')
     expect(encodeRecord(plainMessage({ headers })).headers).toHaveProperty('spring_json_header_types')
@@ -323,13 +323,13 @@ describe('foreign Kafka record', () => {
     expect(encodeRecord(plainMessage({ key: 'base64://4A' })).key).toBe('base64://4A')
   })
 
-  it('reads a record whose Spring types name what every object has', ({ expect }) => {
+  it('reads a record whose Spring types name a property of every object', ({ expect }) => {
     const types = '{"__proto__":"java.lang.Integer","toString":"java.lang.Boolean","n":"java.lang.Integer"}'
     const headers = { n: Buffer.from('1'), spring_json_header_types: Buffer.from(types) }
     expect(decodeRecord('t', 0, foreignRecord(headers)).headers).toEqual({ n: 1, spring_json_header_types: types })
   })
 
-  it('takes an empty media type for none, also when the message goes on', ({ expect }) => {
+  it('ignores an empty media type, also when the message is passed on', ({ expect }) => {
     const headers = { 'content-type': Buffer.alloc(0), contentType: Buffer.from('text/plain') }
     const decoded = decodeRecord('t', 0, foreignRecord(headers))
     expect(decoded.contentType).toBe('text/plain')

@@ -26,7 +26,7 @@ export interface KilledOn {
   readonly kills: number
 }
 
-/** The test: what was sold is counted once, and no window stays open. */
+/** Test that every sale is counted once, and no window stays open. */
 export function countsOnce({ on, url, kills }: KilledOn): void {
   // A killed member of a group keeps its partitions for a session, and the next one is let in after that.
   test('have counted each message once, and closed every window', { timeout: 400_000 }, async () => {
@@ -52,7 +52,7 @@ export function countsOnce({ on, url, kills }: KilledOn): void {
       await binder.sendBatch(sold, some, (_, k) => ({ id: `m${n + k}` }))
       await binder.sendBatch(sold, some.slice(0, 20), (_, k) => ({ id: `m${n + k}` }))
       const victim = (n / 50) % 2
-      // In the middle of its work, wherever that is.
+      // Kills a worker in the middle of its work.
       await until('some of it is under way', async () => ((await sum())?.n ?? 0) > n / 2, 60_000)
       children[victim]?.kill('SIGKILL')
       children[victim] = await start(env)

@@ -4,7 +4,7 @@ import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
 import { kafkaOn } from '../../../support/kafka-driver.ts'
 
-/** The broker of Kafka allows no shorter one; a killed process keeps its partitions for so long. */
+/** Shortest session that the Kafka broker allows; a killed process keeps its partitions for this time. */
 const SESSION_MS = 6_000
 
 export function transportOn(kind: string, url: string, sql: SqlClient): Transport {

@@ -1,4 +1,4 @@
-/** A process with a service that totals what is sold. It is killed by the test that starts it. */
+/** Process with a service that totals sales. The test that starts it kills it. */
 import { sink } from 'concordat/binder'
 import { pgClient } from 'concordat/core/pg'
 import { createService } from 'concordat/service'

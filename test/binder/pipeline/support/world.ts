@@ -39,14 +39,14 @@ let count = 0
 
 export interface WorldOptions {
   readonly sql: SqlClient
-  /** What the handlers' transactions go through; those of the relay and the migrations do not. */
+  /** Client for the handlers' transactions; the relay and the migrations use another. */
   readonly handlers?: SqlClient
   readonly limits: { readonly count?: number; readonly everyMs?: number; readonly key?: () => string }
   readonly instances?: number
   readonly concurrency?: number
 }
 
-/** Sums what was sold, by product. */
+/** Sums sales by product. */
 export function totalling(
   inbox: ReturnType<typeof createInbox> | true,
   limits: WorldOptions['limits'],

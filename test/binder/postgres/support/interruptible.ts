@@ -1,6 +1,6 @@
 import type { SqlClient } from 'concordat/core'
 
-/** A client whose server can be away: statements fail as on a connection that is refused, and nothing of them happens. */
+/** Client whose server can be down: statements fail as on a refused connection, and none of them is executed. */
 export function interruptible(inner: SqlClient): { sql: SqlClient; interrupt: () => void; recover: () => void } {
   let isAway = false
   const refuse = (): void => {

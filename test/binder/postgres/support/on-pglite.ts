@@ -1,4 +1,4 @@
-/** What files of tests on PGlite have in common: a database for all of a file, and binders that end with their test. */
+/** Common set-up of the tests on PGlite: one database per file, and binders that are closed after each test. */
 import { type Binder, type BinderOptions, createBinder } from 'concordat/binder'
 import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'

@@ -5,7 +5,7 @@ import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { FakeBroker } from '../fake-broker.ts'
 import { Recorder, subscribe } from '../kit.ts'
 
-/** A member of the group `g` of `orders`, and what it logs as an error. */
+/** Creates a member of the group `g` of `orders`, with its logged errors. */
 async function member(broker: FakeBroker, provision?: 'create' | 'none') {
   const clock = new FakeClock()
   const errors: unknown[][] = []
@@ -40,7 +40,7 @@ it('a member that runs binds its queues to an exchange that another process has 
   expect(errors).toEqual([])
 })
 
-it('a member that may make nothing binds nothing', async () => {
+it('a member without the permission to declare binds nothing', async () => {
   const broker = new FakeBroker()
   const { pass } = await member(broker, 'none')
   await pass()

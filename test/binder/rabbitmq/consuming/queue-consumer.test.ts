@@ -5,7 +5,7 @@ import { QueueConsumer } from '../../../../binder/rabbitmq/consuming/queue-consu
 import type { AmqpChannel, AmqpMessage, AmqpTag } from '../../../../binder/rabbitmq/link/client.ts'
 import { fromAmqp } from '../../../../binder/rabbitmq/wire/envelope.ts'
 
-/** A consumer on a channel that plays the broker: what it handed out and what it was told to forget. */
+/** Consumer on a channel that plays the broker and records the messages delivered and dropped. */
 async function setup(messages: number) {
   const unacked = new Set<number>()
   let onMessage: (message: AmqpMessage | null) => void = () => {}

@@ -6,7 +6,7 @@ import { attached, numberOf, Recorder, subscribe } from '../kit.ts'
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-/** Everything that it was handed is with a handler that runs: nothing can be given back. */
+/** Receiver whose deliveries are all with a running handler: none can be given back. */
 class Busy implements Receiver {
   readonly got: TransportDelivery[] = []
   recalls = 0

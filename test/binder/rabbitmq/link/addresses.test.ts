@@ -6,7 +6,7 @@ import type { AmqpConnection } from '../../../../binder/rabbitmq/link/client.ts'
 
 const NODES = ['a', 'b', 'c']
 
-/** Nodes that answer or refuse. @param silentMs what a refusal takes */
+/** Nodes that answer or refuse. @param silentMs time until a refusal */
 function setup({ first = 0, silentMs = 0 } = {}) {
   const tried: string[] = []
   const dead = new Set<string>()

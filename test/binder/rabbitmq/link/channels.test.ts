@@ -38,7 +38,7 @@ it('a subscription that was closed gives its channels back', async () => {
   }
 })
 
-it('a member that cannot compare its share says so in the status of its binding, until it can', async () => {
+it('a member that cannot compare its share reports that in the status of its binding, until it can', async () => {
   const broker = new FakeBroker()
   const told: (Stall | undefined)[] = []
   broker.mute.set('orders:g:members', 0)

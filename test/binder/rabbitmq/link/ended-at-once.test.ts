@@ -12,7 +12,7 @@ import { uncaughtErrors } from '../../../support/uncaught-errors.ts'
 import { until } from '../../../support/until.ts'
 
 const require = createRequire(import.meta.url)
-/** Its own words for what a broker says. */
+/** amqplib's definitions of the broker's replies. */
 const defs = require(join(dirname(require.resolve('amqplib')), 'lib', 'defs.js')) as Readonly<
   Record<string, number>
 > & {
@@ -89,7 +89,7 @@ async function isMadeAgain(
 
 describe.for(CLOSES)('closed with %d, %s: a connection', ([code]) => {
   it.for(['ConnectionOpen', 'ChannelOpen', 'ConfirmSelect'] as const)(
-    'that ends with the answer to %s is made again',
+    'that ends with the answer to %s is opened again',
     async (last, { expect }) => {
       const broker = await brokerThatEnds(last, code)
       await isMadeAgain(broker, { url: broker.url }, expect)
@@ -97,7 +97,7 @@ describe.for(CLOSES)('closed with %d, %s: a connection', ([code]) => {
   )
 
   it.for(['ConnectionOpen', 'ChannelOpen'] as const)(
-    'to read on that ends with the answer to %s is made again',
+    'of a reader that ends with the answer to %s is opened again',
     async (last, { expect }) => {
       const broker = await brokerThatEnds(last, code)
       await isMadeAgain(broker, { url: broker.url }, expect, READER)

@@ -27,7 +27,10 @@ describe('share of partitions', () => {
   })
 })
 
-/** Lets members give up in turn; what is given up goes to the member with the least, as the broker's line does in the end. */
+/**
+ * Lets members give up consumers in turn; each goes to the member with the fewest, as the broker's queue does in the
+ * end.
+ */
 function settle(held: number[], partitions: number): void {
   for (let round = 0; round < 1_000; round++) {
     const idle = held.filter((count) => count === 0).length

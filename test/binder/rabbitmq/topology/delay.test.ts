@@ -15,7 +15,7 @@ const parts = partsOf(spec, { queueArguments: {}, places: new Map() }, ladder)
 const queue = (name: string) => parts.find((part) => part.kind === 'queue' && part.name === name)?.details
 const exchange = (name: string) => parts.find((part) => part.kind === 'exchange' && part.name === name)?.details
 
-/** Walks a message down the ladder as the broker would. @returns how long it waits and where it ends */
+/** Walks a message down the ladder as the broker would. @returns its wait and its destination */
 function walk(leftMs: number): { waitMs: number; end: unknown } {
   const { exchange: entry, headers } = ladder.route('orders', leftMs)
   let waitMs = 0
@@ -39,7 +39,7 @@ describe('the delay ladder', () => {
     )
   })
 
-  it('holds a message of a sender whose clock is ahead no longer than anybody may ask for', () => {
+  it('holds a message of a sender whose clock is ahead no longer than the longest delay', () => {
     const now = 1_700_000_000_000
     const late = plainMessage({ notBefore: now + MAX_DELAY_MS + 20_000 })
     const limits = { maxBytes: 1_000, frameMax: 131_072 }

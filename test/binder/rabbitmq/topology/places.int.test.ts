@@ -10,7 +10,7 @@ import { until } from '../../../support/until.ts'
 const Payload = z.object({ n: z.number() })
 type Places = RabbitTransportOptions['places']
 
-/** What another program has made, and how it looks at it. Taken away after the test. */
+/** Another program's exchanges and queues, and a view of them. Deleted after the test. */
 async function company(url: string) {
   const connection = await connect(url)
   const channel: AmqpChannel = await connection.createChannel()
@@ -26,7 +26,7 @@ async function company(url: string) {
   return {
     name: (text: string) => `${text}-${id}`,
     channel,
-    /** For what the service under test makes. */
+    /** Registers names that the service under test creates, for deletion. */
     forget: (queues: readonly string[], exchanges: readonly string[] = []) => {
       made.queues.push(...queues)
       made.exchanges.push(...exchanges)
@@ -56,7 +56,7 @@ async function company(url: string) {
   }
 }
 
-describeWith(['rabbitmq'], 'a channel on what another program made', () => {
+describeWith(['rabbitmq'], 'a channel on another program’s exchange or queue', () => {
   const url = serverUrl('rabbitmq') ?? ''
   const open = (places: Places, mayDiscard = false) => rabbitTransport({ url, places, mayDiscard })
 
@@ -101,7 +101,7 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     expect(await theirs.heard(tap)).toEqual(['order.placed {"n":13}'])
   })
 
-  it('reads from a queue, which it neither declares nor binds, in the order of a key over several members', async () => {
+  it('reads from a queue that it neither declares nor binds, in the order of a key over several members', async () => {
     const theirs = await company(url)
     const queue = await theirs.queue('billing', { arguments: { 'x-max-length': 10_000, 'x-message-ttl': 3_600_000 } })
     const name = theirs.name('bills')
@@ -133,7 +133,7 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     await expect(theirs.channel.checkExchange(name)).rejects.toThrow('NOT_FOUND')
   })
 
-  it('does not start where the rules cannot be kept, and says which', async () => {
+  it('does not start where a rule cannot be kept, and names the rule', async () => {
     const theirs = await company(url)
     const topic = await theirs.exchange('company.topic', 'topic')
     const shared = await theirs.queue('shared', {

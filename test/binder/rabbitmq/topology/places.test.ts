@@ -17,7 +17,7 @@ function partsWith(places: RabbitTransportOptions['places']): readonly string[] 
   )
 }
 
-describe('places', () => {
+describe('destinations named by `places`', () => {
   it('take the place of what would be declared', () => {
     const queue = { durable: true, 'x-queue-type': 'classic', 'x-single-active-consumer': true, exchange: 'company' }
     expect(partsWith({ orders: { exchange: 'company', bindingKey: 'order.*' } })).toEqual([
@@ -60,7 +60,7 @@ describe('places', () => {
     expect(() => rabbitTransport({ url, places: places as never })).toThrow(message)
   })
 
-  it('read what the broker says of a difference', () => {
+  it('read the broker’s description of a difference', () => {
     const said = (rest: string): string => `PRECONDITION_FAILED - inequivalent arg ${rest}`
     const of = (arg: string): string => `'${arg}' for queue 'q' in vhost '/': received`
     expect(

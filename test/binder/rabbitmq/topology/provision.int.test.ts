@@ -47,7 +47,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     await expect(attempt).rejects.toThrow(/declared otherwise/)
   })
 
-  it('takes the existing partitions when none were declared', async () => {
+  it('uses the existing partitions when none were declared', async () => {
     const destination = freshDestination(url)
     await attached({ url }).provision([{ name: destination, partitions: 4, groups: ['g'] }])
     const relay = attached({ url })
@@ -56,7 +56,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     expect(outcomes).toEqual(outcomes.map(() => undefined))
   })
 
-  it('with check makes nothing and names all that is missing or differs in one error', async () => {
+  it('with check creates nothing and names all missing or different settings in one error', async () => {
     const [missing, there] = [freshDestination(url), freshDestination(url)]
     await attached({ url }).provision([{ name: there, partitions: 2, groups: ['g'] }])
     const checking = attached({ url, provision: 'check' })
@@ -79,7 +79,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     await expect(admin(url, (channel) => channel.checkExchange(missing))).rejects.toThrow('NOT_FOUND')
   })
 
-  it('with check reports limits of a queue, a number of partitions, and foreign queues apart', async () => {
+  it('with check reports queue limits, partition counts and foreign queues separately', async () => {
     const [limited, taken] = [freshDestination(url, ['g'], 1), freshDestination(url, ['g'], 1)]
     const spec = (name: string): DestinationSpec => ({ name, partitions: 1, groups: ['g'] })
     const limits = { 'x-max-length': 20, 'x-overflow': 'reject-publish' }
@@ -98,7 +98,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     })
   })
 
-  it('with none neither makes nor looks: what is missing is unroutable', async () => {
+  it('with none neither creates nor checks: missing destinations are unroutable', async () => {
     const [missing, there] = [freshDestination(url), freshDestination(url)]
     await attached({ url }).provision([{ name: there, partitions: 4, groups: ['g'] }])
     const blind = attached({ url, provision: 'none' })
@@ -122,7 +122,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     expect(transport.health().status).toBe('down')
   })
 
-  it('is refused, and worth another try, with a wrong password, which is not shown', async () => {
+  it('is refused as retryable with a wrong password, which is not shown', async () => {
     const address = new URL(url)
     address.password = 'hunter2'
     const transport = attached({ url: address.href })
@@ -131,7 +131,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     await expect(attempt).rejects.toThrow(/^((?!hunter2).)*Check the user and password, .*$/)
   })
 
-  it('takes a connect function, told the purpose of each connection', async () => {
+  it('accepts a connect function, which gets the purpose of each connection', async () => {
     const { connect } = await import('amqplib')
     const names: string[] = []
     const transport = attached({

@@ -20,7 +20,7 @@ async function starting(
   const transport = attached({ connect: broker.connect, queueType }, 10_000, clock)
   const state = { isDone: false }
   const done = transport.provision([destination]).then(() => (state.isDone = true))
-  // Some tests end before it does: the transport is closed then.
+  // Some tests end before the call does: the transport is closed then.
   done.catch(() => {})
   await drain()
   return { clock, transport, state, done }
@@ -42,7 +42,7 @@ it('a delay queue that another process has declared a moment ago is not relied o
   expect(broker.exchanges.has(SAYS_SO)).toBe(true)
 })
 
-it('waits for nothing once it has settled', async () => {
+it('a queue that has settled is never awaited again', async () => {
   const broker = new FakeBroker()
   const first = await starting(broker)
   await first.clock.advance(LONG_MS)
@@ -78,7 +78,7 @@ it('quorum queues of a group settle likewise, classic ones need not', async () =
   expect((await starting(new FakeBroker(), group)).state.isDone).toBe(true)
 })
 
-it('a classic queue that is new is written out by one more declaration, and one that is there is not', async () => {
+it('one more declaration flushes a new classic queue, and not an existing one', async () => {
   const broker = new FakeBroker()
   const group = { ...spec, delays: false }
   expect((await starting(broker, group)).state.isDone).toBe(true)
@@ -89,7 +89,7 @@ it('a classic queue that is new is written out by one more declaration, and one 
   expect(broker.declared.slice(declared.length)).not.toContain('exchange orders:written')
 })
 
-it('where the user may not declare that, the queue is left alone until it is written out by itself', async () => {
+it('without that permission, the queue settles when it is flushed by itself', async () => {
   const broker = new FakeBroker()
   broker.forbidden.add('assertExchange orders:written')
   const first = await starting(broker, { ...spec, delays: false })
@@ -98,7 +98,7 @@ it('where the user may not declare that, the queue is left alone until it is wri
   await first.done
 })
 
-it('a close does not wait for it, and what has not settled does not count as settled', async () => {
+it('a close does not wait for it, and an unsettled queue does not count as settled', async () => {
   const broker = new FakeBroker()
   const { transport, done } = await starting(broker)
   const refused = expect(done).rejects.toMatchObject({ kind: 'closed' })

@@ -43,7 +43,7 @@ describe('RabbitMQ topology', () => {
     )
   })
 
-  it('rotates by the seed and leaves nothing out', ({ expect }) => {
+  it('rotates by the seed and leaves out no address', ({ expect }) => {
     const starts = new Set<number | undefined>()
     for (let i = 0; i < 100; i++) {
       const order = rotated(8, `orders-${i}`)

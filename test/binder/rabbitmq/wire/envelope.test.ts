@@ -7,7 +7,7 @@ import { anyMessage, plainMessage } from '../messages.ts'
 
 const NOW = 1_700_000_000_000
 
-/** What the far side sees: amqplib unwraps its typed values. */
+/** Message as the receiving side gets it: amqplib unwraps its typed values. */
 function travelled(message: EncodedMessage): Parameters<typeof fromAmqp>[0] {
   const { content, options } = toAmqp(message, true)
   const headers = Object.fromEntries(
@@ -21,7 +21,7 @@ function isTyped(value: unknown): value is { readonly '!': string; readonly valu
 }
 
 describe('AMQP envelope', () => {
-  it('gives back what it was given', ({ expect }) => {
+  it('restores the message', ({ expect }) => {
     fc.assert(
       fc.property(anyMessage, (message) => {
         expect(fromAmqp(travelled(message), message.destination, NOW)).toEqual(message)
@@ -29,7 +29,7 @@ describe('AMQP envelope', () => {
     )
   })
 
-  it('tells ids that are no UTF-8 apart by what the messages say, though they read alike', ({ expect }) => {
+  it('distinguishes ids without UTF-8 by their messages, though they read alike', ({ expect }) => {
     const read = (body: string) => {
       const properties = { messageId: 'm-\uFFFD', appId: 'shop', headers: {} }
       return fromAmqp(
@@ -64,7 +64,7 @@ describe('AMQP envelope', () => {
     })
   })
 
-  it('tells a tombstone from an empty body', ({ expect }) => {
+  it('distinguishes a tombstone from an empty body', ({ expect }) => {
     const tombstone = fromAmqp(travelled(plainMessage({ body: null })), 'd', NOW)
     const empty = fromAmqp(travelled(plainMessage({ body: new Uint8Array() })), 'd', NOW)
     expect([tombstone.body, empty.body?.byteLength, Object.keys(tombstone.headers)]).toEqual([null, 0, []])
@@ -90,7 +90,7 @@ describe('AMQP envelope', () => {
     expect(Object.entries(fromAmqp(travelled(message), 'd', NOW).headers)).toEqual(Object.entries(headers))
   })
 
-  it('leaves out what the broker added', ({ expect }) => {
+  it('leaves out headers that the broker added', ({ expect }) => {
     const { headers } = fromAmqp(
       foreign({ headers: { 'x-death': [{ count: 1 }], 'x-delivery-count': 2, 'x-first-death-queue': 'q', mine: 1 } }),
       'd',
@@ -99,7 +99,7 @@ describe('AMQP envelope', () => {
     expect(headers).toEqual({ mine: 1 })
   })
 
-  it('reads a message of anybody', ({ expect }) => {
+  it('reads a message of any sender', ({ expect }) => {
     const message = fromAmqp(
       foreign({
         messageId: 'theirs',
@@ -123,7 +123,7 @@ describe('AMQP envelope', () => {
     })
   })
 
-  it('reads a message with nothing on it', ({ expect }) => {
+  it('reads a message without properties', ({ expect }) => {
     const message = fromAmqp(foreign({}), 'orders', NOW)
     expect(message).toMatchObject({
       key: null,
@@ -135,7 +135,7 @@ describe('AMQP envelope', () => {
     expect(message.id).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it('takes messages of two senders that do not say who they are for two, though they count alike', ({ expect }) => {
+  it('keeps messages of two unnamed senders apart, though they count alike', ({ expect }) => {
     const nameOf = (body: string, properties: object = {}) => {
       const message = foreign({ messageId: '1', ...properties })
       const { id, source } = fromAmqp({ ...message, content: Buffer.from(body) }, 'orders', NOW)
@@ -162,7 +162,7 @@ describe('AMQP envelope', () => {
     expect(message.headers).toEqual({ subject: 'order 7', traceparent: '00-1-2-01' })
   })
 
-  it('reads either spelling, the one with a colon first', ({ expect }) => {
+  it('reads both spellings, the one with a colon first', ({ expect }) => {
     const read = (headers: Record<string, unknown>) => fromAmqp(foreign({ headers }), 'd', NOW)
     expect(read({ cloudEvents_id: 'a', cloudEvents_source: '/a' })).toMatchObject({ id: 'a', source: '/a' })
     expect(read({ 'cloudEvents:id': 'b', cloudEvents_id: 'a' })).toMatchObject({ id: 'b', headers: {} })
@@ -213,16 +213,16 @@ describe('AMQP envelope', () => {
     expect(toAmqp(message, true).options.headers).toMatchObject(headers)
   })
 
-  it('reads tables that say they are what they are not', ({ expect }) => {
+  it('reads tables with a wrong type', ({ expect }) => {
     const nested = { '!': 'decimal', value: { digits: 1, places: { toString: 'x' } } }
-    // What amqplib makes of a table with a field `__proto__` of bytes.
+    // Table as amqplib decodes it when a field is named `__proto__` and holds bytes.
     const bytes = Object.setPrototypeOf({ a: 1 }, Buffer.from([1])) as object
     const { headers } = fromAmqp(foreign({ headers: { nested, bytes } }), 'd', NOW)
     expect(headers['nested']).toBe(JSON.stringify(nested))
     expect(headers['bytes']).toBeTypeOf('string')
   })
 
-  it('gives those types back where it goes on', ({ expect }) => {
+  it('restores those types when the message is passed on', ({ expect }) => {
     const headers = {
       at: { '!': 'timestamp', value: 10 },
       price: { '!': 'decimal', value: { places: 255, digits: 4_294_967_295 } },
@@ -246,19 +246,19 @@ describe('AMQP envelope', () => {
     ['what is not there', {}, '{"gone":"json"}', {}],
     ['an unknown type', { a: 1 }, '{"a":"decimal:x"}', { a: 1 }],
     ['types that are no object', { a: 1 }, 'x', { a: 1, 'concordat-amqp-amqp-types': 'x' }],
-  ] as const)('writes %s as it is', ([, headers, types, written], { expect }) => {
+  ] as const)('writes %s unchanged', ([, headers, types, written], { expect }) => {
     const { options } = toAmqp(plainMessage({ headers: { ...headers, 'amqp-types': types } }), true)
     const own = Object.entries(options.headers).filter(([name]) => !name.startsWith('cloudEvents:'))
     expect(Object.fromEntries(own)).toEqual(written)
   })
 
-  it('writes no deeper than amqplib can, whatever came', ({ expect }) => {
+  it('writes no deeper nesting than amqplib can encode', ({ expect }) => {
     const list = `${'['.repeat(5_000)}${']'.repeat(5_000)}`
     const { options } = toAmqp(plainMessage({ headers: { list, 'amqp-types': '{"list":"json"}' } }), true)
     expect(options.headers['list']).toBe(list)
   })
 
-  it('has the properties of others as headers, and as properties where it goes on', ({ expect }) => {
+  it('shows foreign properties as headers, and restores them when the message is passed on', ({ expect }) => {
     const properties = { replyTo: 'q', correlationId: 'c', contentEncoding: 'gzip', priority: 3 }
     const message = fromAmqp(foreign({ ...properties, expiration: '100' }), 'd', NOW)
     const { 'amqp-expiration': expiration, ...rest } = message.headers
@@ -275,7 +275,7 @@ describe('AMQP envelope', () => {
     expect(Object.keys(options.headers).filter((name) => name in rest)).toEqual([])
   })
 
-  it('leaves as headers what cannot be a property, and a priority while it is delayed', ({ expect }) => {
+  it('keeps invalid properties as headers, and a priority while the message is delayed', ({ expect }) => {
     const headers = {
       'amqp-reply-to': 'amq.rabbitmq.reply-to',
       'amqp-correlation-id': 'ä'.repeat(128),

@@ -20,7 +20,7 @@ describe('a window', () => {
 })
 
 describe('progress', () => {
-  it('never passes what is not settled, in whatever order the others are', () => {
+  it('never passes an unsettled message, with any order of the others', () => {
     const order = fc.shuffledSubarray(Array.from({ length: 40 }, (_, i) => 5 + i))
     fc.assert(
       fc.property(order, (positions) => {
@@ -43,7 +43,7 @@ describe('progress', () => {
     )
   })
 
-  it('goes on from what was written down', () => {
+  it('continues from the stored position', () => {
     const progress = new Progress(3, [4, 5])
     expect(progress.settle(3)).toBe(true)
     expect([progress.settled, [...progress.done]]).toEqual([6, []])
@@ -51,7 +51,7 @@ describe('progress', () => {
 })
 
 describe('a deadline', () => {
-  it('gives what the work comes to, or its own error when that takes too long', async () => {
+  it('resolves with the result of the work, or rejects with its own error after the time', async () => {
     const clock = new FakeClock()
     await expect(within(clock, 10, Promise.resolve('done'), () => new Error('late'))).resolves.toBe('done')
     await expect(within(clock, 10, Promise.reject(new Error('failed')), () => new Error('late'))).rejects.toThrow(
@@ -78,7 +78,7 @@ describe('trying', () => {
   const backoff = resolveBackoff('test', { initialMs: 1, maxMs: 2 })
   const trying = (signal: AbortSignal, failed?: number) => ({ clock: systemClock, backoff, signal, failed })
 
-  it('goes on until it works, and hands over each failure', async () => {
+  it('continues until it works, and reports each failure', async () => {
     const failures: unknown[] = []
     let calls = 0
     const work = async (): Promise<boolean> => {
@@ -104,7 +104,7 @@ describe('trying', () => {
   })
 })
 
-it('errors name their transport, and no destination or cause that there is not', () => {
+it('errors name their transport, and no missing destination or cause', () => {
   const error = failureOf('nats')('refused', 'not today', { destination: 'orders' })
   expect(error).toMatchObject({ code: 'binder.transport', transport: 'nats', kind: 'refused', destination: 'orders' })
   expect('cause' in error).toBe(false)

@@ -73,7 +73,7 @@ describe('lending', () => {
     expect(positions()).toEqual(['a 0', 'a 1'])
   })
 
-  it('lends what comes back in its place, all that was released in one turn together', async () => {
+  it('lends returned messages in order, all that was released in one turn together', async () => {
     const { lending, positions, at } = setup({ prefetch: 2 })
     lending.add(new Numbers('a', 4))
     lending.lend()
@@ -85,7 +85,7 @@ describe('lending', () => {
     expect(at('a 0').redelivered).toBe(true)
   })
 
-  it('settles once: what is called after that means nothing', async () => {
+  it('settles once: later calls have no effect', async () => {
     const { lending, at } = setup()
     const line = new Numbers('a', 1)
     lending.add(line)
@@ -100,7 +100,7 @@ describe('lending', () => {
     expect(lending.window.count).toBe(0)
   })
 
-  it('withdraws a line: its signal aborts, its room is free, and settling does nothing', () => {
+  it('withdraws a line: its signal aborts, its space is free, and settling has no effect', () => {
     const { lending, at, positions } = setup({ prefetch: 2 })
     const gone = new Numbers('a', 2)
     const loan = lending.add(gone)
@@ -130,7 +130,7 @@ describe('lending', () => {
     expect(positions()).toEqual(['a 0', 'a 1'])
   })
 
-  it('says when a line is idle', async () => {
+  it('reports an idle line', async () => {
     const { lending, at } = setup()
     const loan = lending.add(new Numbers('a', 2))
     lending.lend()
@@ -147,7 +147,7 @@ describe('lending', () => {
     expect(loan.lent).toBe(0)
   })
 
-  it('says when it holds messages, and when it holds none', () => {
+  it('reports whether it holds messages', () => {
     const busy: boolean[] = []
     const { lending, at } = setup({}, { onBusy: (isBusy) => void busy.push(isBusy) })
     const loan = lending.add(new Numbers('a', 2))
@@ -160,7 +160,7 @@ describe('lending', () => {
     expect(busy).toEqual([true, false, true])
   })
 
-  it('hands one over after the other, also to a receiver that asks for more meanwhile', async () => {
+  it('delivers one after the other, also to a receiver that requests more during the call', async () => {
     const order: string[] = []
     const { lending } = setup(
       {},
@@ -178,7 +178,7 @@ describe('lending', () => {
     expect(order).toEqual(['> a 0', '< a 0', '> a 1', '< a 1'])
   })
 
-  it('asks whether a loan still stands before it says so', () => {
+  it('checks that a loan still exists before it reports it', () => {
     const { lending, at } = setup({}, { onLook: () => lending.withdraw(loan, new Error('stood still')) })
     const loan = lending.add(new Numbers('a', 1))
     lending.lend()

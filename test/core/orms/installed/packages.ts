@@ -6,7 +6,7 @@ export { drizzle } from 'drizzle-orm/node-postgres'
 export { pgTable, text } from 'drizzle-orm/pg-core'
 export { drizzle as drizzleOnPostgresJs } from 'drizzle-orm/postgres-js'
 export { default as knexOf } from 'knex'
-// Prisma knows its pools by their class, and so wants the copy of `pg` that is beside it.
+// Prisma recognizes its pools by their class, and so needs the copy of `pg` beside it.
 export { default as pgOfPrisma } from 'pg'
 export { default as postgres } from 'postgres'
 export { DataSource, EntitySchema } from 'typeorm'

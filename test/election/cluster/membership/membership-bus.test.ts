@@ -9,7 +9,7 @@ import { until } from '../../../support/until.ts'
 
 const Cleared = defineEvent('cleared', { payload: z.object({}) })
 
-it('a bus asks the members of a cluster for answers, and names the one that is missing', async () => {
+it('a bus requests answers from the members of a cluster, and names the missing one', async () => {
   const [server, broker] = [memoryStateServer(), memoryBroker()]
   const join = async (service: string, hasBus: boolean) => {
     const membership = createMembership({ store: memoryStateStore({ server }), cluster: 'shop', service })

@@ -14,13 +14,13 @@ const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, deadAfterMs: 10_000 
 const away = (outcome: 'unknown' | 'not_done' = 'unknown'): Error =>
   new ClusterStoreUnavailable('scripted', outcome, 'no answer')
 
-/** One member on a memory server, all on one clock that stands still until told. */
+/** Creates a member on a memory server, all on one clock that only the test moves. */
 function setup(options: Partial<MembershipOptions> = {}) {
   const clock = new FakeClock()
   const server = memoryStateServer({ clock })
   const inner = memoryStateStore({ server })
   const calls: Array<readonly [name: string, ...args: unknown[]]> = []
-  /** What a call does instead of the real one. */
+  /** Replacements for calls of the store. */
   const instead: Partial<Record<keyof ClusterStore, (...args: never[]) => unknown>> = {}
   const store = new Proxy(inner, {
     get: (target, name: keyof ClusterStore) => {
@@ -60,8 +60,8 @@ const close = async (membership: Membership, clock: FakeClock): Promise<void> =>
   await closed
 }
 
-describe('a presence', () => {
-  it('is over as soon as the clocks say so, after a stall in which no timer fired', async () => {
+describe('the membership of an instance', () => {
+  it('is over as soon as the clocks reach its end, after a stall in which no timer fired', async () => {
     const { membership, presence, clock } = await joined()
     clock.stall(2_999)
     expect(membership.self()).toBe(presence)
@@ -147,7 +147,7 @@ describe('the heartbeat', () => {
     await close(membership, clock)
   })
 
-  it('goes on when a subscriber throws', async () => {
+  it('continues when a subscriber throws', async () => {
     const { membership, clock, count } = setup()
     membership.subscribe(() => {
       throw new Error('mine')
@@ -210,7 +210,7 @@ describe('joining', () => {
     await close(membership, clock)
   })
 
-  it('takes the metadata that was given meanwhile', async () => {
+  it('uses metadata given during the join', async () => {
     const { membership, clock, instead, inner } = setup()
     instead.join = async (...args: never[]) => {
       await clock.sleep(500)
@@ -228,7 +228,7 @@ describe('joining', () => {
 })
 
 describe('a listener', () => {
-  it('a listener that joins again as soon as it hears of the end gets a new generation', async () => {
+  it('that joins again as soon as it hears of the end gets a new generation', async () => {
     const { membership, clock, presence, server, heard } = await joined({ rejoin: false })
     const again = Promise.withResolvers<number>()
     membership.subscribe((event) => {
@@ -329,7 +329,7 @@ it('leave() gives up a join that has not read the view yet', async () => {
   await close(membership, clock)
 })
 
-describe('who only watches', () => {
+describe('a mere watcher', () => {
   it('declares the dead when there is no member left to do it', async () => {
     const { membership, clock, server } = setup()
     await membership.ready()

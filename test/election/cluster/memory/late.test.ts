@@ -3,8 +3,8 @@ import { type ClusterHarness, clusterConformance } from '../../../conformance/cl
 import { lagging } from '../../../support/cluster/lagging.ts'
 
 /**
- * As over a network: what a process hears of the log lies behind what the store answers, now more, now less. States only: what
- * members are told when the store lost everything depends on how late each of them hears of it.
+ * Network delays: a process learns of log entries later than the store answers, by a varying time. States only: what
+ * members learn about a store that lost everything depends on how late each of them hears of it.
  */
 const setup = async (): Promise<ClusterHarness> => {
   const server = memoryStateServer()

@@ -11,7 +11,7 @@ const HOUR_US = 3_600_000_000
 const database = freshPglite()
 afterAll(() => database.close())
 
-/** A client whose process can be killed: nothing it sends arrives any more. */
+/** Client whose process can be killed: from then on no statement of it arrives. */
 function mortal(sql: SqlClient) {
   const life = { isOver: false }
   const over = async (): Promise<never> => Promise.reject(new Error('killed'))
@@ -48,7 +48,7 @@ test('a member that dies after the clock of the server was set back is gone in i
   const head = `clock_back.cluster_head WHERE swept_us IS NOT NULL`
   await until('members were looked at', async () => (await sql.query(`SELECT FROM ${head}`)).rowCount > 0)
   life.isOver = true
-  // What is stored is as after a clock that was set back by an hour.
+  // The stored times are those of a clock that was set back by an hour.
   await sql.query(`UPDATE clock_back.cluster_member SET due_us = due_us + ${HOUR_US}`)
   await sql.query(
     `UPDATE clock_back.cluster_head SET swept_us = swept_us + ${HOUR_US}, next_due_us = next_due_us + ${HOUR_US}`,

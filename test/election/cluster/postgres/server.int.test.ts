@@ -14,7 +14,7 @@ describeWith(['postgres'], 'the functions of the cluster store', () => {
 
   const timing = { suspectAfterMs: 60_000, deadAfterMs: 120_000 }
 
-  it('follow indexes only, whatever the statistics say', async () => {
+  it('follow indexes only, with any statistics', async () => {
     const store = database.store({ listens: false })
     const cluster = randomUUID()
     const state = createSharedState<number>({ store, name: 's', cluster, keepChanges: 20 })

@@ -35,7 +35,7 @@ describeWith(['redis'], 'Redis Cluster', { private: true }, () => {
 })
 
 describeWith(['redis'], 'Redis under Sentinel', { private: true }, () => {
-  it('a failover kills no member: members go on as the same generations, watches and writes at the new master', async () => {
+  it('a failover kills no member: members continue as the same generations, watches and writes at the new master', async () => {
     await using group = await startSentinels()
     const client = new Redis({ sentinels: [...group.sentinels], name: group.name, lazyConnect: true })
     const timing = { heartbeatMs: 100, suspectAfterMs: 1_000, deadAfterMs: 3_000 }
@@ -68,7 +68,7 @@ describeWith(['redis'], 'Redis under Sentinel', { private: true }, () => {
 })
 
 describeWith(['redis'], 'a master and a replica that lags', { private: true }, () => {
-  it('a failover that loses writes is told to watchers, and what was lost is never taken for what is', async () => {
+  it('a failover that loses writes is reported to watchers, and lost writes never count as stored', async () => {
     const replication: { cut?: () => void } = {}
     const via = async (port: number): Promise<number> => {
       const between = await openLink(port)

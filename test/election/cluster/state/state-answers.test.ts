@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 
 /**
- * What can happen to one request:
+ * Faults of one request:
  * - `refused`: not sent, and the caller knows.
  * - `request lost`: never executed; the caller hears nothing.
  * - `reply lost`: executed; the caller hears nothing.
@@ -17,7 +17,7 @@ type Fault = (typeof FAULTS)[number]
 const ANSWER_MS = 100
 const LATE_MS: Readonly<Record<'late' | 'very late', number>> = { late: 150, 'very late': 20_000 }
 
-/** A store whose commits fail at the steps they are told to, counted over all. */
+/** Store whose commits fail at the given steps, counted over all commits. */
 function faultyStore(
   inner: ClusterStore,
   clock: FakeClock,
@@ -64,7 +64,7 @@ async function tell(value: string | undefined, writing: Promise<{ readonly versi
   )
 }
 
-/** Two clients in turn, of which the second writes between what the first sends and hears. */
+/** Two clients in turn, of which the second writes between the request and the answer of the first. */
 async function scenario(one: SharedState<string>, other: SharedState<string>, clock: FakeClock): Promise<Told[]> {
   const told: Told[] = []
   const first = tell('a', one.put('k', 'a', { ifVersion: 0 }))
@@ -110,7 +110,7 @@ async function run(plan: ReadonlyMap<number, Fault>, retryForMs: number) {
   return { told, log: reply.entries, steps: steps.count }
 }
 
-/** What was told is what the log says, now that nothing more can come. */
+/** Checks that the callers' answers match the log, once no further entry can be written. */
 function check(told: readonly Told[], log: readonly LogEntry[]): void {
   const versionsOf = (value: string | undefined): number[] =>
     log
@@ -125,7 +125,7 @@ function check(told: readonly Told[], log: readonly LogEntry[]): void {
   }
 }
 
-describe('whatever is told about a write is true, forever', () => {
+describe('every report about a write is true permanently', () => {
   it('without a fault', async () => {
     const { told, log, steps } = await run(new Map(), 5_000)
     check(told, log)

@@ -60,7 +60,7 @@ describe('a watch over a store that', () => {
     await close()
   })
 
-  it('repeats entries and hands them over in the wrong order tells each once, in order', async () => {
+  it('repeats entries and delivers them in the wrong order reports each once, in order', async () => {
     let held: readonly LogEntry[] = []
     const { writer, versions, seen, close } = setup((entries, hand) => {
       hand([...entries, ...held])
@@ -75,7 +75,7 @@ describe('a watch over a store that', () => {
     await close()
   })
 
-  it('loses more than the log keeps says so, with a snapshot', async () => {
+  it('loses more than the log keeps reports it, with a snapshot', async () => {
     let isMute = true
     const { writer, seen, close } = setup(
       (entries, hand) => {
@@ -92,7 +92,7 @@ describe('a watch over a store that', () => {
     await close()
   })
 
-  it('fails while the gap is fixed is asked until it answers', async () => {
+  it('fails while the gap is fixed repeats the request until it is answered', async () => {
     let isMute = true
     const { writer, seen, failing, calls, versions, close } = setup((entries, hand) => {
       if (!isMute) hand(entries)
@@ -110,7 +110,7 @@ describe('a watch over a store that', () => {
     await close()
   })
 
-  it('fails at the first reading is asked until it answers, or until close', async () => {
+  it('fails at the first reading repeats it until an answer, or until close', async () => {
     const { writer, watcher, seen, calls, close } = setup((entries, hand) => hand(entries), { fails: ['read'] })
     await until('it asks', () => calls.filter((name) => name === 'read').length >= 2)
     expect(seen).toEqual([])

@@ -12,7 +12,7 @@ import { StateValues } from '../../../../election/cluster/state/state-values.ts'
 
 const refused = expect.objectContaining({ code: 'cluster.store_refused' })
 
-test('a number in Redis that is none is refused', () => {
+test('an invalid number in Redis is refused', () => {
   for (const read of [
     () => stateReading(['x', []]),
     () => membersReading(['x', []]),
@@ -22,14 +22,14 @@ test('a number in Redis that is none is refused', () => {
     expect(read).toThrow(refused)
 })
 
-test('a record in Redis that is none of ours hides no other', () => {
+test('a foreign record in Redis hides no other', () => {
   const { records } = stateReading(['1', ['a', 'x - 1', 'b', '1 shop.x 1', 'c', '2 - 3']])
   expect(records).toEqual([{ key: 'c', version: 2, json: '3' }])
   const members = membersReading(['1', ['shop', 'x alive 1 2 3 4 j {}', 'ok', '3 alive 1 2 3 4 j {}']])
   expect(members.records).toMatchObject([{ instance: 'ok' }])
 })
 
-test('an instance in Redis that is no percent-encoding is taken as it is', () => {
+test('an instance in Redis without percent-encoding is taken unchanged', () => {
   expect(membersReading(['1', ['shop%', '3 alive 1 2 3 4 j {}']]).records).toMatchObject([{ instance: 'shop%' }])
 })
 
@@ -60,7 +60,7 @@ test.each(['{', '', deep])('a value that is no JSON, or too deep, has an error w
   expect(values.decodeShared(record)).toMatchObject({ value: undefined, error })
 })
 
-test('a member whose record another program wrote is listed, says nothing, and hides no other', async () => {
+test('a member whose record another program wrote is listed without metadata, and hides no other', async () => {
   const record = {
     generation: 1,
     status: 'alive',

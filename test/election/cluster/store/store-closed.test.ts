@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 
 const closed = { code: 'cluster.closed' }
 
-describe('a store that is closed before those who use it', () => {
+describe('a store that is closed before its users', () => {
   it('ends a watch of a state that begins then, instead of leaving it to wait forever', async () => {
     const store = memoryStateStore()
     const state = createSharedState<number>({ store, name: 's' })
@@ -13,7 +13,7 @@ describe('a store that is closed before those who use it', () => {
     await state.close()
   })
 
-  it('ends a watch that is just reading what it missed', async () => {
+  it('ends a watch that is reading missed changes', async () => {
     const server = memoryStateServer()
     const store = memoryStateStore({ server })
     const state = createSharedState<number>({ store, name: 's' })

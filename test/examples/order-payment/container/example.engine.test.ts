@@ -13,11 +13,11 @@ const run = promisify(execFile)
 const compose = (...args: readonly string[]): Promise<string> =>
   docker('compose', '--profile', 'example', '--profile', 'intake', ...args)
 
-/** Built without a network: the modules are in the context, those that `npm ci` has installed here. */
+/** Builds without a network: the modules in the context are those that `npm ci` has installed here. */
 async function buildImage(): Promise<void> {
   const context = mkdtempSync(join(tmpdir(), 'concordat-test-'))
   try {
-    // What .dockerignore lets through.
+    // Files that .dockerignore lets through.
     const paths = readFileSync('.dockerignore', 'utf8')
       .split('\n')
       .filter((line) => line.startsWith('!'))
@@ -46,7 +46,7 @@ async function inspect(container: string, format: string): Promise<string> {
   return docker('inspect', container, '--format', format)
 }
 
-/** Of a container that has ended. */
+/** Exit code of a container that has ended. */
 async function exitCode(container: string): Promise<number> {
   await expect.poll(() => inspect(container, '{{.State.Running}}'), { timeout: 60_000 }).toBe('false')
   return Number(await inspect(container, '{{.State.ExitCode}}'))

@@ -1,4 +1,7 @@
-/** What the image, the compose file, the manifest and the page about them say to each other, and to the defaults in the code. */
+/**
+ * Consistency of the image, the compose file, the manifest and their page with each other, and with the defaults in the
+ * code.
+ */
 import { globSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { parse, parseAllDocuments } from 'yaml'
@@ -60,7 +63,7 @@ describe('the manifest', () => {
   })
 
   test.each(ofKind('Deployment'))(
-    '$metadata.name is told what the service reads, and has time to close',
+    '$metadata.name gets the service’s environment, and has time to close',
     ({ metadata, spec }) => {
       const pod = spec.template.spec
       const [container] = pod.containers
@@ -109,7 +112,7 @@ describe('docs/production/kubernetes.md', () => {
 describe('the Dockerfile', () => {
   const lines = read(`${EXAMPLE}/Dockerfile`).split('\n')
 
-  test('lets the signal reach node, which is not root, and leaves its health to node', () => {
+  test('passes the signal to node, runs it without root, and leaves its health to node', () => {
     expect(lines).toContain('STOPSIGNAL SIGTERM')
     expect(lines.findLast((line) => line.startsWith('USER '))).toBe('USER 1000:1000')
     for (const form of ['ENTRYPOINT', 'CMD', '  CMD']) {
@@ -151,7 +154,7 @@ describe('the profile of compose.yaml', () => {
   }
   const inProfile = Object.entries(services).filter(([, { profiles }]) => profiles?.includes('example'))
 
-  test('has every service, and nothing of it starts without the profile', () => {
+  test('has every service, and starts none without the profile', () => {
     expect(inProfile.map(([name]) => name).toSorted()).toEqual(serviceNames.toSorted())
     expect(services['intake']?.profiles).toEqual(['intake'])
   })

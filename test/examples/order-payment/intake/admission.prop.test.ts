@@ -104,7 +104,7 @@ test('orders handled together, in any interleaving, end as if handled one by one
   )
 })
 
-test('orders balance when the intake is killed at any moment and reads from the top, while other work goes on', () => {
+test('orders balance when the intake is killed at any moment and reads from the top, while other work continues', () => {
   const moments = fc.array(fc.nat(60), { maxLength: 4 })
   fc.assert(
     fc.property(

@@ -13,7 +13,7 @@ function parseWith(change: object) {
   return parse(JSON.stringify({ ...ORDER, ...change }))
 }
 
-describe('an order line that is good', () => {
+describe('a valid order line', () => {
   test('is the order', () => {
     expect(parse(JSON.stringify(ORDER))).toEqual({ kind: 'order', order: ORDER })
   })
@@ -24,7 +24,7 @@ describe('an order line that is good', () => {
     ['fields that nobody knows', JSON.stringify({ ...ORDER, note: 'by noon', __proto__: null })],
     ['a field called __proto__', `{"__proto__":{"quantity":1},${JSON.stringify(ORDER).slice(1)}`],
     ['another order of fields', JSON.stringify(Object.fromEntries(Object.entries(ORDER).toReversed()))],
-  ])('with %s', (_, text) => {
+  ])('may have %s', (_, text) => {
     expect(parse(text)).toEqual({ kind: 'order', order: ORDER })
   })
 
@@ -165,7 +165,7 @@ describe('any bytes at all', () => {
     )
   })
 
-  test('any change of a good order is either an order or refused', () => {
+  test('any change of a valid order is either an order or refused', () => {
     const value = fc.jsonValue({ maxDepth: 2 })
     const fields = fc.constantFrom('orderId', 'customer', 'card', 'lines', '__proto__', 'constructor', 'toString')
     const lineFields = fc.constantFrom('sku', 'quantity', 'unitPriceCents', '__proto__')

@@ -47,7 +47,7 @@ async function setup(accounts: Record<string, number>) {
   }
 }
 
-test('accounts are opened once, however often the service starts', async () => {
+test('accounts are opened once, for any number of starts', async () => {
   const ledger = await setup({ 'c-1': 100 })
   expect(await ledger.balance('c-1')).toBe(100)
 })
@@ -67,7 +67,7 @@ test('an amount over the balance is refused and leaves nothing', async () => {
   expect(await ledger.entries()).toEqual([])
 })
 
-test('a customer without an account can pay nothing, and that is a charge', async () => {
+test('a customer without an account can pay nothing, not even a charge of nothing', async () => {
   const ledger = await setup({})
   await ledger.charge('k', 'nobody', 0)
   expect(await ledger.entries()).toEqual(['charge k 0'])
@@ -80,7 +80,7 @@ test('a second charge under one key fails rather than charging twice', async () 
   expect(await ledger.balance('c-1')).toBe(90)
 })
 
-test('a refund gives back what was charged, once, and nothing if nothing was', async () => {
+test('a refund gives back the charge, once, and nothing without one', async () => {
   const ledger = await setup({ 'c-1': 100 })
   await ledger.refund('k')
   await ledger.charge('k', 'c-1', 30)

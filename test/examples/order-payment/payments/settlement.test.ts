@@ -48,7 +48,7 @@ async function setup() {
   }
 }
 
-test('the leader closes what was asked for, under its term, and says so', async () => {
+test('the leader closes requested settlements, under its term, and reports them', async () => {
   const { parts, request, termOf, terms, answers } = await setup()
   await request('monday')
   const stop = new AbortController()

@@ -52,14 +52,14 @@ function setup() {
   return { settings, startPayments, operator }
 }
 
-test('an instance that is started again while the payments are off takes nothing', async () => {
+test('an instance that is restarted while payments are off takes no orders', async () => {
   const { settings, startPayments } = setup()
   expect((await startPayments('payments-1'))()).toBe('running')
   await settings.put(PAYMENTS_SWITCH, { paused: true })
   expect((await startPayments('payments-2'))()).toBe('paused')
 })
 
-test('a turn of the switch is done when it is answered, and an older one is not done any more', async () => {
+test('a switch is done when it is answered, and an older one no longer applies', async () => {
   const { settings, startPayments, operator } = setup()
   const state = await startPayments('payments-1')
   const bus = await operator()

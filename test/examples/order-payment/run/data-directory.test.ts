@@ -19,7 +19,7 @@ it.each([
   ['pg/file', 'pg'],
   ['draft.tmp', 'draft.tmp'],
   ['notes.txt', 'notes.txt'],
-])('refuses a folder with a %s that is not ours, and leaves it as it is', async (path, named) => {
+])('the example refuses a folder with a foreign %s, and leaves it unchanged', async (path, named) => {
   const file = join(folder, path)
   await mkdir(dirname(file), { recursive: true })
   await writeFile(file, precious)
@@ -29,7 +29,7 @@ it.each([
   expect(await readFile(file, 'utf8')).toBe(precious)
 })
 
-it('refuses a folder whose manifest is of something else', async () => {
+it('the example refuses a folder whose manifest has another format', async () => {
   for (const text of ['{"name":"my web app"}', 'no JSON', 'null']) {
     await writeFile(join(folder, 'manifest.json'), text)
     await mkdir(join(folder, 'database'), { recursive: true })
@@ -40,7 +40,7 @@ it('refuses a folder whose manifest is of something else', async () => {
   }
 })
 
-it('takes a folder in which one of its own was killed: a database without a manifest, a lock of a dead process, half a manifest', async () => {
+it('the example takes a folder in which one of its own was killed: a database without a manifest, a lock of a dead process, half a manifest', async () => {
   const half = join(folder, 'manifest.json.0f8fad5b-d9cb-469f-a165-70867728950e.tmp')
   const files = await findInputFiles(BUNDLED)
   await (await openDataDirectory(folder, files)).close()

@@ -19,6 +19,6 @@ test('victims are real ones, and every service and process has its turn', () => 
   )
 })
 
-test('no orders are enough for all kills', () => {
+test('too few orders for all kills are refused', () => {
   expect(planKills({ ...OPTIONS, orders: 0 })).toHaveLength(10)
 })

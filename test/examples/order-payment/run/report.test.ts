@@ -19,7 +19,7 @@ const MEASURED = {
   elapsedMs: 2_000.4,
 }
 
-test('has exactly the promised fields, in the promised order', () => {
+test('the report has exactly the promised fields, in the promised order', () => {
   expect(JSON.stringify(makeReport(AUDIT, MEASURED))).toBe(
     JSON.stringify({
       orders: { read: 17, invalid: 2, duplicate: 1, conflict: 2, confirmed: 3, declined: 4, outOfStock: 5, stuck: 0 },

@@ -53,7 +53,7 @@ test.each([
   expect(await shelves.left()).toEqual(stock)
 })
 
-test('a release puts back what was reserved, once, and nothing if nothing was', async () => {
+test('a release puts the reservation back, once, and nothing without one', async () => {
   const shelves = await setup({ apple: 4, pear: 4 })
   await shelves.release('k')
   await shelves.reserve('k', [APPLES, PEARS])

@@ -19,7 +19,7 @@ export interface Ended {
 
 export interface Running {
   readonly child: ChildProcess
-  /** So far. */
+  /** Standard error so far. */
   stderr(): string
   readonly ended: Promise<Ended>
 }

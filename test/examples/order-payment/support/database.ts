@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll } from 'vitest'
 
-/** One PGlite for the tests of a file; each takes a schema of its own. */
+/** Provides one PGlite for the tests of a file; each uses a schema of its own. */
 export function useDatabase(): { readonly sql: SqlClient; newSchema(): string } {
   let database: PGlite | undefined
   let sql: SqlClient | undefined

@@ -10,16 +10,16 @@ export interface LivesOptions {
   readonly seed: number
   readonly kills: number
   readonly signal?: AbortSignal | undefined
-  /** Told of each kill. */
+  /** Called after each kill. */
   readonly onKilled?: ((text: string) => void) | undefined
 }
 
 export interface Lives {
   readonly report: Report
   readonly model: Expected
-  /** How many were killed while they started, and while orders were under way. */
+  /** Numbers of lives killed during the start, and while orders were in flight. */
   readonly killed: { readonly starting: number; readonly working: number }
-  /** Lives that failed before they were killed, and with which exit code. One that was through with its work is no fault. */
+  /** Lives that failed before they were killed, with their exit codes. One that had finished its work is no fault. */
   readonly ended: readonly string[]
 }
 
@@ -29,7 +29,7 @@ const ORDERS_PER_LIFE = 550
 const STARTS_MS = 3_000
 /** A line of progress comes every two seconds: the kill is at any moment between two. */
 const LINE_MS = 2_000
-/** Nothing came forward for so long: it is killed all the same. */
+/** Time without progress after which a life is killed anyway. */
 const LONGEST_MS = 60_000
 
 /** @throws when the last run, which is not killed, writes no report */
@@ -85,7 +85,7 @@ async function oneLife(
   return { code, stderr: running.stderr(), lastLine: running.stderr().trim().split('\n').at(-1) ?? '' }
 }
 
-/** As the last line of progress has it. */
+/** Reads the number of ended orders from the last line of progress. */
 function endedOrders(stderr: string): number {
   const all = [...stderr.matchAll(/^(?<ended>\d+) of \d+ orders ended/gm)]
   return Number(all.at(-1)?.groups?.['ended'] ?? 0)

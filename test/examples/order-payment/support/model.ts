@@ -1,5 +1,5 @@
 /**
- * What must come out: the orders handled one by one in file order, in plain code that shares nothing with the example.
+ * Expected result: the orders handled one by one in file order, in plain code that shares nothing with the example.
  * Knows invalid lines only as the generator makes them.
  */
 import type { OrderFiles } from './orders.ts'

@@ -11,7 +11,7 @@ export interface OrderFilesOptions {
   readonly lines: number
   readonly customers?: number | undefined
   readonly skus?: number | undefined
-  /** How much of what is asked for is there, about; under 1 orders compete. */
+  /** Approximate share of the requested goods that is in stock; below 1 orders compete. */
   readonly plenty?: number | undefined
 }
 

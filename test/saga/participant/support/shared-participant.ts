@@ -38,7 +38,7 @@ export async function sharedParticipant({ sql, outbox, schema, effects, invoke }
   })
   const command = (sagaId: string, headers: Headers = {}): Promise<void> =>
     handler.handle({}, contextOf(sagaId, { ...commandHeaders(sagaId, 'invoke'), ...headers }))
-  // How long a call takes is not known before the first one, which is therefore alone.
+  // The first call runs alone, because the duration of a call is not known before it.
   await command('first')
   return command
 }

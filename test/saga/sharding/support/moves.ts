@@ -9,7 +9,7 @@ export interface MovesOptions {
   readonly sql: Readonly<Record<string, SqlClient>>
   readonly instance: string
   readonly leaseMs: number
-  /** In the middle of the second step. */
+  /** Called in the middle of the second step. */
   readonly inSlow?: (sagaId: string) => Promise<void>
   readonly logger?: Logger
 }

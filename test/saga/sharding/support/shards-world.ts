@@ -50,7 +50,7 @@ export const outer = defineSaga('outer', { version: 1, input: z.object({ n: z.nu
   compensate: 'none',
 })
 
-/** Its branch need not be called. */
+/** Global transaction whose branch may stay uncalled. */
 export const payment = defineGlobalTransaction('payment', {
   input: z.object({ n: z.number() }),
   branches: [defineBranch('pay', { to: commands })],
@@ -61,9 +61,9 @@ type More = { readonly shards?: ShardedCoordinatorOptions['shards'] }
 export interface ShardsWorld extends AsyncDisposable {
   readonly schema: string
   readonly sql: Readonly<Record<string, SqlClient>>
-  /** What the participant did, in order. */
+  /** Participant's calls, in order. */
   readonly reserved: string[]
-  /** What a shard is given by the process that has it. */
+  /** Options of a shard for the process that has it. */
   shard(name: string): ShardOptions
   /** A process with these shards. Closed with the world. */
   process(names: readonly string[], more?: More): ShardedCoordinator
@@ -71,7 +71,7 @@ export interface ShardsWorld extends AsyncDisposable {
   running(names: readonly string[], more?: More): Promise<ShardedCoordinator>
   /** A coordinator that knows nothing of shards, on the database of one. */
   single(name: string): Coordinator
-  /** Which databases have a saga of this id. */
+  /** Databases that have a saga of this id. */
   holders(id: string, saga?: string): Promise<string[]>
   /** Every id that was started, with its shard. */
   spread(): Promise<{ readonly shard: string; readonly id: string }[]>
@@ -79,7 +79,7 @@ export interface ShardsWorld extends AsyncDisposable {
 
 let count = 0
 
-/** With tables of its own. @param sql the databases by name, closed by the caller */
+/** Opens shards with tables of their own. @param sql the databases by name, closed by the caller */
 export async function openShards(sql: Readonly<Record<string, SqlClient>>): Promise<ShardsWorld> {
   const schema = `shards_${++count}`
   const stockSchema = `${schema}_stock`

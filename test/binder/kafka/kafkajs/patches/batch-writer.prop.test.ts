@@ -29,7 +29,7 @@ const readBatch = require('kafkajs/src/protocol/recordBatch/v0/decoder.js') as (
   readonly records: ReadonlyArray<{ readonly key: unknown; readonly value: unknown; readonly headers: object }>
 }>
 
-/** Of a batch, without times. */
+/** Fields of a batch header, without times. */
 const HEAD = [
   'firstOffset',
   'lastOffsetDelta',
@@ -60,7 +60,7 @@ const written = fc.record({
   ),
 })
 
-/** What the connections of a producer make of a request: those of kafkajs, and the same with our writer. */
+/** Encodes the produce request twice: with kafkajs, and with kafkajs and our writer. */
 async function requestsOf(version: number, compression: 'none' | 'gzip'): Promise<{ theirs: Lookup; ours: Lookup }> {
   const theirs = lookup({ [PRODUCE]: { maxVersion: version } })
   const broker = { lookupRequest: theirs }
@@ -71,7 +71,7 @@ async function requestsOf(version: number, compression: 'none' | 'gzip'): Promis
   return { theirs, ours: (await cluster.findBroker()).lookupRequest }
 }
 
-/** All that a broker is told, without times. */
+/** Reads everything that the request sends to the broker, without times. */
 async function read(bytes: Buffer): Promise<unknown> {
   const from = new ByteReader(Pieces.of(bytes))
   const [transaction, acks, timeout] = [from.nullableString(), from.int16(), from.int32()]
@@ -95,13 +95,13 @@ async function read(bytes: Buffer): Promise<unknown> {
   }
 }
 
-describe('what a producer of kafkajs writes', () => {
+describe('the batch writer of a kafkajs producer', () => {
   it.for([
     [3, 'none', NONE],
     [7, 'none', NONE],
     [7, 'gzip', GZIP],
   ] as const)(
-    'tells a broker the same as without this package (version %i, %s)',
+    'writes the same as kafkajs without this package (version %i, %s)',
     async ([version, name, type], { expect }) => {
       const { theirs, ours } = await requestsOf(version, name)
       await fc.assert(
@@ -140,7 +140,7 @@ describe('what a producer of kafkajs writes', () => {
     expect(bytes).toEqual((await theirs(PRODUCE, requests.Produce)(beyond).request.encode()).buffer)
   })
 
-  it('is of kafkajs where that looks otherwise inside', async ({ expect }) => {
+  it('is kafkajs’ own where its internals differ', async ({ expect }) => {
     const writing = { clock: new FakeClock(), compression: 'none', findCodec: () => undefined } as const
     expect(() => writeBatchesOf({}, writing)).not.toThrow()
     const cluster = { findBroker: () => Promise.resolve({ nodeId: 1 }) }

@@ -24,7 +24,7 @@ interface Connection {
   disconnect(): Promise<unknown>
 }
 
-test('a connection that failed keeps no listeners, however often it is ended', async () => {
+test('a failed connection keeps no listeners, however often it is ended', async () => {
   const port = await closedPort()
   const kafka = new Kafka({ brokers: [`127.0.0.1:${port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 } })
   const numbers = defineChannel('numbers', { payload: z.number() })

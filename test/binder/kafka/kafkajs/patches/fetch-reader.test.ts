@@ -5,7 +5,7 @@ import { range } from '../../kit.ts'
 const LIMITS = { answerBytes: 100_000, roomBytes: 100_000, maxBatchBytes: 1_000_000 }
 const READING = { ...LIMITS, findCodec: () => undefined, turn: 0, startOf: () => 0 }
 
-/** An answer in version 4 with a batch for each partition, of so many records of that size. */
+/** Answer in version 4 with a batch per partition, of `count` records of `size` bytes. */
 async function answerOf(partitions: number, count: number, size: number): Promise<Buffer> {
   const value = Buffer.alloc(size, 'x')
   const envelope = { topic: 't', key: null, value, headers: {}, bytes: size + 100, index: 0, place: 0 }
@@ -24,7 +24,7 @@ async function answerOf(partitions: number, count: number, size: number): Promis
 }
 
 describe('an answer to a fetch of kafkajs', () => {
-  it('is read as far as there is room, by turns, and what was left is empty', async ({ expect }) => {
+  it('is read in turns, as space permits, and its rest is empty', async ({ expect }) => {
     const bytes = await answerOf(3, 10, 9_000)
     for (const turn of range(4)) {
       const { responses } = await decodeFetch(4, bytes, { ...READING, turn })
@@ -39,7 +39,7 @@ describe('an answer to a fetch of kafkajs', () => {
     }
   })
 
-  it('has of a partition what there is room for, and goes on behind it', async ({ expect }) => {
+  it('yields as much of a partition as fits, and continues after it', async ({ expect }) => {
     const bytes = await answerOf(1, 10, 9_000)
     const reading = { ...READING, roomBytes: 30_000 }
     const offsets: string[] = []
@@ -52,7 +52,7 @@ describe('an answer to a fetch of kafkajs', () => {
     expect(offsets).toEqual(range(10).map(String))
   })
 
-  it('is not read in a kafkajs that looks otherwise inside: that is said', async ({ expect }) => {
+  it('is not read in a kafkajs with other internals, with a warning', async ({ expect }) => {
     const bare = { findTopicPartitionMetadata: () => [] }
     expect(() => readFetchesOf(bare, LIMITS, () => {})).toThrow(/needs kafkajs 2.2/)
     const cluster = { ...bare, findBroker: () => Promise.resolve({}) }

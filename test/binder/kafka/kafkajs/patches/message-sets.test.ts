@@ -33,7 +33,7 @@ async function read(set: Buffer, maxBatchBytes: number) {
 }
 
 describe.for([0, 1] as const)('a set of messages in format %s', (magic) => {
-  it('is read when what it becomes is within the limit', async ({ expect }) => {
+  it('is read when its decompressed size is within the limit', async ({ expect }) => {
     const values = range(3).map((n) => Buffer.alloc(1_000 + n, 'x'))
     expect(await read(compressed(magic, values), 10_000)).toEqual({
       values: [1_000, 1_001, 1_002],
