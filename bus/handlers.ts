@@ -81,7 +81,7 @@ async function callAll(
   let isMine = false
   for (const { call } of handlers) {
     try {
-      // One handler may write into it.
+      // Each handler has a copy, since another may write into the payload.
       const result = await call(handlers.length > 1 ? copyData(payload) : payload, context)
       isMine ||= result !== NOT_MINE
       if (result instanceof AfterAck) after.push(result)

@@ -162,7 +162,7 @@ export class PartitionRelay {
     await this.#last()
   }
 
-  /** One more window, for what was added right before the stop: no other relay may be there. */
+  /** Sends a last window: rows that were added right before the stop would wait for the next relay. */
   async #last(): Promise<void> {
     if (!this.lease.isValid() || this.error !== undefined) return
     try {

@@ -65,7 +65,7 @@ export class Requests {
     const places = (replies ?? []).map((channel, i) => {
       const checked = requireChannel(`createBinder.replies[${i}]`, channel as unknown as Channel)
       const destination = replyDestination(checked.name, host.service)
-      // A responder answers to no longer one.
+      // Responders refuse a longer destination.
       if (destination.length > MAX_REPLY_PLACE)
         throw invalidOption(
           `createBinder.replies[${i}]`,

@@ -113,7 +113,7 @@ describe('a transaction that commits after a rollback to a savepoint', () => {
   })
 
   test('is known to every part that acts after the commit', () => {
-    const files = ['binder', 'bus', 'core', 'election', 'embedded', 'locks', 'operate', 'outbox', 'saga', 'service']
+    const files = ['binder', 'bus', 'core', 'election', 'embedded', 'locks', 'operator', 'outbox', 'saga', 'service']
       .flatMap((folder) =>
         readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => `${folder}/${file}`),
       )

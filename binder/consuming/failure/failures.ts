@@ -273,9 +273,9 @@ export class Failures {
   }
 
   /**
-   * True: the database was away, or waits for an operator, or a part of this process is closed, or the database was busy in a transaction that is the binding's own, which is no attempt. A handler that conflicts with
-   * itself fails in the end: a conflict counts as an attempt after 20 tries, which take some seconds. A session that the server ended
-   * because the handler paused for too long in it is one. Asks, and does nothing.
+   * True when this is no attempt: the database was away, waits for an operator, or was busy in a transaction that is the binding's own; or a
+   * part of this process is closed. A handler that conflicts with itself fails in the end: a conflict counts as an attempt after 20
+   * tries, which take some seconds. A session that the server ended because the handler paused for too long in it is one. Has no effect.
    */
   isAway(delivery: TransportDelivery, error: unknown): boolean {
     if (isClosed(error)) return true
