@@ -38,11 +38,17 @@ export function undoWorld(sql: SqlClient, schema: string): UndoWorld {
       { group: 'stock', sql, outbox, schema, backoff: FAST, lockTimeoutMs: 20, maxAttempts: 1, ...options },
       (_, { tx }) => work(tx),
     )
+  let answers: SagaReply[] = []
   const ask: UndoWorld['ask'] = async (operation, { id = 's', step = 'reserve' } = {}, binding = bind()) => {
     const headers: Headers = { ...commandHeaders(id, operation, 1, step), 'saga-kind': 'tcc' }
     await deliver(binding, { sku: id, n: 1 }, headers, 1)
-    const replies = await takeReplies(sql, schema)
-    return replies.at(-1) as SagaReply
+    // Of commands that run at once, the first to end takes the replies to all.
+    answers.push(...(await takeReplies(sql, schema)))
+    const isMine = (reply: SagaReply): boolean =>
+      reply.sagaId === id && reply.step === step && reply.operation === operation
+    const mine = answers.filter(isMine).at(-1)
+    answers = answers.filter((reply) => !isMine(reply))
+    return mine as SagaReply
   }
   const run = async (work: Work | readonly string[], tx: SqlTransaction): Promise<void> => {
     if (typeof work === 'function') return void (await work(tx))
