@@ -1,4 +1,5 @@
 /** A partition as its relay sees it: `functions.ts`, called under a lease. */
+import { checkName } from '../binder/channel/channel.ts'
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
 import type { Silence } from '../core/silence.ts'
@@ -152,6 +153,8 @@ function readRows(fetched: readonly FetchedRow[]): Pick<Window, 'rows' | 'unread
   return { rows, unreadable }
 }
 
+/** @throws TypeError for a destination that no broker could be sent to; another program may write anything into the column */
 function windowRow(row: FetchedRow): WindowRow {
+  checkName('aggregatetype', row.aggregatetype, 200)
   return { seq: row.seq, message: messageOf(row), attempts: row.attempts, strikes: row.strikes }
 }

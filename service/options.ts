@@ -127,6 +127,10 @@ function requireRoles({
     if (Object.keys(roles).length === 0 || locks !== undefined) continue
     throw wrongKind(`${PATH}.locks`, locks, `locks such as redisLocks({ url }), which ${option} need`)
   }
+  for (const [option, roles] of Object.entries({ leads, schedules })) {
+    if (Object.hasOwn(roles, '__proto__'))
+      throw invalidOption(`${PATH}.${option}`, '__proto__', 'a role of another name, which objects can hold')
+  }
   for (const [role, work] of Object.entries(leads)) requireFunction(`${PATH}.leads.${role}`, work)
   for (const [role, schedule] of Object.entries(schedules)) {
     refuseUnknown(`${PATH}.schedules.${role}`, schedule, SCHEDULE)

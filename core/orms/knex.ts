@@ -30,18 +30,22 @@ export function knexTransaction(trx: KnexTransaction): SqlTransaction {
         bindings.push(parameters[Number(number) - 1])
         return '?'
       })
+      const statement = trx.raw(asked, bindings as never)
       try {
-        return await trx.raw(asked, bindings as never)
+        return await statement
       } catch (error) {
-        throw withoutValues(error)
+        throw withoutValues(error, [String(statement), text])
       }
     },
     { of: trx, requireOpen: () => requireActive(!trx.isCompleted()) },
   )
 }
 
-/** Knex writes the statement with its values before what the server says. */
-function withoutValues(error: unknown): unknown {
-  if (error instanceof Error) error.message = error.message.split(' - ').at(-1) ?? ''
+/** Knex writes the statement, by default with its values, before the server's message, which may itself contain ` - `. */
+function withoutValues(error: unknown, prefixes: readonly string[]): unknown {
+  if (!(error instanceof Error)) return error
+  const { message } = error
+  const prefix = prefixes.map((text) => `${text} - `).find((text) => message.startsWith(text))
+  error.message = prefix === undefined ? (message.split(' - ').at(-1) ?? '') : message.slice(prefix.length)
   return error
 }

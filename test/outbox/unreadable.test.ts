@@ -29,3 +29,21 @@ test.each([CUT, 'null', '[1]', '"text"', '{"a":{"$bytes":7}}', '{"a":{}}', '{"a"
     expect(t.publisher.idsOf('a')).toEqual(['a1', 'a2'])
   },
 )
+
+test.each(['', 'orders placed', '.'])(
+  'a row of another writer whose aggregatetype is "%s", which no channel can have, is parked and can be dropped',
+  async (name) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('foreign', 'a'), message('a1', 'a')]))
+    await t.sql.query(`UPDATE "${t.outbox.schema}".outbox SET aggregatetype = $1 WHERE id = 'foreign'`, [name])
+    await using relay = t.relay()
+    await relay.start()
+    await until(async () => (await t.outbox.stats()).parked === 1, 'parked')
+    await until(() => t.publisher.ids.includes('a1'), 'the others are published')
+    expect(t.publisher.ids).not.toContain('foreign')
+    const [parked] = await t.outbox.parked()
+    expect(parked).toMatchObject({ message: { id: 'foreign' }, lastError: expect.stringContaining('aggregatetype') })
+    expect(await t.outbox.drop('foreign', { by: 'ann', reason: 'not ours' })).toBe(true)
+    expect((await t.outbox.stats()).parked).toBe(0)
+  },
+)

@@ -391,6 +391,7 @@ describe('calls that only a service has', () => {
     [{ sagas: [placeOrder] }, /createService\.sql: expected a SqlClient .* which sagas needs/],
     [{ bindings: [charge([])] }, /createService\.sql: expected a SqlClient .* which bindings\[0\] needs/],
     [{ leads: { settlement: () => {} } }, /createService\.locks/],
+    [{ locks: memoryLocks(), leads: { ['__proto__']: () => {} } }, /createService\.leads: expected a role of another/],
     [{ schedules: { nightly: { jobs: [] } } }, /createService\.locks: .* which schedules need/],
     [{ locks: memoryLocks(), schedules: { nightly: { jbos: [] } } }, /createService\.schedules\.nightly\.jbos/],
     [

@@ -138,6 +138,18 @@ export function tests(): void {
         expect(found).toMatchObject({ code: '23505' })
       })
 
+      test('an error has the whole message of the server', async () => {
+        let found: unknown
+        const failing = library.place(`${name}-6`, async (tx) => {
+          await tx.query("SELECT 'a - b'::int + $1::int", [1]).catch((error: unknown) => {
+            found = error
+            throw error
+          })
+        })
+        await expect(failing).rejects.toThrow()
+        expect(String((found as Error).message)).toContain('invalid input syntax for type integer: "a - b"')
+      })
+
       test('an error shows no values', async () => {
         const secret = `${name}-3-s3cret`
         let found: unknown
