@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/suite/order.ts'
 import { filesOf, type SuiteProject } from './test/support/suite/projects.ts'
-import { QUICK_MODE, quickOf } from './test/support/suite/quick.ts'
+import { chosenFiles } from './test/support/suite/quick.ts'
 
 // No 'import' among them: vitest hands these to Node, where it would make a CommonJS driver `require` ES modules.
 const conditions = ['concordat-source', 'node']
@@ -69,8 +69,8 @@ export const onServers = {
 
 /** test/support/suite/projects.ts lists the files of a project, quick.ts those that `npm test` runs. The compiler checks type tests. */
 export default defineConfig(({ mode }) => {
-  const isQuick = mode === QUICK_MODE && process.env['CONCORDAT_REQUIRE_SERVERS'] !== '1'
-  const files: Files = (project) => (isQuick ? [...quickOf(filesOf(project))] : filesOf(project))
+  const choose = chosenFiles(mode)
+  const files: Files = (project) => [...choose(filesOf(project))]
   return {
     ...source,
     test: {

@@ -2,8 +2,8 @@
  * Project of `vitest.config.ts` that a test file belongs to: derived from its name and its imports, so that no list is
  * needed.
  */
-import { globSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { globSync } from 'node:fs'
+import { importing } from './imports.ts'
 
 /**
  * - `browser`: `*.browser.test.ts`, opens pages in Chromium.
@@ -22,17 +22,19 @@ const APART =
   /(?:from|import)\s*\(?'(?:node:child_process|concordat\/embedded|[^']*suite\/packages\.ts)'|process\.memoryUsage\(/
 /** Import that makes a file `pglite`, when it is not `local`. */
 const DATABASE = /(?:from|import)\s*\(?'@electric-sql\/pglite'/
-const RELATIVE = /(?:from|import)\s*\(?'(\.[^']+)'/g
 
 /** @param files paths from the root of the repository. @default every test file */
 export function filesOf(project: SuiteProject, files: readonly string[] = globSync('test/**/*.test.ts')): string[] {
-  const uses = { apart: finder(APART), database: finder(DATABASE) }
+  const uses = {
+    apart: importing((_file, text) => APART.test(text)),
+    database: importing((_file, text) => DATABASE.test(text)),
+  }
   return files.map((file) => file.replaceAll('\\', '/')).filter((file) => projectOf(file, uses) === project)
 }
 
-type Finder = (file: string) => boolean
+type Uses = Readonly<Record<'apart' | 'database', (file: string) => boolean>>
 
-function projectOf(file: string, uses: { readonly apart: Finder; readonly database: Finder }): SuiteProject {
+function projectOf(file: string, uses: Uses): SuiteProject {
   if (file.endsWith('.int.test.ts')) return 'int'
   if (file.endsWith('.release.test.ts')) return 'release'
   if (file.endsWith('.engine.test.ts')) return 'engine'
@@ -40,25 +42,4 @@ function projectOf(file: string, uses: { readonly apart: Finder; readonly databa
   if (file.endsWith('.prop.test.ts')) return 'prop'
   if (uses.apart(file)) return 'local'
   return uses.database(file) ? 'pglite' : 'unit'
-}
-
-/** Follows the imports from file to file inside `test/`, each file read once. */
-function finder(sign: RegExp): Finder {
-  const known = new Map<string, boolean>()
-  const isIn = (file: string): boolean => {
-    const before = known.get(file)
-    if (before !== undefined) return before
-    known.set(file, false)
-    const text = readFileSync(file, 'utf8')
-    const found = sign.test(text) || helpersOf(file, text).some(isIn)
-    known.set(file, found)
-    return found
-  }
-  return isIn
-}
-
-function helpersOf(file: string, text: string): readonly string[] {
-  return Array.from(text.matchAll(RELATIVE), ([, target = '']) => join(dirname(file), target)).filter(
-    (target) => target.startsWith('test/') && target.endsWith('.ts'),
-  )
 }

@@ -1,13 +1,20 @@
 /**
- * Files that `npm test` runs in about five minutes: every file that is not long, and one file for each kind of server.
- * With\n`CONCORDAT_REQUIRE_SERVERS=1`, as `.ci/run` sets it, and by `vitest run` itself everything runs.
+ * Which test files a run takes, by the measured time of each (`npm run test:times`) and by the guarantees that it holds.
+ *
+ * - `npm test`: every file that is not long, and one file for each kind of server; about five minutes.
+ * - `npm test` with `CONCORDAT_REQUIRE_SERVERS=1`, as in `.ci/run`: also every file on servers that is not long, and every
+ *   file that holds the test of a guarantee.
+ * - `CONCORDAT_NIGHT=1`, as in `npm run test:night`, or `vitest run` without a mode: every file.
  */
+import { readFileSync } from 'node:fs'
+import { importing } from './imports.ts'
+import { isNight } from './night.ts'
 import { readSeconds, type Seconds } from './seconds.ts'
 
 /** The mode in which `npm test` starts vitest. */
 export const QUICK_MODE = 'quick'
 
-/** A file that takes longer, by the table of `npm run test:times`, is left out. */
+/** A file that takes longer is long. */
 export const LONG_SECONDS = 10
 
 /** Files that show that each available server works with its adapter. */
@@ -19,9 +26,44 @@ export const SMOKE: readonly string[] = [
   'test/saga/mysql2/two-databases.int.test.ts',
 ]
 
+/** Shows that a conformance suite finds a wrong store or transport: a control of the tests, which holds no guarantee itself. */
+const CONTROL = /(?:^|[/-])(?:negative-control|refusing|slow|late)(?:-\w+)?\.test\.ts$/
+
+type Choice = (files: readonly string[]) => readonly string[]
+
+/** Files of a run of `npm test` in this environment. */
+export function chosenFiles(mode: string): Choice {
+  if (mode !== QUICK_MODE || isNight) return (files) => files
+  return process.env['CONCORDAT_REQUIRE_SERVERS'] === '1' ? mergeOf : quickOf
+}
+
 /** @param files paths from the root of the repository */
 export function quickOf(files: readonly string[], seconds: Seconds = readSeconds()): readonly string[] {
-  return files.filter((file) =>
-    file.endsWith('.int.test.ts') ? SMOKE.includes(file) : (seconds[file] ?? 0) <= LONG_SECONDS,
+  return files.filter((file) => (file.endsWith('.int.test.ts') ? SMOKE.includes(file) : !isLong(file, seconds)))
+}
+
+/** @param files paths from the root of the repository */
+export function mergeOf(files: readonly string[], seconds: Seconds = readSeconds()): readonly string[] {
+  const holdsGuarantee = importing((file) => guaranteed().has(file))
+  return files.filter((file) => !isLong(file, seconds) || (!CONTROL.test(file) && holdsGuarantee(file)))
+}
+
+function isLong(file: string, seconds: Seconds): boolean {
+  return (seconds[file] ?? 0) > LONG_SECONDS
+}
+
+/** Test files and suites that the table of guarantees names. */
+function guaranteed(): ReadonlySet<string> {
+  known ??= new Set(
+    (JSON.parse(readFileSync('test/house/guarantees.json', 'utf8')) as readonly Claim[]).flatMap(({ tests }) =>
+      tests.map(({ file }) => file),
+    ),
   )
+  return known
+}
+
+let known: ReadonlySet<string> | undefined
+
+interface Claim {
+  readonly tests: readonly { readonly file: string }[]
 }
