@@ -1,5 +1,5 @@
 /** Follows the imports of test files inside `test/`. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 const RELATIVE = /(?:from|import)\s*\(?'(\.[^']+)'/g
@@ -19,8 +19,9 @@ export function importing(sign: (file: string, text: string) => boolean): (file:
   return isOn
 }
 
+/** A program in a string of a test may import a file that does not exist. */
 function importsOf(file: string, text: string): readonly string[] {
   return Array.from(text.matchAll(RELATIVE), ([, target = '']) => join(dirname(file), target)).filter(
-    (target) => target.startsWith('test/') && target.endsWith('.ts'),
+    (target) => target.startsWith('test/') && target.endsWith('.ts') && existsSync(target),
   )
 }

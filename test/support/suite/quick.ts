@@ -1,8 +1,8 @@
 /**
  * Which test files a run takes, by the measured time of each (`npm run test:times`) and by the guarantees that it holds.
  *
- * - `npm test`: every file that is not long, and one file for each kind of server; about five minutes.
- * - `npm test` with `CONCORDAT_REQUIRE_SERVERS=1`, as in `.ci/run`: also every file on servers that is not long, and every
+ * - `npm test`: every short file, and one file for each kind of server; about five minutes.
+ * - `npm test` with `CONCORDAT_REQUIRE_SERVERS=1`, as in `.ci/run`: every file that is not long, on servers too, and every
  *   file that holds the test of a guarantee.
  * - `CONCORDAT_NIGHT=1`, as in `npm run test:night`, or `vitest run` without a mode: every file.
  */
@@ -14,8 +14,11 @@ import { readSeconds, type Seconds } from './seconds.ts'
 /** The mode in which `npm test` starts vitest. */
 export const QUICK_MODE = 'quick'
 
-/** A file that takes longer is long. */
-export const LONG_SECONDS = 10
+/** A file that takes longer is not part of `npm test`. */
+export const QUICK_SECONDS = 10
+
+/** A file that takes longer is part of a merge only if it holds the test of a guarantee. */
+export const MERGE_SECONDS = 15
 
 /** Files that show that each available server works with its adapter. */
 export const SMOKE: readonly string[] = [
@@ -39,17 +42,15 @@ export function chosenFiles(mode: string): Choice {
 
 /** @param files paths from the root of the repository */
 export function quickOf(files: readonly string[], seconds: Seconds = readSeconds()): readonly string[] {
-  return files.filter((file) => (file.endsWith('.int.test.ts') ? SMOKE.includes(file) : !isLong(file, seconds)))
+  return files.filter((file) =>
+    file.endsWith('.int.test.ts') ? SMOKE.includes(file) : (seconds[file] ?? 0) <= QUICK_SECONDS,
+  )
 }
 
 /** @param files paths from the root of the repository */
 export function mergeOf(files: readonly string[], seconds: Seconds = readSeconds()): readonly string[] {
   const holdsGuarantee = importing((file) => guaranteed().has(file))
-  return files.filter((file) => !isLong(file, seconds) || (!CONTROL.test(file) && holdsGuarantee(file)))
-}
-
-function isLong(file: string, seconds: Seconds): boolean {
-  return (seconds[file] ?? 0) > LONG_SECONDS
+  return files.filter((file) => (seconds[file] ?? 0) <= MERGE_SECONDS || (!CONTROL.test(file) && holdsGuarantee(file)))
 }
 
 /** Test files and suites that the table of guarantees names. */
