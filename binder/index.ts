@@ -15,6 +15,7 @@ export { processor, sink, source } from './bindings/binding.ts'
 export type {
   BatchBinding,
   Binding,
+  ConsumerBinding,
   ConsumerOptions,
   InboxConsumerOptions,
   PollBinding,

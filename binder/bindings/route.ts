@@ -4,13 +4,7 @@ import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { sink } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
-import {
-  type ConsumerBinding,
-  type ConsumerOptions,
-  type InboxConsumerOptions,
-  type ProcessorBinding,
-  type SinkBinding,
-} from './declarations.ts'
+import type { ConsumerBinding, ConsumerOptions, InboxConsumerOptions } from './declarations.ts'
 import { Discarded } from './discarded.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
@@ -89,17 +83,14 @@ export function route<
 >(
   channel: Channel<In, Out, At>,
   options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
-): SinkBinding<NoInfer<Name>> | ProcessorBinding<NoInfer<Name>>
+): ConsumerBinding<NoInfer<Name>>
 export function route<
   In,
   Out,
   At extends string = string,
   Group extends string = 'anonymous',
   Name extends string = `${At}.${Group}`,
->(
-  channel: Channel<In, Out, At>,
-  options: RouteOptions<Out> & NameOptions<Group, Name>,
-): SinkBinding<NoInfer<Name>> | ProcessorBinding<NoInfer<Name>>
+>(channel: Channel<In, Out, At>, options: RouteOptions<Out> & NameOptions<Group, Name>): ConsumerBinding<NoInfer<Name>>
 export function route<
   In,
   Out,
@@ -109,7 +100,7 @@ export function route<
 >(
   channel: Channel<In, Out, At>,
   options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
-): SinkBinding<NoInfer<Name>> | ProcessorBinding<NoInfer<Name>>
+): ConsumerBinding<NoInfer<Name>>
 export function route(channel: unknown, options: unknown): ConsumerBinding {
   const input = requireChannel('route', channel as Channel)
   const path = `route("${input.name}")`

@@ -360,7 +360,7 @@ const NEEDED: Readonly<Record<string, string>> = {
   implemented: 'Codec BatchMiddleware Inbox TokenStore TokenRecord',
   'parameters and results of handlers': `BatchItem BatchContext BatchTransactionContext BatchOutcome Addressed Outputs Headers
     EventContext StepContext RequestContext WithTransaction TccConfirmContext TccCancelContext`,
-  'results that users keep or export': `BatchBinding PollBinding ProcessorBinding SourceBinding Flow FlowEnd Pipeline
+  'results that users keep or export': `BatchBinding ConsumerBinding PollBinding ProcessorBinding SourceBinding Flow FlowEnd Pipeline
     SagaBuilder ForwardSagaBuilder SagaRun DirectTarget HttpTarget ShardedCoordinator Stored
     Branch GlobalTransaction GlobalTransactionDefinition FetchHandler NodeHandler SignalHandling
     PostgresTransport SqlInbox Relay LeaseSet RedisFence PostgresLocks Tokens PostgresTokens

@@ -1,8 +1,15 @@
-import { createBinder, defineChannel, processor, sink, sinkBatch, TransportError } from 'concordat/binder'
+import {
+  type ConsumerBinding,
+  createBinder,
+  defineChannel,
+  processor,
+  sink,
+  sinkBatch,
+  TransportError,
+} from 'concordat/binder'
 import { MINUTE, silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import type { ConsumerBinding } from '../../support/inside/binder.ts'
 import { gate, until } from '../../support/until.ts'
 import { messageOn, ScriptedDelivery, ScriptedTransport } from '../support/scripted-transport.ts'
 

@@ -3,7 +3,7 @@
  * connection, so what several of them do to each other is seen here alone.
  */
 import { setTimeout as pause } from 'node:timers/promises'
-import { combineTransports, createBinder, defineChannel, processor, sink } from 'concordat/binder'
+import { type ConsumerBinding, combineTransports, createBinder, defineChannel, processor, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
@@ -14,7 +14,6 @@ import pg from 'pg'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
-import type { ConsumerBinding } from '../../support/inside/binder.ts'
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 

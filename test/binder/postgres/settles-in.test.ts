@@ -3,6 +3,7 @@ import {
   type BinderOptions,
   type CannotSettleIn,
   type Channel,
+  type ConsumerBinding,
   combineTransports,
   createBinder,
   defineChannel,
@@ -24,7 +25,7 @@ import { createInbox, createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import type { ConsumerBinding, RedriveOptions, RedriveReport } from '../../support/inside/binder.ts'
+import type { RedriveOptions, RedriveReport } from '../../support/inside/binder.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
 

@@ -1,12 +1,7 @@
 /** Names of `binder/` that only tests write: no subpath exports them. */
 // oxlint-disable no-restricted-imports -- users need not write these names, tests do
 export type { KnownNames } from '../../../binder/bindings/binding-name.ts'
-export type {
-  BatchSinkOptions,
-  ConsumerBinding,
-  PollableOptions,
-  SourceOptions,
-} from '../../../binder/bindings/declarations.ts'
+export type { BatchSinkOptions, PollableOptions, SourceOptions } from '../../../binder/bindings/declarations.ts'
 export type { CircuitBreakerOptions } from '../../../binder/bindings/flow-options.ts'
 export type { BatchHandler } from '../../../binder/bindings/handler-contexts.ts'
 export type { InboxMessage } from '../../../binder/bindings/inbox.ts'
