@@ -1,6 +1,6 @@
-import type { AcquireReply, Claim, ClaimTerms, LockStore } from 'concordat/locks/store'
+import type { AcquireReply, Claim, LockStore } from 'concordat/locks/store'
 import fc from 'fast-check'
-import type { ForcedRelease, LockInfo } from '../inside/locks.ts'
+import type { ClaimTerms, ForcedRelease, LockInfo } from '../inside/locks.ts'
 import { Oracle } from './oracle.ts'
 
 /**
