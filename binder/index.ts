@@ -8,68 +8,41 @@
  * @module
  */
 
-export type { PlannedBinding, PlannedDestination, Topology } from './assembly/topology.ts'
 export { createBinder } from './assembly/transport-binder.ts'
 export type { Binder, BinderOptions } from './binder.ts'
 export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
 export { processor, sink, source } from './bindings/binding.ts'
-export type { KnownNames } from './bindings/binding-name.ts'
 export type {
   BatchBinding,
-  BatchInboxOptions,
-  BatchSinkOptions,
   Binding,
   ConsumerBinding,
   ConsumerOptions,
   InboxConsumerOptions,
-  PollableInboxOptions,
-  PollableOptions,
   PollBinding,
   ProcessorBinding,
-  SettlingConsumerOptions,
   SinkBinding,
   SourceBinding,
-  SourceOptions,
 } from './bindings/declarations.ts'
-export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './bindings/flow-options.ts'
 export type {
   BatchContext,
-  BatchHandler,
   BatchItem,
   BatchOutcome,
-  BatchResult,
   BatchTransactionContext,
   Handler,
   HandlerContext,
   SourceContext,
   TransactionContext,
 } from './bindings/handler-contexts.ts'
-export type { Inbox, InboxMessage } from './bindings/inbox.ts'
-export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './bindings/outputs.ts'
-export { type PollOptions, pollable } from './bindings/pollable.ts'
-export {
-  type InboxRouteOptions,
-  into,
-  NoRoute,
-  type Route,
-  type RouteInto,
-  type RouteOptions,
-  route,
-} from './bindings/route.ts'
-export { type Channel, type ChannelOptions, channelAt, defineChannel } from './channel/channel.ts'
-export { MAX_DELAY_MS } from './channel/delay.ts'
-export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
+export type { Inbox } from './bindings/inbox.ts'
+export { type Addressed, type Outputs, type Result, several, to } from './bindings/outputs.ts'
+export { pollable } from './bindings/pollable.ts'
+export { into, NoRoute, route } from './bindings/route.ts'
+export { type Channel, channelAt, defineChannel } from './channel/channel.ts'
+export { decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
 export { deadLetterName } from './channel/letter-name.ts'
-export {
-  type EncodedMessage,
-  type Headers,
-  type HeaderValue,
-  MAX_HEADER_BYTES,
-  MAX_HEADERS,
-} from './channel/message.ts'
-export { murmur2, partitionOf } from './channel/partition.ts'
-export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './channel/payload-version.ts'
-export type { CircuitState } from './consuming/pace/circuit-breaker.ts'
+export { type EncodedMessage, type Headers } from './channel/message.ts'
+export { partitionOf } from './channel/partition.ts'
+export { PayloadVersionError, VERSION_HEADER } from './channel/payload-version.ts'
 export {
   BatchOutcomesInvalid,
   BinderClosed,
@@ -81,25 +54,14 @@ export {
   SendError,
   TerminalError,
   TransportError,
-  type TransportErrorKind,
 } from './errors.ts'
-export type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './middleware/batch-middleware.ts'
+export type { BatchMiddleware } from './middleware/batch-middleware.ts'
 export { carryHeaders } from './middleware/carry-headers.ts'
 export { ignoreErrors } from './middleware/ignore-errors.ts'
-export {
-  type Middleware,
-  type MiddlewareHandler,
-  type MiddlewareTarget,
-  withContext,
-} from './middleware/middleware.ts'
+export { type Middleware, withContext } from './middleware/middleware.ts'
 export { HandlerTimeout, timeout } from './middleware/timeout.ts'
-export type { DeadLetter, DeadLetterError } from './redrive/letter.ts'
-export type { RedriveAfter, RedriveCounts, RedriveHost, RedriveOptions, RedriveReport } from './redrive/redrive.ts'
+export type { DeadLetter } from './redrive/letter.ts'
 export { redrive } from './redrive/redrive-run.ts'
 export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
-export type { RequestOptions } from './requests/requests.ts'
 export { responder } from './requests/responder.ts'
-export type { AmbientHeaders } from './sending/ambient-headers.ts'
-export type { BinderHealth, BindingControl, BindingState, BindingStatus } from './status.ts'
-export { type CombineTransportsOptions, combineTransports } from './transport/combine-transports.ts'
-export type { ProvisionMode } from './transport/provision-mode.ts'
+export { combineTransports } from './transport/combine-transports.ts'

@@ -7,36 +7,18 @@
  *
  * @module
  */
-export { type Address, formatAddress, matchesAddress, parseAddress } from './address.ts'
+export { formatAddress, matchesAddress } from './address.ts'
 export {
-  type ConfigChange,
   ConfigChanged,
-  LOG_LEVELS,
-  type LogLevel,
   PauseBinding,
   Refresh,
-  type ReportOrder,
   ResumeBinding,
   SendReports,
   SetLogLevel,
   Shutdown,
 } from './built-in.ts'
-export type {
-  AckedPublishOptions,
-  Acknowledgement,
-  Bus,
-  BusCounters,
-  BusDropReason,
-  BusHealth,
-  BusMember,
-  FailedAck,
-  PublishOptions,
-  ReadyOptions,
-  ReportWatch,
-  ReportWatchOptions,
-} from './bus.ts'
-export type { BusChannel } from './channels.ts'
-export type { ConfigOptions, VersionedValue, WatchedConfig } from './config.ts'
+export type { Acknowledgement, Bus } from './bus.ts'
+export type { WatchedConfig } from './config.ts'
 export {
   AddressInvalid,
   BusClosed,
@@ -47,17 +29,5 @@ export {
   BusPayloadTooLarge,
   BusSchemaTimeout,
 } from './errors.ts'
-export {
-  type BusEvent,
-  defineEvent,
-  type EventContext,
-  type EventHandler,
-  type EventOptions,
-  type EventSubscription,
-  onEvent,
-} from './event.ts'
-export type { AuthorizeRequest, BusOptions, ShutdownRequest } from './options.ts'
-export type { AckError } from './outcome.ts'
-export type { BindingReport, ReportBody } from './reports/report.ts'
-export type { WatchedBinding, WatchedInstance } from './reports/watch.ts'
+export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './event.ts'
 export { createBus } from './service-bus.ts'

@@ -5,15 +5,15 @@
  *
  * @module
  */
-export { causesOf, invalidOption, requireInteger, requireText } from './errors.ts'
+export { causesOf, invalidOption, requireInteger, requireText, toError } from './errors.ts'
 export { restartIds } from './ids.ts'
 export { checkLogger } from './logger.ts'
 export { isDeeperThan } from './nesting.ts'
 export { hasMethods, optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from './options.ts'
 export { printable, withoutSecrets } from './printable.ts'
-export { randomId, restartRandomIds } from './random-id.ts'
+export { randomId } from './random-id.ts'
 export { DEFAULT_SCHEMA, ownQuery, quoteLiteral } from './sql.ts'
 export { fieldOf, messageOf, readable } from './thrown.ts'
 export { within } from './time-limit.ts'
-export { type ScopedExecutor, TransactionScope } from './transaction-scope.ts'
+export { TransactionScope } from './transaction-scope.ts'
 export { virtualTimeIn } from './turns.ts'

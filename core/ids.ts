@@ -1,4 +1,5 @@
 import { v5 } from 'uuid'
+import { restartRandomIds } from './random-id.ts'
 
 /** Random bytes are drawn for this many ids at a time: a draw costs more than everything else about an id. */
 const IDS_PER_DRAW = 256
@@ -53,9 +54,10 @@ function headOf(): string {
   return state.head
 }
 
-/** Discards the ids of `newId` that were drawn in advance, so that the next ids depend only on the current randomness and time. */
+/** Discards the ids of `newId` and `randomId` that were drawn in advance: the next ids depend only on the current randomness and time. */
 export function restartIds(): void {
   Object.assign(state, { random: new Uint8Array(0), hex: '', next: 0, ms: 0, sequence: 0 })
+  restartRandomIds()
 }
 
 /** A new millisecond starts at a random 31-bit sequence; within one, or when the clock goes back, it counts up. */

@@ -3,24 +3,14 @@
  *
  * @module
  */
-export { type Backoff, type BackoffOptions, backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff } from './backoff.ts'
 export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
 export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
-export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
-export { newId } from './ids.ts'
-export { type ContextLogger, type Logger, silentLogger, stderrLogger } from './logger.ts'
-export {
-  type MigrateOptions,
-  migrate,
-  migrationText,
-  type SqlMigration,
-  SqlMigrationBlocked,
-  type SqlPart,
-  SqlVersionMismatch,
-} from './migrate.ts'
+export { ConcordatError, hasCode } from './errors.ts'
+export { type Logger, silentLogger, stderrLogger } from './logger.ts'
+export { migrate, SqlMigrationBlocked, SqlVersionMismatch } from './migrate.ts'
 export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
 export { ReadsDeclarationsOnly } from './reading.ts'
-export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
+export { SchemaError, type StandardSchemaV1, validate } from './schema.ts'
 export { SqlSequenceBehind } from './sequences.ts'
 export {
   quoteIdentifier,
@@ -29,11 +19,9 @@ export {
   SqlCommitError,
   type SqlExecutor,
   type SqlListener,
-  type SqlOutcome,
   SqlOwnTransaction,
   type SqlResult,
   SqlRowCountWrong,
-  type SqlStatement,
   SqlStatementLost,
   SqlTablesMissing,
   type SqlTransaction,
@@ -42,13 +30,4 @@ export {
   SqlTransactionMissing,
   type TransactionLimits,
 } from './sql.ts'
-export type {
-  Instrument,
-  Measure,
-  Reading,
-  SpanOptions,
-  Telemetry,
-  TelemetryAttributes,
-  TelemetrySpan,
-} from './telemetry.ts'
-export { readTraceContext, type TraceContext, traceHeaders } from './trace-context.ts'
+export type { Telemetry } from './telemetry.ts'

@@ -14,7 +14,7 @@ export function randomId(): string {
   return pool.toString('hex', used - BYTES, used)
 }
 
-/** Discards the ids of `randomId` that were drawn in advance, as `restartIds` does for `newId`. */
+/** Discards the ids of `randomId` that were drawn in advance, for `restartIds`. */
 export function restartRandomIds(): void {
   used = pool.length
 }

@@ -5,33 +5,8 @@
  */
 
 export { createElection } from './leader/campaign.ts'
-export type {
-  Election,
-  ElectionEvent,
-  ElectionHealth,
-  ElectionState,
-  ElectionStatus,
-  LeaderInfo,
-  RevokedReason,
-  Term,
-} from './leader/election.ts'
+export type { Election, Term } from './leader/election.ts'
 export { ElectionClosed, JobTimeout, TermOver } from './leader/errors.ts'
-export {
-  createObserver,
-  type LeaderChange,
-  type Observer,
-  type ObserverHealth,
-  type ObserverOptions,
-  type SeenLeader,
-} from './leader/observer.ts'
-export type { ElectionOptions } from './leader/options.ts'
+export { createObserver, type Observer } from './leader/observer.ts'
 export { createSchedule } from './schedule/job-schedule.ts'
-export type {
-  JobOptions,
-  JobRun,
-  JobStatus,
-  Schedule,
-  ScheduledJob,
-  ScheduleHealth,
-  ScheduleOptions,
-} from './schedule/schedule.ts'
+export type { Schedule } from './schedule/schedule.ts'

@@ -8,5 +8,5 @@
  *
  * @module
  */
-export { type Embedded, type EmbeddedOptions, embedded } from './embedded.ts'
+export { type Embedded, embedded } from './embedded.ts'
 export { DataDirectoryForeign, DataDirectoryInUse, DataDirectoryLost, DataDirectoryUnusable } from './errors.ts'

@@ -10,7 +10,6 @@ export {
   LeaseHeadersInvalid,
   LockBusy,
   LockLost,
-  type LockLostReason,
   LockReentered,
   LockStoreRefused,
   LockStoreUnavailable,
@@ -18,25 +17,8 @@ export {
   LockTimeout,
   LockUnsupported,
 } from './errors.ts'
-export { createFence, type Fence, type FenceOptions } from './fence.ts'
-export { type FencedUpdate, fencedUpdate } from './fenced-update.ts'
-export { LEASE_HEADERS, type LeaseToken, leaseFromHeaders, leaseHeaders } from './headers.ts'
-export type {
-  AcquireOptions,
-  ForcedRelease,
-  ForceOptions,
-  Lease,
-  LeaseOptions,
-  LeaseSet,
-  LeaseState,
-  ListOptions,
-  LockHolder,
-  LockInfo,
-  LockMode,
-  Locks,
-  LocksHealth,
-  LockWaiter,
-  ReleaseOutcome,
-} from './lock.ts'
+export { createFence, type Fence } from './fence.ts'
+export { fencedUpdate } from './fenced-update.ts'
+export { LEASE_HEADERS, leaseFromHeaders, leaseHeaders } from './headers.ts'
+export type { Lease, LeaseSet, Locks } from './lock.ts'
 export { createLocks } from './locks.ts'
-export type { LocksOptions } from './options.ts'

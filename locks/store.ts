@@ -1,8 +1,3 @@
-/**
- * What a store of locks implements; `createLocks` is built on it. `test/conformance/locks.ts` in the repository holds it.
- *
- * @module
- */
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
 
 /**

@@ -11,24 +11,7 @@ export { readDeclarationsOnly, startedByUs } from '../core/reading.ts'
 export { requireNote, requireTarget } from '../saga/coordinator/operators.ts'
 export { remedyOf as preparedRemedy } from '../saga/xa/prepared.ts'
 export { OperatorOutcomeNotKept } from './errors.ts'
-export {
-  type GrantPrintOptions,
-  type MigrationPrintOptions,
-  migrationParts,
-  printGrants,
-  printMigrations,
-} from './migrations.ts'
-export type { FailingLine, OutboxAdmin, ParkedLine } from './outbox.ts'
+export { migrationParts, printGrants, printMigrations } from './migrations.ts'
 export { type OperatorRecords, operatorRecords } from './records.ts'
-export type { SagaActionResult } from './saga-actions.ts'
 export { type Describable, describeSystem, readSystem, type System } from './system/read-system.ts'
-export type {
-  SystemBinding,
-  SystemChannel,
-  SystemSaga,
-  SystemService,
-  SystemStep,
-  SystemTopology,
-} from './system/system.ts'
-export type { OperatorTrail } from './trail.ts'
-export type { MigrationApplyOptions, MigrationState } from './upkeep.ts'
+export type { SystemTopology } from './system/system.ts'

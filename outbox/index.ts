@@ -4,7 +4,6 @@
  * @module
  */
 
-export type { Inbox } from '../binder/bindings/inbox.ts'
 export {
   InboxWithoutOutbox,
   OutboxAmbiguous,
@@ -15,11 +14,6 @@ export {
   OutboxTextInvalid,
   TransactionWithoutOutbox,
 } from './errors.ts'
-export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
-export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
-export type { DropReason, HeldMessage, ParkedMessage, RetryReason } from './parked.ts'
-export type { RelayPublisher } from './publisher.ts'
-export { createRelay, type Relay, type RelayHealth } from './relay.ts'
-export type { RelayOptions } from './relay-options.ts'
-export type { SendingTransaction, TransactionOutbox } from './sending-transaction.ts'
-export type { OutboxStats } from './stats.ts'
+export { createInbox, type SqlInbox } from './inbox.ts'
+export { createOutbox, type Outbox } from './outbox.ts'
+export { createRelay, type Relay } from './relay.ts'

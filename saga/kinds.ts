@@ -3,8 +3,8 @@
  *
  * @module
  */
-export type { PreparedCall, RunContext, StepKind } from './definition/kinds/kind.ts'
+export type { RunContext, StepKind } from './definition/kinds/kind.ts'
 export type { StepDefinition } from './definition/saga.ts'
-export { type SagaScript, scriptedSaga } from './definition/scripted-saga.ts'
+export { scriptedSaga } from './definition/scripted-saga.ts'
 export { stored } from './json.ts'
 export { inSaga } from './wire/context.ts'

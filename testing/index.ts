@@ -4,7 +4,5 @@
  *
  * @module
  */
-export type { DeadLetter } from '../binder/redrive/letter.ts'
-export type { PublishFault } from './faulty-transport.ts'
 export { createTestKit } from './kit.ts'
-export type { Output, TestKit, TestKitOptions } from './test-kit.ts'
+export type { TestKit } from './test-kit.ts'

@@ -1,6 +1,7 @@
 /** The rows of one broker: the binder and the bare driver in a process each, in turns. */
-import { newId } from 'concordat/core'
+
 import type { Measured } from '../compare.ts'
+import { newId } from '../inside.ts'
 import type { SuiteOptions } from '../main.ts'
 import { Worker } from '../processes.ts'
 import type { Order, Scene, SideReport, Work } from './side.ts'

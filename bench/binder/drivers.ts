@@ -2,10 +2,11 @@
  * Two Kafka drivers beside each other, without a binder: the possible gain of a second driver behind the same adapter.
  * Same broker, same batches, same records; both idempotent with acks of all replicas, both commit while they consume.
  */
-import { newId } from 'concordat/core'
+
 import { Kafka, logLevel } from 'kafkajs'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, median, type Run, rate, takeTurns, timed } from '../compare.ts'
+import { newId } from '../inside.ts'
 import type { SuiteOptions } from '../main.ts'
 import { loadPeer, type Packages, PeerUnavailable, providePeer } from '../peers.ts'
 import { number } from '../table.ts'

@@ -1,10 +1,10 @@
 /** Publishing and consuming by the binder on Kafka, over any client library. */
 import { createBinder, sink } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
-import { newId } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
+import { newId } from '../inside.ts'
 import type { Scene, Works } from './side.ts'
 import { batches, benchChannel, PARTITIONS, PREFETCH, payloads } from './workload.ts'
 

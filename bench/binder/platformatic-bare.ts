@@ -1,7 +1,7 @@
 import { Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
-import { newId } from 'concordat/core'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
+import { newId } from '../inside.ts'
 import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka-works.ts'
 import { publishWorks, type RecordToSend } from './record-by-hand.ts'
 import { type Scene, serveSide, type Works } from './side.ts'

@@ -1,5 +1,5 @@
-import { newId } from 'concordat/core'
 import type { Measured } from '../compare.ts'
+import { newId } from '../inside.ts'
 import type { Scene, Works } from './side.ts'
 import { Payload } from './workload.ts'
 

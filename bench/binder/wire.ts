@@ -2,9 +2,10 @@
  * Cost of a message's headers, id and check: from the bare driver with payload and key alone to everything that we
  * send.
  */
-import { newId } from 'concordat/core'
+
 import { type Measured, median, rate, takeTurns } from '../compare.ts'
 import { cpuUsOfTree } from '../cpu.ts'
+import { newId } from '../inside.ts'
 import type { SuiteOptions } from '../main.ts'
 import { number } from '../table.ts'
 import { verdict } from '../target.ts'

@@ -1,7 +1,7 @@
 import type { EncodedMessage } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import { createOutbox, type Outbox, type RelayPublisher } from 'concordat/outbox'
+import { createOutbox, type createRelay, type Outbox } from 'concordat/outbox'
 import pg from 'pg'
 import type { PostgresBed } from '../postgres-bed.ts'
 
@@ -73,6 +73,8 @@ export function makeMessages(count: number, keys: number): EncodedMessage[] {
 }
 
 /** Confirms at once, checks that the messages of each key leave in order and never twice, and counts. */
+type RelayPublisher = Parameters<typeof createRelay>[0]['publisher']
+
 export class CheckingPublisher implements RelayPublisher {
   readonly #awaited: number
   readonly #done = Promise.withResolvers<void>()

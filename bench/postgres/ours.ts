@@ -1,5 +1,5 @@
 import { type Binder, type Channel, createBinder, defineChannel, sink } from 'concordat/binder'
-import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { z } from 'zod'
@@ -17,7 +17,7 @@ export function openOurs(connectionString: string, groups: readonly string[] = [
 
 /** The same on a database that the caller has opened. */
 export async function openOn(
-  options: PostgresTransportOptions,
+  options: Parameters<typeof postgresTransport>[0],
   end: () => Promise<void>,
   groups: readonly string[] = ['g0'],
 ): Promise<Ours> {

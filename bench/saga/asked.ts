@@ -1,6 +1,6 @@
 /** Set-up that both of our processes share: the channel, the broker, the database. */
 import { defineChannel } from 'concordat/binder'
-import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import { pgClient, pgListener } from 'concordat/core/pg'
@@ -29,7 +29,7 @@ function transportTo(address: string): Transport {
   return address.startsWith('amqp') ? rabbitTransport({ url: address }) : postgresTransport(database(address))
 }
 
-function database(connectionString: string): Pick<PostgresTransportOptions, 'sql' | 'listener'> {
+function database(connectionString: string): Pick<Parameters<typeof postgresTransport>[0], 'sql' | 'listener'> {
   return {
     sql: pgClient(new pg.Pool({ connectionString, max: Number(connections) })),
     listener: pgListener({ connect: () => new pg.Client({ connectionString }) }),

@@ -31,7 +31,7 @@ export interface SendOptions {
    */
   readonly destination?: string | undefined
   /**
-   * No group gets it before this many ms from now, and each does soon after; at most 30 days (`MAX_DELAY_MS`). Stored by
+   * No group gets it before this many ms from now, and each does soon after; at most 30 days. Stored by
    * the broker meanwhile like any message. Delayed messages have no order, neither of a key. @default 0
    */
   readonly delayMs?: number | undefined

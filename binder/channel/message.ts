@@ -4,7 +4,7 @@ import { wrongKind } from '../../core/options.ts'
 
 /** A header value; its type survives the round trip on every transport. */
 export type HeaderValue = string | number | boolean | Uint8Array | null
-/** Headers of a message, by name. At most `MAX_HEADERS` of them, of `MAX_HEADER_BYTES` together. */
+/** Headers of a message, by name. At most 64 of them, 16 KiB together. */
 export type Headers = Readonly<Record<string, HeaderValue>>
 
 /**
@@ -67,7 +67,7 @@ const encoder = new TextEncoder()
 
 /**
  * Checks a caller's headers: names 1 to 128 visible ASCII characters, none reserved (`concordat-`, `ce_`,
- * `cloudEvents`), at most `MAX_HEADERS`, together at most `MAX_HEADER_BYTES`.
+ * `cloudEvents`), at most 64, together at most 16 KiB.
  * @throws TypeError / RangeError naming the header
  */
 export function checkHeaders(headers: Headers): void {

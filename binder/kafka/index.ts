@@ -7,14 +7,4 @@
  *
  * @module
  */
-export { groupIdOf } from './group/group-ids.ts'
-export type {
-  KafkaAdmin,
-  KafkaClient,
-  KafkaConsumer,
-  KafkaProducer,
-} from './kafkajs/client.ts'
-export type { KafkaTransportOptions } from './kafkajs/options.ts'
 export { kafkaTransport } from './kafkajs/transport.ts'
-export type { KafkaCommonOptions } from './options.ts'
-export type { Compression } from './wire/codecs.ts'

@@ -7,5 +7,5 @@
  *
  * @module
  */
-export type { MemoryBroker, MemoryBrokerOptions } from './broker.ts'
-export { type MemoryTransportOptions, memoryBroker, memoryTransport } from './transport.ts'
+export type { MemoryBroker } from './broker.ts'
+export { memoryBroker, memoryTransport } from './transport.ts'

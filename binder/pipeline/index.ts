@@ -4,15 +4,7 @@
  *
  * @module
  */
-export type { PipelinePart, PipelineStage } from '../bindings/pipeline-part.ts'
 export { WindowInvalid } from './errors.ts'
-export { type Accepting, type BranchWay, type Flow, type FlowEnd, from } from './flow.ts'
-export type {
-  FlowOptions,
-  InboxFlowOptions,
-  Window,
-  WindowCount,
-  WindowFold,
-  WindowLimits,
-} from './flow-options.ts'
-export { migratePipelines, type Pipeline, type PipelineOptions, pipeline } from './pipeline.ts'
+export type { FlowEnd } from './flow.ts'
+export { type Flow, from } from './flow.ts'
+export { migratePipelines, type Pipeline, pipeline } from './pipeline.ts'

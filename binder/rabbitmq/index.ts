@@ -8,7 +8,4 @@
  *
  * @module
  */
-export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './link/client.ts'
-export type { RabbitTls, RabbitTransportOptions } from './options.ts'
-export type { RabbitPlace, RabbitQueuePlace } from './topology/places.ts'
 export { rabbitTransport } from './transport.ts'

@@ -6,20 +6,12 @@
 
 export type {
   DestinationSpec,
-  Displacement,
-  Feature,
-  GroupPlace,
   PublishOutcome,
-  PublishUntil,
   Receiver,
-  SettlingTransactions,
-  Stall,
   Subscription,
   SubscriptionSpec,
-  TopologyPart,
   Transport,
   TransportDelivery,
   TransportFeatures,
-  TransportHealth,
   TransportHost,
 } from './transport.ts'

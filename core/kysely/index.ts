@@ -14,4 +14,4 @@
  *
  * @module
  */
-export { type KyselyDatabase, type KyselyTransaction, kyselyClient, kyselyTransaction } from './kysely-client.ts'
+export { kyselyClient, kyselyTransaction } from './kysely-client.ts'

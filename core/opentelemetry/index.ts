@@ -12,4 +12,4 @@
  *
  * @module
  */
-export { type MeterSource, type OpenTelemetryOptions, openTelemetry, type TracerSource } from './open-telemetry.ts'
+export { openTelemetry } from './open-telemetry.ts'

@@ -4,9 +4,9 @@
  *
  * @module
  */
-export { type DrizzleSql, type DrizzleTransaction, drizzleTransaction } from './drizzle.ts'
-export { type KnexTransaction, knexTransaction } from './knex.ts'
-export { type MikroOrmTransaction, mikroOrmTransaction } from './mikro-orm.ts'
-export { type PostgresJsTransaction, postgresTransaction } from './postgres-js.ts'
-export { type PrismaTransaction, prismaTransaction } from './prisma.ts'
-export { type TypeormTransaction, typeormTransaction } from './typeorm.ts'
+export { drizzleTransaction } from './drizzle.ts'
+export { knexTransaction } from './knex.ts'
+export { mikroOrmTransaction } from './mikro-orm.ts'
+export { postgresTransaction } from './postgres-js.ts'
+export { prismaTransaction } from './prisma.ts'
+export { typeormTransaction } from './typeorm.ts'

@@ -8,4 +8,4 @@
  *
  * @module
  */
-export { type PgliteDatabase, pgliteClient } from './pglite-client.ts'
+export { pgliteClient } from './pglite-client.ts'

@@ -5,49 +5,17 @@
  * @module
  */
 
-export type {
-  Member,
-  MemberMeta,
-  Membership,
-  MembershipEvent,
-  MembershipHealth,
-  MembershipState,
-  MembershipStatus,
-  MembershipView,
-  Presence,
-  PresenceEvent,
-} from './membership/membership.ts'
+export type { Membership } from './membership/membership.ts'
 export { createMembership } from './membership/membership-client.ts'
-export type { MembershipOptions } from './membership/membership-options.ts'
-export type {
-  CallOptions,
-  Committed,
-  PutOptions,
-  SharedState,
-  SnapshotReason,
-  StateEntry,
-  StateEvent,
-  StateHealth,
-  StateMirror,
-  StateOperation,
-  StateVersion,
-  StateView,
-  UpdateOptions,
-  Watch,
-  WatchOptions,
-  WriteOptions,
-} from './state/state.ts'
+export type { SharedState } from './state/state.ts'
 export { createSharedState } from './state/state-map.ts'
-export type { SharedStateOptions } from './state/state-options.ts'
 export {
   ClusterClosed,
   ClusterDataInvalid,
   ClusterDataTooLarge,
   ClusterStoreRefused,
   ClusterStoreUnavailable,
-  type EvictedReason,
   MemberEvicted,
   MemberIsolated,
   StateConflict,
 } from './store/cluster-errors.ts'
-export type { Generation } from './store/cluster-store.ts'

@@ -5,5 +5,5 @@
  * @module
  */
 
-export { type MemoryLocksOptions, memoryLockServer, memoryLocks } from './memory-locks.ts'
+export { memoryLockServer, memoryLocks } from './memory-locks.ts'
 export type { MemoryLockServer } from './server.ts'

@@ -7,4 +7,4 @@
  * No session advisory locks and no transaction that stays open: a lease is a row, so a pooler in transaction mode may sit
  * in between. What is particular about them: `docs/brokers/postgres.md`.
  */
-export { type PostgresLocks, type PostgresLocksOptions, postgresLocks } from './postgres-locks.ts'
+export { type PostgresLocks, postgresLocks } from './postgres-locks.ts'

@@ -8,13 +8,5 @@
  *
  * @module
  */
-export type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
-export {
-  type FencedWriteOptions,
-  type RedisCommand,
-  type RedisFence,
-  type RedisFenceOptions,
-  redisFence,
-} from './fence.ts'
-export { type RedisLocksOptions, redisLocks } from './redis-locks.ts'
-export type { ReplicaOptions } from './replicas.ts'
+export { type RedisFence, redisFence } from './fence.ts'
+export { redisLocks } from './redis-locks.ts'

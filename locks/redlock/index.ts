@@ -14,5 +14,4 @@
  *
  * @module
  */
-export type { RedisClient } from '../../core/redis/client.ts'
-export { type RedlockLocksOptions, redlockLocks } from './redlock-locks.ts'
+export { redlockLocks } from './redlock-locks.ts'

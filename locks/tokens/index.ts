@@ -5,5 +5,5 @@
  * @module
  */
 export { TokenRefused, TokenStoreRefused, TokenStoreUnavailable, TokensClosed } from './errors.ts'
-export type { TokenRecord, TokenStore, TokenTaken } from './store.ts'
-export { createTokens, type TokenCallOptions, type Tokens, type TokensOptions } from './tokens.ts'
+export type { TokenRecord, TokenStore } from './store.ts'
+export { createTokens, type Tokens } from './tokens.ts'

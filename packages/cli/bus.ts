@@ -1,9 +1,10 @@
 /** Events to instances over the bus, without the code of any of them: the operator joins it, asks, and leaves. */
+
+import { randomUUID } from 'node:crypto'
 import { createBinder } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
 import {
   type Acknowledgement,
-  type Address,
   type Bus,
   type BusEvent,
   ConfigChanged,
@@ -13,16 +14,16 @@ import {
   matchesAddress,
   PauseBinding,
   Refresh,
-  type ReportWatchOptions,
   ResumeBinding,
   SetLogLevel,
   Shutdown,
 } from 'concordat/bus'
-import { type Logger, newId, SECOND, systemClock, validate } from 'concordat/core'
+import { type Logger, SECOND, systemClock, validate } from 'concordat/core'
 import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
-import { checkName, type OperatorTrail, requireNote, resolveSecrets, startedByUs } from 'concordat/operator'
+import { checkName, requireNote, resolveSecrets, startedByUs } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import type { ClusterAdmin } from './cluster.ts'
+import type { Address, OperatorTrail, ReportWatchOptions } from './engine.ts'
 import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
 
 /** How the services of a bus were set up. */
@@ -212,7 +213,7 @@ export class TransportBusAdmin implements BusAdmin {
     const transport = await open()
     const bus = createBus({
       service: OPERATOR,
-      instance: `${OPERATOR}-${newId().slice(-12)}`,
+      instance: `${OPERATOR}-${randomUUID().slice(-12)}`,
       channel,
       secret,
       logger,

@@ -1,21 +1,14 @@
 /** Dead letters and lag, through a transport, without the channels' declarations. */
-import {
-  type Channel,
-  type DeadLetter,
-  deadLetterName,
-  defineChannel,
-  type RedriveAfter,
-  type RedriveCounts,
-  type RedriveReport,
-  redrive,
-  TransportError,
-} from 'concordat/binder'
-import type { GroupPlace, Transport } from 'concordat/binder/transport'
-import { type Logger, newId, systemClock } from 'concordat/core'
+
+import { randomUUID } from 'node:crypto'
+import { type Channel, type DeadLetter, deadLetterName, defineChannel, redrive, TransportError } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
+import { type Logger, systemClock } from 'concordat/core'
 import { invalidOption, requireInteger } from 'concordat/core/extension'
-import { lagWithRetries, type OperatorTrail, requireNote } from 'concordat/operator'
+import { lagWithRetries, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import { readCursor, writeCursor } from './cursor.ts'
+import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine.ts'
 import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'
 
 /** A group of a channel. */
@@ -217,7 +210,7 @@ export class TransportDeadLetterAdmin implements DeadLetterAdmin {
   /** @param count @default what the place itself has */
   async #backlog(group: GroupPlace, count: typeof lagWithRetries = lagOf): Promise<GroupBacklog> {
     const transport = await this.#open()
-    const instance = `operator-${newId().slice(-12)}`
+    const instance = `operator-${randomUUID().slice(-12)}`
     transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
     try {
       const lag = await count(transport, group)

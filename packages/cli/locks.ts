@@ -1,8 +1,9 @@
 /** Locks and leaders, as their store sees them, without the services' code. */
 import { requireText } from 'concordat/core/extension'
-import type { ForcedRelease, ListOptions, LockInfo, Locks } from 'concordat/locks'
-import { type OperatorTrail, requireNote } from 'concordat/operator'
+import type { Locks } from 'concordat/locks'
+import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
+import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engine.ts'
 
 /** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>

@@ -11,19 +11,13 @@ import {
   requireFunction,
   wrongKind,
 } from 'concordat/core/extension'
-import {
-  type MigrationApplyOptions,
-  type MigrationState,
-  type OutboxAdmin,
-  operatorRecords,
-  requireNote,
-} from 'concordat/operator'
+import { operatorRecords, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
-import type { PreparedTransaction } from 'concordat/saga/xa'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
 import { type BusAdmin, type OperatedBus, requireBus, TransportBusAdmin } from './bus.ts'
 import { type ClusterAdmin, type OperatedCluster, StoreClusterAdmin } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
+import type { MigrationApplyOptions, MigrationState, OutboxAdmin, PreparedTransaction } from './engine.ts'
 import { type GroupLine, groupsIn, logSchemaOf } from './groups.ts'
 import { countInboxes, type InboxCount } from './inboxes.ts'
 import type { InstancesView } from './instances.ts'

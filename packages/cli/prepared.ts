@@ -1,7 +1,8 @@
 /** Transactions that are prepared: in the operator's own database, and in those beside it. Nothing here ends one. */
 import { hasMethods, wrongKind } from 'concordat/core/extension'
 import type { OperatorRecords } from 'concordat/operator'
-import type { PreparedTransaction, XaResource } from 'concordat/saga/xa'
+import type { XaResource } from 'concordat/saga/xa'
+import type { PreparedTransaction } from './engine.ts'
 
 /** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `@concordat/mysql`. */
 export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>

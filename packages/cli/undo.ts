@@ -1,8 +1,9 @@
 /** Branches of undo for an operator: what is held, what keeps it from being undone, and a decision about it. */
 import type { SqlClient } from 'concordat/core'
-import { type OperatorTrail, requireNote } from 'concordat/operator'
+import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
-import { type OpenUndo, type UndoChoice, type UndoDifference, type UndoTarget, undo } from 'concordat/saga/undo'
+import { undo } from 'concordat/saga/undo'
+import type { OpenUndo, OperatorTrail, UndoChoice, UndoDifference, UndoTarget } from './engine.ts'
 
 /** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
 export interface UndoAdmin {

@@ -1,7 +1,6 @@
 /** Options of a console. */
 import { randomBytes } from 'node:crypto'
 import { type DeadLetterPlace, declaredPlaces, type Operator } from '@concordat/cli'
-import type { BindingStatus } from 'concordat/binder'
 import { type Logger, systemClock } from 'concordat/core'
 import {
   checkLogger,
@@ -16,6 +15,7 @@ import {
 } from 'concordat/core/extension'
 import { type Describable, describeSystem, type SystemTopology } from 'concordat/operator'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
+import type { BindingStatus } from './engine.ts'
 import { ConsoleInstances } from './instances.ts'
 import type { Backend } from './reads.ts'
 import type { Redact } from './redaction.ts'

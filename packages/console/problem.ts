@@ -1,6 +1,6 @@
 /** Error response: a status, a code, and a sentence without secrets. */
-import { ConcordatError, type Logger, toError } from 'concordat/core'
-import { withoutSecrets } from 'concordat/core/extension'
+import { ConcordatError, type Logger } from 'concordat/core'
+import { toError, withoutSecrets } from 'concordat/core/extension'
 
 export class Problem extends Error {
   readonly status: number

@@ -1,12 +1,11 @@
 /** Read routes over the operator, one per view. Every list is a page. */
 
 import { type DeadLetterPlace, type Operator } from '@concordat/cli'
-import type { BindingStatus } from 'concordat/binder'
 import { type Clock, SECOND } from 'concordat/core'
 import { within } from 'concordat/core/extension'
-import type { FailingLine, ParkedLine, SystemTopology } from 'concordat/operator'
-import type { UndoDifference, UndoTarget } from 'concordat/saga/undo'
+import type { SystemTopology } from 'concordat/operator'
 import type { Access, ConsoleAction } from './access.ts'
+import type { BindingStatus, FailingLine, ParkedLine, UndoDifference, UndoTarget } from './engine.ts'
 import type { Fields } from './input.ts'
 import type { ConsoleInstances } from './instances.ts'
 import { Problem } from './problem.ts'

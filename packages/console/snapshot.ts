@@ -4,10 +4,9 @@
  */
 
 import type { GroupLine, InstancesView, LeaderLine, MemberLine, SagaCounts } from '@concordat/cli'
-import type { BindingStatus } from 'concordat/binder'
 import { type Logger, SECOND, silentLogger } from 'concordat/core'
 import { within } from 'concordat/core/extension'
-import type { OutboxStats } from 'concordat/outbox'
+import type { BindingStatus, OutboxStats } from './engine.ts'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
 import { type Backend, clusterMembers, placesOf } from './reads.ts'
 import type { UnderWayLine } from './under-way.ts'

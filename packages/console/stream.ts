@@ -1,5 +1,6 @@
 /** Server-sent events: the whole picture first, then what changed in it. */
-import { MINUTE, newId, SECOND } from 'concordat/core'
+import { randomUUID } from 'node:crypto'
+import { MINUTE, SECOND } from 'concordat/core'
 import { HEADERS } from './guard.ts'
 import type { LiveSnapshot, Snapshot } from './snapshot.ts'
 
@@ -17,7 +18,7 @@ interface Stream {
 export class Streams {
   readonly #snapshot: LiveSnapshot
   readonly #open = new Set<Stream>()
-  readonly #boot = newId().slice(-12)
+  readonly #boot = randomUUID().slice(-12)
   #count = 0
 
   constructor(snapshot: LiveSnapshot) {

@@ -6,7 +6,7 @@
  */
 import { type Clock, DAY, SECOND, systemClock } from 'concordat/core'
 import { causesOf, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
-import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
+import type { XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
 import { BoundedPool } from './bounded.ts'
 import {
   ER,
@@ -25,6 +25,9 @@ import { Preparation } from './preparation.ts'
 import { holderOf } from './session.ts'
 import type { MysqlTransaction } from './transaction.ts'
 import { GID_PREFIX, gateOf, gidOf, type RecoveredRow, xidOf } from './xid.ts'
+
+type GateState = Awaited<ReturnType<XaResource['look']>>
+type PreparedTransaction = Awaited<ReturnType<XaResource['old']>>[number]
 
 /** A MariaDB, or MySQL, in which an `xaParticipant` prepares. */
 export interface MysqlXaResource extends XaResource<MysqlTransaction> {

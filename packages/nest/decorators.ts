@@ -12,7 +12,6 @@ import {
   processor,
   type Result,
   type SourceContext,
-  type SourceOptions,
   sink,
   source,
   type TransactionContext,
@@ -20,14 +19,9 @@ import {
 import type { SqlTransaction } from 'concordat/core'
 import { wrongKind } from 'concordat/core/extension'
 import { type ParticipantContext, type ParticipantHandlers, type ParticipantOptions, participant } from 'concordat/saga'
-import {
-  type TccHandlers,
-  type TccParticipantContext,
-  type TccParticipantOptions,
-  tccParticipant,
-} from 'concordat/saga/tcc'
+import { type TccHandlers, type TccParticipantContext, tccParticipant } from 'concordat/saga/tcc'
 import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'
-import { type XaContext, type XaParticipantOptions, type XaResourceOptions, xaParticipant } from 'concordat/saga/xa'
+import { type XaContext, type XaParticipantOptions, type XaResource, xaParticipant } from 'concordat/saga/xa'
 import { requireChannel } from './channels.ts'
 import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
 
@@ -83,7 +77,7 @@ export function Processor(input: unknown, output: unknown, options: unknown): Ha
  */
 export function Source<In, Out>(
   channel: Channel<In, Out>,
-  options: SourceOptions,
+  options: Parameters<typeof source>[1],
 ): HandlerDecorator<(context: SourceContext) => Result<In> | Promise<Result<In>>> {
   return binding('Source', channel, (poll) => source(channel, options, poll as never))
 }
@@ -119,7 +113,7 @@ export function Compensate<In, Out>(
  */
 export function Try<In, Out>(
   channel: Channel<In, Out>,
-  options: TccParticipantOptions,
+  options: ParticipantOptions,
 ): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
   return part('Try', channel, ({ Try: attempt, Confirm: confirm, Cancel: cancel }) =>
     tccParticipant(channel, options, { try: attempt, confirm, cancel } as unknown as TccHandlers<Out>),
@@ -157,7 +151,7 @@ export function XaParticipant<In, Out>(
 ): HandlerDecorator<(request: Out, context: XaContext<SqlTransaction>) => unknown>
 export function XaParticipant<In, Out, Tx>(
   channel: Channel<In, Out>,
-  options: XaResourceOptions<Tx>,
+  options: XaParticipantOptions & { readonly resource: XaResource<Tx> },
 ): HandlerDecorator<(request: Out, context: XaContext<Tx>) => unknown>
 export function XaParticipant(channel: unknown, options: unknown): HandlerDecorator<never> {
   return binding('XaParticipant', channel, (handle) =>

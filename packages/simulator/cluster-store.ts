@@ -1,7 +1,7 @@
 /** The server of cluster state of the world, as an instance sees it. */
 import { ClusterStoreUnavailable } from 'concordat/cluster'
 import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { ClusterStore, LogEntry, LogFollower, LogId } from 'concordat/cluster/store'
+import type { ClusterStore, LogEntry, LogFollower } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
@@ -81,7 +81,7 @@ export class SimulatedClusterStore implements ClusterStore {
     return this.#call('changes', () => this.#inner.changes(...args))
   }
 
-  follow(log: LogId, after: number, follower: LogFollower): () => void {
+  follow(log: Parameters<ClusterStore['follow']>[0], after: number, follower: LogFollower): () => void {
     const lane = new Lane()
     let isStopped = false
     const tell = (told: () => void): void => {

@@ -1,7 +1,7 @@
 /** The world as services, workloads and invariants see it. */
 import { type MemoryBroker, memoryBroker } from 'concordat/binder/memory'
-import { type Logger, type SqlClient, toError } from 'concordat/core'
-import { invalidOption } from 'concordat/core/extension'
+import type { Logger, SqlClient } from 'concordat/core'
+import { invalidOption, toError } from 'concordat/core/extension'
 import { createLocks } from 'concordat/locks'
 import { ClusterServer, SimulatedClusterStore } from './cluster-store.ts'
 import { Database } from './database.ts'

@@ -1,7 +1,7 @@
 /** The server of locks of the world, and how an instance sees it. */
 import { systemClock } from 'concordat/core'
 import { randomId } from 'concordat/core/extension'
-import { type LockInfo, LockStoreUnavailable } from 'concordat/locks'
+import { LockStoreUnavailable } from 'concordat/locks'
 import { type MemoryLockServer, memoryLockServer } from 'concordat/locks/memory'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
 import type { FaultKind } from './faults.ts'
@@ -95,7 +95,7 @@ export class SimulatedLockStore implements LockStore {
     }
   }
 
-  inspect(key: string): Promise<LockInfo | undefined> {
+  inspect(key: string): ReturnType<LockStore['inspect']> {
     return this.#call('inspect', key, () => this.#locks.current.inspect(key))
   }
 

@@ -2,8 +2,8 @@
 import type { Transport } from 'concordat/binder/transport'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
-import type { PgliteDatabase } from 'concordat/core/pglite'
-import type { Locks, LocksOptions } from 'concordat/locks'
+import type { pgliteClient } from 'concordat/core/pglite'
+import type { createLocks, Locks } from 'concordat/locks'
 import type { CoveredPoint } from './coverage.ts'
 import type { FaultKind, SimulatedFault } from './faults.ts'
 
@@ -48,7 +48,7 @@ export interface SimulatedService {
 
 /** A database of the world, on a PGlite without other users. */
 export interface SimulatedDatabase {
-  readonly pglite: PgliteDatabase
+  readonly pglite: Parameters<typeof pgliteClient>[0]
   /** Makes tables and first rows, once. Each history begins with what is there then, and only rows may be other ones after it. */
   readonly prepare?: ((sql: SqlClient) => Promise<void>) | undefined
 }
@@ -67,7 +67,7 @@ export interface SimulatedInstance {
   /** A pool of a database. @throws RangeError when there is none of the name */
   readonly sql: (database: string) => SqlClient
   /** On the one server of locks, with the `logger` above unless the options name another. */
-  readonly locks: (options?: LocksOptions) => Locks
+  readonly locks: (options?: Parameters<typeof createLocks>[1]) => Locks
   /** On the one server of cluster state. */
   readonly clusterStore: () => ClusterStore
   /** Writes a line into the history. */

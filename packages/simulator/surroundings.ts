@@ -3,7 +3,7 @@
  * clock, and a handler's own `setTimeout` ends with its instance. What the process answers to code of a world is in `process/`.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { restartIds, restartRandomIds } from 'concordat/core/extension'
+import { restartIds } from 'concordat/core/extension'
 import type { Stream } from './draws.ts'
 
 /** Where code runs: what its process answers. */
@@ -41,5 +41,4 @@ export function turn(): Promise<void> {
 /** Ids are drawn in batches: a new history begins with a new one. */
 export function forgetDrawn(): void {
   restartIds()
-  restartRandomIds()
 }

@@ -1,18 +1,14 @@
 /** The broker of the world: the memory transport, and between it and each instance a connection that has latency and breaks. */
-import { type EncodedMessage, TransportError, type TransportErrorKind } from 'concordat/binder'
+import { type EncodedMessage, TransportError } from 'concordat/binder'
 import { type MemoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type {
   DestinationSpec,
-  GroupPlace,
   PublishOutcome,
-  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
-  TopologyPart,
   Transport,
   TransportFeatures,
-  TransportHealth,
   TransportHost,
 } from 'concordat/binder/transport'
 import { systemClock } from 'concordat/core'
@@ -63,11 +59,14 @@ export class SimulatedTransport implements Transport {
     return this.#call('provision', CALL_FAULTS, () => this.#inner.provision(destinations))
   }
 
-  describe(destination: DestinationSpec): readonly TopologyPart[] {
+  describe(destination: DestinationSpec): ReturnType<NonNullable<Transport['describe']>> {
     return this.#inner.describe?.(destination) ?? []
   }
 
-  async publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
+  async publish(
+    messages: readonly EncodedMessage[],
+    until?: Parameters<Transport['publish']>[1],
+  ): Promise<readonly PublishOutcome[]> {
     const [first] = messages
     if (first === undefined) return []
     try {
@@ -98,7 +97,7 @@ export class SimulatedTransport implements Transport {
     return subscription
   }
 
-  lag(place: GroupPlace): Promise<number> {
+  lag(place: Parameters<NonNullable<Transport['lag']>>[0]): Promise<number> {
     return this.#call(
       `lag of ${place.destination}/${place.group}`,
       CALL_FAULTS,
@@ -106,7 +105,7 @@ export class SimulatedTransport implements Transport {
     )
   }
 
-  hasPlace(place: GroupPlace): Promise<boolean> {
+  hasPlace(place: Parameters<NonNullable<Transport['lag']>>[0]): Promise<boolean> {
     return this.#call(
       `looking for ${place.destination}/${place.group}`,
       CALL_FAULTS,
@@ -114,7 +113,7 @@ export class SimulatedTransport implements Transport {
     )
   }
 
-  health(): TransportHealth {
+  health(): ReturnType<Transport['health']> {
     return this.#server.isAway ? { status: 'down', detail: 'no connection' } : { status: 'up' }
   }
 
@@ -149,6 +148,6 @@ export class SimulatedTransport implements Transport {
   }
 }
 
-function errorOf(kind: TransportErrorKind, message: string): TransportError {
+function errorOf(kind: TransportError['kind'], message: string): TransportError {
   return new TransportError({ transport: 'memory', kind, message })
 }

@@ -1,5 +1,6 @@
 /** An execution of a service or a script: its parameters, its retries, its result. */
-import { DAY, toError } from 'concordat/core'
+import { DAY } from 'concordat/core'
+import { toError } from 'concordat/core/extension'
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
 import type { RetryRule, TaskState } from './machine.ts'
 import type { Rows, Suspended, TaskResult } from './rows.ts'

@@ -1,6 +1,5 @@
 /** Errors as machines know them: by the names of Java classes. */
-import { toError } from 'concordat/core'
-import { fieldOf, messageOf, readable } from 'concordat/core/extension'
+import { fieldOf, messageOf, readable, toError } from 'concordat/core/extension'
 
 /** Stored form of a service's error. */
 export interface Thrown {

@@ -1,6 +1,13 @@
 /** `importStateMachine`: a machine of Seata's state language as a saga. */
-import { type StandardSchemaV1, toError } from 'concordat/core'
-import { invalidOption, isDeeperThan, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import type { StandardSchemaV1 } from 'concordat/core'
+import {
+  invalidOption,
+  isDeeperThan,
+  optionNames,
+  refuseUnknown,
+  requireInteger,
+  toError,
+} from 'concordat/core/extension'
 import type { Saga } from 'concordat/saga'
 import { scriptedSaga, stored } from 'concordat/saga/kinds'
 import type { ExceptionClass } from './exceptions.ts'

@@ -1,6 +1,6 @@
 /** The steps of a saga as a run of a machine sees them: what was done, and what is to be done next. */
-import type { StepState } from 'concordat/saga'
-import type { GrownStep } from 'concordat/saga/machine'
+
+import type { GrownStep, StepState } from './engine.ts'
 import type { Thrown } from './exceptions.ts'
 
 /** Result of a task. */

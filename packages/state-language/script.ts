@@ -1,7 +1,6 @@
 /** The script of a saga that is a machine: what it does next, from what its steps have come to. */
-import type { StepFailure, StepState } from 'concordat/saga'
-import type { ScriptTurn } from 'concordat/saga/machine'
 import { BRANCHES } from './calling.ts'
+import type { ScriptTurn, StepFailure, StepState } from './engine.ts'
 import type { Thrown } from './exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'

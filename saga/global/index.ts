@@ -9,17 +9,9 @@ export {
   type GlobalTransaction,
   outsideGlobalTransaction,
 } from '../coordinator/global-transaction.ts'
-export type { GlobalTransactionRunOptions, Propagation } from '../coordinator/propagation.ts'
-export { type InheritsTransaction, transactionHeaders } from '../http/propagating.ts'
-export { type AnyHeaders, TRANSACTION_HEADER, TransactionHeaderInvalid } from '../wire/transaction-header.ts'
-export {
-  type Branch,
-  type BranchOptions,
-  defineBranch,
-  defineGlobalTransaction,
-  type GlobalTransactionDefinition,
-  type GlobalTransactionOptions,
-} from './definition.ts'
+export { transactionHeaders } from '../http/propagating.ts'
+export { TRANSACTION_HEADER, TransactionHeaderInvalid } from '../wire/transaction-header.ts'
+export { type Branch, defineBranch, defineGlobalTransaction, type GlobalTransactionDefinition } from './definition.ts'
 export {
   BranchFailed,
   BranchRefused,

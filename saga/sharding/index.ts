@@ -6,5 +6,4 @@
 
 export { createShardedCoordinator } from './create-sharded-coordinator.ts'
 export { SagaOtherShard, SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
-export type { ShardedCoordinatorOptions, ShardOptions } from './options.ts'
-export type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharded-coordinator.ts'
+export type { ShardedCoordinator } from './sharded-coordinator.ts'

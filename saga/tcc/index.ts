@@ -4,11 +4,5 @@
  * @module
  */
 
-export type { EachTccCommandOptions, EachTccStepOptions } from '../definition/kinds/each.ts'
-export type { TccCancelContext, TccCommandOptions, TccConfirmContext, TccStepOptions } from '../definition/kinds/tcc.ts'
-export {
-  type TccHandlers,
-  type TccParticipantContext,
-  type TccParticipantOptions,
-  tccParticipant,
-} from './participant.ts'
+export type { TccCancelContext, TccConfirmContext } from '../definition/kinds/tcc.ts'
+export { type TccHandlers, type TccParticipantContext, tccParticipant } from './participant.ts'

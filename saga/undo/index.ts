@@ -4,16 +4,8 @@
  * @module
  */
 
-export type {
-  OpenUndo,
-  ProtectedTable,
-  ProtectTable,
-  Undo,
-  UndoChoice,
-  UndoOptions,
-  UndoRetryOptions,
-  UndoTarget,
-} from './contract.ts'
-export { UndoBranchNotFound, UndoConflict, type UndoDifference, UndoNotProtected, UndoTableRefused } from './errors.ts'
-export { type UndoHandler, type UndoParticipantOptions, undoParticipant } from './participant.ts'
+export type { Undo } from './contract.ts'
+export { UndoBranchNotFound, UndoConflict, UndoNotProtected, UndoTableRefused } from './errors.ts'
+export type { UndoParticipantOptions } from './participant.ts'
+export { undoParticipant } from './participant.ts'
 export { undo } from './undo.ts'

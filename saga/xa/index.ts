@@ -4,11 +4,6 @@
  * @module
  */
 
-export {
-  type XaContext,
-  type XaHandler,
-  type XaParticipantOptions,
-  type XaResourceOptions,
-  xaParticipant,
-} from './participant.ts'
-export type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from './resource.ts'
+export type { XaParticipantOptions } from './participant.ts'
+export { type XaContext, xaParticipant } from './participant.ts'
+export type { XaCall, XaPassage, XaResource } from './resource.ts'

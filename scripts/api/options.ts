@@ -24,7 +24,8 @@ Every option with its default. \`npm run docs:api\` generates this page from the
 
 function section(options: DeclarationReflection): readonly string[] {
   const own = (options.children ?? []).filter(({ inheritedFrom }) => inheritedFrom === undefined)
-  if (own.length === 0) return []
+  // Types of a driver, and helpers of signatures, say nothing about their properties.
+  if (!own.some((option) => commentOf(option)?.hasVisibleComponent())) return []
   const rows = own.map((option) => {
     const comment = commentOf(option)
     const name = `\`${option.name}${option.flags.isOptional ? '?' : ''}\``

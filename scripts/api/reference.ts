@@ -1,8 +1,18 @@
 /** The public API as typedoc reads it: every name of every subpath, with its signature and its docstring. */
-import { Application, type DeclarationReflection, type ProjectReflection, ReflectionKind } from 'typedoc'
+import { dirname, relative } from 'node:path'
+import {
+  Application,
+  Comment,
+  CommentTag,
+  type Context,
+  Converter,
+  DeclarationReflection,
+  type ProjectReflection,
+  ReflectionKind,
+} from 'typedoc'
 import { entriesOf, importPath, PACKAGES } from '../packages.ts'
 import { repairLinks } from './anchors.ts'
-import { CompactTheme } from './theme.ts'
+import { CompactTheme, NOT_EXPORTED } from './theme.ts'
 
 /** Maps each page, such as `saga/xa` of `concordat/saga/xa` or `nest` of `@concordat/nest`, to the file with its exports. */
 export type Entries = Readonly<Record<string, string>>
@@ -11,6 +21,8 @@ export interface Reference {
   readonly app: Application
   readonly project: ProjectReflection
   readonly folder: string
+  /** Names that users can import. The project also has the types that these refer to. */
+  readonly exported: ReadonlySet<DeclarationReflection>
 }
 
 export function packageEntries(): Entries {
@@ -19,20 +31,89 @@ export function packageEntries(): Entries {
   )
 }
 
+/** Where to read the compiler options, and whether to add the types that are not exported: once per process at most. */
+export interface Reading {
+  readonly tsconfig?: string
+  readonly withTypes?: boolean
+}
+
 /** @throws when typedoc cannot read an entry */
 export async function readReference(
   entries: Entries,
   folder: string,
-  tsconfig = 'tsconfig.build.json',
+  { tsconfig = 'tsconfig.build.json', withTypes = true }: Reading = {},
 ): Promise<Reference> {
-  const app = await Application.bootstrapWithPlugins(options(Object.values(entries), folder, tsconfig) as object)
+  const given = options(Object.values(entries), folder, tsconfig)
+  const plugin = [...given.plugin, ...(withTypes ? ['typedoc-plugin-missing-exports'] : [])]
+  const app = await Application.bootstrapWithPlugins({
+    ...given,
+    plugin,
+    ...(withTypes ? { placeInternalsInOwningModule: true } : {}),
+  } as object)
+  const exported = noteExported(app, Object.values(entries))
   app.renderer.defineTheme('compact', CompactTheme as never)
   const project = await app.convert()
   if (project === undefined) throw new Error('typedoc could not read the sources, see its messages above')
   // With a single entry, typedoc makes it the project itself. Callers pass at least two.
   const names = new Map(Object.entries(entries).map(([subpath, file]) => [moduleName(file), subpath]))
   for (const page of project.children ?? []) page.name = names.get(page.name) ?? page.name
-  return { app, project, folder }
+  return { app, project, folder, exported }
+}
+
+/** Priority of the plugin that adds types which are not exported. */
+const ADDING = 1e9
+
+/**
+ * Puts each type that is not exported on the page of its folder, in a group of its own: the plugin puts it on the first page that
+ * refers to it. Returns the names that are exported, once the project is converted.
+ */
+function noteExported({ converter }: Application, files: readonly string[]): ReadonlySet<DeclarationReflection> {
+  const exported = new Set<DeclarationReflection>()
+  const namesIn = ({ project }: Context): readonly DeclarationReflection[] =>
+    (project.children ?? []).flatMap((page) => page.children ?? [])
+  converter.on(
+    Converter.EVENT_RESOLVE_BEGIN,
+    (context: Context) => namesIn(context).forEach((name) => exported.add(name)),
+    ADDING + 1,
+  )
+  converter.on(
+    Converter.EVENT_RESOLVE_BEGIN,
+    (context: Context) => {
+      for (const name of namesIn(context)) {
+        if (exported.has(name)) continue
+        move(name, context.project, files, exported)
+        name.comment ??= new Comment()
+        name.comment.blockTags.push(new CommentTag('@group', [{ kind: 'text', text: NOT_EXPORTED }]))
+      }
+    },
+    ADDING - 1,
+  )
+  return exported
+}
+
+/** Moves a type to the page that exports a name of its file, or else to the page of the nearest folder. */
+function move(
+  name: DeclarationReflection,
+  project: ProjectReflection,
+  files: readonly string[],
+  exported: ReadonlySet<DeclarationReflection>,
+): void {
+  const file = fileOf(name)
+  const folders = files.filter((entry) => entry.endsWith('/index.ts') && file.startsWith(`${dirname(entry)}/`))
+  const [nearest] = folders.toSorted((a, b) => b.length - a.length)
+  const pages = project.children ?? []
+  const page =
+    pages.find(({ children = [] }) => children.some((each) => exported.has(each) && fileOf(each) === file)) ??
+    pages.find((each) => nearest !== undefined && each.name === moduleName(nearest))
+  const from = name.parent
+  if (page === undefined || page === from || !(from instanceof DeclarationReflection)) return
+  from.removeChild(name)
+  name.parent = page
+  page.addChild(name)
+}
+
+function fileOf(name: DeclarationReflection): string {
+  return relative('.', name.project.getSymbolIdFromReflection(name)?.fileName ?? '')
 }
 
 /** Writes a page for each subpath, and the index page, into the folder that was passed to `readReference`. */
@@ -65,11 +146,11 @@ function isBareConstructor(member: DeclarationReflection): boolean {
 }
 
 /** Lists public names without a docstring, such as `binder.sink`, and properties of options interfaces without one. */
-export function undocumented({ project }: Reference): readonly string[] {
+export function undocumented({ project, exported }: Reference): readonly string[] {
   return (project.children ?? []).flatMap((page) =>
     (page.children ?? []).flatMap((name) => {
       // A re-exported name is checked in the subpath that declares it.
-      if (name.isReference()) return []
+      if (name.isReference() || !exported.has(name)) return []
       const members = /(?:Options|Limits)$/.test(name.name) ? (name.children ?? []) : []
       const bare = [name, ...members].filter((reflection) => !isDocumented(reflection))
       return bare.map((reflection) =>
@@ -94,7 +175,7 @@ function moduleName(file: string): string {
   return file.replace(/(?:\/index)?\.ts$/, '')
 }
 
-function options(entryPoints: readonly string[], folder: string, tsconfig: string): Readonly<Record<string, unknown>> {
+function options(entryPoints: readonly string[], folder: string, tsconfig: string) {
   const table = 'table'
   return {
     entryPoints,
@@ -117,7 +198,8 @@ function options(entryPoints: readonly string[], folder: string, tsconfig: strin
     excludeInternal: true,
     // typedoc numbers anchors in the order of the page.
     kindSortOrder: ['Function', 'Variable', 'Interface', 'TypeAlias', 'Class'],
-    groupOrder: ['Functions', 'Variables', 'Interfaces', 'Type Aliases', 'Classes'],
+    groupOrder: ['Functions', 'Variables', 'Interfaces', 'Type Aliases', 'Classes', NOT_EXPORTED],
+
     hidePageHeader: true,
     hideBreadcrumbs: true,
     pageTitleTemplates: {

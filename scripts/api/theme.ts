@@ -11,6 +11,12 @@ type Context = ConstructorParameters<typeof MarkdownThemeContext>
 type Page = Context[1]
 type Words = (parts: readonly CommentDisplayPart[]) => string
 
+/** Title of the group of types that other names refer to and that no subpath exports. */
+export const NOT_EXPORTED = 'Not exported'
+
+const HOW_TO_NAME =
+  'TypeScript infers these types where they are needed. To write one, read it off an exported name: `Parameters<typeof createBinder>[0]`.'
+
 export class CompactTheme extends MarkdownTheme {
   override getRenderContext(page: Page): MarkdownThemeContext {
     return new CompactContext(this, page, this.application.options)
@@ -19,7 +25,9 @@ export class CompactTheme extends MarkdownTheme {
   override render(page: Parameters<MarkdownTheme['render']>[0]): string {
     const { model } = page
     if (model instanceof ProjectReflection) return index(model)
-    return withNames(plain(super.render(page)))
+    return withNames(
+      plain(super.render(page)).replace(`## ${NOT_EXPORTED}\n`, `## ${NOT_EXPORTED}\n\n${HOW_TO_NAME}\n`),
+    )
   }
 }
 

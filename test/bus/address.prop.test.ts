@@ -1,6 +1,7 @@
-import { AddressInvalid, formatAddress, matchesAddress, parseAddress } from 'concordat/bus'
+import { AddressInvalid, formatAddress, matchesAddress } from 'concordat/bus'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { parseAddress } from '../support/inside/bus.ts'
 
 const name = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/)
 const address = fc.record({ service: name, group: name, instance: name })

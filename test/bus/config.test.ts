@@ -1,7 +1,8 @@
 import { createBinder } from 'concordat/binder'
-import { ConfigChanged, createBus, Refresh, type VersionedValue } from 'concordat/bus'
+import { ConfigChanged, createBus, Refresh } from 'concordat/bus'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { VersionedValue } from '../support/inside/bus.ts'
 import { gate, until } from '../support/until.ts'
 import { keepingLogger, world } from './kit.ts'
 

@@ -1,9 +1,9 @@
 import { createHmac } from 'node:crypto'
 import type { EncodedMessage } from 'concordat/binder'
-import type { BusCounters } from 'concordat/bus'
-import { newId } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { type Instance, Ping, SECRET } from '../conformance/bus-kit.ts'
+import type { BusCounters } from '../support/inside/bus.ts'
+import { newId } from '../support/inside/core.ts'
 import { until } from '../support/until.ts'
 import { EVENT_HEADERS, keepingLogger, world } from './kit.ts'
 

@@ -1,11 +1,12 @@
-import type { Binder, EncodedMessage, HeaderValue } from 'concordat/binder'
+import type { Binder, EncodedMessage } from 'concordat/binder'
 import { createBinder } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
 import type { Logger } from 'concordat/core'
-import { newId } from 'concordat/core'
 import { onTestFinished } from 'vitest'
 import { type Instance, type InstanceOptions, started } from '../conformance/bus-kit.ts'
+import type { HeaderValue } from '../support/inside/binder.ts'
+import { newId } from '../support/inside/core.ts'
 
 export interface Line {
   readonly level: string

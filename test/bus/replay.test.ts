@@ -1,9 +1,9 @@
 import { createBinder } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
-import type { BusCounters } from 'concordat/bus'
 import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Instance, Ping, SECRET } from '../conformance/bus-kit.ts'
+import type { BusCounters } from '../support/inside/bus.ts'
 import { until } from '../support/until.ts'
 import { world } from './kit.ts'
 

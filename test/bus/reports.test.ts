@@ -1,9 +1,10 @@
 import { defineChannel, SendError, sink, TransportError } from 'concordat/binder'
-import { parseAddress, type ReportWatch, SendReports, type WatchedInstance } from 'concordat/bus'
-import { newId } from 'concordat/core'
+import { SendReports } from 'concordat/bus'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { type InstanceOptions, SECRET } from '../conformance/bus-kit.ts'
+import { parseAddress, type ReportWatch, type WatchedInstance } from '../support/inside/bus.ts'
+import { newId } from '../support/inside/core.ts'
 import { until } from '../support/until.ts'
 import {
   decodeReport,

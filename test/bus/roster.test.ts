@@ -1,5 +1,5 @@
-import { parseAddress } from 'concordat/bus'
 import { describe, expect, it } from 'vitest'
+import { parseAddress } from '../support/inside/bus.ts'
 import { type PresenceEnvelope, Roster } from './inside.ts'
 
 let time = 0

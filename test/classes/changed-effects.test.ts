@@ -4,11 +4,11 @@
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, participant, Refusal } from 'concordat/saga'
-import { type Operation } from 'concordat/saga/machine'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../saga/support/delivery.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded, stockCommands } from '../saga/support/world.ts'
+import type { Operation } from '../support/inside/saga.ts'
 
 const sql = embedded()
 const schema = 'changed_effects'

@@ -4,7 +4,7 @@
  * show at night.
  */
 
-import { createBinder, defineChannel, MAX_DELAY_MS, sink } from 'concordat/binder'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
@@ -14,6 +14,7 @@ import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { MAX_DELAY_MS } from '../support/inside/binder.ts'
 import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 

@@ -2,13 +2,21 @@
  * Texts that UTF-8 or PostgreSQL cannot hold, everywhere a user's text goes into a broker, a row or a log: each is
  * refused by an error that names it, or carried unchanged, and the message after it is handled.
  */
-import { createBinder, defineChannel, type EncodedMessage, redrive, sink, TransportError } from 'concordat/binder'
+import {
+  createBinder,
+  defineChannel,
+  type EncodedMessage,
+  type Inbox,
+  redrive,
+  sink,
+  TransportError,
+} from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
 import { ConcordatError, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createInbox, createOutbox, createRelay, type Inbox } from 'concordat/outbox'
+import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'

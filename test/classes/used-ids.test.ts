@@ -19,13 +19,13 @@ import {
   sagaReplies,
 } from 'concordat/saga'
 import { httpParticipants, httpTarget } from 'concordat/saga/http'
-import type { Operation } from 'concordat/saga/machine'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { undo, undoParticipant } from 'concordat/saga/undo'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { commandHeaders, deliver, takeReplies } from '../saga/support/delivery.ts'
 import { closeEmbedded, embedded, openEmbedded } from '../saga/support/world.ts'
+import type { Operation } from '../support/inside/saga.ts'
 
 const DAY_MS = 24 * 60 * 60 * 1_000
 const Rent = z.object({ n: z.number() })

@@ -1,8 +1,9 @@
 import { type Binder, type BinderOptions, createBinder } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
-import { type Bus, type BusOptions, createBus, defineEvent, type EventContext, onEvent } from 'concordat/bus'
+import { type Bus, createBus, defineEvent, type EventContext, onEvent } from 'concordat/bus'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { BusOptions } from '../support/inside/bus.ts'
 
 export const Ping = defineEvent('ping', { payload: z.object({ n: z.number().int() }) })
 

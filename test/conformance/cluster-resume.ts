@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { StateEvent } from 'concordat/cluster'
 import { describe, expect, it } from 'vitest'
 import { lagging } from '../support/cluster/lagging.ts'
+import type { StateEvent } from '../support/inside/election.ts'
 import { until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 

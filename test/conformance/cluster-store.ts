@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { ClusterStore, CommitOperation, CommitReply, CommitRequest, LogEntry } from 'concordat/cluster/store'
+import type { ClusterStore, CommitRequest, LogEntry } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
+import type { CommitOperation, CommitReply } from '../support/inside/election.ts'
 import { until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 

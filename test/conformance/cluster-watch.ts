@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import type { SharedState, StateEvent } from 'concordat/cluster'
+import type { SharedState } from 'concordat/cluster'
 import { describe, expect, it } from 'vitest'
 import { exhaust } from '../support/exhaust.ts'
+import type { StateEvent } from '../support/inside/election.ts'
 import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 

@@ -3,16 +3,10 @@
  * Every store passes all of it, Redis on a real server. Each `store()` has connections of its own, like a process.
  */
 import { randomUUID } from 'node:crypto'
-import {
-  createMembership,
-  createSharedState,
-  type Membership,
-  type MembershipOptions,
-  type SharedState,
-  type SharedStateOptions,
-} from 'concordat/cluster'
+import { createMembership, createSharedState, type Membership, type SharedState } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
+import type { MembershipOptions, SharedStateOptions } from '../support/inside/election.ts'
 import { persistent } from '../support/refusals.ts'
 import { memberCases } from './cluster-members.ts'
 import { resumeCases } from './cluster-resume.ts'

@@ -1,4 +1,5 @@
-import type { Locks, LocksOptions } from 'concordat/locks'
+import type { Locks } from 'concordat/locks'
+import type { LocksOptions } from '../support/inside/locks.ts'
 import { until } from '../support/until.ts'
 
 /** What a store may declare missing, see `LockFeatures` and `LockStore.operator`. */

@@ -2,8 +2,9 @@
  * THE lock conformance suite: `locks/lock.ts` as tests. Every store passes all of it, Redis on a real server. Contenders
  * have connections of their own, like separate processes.
  */
-import type { Locks, LocksOptions } from 'concordat/locks'
+import type { Locks } from 'concordat/locks'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { LocksOptions } from '../support/inside/locks.ts'
 import { delayCases } from './locks-delay.ts'
 import { grantCases } from './locks-grant.ts'
 import type { LocksContext, LocksFeature } from './locks-kit.ts'

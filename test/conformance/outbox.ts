@@ -1,9 +1,9 @@
-import type { TransportErrorKind } from 'concordat/binder'
 import { type SqlClient, systemClock } from 'concordat/core'
-import type { OutboxOptions } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { message, until } from '../outbox/support/messages.ts'
 import { type OutboxSetup, setupOutboxOn } from '../outbox/support/setup.ts'
+import type { TransportErrorKind } from '../support/inside/binder.ts'
+import type { OutboxOptions } from '../support/inside/outbox.ts'
 
 /**
  * Behaviour of the outbox on every `SqlClient`: order per key, blocking of a failing key, parking, outages, operator

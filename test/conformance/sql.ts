@@ -1,6 +1,7 @@
-import { migrate, migrationText, quoteIdentifier, type SqlClient, type SqlTransaction } from 'concordat/core'
+import { migrate, quoteIdentifier, type SqlClient, type SqlTransaction } from 'concordat/core'
 import { describe, expect, test } from 'vitest'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { migrationText } from '../support/inside/core.ts'
 
 /** Behaviour common to every `SqlClient`: `core/sql.ts` as tests. */
 export function sqlConformance(open: () => SqlClient): void {

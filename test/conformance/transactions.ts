@@ -5,9 +5,9 @@
  */
 import type { Headers } from 'concordat/binder'
 import type { Coordinator } from 'concordat/saga'
-import type { Operation } from 'concordat/saga/machine'
 import { describe, expect, test } from 'vitest'
 import type { CrashWorld } from '../saga/support/crash-world.ts'
+import type { Operation } from '../support/inside/saga.ts'
 import { STRIDE } from '../support/suite/night.ts'
 
 /** Effects of one saga: reserved, and final. An effect made twice counts twice. */

@@ -1,15 +1,7 @@
-import {
-  type BatchSinkOptions,
-  type EncodedMessage,
-  failed,
-  ok,
-  processorBatch,
-  produced,
-  sinkBatch,
-  TerminalError,
-} from 'concordat/binder'
+import { type EncodedMessage, failed, ok, processorBatch, produced, sinkBatch, TerminalError } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
 import { describe, it } from 'vitest'
+import type { BatchSinkOptions } from '../support/inside/binder.ts'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import {

@@ -9,9 +9,10 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import type { PublishOutcome, PublishUntil, Transport } from 'concordat/binder/transport'
+import type { PublishOutcome, Transport } from 'concordat/binder/transport'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { PublishUntil } from '../support/inside/binder.ts'
 import { persistent } from '../support/refusals.ts'
 
 export const TestPayload = z.object({ key: z.string(), n: z.number().int() })

@@ -1,6 +1,7 @@
-import { type RedriveOptions, type RedriveStalled, redrive, sink } from 'concordat/binder'
+import { type RedriveStalled, redrive, sink } from 'concordat/binder'
 import { type Clock, MINUTE, systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
+import type { RedriveOptions } from '../support/inside/binder.ts'
 import { insist } from '../support/refusals.ts'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'

@@ -4,8 +4,9 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createBinder } from 'concordat/binder'
-import type { Feature, Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/binder/transport'
 import { afterAll, beforeAll, describe, it } from 'vitest'
+import type { Feature } from '../support/inside/binder.ts'
 import { attemptCases } from './transport-attempts.ts'
 import { batchCases } from './transport-batch.ts'
 import { composeCases } from './transport-compose.ts'

@@ -1,6 +1,6 @@
-import { type BackoffOptions, backoffDelayMs, resolveBackoff } from 'concordat/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { type BackoffOptions, backoffDelayMs, resolveBackoff } from '../support/inside/core.ts'
 
 const options: fc.Arbitrary<BackoffOptions> = fc.record({
   initialMs: fc.integer({ min: 0, max: 60_000 }),

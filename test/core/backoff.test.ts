@@ -1,5 +1,6 @@
-import { type BackoffOptions, backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff, SECOND } from 'concordat/core'
+import { SECOND } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
+import { type BackoffOptions, backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff } from '../support/inside/core.ts'
 
 describe('backoffDelayMs', () => {
   it('doubles from one second to ten seconds by default', () => {

@@ -1,5 +1,7 @@
-import { ConcordatError, hasCode, isRetryable, toError } from 'concordat/core'
+import { ConcordatError, hasCode } from 'concordat/core'
+import { toError } from 'concordat/core/extension'
 import { describe, expect, it } from 'vitest'
+import { isRetryable } from '../support/inside/core.ts'
 
 class TooLate extends ConcordatError {
   readonly code = 'test.too_late' as const

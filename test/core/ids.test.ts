@@ -1,8 +1,8 @@
-import { newId } from 'concordat/core'
 import { v7 } from 'uuid'
 import { afterEach, expect, it, vi } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- only the simulation begins anew
 import { restartIds } from '../../core/ids.ts'
+import { newId } from '../support/inside/core.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()

@@ -1,8 +1,9 @@
 /** Migrations of locked tables, on a real server. */
-import { migrate, type SqlClient, type SqlMigration } from 'concordat/core'
+import { migrate, type SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { SqlMigration } from '../support/inside/core.ts'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 

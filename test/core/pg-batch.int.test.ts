@@ -1,9 +1,10 @@
 // oxlint-disable no-restricted-imports -- work that shares a transaction is called by inboxes
-import type { SqlOutcome, SqlStatement, SqlTransaction } from 'concordat/core'
+import type { SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import type { SqlOutcome, SqlStatement } from '../support/inside/core.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { sharingOn, type Work } from '../support/sharing.ts'
 

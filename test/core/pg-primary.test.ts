@@ -1,5 +1,6 @@
-import { type PgPool, type PgPoolConnection, pgPrimary } from 'concordat/core/pg'
+import { pgPrimary } from 'concordat/core/pg'
 import { describe, expect, it } from 'vitest'
+import type { PgPool, PgPoolConnection } from '../support/inside/core.ts'
 
 const refused = (): Error => Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
 

@@ -1,8 +1,9 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { memoryStateStore } from 'concordat/cluster/memory'
-import { createElection, createSchedule, type ElectionOptions } from 'concordat/election'
+import { createElection, createSchedule } from 'concordat/election'
 import { memoryLocks } from 'concordat/locks/memory'
 import { expect, it, onTestFinished } from 'vitest'
+import type { ElectionOptions } from '../support/inside/election.ts'
 import { until } from '../support/until.ts'
 
 /** Misbehaviour of a user's function; an unhandled rejection would fail the run. */

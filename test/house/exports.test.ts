@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { entriesOf, PACKAGES } from '../../scripts/packages.ts'
+import { importedNames, namesInPages, publicNames } from './support/public-names.ts'
 
 /** Every value that a user can import. Adding a name is a promise; removing one breaks users. */
 const NAMES: Readonly<Record<string, readonly string[]>> = {
@@ -7,7 +8,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'CodecError',
     'ConcordatError',
     'DAY',
-    'DEFAULT_BACKOFF',
     'HOUR',
     'MINUTE',
     'ReadsDeclarationsOnly',
@@ -25,24 +25,16 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SqlTransactionEnded',
     'SqlTransactionMissing',
     'SqlVersionMismatch',
-    'backoffDelayMs',
     'bytesCodec',
     'hasCode',
-    'isRetryable',
     'jsonCodec',
     'migrate',
-    'migrationText',
-    'newId',
     'quoteIdentifier',
-    'readTraceContext',
-    'resolveBackoff',
     'silentLogger',
     'stderrLogger',
     'systemClock',
     'textCodec',
-    'toError',
     'toNode',
-    'traceHeaders',
     'validate',
   ],
   'concordat/core/extension': [
@@ -67,7 +59,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'requireList',
     'requireText',
     'restartIds',
-    'restartRandomIds',
+    'toError',
     'virtualTimeIn',
     'within',
     'withoutSecrets',
@@ -91,9 +83,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'BinderNotReady',
     'CannotSettleIn',
     'HandlerTimeout',
-    'MAX_DELAY_MS',
-    'MAX_HEADERS',
-    'MAX_HEADER_BYTES',
     'NoRoute',
     'PayloadVersionError',
     'RedrivePositionUnknown',
@@ -117,7 +106,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'failed',
     'ignoreErrors',
     'into',
-    'murmur2',
     'ok',
     'partitionOf',
     'pollable',
@@ -138,7 +126,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/binder/transport': [],
   'concordat/pipeline': ['WindowInvalid', 'from', 'migratePipelines', 'pipeline'],
   'concordat/binder/memory': ['memoryBroker', 'memoryTransport'],
-  'concordat/binder/kafka': ['groupIdOf', 'kafkaTransport'],
+  'concordat/binder/kafka': ['kafkaTransport'],
   'concordat/binder/kafka/platformatic': ['platformaticTransport'],
   'concordat/binder/rabbitmq': ['rabbitTransport'],
   'concordat/binder/postgres': ['postgresTransport'],
@@ -177,7 +165,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'migrateParticipant',
     'participant',
     'purgeParticipant',
-    'sagaHeaders',
     'sagaReplies',
   ],
   'concordat/saga/global': [
@@ -197,7 +184,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/saga/http': ['bearer', 'httpParticipants', 'httpTarget', 'transactionFetch', 'transactionMiddleware'],
   'concordat/saga/kinds': ['inSaga', 'scriptedSaga', 'stored'],
-  'concordat/saga/machine': ['advance', 'initialState'],
   'concordat/saga/sharding': ['SagaOtherShard', 'SagaShardsChanged', 'SagaShardsMismatch', 'createShardedCoordinator'],
   'concordat/saga/tcc': ['tccParticipant'],
   'concordat/saga/testing': [
@@ -285,7 +271,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'BusPayloadTooLarge',
     'BusSchemaTimeout',
     'ConfigChanged',
-    'LOG_LEVELS',
     'PauseBinding',
     'Refresh',
     'ResumeBinding',
@@ -297,7 +282,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'formatAddress',
     'matchesAddress',
     'onEvent',
-    'parseAddress',
   ],
   'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'closeOnSignals', 'createService', 'httpProblem'],
   'concordat/embedded': [
@@ -363,7 +347,43 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   '@concordat/state-language': ['importStateMachine'],
 }
 
+/** Subpaths for those who implement a contract, which name all that its methods take and return. */
+const CONTRACTS: ReadonlySet<string> = new Set([
+  'concordat/binder/transport',
+  'concordat/locks/store',
+  'concordat/cluster/store',
+  'concordat/saga/kinds',
+])
+
+/** Types that no page writes and no example imports, and that users need all the same. */
+const NEEDED: Readonly<Record<string, string>> = {
+  implemented: 'Codec BatchMiddleware Inbox TokenStore TokenRecord',
+  'parameters and results of handlers': `BatchItem BatchContext BatchTransactionContext BatchOutcome Addressed Outputs Headers
+    EventContext StepContext RequestContext WithTransaction TccConfirmContext TccCancelContext`,
+  'results that users keep or export': `BatchBinding ConsumerBinding PollBinding ProcessorBinding SourceBinding Flow FlowEnd Pipeline
+    SagaBuilder ForwardSagaBuilder SagaRun DirectTarget HttpTarget ShardedCoordinator Stored
+    Branch GlobalTransaction GlobalTransactionDefinition FetchHandler NodeHandler SignalHandling
+    PostgresTransport SqlInbox Relay LeaseSet RedisFence PostgresLocks Tokens PostgresTokens
+    Election Term Observer Schedule Membership PostgresStateStore TestKit EventSubscription WatchedConfig`,
+  'options that a wrapper passes on': 'BinderOptions',
+}
+
 describe('the public surface', () => {
+  it('has only names that a page, an example, another package or an implementer of a contract writes', () => {
+    const [pages, imports] = [namesInPages(), importedNames()]
+    const needed = new Set(Object.values(NEEDED).flatMap((names) => names.split(/\s+/)))
+    const unused = publicNames().filter((entry) => {
+      const [path = '', name = ''] = entry.split(' ')
+      return !pages.has(name) && !imports.has(entry) && !CONTRACTS.has(path) && !needed.has(name)
+    })
+    expect(unused, 'export no name that users need not write: they can read a type off what has it').toEqual([])
+  })
+
+  it('has each name on one subpath', () => {
+    const names = publicNames().map((entry) => entry.split(' ')[1])
+    expect(names.filter((name, n) => names.indexOf(name) !== n)).toEqual([])
+  })
+
   it.for(Object.entries(NAMES))('the public surface of %s matches the list', async ([subpath, names]) => {
     const exported = (await import(subpath)) as object
     expect(Object.keys(exported).toSorted((a, b) => (a < b ? -1 : 1))).toEqual(names)

@@ -3,11 +3,12 @@ import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Feature, Transport, TransportFeatures } from 'concordat/binder/transport'
+import type { Transport, TransportFeatures } from 'concordat/binder/transport'
 import { pgClient } from 'concordat/core/pg'
 import { Kafka } from 'kafkajs'
 import pg from 'pg'
 import { expect, it } from 'vitest'
+import type { Feature } from '../support/inside/binder.ts'
 
 /** The page's wording of each feature. */
 const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {

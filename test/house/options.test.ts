@@ -1,7 +1,7 @@
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent, Refresh } from 'concordat/bus'
-import { migrate, resolveBackoff } from 'concordat/core'
+import { migrate } from 'concordat/core'
 import { kyselyClient } from 'concordat/core/kysely'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -17,6 +17,7 @@ import { createShardedCoordinator } from 'concordat/saga/sharding'
 import { closeOnSignals } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { resolveBackoff } from '../support/inside/core.ts'
 import { freshPglite } from '../support/pglite.ts'
 
 /** Cast for calls that plain JavaScript can make: any function with any value. */

@@ -26,6 +26,67 @@ binder.binding('orders.paid.audit')
 binder.binding('orders.paid.payments')
 `
 
+/** Declarations as a service exports them. With `--declaration` the compiler has to write each of their types. */
+const EXPORTER = `
+import { createBinder, defineChannel, pollable, processor, responder, route, several, sink, sinkBatch, source, to } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import type { Transport } from 'concordat/binder/transport'
+import { createBus, defineEvent, onEvent } from 'concordat/bus'
+import type { SqlClient, StandardSchemaV1 } from 'concordat/core'
+import { createElection, createObserver, createSchedule } from 'concordat/election'
+import { createFence } from 'concordat/locks'
+import { memoryLocks } from 'concordat/locks/memory'
+import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { from, pipeline } from 'concordat/pipeline'
+import { createCoordinator, defineSaga, participant, sagaReplies } from 'concordat/saga'
+import { tccParticipant } from 'concordat/saga/tcc'
+import { undoParticipant } from 'concordat/saga/undo'
+import { xaParticipant } from 'concordat/saga/xa'
+import { closeOnSignals, createService } from 'concordat/service'
+
+declare const payload: StandardSchemaV1<{ id: string }, { id: string }>
+declare const sql: SqlClient
+export const transport: Transport = memoryTransport()
+export const orders = defineChannel('orders', { payload, key: (order) => order.id })
+export const paid = defineChannel('paid', { payload })
+export const audit = sink(orders, { group: 'audit' }, () => {})
+export const pay = processor(orders, paid, { group: 'pay' }, async (order) => order)
+export const both = async (order: { id: string }) => several([to(paid, order), to(orders, order)])
+export const totals = sinkBatch(orders, { group: 'totals' }, () => {})
+export const answer = responder(orders, paid, { group: 'answer' }, (order) => order)
+export const routed = route(orders, { group: 'route', by: 'kind', routes: { audit: () => {} } })
+export const ticks = source(orders, { everyMs: 1_000 }, () => ({ id: 'tick' }))
+export const pulled = pollable(orders, { group: 'pull' })
+export const flow = from(orders).map((order) => order)
+export const ended = flow.to(paid)
+export const flows = pipeline('flows', ended)
+export const binder = createBinder({ service: 'shop', transport, bindings: [audit, pay] })
+export const outbox = createOutbox({ sql, service: 'shop' })
+export const inbox = createInbox({ sql, outbox })
+export const relay = createRelay({ outbox, publisher: binder })
+export const buy = defineSaga('buy', { version: 1, input: payload }).step('reserve', { invoke: () => 1, compensate: 'none' })
+export const bought = buy.step('pay', { invoke: () => 'paid', compensate: 'none', pivot: true }).step('ship', { invoke: () => true })
+export const coordinator = createCoordinator({ service: 'shop', sql, outbox, sagas: [bought] })
+export const replies = sagaReplies('shop')
+const side = { sql, outbox }
+export const stock = participant(orders, { group: 'a', ...side }, { invoke: () => 1, compensate: () => {} })
+export const rooms = tccParticipant(orders, { group: 'b', ...side }, { try: () => 1, confirm: () => {}, cancel: () => {} })
+export const points = undoParticipant(orders, { group: 'c', ...side }, () => 1)
+export const ledger = xaParticipant(orders, { group: 'd', ...side }, () => 1)
+export const locks = memoryLocks()
+export const lease = () => locks.acquire('key')
+export const fence = createFence({ sql })
+export const election = createElection({ locks, role: 'lead' })
+export const observer = createObserver({ locks, role: 'lead' })
+export const schedule = createSchedule({ election, jobs: [] })
+export const bus = createBus({ service: 'shop' })
+export const opened = defineEvent('opened', { payload })
+export const onOpened = onEvent(opened, () => {})
+export const rates = bus.config('rates', { schema: payload, initial: { id: 'a' } })
+export const service = createService({ name: 'shop', transport })
+export const signals = closeOnSignals({})
+`
+
 /** Program that uses drivers: their exports must fit the types that we describe. */
 const DRIVER_CONSUMER = `
 import { PGlite } from '@electric-sql/pglite'
@@ -186,6 +247,11 @@ describe('the packed packages', { timeout: 120_000 }, () => {
       .map((subpath) => `import '${subpath}'`)
       .join('\n')
     await typeCheck(project, { 'consumer.ts': CONSUMER, 'all.ts': all })
+  })
+
+  it('lets a service that emits declarations export what the functions return', async () => {
+    const project = await install(packed, 'emitting', ['@types/node'])
+    await typeCheck(project, { 'exporter.ts': EXPORTER }, ['--skipLibCheck', '--declaration'])
   })
 
   it('takes the real drivers where it describes parts of them', async () => {

@@ -1,6 +1,6 @@
-import type { RedisClient } from 'concordat/locks/redis'
 import { Cluster, Redis } from 'ioredis'
 import { expectTypeOf, test } from 'vitest'
+import type { RedisClient } from '../support/inside/core.ts'
 
 test('an ioredis client is a RedisClient', () => {
   expectTypeOf<Redis>().toExtend<RedisClient>()

@@ -1,7 +1,8 @@
-import { createLocks, type Lease, type LeaseOptions, type Locks } from 'concordat/locks'
+import { createLocks, type Lease, type Locks } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { LeaseOptions } from '../support/inside/locks.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 import { type Fault, FaultyNetwork, FaultyStore, faults } from '../support/locks/faulty-store.ts'
 

@@ -1,7 +1,8 @@
-import type { Lease, LockMode } from 'concordat/locks'
+import type { Lease } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import type { LockMode } from '../support/inside/locks.ts'
 
 const KEYS = ['a', 'b', 'c', 'd']
 const wish = fc.record({

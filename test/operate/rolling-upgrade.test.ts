@@ -4,13 +4,14 @@
  */
 
 import { createOperator } from '@concordat/cli'
-import { migrate, migrationText, type SqlMigration } from 'concordat/core'
+import { migrate } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { migrationParts, printMigrations } from 'concordat/operator'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+import { migrationText, type SqlMigration } from '../support/inside/core.ts'
 import { freshPglite } from '../support/pglite.ts'
 
 const database = freshPglite()

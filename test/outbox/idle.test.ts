@@ -1,6 +1,7 @@
 import type { SqlClient } from 'concordat/core'
-import { createOutbox, type Outbox, type RelayOptions } from 'concordat/outbox'
+import { createOutbox, type Outbox } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
+import type { RelayOptions } from '../support/inside/outbox.ts'
 import { IdleTime, SaidListener } from './support/idle.ts'
 import { message, until } from './support/messages.ts'
 import { setupOutbox, useEmbedded } from './support/pglite.ts'

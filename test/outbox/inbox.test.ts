@@ -1,6 +1,6 @@
-import type { InboxMessage } from 'concordat/binder'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { expect, test } from 'vitest'
+import type { InboxMessage } from '../support/inside/binder.ts'
 import { message, uniqueName } from './support/messages.ts'
 import { embedded, useEmbedded } from './support/pglite.ts'
 

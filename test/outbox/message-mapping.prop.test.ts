@@ -1,6 +1,7 @@
-import type { EncodedMessage, HeaderValue } from 'concordat/binder'
+import type { EncodedMessage } from 'concordat/binder'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { HeaderValue } from '../support/inside/binder.ts'
 import { until } from './support/messages.ts'
 import { setupOutbox, useEmbedded } from './support/pglite.ts'
 

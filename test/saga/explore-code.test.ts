@@ -2,10 +2,10 @@ import { defineChannel } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { httpTarget } from 'concordat/saga/http'
-import { type SagaShape } from 'concordat/saga/machine'
 import { explore } from 'concordat/saga/testing'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { SagaShape } from '../support/inside/saga.ts'
 
 const moves = defineChannel('moves', { payload: z.object({}) })
 const byMessage = defineBranch('message', { to: moves })

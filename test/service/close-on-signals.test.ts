@@ -1,6 +1,7 @@
 import { memoryTransport } from 'concordat/binder/memory'
-import { type CloseOnSignalsOptions, closeOnSignals, createService, type SignalHandling } from 'concordat/service'
+import { closeOnSignals, createService, type SignalHandling } from 'concordat/service'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { CloseOnSignalsOptions } from '../support/inside/service.ts'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { gate } from '../support/until.ts'
 

@@ -1,10 +1,11 @@
 /** Tests of Kafka run on the client library that `KAFKA_DRIVER` names: `kafkajs`, or `platformatic`. */
 import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'
-import { type KafkaCommonOptions, kafkaTransport as onKafkajs } from 'concordat/binder/kafka'
+import { kafkaTransport as onKafkajs } from 'concordat/binder/kafka'
 import { platformaticTransport as onPlatformatic } from 'concordat/binder/kafka/platformatic'
 import type { Transport } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
+import type { KafkaCommonOptions } from './inside/binder.ts'
 import { KAFKA_DRIVER, KAFKA_DRIVERS } from './kafka-driver-name.ts'
 
 export interface Way {

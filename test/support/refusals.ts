@@ -6,12 +6,13 @@
 
 import type { EncodedMessage } from 'concordat/binder'
 import { TransportError } from 'concordat/binder'
-import type { PublishUntil, Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/binder/transport'
 import { ClusterStoreUnavailable } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { LockStoreUnavailable } from 'concordat/locks'
 import type { LockStore } from 'concordat/locks/store'
+import type { PublishUntil } from './inside/binder.ts'
 
 /** Generator that decides which calls are refused. */
 export interface Refusals {

@@ -1,6 +1,7 @@
 import type { EncodedMessage } from 'concordat/binder'
-import type { PublishUntil, Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
+import type { PublishUntil } from './inside/binder.ts'
 
 /** Milliseconds before and after each call, the same for the same seed. */
 export function pauses(seed: number, mostMs: number): () => Promise<void> {

@@ -9,9 +9,10 @@ import {
   timeout,
 } from 'concordat/binder'
 import { type Clock, MINUTE, SECOND } from 'concordat/core'
-import { createTestKit, type TestKit, type TestKitOptions } from 'concordat/testing'
+import { createTestKit, type TestKit } from 'concordat/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import type { TestKitOptions } from '../support/inside/testing.ts'
 
 const numbers = defineChannel('numbers', { payload: z.number(), key: () => 'one' })
 const answers = defineChannel('answers', { payload: z.number() })

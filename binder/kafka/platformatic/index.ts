@@ -4,8 +4,4 @@
  *
  * @module
  */
-export type { KafkaCommonOptions } from '../options.ts'
-export type { Compression } from '../wire/codecs.ts'
-export type { KafkaConnectionClass, KafkaConnectionOptions } from './client.ts'
-export type { KafkaConnectOptions, PlatformaticTransportOptions } from './options.ts'
 export { platformaticTransport } from './transport.ts'

@@ -5,10 +5,5 @@
  * @module
  */
 
-export {
-  type MemoryStateServerOptions,
-  type MemoryStateStoreOptions,
-  memoryStateServer,
-  memoryStateStore,
-} from './memory-state-store.ts'
+export { memoryStateServer, memoryStateStore } from './memory-state-store.ts'
 export type { MemoryStateServer } from './server.ts'

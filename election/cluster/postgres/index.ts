@@ -8,4 +8,4 @@
  * No session advisory locks and no transaction that stays open, so a pooler in transaction mode may sit in between; only
  * the listener needs a connection of its own. What is particular about it: `docs/coordination/members-and-state.md`.
  */
-export { type PostgresStateStore, type PostgresStateStoreOptions, postgresStateStore } from './postgres-state-store.ts'
+export { type PostgresStateStore, postgresStateStore } from './postgres-state-store.ts'

@@ -9,5 +9,4 @@
  *
  * @module
  */
-export type { RedisClient, RedisConnectionClient } from '../../../core/redis/client.ts'
-export { type RedisStateStoreOptions, redisStateStore } from './redis-state-store.ts'
+export { redisStateStore } from './redis-state-store.ts'

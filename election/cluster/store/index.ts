@@ -4,25 +4,4 @@
  * @module
  */
 
-export type {
-  BeatReply,
-  ChangesReply,
-  ClusterStore,
-  CommitOperation,
-  CommitReply,
-  CommitRequest,
-  DescribeRequest,
-  Generation,
-  JoinReply,
-  JoinRequest,
-  LogChange,
-  LogEntry,
-  LogFollower,
-  LogId,
-  MemberRecord,
-  MembersReading,
-  MemberTransition,
-  StateId,
-  StateReading,
-  StateRecord,
-} from './cluster-store.ts'
+export type { ClusterStore, CommitRequest, JoinRequest, LogEntry, LogFollower } from './cluster-store.ts'

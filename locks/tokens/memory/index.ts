@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { type MemoryTokensOptions, memoryTokens } from './memory-tokens.ts'
+export { memoryTokens } from './memory-tokens.ts'

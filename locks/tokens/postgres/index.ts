@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { type PostgresTokens, type PostgresTokensOptions, postgresTokens } from './postgres-tokens.ts'
+export { type PostgresTokens, postgresTokens } from './postgres-tokens.ts'

@@ -3,5 +3,4 @@
  *
  * @module
  */
-export type { RedisClient, RedisConnectionClient } from '../../../core/redis/client.ts'
-export { type RedisTokensOptions, redisTokens, type TokenReplicas } from './redis-tokens.ts'
+export { redisTokens } from './redis-tokens.ts'

@@ -1,5 +1,6 @@
 /** JSON Schema of the headers that messages have beside the sender's own: see `docs/reference/wire-format.md`. */
-import type { Operation } from 'concordat/saga/machine'
+
+import type { Operation } from '../engine.ts'
 import type { JsonObject } from './document.ts'
 
 export type Protocol = 'kafka' | 'amqp'

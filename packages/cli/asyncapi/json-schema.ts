@@ -5,8 +5,7 @@
  *
  * @see https://standardschema.dev/json-schema
  */
-import { toError } from 'concordat/core'
-import { hasMethods } from 'concordat/core/extension'
+import { hasMethods, toError } from 'concordat/core/extension'
 import type { JsonObject } from './document.ts'
 
 /** The used part of a Standard JSON Schema. */

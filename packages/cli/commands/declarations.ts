@@ -2,11 +2,11 @@
 import { access, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { RabbitPlace } from 'concordat/binder/rabbitmq'
-import { SECOND, toError } from 'concordat/core'
-import { hasMethods } from 'concordat/core/extension'
+import { SECOND } from 'concordat/core'
+import { hasMethods, toError } from 'concordat/core/extension'
 import { type Describable, readDeclarationsOnly } from 'concordat/operator'
 import type { AsyncapiOptions } from '../asyncapi/options.ts'
+import type { RabbitPlace } from '../engine.ts'
 import { UsageError } from './command.ts'
 
 /** Content of a module of declarations. */

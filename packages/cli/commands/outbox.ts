@@ -1,8 +1,7 @@
 /** `outbox`: messages that the relay gave up on. */
 
-import type { ParkedLine } from 'concordat/operator'
-import type { HeldMessage } from 'concordat/outbox'
 import { duration } from '../doctor/line.ts'
+import type { HeldMessage, ParkedLine } from '../engine.ts'
 import { counted } from '../words.ts'
 import {
   ACTION_OPTIONS,

@@ -1,6 +1,6 @@
 /** `undo` and `prepared`: what the branches of transactions hold in this database. */
-import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from 'concordat/saga/undo'
 import { duration } from '../doctor/line.ts'
+import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from '../engine.ts'
 import {
   ACTION_OPTIONS,
   type Command,

@@ -8,17 +8,10 @@ import {
   requireInteger,
   requireText,
 } from 'concordat/core/extension'
-import { type OperatorRecords, requireNote, requireTarget, type SagaActionResult } from 'concordat/operator'
-import {
-  type OperatorAction,
-  type OperatorNote,
-  SagaActionRefused,
-  SagaNotFound,
-  type SagaTarget,
-  type StepState,
-  type TimelineRow,
-} from 'concordat/saga'
+import { type OperatorRecords, requireNote, requireTarget } from 'concordat/operator'
+import { type OperatorNote, SagaActionRefused, SagaNotFound } from 'concordat/saga'
 import { stored } from 'concordat/saga/kinds'
+import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine.ts'
 import {
   checkFilter,
   countOpen,

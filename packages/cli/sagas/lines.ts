@@ -9,8 +9,8 @@ import {
   requireInteger,
   requireText,
 } from 'concordat/core/extension'
-import type { SagaFailure, SagaStatus } from 'concordat/saga'
 import { readCursor, writeCursor } from '../cursor.ts'
+import type { SagaFailure, SagaStatus } from '../engine.ts'
 
 /** Which sagas; all that is given must fit. */
 export interface SagaFilter {

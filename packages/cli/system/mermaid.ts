@@ -1,6 +1,7 @@
 /** The picture of all services as a Mermaid flowchart. @see https://mermaid.js.org/syntax/flowchart.html */
 
-import type { SystemSaga, SystemService, SystemStep, SystemTopology } from 'concordat/operator'
+import type { SystemTopology } from 'concordat/operator'
+import type { SystemSaga, SystemService, SystemStep } from '../engine.ts'
 import { pipelineMermaid } from './pipelines.ts'
 
 /**

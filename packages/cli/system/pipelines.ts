@@ -1,10 +1,7 @@
 /** Pipelines as text and Mermaid. */
-
-import type { SystemService } from 'concordat/operator'
+import type { PipelineStage, SystemService } from '../engine.ts'
 
 type SystemPipeline = SystemService['pipelines'][number]
-
-import type { PipelineStage } from 'concordat/pipeline'
 
 /** A line for each part, a line for each way of a branch. */
 export function pipelineLines({ name, parts }: SystemPipeline): readonly string[] {

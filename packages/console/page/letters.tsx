@@ -2,8 +2,8 @@
 
 import type { DeadLetterPlace } from '@concordat/cli'
 import { failureName } from '@concordat/cli/words'
-import type { RedriveReport } from 'concordat/binder'
 import { useContext, useEffect, useState } from 'preact/hooks'
+import type { RedriveReport } from '../engine.ts'
 import type { DeadLetterView, PayloadView } from '../views.ts'
 import { Act, AskContext, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'

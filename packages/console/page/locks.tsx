@@ -1,8 +1,8 @@
 /** Holders of locks and waiters. */
 
 import { counted } from '@concordat/cli/words'
-import type { LockInfo } from 'concordat/locks'
 import { useState } from 'preact/hooks'
+import type { LockInfo } from '../engine.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'

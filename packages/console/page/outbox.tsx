@@ -1,7 +1,6 @@
 /** Unpublished messages, and messages that the relay gave up on. */
 
-import type { FailingLine, ParkedLine } from 'concordat/operator'
-import type { OutboxStats } from 'concordat/outbox'
+import type { FailingLine, OutboxStats, ParkedLine } from '../engine.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'

@@ -2,9 +2,9 @@
 
 import type { SagaStepView, SagaView } from '@concordat/cli'
 import { counted, failureName } from '@concordat/cli/words'
-import type { SagaActionResult } from 'concordat/operator'
 import { useState } from 'preact/hooks'
 import type { ConsoleAction } from '../access.ts'
+import type { SagaActionResult } from '../engine.ts'
 import type { PayloadView } from '../views.ts'
 import { Act, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'

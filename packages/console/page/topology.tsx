@@ -2,7 +2,7 @@
 
 import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'
-import type { PipelineStage } from 'concordat/pipeline'
+import type { PipelineStage } from '../engine.ts'
 import { get } from './api.ts'
 import { layOut, type Node, type Picture } from './layout.ts'
 import { useLive } from './live.ts'

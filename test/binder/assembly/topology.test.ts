@@ -1,10 +1,10 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { TopologyPart } from 'concordat/binder/transport'
 import { Kafka } from 'kafkajs'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import type { TopologyPart } from '../../support/inside/binder.ts'
 
 const orders = defineChannel('orders', { payload: z.object({ id: z.string() }), key: ({ id }) => id, partitions: 3 })
 const bindings = [sink(orders, { group: 'stock', retry: 'delayed' }, () => {})]

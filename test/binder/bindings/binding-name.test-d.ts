@@ -7,7 +7,6 @@ import {
   channelAt,
   createBinder,
   defineChannel,
-  type KnownNames,
   pollable,
   processor,
   route,
@@ -21,6 +20,7 @@ import type { Bus } from 'concordat/bus'
 import { type Coordinator, type ParticipantOptions, participant } from 'concordat/saga'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
+import type { KnownNames } from '../../support/inside/binder.ts'
 
 const orders = defineChannel('orders', { payload: z.object({ id: z.string() }), key: ({ id }) => id })
 const payments = defineChannel('payments', { payload: z.object({ paid: z.boolean() }) })

@@ -1,15 +1,12 @@
 import {
-  type BatchSinkOptions,
   type Binding,
   type ConsumerOptions,
   createBinder,
   defineChannel,
   type Inbox,
-  type PollableOptions,
   pollable,
   processor,
   processorBatch,
-  type SourceOptions,
   sink,
   sinkBatch,
   source,
@@ -17,6 +14,7 @@ import {
 import { memoryTransport } from 'concordat/binder/memory'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import type { BatchSinkOptions, PollableOptions, SourceOptions } from '../../support/inside/binder.ts'
 
 const channel = defineChannel('orders', { payload: z.string() })
 const other = defineChannel('other', { payload: z.string() })

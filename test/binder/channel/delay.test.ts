@@ -1,8 +1,9 @@
-import { type Binder, createBinder, defineChannel, MAX_DELAY_MS, processor, sink, to } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, processor, sink, to } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { DAY } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { MAX_DELAY_MS } from '../../support/inside/binder.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const numbers = defineChannel('numbers', { payload: z.number(), groups: ['g'] })

@@ -1,15 +1,8 @@
-import {
-  type Channel,
-  decodePayload,
-  defineChannel,
-  encodeMessage,
-  type Headers,
-  MAX_HEADER_BYTES,
-  MAX_HEADERS,
-} from 'concordat/binder'
+import { type Channel, decodePayload, defineChannel, encodeMessage, type Headers } from 'concordat/binder'
 import { type Codec, CodecError, SchemaError, type StandardSchemaV1 } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { MAX_HEADER_BYTES, MAX_HEADERS } from '../../support/inside/binder.ts'
 import { messageOn } from '../support/scripted-transport.ts'
 
 const Order = z.object({ id: z.string(), at: z.iso.datetime().transform((text) => new Date(text)) })

@@ -1,7 +1,8 @@
-import { murmur2, partitionOf } from 'concordat/binder'
+import { partitionOf } from 'concordat/binder'
 import fc from 'fast-check'
 import { Partitioners } from 'kafkajs'
 import { describe, expect, it } from 'vitest'
+import { murmur2 } from '../../support/inside/binder.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 

@@ -1,10 +1,10 @@
 /** Batches that decompress to a thousand times their size, on both client libraries. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { KafkaCommonOptions } from 'concordat/binder/kafka'
-import type { Stall, Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
 import { it, onTestFinished } from 'vitest'
+import type { KafkaCommonOptions, Stall } from '../../support/inside/binder.ts'
 import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'

@@ -1,6 +1,6 @@
-import { groupIdOf } from 'concordat/binder/kafka'
 import type { TransportDelivery } from 'concordat/binder/transport'
 import { expect, it, onTestFinished } from 'vitest'
+import { groupIdOf } from '../../support/inside/binder.ts'
 import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import {

@@ -1,6 +1,6 @@
-import type { Displacement } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
+import type { Displacement } from '../../support/inside/binder.ts'
 import { gate } from '../../support/until.ts'
 import { Recorder } from '../rabbitmq/kit.ts'
 import { Subscriber, type SubscriberParts } from './inside.ts'

@@ -7,10 +7,11 @@ import {
   type SendError,
   sink,
 } from 'concordat/binder'
-import { type MemoryBrokerOptions, memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { bytesCodec, silentLogger } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { MemoryBrokerOptions } from '../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { until } from '../../support/until.ts'
 import { messageOn } from '../support/scripted-transport.ts'

@@ -1,8 +1,6 @@
 import {
   type BatchContext,
-  type BatchHandler,
   type BatchMiddleware,
-  type BatchSinkOptions,
   type Binder,
   type BinderOptions,
   carryHeaders,
@@ -24,6 +22,7 @@ import {
 import { memoryTransport } from 'concordat/binder/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { BatchHandler, BatchSinkOptions } from '../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'

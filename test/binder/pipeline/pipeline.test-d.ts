@@ -1,7 +1,8 @@
 import { defineChannel, type TransactionContext } from 'concordat/binder'
-import { from, pipeline, type Window } from 'concordat/pipeline'
+import { from, pipeline } from 'concordat/pipeline'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
+import type { Window } from '../../support/inside/binder.ts'
 
 const Order = z.object({ id: z.string(), cents: z.number(), skus: z.array(z.string()) })
 const placed = defineChannel('orders.placed', { payload: Order, key: ({ id }) => id })

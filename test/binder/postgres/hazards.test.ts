@@ -1,9 +1,10 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
-import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { postgresTransport } from 'concordat/binder/postgres'
 import type { Clock, SqlClient } from 'concordat/core'
 import { systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { PostgresTransportOptions } from '../../support/inside/binder.ts'
 import { gate, until } from '../../support/until.ts'
 import { onPglite } from './support/on-pglite.ts'
 

@@ -8,9 +8,9 @@ import {
   sink,
 } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
-import { isRetryable } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { isRetryable } from '../../support/inside/core.ts'
 import { until } from '../../support/until.ts'
 import { onPglite } from './support/on-pglite.ts'
 

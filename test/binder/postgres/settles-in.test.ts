@@ -10,8 +10,6 @@ import {
   encodeMessage,
   pollable,
   processor,
-  type RedriveOptions,
-  type RedriveReport,
   redrive,
   sink,
   sinkBatch,
@@ -27,6 +25,7 @@ import { createInbox, createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { RedriveOptions, RedriveReport } from '../../support/inside/binder.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
 

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import type { AmqpConnection } from 'concordat/binder/rabbitmq'
+import type { AmqpConnection } from '../../support/inside/binder.ts'
 
 /**
  * RabbitMQ as this adapter sees it through amqplib, for rare moments of a real one: an answer, a return, a close come

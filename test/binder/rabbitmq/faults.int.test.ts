@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'amqplib'
-import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 import { afterAll, expect, it, onTestFailed, onTestFinished } from 'vitest'
+import type { AmqpConnection } from '../../support/inside/binder.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { attached, cut, numbered, numbers, Recorder, subscribe } from './kit.ts'

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'amqplib'
 import type { EncodedMessage } from 'concordat/binder'
-import { type AmqpConnection, type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder/transport'
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { onTestFinished } from 'vitest'
 import { withDeadline } from '../../support/deadline.ts'
+import type { AmqpConnection, RabbitTransportOptions } from '../../support/inside/binder.ts'
 import { plainMessage } from './messages.ts'
 
 /** A transport as a binder would use it; closed after the test. */

@@ -1,5 +1,6 @@
-import type { EncodedMessage, HeaderValue } from 'concordat/binder'
+import type { EncodedMessage } from 'concordat/binder'
 import fc from 'fast-check'
+import type { HeaderValue } from '../../support/inside/binder.ts'
 
 export function plainMessage(fields: Partial<EncodedMessage> = {}): EncodedMessage {
   return {

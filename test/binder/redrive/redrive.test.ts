@@ -1,17 +1,10 @@
-import {
-  type Channel,
-  createBinder,
-  defineChannel,
-  type RedriveOptions,
-  redrive,
-  sink,
-  TransportError,
-} from 'concordat/binder'
+import { type Channel, createBinder, defineChannel, redrive, sink, TransportError } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
 import { type Clock, DAY, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { RedriveOptions } from '../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'

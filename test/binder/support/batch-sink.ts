@@ -1,14 +1,7 @@
-import {
-  type BatchContext,
-  type BatchHandler,
-  type BatchSinkOptions,
-  type Binder,
-  createBinder,
-  defineChannel,
-  sinkBatch,
-} from 'concordat/binder'
+import { type BatchContext, type Binder, createBinder, defineChannel, sinkBatch } from 'concordat/binder'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { BatchHandler, BatchSinkOptions } from '../../support/inside/binder.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { NO_PAUSE } from './run.ts'
 import { type ScriptedDelivery, ScriptedTransport } from './scripted-transport.ts'

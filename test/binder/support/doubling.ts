@@ -1,7 +1,5 @@
 import {
   type BatchContext,
-  type BatchHandler,
-  type BatchSinkOptions,
   type Binder,
   createBinder,
   defineChannel,
@@ -9,10 +7,10 @@ import {
   produced,
   type Result,
   TransportError,
-  type TransportErrorKind,
 } from 'concordat/binder'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { BatchHandler, BatchSinkOptions, TransportErrorKind } from '../../support/inside/binder.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { NO_PAUSE } from './run.ts'
 import { type ScriptedDelivery, ScriptedTransport } from './scripted-transport.ts'

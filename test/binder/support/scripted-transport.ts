@@ -2,16 +2,15 @@ import type { EncodedMessage } from 'concordat/binder'
 import type {
   DestinationSpec,
   PublishOutcome,
-  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
   Transport,
   TransportDelivery,
   TransportFeatures,
-  TransportHealth,
 } from 'concordat/binder/transport'
-import { newId } from 'concordat/core'
+import type { PublishUntil, TransportHealth } from '../../support/inside/binder.ts'
+import { newId } from '../../support/inside/core.ts'
 
 /** A transport whose every answer the test decides: for what no broker does on demand. */
 export class ScriptedTransport implements Transport {

@@ -14,10 +14,11 @@ import {
 } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
-import { type Logger, readTraceContext, silentLogger, type Telemetry } from 'concordat/core'
+import { type Logger, silentLogger, type Telemetry } from 'concordat/core'
 import { openTelemetry } from 'concordat/core/opentelemetry'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { readTraceContext } from '../../support/inside/core.ts'
 import { isChildOf, type Recording, record, traceIdOf } from '../../support/tracing.ts'
 import { until } from '../../support/until.ts'
 

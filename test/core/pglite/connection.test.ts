@@ -1,6 +1,7 @@
 /** Statements on a PGlite: prepared when repeated, and correct beside other users of the same database. */
-import { type PgliteDatabase, pgliteClient } from 'concordat/core/pglite'
+import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { PgliteDatabase } from '../../support/inside/core.ts'
 import { freshPglite } from '../../support/pglite.ts'
 
 const database = freshPglite()

@@ -1,6 +1,7 @@
-import type { SqlClient, SqlStatement, SqlTransaction } from 'concordat/core'
+import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
+import type { SqlStatement } from '../../support/inside/core.ts'
 import { type Sharing, sharingOn, type Work } from '../../support/sharing.ts'
 
 useEmbedded()

@@ -1,9 +1,10 @@
-import type { SharedState, StateEvent } from 'concordat/cluster'
+import type { SharedState } from 'concordat/cluster'
 import { expect, it } from 'vitest'
 import type { Link } from '../../faults/harness/link.ts'
 import { clusterOn } from '../../support/cluster/on-redis.ts'
 import { type VersionedAction, versionedRegister } from '../../support/history/models.ts'
 import { checkLinearizable, type Operation } from '../../support/history/wgl.ts'
+import type { StateEvent } from '../../support/inside/election.ts'
 import { describeWith, startServer, withRedis } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 

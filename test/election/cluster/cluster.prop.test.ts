@@ -1,8 +1,9 @@
-import { createSharedState, type StateEvent, type StateOperation } from 'concordat/cluster'
+import { createSharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import type { ClusterStore, LogEntry } from 'concordat/cluster/store'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { StateEvent, StateOperation } from '../../support/inside/election.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 const KEYS = ['a', 'a/b', 'constructor', 'ü ', 'z'] as const

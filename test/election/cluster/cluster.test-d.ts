@@ -1,10 +1,11 @@
-import type { BusOptions } from 'concordat/bus'
-import { createMembership, createSharedState, type Member, type StateEntry } from 'concordat/cluster'
+import { createMembership, createSharedState } from 'concordat/cluster'
 import { memoryStateStore } from 'concordat/cluster/memory'
 import { redisStateStore } from 'concordat/cluster/redis'
 import { Cluster, Redis } from 'ioredis'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
+import type { BusOptions } from '../../support/inside/bus.ts'
+import type { Member, StateEntry } from '../../support/inside/election.ts'
 
 const store = memoryStateStore()
 

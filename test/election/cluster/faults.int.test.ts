@@ -1,8 +1,9 @@
-import type { Membership, StateEvent } from 'concordat/cluster'
+import type { Membership } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'
 import { Redis } from 'ioredis'
 import { afterEach, expect, it } from 'vitest'
 import { clusterOn, FAST } from '../../support/cluster/on-redis.ts'
+import type { StateEvent } from '../../support/inside/election.ts'
 import { describeWith, serverClock, serverClockLack, startServer, withRedis } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 

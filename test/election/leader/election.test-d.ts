@@ -1,13 +1,8 @@
-import {
-  createElection,
-  createObserver,
-  createSchedule,
-  type Election,
-  type ScheduledJob,
-  type Term,
-} from 'concordat/election'
-import { type LeaseToken, type Locks, leaseHeaders } from 'concordat/locks'
+import { createElection, createObserver, createSchedule, type Election, type Term } from 'concordat/election'
+import { type Locks, leaseHeaders } from 'concordat/locks'
 import { expectTypeOf, test } from 'vitest'
+import type { ScheduledJob } from '../../support/inside/election.ts'
+import type { LeaseToken } from '../../support/inside/locks.ts'
 
 declare const locks: Locks
 declare const election: Election

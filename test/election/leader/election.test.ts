@@ -1,13 +1,8 @@
-import {
-  createElection,
-  type Election,
-  ElectionClosed,
-  type ElectionEvent,
-  type ElectionOptions,
-} from 'concordat/election'
+import { createElection, type Election, ElectionClosed } from 'concordat/election'
 import { createLocks, LockStoreUnavailable } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { ElectionEvent, ElectionOptions } from '../../support/inside/election.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { ScriptedStore, silence } from '../../support/locks/scripted-store.ts'
 import { gate } from '../../support/until.ts'

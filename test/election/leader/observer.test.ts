@@ -1,14 +1,8 @@
-import {
-  createElection,
-  createObserver,
-  ElectionClosed,
-  type LeaderChange,
-  type Observer,
-  type ObserverOptions,
-} from 'concordat/election'
-import type { LockInfo } from 'concordat/locks'
+import { createElection, createObserver, ElectionClosed, type Observer } from 'concordat/election'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { LeaderChange, ObserverOptions } from '../../support/inside/election.ts'
+import type { LockInfo } from '../../support/inside/locks.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 
 const open: Observer[] = []

@@ -1,5 +1,5 @@
-import type { ScheduledJob } from 'concordat/election'
 import { afterEach, describe, expect, it } from 'vitest'
+import type { ScheduledJob } from '../../support/inside/election.ts'
 import { drain } from '../../support/locks/fake-clock.ts'
 import { closeAll, MIDNIGHT, MINUTE, recorder, setup } from '../support/jobs.ts'
 

@@ -1,7 +1,8 @@
-import { createElection, createSchedule, type Election, type JobRun } from 'concordat/election'
+import { createElection, createSchedule, type Election } from 'concordat/election'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
+import type { JobRun } from '../../support/inside/election.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const EVERY_MS = 700

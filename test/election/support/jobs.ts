@@ -1,13 +1,6 @@
-import {
-  createElection,
-  createSchedule,
-  type Election,
-  type JobRun,
-  type Schedule,
-  type ScheduledJob,
-  type ScheduleOptions,
-} from 'concordat/election'
+import { createElection, createSchedule, type Election, type Schedule } from 'concordat/election'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import type { JobRun, ScheduledJob, ScheduleOptions } from '../../support/inside/election.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate } from '../../support/until.ts'
 

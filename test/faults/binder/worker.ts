@@ -11,7 +11,8 @@ import {
   processor,
   sink,
 } from 'concordat/binder'
-import { type Logger, newId, type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
+import { type Logger, type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
+import { newId } from '../../support/inside/core.ts'
 import { describe } from '../harness/errors.ts'
 import { type Event, EventLog } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'

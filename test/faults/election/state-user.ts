@@ -1,6 +1,7 @@
-import { createSharedState, type SharedState, type StateEvent } from 'concordat/cluster'
+import { createSharedState, type SharedState } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
+import type { StateEvent } from '../../support/inside/election.ts'
 import { codeOf, describe } from '../harness/errors.ts'
 import type { EventLog } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'

@@ -3,11 +3,12 @@
  * leads, and writes down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
  */
 
-import { createMembership, type Membership, type MembershipEvent } from 'concordat/cluster'
+import { createMembership, type Membership } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
 import { createElection, type Election, type Term, TermOver } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
+import type { MembershipEvent } from '../../support/inside/election.ts'
 import { codeOf, describe } from '../harness/errors.ts'
 import { EventLoop } from '../harness/event-loop.ts'
 import { EventLog, nowMs } from '../harness/events.ts'

@@ -2,7 +2,7 @@ import { type Channel, type SinkBinding, sink } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
 import { Refusal, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
-import { type Operation } from 'concordat/saga/machine'
+import type { Operation } from '../../support/inside/saga.ts'
 
 /** A participant that has forgotten everything: it does what each message says. */
 export function forgetful<In, Out>(

@@ -1,5 +1,5 @@
 import { systemClock } from 'concordat/core'
-import type { RelayPublisher } from 'concordat/outbox'
+import type { RelayPublisher } from '../../support/inside/outbox.ts'
 import type { Random } from './random.ts'
 
 type Messages = Parameters<RelayPublisher['publish']>[0]

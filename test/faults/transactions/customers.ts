@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isRetryable } from 'concordat/core'
 import { SagaActionRefused, SagaNotFound } from 'concordat/saga'
+import { isRetryable } from '../../support/inside/core.ts'
 import type { Random } from '../harness/random.ts'
 import { sagaName, type Transfer } from './bank.ts'
 import type { House } from './house.ts'

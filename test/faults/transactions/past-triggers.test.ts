@@ -1,11 +1,11 @@
 /** The fault's effect on one branch, in PGlite; `transactions.int.test.ts` plays all of it. */
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, migrateParticipant } from 'concordat/saga'
-import { type Operation } from 'concordat/saga/machine'
 import { undo } from 'concordat/saga/undo'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../../saga/support/delivery.ts'
 import { closeEmbedded, embedded } from '../../saga/support/world.ts'
+import type { Operation } from '../../support/inside/saga.ts'
 import { Random } from '../harness/random.ts'
 import { BRANCHES, createTables, HOUSES, PROTECTED, sagasOf } from './bank.ts'
 import type { House } from './house.ts'

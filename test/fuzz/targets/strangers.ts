@@ -1,10 +1,10 @@
 /** What strangers hold out where no broker asks who they are: answers to a saga under way, tokens, names in a picture. */
 import { systemMermaid } from '@concordat/cli'
 import { defineSaga, type SagaState } from 'concordat/saga'
-import { advance, initialState } from 'concordat/saga/machine'
 import { createTokens, TokenRefused } from 'concordat/tokens'
 import { memoryTokens } from 'concordat/tokens/memory'
 import { z } from 'zod'
+import { advance, initialState } from '../../support/inside/saga.ts'
 import { hostileJsonText, hostileText } from '../hostile.ts'
 import { decodePayload, replyEvent, sagaReplies } from '../inside.ts'
 import { MESSAGES } from '../samples.ts'

@@ -1,6 +1,7 @@
-import type { Locks, LocksOptions } from 'concordat/locks'
+import type { Locks } from 'concordat/locks'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { LocksOptions } from '../../support/inside/locks.ts'
 import {
   describeWith,
   type PrivateServer,

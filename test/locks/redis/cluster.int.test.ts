@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Locks } from 'concordat/locks'
-import { type RedisLocksOptions, redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/locks/redis'
 import { Cluster } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { locksConformance } from '../../conformance/locks.ts'
+import type { RedisLocksOptions } from '../../support/inside/locks.ts'
 import {
   type ClusterRedis,
   describeWith,

@@ -1,7 +1,8 @@
 import type { Lease, Locks } from 'concordat/locks'
-import { type RedisLocksOptions, redisFence, redisLocks } from 'concordat/locks/redis'
+import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { RedisLocksOptions } from '../../support/inside/locks.ts'
 import {
   describeWith,
   type Link,

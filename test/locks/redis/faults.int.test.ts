@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Locks } from 'concordat/locks'
-import { type RedisLocksOptions, redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { RedisLocksOptions } from '../../support/inside/locks.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Locks, LocksOptions } from 'concordat/locks'
+import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { fullCases } from '../../conformance/locks-full.ts'
+import type { LocksOptions } from '../../support/inside/locks.ts'
 import { redisStore } from '../../support/locks/redis-table.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 

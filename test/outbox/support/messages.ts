@@ -1,5 +1,5 @@
 import { type EncodedMessage, type Headers } from 'concordat/binder'
-import { newId } from 'concordat/core'
+import { newId } from '../../support/inside/core.ts'
 
 const encoder = new TextEncoder()
 

@@ -1,8 +1,8 @@
 import type { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import type { OutboxOptions } from 'concordat/outbox'
 import { afterAll, beforeAll } from 'vitest'
+import type { OutboxOptions } from '../../support/inside/outbox.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { type OutboxSetup, setupOutboxOn } from './setup.ts'
 

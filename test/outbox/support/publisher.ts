@@ -1,6 +1,7 @@
-import { type EncodedMessage, TransportError, type TransportErrorKind } from 'concordat/binder'
+import { type EncodedMessage, TransportError } from 'concordat/binder'
 import type { PublishOutcome } from 'concordat/binder/transport'
-import type { RelayPublisher } from 'concordat/outbox'
+import type { TransportErrorKind } from '../../support/inside/binder.ts'
+import type { RelayPublisher } from '../../support/inside/outbox.ts'
 
 /** Publisher that records the confirmed messages call by call, and fails on request. */
 export class FakePublisher implements RelayPublisher {

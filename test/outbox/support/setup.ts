@@ -1,12 +1,6 @@
 import type { SqlClient } from 'concordat/core'
-import {
-  createOutbox,
-  createRelay,
-  type Outbox,
-  type OutboxOptions,
-  type Relay,
-  type RelayOptions,
-} from 'concordat/outbox'
+import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
+import type { OutboxOptions, RelayOptions } from '../../support/inside/outbox.ts'
 import { insist, persistent } from '../../support/refusals.ts'
 import { uniqueName } from './messages.ts'
 import { FakePublisher } from './publisher.ts'

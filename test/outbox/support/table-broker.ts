@@ -1,6 +1,6 @@
 import type { EncodedMessage } from 'concordat/binder'
-import type { RelayPublisher } from 'concordat/outbox'
 import type pg from 'pg'
+import type { RelayPublisher } from '../../support/inside/outbox.ts'
 
 /** A broker made of a table, so that what several processes published has one order. */
 export const TABLE_BROKER = (schema: string): string =>

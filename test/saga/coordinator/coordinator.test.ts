@@ -1,6 +1,7 @@
-import { defineSaga, Refusal, type SagaOutcome } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { SagaOutcome } from '../../support/inside/saga.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { FAST, stockCommands } from '../support/world.ts'
 

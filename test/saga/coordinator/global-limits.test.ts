@@ -5,7 +5,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { defineChannel } from 'concordat/binder'
-import { type CoordinatorOptions, defineSaga, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
 import {
   defineBranch,
   defineGlobalTransaction,
@@ -17,6 +17,7 @@ import { type TccHandlers } from 'concordat/saga/tcc'
 import { done, given } from 'concordat/saga/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 import { gate, until } from '../../support/until.ts'
 import {
   type BankWorld,

@@ -1,7 +1,7 @@
 import { defineChannel } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { type CoordinatorOptions, createCoordinator, Refusal } from 'concordat/saga'
+import { createCoordinator, Refusal } from 'concordat/saga'
 import {
   BranchRefused,
   currentGlobalTransaction,
@@ -14,6 +14,7 @@ import {
 import { type TccHandlers } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 import { until } from '../../support/until.ts'
 import {
   type BankWorld,

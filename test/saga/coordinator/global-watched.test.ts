@@ -1,9 +1,10 @@
 /** Logs, timelines and spans of global transactions, and global transactions beside sagas. */
-import { type CoordinatorOptions, defineSaga, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { type TccHandlers } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 import { LogLines } from '../../support/log-lines.ts'
 import { record, traceIdOf } from '../../support/tracing.ts'
 import { gate, until } from '../../support/until.ts'

@@ -1,6 +1,7 @@
-import { currentSaga, defineSaga, Refusal, type SagaScope, type StuckSaga } from 'concordat/saga'
+import { currentSaga, defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { SagaScope, StuckSaga } from '../../support/inside/saga.ts'
 import { gate, until } from '../../support/until.ts'
 import { runningWorlds, worlds } from '../support/running-world.ts'
 import { FAST, stockCommands, type World } from '../support/world.ts'

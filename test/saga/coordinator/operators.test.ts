@@ -1,6 +1,7 @@
-import { type Coordinator, createCoordinator, defineSaga, Refusal, type SagaSummary } from 'concordat/saga'
+import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { SagaSummary } from '../../support/inside/saga.ts'
 import { runningWorlds } from '../support/running-world.ts'
 
 const Input = z.object({ refuse: z.string().optional() })

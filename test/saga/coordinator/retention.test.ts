@@ -1,6 +1,7 @@
-import { type ArchivedSaga, defineSaga, purgeParticipant } from 'concordat/saga'
+import { defineSaga, purgeParticipant } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { ArchivedSaga } from '../../support/inside/saga.ts'
 import { interposing } from '../support/interposing.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { stockCommands, type World } from '../support/world.ts'

@@ -1,8 +1,8 @@
 import { defineChannel } from 'concordat/binder'
-import type { SendingTransaction } from 'concordat/outbox'
 import { defineSaga } from 'concordat/saga'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
+import type { SendingTransaction } from '../../support/inside/outbox.ts'
 
 const commands = defineChannel('stock.commands', { payload: z.object({ sku: z.string(), n: z.number() }) })
 const begin = defineSaga('t', { version: 1, input: z.object({ id: z.string(), at: z.string().pipe(z.coerce.date()) }) })

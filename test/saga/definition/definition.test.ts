@@ -1,7 +1,8 @@
 import { defineChannel } from 'concordat/binder'
-import { type CoordinatorOptions, createCoordinator, defineSaga } from 'concordat/saga'
+import { createCoordinator, defineSaga } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 
 const input = z.object({ n: z.number() })
 const begin = defineSaga('s', { version: 1, input })

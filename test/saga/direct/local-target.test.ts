@@ -4,10 +4,8 @@ import { type SqlClient, systemClock } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import {
   type Coordinator,
-  type CoordinatorOptions,
   createCoordinator,
   defineSaga,
-  type LocalTargetOptions,
   localTarget,
   migrateParticipant,
   participant,
@@ -17,6 +15,7 @@ import { httpTarget } from 'concordat/saga/http'
 import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { CoordinatorOptions, LocalTargetOptions } from '../../support/inside/saga.ts'
 import { until } from '../../support/until.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded } from '../support/world.ts'
 

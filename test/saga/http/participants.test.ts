@@ -2,9 +2,10 @@
  * A participant's URL under requests from strangers, requests that are no commands, and too large or too many requests.
  */
 import { migrateParticipant, Refusal } from 'concordat/saga'
-import { bearer, type HttpParticipantsOptions, httpParticipants } from 'concordat/saga/http'
+import { bearer, httpParticipants } from 'concordat/saga/http'
 import { type TccHandlers } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { HttpParticipantsOptions } from '../../support/inside/saga.ts'
 import type { Move } from '../support/bank.ts'
 import { commandHeaders } from '../support/delivery.ts'
 import { bankSide, countOf, keepingLogger } from '../support/http-world.ts'

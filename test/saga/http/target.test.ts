@@ -1,9 +1,10 @@
 import { defineChannel } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
 import { defineBranch } from 'concordat/saga/global'
-import { type HttpTargetOptions, httpTarget } from 'concordat/saga/http'
+import { httpTarget } from 'concordat/saga/http'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { HttpTargetOptions } from '../../support/inside/saga.ts'
 
 const channel = defineChannel('bank.commands', { payload: z.object({ account: z.string() }) })
 const url = 'https://bank.example/participants'

@@ -2,10 +2,11 @@
  * Sagas whose calls mostly work, so that they get to their decision and past it: there answers are late, doubled, lost or a no,
  * people cancel, and confirmations hang.
  */
-import { type SagaState } from 'concordat/saga'
-import { advance, initialState, type SagaEvent } from 'concordat/saga/machine'
+
+import type { SagaState } from 'concordat/saga'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { advance, initialState, type SagaEvent } from '../../support/inside/saga.ts'
 import { freeze, OPEN, OPENS, Referee } from '../support/referee.ts'
 import { policy, shape, stepShape } from '../support/shape.ts'
 

@@ -2,7 +2,10 @@
  * Transactions that are just code, under any events in any order: branches are called and answer early, late, twice or not
  * at all, the code ends or its process does, people cancel, and confirmations hang.
  */
-import { type SagaState } from 'concordat/saga'
+
+import type { SagaState } from 'concordat/saga'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
 import {
   advance,
   type Call,
@@ -10,9 +13,7 @@ import {
   type SagaEvent,
   type SagaShape,
   type Transition,
-} from 'concordat/saga/machine'
-import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+} from '../../support/inside/saga.ts'
 import { freeze, OPEN, OPENS } from '../support/referee.ts'
 import { policy, shape, stepShape } from '../support/shape.ts'
 

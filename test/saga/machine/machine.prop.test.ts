@@ -1,4 +1,6 @@
-import { type SagaState } from 'concordat/saga'
+import type { SagaState } from 'concordat/saga'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
 import {
   advance,
   initialState,
@@ -6,9 +8,7 @@ import {
   type SagaEvent,
   type SagaShape,
   type Transition,
-} from 'concordat/saga/machine'
-import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+} from '../../support/inside/saga.ts'
 import { freeze, NAMES, OPEN, OPENS, Referee, shapes } from '../support/referee.ts'
 
 const error = { code: 'x', message: 'x' }

@@ -1,6 +1,6 @@
-import { type SagaState } from 'concordat/saga'
-import { advance, initialState, type SagaEvent, type SagaShape, type Transition } from 'concordat/saga/machine'
+import type { SagaState } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
+import { advance, initialState, type SagaEvent, type SagaShape, type Transition } from '../../support/inside/saga.ts'
 import { policy, shape, stepShape } from '../support/shape.ts'
 
 const no = { code: 'no', message: 'no' }

@@ -1,8 +1,9 @@
 /** A saga and a sub-saga on the pure machine: with any operator actions, neither hangs permanently. */
-import { type SagaState } from 'concordat/saga'
-import { advance, initialState, type SagaEvent, type SagaShape } from 'concordat/saga/machine'
+
+import type { SagaState } from 'concordat/saga'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { advance, initialState, type SagaEvent, type SagaShape } from '../../support/inside/saga.ts'
 import { shape, stepShape } from '../support/shape.ts'
 
 const OUTER = shape(

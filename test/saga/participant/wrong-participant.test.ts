@@ -1,19 +1,11 @@
 import { type Binder, createBinder, type Headers, type SinkBinding } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import {
-  type CoordinatorOptions,
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  type Saga,
-  sagaReplies,
-} from 'concordat/saga'
-import { type Operation } from 'concordat/saga/machine'
+import { createCoordinator, defineSaga, migrateParticipant, participant, type Saga, sagaReplies } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import type { CoordinatorOptions, Operation } from '../../support/inside/saga.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { closeEmbedded, embedded, FAST, openEmbedded, stockCommands } from '../support/world.ts'
 

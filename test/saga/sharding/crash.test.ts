@@ -1,8 +1,9 @@
 // oxlint-disable no-restricted-imports -- the ids are chosen by where they belong
 import type { SqlClient, SqlTransaction } from 'concordat/core'
-import { createShardedCoordinator, type ShardedCoordinator, type ShardOptions } from 'concordat/saga/sharding'
+import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { homeOf } from '../../../saga/sharding/layout.ts'
+import type { ShardOptions } from '../../support/inside/saga.ts'
 import { MortalClient } from '../support/mortal.ts'
 import { embeddedDatabases, openShards, order, outer, payment, type ShardsWorld } from './support/shards-world.ts'
 

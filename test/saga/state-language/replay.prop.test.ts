@@ -1,10 +1,10 @@
 /** A machine with a loop, a sub-machine and retries, under any results in any order, repeated events and orders of operators. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
-import { type SagaState } from 'concordat/saga'
-import { advance, initialState, type SagaEvent } from 'concordat/saga/machine'
+import type { SagaState } from 'concordat/saga'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { advance, initialState, type SagaEvent } from '../../support/inside/saga.ts'
 import { BY_RESULT, CATCH_ALL, machine, Shop, services, task } from '../support/machines.ts'
 import { freeze, OPEN } from '../support/referee.ts'
 

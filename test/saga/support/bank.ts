@@ -1,18 +1,14 @@
 /** A service that runs global transactions and a bank that is their participant, over the memory transport. */
-import { type BindingControl, createBinder, defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import {
-  type Coordinator,
-  type CoordinatorOptions,
-  createCoordinator,
-  migrateParticipant,
-  sagaReplies,
-} from 'concordat/saga'
+import { type Coordinator, createCoordinator, migrateParticipant, sagaReplies } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { z } from 'zod'
+import type { BindingControl } from '../../support/inside/binder.ts'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 import { embedded, FAST } from './world.ts'
 
 export interface Move {

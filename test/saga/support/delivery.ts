@@ -5,9 +5,10 @@ import {
   type SinkBinding,
   type TransactionContext,
 } from 'concordat/binder'
-import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
+import { type SqlClient, silentLogger } from 'concordat/core'
 import { SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
-import { type Operation } from 'concordat/saga/machine'
+import type { ContextLogger } from '../../support/inside/core.ts'
+import type { Operation } from '../../support/inside/saga.ts'
 
 export function commandHeaders(sagaId: string, operation: Operation, attempt = 1, step = 'reserve'): Headers {
   return {

@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net'
 import type { Headers, SinkBinding } from 'concordat/binder'
 import { toNode } from 'concordat/core'
 import { type SagaReply } from 'concordat/saga'
-import { type HttpParticipantsOptions, httpParticipants } from 'concordat/saga/http'
+import { httpParticipants } from 'concordat/saga/http'
+import type { HttpParticipantsOptions } from '../../support/inside/saga.ts'
 
 export interface Served {
   readonly url: string

@@ -6,17 +6,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger, SqlClient } from 'concordat/core'
 import { toNode } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import {
-  type Coordinator,
-  type CoordinatorOptions,
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-} from 'concordat/saga'
+import { type Coordinator, createCoordinator, defineSaga, migrateParticipant } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
-import { type HttpParticipantsOptions, type HttpTargetOptions, httpParticipants, httpTarget } from 'concordat/saga/http'
+import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { z } from 'zod'
+import type { CoordinatorOptions, HttpParticipantsOptions, HttpTargetOptions } from '../../support/inside/saga.ts'
 import { bankCommands, type Move } from './bank.ts'
 import { serveNode } from './http-side.ts'
 import { embedded, FAST } from './world.ts'

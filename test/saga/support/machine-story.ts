@@ -1,8 +1,8 @@
 /** Runs of machines without a database: the next calls, their keys, and their outcomes. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
-import { type SagaEvent } from 'concordat/saga/machine'
-import { done, given, type Story } from 'concordat/saga/testing'
+import { done, given } from 'concordat/saga/testing'
+import type { SagaEvent, Story } from '../../support/inside/saga.ts'
 import { Shop, services } from './machines.ts'
 
 export const THROWN = { thrown: { names: ['Error'], message: 'broken' } } as const

@@ -1,9 +1,10 @@
 /** Machines of the state language and their services, and the outcome of a run. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
-import { type Coordinator, defineSaga, type SagaOutcome } from 'concordat/saga'
+import { type Coordinator, defineSaga } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { z } from 'zod'
+import type { SagaOutcome } from '../../support/inside/saga.ts'
 import { closeEmbedded, openEmbedded, setupWorld, type World } from './world.ts'
 
 export type Params = Readonly<Record<string, unknown>>

@@ -1,8 +1,9 @@
 /** Any saga, and what must hold for each transition of one: for property tests of the pure machine. */
+
 import type { SagaState } from 'concordat/saga'
-import type { Call, SagaShape, StepShape, Transition } from 'concordat/saga/machine'
 import fc from 'fast-check'
 import { expect } from 'vitest'
+import type { Call, SagaShape, StepShape, Transition } from '../../support/inside/saga.ts'
 import { policy, stepShape } from './shape.ts'
 
 export const NAMES = ['a', 'b', 'c', 'd']

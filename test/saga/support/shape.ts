@@ -1,5 +1,5 @@
 /** Shapes for tests of the pure machine. */
-import type { RetryPolicy, SagaShape, StepShape } from 'concordat/saga/machine'
+import type { RetryPolicy, SagaShape, StepShape } from '../../support/inside/saga.ts'
 
 export function policy(maxAttempts: number): RetryPolicy {
   return { maxAttempts, backoff: { initialMs: 10, factor: 2, maxMs: 40, jitter: 0 } }

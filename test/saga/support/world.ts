@@ -1,14 +1,13 @@
 /** A service with a coordinator and a service with a participant, over the memory transport, each with a schema. */
 
 import type { PGlite } from '@electric-sql/pglite'
-import { type Binder, type BindingControl, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
 import {
   type Coordinator,
-  type CoordinatorOptions,
   createCoordinator,
   migrateParticipant,
   type ParticipantHandlers,
@@ -17,6 +16,8 @@ import {
   sagaReplies,
 } from 'concordat/saga'
 import { z } from 'zod'
+import type { BindingControl } from '../../support/inside/binder.ts'
+import type { CoordinatorOptions } from '../../support/inside/saga.ts'
 import { freshPglite } from '../../support/pglite.ts'
 
 export const stockCommands = defineChannel('stock.commands', {

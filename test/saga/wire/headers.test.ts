@@ -1,15 +1,9 @@
 import { defineChannel } from 'concordat/binder'
 import { createOutbox, type Outbox } from 'concordat/outbox'
-import {
-  type CoordinatorOptions,
-  createCoordinator,
-  currentSaga,
-  defineSaga,
-  SAGA_HEADERS,
-  sagaHeaders,
-} from 'concordat/saga'
+import { createCoordinator, currentSaga, defineSaga, SAGA_HEADERS } from 'concordat/saga'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
+import { type CoordinatorOptions, sagaHeaders } from '../../support/inside/saga.ts'
 import { until } from '../../support/until.ts'
 import { runningWorlds } from '../support/running-world.ts'
 import { stockCommands } from '../support/world.ts'

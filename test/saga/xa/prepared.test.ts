@@ -1,10 +1,10 @@
 // oxlint-disable no-restricted-imports -- what a service starts by itself: it has no public name
 
 import { silentLogger, systemClock } from 'concordat/core'
-import { type PreparedTransaction } from 'concordat/saga/xa'
 import { expect, it, test } from 'vitest'
 import { nextGid } from '../../../saga/xa/gid.ts'
 import { keyOf, PreparedWatch, remedyOf } from '../../../saga/xa/prepared.ts'
+import type { PreparedTransaction } from '../../support/inside/saga.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { LogLines } from '../../support/log-lines.ts'
 

@@ -6,8 +6,9 @@
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { type Clock, type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
-import { type AcquireOptions, createFence, type Lease, type Locks, type LocksOptions } from 'concordat/locks'
+import { createFence, type Lease, type Locks } from 'concordat/locks'
 import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
+import type { AcquireOptions, LocksOptions } from '../../support/inside/locks.ts'
 import { override } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
 

@@ -6,10 +6,11 @@
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { type PostgresTransport, type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { type PostgresTransport, postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createInbox, createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { z } from 'zod'
+import type { PostgresTransportOptions } from '../../support/inside/binder.ts'
 import { persist } from '../persist.ts'
 import { createWithout, override, rewritten } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'

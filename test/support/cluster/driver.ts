@@ -1,7 +1,7 @@
 /** Drives a store step by step, so that the answers of two can be compared. */
-import type { Generation } from 'concordat/cluster'
-import type { ClusterStore, CommitOperation } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/cluster/store'
 import fc from 'fast-check'
+import type { CommitOperation, Generation } from '../inside/election.ts'
 
 const key = fc.constantFrom('a', 'b c', 'ü', '}')
 const instance = fc.constantFrom('x', 'y/1 ü')

@@ -1,8 +1,9 @@
-import { type PostgresStateStore, type PostgresStateStoreOptions, postgresStateStore } from 'concordat/cluster/postgres'
+import { type PostgresStateStore, postgresStateStore } from 'concordat/cluster/postgres'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import pg from 'pg'
 import { createDatabase } from '../../outbox/support/postgres.ts'
+import type { PostgresStateStoreOptions } from '../inside/election.ts'
 
 const TABLES = ['head', 'log', 'entry', 'tomb', 'bound', 'member', 'request', 'gone']
 

@@ -1,18 +1,16 @@
 /** Members and states on a private Redis, and links to it that fail; all of it is closed after each test. */
 
-import {
-  createMembership,
-  createSharedState,
-  type Membership,
-  type MembershipEvent,
-  type MembershipOptions,
-  type SharedState,
-  type SharedStateOptions,
-} from 'concordat/cluster'
-import { type RedisStateStoreOptions, redisStateStore } from 'concordat/cluster/redis'
+import { createMembership, createSharedState, type Membership, type SharedState } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { afterEach, beforeEach } from 'vitest'
 import { Link } from '../../faults/harness/link.ts'
+import type {
+  MembershipEvent,
+  MembershipOptions,
+  RedisStateStoreOptions,
+  SharedStateOptions,
+} from '../inside/election.ts'
 import { type PrivateServer, portOf } from '../servers/index.ts'
 import { until } from '../until.ts'
 

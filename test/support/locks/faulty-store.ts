@@ -1,6 +1,7 @@
-import { type LockInfo, LockStoreUnavailable } from 'concordat/locks'
+import { LockStoreUnavailable } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
-import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks/store'
+import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
+import type { ClaimTerms, LockInfo } from '../inside/locks.ts'
 import type { FakeClock } from './fake-clock.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { ok } from 'node:assert/strict'
-import type { LockMode } from 'concordat/locks'
 import type { AcquireReply } from 'concordat/locks/store'
+import type { LockMode } from '../inside/locks.ts'
 
 interface Wish {
   readonly actor: number

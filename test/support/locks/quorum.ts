@@ -1,7 +1,8 @@
 import type { Locks } from 'concordat/locks'
-import { type RedlockLocksOptions, redlockLocks } from 'concordat/locks/redlock'
+import { redlockLocks } from 'concordat/locks/redlock'
 import { Redis } from 'ioredis'
 import { Link } from '../../faults/harness/link.ts'
+import type { RedlockLocksOptions } from '../inside/locks.ts'
 import { type PrivateServer, type StartOptions, startServer } from '../servers/index.ts'
 
 type ContenderOptions = Omit<RedlockLocksOptions, 'urls' | 'clients'>

@@ -1,6 +1,6 @@
-import type { ForcedRelease, LockInfo } from 'concordat/locks'
-import type { AcquireReply, Claim, ClaimTerms, LockStore } from 'concordat/locks/store'
+import type { AcquireReply, Claim, LockStore } from 'concordat/locks/store'
 import fc from 'fast-check'
+import type { ClaimTerms, ForcedRelease, LockInfo } from '../inside/locks.ts'
 import { Oracle } from './oracle.ts'
 
 /**

@@ -1,4 +1,5 @@
-import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks/store'
+import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
+import type { ClaimTerms } from '../inside/locks.ts'
 
 type Answer<T> = T | Error | Promise<T>
 

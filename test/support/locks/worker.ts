@@ -4,9 +4,10 @@
  */
 import { pgClient } from 'concordat/core/pg'
 import { createElection } from 'concordat/election'
-import { createFence, type Lease, type LeaseOptions } from 'concordat/locks'
+import { createFence, type Lease } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import pg from 'pg'
+import type { LeaseOptions } from '../inside/locks.ts'
 
 export type Order =
   | ({ readonly do: 'acquire'; readonly key: string } & LeaseOptions)

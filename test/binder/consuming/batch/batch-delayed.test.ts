@@ -1,7 +1,5 @@
 import {
   type BatchContext,
-  type BatchHandler,
-  type BatchSinkOptions,
   type Binder,
   createBinder,
   defineChannel,
@@ -14,6 +12,7 @@ import {
 import { memoryTransport } from 'concordat/binder/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { BatchHandler, BatchSinkOptions } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { until } from '../../../support/until.ts'
 import { keeper, running } from '../../support/run.ts'

@@ -1,16 +1,8 @@
-import {
-  type BatchContext,
-  type BatchHandler,
-  type BatchSinkOptions,
-  type Binder,
-  createBinder,
-  defineChannel,
-  type Inbox,
-  sinkBatch,
-} from 'concordat/binder'
+import { type BatchContext, type Binder, createBinder, defineChannel, type Inbox, sinkBatch } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { BatchHandler, BatchSinkOptions } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { gate } from '../../../support/until.ts'
 import { NO_PAUSE } from '../../support/run.ts'

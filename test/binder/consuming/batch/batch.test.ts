@@ -1,5 +1,6 @@
-import { type BatchSinkOptions, failed, ok, TerminalError } from 'concordat/binder'
+import { failed, ok, TerminalError } from 'concordat/binder'
 import { describe, expect, it } from 'vitest'
+import type { BatchSinkOptions } from '../../../support/inside/binder.ts'
 import { drain } from '../../../support/locks/fake-clock.ts'
 import { gate } from '../../../support/until.ts'
 import { batchSink, deliver, ends, status } from '../../support/batch-sink.ts'

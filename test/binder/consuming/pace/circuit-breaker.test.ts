@@ -1,14 +1,7 @@
-import {
-  type Binder,
-  type CircuitBreakerOptions,
-  type ConsumerOptions,
-  createBinder,
-  defineChannel,
-  sink,
-  TerminalError,
-} from 'concordat/binder'
+import { type Binder, type ConsumerOptions, createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { CircuitBreakerOptions } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { ScriptedDelivery, ScriptedTransport } from '../../support/scripted-transport.ts'
 

@@ -1,5 +1,6 @@
-import type { Displacement, Receiver, Stall } from 'concordat/binder/transport'
+import type { Receiver } from 'concordat/binder/transport'
 import { expect, it } from 'vitest'
+import type { Displacement, Stall } from '../../../support/inside/binder.ts'
 import { DelayNews } from '../inside.ts'
 
 const stall = (message: string, isPassing = false): Stall => ({ reason: new Error(message), isPassing })

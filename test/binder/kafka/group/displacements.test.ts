@@ -1,7 +1,7 @@
-import type { Displacement } from 'concordat/binder/transport'
 import { expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { beginning, Displacements } from '../../../../binder/kafka/group/displacements.ts'
+import type { Displacement } from '../../../support/inside/binder.ts'
 
 function setup() {
   const told: Displacement[] = []

@@ -1,6 +1,6 @@
-import { MAX_DELAY_MS } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { MAX_DELAY_MS } from '../../../support/inside/binder.ts'
 import { decodeRecord, encodeRecord, fromDelayed, TIERS_MS, toDelayed } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 

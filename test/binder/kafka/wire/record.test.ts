@@ -1,6 +1,7 @@
-import type { EncodedMessage, HeaderValue } from 'concordat/binder'
+import type { EncodedMessage } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
+import type { HeaderValue } from '../../../support/inside/binder.ts'
 import { decodeRecord, encodeRecord, type IncomingRecord, recordBytes } from '../inside.ts'
 import { plainMessage } from '../kit.ts'
 

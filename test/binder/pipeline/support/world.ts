@@ -3,8 +3,9 @@ import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
-import { from, migratePipelines, type Pipeline, pipeline, type Window } from 'concordat/pipeline'
+import { from, migratePipelines, type Pipeline, pipeline } from 'concordat/pipeline'
 import { z } from 'zod'
+import type { Window } from '../../../support/inside/binder.ts'
 import { until } from '../../../support/until.ts'
 
 /** @param prefix for a broker that others use as well */

@@ -1,5 +1,5 @@
-import type { Stall } from 'concordat/binder/transport'
 import { expect, it } from 'vitest'
+import type { Stall } from '../../../support/inside/binder.ts'
 import { until } from '../../../support/until.ts'
 import { FakeBroker } from '../fake-broker.ts'
 import { attached, Recorder, subscribe } from '../kit.ts'

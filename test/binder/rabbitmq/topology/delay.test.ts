@@ -1,4 +1,3 @@
-import { MAX_DELAY_MS } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
@@ -7,6 +6,7 @@ import { publishFrame } from '../../../../binder/rabbitmq/publishing/publish-fra
 import { DelayLadder } from '../../../../binder/rabbitmq/topology/delay.ts'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { partsOf } from '../../../../binder/rabbitmq/topology/provision.ts'
+import { MAX_DELAY_MS } from '../../../support/inside/binder.ts'
 import { plainMessage } from '../messages.ts'
 
 const spec = { name: 'orders', partitions: 1, groups: [], delays: true }

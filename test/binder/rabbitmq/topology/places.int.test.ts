@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { type Channel as AmqpChannel, connect } from 'amqplib'
 import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
-import { type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import type { RabbitTransportOptions } from '../../../support/inside/binder.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
 import { until } from '../../../support/until.ts'
 

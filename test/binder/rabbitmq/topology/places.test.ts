@@ -1,9 +1,10 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
 import { readDifference } from '../../../../binder/rabbitmq/topology/place-check.ts'
+import type { RabbitTransportOptions } from '../../../support/inside/binder.ts'
 
 const url = 'amqp://localhost'
 const orders = defineChannel('orders', { payload: z.unknown(), partitions: 1 })

@@ -1,6 +1,6 @@
-import type { RabbitTransportOptions } from 'concordat/binder/rabbitmq'
 import type { DestinationSpec } from 'concordat/binder/transport'
 import { expect, it } from 'vitest'
+import type { RabbitTransportOptions } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
 import { FakeBroker } from '../fake-broker.ts'
 import { attached } from '../kit.ts'

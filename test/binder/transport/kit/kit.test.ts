@@ -1,6 +1,7 @@
-import { resolveBackoff, systemClock } from 'concordat/core'
+import { systemClock } from 'concordat/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { resolveBackoff } from '../../../support/inside/core.ts'
 import { FakeClock } from '../../kafka/fake-clock.ts'
 import { ended, failureOf, keepTrying, Progress, Window, within } from './inside.ts'
 

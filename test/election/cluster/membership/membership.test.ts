@@ -1,13 +1,8 @@
-import {
-  ClusterStoreUnavailable,
-  createMembership,
-  type Membership,
-  type MembershipOptions,
-  type PresenceEvent,
-} from 'concordat/cluster'
+import { ClusterStoreUnavailable, createMembership, type Membership } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { BeatReply, ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
+import type { BeatReply, MembershipOptions, PresenceEvent } from '../../../support/inside/election.ts'
 import { FakeClock } from '../../../support/locks/fake-clock.ts'
 
 const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, deadAfterMs: 10_000 }

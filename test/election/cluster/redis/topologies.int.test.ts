@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { createMembership, createSharedState, type StateEvent } from 'concordat/cluster'
+import { createMembership, createSharedState } from 'concordat/cluster'
 import { redisStateStore } from 'concordat/cluster/redis'
 import { Cluster, Redis } from 'ioredis'
 import { expect, it } from 'vitest'
 import { clusterConformance } from '../../../conformance/cluster.ts'
 import { Link } from '../../../faults/harness/link.ts'
+import type { StateEvent } from '../../../support/inside/election.ts'
 import {
   describeWith,
   openLink,

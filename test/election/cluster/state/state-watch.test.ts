@@ -1,7 +1,8 @@
-import { ClusterStoreUnavailable, createSharedState, type StateEvent } from 'concordat/cluster'
+import { ClusterStoreUnavailable, createSharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import type { ClusterStore, LogEntry } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
+import type { StateEvent } from '../../../support/inside/election.ts'
 import { drain } from '../../../support/locks/fake-clock.ts'
 import { until } from '../../../support/until.ts'
 

@@ -1,4 +1,4 @@
-import { type BindingStatus, createBinder, sink } from 'concordat/binder'
+import { createBinder, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { ConfigChanged, createBus } from 'concordat/bus'
 import { memoryStateStore } from 'concordat/cluster/memory'
@@ -8,6 +8,7 @@ import { paymentCommands } from '../../../../examples/order-payment/contracts.ts
 import type { ServiceEnvironment } from '../../../../examples/order-payment/environment.ts'
 import { paymentsSwitch } from '../../../../examples/order-payment/payments/switch.ts'
 import { openSettings, PAYMENTS_SWITCH } from '../../../../examples/order-payment/shared-state.ts'
+import type { BindingStatus } from '../../../support/inside/binder.ts'
 
 function setup() {
   const cluster = memoryStateStore()

@@ -1,11 +1,12 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import type { HandlerContext, Headers } from 'concordat/binder'
-import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
+import { type SqlClient, silentLogger } from 'concordat/core'
 import { Barrier } from '../../../../saga/participant/barrier.ts'
 import { CommandHandler, keptParts, type ParticipantContext } from '../../../../saga/participant/command-handler.ts'
 import { stepDuties } from '../../../../saga/participant/duties.ts'
 import type { ReplyOutbox } from '../../../../saga/participant/reply-outbox.ts'
 import { SharedCommands } from '../../../../saga/participant/shared-commands.ts'
+import type { ContextLogger } from '../../../support/inside/core.ts'
 import { StillClock } from '../../../support/sharing.ts'
 import { commandHeaders } from '../../support/delivery.ts'
 

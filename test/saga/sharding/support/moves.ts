@@ -2,8 +2,9 @@
 import type { Logger, SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import { defineSaga } from 'concordat/saga'
-import { createShardedCoordinator, type ShardedCoordinator, type ShardOptions } from 'concordat/saga/sharding'
+import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
 import { z } from 'zod'
+import type { ShardOptions } from '../../../support/inside/saga.ts'
 
 export interface MovesOptions {
   readonly sql: Readonly<Record<string, SqlClient>>

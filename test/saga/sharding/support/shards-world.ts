@@ -14,13 +14,9 @@ import {
   sagaReplies,
 } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
-import {
-  createShardedCoordinator,
-  type ShardedCoordinator,
-  type ShardedCoordinatorOptions,
-  type ShardOptions,
-} from 'concordat/saga/sharding'
+import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
 import { z } from 'zod'
+import type { ShardedCoordinatorOptions, ShardOptions } from '../../../support/inside/saga.ts'
 import { freshPglite } from '../../../support/pglite.ts'
 import { FAST } from '../../support/world.ts'
 
