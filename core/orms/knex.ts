@@ -6,7 +6,8 @@ import type { SqlTransaction } from '../sql.ts'
 export interface KnexTransaction {
   readonly isTransaction?: boolean | undefined
   isCompleted(): boolean
-  raw(text: string, bindings: never): PromiseLike<unknown>
+  /** The statement, whose `toString()` has its values in it. */
+  raw(text: string, bindings: never): PromiseLike<unknown> & { toString(): string }
 }
 
 /**

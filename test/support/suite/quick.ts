@@ -15,7 +15,7 @@ import { readSeconds, type Seconds } from './seconds.ts'
 export const QUICK_MODE = 'quick'
 
 /** A file that takes longer is not part of `npm test`. */
-export const QUICK_SECONDS = 10
+export const QUICK_SECONDS = 3
 
 /** A file that takes longer is part of a merge only if it holds the test of a guarantee. */
 export const MERGE_SECONDS = 15
