@@ -38,7 +38,7 @@ import {
   type RetryReason,
   retryHeld,
 } from './parked.ts'
-import { insertMessages } from './rows.ts'
+import { insertMessages, requireDestination } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
 import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'
 
@@ -326,6 +326,7 @@ class SqlOutbox implements Outbox {
 
   /** The relay could only park what the broker never takes. */
   #check(message: EncodedMessage): void {
+    requireDestination('outbox.add: destination', message.destination)
     const bytes = message.body?.byteLength ?? 0
     if (bytes <= this.#maxPayloadBytes) {
       const isInLog = this.#logOf(message.destination) !== undefined

@@ -1,12 +1,11 @@
 /** A partition as its relay sees it: `functions.ts`, called under a lease. */
-import { checkName } from '../binder/channel/channel.ts'
 import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { toError } from '../core/errors.ts'
 import type { Silence } from '../core/silence.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import { moveRows, type RowMove } from './log-move.ts'
-import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
+import { MESSAGE_COLUMNS, type MessageRow, messageOf, requireDestination } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 import { type Hold, laneOf, type WindowRow } from './window.ts'
 
@@ -153,8 +152,8 @@ function readRows(fetched: readonly FetchedRow[]): Pick<Window, 'rows' | 'unread
   return { rows, unreadable }
 }
 
-/** @throws TypeError for a destination that no broker could be sent to; another program may write anything into the column */
+/** @throws for a row that another program wrote and that holds no message */
 function windowRow(row: FetchedRow): WindowRow {
-  checkName('aggregatetype', row.aggregatetype, 200)
+  requireDestination('aggregatetype', row.aggregatetype)
   return { seq: row.seq, message: messageOf(row), attempts: row.attempts, strikes: row.strikes }
 }

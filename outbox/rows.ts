@@ -1,5 +1,6 @@
 /** A message as an outbox row, and back. */
 
+import { checkName } from '../binder/channel/channel.ts'
 import { toBase64 } from '../binder/channel/json-header.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { partitionOf } from '../binder/channel/partition.ts'
@@ -38,6 +39,14 @@ export function messageOf(row: MessageRow): EncodedMessage {
     ...fromHeadersColumn(row.headers),
     body: row.payload,
   }
+}
+
+/** Longest name of a destination: a channel's, a group's, and the suffix of dead letters or retries. */
+const MAX_DESTINATION = 400
+
+/** @throws TypeError for a name that no destination can have. Another program may write anything into the table. */
+export function requireDestination(path: string, destination: string): void {
+  checkName(path, destination, MAX_DESTINATION)
 }
 
 /** A key's partition; a message without key goes by its id. */

@@ -18,7 +18,7 @@ const headerValue: fc.Arbitrary<HeaderValue> = fc.oneof(
 )
 const anyMessage: fc.Arbitrary<EncodedMessage> = fc.record({
   id: fc.uuid(),
-  destination: text,
+  destination: fc.stringMatching(/^[A-Za-z0-9_-]{1,40}$/),
   key: fc.option(text),
   type: text,
   source: text,

@@ -47,3 +47,10 @@ test.each(['', 'orders placed', '.'])(
     expect((await t.outbox.stats()).parked).toBe(0)
   },
 )
+
+test('a message to a destination that no channel can have is refused as it is added', async () => {
+  await using t = await setupOutbox({ partitions: 1 })
+  const adding = t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a1', 'a', { destination: '' })]))
+  await expect(adding).rejects.toThrow(/^outbox\.add: destination: expected a name of 1 to 400 characters/)
+  expect((await t.outbox.stats()).pending).toBe(0)
+})
