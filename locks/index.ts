@@ -4,20 +4,7 @@
  * @module
  */
 export { currentLease } from './current-lease.ts'
-export {
-  FencedWriteFailed,
-  FenceRejected,
-  LeaseHeadersInvalid,
-  LockBusy,
-  LockLost,
-  type LockLostReason,
-  LockReentered,
-  LockStoreRefused,
-  LockStoreUnavailable,
-  LocksClosed,
-  LockTimeout,
-  LockUnsupported,
-} from './errors.ts'
+export { LockError, type LockErrors, type LockLostReason } from './errors.ts'
 export { createFence, type Fence, type FenceOptions } from './fence.ts'
 export { type FencedUpdate, fencedUpdate } from './fenced-update.ts'
 export { LEASE_HEADERS, type LeaseToken, leaseFromHeaders, leaseHeaders } from './headers.ts'

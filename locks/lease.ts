@@ -18,7 +18,7 @@ import type { Logger } from '../core/logger.ts'
 import { SqlOwnTransaction } from '../core/sql.ts'
 import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'
-import { LockLost, type LockLostReason } from './errors.ts'
+import { LockError, type LockLostReason } from './errors.ts'
 import type { Lateness } from './lateness.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
 import type { Rounds } from './rounds.ts'
@@ -59,7 +59,7 @@ export class HeldLease implements Lease {
   readonly #grantedAt: Instant
   #anchor: Instant
   #state: LeaseState = 'held'
-  #lost: LockLost | undefined
+  #lost: LockError<'locks.lost'> | undefined
   #abort: AbortController | undefined
   #releasing: Promise<ReleaseOutcome> | undefined
   #lastFailure: unknown
@@ -101,10 +101,15 @@ export class HeldLease implements Lease {
   assertValid(minRemainingMs = 0): void {
     const left = this.remainingMs()
     if (this.#lost !== undefined) throw this.#lost
-    if (this.#state !== 'held') throw new LockLost(this.key, this.token, 'released')
+    if (this.#state !== 'held')
+      throw new LockError('locks.lost', { key: this.key, token: this.token, reason: 'released' })
     if (left >= minRemainingMs) return
     const detail = `${Math.floor(left)} ms of validity are left, ${minRemainingMs} ms were asked for`
-    throw new LockLost(this.key, this.token, 'expired', { detail, cause: this.#lastFailure })
+    throw new LockError(
+      'locks.lost',
+      { key: this.key, token: this.token, reason: 'expired', detail },
+      this.#lastFailure,
+    )
   }
 
   release(): Promise<ReleaseOutcome> {
@@ -117,7 +122,7 @@ export class HeldLease implements Lease {
   }
 
   /** Why it was lost, once it was. */
-  get lost(): LockLost | undefined {
+  get lost(): LockError<'locks.lost'> | undefined {
     return this.#lost
   }
 
@@ -166,7 +171,7 @@ export class HeldLease implements Lease {
   #lose(reason: LockLostReason, detail?: string): void {
     if (this.#state === 'lost' || this.#state === 'released') return
     this.#state = 'lost'
-    this.#lost = new LockLost(this.key, this.token, reason, { detail, cause: this.#lastFailure })
+    this.#lost = new LockError('locks.lost', { key: this.key, token: this.token, reason, detail }, this.#lastFailure)
     this.#stopTimers()
     if (reason !== 'closed') {
       this.#grant.logger.warn({ key: this.key, token: this.token, reason, err: this.#lastFailure }, 'lock lost')

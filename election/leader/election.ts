@@ -57,7 +57,7 @@ export interface Term {
   readonly signal: AbortSignal
   /** Until when this instance may believe that it leads, epoch ms; moves with each renewal. */
   validUntil(): number
-  /** Synchronous, by the clocks. @throws TermOver when it is over, LockLost when less than `minRemainingMs` are left */
+  /** Synchronous, by the clocks. @throws TermOver when it is over, `locks.lost` when less than `minRemainingMs` are left */
   assertValid(minRemainingMs?: number): void
 }
 

@@ -4,6 +4,6 @@
  *
  * @module
  */
-export { TokenRefused, TokenStoreRefused, TokenStoreUnavailable, TokensClosed } from './errors.ts'
+export { TokenError, type TokenErrors } from './errors.ts'
 export type { TokenRecord, TokenStore, TokenTaken } from './store.ts'
 export { createTokens, type TokenCallOptions, type Tokens, type TokensOptions } from './tokens.ts'

@@ -10,7 +10,7 @@ import type { PublishUntil, Transport } from 'concordat/binder/transport'
 import { ClusterStoreUnavailable } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
-import { LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import type { LockStore } from 'concordat/locks/store'
 
 /** Generator that decides which calls are refused. */
@@ -94,7 +94,11 @@ export function refusingTransport(inner: Transport, refused: Refusals): Transpor
 export function refusingLockStore(inner: LockStore, refused: Refusals): LockStore {
   const methods = ['acquire', 'extend', 'release', 'abandon', 'listen', 'inspect'] as const
   const error = (method: string): Error =>
-    new LockStoreUnavailable(inner.name, 'not_done', `${method} refused (by the knob)`)
+    new LockError('locks.store_unavailable', {
+      store: inner.name,
+      outcome: 'not_done',
+      detail: `${method} refused (by the knob)`,
+    })
   const store = refusing(inner, refused, methods, error)
   const { operator } = inner
   if ('missing' in operator) return store

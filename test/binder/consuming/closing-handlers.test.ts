@@ -11,7 +11,7 @@ import {
 } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
-import { LocksClosed } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import { CoordinatorClosed } from 'concordat/saga'
 import { ServiceClosed } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
@@ -69,7 +69,7 @@ describe.for([
   ['transport', () => sent],
   ['coordinator', () => new CoordinatorClosed()],
   ['service', () => new ServiceClosed('shop')],
-  ['lock client', () => new LocksClosed()],
+  ['lock client', () => new LockError('locks.closed')],
 ] as const)('a handler that fails because a %s is closed', ([, error]) => {
   it.for(['one by one', 'in batches'] as const)('leaves its message to another process, %s', async (how) => {
     const broker = memoryBroker()

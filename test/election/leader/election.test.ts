@@ -5,7 +5,7 @@ import {
   type ElectionEvent,
   type ElectionOptions,
 } from 'concordat/election'
-import { createLocks, LockStoreUnavailable } from 'concordat/locks'
+import { createLocks, LockError } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
@@ -280,7 +280,9 @@ describe('a store that fails', () => {
     election.start()
     await drain()
     const term = election.current()
-    store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'down'))
+    store.acquires.push(
+      new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'not_done', detail: 'down' }),
+    )
     await clock.advance(967)
     expect(election.current()).toBe(term)
     await clock.advance(1)
@@ -317,7 +319,10 @@ describe('a store that fails', () => {
 
   it('is tried again without limit, and health reports why', async () => {
     const { clock, store, election } = scripted()
-    for (let n = 0; n < 5; n++) store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'no route'))
+    for (let n = 0; n < 5; n++)
+      store.acquires.push(
+        new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'not_done', detail: 'no route' }),
+      )
     election.start()
     await clock.advance(150)
     expect(election.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('no route') })

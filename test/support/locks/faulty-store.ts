@@ -1,4 +1,4 @@
-import { type LockInfo, LockStoreUnavailable } from 'concordat/locks'
+import { LockError, type LockInfo } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks/store'
 import type { FakeClock } from './fake-clock.ts'
@@ -46,7 +46,8 @@ export class FaultyNetwork {
 
   async request<T>(execute: () => T): Promise<T> {
     const fault = this.#plan.get(this.steps++)
-    if (fault === 'refused') throw new LockStoreUnavailable('faulty', 'not_done', 'refused')
+    if (fault === 'refused')
+      throw new LockError('locks.store_unavailable', { store: 'faulty', outcome: 'not_done', detail: 'refused' })
     if (fault === 'request lost') return this.#noAnswer()
     if (fault === 'late' || fault === 'very late') {
       this.clock.setTimer(DELAY_MS[fault], () => void execute())
@@ -62,7 +63,7 @@ export class FaultyNetwork {
 
   async #noAnswer(): Promise<never> {
     await this.clock.sleep(ANSWER_MS)
-    throw new LockStoreUnavailable('faulty', 'unknown', 'no answer')
+    throw new LockError('locks.store_unavailable', { store: 'faulty', outcome: 'unknown', detail: 'no answer' })
   }
 }
 
