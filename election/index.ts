@@ -15,7 +15,7 @@ export type {
   RevokedReason,
   Term,
 } from './leader/election.ts'
-export { ElectionClosed, JobTimeout, TermOver } from './leader/errors.ts'
+export { ElectionError, type ElectionErrors } from './leader/errors.ts'
 export {
   createObserver,
   type LeaderChange,

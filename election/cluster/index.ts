@@ -39,15 +39,5 @@ export type {
 } from './state/state.ts'
 export { createSharedState } from './state/state-map.ts'
 export type { SharedStateOptions } from './state/state-options.ts'
-export {
-  ClusterClosed,
-  ClusterDataInvalid,
-  ClusterDataTooLarge,
-  ClusterStoreRefused,
-  ClusterStoreUnavailable,
-  type EvictedReason,
-  MemberEvicted,
-  MemberIsolated,
-  StateConflict,
-} from './store/cluster-errors.ts'
+export { ClusterError, type ClusterErrors, type EvictedReason } from './store/cluster-errors.ts'
 export type { Generation } from './store/cluster-store.ts'

@@ -30,10 +30,10 @@ export function errorsPage({ project }: Reference, samples: readonly ErrorSample
 const HEAD = `# Error codes
 
 Every error that the package throws at run time has a \`code\` and says whether the same call may succeed later
-(\`retryable\`). Match on the code: \`hasCode(error, 'locks.lost')\`. Most parts have
-one class, and \`error instanceof LockError && error.code === 'locks.lost'\` types the fields of that code. Invalid options are a \`TypeError\` or a \`RangeError\` that
-names the option, its value and what is expected. \`npm run docs:api\` generates this page from the docstrings; the messages are
-examples.`
+(\`retryable\`). Match on the code: \`hasCode(error, 'locks.lost')\`. Most parts have one class, whose fields depend on the code:
+\`error instanceof LockError && error.code === 'locks.lost'\` types them. Invalid options are a \`TypeError\` or a \`RangeError\`
+that names the option, its value and what is expected. \`npm run docs:api\` generates this page from the docstrings; the messages
+are examples.`
 
 /** A class, or a code of one. */
 type Found = { readonly page: string; readonly each: DeclarationReflection }

@@ -7,7 +7,7 @@
 import type { EncodedMessage } from 'concordat/binder'
 import { TransportError } from 'concordat/binder'
 import type { PublishUntil, Transport } from 'concordat/binder/transport'
-import { ClusterStoreUnavailable } from 'concordat/cluster'
+import { ClusterError } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { LockError } from 'concordat/locks'
@@ -122,7 +122,11 @@ export function refusingClusterStore(inner: ClusterStore, refused: Refusals): Cl
     'changes',
   ] as const
   const error = (method: string): Error =>
-    new ClusterStoreUnavailable(inner.name, 'not_done', `${method} refused (by the knob)`)
+    new ClusterError('cluster.store_unavailable', {
+      store: inner.name,
+      outcome: 'not_done',
+      detail: `${method} refused (by the knob)`,
+    })
   return refusing(inner, refused, methods, error)
 }
 

@@ -1,10 +1,4 @@
-import {
-  createElection,
-  type Election,
-  ElectionClosed,
-  type ElectionEvent,
-  type ElectionOptions,
-} from 'concordat/election'
+import { createElection, type Election, type ElectionEvent, type ElectionOptions } from 'concordat/election'
 import { createLocks, LockError } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -161,7 +155,7 @@ describe('an election', () => {
     expect(await a.leader()).toBeUndefined()
     expect(a.health()).toEqual({ status: 'idle' })
     await a.close()
-    expect(() => a.start()).toThrow(ElectionClosed)
+    expect(() => a.start()).toThrow(expect.objectContaining({ code: 'election.closed' }))
     await drain()
     expect(a.current()).toBeUndefined()
     expect(a.health()).toEqual({ status: 'closed' })

@@ -1,7 +1,6 @@
 import {
   createElection,
   createObserver,
-  ElectionClosed,
   type LeaderChange,
   type Observer,
   type ObserverOptions,
@@ -175,7 +174,7 @@ describe('an observer', () => {
     expect(observer.health()).toEqual({ status: 'closed' })
     expect(clock.pendingTimers).toBe(0)
     const late = createObserver({ locks: told().locks, role: 'r', signal: over.signal })
-    expect(() => late.start()).toThrow(ElectionClosed)
+    expect(() => late.start()).toThrow(expect.objectContaining({ code: 'election.closed' }))
     expect(late.health()).toEqual({ status: 'closed' })
   })
 })
