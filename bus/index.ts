@@ -37,16 +37,7 @@ export type {
 } from './bus.ts'
 export type { BusChannel } from './channels.ts'
 export type { ConfigOptions, VersionedValue, WatchedConfig } from './config.ts'
-export {
-  AddressInvalid,
-  BusClosed,
-  BusControlRefused,
-  BusForbidden,
-  BusHandlerTimeout,
-  BusNotReady,
-  BusPayloadTooLarge,
-  BusSchemaTimeout,
-} from './errors.ts'
+export { BusError, type BusErrors } from './errors.ts'
 export {
   type BusEvent,
   defineEvent,

@@ -9,4 +9,4 @@
  * @module
  */
 export { type Embedded, type EmbeddedOptions, embedded } from './embedded.ts'
-export { DataDirectoryForeign, DataDirectoryInUse, DataDirectoryLost, DataDirectoryUnusable } from './errors.ts'
+export { DataDirectoryError, type DataDirectoryErrors } from './errors.ts'

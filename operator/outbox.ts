@@ -36,7 +36,7 @@ export interface OutboxAdmin {
   failing(options?: { readonly limit?: number | undefined }): Promise<readonly FailingLine[]>
   /**
    * Lets a failed message be tried again; a relay finds it within its `idlePollMs`. @returns false when there is none
-   * @throws OutboxAmbiguous when several fit: nothing was changed
+   * @throws `outbox.ambiguous` when several fit: nothing was changed
    */
   retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
   /** Gives it up and frees its key; it stays whole in `outbox_audit`. @returns and @throws as `retry` */

@@ -5,16 +5,7 @@
  */
 
 export type { Inbox } from '../binder/bindings/inbox.ts'
-export {
-  InboxWithoutOutbox,
-  OutboxAmbiguous,
-  OutboxClosed,
-  OutboxOwned,
-  OutboxPartitionsMismatch,
-  OutboxPayloadTooLarge,
-  OutboxTextInvalid,
-  TransactionWithoutOutbox,
-} from './errors.ts'
+export { OutboxError, type OutboxErrors } from './errors.ts'
 export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
 export type { DropReason, HeldMessage, ParkedMessage, RetryReason } from './parked.ts'

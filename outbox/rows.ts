@@ -6,7 +6,7 @@ import { partitionOf } from '../binder/channel/partition.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { isLast, queryLast } from '../core/last-statement.ts'
 import { SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
-import { OutboxOwned, OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
+import { OutboxError } from './errors.ts'
 import { fromHeadersColumn, headersColumn } from './headers.ts'
 import type { ExpectedOutbox, OutboxTables } from './tables.ts'
 
@@ -48,7 +48,7 @@ export function outboxPartition(message: EncodedMessage, partitions: number): nu
 /**
  * Writes all messages in one statement, numbered in the order given.
  * @returns the partitions they went to
- * @throws OutboxPartitionsMismatch when the tables were made for another number; nothing was written. SqlRowCountWrong
+ * @throws `outbox.partitions` when the tables were made for another number; nothing was written. SqlRowCountWrong
  * when all was written and the caller's `tx` counts it otherwise
  */
 export async function insertMessages(
@@ -101,8 +101,13 @@ const NO_NUMBER = '22P02'
 
 function mismatch({ schema, partitions, service }: Expected, stored: Meta | undefined): Error | undefined {
   if (stored?.partitions !== partitions)
-    return new OutboxPartitionsMismatch(schema, partitions, stored?.partitions ?? undefined)
-  if (stored.service !== null && stored.service !== service) return new OutboxOwned(schema, service, stored.service)
+    return new OutboxError('outbox.partitions', {
+      schema,
+      configured: partitions,
+      stored: stored?.partitions ?? undefined,
+    })
+  if (stored.service !== null && stored.service !== service)
+    return new OutboxError('outbox.owner', { schema, service, owner: stored.service })
   return undefined
 }
 
@@ -173,6 +178,6 @@ function timeText(message: EncodedMessage): string {
 function checkText(message: EncodedMessage): void {
   const { id, destination, key, type, source, contentType } = message
   for (const [field, text] of Object.entries({ id, destination, key, type, source, contentType })) {
-    if (text?.includes('\0')) throw new OutboxTextInvalid(field, destination)
+    if (text?.includes('\0')) throw new OutboxError('outbox.text', { field, destination })
   }
 }
