@@ -89,7 +89,7 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
   /**
    * Starts every binding and resolves after each one's first attempt: with the broker down they are `connecting` and
    * start by themselves later (`ready` waits for that).
-   * @throws TransportError when the broker has a destination that does not fit the declaration, SqlTablesMissing when
+   * @throws TransportError when the broker has a destination that does not fit the declaration, `core.tables_missing` when
    * an inbox was not migrated; nothing is started then
    */
   start(): Promise<void>

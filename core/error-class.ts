@@ -32,7 +32,7 @@ export function errorClass<Fields>(
     readonly code: string
     readonly retryable: boolean
 
-    constructor(code: keyof Fields & string, fields: Fields[typeof code], cause?: unknown) {
+    constructor(code: keyof Fields & string, fields = {} as Fields[typeof code], cause?: unknown) {
       const message = messages[code]
       super(typeof message === 'string' ? message : message(fields, cause), cause === undefined ? undefined : { cause })
       this.code = code

@@ -9,39 +9,23 @@ export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './code
 export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
 export { newId } from './ids.ts'
 export { type ContextLogger, type Logger, silentLogger, stderrLogger } from './logger.ts'
-export {
-  type MigrateOptions,
-  migrate,
-  migrationText,
-  type SqlMigration,
-  SqlMigrationBlocked,
-  type SqlPart,
-  SqlVersionMismatch,
-} from './migrate.ts'
+export { type MigrateOptions, migrate, migrationText, type SqlMigration, type SqlPart } from './migrate.ts'
 export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
 export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
-export { SqlSequenceBehind } from './sequences.ts'
 export {
   quoteIdentifier,
-  SqlCannotPrepare,
   type SqlClient,
   SqlCommitError,
   type SqlExecutor,
   type SqlListener,
   type SqlOutcome,
-  SqlOwnTransaction,
   type SqlResult,
-  SqlRowCountWrong,
   type SqlStatement,
-  SqlStatementLost,
-  SqlTablesMissing,
   type SqlTransaction,
-  SqlTransactionControl,
-  SqlTransactionEnded,
-  SqlTransactionMissing,
   type TransactionLimits,
 } from './sql.ts'
+export { SqlError, type SqlErrors } from './sql-errors.ts'
 export type {
   Instrument,
   Measure,

@@ -1,7 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
-import { SqlOwnTransaction } from '../core/sql.ts'
 import { fieldOf } from '../core/thrown.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import { LockError } from './errors.ts'
@@ -127,5 +126,5 @@ export class Acquisition {
 /** False when the store says that it did nothing. */
 export function mayHaveHappened(error: unknown): boolean {
   if (hasCode(error, 'locks.store_unavailable')) return fieldOf(error, 'outcome') !== 'not_done'
-  return !(hasCode(error, 'locks.store_refused') || error instanceof SqlOwnTransaction)
+  return !(hasCode(error, 'locks.store_refused') || hasCode(error, 'core.sql_own_transaction'))
 }

@@ -11,11 +11,12 @@
  * One way: what is lost stays lost, also when a renewal is confirmed too late. The deadline is computed from the clocks
  * whenever it is asked for; the timers (watchdog, renewal) only make things happen, nothing relies on their punctuality.
  */
+
 import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
+import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
 import type { Logger } from '../core/logger.ts'
-import { SqlOwnTransaction } from '../core/sql.ts'
 import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'
 import { LockError, type LockLostReason } from './errors.ts'
@@ -286,7 +287,7 @@ export class HeldLease implements Lease {
       onEnd()
       return outcome
     } catch (error) {
-      if (error instanceof SqlOwnTransaction) throw error
+      if (hasCode(error, 'core.sql_own_transaction')) throw error
       const retrying = this.#releaseAgain(until, error).finally(() => onEnd())
       return within(clock, RELEASE_WAIT_MS, retrying, 'unconfirmed')
     }

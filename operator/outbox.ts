@@ -28,7 +28,7 @@ export interface FailingLine extends Omit<ParkedLine, 'parkedAt'> {
 
 /** Sees and settles what the relay gave up on. */
 export interface OutboxAdmin {
-  /** Pending, the age of the oldest, blocked keys, parked. @throws SqlTablesMissing */
+  /** Pending, the age of the oldest, blocked keys, parked. @throws `core.tables_missing` */
   stats(): Promise<OutboxStats>
   /** Oldest first; at most 10 000. @default limit 100 */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedLine[]>

@@ -38,7 +38,7 @@ export interface Relay {
   /**
    * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever. Called again it
    * begins nothing, unless it failed before.
-   * @throws `outbox.partitions`, `outbox.owner`, SqlTablesMissing, SqlVersionMismatch; SqlOwnTransaction; `outbox.closed`
+   * @throws `outbox.partitions`, `outbox.owner`, `core.tables_missing`, `core.sql_version`; `core.sql_own_transaction`; `outbox.closed`
    */
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */

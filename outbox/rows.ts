@@ -5,7 +5,8 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { partitionOf } from '../binder/channel/partition.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { isLast, queryLast } from '../core/last-statement.ts'
-import { SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
+import { type SqlTransaction } from '../core/sql.ts'
+import { SqlError } from '../core/sql-errors.ts'
 import { OutboxError } from './errors.ts'
 import { fromHeadersColumn, headersColumn } from './headers.ts'
 import type { ExpectedOutbox, OutboxTables } from './tables.ts'
@@ -48,7 +49,7 @@ export function outboxPartition(message: EncodedMessage, partitions: number): nu
 /**
  * Writes all messages in one statement, numbered in the order given.
  * @returns the partitions they went to
- * @throws `outbox.partitions` when the tables were made for another number; nothing was written. SqlRowCountWrong
+ * @throws `outbox.partitions` when the tables were made for another number; nothing was written. `core.sql_row_count`
  * when all was written and the caller's `tx` counts it otherwise
  */
 export async function insertMessages(
@@ -87,7 +88,7 @@ async function explainCount(
   rowCount: unknown,
 ): Promise<Error> {
   const { rows } = await tx.query<Meta>(`SELECT partitions, service FROM ${tables.meta}`)
-  return mismatch(expected, rows[0]) ?? new SqlRowCountWrong(count, rowCount)
+  return mismatch(expected, rows[0]) ?? new SqlError('core.sql_row_count', { written: count, rowCount })
 }
 
 /** For a last statement: the transaction is over, so the error itself carries the content of `outbox_meta`. */

@@ -77,7 +77,7 @@ export interface BusAdmin {
   members(options?: BusListening): Promise<readonly Address[]>
   /**
    * Sends an event and waits for the answers; who is `missing` may have done it or not.
-   * @throws as `members`; `bus.address`, SchemaError, SqlTablesMissing before anything was sent; SendError, OperatorOutcomeNotKept
+   * @throws as `members`; `bus.address`, SchemaError, `core.tables_missing` before anything was sent; SendError, OperatorOutcomeNotKept
    */
   send(order: BusOrder): Promise<BusReport>
   /**

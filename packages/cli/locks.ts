@@ -16,7 +16,7 @@ export interface LockAdmin {
   /**
    * Ends all leases of the key in one step, as `locks.forceRelease`: later tokens are above the one returned. A holder that
    * cannot be told goes on until its next renewal; its fenced writes fail once the fence has seen a later token.
-   * @throws as `list`, SqlTablesMissing, `locks.unsupported`, OperatorOutcomeNotKept
+   * @throws as `list`, `core.tables_missing`, `locks.unsupported`, OperatorOutcomeNotKept
    */
   release(key: string, note: OperatorNote): Promise<ForcedRelease>
   /** The last forced releases of the key, oldest first. @throws as `list` */

@@ -6,7 +6,7 @@ import { type OpenUndo, type UndoChoice, type UndoDifference, type UndoTarget, u
 
 /** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
 export interface UndoAdmin {
-  /** Branches that are not decided, oldest first, at most 1 000. @throws SqlTablesMissing */
+  /** Branches that are not decided, oldest first, at most 1 000. @throws `core.tables_missing` */
   open(): Promise<readonly OpenUndo[]>
   /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
   differences(target: UndoTarget): Promise<readonly UndoDifference[]>

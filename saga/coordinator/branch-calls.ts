@@ -5,10 +5,9 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import type { Clock } from '../../core/clock.ts'
-import { invalidOption, toError } from '../../core/errors.ts'
+import { hasCode, invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
-import { SqlOwnTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { destinationOf, resultSchema } from '../definition/ties.ts'
 import type { Branch } from '../global/definition.ts'
@@ -138,7 +137,11 @@ export class BranchCalls {
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
         throw new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, 'nothing more can be called')
       } catch (error) {
-        if (error instanceof GlobalTransactionEnded || error instanceof SqlOwnTransaction || isUnwritable(error))
+        if (
+          error instanceof GlobalTransactionEnded ||
+          hasCode(error, 'core.sql_own_transaction') ||
+          isUnwritable(error)
+        )
           throw error
         this.#caller.log().warn({ branch: step, err: toError(error) }, 'branch not written, trying again')
         await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()), this.signal)

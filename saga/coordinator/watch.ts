@@ -102,7 +102,7 @@ export class Watch {
 
   /**
    * Resolves once the saga has ended or is stuck.
-   * @throws SagaPending; SagaNotFound; the signal's reason; CoordinatorClosed; SqlOwnTransaction, for no saga goes on before that has ended
+   * @throws SagaPending; SagaNotFound; the signal's reason; CoordinatorClosed; `core.sql_own_transaction`, for no saga goes on before that has ended
    */
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()

@@ -64,7 +64,7 @@ export class KnownLayouts {
   /**
    * Asks every database for the first time. Those that are away may be: what they would say is looked at before anything depends on it.
    * @returns what was wrong with each that did not answer
-   * @throws SagaShardsMismatch, SqlTablesMissing, SqlVersionMismatch; when none answers, what the first one threw
+   * @throws SagaShardsMismatch, `core.tables_missing`, `core.sql_version`; when none answers, what the first one threw
    */
   async open(): Promise<ReadonlyMap<string, Error>> {
     const away = new Map<string, Error>()

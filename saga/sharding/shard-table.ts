@@ -97,7 +97,7 @@ export class ShardTable {
     await migrate(this.sql, this.#schema, SHARD_PART.name, SHARD_PART.migrations)
   }
 
-  /** `undefined`: it was not told yet what it is. @throws SqlTablesMissing, SqlVersionMismatch */
+  /** `undefined`: it was not told yet what it is. @throws `core.tables_missing`, `core.sql_version` */
   async read(): Promise<ShardRow | undefined> {
     await requireMigrated(this.sql, this.#schema, SHARD_PART)
     return this.#row(this.sql)

@@ -70,7 +70,7 @@ describe('every exported error', () => {
     const sources = sourceFiles()
       .map((file) => readFileSync(file, 'utf8'))
       .filter((text) => text.includes('ErrorOf<'))
-    const codes = sources.flatMap((text) => [...text.matchAll(/^ {2}'([a-z]+\.[a-z_]+)': /gm)].map(([, code]) => code))
+    const codes = sources.flatMap((text) => [...text.matchAll(/^ {2}'([a-z]+\.[a-z_.]+)': /gm)].map(([, code]) => code))
     expect(codes.length).toBeGreaterThan(10)
     expect(codes.filter((code) => code !== undefined && !listed.has(code))).toEqual([])
   })

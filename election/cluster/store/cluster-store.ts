@@ -42,7 +42,7 @@ export interface ClusterStore {
 
   /**
    * For calls that wait until a copy has been read in the background. Absent where no caller can be in the store's way.
-   * @throws SqlOwnTransaction when the caller runs inside a transaction that the store's statements would wait for
+   * @throws `core.sql_own_transaction` when the caller runs inside a transaction that the store's statements would wait for
    */
   refuseInside?: (() => void) | undefined
 

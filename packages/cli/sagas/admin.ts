@@ -87,9 +87,9 @@ export interface SagaBulkReport {
 
 /** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
 export interface SagaAdmin {
-  /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
+  /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; `core.tables_missing` */
   list(options?: SagaListOptions): Promise<SagaPage>
-  /** Counts open sagas. @throws SqlTablesMissing */
+  /** Counts open sagas. @throws `core.tables_missing` */
   count(): Promise<SagaCounts>
   /** @throws SagaNotFound */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
