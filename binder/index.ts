@@ -47,15 +47,7 @@ export type {
 export type { Inbox, InboxMessage } from './bindings/inbox.ts'
 export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './bindings/outputs.ts'
 export { type PollOptions, pollable } from './bindings/pollable.ts'
-export {
-  type InboxRouteOptions,
-  into,
-  NoRoute,
-  type Route,
-  type RouteInto,
-  type RouteOptions,
-  route,
-} from './bindings/route.ts'
+export { type InboxRouteOptions, into, type Route, type RouteInto, type RouteOptions, route } from './bindings/route.ts'
 export { type Channel, type ChannelOptions, channelAt, defineChannel } from './channel/channel.ts'
 export { MAX_DELAY_MS } from './channel/delay.ts'
 export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
@@ -68,16 +60,11 @@ export {
   MAX_HEADERS,
 } from './channel/message.ts'
 export { murmur2, partitionOf } from './channel/partition.ts'
-export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './channel/payload-version.ts'
+export { type Upcast, type Upcasts, VERSION_HEADER } from './channel/payload-version.ts'
 export type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 export {
-  BatchOutcomesInvalid,
-  BinderClosed,
-  BinderNotReady,
-  CannotSettleIn,
-  RedrivePositionUnknown,
-  RedriveStalled,
-  RedriveWouldRepeat,
+  BinderError,
+  type BinderErrors,
   SendError,
   TerminalError,
   TransportError,
@@ -92,11 +79,11 @@ export {
   type MiddlewareTarget,
   withContext,
 } from './middleware/middleware.ts'
-export { HandlerTimeout, timeout } from './middleware/timeout.ts'
+export { timeout } from './middleware/timeout.ts'
 export type { DeadLetter, DeadLetterError } from './redrive/letter.ts'
 export type { RedriveAfter, RedriveCounts, RedriveHost, RedriveOptions, RedriveReport } from './redrive/redrive.ts'
 export { redrive } from './redrive/redrive-run.ts'
-export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
+export { RequestRefused } from './requests/replies.ts'
 export type { RequestOptions } from './requests/requests.ts'
 export { responder } from './requests/responder.ts'
 export type { AmbientHeaders } from './sending/ambient-headers.ts'

@@ -1,4 +1,4 @@
-import { type RedriveOptions, type RedriveStalled, redrive, sink } from 'concordat/binder'
+import { type BinderError, type RedriveOptions, redrive, sink } from 'concordat/binder'
 import { type Clock, MINUTE, systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
 import { insist } from '../support/refusals.ts'
@@ -228,7 +228,7 @@ export function redriveCases(context: CaseContext): void {
         })
       const stalled = await run(channel, { stallTimeoutMs: 1_500 }, away).catch((error: unknown) => error)
       expect(stalled).toMatchObject({ code: 'binder.redrive_stalled' })
-      const { sent } = stalled as RedriveStalled
+      const { sent } = stalled as BinderError<'binder.redrive_stalled'>
       expect(sent).toBeLessThan(2)
       expect(await run(channel)).toMatchObject({ sent: 3 - sent, kept: 0, complete: true })
     })

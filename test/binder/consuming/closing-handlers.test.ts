@@ -1,6 +1,6 @@
 /** Handlers that run while their binder, or a part that they use, closes: as in every deployment. */
 import {
-  BinderClosed,
+  BinderError,
   createBinder,
   defineChannel,
   responder,
@@ -65,7 +65,7 @@ describe('a handler that runs when its binder closes', () => {
 })
 
 describe.for([
-  ['binder', () => new BinderClosed('closing')],
+  ['binder', () => new BinderError('binder.closed', { state: 'closing' })],
   ['transport', () => sent],
   ['coordinator', () => new CoordinatorClosed()],
   ['service', () => new ServiceClosed('shop')],
