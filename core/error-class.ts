@@ -6,9 +6,13 @@ export type ErrorOf<Fields, Code extends keyof Fields = keyof Fields> = Code ext
   ? ConcordatError & { readonly code: Code } & Readonly<Fields[Code]>
   : never
 
-/** Message of each code: a text, or a function of the fields and the cause. */
+type Message<Fields> = string | ((fields: Fields, cause: unknown) => string)
+
+/** Message of each code: a text, or a function of the fields and the cause. No field may replace `name` or `code` of the error. */
 export type Messages<Fields> = {
-  readonly [Code in keyof Fields]: string | ((fields: Fields[Code], cause: unknown) => string)
+  readonly [Code in keyof Fields]: Extract<keyof Fields[Code], 'name' | 'code'> extends never
+    ? Message<Fields[Code]>
+    : never
 }
 
 type Rest<Fields> = object extends Fields ? [fields?: Fields, cause?: unknown] : [fields: Fields, cause?: unknown]
@@ -33,7 +37,7 @@ export function errorClass<Fields>(
     readonly retryable: boolean
 
     constructor(code: keyof Fields & string, fields = {} as Fields[typeof code], cause?: unknown) {
-      const message = messages[code]
+      const message = messages[code] as Message<typeof fields>
       super(typeof message === 'string' ? message : message(fields, cause), cause === undefined ? undefined : { cause })
       this.code = code
       this.retryable = retryable.includes(code)

@@ -35,22 +35,7 @@ export type { CompensationContext, RequestContext, StepContext, WithTransaction 
 export type { RetryOptions, SagaOptions } from './definition/step-options.ts'
 export { type LocalTargetOptions, localTarget } from './direct/local-target.ts'
 export type { DirectAnswer, DirectAsking, DirectProblem, DirectRequest, DirectTarget } from './direct/target.ts'
-export {
-  CoordinatorClosed,
-  OwnershipLost,
-  Refusal,
-  SagaActionRefused,
-  SagaConflict,
-  SagaGraphChanged,
-  SagaInputUnreadable,
-  SagaNotFound,
-  SagaPayloadTooLarge,
-  SagaPending,
-  SagaResultUnreadable,
-  SagaStepRole,
-  StepTimeout,
-  type UnreadableSagas,
-} from './errors.ts'
+export { Refusal, SagaError, type SagaErrors, type UnreadableSagas } from './errors.ts'
 export type { Stored } from './json.ts'
 export type { OperatorAction, TimelineEntry, TimelineKind } from './machine/event.ts'
 export type { SagaFailure, SagaState, SagaStatus, StepFailure, StepState, StepStatus } from './machine/state.ts'

@@ -8,9 +8,9 @@ import { type OpenUndo, type UndoChoice, type UndoDifference, type UndoTarget, u
 export interface UndoAdmin {
   /** Branches that are not decided, oldest first, at most 1 000. @throws `core.tables_missing` */
   open(): Promise<readonly OpenUndo[]>
-  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
+  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws `saga.undo_not_found` */
   differences(target: UndoTarget): Promise<readonly UndoDifference[]>
-  /** Same as `undo.settle`, recorded in the audit. @throws UndoBranchNotFound; OperatorOutcomeNotKept */
+  /** Same as `undo.settle`, recorded in the audit. @throws `saga.undo_not_found`; OperatorOutcomeNotKept */
   settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>
 }
 

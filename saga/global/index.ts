@@ -11,7 +11,7 @@ export {
 } from '../coordinator/global-transaction.ts'
 export type { GlobalTransactionRunOptions, Propagation } from '../coordinator/propagation.ts'
 export { type InheritsTransaction, transactionHeaders } from '../http/propagating.ts'
-export { type AnyHeaders, TRANSACTION_HEADER, TransactionHeaderInvalid } from '../wire/transaction-header.ts'
+export { type AnyHeaders, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
 export {
   type Branch,
   type BranchOptions,
@@ -20,11 +20,4 @@ export {
   type GlobalTransactionDefinition,
   type GlobalTransactionOptions,
 } from './definition.ts'
-export {
-  BranchFailed,
-  BranchRefused,
-  GlobalTransactionCancelled,
-  GlobalTransactionEnded,
-  GlobalTransactionStuck,
-  TransactionNotHere,
-} from './errors.ts'
+export { BranchRefused, GlobalTransactionError, type GlobalTransactionErrors } from './errors.ts'

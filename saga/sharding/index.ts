@@ -5,6 +5,6 @@
  */
 
 export { createShardedCoordinator } from './create-sharded-coordinator.ts'
-export { SagaOtherShard, SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
+export { ShardingError, type ShardingErrors } from './errors.ts'
 export type { ShardedCoordinatorOptions, ShardOptions } from './options.ts'
 export type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharded-coordinator.ts'

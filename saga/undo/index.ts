@@ -14,6 +14,6 @@ export type {
   UndoRetryOptions,
   UndoTarget,
 } from './contract.ts'
-export { UndoBranchNotFound, UndoConflict, type UndoDifference, UndoNotProtected, UndoTableRefused } from './errors.ts'
+export { type UndoDifference, UndoError, type UndoErrors } from './errors.ts'
 export { type UndoHandler, type UndoParticipantOptions, undoParticipant } from './participant.ts'
 export { undo } from './undo.ts'

@@ -12,8 +12,7 @@ import { type OperatorRecords, requireNote, requireTarget, type SagaActionResult
 import {
   type OperatorAction,
   type OperatorNote,
-  SagaActionRefused,
-  SagaNotFound,
+  SagaError,
   type SagaTarget,
   type StepState,
   type TimelineRow,
@@ -91,9 +90,9 @@ export interface SagaAdmin {
   list(options?: SagaListOptions): Promise<SagaPage>
   /** Counts open sagas. @throws `core.tables_missing` */
   count(): Promise<SagaCounts>
-  /** @throws SagaNotFound */
+  /** @throws `saga.not_found` */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
-  /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  /** Calls the step again on which it is stuck. @throws `saga.not_found`, `saga.action_refused` (also those below) */
   retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
   /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
   skip(
@@ -156,7 +155,7 @@ export class SqlSagaAdmin implements SagaAdmin {
   ): Promise<SagaView> {
     const key = requireTarget('sagas.show', target)
     const record = await this.#records.read(key)
-    if (record === undefined) throw new SagaNotFound(key.name, key.id)
+    if (record === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
     const { state, version, failure, owner, timeline, pending, input } = record
     const now = await this.#serverNow()
     return {
@@ -229,8 +228,14 @@ export class SqlSagaAdmin implements SagaAdmin {
     refuseUnknown(action.do, note, names)
     const seen = seenOf(action.do, note)
     const [result] = await this.#records.act([{ ...key, seen }], { action, by, reason }, waitOf(action.do, note))
-    if (result === undefined) throw new SagaNotFound(key.name, key.id)
-    if (result.outcome === 'refused') throw new SagaActionRefused(key.name, key.id, action.do, result.why ?? '')
+    if (result === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
+    if (result.outcome === 'refused')
+      throw new SagaError('saga.action_refused', {
+        saga: key.name,
+        id: key.id,
+        action: action.do,
+        why: result.why ?? '',
+      })
     return result
   }
 

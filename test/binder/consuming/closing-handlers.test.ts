@@ -12,7 +12,7 @@ import {
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { LockError } from 'concordat/locks'
-import { CoordinatorClosed } from 'concordat/saga'
+import { SagaError } from 'concordat/saga'
 import { ServiceClosed } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -67,7 +67,7 @@ describe('a handler that runs when its binder closes', () => {
 describe.for([
   ['binder', () => new BinderError('binder.closed', { state: 'closing' })],
   ['transport', () => sent],
-  ['coordinator', () => new CoordinatorClosed()],
+  ['coordinator', () => new SagaError('saga.closed')],
   ['service', () => new ServiceClosed('shop')],
   ['lock client', () => new LockError('locks.closed')],
 ] as const)('a handler that fails because a %s is closed', ([, error]) => {
