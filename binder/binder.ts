@@ -117,8 +117,8 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
   /**
    * Sends a request and resolves with its reply, made by a `responder` of any service. Waits first until replies can reach
    * this instance.
-   * @throws `binder.request_timeout` (it may have been handled), `binder.request_failed` when the responder says so, SchemaError when payload
-   * or reply do not fit, SendError, `binder.closed` when the binder closes meanwhile, the signal's reason
+   * @throws `binder.request_timeout` (it may have been handled), `binder.request_failed` when the responder says so, SchemaError when
+   * payload or reply do not fit, SendError, `binder.closed` when the binder closes meanwhile, the signal's reason
    */
   request<In, Out, ReplyIn, Reply>(
     channel: Channel<In, Out>,

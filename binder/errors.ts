@@ -130,8 +130,8 @@ export interface BinderErrors {
   'binder.redrive_stalled': { destination: string; waitedMs: number; sent: number; kept: number }
   /**
    * The broker has lost the position of redrives on these dead letters, and an earlier redrive was cut off: which messages it sent back is
-   * unknown. Nothing was changed. `group` is the group at the broker; up to `settled` letters were settled for certain, `undefined`: not known
-   * of any.
+   * unknown. Nothing was changed. `group` is the group at the broker; up to `settled` letters were settled for certain, `undefined`: not
+   * known of any.
    */
   'binder.redrive_position_unknown': {
     destination: string
@@ -161,8 +161,8 @@ export interface BinderErrors {
   /** A handler took longer than `timeout(ms)` allows. Counts as a failed attempt. */
   'binder.handler_timeout': { binding: string; timeoutMs: number }
   /**
-   * No route has the name a message asks for, and there is no default. Dead-lettered at once. `route` is the result of `by`; `undefined` when
-   * the header was missing.
+   * No route has the name a message asks for, and there is no default. Dead-lettered at once. `route` is the result of `by`; `undefined`
+   * when the header was missing.
    */
   'binder.no_route': { channel: string; route: unknown; routes: readonly string[] }
   /**

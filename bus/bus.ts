@@ -40,8 +40,8 @@ export interface Bus extends AsyncDisposable {
   /**
    * Sends an event to all instances whose address fits `to`, including this one. Resolves when the broker has confirmed it; with `ack` or
    * `ackTimeoutMs` when all have answered or the time is over.
-   * @throws `bus.address`, `bus.forbidden`, `bus.payload_too_large`, SchemaError, `bus.schema_timeout`, `bus.not_ready`, `bus.closed`: nothing was
-   *   sent; SendError: it may have been sent; `bus.closed`, the signal's reason: it was sent, and answers are no longer awaited
+   * @throws `bus.address`, `bus.forbidden`, `bus.payload_too_large`, SchemaError, `bus.schema_timeout`, `bus.not_ready`, `bus.closed`:
+   *   nothing was sent; SendError: it may have been sent; `bus.closed`, the signal's reason: it was sent, and answers are no longer awaited
    */
   publish<In, Out>(
     event: BusEvent<In, Out>,

@@ -17,8 +17,8 @@ export interface SqlErrors {
   'core.tables_missing': { schema: string; call: string }
   /**
    * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
-   * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables, `known`
-   * that of this release.
+   * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables,
+   * `known` that of this release.
    */
   'core.sql_version': { schema: string; part: string; found: number; known: number; call: string }
   /**
@@ -27,8 +27,8 @@ export interface SqlErrors {
    */
   'core.migration_blocked': { schema: string; part: string; holders: readonly string[] }
   /**
-   * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message has
-   * the statement that repairs it.
+   * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message
+   * has the statement that repairs it.
    */
   'core.sequence_behind': {
     sequence: string

@@ -3,8 +3,8 @@ import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.t
 /** Fields of a `DataDirectoryError`, by code. */
 export interface DataDirectoryErrors {
   /**
-   * Another process has the folder, and PGlite takes one at a time: two would destroy it. Nothing was changed. `pid` is its id on its host (in
-   * a container it is mostly 1), 0 when it is not known; `host` its host name, in a container the container's.
+   * Another process has the folder, and PGlite takes one at a time: two would destroy it. Nothing was changed. `pid` is its id on its host
+   * (in a container it is mostly 1), 0 when it is not known; `host` its host name, in a container the container's.
    */
   'embedded.in_use': { dataDir: string; pid: number; host?: string | undefined }
   /**

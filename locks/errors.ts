@@ -38,8 +38,8 @@ export interface LockErrors {
   'locks.store_refused': { store: string }
   /**
    * A newer holder has written to this resource: this token comes too late, now and forever. Roll back, and repeat the
-   * work under a new lease, for which the error counts as retryable. `lastToken` is the highest token that the resource has seen; pass it as
-   * `tokenAbove` if the lock store went back in time.
+   * work under a new lease, for which the error counts as retryable. `lastToken` is the highest token that the resource has seen; pass it
+   * as `tokenAbove` if the lock store went back in time.
    */
   'locks.fence_rejected': { resource: string; token: number; lastToken: number }
   /**

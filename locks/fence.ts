@@ -36,7 +36,8 @@ export interface Fence {
   /**
    * Accepts iff `token` is at least the highest one seen for `resource`, and remembers it. Takes effect with the
    * caller's transaction, and keeps later writers of the resource waiting until it ends, so check and write are one step.
-   * @throws `core.tables_missing`; `locks.fence_rejected` when a newer token was here: let it roll the transaction back; `core.sql_cannot_prepare` in an XA handler
+   * @throws `core.tables_missing`; `locks.fence_rejected` when a newer token was here: let it roll the transaction back;
+   *   `core.sql_cannot_prepare` in an XA handler
    */
   check(tx: SqlTransaction, resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */

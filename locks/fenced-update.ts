@@ -34,8 +34,8 @@ const NAMES = optionNames<FencedUpdate>({
  *     await fencedUpdate(sql, { table: 'stock', set: 'left_over = $2', where: 'sku = $1', values: [sku, 7], token })
  *
  * @returns how many rows were written; 0: there is no such row (a refused write is never 0 but an error)
- * @throws `locks.fence_rejected` when one of the rows has seen a newer token; `core.sql_cannot_prepare` in an XA handler; TypeError / RangeError naming what is wrong; the
- *   driver's error
+ * @throws `locks.fence_rejected` when one of the rows has seen a newer token; `core.sql_cannot_prepare` in an XA handler; TypeError /
+ *   RangeError naming what is wrong; the driver's error
  */
 export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Promise<number> {
   const path = 'fencedUpdate'

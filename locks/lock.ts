@@ -53,9 +53,9 @@ export interface Locks extends AsyncDisposable {
 
   /**
    * Takes the key away from its holders, in one step: ends all leases (and a lock delay), raises the token above every granted one, wakes
-   * the next waiter, and records who did it and why. The holders learn it from a `locks.lost` with reason `forced`, at once if their process
-   * can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned token to the
-   * fence first.
+   * the next waiter, and records who did it and why. The holders learn it from a `locks.lost` with reason `forced`, at once if their
+   * process can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned
+   * token to the fence first.
    * @throws TypeError without `by` or `reason`; `locks.unsupported`, `locks.store_unavailable`, `locks.store_refused`, `locks.closed`
    */
   forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease>

@@ -87,14 +87,17 @@ export interface Outbox {
   readonly partitions: number
   /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws `outbox.partitions`, `outbox.owner` */
   migrate(): Promise<void>
-  /** Resolves when the tables are there, as this process expects them. @throws `core.tables_missing`, `outbox.partitions`, `outbox.owner` */
+  /**
+   * Resolves when the tables are there, as this process expects them.
+   * @throws `core.tables_missing`, `outbox.partitions`, `outbox.owner`
+   */
   ready(): Promise<void>
   /**
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
    * once, which keeps it for what is left.
-   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), `outbox.too_large`, `outbox.text`, `outbox.partitions`, `outbox.owner`:
-   * nothing was written and the transaction is still usable; `core.tables_missing`
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), `outbox.too_large`,
+   * `outbox.text`, `outbox.partitions`, `outbox.owner`: nothing was written and the transaction is still usable; `core.tables_missing`
    */
   add<In, Out>(
     tx: SqlTransaction,

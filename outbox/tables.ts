@@ -178,8 +178,8 @@ async function isPrepared(sql: SqlClient, tables: OutboxTables): Promise<boolean
 
 /**
  * @returns the service that the tables belong to, `null` for none yet
- * @throws `core.tables_missing`, `core.sql_version`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when the tables were made with another
- *   number, or for another service
+ * @throws `core.tables_missing`, `core.sql_version`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when the tables were made
+ *   with another number, or for another service
  */
 export async function checkOutbox({ sql, schema, partitions, service }: ExpectedOutbox): Promise<string | null> {
   await requireMigrated(sql, schema, OUTBOX_PART)

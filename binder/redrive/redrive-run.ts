@@ -172,7 +172,10 @@ export class RedriveRun {
     }
   }
 
-  /** The next one in line; `undefined` when the caller wants no more, or a look has seen all. @throws `binder.redrive_stalled`, LostSubscription */
+  /**
+   * The next one in line; `undefined` when the caller wants no more, or a look has seen all.
+   * @throws `binder.redrive_stalled`, LostSubscription
+   */
   async #next(): Promise<TransportDelivery | undefined> {
     for (;;) {
       await turnsOf(this.#options.clock).give()
@@ -377,8 +380,8 @@ export class RedriveRun {
 /**
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
- * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the start;
- *   SendError when it will never take a letter; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
+ * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the
+ *   start; SendError when it will never take a letter; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(
   host: RedriveHost,

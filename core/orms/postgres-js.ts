@@ -19,8 +19,8 @@ const UNKNOWN = 705
  *
  *     await sql.begin(async (tx) => { await outbox.add(postgresTransaction(tx), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended` and are not
- * run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
+ * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
  * @throws TypeError when it is no transaction
  */
 export function postgresTransaction(tx: PostgresJsTransaction): SqlTransaction {

@@ -42,8 +42,8 @@ export interface RedisFence extends AsyncDisposable {
    * Runs the commands, in order and with nothing in between, iff `token` is at least the highest one seen for
    * `resource`, and remembers it. Resolves with their replies. Equal tokens pass: a holder may write often, and a write
    * whose answer was lost may be repeated, so let commands be such that twice is like once, or read before you repeat.
-   * @throws `locks.fence_rejected` when a newer token was here, nothing is written; `locks.fenced_write_failed` when a command failed: those
-   *   before it took effect, Redis does not roll back; `locks.store_unavailable` (`unknown`: perhaps written), `locks.store_refused`
+   * @throws `locks.fence_rejected` when a newer token was here, nothing is written; `locks.fenced_write_failed` when a command failed:
+   *   those before it took effect, Redis does not roll back; `locks.store_unavailable` (`unknown`: perhaps written), `locks.store_refused`
    */
   write(
     resource: string,

@@ -28,8 +28,8 @@ export interface RedisLocksOptions extends LocksOptions {
   readonly restartGraceMs?: number | undefined
   /**
    * A grant, or a renewal, counts only when this many replicas have acknowledged it (`WAIT`); otherwise the grant is returned and the try
-   * fails with `locks.store_unavailable`. Narrows what a failover can forget, and does not close the gap: only the fence does. Costs a round
-   * trip to the replicas per grant and a third connection. @default not waited for
+   * fails with `locks.store_unavailable`. Narrows what a failover can forget, and does not close the gap: only the fence does. Costs a
+   * round trip to the replicas per grant and a third connection. @default not waited for
    */
   readonly replicas?: ReplicaOptions | undefined
 }

@@ -9,8 +9,8 @@ export interface TokenErrors {
    */
   'tokens.refused': { purpose: string }
   /**
-   * The store of tokens is unavailable, does not answer in time, or lacks the requested copies. The payload was not handed out. `outcome` is
-   * `unknown` when the token may be issued, or used up, all the same.
+   * The store of tokens is unavailable, does not answer in time, or lacks the requested copies. The payload was not handed out. `outcome`
+   * is `unknown` when the token may be issued, or used up, all the same.
    */
   'tokens.store_unavailable': { store: string; outcome: 'not_done' | 'unknown'; detail: string }
   /** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */

@@ -106,7 +106,9 @@ export interface DeadLetterAdmin {
   page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
   /** How many lie there. @throws as `lag` */
   count(place: DeadLetterPlace): Promise<number>
-  /** @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept */
+  /**
+   * @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept
+   */
   redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport>
   /** Deletes them permanently; `sent` of the report counts them. @throws as `redrive` */
   drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport>

@@ -41,8 +41,8 @@ export interface AttemptHost {
  * Runs the function of a local call.
  * @param tx given to the function when its step is transactional
  * @returns the result as it will come back from the database
- * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of the
- *   lease's signal when it aborts first
+ * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of
+ *   the lease's signal when it aborts first
  */
 export function attempt(
   host: AttemptHost,

@@ -340,7 +340,10 @@ export class Engine {
     }
   }
 
-  /** Readies the calls of a transition; one that is not made after all is the next event. @throws `saga.input_unreadable`, `saga.result_unreadable` */
+  /**
+   * Readies the calls of a transition; one that is not made after all is the next event.
+   * @throws `saga.input_unreadable`, `saga.result_unreadable`
+   */
   async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first

@@ -37,8 +37,8 @@ export interface SagaRun<Results extends object = object> {
   /**
    * Resolves when the saga has ended or is stuck, whichever instance got it there. A result that the schema of this release refuses
    * is given as it is stored.
-   * @throws `saga.pending` after `timeoutMs`; `saga.not_found` after 30 s without a saga of this id, unless `timeoutMs` is given; the signal's
-   * reason; `saga.closed`
+   * @throws `saga.pending` after `timeoutMs`; `saga.not_found` after 30 s without a saga of this id, unless `timeoutMs` is given; the
+   * signal's reason; `saga.closed`
    */
   outcome(options?: OutcomeOptions): Promise<SagaOutcome<Results>>
   /** The current report. @throws `saga.not_found` */

@@ -102,7 +102,8 @@ export class Watch {
 
   /**
    * Resolves once the saga has ended or is stuck.
-   * @throws `saga.pending`; `saga.not_found`; the signal's reason; `saga.closed`; `core.sql_own_transaction`, for no saga goes on before that has ended
+   * @throws `saga.pending`; `saga.not_found`; the signal's reason; `saga.closed`; `core.sql_own_transaction`, for no saga goes on before
+   *   that has ended
    */
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()

@@ -28,8 +28,8 @@ export interface GlobalTransactionErrors {
   /** A branch was called when the transaction accepted none any longer. It was not executed. */
   'saga.transaction_ended': { transaction: string; id: string; why: string }
   /**
-   * The global transaction of this id is cancelled: all its branches are, or never did anything. Its `failure` says why, its `cause` is what
-   * the code threw after that, if it did.
+   * The global transaction of this id is cancelled: all its branches are, or never did anything. Its `failure` says why, its `cause` is
+   * what the code threw after that, if it did.
    */
   'saga.transaction_cancelled': { transaction: string; id: string; failure: GlobalFailure }
   /** Confirming or cancelling the branches of a global transaction has come to where a person must look: see `retry`, `skip`, `resolve`. */

@@ -14,8 +14,8 @@ export interface ShardingErrors {
    */
   'saga.shards_changed': { what: string }
   /**
-   * `start(tx, ...)` in a transaction of another database than the saga's shard. Nothing was started. The saga belongs to `shard`; `here` is
-   * the shard of the transaction's database, `undefined` if it is none.
+   * `start(tx, ...)` in a transaction of another database than the saga's shard. Nothing was started. The saga belongs to `shard`; `here`
+   * is the shard of the transaction's database, `undefined` if it is none.
    */
   'saga.other_shard': { saga: string; id: string; shard: string; here: string | undefined }
 }

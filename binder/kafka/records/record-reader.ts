@@ -46,7 +46,9 @@ interface Seen {
   text: string
 }
 
-/** @throws RangeError when a record does not fit into the bytes @throws `binder.kafka.batch_too_large` when one takes more than a batch may */
+/**
+ * @throws RangeError when a record does not fit into the bytes @throws `binder.kafka.batch_too_large` when one takes more than a batch may
+ */
 export class RecordReader {
   readonly #pieces: Pieces
   /** The bytes being read: the rest of a piece, or an assembled record. */
