@@ -89,11 +89,11 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
   /**
    * Starts every binding and resolves after each one's first attempt: with the broker down they are `connecting` and
    * start by themselves later (`ready` waits for that).
-   * @throws TransportError when the broker has a destination that does not fit the declaration, SqlTablesMissing when
+   * @throws TransportError when the broker has a destination that does not fit the declaration, `core.tables_missing` when
    * an inbox was not migrated; nothing is started then
    */
   start(): Promise<void>
-  /** Resolves when every binding runs that is not stopped. @throws BinderNotReady after `timeoutMs` (default 30 s), BinderClosed */
+  /** Resolves when every binding runs that is not stopped. @throws `binder.not_ready` after `timeoutMs` (default 30 s), `binder.closed` */
   ready(options?: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<void>
   /**
    * Resolves when the broker has confirmed the message.
@@ -117,8 +117,8 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
   /**
    * Sends a request and resolves with its reply, made by a `responder` of any service. Waits first until replies can reach
    * this instance.
-   * @throws RequestTimeout (it may have been handled), RequestFailed when the responder says so, SchemaError when payload
-   * or reply do not fit, SendError, BinderClosed when the binder closes meanwhile, the signal's reason
+   * @throws `binder.request_timeout` (it may have been handled), `binder.request_failed` when the responder says so, SchemaError when
+   * payload or reply do not fit, SendError, `binder.closed` when the binder closes meanwhile, the signal's reason
    */
   request<In, Out, ReplyIn, Reply>(
     channel: Channel<In, Out>,
@@ -129,7 +129,7 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    * Pulls one message for a `pollable` and hands it to the handler with the attempts, dead letter and settling of a sink.
    * True when there was one, whatever became of it; false when none came within `waitMs`, or the binding was stopped or
    * paused. Polls of one binding wait for one another. The first takes seconds on Kafka, see `PollableOptions.keepMs`.
-   * @throws BinderNotReady without a place in the group after 30 s, or halted; BinderClosed; the reason of `signal`;
+   * @throws `binder.not_ready` without a place in the group after 30 s, or halted; `binder.closed`; the reason of `signal`;
    * TypeError when it is none of this binder's
    */
   poll<Payload, Context>(
@@ -147,12 +147,12 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    * Messages of the binding's channel that its group has not settled, asked of the broker; those that wait for a delayed
    * retry are not among them. On RabbitMQ what other processes hold unsettled is not either. `undefined` for a source and
    * without a group.
-   * @throws TransportError, BinderClosed, TypeError naming the bindings there are
+   * @throws TransportError, `binder.closed`, TypeError naming the bindings there are
    */
   lag(name: Name): Promise<number | undefined>
   /**
    * How many dead letters of a binding lie on the broker; `undefined` for one whose `onFailure` makes none.
-   * @throws BinderClosed, TransportError
+   * @throws `binder.closed`, TransportError
    */
   deadLetters(name: Name): Promise<number | undefined>
   /** Objects that must exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */

@@ -1,5 +1,6 @@
 import { counted } from '../core/counted.ts'
-import { ConcordatError } from '../core/errors.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
+import { ConcordatError, show } from '../core/errors.ts'
 
 /**
  * What the broker would not do.
@@ -79,103 +80,21 @@ export class SendError extends ConcordatError {
   }
 }
 
-const CLOSED_BINDER = 'send nothing after close(), or make another with createBinder or createService'
-
-const BINDER_REMEDIES = {
-  'not started':
-    'a started binder, got one that is not started: await start() of the binder, or of its service, before the call',
-  'already started': 'the first start(), got another: call it once, and make another binder to start again',
-  closing: `an open binder, got one that is closing: ${CLOSED_BINDER}`,
-  closed: `an open binder, got one that is closed: ${CLOSED_BINDER}`,
-} as const
-
-/** The binder is not started, or closed. */
-export class BinderClosed extends ConcordatError {
-  readonly code = 'binder.closed' as const
-  readonly retryable = false as const
-
-  /** @param path what was called, such as `binder("shop").send` */
-  constructor(state: 'not started' | 'already started' | 'closing' | 'closed', path: string = 'the binder') {
-    super(`${path}: expected ${BINDER_REMEDIES[state]}`)
-  }
-}
-
-/** `ready()` ran out of time. Names the bindings that are not running and why. */
-export class BinderNotReady extends ConcordatError {
-  readonly code = 'binder.not_ready' as const
-  readonly retryable = true as const
-  readonly bindings: readonly string[]
-
-  constructor(
-    waiting: ReadonlyArray<{ readonly name: string; readonly state: string; readonly error?: string | undefined }>,
-  ) {
-    const list = waiting.map((b) => `${b.name} is ${b.state}${b.error === undefined ? '' : ` (${b.error})`}`).join('; ')
-    super(`not ready: ${list}. Check that the broker is up and reachable; the binder keeps trying.`)
-    this.bindings = waiting.map((b) => b.name)
-  }
-}
-
 /** Thrown by a handler to say: do not try again, dead-letter this message now. */
 export class TerminalError extends ConcordatError {
   readonly code = 'binder.terminal' as const
   readonly retryable = false as const
 }
 
-/** A redrive that got nothing to read although there is something. What it did until then stays done. */
-export class RedriveStalled extends ConcordatError {
-  readonly code = 'binder.redrive_stalled' as const
-  readonly retryable = true as const
-  readonly destination: string
-  readonly sent: number
-  readonly kept: number
+const CLOSED_BINDER = 'send nothing after close(), or make another with createBinder or createService'
 
-  constructor(
-    destination: string,
-    waitedMs: number,
-    counts: { readonly sent: number; readonly kept: number },
-    cause?: unknown,
-  ) {
-    super(
-      `"${destination}" gave nothing to read for ${waitedMs} ms (${counts.sent} sent back, ${counts.kept} kept so far). ` +
-        'Stop whatever else reads it in the group "redrive", check that the broker is up, and run it again.',
-      cause === undefined ? undefined : { cause },
-    )
-    this.destination = destination
-    this.sent = counts.sent
-    this.kept = counts.kept
-  }
-}
-
-/**
- * The broker has lost the position of redrives on these dead letters, and an earlier redrive was cut off: which messages it sent back is
- * unknown. Nothing was changed.
- */
-export class RedrivePositionUnknown extends ConcordatError {
-  readonly code = 'binder.redrive_position_unknown' as const
-  readonly retryable = false as const
-  readonly destination: string
-  /** The group at the broker. */
-  readonly group: string
-  /** Up to here letters were settled for certain; `undefined`: not known of any. */
-  readonly settled: string | undefined
-
-  constructor(
-    destination: string,
-    group: string,
-    open: { readonly id: string; readonly position: string },
-    settled: string | undefined,
-  ) {
-    super(
-      `the broker has dropped the position of the group "${group}" on "${destination}", and the redrive ${open.id} was cut off: ` +
-        `${settled === undefined ? 'any letter' : `letters behind ${settled}`} before ${open.position} may have been sent back. ` +
-        'Look at them with a dry run, and set the offset of the first letter to send: ' +
-        `kafka-consumer-groups.sh --group ${group} --topic ${destination} --reset-offsets --to-offset N --execute`,
-    )
-    this.destination = destination
-    this.group = group
-    this.settled = settled
-  }
-}
+const CLOSED = {
+  'not started':
+    'a started binder, got one that is not started: await start() of the binder, or of its service, before the call',
+  'already started': 'the first start(), got another: call it once, and make another binder to start again',
+  closing: `an open binder, got one that is closing: ${CLOSED_BINDER}`,
+  closed: `an open binder, got one that is closed: ${CLOSED_BINDER}`,
+} as const
 
 /** Why another group would handle a letter twice that is sent back to the channel. */
 export type RedriveRepeats = keyof typeof REPEATS
@@ -185,76 +104,141 @@ const REPEATS = {
   letters: 'the group "redrive" of a channel of dead letters would have the letter twice',
 } as const
 
-/**
- * A redrive to every group of a channel, of which another would handle the message a second time: groups that may settle without an
- * inbox, or the group `redrive` of a channel of dead letters. Nothing was changed.
- */
-export class RedriveWouldRepeat extends ConcordatError {
-  readonly code = 'binder.redrive_would_repeat' as const
-  readonly retryable = false as const
-  readonly channel: string
-  readonly group: string
-  readonly why: RedriveRepeats
+const CANNOT_SETTLE = {
+  transport: (transport: string) =>
+    `the transport ${transport} settles in no transaction: use postgresTransport, or an inbox`,
+  database: (transport: string) =>
+    `the messages of ${transport} do not lie in this database: give this client to postgresTransport as ` +
+    '`sql` or `transactionsOf`, or use an inbox',
+  channel: () =>
+    'a sender that sends again after an answer that was lost would have its effect twice: say `transactional: true` in ' +
+    'defineChannel, which refuses such senders, or use an inbox',
+  output: (transport: string) =>
+    `its output lies on another transport than its input, which is on ${transport}: use an inbox, whose outbox sends there`,
+  batch: () =>
+    'a batch settles no places in its transaction: use an inbox, or a sink with settlesIn, whose messages share transactions',
+  poll: () => 'a pollable settles no place in its transaction: use an inbox, or a sink with settlesIn',
+} as const
 
-  constructor(channel: string, group: string, why: RedriveRepeats) {
-    super(
+/** Fields of a `BinderError`, by code. */
+export interface BinderErrors {
+  /** The binder is not started, or closed. `path` is what was called, such as `binder("shop").send`. */
+  'binder.closed': { state: keyof typeof CLOSED; path?: string }
+  /** `ready()` ran out of time. Names the bindings that are not running and why. */
+  'binder.not_ready': { bindings: readonly string[]; problem: string }
+  /** A redrive that got nothing to read although there is something. What it did until then stays done. */
+  'binder.redrive_stalled': { destination: string; waitedMs: number; sent: number; kept: number }
+  /**
+   * The broker has lost the position of redrives on these dead letters, and an earlier redrive was cut off: which messages it sent back is
+   * unknown. Nothing was changed. `group` is the group at the broker; up to `settled` letters were settled for certain, `undefined`: not
+   * known of any.
+   */
+  'binder.redrive_position_unknown': {
+    destination: string
+    group: string
+    settled: string | undefined
+    open: { readonly id: string; readonly position: string }
+  }
+  /**
+   * A redrive to every group of a channel, of which another would handle the message a second time: groups that may settle without an
+   * inbox, or the group `redrive` of a channel of dead letters. Nothing was changed.
+   */
+  'binder.redrive_would_repeat': { channel: string; group: string; why: RedriveRepeats }
+  /**
+   * A batch handler returned something else than nothing or one outcome per message. Which of them it handled is unknown:
+   * all count as failed, and are dead-lettered without another call.
+   */
+  'binder.batch_outcomes': { binding: string; returned: string; expected: number }
+  /**
+   * A binding with `settlesIn` whose messages could have two effects, or none.
+   * - `transport`: it cannot settle in transactions
+   * - `database`: its messages do not lie in the database of the handler's transactions
+   * - `channel`: not every sender is known to send in transactions (`transactional: true`)
+   * - `output`: what it sends lies on another transport of `combineTransports`
+   * - `batch`, `poll`: batches and `pollable` settle no places in transactions
+   */
+  'binder.cannot_settle_in': { path: string; channel: string; why: keyof typeof CANNOT_SETTLE; transport?: string }
+  /** A handler took longer than `timeout(ms)` allows. Counts as a failed attempt. */
+  'binder.handler_timeout': { binding: string; timeoutMs: number }
+  /**
+   * No route has the name a message asks for, and there is no default. Dead-lettered at once. `route` is the result of `by`; `undefined`
+   * when the header was missing.
+   */
+  'binder.no_route': { channel: string; route: unknown; routes: readonly string[] }
+  /**
+   * A payload whose version, the value of the header, this declaration cannot read. Dead-lettered at once; redrive it to a reader that
+   * can.
+   */
+  'binder.payload_version': { channel: string; version: unknown; problem: string }
+  /** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
+  'binder.request_timeout': { channel: string; timeoutMs: number }
+  /** The responder, a service, said no, or could not. `reason` is the code of its error. */
+  'binder.request_failed': { channel: string; responder: string; reason: string; answer: string; retryable: boolean }
+  /** A request was repeated under its id after it had been handled and answered. The requester of the repetition gets this. */
+  'binder.request_handled': { id: string; destination: string }
+  /** A batch from Kafka becomes more than it may, or one of its records takes more. */
+  'binder.kafka.batch_too_large': { maxBytes: number }
+  /** A batch from or to Kafka needs a package that is not installed. */
+  'binder.kafka.codec_missing': { message: string }
+  /** A consumer that was given up must not come back into its group. `retriable` is kafkajs' word for "try again". */
+  'binder.kafka.join_refused': { message: string; retriable: false }
+}
+
+/** Error of channels and bindings. Its fields depend on its `code`: see `BinderErrors`. */
+export type BinderError<Code extends keyof BinderErrors = keyof BinderErrors> = ErrorOf<BinderErrors, Code>
+
+/** Error of channels and bindings. Its fields depend on its `code`: see `BinderErrors`. */
+export const BinderError: ErrorClass<BinderErrors> = errorClass<BinderErrors>(
+  'BinderError',
+  {
+    'binder.closed': ({ state, path = 'the binder' }) => `${path}: expected ${CLOSED[state]}`,
+    'binder.not_ready': ({ problem }) =>
+      `not ready: ${problem}. Check that the broker is up and reachable; the binder keeps trying.`,
+    'binder.redrive_stalled': ({ destination, waitedMs, sent, kept }) =>
+      `"${destination}" gave nothing to read for ${waitedMs} ms (${sent} sent back, ${kept} kept so far). ` +
+      'Stop whatever else reads it in the group "redrive", check that the broker is up, and run it again.',
+    'binder.redrive_position_unknown': ({ destination, group, settled, open }) =>
+      `the broker has dropped the position of the group "${group}" on "${destination}", and the redrive ${open.id} was cut off: ` +
+      `${settled === undefined ? 'any letter' : `letters behind ${settled}`} before ${open.position} may have been sent back. ` +
+      'Look at them with a dry run, and set the offset of the first letter to send: ' +
+      `kafka-consumer-groups.sh --group ${group} --topic ${destination} --reset-offsets --to-offset N --execute`,
+    'binder.redrive_would_repeat': ({ channel, group, why }) =>
       `redrive of "${channel}" / "${group}" to 'channel': ${REPEATS[why]}. ` +
-        "Send the letters to the group that failed, which is the default (to: 'group')",
-    )
-    this.channel = channel
-    this.group = group
-    this.why = why
-  }
-}
-
-/**
- * A batch handler returned something else than nothing or one outcome per message. Which of them it handled is unknown:
- * all count as failed, and are dead-lettered without another call.
- */
-export class BatchOutcomesInvalid extends ConcordatError {
-  readonly code = 'binder.batch_outcomes' as const
-  readonly retryable = false as const
-  readonly binding: string
-
-  constructor(binding: string, returned: string, expected: number) {
-    super(
+      "Send the letters to the group that failed, which is the default (to: 'group')",
+    'binder.batch_outcomes': ({ binding, returned, expected }) =>
       `the batch handler of "${binding}" returned ${returned} for ${counted(expected, 'message')}: return nothing when all were ` +
-        'handled, else one outcome per message in their order, e.g. Promise.allSettled(items.map(handle))',
-    )
-    this.binding = binding
-  }
-}
+      'handled, else one outcome per message in their order, e.g. Promise.allSettled(items.map(handle))',
+    'binder.cannot_settle_in': ({ path, why, transport = 'none' }) => `${path}: ${CANNOT_SETTLE[why](transport)}`,
+    'binder.handler_timeout': ({ binding, timeoutMs }) =>
+      `the handler of "${binding}" took longer than ${timeoutMs} ms; hand context.signal to what it waits for, or raise timeout()`,
+    'binder.no_route': ({ channel, route, routes }) =>
+      `no route ${show(route)} on "${channel}": there are ${routes.join(', ') || '(none)'}; add it, or a \`default\` handler or 'discard'`,
+    'binder.payload_version': ({ channel, version, problem }) =>
+      `payload version ${show(version)} of "${channel}": ${problem}`,
+    'binder.request_timeout': ({ channel, timeoutMs }) =>
+      `no reply to a request on "${channel}" within ${timeoutMs} ms. It may have been handled: ask again with the same id, and check that a responder runs.`,
+    'binder.request_failed': ({ channel, responder, reason, answer }) =>
+      `"${responder}" answered a request on "${channel}" with ${reason}: ${answer}`,
+    'binder.request_handled': ({ id, destination }) =>
+      `request ${id} on "${destination}" was handled before, and its reply sent to who asked then: look for what it did`,
+    'binder.kafka.batch_too_large': ({ maxBytes }) =>
+      `it becomes more than ${maxBytes} bytes: raise maxBatchBytes of the transport if it may, or delete it`,
+    'binder.kafka.codec_missing': ({ message }) => message,
+    'binder.kafka.join_refused': ({ message }) => message,
+  },
+  [
+    'binder.not_ready',
+    'binder.redrive_stalled',
+    'binder.handler_timeout',
+    'binder.request_timeout',
+    'binder.kafka.codec_missing',
+  ],
+)
 
-/**
- * A binding with `settlesIn` whose messages could have two effects, or none.
- * - `transport`: it cannot settle in transactions
- * - `database`: its messages do not lie in the database of the handler's transactions
- * - `channel`: not every sender is known to send in transactions (`transactional: true`)
- * - `output`: what it sends lies on another transport of `combineTransports`
- * - `batch`, `poll`: batches and `pollable` settle no places in transactions
- */
-export class CannotSettleIn extends ConcordatError {
-  readonly code = 'binder.cannot_settle_in' as const
-  readonly retryable = false as const
-  readonly channel: string
-  readonly why: 'transport' | 'database' | 'channel' | 'output' | 'batch' | 'poll'
-
-  constructor(path: string, channel: string, why: CannotSettleIn['why'], transport: string = 'none') {
-    const reason = {
-      transport: `the transport ${transport} settles in no transaction: use postgresTransport, or an inbox`,
-      database:
-        `the messages of ${transport} do not lie in this database: give this client to postgresTransport as ` +
-        '`sql` or `transactionsOf`, or use an inbox',
-      channel:
-        'a sender that sends again after an answer that was lost would have its effect twice: say `transactional: true` in ' +
-        'defineChannel, which refuses such senders, or use an inbox',
-      output: `its output lies on another transport than its input, which is on ${transport}: use an inbox, whose outbox sends there`,
-      batch:
-        'a batch settles no places in its transaction: use an inbox, or a sink with settlesIn, whose messages share transactions',
-      poll: 'a pollable settles no place in its transaction: use an inbox, or a sink with settlesIn',
-    }
-    super(`${path}: ${reason[why]}`)
-    this.channel = channel
-    this.why = why
-  }
+/** @param waiting bindings that are not running */
+export function notReady(
+  waiting: ReadonlyArray<{ readonly name: string; readonly state: string; readonly error?: string | undefined }>,
+): BinderError<'binder.not_ready'> {
+  const each = waiting.map((b) => `${b.name} is ${b.state}${b.error === undefined ? '' : ` (${b.error})`}`)
+  return new BinderError('binder.not_ready', { bindings: waiting.map((b) => b.name), problem: each.join('; ') })
 }

@@ -36,21 +36,15 @@ export type {
 export type { Inbox } from './bindings/inbox.ts'
 export { type Addressed, type Outputs, type Result, several, to } from './bindings/outputs.ts'
 export { pollable } from './bindings/pollable.ts'
-export { into, NoRoute, route } from './bindings/route.ts'
+export { into, route } from './bindings/route.ts'
 export { type Channel, channelAt, defineChannel } from './channel/channel.ts'
 export { decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
 export { deadLetterName } from './channel/letter-name.ts'
-export { type EncodedMessage, type Headers } from './channel/message.ts'
+export type { EncodedMessage, Headers } from './channel/message.ts'
 export { partitionOf } from './channel/partition.ts'
-export { PayloadVersionError, VERSION_HEADER } from './channel/payload-version.ts'
+export { VERSION_HEADER } from './channel/payload-version.ts'
 export {
-  BatchOutcomesInvalid,
-  BinderClosed,
-  BinderNotReady,
-  CannotSettleIn,
-  RedrivePositionUnknown,
-  RedriveStalled,
-  RedriveWouldRepeat,
+  BinderError,
   SendError,
   TerminalError,
   TransportError,
@@ -59,9 +53,9 @@ export type { BatchMiddleware } from './middleware/batch-middleware.ts'
 export { carryHeaders } from './middleware/carry-headers.ts'
 export { ignoreErrors } from './middleware/ignore-errors.ts'
 export { type Middleware, withContext } from './middleware/middleware.ts'
-export { HandlerTimeout, timeout } from './middleware/timeout.ts'
+export { timeout } from './middleware/timeout.ts'
 export type { DeadLetter } from './redrive/letter.ts'
 export { redrive } from './redrive/redrive-run.ts'
-export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
+export { RequestRefused } from './requests/replies.ts'
 export { responder } from './requests/responder.ts'
 export { combineTransports } from './transport/combine-transports.ts'

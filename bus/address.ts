@@ -10,7 +10,7 @@
  * A pattern without `**` has three parts: `orders` alone is refused, for it may mean one of several things. Parts are
  * compared letter by letter; `*` inside a part is refused.
  */
-import { AddressInvalid } from './errors.ts'
+import { BusError } from './errors.ts'
 
 /** Address of an instance. */
 export interface Address {
@@ -33,7 +33,7 @@ export interface AddressParts {
   readonly instance: string
 }
 
-/** `service:group:instance`. @throws AddressInvalid when a part is no name */
+/** `service:group:instance`. @throws `bus.address` when a part is no name */
 export function formatAddress({ service, group = DEFAULT_GROUP, instance }: AddressParts): string {
   const parts = [service, group, instance]
   const text = parts.join(':')
@@ -41,10 +41,11 @@ export function formatAddress({ service, group = DEFAULT_GROUP, instance }: Addr
   return text
 }
 
-/** @throws AddressInvalid for anything but the full address of one instance */
+/** @throws `bus.address` for anything but the full address of one instance */
 export function parseAddress(text: string): Address {
   const parts = split(text)
-  if (parts.length !== PARTS) throw new AddressInvalid(text, 'an address has three parts: service:group:instance')
+  if (parts.length !== PARTS)
+    throw new BusError('bus.address', { address: text, expected: 'an address has three parts: service:group:instance' })
   for (const part of parts) requirePart(text, part)
   const [service = '', group = '', instance = ''] = parts
   return Object.freeze({ service, group, instance })
@@ -56,12 +57,15 @@ export interface AddressPattern {
   readonly parts: readonly string[]
 }
 
-/** @throws AddressInvalid */
+/** @throws `bus.address` */
 export function parsePattern(text: string): AddressPattern {
   const parts = split(text)
   const isOpen = parts.at(-1) === '**'
   if (parts.length > PARTS || (parts.length < PARTS && !isOpen))
-    throw new AddressInvalid(text, 'expected service:group:instance, or fewer parts that end in ** ("orders:**")')
+    throw new BusError('bus.address', {
+      address: text,
+      expected: 'expected service:group:instance, or fewer parts that end in ** ("orders:**")',
+    })
   for (const [index, part] of parts.entries()) {
     if (part === '*' || (part === '**' && index === parts.length - 1)) continue
     requirePart(text, part)
@@ -69,7 +73,7 @@ export function parsePattern(text: string): AddressPattern {
   return Object.freeze({ text, parts: Object.freeze(parts) })
 }
 
-/** Whether the instance is meant. Pure. @throws AddressInvalid for a pattern or an address that is none */
+/** Whether the instance is meant. Pure. @throws `bus.address` for a pattern or an address that is none */
 export function matchesAddress(pattern: string, address: Address | string): boolean {
   return matches(parsePattern(pattern), typeof address === 'string' ? parseAddress(address) : address)
 }
@@ -84,18 +88,20 @@ export function matches({ parts }: AddressPattern, { service, group, instance }:
 }
 
 function split(text: unknown): string[] {
-  if (typeof text !== 'string') throw new AddressInvalid(text, 'expected text')
+  if (typeof text !== 'string') throw new BusError('bus.address', { address: text, expected: 'expected text' })
   // More than the longest there can be is not worth looking at.
-  if (text.length > PARTS * (MAX_PART + 1)) throw new AddressInvalid(text, `at most ${MAX_PART} characters in a part`)
+  if (text.length > PARTS * (MAX_PART + 1))
+    throw new BusError('bus.address', { address: text, expected: `at most ${MAX_PART} characters in a part` })
   return text.split(':')
 }
 
 function requirePart(text: string, part: unknown): void {
   if (typeof part === 'string' && part.length <= MAX_PART && NAME.test(part)) return
-  throw new AddressInvalid(
-    text,
-    part === '**'
-      ? '** may only stand at the end'
-      : `a part is 1 to ${MAX_PART} characters out of A-Z a-z 0-9 . _ -, or in a pattern * alone, or ** at the end`,
-  )
+  throw new BusError('bus.address', {
+    address: text,
+    expected:
+      part === '**'
+        ? '** may only stand at the end'
+        : `a part is 1 to ${MAX_PART} characters out of A-Z a-z 0-9 . _ -, or in a pattern * alone, or ** at the end`,
+  })
 }

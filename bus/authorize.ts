@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { within } from '../core/time-limit.ts'
 import { type Address, formatAddress } from './address.ts'
-import { BusForbidden } from './errors.ts'
+import { BusError } from './errors.ts'
 import type { BusOptions } from './options.ts'
 
 /** The `authorize` option. Anything but a true answer in time means no. */
@@ -17,15 +17,15 @@ export class Authorization {
   }
 
   /** Why it may not. Never rejects. */
-  async refusalOf(event: string, from: Address, to: string): Promise<BusForbidden | undefined> {
+  async refusalOf(event: string, from: Address, to: string): Promise<BusError | undefined> {
     if (this.#authorize === undefined) return undefined
     const sender = formatAddress(from)
     try {
       const isAllowed = await within(this.#clock, this.#timeoutMs, this.#ask(event, from, to), TOO_LATE)
       if (isAllowed === TOO_LATE) throw new Error(`authorize took longer than ${this.#timeoutMs} ms`)
-      return isAllowed === true ? undefined : new BusForbidden(event, sender, to)
+      return isAllowed === true ? undefined : new BusError('bus.forbidden', { event, from: sender, to })
     } catch (error) {
-      return new BusForbidden(event, sender, to, error)
+      return new BusError('bus.forbidden', { event, from: sender, to }, error)
     }
   }
 

@@ -30,18 +30,18 @@ export interface Bus extends AsyncDisposable {
   /**
    * Begins to work on a binder that was made with `bindings` and `channels`, and has been started. Loads the configs and
    * says hello. With the broker away it resolves all the same and goes on in the background: `ready` waits for that.
-   * @throws TypeError when the binder lacks them; BusClosed
+   * @throws TypeError when the binder lacks them; `bus.closed`
    */
   start(binder: Binder): Promise<void>
 
-  /** Resolves when events arrive and the others know of us; with `acks`, when answers arrive too. @throws BusNotReady */
+  /** Resolves when events arrive and the others know of us; with `acks`, when answers arrive too. @throws `bus.not_ready` */
   ready(options?: ReadyOptions): Promise<void>
 
   /**
    * Sends an event to all instances whose address fits `to`, including this one. Resolves when the broker has confirmed it; with `ack` or
    * `ackTimeoutMs` when all have answered or the time is over.
-   * @throws AddressInvalid, BusForbidden, BusPayloadTooLarge, SchemaError, BusSchemaTimeout, BusNotReady, BusClosed: nothing was
-   *   sent; SendError: it may have been sent; BusClosed, the signal's reason: it was sent, and answers are no longer awaited
+   * @throws `bus.address`, `bus.forbidden`, `bus.payload_too_large`, SchemaError, `bus.schema_timeout`, `bus.not_ready`, `bus.closed`:
+   *   nothing was sent; SendError: it may have been sent; `bus.closed`, the signal's reason: it was sent, and answers are no longer awaited
    */
   publish<In, Out>(
     event: BusEvent<In, Out>,
@@ -69,7 +69,7 @@ export interface Bus extends AsyncDisposable {
   /**
    * Asks instances for reports until it is closed: names, states and counters of their bindings. They report only while a watch is
    * open.
-   * @throws TypeError / RangeError, AddressInvalid, BusForbidden, BusNotReady, BusClosed, SendError
+   * @throws TypeError / RangeError, `bus.address`, `bus.forbidden`, `bus.not_ready`, `bus.closed`, SendError
    */
   watch(options?: ReportWatchOptions): Promise<ReportWatch>
 
@@ -78,7 +78,7 @@ export interface Bus extends AsyncDisposable {
 
   /**
    * Takes nothing more, lets running handlers finish for `drainTimeoutMs`, says goodbye, rejects those who wait for
-   * answers with BusClosed. Before the binder's `close`. Idempotent, never rejects.
+   * answers with `bus.closed`. Before the binder's `close`. Idempotent, never rejects.
    */
   close(): Promise<void>
 }

@@ -8,7 +8,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { within } from '../core/time-limit.ts'
 import type { ConfigChange } from './built-in.ts'
-import { BusControlRefused } from './errors.ts'
+import { BusError } from './errors.ts'
 import { validateInTime } from './validation.ts'
 
 /** A value with the number that orders its changes: an entry of a shared state (`state.get('rates')`) fits. */
@@ -42,7 +42,7 @@ export interface WatchedConfig<T> {
   readonly version: number
   /** Called after each change, in order; what it throws is logged. Returns the way to stop. */
   subscribe(listener: (value: T, version: number) => void): () => void
-  /** Loads it now. @throws what `load` throws, SchemaError, BusSchemaTimeout; the old value stays then */
+  /** Loads it now. @throws what `load` throws, SchemaError, `bus.schema_timeout`; the old value stays then */
   refresh(): Promise<void>
 }
 
@@ -142,17 +142,19 @@ export class LiveConfig<T> implements WatchedConfig<T> {
 
   /**
    * @param time of the event
-   * @throws SchemaError, what `load` throws, BusControlRefused, also when the value known here is newer; the old value stays then
+   * @throws SchemaError, what `load` throws, `bus.control_refused`, also when the value known here is newer; the old value stays then
    */
   async change({ value, version }: ConfigChange, time: number): Promise<void> {
     if (value !== undefined && version !== undefined) return this.#takeOrRefuse(value, version, true)
     if (this.canLoad) return this.refresh()
     if (value === undefined)
-      throw new BusControlRefused(`config "${this.name}" has no load option here: publish the value with the change`)
+      throw new BusError('bus.control_refused', {
+        message: `config "${this.name}" has no load option here: publish the value with the change`,
+      })
     if (this.#hasSourceVersion)
-      throw new BusControlRefused(
-        `config "${this.name}" is at version ${this.#version}: publish a version with the change, from where it is kept`,
-      )
+      throw new BusError('bus.control_refused', {
+        message: `config "${this.name}" is at version ${this.#version}: publish a version with the change, from where it is kept`,
+      })
     return this.#takeOrRefuse(value, time, false)
   }
 
@@ -163,9 +165,9 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     const remedy = fromSource
       ? 'publish a version above it, from where the value is kept'
       : 'versions are times here, and a clock was ahead: correct it, or give `load` and publish versions'
-    throw new BusControlRefused(
-      `config "${this.name}" keeps version ${this.#version}, and the change has ${version}: ${remedy}`,
-    )
+    throw new BusError('bus.control_refused', {
+      message: `config "${this.name}" keeps version ${this.#version}, and the change has ${version}: ${remedy}`,
+    })
   }
 
   async #read(): Promise<void> {

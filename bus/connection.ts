@@ -2,7 +2,7 @@ import type { Binder } from '../binder/binder.ts'
 import type { BindingStatus } from '../binder/status.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { hasMethods, wrongKind } from '../core/options.ts'
-import { BusClosed, BusNotReady } from './errors.ts'
+import { BusError } from './errors.ts'
 
 const POLL_MS = 20
 const READY_MS = 30 * SECOND
@@ -41,9 +41,9 @@ export class Connection {
     this.#binder = binder
   }
 
-  /** @throws BusClosed before `attach` */
+  /** @throws `bus.closed` before `attach` */
   get binder(): Binder {
-    if (this.#binder === undefined) throw new BusClosed('not started')
+    if (this.#binder === undefined) throw new BusError('bus.closed', { state: 'not started' })
     return this.#binder
   }
 
@@ -70,12 +70,12 @@ export class Connection {
     return this.#status(this.#names.events)?.subscribed ?? 0
   }
 
-  /** @throws BusNotReady, the signal's reason */
+  /** @throws `bus.not_ready`, the signal's reason */
   async listening(options: WaitOptions): Promise<void> {
     await this.#until(() => this.#unheard([this.#names.events, this.#names.presence]), options)
   }
 
-  /** Begins to read the answers, if it has not. @throws BusNotReady, the signal's reason */
+  /** Begins to read the answers, if it has not. @throws `bus.not_ready`, the signal's reason */
   async listeningForAnswers(options: WaitOptions): Promise<void> {
     const control = this.binder.binding(this.#names.acks)
     if (control.status().state === 'stopped') await control.start()
@@ -120,7 +120,7 @@ export class Connection {
     for (;;) {
       const waiting = waitingNow()
       if (waiting.length === 0) return
-      if (this.#clock.monotonic() >= deadline) throw new BusNotReady(waiting)
+      if (this.#clock.monotonic() >= deadline) throw new BusError('bus.not_ready', { waiting })
       await this.#clock.sleep(POLL_MS, signal)
     }
   }

@@ -15,7 +15,7 @@ import {
   Shutdown,
 } from './built-in.ts'
 import type { LiveConfig } from './config.ts'
-import { BusControlRefused } from './errors.ts'
+import { BusError } from './errors.ts'
 import type { BusEvent, EventContext } from './event.ts'
 import { AfterAck, type AnyHandler, type HandlerResult, NOT_MINE } from './handlers.ts'
 import type { BusOptions } from './options.ts'
@@ -62,7 +62,9 @@ async function refresh({ configs }: ControlHost): Promise<HandlerResult> {
 
 async function setLevel({ setLevel: set }: ControlHost, level: LogLevel): Promise<HandlerResult> {
   if (set === undefined)
-    throw new BusControlRefused('the logger of this instance has no level: give createBus a `setLevel` option')
+    throw new BusError('bus.control_refused', {
+      message: 'the logger of this instance has no level: give createBus a `setLevel` option',
+    })
   return set(level)
 }
 
@@ -71,17 +73,21 @@ function pause({ control, name }: { readonly control: BindingControl; readonly n
   const { state } = control.status()
   // While connecting it is kept in mind: it will be paused from its first moment.
   if (state !== 'paused' && state !== 'connecting')
-    throw new BusControlRefused(`binding "${name}" is ${state}: only one that runs can be paused`)
+    throw new BusError('bus.control_refused', {
+      message: `binding "${name}" is ${state}: only one that runs can be paused`,
+    })
 }
 
 function resume({ control, name }: { readonly control: BindingControl; readonly name: string }): void {
   control.resume()
   const { state } = control.status()
   if (state !== 'running' && state !== 'connecting')
-    throw new BusControlRefused(`binding "${name}" is ${state}: only one that is paused can be resumed`)
+    throw new BusError('bus.control_refused', {
+      message: `binding "${name}" is ${state}: only one that is paused can be resumed`,
+    })
 }
 
-/** @throws BusControlRefused naming the bindings there are */
+/** @throws `bus.control_refused` naming the bindings there are */
 function bindingOf(host: ControlHost, name: string): { readonly control: BindingControl; readonly name: string } {
   const binder = host.binder()
   const names = binder.bindings().map((binding) => binding.name)
@@ -89,7 +95,9 @@ function bindingOf(host: ControlHost, name: string): { readonly control: Binding
   if (others.includes(name)) return { control: binder.binding(name), name }
   const known = others.slice(0, 20).join(', ') || '(none)'
   const why = host.ownBindings.has(name) ? 'belongs to the bus itself' : 'is not known here'
-  throw new BusControlRefused(`binding "${name}" ${why}; bindings of this instance: ${known}`)
+  throw new BusError('bus.control_refused', {
+    message: `binding "${name}" ${why}; bindings of this instance: ${known}`,
+  })
 }
 
 async function changeConfig({ configs }: ControlHost, change: ConfigChange, time: number): Promise<HandlerResult> {
@@ -102,7 +110,9 @@ function shutdownOnce({ onShutdown, logger }: ControlHost) {
   let isUnderWay = false
   return ({ reason }: { readonly reason?: string | undefined }, { from }: EventContext): HandlerResult => {
     if (onShutdown === undefined)
-      throw new BusControlRefused('this instance cannot be shut down from outside: it has no `onShutdown` option')
+      throw new BusError('bus.control_refused', {
+        message: 'this instance cannot be shut down from outside: it has no `onShutdown` option',
+      })
     if (isUnderWay) return
     isUnderWay = true
     return new AfterAck(() => {

@@ -1,16 +1,7 @@
-import { ConcordatError, show } from '../core/errors.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
+import { show } from '../core/errors.ts'
 
-/** A text is no valid address or pattern. Nothing was sent. */
-export class AddressInvalid extends ConcordatError {
-  readonly code = 'bus.address' as const
-  readonly retryable = false as const
-
-  constructor(address: unknown, expected: string) {
-    super(`${show(address)} is no bus address: ${expected}`)
-  }
-}
-
-const BUS_REMEDIES = {
+const REMEDIES = {
   'not started':
     'a started bus, got one that is not started: call start(binder) before publishing, or await start() of its service',
   'already started':
@@ -20,93 +11,54 @@ const BUS_REMEDIES = {
     'an open bus, got one that was closed while the call waited for answers: the event may have been handled, ask the instances what they did',
 } as const
 
-/** The bus is not started, or closed; or it was closed while the caller waited for acknowledgements. */
-export class BusClosed extends ConcordatError {
-  readonly code = 'bus.closed' as const
-  readonly retryable = false as const
-
-  /** @param path what was called, such as `bus("shop:a").publish` */
-  constructor(state: keyof typeof BUS_REMEDIES, path: string = 'the bus') {
-    super(`${path}: expected ${BUS_REMEDIES[state]}`)
-  }
+/** Fields of a `BusError`, by code. */
+export interface BusErrors {
+  /** A text is no valid address or pattern. Nothing was sent. */
+  'bus.address': { address: unknown; expected: string }
+  /**
+   * The bus is not started, or closed; or it was closed while the caller waited for acknowledgements. `path` is what was called, such as
+   * `bus("shop:a").publish`.
+   */
+  'bus.closed': { state: keyof typeof REMEDIES; path?: string }
+  /** The bus has no connection yet, or none on which answers could arrive. Nothing was sent. */
+  'bus.not_ready': { waiting: readonly string[] }
+  /** The `authorize` hook said no: of the sender, and nothing was sent; or of a receiver, and it did nothing. */
+  'bus.forbidden': { event: string; from: string; to: string }
+  /** An event over `maxPayloadBytes`. Nothing was sent. */
+  'bus.payload_too_large': { event: string; bytes: number; maxBytes: number }
+  /** In an acknowledgement: a handler did not finish within `handlerTimeoutMs`. Its signal has aborted. */
+  'bus.handler_timeout': { event: string; timeoutMs: number }
+  /** In an acknowledgement: a built-in event that this instance cannot follow, and what it could. */
+  'bus.control_refused': { message: string }
+  /**
+   * A schema that answers with a promise did not settle in time: of an event that was to be published, and nothing was sent; or
+   * of a config, which keeps its value. `subject` is `event "name"` or `config "name"`.
+   */
+  'bus.schema_timeout': { subject: string; timeoutMs: number; option: string }
 }
 
-/** The bus has no connection yet, or none on which answers could arrive. Nothing was sent. */
-export class BusNotReady extends ConcordatError {
-  readonly code = 'bus.not_ready' as const
-  readonly retryable = true as const
+/** Error of the bus. Its fields depend on its `code`: see `BusErrors`. */
+export type BusError<Code extends keyof BusErrors = keyof BusErrors> = ErrorOf<BusErrors, Code>
 
-  constructor(waiting: readonly string[]) {
-    super(`the bus is not ready: ${waiting.join('; ')}. Check that the broker is up and reachable; it keeps trying.`)
-  }
-}
-
-/** The `authorize` hook said no: of the sender, and nothing was sent; or of a receiver, and it did nothing. */
-export class BusForbidden extends ConcordatError {
-  readonly code = 'bus.forbidden' as const
-  readonly retryable = false as const
-  readonly event: string
-  readonly from: string
-  readonly to: string
-
-  constructor(event: string, from: string, to: string, cause?: unknown) {
-    const why = cause === undefined ? 'is not allowed by' : 'could not be decided by'
-    super(
-      `${from} -> ${to}: "${event}" ${why} the authorize option of the bus`,
-      cause === undefined ? undefined : { cause },
-    )
-    this.event = event
-    this.from = from
-    this.to = to
-  }
-}
-
-/** An event over `maxPayloadBytes`. Nothing was sent. */
-export class BusPayloadTooLarge extends ConcordatError {
-  readonly code = 'bus.payload_too_large' as const
-  readonly retryable = false as const
-  readonly bytes: number
-  readonly maxBytes: number
-
-  constructor(event: string, bytes: number, maxBytes: number) {
-    super(
+/** Error of the bus. Its fields depend on its `code`: see `BusErrors`. */
+export const BusError: ErrorClass<BusErrors> = errorClass<BusErrors>(
+  'BusError',
+  {
+    'bus.address': ({ address, expected }) => `${show(address)} is no bus address: ${expected}`,
+    'bus.closed': ({ state, path = 'the bus' }) => `${path}: expected ${REMEDIES[state]}`,
+    'bus.not_ready': ({ waiting }) =>
+      `the bus is not ready: ${waiting.join('; ')}. Check that the broker is up and reachable; it keeps trying.`,
+    'bus.forbidden': ({ event, from, to }, cause) => {
+      const why = cause === undefined ? 'is not allowed by' : 'could not be decided by'
+      return `${from} -> ${to}: "${event}" ${why} the authorize option of the bus`
+    },
+    'bus.payload_too_large': ({ event, bytes, maxBytes }) =>
       `event "${event}" has ${bytes} bytes, over ${maxBytes}: send a reference, or raise maxPayloadBytes everywhere`,
-    )
-    this.bytes = bytes
-    this.maxBytes = maxBytes
-  }
-}
-
-/** In an acknowledgement: a handler did not finish within `handlerTimeoutMs`. Its signal has aborted. */
-export class BusHandlerTimeout extends ConcordatError {
-  readonly code = 'bus.handler_timeout' as const
-  readonly retryable = true as const
-
-  constructor(event: string, timeoutMs: number) {
-    super(`handlers of "${event}" took longer than ${timeoutMs} ms; watch context.signal, or raise handlerTimeoutMs`)
-  }
-}
-
-/** In an acknowledgement: a built-in event that this instance cannot follow, and what it could. */
-export class BusControlRefused extends ConcordatError {
-  readonly code = 'bus.control_refused' as const
-  readonly retryable = false as const
-}
-
-/**
- * A schema that answers with a promise did not settle in time: of an event that was to be published, and nothing was sent; or
- * of a config, which keeps its value.
- */
-export class BusSchemaTimeout extends ConcordatError {
-  readonly code = 'bus.schema_timeout' as const
-  readonly retryable = true as const
-  /** Whose schema: `event "name"` or `config "name"`. */
-  readonly subject: string
-  readonly timeoutMs: number
-
-  constructor(subject: string, timeoutMs: number, option: string) {
-    super(`the schema of ${subject} has not answered within ${timeoutMs} ms: let it answer sooner, or raise ${option}`)
-    this.subject = subject
-    this.timeoutMs = timeoutMs
-  }
-}
+    'bus.handler_timeout': ({ event, timeoutMs }) =>
+      `handlers of "${event}" took longer than ${timeoutMs} ms; watch context.signal, or raise handlerTimeoutMs`,
+    'bus.control_refused': ({ message }) => message,
+    'bus.schema_timeout': ({ subject, timeoutMs, option }) =>
+      `the schema of ${subject} has not answered within ${timeoutMs} ms: let it answer sooner, or raise ${option}`,
+  },
+  ['bus.not_ready', 'bus.handler_timeout', 'bus.schema_timeout'],
+)

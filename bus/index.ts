@@ -19,15 +19,6 @@ export {
 } from './built-in.ts'
 export type { Acknowledgement, Bus } from './bus.ts'
 export type { WatchedConfig } from './config.ts'
-export {
-  AddressInvalid,
-  BusClosed,
-  BusControlRefused,
-  BusForbidden,
-  BusHandlerTimeout,
-  BusNotReady,
-  BusPayloadTooLarge,
-  BusSchemaTimeout,
-} from './errors.ts'
+export { BusError } from './errors.ts'
 export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './event.ts'
 export { createBus } from './service-bus.ts'

@@ -6,7 +6,7 @@ import { unlessAborted, within } from '../core/time-limit.ts'
 import type { Configs } from './configs.ts'
 import type { Connection, WaitOptions } from './connection.ts'
 import type { Counters } from './counters.ts'
-import { BusClosed, BusNotReady } from './errors.ts'
+import { BusError } from './errors.ts'
 import { type Presence, ROLL_CALL_MS } from './presence.ts'
 
 export interface LifelineHost {
@@ -52,13 +52,13 @@ export class Lifeline {
     if (canHear) await within(clock, SECOND, this.#joined.promise, undefined)
   }
 
-  /** @throws BusNotReady, the signal's reason */
+  /** @throws `bus.not_ready`, the signal's reason */
   async ready({ timeoutMs = READY_MS, signal }: WaitOptions): Promise<void> {
     await unlessAborted(signal ?? this.#closing.signal, this.#untilJoined(timeoutMs))
     await this.#host.connection.listening({ timeoutMs, signal })
   }
 
-  /** A new instance waits until the others may have answered. @throws BusNotReady when its hello does not come back */
+  /** A new instance waits until the others may have answered. @throws `bus.not_ready` when its hello does not come back */
   async rollCall(): Promise<void> {
     const { clock, presence } = this.#host
     if (presence === undefined) return
@@ -71,11 +71,11 @@ export class Lifeline {
     const { clock, connection } = this.#host
     const joined = this.#joined.promise.then(() => true)
     if (await within(clock, timeoutMs, joined, false)) return
-    throw new BusNotReady([connection.trouble ?? 'hello is not confirmed'])
+    throw new BusError('bus.not_ready', { waiting: [connection.trouble ?? 'hello is not confirmed'] })
   }
 
   async close(): Promise<void> {
-    this.#closing.abort(new BusClosed('closed'))
+    this.#closing.abort(new BusError('bus.closed', { state: 'closed' }))
     this.#host.configs.close()
     // The member may just be announcing itself to an unavailable broker.
     await within(this.#host.clock, CLOSE_MS, this.#running, undefined)

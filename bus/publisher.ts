@@ -13,7 +13,7 @@ import type { BusChannel } from './channels.ts'
 import type { Connection } from './connection.ts'
 import type { Counters } from './counters.ts'
 import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
-import { BusNotReady, BusPayloadTooLarge } from './errors.ts'
+import { BusError } from './errors.ts'
 import { type BusEvent, requireEvent } from './event.ts'
 import type { Members } from './members.ts'
 import type { AckWait, PendingAcks } from './pending.ts'
@@ -40,7 +40,7 @@ export interface PublisherHost {
   rollCall(): Promise<void>
   /** Handles one's own event. */
   handleOwn(event: EventEnvelope, body: Uint8Array): void
-  /** @throws BusClosed */
+  /** @throws `bus.closed` */
   requireOpen(): void
 }
 
@@ -160,25 +160,31 @@ export class Publisher {
     }
   }
 
-  /** @throws SchemaError, BusSchemaTimeout, CodecError, BusPayloadTooLarge, BusForbidden */
+  /** @throws SchemaError, `bus.schema_timeout`, CodecError, `bus.payload_too_large`, `bus.forbidden` */
   async #prepare({ event, payload, to }: Order): Promise<Uint8Array> {
     const { authorization, address, clock, handlerTimeoutMs, maxPayloadBytes } = this.#host
     const limit = { clock, timeoutMs: handlerTimeoutMs, option: 'handlerTimeoutMs' }
     await validateInTime(limit, `event "${event.name}"`, event.schema, payload)
     const body = jsonCodec.encode(payload)
-    if (body.byteLength > maxPayloadBytes) throw new BusPayloadTooLarge(event.name, body.byteLength, maxPayloadBytes)
+    if (body.byteLength > maxPayloadBytes)
+      throw new BusError('bus.payload_too_large', {
+        event: event.name,
+        bytes: body.byteLength,
+        maxBytes: maxPayloadBytes,
+      })
     const refusal = await authorization.refusalOf(event.name, address, to.text)
     if (refusal !== undefined) throw refusal
     return body
   }
 
-  /** Whose answers will be waited for, once answers can arrive. @throws BusNotReady */
+  /** Whose answers will be waited for, once answers can arrive. @throws `bus.not_ready` */
   async #expected({ to, signal }: Order, timeoutMs: number): Promise<readonly string[]> {
     const { connection, members, clock } = this.#host
     await connection.listeningForAnswers({ signal })
     await unlessAborted(signal, this.#host.rollCall())
     const expected = await within(clock, timeoutMs, members.addressed(to), undefined)
-    if (expected === undefined) throw new BusNotReady([`the option members has not answered within ${timeoutMs} ms`])
+    if (expected === undefined)
+      throw new BusError('bus.not_ready', { waiting: [`the option members has not answered within ${timeoutMs} ms`] })
     return expected
   }
 

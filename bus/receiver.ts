@@ -9,7 +9,7 @@ import { type Address, matches } from './address.ts'
 import type { Authorization } from './authorize.ts'
 import type { Counters } from './counters.ts'
 import { type EventEnvelope, parseEvent } from './envelope.ts'
-import { BusHandlerTimeout } from './errors.ts'
+import { BusError } from './errors.ts'
 import type { Guard } from './guard.ts'
 import type { Handled, Handlers } from './handlers.ts'
 import { failedWith, type Outcome } from './outcome.ts'
@@ -130,7 +130,7 @@ export class Receiver {
     const { seen, clock, handlerTimeoutMs } = this.#host
     const limit = new AbortController()
     const signal = AbortSignal.any([limit.signal, this.#stopping.signal])
-    const late = new BusHandlerTimeout(event.name, handlerTimeoutMs)
+    const late = new BusError('bus.handler_timeout', { event: event.name, timeoutMs: handlerTimeoutMs })
     // A rejection would have no listener in a lane and would block it.
     const handling = this.#handle(event, body, signal).catch((error: unknown): Handled => {
       return { outcome: failedWith(toError(error)) }

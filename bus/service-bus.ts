@@ -24,7 +24,7 @@ import { type BusBindings, Connection } from './connection.ts'
 import { controls } from './controls.ts'
 import { Counters } from './counters.ts'
 import { isReport } from './envelope.ts'
-import { BusClosed } from './errors.ts'
+import { BusError } from './errors.ts'
 import { type BusEvent, type EventHandler, onEvent } from './event.ts'
 import { Guard } from './guard.ts'
 import { Handlers } from './handlers.ts'
@@ -219,8 +219,8 @@ class ServiceBus implements Bus {
     if (this.#state !== 'started') throw this.#closedError(this.#state === 'idle' ? 'not started' : 'closed')
   }
 
-  #closedError(state: ConstructorParameters<typeof BusClosed>[0], call: string = 'publish'): BusClosed {
-    return new BusClosed(state, `bus("${this.address}").${call}`)
+  #closedError(state: BusError<'bus.closed'>['state'], call: string = 'publish'): BusError {
+    return new BusError('bus.closed', { state, path: `bus("${this.address}").${call}` })
   }
 
   /**

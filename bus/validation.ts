@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { type StandardSchemaV1, validate } from '../core/schema.ts'
 import { within } from '../core/time-limit.ts'
-import { BusSchemaTimeout } from './errors.ts'
+import { BusError } from './errors.ts'
 
 export interface ValidationLimit {
   readonly clock: Clock
@@ -10,7 +10,7 @@ export interface ValidationLimit {
   readonly option: string
 }
 
-/** Same as `validate`, where others wait in line behind it. @throws SchemaError, BusSchemaTimeout */
+/** Same as `validate`, where others wait in line behind it. @throws SchemaError, `bus.schema_timeout` */
 export async function validateInTime<S extends StandardSchemaV1>(
   { clock, timeoutMs, option }: ValidationLimit,
   subject: string,
@@ -20,7 +20,7 @@ export async function validateInTime<S extends StandardSchemaV1>(
   const valid = validate(subject, schema, value)
   if (!(valid instanceof Promise)) return valid
   const inTime = await within(clock, timeoutMs, valid, TOO_LATE)
-  if (inTime === TOO_LATE) throw new BusSchemaTimeout(subject, timeoutMs, option)
+  if (inTime === TOO_LATE) throw new BusError('bus.schema_timeout', { subject, timeoutMs, option })
   return inTime
 }
 

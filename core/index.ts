@@ -7,27 +7,19 @@ export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
 export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
 export { ConcordatError, hasCode } from './errors.ts'
 export { type Logger, silentLogger, stderrLogger } from './logger.ts'
-export { migrate, SqlMigrationBlocked, SqlVersionMismatch } from './migrate.ts'
+export { migrate } from './migrate.ts'
 export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
 export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type StandardSchemaV1, validate } from './schema.ts'
-export { SqlSequenceBehind } from './sequences.ts'
 export {
   quoteIdentifier,
-  SqlCannotPrepare,
   type SqlClient,
   SqlCommitError,
   type SqlExecutor,
   type SqlListener,
-  SqlOwnTransaction,
   type SqlResult,
-  SqlRowCountWrong,
-  SqlStatementLost,
-  SqlTablesMissing,
   type SqlTransaction,
-  SqlTransactionControl,
-  SqlTransactionEnded,
-  SqlTransactionMissing,
   type TransactionLimits,
 } from './sql.ts'
+export { SqlError } from './sql-errors.ts'
 export type { Telemetry } from './telemetry.ts'

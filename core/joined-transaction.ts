@@ -3,18 +3,14 @@
  *
  * It is bound to one transaction. As it is made it asks the server for the id of the transaction, ahead of all that the caller sends
  * from then on. Each statement carries that id as a condition: queued behind a ROLLBACK, or on a connection on which another
- * transaction has begun meanwhile, it does nothing and rejects with `SqlTransactionMissing`.
+ * transaction has begun meanwhile, it does nothing and rejects with `core.sql_transaction_missing`.
  */
+
 import { conditional } from './conditional-statement.ts'
 import { ConcordatError } from './errors.ts'
-import {
-  PREPARED_SETTING,
-  type SqlResult,
-  type SqlTransaction,
-  SqlTransactionEnded,
-  SqlTransactionMissing,
-} from './sql.ts'
+import { PREPARED_SETTING, type SqlResult, type SqlTransaction } from './sql.ts'
 import { fromDriver } from './sql-away.ts'
+import { SqlError } from './sql-errors.ts'
 import { fieldOf } from './thrown.ts'
 
 /** Runs one statement of ours in a library's transaction. */
@@ -66,7 +62,7 @@ class JoinedTransaction {
     this.known.catch(() => {})
   }
 
-  /** @throws SqlTransactionMissing, SqlTransactionEnded */
+  /** @throws `core.sql_transaction_missing`, `core.sql_transaction_ended` */
   async query<Row extends object>(text: string, parameters: readonly unknown[]): Promise<SqlResult<Row>> {
     this.#requireOpen?.()
     const { id } = await this.known
@@ -88,10 +84,10 @@ class JoinedTransaction {
     return rows[0] as Known
   }
 
-  /** An id that was current once and is current now was so all the time. @throws SqlTransactionMissing */
+  /** An id that was current once and is current now was so all the time. @throws `core.sql_transaction_missing` */
   async #requireCurrent(id: string): Promise<void> {
     const { rows } = await this.#ask('SELECT pg_current_xact_id_if_assigned()::text AS id', [])
-    if ((rows[0] as { readonly id: string | null }).id !== id) throw new SqlTransactionMissing()
+    if ((rows[0] as { readonly id: string | null }).id !== id) throw new SqlError('core.sql_transaction_missing')
   }
 
   async #ask(text: string, parameters: readonly unknown[]): Promise<SqlResult<object>> {
@@ -103,9 +99,9 @@ class JoinedTransaction {
   }
 }
 
-/** @throws SqlTransactionEnded */
+/** @throws `core.sql_transaction_ended` */
 export function requireActive(isActive: boolean): void {
-  if (!isActive) throw new SqlTransactionEnded()
+  if (!isActive) throw new SqlError('core.sql_transaction_ended')
 }
 
 /** The result shapes of `pg`, of `postgres` (rows with a `count`), and of TypeORM with full results. */

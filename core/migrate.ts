@@ -5,9 +5,11 @@
  * Rolling upgrade: apply the new release's migrations first, then replace the processes one by one. A migration that the
  * release before it can work with says so in `worksWith`; after any other one the old release refuses to start.
  */
-import { ConcordatError, requireInteger } from './errors.ts'
+
+import { requireInteger } from './errors.ts'
 import { holdersOf, LOCK_WAIT, untilFree } from './lock-wait.ts'
-import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor, SqlTablesMissing } from './sql.ts'
+import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor } from './sql.ts'
+import { SqlError } from './sql-errors.ts'
 
 /** A migration that brings one part's tables from version `version - 1` to `version`. */
 export interface SqlMigration {
@@ -28,36 +30,6 @@ export interface SqlPart {
   readonly call: string
 }
 
-/**
- * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
- * missing. Newer ones: a later release migrated them in a way that this one cannot work with.
- */
-export class SqlVersionMismatch extends ConcordatError {
-  readonly code = 'core.sql_version' as const
-  readonly retryable = false as const
-  readonly schema: string
-  readonly part: string
-  /** The version of the tables. */
-  readonly found: number
-  /** The version that this release knows. */
-  readonly known: number
-
-  constructor(schema: string, part: SqlPart, found: number) {
-    const known = latestOf(part.migrations)
-    const remedy =
-      found < known
-        ? `call ${part.call} with a role that may change tables, or apply the printed SQL`
-        : 'run the release that migrated them, or a later one'
-    super(
-      `the tables of "${part.name}" in schema "${schema}" have version ${found}, this release needs ${known}: ${remedy}`,
-    )
-    this.schema = schema
-    this.part = part.name
-    this.found = found
-    this.known = known
-  }
-}
-
 /** Options of `migrate`. */
 export interface MigrateOptions {
   /**
@@ -69,38 +41,18 @@ export interface MigrateOptions {
   readonly waitMs?: number | undefined
 }
 
-/**
- * A table that is to be changed was held by others for the whole time. Nothing was changed. The message names them: a
- * prepared transaction (of an XA participant, until its saga is decided) or a session.
- */
-export class SqlMigrationBlocked extends ConcordatError {
-  readonly code = 'core.migration_blocked' as const
-  readonly retryable = true as const
-  readonly schema: string
-  readonly part: string
-  /** Sessions and prepared transactions that held a table of the schema, at most five: `prepared transaction concordat:... since 12 s`. */
-  readonly holders: readonly string[]
-
-  constructor(schema: string, part: string, holders: readonly string[], options?: ErrorOptions) {
-    const who = holders.length === 0 ? 'a session that is gone by now' : holders.join('; ')
-    super(
-      `the tables of "${part}" in schema "${schema}" cannot be migrated while others hold them: ${who}. Let these end (a prepared transaction ends with its saga: npx concordat saga list), then migrate again`,
-      options,
-    )
-    this.schema = schema
-    this.part = part
-    this.holders = holders
-  }
-}
-
 const MAX_MS = 2 ** 31 - 1
+
+function versionMismatch(schema: string, { name, migrations, call }: SqlPart, found: number): SqlError {
+  return new SqlError('core.sql_version', { schema, part: name, found, known: latestOf(migrations), call })
+}
 
 /**
  * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
  * transaction lock: idempotent, and safe when several processes start at once. Looks first: where nothing is missing it
  * only reads, and needs no right to create anything. A table that others hold is waited for a little at a time.
- * @throws SqlVersionMismatch when a later release has migrated the tables and this one cannot work with them;
- * SqlMigrationBlocked when others held a table for `waitMs`
+ * @throws `core.sql_version` when a later release has migrated the tables and this one cannot work with them;
+ * `core.migration_blocked` when others held a table for `waitMs`
  */
 export async function migrate(
   sql: SqlClient,
@@ -122,7 +74,12 @@ export async function migrate(
   await untilFree(
     { lockTimeoutMs, waitMs },
     () => apply(sql, schema, owned, lockTimeoutMs),
-    async (cause) => new SqlMigrationBlocked(schema, part, await holdersOf(sql, 'n.nspname = $1', schema), { cause }),
+    async (cause) =>
+      new SqlError(
+        'core.migration_blocked',
+        { schema, part, holders: await holdersOf(sql, 'n.nspname = $1', schema) },
+        cause,
+      ),
   )
 }
 
@@ -145,12 +102,12 @@ async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeout
 
 /**
  * Checks that `part`'s tables are there in a version that this release works with. Reads only.
- * @throws SqlTablesMissing when there are none; SqlVersionMismatch when they are older, or newer and incompatible
+ * @throws `core.tables_missing` when there are none; `core.sql_version` when they are older, or newer and incompatible
  */
 export async function requireMigrated(sql: SqlExecutor, schema: string, part: SqlPart): Promise<void> {
   const state = await readState(sql, schema, part.name)
-  if (state.version === 0) throw new SqlTablesMissing(schema, part.call)
-  if (!isDone(state, schema, part)) throw new SqlVersionMismatch(schema, part, state.version)
+  if (state.version === 0) throw new SqlError('core.tables_missing', { schema, call: part.call })
+  if (!isDone(state, schema, part)) throw versionMismatch(schema, part, state.version)
 }
 
 /**
@@ -219,10 +176,10 @@ async function readState(sql: SqlExecutor, schema: string, part: string): Promis
   return { schemaExists: true, tableExists: true, version, needs }
 }
 
-/** @throws SqlVersionMismatch when the tables are newer than what this release works with */
+/** @throws `core.sql_version` when the tables are newer than what this release works with */
 function isDone(state: State, schema: string, part: SqlPart): boolean {
   const known = latestOf(part.migrations)
-  if (state.needs > known) throw new SqlVersionMismatch(schema, part, state.version)
+  if (state.needs > known) throw versionMismatch(schema, part, state.version)
   return state.version >= known
 }
 

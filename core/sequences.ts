@@ -2,8 +2,9 @@
  * Finds sequences that are behind the rows they number. Logical replication copies rows and no sequences: after a cutover the next row
  * gets a number that is taken, or one before rows that are older.
  */
-import { ConcordatError } from './errors.ts'
+
 import { quoteIdentifier, type SqlExecutor } from './sql.ts'
+import { SqlError } from './sql-errors.ts'
 
 /** A sequence whose next value is not above what its column holds. */
 export interface SequenceBehind {
@@ -17,23 +18,6 @@ export interface SequenceBehind {
   readonly highest: bigint
   /** The statement that repairs it. */
   readonly remedy: string
-}
-
-/**
- * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message has
- * the statement that repairs it.
- */
-export class SqlSequenceBehind extends ConcordatError {
-  readonly code = 'core.sequence_behind' as const
-  readonly retryable = false as const
-  readonly sequence: string
-
-  constructor({ table, column, sequence, last, highest, remedy }: SequenceBehind) {
-    super(
-      `the sequence ${sequence} has come to ${last}, and ${table}.${column} to ${highest}: rows were copied without their sequences, as by logical replication. Stop what writes to this schema, run "${remedy}", and start again`,
-    )
-    this.sequence = sequence
-  }
 }
 
 interface Row {
@@ -89,10 +73,12 @@ export async function sequencesBehind(
   return behind
 }
 
-/** @throws SqlSequenceBehind */
+/** @throws `core.sequence_behind` */
 export async function requireSequences(sql: SqlExecutor, schema: string, tables: readonly string[]): Promise<void> {
   const [first] = await sequencesBehind(sql, schema, tables)
-  if (first !== undefined) throw new SqlSequenceBehind(first)
+  if (first === undefined) return
+  const { last, highest } = first
+  throw new SqlError('core.sequence_behind', { ...first, last: `${last}`, highest: `${highest}` })
 }
 
 /** @param sequence with its schema, quoted */

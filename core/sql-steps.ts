@@ -9,7 +9,7 @@
 import { BusyTries } from './busy.ts'
 import { type Clock, SECOND } from './clock.ts'
 import { hasCode, toError } from './errors.ts'
-import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlResult, SqlTablesMissing } from './sql.ts'
+import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlResult } from './sql.ts'
 import { fromDriver } from './sql-away.ts'
 import { WRONG_ISOLATION } from './sql-functions.ts'
 import { within } from './time-limit.ts'
@@ -53,7 +53,7 @@ export class SqlSteps {
     this.#onBack.push(listener)
   }
 
-  /** @throws SqlOwnTransaction, which says nothing about the store; what the store's errors make of anything else */
+  /** @throws `core.sql_own_transaction`, which says nothing about the store; what the store's errors make of anything else */
   async run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
     const { clock, answerMs, errors } = this.#fields
     if (this.#closed) throw errors.unavailable('not_done', 'the store is closed')
@@ -69,7 +69,7 @@ export class SqlSteps {
     return rows
   }
 
-  /** @throws SqlOwnTransaction when the caller runs inside a transaction that a step would wait for */
+  /** @throws `core.sql_own_transaction` when the caller runs inside a transaction that a step would wait for */
   refuseInside(): void {
     refuseOwnTransaction(this.#fields.sql)
   }
@@ -128,7 +128,7 @@ export class SqlSteps {
     const { schema, migrateCall, errors } = this.#fields
     if (this.#closed) return toError(error)
     const explained = toError(explainMissing(error, schema, migrateCall))
-    if (explained instanceof SqlTablesMissing) return errors.refused(explained)
+    if (hasCode(explained, 'core.tables_missing')) return errors.refused(explained)
     const outcome = writeOutcome(error)
     // A database that reports a conflict is up.
     if (writeFault(error) === 'busy') return errors.unavailable('not_done', explained.message, error)

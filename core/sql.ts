@@ -2,6 +2,7 @@ import { DAY } from './clock.ts'
 import { isConflict } from './conflict.ts'
 import { ConcordatError, hasCode, said, toError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
+import { SqlError } from './sql-errors.ts'
 import { fieldOf } from './thrown.ts'
 
 /** The longest age of rows that is asked for, 1 000 years: PostgreSQL has no moment much further back. */
@@ -94,7 +95,7 @@ export interface SqlClient extends SqlExecutor {
   readonly inMemory?: boolean | undefined
   /**
    * On a database with one connection: whether the caller runs inside a `transaction` that is still open. A statement
-   * outside of it, awaited in there, would wait forever, so `query` and `transaction` reject with `SqlOwnTransaction`.
+   * outside of it, awaited in there, would wait forever, so `query` and `transaction` reject with `core.sql_own_transaction`.
    */
   readonly isInTransaction?: (() => boolean) | undefined
   /** How many connections there are at most, if that is known. */
@@ -113,7 +114,7 @@ export interface SqlClient extends SqlExecutor {
    * `afterCommit`. If the connection is lost, the transaction may or may not be prepared. Absent on PGlite and Kysely, which cannot do
    * it.
    * @param gid at most 199 bytes, in use nowhere on this server
-   * @throws SqlCannotPrepare when the server does not prepare this transaction, and would not the next time
+   * @throws `core.sql_cannot_prepare` when the server does not prepare this transaction, and would not the next time
    */
   readonly prepare?: (<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>) => Promise<T>) | undefined
 }
@@ -153,70 +154,29 @@ export class SqlCommitError extends ConcordatError {
   }
 }
 
-/**
- * Transactions cannot be prepared here (`PREPARE TRANSACTION`): the client cannot, the server has them switched off, or the
- * transaction used what does not outlive its connection. Nothing was done.
- */
-export class SqlCannotPrepare extends ConcordatError {
-  readonly code = 'core.sql_cannot_prepare' as const
-  readonly retryable = false as const
-}
-
-/** A connection had not the statement that was prepared on it: a pooler gave another one. Nothing was done. */
-export class SqlStatementLost extends ConcordatError {
-  readonly code = 'core.sql_statement_lost' as const
-  readonly retryable = true as const
-
-  constructor(options?: ErrorOptions) {
-    super(
-      'a prepared statement is not there, or not this one: a pooler in transaction mode is in between. Leave `preparedStatements` ' +
-        'of pgClient() out, or let the pooler keep them (max_prepared_statements of PgBouncer)',
-      options,
-    )
-  }
-}
-
 /** Set to `on` in a transaction that ends with `PREPARE TRANSACTION`, for those who get it by way of another library. */
 export const PREPARED_SETTING = 'concordat.prepared'
 
 /**
  * Refuses what proves something about the moment of the commit, such as the token of a lock, in a transaction that is prepared.
- * @throws SqlCannotPrepare
+ * @throws `core.sql_cannot_prepare`
  */
 export async function refusePrepared(
   what: string,
   { isPrepared }: SqlExecutor & Pick<SqlTransaction, 'isPrepared'>,
 ): Promise<void> {
   if (isPrepared === undefined || (isPrepared !== true && !(await isPrepared()))) return
-  throw new SqlCannotPrepare(
-    `${what} is called in the transaction of an XA handler, which is prepared now and committed later: by then another holder may ` +
+  throw new SqlError('core.sql_cannot_prepare', {
+    message:
+      `${what} is called in the transaction of an XA handler, which is prepared now and committed later: by then another holder may ` +
       'have the lock. Make the guarded write in a step, a participant or a TCC participant, whose transaction commits at once',
-  )
+  })
 }
 
 /** Message for a server without prepared transactions, with the remedy. */
 export const PREPARING_IS_OFF: string =
   'the server has prepared transactions switched off (max_prepared_transactions = 0): set it to at least as many as may be ' +
   'open at once, such as max_connections, in postgresql.conf, and restart the server'
-
-/** The part's tables are not in this database: `migrate()` was not called, or another `schema` was given there. */
-export class SqlTablesMissing extends ConcordatError {
-  readonly code = 'core.tables_missing' as const
-  readonly retryable = false as const
-  readonly schema: string
-  /** The call that makes the tables: `outbox.migrate()`. */
-  readonly call: string
-
-  constructor(schema: string, call: string, options?: ErrorOptions) {
-    const said = options?.cause instanceof Error ? ` (${options.cause.message})` : ''
-    super(
-      `tables are missing in schema "${schema}": call ${call} first, with the same schema and database${said}`,
-      options,
-    )
-    this.schema = schema
-    this.call = call
-  }
-}
 
 /** undefined_table, invalid_schema_name, undefined_function, undefined_column: the tables of an older release. */
 const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883', '42703'])
@@ -226,10 +186,10 @@ const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883', '42703
  * @param call what makes the tables: `outbox.migrate()`
  */
 export function explainMissing(error: unknown, schema: string, call: string): unknown {
-  return MISSING.has(fieldOf(error, 'code')) ? new SqlTablesMissing(schema, call, { cause: error }) : error
+  return MISSING.has(fieldOf(error, 'code')) ? new SqlError('core.tables_missing', { schema, call }, error) : error
 }
 
-/** Runs a statement that uses nothing but a part's own tables. @throws SqlTablesMissing, else as `SqlExecutor.query` */
+/** Runs a statement that uses nothing but a part's own tables. @throws `core.tables_missing`, else as `SqlExecutor.query` */
 export type OwnQuery = <Row extends object = Record<string, unknown>>(
   sql: SqlExecutor,
   text: string,
@@ -261,93 +221,12 @@ export function requireSqlClient(path: string, value: unknown): SqlClient {
   throw wrongKind(path, value, 'a SqlClient such as pgClient(pool) or pgliteClient(db)')
 }
 
-/** A statement was sent through a `SqlTransaction` whose callback had already settled. */
-export class SqlTransactionEnded extends ConcordatError {
-  readonly code = 'core.sql_transaction_ended' as const
-  readonly retryable = false as const
-
-  constructor({ reason, cause }: { readonly reason?: string; readonly cause?: unknown } = {}) {
-    const remedy = reason ?? 'await every query inside its callback, and keep `tx` nowhere else'
-    super(`the transaction has ended: ${remedy}`, cause === undefined ? undefined : { cause })
-  }
-}
-
-/**
- * A statement would have begun or ended the transaction that was handed to a function: BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION. It
- * was not run. Savepoints are allowed.
- */
-export class SqlTransactionControl extends ConcordatError {
-  readonly code = 'core.sql_transaction_control' as const
-  readonly retryable = false as const
-
-  constructor() {
-    super(
-      'a statement would begin or end the transaction that it runs in (BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION): leave it out, ' +
-        'throw to roll back, and use SAVEPOINT and ROLLBACK TO SAVEPOINT for a part',
-    )
-  }
-}
-
-/**
- * A statement was asked for outside of the transaction that the calling code runs in, on a database with one connection
- * (PGlite): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
- * transaction is still open.
- */
-export class SqlOwnTransaction extends ConcordatError {
-  readonly code = 'core.sql_own_transaction' as const
-  readonly retryable = false as const
-
-  constructor() {
-    super(
-      'this database has one connection, and the transaction that this code runs in has it: use the `tx` that was handed in, ' +
-        'pass `{ tx }` to calls that take it, or call after the commit',
-    )
-  }
-}
-
 /**
  * For code that passes statements to others to run: the client cannot see that they belong to a transaction.
- * @throws SqlOwnTransaction when the caller runs inside an open transaction of a database with one connection
+ * @throws `core.sql_own_transaction` when the caller runs inside an open transaction of a database with one connection
  */
 export function refuseOwnTransaction(sql: Pick<SqlClient, 'isInTransaction'>): void {
-  if (sql.isInTransaction?.() === true) throw new SqlOwnTransaction()
-}
-
-/**
- * A connection was given as an open transaction, but none is open on it, or another one by now: the statement would have committed by
- * itself, or with the work of another caller. It was not run.
- */
-export class SqlTransactionMissing extends ConcordatError {
-  readonly code = 'core.sql_transaction_missing' as const
-  readonly retryable = false as const
-
-  constructor(options?: ErrorOptions) {
-    super(
-      'the transaction that this statement belongs to is not open on its connection: it has ended, or was not begun. Run ' +
-        "`await client.query('BEGIN')` before, and await every statement before COMMIT or ROLLBACK. With `Promise.all`, the first error ends " +
-        'the transaction while the other calls still run: use `Promise.allSettled`',
-      options,
-    )
-  }
-}
-
-/**
- * A `SqlExecutor` written by the caller does not keep the contract: it wrote rows and told of others. Thrown inside the
- * transaction, which must roll back.
- */
-export class SqlRowCountWrong extends ConcordatError {
-  readonly code = 'core.sql_row_count' as const
-  readonly retryable = false as const
-  readonly written: number
-  readonly rowCount: unknown
-
-  constructor(written: number, rowCount: unknown) {
-    super(
-      `query() told ${String(rowCount)} of ${written} written: an adapter returns how many rows an INSERT, UPDATE or DELETE touched, and the rows of a SELECT`,
-    )
-    this.written = written
-    this.rowCount = rowCount
-  }
+  if (sql.isInTransaction?.() === true) throw new SqlError('core.sql_own_transaction')
 }
 
 /** Hears `NOTIFY`. Needs a connection of its own that no transaction pooler sits on. */

@@ -1,12 +1,6 @@
 import { toError } from './errors.ts'
-import {
-  type SqlExecutor,
-  type SqlOutcome,
-  type SqlStatement,
-  type SqlTransaction,
-  SqlTransactionControl,
-  SqlTransactionEnded,
-} from './sql.ts'
+import { type SqlExecutor, type SqlOutcome, type SqlStatement, type SqlTransaction } from './sql.ts'
+import { SqlError } from './sql-errors.ts'
 import { controlsTransaction } from './transaction-control.ts'
 
 /** A driver that can do more than the contract asks for. */
@@ -57,12 +51,12 @@ export class TransactionScope {
     }
   }
 
-  /** Sees each statement before it is sent. @throws SqlTransactionEnded, SqlTransactionControl */
+  /** Sees each statement before it is sent. @throws `core.sql_transaction_ended`, `core.sql_transaction_control` */
   #run<T>(texts: readonly string[], send: () => Promise<T>): Promise<T> {
     if (this.#isWhole && texts.some(rollsBack)) this.#isWhole = false
-    if (!this.#open) return Promise.reject(new SqlTransactionEnded())
+    if (!this.#open) return Promise.reject(new SqlError('core.sql_transaction_ended'))
     if (this.#onStatement !== undefined) for (const text of texts) this.#onStatement(text)
-    return texts.some(controlsTransaction) ? Promise.reject(new SqlTransactionControl()) : send()
+    return texts.some(controlsTransaction) ? Promise.reject(new SqlError('core.sql_transaction_control')) : send()
   }
 
   /** Called when the callback settled: later queries reject instead of running on a connection that another caller may hold. */

@@ -6,7 +6,7 @@
 
 export { createElection } from './leader/campaign.ts'
 export type { Election, Term } from './leader/election.ts'
-export { ElectionClosed, JobTimeout, TermOver } from './leader/errors.ts'
+export { ElectionError } from './leader/errors.ts'
 export { createObserver, type Observer } from './leader/observer.ts'
 export { createSchedule } from './schedule/job-schedule.ts'
 export type { Schedule } from './schedule/schedule.ts'

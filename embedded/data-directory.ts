@@ -11,7 +11,7 @@ import { dirname, join, resolve } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
 import { ConcordatError, hasCode, toError } from '../core/errors.ts'
 import { type DirectoryLock, isOfLock, lockDirectory, sweepLeftovers } from './directory-lock.ts'
-import { DataDirectoryForeign, DataDirectoryLost, DataDirectoryUnusable } from './errors.ts'
+import { DataDirectoryError } from './errors.ts'
 import { loadPglite, type OwnDatabase } from './open-pglite.ts'
 import { unopened, unusable } from './unusable.ts'
 import { writeWhole } from './whole-file.ts'
@@ -22,9 +22,9 @@ export interface OpenDatabase {
 }
 
 /**
- * Statements throw DataDirectoryLost once another process has the folder, and DataDirectoryUnusable once the disk has no room
+ * Statements throw `embedded.lost` once another process has the folder, and `embedded.unusable` once the disk has no room
  * for the log of the database. The folder is made for its owner alone.
- * @throws DataDirectoryInUse, DataDirectoryForeign, DataDirectoryUnusable
+ * @throws `embedded.in_use`, `embedded.foreign`, `embedded.unusable`
  */
 export async function openDataDirectory(path: string, clock: Clock = systemClock): Promise<OpenDatabase> {
   const directory = resolve(path)
@@ -45,7 +45,7 @@ export async function openDataDirectory(path: string, clock: Clock = systemClock
   }
 }
 
-/** Runs what the file system may refuse. @throws DataDirectoryUnusable, or our own error as it is */
+/** Runs what the file system may refuse. @throws `embedded.unusable`, or our own error as it is */
 async function onDisk<T>(directory: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
@@ -79,13 +79,14 @@ async function makeFolders(directory: string, mode = OWNER_ONLY): Promise<void> 
   }
 }
 
-/** @throws DataDirectoryForeign */
+/** @throws `embedded.foreign` */
 async function requireOurs(directory: string): Promise<void> {
   if ((await markOf(directory)) !== undefined) return
   for (const entry of await readdir(directory)) {
     if (await isOfLock(directory, entry)) continue
     // Another process of ours may have begun it since.
-    if ((await markOf(directory)) === undefined) throw new DataDirectoryForeign(directory, entry)
+    if ((await markOf(directory)) === undefined)
+      throw new DataDirectoryError('embedded.foreign', { dataDir: directory, entry })
     return
   }
 }
@@ -123,9 +124,13 @@ function guardDatabase(lock: DirectoryLock, database: OwnDatabase, directory: st
   const run = database.execProtocolRawSync.bind(database)
   let isFull = false
   database.execProtocolRawSync = (message) => {
-    if (!lock.isHeld()) throw new DataDirectoryLost(directory)
+    if (!lock.isHeld()) throw new DataDirectoryError('embedded.lost', { dataDir: directory })
     if (isFull)
-      throw new DataDirectoryUnusable(directory, NO_ROOM, 'make room on its disk, then start the process again')
+      throw new DataDirectoryError('embedded.unusable', {
+        dataDir: directory,
+        reason: NO_ROOM,
+        remedy: 'make room on its disk, then start the process again',
+      })
     return run(message)
   }
   // Both ways in which PGlite reports what a statement answered.

@@ -51,7 +51,7 @@ export async function isOfLock(directory: string, entry: string): Promise<boolea
  * Takes the folder: at once when it is free, or when its owner was on this kernel and is dead. Where the owner's state cannot be known,
  * it takes 20 seconds to find out.
  * @param place identity of this process. @default as the system tells
- * @throws DataDirectoryInUse; what the file system says
+ * @throws `embedded.in_use`; what the file system says
  */
 export async function lockDirectory(directory: string, clock: Clock, place?: Place): Promise<DirectoryLock> {
   const here = place ?? (await placeOf(directory))

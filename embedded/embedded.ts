@@ -45,9 +45,9 @@ function closedBy(locks: Locks, close: () => Promise<void>): Locks {
 
 /**
  * Opens nothing yet. The parts of a service that is embedded: PGlite, `postgresTransport` and `postgresLocks` on it.
- * @throws TypeError naming the option; the first statement throws `DataDirectoryInUse` when another process uses the folder,
- *   `DataDirectoryForeign` when it holds what is not ours, `DataDirectoryUnusable` when it cannot be made, read or written, or
- *   PGlite cannot open its database; any statement throws `DataDirectoryLost` when another process has taken the folder
+ * @throws TypeError naming the option; the first statement throws `embedded.in_use` when another process uses the folder,
+ *   `embedded.foreign` when it holds what is not ours, `embedded.unusable` when it cannot be made, read or written, or
+ *   PGlite cannot open its database; any statement throws `embedded.lost` when another process has taken the folder
  */
 export function embedded(options: EmbeddedOptions = {}): Embedded {
   refuseUnknown('embedded', options, NAMES)

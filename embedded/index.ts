@@ -9,4 +9,4 @@
  * @module
  */
 export { type Embedded, embedded } from './embedded.ts'
-export { DataDirectoryForeign, DataDirectoryInUse, DataDirectoryLost, DataDirectoryUnusable } from './errors.ts'
+export { DataDirectoryError } from './errors.ts'

@@ -11,7 +11,7 @@ import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
-import { DataDirectoryInUse } from './errors.ts'
+import { DataDirectoryError } from './errors.ts'
 import { type Holder, holderOf, type Place, stateOf } from './lock-holder.ts'
 import { StillWatch } from './still-watch.ts'
 import { createWhole, writeWhole } from './whole-file.ts'
@@ -30,14 +30,15 @@ export interface Starter {
   readonly clock: Clock
 }
 
-/** Resolves when the lock is the starter's. @throws DataDirectoryInUse; what the file system says */
+/** Resolves when the lock is the starter's. @throws `embedded.in_use`; what the file system says */
 export async function contend(starter: Starter): Promise<void> {
   const { directory, path, clock } = starter
   const contest = new Contest(starter)
   const giveUpAt = clock.monotonic() + WAIT_MS
   while (!(await contest.takes(path))) {
     const { user } = contest
-    if (user !== undefined && clock.monotonic() > giveUpAt) throw new DataDirectoryInUse(directory, user.pid, user.host)
+    if (user !== undefined && clock.monotonic() > giveUpAt)
+      throw new DataDirectoryError('embedded.in_use', { dataDir: directory, pid: user.pid, host: user.host })
     await clock.sleep(PAUSE_MS)
   }
 }

@@ -2,7 +2,7 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { show } from '../core/errors.ts'
-import { DataDirectoryUnusable } from './errors.ts'
+import { DataDirectoryError } from './errors.ts'
 import { openInMemory } from './open-pglite.ts'
 
 const TAKE_ANOTHER = 'give embedded() another dataDir'
@@ -23,30 +23,38 @@ const WASI_CODES: ReadonlyMap<unknown, string> = new Map([
 ])
 
 /** For what the file system said of the folder. */
-export function unusable(directory: string, cause: unknown): DataDirectoryUnusable {
+export function unusable(directory: string, cause: unknown): DataDirectoryError {
   const code = codeOf(cause)
   const isFull = code === 'ENOSPC' || code === 'EDQUOT'
   const reason = isFull ? `${code}, its disk is full` : (code ?? saidBy(cause))
-  return new DataDirectoryUnusable(directory, reason, isFull ? MAKE_ROOM : TAKE_ANOTHER, { cause })
+  return new DataDirectoryError(
+    'embedded.unusable',
+    { dataDir: directory, reason, remedy: isFull ? MAKE_ROOM : TAKE_ANOTHER },
+    cause,
+  )
 }
 
 /** Explains PGlite's failure to open the database at `path`. PostgreSQL's own reason is not available. */
-export async function unopened(directory: string, path: string, cause: unknown): Promise<DataDirectoryUnusable> {
+export async function unopened(directory: string, path: string, cause: unknown): Promise<DataDirectoryError> {
   if (codeOf(cause) !== undefined) return unusable(directory, cause)
   const made = await versionOf(path)
   const ours = made === undefined ? undefined : await ownVersion()
   if (made !== ours && ours !== undefined) {
     const reason = `its database is of PostgreSQL ${made}, and this release of @electric-sql/pglite has ${ours}`
     const remedy = 'open it with the release that made it, dump it, and restore the dump into another dataDir'
-    return new DataDirectoryUnusable(directory, reason, remedy, { cause })
+    return new DataDirectoryError('embedded.unusable', { dataDir: directory, reason, remedy }, cause)
   }
   const free = await freeBytes(path)
   if (free !== undefined && free < WAL_SEGMENT_BYTES) {
     const reason = `PGlite cannot open the database, and its disk has ${Math.floor(free / 1024)} KiB left`
-    return new DataDirectoryUnusable(directory, reason, MAKE_ROOM, { cause })
+    return new DataDirectoryError('embedded.unusable', { dataDir: directory, reason, remedy: MAKE_ROOM }, cause)
   }
   const reason = `PGlite cannot open the database: ${saidBy(cause)}`
-  return new DataDirectoryUnusable(directory, reason, `restore it from a copy, or ${TAKE_ANOTHER}`, { cause })
+  return new DataDirectoryError(
+    'embedded.unusable',
+    { dataDir: directory, reason, remedy: `restore it from a copy, or ${TAKE_ANOTHER}` },
+    cause,
+  )
 }
 
 /** Such as `ENOSPC`, when it is the system that has said something. Codes of Node's own say less than their texts. */

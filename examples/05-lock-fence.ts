@@ -1,7 +1,7 @@
 /** A lock, and a fence that refuses the late write of a former holder. Run: npm run example 05 */
 import { PGlite } from '@electric-sql/pglite'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createFence } from 'concordat/locks'
+import { createFence, type LockError } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
 
 const database = await PGlite.create()
@@ -33,7 +33,7 @@ async function sell(count: number): Promise<void> {
 await Promise.all([sell(1), sell(2), sell(3)]) // first come, first served
 
 // A process that was paused in its critical section resumes after another process has acquired the lock.
-await write(lateToken, 9).catch((error: Error) => console.log(error.name))
+await write(lateToken, 9).catch((error: LockError) => console.log(error.code))
 await locks.close()
 await database.close()
 
@@ -41,4 +41,4 @@ await database.close()
 // sold 1, 9 left
 // sold 2, 7 left
 // sold 3, 4 left
-// FenceRejected
+// locks.fence_rejected

@@ -1,8 +1,9 @@
 import type { Clock } from '../core/clock.ts'
+import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
-import { SqlOwnTransaction } from '../core/sql.ts'
+import { fieldOf } from '../core/thrown.ts'
 import { unlessAborted } from '../core/time-limit.ts'
-import { LockStoreRefused, LockStoreUnavailable } from './errors.ts'
+import { LockError } from './errors.ts'
 import type { Lateness } from './lateness.ts'
 import type { ResolvedAcquire } from './options.ts'
 import type { AcquireReply, Claim, LockStore } from './store.ts'
@@ -95,7 +96,11 @@ export class Acquisition {
     this.#claim = { ...this.#claim, value: this.#store.newValue(this.#claim) }
     this.#place = undefined
     this.#uncertain = false
-    throw new LockStoreUnavailable(this.#store.name, 'not_done', `a grant took longer than the ttl to arrive`)
+    throw new LockError('locks.store_unavailable', {
+      store: this.#store.name,
+      outcome: 'not_done',
+      detail: `a grant took longer than the ttl to arrive`,
+    })
   }
 
   /**
@@ -120,6 +125,6 @@ export class Acquisition {
 
 /** False when the store says that it did nothing. */
 export function mayHaveHappened(error: unknown): boolean {
-  if (error instanceof LockStoreUnavailable) return error.outcome !== 'not_done'
-  return !(error instanceof LockStoreRefused || error instanceof SqlOwnTransaction)
+  if (hasCode(error, 'locks.store_unavailable')) return fieldOf(error, 'outcome') !== 'not_done'
+  return !(hasCode(error, 'locks.store_refused') || hasCode(error, 'core.sql_own_transaction'))
 }

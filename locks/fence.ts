@@ -11,7 +11,7 @@ import {
   type SqlClient,
   type SqlTransaction,
 } from '../core/sql.ts'
-import { FenceRejected } from './errors.ts'
+import { LockError } from './errors.ts'
 import { requireResourceName } from './options.ts'
 
 /** Options of `createFence`. */
@@ -36,7 +36,8 @@ export interface Fence {
   /**
    * Accepts iff `token` is at least the highest one seen for `resource`, and remembers it. Takes effect with the
    * caller's transaction, and keeps later writers of the resource waiting until it ends, so check and write are one step.
-   * @throws SqlTablesMissing; FenceRejected when a newer token was here: let it roll the transaction back; SqlCannotPrepare in an XA handler
+   * @throws `core.tables_missing`; `locks.fence_rejected` when a newer token was here: let it roll the transaction back;
+   *   `core.sql_cannot_prepare` in an XA handler
    */
   check(tx: SqlTransaction, resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */
@@ -100,7 +101,7 @@ class SqlFence implements Fence {
       `SELECT token::text AS token FROM ${this.#table} WHERE resource = $1`,
       [resource],
     )
-    throw new FenceRejected(resource, token, Number(last.rows[0]?.token))
+    throw new LockError('locks.fence_rejected', { resource, token, lastToken: Number(last.rows[0]?.token) })
   }
 
   async lastToken(resource: string): Promise<number | undefined> {

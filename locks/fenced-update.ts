@@ -1,7 +1,7 @@
 import { requireInteger, requireText } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { quoteIdentifier, refusePrepared, type SqlExecutor } from '../core/sql.ts'
-import { FenceRejected } from './errors.ts'
+import { LockError } from './errors.ts'
 
 /** An UPDATE of rows that carry the highest token that wrote them in a column of their own (`ADD COLUMN fence bigint`). */
 export interface FencedUpdate {
@@ -34,8 +34,8 @@ const NAMES = optionNames<FencedUpdate>({
  *     await fencedUpdate(sql, { table: 'stock', set: 'left_over = $2', where: 'sku = $1', values: [sku, 7], token })
  *
  * @returns how many rows were written; 0: there is no such row (a refused write is never 0 but an error)
- * @throws FenceRejected when one of the rows has seen a newer token; SqlCannotPrepare in an XA handler; TypeError / RangeError naming what is wrong; the
- *   driver's error
+ * @throws `locks.fence_rejected` when one of the rows has seen a newer token; `core.sql_cannot_prepare` in an XA handler; TypeError /
+ *   RangeError naming what is wrong; the driver's error
  */
 export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Promise<number> {
   const path = 'fencedUpdate'
@@ -62,6 +62,6 @@ export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Prom
     [...values, String(token)],
   )
   const newest = Number(rows[0]?.newest ?? 0)
-  if (newest > token) throw new FenceRejected(name, token, newest)
+  if (newest > token) throw new LockError('locks.fence_rejected', { resource: name, token, lastToken: newest })
   return Number(rows[0]?.written)
 }

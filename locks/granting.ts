@@ -1,7 +1,7 @@
 import { within } from '../core/time-limit.ts'
 import { Acquisition, type Won } from './acquisition.ts'
 import { Bag } from './bag.ts'
-import { LockBusy, LocksClosed, LockTimeout } from './errors.ts'
+import { LockError } from './errors.ts'
 import { Lateness } from './lateness.ts'
 import { HeldLease } from './lease.ts'
 import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
@@ -75,13 +75,14 @@ export class Granting {
     const acquisition = this.#begin(key, options)
     const reply = await this.#firstTry(acquisition, options, options.waitMs > 0)
     if (reply instanceof HeldLease) return reply
-    if (options.waitMs === 0) throw new LockBusy(key, reply.owner, Math.max(0, reply.retryAfterMs))
+    if (options.waitMs === 0)
+      throw new LockError('locks.busy', { key, owner: reply.owner, retryAfterMs: Math.max(0, reply.retryAfterMs) })
     return this.#wait(acquisition, key, options, Math.max(0, leftMs), reply)
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const waiter of this.#waiters) waiter.abort(new LocksClosed())
+    for (const waiter of this.#waiters) waiter.abort(new LockError('locks.closed'))
     const ending = Promise.all([...this.#held].map((lease) => lease.close()))
     await within(this.#options.clock, CLOSE_WAIT_MS, ending, undefined)
     await within(this.#options.clock, CLOSE_WAIT_MS, this.#quiet(), undefined)
@@ -97,7 +98,7 @@ export class Granting {
   }
 
   #requireOpen(): void {
-    if (this.#closed) throw new LocksClosed()
+    if (this.#closed) throw new LockError('locks.closed')
   }
 
   #begin(key: string, options: ResolvedAcquire): Acquisition {
@@ -140,7 +141,7 @@ export class Granting {
     const onAbort = (): void => over.abort(options.signal?.reason)
     options.signal?.addEventListener('abort', onAbort, { once: true })
     const cancelTimer = this.#abortAfter(over, leftMs, () => {
-      return new LockTimeout(key, options.waitMs, last.owner, last.position)
+      return new LockError('locks.timeout', { key, waitMs: options.waitMs, owner: last.owner, position: last.position })
     })
     this.#waiters.add(over)
     this.#tries.begin()
@@ -174,7 +175,7 @@ export class Granting {
   #hold(options: ResolvedAcquire, won: Won): HeldLease {
     if (this.#closed) {
       this.#undoing.begin(won.claim, options.timing.ttlMs, won.stragglers)
-      throw new LocksClosed()
+      throw new LockError('locks.closed')
     }
     this.#floor = Math.max(this.#floor, won.token)
     const ended = this.#telemetry?.holding(options.terms)

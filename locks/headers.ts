@@ -1,6 +1,6 @@
 import { requireInteger, requireText, show } from '../core/errors.ts'
 import { currentLease } from './current-lease.ts'
-import { LeaseHeadersInvalid } from './errors.ts'
+import { LockError } from './errors.ts'
 
 /** A lock and the token it was granted with: of a lease, of an election's term, or read from a message. */
 export interface LeaseToken {
@@ -32,14 +32,18 @@ export function leaseHeaders(lease: LeaseToken | undefined = currentLease()): Re
 /**
  * Reads them; `undefined` when there are none. Says what the sender claims, no more: the key is the sender's, so compare
  * it with the lock you expect, and fence under a name of your own.
- * @throws LeaseHeadersInvalid for a half or malformed pair; it is not retryable, so the message becomes a dead letter
+ * @throws `locks.lease_headers` for a half or malformed pair; it is not retryable, so the message becomes a dead letter
  */
 export function leaseFromHeaders(headers: Readonly<Record<string, unknown>>): LeaseToken | undefined {
   const key = own(headers, LEASE_HEADERS.key)
   const token = own(headers, LEASE_HEADERS.token)
   if (key === undefined && token === undefined) return undefined
   if (typeof key !== 'string' || key.length === 0) {
-    throw new LeaseHeadersInvalid(LEASE_HEADERS.key, show(key), 'the key of the lock, a non-empty text')
+    throw new LockError('locks.lease_headers', {
+      header: LEASE_HEADERS.key,
+      value: show(key),
+      expected: 'the key of the lock, a non-empty text',
+    })
   }
   return { key, token: parseToken(token) }
 }
@@ -48,7 +52,11 @@ export function leaseFromHeaders(headers: Readonly<Record<string, unknown>>): Le
 function parseToken(text: unknown): number {
   const token = typeof text === 'string' && /^[1-9][0-9]{0,15}$/.test(text) ? Number(text) : Number.NaN
   if (Number.isSafeInteger(token)) return token
-  throw new LeaseHeadersInvalid(LEASE_HEADERS.token, show(text), 'a whole number from 1 to 2^53 - 1 as decimal text')
+  throw new LockError('locks.lease_headers', {
+    header: LEASE_HEADERS.token,
+    value: show(text),
+    expected: 'a whole number from 1 to 2^53 - 1 as decimal text',
+  })
 }
 
 function own(headers: Readonly<Record<string, unknown>>, name: string): unknown {

@@ -4,19 +4,7 @@
  * @module
  */
 export { currentLease } from './current-lease.ts'
-export {
-  FencedWriteFailed,
-  FenceRejected,
-  LeaseHeadersInvalid,
-  LockBusy,
-  LockLost,
-  LockReentered,
-  LockStoreRefused,
-  LockStoreUnavailable,
-  LocksClosed,
-  LockTimeout,
-  LockUnsupported,
-} from './errors.ts'
+export { LockError } from './errors.ts'
 export { createFence, type Fence } from './fence.ts'
 export { fencedUpdate } from './fenced-update.ts'
 export { LEASE_HEADERS, leaseFromHeaders, leaseHeaders } from './headers.ts'

@@ -11,14 +11,15 @@
  * One way: what is lost stays lost, also when a renewal is confirmed too late. The deadline is computed from the clocks
  * whenever it is asked for; the timers (watchdog, renewal) only make things happen, nothing relies on their punctuality.
  */
+
 import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
+import { hasCode } from '../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../core/instant.ts'
 import type { Logger } from '../core/logger.ts'
-import { SqlOwnTransaction } from '../core/sql.ts'
 import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'
-import { LockLost, type LockLostReason } from './errors.ts'
+import { LockError, type LockLostReason } from './errors.ts'
 import type { Lateness } from './lateness.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
 import type { Rounds } from './rounds.ts'
@@ -59,7 +60,7 @@ export class HeldLease implements Lease {
   readonly #grantedAt: Instant
   #anchor: Instant
   #state: LeaseState = 'held'
-  #lost: LockLost | undefined
+  #lost: LockError<'locks.lost'> | undefined
   #abort: AbortController | undefined
   #releasing: Promise<ReleaseOutcome> | undefined
   #lastFailure: unknown
@@ -101,10 +102,15 @@ export class HeldLease implements Lease {
   assertValid(minRemainingMs = 0): void {
     const left = this.remainingMs()
     if (this.#lost !== undefined) throw this.#lost
-    if (this.#state !== 'held') throw new LockLost(this.key, this.token, 'released')
+    if (this.#state !== 'held')
+      throw new LockError('locks.lost', { key: this.key, token: this.token, reason: 'released' })
     if (left >= minRemainingMs) return
     const detail = `${Math.floor(left)} ms of validity are left, ${minRemainingMs} ms were asked for`
-    throw new LockLost(this.key, this.token, 'expired', { detail, cause: this.#lastFailure })
+    throw new LockError(
+      'locks.lost',
+      { key: this.key, token: this.token, reason: 'expired', detail },
+      this.#lastFailure,
+    )
   }
 
   release(): Promise<ReleaseOutcome> {
@@ -117,7 +123,7 @@ export class HeldLease implements Lease {
   }
 
   /** Why it was lost, once it was. */
-  get lost(): LockLost | undefined {
+  get lost(): LockError<'locks.lost'> | undefined {
     return this.#lost
   }
 
@@ -166,7 +172,7 @@ export class HeldLease implements Lease {
   #lose(reason: LockLostReason, detail?: string): void {
     if (this.#state === 'lost' || this.#state === 'released') return
     this.#state = 'lost'
-    this.#lost = new LockLost(this.key, this.token, reason, { detail, cause: this.#lastFailure })
+    this.#lost = new LockError('locks.lost', { key: this.key, token: this.token, reason, detail }, this.#lastFailure)
     this.#stopTimers()
     if (reason !== 'closed') {
       this.#grant.logger.warn({ key: this.key, token: this.token, reason, err: this.#lastFailure }, 'lock lost')
@@ -281,7 +287,7 @@ export class HeldLease implements Lease {
       onEnd()
       return outcome
     } catch (error) {
-      if (error instanceof SqlOwnTransaction) throw error
+      if (hasCode(error, 'core.sql_own_transaction')) throw error
       const retrying = this.#releaseAgain(until, error).finally(() => onEnd())
       return within(clock, RELEASE_WAIT_MS, retrying, 'unconfirmed')
     }

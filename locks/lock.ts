@@ -10,23 +10,23 @@
 export interface Locks extends AsyncDisposable {
   /**
    * Makes one try. `undefined` when there is no room, or a waiter is ahead: a try never overtakes the queue.
-   * @throws LockUnsupported, LockStoreUnavailable, LockStoreRefused, LocksClosed; the signal's reason when it aborts
+   * @throws `locks.unsupported`, `locks.store_unavailable`, `locks.store_refused`, `locks.closed`; the signal's reason when it aborts
    */
   tryAcquire(key: string, options?: LeaseOptions): Promise<Lease | undefined>
 
   /**
    * Waits for the lock: first come, first served, woken by the release, no polling. A waiter that gives up leaves the
    * line at once; one that dies leaves it when its connection breaks or its heartbeat is missed.
-   * @throws LockTimeout after `waitMs`; LockBusy when `waitMs` is 0; LockReentered inside `using` of the same key,
-   *   whatever the mode; LockUnsupported for a mode the store does not have; LockStoreUnavailable, LockStoreRefused,
-   *   LocksClosed; the signal's reason when it aborts
+   * @throws `locks.timeout` after `waitMs`; `locks.busy` when `waitMs` is 0; `locks.reentered` inside `using` of the same key,
+   *   whatever the mode; `locks.unsupported` for a mode the store does not have; `locks.store_unavailable`, `locks.store_refused`,
+   *   `locks.closed`; the signal's reason when it aborts
    */
   acquire(key: string, options?: AcquireOptions): Promise<Lease>
 
   /**
    * Acquires, calls `work`, releases; never calls `work` without the lock. Settles after `work` has and the release is
    * settled too (at most about a second more). An error of `work` is handed on unchanged, whatever happened to the lock.
-   * @throws what `acquire` throws; LockLost when `work` succeeded but the lease had ended before: its last effects were
+   * @throws what `acquire` throws; `locks.lost` when `work` succeeded but the lease had ended before: its last effects were
    *   not protected by this lock, only by the fence
    */
   using<T>(key: string, options: AcquireOptions, work: (lease: Lease) => T | Promise<T>): Promise<T>
@@ -53,10 +53,10 @@ export interface Locks extends AsyncDisposable {
 
   /**
    * Takes the key away from its holders, in one step: ends all leases (and a lock delay), raises the token above every granted one, wakes
-   * the next waiter, and records who did it and why. The holders learn it from a `LockLost` with reason `forced`, at once if their process
-   * can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned token to the
-   * fence first.
-   * @throws TypeError without `by` or `reason`; LockUnsupported, LockStoreUnavailable, LockStoreRefused, LocksClosed
+   * the next waiter, and records who did it and why. The holders learn it from a `locks.lost` with reason `forced`, at once if their
+   * process can be notified, else at their next renewal: until then they continue. If they must stop writing at once, give the returned
+   * token to the fence first.
+   * @throws TypeError without `by` or `reason`; `locks.unsupported`, `locks.store_unavailable`, `locks.store_refused`, `locks.closed`
    */
   forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease>
 
@@ -67,7 +67,7 @@ export interface Locks extends AsyncDisposable {
   health(): LocksHealth
 
   /**
-   * Rejects the waiters with `LocksClosed`, ends and releases the leases still held, closes the connections. Finish your
+   * Rejects the waiters with `locks.closed`, ends and releases the leases still held, closes the connections. Finish your
    * work first: a lease that is closed under running work is a lost lease. Idempotent, never rejects.
    */
   close(): Promise<void>
@@ -81,7 +81,7 @@ export interface Lease extends AsyncDisposable {
   /** `held` turns into `releasing` or `lost`, never back; `releasing` ends as `released` or `lost`. */
   readonly state: LeaseState
   /**
-   * Aborts with a `LockLost` when the lease is lost. Best effort: after an event-loop stall your code can run before the
+   * Aborts with a `locks.lost` when the lease is lost. Best effort: after an event-loop stall your code can run before the
    * signal does. Call `assertValid` before an effect, and give `token` to whatever stores the effect.
    */
   readonly signal: AbortSignal
@@ -91,7 +91,7 @@ export interface Lease extends AsyncDisposable {
   remainingMs(): number
   /**
    * Returns when at least `minRemainingMs` of validity are left, by the clocks, at this moment. Synchronous, so nothing
-   * can come between the check and the statement after it. @throws LockLost
+   * can come between the check and the statement after it. @throws `locks.lost`
    */
   assertValid(minRemainingMs?: number): void
   /**
@@ -117,11 +117,11 @@ export interface LeaseSet extends AsyncDisposable {
   readonly leases: readonly Lease[]
   /** @throws TypeError for a key that is not in the set */
   get(key: string): Lease
-  /** Aborts with the first `LockLost` of any of them. */
+  /** Aborts with the first `locks.lost` of any of them. */
   readonly signal: AbortSignal
   /** Remaining time of the lease that ends first. */
   remainingMs(): number
-  /** Same as `Lease.assertValid`, for all leases. @throws LockLost */
+  /** Same as `Lease.assertValid`, for all leases. @throws `locks.lost` */
   assertValid(minRemainingMs?: number): void
   /** Gives all back, last acquired first. The outcome is the worst of theirs: `lost`, `unconfirmed`, `released`. */
   release(): Promise<ReleaseOutcome>
@@ -138,11 +138,11 @@ export interface LeaseOptions {
    */
   readonly ttlMs?: number | undefined
   /**
-   * No renewal begins after this much holding; the lease is then lost within one ttl (`LockLost` with reason
+   * No renewal begins after this much holding; the lease is then lost within one ttl (`locks.lost` with reason
    * `max_hold`). 0 switches renewal off. @default no limit
    */
   readonly maxHoldMs?: number | undefined
-  /** The granted token is greater than this: pass `FenceRejected.lastToken` to heal a store that went back in time. */
+  /** The granted token is greater than this: pass `lastToken` of `locks.fence_rejected` to heal a store that went back in time. */
   readonly tokenAbove?: number | undefined
   /** Name of the holder, for `inspect` and error messages. @default the owner given to the lock factory */
   readonly owner?: string | undefined
@@ -216,7 +216,7 @@ export interface ListOptions {
 export interface ForceOptions {
   /** Person or program that does it, for the audit trail. */
   readonly by: string
-  /** Why, for the audit trail and the holder's `LockLost`. */
+  /** Why, for the audit trail and the holder's `locks.lost`. */
   readonly reason: string
 }
 

@@ -2,7 +2,7 @@ import { endingContext } from '../core/ambient.ts'
 import { toError } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { withLeases } from './current-lease.ts'
-import { LockReentered, LocksClosed, LockUnsupported } from './errors.ts'
+import { LockError } from './errors.ts'
 import { Granting } from './granting.ts'
 import type { HeldLease } from './lease.ts'
 import { canonicalOrder, HeldLeases, releaseInReverse } from './lease-set.ts'
@@ -199,23 +199,25 @@ class LeaseLocks implements Locks {
   }
 
   #require(name: string, feature: LockFeature): void {
-    if (feature !== true) throw new LockUnsupported(this.#store.name, name, feature.missing)
+    if (feature !== true)
+      throw new LockError('locks.unsupported', { store: this.#store.name, feature: name, why: feature.missing })
   }
 
   #refuseReentry(key: string): void {
     const isHeld = ({ locks, lease }: { readonly locks: Locks; readonly lease: Lease }): boolean =>
       locks === this && lease.key === key && lease.state === 'held'
-    if (storage.getStore()?.some(isHeld)) throw new LockReentered(key)
+    if (storage.getStore()?.some(isHeld)) throw new LockError('locks.reentered', { key })
   }
 
   #operator(name: keyof LockOperator): LockOperator {
     this.#requireOpen()
     const { operator } = this.#store
-    if ('missing' in operator) throw new LockUnsupported(this.#store.name, name, operator.missing)
+    if ('missing' in operator)
+      throw new LockError('locks.unsupported', { store: this.#store.name, feature: name, why: operator.missing })
     return operator
   }
 
   #requireOpen(): void {
-    if (this.#closed !== undefined) throw new LocksClosed()
+    if (this.#closed !== undefined) throw new LockError('locks.closed')
   }
 }

@@ -24,7 +24,7 @@ export interface LocksOptions {
    */
   readonly heartbeatMs?: number | undefined
   /**
-   * How long a waiter waits on while the store is away; then it rejects with `LockStoreUnavailable`. Set it above the time
+   * How long a waiter waits on while the store is away; then it rejects with `locks.store_unavailable`. Set it above the time
    * that a failover takes (Sentinel, Cluster) and waiters are served after it. @default 2 seconds
    */
   readonly outageMs?: number | undefined

@@ -4,7 +4,7 @@ import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
  * Contract of a lock store; `createLocks` builds leases, renewal, waiting, sets and errors on it.
  *
  * Each call is one atomic step in the store. Calls settle within a bound the store chooses (about a second): a rejection is a
- * `LockStoreUnavailable` (`outcome` says whether the step can have happened) or a `LockStoreRefused`.
+ * `locks.store_unavailable` (`outcome` says whether the step can have happened) or a `locks.store_refused`.
  *
  * One rule of admission for all modes: no exclusive holder, fewer holders than the claim's `limit`, and no live waiter ahead. An exclusive
  * claim has the limit 1, a reader none (`Infinity`).
@@ -13,7 +13,7 @@ export interface LockStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** Missing features are refused with `LockUnsupported` before the store is asked. */
+  /** Missing features are refused with `locks.unsupported` before the store is asked. */
   readonly features: LockFeatures
 
   /** A fresh identity of one acquisition, with at least 128 random bits; `inspect` reads the terms back from it. */

@@ -1,8 +1,8 @@
 import { lastingContext } from '../core/ambient.ts'
 import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, MINUTE } from '../core/clock.ts'
+import { hasCode } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { LockStoreRefused } from './errors.ts'
 import type { Claim, LockStore } from './store.ts'
 
 /**
@@ -62,7 +62,7 @@ export class Undoing {
         return
       } catch (error) {
         const pauseMs = backoffDelayMs(BACKOFF, attempt, Math.random())
-        const pointless = error instanceof LockStoreRefused || this.#stopped
+        const pointless = hasCode(error, 'locks.store_refused') || this.#stopped
         if (pointless || this.#clock.monotonic() + pauseMs >= until) throw error
         await new Promise<void>((resolve) => {
           this.#clock.setTimer(pauseMs, resolve)

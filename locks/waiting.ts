@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
+import { hasCode } from '../core/errors.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import type { Acquisition, Won } from './acquisition.ts'
-import { LockStoreUnavailable } from './errors.ts'
 import type { AcquireReply, LockStore } from './store.ts'
 
 type Busy = Extract<AcquireReply, { status: 'busy' }>
@@ -20,7 +20,7 @@ export async function waitInLine(fields: {
   store: LockStore
   clock: Clock
   heartbeatMs: number
-  /** After an outage of the store of this length it gives up with `LockStoreUnavailable`. */
+  /** After an outage of the store of this length it gives up with `locks.store_unavailable`. */
   outageMs: number
   acquisition: Acquisition
   /** Ends the waiting: timeout, the caller's signal, or close. */
@@ -49,7 +49,7 @@ export async function waitInLine(fields: {
         downSince = undefined
         pauseMs = store.features.fifo === true ? pauseAfter(reply, heartbeatMs) : reply.retryAfterMs
       } catch (error) {
-        if (!(error instanceof LockStoreUnavailable)) throw error
+        if (!hasCode(error, 'locks.store_unavailable')) throw error
         const now = clock.monotonic()
         if (listening === undefined || now - (downSince ??= now) >= outageMs) throw error
         pauseMs = OUTAGE_RETRY_MS

@@ -1,6 +1,6 @@
 import { CallHealth } from '../core/call-health.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
-import { LockStoreRefused, LockStoreUnavailable } from './errors.ts'
+import { hasCode } from '../core/errors.ts'
 import type { LockInfo } from './lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockOperator, LockStore, NotHeld } from './store.ts'
 
@@ -27,7 +27,7 @@ export class WatchedStore implements LockStore {
     this.#calls = new CallHealth({
       clock,
       probe: () => this.#probe(),
-      isFailure: (error) => error instanceof LockStoreUnavailable || error instanceof LockStoreRefused,
+      isFailure: (error) => hasCode(error, 'locks.store_unavailable') || hasCode(error, 'locks.store_refused'),
     })
     this.operator = 'missing' in store.operator ? store.operator : watchedOperator(store.operator, this.#calls)
   }

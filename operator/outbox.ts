@@ -28,7 +28,7 @@ export interface FailingLine extends Omit<ParkedLine, 'parkedAt'> {
 
 /** Sees and settles what the relay gave up on. */
 export interface OutboxAdmin {
-  /** Pending, the age of the oldest, blocked keys, parked. @throws SqlTablesMissing */
+  /** Pending, the age of the oldest, blocked keys, parked. @throws `core.tables_missing` */
   stats(): Promise<OutboxStats>
   /** Oldest first; at most 10 000. @default limit 100 */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedLine[]>
@@ -36,7 +36,7 @@ export interface OutboxAdmin {
   failing(options?: { readonly limit?: number | undefined }): Promise<readonly FailingLine[]>
   /**
    * Lets a failed message be tried again; a relay finds it within its `idlePollMs`. @returns false when there is none
-   * @throws OutboxAmbiguous when several fit: nothing was changed
+   * @throws `outbox.ambiguous` when several fit: nothing was changed
    */
   retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
   /** Gives it up and frees its key; it stays whole in `outbox_audit`. @returns and @throws as `retry` */

@@ -20,7 +20,7 @@ export interface OperatorRecords {
   readonly trail: OperatorTrail
   /** State of the tables of every part. Reads only. */
   migrations(): Promise<readonly MigrationState[]>
-  /** Applies missing migrations, and returns the state after them. @throws SqlVersionMismatch, SqlMigrationBlocked */
+  /** Applies missing migrations, and returns the state after them. @throws `core.sql_version`, `core.migration_blocked` */
   migrate(options: MigrationApplyOptions, logger: Logger): Promise<readonly MigrationState[]>
   /** Sequences that are behind their column, as after a cutover by logical replication. */
   sequencesBehind(): Promise<readonly SequenceBehind[]>

@@ -38,12 +38,12 @@ export interface SagaRecords {
   readonly failure: string
   /** Status of the sagas that an action fits. */
   statusFor(action: OperatorAction): SagaStatus
-  /** `undefined` when the saga does not exist. @throws SqlTablesMissing */
+  /** `undefined` when the saga does not exist. @throws `core.tables_missing` */
   read(key: SagaKey): Promise<SagaRecord | undefined>
   /**
    * Acts in the order of `sagas`, and goes on after a refusal. A saga that no longer exists has no result.
    * @param waitMs how long to wait in total until instances have applied the actions
-   * @throws SqlTablesMissing
+   * @throws `core.tables_missing`
    */
   act(sagas: readonly SeenSaga[], order: SagaOrder, waitMs: number): Promise<readonly SagaActionResult[]>
 }

@@ -41,16 +41,16 @@ export interface OperatorDeed {
 export interface OperatorTrail {
   /**
    * Performs the action between two lines of the trail. When the second line is missing, the outcome is unknown.
-   * @throws SqlTablesMissing before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
+   * @throws `core.tables_missing` before anything was done; what `work` throws; OperatorOutcomeNotKept when the action was done and the
    *   second line could not be written
    */
   around<T>(deed: OperatorDeed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T>
   /**
    * Checks that a line could be written, and writes none: a dry run refuses what the real run would refuse.
-   * @throws SqlTablesMissing; the driver's error for a role that may not write, or a server that takes no writes
+   * @throws `core.tables_missing`; the driver's error for a role that may not write, or a server that takes no writes
    */
   requireReady(): Promise<void>
-  /** Writes one line, for an action without a later outcome. @throws SqlTablesMissing */
+  /** Writes one line, for an action without a later outcome. @throws `core.tables_missing` */
   line(deed: OperatorDeed, outcome: string): Promise<void>
 }
 

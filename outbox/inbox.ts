@@ -23,7 +23,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { SharedTransactions } from '../core/sharing/shared-transactions.ts'
 import { DEFAULT_SCHEMA, MAX_AGE_MS, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
-import { InboxWithoutOutbox, OutboxClosed } from './errors.ts'
+import { OutboxError } from './errors.ts'
 import { INBOX_PART, InboxTable, nameOf } from './inbox-table.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -63,7 +63,7 @@ export interface SqlInbox extends Inbox {
   readonly reusedIds: number
   /** Deletes ids older than the retention, in batches that lock nothing for long. @returns how many */
   sweep(signal?: AbortSignal): Promise<number>
-  /** Sweeps now and then, until closed. Failures are logged. @throws OutboxClosed */
+  /** Sweeps now and then, until closed. Failures are logged. @throws `outbox.closed` */
   start(): void
   /** Idempotent, never rejects; does not wait for a database that does not answer. */
   close(): Promise<void>
@@ -175,7 +175,7 @@ class TableInbox implements SqlInbox {
       async (tx) => {
         item.outputs = []
         await work(tx, async (outputs, specOf) => {
-          if (this.#outbox === undefined) throw new InboxWithoutOutbox(message.group)
+          if (this.#outbox === undefined) throw new OutboxError('outbox.inbox_without_outbox', { group: message.group })
           item.outputs.push(...outputs)
           item.specOf = specOf
         })
@@ -248,7 +248,7 @@ class TableInbox implements SqlInbox {
   }
 
   start(): void {
-    if (this.#stopping.signal.aborted) throw new OutboxClosed('inbox', 'createInbox()')
+    if (this.#stopping.signal.aborted) throw new OutboxError('outbox.closed', { part: 'inbox', make: 'createInbox()' })
     this.#sweeping ??= lastingContext()(() => this.#sweepForEver(this.#stopping.signal))
   }
 
@@ -267,7 +267,7 @@ class TableInbox implements SqlInbox {
     outputs: readonly EncodedMessage[],
     specOf: SpecOf | undefined,
   ): Promise<void> {
-    if (this.#outbox === undefined) throw new InboxWithoutOutbox(group)
+    if (this.#outbox === undefined) throw new OutboxError('outbox.inbox_without_outbox', { group })
     await this.#outbox.addEncoded(tx, outputs, specOf)
   }
 

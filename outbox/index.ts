@@ -4,16 +4,7 @@
  * @module
  */
 
-export {
-  InboxWithoutOutbox,
-  OutboxAmbiguous,
-  OutboxClosed,
-  OutboxOwned,
-  OutboxPartitionsMismatch,
-  OutboxPayloadTooLarge,
-  OutboxTextInvalid,
-  TransactionWithoutOutbox,
-} from './errors.ts'
+export { OutboxError } from './errors.ts'
 export { createInbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox } from './outbox.ts'
 export { createRelay, type Relay } from './relay.ts'

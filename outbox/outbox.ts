@@ -25,7 +25,7 @@ import { withoutCommit } from '../core/last-statement.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
-import { OutboxPayloadTooLarge } from './errors.ts'
+import { OutboxError } from './errors.ts'
 import { LeftRows } from './left-rows.ts'
 import { hasLogs, specOf } from './log-move.ts'
 import { notifier } from './notify.ts'
@@ -85,16 +85,19 @@ export interface Outbox {
   readonly service: string
   readonly schema: string
   readonly partitions: number
-  /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws OutboxPartitionsMismatch, OutboxOwned */
+  /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws `outbox.partitions`, `outbox.owner` */
   migrate(): Promise<void>
-  /** Resolves when the tables are there, as this process expects them. @throws SqlTablesMissing, OutboxPartitionsMismatch, OutboxOwned */
+  /**
+   * Resolves when the tables are there, as this process expects them.
+   * @throws `core.tables_missing`, `outbox.partitions`, `outbox.owner`
+   */
   ready(): Promise<void>
   /**
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
    * once, which keeps it for what is left.
-   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch, OutboxOwned:
-   * nothing was written and the transaction is still usable; SqlTablesMissing
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`, or the broker can never take it: too large), `outbox.too_large`,
+   * `outbox.text`, `outbox.partitions`, `outbox.owner`: nothing was written and the transaction is still usable; `core.tables_missing`
    */
   add<In, Out>(
     tx: SqlTransaction,
@@ -122,7 +125,7 @@ export interface Outbox {
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedMessage[]>
   /**
    * Lets a failed message be tried again at once, parked or not; recorded. Ids repeat over destinations and sources: say
-   * which one is meant. @returns false when there is none @throws OutboxAmbiguous when several fit: nothing was changed
+   * which one is meant. @returns false when there is none @throws `outbox.ambiguous` when several fit: nothing was changed
    */
   retry(which: string | HeldMessage, reason?: RetryReason): Promise<boolean>
   /**
@@ -334,7 +337,7 @@ class SqlOutbox implements Outbox {
       if (refused !== undefined) throw new SendError(message.destination, message.id, refused)
       return
     }
-    throw new OutboxPayloadTooLarge({
+    throw new OutboxError('outbox.too_large', {
       destination: message.destination,
       messageId: message.id,
       bytes,

@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { requireStorable } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { SqlClient } from '../core/sql.ts'
-import { OutboxAmbiguous } from './errors.ts'
+import { OutboxError } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 
@@ -163,7 +163,7 @@ async function resolveHeld(
     `SELECT DISTINCT aggregatetype AS destination, source FROM ${tables.outbox} WHERE ${HELD} LIMIT 10`,
     [id, destination ?? null, source ?? null],
   )
-  if (found.rows.length > 1) throw new OutboxAmbiguous(id, found.rows)
+  if (found.rows.length > 1) throw new OutboxError('outbox.ambiguous', { id, places: found.rows })
   const { rows } = await sql.query<{ partition: number }>(
     `WITH resolved AS (${change}), recorded AS (
        INSERT INTO ${tables.audit} (action, by, reason, id, aggregatetype, aggregateid, type, payload, source,

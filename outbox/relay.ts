@@ -8,16 +8,14 @@
 
 import { lastingContext } from '../core/ambient.ts'
 import { SECOND } from '../core/clock.ts'
-import { toError } from '../core/errors.ts'
+import { hasCode, toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { Life } from '../core/life.ts'
-import { SqlVersionMismatch } from '../core/migrate.ts'
-import { SqlSequenceBehind } from '../core/sequences.ts'
 import { Silence } from '../core/silence.ts'
-import { explainMissing, refuseOwnTransaction, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
+import { explainMissing, refuseOwnTransaction, type SqlListener } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
-import { OutboxClosed, OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
+import { OutboxError } from './errors.ts'
 import { Failures } from './failures.ts'
 import { IdleLook } from './idle-look.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
@@ -40,7 +38,7 @@ export interface Relay {
   /**
    * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever. Called again it
    * begins nothing, unless it failed before.
-   * @throws OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch; SqlOwnTransaction; OutboxClosed
+   * @throws `outbox.partitions`, `outbox.owner`, `core.tables_missing`, `core.sql_version`; `core.sql_own_transaction`; `outbox.closed`
    */
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */
@@ -81,9 +79,8 @@ export function createRelay(options: RelayOptions): Relay {
 }
 
 function isMistake(error: unknown): error is Error {
-  return [OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch, SqlSequenceBehind].some(
-    (type) => error instanceof type,
-  )
+  const codes = ['outbox.partitions', 'outbox.owner', 'core.tables_missing', 'core.sql_version', 'core.sequence_behind']
+  return codes.some((code) => hasCode(error, code))
 }
 
 /** A listener that cannot tell whether it is connected counts as connected. */
@@ -116,7 +113,13 @@ class LeasedRelay implements Relay {
   constructor(options: ResolvedRelayOptions) {
     const { outbox, leaseMs, clock, telemetry } = options
     this.#options = options
-    this.#life = new Life(() => new OutboxClosed(`relay of the outbox in schema "${outbox.schema}"`, 'createRelay()'))
+    this.#life = new Life(
+      () =>
+        new OutboxError('outbox.closed', {
+          part: `relay of the outbox in schema "${outbox.schema}"`,
+          make: 'createRelay()',
+        }),
+    )
     this.#silence = new Silence(clock)
     this.#failures = new Failures(clock, options.backoff.maxMs)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)

@@ -6,8 +6,9 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { partitionOf } from '../binder/channel/partition.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { isLast, queryLast } from '../core/last-statement.ts'
-import { SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
-import { OutboxOwned, OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
+import { type SqlTransaction } from '../core/sql.ts'
+import { SqlError } from '../core/sql-errors.ts'
+import { OutboxError } from './errors.ts'
 import { fromHeadersColumn, headersColumn } from './headers.ts'
 import type { ExpectedOutbox, OutboxTables } from './tables.ts'
 
@@ -57,7 +58,7 @@ export function outboxPartition(message: EncodedMessage, partitions: number): nu
 /**
  * Writes all messages in one statement, numbered in the order given.
  * @returns the partitions they went to
- * @throws OutboxPartitionsMismatch when the tables were made for another number; nothing was written. SqlRowCountWrong
+ * @throws `outbox.partitions` when the tables were made for another number; nothing was written. `core.sql_row_count`
  * when all was written and the caller's `tx` counts it otherwise
  */
 export async function insertMessages(
@@ -96,7 +97,7 @@ async function explainCount(
   rowCount: unknown,
 ): Promise<Error> {
   const { rows } = await tx.query<Meta>(`SELECT partitions, service FROM ${tables.meta}`)
-  return mismatch(expected, rows[0]) ?? new SqlRowCountWrong(count, rowCount)
+  return mismatch(expected, rows[0]) ?? new SqlError('core.sql_row_count', { written: count, rowCount })
 }
 
 /** For a last statement: the transaction is over, so the error itself carries the content of `outbox_meta`. */
@@ -110,8 +111,13 @@ const NO_NUMBER = '22P02'
 
 function mismatch({ schema, partitions, service }: Expected, stored: Meta | undefined): Error | undefined {
   if (stored?.partitions !== partitions)
-    return new OutboxPartitionsMismatch(schema, partitions, stored?.partitions ?? undefined)
-  if (stored.service !== null && stored.service !== service) return new OutboxOwned(schema, service, stored.service)
+    return new OutboxError('outbox.partitions', {
+      schema,
+      configured: partitions,
+      stored: stored?.partitions ?? undefined,
+    })
+  if (stored.service !== null && stored.service !== service)
+    return new OutboxError('outbox.owner', { schema, service, owner: stored.service })
   return undefined
 }
 
@@ -182,6 +188,6 @@ function timeText(message: EncodedMessage): string {
 function checkText(message: EncodedMessage): void {
   const { id, destination, key, type, source, contentType } = message
   for (const [field, text] of Object.entries({ id, destination, key, type, source, contentType })) {
-    if (text?.includes('\0')) throw new OutboxTextInvalid(field, destination)
+    if (text?.includes('\0')) throw new OutboxError('outbox.text', { field, destination })
   }
 }

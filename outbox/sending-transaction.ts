@@ -2,13 +2,13 @@
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/encode.ts'
 import type { SqlTransaction } from '../core/sql.ts'
-import { TransactionWithoutOutbox } from './errors.ts'
+import { OutboxError } from './errors.ts'
 
 /** An open transaction that can also send. */
 export interface SendingTransaction<Sent extends string = string> extends SqlTransaction {
   /**
    * Sends a message if and only if the transaction commits; a rollback to a savepoint takes back what was sent since. Await it.
-   * The service's `sends` names the channel, so that it exists. @throws as `outbox.add`; TransactionWithoutOutbox
+   * The service's `sends` names the channel, so that it exists. @throws as `outbox.add`; `outbox.transaction_without_outbox`
    */
   send<In, Out>(
     channel: Channel<In, Out, Sent>,
@@ -41,7 +41,8 @@ export function sendingThrough(
   return {
     ...tx,
     send: async (channel, payload, options) => {
-      if (outbox?.add === undefined) throw new TransactionWithoutOutbox(channel.name, remedy)
+      if (outbox?.add === undefined)
+        throw new OutboxError('outbox.transaction_without_outbox', { destination: channel.name, remedy })
       return outbox.add(tx, channel, payload, options)
     },
   }

@@ -6,7 +6,7 @@ import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { requireSequences } from '../core/sequences.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
-import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
+import { OutboxError } from './errors.ts'
 import { ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
 
 /** Quoted, schema-qualified names. */
@@ -118,7 +118,7 @@ export interface ExpectedOutbox {
 /**
  * Makes or upgrades the tables, fixes the number of partitions and the service they belong to. Only reads where nothing is
  * missing.
- * @throws OutboxPartitionsMismatch, OutboxOwned when they exist with another number, or for another service
+ * @throws `outbox.partitions`, `outbox.owner` when they exist with another number, or for another service
  */
 export async function migrateOutbox(expected: ExpectedOutbox): Promise<void> {
   const { sql, schema, partitions, service } = expected
@@ -178,8 +178,8 @@ async function isPrepared(sql: SqlClient, tables: OutboxTables): Promise<boolean
 
 /**
  * @returns the service that the tables belong to, `null` for none yet
- * @throws SqlTablesMissing, SqlVersionMismatch, SqlSequenceBehind; OutboxPartitionsMismatch, OutboxOwned when the tables were made with another
- *   number, or for another service
+ * @throws `core.tables_missing`, `core.sql_version`, `core.sequence_behind`; `outbox.partitions`, `outbox.owner` when the tables were made
+ *   with another number, or for another service
  */
 export async function checkOutbox({ sql, schema, partitions, service }: ExpectedOutbox): Promise<string | null> {
   await requireMigrated(sql, schema, OUTBOX_PART)
@@ -188,8 +188,10 @@ export async function checkOutbox({ sql, schema, partitions, service }: Expected
     throw explainMissing(error, schema, 'outbox.migrate()')
   })
   const stored = meta.rows[0]
-  if (stored?.partitions !== partitions) throw new OutboxPartitionsMismatch(schema, partitions, stored?.partitions)
-  if (stored.service !== null && stored.service !== service) throw new OutboxOwned(schema, service, stored.service)
+  if (stored?.partitions !== partitions)
+    throw new OutboxError('outbox.partitions', { schema, configured: partitions, stored: stored?.partitions })
+  if (stored.service !== null && stored.service !== service)
+    throw new OutboxError('outbox.owner', { schema, service, owner: stored.service })
   await requireSequences(sql, schema, ['outbox'])
   return stored.service
 }

@@ -1,4 +1,7 @@
+import { counted } from '../core/counted.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
 import { ConcordatError } from '../core/errors.ts'
+import { messageOf } from '../core/thrown.ts'
 
 /**
  * A participant or a local step says no, having done nothing: the card is declined, the stock is empty. Terminal: the
@@ -17,44 +20,6 @@ export class Refusal extends ConcordatError {
   }
 }
 
-/**
- * `start` was called with an id that a saga with another input already has, or on shards with one that belongs to a step of another
- * saga.
- */
-export class SagaConflict extends ConcordatError {
-  readonly code = 'saga.conflict' as const
-  readonly retryable = false as const
-  readonly saga: string
-  readonly id: string
-
-  constructor(
-    saga: string,
-    id: string,
-    problem = 'was already started with another input: use another id, or read the first with get()',
-  ) {
-    super(`saga ${saga}/${id} ${problem}`)
-    this.saga = saga
-    this.id = id
-  }
-}
-
-/** A definition was changed without a new version while the database knows the old one. */
-export class SagaGraphChanged extends ConcordatError {
-  readonly code = 'saga.graph_changed' as const
-  readonly retryable = false as const
-  readonly saga: string
-  readonly version: number
-
-  constructor(saga: string, version: number) {
-    super(
-      `defineSaga("${saga}") version ${version} differs from the version ${version} that this database has run: ` +
-        'raise `version` and keep the old definition in `sagas` until its instances have ended',
-    )
-    this.saga = saga
-    this.version = version
-  }
-}
-
 /** Sagas that a definition can no longer read, by name and version. */
 export interface UnreadableSagas {
   readonly saga: string
@@ -64,152 +29,123 @@ export interface UnreadableSagas {
   readonly ids: readonly string[]
 }
 
-/**
- * Sagas were started with inputs that the definition's schema refuses now. From `run()`: nothing was touched. Later it is
- * logged, and the saga is left to an instance that can read it.
- */
-export class SagaInputUnreadable extends ConcordatError {
-  readonly code = 'saga.input_unreadable' as const
-  readonly retryable = false as const
-  readonly sagas: readonly UnreadableSagas[]
-
-  constructor(sagas: readonly UnreadableSagas[], options?: ErrorOptions) {
-    const each = sagas.map(
-      ({ saga, version, count, ids }) => `${count} of ${saga} version ${version} (${ids.join(', ')})`,
-    )
-    super(
-      `open sagas have an input that their schema refuses now: ${each.join('; ')}. Give defineSaga an \`upcast\` for inputs ` +
-        'of before, make the new fields optional, or raise `version` and keep the old definition in `sagas`',
-      options,
-    )
-    this.sagas = sagas
+/** Fields of a `SagaError`, by code. */
+export interface SagaErrors {
+  /**
+   * `start` was called with an id that a saga with another input already has, or on shards with one that belongs to a step of another
+   * saga.
+   */
+  'saga.conflict': { saga: string; id: string; problem?: string }
+  /** A definition was changed without a new version while the database knows the old one. */
+  'saga.graph_changed': { saga: string; version: number }
+  /**
+   * Sagas were started with inputs that the definition's schema refuses now. From `run()`: nothing was touched. Later it is
+   * logged, and the saga is left to an instance that can read it.
+   */
+  'saga.input_unreadable': { sagas: readonly UnreadableSagas[] }
+  /**
+   * The result of an earlier step does not fit its `reply`, or the `payload` of a signal, as this release has it. The saga was not
+   * touched: it is left to an instance that can read it.
+   */
+  'saga.result_unreadable': { saga: string; id: string; version: number; step: string }
+  /** No saga with this name and id. `outcome()` without `timeoutMs` says so after 30 s, for the saga may begin a little later. */
+  'saga.not_found': { saga: string; id: string }
+  /** An input, a result, a reply or a signal is larger than the coordinator's `maxPayloadBytes`. Nothing was stored. */
+  'saga.payload_too_large': { subject: string; bytes: number; maxBytes: number }
+  /** An operator action that the saga's state does not allow. Nothing was changed. `why` is a clause: `it is completed`. */
+  'saga.action_refused': { saga: string; id: string; action: string; why: string }
+  /** `outcome()` ran out of time; the saga goes on. */
+  'saga.pending': { saga: string; id: string; timeoutMs: number }
+  /** The coordinator was closed. */
+  'saga.closed': object
+  /** A local step ran longer than its `timeoutMs`. Whether it had an effect is unknown unless it is transactional. */
+  'saga.step_timeout': { key: string; timeoutMs: number }
+  /**
+   * A transactional step left its transaction under a role that may not write the coordinator's tables, or an XA participant its own under
+   * another role than it began with. It is rolled back.
+   */
+  'saga.step_role': { key: string }
+  /** Another coordinator has taken the saga over; what this one did for it was not written. */
+  'saga.ownership_lost': { saga: string; id: string }
+  /**
+   * A reply is for a saga of another database. It becomes a dead letter: a coordinator of the other database gets it when it is sent back,
+   * once this one has another name.
+   */
+  'saga.reply_strayed': {
+    saga: string
+    id: string
+    step: string
+    service: string
+    channel: string
+    other: string
+    own: string
   }
+  /** A local participant has as many calls at work as it may. The coordinator calls again. */
+  'saga.local_busy': { channel: string; calls: number }
+  /** A request to an HTTP participant that must not be sent. */
+  'saga.http_too_large': { channel: string; bytes: number; maxBytes: number }
+  /** A transaction of an XA participant is under way elsewhere, or not yet decided: the command is tried again. */
+  'saga.xa_not_yet': { message: string }
+  /** An administrator committed a prepared transaction: doing it again would do it twice. */
+  'saga.committed_by_hand': { key: string }
 }
 
-/**
- * The result of an earlier step does not fit its `reply`, or the `payload` of a signal, as this release has it. The saga was not
- * touched: it is left to an instance that can read it.
- */
-export class SagaResultUnreadable extends ConcordatError {
-  readonly code = 'saga.result_unreadable' as const
-  readonly retryable = false as const
-  readonly saga: string
-  readonly id: string
-  readonly version: number
-  /** Whose result it is. */
-  readonly step: string
+/** Error of sagas. Its fields depend on its `code`: see `SagaErrors`. */
+export type SagaError<Code extends keyof SagaErrors = keyof SagaErrors> = ErrorOf<SagaErrors, Code>
 
-  constructor(
-    of: { readonly name: string; readonly id: string; readonly version: number },
-    step: string,
-    cause: Error,
-  ) {
-    super(
-      `saga ${of.name}/${of.id} of version ${of.version} has a result that this release refuses (${cause.message}): make the new fields of ` +
-        `\`reply\` or \`payload\` of step "${step}" optional, or raise \`version\` and keep the old definition in \`sagas\``,
-      { cause },
-    )
-    this.saga = of.name
-    this.id = of.id
-    this.version = of.version
-    this.step = step
-  }
-}
-
-/** No saga with this name and id. `outcome()` without `timeoutMs` says so after 30 s, for the saga may begin a little later. */
-export class SagaNotFound extends ConcordatError {
-  readonly code = 'saga.not_found' as const
-  readonly retryable = false as const
-
-  constructor(saga: string, id: string) {
-    super(`no saga ${saga}/${id}: it was never started here, or the transaction that started it was rolled back`)
-  }
-}
-
-/** An input, a result, a reply or a signal is larger than the coordinator's `maxPayloadBytes`. Nothing was stored. */
-export class SagaPayloadTooLarge extends ConcordatError {
-  readonly code = 'saga.payload_too_large' as const
-  readonly retryable = false as const
-  readonly bytes: number
-  readonly maxBytes: number
-
-  constructor(subject: string, bytes: number, maxBytes: number) {
-    super(
+/** Error of sagas. Its fields depend on its `code`: see `SagaErrors`. */
+export const SagaError: ErrorClass<SagaErrors> = errorClass<SagaErrors>(
+  'SagaError',
+  {
+    'saga.conflict': ({
+      saga,
+      id,
+      problem = 'was already started with another input: use another id, or read the first with get()',
+    }) => `saga ${saga}/${id} ${problem}`,
+    'saga.graph_changed': ({ saga, version }) =>
+      `defineSaga("${saga}") version ${version} differs from the version ${version} that this database has run: ` +
+      'raise `version` and keep the old definition in `sagas` until its instances have ended',
+    'saga.input_unreadable': ({ sagas }) => {
+      const each = sagas.map(
+        ({ saga, version, count, ids }) => `${count} of ${saga} version ${version} (${ids.join(', ')})`,
+      )
+      return (
+        `open sagas have an input that their schema refuses now: ${each.join('; ')}. Give defineSaga an \`upcast\` for inputs ` +
+        'of before, make the new fields optional, or raise `version` and keep the old definition in `sagas`'
+      )
+    },
+    'saga.result_unreadable': ({ saga, id, version, step }, cause) =>
+      `saga ${saga}/${id} of version ${version} has a result that this release refuses (${messageOf(cause)}): make the new fields of ` +
+      `\`reply\` or \`payload\` of step "${step}" optional, or raise \`version\` and keep the old definition in \`sagas\``,
+    'saga.not_found': ({ saga, id }) =>
+      `no saga ${saga}/${id}: it was never started here, or the transaction that started it was rolled back`,
+    'saga.payload_too_large': ({ subject, bytes, maxBytes }) =>
       `${subject} has ${bytes} bytes as JSON, at most ${maxBytes} are allowed: store it elsewhere and pass a reference, ` +
-        'or raise maxPayloadBytes',
-    )
-    this.bytes = bytes
-    this.maxBytes = maxBytes
-  }
-}
-
-/** An operator action that the saga's state does not allow. Nothing was changed. */
-export class SagaActionRefused extends ConcordatError {
-  readonly code = 'saga.action_refused' as const
-  readonly retryable = false as const
-
-  /** @param why a clause: `it is completed` */
-  constructor(saga: string, id: string, action: string, why: string) {
-    super(`saga ${saga}/${id} refused "${action}": ${why}. Look at its timeline first.`)
-  }
-}
-
-/** `outcome()` ran out of time; the saga goes on. */
-export class SagaPending extends ConcordatError {
-  readonly code = 'saga.pending' as const
-  readonly retryable = true as const
-
-  constructor(saga: string, id: string, timeoutMs: number) {
-    super(`saga ${saga}/${id} did not end within ${timeoutMs} ms; if it was started it goes on: ask again`)
-  }
-}
-
-/** The coordinator was closed. */
-export class CoordinatorClosed extends ConcordatError {
-  readonly code = 'saga.closed' as const
-  readonly retryable = false as const
-
-  constructor() {
-    super(
+      'or raise maxPayloadBytes',
+    'saga.action_refused': ({ saga, id, action, why }) =>
+      `saga ${saga}/${id} refused "${action}": ${why}. Look at its timeline first.`,
+    'saga.pending': ({ saga, id, timeoutMs }) =>
+      `saga ${saga}/${id} did not end within ${timeoutMs} ms; if it was started it goes on: ask again`,
+    'saga.closed':
       'coordinator: expected an open coordinator, got one that is closed: start nothing after close(), and ask an open one for what has ' +
-        'begun: it goes on there, or in the next process',
-    )
-  }
-}
-
-/** A local step ran longer than its `timeoutMs`. Whether it had an effect is unknown unless it is transactional. */
-export class StepTimeout extends ConcordatError {
-  readonly code = 'saga.step_timeout' as const
-  readonly retryable = true as const
-
-  constructor(key: string, timeoutMs: number) {
-    super(`${key} did not finish within ${timeoutMs} ms: honour context.signal, or raise timeoutMs`)
-  }
-}
-
-/**
- * A transactional step left its transaction under a role that may not write the coordinator's tables, or an XA participant its own under
- * another role than it began with. It is rolled back.
- */
-export class SagaStepRole extends ConcordatError {
-  readonly code = 'saga.step_role' as const
-  readonly retryable = true as const
-
-  constructor(key: string, options?: ErrorOptions) {
-    super(
+      'begun: it goes on there, or in the next process',
+    'saga.step_timeout': ({ key, timeoutMs }) =>
+      `${key} did not finish within ${timeoutMs} ms: honour context.signal, or raise timeoutMs`,
+    'saga.step_role': ({ key }) =>
       `${key}: its transaction was left under a role that may not write the tables of sagas, or not end what it prepares. If the step sets a role, call RESET ROLE before it returns; ` +
-        "else grant the coordinator's role its rights, see docs/production/permissions.md",
-      options,
-    )
-  }
-}
-
-/** Another coordinator has taken the saga over; what this one did for it was not written. */
-export class OwnershipLost extends ConcordatError {
-  readonly code = 'saga.ownership_lost' as const
-  readonly retryable = true as const
-
-  constructor(saga: string, id: string) {
-    super(`saga ${saga}/${id} was taken over by another coordinator`)
-  }
-}
+      "else grant the coordinator's role its rights, see docs/production/permissions.md",
+    'saga.ownership_lost': ({ saga, id }) => `saga ${saga}/${id} was taken over by another coordinator`,
+    'saga.reply_strayed': ({ saga, id, step, service, channel, other, own }) =>
+      `the reply of step "${step}" of ${saga}/${id} is for a coordinator with another database or schema (saga_home ${other}; ` +
+      `here it is ${own}): two of them have the name "${service}" and read ${channel}. Give each a service name of its own, and send ` +
+      `the dead letters of ${channel} back`,
+    'saga.local_busy': ({ channel, calls }) =>
+      `"${channel}": ${counted(calls, 'call is', 'calls are')} still at work, some of which are no longer awaited. Heed message.signal in its functions, and set query_timeout`,
+    'saga.http_too_large': ({ channel, bytes, maxBytes }) =>
+      `the request to "${channel}" has ${bytes} bytes, at most ${maxBytes} are allowed: send a reference, or raise maxRequestBytes`,
+    'saga.xa_not_yet': ({ message }) => message,
+    'saga.committed_by_hand': ({ key }) =>
+      `${key} was prepared, and committed by hand before it was answered: look at what it did, then skip or resolve`,
+  },
+  ['saga.pending', 'saga.step_timeout', 'saga.step_role', 'saga.ownership_lost', 'saga.local_busy', 'saga.xa_not_yet'],
+)

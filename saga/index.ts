@@ -13,21 +13,7 @@ export type { Saga } from './definition/saga.ts'
 export type { CompensationContext, RequestContext, StepContext, WithTransaction } from './definition/step-contexts.ts'
 export { localTarget } from './direct/local-target.ts'
 export type { DirectTarget } from './direct/target.ts'
-export {
-  CoordinatorClosed,
-  OwnershipLost,
-  Refusal,
-  SagaActionRefused,
-  SagaConflict,
-  SagaGraphChanged,
-  SagaInputUnreadable,
-  SagaNotFound,
-  SagaPayloadTooLarge,
-  SagaPending,
-  SagaResultUnreadable,
-  SagaStepRole,
-  StepTimeout,
-} from './errors.ts'
+export { Refusal, SagaError } from './errors.ts'
 export type { Stored } from './json.ts'
 export type { SagaState } from './machine/state.ts'
 export type { ParticipantContext } from './participant/command-handler.ts'

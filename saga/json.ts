@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { CodecError } from '../core/codec.ts'
 import { toError } from '../core/errors.ts'
-import { SagaPayloadTooLarge } from './errors.ts'
+import { SagaError } from './errors.ts'
 
 /**
  * What is left of `T` after a round trip through JSON: a `Date` is its string, functions are gone. Results are typed so,
@@ -26,7 +26,7 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 /**
  * Returns the value after a round trip through JSON, as the store keeps it.
  * @param subject names the value in error messages
- * @throws SagaPayloadTooLarge; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL cannot store
+ * @throws `saga.payload_too_large`; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL cannot store
  */
 export function stored(subject: string, value: unknown, maxBytes: number): unknown {
   let text: string | undefined
@@ -50,7 +50,7 @@ export function isStorable(json: string): boolean {
 }
 
 function requireFits(subject: string, bytes: number, maxBytes: number): void {
-  if (bytes > maxBytes) throw new SagaPayloadTooLarge(subject, bytes, maxBytes)
+  if (bytes > maxBytes) throw new SagaError('saga.payload_too_large', { subject, bytes, maxBytes })
 }
 
 /** JSON with sorted keys: equal values give equal text. Takes what `stored` returns. */

@@ -42,7 +42,7 @@ async function makeTables(part: unknown): Promise<void> {
   if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
 }
 
-/** @throws SqlTablesMissing, SqlVersionMismatch */
+/** @throws `core.tables_missing`, `core.sql_version` */
 async function checkTables(part: unknown): Promise<void> {
   if (typeof part !== 'object' || part === null || !(REQUIRE_TABLES in part)) return
   await (part as { [REQUIRE_TABLES](): Promise<void> })[REQUIRE_TABLES]()

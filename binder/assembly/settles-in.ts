@@ -5,10 +5,10 @@ import type { ConsumerBinding } from '../bindings/declarations.ts'
 import { inboxBeside } from '../bindings/of-service.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { PlaceInbox } from '../consuming/place-inbox.ts'
-import { CannotSettleIn, TransportError } from '../errors.ts'
+import { BinderError, TransportError } from '../errors.ts'
 import type { Transport } from '../transport/transport.ts'
 
-/** @throws CannotSettleIn, TypeError naming the binding */
+/** @throws `binder.cannot_settle_in`, TypeError naming the binding */
 export function withPlaceInbox(
   binding: ConsumerBinding,
   { transport, destinations, clock }: Pick<ConsumerHost, 'transport' | 'destinations' | 'clock'>,
@@ -24,9 +24,11 @@ export function withPlaceInbox(
   const own = transport.ownerOf?.(name) ?? transport
   const settling = own.settlingIn?.(sql)
   if (own.settlingIn === undefined || own.publishIn === undefined)
-    throw new CannotSettleIn(path, name, 'transport', own.name)
-  if (settling === undefined) throw new CannotSettleIn(path, name, 'database', own.name)
-  if (binding.input.transactional !== true) throw new CannotSettleIn(path, name, 'channel', own.name)
+    throw new BinderError('binder.cannot_settle_in', { path, channel: name, why: 'transport', transport: own.name })
+  if (settling === undefined)
+    throw new BinderError('binder.cannot_settle_in', { path, channel: name, why: 'database', transport: own.name })
+  if (binding.input.transactional !== true)
+    throw new BinderError('binder.cannot_settle_in', { path, channel: name, why: 'channel', transport: own.name })
   requireHere(binding, own, transport, path)
   const inbox = new PlaceInbox({
     clock,
@@ -41,12 +43,17 @@ export function withPlaceInbox(
   return Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) })
 }
 
-/** @throws CannotSettleIn for a processor whose output no transaction of its input holds */
+/** @throws `binder.cannot_settle_in` for a processor whose output no transaction of its input holds */
 function requireHere(binding: ConsumerBinding, own: Transport, transport: Transport, path: string): void {
   const others = binding.kind === 'processor' ? (binding.outputs ?? []) : []
   const outputs = [binding.output, ...others].filter((output) => output !== undefined)
   if (outputs.some(({ name }) => liesElsewhere(name, own, transport)))
-    throw new CannotSettleIn(path, binding.input.name, 'output', own.name)
+    throw new BinderError('binder.cannot_settle_in', {
+      path,
+      channel: binding.input.name,
+      why: 'output',
+      transport: own.name,
+    })
 }
 
 const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>

@@ -21,7 +21,7 @@ import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/e
 import type { EncodedMessage } from '../channel/message.ts'
 import { OutageLog } from '../consuming/outage-log.ts'
 import type { PollHandler } from '../consuming/puller.ts'
-import { BinderClosed, BinderNotReady, SendError } from '../errors.ts'
+import { BinderError, notReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
 import { type RequestOptions, Requests } from '../requests/requests.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
@@ -178,7 +178,7 @@ export class TransportBinder implements Binder {
       if (this.#state === 'closing' || this.#state === 'closed') throw this.#notStarted('ready', this.#state)
       const waiting = this.bindings().filter(({ state }) => !isAsTold(state))
       if (waiting.length === 0) return
-      if (this.#clock.monotonic() >= deadline) throw new BinderNotReady(waiting)
+      if (this.#clock.monotonic() >= deadline) throw notReady(waiting)
       await this.#clock.sleep(20, options.signal)
     }
   }
@@ -337,8 +337,8 @@ export class TransportBinder implements Binder {
     if (this.#state !== 'started') throw this.#notStarted(call, this.#state === 'idle' ? 'not started' : this.#state)
   }
 
-  #notStarted(call: string, state: ConstructorParameters<typeof BinderClosed>[0]): BinderClosed {
-    return new BinderClosed(state, `binder("${this.service}").${call}`)
+  #notStarted(call: string, state: BinderError<'binder.closed'>['state']): BinderError {
+    return new BinderError('binder.closed', { state, path: `binder("${this.service}").${call}` })
   }
 }
 

@@ -4,7 +4,7 @@ import { invalidOption, isRetryable, requireInteger, requireText } from '../../c
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
-import { CannotSettleIn } from '../errors.ts'
+import { BinderError } from '../errors.ts'
 import type {
   BatchBinding,
   Binding,
@@ -113,7 +113,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
   const options: Omit<ConsumerOptions, 'middleware'> & { readonly batch?: BatchLimits | undefined } = binding.options
   const path = pathOf(binding)
   if ((kind === 'batch' || kind === 'poll') && 'settlesIn' in options && options.settlesIn !== undefined)
-    throw new CannotSettleIn(`${path}.settlesIn`, input.name, kind)
+    throw new BinderError('binder.cannot_settle_in', { path: `${path}.settlesIn`, channel: input.name, why: kind })
   refuseUnknown(path, options, NAMES_OF[kind])
   if (kind !== 'poll' && typeof binding.handler !== 'function')
     throw invalidOption(`${path} handler`, binding.handler, 'a function')

@@ -1,30 +1,15 @@
 /** A consumer with several handlers, selected by the message. */
-import { ConcordatError, invalidOption, requireText, show } from '../../core/errors.ts'
+
+import { invalidOption, requireText, show } from '../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
+import { BinderError } from '../errors.ts'
 import { sink } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
 import type { ConsumerBinding, ConsumerOptions, InboxConsumerOptions } from './declarations.ts'
 import { Discarded } from './discarded.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
-
-/** No route has the name a message asks for, and there is no default. Dead-lettered at once. */
-export class NoRoute extends ConcordatError {
-  readonly code = 'binder.no_route' as const
-  readonly retryable = false as const
-  readonly channel: string
-  /** Result of `by`; `undefined` when the header was missing. */
-  readonly route: unknown
-
-  constructor(channel: string, route: unknown, routes: readonly string[]) {
-    super(
-      `no route ${show(route)} on "${channel}": there are ${routes.join(', ') || '(none)'}; add it, or a \`default\` handler or 'discard'`,
-    )
-    this.channel = channel
-    this.route = route
-  }
-}
 
 /** Made by `into`: a route whose result goes to a channel. */
 export class RouteInto<Payload> {
@@ -59,7 +44,7 @@ interface Routing<Payload, Context> {
   readonly routes: Readonly<Record<string, Route<Payload, Context>>>
   /**
    * What handles a message that no route has the name of. `'discard'` settles it, with a line in the log and a count in
-   * `status().discarded`. @default none: the message fails with `NoRoute` and is dead-lettered
+   * `status().discarded`. @default none: the message fails with `binder.no_route` and is dead-lettered
    */
   readonly default?: Route<Payload, Context> | 'discard' | undefined
 }
@@ -144,7 +129,12 @@ class Table {
   async handle(payload: unknown, context: TransactionContext): Promise<unknown> {
     const name: unknown = typeof this.#by === 'function' ? await this.#by(payload, context) : header(context, this.#by)
     const found = (typeof name === 'string' ? this.#routes.get(name) : undefined) ?? this.#otherwise
-    if (found === undefined) throw new NoRoute(this.#channel, name, [...this.#routes.keys()])
+    if (found === undefined)
+      throw new BinderError('binder.no_route', {
+        channel: this.#channel,
+        route: name,
+        routes: [...this.#routes.keys()],
+      })
     if (found === 'discard') return new Discarded(`no route ${show(name)}`)
     if (typeof found === 'function') {
       await found(payload, context)

@@ -173,7 +173,7 @@ function checkId(channel: string, id: unknown): string {
 
 /**
  * Decodes and validates what arrived. Synchronous when the schema is.
- * @throws CodecError, SchemaError, PayloadVersionError: the message can never be handled
+ * @throws CodecError, SchemaError, `binder.payload_version`: the message can never be handled
  */
 export function decodePayload<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Out | Promise<Out> {
   if (message.unreadable !== undefined)

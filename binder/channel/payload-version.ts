@@ -2,9 +2,11 @@
  * Versions of a channel's payload. The newest is what its schema describes; an older one is made new step by step before
  * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
  */
+
 import { notAwaited } from '../../core/callbacks.ts'
-import { ConcordatError, invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
+import { invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
 import { hasMethods, requireFunction, wrongKind } from '../../core/options.ts'
+import { BinderError } from '../errors.ts'
 import type { EncodedMessage, Headers } from './message.ts'
 
 /** A whole number, absent for 1. */
@@ -18,21 +20,6 @@ export type Upcasts = Readonly<Record<number, Upcast>>
 export interface Versions {
   readonly version?: number | undefined
   readonly upcasts?: Upcasts | undefined
-}
-
-/** A payload whose version this declaration cannot read. Dead-lettered at once; redrive it to a reader that can. */
-export class PayloadVersionError extends ConcordatError {
-  readonly code = 'binder.payload_version' as const
-  readonly retryable = false as const
-  readonly channel: string
-  /** Value of the header. */
-  readonly version: unknown
-
-  constructor(channel: string, version: unknown, message: string, options?: ErrorOptions) {
-    super(`payload version ${show(version)} of "${channel}": ${message}`, options)
-    this.channel = channel
-    this.version = version
-  }
 }
 
 /** The options of a channel about versions, checked. @throws TypeError / RangeError naming the option */
@@ -69,7 +56,7 @@ export function withVersion(version: number | undefined, headers: Headers): Head
   return others
 }
 
-/** The decoded payload as one of the channel's version. @throws PayloadVersionError */
+/** The decoded payload as one of the channel's version. @throws `binder.payload_version` */
 export function upcastPayload(
   channel: Versions & { readonly name: string },
   message: EncodedMessage,
@@ -78,11 +65,11 @@ export function upcastPayload(
   const known = channel.version ?? 1
   const version = versionOf(channel.name, message)
   if (version > known)
-    throw new PayloadVersionError(
-      channel.name,
+    throw new BinderError('binder.payload_version', {
+      channel: channel.name,
       version,
-      `this declaration knows ${known} and older: deploy the newer one${copiedFrom(channel.name, message)}`,
-    )
+      problem: `this declaration knows ${known} and older: deploy the newer one${copiedFrom(channel.name, message)}`,
+    })
   let value = payload
   for (let from = version; from < known; from++) value = upcastOnce(channel, version, from, value)
   return value
@@ -99,7 +86,11 @@ function versionOf(channel: string, { headers }: EncodedMessage): number {
   if (header === undefined) return 1
   const version = typeof header === 'string' && /^\d{1,7}$/.test(header) ? Number(header) : header
   if (typeof version === 'number' && Number.isSafeInteger(version) && version >= 1) return version
-  throw new PayloadVersionError(channel, header, `the header ${VERSION_HEADER} has to be a whole number from 1`)
+  throw new BinderError('binder.payload_version', {
+    channel,
+    version: header,
+    problem: `the header ${VERSION_HEADER} has to be a whole number from 1`,
+  })
 }
 
 function upcastOnce(
@@ -110,20 +101,26 @@ function upcastOnce(
 ): unknown {
   const upcast = channel.upcasts?.[from]
   if (upcast === undefined)
-    throw new PayloadVersionError(channel.name, version, `no upcast from ${from}: add it to \`upcasts\``)
+    throw new BinderError('binder.payload_version', {
+      channel: channel.name,
+      version,
+      problem: `no upcast from ${from}: add it to \`upcasts\``,
+    })
   let next: unknown
   try {
     next = upcast(payload)
   } catch (cause) {
-    throw new PayloadVersionError(channel.name, version, `the upcast from ${from} failed: ${toError(cause).message}`, {
+    throw new BinderError(
+      'binder.payload_version',
+      { channel: channel.name, version, problem: `the upcast from ${from} failed: ${toError(cause).message}` },
       cause,
-    })
+    )
   }
   if (!hasMethods(next, ['then'])) return next
   notAwaited(next)
-  throw new PayloadVersionError(
-    channel.name,
+  throw new BinderError('binder.payload_version', {
+    channel: channel.name,
     version,
-    `the upcast from ${from} returned a promise: make it synchronous`,
-  )
+    problem: `the upcast from ${from} returned a promise: make it synchronous`,
+  })
 }

@@ -9,7 +9,8 @@ import type { ResolvedConsumer } from '../bindings/options.ts'
 import { sourceOf } from '../channel/deduplication.ts'
 import { decodePayload } from '../channel/encode.ts'
 import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
-import { askingOf, RequestHandled } from '../requests/replies.ts'
+import { BinderError } from '../errors.ts'
+import { askingOf } from '../requests/replies.ts'
 import { type AmbientHeaders, type Made, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
@@ -251,7 +252,9 @@ export class Handling {
     if (inbox.processBatch === undefined) return void (await inbox.process(names[0], work))
     await inbox.processBatch(names, async (tx, fresh, emit) => {
       if (fresh.includes(0)) return work(tx, emit)
-      const answer = fresh.includes(1) ? this.#host.answer?.(request, new RequestHandled(request)) : undefined
+      const { id, destination } = request
+      const handled = new BinderError('binder.request_handled', { id, destination })
+      const answer = fresh.includes(1) ? this.#host.answer?.(request, handled) : undefined
       if (answer !== undefined) await emit(this.#created([answer.message]), this.#host.specOf)
     })
   }

@@ -6,7 +6,7 @@ import type { ConsumerBinding, PollBinding, SinkBinding } from '../bindings/decl
 import type { Handler, TransactionContext } from '../bindings/handler-contexts.ts'
 import { type ResolvedConsumer, resolveKeepMs } from '../bindings/options.ts'
 import type { PollOptions } from '../bindings/pollable.ts'
-import { BinderNotReady } from '../errors.ts'
+import { notReady } from '../errors.ts'
 import type { BindingStatus } from '../status.ts'
 import { Consumer } from './consumer.ts'
 import type { Gate } from './gate.ts'
@@ -173,7 +173,7 @@ export class Puller {
     for (;;) {
       const status = this.#consumer.status()
       if (status.state === 'running') return
-      if (status.state === 'halted' || clock.monotonic() >= deadline) throw new BinderNotReady([status])
+      if (status.state === 'halted' || clock.monotonic() >= deadline) throw notReady([status])
       await clock.sleep(LOOK_EVERY_MS, signal)
     }
   }

@@ -1,26 +1,11 @@
 import type { Clock } from '../../core/clock.ts'
-import { ConcordatError, requireInteger } from '../../core/errors.ts'
+import { requireInteger } from '../../core/errors.ts'
+import { BinderError } from '../errors.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import { type Middleware, withContext } from './middleware.ts'
 
-/** A handler took longer than `timeout(ms)` allows. Counts as a failed attempt. */
-export class HandlerTimeout extends ConcordatError {
-  readonly code = 'binder.handler_timeout' as const
-  readonly retryable = true as const
-  readonly binding: string
-  readonly timeoutMs: number
-
-  constructor(binding: string, timeoutMs: number) {
-    super(
-      `the handler of "${binding}" took longer than ${timeoutMs} ms; hand context.signal to what it waits for, or raise timeout()`,
-    )
-    this.binding = binding
-    this.timeoutMs = timeoutMs
-  }
-}
-
 /**
- * Fails an attempt after `timeoutMs` with `HandlerTimeout` and aborts its `context.signal`; of a batch the whole call, with
+ * Fails an attempt after `timeoutMs` with `binder.handler_timeout` and aborts its `context.signal`; of a batch the whole call, with
  * the signals of its messages. A handler that heeds no signal goes on by itself, beside the next attempt: nothing can stop it.
  * @param clock @default that of the binder
  * @throws RangeError when `timeoutMs` is not a whole number from 1
@@ -60,7 +45,7 @@ function within<Result>(
   const late = new AbortController()
   return new Promise((resolve, reject) => {
     const cancel = clock.setTimer(timeoutMs, () => {
-      const error = new HandlerTimeout(binding, timeoutMs)
+      const error = new BinderError('binder.handler_timeout', { binding, timeoutMs })
       reject(error)
       late.abort(error)
     })

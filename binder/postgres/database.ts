@@ -57,7 +57,7 @@ export class Database {
 
   /**
    * @param what completes "could not"
-   * @throws SqlOwnTransaction; TransportError; the server's own error where `isFenced`
+   * @throws `core.sql_own_transaction`; TransportError; the server's own error where `isFenced`
    */
   query<Row extends object = Record<string, unknown>>(
     what: string,

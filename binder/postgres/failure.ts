@@ -1,6 +1,5 @@
-import { toError } from '../../core/errors.ts'
-import { SqlVersionMismatch } from '../../core/migrate.ts'
-import { explainMissing, SqlOwnTransaction, SqlTablesMissing } from '../../core/sql.ts'
+import { hasCode, toError } from '../../core/errors.ts'
+import { explainMissing } from '../../core/sql.ts'
 import { sqlStateOf } from '../../core/sql-away.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
@@ -36,8 +35,8 @@ const MADE_AGAIN =
   '. The channel is not where it was: the log was made again, or a failover has lost it. Try again, it is looked for anew.'
 
 function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
-  const never = [SqlTablesMissing, SqlVersionMismatch, SqlOwnTransaction]
-  if (never.some((type) => cause instanceof type)) return { kind: 'mismatch', remedy: '' }
+  const never = ['core.tables_missing', 'core.sql_version', 'core.sql_own_transaction']
+  if (never.some((code) => hasCode(cause, code))) return { kind: 'mismatch', remedy: '' }
   const state = sqlStateOf(cause) ?? ''
   if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
   // Rights are taken and given while services run: tried again, as with a password.
@@ -56,12 +55,12 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
 
 /** The tables are gone, or were never there. */
 export function isWithoutTables(error: unknown): boolean {
-  return error instanceof TransportError && error.cause instanceof SqlTablesMissing
+  return error instanceof TransportError && hasCode(error.cause, 'core.tables_missing')
 }
 
 /** Cached data of the log is outdated. See `appendStatement`. */
 export function isOutdated(error: unknown): boolean {
-  return error instanceof SqlTablesMissing || isOfOtherLog(sqlStateOf(error))
+  return hasCode(error, 'core.tables_missing') || isOfOtherLog(sqlStateOf(error))
 }
 
 /** A statement that will fail again as it is: the fault lies in one of its messages. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { queryLast, withoutCommit } from '../../core/last-statement.ts'
-import { type SqlExecutor, SqlOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
+import { type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
+import { SqlError } from '../../core/sql-errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
@@ -67,7 +68,7 @@ export class Publisher {
       'mismatch',
       `message ${message.id} to "${message.destination}" was sent inside an open transaction of a database with one ` +
         'connection, which would wait for itself: write it with outbox.add(tx, ...), or send it after the commit',
-      { destination: message.destination, cause: new SqlOwnTransaction() },
+      { destination: message.destination, cause: new SqlError('core.sql_own_transaction') },
     )
   }
 

@@ -7,7 +7,7 @@ import { SECOND } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
-import { RedrivePositionUnknown, RedriveStalled } from '../errors.ts'
+import { BinderError } from '../errors.ts'
 import type { GroupPlace, Receiver } from '../transport/transport.ts'
 import { lookMark, SettledByMarks } from './marks.ts'
 import type { RedrivePlaces } from './places.ts'
@@ -23,7 +23,7 @@ const AGAIN_MS = 200
 
 /**
  * Does nothing where the broker has a position of the group. A look goes on without a position that is unknown.
- * @throws RedrivePositionUnknown, RedriveStalled, TransportError
+ * @throws `binder.redrive_position_unknown`, `binder.redrive_stalled`, TransportError
  */
 export async function regainPosition(options: ResolvedRedrive, { owner, letters }: RedrivePlaces): Promise<void> {
   const place = { destination: letters.name, partitions: letters.partitions, group: DEAD_LETTER_GROUP }
@@ -35,7 +35,12 @@ export async function regainPosition(options: ResolvedRedrive, { owner, letters 
   if ((await owner.withoutPosition?.(place)) === undefined) return
   const { dryRun, logger } = options
   if (open !== undefined) {
-    const unknown = new RedrivePositionUnknown(letters.name, name, open, settled)
+    const unknown = new BinderError('binder.redrive_position_unknown', {
+      destination: letters.name,
+      group: name,
+      open,
+      settled,
+    })
     if (!dryRun) throw unknown
     logger.warn(
       { err: unknown },
@@ -59,7 +64,15 @@ async function readMarks(options: ResolvedRedrive, place: GroupPlace, count = Nu
   const end = Promise.withResolvers<void>()
   const markId = newId()
   let seen = 0
-  const stalled = (): void => end.reject(new RedriveStalled(place.destination, stallTimeoutMs, { sent: 0, kept: 0 }))
+  const stalled = (): void =>
+    end.reject(
+      new BinderError('binder.redrive_stalled', {
+        destination: place.destination,
+        waitedMs: stallTimeoutMs,
+        sent: 0,
+        kept: 0,
+      }),
+    )
   const markEnd = (): void => {
     const mark = lookMark({ id: markId, destination: place.destination, time: clock.now() })
     void transport.publish([mark], { deadline: clock.monotonic() + stallTimeoutMs })
@@ -95,7 +108,7 @@ async function readMarks(options: ResolvedRedrive, place: GroupPlace, count = Nu
   }
 }
 
-/** The look that is over may be a member for a moment yet. @throws RedriveStalled while the group has others */
+/** The look that is over may be a member for a moment yet. @throws `binder.redrive_stalled` while the group has others */
 async function placeBehind(
   { clock, signal, stallTimeoutMs }: ResolvedRedrive,
   place: () => Promise<boolean> | undefined,
@@ -103,7 +116,8 @@ async function placeBehind(
 ): Promise<void> {
   const deadline = clock.monotonic() + stallTimeoutMs
   while ((await place()) === false) {
-    if (clock.monotonic() >= deadline) throw new RedriveStalled(destination, stallTimeoutMs, { sent: 0, kept: 0 })
+    if (clock.monotonic() >= deadline)
+      throw new BinderError('binder.redrive_stalled', { destination, waitedMs: stallTimeoutMs, sent: 0, kept: 0 })
     await clock.sleep(AGAIN_MS, signal)
   }
 }

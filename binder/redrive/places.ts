@@ -1,6 +1,6 @@
 import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
 import { retrySpec } from '../consuming/failure/retry.ts'
-import { RedriveWouldRepeat } from '../errors.ts'
+import { BinderError } from '../errors.ts'
 import type { DestinationSpec, SettlingTransactions, Transport } from '../transport/transport.ts'
 import { settlingOf } from './moving.ts'
 import type { ResolvedRedrive } from './redrive.ts'
@@ -32,7 +32,7 @@ export function placesOf({ channel, group, to, transport, dryRun }: ResolvedRedr
 
 /**
  * Makes what a run needs exist. A retry channel that is made here gets the partitions of its channel, which refuses another
- * number. @throws TransportError, RedriveWouldRepeat
+ * number. @throws TransportError, `binder.redrive_would_repeat`
  */
 export async function provisionPlaces(
   { transport, group, to, dryRun }: ResolvedRedrive,
@@ -41,7 +41,7 @@ export async function provisionPlaces(
   await transport.provision([letters])
   // The declaration may leave out that the channel is transactional.
   const repeats = to === 'channel' && ((await owner.settlingGroups?.(channel.name)) ?? []).length > 0
-  if (repeats) throw new RedriveWouldRepeat(channel.name, group, 'settles')
+  if (repeats) throw new BinderError('binder.redrive_would_repeat', { channel: channel.name, group, why: 'settles' })
   if (dryRun || to === 'nowhere') return
   const { name: destination, partitions } = target
   const isNew = to === 'group' && (await owner.hasPlace?.({ destination, partitions, group })) === false

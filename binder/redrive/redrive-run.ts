@@ -17,7 +17,7 @@ import {
   REDRIVE_RUN,
 } from '../consuming/failure/dead-letter.ts'
 import { toGroup } from '../consuming/failure/retry.ts'
-import { RedriveStalled } from '../errors.ts'
+import { BinderError } from '../errors.ts'
 import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import { readDeadLetter } from './letter.ts'
 import { Listing } from './listing.ts'
@@ -172,7 +172,10 @@ export class RedriveRun {
     }
   }
 
-  /** The next one in line; `undefined` when the caller wants no more, or a look has seen all. @throws RedriveStalled, LostSubscription */
+  /**
+   * The next one in line; `undefined` when the caller wants no more, or a look has seen all.
+   * @throws `binder.redrive_stalled`, LostSubscription
+   */
   async #next(): Promise<TransportDelivery | undefined> {
     for (;;) {
       await turnsOf(this.#options.clock).give()
@@ -212,8 +215,10 @@ export class RedriveRun {
     return this.#progressAt + this.#options.stallTimeoutMs - this.#options.clock.monotonic()
   }
 
-  #stalled(cause?: unknown): RedriveStalled {
-    return new RedriveStalled(this.#places.letters.name, this.#options.stallTimeoutMs, this.#counts, cause)
+  #stalled(cause?: unknown): BinderError {
+    const { sent, kept } = this.#counts
+    const fields = { destination: this.#places.letters.name, waitedMs: this.#options.stallTimeoutMs, sent, kept }
+    return new BinderError('binder.redrive_stalled', fields, cause)
   }
 
   /** @returns whether it was the mark, or lies behind it */
@@ -332,7 +337,7 @@ export class RedriveRun {
 
   /**
    * @param instead a delivery that is settled with it, where the broker does both in one transaction
-   * @throws RedriveStalled while the broker is away for too long, SendError when it will never take it
+   * @throws `binder.redrive_stalled` while the broker is away for too long, SendError when it will never take it
    */
   async #publish(message: EncodedMessage, instead?: TransportDelivery): Promise<void> {
     const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
@@ -375,8 +380,8 @@ export class RedriveRun {
 /**
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
- * @throws TypeError / RangeError naming the option; RedriveWouldRepeat; TransportError when the broker cannot be reached at the start;
- *   SendError when it will never take a letter; RedriveStalled; what `filter` throws. What was done until then stays done.
+ * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the
+ *   start; SendError when it will never take a letter; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(
   host: RedriveHost,

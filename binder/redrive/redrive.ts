@@ -17,7 +17,7 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireFree } from '../assembly/transport-owner.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import { isDeadLetterName } from '../channel/letter-name.ts'
-import { RedriveWouldRepeat } from '../errors.ts'
+import { BinderError } from '../errors.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
 import { settlingOf } from './moving.ts'
@@ -45,7 +45,7 @@ export interface RedriveOptions {
   readonly perSecond?: number | undefined
   /**
    * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had, for as
-   *   long as the inbox remembers it (7 days by default); the others handle it again. Refused (RedriveWouldRepeat) for a
+   *   long as the inbox remembers it (7 days by default); the others handle it again. Refused (`binder.redrive_would_repeat`) for a
    *   `transactional` channel on PostgreSQL, whose groups may settle without an inbox, and for a channel of dead letters, whose
    *   group `redrive` would have the letter twice.
    * - `group`: to the group that failed, and to no other, through its retry channel. A binding with `retry: 'delayed'`
@@ -73,7 +73,7 @@ export interface RedriveOptions {
   /** Ends the run early; what it did stays done, and the report says `complete: false`. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Nothing to read for so long although there should be: the run fails with RedriveStalled. Another reader of the
+   * Nothing to read for so long although there should be: the run fails with `binder.redrive_stalled`. Another reader of the
    * group `redrive` is the usual cause, or a broker that is away. In ms. @default 60 seconds
    */
   readonly stallTimeoutMs?: number | undefined
@@ -187,7 +187,7 @@ export function resolveRedrive(
   }
 }
 
-/** @throws RedriveWouldRepeat */
+/** @throws `binder.redrive_would_repeat` */
 function resolveTo(
   transport: Transport,
   { name, transactional }: Channel,
@@ -199,8 +199,10 @@ function resolveTo(
   const to = given ?? (settles || isOfLetters ? 'group' : 'channel')
   if (to !== 'channel' && to !== 'group' && to !== 'nowhere')
     throw invalidOption('redrive.to', to, "'channel', 'group' or 'nowhere'")
-  if (to === 'channel' && isOfLetters) throw new RedriveWouldRepeat(name, group, 'letters')
-  if (to === 'channel' && settles && transactional === true) throw new RedriveWouldRepeat(name, group, 'settles')
+  if (to === 'channel' && isOfLetters)
+    throw new BinderError('binder.redrive_would_repeat', { channel: name, group, why: 'letters' })
+  if (to === 'channel' && settles && transactional === true)
+    throw new BinderError('binder.redrive_would_repeat', { channel: name, group, why: 'settles' })
   return to
 }
 

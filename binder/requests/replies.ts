@@ -4,6 +4,7 @@
  *   request: `request-id` <instance>/<uuid>, `request-reply-to` <reply channel>.<service>
  *   reply:   `reply-to-request` the id, `reply-status` ok or failed; a failed one has a JSON body of its own
  */
+
 import type { Clock } from '../../core/clock.ts'
 import { ConcordatError, hasCode, isRetryable, said, show, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
@@ -13,7 +14,7 @@ import type { ConsumerBinding } from '../bindings/declarations.ts'
 import type { Channel } from '../channel/channel.ts'
 import { decodePayload } from '../channel/encode.ts'
 import { type EncodedMessage, type Headers, REPLY_TO_REQUEST } from '../channel/message.ts'
-import { TerminalError } from '../errors.ts'
+import { BinderError, TerminalError } from '../errors.ts'
 import type { Destinations } from '../sending/destinations.ts'
 import { bounded } from '../transport/cloud-event.ts'
 import type { Answer, AnswerHost } from './answer.ts'
@@ -28,40 +29,6 @@ const MAX_MESSAGE = 1_024
 /** Characters of a destination for replies; a longer one is refused by responders. */
 export const MAX_REPLY_PLACE = 200
 
-/** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
-export class RequestTimeout extends ConcordatError {
-  readonly code = 'binder.request_timeout' as const
-  readonly retryable = true as const
-  readonly channel: string
-  readonly timeoutMs: number
-
-  constructor(channel: string, timeoutMs: number) {
-    super(
-      `no reply to a request on "${channel}" within ${timeoutMs} ms. It may have been handled: ask again with the same id, and check that a responder runs.`,
-    )
-    this.channel = channel
-    this.timeoutMs = timeoutMs
-  }
-}
-
-/** The responder said no, or could not. `reason` is the code of its error. */
-export class RequestFailed extends ConcordatError {
-  readonly code = 'binder.request_failed' as const
-  readonly retryable: boolean
-  readonly channel: string
-  readonly reason: string
-  /** The service that answered. */
-  readonly responder: string
-
-  constructor(channel: string, responder: string, fields: { reason: string; message: string; retryable: boolean }) {
-    super(`"${responder}" answered a request on "${channel}" with ${fields.reason}: ${fields.message}`)
-    this.channel = channel
-    this.responder = responder
-    this.reason = fields.reason
-    this.retryable = fields.retryable
-  }
-}
-
 /** Thrown by a responder's handler: a definite no for the requester. One attempt, no dead letter, an inbox rolls back. */
 export class RequestRefused extends ConcordatError {
   readonly code = 'binder.request_refused' as const
@@ -72,18 +39,6 @@ export class RequestRefused extends ConcordatError {
   constructor(reason: string, message: string) {
     super(message)
     this.reason = reason
-  }
-}
-
-/** A request was repeated under its id after it had been handled and answered. The requester of the repetition gets this. */
-export class RequestHandled extends ConcordatError {
-  readonly code = 'binder.request_handled' as const
-  readonly retryable = false as const
-
-  constructor({ id, destination }: EncodedMessage) {
-    super(
-      `request ${id} on "${destination}" was handled before, and its reply sent to who asked then: look for what it did`,
-    )
   }
 }
 
@@ -219,7 +174,7 @@ function reasonOf(error: Error): string {
 /**
  * The payload of a reply.
  * @param channel of the request
- * @throws RequestFailed when the responder said so; SchemaError, CodecError when the reply is none of its channel
+ * @throws `binder.request_failed` when the responder said so; SchemaError, CodecError when the reply is none of its channel
  */
 export async function readReply<In, Out>(
   channel: string,
@@ -227,10 +182,10 @@ export async function readReply<In, Out>(
   reply: EncodedMessage,
 ): Promise<Out> {
   if (reply.headers[REPLY_STATUS] !== 'failed') return decodePayload(replies, reply)
-  throw new RequestFailed(channel, reply.source, readFailure(reply.body))
+  throw new BinderError('binder.request_failed', { channel, responder: reply.source, ...readFailure(reply.body) })
 }
 
-function readFailure(body: Uint8Array | null): { reason: string; message: string; retryable: boolean } {
+function readFailure(body: Uint8Array | null): { reason: string; answer: string; retryable: boolean } {
   let said: Readonly<Record<string, unknown>> = {}
   try {
     said = parseShallow(Buffer.from(body ?? []).toString()) as typeof said
@@ -241,7 +196,7 @@ function readFailure(body: Uint8Array | null): { reason: string; message: string
     typeof value === 'string' ? value.slice(0, most) : otherwise
   return {
     reason: text(said?.['reason'], MAX_REASON, 'failed'),
-    message: text(said?.['message'], MAX_MESSAGE, 'it gave no reason'),
+    answer: text(said?.['message'], MAX_MESSAGE, 'it gave no reason'),
     retryable: said?.['retryable'] === true,
   }
 }

@@ -10,9 +10,9 @@ import { Discarded } from '../bindings/discarded.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { SendOptions } from '../channel/encode.ts'
 import { type EncodedMessage, REPLY_TO_REQUEST } from '../channel/message.ts'
-import { BinderClosed } from '../errors.ts'
+import { BinderError } from '../errors.ts'
 import type { Place } from '../sending/destinations.ts'
-import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, RequestTimeout, readReply, replyDestination } from './replies.ts'
+import { MAX_REPLY_PLACE, REPLY_TO, REQUEST_ID, readReply, replyDestination } from './replies.ts'
 
 export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
   /** Channel of the reply: one of `createBinder({ replies })`. */
@@ -84,7 +84,7 @@ export class Requests {
     this.bindings = [...this.#places.values()]
   }
 
-  /** @throws RequestTimeout, RequestFailed, SendError, the signal's reason, BinderClosed when the binder closes */
+  /** @throws `binder.request_timeout`, `binder.request_failed`, SendError, the signal's reason, `binder.closed` when the binder closes */
   async request<In, Out, ReplyIn, Reply>(
     channel: Channel<In, Out>,
     payload: NoInfer<In>,
@@ -114,7 +114,8 @@ export class Requests {
 
   /** Rejects waiting requests because the binder closes. */
   close(): void {
-    for (const { reject } of this.#waiting.values()) reject(new BinderClosed('closing', 'binder.request'))
+    for (const { reject } of this.#waiting.values())
+      reject(new BinderError('binder.closed', { state: 'closing', path: 'binder.request' }))
   }
 
   /** The reply with this id, or why there is none. Leaves nothing behind. */
@@ -130,7 +131,7 @@ export class Requests {
     this.#waiting.set(id, waiting)
     this.#host.clock
       .sleep(timeoutMs, over.signal)
-      .then(() => waiting.reject(new RequestTimeout(channel, timeoutMs)), noop)
+      .then(() => waiting.reject(new BinderError('binder.request_timeout', { channel, timeoutMs })), noop)
     ask(over.signal).catch(waiting.reject)
     try {
       return await waiting.promise

@@ -52,7 +52,7 @@ export class Watching {
     this.#self = formatAddress(host.address)
   }
 
-  /** @throws TypeError / RangeError, AddressInvalid, BusForbidden, BusNotReady */
+  /** @throws TypeError / RangeError, `bus.address`, `bus.forbidden`, `bus.not_ready` */
   async watch(options: ReportWatchOptions = {}): Promise<ReportWatch> {
     refuseUnknown('bus.watch', options, NAMES)
     const to = parsePattern(options.to ?? '**')

@@ -24,7 +24,7 @@ export interface DrizzleSql {
  *     await db.transaction(async (tx) => { await outbox.add(drizzleTransaction(tx, sql), orderPlaced, order) })
  *
  * Make it at the start of the callback, before the first `await` of anything else. It is bound to that transaction: after its end statements
- * reject with `SqlTransactionMissing` and are not run, over `postgres` with `SqlTransactionEnded`.
+ * reject with `core.sql_transaction_missing` and are not run, over `postgres` with `core.sql_transaction_ended`.
  * @param sql of `drizzle-orm`
  * @throws TypeError when it is no transaction
  */

@@ -15,8 +15,8 @@ export interface KnexTransaction {
  *
  *     await knex.transaction(async (trx) => { await outbox.add(knexTransaction(trx), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionEnded` and are not
- * run, behind a ROLLBACK under way with `SqlTransactionMissing`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
+ * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
  * @throws TypeError when it is no transaction
  */
 export function knexTransaction(trx: KnexTransaction): SqlTransaction {

@@ -17,8 +17,8 @@ interface Executor {
  *
  *     await em.transactional(async (em) => { await outbox.add(mikroOrmTransaction(em), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionMissing` and are
- * not run. What the manager has not written yet is written by its `flush`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with
+ * `core.sql_transaction_missing` and are not run. What the manager has not written yet is written by its `flush`.
  * @throws TypeError when the manager is in no transaction
  */
 export function mikroOrmTransaction(em: MikroOrmTransaction): SqlTransaction {

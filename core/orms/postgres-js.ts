@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
-import { type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { type SqlTransaction } from '../sql.ts'
+import { SqlError } from '../sql-errors.ts'
 
 /** The part of `TransactionSql` of `postgres` that is used. `savepoint` tells it from `Sql`, which has none. */
 export interface PostgresJsTransaction {
@@ -18,8 +19,8 @@ const UNKNOWN = 705
  *
  *     await sql.begin(async (tx) => { await outbox.add(postgresTransaction(tx), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionEnded` and are not
- * run, behind a ROLLBACK under way with `SqlTransactionMissing`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
+ * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
  * @throws TypeError when it is no transaction
  */
 export function postgresTransaction(tx: PostgresJsTransaction): SqlTransaction {
@@ -68,12 +69,12 @@ class Reservation {
     return true
   }
 
-  /** @throws SqlTransactionEnded */
+  /** @throws `core.sql_transaction_ended` */
   requireHeld(): void {
-    if (this.#isOver()) throw new SqlTransactionEnded()
+    if (this.#isOver()) throw new SqlError('core.sql_transaction_ended')
   }
 
-  /** Rejects with `SqlTransactionEnded` when the transaction has ended before the statement was sent. */
+  /** Rejects with `core.sql_transaction_ended` when the transaction has ended before the statement was sent. */
   settled(send: () => PromiseLike<unknown>): Promise<unknown> {
     const query = send()
     const answered = Promise.resolve(query)
@@ -87,7 +88,7 @@ class Reservation {
     answered.then(answer, answer)
     await new Promise(setImmediate)
     while (query.state === null && !isAnswered) {
-      if (this.#isOver()) throw new SqlTransactionEnded()
+      if (this.#isOver()) throw new SqlError('core.sql_transaction_ended')
       await pause(LOOK_EVERY_MS)
     }
     return answered

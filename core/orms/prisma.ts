@@ -1,7 +1,8 @@
 import { hasCode, toError } from '../errors.ts'
 import { joinedTransaction } from '../joined-transaction.ts'
 import { hasMethods, wrongKind } from '../options.ts'
-import { type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { type SqlTransaction } from '../sql.ts'
+import { SqlError } from '../sql-errors.ts'
 
 /** The part of `Prisma.TransactionClient` that is used. The client itself has a `$connect` too, which tells it from this. */
 export interface PrismaTransaction {
@@ -15,7 +16,7 @@ export interface PrismaTransaction {
  *
  *     await prisma.$transaction(async (tx) => { await outbox.add(prismaTransaction(tx), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionEnded`; so do they after Prisma's `timeout`, which is 5 s unless
+ * After the transaction its statements reject with `core.sql_transaction_ended`; so do they after Prisma's `timeout`, which is 5 s unless
  * `$transaction` is told otherwise. Numbers of PostgreSQL's type `bigint` come as text, as they do from `pg`.
  * @throws TypeError when it is no transaction, or a batch of Prisma's: `$transaction([...])` hands out none
  */
@@ -38,15 +39,11 @@ export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
 }
 
 /** Prisma has one code for a transaction that has ended and for one that it ended itself, and says which in its text. */
-function ended(error: unknown): SqlTransactionEnded {
+function ended(error: unknown): SqlError {
   const { message } = toError(error)
   const isLate = /timeout|timed out|expired/i.test(message)
-  return new SqlTransactionEnded({
-    ...(isLate && {
-      reason: "Prisma's timeout for it passed: give `prisma.$transaction(work, { timeout })` a longer one",
-    }),
-    cause: error,
-  })
+  const reason = "Prisma's timeout for it passed: give `prisma.$transaction(work, { timeout })` a longer one"
+  return new SqlError('core.sql_transaction_ended', isLate ? { reason } : {}, error)
 }
 
 /** Looks at the statement itself, not at what is in parentheses, between quotes or in a comment. */

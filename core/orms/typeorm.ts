@@ -17,8 +17,8 @@ export interface TypeormTransaction {
  *
  *     await dataSource.transaction(async (manager) => { await outbox.add(typeormTransaction(manager), orderPlaced, order) })
  *
- * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `SqlTransactionEnded` and are not
- * run, behind a ROLLBACK under way with `SqlTransactionMissing`.
+ * Make it at the start of the callback. It is bound to that transaction: after its end statements reject with `core.sql_transaction_ended`
+ * and are not run, behind a ROLLBACK under way with `core.sql_transaction_missing`.
  * @throws TypeError when the manager is in no transaction
  */
 export function typeormTransaction(manager: TypeormTransaction): SqlTransaction {

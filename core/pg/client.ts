@@ -13,13 +13,13 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts
 import {
   PREPARING_IS_OFF,
   quoteLiteral,
-  SqlCannotPrepare,
   type SqlClient,
   SqlCommitError,
   type SqlTransaction,
   type TransactionLimits,
 } from '../sql.ts'
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
+import { SqlError } from '../sql-errors.ts'
 import { repeatable } from '../sql-retry.ts'
 import { readable } from '../thrown.ts'
 import { outlivesTransaction } from '../transaction-control.ts'
@@ -56,7 +56,7 @@ export interface PgClientOptions {
   readonly logger?: Logger | undefined
   /**
    * Statements that come again are prepared on each connection, at most 300: a quarter less work for the server. Not with a pooler in
-   * transaction mode that does not keep them (`SqlStatementLost`). @default false
+   * transaction mode that does not keep them (`core.sql_statement_lost`). @default false
    */
   readonly preparedStatements?: boolean | undefined
 }
@@ -112,7 +112,7 @@ function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
  * `COMMIT` on a `PoolClient`. Begins and ends nothing.
  *
  * Call it after `BEGIN`, at once: it is bound to the transaction that is open then. A statement outside of that rejects with
- * `SqlTransactionMissing` and is not run.
+ * `core.sql_transaction_missing` and is not run.
  * @throws TypeError for a pool
  */
 export function pgTransaction(connection: PgOwnConnection): SqlTransaction {
@@ -173,12 +173,14 @@ function preparing(gid: string): Ending {
 
 /** Explains errors of `PREPARE TRANSACTION` only: in the work itself these codes mean something else. */
 function explainPrepare(error: unknown): unknown {
-  if (hasCode(error, '55000')) return new SqlCannotPrepare(PREPARING_IS_OFF, { cause: error })
+  if (hasCode(error, '55000')) return new SqlError('core.sql_cannot_prepare', { message: PREPARING_IS_OFF }, error)
   if (!hasCode(error, '0A000')) return error
   const { message } = toError(error)
-  return new SqlCannotPrepare(`${message}: leave that out of the transaction, or do it after its commit`, {
-    cause: error,
-  })
+  return new SqlError(
+    'core.sql_cannot_prepare',
+    { message: `${message}: leave that out of the transaction, or do it after its commit` },
+    error,
+  )
 }
 
 async function transaction<T>(

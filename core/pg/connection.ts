@@ -16,7 +16,8 @@ type Callback = (error: Error | null, result?: unknown) => void
  *       await drizzle(pgConnection<PoolClient>(tx)).update(stock).set({ ... })
  *     })
  *
- * A BEGIN or COMMIT of theirs, and a cursor or a stream, rejects with a TypeError, and a statement after the end with `SqlTransactionEnded`.
+ * A BEGIN or COMMIT of theirs, and a cursor or a stream, rejects with a TypeError, and a statement after the end with
+ * `core.sql_transaction_ended`.
  * @typeParam Client what the library's types ask for, such as `PoolClient` of `pg`
  * @throws TypeError when it is no transaction of `pgClient(pool)`
  */

@@ -1,5 +1,5 @@
 import { hasMethods } from '../options.ts'
-import { SqlTransactionMissing } from '../sql.ts'
+import { SqlError } from '../sql-errors.ts'
 
 /** Answers of the server after a statement, and after all statements of a round trip. */
 interface Answer {
@@ -35,9 +35,9 @@ export class EndedEarly {
     this.#protocol?.on('commandComplete', this.#complete)
   }
 
-  /** Before each statement of the transaction, and before its commit. @throws SqlTransactionMissing */
+  /** Before each statement of the transaction, and before its commit. @throws `core.sql_transaction_missing` */
   refuse(): void {
-    if (this.#hasEnded) throw new SqlTransactionMissing()
+    if (this.#hasEnded) throw new SqlError('core.sql_transaction_missing')
   }
 
   stop(): void {

@@ -2,19 +2,18 @@
  * Several PostgreSQL servers of which one writes: what `target_session_attrs=read-write` is in libpq, which `pg` does not have.
  * Without it an address that follows the primary does the same (a proxy, a virtual address, DNS with a short time to live).
  */
-import { toError } from '../errors.ts'
+import { hasCode, toError } from '../errors.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { fromDriver, throwFromConnecting } from '../sql-away.ts'
 import type { PgPool, PgPoolConnection } from './client.ts'
 
-/** Every server of these only reads now: none was promoted yet. It carries the code that a read-only server answers with. */
-class ReadOnlyServer extends Error {
-  /** `read_only_sql_transaction`, in PostgreSQL's words. */
-  readonly code = '25006'
+/** The code that a read-only server answers with: `read_only_sql_transaction`, in PostgreSQL's words. */
+const READ_ONLY = '25006'
 
-  constructor() {
-    super('the server only reads (a standby): connections are made to the one that is promoted')
-  }
+/** Every server of these only reads now: none was promoted yet. */
+function onlyReads(): Error {
+  const error = new Error('the server only reads (a standby): connections are made to the one that is promoted')
+  return Object.assign(error, { code: READ_ONLY })
 }
 
 /**
@@ -64,7 +63,7 @@ class PrimaryPool implements PgPool {
         return connection
       } catch (error) {
         // A server that is away says more than a standby that is none yet.
-        if (failure === undefined || failure instanceof ReadOnlyServer) failure = error
+        if (failure === undefined || hasCode(failure, READ_ONLY)) failure = error
       }
     }
     throw toError(failure)
@@ -99,7 +98,7 @@ class PrimaryPool implements PgPool {
     connection.on('error', heard)
     try {
       const { rows } = await connection.query('SELECT pg_is_in_recovery() AS reads')
-      if ((rows[0] as { readonly reads?: boolean } | undefined)?.reads === true) throw new ReadOnlyServer()
+      if ((rows[0] as { readonly reads?: boolean } | undefined)?.reads === true) throw onlyReads()
     } catch (error) {
       connection.release(true)
       throw fromDriver(error)

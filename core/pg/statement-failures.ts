@@ -1,6 +1,6 @@
 /** Failures of a transaction's statements, and what they say of its connection. */
 import { hasCode } from '../errors.ts'
-import { type SqlOutcome, SqlStatementLost } from '../sql.ts'
+import { type SqlOutcome } from '../sql.ts'
 import { connectionAnswered } from '../sql-away.ts'
 import { LastWords } from './last-words.ts'
 import { type PgConnection, run } from './statements.ts'
@@ -53,5 +53,5 @@ export class StatementFailures {
  * standby, or a primary that became one) while another server writes.
  */
 function isStale(error: unknown): boolean {
-  return error instanceof SqlStatementLost || hasCode(error, '0A000') || hasCode(error, '25006')
+  return hasCode(error, 'core.sql_statement_lost') || hasCode(error, '0A000') || hasCode(error, '25006')
 }

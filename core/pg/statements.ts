@@ -1,8 +1,9 @@
 /** A statement over a connection of `pg`. */
 
 import { hasCode } from '../errors.ts'
-import { type SqlResult, SqlStatementLost } from '../sql.ts'
+import { type SqlResult } from '../sql.ts'
 import { throwFromDriver } from '../sql-away.ts'
+import { SqlError } from '../sql-errors.ts'
 import type { StatementNames } from './statement-names.ts'
 
 /** The part of `pg.Client` / `pg.PoolClient` that is used. */
@@ -39,11 +40,11 @@ interface NamingConnection {
   query(named: { readonly name: string; readonly text: string; readonly values: unknown[] }): Promise<PgResult>
 }
 
-/** @throws SqlStatementLost */
+/** @throws `core.sql_statement_lost` */
 function runNamed(connection: PgConnection, named: Parameters<NamingConnection['query']>[0]): Promise<PgResult> {
   return (connection as unknown as NamingConnection).query(named).catch(throwLost)
 }
 
 export function throwLost(error: unknown): never {
-  throw hasCode(error, '26000') || hasCode(error, '42P05') ? new SqlStatementLost({ cause: error }) : error
+  throw hasCode(error, '26000') || hasCode(error, '42P05') ? new SqlError('core.sql_statement_lost', {}, error) : error
 }

@@ -1,6 +1,8 @@
 /** A piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
+
 import { isConflict } from '../conflict.ts'
-import { type SqlResult, type SqlTransaction, SqlTransactionControl, SqlTransactionEnded } from '../sql.ts'
+import { type SqlResult, type SqlTransaction } from '../sql.ts'
+import { SqlError } from '../sql-errors.ts'
 import { controlsTransaction } from '../transaction-control.ts'
 import { rollsBack } from '../transaction-scope.ts'
 import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statements-together.ts'
@@ -108,8 +110,8 @@ export class SavepointScope implements Asker {
   }
 
   async #run<T>(text: string, statement: () => Promise<T>): Promise<T> {
-    if (!this.isOpen) throw new SqlTransactionEnded()
-    if (controlsTransaction(text)) throw new SqlTransactionControl()
+    if (!this.isOpen) throw new SqlError('core.sql_transaction_ended')
+    if (controlsTransaction(text)) throw new SqlError('core.sql_transaction_control')
     if (rollsBack(text)) this.#isWhole = false
     if (this.#obstacle === 'beyond' || reachesBeyond(text)) {
       this.#obstacle = 'beyond'

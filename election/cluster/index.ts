@@ -9,13 +9,4 @@ export type { Membership } from './membership/membership.ts'
 export { createMembership } from './membership/membership-client.ts'
 export type { SharedState } from './state/state.ts'
 export { createSharedState } from './state/state-map.ts'
-export {
-  ClusterClosed,
-  ClusterDataInvalid,
-  ClusterDataTooLarge,
-  ClusterStoreRefused,
-  ClusterStoreUnavailable,
-  MemberEvicted,
-  MemberIsolated,
-  StateConflict,
-} from './store/cluster-errors.ts'
+export { ClusterError } from './store/cluster-errors.ts'

@@ -18,7 +18,7 @@ import type {
   RevokedReason,
   Term,
 } from './election.ts'
-import { ElectionClosed } from './errors.ts'
+import { ElectionError } from './errors.ts'
 import { Handlers } from './handlers.ts'
 import { leaderOf } from './leader.ts'
 import { type ElectionOptions, type ResolvedElection, resolveElection } from './options.ts'
@@ -67,7 +67,8 @@ class Campaign implements Election {
 
   start(): void {
     requireMayStart(`election "${this.#options.role}".start`)
-    if (this.#closing.signal.aborted) throw new ElectionClosed(`election "${this.#options.role}"`, 'createElection()')
+    if (this.#closing.signal.aborted)
+      throw new ElectionError('election.closed', { part: `election "${this.#options.role}"`, make: 'createElection()' })
     if (this.#phase.state !== 'idle') return
     this.#phase = CAMPAIGNING
     this.#context = lastingContext()

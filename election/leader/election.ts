@@ -12,7 +12,7 @@
 export interface Election extends AsyncDisposable {
   /**
    * Begins to campaign. Returns at once; a store that is away is tried again forever. Keeps the process alive until
-   * closed. Idempotent until then. @throws ElectionClosed
+   * closed. Idempotent until then. @throws `election.closed`
    */
   start(): void
   /** The term this instance leads at this moment, by the clocks; `undefined` when it does not. Synchronous. */
@@ -57,7 +57,7 @@ export interface Term {
   readonly signal: AbortSignal
   /** Until when this instance may believe that it leads, epoch ms; moves with each renewal. */
   validUntil(): number
-  /** Synchronous, by the clocks. @throws TermOver when it is over, LockLost when less than `minRemainingMs` are left */
+  /** Synchronous, by the clocks. @throws `election.term_over` when it is over, `locks.lost` when less than `minRemainingMs` are left */
   assertValid(minRemainingMs?: number): void
 }
 

@@ -1,48 +1,29 @@
-import { ConcordatError } from '../../core/errors.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
 import type { RevokedReason } from './election.ts'
 
-/** Reason with which a term's signal aborts: this instance no longer leads. Stop, do not write. */
-export class TermOver extends ConcordatError {
-  readonly code = 'election.term_over' as const
-  readonly retryable = true as const
-  readonly role: string
-  readonly term: number
-  readonly reason: RevokedReason
+/** Fields of an `ElectionError`, by code. */
+export interface ElectionErrors {
+  /** Reason with which a term's signal aborts: this instance no longer leads. Stop, do not write. */
+  'election.term_over': { role: string; term: number; reason: RevokedReason }
+  /** A candidate, a schedule or an observer was started after its `close()`. */
+  'election.closed': { part: string; make: string }
+  /** The reason with which a run's signal aborts after the job's `timeoutMs`. */
+  'election.job_timeout': { job: string; timeoutMs: number }
+}
 
-  constructor(role: string, term: number, reason: RevokedReason, cause?: unknown) {
-    super(
+/** Error of elections and schedules. Its fields depend on its `code`: see `ElectionErrors`. */
+export type ElectionError<Code extends keyof ElectionErrors = keyof ElectionErrors> = ErrorOf<ElectionErrors, Code>
+
+/** Error of elections and schedules. Its fields depend on its `code`: see `ElectionErrors`. */
+export const ElectionError: ErrorClass<ElectionErrors> = errorClass<ElectionErrors>(
+  'ElectionError',
+  {
+    'election.term_over': ({ role, term, reason }) =>
       `term ${term} of "${role}" is over (${reason}): stop its work, the next leader may have begun`,
-      cause === undefined ? undefined : { cause },
-    )
-    this.role = role
-    this.term = term
-    this.reason = reason
-  }
-}
-
-/** A candidate, a schedule or an observer was started after its `close()`. */
-export class ElectionClosed extends ConcordatError {
-  readonly code = 'election.closed' as const
-  readonly retryable = false as const
-
-  /** @param part what was closed. @param make which call makes another one */
-  constructor(part: string, make: string) {
-    super(`start of the ${part}: expected an open one, got one that is closed: make another with ${make}`)
-  }
-}
-
-/** The reason with which a run's signal aborts after the job's `timeoutMs`. */
-export class JobTimeout extends ConcordatError {
-  readonly code = 'election.job_timeout' as const
-  readonly retryable = true as const
-  readonly job: string
-  readonly timeoutMs: number
-
-  constructor(job: string, timeoutMs: number) {
-    super(
+    'election.closed': ({ part, make }) =>
+      `start of the ${part}: expected an open one, got one that is closed: make another with ${make}`,
+    'election.job_timeout': ({ job, timeoutMs }) =>
       `a run of job "${job}" has taken longer than ${timeoutMs} ms: honour run.signal, or raise timeoutMs; there is no other run until it returns`,
-    )
-    this.job = job
-    this.timeoutMs = timeoutMs
-  }
-}
+  },
+  ['election.term_over', 'election.job_timeout'],
+)

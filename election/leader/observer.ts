@@ -18,7 +18,7 @@ import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } fr
 import { unlessAborted } from '../../core/time-limit.ts'
 import type { Locks } from '../../locks/lock.ts'
 import type { LeaderInfo } from './election.ts'
-import { ElectionClosed } from './errors.ts'
+import { ElectionError } from './errors.ts'
 import { leaderOf } from './leader.ts'
 
 /** Options of `createObserver`. */
@@ -41,7 +41,7 @@ export interface ObserverOptions {
 export interface Observer extends AsyncDisposable, AsyncIterable<LeaderChange> {
   /**
    * Begins to look. Returns at once; a store that is away is tried again forever. Keeps the process alive until closed.
-   * Idempotent until then. @throws ElectionClosed
+   * Idempotent until then. @throws `election.closed`
    */
   start(): void
   /** The last thing seen; `undefined` while nothing is known: before the first answer, and as after `unknown`. */
@@ -126,7 +126,8 @@ class PollingObserver implements Observer {
   }
 
   start(): void {
-    if (this.#closing.signal.aborted) throw new ElectionClosed(`observer of "${this.#role}"`, 'createObserver()')
+    if (this.#closing.signal.aborted)
+      throw new ElectionError('election.closed', { part: `observer of "${this.#role}"`, make: 'createObserver()' })
     this.#running ??= lastingContext()(() => this.#watch(this.#closing.signal))
   }
 

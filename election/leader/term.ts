@@ -1,6 +1,6 @@
 import type { Lease, LeaseState, ReleaseOutcome } from '../../locks/lock.ts'
 import type { RevokedReason, Term } from './election.ts'
-import { TermOver } from './errors.ts'
+import { ElectionError } from './errors.ts'
 
 /**
  * A term over its lease: ends once, at the latest with the lease. It stands for the lease where code asks under which
@@ -77,6 +77,6 @@ export class LedTerm implements Term, Lease {
   end(reason: RevokedReason, cause?: unknown): void {
     if (this.#over.signal.aborted) return
     this.#ended.resolve(reason)
-    this.#over.abort(new TermOver(this.role, this.term, reason, cause))
+    this.#over.abort(new ElectionError('election.term_over', { role: this.role, term: this.term, reason }, cause))
   }
 }

@@ -1,5 +1,5 @@
 import { within } from '../../core/time-limit.ts'
-import { ElectionClosed } from '../leader/errors.ts'
+import { ElectionError } from '../leader/errors.ts'
 import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule.ts'
 import { type ResolvedSchedule, resolveSchedule } from './schedule-options.ts'
 import { JobRunner } from './scheduled-job.ts'
@@ -25,7 +25,8 @@ class JobSchedule implements Schedule {
   }
 
   start(): void {
-    if (this.#closing.signal.aborted) throw new ElectionClosed('schedule', 'createSchedule()')
+    if (this.#closing.signal.aborted)
+      throw new ElectionError('election.closed', { part: 'schedule', make: 'createSchedule()' })
     if (this.#isStarted) return
     this.#isStarted = true
     // Each job by itself: the failure of one that ends the term does not wait for the others.

@@ -67,7 +67,7 @@ export interface JobOptions {
    * run ends. @default 'skip'
    */
   readonly overlap?: 'skip' | 'queue' | undefined
-  /** A run's signal aborts with `JobTimeout` after this. There is no other run until it has returned. @default none */
+  /** A run's signal aborts with `election.job_timeout` after this. There is no other run until it has returned. @default none */
   readonly timeoutMs?: number | undefined
   /** Reaction to a failed run: `continue` waits for the next tick, `resign` ends the term. @default 'continue' */
   readonly onFailure?: 'continue' | 'resign' | undefined
@@ -90,7 +90,7 @@ export interface JobRun {
 
 /** Jobs that run on the leader of a role: one run of a job at a time, and at most one per tick, in a term. */
 export interface Schedule extends AsyncDisposable {
-  /** From now on the jobs run in each term, also the one that is being led. Idempotent until closed. @throws ElectionClosed */
+  /** From now on the jobs run in each term, also the one that is being led. Idempotent until closed. @throws `election.closed` */
   start(): void
   status(): readonly JobStatus[]
   health(): ScheduleHealth

@@ -3,7 +3,7 @@ import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { show, toError } from '../../core/errors.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import type { Term } from '../leader/election.ts'
-import { JobTimeout } from '../leader/errors.ts'
+import { ElectionError } from '../leader/errors.ts'
 import type { JobRun, JobStatus, ScheduleOptions } from './schedule.ts'
 import type { ResolvedJob, ResolvedSchedule } from './schedule-options.ts'
 import { type RunHost, TermRuns } from './term-runs.ts'
@@ -237,7 +237,9 @@ class CurrentRun {
     this.#cancel =
       timeoutMs === undefined
         ? () => {}
-        : clock.setTimer(timeoutMs, () => this.#timeout.abort(new JobTimeout(job, timeoutMs)))
+        : clock.setTimer(timeoutMs, () =>
+            this.#timeout.abort(new ElectionError('election.job_timeout', { job, timeoutMs })),
+          )
   }
 
   get isOverdue(): boolean {

@@ -1,5 +1,5 @@
 import { randomId } from '../../core/random-id.ts'
-import { LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ListRequest, LockOperator, LockStore, NotHeld } from '../store.ts'
 import type { MemoryLockServer } from './server.ts'
@@ -24,7 +24,11 @@ export class MemoryLockStore implements LockStore {
   async acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
     const reply = this.#server.acquire(claim, request)
     if (reply !== 'given up') return reply
-    throw new LockStoreUnavailable('memory', 'not_done', 'this acquisition was given up before')
+    throw new LockError('locks.store_unavailable', {
+      store: 'memory',
+      outcome: 'not_done',
+      detail: 'this acquisition was given up before',
+    })
   }
 
   async extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {

@@ -1,7 +1,7 @@
 import { hasCode } from '../../core/errors.ts'
 import { explainMissing, refusePrepared, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { storableText } from '../../core/sql-text.ts'
-import { FenceRejected } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { GUARD_REFUSED } from './functions-guard.ts'
 import { LOCK_STORE_PART } from './tables.ts'
@@ -64,5 +64,5 @@ export class Guard {
 function refusalOf(error: unknown, { key, token }: Pick<Lease, 'key' | 'token'>): unknown {
   if (!hasCode(error, GUARD_REFUSED)) return error
   const { detail } = error as { readonly detail?: string }
-  return new FenceRejected(key, token, Number(detail))
+  return new LockError('locks.fence_rejected', { resource: key, token, lastToken: Number(detail) })
 }

@@ -12,7 +12,7 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { SqlSteps } from '../../core/sql-steps.ts'
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { AcquireOptions, Lease, Locks } from '../lock.ts'
 import { locksOn } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
@@ -52,7 +52,7 @@ export interface PostgresLocks extends Locks {
    *
    * The lease need not be valid: an expired one that no other holder took is still the newest. A lease that was taken away by force, or
    * released, is not.
-   * @throws FenceRejected at once when it is too late already. At the commit the server's error is thrown, with the
+   * @throws `locks.fence_rejected` at once when it is too late already. At the commit the server's error is thrown, with the
    *   SQLSTATE `CC002`, unless `transaction` calls it
    */
   guard(tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>): Promise<void>
@@ -60,7 +60,7 @@ export interface PostgresLocks extends Locks {
   /**
    * `using` around a guarded transaction: acquires, begins, calls `work`, commits if the lease is the newest then,
    * releases. Resolves when the commit is confirmed, whatever becomes of the lease after it.
-   * @throws FenceRejected when another took the lock over before the commit: nothing was written, repeat it; what `using`
+   * @throws `locks.fence_rejected` when another took the lock over before the commit: nothing was written, repeat it; what `using`
    *   throws; what `work` throws
    */
   transaction<T>(
@@ -99,8 +99,9 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
     answerMs,
     clock,
     errors: {
-      unavailable: (outcome, detail, cause) => new LockStoreUnavailable('postgres', outcome, detail, cause),
-      refused: (cause) => new LockStoreRefused('postgres', cause),
+      unavailable: (outcome, detail, cause) =>
+        new LockError('locks.store_unavailable', { store: 'postgres', outcome, detail }, cause),
+      refused: (cause) => new LockError('locks.store_refused', { store: 'postgres' }, cause),
     },
   })
   let sweepAt = clock.monotonic() + SWEEP_EVERY_MS

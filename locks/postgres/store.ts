@@ -2,7 +2,7 @@ import { invalidOption } from '../../core/errors.ts'
 import { randomId } from '../../core/random-id.ts'
 import type { SqlSteps } from '../../core/sql-steps.ts'
 import { originalText, storableText } from '../../core/sql-text.ts'
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from '../store.ts'
 import { PostgresOperator } from './operator.ts'
@@ -92,7 +92,11 @@ export class PostgresLockStore implements LockStore {
       return { status: 'granted', token: tokenOf(row.granted) }
     }
     if (row.status === 'given up') {
-      throw new LockStoreUnavailable('postgres', 'not_done', 'this acquisition was given up before')
+      throw new LockError('locks.store_unavailable', {
+        store: 'postgres',
+        outcome: 'not_done',
+        detail: 'this acquisition was given up before',
+      })
     }
     if (keepsPlace) this.#turns.placed(key, value)
     return {
@@ -193,14 +197,19 @@ function notHeld({ mark }: LeaveRow): NotHeld {
 function tokenOf(text: string | null): number {
   const token = Number(text)
   if (Number.isSafeInteger(token)) return token
-  throw new LockStoreRefused(
-    'postgres',
+  throw new LockError(
+    'locks.store_refused',
+    { store: 'postgres' },
     new Error(`the counter of tokens is beyond what numbers can tell apart: ${text}`),
   )
 }
 
-/** @throws LockStoreRefused: nothing was done */
+/** @throws `locks.store_refused`: nothing was done */
 function requireShort(key: string): void {
   if (Buffer.byteLength(key) <= MAX_KEY_BYTES) return
-  throw new LockStoreRefused('postgres', invalidOption('lock key', key, `at most ${MAX_KEY_BYTES} bytes`))
+  throw new LockError(
+    'locks.store_refused',
+    { store: 'postgres' },
+    invalidOption('lock key', key, `at most ${MAX_KEY_BYTES} bytes`),
+  )
 }

@@ -1,10 +1,11 @@
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { invalidOption, requireInteger, requireText, toError } from '../../core/errors.ts'
+import { hasCode, invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { clientSource, type RedisClient, type RedisValue } from '../../core/redis/client.ts'
 import { defineScript, RedisConnection, type RedisErrors } from '../../core/redis/connection.ts'
-import { FencedWriteFailed, FenceRejected, LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { fieldOf, messageOf } from '../../core/thrown.ts'
+import { LockError } from '../errors.ts'
 import { requireResourceName } from '../options.ts'
 import { LAST, RAISE, WRITE } from './fence-scripts.ts'
 
@@ -41,8 +42,8 @@ export interface RedisFence extends AsyncDisposable {
    * Runs the commands, in order and with nothing in between, iff `token` is at least the highest one seen for
    * `resource`, and remembers it. Resolves with their replies. Equal tokens pass: a holder may write often, and a write
    * whose answer was lost may be repeated, so let commands be such that twice is like once, or read before you repeat.
-   * @throws FenceRejected when a newer token was here, nothing is written; FencedWriteFailed when a command failed: those
-   *   before it took effect, Redis does not roll back; LockStoreUnavailable (`unknown`: perhaps written), LockStoreRefused
+   * @throws `locks.fence_rejected` when a newer token was here, nothing is written; `locks.fenced_write_failed` when a command failed:
+   *   those before it took effect, Redis does not roll back; `locks.store_unavailable` (`unknown`: perhaps written), `locks.store_refused`
    */
   write(
     resource: string,
@@ -86,8 +87,9 @@ const NAMES = optionNames<RedisFenceOptions>({
 const WRITE_NAMES = optionNames<FencedWriteOptions>({ buffers: true })
 
 const ERRORS: RedisErrors = {
-  unavailable: (outcome, detail, cause) => new LockStoreUnavailable('redis (fence)', outcome, detail, cause),
-  refused: (cause) => new LockStoreRefused('redis (fence)', cause),
+  unavailable: (outcome, detail, cause) =>
+    new LockError('locks.store_unavailable', { store: 'redis (fence)', outcome, detail }, cause),
+  refused: (cause) => new LockError('locks.store_refused', { store: 'redis (fence)' }, cause),
 }
 
 /** Lua passes on this many words of one command, and a few more. */
@@ -130,10 +132,15 @@ class ScriptedFence implements RedisFence {
     const keys = [this.#key(resource), ...keysOf(commands)]
     const reply = await this.#run(resource, keys, args, options.buffers === true, commands[0]?.[0] ?? 'SET')
     const [status, detail, message] = reply as [number, unknown, unknown]
-    if (status === 0) throw new FenceRejected(resource, token, Number(String(detail)))
+    if (status === 0)
+      throw new LockError('locks.fence_rejected', { resource, token, lastToken: Number(String(detail)) })
     if (status === 1) return detail as readonly unknown[]
     const failed = commands[Number(detail)]?.[0] ?? 'a command'
-    throw new FencedWriteFailed(resource, failed, Number(detail), new Error(String(message)))
+    throw new LockError(
+      'locks.fenced_write_failed',
+      { resource, command: failed, applied: Number(detail) },
+      new Error(String(message)),
+    )
   }
 
   async check(resource: string, token: number): Promise<void> {
@@ -172,8 +179,9 @@ class ScriptedFence implements RedisFence {
       if (buffers) return await this.#connection.runForBuffers(writeScript, keys, args)
       return await this.#connection.run(writeScript, keys, args)
     } catch (error) {
-      const cause = error instanceof LockStoreRefused ? toError(error.cause) : undefined
-      if (cause?.message.startsWith('CROSSSLOT')) throw new FencedWriteFailed(resource, firstCommand, 0, cause)
+      const cause = hasCode(error, 'locks.store_refused') ? fieldOf(error, 'cause') : undefined
+      if (messageOf(cause)?.startsWith('CROSSSLOT') === true)
+        throw new LockError('locks.fenced_write_failed', { resource, command: firstCommand, applied: 0 }, cause)
       throw error
     }
   }

@@ -1,6 +1,6 @@
 import { DAY, MINUTE } from '../../core/clock.ts'
 import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'
 import { forcedMark, heldKey, lockKeys, readJson, readMark, termsOf } from './keys.ts'
@@ -64,7 +64,11 @@ export class RedisOperator implements LockOperator {
       )
       if (typeof entry === 'string') return readEntry(key, entry)
     }
-    throw new LockStoreUnavailable('redis', 'not_done', `other holders came while "${key}" was being released by force`)
+    throw new LockError('locks.store_unavailable', {
+      store: 'redis',
+      outcome: 'not_done',
+      detail: `other holders came while "${key}" was being released by force`,
+    })
   }
 
   async audit(key: string): Promise<readonly ForcedRelease[]> {
@@ -143,7 +147,11 @@ function readEntry(key: string, entry: string): ForcedRelease {
   const { mark, at, token, ended } = (readJson(entry) ?? {}) as Record<string, unknown>
   const said = typeof mark === 'string' ? readMark(mark) : undefined
   if (said === undefined || typeof ended !== 'string' || typeof at !== 'string' || typeof token !== 'string')
-    throw new LockStoreRefused('redis', new Error(`an entry in the audit of "${key}" is another program's`))
+    throw new LockError(
+      'locks.store_refused',
+      { store: 'redis' },
+      new Error(`an entry in the audit of "${key}" is another program's`),
+    )
   const { by, reason } = said
   const holders = ended === '' ? [] : ended.split('\n')
   return {

@@ -3,7 +3,7 @@ import { requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
 import { RedisConnection, type RedisErrors } from '../../core/redis/connection.ts'
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { Locks } from '../lock.ts'
 import { locksOn } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
@@ -28,8 +28,8 @@ export interface RedisLocksOptions extends LocksOptions {
   readonly restartGraceMs?: number | undefined
   /**
    * A grant, or a renewal, counts only when this many replicas have acknowledged it (`WAIT`); otherwise the grant is returned and the try
-   * fails with `LockStoreUnavailable`. Narrows what a failover can forget, and does not close the gap: only the fence does. Costs a round
-   * trip to the replicas per grant and a third connection. @default not waited for
+   * fails with `locks.store_unavailable`. Narrows what a failover can forget, and does not close the gap: only the fence does. Costs a
+   * round trip to the replicas per grant and a third connection. @default not waited for
    */
   readonly replicas?: ReplicaOptions | undefined
 }
@@ -45,8 +45,9 @@ const NAMES = optionNames<RedisLocksOptions>({
 })
 
 const ERRORS: RedisErrors = {
-  unavailable: (outcome, detail, cause) => new LockStoreUnavailable('redis', outcome, detail, cause),
-  refused: (cause) => new LockStoreRefused('redis', cause),
+  unavailable: (outcome, detail, cause) =>
+    new LockError('locks.store_unavailable', { store: 'redis', outcome, detail }, cause),
+  refused: (cause) => new LockError('locks.store_refused', { store: 'redis' }, cause),
 }
 
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */

@@ -2,7 +2,7 @@ import { counted } from '../../core/counted.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
-import { LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 
 /** How many replicas must have a grant before it counts. */
 export interface ReplicaOptions {
@@ -53,7 +53,7 @@ export class AcknowledgedScripts implements ScriptRunner {
     this.#connection.close()
   }
 
-  /** @throws LockStoreUnavailable also when it was done, but too few replicas said so in time */
+  /** @throws `locks.store_unavailable` also when it was done, but too few replicas said so in time */
   run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const call: Call = { script, keys, args, resolve, reject }
@@ -92,7 +92,7 @@ export class AcknowledgedScripts implements ScriptRunner {
   }
 }
 
-function tooFew(acknowledged: number, count: number, timeoutMs: number): LockStoreUnavailable {
+function tooFew(acknowledged: number, count: number, timeoutMs: number): LockError {
   const detail = `${acknowledged} of ${counted(count, 'replica')} acknowledged it within ${timeoutMs} ms, so it does not count`
-  return new LockStoreUnavailable('redis', 'unknown', detail)
+  return new LockError('locks.store_unavailable', { store: 'redis', outcome: 'unknown', detail })
 }

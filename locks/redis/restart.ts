@@ -1,10 +1,10 @@
 import type { Clock } from '../../core/clock.ts'
-import { requireInteger } from '../../core/errors.ts'
+import { hasCode, requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisConnectionClient } from '../../core/redis/client.ts'
 import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
 import { evictionPolicy, infoField } from '../../core/redis/info.ts'
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 
 /** KEYS any   -> INFO of the server that has the key: of a cluster client nothing else tells which one that is. */
 const infoScript = defineScript(`return redis.call('INFO', 'server') .. redis.call('INFO', 'replication')`)
@@ -61,7 +61,7 @@ export class RestartGuard {
 
   /**
    * @param lockKey any key of the lock: in a cluster each master has its own past
-   * @throws LockStoreUnavailable while the server is too young; LockStoreRefused when it will not tell how old it is
+   * @throws `locks.store_unavailable` while the server is too young; `locks.store_refused` when it will not tell how old it is
    */
   async requireSettled(lockKey: string): Promise<void> {
     const client = await this.#connection.ready()
@@ -69,7 +69,7 @@ export class RestartGuard {
     const waitMs = Math.ceil((this.#grantsFrom.get(history) ?? 0) - this.#clock.monotonic())
     if (waitMs <= 0) return
     const detail = `it restarted or was replaced and may have forgotten locks; it grants again in ${waitMs} ms`
-    throw new LockStoreUnavailable('redis', 'not_done', detail)
+    throw new LockError('locks.store_unavailable', { store: 'redis', outcome: 'not_done', detail })
   }
 
   async #historyOf(lockKey: string): Promise<string> {
@@ -92,7 +92,7 @@ export class RestartGuard {
         return this.#read(info)
       },
       (error: unknown) => {
-        if (error instanceof LockStoreRefused) this.#warnOnce(UNKNOWN_POLICY, { err: error })
+        if (hasCode(error, 'locks.store_refused')) this.#warnOnce(UNKNOWN_POLICY, { err: error })
         throw error
       },
     )

@@ -1,6 +1,6 @@
 import { randomId } from '../../core/random-id.ts'
 import { defineScript, type RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from '../store.ts'
 import { lockKeys, notHeld, termsOf, valueOf } from './keys.ts'
@@ -165,11 +165,11 @@ export class RedisLockStore implements LockStore {
   /** A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts. */
   async #confirm(claim: Claim, ttlMs: number): Promise<void> {
     if ((await this.extend(claim, ttlMs)) === 'extended') return
-    throw new LockStoreUnavailable(
-      'redis',
-      'unknown',
-      'what was granted is not known to the master that replicas follow',
-    )
+    throw new LockError('locks.store_unavailable', {
+      store: 'redis',
+      outcome: 'unknown',
+      detail: 'what was granted is not known to the master that replicas follow',
+    })
   }
 
   #doubt(value: string | undefined): void {
@@ -197,13 +197,18 @@ const NOT_AT_ONCE: AcquireReply = { status: 'busy', retryAfterMs: -1, position: 
 function acquireReply(reply: unknown): AcquireReply {
   if (typeof reply === 'number') {
     if (Number.isSafeInteger(reply) && reply > 0) return { status: 'granted', token: reply }
-    throw new LockStoreRefused(
-      'redis',
+    throw new LockError(
+      'locks.store_refused',
+      { store: 'redis' },
       new Error(`the counter of tokens is beyond what numbers can tell apart: ${reply}`),
     )
   }
   if (!Array.isArray(reply)) {
-    throw new LockStoreUnavailable('redis', 'not_done', 'this acquisition was given up before')
+    throw new LockError('locks.store_unavailable', {
+      store: 'redis',
+      outcome: 'not_done',
+      detail: 'this acquisition was given up before',
+    })
   }
   const [retryAfterMs, position, value, lastToken] = reply as [number, number, string, number?]
   const place = position < 0 ? undefined : position

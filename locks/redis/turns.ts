@@ -25,7 +25,7 @@ export class Turns {
     })
   }
 
-  /** @throws LockStoreUnavailable, LockStoreRefused when the subscription is not confirmed */
+  /** @throws `locks.store_unavailable`, `locks.store_refused` when the subscription is not confirmed */
   async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     await this.#connection.ready()
     try {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import { show } from '../../core/errors.ts'
-import { LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { AcquireRequest, Claim } from '../store.ts'
 import type { Ballot } from './ballot.ts'
 import { Proposal } from './proposal.ts'
@@ -98,7 +98,7 @@ export class Grants {
     request: AcquireRequest,
     trace: Trace,
     votes: readonly (Vote | undefined)[],
-  ): Promise<LockStoreUnavailable | undefined> {
+  ): Promise<LockError | undefined> {
     let knowing = 0
     for (const one of votes) if (knows(one, token)) knowing++
     if (knowing >= this.#servers.majority) return undefined
@@ -118,7 +118,7 @@ export class Grants {
     const replies = await round.finished()
     const why = this.#servers.failure(replies, (answer) => (answer === 1 ? 'confirmed' : 'its vote is over'))
     const detail = 'a majority voted for it, but did not confirm the fencing token in time'
-    return new LockStoreUnavailable('redlock', 'unknown', detail, why)
+    return new LockError('locks.store_unavailable', { store: 'redlock', outcome: 'unknown', detail }, why)
   }
 }
 

@@ -1,4 +1,4 @@
-import { LockStoreRefused } from '../errors.ts'
+import { LockError } from '../errors.ts'
 
 /**
  * The part of `redlock` 5.0.0-beta.2 that is used. Its own types cannot be had: its `exports` do not name them.
@@ -26,13 +26,17 @@ export interface RedlockVoter {
 
 export type RedlockClass = new (voters: Iterable<RedlockVoter>, settings: Readonly<Record<string, number>>) => Redlock
 
-/** Loaded when first needed: an optional peer dependency. @throws LockStoreRefused when it is not installed */
+/** Loaded when first needed: an optional peer dependency. @throws `locks.store_refused` when it is not installed */
 export async function loadRedlock(): Promise<RedlockClass> {
   try {
     // Not a literal type, or the compiler would look for the types that are not there.
     const loaded = (await import('redlock' as string)) as { readonly default: RedlockClass }
     return loaded.default
   } catch (cause) {
-    throw new LockStoreRefused('redlock', new Error('it needs: npm install redlock@5.0.0-beta.2', { cause }))
+    throw new LockError(
+      'locks.store_refused',
+      { store: 'redlock' },
+      new Error('it needs: npm install redlock@5.0.0-beta.2', { cause }),
+    )
   }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import type { LockError } from '../errors.ts'
 import type { QuorumNode } from './node.ts'
 import { inspect, type Question, quorumKeys } from './questions.ts'
 import { type Judge, Round, type Send } from './round.ts'
@@ -108,10 +108,7 @@ export class Servers {
   }
 
   /** @param answer what servers that answered said, in words */
-  failure(
-    replies: readonly (NodeReply | undefined)[],
-    answer: (value: unknown) => string,
-  ): LockStoreUnavailable | LockStoreRefused {
+  failure(replies: readonly (NodeReply | undefined)[], answer: (value: unknown) => string): LockError {
     return failureOf(
       replies.map((reply) => replySaid(reply, answer)),
       this.names,

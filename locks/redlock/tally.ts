@@ -1,4 +1,4 @@
-import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LockError } from '../errors.ts'
 import type { NodeReply } from './time-limit.ts'
 
 /** A server's answer to a claim. */
@@ -21,7 +21,7 @@ export type Loss =
   | { readonly kind: 'busy'; readonly inTheWay: string; readonly position: number | undefined }
   /** No claim has a majority: simultaneous claims split the votes. */
   | { readonly kind: 'split'; readonly inTheWay: string; readonly position: undefined }
-  | { readonly kind: 'failed'; readonly error: LockStoreUnavailable | LockStoreRefused }
+  | { readonly kind: 'failed'; readonly error: LockError }
 
 /** More than half of them. */
 export function majorityOf(count: number): number {
@@ -54,17 +54,21 @@ export interface Said {
 }
 
 /** Names each server and what it said. */
-export function failureOf(all: readonly Said[], names: readonly string[]): LockStoreUnavailable | LockStoreRefused {
+export function failureOf(all: readonly Said[], names: readonly string[]): LockError {
   const majority = majorityOf(all.length)
   const texts = all.map(({ text }, index) => `${names[index]}: ${text}`).join('; ')
   const refused = all.filter(({ kind }) => kind === 'refused').length
   if (all.length - refused < majority) {
-    return new LockStoreRefused('redlock', new Error(`${refused} of ${all.length} servers refuse (${texts})`))
+    return new LockError(
+      'locks.store_refused',
+      { store: 'redlock' },
+      new Error(`${refused} of ${all.length} servers refuse (${texts})`),
+    )
   }
   const answered = all.filter(({ kind }) => kind === 'answered').length
   const outcome = all.some(({ uncertain }) => uncertain) ? 'unknown' : 'not_done'
   const detail = `${answered} of ${all.length} servers answered, ${majority} must agree (${texts})`
-  return new LockStoreUnavailable('redlock', outcome, detail)
+  return new LockError('locks.store_unavailable', { store: 'redlock', outcome, detail })
 }
 
 /** @param answer in words */

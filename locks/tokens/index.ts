@@ -4,6 +4,6 @@
  *
  * @module
  */
-export { TokenRefused, TokenStoreRefused, TokenStoreUnavailable, TokensClosed } from './errors.ts'
+export { TokenError } from './errors.ts'
 export type { TokenRecord, TokenStore } from './store.ts'
 export { createTokens, type Tokens } from './tokens.ts'

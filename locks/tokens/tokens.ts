@@ -14,7 +14,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { checkTelemetry, type Measure, type Telemetry } from '../../core/telemetry.ts'
-import { TokenRefused, TokensClosed } from './errors.ts'
+import { TokenError } from './errors.ts'
 import type { TokenStore, TokenTaken } from './store.ts'
 
 /** Options of `createTokens`. */
@@ -40,7 +40,7 @@ export interface Tokens extends AsyncDisposable {
    * @param purpose what it is for, such as `password-reset`; 1 to 100 characters
    * @param payload JSON, at most 64 KiB, kept as it is by the store: who it is for, not what is secret
    * @param ttlMs how long it can be redeemed, by the store's clock; at most 400 days
-   * @throws TypeError / RangeError naming the argument; TokenStoreUnavailable, TokensClosed
+   * @throws TypeError / RangeError naming the argument; `tokens.store_unavailable`, `tokens.closed`
    */
   issue(
     purpose: string,
@@ -51,7 +51,7 @@ export interface Tokens extends AsyncDisposable {
   /**
    * Uses a token up. Check the payload with a schema of yours, as all that was stored.
    * @returns the payload
-   * @throws TokenRefused for anything that is no valid token, whatever it is; TokenStoreUnavailable, TokensClosed
+   * @throws `tokens.refused` for anything that is no valid token, whatever it is; `tokens.store_unavailable`, `tokens.closed`
    */
   redeem(purpose: string, token: unknown, options?: TokenCallOptions): Promise<unknown>
   /** Closes the store. Idempotent, never rejects. */
@@ -75,7 +75,7 @@ class StoredTokens implements Tokens {
   readonly #logger: Logger
   readonly #issued: Measure | undefined
   readonly #redeemed: Measure | undefined
-  readonly #life = new Life(() => new TokensClosed())
+  readonly #life = new Life(() => new TokenError('tokens.closed'))
 
   constructor({ store, logger, telemetry }: TokensOptions) {
     if (!hasMethods(store, ['put', 'take', 'close']))
@@ -117,7 +117,7 @@ class StoredTokens implements Tokens {
     this.#redeemed?.(1, { 'concordat.purpose': purpose, 'concordat.outcome': taken.outcome })
     if (taken.outcome === 'taken') return JSON.parse(taken.payload) as unknown
     this.#logger.warn({ purpose, reason: taken.outcome, store: this.#store.name }, 'token refused')
-    throw new TokenRefused(purpose)
+    throw new TokenError('tokens.refused', { purpose })
   }
 
   close(): Promise<void> {

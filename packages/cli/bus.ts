@@ -73,18 +73,18 @@ export interface BusReport extends Acknowledgement {
 export interface BusAdmin {
   /**
    * Who is on the bus now: the instances are asked.
-   * @throws OperatorTransportMissing, TransportError when the bus's channels are not there: no instance has joined it yet; BusNotReady
+   * @throws OperatorTransportMissing, TransportError when the bus's channels are not there: no instance has joined it yet; `bus.not_ready`
    */
   members(options?: BusListening): Promise<readonly Address[]>
   /**
    * Sends an event and waits for the answers; who is `missing` may have done it or not.
-   * @throws as `members`; AddressInvalid, SchemaError, SqlTablesMissing before anything was sent; SendError, OperatorOutcomeNotKept
+   * @throws as `members`; `bus.address`, SchemaError, `core.tables_missing` before anything was sent; SendError, OperatorOutcomeNotKept
    */
   send(order: BusOrder): Promise<BusReport>
   /**
    * All instances of all services on the bus, each for itself and summed: they report until the watch is closed, which has a
    * connection of its own. `to` means some only.
-   * @throws as `members`; AddressInvalid
+   * @throws as `members`; `bus.address`
    */
   watch(options?: ReportWatchOptions): Promise<InstanceWatch>
 }

@@ -31,7 +31,7 @@ export interface StateLine {
 
 /** Looks at a cluster. */
 export interface ClusterAdmin {
-  /** Members by instance; none for a cluster that the store does not know. @throws OperatorStoreMissing, ClusterStoreUnavailable */
+  /** Members by instance; none for a cluster that the store does not know. @throws OperatorStoreMissing, `cluster.store_unavailable` */
   members(cluster: string): Promise<readonly MemberLine[]>
   /** By key, without deleted ones. @throws as `members` */
   state(cluster: string, state: string): Promise<readonly StateLine[]>

@@ -12,7 +12,7 @@ export interface InboxCount {
   readonly newestAt: number
 }
 
-/** Counts every row: for a person, not for a loop. @throws SqlTablesMissing */
+/** Counts every row: for a person, not for a loop. @throws `core.tables_missing` */
 export async function countInboxes(sql: SqlClient, schema: string): Promise<readonly InboxCount[]> {
   const { rows } = await ownQuery(schema, 'inbox.migrate()')<InboxCount>(
     sql,

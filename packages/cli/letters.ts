@@ -87,7 +87,7 @@ export interface DeadLetterRedrive extends OperatorNote, DeadLetterFilter {
 export interface DeadLetterAdmin {
   /**
    * Without payloads, unless asked. Takes the place of the group `redrive` for as long as it reads; a redrive at the same
-   * time waits. @throws OperatorTransportMissing, TransportError, RedriveStalled
+   * time waits. @throws OperatorTransportMissing, TransportError, `binder.redrive_stalled`
    */
   list(place: DeadLetterPlace, options?: DeadLetterListOptions): Promise<readonly DeadLetter[]>
   /**
@@ -99,7 +99,9 @@ export interface DeadLetterAdmin {
   page(place: DeadLetterPlace, options?: DeadLetterPageOptions): Promise<DeadLetterPage>
   /** How many lie there. @throws as `lag` */
   count(place: DeadLetterPlace): Promise<number>
-  /** @throws as `list`, RedriveWouldRepeat and SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
+  /**
+   * @throws as `list`, `binder.redrive_would_repeat` and `core.tables_missing` before anything was done, SendError, OperatorOutcomeNotKept
+   */
   redrive(place: DeadLetterPlace, options: DeadLetterRedrive): Promise<RedriveReport>
   /** Deletes them permanently; `sent` of the report counts them. @throws as `redrive` */
   drop(place: DeadLetterPlace, options: DeadLetterDrop): Promise<RedriveReport>

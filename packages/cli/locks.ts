@@ -10,14 +10,14 @@ export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'a
 
 /** Sees locks, and takes one away. */
 export interface LockAdmin {
-  /** By key. Reads through the store: for a person, not for a loop. @throws OperatorStoreMissing, LockStoreUnavailable */
+  /** By key. Reads through the store: for a person, not for a loop. @throws OperatorStoreMissing, `locks.store_unavailable` */
   list(options?: Pick<ListOptions, 'limit' | 'prefix'>): Promise<readonly LockInfo[]>
   /** `undefined` without holders and waiters. @throws as `list` */
   show(key: string): Promise<LockInfo | undefined>
   /**
    * Ends all leases of the key in one step, as `locks.forceRelease`: later tokens are above the one returned. A holder that
    * cannot be told goes on until its next renewal; its fenced writes fail once the fence has seen a later token.
-   * @throws as `list`, SqlTablesMissing, LockUnsupported, OperatorOutcomeNotKept
+   * @throws as `list`, `core.tables_missing`, `locks.unsupported`, OperatorOutcomeNotKept
    */
   release(key: string, note: OperatorNote): Promise<ForcedRelease>
   /** The last forced releases of the key, oldest first. @throws as `list` */

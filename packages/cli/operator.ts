@@ -79,20 +79,20 @@ export interface Operator {
   prepared(): Promise<readonly PreparedTransaction[]>
   /** The groups of the log in the database; none without one. */
   groups(): Promise<readonly GroupLine[]>
-  /** Number of remembered messages in each consumer's inbox. @throws SqlTablesMissing */
+  /** Number of remembered messages in each consumer's inbox. @throws `core.tables_missing` */
   inboxes(): Promise<readonly InboxCount[]>
   /** The tables of every part. Reads only. */
   migrations(): Promise<readonly MigrationState[]>
   /**
    * Applies what is missing, and makes the operator's own table; safe while services run, as `migrate()` of each part.
-   * @throws SqlVersionMismatch
+   * @throws `core.sql_version`
    */
   migrate(options: MigrationApplyOptions): Promise<readonly MigrationState[]>
   /** Actions of operators, newest first. */
   audit(options?: AuditOptions): Promise<readonly AuditLine[]>
   /**
    * Records that a payload is read: call it before showing the payload, and show nothing when it throws.
-   * @throws TypeError, SqlTablesMissing
+   * @throws TypeError, `core.tables_missing`
    */
   recordLook(target: string, note: OperatorNote): Promise<void>
   /**

@@ -7,11 +7,11 @@ import type { OpenUndo, OperatorTrail, UndoChoice, UndoDifference, UndoTarget } 
 
 /** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
 export interface UndoAdmin {
-  /** Branches that are not decided, oldest first, at most 1 000. @throws SqlTablesMissing */
+  /** Branches that are not decided, oldest first, at most 1 000. @throws `core.tables_missing` */
   open(): Promise<readonly OpenUndo[]>
-  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
+  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws `saga.undo_not_found` */
   differences(target: UndoTarget): Promise<readonly UndoDifference[]>
-  /** Same as `undo.settle`, recorded in the audit. @throws UndoBranchNotFound; OperatorOutcomeNotKept */
+  /** Same as `undo.settle`, recorded in the audit. @throws `saga.undo_not_found`; OperatorOutcomeNotKept */
   settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>
 }
 

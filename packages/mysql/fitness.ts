@@ -1,5 +1,5 @@
 /** Whether a server can be prepared on, and its transactions ended by any connection. */
-import { SqlCannotPrepare } from 'concordat/core'
+import { SqlError } from 'concordat/core'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
 import { requireGates } from './gate-table.ts'
 
@@ -16,7 +16,7 @@ const OLDEST_MARIADB = [10, 6, 0]
 /** `xa_detach_on_prepare` came with it. */
 const OLDEST_MYSQL = [8, 0, 29]
 
-/** @throws SqlCannotPrepare, SqlTablesMissing with the remedy */
+/** @throws `core.sql_cannot_prepare`, `core.tables_missing` with the remedy */
 export async function requireFit(connection: MysqlConnection): Promise<void> {
   const [row] = await rowsOf<ServerRow>(
     connection,
@@ -25,16 +25,18 @@ export async function requireFit(connection: MysqlConnection): Promise<void> {
   )
   const { version, autocommit, database, format, isLogged } = row as ServerRow
   if (database === null)
-    throw new SqlCannotPrepare('the mysql2 pool names no database: give it one, as `database` or in its uri')
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: 'the mysql2 pool names no database: give it one, as `database` or in its uri',
+    })
   if (autocommit !== 1) {
-    throw new SqlCannotPrepare(
-      'autocommit is off in the sessions of the mysql2 pool: set autocommit = 1 there, or on the server',
-    )
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: 'autocommit is off in the sessions of the mysql2 pool: set autocommit = 1 there, or on the server',
+    })
   }
   if (isLogged === 1 && format === 'STATEMENT') {
-    throw new SqlCannotPrepare(
-      'binlog_format is STATEMENT, which InnoDB refuses with READ COMMITTED: set it to MIXED or ROW',
-    )
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: 'binlog_format is STATEMENT, which InnoDB refuses with READ COMMITTED: set it to MIXED or ROW',
+    })
   }
   await (isMariaDb(version) ? requireMariaDb : requireMySql)(connection, version)
   await requireRecover(connection)
@@ -47,28 +49,33 @@ function isMariaDb(version: string): boolean {
 
 async function requireMariaDb(connection: MysqlConnection, version: string): Promise<void> {
   if (!isAtLeast(version, OLDEST_MARIADB)) {
-    throw new SqlCannotPrepare(`MariaDB ${version} is too old for XA: upgrade to MariaDB 10.6 or later`)
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: `MariaDB ${version} is too old for XA: upgrade to MariaDB 10.6 or later`,
+    })
   }
   if ((await setting(connection, 'wsrep_on')) === '1') {
-    throw new SqlCannotPrepare(
-      'XA is not there on a Galera cluster (wsrep_on): use a server outside of it, or tccParticipant',
-    )
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: 'XA is not there on a Galera cluster (wsrep_on): use a server outside of it, or tccParticipant',
+    })
   }
   if ((await setting(connection, 'legacy_xa_rollback_at_disconnect')) === '1') {
-    throw new SqlCannotPrepare(
-      'legacy_xa_rollback_at_disconnect is on: what is prepared would not outlive its connection, so switch it off',
-    )
+    throw new SqlError('core.sql_cannot_prepare', {
+      message:
+        'legacy_xa_rollback_at_disconnect is on: what is prepared would not outlive its connection, so switch it off',
+    })
   }
 }
 
 async function requireMySql(connection: MysqlConnection, version: string): Promise<void> {
   if (!isAtLeast(version, OLDEST_MYSQL)) {
-    throw new SqlCannotPrepare(`MySQL ${version} is too old for XA: upgrade to MySQL 8.0.29 or later`)
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: `MySQL ${version} is too old for XA: upgrade to MySQL 8.0.29 or later`,
+    })
   }
   if ((await setting(connection, 'xa_detach_on_prepare')) !== '1') {
-    throw new SqlCannotPrepare(
-      'xa_detach_on_prepare is off: no other connection could commit what is prepared, so set it to ON',
-    )
+    throw new SqlError('core.sql_cannot_prepare', {
+      message: 'xa_detach_on_prepare is off: no other connection could commit what is prepared, so set it to ON',
+    })
   }
 }
 
@@ -78,9 +85,13 @@ async function requireRecover(connection: MysqlConnection): Promise<void> {
     await connection.query('XA RECOVER')
   } catch (error) {
     if (!hasNumber(error, ER.XAER_RMERR) && !hasNumber(error, ER.ACCESS_DENIED)) throw error
-    throw new SqlCannotPrepare(
-      'the database user may not run XA RECOVER: GRANT XA_RECOVER_ADMIN ON *.* TO this user, and connect anew',
-      { cause: error },
+    throw new SqlError(
+      'core.sql_cannot_prepare',
+      {
+        message:
+          'the database user may not run XA RECOVER: GRANT XA_RECOVER_ADMIN ON *.* TO this user, and connect anew',
+      },
+      error,
     )
   }
 }

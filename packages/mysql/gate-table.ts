@@ -2,7 +2,7 @@
  * The table of gates in MariaDB: one row for each saga step that was ever prepared here, written by the transaction itself. Locked rows are
  * skipped, never awaited.
  */
-import { SqlTablesMissing } from 'concordat/core'
+import { SqlError } from 'concordat/core'
 import { ER, hasNumber, type MysqlConnection, rowsOf } from './driver.ts'
 
 export const TABLE = 'concordat_xa'
@@ -32,11 +32,15 @@ export async function migrateGates(connection: MysqlConnection): Promise<void> {
   if (rows.length === 0) await connection.query(XA_TABLE_DDL)
 }
 
-/** @throws SqlTablesMissing */
+/** @throws `core.tables_missing` */
 export async function requireGates(connection: MysqlConnection): Promise<void> {
   await connection.query(`SELECT whose, saga_key, gid, begun_at FROM ${TABLE} LIMIT 0`).catch((error: unknown) => {
     if (!hasNumber(error, ER.TABLE_MISSING) && !hasNumber(error, ER.COLUMN_MISSING)) throw error
-    throw new SqlTablesMissing('(the database of the mysql2 pool)', 'resource.migrate()', { cause: error })
+    throw new SqlError(
+      'core.tables_missing',
+      { schema: '(the database of the mysql2 pool)', call: 'resource.migrate()' },
+      error,
+    )
   })
 }
 

@@ -1,4 +1,4 @@
-import { SqlCannotPrepare, SqlTransactionEnded } from 'concordat/core'
+import { SqlError } from 'concordat/core'
 import { messageOf } from 'concordat/core/extension'
 import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from './driver.ts'
 
@@ -6,7 +6,7 @@ import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from 
 export interface MysqlTransaction {
   /**
    * Runs one statement with `?` parameters, which the server binds itself: no value becomes SQL text.
-   * @throws the driver's error; SqlCannotPrepare for a statement that would end the transaction (DDL, COMMIT)
+   * @throws the driver's error; `core.sql_cannot_prepare` for a statement that would end the transaction (DDL, COMMIT)
    */
   query<Row extends object = Record<string, unknown>>(
     text: string,
@@ -27,7 +27,7 @@ export class LentTransaction implements MysqlTransaction {
     text: string,
     parameters?: readonly unknown[],
   ): Promise<MysqlResult<Row>> {
-    if (!this.#isOpen) throw new SqlTransactionEnded()
+    if (!this.#isOpen) throw new SqlError('core.sql_transaction_ended')
     try {
       const given = parameters ?? []
       // Without parameters in the text protocol: a few statements cannot be prepared by the server.
@@ -47,8 +47,12 @@ export class LentTransaction implements MysqlTransaction {
 /** After a deadlock the server accepts only the end of the transaction: its error contains nothing but the state. */
 function explain(error: unknown): unknown {
   if (!hasNumber(error, ER.XAER_RMFAIL) || messageOf(error)?.includes('ACTIVE') !== true) return error
-  return new SqlCannotPrepare(
-    'a statement of the handler would have ended its XA transaction (DDL, BEGIN, COMMIT, LOCK TABLES): leave it out',
-    { cause: error },
+  return new SqlError(
+    'core.sql_cannot_prepare',
+    {
+      message:
+        'a statement of the handler would have ended its XA transaction (DDL, BEGIN, COMMIT, LOCK TABLES): leave it out',
+    },
+    error,
   )
 }

@@ -1,5 +1,5 @@
 /** The server of cluster state of the world, as an instance sees it. */
-import { ClusterStoreUnavailable } from 'concordat/cluster'
+import { ClusterError } from 'concordat/cluster'
 import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import type { ClusterStore, LogEntry, LogFollower } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
@@ -119,7 +119,11 @@ export class SimulatedClusterStore implements ClusterStore {
       run,
       answerMs: ANSWER_MS,
       lost: (isDone) =>
-        new ClusterStoreUnavailable('memory', isDone ? 'unknown' : 'not_done', 'the connection is lost'),
+        new ClusterError('cluster.store_unavailable', {
+          store: 'memory',
+          outcome: isDone ? 'unknown' : 'not_done',
+          detail: 'the connection is lost',
+        }),
     })
   }
 }

@@ -1,7 +1,7 @@
 /** The server of locks of the world, and how an instance sees it. */
 import { systemClock } from 'concordat/core'
 import { randomId } from 'concordat/core/extension'
-import { LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import { type MemoryLockServer, memoryLockServer } from 'concordat/locks/memory'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
 import type { FaultKind } from './faults.ts'
@@ -67,7 +67,11 @@ export class SimulatedLockStore implements LockStore {
     return this.#call('acquire', claim.key, () => {
       const reply = this.#locks.current.acquire(claim, request)
       if (reply !== 'given up') return reply
-      throw new LockStoreUnavailable('memory', 'not_done', 'this acquisition was given up before')
+      throw new LockError('locks.store_unavailable', {
+        store: 'memory',
+        outcome: 'not_done',
+        detail: 'this acquisition was given up before',
+      })
     })
   }
 
@@ -137,7 +141,12 @@ export class SimulatedLockStore implements LockStore {
       faults: FAULTS,
       run,
       answerMs: ANSWER_MS,
-      lost: (isDone) => new LockStoreUnavailable('memory', isDone ? 'unknown' : 'not_done', 'the connection is lost'),
+      lost: (isDone) =>
+        new LockError('locks.store_unavailable', {
+          store: 'memory',
+          outcome: isDone ? 'unknown' : 'not_done',
+          detail: 'the connection is lost',
+        }),
       onDrop: () => this.#lost(),
     })
   }

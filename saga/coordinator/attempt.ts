@@ -2,7 +2,7 @@
 
 import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
-import { toError } from '../../core/errors.ts'
+import { hasCode, toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { readable } from '../../core/thrown.ts'
@@ -12,7 +12,7 @@ import type { RunContext } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/kind.ts'
 import type { StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
-import { OwnershipLost, StepTimeout } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
@@ -41,8 +41,8 @@ export interface AttemptHost {
  * Runs the function of a local call.
  * @param tx given to the function when its step is transactional
  * @returns the result as it will come back from the database
- * @throws what the function throws; StepTimeout; OwnershipLost when the lease may be over, without a call; the reason of the
- *   lease's signal when it aborts first
+ * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of
+ *   the lease's signal when it aborts first
  */
 export function attempt(
   host: AttemptHost,
@@ -76,7 +76,9 @@ async function callStep(
     stopped.reject(reason)
   }
   const onAbort = (): void => stop(toError(signal.reason))
-  const cancel = host.clock.setTimer(step.timeoutMs, () => stop(new StepTimeout(key, step.timeoutMs)))
+  const cancel = host.clock.setTimer(step.timeoutMs, () =>
+    stop(new SagaError('saga.step_timeout', { key, timeoutMs: step.timeoutMs })),
+  )
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort, { once: true })
   try {
@@ -99,7 +101,7 @@ async function callStep(
 
 const OUTBOX = 'createCoordinator({ outbox })'
 
-/** @throws SagaPayloadTooLarge, CodecError */
+/** @throws `saga.payload_too_large`, CodecError */
 function storedResult(step: StepDefinition, subject: string, result: unknown, maxBytes: number): unknown {
   try {
     return stored(subject, result, maxBytes)
@@ -146,7 +148,7 @@ async function contextOf(
 
 /** True for the end of ownership: what the attempt did is not written, another coordinator goes on. */
 export function isOwnershipLost(error: unknown): boolean {
-  return error instanceof OwnershipLost
+  return hasCode(error, 'saga.ownership_lost')
 }
 
 /** True when the step was not called and its saga has another owner: no outcome of the step. */

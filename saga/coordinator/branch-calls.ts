@@ -5,14 +5,13 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import type { Clock } from '../../core/clock.ts'
-import { invalidOption, toError } from '../../core/errors.ts'
+import { hasCode, invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
-import { SqlOwnTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { destinationOf, resultSchema } from '../definition/ties.ts'
 import type { Branch } from '../global/definition.ts'
-import { BranchFailed, BranchRefused, GlobalTransactionEnded } from '../global/errors.ts'
+import { BranchRefused, GlobalTransactionError } from '../global/errors.ts'
 import { stored } from '../json.ts'
 import type { StepState } from '../machine/state.ts'
 import type { SagaKey, SagaRow } from '../store/rows.ts'
@@ -136,9 +135,17 @@ export class BranchCalls {
         const event = { type: 'branched', step, branch, to, payload } as const
         const applied = await engine.apply(this.#key(), event, { birth: this.#caller.birth })
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
-        throw new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, 'nothing more can be called')
+        throw new GlobalTransactionError('saga.transaction_ended', {
+          transaction: this.#caller.definition.name,
+          id: this.#caller.id,
+          why: 'nothing more can be called',
+        })
       } catch (error) {
-        if (error instanceof GlobalTransactionEnded || error instanceof SqlOwnTransaction || isUnwritable(error))
+        if (
+          hasCode(error, 'saga.transaction_ended') ||
+          hasCode(error, 'core.sql_own_transaction') ||
+          isUnwritable(error)
+        )
           throw error
         this.#caller.log().warn({ branch: step, err: toError(error) }, 'branch not written, trying again')
         await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()), this.signal)
@@ -158,16 +165,19 @@ export class BranchCalls {
   async #resultOf(step: string, branch: string, { status, result, error }: StepState): Promise<unknown> {
     const { code = 'saga.unknown', message = `it is ${status}` } = error ?? {}
     if (status === 'refused') throw new BranchRefused(step, code, message)
-    if (status !== 'invoked') throw new BranchFailed(step, code, message)
+    if (status !== 'invoked')
+      throw new GlobalTransactionError('saga.branch_failed', { branch: step, failure: { code, message } })
     const definition = this.#caller.definition.branches?.[branch]
     const schema = definition && resultSchema({ ...this.#caller.definition, steps: [definition] }, branch)
     return schema === undefined ? result : validate(`reply of ${step}`, schema, result)
   }
 
   /** Nothing more can be called, and nothing is waited for. */
-  end(why: string, options?: ErrorOptions): void {
+  end(why: string, cause?: unknown): void {
     if (this.signal.aborted) return
-    const reason = new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, why, options)
+    const { definition, id } = this.#caller
+    const fields = { transaction: definition.name, id, why }
+    const reason = new GlobalTransactionError('saga.transaction_ended', fields, cause)
     this.#stop.abort(reason)
     for (const { reject } of this.#answers.values()) reject(reason)
   }

@@ -40,7 +40,7 @@ export class Committer {
 
   /**
    * True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on.
-   * @throws SqlOwnTransaction; what the database threw, it may have been written then
+   * @throws `core.sql_own_transaction`; what the database threw, it may have been written then
    */
   async commit(plan: Plan): Promise<boolean> {
     refuseOwnTransaction(this.#host.sql)

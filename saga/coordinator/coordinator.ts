@@ -16,7 +16,7 @@ import { MAX_AGE_MS, refuseOwnTransaction, type SqlExecutor, type SqlTransaction
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { commandChannels, takesSignal } from '../definition/ties.ts'
-import { CoordinatorClosed } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { GlobalTransactionDefinition } from '../global/definition.ts'
 import { type Stored, stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
@@ -53,12 +53,12 @@ export interface Coordinator extends AsyncDisposable {
   migrate(): Promise<void>
   /**
    * Begins to drive sagas; resolves once it does. Until then `start` leaves local steps to other instances.
-   * @throws SagaGraphChanged; CoordinatorClosed, also when `close` is called before it drives
+   * @throws `saga.graph_changed`; `saga.closed`, also when `close` is called before it drives
    */
   run(options?: RunOptions): Promise<void>
   /**
    * Starts a saga, or finds the one that has this id already: idempotent by (saga name, id). Resolves when it is durable.
-   * @throws SagaConflict when the id has another input; SchemaError; SagaGraphChanged; CoordinatorClosed
+   * @throws `saga.conflict` when the id has another input; SchemaError; `saga.graph_changed`; `saga.closed`
    */
   start<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
@@ -75,8 +75,8 @@ export interface Coordinator extends AsyncDisposable {
    * threw, its process died or its time was up all are cancelled. Resolves with what the code returned (as JSON) when all
    * are confirmed. Called again with an id that is there already it runs nothing, and waits for what becomes of that one.
    * Within the code of another global transaction it joins that one, unless `propagation` says otherwise.
-   * @throws what the code threw, when all is cancelled because of that; GlobalTransactionCancelled when it is for another reason;
-   * GlobalTransactionStuck; SagaPending after `timeoutMs` (the transaction goes on); as `start`
+   * @throws what the code threw, when all is cancelled because of that; `saga.transaction_cancelled` when it is for another reason;
+   * `saga.transaction_stuck`; `saga.pending` after `timeoutMs` (the transaction goes on); as `start`
    */
   globalTransaction<In, Out, Result>(
     definition: GlobalTransactionDefinition<In, Out>,
@@ -87,9 +87,9 @@ export interface Coordinator extends AsyncDisposable {
    * Runs `work` in the global transaction that a request or a message came with (`transactionHeaders()`), whose code runs in
    * another process on the same database; without such a header as it is. Within, `globalTransaction` joins it as if its code
    * were around, and `currentGlobalTransaction()` gives it: each branch is durable before it is called, and refused
-   * (`GlobalTransactionEnded`) once the transaction is decided, cancelled or late. What the header says is a stranger's word:
+   * (`saga.transaction_ended`) once the transaction is decided, cancelled or late. What the header says is a stranger's word:
    * let those in whom you would let call the branches themselves.
-   * @throws TransactionHeaderInvalid, TransactionNotHere; what `work` throws
+   * @throws `saga.transaction_header`, `saga.transaction_not_here`; what `work` throws
    */
   inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
   /** A handle on a saga; reads nothing yet. @throws TypeError for an id that no saga can have */
@@ -97,7 +97,7 @@ export interface Coordinator extends AsyncDisposable {
   /**
    * Tells a saga what its step `.signal(step, ...)` waits for, maybe before it waits. Resolves when that is durable: false
    * when the step is over already, or the saga; so a repetition is harmless. False, too, when the saga's version has no such step.
-   * @throws SchemaError, SagaNotFound; TypeError when the saga has no such step
+   * @throws SchemaError, `saga.not_found`; TypeError when the saga has no such step
    */
   signal<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
@@ -107,17 +107,17 @@ export interface Coordinator extends AsyncDisposable {
   ): Promise<boolean>
   /** Oldest first; page by page with `after`. @throws TypeError / RangeError naming what is wrong in the filter */
   list(filter?: ListFilter): Promise<readonly SagaSummary[]>
-  /** All that is known of a saga, its timeline included, whether its version is loaded here or not. @throws SagaNotFound */
+  /** All that is known of a saga, its timeline included, whether its version is loaded here or not. @throws `saga.not_found` */
   report(target: SagaTarget): Promise<SagaReport>
   /**
    * Turns a running saga back: what was done is undone, and it ends `compensated` with the failure `saga.cancelled`. A
    * local call that runs at this moment is let finish first. Refused from the pivot on.
    */
   cancel(target: SagaTarget, note: OperatorNote): Promise<void>
-  /** Calls the step again on which the saga is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  /** Calls the step again on which the saga is stuck. @throws `saga.not_found`, `saga.action_refused` (also those below) */
   retry(target: SagaTarget, note: OperatorNote): Promise<void>
   /** Takes the step as done (forward, with `result`) or as undone (backward), without a call, and goes on. @throws also CodecError,
-   * SagaPayloadTooLarge, SchemaError for a `result` that a reply could not have had */
+   * `saga.payload_too_large`, SchemaError for a `result` that a reply could not have had */
   skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void>
   /** Stuck on the pivot only: it certainly did not happen, undo what came before. */
   compensate(target: SagaTarget, note: OperatorNote): Promise<void>
@@ -148,7 +148,7 @@ export class SagaCoordinator implements Coordinator {
   readonly channels: readonly Channel[]
   readonly #options: ResolvedOptions
   readonly #driver: Driver
-  readonly #life = new Life(() => new CoordinatorClosed())
+  readonly #life = new Life(() => new SagaError('saga.closed'))
 
   /** @param handOn delivers signals whose sagas are in the databases of other shards */
   constructor(options: ResolvedOptions, handOn?: HandOn) {
@@ -180,7 +180,7 @@ export class SagaCoordinator implements Coordinator {
     return this.startAt(undefined, tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
   }
 
-  /** @param home what the saga is marked with on a shard. @throws as `start`, and SagaShardsChanged */
+  /** @param home what the saga is marked with on a shard. @throws as `start`, and `saga.shards_changed` */
   async startAt<Results extends object>(
     home: string | undefined,
     tx: SqlTransaction | undefined,
@@ -247,7 +247,7 @@ export class SagaCoordinator implements Coordinator {
     })
   }
 
-  /** Hands a message's signal to a saga of its database. @throws SagaNotFound, SchemaError */
+  /** Hands a message's signal to a saga of its database. @throws `saga.not_found`, SchemaError */
   async take(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     this.#life.requireOpen()
     return this.#driver.signals.send(key, signal)

@@ -8,11 +8,11 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { isRetryable, toError } from '../../core/errors.ts'
+import { hasCode, isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { DirectAnswer, DirectRequest, DirectTarget } from '../direct/target.ts'
-import { CoordinatorClosed } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 
@@ -62,11 +62,11 @@ export class DirectCalls {
 
   /** Requests under way may end within `drainMs`; those that wait for another try are given back. Never rejects. */
   async close(drainMs: number): Promise<void> {
-    this.#closing.abort(new CoordinatorClosed())
+    this.#closing.abort(new SagaError('saga.closed'))
     const { clock } = this.#host
     const all = Promise.all(this.#running)
     if (await finishesWithin(clock, drainMs, all)) return
-    for (const call of this.#calls.values()) call.abort(new CoordinatorClosed())
+    for (const call of this.#calls.values()) call.abort(new SagaError('saga.closed'))
     const settled = Array.from(this.#lines.keys(), (target) => target.asking.settled?.())
     await finishesWithin(clock, GIVE_BACK_MS, Promise.all([all, ...settled]))
   }
@@ -99,7 +99,7 @@ export class DirectCalls {
       const reply = await this.#lineOf(command.target).run(waiting, () => this.#ask(command, call.signal, waiting))
       await this.#take(reply, until)
     } catch (error) {
-      if (error instanceof CoordinatorClosed) await this.#giveBack(command)
+      if (hasCode(error, 'saga.closed')) await this.#giveBack(command)
       else if (!call.signal.aborted) logger.warn({ ...fieldsOf(command), err: toError(error) }, 'answer not written')
     } finally {
       cancel()

@@ -6,7 +6,7 @@ import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { directTargets } from '../definition/ties.ts'
-import { SagaActionRefused, SagaNotFound } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
@@ -176,7 +176,7 @@ export class Driver implements RunHost {
     if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
   }
 
-  /** @throws SagaNotFound, SagaActionRefused */
+  /** @throws `saga.not_found`, `saga.action_refused` */
   async operate({ name, id }: SagaKey, asked: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
     const seen = asked.do === 'cancel' ? undefined : await this.#engine.load(this.sql, { name, id })
     const action = seen === undefined ? asked : pinned(asked, seen.row.state)
@@ -185,19 +185,24 @@ export class Driver implements RunHost {
       // Not when another event came first, such as the end of the saga's time: then the timeline does not say who and why.
       if (applied?.heard === true) return
       if (applied !== undefined) {
-        throw new SagaActionRefused(name, id, action.do, whyRefused(applied.snapshot.row.state, action))
+        throw new SagaError('saga.action_refused', {
+          saga: name,
+          id,
+          action: action.do,
+          why: whyRefused(applied.snapshot.row.state, action),
+        })
       }
       const row = await this.#engine.unfound({ name, id })
-      if (row === undefined) throw new SagaNotFound(name, id)
+      if (row === undefined) throw new SagaError('saga.not_found', { saga: name, id })
       if (row === 'started') continue
       const why = `it is ${row.state.status} on version ${row.version}, which is not loaded here`
-      throw new SagaActionRefused(name, id, action.do, why)
+      throw new SagaError('saga.action_refused', { saga: name, id, action: action.do, why })
     }
   }
 
   /**
    * A skip with what an operator gives as the step's result, as a reply would have brought it, for the step that it was checked for.
-   * @throws CodecError, SagaPayloadTooLarge, SchemaError, SagaActionRefused
+   * @throws CodecError, `saga.payload_too_large`, SchemaError, `saga.action_refused`
    */
   async skipAction(key: SagaKey, given: unknown): Promise<OperatorAction> {
     const result = stored(`result of skip(${key.name}/${key.id})`, given, this.#options.maxPayloadBytes)
@@ -309,14 +314,14 @@ export class Driver implements RunHost {
   }
 }
 
-/** @throws SagaActionRefused when the saga is stuck on what has no result */
+/** @throws `saga.action_refused` when the saga is stuck on what has no result */
 function requireInvoke({ name, id }: SagaKey, { status, steps }: SagaState): void {
   const [index = -1] = status === 'stuck' ? openSteps(steps) : []
   const step = steps[index]
   const operation = step && operationIn(step.status)
   if (operation === undefined || OPERATIONS[operation].hasResult) return
   const where = `it is stuck on ${operation} of step "${step?.step}", and only an invoke has a result`
-  throw new SagaActionRefused(name, id, 'skip with a result', where)
+  throw new SagaError('saga.action_refused', { saga: name, id, action: 'skip with a result', why: where })
 }
 
 function versionKey({ name, version }: { readonly name: string; readonly version: number }): string {

@@ -9,13 +9,13 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import { toError } from '../../core/errors.ts'
+import { hasCode, toError } from '../../core/errors.ts'
 import { type Instant, readInstant } from '../../core/instant.ts'
 import type { Logger } from '../../core/logger.ts'
-import { refuseOwnTransaction, type SqlClient, type SqlExecutor, SqlOwnTransaction } from '../../core/sql.ts'
+import { refuseOwnTransaction, type SqlClient, type SqlExecutor } from '../../core/sql.ts'
 import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
-import { OwnershipLost } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
@@ -110,7 +110,7 @@ export class Engine {
   /**
    * Applies an event and commits.
    * @returns `undefined` when the saga does not exist or its version is not loaded
-   * @throws OwnershipLost when `epoch` is given and is not the present one
+   * @throws `saga.ownership_lost` when `epoch` is given and is not the present one
    */
   async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
     // Mail that was read goes with the snapshot that it was taken from.
@@ -172,7 +172,7 @@ export class Engine {
       return (await this.commit(plan)) ? 'written' : 'stale'
     } catch (error) {
       if (!attempts.next(error, plan)) {
-        if (!(error instanceof SqlOwnTransaction)) this.unwritten.failed(cacheKey(plan.next.row), toError(error))
+        if (!hasCode(error, 'core.sql_own_transaction')) this.unwritten.failed(cacheKey(plan.next.row), toError(error))
         throw error
       }
       const err = toError(error)
@@ -186,12 +186,12 @@ export class Engine {
 
   /**
    * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect. Call `committed` after the commit.
-   * @throws OwnershipLost: roll back
+   * @throws `saga.ownership_lost`: roll back
    */
   async planOf(snapshot: Snapshot, event: SagaEvent, epoch: number): Promise<Plan> {
     this.#requireEpoch(snapshot, epoch)
     const plan = await this.#plan(snapshot, event, epoch)
-    if (plan === undefined) throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+    if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
     return plan
   }
 
@@ -269,7 +269,7 @@ export class Engine {
   #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
     const { row } = snapshot
     if (epoch === undefined || (row.epoch === epoch && row.owner === this.#host.instance)) return
-    throw new OwnershipLost(row.name, row.id)
+    throw new SagaError('saga.ownership_lost', { saga: row.name, id: row.id })
   }
 
   async #plan(
@@ -340,7 +340,10 @@ export class Engine {
     }
   }
 
-  /** Readies the calls of a transition; one that is not made after all is the next event. @throws SagaInputUnreadable, SagaResultUnreadable */
+  /**
+   * Readies the calls of a transition; one that is not made after all is the next event.
+   * @throws `saga.input_unreadable`, `saga.result_unreadable`
+   */
   async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first

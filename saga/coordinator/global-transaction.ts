@@ -32,8 +32,8 @@ export interface GlobalTransaction {
   /**
    * Calls `try` of a branch and gives what it returned. Several calls may be under way at once; one that is not awaited is
    * part of the transaction all the same.
-   * @throws BranchRefused when the participant said no: it did nothing, and the code may go on without it; BranchFailed when
-   * the outcome is not known: then all is cancelled, whatever the code does; GlobalTransactionEnded when it is too late
+   * @throws BranchRefused when the participant said no: it did nothing, and the code may go on without it; `saga.branch_failed` when
+   * the outcome is not known: then all is cancelled, whatever the code does; `saga.transaction_ended` when it is too late
    */
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result>
 }
@@ -133,7 +133,7 @@ export class RunningCode implements HeldBody, AroundCode {
     const scope = { saga, sagaId, step, operation: 'invoke', key } as const
     this.#log = log
     this.#caller.birth = birth
-    const onAbort = (): void => this.#branches.end(toError(signal.reason).message, { cause: signal.reason })
+    const onAbort = (): void => this.#branches.end(toError(signal.reason).message, signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
     try {

@@ -3,7 +3,7 @@
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
-import { GlobalTransactionCancelled, GlobalTransactionStuck, TransactionNotHere } from '../global/errors.ts'
+import { GlobalTransactionError } from '../global/errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import type { Bodies } from './bodies.ts'
@@ -41,14 +41,19 @@ export class GlobalTransactions {
 
   /**
    * Runs code in the global transaction that the headers name, whose own code runs elsewhere; without them as it is.
-   * @throws TransactionHeaderInvalid, TransactionNotHere; what `work` throws
+   * @throws `saga.transaction_header`, `saga.transaction_not_here`; what `work` throws
    */
   async inherit<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
     const ref = readTransaction(headers)
     if (ref === undefined) return work()
     const { service, runs } = this.#host
     const definition = runs.definition({ name: ref.name, version: 1 })
-    if (ref.service !== service || definition?.branches === undefined) throw new TransactionNotHere(ref, service)
+    if (ref.service !== service || definition?.branches === undefined)
+      throw new GlobalTransactionError('saga.transaction_not_here', {
+        owner: ref.service,
+        transaction: ref.name,
+        service,
+      })
     const read = (key: SagaKey): Promise<Snapshot | undefined> => this.#snapshots.get(key)
     const joined = new JoinedTransaction({ ...this.#host, read }, definition, ref)
     try {
@@ -62,7 +67,7 @@ export class GlobalTransactions {
 
   /**
    * Runs code as a global transaction, and waits until all of it is confirmed or cancelled.
-   * @throws what the code threw, when that is why; GlobalTransactionCancelled, GlobalTransactionStuck; as `start` and `outcome`
+   * @throws what the code threw, when that is why; `saga.transaction_cancelled`, `saga.transaction_stuck`; as `start` and `outcome`
    */
   async transact(
     definition: Saga,
@@ -80,9 +85,9 @@ export class GlobalTransactions {
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }
     const { thrown } = body
-    const because = thrown === undefined ? {} : { cause: thrown.error }
-    if (status === 'stuck') throw new GlobalTransactionStuck(name, id, failure, because)
+    const fields = { transaction: name, id, failure }
+    if (status === 'stuck') throw new GlobalTransactionError('saga.transaction_stuck', fields, thrown?.error)
     if (thrown?.tooLate === false) throw thrown.error
-    throw new GlobalTransactionCancelled(name, id, failure, because)
+    throw new GlobalTransactionError('saga.transaction_cancelled', fields, thrown?.error)
   }
 }

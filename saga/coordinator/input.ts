@@ -1,25 +1,31 @@
 /** A saga's input, as its steps see it. */
+
 import { synchronous } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
+import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { readable } from '../../core/thrown.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
-import { SagaInputUnreadable } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaKey, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 
 /**
  * The stored input, in the output form of the schema; through `upcast` when the saga was started with another schema.
- * @throws SagaInputUnreadable: the saga is left to an instance that can read it
+ * @throws `saga.input_unreadable`: the saga is left to an instance that can read it
  */
 export function readInput(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): unknown {
   const subject = `input of ${row.name}`
   const refused = (cause: unknown): never => {
     if (!(cause instanceof SchemaError)) throw cause
-    throw new SagaInputUnreadable([{ saga: row.name, version: row.version, count: 1, ids: [row.id] }], { cause })
+    throw new SagaError(
+      'saga.input_unreadable',
+      { sagas: [{ saga: row.name, version: row.version, count: 1, ids: [row.id] }] },
+      cause,
+    )
   }
   const again = (cause: unknown): unknown => {
     if (saga.upcast === undefined || !(cause instanceof SchemaError)) return refused(cause)
@@ -61,7 +67,7 @@ const NAMED = 5
 /**
  * Reads the inputs of all open sagas, so that a definition that does not fit some of them touches none. An input whose schema hangs blocks
  * nothing: it is logged, and the other inputs are read when their sagas are due.
- * @throws SagaInputUnreadable with how many, and some ids
+ * @throws `saga.input_unreadable` with how many, and some ids
  */
 export async function requireReadableInputs(sql: SqlExecutor, host: InputCheckHost): Promise<void> {
   const { store, sagas, clock, leaseMs, logger } = host
@@ -88,20 +94,20 @@ export async function requireReadableInputs(sql: SqlExecutor, host: InputCheckHo
     after = last
   }
   if (unreadable.size === 0) return
-  throw new SagaInputUnreadable(
-    [...unreadable].map(([{ name, version }, ids]) => ({
+  throw new SagaError('saga.input_unreadable', {
+    sagas: [...unreadable].map(([{ name, version }, ids]) => ({
       saga: name,
       version,
       count: ids.length,
       ids: ids.slice(0, NAMED),
     })),
-  )
+  })
 }
 
 /** Synchronous when the schema is. */
 function isReadable(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): boolean | Promise<boolean> {
   const unreadable = (error: unknown): boolean => {
-    if (error instanceof SagaInputUnreadable) return false
+    if (hasCode(error, 'saga.input_unreadable')) return false
     throw error
   }
   try {

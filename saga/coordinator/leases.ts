@@ -12,7 +12,7 @@ import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
-import { OwnershipLost } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Snapshot } from './plan.ts'
@@ -74,7 +74,7 @@ export class Leases {
 
   /**
    * Renews a lease of which a third is over, as of a saga started in a transaction that stayed open: other coordinators may take it.
-   * @throws OwnershipLost when another coordinator took the saga; what the database throws
+   * @throws `saga.ownership_lost` when another coordinator took the saga; what the database throws
    */
   async secure(lease: HeldLease): Promise<void> {
     const entry = lease as Entry
@@ -90,7 +90,7 @@ export class Leases {
   /**
    * Called right before a function of the saga is. Gives up a lease that is not certain: the process was stopped, its event loop
    * blocked or its machine suspended since the last renewal, and no timer has told yet.
-   * @throws OwnershipLost; the reason of `lease.signal`
+   * @throws `saga.ownership_lost`; the reason of `lease.signal`
    */
   requireCertain(lease: HeldLease): void {
     if (this.isCertain(lease)) return
@@ -175,6 +175,6 @@ export class Leases {
   #lose(entry: Entry): void {
     this.#held.delete(entry)
     this.#host.logger.warn({ saga: entry.name, id: entry.id, epoch: entry.epoch }, 'saga lease lost')
-    entry.controller.abort(new OwnershipLost(entry.name, entry.id))
+    entry.controller.abort(new SagaError('saga.ownership_lost', { saga: entry.name, id: entry.id }))
   }
 }

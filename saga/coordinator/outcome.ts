@@ -1,6 +1,6 @@
 /** From what happened outside to what the machine understands. */
 import { copyData } from '../../core/copy-data.ts'
-import { isRetryable, said, toError } from '../../core/errors.ts'
+import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
 import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
 import { fieldOf } from '../../core/thrown.ts'
 import { isClosed, writeFault } from '../../core/write-fault.ts'
@@ -8,7 +8,7 @@ import { grown } from '../definition/grown.ts'
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
 import { resultSchema } from '../definition/ties.ts'
-import { SagaInputUnreadable, SagaResultUnreadable } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
@@ -42,7 +42,7 @@ export function isRefusal(error: unknown): boolean {
 
 /** True when the saga has an input or a result that this release cannot read: no outcome of the step that wanted it. */
 export function isUnreadable(error: unknown): boolean {
-  return error instanceof SagaInputUnreadable || error instanceof SagaResultUnreadable
+  return hasCode(error, 'saga.input_unreadable') || hasCode(error, 'saga.result_unreadable')
 }
 
 /** True when the same call fails wherever it is made: the error says so, or the database never takes what it writes. */
@@ -122,11 +122,11 @@ type Row = Pick<SagaRow, 'name' | 'id' | 'version'>
 
 /**
  * Copies of the results of the steps before index `until`, in the form that the types promise: user code may write into them.
- * @throws SagaResultUnreadable: the saga is left to an instance that can read it
+ * @throws `saga.result_unreadable`: the saga is left to an instance that can read it
  */
 export function resultsOf(saga: Saga, row: Row, state: SagaState, until: number): Promise<object> {
   return readResults(saga, state, until, (step, cause) => {
-    throw new SagaResultUnreadable(row, step, cause)
+    throw new SagaError('saga.result_unreadable', { saga: row.name, id: row.id, version: row.version, step }, cause)
   })
 }
 

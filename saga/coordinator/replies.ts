@@ -1,10 +1,12 @@
 /** Answers of participants: read from the service's reply channel, or the response to a request, and applied to their sagas. */
+
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { commandChannels } from '../definition/ties.ts'
+import { SagaError } from '../errors.ts'
 import type { Home } from '../store/home.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -113,12 +115,14 @@ export class Replies {
     logger.debug(fields, 'late or repeated reply ignored')
   }
 
-  /** Checks a reply that no saga here takes. @throws ReplyStrayed when a saga of another database may wait for it */
+  /** Checks a reply that no saga here takes. @throws `saga.reply_strayed` when a saga of another database may wait for it */
   async #requireOwn(reply: SagaReply): Promise<void> {
     const { sql, home, service, clock } = this.#host
     const other = await home.other(sql, reply.birth)
     if (other === undefined) return
-    const error = new ReplyStrayed(service, reply, { other, own: await home.id(sql) })
+    const { saga, sagaId: id, step } = reply
+    const fields = { saga, id, step, service, channel: sagaReplies(service).name, other, own: await home.id(sql) }
+    const error = new SagaError('saga.reply_strayed', fields)
     this.#strayed = { message: error.message, until: clock.monotonic() + SAY_STRAYED_MS }
     throw error
   }
@@ -148,25 +152,6 @@ export class Replies {
         return 'left' as const
       })
     return appliedWithinLease(this.#host, `the reply for ${key.name}/${key.id}`, work)
-  }
-}
-
-/** Becomes a dead letter: a coordinator of the other database gets it when it is sent back, once this one has another name. */
-class ReplyStrayed extends Error {
-  readonly code = 'saga.reply_strayed' as const
-  readonly retryable = false as const
-
-  constructor(
-    service: string,
-    { saga, sagaId, step }: SagaReply,
-    { other, own }: { readonly other: string; readonly own: string },
-  ) {
-    const { name } = sagaReplies(service)
-    super(
-      `the reply of step "${step}" of ${saga}/${sagaId} is for a coordinator with another database or schema (saga_home ${other}; ` +
-        `here it is ${own}): two of them have the name "${service}" and read ${name}. Give each a service name of its own, and send ` +
-        `the dead letters of ${name} back`,
-    )
   }
 }
 

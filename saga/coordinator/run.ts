@@ -1,7 +1,7 @@
 /** A handle on one saga, and what became of it. */
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
-import { SagaNotFound } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
 import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/rows.ts'
 import { allResultsOf } from './outcome.ts'
@@ -37,11 +37,11 @@ export interface SagaRun<Results extends object = object> {
   /**
    * Resolves when the saga has ended or is stuck, whichever instance got it there. A result that the schema of this release refuses
    * is given as it is stored.
-   * @throws SagaPending after `timeoutMs`; SagaNotFound after 30 s without a saga of this id, unless `timeoutMs` is given; the signal's
-   * reason; CoordinatorClosed
+   * @throws `saga.pending` after `timeoutMs`; `saga.not_found` after 30 s without a saga of this id, unless `timeoutMs` is given; the
+   * signal's reason; `saga.closed`
    */
   outcome(options?: OutcomeOptions): Promise<SagaOutcome<Results>>
-  /** The current report. @throws SagaNotFound */
+  /** The current report. @throws `saga.not_found` */
   report(): Promise<SagaReport>
 }
 
@@ -88,7 +88,7 @@ async function reportOf(host: RunHost, key: SagaKey): Promise<SagaReport> {
 
 async function read(host: RunHost, key: SagaKey): Promise<ReportedSaga> {
   const row = await host.read(key)
-  if (row === undefined) throw new SagaNotFound(key.name, key.id)
+  if (row === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
   return row
 }
 

@@ -10,7 +10,7 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { traceFields } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
-import { CoordinatorClosed } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, localCalls } from '../machine/state.ts'
 import { type AttemptHost, attempt, isNotOurs, isOwnershipLost } from './attempt.ts'
@@ -103,7 +103,7 @@ export class Runner {
     const { clock, leases } = this.#host
     const all = Promise.allSettled(this.#chains)
     await finishesWithin(clock, drainMs, all)
-    await leases.releaseAll(new CoordinatorClosed())
+    await leases.releaseAll(new SagaError('saga.closed'))
     await finishesWithin(clock, 1 * SECOND, all)
   }
 

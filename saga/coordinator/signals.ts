@@ -11,7 +11,7 @@ import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { isSagaId } from '../definition/saga-id.ts'
 import { type CorrelatedStep, correlated, type MessageStep, messageSteps } from '../definition/ties.ts'
-import { SagaNotFound } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
 import type { LeftMessageStore } from '../store/left-messages.ts'
@@ -25,7 +25,7 @@ import type { SagaTelemetry } from './telemetry.ts'
 
 /**
  * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or
- * another shard delivers it. @throws SagaNotFound when no shard has the saga
+ * another shard delivers it. @throws `saga.not_found` when no shard has the saga
  */
 export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
 
@@ -84,7 +84,7 @@ export class Signals {
   /**
    * Hands a signal to a saga, whichever instance it is with. False: the saga does not wait for it, now or later.
    * A saga that is started meanwhile hears it, or is not found: that a row is there does not say that it has ended.
-   * @throws SagaNotFound, SchemaError
+   * @throws `saga.not_found`, SchemaError
    */
   async send(key: SagaKey, signal: SagaSignal): Promise<boolean> {
     const { engine, store, sql } = this.#host
@@ -97,7 +97,7 @@ export class Signals {
         if (applied !== undefined) return applied.heard
       }
       const row = await engine.unfound(key)
-      if (row === undefined) throw new SagaNotFound(key.name, key.id)
+      if (row === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
       if (row === 'started') continue
       if (isEnded(row.state.status)) return false
       if (channel !== undefined || !(await store.hasSignal(sql, row, signal.signal))) return false
@@ -160,7 +160,7 @@ export class Signals {
     const fields = { saga: name, id, step, channel }
     try {
       // Before the payload, which often has the id, and the database takes neither.
-      if (!isSagaId(id)) throw new SagaNotFound(name, id)
+      if (!isSagaId(id)) throw new SagaError('saga.not_found', { saga: name, id })
       const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes), channel }
       const sent = this.#deliver({ name, id }, signal)
       const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)

@@ -7,7 +7,7 @@ import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { signalsOf } from '../definition/ties.ts'
-import { SagaConflict, SagaGraphChanged, SagaNotFound } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
 import { explainRefusal } from '../sharding/shard-table.ts'
@@ -57,12 +57,13 @@ export class Starter {
     this.#host = host
   }
 
-  /** Remembers the graphs of all definitions. @throws SagaGraphChanged */
+  /** Remembers the graphs of all definitions. @throws `saga.graph_changed` */
   async register(sql: SqlClient | SqlTransaction): Promise<void> {
     if (this.#registered) return
     for (const saga of this.#host.sagas) {
       const known = await this.#host.store.register(sql, saga, saga.graphHash, signalsOf(saga))
-      if (known !== saga.graphHash) throw new SagaGraphChanged(saga.name, saga.version)
+      if (known !== saga.graphHash)
+        throw new SagaError('saga.graph_changed', { saga: saga.name, version: saga.version })
     }
     if ('inTransaction' in sql) sql.afterCommit?.((isWhole) => (this.#registered ||= isWhole === true))
     else this.#registered = true
@@ -71,7 +72,7 @@ export class Starter {
   /**
    * @param tx the caller's transaction, `undefined` for one of its own
    * @param home what the saga is marked with on a shard
-   * @throws SagaConflict, SagaGraphChanged, SagaShardsChanged, SchemaError
+   * @throws `saga.conflict`, `saga.graph_changed`, `saga.shards_changed`, SchemaError
    */
   async start(
     tx: SqlTransaction | undefined,
@@ -140,7 +141,7 @@ export class Starter {
         : this.#insertSeen(tx, fresh))
       if (inserted || (await this.#isSame(tx ?? this.#host.sql, fresh.row))) return inserted
     }
-    throw new SagaNotFound(name, id)
+    throw new SagaError('saga.not_found', { saga: name, id })
   }
 
   async #insertSeen(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
@@ -172,7 +173,7 @@ export class Starter {
     return written.size === 1
   }
 
-  /** @throws SchemaError, SagaPayloadTooLarge */
+  /** @throws SchemaError, `saga.payload_too_large` */
   async begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite> {
     const { row } = await this.#prepare(this.#host.sql, saga, { id, input, home: undefined }, trace)
     const state = { ...row.state, parent }
@@ -183,10 +184,11 @@ export class Starter {
     return (await writePlans(tx, this.#host, [plan])).size === 1
   }
 
-  /** False: no saga has the id any longer. @throws SagaConflict when the saga that has it was started with another input */
+  /** False: no saga has the id any longer. @throws `saga.conflict` when the saga that has it was started with another input */
   async #isSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<boolean> {
     const existing = await this.#host.store.load(sql, { name, id })
-    if (existing !== undefined && existing.inputHash !== inputHash) throw new SagaConflict(name, id)
+    if (existing !== undefined && existing.inputHash !== inputHash)
+      throw new SagaError('saga.conflict', { saga: name, id })
     return existing !== undefined
   }
 
@@ -234,7 +236,7 @@ export class Starter {
   }
 }
 
-/** @throws SagaShardsChanged for what the database of a shard refuses, else the error itself */
+/** @throws `saga.shards_changed` for what the database of a shard refuses, else the error itself */
 function throwExplained(error: unknown): never {
   throw explainRefusal(error)
 }

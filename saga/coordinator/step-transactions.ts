@@ -9,7 +9,7 @@ import { andCommit } from '../../core/last-statement.ts'
 import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { stepKey } from '../definition/saga-id.ts'
-import { OwnershipLost, SagaStepRole } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import { type CommitHost, writePlans } from './committer.ts'
@@ -61,7 +61,7 @@ export class StepTransactions {
   /**
    * Calls `work`, maybe more than once: an earlier call is undone then, what it did outside of `tx` stands. Resolves after the
    * commit of its effect and of what came of it.
-   * @throws what `work` and the commit throw; OwnershipLost
+   * @throws what `work` and the commit throw; `saga.ownership_lost`
    */
   async run(snapshot: Snapshot, call: Call, work: StepWork): Promise<StepDone> {
     const own: StepCall = { saga: `${snapshot.row.name}/${snapshot.row.id}`, plan: undefined, hasBegun: false }
@@ -99,7 +99,7 @@ export class StepTransactions {
     )
   }
 
-  /** Writes as the last thing in the transaction of the effect. @throws OwnershipLost: roll back */
+  /** Writes as the last thing in the transaction of the effect. @throws `saga.ownership_lost`: roll back */
   async #write(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
     const { engine } = this.#host
     let known: Snapshot | undefined = snapshot
@@ -108,7 +108,7 @@ export class StepTransactions {
       if ((await writePlans(tx, this.#host, [plan], andCommit(tx))).size === 1) return plan
       known = await engine.load(tx, snapshot.row)
     }
-    throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+    throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
   }
 
   #sharedBy({ saga, row }: Snapshot, { index, step, operation }: Call): SharedTransactions<StepCall> {
@@ -147,10 +147,14 @@ export class StepTransactions {
 /** insufficient_privilege */
 const NO_RIGHT = '42501'
 
-/** The rights are those of the role that the step left. @throws SagaStepRole; the error itself */
+/** The rights are those of the role that the step left. @throws `saga.step_role`; the error itself */
 function throwExplained(error: unknown, { row }: Snapshot, event: SagaEvent): never {
   if (!hasCode(error, NO_RIGHT)) throw error
-  throw new SagaStepRole(stepKey(row.name, row.id, 'step' in event ? (event.step ?? '') : ''), { cause: error })
+  throw new SagaError(
+    'saga.step_role',
+    { key: stepKey(row.name, row.id, 'step' in event ? (event.step ?? '') : '') },
+    error,
+  )
 }
 
 /** Never visible outside: all calls that shared the transaction run again, each alone. */

@@ -27,7 +27,7 @@ export class Together<Key, Value> {
     this.#read = read
   }
 
-  /** Never older than the call. @throws SqlOwnTransaction; what reading this key alone throws */
+  /** Never older than the call. @throws `core.sql_own_transaction`; what reading this key alone throws */
   async get(key: Key): Promise<Value> {
     refuseOwnTransaction(this.#sql)
     return new Promise((resolve, reject) => {

@@ -10,7 +10,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/op
 import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { writeFault } from '../../core/write-fault.ts'
-import { CoordinatorClosed, SagaNotFound, SagaPending } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 
@@ -27,8 +27,8 @@ export interface OutcomeOptions {
   /** Ends the waiting with its reason; the saga goes on. */
   readonly signal?: AbortSignal | undefined
   /**
-   * Rejects with SagaPending after this, whether the saga has begun or not. @default waits for the end of a saga that exists, and
-   * rejects with SagaNotFound when the database has had none of this id for 30 s
+   * Rejects with `saga.pending` after this, whether the saga has begun or not. @default waits for the end of a saga that exists, and
+   * rejects with `saga.not_found` when the database has had none of this id for 30 s
    */
   readonly timeoutMs?: number | undefined
 }
@@ -102,11 +102,12 @@ export class Watch {
 
   /**
    * Resolves once the saga has ended or is stuck.
-   * @throws SagaPending; SagaNotFound; the signal's reason; CoordinatorClosed; SqlOwnTransaction, for no saga goes on before that has ended
+   * @throws `saga.pending`; `saga.not_found`; the signal's reason; `saga.closed`; `core.sql_own_transaction`, for no saga goes on before
+   *   that has ended
    */
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()
-    if (this.#closed) throw new CoordinatorClosed()
+    if (this.#closed) throw new SagaError('saga.closed')
     refuseOwnTransaction(this.#host.sql)
     const name = `${key.name}/${key.id}`
     const watched = this.#watched.get(name) ?? { key, waiters: new Set() }
@@ -133,7 +134,7 @@ export class Watch {
   close(): void {
     this.#closed = true
     for (const { waiters } of this.#watched.values()) {
-      for (const { reject } of waiters) reject(new CoordinatorClosed())
+      for (const { reject } of waiters) reject(new SagaError('saga.closed'))
     }
     this.#watched.clear()
     this.#wake?.()
@@ -142,7 +143,8 @@ export class Watch {
   #bound(key: SagaKey, { signal, timeoutMs, endsAt }: Patience, reject: (error: Error) => void): () => void {
     const onAbort = (): void => reject(toError(signal?.reason))
     signal?.addEventListener('abort', onAbort, { once: true })
-    const onTimeout = (): void => reject(new SagaPending(key.name, key.id, timeoutMs ?? 0))
+    const onTimeout = (): void =>
+      reject(new SagaError('saga.pending', { saga: key.name, id: key.id, timeoutMs: timeoutMs ?? 0 }))
     const { clock } = this.#host
     const leftMs = Math.max(0, endsAt - clock.monotonic())
     const cancel = timeoutMs === undefined ? undefined : clock.setTimer(leftMs, onTimeout)
@@ -204,7 +206,7 @@ export class Watch {
         if (found.has(key)) waiter.missingSince = undefined
         else waiter.missingSince ??= now
         if (!waiter.heedsMissing || now - (waiter.missingSince ?? now) < MISSING_MS) continue
-        waiter.reject(new SagaNotFound(name, id))
+        waiter.reject(new SagaError('saga.not_found', { saga: name, id }))
       }
     }
   }

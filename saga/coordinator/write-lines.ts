@@ -19,7 +19,7 @@ import { cacheKey, isOther } from './snapshot.ts'
 export interface WriteLinesHost {
   readonly clock: Clock
   load(key: SagaKey): Promise<Snapshot | undefined>
-  /** @throws OwnershipLost; SagaInputUnreadable; SagaResultUnreadable */
+  /** @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable` */
   plan(snapshot: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined>
   /** Gives up the room that was kept for a plan. */
   settled(plan: Plan): void

@@ -9,14 +9,14 @@ import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
-import { ConcordatError, invalidOption, requireInteger } from '../../core/errors.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import { describeError } from '../coordinator/outcome.ts'
+import { SagaError } from '../errors.ts'
 import { declaredParticipant } from '../participant/binding.ts'
 import { stepOf } from '../participant/unanswered.ts'
 import type { SagaReply } from '../wire/reply.ts'
@@ -117,7 +117,8 @@ class Calls {
       for (let call = this.#atWork.get(step); call !== undefined; call = this.#atWork.get(step)) {
         await unlessAborted(signal, call)
       }
-      if (this.#atWork.size >= this.#most) throw new ParticipantBusy(message.destination, this.#most)
+      if (this.#atWork.size >= this.#most)
+        throw new SagaError('saga.local_busy', { channel: message.destination, calls: this.#most })
       return { reply: await unlessAborted(signal, this.#call(step, message, signal)) }
     } catch (error) {
       return { again: describeError(error) }
@@ -134,17 +135,6 @@ class Calls {
   /** Resolves when none is at work. */
   async settled(): Promise<void> {
     await Promise.all(this.#atWork.values())
-  }
-}
-
-class ParticipantBusy extends ConcordatError {
-  readonly code = 'saga.local_busy' as const
-  readonly retryable = true as const
-
-  constructor(channel: string, calls: number) {
-    super(
-      `"${channel}": ${counted(calls, 'call is', 'calls are')} still at work, some of which are no longer awaited. Heed message.signal in its functions, and set query_timeout`,
-    )
   }
 }
 

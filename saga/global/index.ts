@@ -10,13 +10,6 @@ export {
   outsideGlobalTransaction,
 } from '../coordinator/global-transaction.ts'
 export { transactionHeaders } from '../http/propagating.ts'
-export { TRANSACTION_HEADER, TransactionHeaderInvalid } from '../wire/transaction-header.ts'
+export { TRANSACTION_HEADER } from '../wire/transaction-header.ts'
 export { type Branch, defineBranch, defineGlobalTransaction, type GlobalTransactionDefinition } from './definition.ts'
-export {
-  BranchFailed,
-  BranchRefused,
-  GlobalTransactionCancelled,
-  GlobalTransactionEnded,
-  GlobalTransactionStuck,
-  TransactionNotHere,
-} from './errors.ts'
+export { BranchRefused, GlobalTransactionError } from './errors.ts'

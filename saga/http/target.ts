@@ -5,12 +5,14 @@
  * The URL comes from code or configuration. No part of a payload, a result or an answer goes into it, and redirects are not followed: the
  * author of an order cannot make the coordinator ask another machine.
  */
+
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
 import { SECOND } from '../../core/clock.ts'
-import { ConcordatError, invalidOption, requireInteger } from '../../core/errors.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { DirectAsking, DirectTarget } from '../direct/target.ts'
+import { SagaError } from '../errors.ts'
 import { post } from './post.ts'
 import { type HttpHeaders, type HttpSettings, type HttpUrl, requireHttpUrl } from './settings.ts'
 
@@ -100,20 +102,8 @@ export function httpTarget<In, Out>(channel: Channel<In, Out>, options: HttpTarg
   return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking), http })
 }
 
-/** A request that must not be sent. */
-class HttpRequestTooLarge extends ConcordatError {
-  readonly code = 'saga.http_too_large' as const
-  readonly retryable = false as const
-
-  constructor(channel: string, bytes: number, maxBytes: number) {
-    super(
-      `the request to "${channel}" has ${bytes} bytes, at most ${maxBytes} are allowed: send a reference, or raise maxRequestBytes`,
-    )
-  }
-}
-
-/** @throws HttpRequestTooLarge */
+/** @throws `saga.http_too_large` */
 function requireSendable(channel: string, { maxRequestBytes }: HttpSettings, body: Uint8Array | null): void {
   const bytes = body?.byteLength ?? 0
-  if (bytes > maxRequestBytes) throw new HttpRequestTooLarge(channel, bytes, maxRequestBytes)
+  if (bytes > maxRequestBytes) throw new SagaError('saga.http_too_large', { channel, bytes, maxBytes: maxRequestBytes })
 }

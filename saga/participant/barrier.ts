@@ -137,7 +137,7 @@ export class Barrier {
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
-  /** Reads nothing; the plan alone fails when the table is not there. @throws SqlTablesMissing */
+  /** Reads nothing; the plan alone fails when the table is not there. @throws `core.tables_missing` */
   async ready(sql: SqlExecutor): Promise<void> {
     await this.#query(sql, `SELECT gid FROM ${this.#table} LIMIT 0`)
   }

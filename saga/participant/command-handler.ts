@@ -102,7 +102,7 @@ export class CommandHandler<Request> {
   /** Resolves after the commit that holds the answer. */
   async handle(request: Request, message: HandlerContext): Promise<void> {
     const command = commandOf(message, this.#parts.clock)
-    if (command === undefined) throw new NotACommand(message)
+    if (command === undefined) throw notACommand(message)
     const { saga, sagaId, step, operation, key } = command
     const scope = { saga, sagaId, step, operation, key }
     await this.#traced(command, message, () => inSaga(scope, () => this.#answer(request, command, message)))
@@ -384,10 +384,7 @@ function parentIn(telemetry: Telemetry, { headers }: HandlerContext): TraceConte
 }
 
 /** A message on a command channel without the saga headers: a sender's mistake, no answer is expected. */
-class NotACommand extends TypeError {
-  readonly retryable = false as const
-
-  constructor({ id, channel }: HandlerContext) {
-    super(`message ${id} on "${channel}" is no saga command: its saga-* headers are missing or wrong`)
-  }
+function notACommand({ id, channel }: HandlerContext): TypeError {
+  const text = `message ${id} on "${channel}" is no saga command: its saga-* headers are missing or wrong`
+  return Object.assign(new TypeError(text), { retryable: false })
 }

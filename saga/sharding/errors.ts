@@ -1,43 +1,37 @@
 /** Errors of sagas over several databases. */
-import { ConcordatError } from '../../core/errors.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
 
-/**
- * The shards that this process was given are not those that the databases know: one is missing, has another name there, was
- * not migrated, or two databases tell different stories. Nothing was started.
- */
-export class SagaShardsMismatch extends ConcordatError {
-  readonly code = 'saga.shards_mismatch' as const
-  readonly retryable = false as const
+/** Fields of a `ShardingError`, by code. */
+export interface ShardingErrors {
+  /**
+   * The shards that this process was given are not those that the databases know: one is missing, has another name there, was
+   * not migrated, or two databases tell different stories. Nothing was started.
+   */
+  'saga.shards_mismatch': { message: string }
+  /**
+   * The database refused a start: it is another shard than the one it was for, or it knows another layout of the shards. Nothing
+   * was started. The sharded coordinator looks again by itself first.
+   */
+  'saga.shards_changed': { what: string }
+  /**
+   * `start(tx, ...)` in a transaction of another database than the saga's shard. Nothing was started. The saga belongs to `shard`; `here`
+   * is the shard of the transaction's database, `undefined` if it is none.
+   */
+  'saga.other_shard': { saga: string; id: string; shard: string; here: string | undefined }
 }
 
-/**
- * The database refused a start: it is another shard than the one it was for, or it knows another layout of the shards. Nothing
- * was started. The sharded coordinator looks again by itself first.
- */
-export class SagaShardsChanged extends ConcordatError {
-  readonly code = 'saga.shards_changed' as const
-  readonly retryable = true as const
+/** Error of sagas over several databases. Its fields depend on its `code`: see `ShardingErrors`. */
+export type ShardingError<Code extends keyof ShardingErrors = keyof ShardingErrors> = ErrorOf<ShardingErrors, Code>
 
-  constructor(what: string, options?: ErrorOptions) {
-    super(`${what}: start it again, through the sharded coordinator of its service`, options)
-  }
-}
-
-/** `start(tx, ...)` in a transaction of another database than the saga's shard. Nothing was started. */
-export class SagaOtherShard extends ConcordatError {
-  readonly code = 'saga.other_shard' as const
-  readonly retryable = false as const
-  /** Where the saga belongs. */
-  readonly shard: string
-  /** Shard of the transaction's database; `undefined`: none. */
-  readonly here: string | undefined
-
-  constructor(saga: string, id: string, shard: string, here: string | undefined) {
-    super(
+/** Error of sagas over several databases. Its fields depend on its `code`: see `ShardingErrors`. */
+export const ShardingError: ErrorClass<ShardingErrors> = errorClass<ShardingErrors>(
+  'ShardingError',
+  {
+    'saga.shards_mismatch': ({ message }) => message,
+    'saga.shards_changed': ({ what }) => `${what}: start it again, through the sharded coordinator of its service`,
+    'saga.other_shard': ({ saga, id, shard, here }) =>
       `saga ${saga}/${id} belongs on shard "${shard}", and this transaction is on ${here === undefined ? 'a database that is no shard' : `"${here}"`}: ` +
-        'open it on the database that shardOf() names, or start without `tx`',
-    )
-    this.shard = shard
-    this.here = here
-  }
-}
+      'open it on the database that shardOf() names, or start without `tx`',
+  },
+  ['saga.shards_changed'],
+)

@@ -5,5 +5,5 @@
  */
 
 export { createShardedCoordinator } from './create-sharded-coordinator.ts'
-export { SagaOtherShard, SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
+export { ShardingError } from './errors.ts'
 export type { ShardedCoordinator } from './sharded-coordinator.ts'

@@ -6,7 +6,7 @@
  * the first by name of those that take sagas, and any process that finds another one behind updates it.
  */
 import { isRetryable, toError } from '../../core/errors.ts'
-import { SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
+import { ShardingError } from './errors.ts'
 import { type Homes, homesOf, isFollowedBy, isSame, type Layout, type Layouts, layoutOf, namesIn } from './layout.ts'
 import { markOf, type ShardTable } from './shard-table.ts'
 
@@ -33,7 +33,7 @@ export class KnownLayouts {
     return this.#layouts?.at(-1)
   }
 
-  /** Makes the tables, tells each database what it is, and finishes a change that was begun. @throws SagaShardsMismatch */
+  /** Makes the tables, tells each database what it is, and finishes a change that was begun. @throws `saga.shards_mismatch` */
   async migrate(): Promise<void> {
     const tables = [...this.#tables.values()]
     for (const table of tables) await table.migrate()
@@ -51,9 +51,9 @@ export class KnownLayouts {
     const used: string[] = []
     for (const table of tables) if (await table.hasSagas()) used.push(table.name)
     if (used.length > 1) {
-      throw new SagaShardsMismatch(
-        `shards ${used.map((name) => `"${name}"`).join(' and ')} have sagas that were started without shards: one may, the others must be empty`,
-      )
+      throw new ShardingError('saga.shards_mismatch', {
+        message: `shards ${used.map((name) => `"${name}"`).join(' and ')} have sagas that were started without shards: one may, the others must be empty`,
+      })
     }
     const layout = used.length === 1 ? used : layoutOf(this.#tables.keys())
     const [name = ''] = layout
@@ -64,7 +64,7 @@ export class KnownLayouts {
   /**
    * Asks every database for the first time. Those that are away may be: what they would say is looked at before anything depends on it.
    * @returns what was wrong with each that did not answer
-   * @throws SagaShardsMismatch, SqlTablesMissing, SqlVersionMismatch; when none answers, what the first one threw
+   * @throws `saga.shards_mismatch`, `core.tables_missing`, `core.sql_version`; when none answers, what the first one threw
    */
   async open(): Promise<ReadonlyMap<string, Error>> {
     const away = new Map<string, Error>()
@@ -84,10 +84,12 @@ export class KnownLayouts {
     return away
   }
 
-  /** @throws SagaShardsMismatch when a saga may be on a shard that this process was not given */
+  /** @throws `saga.shards_mismatch` when a saga may be on a shard that this process was not given */
   requireAll(): void {
     if (this.#layouts === undefined)
-      throw new SagaShardsMismatch('no database was told that it is a shard: call migrate()')
+      throw new ShardingError('saga.shards_mismatch', {
+        message: 'no database was told that it is a shard: call migrate()',
+      })
     for (const name of namesIn(this.#layouts)) this.#table(name)
   }
 
@@ -101,17 +103,17 @@ export class KnownLayouts {
       for (const name of older) if ((this.#seen.get(name) ?? 0) < layouts.length) await this.catchUp(name)
       if (this.#layouts === layouts) return { home, older, first, mark: markOf(home, layouts) }
     }
-    throw new SagaShardsChanged('the layout of the shards changes all the time')
+    throw new ShardingError('saga.shards_changed', { what: 'the layout of the shards changes all the time' })
   }
 
-  /** Reads what a database knows. @returns true when the layouts are others now. @throws SagaShardsMismatch */
+  /** Reads what a database knows. @returns true when the layouts are others now. @throws `saga.shards_mismatch` */
   async look(name: string): Promise<boolean> {
     const row = await this.#table(name).read()
     if (row === undefined) return false
     if (row.name !== name) {
-      throw new SagaShardsMismatch(
-        `the database that was given for shard "${name}" is shard "${row.name}": its address is that of another one`,
-      )
+      throw new ShardingError('saga.shards_mismatch', {
+        message: `the database that was given for shard "${name}" is shard "${row.name}": its address is that of another one`,
+      })
     }
     return this.#take(name, row.layouts)
   }
@@ -142,7 +144,9 @@ export class KnownLayouts {
     const decided = await this.#table(decider).extend(after, before)
     this.#take(decider, decided)
     if (!isFollowedBy(after, decided)) {
-      throw new SagaShardsChanged('another layout of the shards was decided at the same time')
+      throw new ShardingError('saga.shards_changed', {
+        what: 'another layout of the shards was decided at the same time',
+      })
     }
     for (const name of this.#tables.keys()) await this.catchUp(name)
   }
@@ -150,9 +154,9 @@ export class KnownLayouts {
   #take(name: string, layouts: Layouts): boolean {
     const before = this.#layouts ?? []
     if (!isFollowedBy(before, layouts) && !isFollowedBy(layouts, before)) {
-      throw new SagaShardsMismatch(
-        `shard "${name}" knows other layouts than the others, ${JSON.stringify(layouts)} and not ${JSON.stringify(before)}: two sets of shards have one database`,
-      )
+      throw new ShardingError('saga.shards_mismatch', {
+        message: `shard "${name}" knows other layouts than the others, ${JSON.stringify(layouts)} and not ${JSON.stringify(before)}: two sets of shards have one database`,
+      })
     }
     this.#seen.set(name, layouts.length)
     if (layouts.length <= before.length) return false
@@ -164,8 +168,8 @@ export class KnownLayouts {
     const table = this.#tables.get(name)
     if (table !== undefined) return table
     const given = [...this.#tables.keys()].map((each) => `"${each}"`).join(', ')
-    throw new SagaShardsMismatch(
-      `sagas may be on shard "${name}", and this process was given ${given} only: give it every shard there ever was`,
-    )
+    throw new ShardingError('saga.shards_mismatch', {
+      message: `sagas may be on shard "${name}", and this process was given ${given} only: give it every shard there ever was`,
+    })
   }
 }

@@ -3,9 +3,9 @@ import { lastingContext } from '../../core/ambient.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaCoordinator } from '../coordinator/coordinator.ts'
-import { SagaNotFound } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
-import { SagaOtherShard, SagaShardsMismatch } from './errors.ts'
+import { ShardingError } from './errors.ts'
 import type { KnownLayouts } from './known-layouts.ts'
 import type { ShardTable } from './shard-table.ts'
 
@@ -30,7 +30,7 @@ export class Locator {
 
   /**
    * Starts a saga on its home, or finds it where it is. Again while the layout changes in between.
-   * @throws what `work` throws; SagaShardsMismatch
+   * @throws what `work` throws; `saga.shards_mismatch`
    */
   async place<T>(
     key: SagaKey,
@@ -51,16 +51,17 @@ export class Locator {
   /**
    * The same for a start within a transaction of the caller. Once, for what the database refuses ends that transaction.
    * @param work gets the transaction when it is one of the coordinator's database
-   * @throws SagaOtherShard when the saga belongs on another database; what `work` throws
+   * @throws `saga.other_shard` when the saga belongs on another database; what `work` throws
    */
   async placeIn<T>(tx: SqlTransaction, key: SagaKey, work: WorkIn<T>): Promise<T> {
     const { layouts, tables } = this.#host
-    if (layouts.newest === undefined) throw new SagaShardsMismatch('call run() before the first start in a transaction')
+    if (layouts.newest === undefined)
+      throw new ShardingError('saga.shards_mismatch', { message: 'call run() before the first start in a transaction' })
     const { home, older, mark } = await layouts.place(key.id)
     const here = (await tables.get(home)?.readIn(tx))?.name
     if (here !== home) {
       const isThere = here !== undefined && older.includes(here) && (await this.#on(here).has(key, tx))
-      if (!isThere) throw new SagaOtherShard(key.name, key.id, home, here)
+      if (!isThere) throw new ShardingError('saga.other_shard', { saga: key.name, id: key.id, shard: home, here })
       return work(this.#on(here), undefined, tx)
     }
     // Two schemas of one database share its only connection, which the transaction has.
@@ -95,12 +96,12 @@ export class Locator {
   /**
    * Delivers a signal whose saga is not on this shard. Every shard reads the message, so only the id's shard under the first layout
    * looks for the saga; the others return false.
-   * @throws SagaNotFound when no shard has the saga; the error of a shard that is unreachable
+   * @throws `saga.not_found` when no shard has the saga; the error of a shard that is unreachable
    */
   async handOn(shard: string, key: SagaKey, signal: SagaSignal): Promise<boolean> {
     if ((await this.#host.layouts.place(key.id)).first !== shard) return false
     const holder = await this.find(key)
-    if (holder === undefined) throw new SagaNotFound(key.name, key.id)
+    if (holder === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
     return holder.take(key, signal)
   }
 

@@ -9,7 +9,7 @@ import { causesOf, hasCode } from '../../core/errors.ts'
 import { migrate, requireMigrated, type SqlPart } from '../../core/migrate.ts'
 import { quoteIdentifier, type SqlClient, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import { SAGA_PART } from '../store/tables.ts'
-import { SagaShardsChanged, SagaShardsMismatch } from './errors.ts'
+import { ShardingError } from './errors.ts'
 import { isFollowedBy, type Layouts } from './layout.ts'
 
 /** The SQLSTATE of a start that the database refuses. */
@@ -75,7 +75,7 @@ export function markOf(name: string, layouts: Layouts): string {
 /** That a database refused a start, in our words; any other error as it is. */
 export function explainRefusal(error: unknown): unknown {
   const refusal = causesOf(error).find((cause) => hasCode(cause, REFUSED))
-  return refusal instanceof Error ? new SagaShardsChanged(refusal.message, { cause: error }) : error
+  return refusal instanceof Error ? new ShardingError('saga.shards_changed', { what: refusal.message }, error) : error
 }
 
 export class ShardTable {
@@ -97,7 +97,7 @@ export class ShardTable {
     await migrate(this.sql, this.#schema, SHARD_PART.name, SHARD_PART.migrations)
   }
 
-  /** `undefined`: it was not told yet what it is. @throws SqlTablesMissing, SqlVersionMismatch */
+  /** `undefined`: it was not told yet what it is. @throws `core.tables_missing`, `core.sql_version` */
   async read(): Promise<ShardRow | undefined> {
     await requireMigrated(this.sql, this.#schema, SHARD_PART)
     return this.#row(this.sql)
@@ -118,7 +118,7 @@ export class ShardTable {
   /**
    * Tells a database for the first time what it is; leaves it as it is when that was done before.
    * @param options `empty`: refuse a database that has sagas, for no earlier layout says that they are looked for here
-   * @throws SagaShardsMismatch
+   * @throws `saga.shards_mismatch`
    */
   async begin(layouts: Layouts, { empty }: { readonly empty: boolean }): Promise<void> {
     await this.sql.transaction(async (tx) => {
@@ -127,9 +127,9 @@ export class ShardTable {
       await tx.query(`LOCK TABLE ${this.#quoted}.saga IN SHARE ROW EXCLUSIVE MODE`)
       if ((await this.#row(tx)) !== undefined) return
       if (empty && (await this.hasSagas(tx))) {
-        throw new SagaShardsMismatch(
-          `the database of shard "${this.name}" has sagas that were started without shards: use an empty one, or another \`schema\``,
-        )
+        throw new ShardingError('saga.shards_mismatch', {
+          message: `the database of shard "${this.name}" has sagas that were started without shards: use an empty one, or another \`schema\``,
+        })
       }
       await tx.query(`INSERT INTO ${this.#quoted}.saga_shard (name, layouts) VALUES ($1, $2::jsonb)`, [
         this.name,
@@ -149,7 +149,9 @@ export class ShardTable {
       await tx.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`concordat:shards:${this.#schema}`])
       const known = (await this.#row(tx))?.layouts
       if (known === undefined)
-        throw new SagaShardsMismatch(`shard "${this.name}" was not told that it is one: migrate()`)
+        throw new ShardingError('saga.shards_mismatch', {
+          message: `shard "${this.name}" was not told that it is one: migrate()`,
+        })
       const fits = from === undefined || JSON.stringify(known) === JSON.stringify(from)
       if (known.length >= layouts.length || !isFollowedBy(known, layouts) || !fits) return known
       await tx.query(`UPDATE ${this.#quoted}.saga_shard SET layouts = $1::jsonb, changed_at = clock_timestamp()`, [

@@ -48,7 +48,7 @@ export interface ShardedCoordinator extends Omit<Coordinator, 'health' | 'list'>
    * New sagas go to these shards from now on, whichever process starts them; those that are there stay where they are, and are
    * found. Resolves when every database knows. Call it once all processes were given all these shards: one that was not refuses
    * to start sagas that belong on the shard it does not have. Needs every shard. Idempotent: when it failed in between, call it again.
-   * @throws SagaShardsMismatch for a shard that was not given to this process; SagaShardsChanged when others decided something
+   * @throws `saga.shards_mismatch` for a shard that was not given to this process; `saga.shards_changed` when others decided something
    * else at the same time
    */
   useShards(names: readonly string[]): Promise<void>

@@ -15,7 +15,7 @@ import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/watch.t
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { parentById } from '../definition/ties.ts'
-import { CoordinatorClosed, SagaConflict, SagaNotFound } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { GlobalTransactionDefinition } from '../global/definition.ts'
 import type { Stored } from '../json.ts'
 import type { ListFilter, SagaKey } from '../store/rows.ts'
@@ -37,7 +37,7 @@ export class Shards implements ShardedCoordinator {
   readonly #layouts: KnownLayouts
   readonly #locator: Locator
   readonly #drives: Drives
-  readonly #life = new Life(() => new CoordinatorClosed())
+  readonly #life = new Life(() => new SagaError('saga.closed'))
 
   constructor(options: ResolvedSharding) {
     const { shards, instance } = options
@@ -228,23 +228,23 @@ export class Shards implements ShardedCoordinator {
     await this.close()
   }
 
-  /** @throws SagaNotFound */
+  /** @throws `saga.not_found` */
   async #having(action: string, target: SagaTarget): Promise<SagaCoordinator> {
     this.#life.requireOpen()
     const key = requireTarget(action, target)
     const found = await this.#locator.find(key)
-    if (found === undefined) throw new SagaNotFound(key.name, key.id)
+    if (found === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
     return found
   }
 
-  /** @throws SagaConflict: a saga that begins it as its step does so on its own shard, and no database would see both */
+  /** @throws `saga.conflict`: a saga that begins it as its step does so on its own shard, and no database would see both */
   #startKey(saga: { readonly name: string }, options: StartOptions<unknown>): SagaKey {
     const key = this.#keyOf('start', saga, options)
     const [any] = this.#options.shards.values()
     const parent = parentById(key, any?.sagas ?? [])
     if (parent === undefined) return key
     const problem = `has the id of a step of saga "${parent}", which starts it on its own shard: use another id`
-    throw new SagaConflict(key.name, key.id, problem)
+    throw new SagaError('saga.conflict', { saga: key.name, id: key.id, problem })
   }
 
   #keyOf(call: string, saga: { readonly name: string }, options: { readonly id: string }): SagaKey {

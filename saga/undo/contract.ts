@@ -81,12 +81,12 @@ export interface Undo {
    * right to create triggers on the tables. Waits for transactions that write to them: 2 seconds at a time, so that writers do
    * not queue behind it, and 30 in all.
    * A table that was renamed or moved is protected again by its new name; one that was restored from a dump needs nothing.
-   * @throws UndoTableRefused naming the table with a remedy, and then none of the tables is protected: no primary key, a
+   * @throws `saga.undo_table` naming the table with a remedy, and then none of the tables is protected: no primary key, a
    * partition, row-level security that applies to the participant's role, a trigger that sets a column anew at each update and
    * that is not in `ignored`, others that wrote to it all the time, ...
    */
   protect(sql: SqlClient, tables: readonly (string | ProtectTable)[], options?: UndoOptions): Promise<void>
-  /** Takes the protection away. @throws UndoTableRefused while something of the table may still have to be undone */
+  /** Takes the protection away. @throws `saga.undo_table` while something of the table may still have to be undone */
   unprotect(sql: SqlClient, tables: readonly string[], options?: UndoOptions): Promise<void>
   /** All protected tables, by name, with what broke their protection since: a rename, a policy, a trigger, ... */
   protected(sql: SqlClient, options?: UndoOptions): Promise<readonly ProtectedTable[]>
@@ -95,7 +95,7 @@ export interface Undo {
    * keys. In the handler of an `undoParticipant` the rows of its own saga are seen as it left them. The rows stay locked to the
    * end of `tx`; a key without a row gives none.
    * @param keys values of the key, or objects by column where it has several columns
-   * @throws UndoTableRefused when it is not protected; what `isRowHeld` tells when another saga holds one: let the transaction fail
+   * @throws `saga.undo_table` when it is not protected; what `isRowHeld` tells when another saga holds one: let the transaction fail
    * and try it again
    */
   lockRows<Row extends object = Record<string, unknown>>(
@@ -116,13 +116,13 @@ export interface Undo {
   retrying<T>(sql: SqlClient, work: (tx: SqlTransaction) => Promise<T>, options?: UndoRetryOptions): Promise<T>
   /** Branches that are not decided, oldest first, at most 1 000. */
   open(sql: SqlClient, options?: UndoOptions): Promise<readonly OpenUndo[]>
-  /** Obstacles to undoing a branch: rows that differ from its result. Empty: none. @throws UndoBranchNotFound */
+  /** Obstacles to undoing a branch: rows that differ from its result. Empty: none. @throws `saga.undo_not_found` */
   differences(sql: SqlClient, target: UndoTarget, options?: UndoOptions): Promise<readonly UndoDifference[]>
   /**
    * Ends a branch by an operator's decision, where cancelling or confirming it failed or its saga was ended without it, and frees its
    * rows. `keep` and `restore` undo it, with later steps of its saga that changed the same rows; then `retry` the saga: its
    * cancellation finds nothing left to do, and a confirmation that comes later fails. After `accept` it is the other way round.
-   * @throws UndoBranchNotFound
+   * @throws `saga.undo_not_found`
    */
   settle(sql: SqlClient, target: UndoTarget, choice: UndoChoice, options?: UndoOptions): Promise<void>
 }

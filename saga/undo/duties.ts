@@ -11,7 +11,7 @@ import type { WaitingRoom } from '../participant/waiting-room.ts'
 import { tccDuties } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import { isRowHeld, UndoNotProtected } from './errors.ts'
+import { isRowHeld, notProtected, UndoError } from './errors.ts'
 import { branchOf, type Images, ownerOf } from './images.ts'
 import type { Relations } from './relation.ts'
 import { restore } from './restore.ts'
@@ -105,10 +105,12 @@ class ForCommand<Request, Context extends InTransaction> implements Duty<Request
       {
         try: (request, context) => this.#do(command, request, context),
         confirm: async (_, { tx }) => {
-          if (!(await images.release(tx, branch.branch))) throw new NotOurs(branch.key)
+          if (!(await images.release(tx, branch.branch)))
+            throw new UndoError('saga.wrong_participant', { key: branch.key })
         },
         cancel: async (_, { tx }) => {
-          if (!(await images.isOpen(tx, branch.branch))) throw new NotOurs(branch.key)
+          if (!(await images.isOpen(tx, branch.branch)))
+            throw new UndoError('saga.wrong_participant', { key: branch.key })
           await restore(tx, this.#parts, branch)
         },
       },
@@ -117,26 +119,13 @@ class ForCommand<Request, Context extends InTransaction> implements Duty<Request
     return duties[this.#operation] as Duty<Request, Context>
   }
 
-  /** @throws UndoNotProtected when it wrote what could not be undone */
+  /** @throws notProtected when it wrote what could not be undone */
   async #do(command: CommandHeaders, request: Request, context: Context): Promise<unknown> {
     const { images, lockTimeoutMs, alsoWrites } = this.#parts
     const before = await images.begin(context.tx, command, lockTimeoutMs, alsoWrites)
     const result = await this.#handler(request, context)
     const strayed = await images.end(context.tx, before, alsoWrites)
-    if (strayed.length > 0) throw new UndoNotProtected(command.key, strayed)
+    if (strayed.length > 0) throw notProtected(command.key, strayed)
     return result
-  }
-}
-
-/** Each `try` of undo leaves a branch: what another kind of participant reserved must not be answered as if it were done. */
-class NotOurs extends Error {
-  readonly code = 'saga.wrong_participant' as const
-  readonly retryable = false as const
-
-  constructor(key: string) {
-    super(
-      `${key} was tried by another kind of participant (xaParticipant, tccParticipant), or its row of saga_undo was deleted: ` +
-        'bring that participant back, or look at what it did; then retry',
-    )
   }
 }

@@ -1,19 +1,7 @@
 /** Errors of undo. Match on `code`. */
-import { ConcordatError, causesOf, hasCode } from '../../core/errors.ts'
+import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
+import { causesOf, hasCode } from '../../core/errors.ts'
 import { ROW_HELD, ROW_HELD_CONSTRAINT } from './tables.ts'
-
-/** A table that `undo.protect` or `undo.unprotect` cannot do this with. Nothing was changed. */
-export class UndoTableRefused extends ConcordatError {
-  readonly code = 'saga.undo_table' as const
-  readonly retryable = false as const
-  readonly table: string
-
-  /** @param problem with the remedy */
-  constructor(call: 'protect' | 'unprotect' | 'lockRows', table: string, problem: string, options?: ErrorOptions) {
-    super(`undo.${call}: ${table} ${problem}`, options)
-    this.table = table
-  }
-}
 
 /** A table that was written to, and why that could not be undone. */
 export interface Strayed {
@@ -30,22 +18,6 @@ export const RULED_REMEDY =
   'give the participant a role with BYPASSRLS, or a policy FOR ALL TO that role USING (true), or name the table in `alsoWrites` if ' +
   'it may stay as it is'
 
-/** The handler of an `undoParticipant` wrote what could not be undone. All of it was rolled back. */
-export class UndoNotProtected extends ConcordatError {
-  readonly code = 'saga.undo_not_protected' as const
-  readonly retryable = false as const
-  readonly tables: readonly string[]
-
-  constructor(key: string, strayed: readonly Strayed[]) {
-    const all = (['unprotected', 'emptied', 'ruled', 'unwatched'] as const).flatMap((why) => {
-      const tables = strayed.flatMap((each) => (each.why === why ? [each.table] : []))
-      return tables.length === 0 ? [] : [PROBLEMS[why](tables.join(', '))]
-    })
-    super(`${key} ${all.join('; it ')}`)
-    this.tables = strayed.map(({ table }) => table)
-  }
-}
-
 const PROBLEMS: Readonly<Record<Strayed['why'], (tables: string) => string>> = {
   unprotected: (tables) =>
     `wrote to ${tables}, which undo does not protect: call undo.protect(sql, [...]) in a migration, ` +
@@ -61,16 +33,6 @@ const PROBLEMS: Readonly<Record<Strayed['why'], (tables: string) => string>> = {
     'leave these out of the handler, or name what may stay as it is in `alsoWrites` of undoParticipant()',
 }
 
-/** No branch of this saga waits here: it is decided, or it wrote to another database. */
-export class UndoBranchNotFound extends ConcordatError {
-  readonly code = 'saga.undo_not_found' as const
-  readonly retryable = false as const
-
-  constructor(branch: string, problem = 'has nothing here that could be undone: undo.open() lists what there is') {
-    super(`${branch} ${problem}`)
-  }
-}
-
 /** A column, or a row, that differs from the transaction's result. */
 export interface UndoDifference {
   readonly table: string
@@ -83,25 +45,54 @@ export interface UndoDifference {
   readonly found: string
 }
 
-/** Rows are not as the transaction left them, so it is not undone: nothing was changed. An operator decides. */
-export class UndoConflict extends ConcordatError {
-  readonly code = 'saga.undo_conflict' as const
-  readonly retryable = false as const
-  readonly differences: readonly UndoDifference[]
-
-  constructor(key: string, differences: readonly UndoDifference[]) {
-    super(
-      `${key} is not undone, its tables are not as it left them: ${describeDifferences(differences)}. ` +
-        'Put the rows right, or call undo.settle(); then retry',
-    )
-    this.differences = differences
-  }
+/** Fields of an `UndoError`, by code. */
+export interface UndoErrors {
+  /** A table that `undo.protect` or `undo.unprotect` cannot do this with. Nothing was changed. `problem` has the remedy. */
+  'saga.undo_table': { call: 'protect' | 'unprotect' | 'lockRows'; table: string; problem: string }
+  /** The handler of an `undoParticipant` wrote what could not be undone. All of it was rolled back. */
+  'saga.undo_not_protected': { key: string; tables: readonly string[]; problem: string }
+  /** No branch of this saga waits here: it is decided, or it wrote to another database. */
+  'saga.undo_not_found': { branch: string; problem?: string }
+  /** Rows are not as the transaction left them, so it is not undone: nothing was changed. An operator decides. */
+  'saga.undo_conflict': { key: string; differences: readonly UndoDifference[] }
+  /** Another step of the same saga is being done, confirmed or cancelled in this database: that has to end before. */
+  'saga.undo_not_yet': { message: string }
+  /** Each `try` of undo leaves a branch: what another kind of participant reserved must not be answered as if it were done. */
+  'saga.wrong_participant': { key: string }
 }
 
-/** Another step of the same saga is being done, confirmed or cancelled in this database: that has to end before. */
-export class UndoNotYet extends ConcordatError {
-  readonly code = 'saga.undo_not_yet' as const
-  readonly retryable = true as const
+/** Error of undo. Its fields depend on its `code`: see `UndoErrors`. */
+export type UndoError<Code extends keyof UndoErrors = keyof UndoErrors> = ErrorOf<UndoErrors, Code>
+
+/** Error of undo. Its fields depend on its `code`: see `UndoErrors`. */
+export const UndoError: ErrorClass<UndoErrors> = errorClass<UndoErrors>(
+  'UndoError',
+  {
+    'saga.undo_table': ({ call, table, problem }) => `undo.${call}: ${table} ${problem}`,
+    'saga.undo_not_protected': ({ key, problem }) => `${key} ${problem}`,
+    'saga.undo_not_found': ({
+      branch,
+      problem = 'has nothing here that could be undone: undo.open() lists what there is',
+    }) => `${branch} ${problem}`,
+    'saga.undo_conflict': ({ key, differences }) =>
+      `${key} is not undone, its tables are not as it left them: ${describeDifferences(differences)}. ` +
+      'Put the rows right, or call undo.settle(); then retry',
+    'saga.undo_not_yet': ({ message }) => message,
+    'saga.wrong_participant': ({ key }) =>
+      `${key} was tried by another kind of participant (xaParticipant, tccParticipant), or its row of saga_undo was deleted: ` +
+      'bring that participant back, or look at what it did; then retry',
+  },
+  ['saga.undo_not_yet'],
+)
+
+/** @param key of the participant's step */
+export function notProtected(key: string, strayed: readonly Strayed[]): UndoError<'saga.undo_not_protected'> {
+  const all = (['unprotected', 'emptied', 'ruled', 'unwatched'] as const).flatMap((why) => {
+    const tables = strayed.flatMap((each) => (each.why === why ? [each.table] : []))
+    return tables.length === 0 ? [] : [PROBLEMS[why](tables.join(', '))]
+  })
+  const tables = strayed.map(({ table }) => table)
+  return new UndoError('saga.undo_not_protected', { key, tables, problem: all.join('; it ') })
 }
 
 const MOST = 3

@@ -3,7 +3,7 @@ import { hasCode } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import { type StepOwner, stepParameters } from '../participant/barrier.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
-import { type Strayed, UndoNotYet } from './errors.ts'
+import { type Strayed, UndoError } from './errors.ts'
 import { lockOf, SUMS } from './functions.ts'
 import type { Image } from './plan.ts'
 import { UNDO_CALL } from './relation.ts'
@@ -53,7 +53,7 @@ export class Images {
   /**
    * What is written from here on in this transaction is of this branch.
    * @returns how much this connection has written to which tables before
-   * @throws UndoNotYet while a branch of the same saga is confirmed or cancelled: it does not wait, as its row of the barrier is
+   * @throws `saga.undo_not_yet` while a branch of the same saga is confirmed or cancelled: it does not wait, as its row of the barrier is
    * what that may be waiting for
    */
   async begin(
@@ -83,7 +83,9 @@ export class Images {
       ],
     )
     if (rows[0]?.isFree !== true)
-      throw new UndoNotYet(`${key} has to wait: its saga is being confirmed or cancelled here`)
+      throw new UndoError('saga.undo_not_yet', {
+        message: `${key} has to wait: its saga is being confirmed or cancelled here`,
+      })
     return rows[0].written
   }
 
@@ -114,7 +116,7 @@ export class Images {
   /**
    * Until the end of the transaction no other one writes, confirms or cancels for this saga here. Call it before anything else
    * is locked: a branch that is still being done may want any row. Sets the timeout for all locks of the transaction.
-   * @throws UndoNotYet when another one was still at it after `lockTimeoutMs`
+   * @throws `saga.undo_not_yet` when another one was still at it after `lockTimeoutMs`
    */
   async alone(tx: SqlExecutor, owner: string, key: string, lockTimeoutMs: number): Promise<void> {
     try {
@@ -125,7 +127,7 @@ export class Images {
     } catch (error) {
       if (!hasCode(error, LOCK_NOT_AVAILABLE)) throw error
       const problem = 'has to wait: a step of the same saga is still being done in this database. It is tried again'
-      throw new UndoNotYet(`${key} ${problem}`, { cause: error })
+      throw new UndoError('saga.undo_not_yet', { message: `${key} ${problem}` }, error)
     }
   }
 

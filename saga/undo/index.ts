@@ -5,7 +5,6 @@
  */
 
 export type { Undo } from './contract.ts'
-export { UndoBranchNotFound, UndoConflict, UndoNotProtected, UndoTableRefused } from './errors.ts'
-export type { UndoParticipantOptions } from './participant.ts'
-export { undoParticipant } from './participant.ts'
+export { UndoError } from './errors.ts'
+export { type UndoParticipantOptions, undoParticipant } from './participant.ts'
 export { undo } from './undo.ts'

@@ -1,6 +1,6 @@
 /** Rows as no undecided saga has made them. */
 import { ownQuery, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
-import { UndoTableRefused } from './errors.ts'
+import { UndoError } from './errors.ts'
 import { type Relation, Relations, sameKey, UNDO_CALL } from './relation.ts'
 
 export async function lockRows<Row extends object>(
@@ -13,7 +13,11 @@ export async function lockRows<Row extends object>(
   const oid = rows[0]?.oid ?? ''
   const relation = oid === '' ? undefined : (await new Relations(schema).read(tx, [oid])).get(oid)
   if (relation === undefined)
-    throw new UndoTableRefused('lockRows', table, 'is not protected: call undo.protect(sql, [...]) before')
+    throw new UndoError('saga.undo_table', {
+      call: 'lockRows',
+      table,
+      problem: 'is not protected: call undo.protect(sql, [...]) before',
+    })
   const wanted = JSON.stringify(keys.map((key) => keyRow(relation, key)))
   const order = relation.key.map((column) => `t.${quoteIdentifier(column)}`).join(', ')
   const locked = await tx.query<Row>(
@@ -25,17 +29,17 @@ export async function lockRows<Row extends object>(
   return locked.rows
 }
 
-/** @throws UndoTableRefused when it names other columns than the key has */
+/** @throws `saga.undo_table` when it names other columns than the key has */
 function keyRow({ name, key }: Relation, value: unknown): Readonly<Record<string, unknown>> {
   const isObject = typeof value === 'object' && value !== null && !(value instanceof Date)
   const row: Readonly<Record<string, unknown>> = isObject ? { ...value } : { [key[0] ?? '']: value }
   const fits = key.every((column) => row[column] !== undefined) && Object.keys(row).length === key.length
   if (!fits)
-    throw new UndoTableRefused(
-      'lockRows',
-      name,
-      `has the key (${key.join(', ')}): give its values by column, one object per row`,
-    )
+    throw new UndoError('saga.undo_table', {
+      call: 'lockRows',
+      table: name,
+      problem: `has the key (${key.join(', ')}): give its values by column, one object per row`,
+    })
   return Object.fromEntries(
     Object.entries(row).map(([column, of]) => [column, typeof of === 'bigint' ? String(of) : of]),
   )

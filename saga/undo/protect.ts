@@ -11,7 +11,7 @@ import {
 } from '../../core/sql.ts'
 import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './candidate.ts'
 import type { ProtectedTable, ProtectTable } from './contract.ts'
-import { UndoTableRefused } from './errors.ts'
+import { UndoError } from './errors.ts'
 import { movedRemedy, UNDO_CALL } from './relation.ts'
 import { columnsSetAnew } from './setters.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
@@ -60,7 +60,7 @@ export class Protection {
         AND g.tgname IN ('${TRIGGER}', '${TRUNCATE_TRIGGER}'))`
   }
 
-  /** All of them, or none. @throws UndoTableRefused */
+  /** All of them, or none. @throws `saga.undo_table` */
   async add(sql: SqlClient, tables: readonly ProtectTable[]): Promise<void> {
     await this.#changing(
       'protect',
@@ -73,7 +73,8 @@ export class Protection {
         const together = new Set([...listed, ...wanted].map(({ oid }) => oid))
         for (const each of wanted) {
           const problem = followerProblem(each, together)
-          if (problem !== undefined) throw new UndoTableRefused('protect', each.name, problem)
+          if (problem !== undefined)
+            throw new UndoError('saga.undo_table', { call: 'protect', table: each.name, problem })
         }
         for (const each of wanted) await this.#install(tx, each)
         await this.#sweep(tx)
@@ -81,22 +82,22 @@ export class Protection {
     )
   }
 
-  /** @throws UndoTableRefused while something of the table may have to be undone */
+  /** @throws `saga.undo_table` while something of the table may have to be undone */
   async remove(sql: SqlClient, tables: readonly string[]): Promise<void> {
     await this.#changing('unprotect', sql, tables, async (tx) => {
       for (const table of tables) {
         const { oid, name } = await this.#candidate(tx, table)
-        if (oid === null) throw new UndoTableRefused('unprotect', table, NO_TABLE)
+        if (oid === null) throw new UndoError('saga.undo_table', { call: 'unprotect', table, problem: NO_TABLE })
         const isListed = (await this.#listed(tx)).some((each) => each.oid === oid)
         if (!isListed) continue
         await tx.query(`LOCK TABLE ${name} IN SHARE ROW EXCLUSIVE MODE`)
         const sagas = await this.#sagasOn(tx, oid)
         if (sagas.length > 0)
-          throw new UndoTableRefused(
-            'unprotect',
-            name,
-            `has rows that may still be undone, of ${sagas.join(', ')}: wait until these are decided`,
-          )
+          throw new UndoError('saga.undo_table', {
+            call: 'unprotect',
+            table: name,
+            problem: `has rows that may still be undone, of ${sagas.join(', ')}: wait until these are decided`,
+          })
         await dropTriggers(tx, name)
         await this.#query(tx, `DELETE FROM ${this.#home}.saga_undo_table WHERE relation = $1::oid`, [oid])
       }
@@ -139,7 +140,7 @@ export class Protection {
       const holders = await holdersOf(sql, 'c.oid = ANY(SELECT to_regclass(u) FROM unnest($1::text[]) u)', [...tables])
       const who = holders.length === 0 ? 'a session that is gone by now' : holders.join('; ')
       const problem = `cannot be changed while others write to it: ${who}. Let these end, then call it again`
-      return new UndoTableRefused(call, tables.join(', '), problem, { cause })
+      return new UndoError('saga.undo_table', { call, table: tables.join(', '), problem }, cause)
     })
   }
 
@@ -168,10 +169,10 @@ export class Protection {
   async #lookUp(tx: SqlExecutor, { table, ignored = [], hidden = [] }: ProtectTable): Promise<Wanted> {
     const found = await this.#candidate(tx, table)
     const { oid, name } = found
-    if (oid === null) throw new UndoTableRefused('protect', table, NO_TABLE)
+    if (oid === null) throw new UndoError('saga.undo_table', { call: 'protect', table, problem: NO_TABLE })
     const problem =
       problemOf(found, this.#schema) ?? columnProblem(found, ignored, hidden) ?? setterProblem(found, ignored)
-    if (problem !== undefined) throw new UndoTableRefused('protect', name, problem)
+    if (problem !== undefined) throw new UndoError('saga.undo_table', { call: 'protect', table: name, problem })
     return { ...found, oid, ignored, hidden }
   }
 

@@ -4,7 +4,7 @@ import type { Barrier } from '../participant/barrier.ts'
 import { applySteps, putAllBack } from './apply.ts'
 import type { UndoChoice } from './contract.ts'
 import { differencesOf, shownKey } from './differences.ts'
-import { type Strayed, UndoConflict, type UndoDifference } from './errors.ts'
+import { type Strayed, type UndoDifference, UndoError } from './errors.ts'
 import type { BranchRow, Images } from './images.ts'
 import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
 import { type Obstacle, type Relation, type Relations, readRows } from './relation.ts'
@@ -54,7 +54,7 @@ export async function look(tx: SqlTransaction, parts: Looking, branch: string): 
  * it are undone before, and marked as cancelled: branches that ran at the same time are not cancelled in the order of
  * their writes. Needs `Images.alone`.
  * @param choice what becomes of rows that are not as it left them; `undefined`: then nothing is undone
- * @throws UndoConflict
+ * @throws `saga.undo_conflict`
  */
 export async function restore(
   tx: SqlTransaction,
@@ -67,7 +67,11 @@ export async function restore(
   const undoing = await images.undoing(tx, branch.owner)
   await restoreBranch(tx, parts, branch, choice)
   const strayed = await images.end(tx, undoing.written, [...alsoWrites, ...undoing.alsoWrites])
-  if (strayed.length > 0) throw new UndoConflict(`${branch.key} (${STRAYED_REMEDY})`, strayed.map(strayedInto))
+  if (strayed.length > 0)
+    throw new UndoError('saga.undo_conflict', {
+      key: `${branch.key} (${STRAYED_REMEDY})`,
+      differences: strayed.map(strayedInto),
+    })
 }
 
 /** From here on it is cancelled: a confirmation that comes finds nothing, and a cancellation has nothing left to do. */
@@ -90,10 +94,10 @@ async function restoreBranch(
   const { plan, relations, differences } = await lookAfterLater(tx, parts, branch, choice)
   const obstacle = differences.find((each) => each.obstacle !== undefined)?.obstacle
   if (differences.length > 0 && (choice === undefined || (choice === 'restore' && obstacle !== undefined)))
-    throw new UndoConflict(
-      obstacle === undefined ? key : `${key} (${obstacle.remedy})`,
-      differences.flatMap((each) => each.differences),
-    )
+    throw new UndoError('saga.undo_conflict', {
+      key: obstacle === undefined ? key : `${key} (${obstacle.remedy})`,
+      differences: differences.flatMap((each) => each.differences),
+    })
   const set = withMoves(
     plan.steps,
     differences.map(({ row }) => placeOf(row.relation, row.key)),
@@ -114,10 +118,10 @@ async function restoreBranch(
   const done = plan.touched.filter((row) => !isKept(row))
   const wrong = await afterTriggers(tx, parts, owner, relations, done)
   if (wrong.length > 0)
-    throw new UndoConflict(
-      `${key} (a trigger of the table changed what was put back: name its columns in \`ignored\` of undo.protect())`,
-      wrong.flatMap((each) => each.differences),
-    )
+    throw new UndoError('saga.undo_conflict', {
+      key: `${key} (a trigger of the table changed what was put back: name its columns in \`ignored\` of undo.protect())`,
+      differences: wrong.flatMap((each) => each.differences),
+    })
   await images.release(tx, branch)
 }
 

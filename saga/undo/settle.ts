@@ -4,7 +4,7 @@ import { ownQuery, quoteIdentifier, type SqlClient, type SqlExecutor, type SqlTr
 import { Barrier } from '../participant/barrier.ts'
 import { REPLIES } from '../wire/wire.ts'
 import type { OpenUndo, UndoChoice, UndoTarget } from './contract.ts'
-import { UndoBranchNotFound, type UndoDifference } from './errors.ts'
+import { type UndoDifference, UndoError } from './errors.ts'
 import { type BranchRow, Images } from './images.ts'
 import { Relations, UNDO_CALL } from './relation.ts'
 import { look, markCancelled, type RestoreParts, restore } from './restore.ts'
@@ -61,7 +61,7 @@ function partsOf(schema: string): RestoreParts {
   return { barrier: new Barrier(schema), images: new Images(schema), relations: new Relations(schema), alsoWrites: [] }
 }
 
-/** @throws UndoBranchNotFound */
+/** @throws `saga.undo_not_found` */
 async function find(tx: SqlTransaction, target: UndoTarget, schema: string): Promise<BranchRow> {
   const { saga, id, step, service, birth } = target
   const { rows } = await ownQuery(schema, UNDO_CALL)<BranchRow>(
@@ -72,10 +72,13 @@ async function find(tx: SqlTransaction, target: UndoTarget, schema: string): Pro
     [saga, id, step, service === undefined ? null : `${service}${REPLIES}`, birth ?? null],
   )
   const [row, another] = rows
-  if (row === undefined) throw new UndoBranchNotFound(`${saga}/${id}/${step}`)
+  if (row === undefined) throw new UndoError('saga.undo_not_found', { branch: `${saga}/${id}/${step}` })
   if (another === undefined) return row
   const births = rows.map((each) => `${each.birth} (${serviceOf(each.replyTo)})`).join(', ')
-  throw new UndoBranchNotFound(`${saga}/${id}/${step}`, `is a step of several sagas: give the birth, one of ${births}`)
+  throw new UndoError('saga.undo_not_found', {
+    branch: `${saga}/${id}/${step}`,
+    problem: `is a step of several sagas: give the birth, one of ${births}`,
+  })
 }
 
 function serviceOf(replyTo: string): string {

@@ -5,7 +5,7 @@
  *
  * @see docs/reference/wire-format.md, "The header of a global transaction"
  */
-import { ConcordatError } from '../../core/errors.ts'
+import { GlobalTransactionError } from '../global/errors.ts'
 
 /** The name of the header of a global transaction. */
 export const TRANSACTION_HEADER = 'saga-transaction'
@@ -25,18 +25,6 @@ export type AnyHeaders =
   | { get(name: string): string | null }
   | Readonly<Record<string, string | readonly string[] | number | boolean | Uint8Array | null | undefined>>
 
-/** A header that names no transaction: the caller's mistake, or a stranger's. Nothing was done; answer 400. */
-export class TransactionHeaderInvalid extends ConcordatError {
-  readonly code = 'saga.transaction_header' as const
-  readonly retryable = false as const
-  /** HTTP status for Express and Fastify. */
-  readonly statusCode = 400 as const
-
-  constructor(why: string) {
-    super(`the header ${TRANSACTION_HEADER} ${why}: pass on what transactionHeaders() gave, or leave it out`)
-  }
-}
-
 /** Four names and ids of at most 200 characters, each of which takes up to 12 in a header. */
 const MAX_LENGTH = 3_000
 const NAME = /^[A-Za-z0-9._-]{1,100}$/
@@ -44,22 +32,26 @@ const BIRTH = /^[A-Za-z0-9-]{8,64}$/
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f]/
 
+function invalid(why: string): GlobalTransactionError {
+  return new GlobalTransactionError('saga.transaction_header', { why, statusCode: 400 })
+}
+
 export function formatTransaction({ service, name, id, birth }: TransactionRef): string {
   return [service, name, encodeURIComponent(id), birth].join('/')
 }
 
-/** `undefined`: there is no such header. @throws TransactionHeaderInvalid; the value is not repeated */
+/** `undefined`: there is no such header. @throws `saga.transaction_header`; the value is not repeated */
 export function readTransaction(headers: AnyHeaders): TransactionRef | undefined {
   const value = 'get' in headers && typeof headers.get === 'function' ? headers.get(TRANSACTION_HEADER) : own(headers)
   if (value === null || value === undefined) return undefined
-  if (typeof value !== 'string') throw new TransactionHeaderInvalid('is there more than once, or is no text')
-  if (value.length > MAX_LENGTH) throw new TransactionHeaderInvalid(`has more than ${MAX_LENGTH} characters`)
+  if (typeof value !== 'string') throw invalid('is there more than once, or is no text')
+  if (value.length > MAX_LENGTH) throw invalid(`has more than ${MAX_LENGTH} characters`)
   const [service = '', name = '', written = '', birth = '', ...more] = value.split('/')
   const id = decode(written)
   const isNamed = NAME.test(service) && NAME.test(name) && BIRTH.test(birth) && more.length === 0
   const isId = id !== undefined && id !== '' && id.length <= 200 && id.isWellFormed() && !CONTROL.test(id)
   if (!isNamed || !isId) {
-    throw new TransactionHeaderInvalid('is not of the form <service>/<name>/<id>/<birth>')
+    throw invalid('is not of the form <service>/<name>/<id>/<birth>')
   }
   return { service, name, id, birth }
 }

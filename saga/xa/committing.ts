@@ -1,11 +1,13 @@
 /** The confirmation of an XA participant. */
+
 import type { SqlTransaction } from '../../core/sql.ts'
+import { SagaError } from '../errors.ts'
 import type { BarrierEntry } from '../participant/barrier.ts'
 import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
 import { done, notReserved } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import { NotYet, Patience } from './ending.ts'
+import { Patience } from './ending.ts'
 import { baseOf } from './gid.ts'
 import type { XaParts } from './parts.ts'
 
@@ -36,14 +38,18 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
   }
 
-  /** @throws NotYet while the transaction may still become so */
+  /** @throws `saga.xa_not_yet` while the transaction may still become so */
   async #isCommitted(command: CommandHeaders, gid: string): Promise<boolean> {
     const { gate } = this.#parts
     const base = baseOf(gid)
     if ((await gate.committed(command, base)) === gid) return true
     const { isFree, prepared } = await gate.look(command, base)
-    if (prepared.length > 0) throw new NotYet(`${command.key} was prepared in this moment`)
-    if (!isFree) throw new NotYet(`${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`)
+    if (prepared.length > 0)
+      throw new SagaError('saga.xa_not_yet', { message: `${command.key} was prepared in this moment` })
+    if (!isFree)
+      throw new SagaError('saga.xa_not_yet', {
+        message: `${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`,
+      })
     // No transaction holds it any longer, so its content is final.
     return (await gate.committed(command, base)) === gid
   }
@@ -53,7 +59,7 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
     const { gid, status } = await barrier.hold(tx, command, 'invoke', 'cancelled')
     if (gid === null) return notReserved(command)
     if (gid !== known?.gid || (status === 'ok' && known.status !== 'ok'))
-      throw new NotYet(`${command.key} has begun in this moment`)
+      throw new SagaError('saga.xa_not_yet', { message: `${command.key} has begun in this moment` })
     if (!known.isCommitted) return status === 'ok' ? notPrepared(command, gid) : notReserved(command)
     await barrier.enter(tx, command, 'confirm', 'ok', done(command))
     return done(command)

@@ -1,19 +1,9 @@
 /** Ending a transaction that is prepared, from any connection. */
+
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { hasCode, toError } from '../../core/errors.ts'
 import { quoteLiteral, type SqlExecutor } from '../../core/sql.ts'
-
-/** Under way elsewhere, or not yet decided: the command is tried again. */
-export class NotYet extends Error {
-  readonly code = 'saga.xa_not_yet' as const
-  readonly retryable = true as const
-}
-
-/** Another role prepared it, and only that role or a superuser may end it. */
-class NotAllowed extends Error {
-  readonly code = '42501' as const
-  readonly retryable = true as const
-}
+import { SagaError } from '../errors.ts'
 
 const PAUSE_MS = 20
 const LONGEST_PAUSE_MS = 500
@@ -33,9 +23,9 @@ export class Patience {
     this.#since = clock.monotonic()
   }
 
-  /** Waits a little, longer each time. @throws NotYet when it took too long; the reason of the signal */
+  /** Waits a little, longer each time. @throws `saga.xa_not_yet` when it took too long; the reason of the signal */
   async wait(what: string): Promise<void> {
-    if (this.#clock.monotonic() - this.#since > PATIENCE_MS) throw new NotYet(what)
+    if (this.#clock.monotonic() - this.#since > PATIENCE_MS) throw new SagaError('saga.xa_not_yet', { message: what })
     await this.#clock.sleep(this.#pauseMs, this.#signal)
     this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
   }
@@ -57,7 +47,7 @@ export async function endPrepared(
       return true
     } catch (error) {
       if (hasCode(error, '42704')) return false
-      if (hasCode(error, '42501')) throw new NotAllowed(notAllowed(gid, error), { cause: error })
+      if (hasCode(error, '42501')) throw notAllowed(gid, error)
       // Another connection is ending it.
       if (!hasCode(error, '55000')) throw error
     }
@@ -65,6 +55,9 @@ export async function endPrepared(
   }
 }
 
-function notAllowed(gid: string, error: unknown): string {
-  return `prepared transaction ${gid}: ${toError(error).message}: let all instances use the database user that prepared it, or end it as a superuser`
+/** Another role prepared it, and only that role or a superuser may end it: tried again. */
+function notAllowed(gid: string, cause: unknown): Error {
+  const remedy = 'let all instances use the database user that prepared it, or end it as a superuser'
+  const error = new Error(`prepared transaction ${gid}: ${toError(cause).message}: ${remedy}`, { cause })
+  return Object.assign(error, { code: '42501', retryable: true })
 }

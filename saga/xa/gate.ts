@@ -5,7 +5,7 @@
  */
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
-import { SagaStepRole } from '../errors.ts'
+import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { endPrepared, type Patience } from './ending.ts'
@@ -86,7 +86,8 @@ export class OwnGate implements Gate<SqlTransaction> {
         const role = await roleIn(tx, PASSED, [`${waitMs}ms`])
         const result = await work(tx)
         // A prepared transaction belongs to the role of that moment, and only that role may end it.
-        if ((await roleIn(tx, 'SELECT current_user::text AS role')) !== role) throw new SagaStepRole(step.key)
+        if ((await roleIn(tx, 'SELECT current_user::text AS role')) !== role)
+          throw new SagaError('saga.step_role', { key: step.key })
         return { entered, result }
       })
     } catch (error) {

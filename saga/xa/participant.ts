@@ -11,13 +11,15 @@
  *
  * @see docs/transactions/xa-and-undo.md, "XA"
  */
+
 import type { NameOptions } from '../../binder/bindings/binding-name.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import { PREPARING_IS_OFF, SqlCannotPrepare, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import { PREPARING_IS_OFF, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import { SqlError } from '../../core/sql-errors.ts'
 import { participantBinding } from '../participant/binding.ts'
 import type { ParticipantContext } from '../participant/command-handler.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
@@ -69,10 +71,10 @@ const MAX_LOCK_TIMEOUT_MS = 2 ** 31 - 1
 /**
  * A sink for the command channel of a `.tcc` step, or of a branch: to these it is a `tccParticipant`. The binder's `sends`
  * needs the reply channel: `sagaReplies('orders')`. The tables are those of `migrateParticipant`; the server needs
- * `max_prepared_transactions`, without which the binding does not begin (`SqlCannotPrepare`, in its health).
+ * `max_prepared_transactions`, without which the binding does not begin (`core.sql_cannot_prepare`, in its health).
  *
  * With a `resource` the effect is in that database instead, and `sql` prepares nothing: it may be PGlite.
- * @throws SqlCannotPrepare when the `SqlClient` cannot prepare; TypeError / RangeError naming the option
+ * @throws `core.sql_cannot_prepare` when the `SqlClient` cannot prepare; TypeError / RangeError naming the option
  */
 export function xaParticipant<
   In,
@@ -133,16 +135,17 @@ function gateOf(parts: GateParts, resource: XaResource | undefined): Gate<SqlTra
   return new OwnGate({ ...parts, sql })
 }
 
-/** @throws SqlCannotPrepare when the client cannot */
+/** @throws `core.sql_cannot_prepare` when the client cannot */
 function requirePrepare(sql: SqlClient): asserts sql is PreparingClient {
   if (sql.prepare !== undefined) return
-  throw new SqlCannotPrepare(
-    'this SqlClient cannot prepare transactions: give pgClient(pool) with a PostgreSQL server, or use tccParticipant (PGlite and Kysely cannot)',
-  )
+  throw new SqlError('core.sql_cannot_prepare', {
+    message:
+      'this SqlClient cannot prepare transactions: give pgClient(pool) with a PostgreSQL server, or use tccParticipant (PGlite and Kysely cannot)',
+  })
 }
 
-/** @throws SqlCannotPrepare */
+/** @throws `core.sql_cannot_prepare` */
 async function requirePreparing(sql: SqlClient): Promise<void> {
   const { rows } = await sql.query<{ most: number }>(`SELECT current_setting('max_prepared_transactions')::int AS most`)
-  if (rows[0]?.most === 0) throw new SqlCannotPrepare(PREPARING_IS_OFF)
+  if (rows[0]?.most === 0) throw new SqlError('core.sql_cannot_prepare', { message: PREPARING_IS_OFF })
 }

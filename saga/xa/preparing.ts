@@ -1,12 +1,14 @@
 /** The call of an XA participant's handler, in a transaction that it leaves prepared. */
+
 import type { SqlTransaction } from '../../core/sql.ts'
 import { describeError, isRefusal } from '../coordinator/outcome.ts'
+import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
 import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from '../participant/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import { NotYet, Patience } from './ending.ts'
+import { Patience } from './ending.ts'
 import { nextGid } from './gid.ts'
 import type { Handler, XaParts } from './parts.ts'
 
@@ -149,14 +151,16 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
       const no: SagaReply = { ...answerTo(command), status: 'refused', code, message: text }
       return nth === undefined ? no : { ...no, attempt: nth }
     }
-    throw new CommittedByHand(command.key)
+    throw new SagaError('saga.committed_by_hand', { key: command.key })
   }
 
   async #keep(tx: SqlTransaction, command: CommandHeaders, attempt: Attempt, reply: SagaReply): Promise<SagaReply> {
     const status = reply.status === 'ok' ? 'ok' : 'refused'
     const { step, gid } = attempt
     if (await this.#parts.rows.keep(tx, { step, gid, round: command.round }, status, reply)) return reply
-    throw new NotYet(`${command.key} was taken over, or cancelled, before it was answered`)
+    throw new SagaError('saga.xa_not_yet', {
+      message: `${command.key} was taken over, or cancelled, before it was answered`,
+    })
   }
 }
 
@@ -165,15 +169,3 @@ const SPARED_MS = 50
 
 /** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
 const BRIEFLY_MS = 50
-
-/** An administrator committed it: doing it again would do it twice. */
-class CommittedByHand extends Error {
-  readonly code = 'saga.committed_by_hand' as const
-  readonly retryable = false as const
-
-  constructor(key: string) {
-    super(
-      `${key} was prepared, and committed by hand before it was answered: look at what it did, then skip or resolve`,
-    )
-  }
-}

@@ -49,7 +49,7 @@ export interface PreparedTransaction {
 export interface XaResource<Tx = unknown> {
   /** For messages: `MariaDB "shop"`. */
   readonly name: string
-  /** @throws SqlCannotPrepare, SqlTablesMissing when it is not fit for it, with the remedy */
+  /** @throws `core.sql_cannot_prepare`, `core.tables_missing` when it is not fit for it, with the remedy */
   ready(): Promise<void>
   /** Tells its transactions from those of other databases on the server. */
   place(): Promise<string>

@@ -1,11 +1,13 @@
 /** The cancellation of an XA participant. */
+
 import type { SqlTransaction } from '../../core/sql.ts'
+import { SagaError } from '../errors.ts'
 import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
 import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
 import { done, isConfirmed } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import { NotYet, Patience } from './ending.ts'
+import { Patience } from './ending.ts'
 import type { XaParts } from './parts.ts'
 
 /** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */
@@ -72,7 +74,8 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     if ((await barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     if (isForeign(invoked)) return notOurs(command)
     const isSettled = known.isRolledBack && invoked.status === 'cancelled'
-    if (!invoked.isNew && !isSettled) throw new NotYet(`${command.key} has begun in this moment`)
+    if (!invoked.isNew && !isSettled)
+      throw new SagaError('saga.xa_not_yet', { message: `${command.key} has begun in this moment` })
     if (known.isCommitted) return isConfirmed(command)
     await barrier.enter(tx, command, 'compensate', 'ok', done(command))
     return done(command)

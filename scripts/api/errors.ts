@@ -5,24 +5,24 @@ import type { Reference } from './reference.ts'
 
 /** Sample of an error that the package throws. */
 export interface ErrorSample {
-  readonly error: Error
-  readonly code: string
-  readonly retryable: boolean
+  readonly error: Error & { readonly code: string; readonly retryable: boolean }
 }
 
 /** @returns the text of docs/reference/errors.md */
 export function errorsPage({ project }: Reference, samples: readonly ErrorSample[]): string {
-  const classes = new Map(
-    (project.children ?? []).flatMap((page) =>
-      (page.children ?? []).filter((each) => !each.isReference()).map((each) => [each.name, { page: page.name, each }]),
-    ),
+  const names = (project.children ?? []).flatMap((page) =>
+    (page.children ?? []).filter((each) => !each.isReference()).map((each) => ({ page: page.name, each })),
   )
-  const byCode = new Map(samples.map((sample) => [sample.code, sample]))
+  const found = new Map(names.map((name) => [name.each.name, name]))
+  // An interface such as `LockErrors` documents each code of its class.
+  for (const { page, each: fields } of names)
+    for (const each of fields.children ?? []) if (each.name.includes('.')) found.set(each.name, { page, each })
+  const byCode = new Map(samples.map(({ error }) => [error.code, error]))
   const codes = [...byCode.values()].toSorted((a, b) => a.code.localeCompare(b.code))
   const parts = Map.groupBy(codes, ({ code }) => code.split('.')[0] ?? '')
   const sections = [...parts].flatMap(([part, errors]) => [
     `## ${part}`,
-    ...errors.map((sample) => section(sample, classes.get(sample.error.name))),
+    ...errors.map((error) => section(error, found.get(error.code) ?? found.get(error.name))),
   ])
   return `${[HEAD, ...sections].join('\n\n')}\n`
 }
@@ -30,18 +30,20 @@ export function errorsPage({ project }: Reference, samples: readonly ErrorSample
 const HEAD = `# Error codes
 
 Every error that the package throws at run time has a \`code\` and says whether the same call may succeed later
-(\`retryable\`). Match on the code: \`hasCode(error, 'locks.lost')\`. Invalid options are a \`TypeError\` or a \`RangeError\` that
-names the option, its value and what is expected. \`npm run docs:api\` generates this page from the classes; the messages are
-examples.`
+(\`retryable\`). Match on the code: \`hasCode(error, 'locks.lost')\`. Most parts have one class, whose fields depend on the code:
+\`error instanceof LockError && error.code === 'locks.lost'\` types them. Invalid options are a \`TypeError\` or a \`RangeError\`
+that names the option, its value and what is expected. \`npm run docs:api\` generates this page from the docstrings; the messages
+are examples.`
 
-type Class = { readonly page: string; readonly each: DeclarationReflection }
+/** A class, or a code of one. */
+type Found = { readonly page: string; readonly each: DeclarationReflection }
 
-function section({ code, error, retryable }: ErrorSample, found: Class | undefined): string {
+function section(error: ErrorSample['error'], found: Found | undefined): string {
   const meaning = (found?.each.comment?.summary ?? []).map(({ text }) => text).join('')
   const from = found === undefined ? '' : `, from \`${importPath(found.page)}\``
   return [
-    `### ${code}`,
-    `\`${error.name}\`${from}. ${retryable ? 'Retryable.' : 'Not retryable.'}`,
+    `### ${error.code}`,
+    `\`${error.name}\`${from}. ${error.retryable ? 'Retryable.' : 'Not retryable.'}`,
     meaning.replaceAll(/\s+/g, ' '),
     `> ${error.message}`,
   ]

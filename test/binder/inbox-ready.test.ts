@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, type Inbox, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import { SqlTablesMissing } from 'concordat/core'
+import { SqlError } from 'concordat/core'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 
@@ -20,7 +20,9 @@ function setup(ready: Inbox['ready']) {
 }
 
 it('an inbox without its tables: the binder does not start', async () => {
-  const binder = setup(() => Promise.reject(new SqlTablesMissing('concordat', 'inbox.migrate()')))
+  const binder = setup(() =>
+    Promise.reject(new SqlError('core.tables_missing', { schema: 'concordat', call: 'inbox.migrate()' })),
+  )
   await expect(binder.start()).rejects.toMatchObject({ code: 'core.tables_missing' })
 })
 

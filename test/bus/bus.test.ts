@@ -31,7 +31,7 @@ describe('an event', () => {
     const hangs = (n: number): Promise<void> | void => (n === 1 ? new Promise(() => {}) : undefined)
     const one = await join({ instance: 'a', onPing: hangs, handlerTimeoutMs: 50 })
     const answer = await one.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 5_000 })
-    expect(answer.failed[0]?.error).toMatchObject({ code: 'bus.handler_timeout', name: 'BusHandlerTimeout' })
+    expect(answer.failed[0]?.error).toMatchObject({ code: 'bus.handler_timeout', name: 'BusError' })
     expect(one.contexts[0]?.signal.aborted).toBe(true)
     expect((await one.bus.publish(Ping, { n: 2 }, { to: '**', ackTimeoutMs: 5_000 })).acked).toHaveLength(1)
   })
@@ -154,7 +154,7 @@ describe('publish', () => {
     await binder.close()
   })
 
-  it('stops waiting at its signal, and with BusClosed when the bus closes', async () => {
+  it('stops waiting at its signal, and with bus.closed when the bus closes', async () => {
     const { join } = world()
     const hangs = (): Promise<void> => new Promise(() => {})
     const [{ bus }, receiver] = await Promise.all([

@@ -6,10 +6,11 @@
 
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
+import { hasCode } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
-import { defineSaga, migrateParticipant, purgeParticipant, SagaNotFound } from 'concordat/saga'
+import { defineSaga, migrateParticipant, purgeParticipant } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
@@ -224,7 +225,7 @@ const CASES: ReadonlyArray<{
       const run = await service.run(saga, { id: 'a', input: { n: 1 } })
       // With a retention of 1 ms the relay may delete the saga before the test reads its outcome.
       await run.outcome({ timeoutMs: 5_000 }).catch((error: unknown) => {
-        if (!(error instanceof SagaNotFound)) throw error
+        if (!hasCode(error, 'saga.not_found')) throw error
       })
       await service.coordinator?.purge({ olderThanMs: retentionMs })
     },

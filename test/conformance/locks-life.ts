@@ -31,7 +31,7 @@ export function lifeCases({ contender }: LocksContext): void {
       ).rejects.toBe(error)
     })
 
-    it('rejects with LockLost when the work succeeded after its lease had ended', async () => {
+    it('rejects with locks.lost when the work succeeded after its lease had ended', async () => {
       const [locks, key] = [contender(), randomUUID()]
       const running = locks.using(key, { ttlMs: 500, maxHoldMs: 0 }, async (lease) => {
         await new Promise((resolve) => lease.signal.addEventListener('abort', resolve))

@@ -48,7 +48,7 @@ export function lineCases({ contender, has }: LocksContext): void {
       expect(performance.now() - begun).toBeLessThan(8_000)
     })
 
-    it('rejects with LockTimeout after waitMs, and the waiter is out of the line', async () => {
+    it('rejects with locks.timeout after waitMs, and the waiter is out of the line', async () => {
       const [a, b, key] = [contender({ owner: 'a' }), contender(), randomUUID()]
       await a.acquire(key)
       const begun = performance.now()

@@ -1,4 +1,4 @@
-import { type RedriveStalled, redrive, sink } from 'concordat/binder'
+import { type BinderError, redrive, sink } from 'concordat/binder'
 import { type Clock, MINUTE, systemClock } from 'concordat/core'
 import { describe, it } from 'vitest'
 import type { RedriveOptions } from '../support/inside/binder.ts'
@@ -229,7 +229,7 @@ export function redriveCases(context: CaseContext): void {
         })
       const stalled = await run(channel, { stallTimeoutMs: 1_500 }, away).catch((error: unknown) => error)
       expect(stalled).toMatchObject({ code: 'binder.redrive_stalled' })
-      const { sent } = stalled as RedriveStalled
+      const { sent } = stalled as BinderError<'binder.redrive_stalled'>
       expect(sent).toBeLessThan(2)
       expect(await run(channel)).toMatchObject({ sent: 3 - sent, kept: 0, complete: true })
     })

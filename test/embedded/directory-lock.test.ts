@@ -202,11 +202,11 @@ describe.skipIf(!hasContainers)('the lock of a folder that containers share (whe
     const first = await startInContainer(directory)
     expect(first.said).toBe('held\n')
     const second = await startInContainer(directory)
-    expect(second.said).toMatch(/^DataDirectoryInUse: ".*" is in use by process 1 on host /)
+    expect(second.said).toMatch(/^DataDirectoryError: ".*" is in use by process 1 on host /)
     process.kill(first.pid, 'SIGSTOP')
     await expect(lockDirectory(directory, quickClock())).rejects.toMatchObject({ code: 'embedded.in_use', pid: 1 })
     const third = await startInContainer(directory)
-    expect(third.said).toMatch(/^DataDirectoryInUse/)
+    expect(third.said).toMatch(/^DataDirectoryError/)
   }, 60_000)
 
   it('is taken at once when the container was killed', async () => {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineChannel, sink } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
-import { DataDirectoryInUse, embedded } from 'concordat/embedded'
+import { embedded } from 'concordat/embedded'
 import { createService } from 'concordat/service'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -47,7 +47,7 @@ describe('embedded', () => {
     await first.start()
     await first.send(numbers, { n: 7 })
     const second = embedded({ dataDir })
-    await expect(second.sql.query('SELECT 1')).rejects.toBeInstanceOf(DataDirectoryInUse)
+    await expect(second.sql.query('SELECT 1')).rejects.toMatchObject({ code: 'embedded.in_use' })
     await first.close()
     const got: number[] = []
     const third = createService({

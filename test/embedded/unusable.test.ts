@@ -70,15 +70,13 @@ describe('a folder on a full disk (where `unshare` and `mount` are permitted)', 
   it('is reported when the database cannot be made', async ({ skip }) => {
     const said = openOnFullDisk(await folder(), 'new')
     if (said === undefined) return skip('cannot mount')
-    expect(said).toMatch(
-      /^DataDirectoryUnusable: .* \(ENOSPC, its disk is full\): make room on its disk and start again$/,
-    )
+    expect(said).toMatch(/^DataDirectoryError: .* \(ENOSPC, its disk is full\): make room on its disk and start again$/)
   }, 60_000)
 
   it('is reported when a killed database cannot be opened again', async ({ skip }) => {
     const said = openOnFullDisk(await folder(), 'killed')
     if (said === undefined) return skip('cannot mount')
-    expect(said).toMatch(/^DataDirectoryUnusable: .*, and its disk has \d+ KiB left\): make room on its disk/)
+    expect(said).toMatch(/^DataDirectoryError: .*, and its disk has \d+ KiB left\): make room on its disk/)
   }, 60_000)
 
   it('refuses every statement once the log has no space, and keeps timers running', async ({ skip }) => {

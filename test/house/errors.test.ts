@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import * as operate from '@concordat/cli'
 import * as sagaMysql from '@concordat/mysql'
 import * as binder from 'concordat/binder'
@@ -21,6 +22,7 @@ import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- no page needs it
 import { isClosed } from '../../core/write-fault.ts'
 import { ERRORS } from './support/errors-table.ts'
+import { sourceFiles } from './support/sources.ts'
 
 const USERS_OWN = new Set(['Refusal'])
 
@@ -40,11 +42,11 @@ const FOLDERS: Readonly<Record<string, object>> = {
   tokens,
 }
 
-describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
-  it('is named after its class, carries its code and its `retryable`', () => {
+describe.for(ERRORS)('$error.name ($error.code)', ({ error, retryable, remedy }) => {
+  it('is named after its class, and says whether to retry', () => {
     expect(error).toBeInstanceOf(ConcordatError)
     expect(error.name).toBe(error.constructor.name)
-    expect({ code: error.code, retryable: error.retryable }).toEqual({ code, retryable })
+    expect(error.retryable).toBe(retryable)
   })
 
   it('has a remedy, on one line', () => {
@@ -63,9 +65,20 @@ describe('every exported error', () => {
     }
   })
 
+  it('has every code of its class in this table', () => {
+    const listed = new Set(ERRORS.map(({ error }) => error.code))
+    const sources = sourceFiles()
+      .map((file) => readFileSync(file, 'utf8'))
+      .filter((text) => text.includes('ErrorOf<'))
+    const codes = sources.flatMap((text) => [...text.matchAll(/^ {2}'([a-z]+\.[a-z_.]+)': /gm)].map(([, code]) => code))
+    expect(codes.length).toBeGreaterThan(10)
+    expect(codes.filter((code) => code !== undefined && !listed.has(code))).toEqual([])
+  })
+
   it('has a code of its own that begins with its folder', () => {
     const classOf = new Map<string, unknown>()
-    for (const { error, code } of ERRORS) {
+    for (const { error } of ERRORS) {
+      const { code } = error
       if (USERS_OWN.has(error.name)) continue
       expect(classOf.get(code) ?? error.constructor, code).toBe(error.constructor)
       classOf.set(code, error.constructor)
@@ -80,8 +93,8 @@ function isErrorClass(value: unknown): boolean {
 
 describe('the error of a closed part', () => {
   it('is told from all others, for every part', () => {
-    const known = ERRORS.filter(({ error }) => isClosed(error)).map(({ code }) => code)
-    const closed = ERRORS.filter(({ code }) => code.endsWith('.closed')).map(({ code }) => code)
+    const known = ERRORS.filter(({ error }) => isClosed(error)).map(({ error }) => error.code)
+    const closed = ERRORS.map(({ error }) => error.code).filter((code) => code.endsWith('.closed'))
     expect(new Set(closed).size).toBeGreaterThan(8)
     expect(known).toEqual(closed)
   })

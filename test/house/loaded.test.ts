@@ -8,22 +8,22 @@ import { describe, it } from 'vitest'
 
 /** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
-  core: { files: 21, packages: ['uuid'] },
-  binder: { files: 134, packages: ['uuid'] },
+  core: { files: 21, packages: [] },
+  binder: { files: 137, packages: ['uuid'] },
   'binder/memory': { files: 25, packages: [] },
   'binder/kafka': { files: 101, packages: [] },
   'binder/kafka/platformatic': { files: 104, packages: [] },
-  'binder/rabbitmq': { files: 59, packages: ['uuid'] },
-  'binder/postgres': { files: 70, packages: ['uuid'] },
-  pipeline: { files: 32, packages: [] },
-  outbox: { files: 89, packages: ['uuid'] },
-  saga: { files: 179, packages: ['uuid'] },
-  locks: { files: 37, packages: [] },
+  'binder/rabbitmq': { files: 61, packages: ['uuid'] },
+  'binder/postgres': { files: 73, packages: ['uuid'] },
+  pipeline: { files: 35, packages: [] },
+  outbox: { files: 92, packages: ['uuid'] },
+  saga: { files: 181, packages: ['uuid'] },
+  locks: { files: 39, packages: [] },
   'locks/redis': { files: 56, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },
   bus: { files: 70, packages: ['uuid'] },
-  tokens: { files: 12, packages: [] },
-  service: { files: 292, packages: ['croner', 'uuid'] },
+  tokens: { files: 13, packages: [] },
+  service: { files: 294, packages: ['croner', 'uuid'] },
 } as const
 
 const PROGRAM = `

@@ -1,4 +1,4 @@
-import { createLocks, LockStoreRefused, LockStoreUnavailable } from 'concordat/locks'
+import { createLocks, LockError } from 'concordat/locks'
 import { memoryLockServer } from 'concordat/locks/memory'
 import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/locks/fake-clock.ts'
@@ -7,8 +7,11 @@ import { FaultyNetwork, FaultyStore } from '../support/locks/faulty-store.ts'
 describe('an acquire that is aborted during its request gives back a possible grant', () => {
   it.each([
     ['any', new Error('changed my mind')],
-    ['the failure of another acquire that was sure', new LockStoreUnavailable('redis', 'not_done', 'not connected')],
-    ['the refusal of another acquire', new LockStoreRefused('redis', new Error('NOPERM'))],
+    [
+      'the failure of another acquire that was sure',
+      new LockError('locks.store_unavailable', { store: 'redis', outcome: 'not_done', detail: 'not connected' }),
+    ],
+    ['the refusal of another acquire', new LockError('locks.store_refused', { store: 'redis' }, new Error('NOPERM'))],
   ])('with %s error as the reason', async (_name, reason) => {
     const clock = new FakeClock()
     const server = memoryLockServer({ clock })

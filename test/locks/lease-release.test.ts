@@ -1,5 +1,5 @@
 // oxlint-disable no-restricted-imports -- inside of the memory adapter: its bare store
-import { createLocks, LockStoreUnavailable } from 'concordat/locks'
+import { createLocks, LockError } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { MemoryLockStore } from '../../locks/memory/store.ts'
@@ -16,7 +16,12 @@ it.each([
     const release = store.release.bind(store)
     let tries = 0
     store.release = async (...args) => {
-      if (++tries === 1) throw new LockStoreUnavailable('memory', first, 'no answer on purpose')
+      if (++tries === 1)
+        throw new LockError('locks.store_unavailable', {
+          store: 'memory',
+          outcome: first,
+          detail: 'no answer on purpose',
+        })
       return release(...args)
     }
     const locks = createLocks(store, {})

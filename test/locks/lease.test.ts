@@ -1,4 +1,4 @@
-import { createLocks, LockLost, LockStoreUnavailable } from 'concordat/locks'
+import { createLocks, LockError } from 'concordat/locks'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { ScriptedStore, silence } from '../support/locks/scripted-store.ts'
@@ -6,7 +6,8 @@ import { ScriptedStore, silence } from '../support/locks/scripted-store.ts'
 /** ttl 1000: margin 1 % + 2 ms + 2 % = 32 ms, so valid for 968 ms and renewed every 322.67 ms, at most a sixteenth early. */
 const VALID_MS = 968
 const EARLY_MS = 323 / 16
-const down = (): Error => new LockStoreUnavailable('scripted', 'unknown', 'scripted outage')
+const down = (): Error =>
+  new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'unknown', detail: 'scripted outage' })
 
 function setup() {
   const clock = new FakeClock()
@@ -47,7 +48,7 @@ describe('validity', () => {
     const { signal } = lease
     clock.stall(VALID_MS)
     expect(signal.aborted).toBe(false)
-    expect(() => lease.assertValid()).toThrow(LockLost)
+    expect(() => lease.assertValid()).toThrow(expect.objectContaining({ code: 'locks.lost' }))
     expect(signal.aborted).toBe(true)
   })
 

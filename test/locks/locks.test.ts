@@ -1,10 +1,12 @@
-import { createLocks, LockStoreRefused, LockStoreUnavailable } from 'concordat/locks'
+import { createLocks, LockError } from 'concordat/locks'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { busy, ScriptedStore, silence } from '../support/locks/scripted-store.ts'
 
-const notSent = (): Error => new LockStoreUnavailable('scripted', 'not_done', 'not connected')
-const noAnswer = (): Error => new LockStoreUnavailable('scripted', 'unknown', 'no answer')
+const notSent = (): Error =>
+  new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'not_done', detail: 'not connected' })
+const noAnswer = (): Error =>
+  new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'unknown', detail: 'no answer' })
 
 function setup() {
   const clock = new FakeClock()
@@ -52,7 +54,7 @@ describe('an attempt', () => {
 
   it('an attempt that was refused permanently is not undone and not tried again', async () => {
     const { store, locks } = setup()
-    store.acquires.push(new LockStoreRefused('scripted', new Error('WRONGTYPE')))
+    store.acquires.push(new LockError('locks.store_refused', { store: 'scripted' }, new Error('WRONGTYPE')))
     await expect(locks.acquire('k')).rejects.toMatchObject({ code: 'locks.store_refused' })
     expect(store.calls).toEqual(['acquire'])
   })

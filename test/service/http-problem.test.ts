@@ -1,5 +1,5 @@
 import { ConcordatError } from 'concordat/core'
-import { LockBusy } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import { Refusal } from 'concordat/saga'
 import { httpProblem, ServiceClosed, ServiceNotReady } from 'concordat/service'
 import { expect, test } from 'vitest'
@@ -19,7 +19,7 @@ test.each([
   [new Odd('saga.not_found', false), 404, false],
   [new Odd('tokens.refused', false), 403, false],
   [new Odd('pipeline.window_invalid', false), 500, false],
-  [new LockBusy('sku:1', undefined, 100), 409, true],
+  [new LockError('locks.busy', { key: 'sku:1', owner: undefined, retryAfterMs: 100 }), 409, true],
   [new Odd('outbox.too_large', false), 413, false],
   [new ServiceNotReady('shop', 'starting', []), 503, true],
   [new ServiceClosed('shop'), 503, true],

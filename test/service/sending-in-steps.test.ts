@@ -2,7 +2,6 @@ import { defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { pgliteClient } from 'concordat/core/pglite'
-import { TransactionWithoutOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga, localTarget, migrateParticipant, participant, Refusal } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
@@ -274,6 +273,6 @@ describe('without an outbox that takes messages', () => {
     await using shop = await open({ sagas: [saga] })
     const run = await shop.service.run(saga, { id: 'o-1', input: { id: 'o-1' } })
     expect(await run.outcome()).toMatchObject({ status: 'compensated' })
-    expect(error).toBeInstanceOf(TransactionWithoutOutbox)
+    expect(error).toMatchObject({ code: 'outbox.transaction_without_outbox' })
   })
 })

@@ -1,7 +1,7 @@
 import { createBinder, defineChannel, processor, sink, sinkBatch } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
-import { ClusterStoreUnavailable } from 'concordat/cluster'
+import { ClusterError } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import { postgresStateStore } from 'concordat/cluster/postgres'
 import { quoteIdentifier, silentLogger } from 'concordat/core'
@@ -236,7 +236,10 @@ describe('a service', () => {
       get: (target, name) => {
         const value = Reflect.get(target, name) as unknown
         if (name !== 'join' || !isAway) return typeof value === 'function' ? value.bind(target) : value
-        return () => Promise.reject(new ClusterStoreUnavailable('redis', 'not_done', 'away'))
+        return () =>
+          Promise.reject(
+            new ClusterError('cluster.store_unavailable', { store: 'redis', outcome: 'not_done', detail: 'away' }),
+          )
       },
     })
     const parts = { membership: { heartbeatMs: 20 } }

@@ -7,10 +7,10 @@
 import type { EncodedMessage } from 'concordat/binder'
 import { TransportError } from 'concordat/binder'
 import type { Transport } from 'concordat/binder/transport'
-import { ClusterStoreUnavailable } from 'concordat/cluster'
+import { ClusterError } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
-import { LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import type { LockStore } from 'concordat/locks/store'
 import type { PublishUntil } from './inside/binder.ts'
 
@@ -95,7 +95,11 @@ export function refusingTransport(inner: Transport, refused: Refusals): Transpor
 export function refusingLockStore(inner: LockStore, refused: Refusals): LockStore {
   const methods = ['acquire', 'extend', 'release', 'abandon', 'listen', 'inspect'] as const
   const error = (method: string): Error =>
-    new LockStoreUnavailable(inner.name, 'not_done', `${method} refused (by the knob)`)
+    new LockError('locks.store_unavailable', {
+      store: inner.name,
+      outcome: 'not_done',
+      detail: `${method} refused (by the knob)`,
+    })
   const store = refusing(inner, refused, methods, error)
   const { operator } = inner
   if ('missing' in operator) return store
@@ -119,7 +123,11 @@ export function refusingClusterStore(inner: ClusterStore, refused: Refusals): Cl
     'changes',
   ] as const
   const error = (method: string): Error =>
-    new ClusterStoreUnavailable(inner.name, 'not_done', `${method} refused (by the knob)`)
+    new ClusterError('cluster.store_unavailable', {
+      store: inner.name,
+      outcome: 'not_done',
+      detail: `${method} refused (by the knob)`,
+    })
   return refusing(inner, refused, methods, error)
 }
 

@@ -1,11 +1,11 @@
 import { counted } from '../../../core/counted.ts'
 import { show } from '../../../core/errors.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
-import { BatchOutcomesInvalid } from '../../errors.ts'
+import { BinderError } from '../../errors.ts'
 
 /**
  * What a batch handler returned, as one outcome per message; `undefined`: all were handled.
- * @throws BatchOutcomesInvalid
+ * @throws `binder.batch_outcomes`
  */
 export function checkOutcomes(
   binding: string,
@@ -13,10 +13,13 @@ export function checkOutcomes(
   expected: number,
 ): ReadonlyArray<BatchOutcome> | undefined {
   if (result === undefined) return undefined
-  if (!Array.isArray(result)) throw new BatchOutcomesInvalid(binding, show(result), expected)
-  if (result.length !== expected) throw new BatchOutcomesInvalid(binding, counted(result.length, 'outcome'), expected)
+  if (!Array.isArray(result))
+    throw new BinderError('binder.batch_outcomes', { binding, returned: show(result), expected })
+  if (result.length !== expected)
+    throw new BinderError('binder.batch_outcomes', { binding, returned: counted(result.length, 'outcome'), expected })
   for (const outcome of result as readonly unknown[])
-    if (!isOutcome(outcome)) throw new BatchOutcomesInvalid(binding, show(outcome), expected)
+    if (!isOutcome(outcome))
+      throw new BinderError('binder.batch_outcomes', { binding, returned: show(outcome), expected })
   return result as ReadonlyArray<BatchOutcome>
 }
 

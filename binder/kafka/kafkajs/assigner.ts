@@ -7,7 +7,7 @@
  * `await cluster.findGroupCoordinator(...)`. That call of that one consumer is made to wait for the gate first.
  */
 import type { Clock } from '../../../core/clock.ts'
-import { ConcordatError, toError } from '../../../core/errors.ts'
+import { toError } from '../../../core/errors.ts'
 import { assignRoundRobin, encodeSubscription, ROUND_ROBIN } from '../group/round-robin.ts'
 import type { KafkaAssigner, KafkaCluster } from './client.ts'
 
@@ -20,14 +20,6 @@ export type JoinGate = (attempt: number) => Promise<void>
 /** A broker that has just started, or a coordinator that moves, has no answer for a while: kafkajs would give up. */
 const COORDINATOR_ATTEMPTS = 20
 const COORDINATOR_PAUSE_MS = 250
-
-/** A consumer that was given up must not come back into the group behind our back. */
-export class JoinRefused extends ConcordatError {
-  readonly code = 'binder.kafka.join_refused' as const
-  readonly retryable = false as const
-  /** kafkajs' own word for "do not try again". */
-  readonly retriable = false as const
-}
 
 /** An assigner for `partitionAssigners` whose consumer waits for `gate` before it joins. */
 export function gatedAssigner(

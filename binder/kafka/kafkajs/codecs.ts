@@ -46,7 +46,7 @@ export function provideCodecs(): void {
   }
 }
 
-/** @throws CodecMissing when a package is not there */
+/** @throws `binder.kafka.codec_missing` when a package is not there */
 export function requireCodec(compression: Compression): void {
   if (compression !== 'snappy' && compression !== 'lz4') return
   provideCodecs()

@@ -10,9 +10,11 @@
  * is in two places. kafkajs' own recovery is used while it works; when it crashes, stops, or falls silent for a session
  * timeout, the subscription is lost and the binder makes a new one.
  */
+
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
+import { BinderError } from '../../errors.ts'
 import { ended } from '../../transport/kit/deadline.ts'
 import type { Receiver } from '../../transport/transport.ts'
 import { within } from '../deadline.ts'
@@ -27,7 +29,7 @@ import { Fetches } from '../group/fetches.ts'
 import { Heart } from '../group/heart.ts'
 import { LentAgain } from '../group/lent-again.ts'
 import { Stalls } from '../group/stalls.ts'
-import { type JoinGate, JoinRefused } from './assigner.ts'
+import { type JoinGate } from './assigner.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
@@ -293,7 +295,8 @@ export class KafkaSubscription implements Member {
   }
 
   #refuseIfEnded(): void {
-    if (this.#ended !== undefined) throw new JoinRefused('the subscription has ended')
+    if (this.#ended !== undefined)
+      throw new BinderError('binder.kafka.join_refused', { message: 'the subscription has ended', retriable: false })
   }
 
   /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */

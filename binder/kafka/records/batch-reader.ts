@@ -7,9 +7,10 @@
  *
  * @see https://github.com/apache/kafka/blob/4.2/clients/src/main/java/org/apache/kafka/clients/consumer/internals/CompletedFetch.java
  */
+
 import { toError } from '../../../core/errors.ts'
+import { BinderError } from '../../errors.ts'
 import type { IncomingRecord } from '../driver.ts'
-import { BatchTooLarge } from '../wire/batch-too-large.ts'
 import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts'
@@ -159,7 +160,7 @@ async function unpacked(
   const codec = findCodec(compression)
   if (codec === undefined) throw new RangeError(`records are compressed in a way that is not known: ${compression}`)
   const bytes = await codec.decompress(packed, maxBatchBytes)
-  if (bytes.length > maxBatchBytes) throw new BatchTooLarge(maxBatchBytes)
+  if (bytes.length > maxBatchBytes) throw new BinderError('binder.kafka.batch_too_large', { maxBytes: maxBatchBytes })
   return bytes
 }
 

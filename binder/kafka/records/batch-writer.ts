@@ -1,6 +1,7 @@
 /** Records in the form of the wire, written once into one buffer: strings byte by byte, since most are short and ASCII. */
+import { BinderError } from '../../errors.ts'
 import type { Envelope } from '../driver.ts'
-import { CODECS, COMPRESSION_TYPES, CodecMissing, type Compression } from '../wire/codecs.ts'
+import { CODECS, COMPRESSION_TYPES, type Compression } from '../wire/codecs.ts'
 import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-format.ts'
 import type { FindCodec } from './batch-reader.ts'
 import { crc32c } from './crc32c.ts'
@@ -42,7 +43,10 @@ export async function writeBatch(records: readonly Envelope[], head: BatchHead):
 async function compressed(batch: Buffer, { compression, findCodec }: BatchHead): Promise<Buffer> {
   const type = COMPRESSION_TYPES[compression]
   const codec = findCodec?.(type) ?? CODECS[type]
-  if (codec === undefined) throw new CodecMissing(`there is nothing that compresses with ${compression}`)
+  if (codec === undefined)
+    throw new BinderError('binder.kafka.codec_missing', {
+      message: `there is nothing that compresses with ${compression}`,
+    })
   const records = await codec.compress(batch.subarray(AT.records))
   return Buffer.concat([batch.subarray(0, AT.records), records])
 }

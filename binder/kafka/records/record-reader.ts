@@ -2,8 +2,8 @@
  * The records inside a batch. Each is read where it lies, and copied only if it lies across two pieces. What repeats from record
  * to record, names and short values of headers, is made a string once.
  */
+import { BinderError } from '../../errors.ts'
 import type { IncomingHeader, IncomingRecord } from '../driver.ts'
-import { BatchTooLarge } from '../wire/batch-too-large.ts'
 import type { Pieces } from './pieces.ts'
 import { heldBytes, recordSize } from './record-size.ts'
 
@@ -46,7 +46,9 @@ interface Seen {
   text: string
 }
 
-/** @throws RangeError when a record does not fit into the bytes @throws BatchTooLarge when one takes more than a batch may */
+/**
+ * @throws RangeError when a record does not fit into the bytes @throws `binder.kafka.batch_too_large` when one takes more than a batch may
+ */
 export class RecordReader {
   readonly #pieces: Pieces
   /** The bytes being read: the rest of a piece, or an assembled record. */
@@ -88,7 +90,8 @@ export class RecordReader {
         const value = this.#field()
         const headerCount = this.#varint()
         const bytes = recordSize(length, headerCount)
-        if (bytes > limits.maxBatchBytes) throw new BatchTooLarge(limits.maxBatchBytes)
+        if (bytes > limits.maxBatchBytes)
+          throw new BinderError('binder.kafka.batch_too_large', { maxBytes: limits.maxBatchBytes })
         held += heldBytes({ bytes, value })
         if (held > limits.roomBytes && (records.length > 0 || !limits.isFirst))
           return { records, begin, end: start, next: offset }

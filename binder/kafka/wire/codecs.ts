@@ -2,11 +2,11 @@
  * Compression of batches with what Node has and two small packages without native code, which are loaded when a batch
  * needs them.
  */
+
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { gunzip, gzip, zstdCompress, zstdDecompress } from 'node:zlib'
-import { ConcordatError } from '../../../core/errors.ts'
-import { BatchTooLarge } from './batch-too-large.ts'
+import { BinderError } from '../../errors.ts'
 import { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from './lz4-frame.ts'
 import { decodeXerial, encodeXerial, type Snappy } from './xerial.ts'
 
@@ -24,14 +24,8 @@ export const COMPRESSION_TYPES: Readonly<Record<Compression, number>> = Object.f
 
 export interface Codec {
   compress(bytes: Buffer): Promise<Buffer>
-  /** @throws BatchTooLarge when it becomes more than `maxBytes`, before it does */
+  /** @throws `binder.kafka.batch_too_large` when it becomes more than `maxBytes`, before it does */
   decompress(bytes: Buffer, maxBytes: number): Promise<Buffer>
-}
-
-/** A batch needs a package that is not installed. */
-export class CodecMissing extends ConcordatError {
-  readonly code = 'binder.kafka.codec_missing' as const
-  readonly retryable = true as const
 }
 
 export const GZIP: Codec = { compress: promisify(gzip), decompress: bounded(promisify(gunzip)) }
@@ -64,13 +58,13 @@ function bounded(unzip: Unzip): Codec['decompress'] {
       return await unzip(bytes, { maxOutputLength: maxBytes })
     } catch (error) {
       if (error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE')
-        throw new BatchTooLarge(maxBytes, error)
+        throw new BinderError('binder.kafka.batch_too_large', { maxBytes }, error)
       throw error
     }
   }
 }
 
-/** @throws CodecMissing when its package is not there */
+/** @throws `binder.kafka.codec_missing` when its package is not there */
 export function requirePackage(compression: Compression): void {
   if (compression === 'snappy') snappy()
   if (compression === 'lz4') lz4()
@@ -84,6 +78,10 @@ function load<T>(compression: Compression, name: string): T {
   try {
     return require(name) as T
   } catch (cause) {
-    throw new CodecMissing(`${compression} needs the package ${name}: npm install ${name}`, { cause })
+    throw new BinderError(
+      'binder.kafka.codec_missing',
+      { message: `${compression} needs the package ${name}: npm install ${name}` },
+      cause,
+    )
   }
 }

@@ -1,3 +1,4 @@
+import { BinderError } from '../../errors.ts'
 /**
  * LZ4 frames as Kafka's clients write and read them: independent blocks of at most 64 KiB, no checksums but that of the
  * header. Java reads no others; what is read here may have larger blocks, checksums (not verified: TCP and Kafka have
@@ -5,7 +6,6 @@
  *
  * @see https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  */
-import { BatchTooLarge } from './batch-too-large.ts'
 
 export interface Lz4Blocks {
   /** Writes to `to` from its start. @returns the bytes written, 0 when it does not get smaller */
@@ -40,7 +40,7 @@ export function encodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
 
 /**
  * @throws RangeError when it is no frame, ends in the middle of one, or has a block that becomes larger than it says
- * @throws BatchTooLarge when all of it becomes more than `maxBytes`
+ * @throws `binder.kafka.batch_too_large` when all of it becomes more than `maxBytes`
  */
 export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer, maxBytes: number): Buffer {
   if (bytes.length < HEADER.length || bytes.readUInt32LE(0) !== MAGIC) throw new RangeError('no LZ4 frame begins here')
@@ -58,7 +58,7 @@ export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer, maxBytes: number):
     if (at + size > bytes.length || size > largest)
       throw new RangeError(`an LZ4 block of ${size} bytes at ${at} does not fit into ${bytes.length} bytes`)
     const becomes = said < UNCOMPRESSED ? unpackedSize(bytes, at, size, largest) : size
-    if (end + becomes > maxBytes) throw new BatchTooLarge(maxBytes)
+    if (end + becomes > maxBytes) throw new BinderError('binder.kafka.batch_too_large', { maxBytes })
     if (end + becomes > out.length)
       out = Buffer.concat([out.subarray(0, end)], Math.min(maxBytes, Math.max(out.length * 2, end + becomes)))
     // Blocks of other writers may refer to the one before: all are in one buffer.

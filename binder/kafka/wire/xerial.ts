@@ -1,10 +1,10 @@
+import { BinderError } from '../../errors.ts'
 /**
  * Snappy as Java's clients write it for Kafka: blocks of raw snappy behind their lengths, after a header of 16 bytes. Some
  * producers (librdkafka) write one raw block without either.
  *
  * @see https://github.com/xerial/snappy-java (SnappyOutputStream)
  */
-import { BatchTooLarge } from './batch-too-large.ts'
 
 export interface Snappy {
   compress(bytes: Buffer): Buffer
@@ -30,7 +30,7 @@ export function encodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
 
 /**
  * @throws RangeError when it is no snappy, or ends in the middle of a block
- * @throws BatchTooLarge when all of it becomes more than `maxBytes`
+ * @throws `binder.kafka.batch_too_large` when all of it becomes more than `maxBytes`
  */
 export function decodeXerial(snappy: Snappy, bytes: Buffer, maxBytes: number): Buffer {
   if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return block(snappy, bytes, maxBytes, maxBytes)
@@ -55,7 +55,7 @@ export function decodeXerial(snappy: Snappy, bytes: Buffer, maxBytes: number): B
 function block(snappy: Snappy, bytes: Buffer, left: number, maxBytes: number): Buffer {
   const becomes = unpackedSize(bytes)
   if (becomes === undefined) throw new RangeError(`a block of ${bytes.length} bytes is no snappy`)
-  if (becomes > left) throw new BatchTooLarge(maxBytes)
+  if (becomes > left) throw new BinderError('binder.kafka.batch_too_large', { maxBytes })
   try {
     return snappy.uncompress(bytes)
   } catch (cause) {

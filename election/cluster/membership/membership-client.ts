@@ -3,7 +3,7 @@ import { hasCode, invalidOption, toError } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { observeMembership } from '../../telemetry.ts'
-import { ClusterClosed } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type { Watch } from '../store/cluster-feed.ts'
 import type {
   Member,
@@ -138,7 +138,7 @@ class MembershipClient implements Membership {
   }
 
   async close(): Promise<void> {
-    const reason = new ClusterClosed(`membership "${this.cluster}"`)
+    const reason = new ClusterError('cluster.closed', { part: `membership "${this.cluster}"` })
     this.#closing.abort(reason)
     this.#stopTelemetry?.()
     await this.#keeper.leave()

@@ -8,7 +8,7 @@ export class Description {
   #sequence = 0
   #told = 0
 
-  /** @throws ClusterDataInvalid, ClusterDataTooLarge */
+  /** @throws `cluster.data_invalid`, `cluster.data_too_large` */
   constructor(options: ResolvedMembership) {
     this.#options = options
     this.#json = describeMember(options, options.meta)

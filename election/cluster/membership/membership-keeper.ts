@@ -2,7 +2,7 @@ import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode } from '../../../core/errors.ts'
 import { readInstant } from '../../../core/instant.ts'
 import { randomId } from '../../../core/random-id.ts'
-import { type EvictedReason, MemberEvicted } from '../store/cluster-errors.ts'
+import { ClusterError, type EvictedReason } from '../store/cluster-errors.ts'
 import type { BeatReply } from '../store/cluster-store.ts'
 import type { MemberMeta, MembershipState, Presence, PresenceEvent } from './membership.ts'
 import { Description } from './membership-description.ts'
@@ -70,7 +70,11 @@ export class PresenceKeeper {
   }
 
   async leave(): Promise<void> {
-    const reason = new MemberEvicted(this.#options.instance, this.#phase.presence?.generation ?? 0, 'left')
+    const reason = new ClusterError('cluster.member_evicted', {
+      instance: this.#options.instance,
+      generation: this.#phase.presence?.generation ?? 0,
+      reason: 'left',
+    })
     this.#wish.abort(reason)
     this.#wish = new AbortController()
     this.#stop.abort(reason)
@@ -87,7 +91,11 @@ export class PresenceKeeper {
     const { presence } = this.#phase
     if (presence === undefined) return
     if ((await this.#describe(presence)) === 'evicted') {
-      throw new MemberEvicted(presence.instance, presence.generation, 'dead')
+      throw new ClusterError('cluster.member_evicted', {
+        instance: presence.instance,
+        generation: presence.generation,
+        reason: 'dead',
+      })
     }
   }
 

@@ -7,7 +7,7 @@ import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { checkTelemetry, type Telemetry } from '../../../core/telemetry.ts'
 import { requireName, requireStore } from '../state/state-options.ts'
 import { encodeJson } from '../store/cluster-data.ts'
-import { ClusterDataInvalid } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import type { MemberMeta } from './membership.ts'
 
@@ -121,11 +121,14 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
   return resolved
 }
 
-/** The stored record of a member, as JSON. @throws ClusterDataInvalid, ClusterDataTooLarge */
+/** The stored record of a member, as JSON. @throws `cluster.data_invalid`, `cluster.data_too_large` */
 export function describeMember(options: ResolvedMembership, meta: MemberMeta): string {
   const subject = `metadata of member "${options.instance}"`
   if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) {
-    throw new ClusterDataInvalid(subject, 'expected an object: put the value under a name')
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: 'expected an object: put the value under a name',
+    })
   }
   const metaJson = encodeJson(subject, meta, options.maxMetaBytes)
   const { service, group } = options

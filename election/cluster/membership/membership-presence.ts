@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { elapsedMs, type Instant, readInstant } from '../../../core/instant.ts'
-import { type EvictedReason, MemberEvicted, MemberIsolated } from '../store/cluster-errors.ts'
+import { ClusterError, type EvictedReason } from '../store/cluster-errors.ts'
 import type { Presence } from './membership.ts'
 
 /**
@@ -72,10 +72,17 @@ export class HeldPresence implements Presence {
   }
 
   evict(reason: EvictedReason): void {
-    if (!this.#over.signal.aborted) this.#over.abort(new MemberEvicted(this.instance, this.generation, reason))
+    if (!this.#over.signal.aborted)
+      this.#over.abort(
+        new ClusterError('cluster.member_evicted', { instance: this.instance, generation: this.generation, reason }),
+      )
   }
 
-  #isolated(): MemberIsolated {
-    return new MemberIsolated(this.instance, this.generation, this.#suspectAfterMs)
+  #isolated(): ClusterError {
+    return new ClusterError('cluster.member_isolated', {
+      instance: this.instance,
+      generation: this.generation,
+      afterMs: this.#suspectAfterMs,
+    })
   }
 }

@@ -26,7 +26,7 @@ export interface Membership extends AsyncDisposable {
    * Becomes a member and stays one: beats, and joins again as a new generation when it was declared dead. Resolves when
    * the view shows it. A store that is away is tried again until it works, or `leave` or `close` come. When `signal` aborts
    * only the waiting ends: to give up joining, call `leave`. While a `leave` runs it waits for its end, then joins anew.
-   * @throws the signal's reason, ClusterClosed, MemberEvicted (`left`: `leave` came first)
+   * @throws the signal's reason, `cluster.closed`, `cluster.member_evicted` (`left`: `leave` came first)
    */
   join(options?: { readonly signal?: AbortSignal | undefined }): Promise<Presence>
   /** This process as a member at this moment, by the clocks; `undefined` when it is not, or is isolated. Synchronous. */
@@ -37,7 +37,7 @@ export interface Membership extends AsyncDisposable {
   subscribe(listener: (event: PresenceEvent) => void): () => void
   /**
    * Replaces the metadata; everybody hears `updated`. When it rejects because the store was away, it is tried again with
-   * the next heartbeat. @throws ClusterDataInvalid, ClusterDataTooLarge, MemberEvicted, ClusterStoreUnavailable
+   * the next heartbeat. @throws `cluster.data_invalid`, `cluster.data_too_large`, `cluster.member_evicted`, `cluster.store_unavailable`
    */
   update(meta: MemberMeta): Promise<void>
 
@@ -82,7 +82,7 @@ export interface MembershipView {
 export interface Presence extends Generation {
   /** Aborts when the membership is over or in doubt (isolated). Best effort after an event-loop stall. */
   readonly signal: AbortSignal
-  /** Synchronous, by the clocks. @throws MemberEvicted, MemberIsolated */
+  /** Synchronous, by the clocks. @throws `cluster.member_evicted`, `cluster.member_isolated` */
   assertValid(): void
 }
 

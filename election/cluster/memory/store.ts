@@ -1,4 +1,4 @@
-import { ClusterClosed } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type {
   BeatReply,
   ChangesReply,
@@ -88,7 +88,7 @@ export class MemoryClusterStore implements ClusterStore {
   }
 
   #open(): MemoryStateServer {
-    if (this.#closed) throw new ClusterClosed('the cluster store')
+    if (this.#closed) throw new ClusterError('cluster.closed', { part: 'the cluster store' })
     return this.#server
   }
 }

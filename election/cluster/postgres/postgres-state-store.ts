@@ -11,7 +11,7 @@ import {
   type SqlListener,
 } from '../../../core/sql.ts'
 import { SqlSteps } from '../../../core/sql-steps.ts'
-import { ClusterStoreRefused, ClusterStoreUnavailable } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { WatchedClusterStore } from '../store/watched-store.ts'
 import { PostgresClusterStore } from './store.ts'
@@ -69,8 +69,9 @@ export function postgresStateStore(options: PostgresStateStoreOptions): Postgres
     answerMs: requireInteger('postgresStateStore.answerMs', options.answerMs ?? 2 * SECOND, 10),
     clock,
     errors: {
-      unavailable: (outcome, detail, cause) => new ClusterStoreUnavailable('postgres', outcome, detail, cause),
-      refused: (cause) => new ClusterStoreRefused('postgres', cause),
+      unavailable: (outcome, detail, cause) =>
+        new ClusterError('cluster.store_unavailable', { store: 'postgres', outcome, detail }, cause),
+      refused: (cause) => new ClusterError('cluster.store_refused', { store: 'postgres' }, cause),
     },
   })
   const isTold = listener !== undefined || sql.exclusive !== undefined

@@ -1,6 +1,6 @@
 import type { SqlSteps } from '../../../core/sql-steps.ts'
 import { storableText } from '../../../core/sql-text.ts'
-import { ClusterClosed } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type {
   BeatReply,
   ChangesReply,
@@ -170,7 +170,7 @@ export class PostgresClusterStore implements ClusterStore {
   }
 
   async #run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
-    if (this.#closed) throw new ClusterClosed('the cluster store')
+    if (this.#closed) throw new ClusterError('cluster.closed', { part: 'the cluster store' })
     return this.#steps.run<Row>(text, parameters)
   }
 }

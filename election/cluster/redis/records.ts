@@ -1,6 +1,6 @@
 /** Data and answers of the scripts, in terms of the contract. Formats: `scripts-log.ts`. */
 
-import { ClusterStoreRefused } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type {
   ChangesReply,
   CommitReply,
@@ -42,16 +42,24 @@ function isOurs({ version, boundTo: bound }: StateRecord): boolean {
   return Number.isSafeInteger(version) && (bound === undefined || Number.isSafeInteger(bound.generation))
 }
 
-/** @throws ClusterStoreRefused: another program has written to our key */
+/** @throws `cluster.store_refused`: another program has written to our key */
 function whole(given: string | number): number {
   const number = Number(given)
   if (Number.isSafeInteger(number)) return number
-  throw new ClusterStoreRefused('redis', new Error("a number among what it keeps is another program's"))
+  throw new ClusterError(
+    'cluster.store_refused',
+    { store: 'redis' },
+    new Error("a number among what it keeps is another program's"),
+  )
 }
 
 function checked(record: StateRecord): StateRecord {
   if (isOurs(record)) return record
-  throw new ClusterStoreRefused('redis', new Error("a record among what it keeps is another program's"))
+  throw new ClusterError(
+    'cluster.store_refused',
+    { store: 'redis' },
+    new Error("a record among what it keeps is another program's"),
+  )
 }
 
 export function changesReply(reply: unknown): ChangesReply {

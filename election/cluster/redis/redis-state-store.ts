@@ -4,7 +4,7 @@ import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { clientSource, isCluster, type RedisClient } from '../../../core/redis/client.ts'
 import { RedisConnection, type RedisErrors } from '../../../core/redis/connection.ts'
-import { ClusterStoreRefused, ClusterStoreUnavailable } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import { WatchedClusterStore } from '../store/watched-store.ts'
 import { RedisClusterStore } from './store.ts'
@@ -36,8 +36,9 @@ const NAMES = optionNames<RedisStateStoreOptions>({
 })
 
 const ERRORS: RedisErrors = {
-  unavailable: (outcome, detail, cause) => new ClusterStoreUnavailable('redis', outcome, detail, cause),
-  refused: (cause) => new ClusterStoreRefused('redis', cause),
+  unavailable: (outcome, detail, cause) =>
+    new ClusterError('cluster.store_unavailable', { store: 'redis', outcome, detail }, cause),
+  refused: (cause) => new ClusterError('cluster.store_refused', { store: 'redis' }, cause),
 }
 
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */

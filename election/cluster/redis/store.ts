@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/clock.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { randomId } from '../../../core/random-id.ts'
 import { defineScript, type RedisConnection, type Script } from '../../../core/redis/connection.ts'
-import { ClusterClosed } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type {
   BeatReply,
   ChangesReply,
@@ -163,7 +163,7 @@ export class RedisClusterStore implements ClusterStore {
   }
 
   async #run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-    if (this.#closed) throw new ClusterClosed('the cluster store')
+    if (this.#closed) throw new ClusterError('cluster.closed', { part: 'the cluster store' })
     return this.#fields.commands.run(script, keys, args)
   }
 

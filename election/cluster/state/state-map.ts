@@ -3,7 +3,7 @@ import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
 import { requireKey } from '../store/cluster-data.ts'
-import { ClusterClosed, StateConflict } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type { Watch } from '../store/cluster-feed.ts'
 import { Replica } from '../store/cluster-replica.ts'
 import type { StateRecord } from '../store/cluster-store.ts'
@@ -132,7 +132,13 @@ class StateMap<Out, In> implements SharedState<Out, In> {
         value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, boundTo }
       const reply = await this.#commit([operation], signal)
       if (reply.status === 'committed') return { key, version: reply.revision }
-      if (attempt >= maxAttempts) throw new StateConflict(this.name, key, version, reply.record.version)
+      if (attempt >= maxAttempts)
+        throw new ClusterError('cluster.state_conflict', {
+          state: this.name,
+          key,
+          expected: version,
+          version: reply.record.version,
+        })
       record = reply.record
       // The conflict brought the new record. Many at once on one key: let some of them finish first.
       if (attempt > 2) await this.#call(signal, () => this.#pause(Math.random() * Math.min(attempt, 20)))
@@ -150,7 +156,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
     if (reply.status === 'committed') return { version: reply.revision, changed: reply.changed }
     const { key, version } = reply.record
     const expected = operations.find((operation) => keyOf(operation) === key)?.ifVersion ?? 0
-    throw new StateConflict(this.name, key, expected, version)
+    throw new ClusterError('cluster.state_conflict', { state: this.name, key, expected, version })
   }
 
   watch(listener: (event: StateEvent<Out>) => void | Promise<void>, options: WatchOptions = {}): Watch {
@@ -182,7 +188,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
 
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
-    const reason = new ClusterClosed(`state "${this.name}"`)
+    const reason = new ClusterError('cluster.closed', { part: `state "${this.name}"` })
     this.#closing.abort(reason)
     this.#watches.stop()
     this.#replica.close(reason)

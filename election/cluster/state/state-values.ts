@@ -23,7 +23,7 @@ export class StateValues<Out, In> {
     return json
   }
 
-  /** @throws SchemaError; ClusterDataInvalid for what another program wrote */
+  /** @throws SchemaError; `cluster.data_invalid` for what another program wrote */
   decode(record: StateRecord): StateEntry<Out | undefined> {
     const { key, version, json, boundTo } = record
     const value = json === undefined ? undefined : this.#check(this.#subject(key), decodeJson(this.#subject(key), json))

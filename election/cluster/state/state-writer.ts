@@ -1,8 +1,9 @@
 import { hasCode, invalidOption, requireInteger, toError } from '../../../core/errors.ts'
 import { randomId } from '../../../core/random-id.ts'
+import { fieldOf } from '../../../core/thrown.ts'
 import { commitTimer } from '../../telemetry.ts'
 import { requireKey } from '../store/cluster-data.ts'
-import { ClusterStoreUnavailable, MemberEvicted } from '../store/cluster-errors.ts'
+import { ClusterError } from '../store/cluster-errors.ts'
 import type { CommitOperation, CommitReply, CommitRequest, Generation } from '../store/cluster-store.ts'
 import type { StateOperation } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
@@ -31,7 +32,7 @@ export class StateWriter<Out, In> {
 
   /**
    * @param since a revision that is known before
-   * @throws ClusterDataInvalid, ClusterDataTooLarge, SchemaError, MemberEvicted, ClusterStoreUnavailable, ...
+   * @throws `cluster.data_invalid`, `cluster.data_too_large`, SchemaError, `cluster.member_evicted`, `cluster.store_unavailable`, ...
    */
   async commit(operations: readonly StateOperation<In>[], since: number): Promise<Written> {
     const { cluster, name, keepChanges, keepDeletedMs, store } = this.#options
@@ -45,10 +46,11 @@ export class StateWriter<Out, In> {
     }
     const send = (): Promise<CommitReply> => this.#send(request)
     const reply = await (this.#timed === undefined ? send() : this.#timed(send))
-    if (reply.status === 'evicted') throw new MemberEvicted(reply.boundTo.instance, reply.boundTo.generation, 'dead')
+    if (reply.status === 'evicted')
+      throw new ClusterError('cluster.member_evicted', { ...reply.boundTo, reason: 'dead' })
     if (reply.status !== 'unknown') return reply
     const detail = 'the answer was lost, and so much was written since that the log does not tell any more'
-    throw new ClusterStoreUnavailable(store.name, 'unknown', detail)
+    throw new ClusterError('cluster.store_unavailable', { store: store.name, outcome: 'unknown', detail })
   }
 
   /**
@@ -64,7 +66,7 @@ export class StateWriter<Out, In> {
         return await store.commit({ ...request, attempt })
       } catch (error) {
         const isAway = hasCode(error, 'cluster.store_unavailable')
-        if (isAway && (error as ClusterStoreUnavailable).outcome === 'unknown') attempt += 1
+        if (isAway && fieldOf(error, 'outcome') === 'unknown') attempt += 1
         const over = clock.monotonic() - begunAt + pauseMs > retryForMs || this.#closing.aborted
         if (!isAway || over) throw attempt === 1 ? error : this.#unknown(error)
       }
@@ -73,10 +75,14 @@ export class StateWriter<Out, In> {
   }
 
   #unknown(error: unknown): Error {
-    if (hasCode(error, 'cluster.store_unavailable') && (error as ClusterStoreUnavailable).outcome === 'unknown') {
+    if (hasCode(error, 'cluster.store_unavailable') && fieldOf(error, 'outcome') === 'unknown') {
       return error as Error
     }
-    return new ClusterStoreUnavailable(this.#options.store.name, 'unknown', toError(error).message, error)
+    return new ClusterError(
+      'cluster.store_unavailable',
+      { store: this.#options.store.name, outcome: 'unknown', detail: toError(error).message },
+      error,
+    )
   }
 
   #operations(operations: readonly StateOperation<In>[]): CommitOperation[] {

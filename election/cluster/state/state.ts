@@ -31,8 +31,8 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   /**
    * Writes one key. A lost answer is asked for again under the same request id, so a write is applied once or not at all
    * and the outcome is known, unless the store stays away for `retryForMs`.
-   * @throws StateConflict (`ifVersion` does not fit: nothing was written), MemberEvicted, SchemaError,
-   * ClusterDataInvalid, ClusterDataTooLarge, ClusterStoreUnavailable (`outcome: 'unknown'`: read before you go on)
+   * @throws `cluster.state_conflict` (`ifVersion` does not fit: nothing was written), `cluster.member_evicted`, SchemaError,
+   * `cluster.data_invalid`, `cluster.data_too_large`, `cluster.store_unavailable` (`outcome: 'unknown'`: read before you go on)
    */
   put(key: string, value: In, options?: PutOptions): Promise<StateVersion>
   /** Deletes one key; `changed` is false when there was nothing. @throws as `put` */
@@ -40,7 +40,7 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   /**
    * Reads, calls `change` for the new value (`undefined` deletes, the same value as read changes nothing) and writes unless another write
    * came between; otherwise repeats, up to `maxAttempts` times. `change` may be called several times.
-   * @throws StateConflict after the last attempt, the errors of `change`, and as `put`
+   * @throws `cluster.state_conflict` after the last attempt, the errors of `change`, and as `put`
    */
   update(
     key: string,

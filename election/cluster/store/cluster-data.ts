@@ -1,42 +1,62 @@
 /** Storable data: keys, and values that are returned as they were stored. */
 import { show } from '../../../core/errors.ts'
 import { isDeeperThan } from '../../../core/nesting.ts'
-import { ClusterDataInvalid, ClusterDataTooLarge } from './cluster-errors.ts'
+import { ClusterError } from './cluster-errors.ts'
 
 /** Limit of a key, in bytes of UTF-8. */
 const MAX_KEY_BYTES = 512
 
-/** @throws ClusterDataInvalid, ClusterDataTooLarge */
+/** @throws `cluster.data_invalid`, `cluster.data_too_large` */
 export function requireKey(subject: string, key: unknown): string {
   if (typeof key !== 'string' || key === '')
-    throw new ClusterDataInvalid(subject, `expected a non-empty string as key, got ${show(key)}`)
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: `expected a non-empty string as key, got ${show(key)}`,
+    })
   // This key would vanish when a program copies entries into a plain object.
-  if (key === '__proto__') throw new ClusterDataInvalid(subject, '"__proto__" cannot be a key: choose another')
-  if (!key.isWellFormed()) throw new ClusterDataInvalid(subject, `the key ${show(key)} has no UTF-8 form: encode it`)
+  if (key === '__proto__')
+    throw new ClusterError('cluster.data_invalid', { subject, problem: '"__proto__" cannot be a key: choose another' })
+  if (!key.isWellFormed())
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: `the key ${show(key)} has no UTF-8 form: encode it`,
+    })
   const bytes = Buffer.byteLength(key)
-  if (bytes > MAX_KEY_BYTES) throw new ClusterDataTooLarge(`${subject}, a key`, bytes, MAX_KEY_BYTES)
+  if (bytes > MAX_KEY_BYTES)
+    throw new ClusterError('cluster.data_too_large', { subject: `${subject}, a key`, bytes, maxBytes: MAX_KEY_BYTES })
   return key
 }
 
 /**
  * JSON of a value that JSON can hold without loss.
- * @throws ClusterDataInvalid naming the place, ClusterDataTooLarge
+ * @throws `cluster.data_invalid` naming the place, `cluster.data_too_large`
  */
 export function encodeJson(subject: string, value: unknown, maxBytes: number): string {
   requireJson(subject, '$', value, new Set())
   const json = JSON.stringify(value)
   const bytes = Buffer.byteLength(json)
-  if (bytes > maxBytes) throw new ClusterDataTooLarge(subject, bytes, maxBytes)
+  if (bytes > maxBytes) throw new ClusterError('cluster.data_too_large', { subject, bytes, maxBytes })
   return json
 }
 
 function requireJson(subject: string, path: string, value: unknown, above: Set<object>): void {
   if (value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) return
   if (typeof value !== 'object') {
-    throw new ClusterDataInvalid(subject, `${path} is ${kindOf(value)}, which JSON cannot hold: convert it first`)
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: `${path} is ${kindOf(value)}, which JSON cannot hold: convert it first`,
+    })
   }
-  if (above.has(value)) throw new ClusterDataInvalid(subject, `${path} refers to what it is part of: keep a tree`)
-  if (above.size > 200) throw new ClusterDataInvalid(subject, `${path} is nested too deeply: keep it flatter`)
+  if (above.has(value))
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: `${path} refers to what it is part of: keep a tree`,
+    })
+  if (above.size > 200)
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: `${path} is nested too deeply: keep it flatter`,
+    })
   above.add(value)
   if (Array.isArray(value)) {
     for (let n = 0; n < value.length; n++) requireJson(subject, `${path}[${n}]`, value[n], above)
@@ -52,10 +72,10 @@ function requireJson(subject: string, path: string, value: unknown, above: Set<o
 function requirePlain(subject: string, path: string, value: object): void {
   const prototype: unknown = Object.getPrototypeOf(value)
   if ((prototype === Object.prototype || prototype === null) && !('toJSON' in value)) return
-  throw new ClusterDataInvalid(
+  throw new ClusterError('cluster.data_invalid', {
     subject,
-    `${path} is ${kindOf(value)}, which JSON cannot hold as it is: convert it first`,
-  )
+    problem: `${path} is ${kindOf(value)}, which JSON cannot hold as it is: convert it first`,
+  })
 }
 
 function kindOf(value: unknown): string {
@@ -65,15 +85,19 @@ function kindOf(value: unknown): string {
   return name === undefined || name === 'Object' ? 'an object with a prototype or toJSON' : `an instance of ${name}`
 }
 
-/** The value of a JSON text. @throws ClusterDataInvalid: another program wrote it */
+/** The value of a JSON text. @throws `cluster.data_invalid`: another program wrote it */
 export function decodeJson(subject: string, json: string): unknown {
   let value: unknown
   try {
     value = JSON.parse(json)
   } catch {
-    throw new ClusterDataInvalid(subject, 'what is kept is no JSON, so another program wrote it: put it again')
+    throw new ClusterError('cluster.data_invalid', {
+      subject,
+      problem: 'what is kept is no JSON, so another program wrote it: put it again',
+    })
   }
-  if (isDeeperThan(value, MOST_LEVELS)) throw new ClusterDataInvalid(subject, 'what is kept is nested too deeply')
+  if (isDeeperThan(value, MOST_LEVELS))
+    throw new ClusterError('cluster.data_invalid', { subject, problem: 'what is kept is nested too deeply' })
   return value
 }
 

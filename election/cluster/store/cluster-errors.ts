@@ -1,50 +1,5 @@
-import { ConcordatError } from '../../../core/errors.ts'
-
-/** The store cannot be reached, does not answer in time, or is not ready. */
-export class ClusterStoreUnavailable extends ConcordatError {
-  readonly code = 'cluster.store_unavailable' as const
-  readonly retryable = true as const
-  readonly store: string
-  /** `unknown`: the step may have happened, or may yet happen. Read before you decide anything on it. */
-  readonly outcome: 'not_done' | 'unknown'
-
-  constructor(store: string, outcome: 'not_done' | 'unknown', detail: string, cause?: unknown) {
-    const remedy =
-      outcome === 'unknown'
-        ? 'whether it was done is unknown: read the state before you go on'
-        : 'nothing was done: try again'
-    super(`cluster store ${store} is unavailable: ${detail}; ${remedy}`, cause === undefined ? undefined : { cause })
-    this.store = store
-    this.outcome = outcome
-  }
-}
-
-/** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */
-export class ClusterStoreRefused extends ConcordatError {
-  readonly code = 'cluster.store_refused' as const
-  readonly retryable = false as const
-  readonly store: string
-
-  constructor(store: string, cause: Error) {
-    super(
-      `cluster store ${store} refused: ${cause.message}. Check the prefix, the permissions and the server version`,
-      {
-        cause,
-      },
-    )
-    this.store = store
-  }
-}
-
-/** Used after `close()`, or waiting when it came. */
-export class ClusterClosed extends ConcordatError {
-  readonly code = 'cluster.closed' as const
-  readonly retryable = false as const
-
-  constructor(what: string) {
-    super(`${what}: expected it open, got it closed: use nothing of it after close(), or make another`)
-  }
-}
+import { type ErrorClass, type ErrorOf, errorClass } from '../../../core/error-class.ts'
+import { messageOf } from '../../../core/thrown.ts'
 
 /**
  * Why a generation of a membership is over.
@@ -60,85 +15,59 @@ const EVICTED: Readonly<Record<EvictedReason, string>> = {
   left: 'it left. Join again before you use it',
 }
 
-/** This generation of a member is over and can do nothing more. */
-export class MemberEvicted extends ConcordatError {
-  readonly code = 'cluster.member_evicted' as const
-  readonly retryable = false as const
-  readonly instance: string
-  readonly generation: number
-  readonly reason: EvictedReason
-
-  constructor(instance: string, generation: number, reason: EvictedReason) {
-    super(`member "${instance}", generation ${generation}, is over: ${EVICTED[reason]}`)
-    this.instance = instance
-    this.generation = generation
-    this.reason = reason
-  }
+/** Fields of a `ClusterError`, by code. */
+export interface ClusterErrors {
+  /**
+   * The store cannot be reached, does not answer in time, or is not ready. With the `outcome` `unknown` the step may have happened, or may
+   * yet happen: read before you decide anything on it.
+   */
+  'cluster.store_unavailable': { store: string; outcome: 'not_done' | 'unknown'; detail: string }
+  /** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */
+  'cluster.store_refused': { store: string }
+  /** Used after `close()`, or waiting when it came. */
+  'cluster.closed': { part: string }
+  /** This generation of a member is over and can do nothing more. */
+  'cluster.member_evicted': { instance: string; generation: number; reason: EvictedReason }
+  /** No heartbeat was confirmed for so long that the others may suspect this member: act as if it were alone. */
+  'cluster.member_isolated': { instance: string; generation: number; afterMs: number }
+  /**
+   * The key does not have the version that the write was for. Read it again, and decide again. `version` is the version that it has now; 0
+   * when there is none.
+   */
+  'cluster.state_conflict': { state: string; key: string; expected: number; version: number }
+  /** A key, a value or metadata that cannot be kept as it is. */
+  'cluster.data_invalid': { subject: string; problem: string }
+  /** Larger than the limit that was set; keep a reference instead. */
+  'cluster.data_too_large': { subject: string; bytes: number; maxBytes: number }
 }
 
-/** No heartbeat was confirmed for so long that the others may suspect this member: act as if it were alone. */
-export class MemberIsolated extends ConcordatError {
-  readonly code = 'cluster.member_isolated' as const
-  readonly retryable = true as const
-  readonly instance: string
-  readonly generation: number
+/** Error of members and shared state. Its fields depend on its `code`: see `ClusterErrors`. */
+export type ClusterError<Code extends keyof ClusterErrors = keyof ClusterErrors> = ErrorOf<ClusterErrors, Code>
 
-  constructor(instance: string, generation: number, afterMs: number) {
-    super(
+/** Error of members and shared state. Its fields depend on its `code`: see `ClusterErrors`. */
+export const ClusterError: ErrorClass<ClusterErrors> = errorClass<ClusterErrors>(
+  'ClusterError',
+  {
+    'cluster.store_unavailable': ({ store, outcome, detail }) => {
+      const remedy =
+        outcome === 'unknown'
+          ? 'whether it was done is unknown: read the state before you go on'
+          : 'nothing was done: try again'
+      return `cluster store ${store} is unavailable: ${detail}; ${remedy}`
+    },
+    'cluster.store_refused': ({ store }, cause) =>
+      `cluster store ${store} refused: ${messageOf(cause)}. Check the prefix, the permissions and the server version`,
+    'cluster.closed': ({ part }) =>
+      `${part}: expected it open, got it closed: use nothing of it after close(), or make another`,
+    'cluster.member_evicted': ({ instance, generation, reason }) =>
+      `member "${instance}", generation ${generation}, is over: ${EVICTED[reason]}`,
+    'cluster.member_isolated': ({ instance, generation, afterMs }) =>
       `member "${instance}", generation ${generation}, is isolated: no heartbeat was confirmed for ${afterMs} ms. Stop what only a member may do until it has reconnected`,
-    )
-    this.instance = instance
-    this.generation = generation
-  }
-}
-
-/** The key does not have the version that the write was for. Read it again, and decide again. */
-export class StateConflict extends ConcordatError {
-  readonly code = 'cluster.state_conflict' as const
-  readonly retryable = true as const
-  readonly state: string
-  readonly key: string
-  readonly expected: number
-  /** The version it has now; 0 when there is none. */
-  readonly version: number
-
-  constructor(state: string, key: string, expected: number, version: number) {
-    super(
+    'cluster.state_conflict': ({ state, key, expected, version }) =>
       `"${key}" of state "${state}" has version ${version}, not ${expected}: read it again, or use update(), which does`,
-    )
-    this.state = state
-    this.key = key
-    this.expected = expected
-    this.version = version
-  }
-}
-
-/** A key, a value or metadata that cannot be kept as it is. */
-export class ClusterDataInvalid extends ConcordatError {
-  readonly code = 'cluster.data_invalid' as const
-  readonly retryable = false as const
-  readonly subject: string
-
-  constructor(subject: string, problem: string) {
-    super(`${subject}: ${problem}`)
-    this.subject = subject
-  }
-}
-
-/** Larger than the limit that was set; keep a reference instead. */
-export class ClusterDataTooLarge extends ConcordatError {
-  readonly code = 'cluster.data_too_large' as const
-  readonly retryable = false as const
-  readonly subject: string
-  readonly bytes: number
-  readonly maxBytes: number
-
-  constructor(subject: string, bytes: number, maxBytes: number) {
-    super(
+    'cluster.data_invalid': ({ subject, problem }) => `${subject}: ${problem}`,
+    'cluster.data_too_large': ({ subject, bytes, maxBytes }) =>
       `${subject} has ${bytes} bytes, more than ${maxBytes}: keep it elsewhere and a reference here, or raise the limit`,
-    )
-    this.subject = subject
-    this.bytes = bytes
-    this.maxBytes = maxBytes
-  }
-}
+  },
+  ['cluster.store_unavailable', 'cluster.member_isolated', 'cluster.state_conflict'],
+)

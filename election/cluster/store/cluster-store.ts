@@ -3,7 +3,7 @@
  * once for all.
  *
  * Each call is one atomic step in the store and settles within a bound the store chooses (about a second): a rejection is
- * a `ClusterStoreUnavailable` (`outcome` says whether the step can have happened) or a `ClusterStoreRefused`. Every change
+ * a `cluster.store_unavailable` (`outcome` says whether the step can have happened) or a `cluster.store_refused`. Every change
  * is written in the same step as its log entry, so what was logged has happened and what has happened is logged, in order.
  *
  * Revisions of one log: max(last + 1, the store's time in microseconds). They rise strictly, and a store that lost data
@@ -42,7 +42,7 @@ export interface ClusterStore {
 
   /**
    * For calls that wait until a copy has been read in the background. Absent where no caller can be in the store's way.
-   * @throws SqlOwnTransaction when the caller runs inside a transaction that the store's statements would wait for
+   * @throws `core.sql_own_transaction` when the caller runs inside a transaction that the store's statements would wait for
    */
   refuseInside?: (() => void) | undefined
 

@@ -1,7 +1,7 @@
 import { CallHealth } from '../../../core/call-health.ts'
 import type { Clock } from '../../../core/clock.ts'
+import { hasCode } from '../../../core/errors.ts'
 import { newId } from '../../../core/ids.ts'
-import { ClusterStoreRefused, ClusterStoreUnavailable } from './cluster-errors.ts'
 import type {
   BeatReply,
   ChangesReply,
@@ -40,7 +40,7 @@ export class WatchedClusterStore implements ClusterStore {
     this.#calls = new CallHealth({
       clock,
       probe: () => this.#probe(),
-      isFailure: (error) => error instanceof ClusterStoreUnavailable || error instanceof ClusterStoreRefused,
+      isFailure: (error) => hasCode(error, 'cluster.store_unavailable') || hasCode(error, 'cluster.store_refused'),
     })
   }
 

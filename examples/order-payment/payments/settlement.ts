@@ -1,6 +1,6 @@
 /**
  * The settlement job: closes the books on request. Only the elected leader of the payments instances runs it, and the
- * ledger accepts writes of the newest term only: a leader that was paused and replaced gets a FenceRejected.
+ * ledger accepts writes of the newest term only: a leader that was paused and replaced gets a `locks.fence_rejected`.
  *
  * `payments.close-books` reaches any instance, which stores the request in a table. The leader polls the table, so a
  * request survives the kill of the leader: the next leader finds it.

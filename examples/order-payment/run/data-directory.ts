@@ -9,13 +9,7 @@ import { createReadStream } from 'node:fs'
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { silentLogger } from 'concordat/core'
-import {
-  DataDirectoryForeign,
-  DataDirectoryInUse,
-  DataDirectoryUnusable,
-  type Embedded,
-  embedded,
-} from 'concordat/embedded'
+import { DataDirectoryError, type Embedded, embedded } from 'concordat/embedded'
 import { UsageError } from '../options.ts'
 import type { InputFiles } from './files.ts'
 
@@ -68,9 +62,10 @@ async function requireOurs(directory: string): Promise<void> {
 }
 
 function usageErrorOf(error: unknown, directory: string): unknown {
-  if (error instanceof DataDirectoryForeign) return notOurs(directory, DATABASE)
-  if (error instanceof DataDirectoryUnusable) return unusable(directory, error.reason)
-  if (!(error instanceof DataDirectoryInUse)) return error
+  if (!(error instanceof DataDirectoryError)) return error
+  if (error.code === 'embedded.foreign') return notOurs(directory, DATABASE)
+  if (error.code === 'embedded.unusable') return unusable(directory, error.reason)
+  if (error.code !== 'embedded.in_use') return error
   return new UsageError(`--data: ${directory} is in use by process ${error.pid}: wait for it, or pass another folder`)
 }
 

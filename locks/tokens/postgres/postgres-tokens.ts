@@ -11,7 +11,7 @@ import {
   type SqlTransaction,
 } from '../../../core/sql.ts'
 import { writeFault, writeOutcome } from '../../../core/write-fault.ts'
-import { TokenStoreRefused, TokenStoreUnavailable } from '../errors.ts'
+import { TokenError } from '../errors.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
 import { TOKEN_PART } from './tables.ts'
 
@@ -126,11 +126,10 @@ function translated(error: unknown): Error {
   if (cause instanceof ConcordatError) return cause
   const outcome = writeOutcome(error)
   const isAway = outcome !== 'refused' || writeFault(error) === 'unavailable'
-  if (!isAway) return new TokenStoreRefused('postgres', cause)
-  return new TokenStoreUnavailable(
-    'postgres',
-    outcome === 'refused' ? 'unknown' : outcome,
-    said(cause, 'message'),
+  if (!isAway) return new TokenError('tokens.store_refused', { store: 'postgres' }, cause)
+  return new TokenError(
+    'tokens.store_unavailable',
+    { store: 'postgres', outcome: outcome === 'refused' ? 'unknown' : outcome, detail: said(cause, 'message') },
     error,
   )
 }

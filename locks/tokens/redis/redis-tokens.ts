@@ -5,7 +5,7 @@ import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { clientSource, type RedisClient, type RedisValue } from '../../../core/redis/client.ts'
 import { RedisConnection, type RedisErrors, type Script } from '../../../core/redis/connection.ts'
-import { TokenStoreRefused, TokenStoreUnavailable } from '../errors.ts'
+import { TokenError } from '../errors.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
 import { PUT, TAKE } from './scripts.ts'
 
@@ -29,7 +29,7 @@ export interface RedisTokensOptions {
   readonly answerMs?: number | undefined
   /**
    * A token is issued, or redeemed, only when this many replicas have acknowledged it (`WAIT`); otherwise the call fails with
-   * `TokenStoreUnavailable`, and a token being redeemed is used up. Narrows what a failover can forget, and does not close the gap.
+   * `tokens.store_unavailable`, and a token being redeemed is used up. Narrows what a failover can forget, and does not close the gap.
    * @default not waited for
    */
   readonly replicas?: TokenReplicas | undefined
@@ -48,8 +48,9 @@ const NAMES = optionNames<RedisTokensOptions>({
 const REPLICA_NAMES = optionNames<TokenReplicas>({ count: true, timeoutMs: true })
 
 const ERRORS: RedisErrors = {
-  unavailable: (outcome, detail, cause) => new TokenStoreUnavailable('redis', outcome, detail, cause),
-  refused: (cause) => new TokenStoreRefused('redis', cause),
+  unavailable: (outcome, detail, cause) =>
+    new TokenError('tokens.store_unavailable', { store: 'redis', outcome, detail }, cause),
+  refused: (cause) => new TokenError('tokens.store_refused', { store: 'redis' }, cause),
 }
 
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
@@ -122,6 +123,6 @@ class RedisTokenStore implements TokenStore {
     if (reply?.status !== 'fulfilled') throw reply?.reason ?? new Error('unreachable: a script without a reply')
     if (Number(last) >= count) return reply.value
     const detail = `${Number(last)} of ${counted(count, 'replica has', 'replicas have')} acknowledged within ${timeoutMs} ms`
-    throw new TokenStoreUnavailable('redis', 'unknown', detail)
+    throw new TokenError('tokens.store_unavailable', { store: 'redis', outcome: 'unknown', detail })
   }
 }

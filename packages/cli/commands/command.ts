@@ -30,7 +30,7 @@ export interface Invocation {
   ) => Promise<Operator>
   /**
    * Refuses before the question what the audit of operators would refuse after it. After `operator()`.
-   * @throws SqlTablesMissing
+   * @throws `core.tables_missing`
    */
   readonly requireTrail: () => Promise<void>
   /** Schemas of the database that have tables of Concordat. After `operator()`. */

@@ -1,5 +1,5 @@
 /** Tables that are missing where a command looks: the schemas that have them, and the command that makes them. */
-import { SqlTablesMissing } from 'concordat/core'
+import { SqlError } from 'concordat/core'
 import { migrationParts } from 'concordat/operator'
 import { word } from '../doctor/line.ts'
 
@@ -8,7 +8,7 @@ export async function namingTheTables(
   error: unknown,
   schemasWith: (table: string) => Promise<readonly string[]>,
 ): Promise<unknown> {
-  if (!(error instanceof SqlTablesMissing)) return error
+  if (!(error instanceof SqlError && error.code === 'core.tables_missing')) return error
   const known = migrationParts().find(({ call }) => call === error.call)
   const schemas = known === undefined ? [] : await schemasWith(known.table).catch(() => [])
   return new Error(remedyOf(error.schema, known?.part, schemas), { cause: error })

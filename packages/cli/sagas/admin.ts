@@ -9,7 +9,7 @@ import {
   requireText,
 } from 'concordat/core/extension'
 import { type OperatorRecords, requireNote, requireTarget } from 'concordat/operator'
-import { type OperatorNote, SagaActionRefused, SagaNotFound } from 'concordat/saga'
+import { type OperatorNote, SagaError } from 'concordat/saga'
 import { stored } from 'concordat/saga/kinds'
 import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine.ts'
 import {
@@ -80,13 +80,13 @@ export interface SagaBulkReport {
 
 /** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
 export interface SagaAdmin {
-  /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
+  /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; `core.tables_missing` */
   list(options?: SagaListOptions): Promise<SagaPage>
-  /** Counts open sagas. @throws SqlTablesMissing */
+  /** Counts open sagas. @throws `core.tables_missing` */
   count(): Promise<SagaCounts>
-  /** @throws SagaNotFound */
+  /** @throws `saga.not_found` */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
-  /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  /** Calls the step again on which it is stuck. @throws `saga.not_found`, `saga.action_refused` (also those below) */
   retry(target: SagaTarget, note: OperatorNote & SagaWait & SagaSeen): Promise<SagaActionResult>
   /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
   skip(
@@ -149,7 +149,7 @@ export class SqlSagaAdmin implements SagaAdmin {
   ): Promise<SagaView> {
     const key = requireTarget('sagas.show', target)
     const record = await this.#records.read(key)
-    if (record === undefined) throw new SagaNotFound(key.name, key.id)
+    if (record === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
     const { state, version, failure, owner, timeline, pending, input } = record
     const now = await this.#serverNow()
     return {
@@ -222,8 +222,14 @@ export class SqlSagaAdmin implements SagaAdmin {
     refuseUnknown(action.do, note, names)
     const seen = seenOf(action.do, note)
     const [result] = await this.#records.act([{ ...key, seen }], { action, by, reason }, waitOf(action.do, note))
-    if (result === undefined) throw new SagaNotFound(key.name, key.id)
-    if (result.outcome === 'refused') throw new SagaActionRefused(key.name, key.id, action.do, result.why ?? '')
+    if (result === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
+    if (result.outcome === 'refused')
+      throw new SagaError('saga.action_refused', {
+        saga: key.name,
+        id: key.id,
+        action: action.do,
+        why: result.why ?? '',
+      })
     return result
   }
 

@@ -125,7 +125,7 @@ export interface PreparedCall {
   readonly maxPayloadBytes: number
   /** The code that the step is, when this process has it. */
   readonly body: TransactionBody | undefined
-  /** Context of conditions and requests; read on demand. @throws SagaInputUnreadable, SagaResultUnreadable */
+  /** Context of conditions and requests; read on demand. @throws `saga.input_unreadable`, `saga.result_unreadable` */
   context(): Promise<RequestContext>
   /** False: this process makes no local calls now. One answer for all calls of a commit. */
   mayRun(): boolean
@@ -133,7 +133,7 @@ export interface PreparedCall {
   mayAsk(): boolean
   /** Sends a command with the commit; asks `at`, if it is given, after it. */
   send(command: EncodedMessage, at?: DirectTarget): void
-  /** Starts a saga with the commit. @throws SchemaError, SagaPayloadTooLarge */
+  /** Starts a saga with the commit. @throws SchemaError, `saga.payload_too_large` */
   start(saga: Saga, child: ChildStart, parent: SagaParent): Promise<void>
   /** Leaves mail for another saga with the commit. */
   post(mail: SagaPost): void

@@ -1,6 +1,6 @@
 /** Handlers that run while their binder, or a part that they use, closes: as in every deployment. */
 import {
-  BinderClosed,
+  BinderError,
   createBinder,
   defineChannel,
   responder,
@@ -11,8 +11,8 @@ import {
 } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
-import { LocksClosed } from 'concordat/locks'
-import { CoordinatorClosed } from 'concordat/saga'
+import { LockError } from 'concordat/locks'
+import { SagaError } from 'concordat/saga'
 import { ServiceClosed } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -65,11 +65,11 @@ describe('a handler that runs when its binder closes', () => {
 })
 
 describe.for([
-  ['binder', () => new BinderClosed('closing')],
+  ['binder', () => new BinderError('binder.closed', { state: 'closing' })],
   ['transport', () => sent],
-  ['coordinator', () => new CoordinatorClosed()],
+  ['coordinator', () => new SagaError('saga.closed')],
   ['service', () => new ServiceClosed('shop')],
-  ['lock client', () => new LocksClosed()],
+  ['lock client', () => new LockError('locks.closed')],
 ] as const)('a handler that fails because a %s is closed', ([, error]) => {
   it.for(['one by one', 'in batches'] as const)('leaves its message to another process, %s', async (how) => {
     const broker = memoryBroker()

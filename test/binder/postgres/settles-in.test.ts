@@ -1,7 +1,7 @@
 import { createOperator } from '@concordat/cli'
 import {
+  type BinderError,
   type BinderOptions,
-  type CannotSettleIn,
   type Channel,
   type ConsumerBinding,
   combineTransports,
@@ -218,7 +218,7 @@ it('an undeclared channel counts as transactional with `unlisted`', async () => 
   expect(await binder.publish([message])).toEqual(refused)
 })
 
-it.each<[CannotSettleIn['why'], () => BinderOptions]>([
+it.each<[BinderError<'binder.cannot_settle_in'>['why'], () => BinderOptions]>([
   ['transport', () => ({ service: 't', transport: memoryTransport(), bindings: [effect(channelOf('c'))] })],
   [
     'database',

@@ -1,4 +1,4 @@
-import { defineChannel, type EncodedMessage, RequestFailed } from 'concordat/binder'
+import { BinderError, defineChannel, type EncodedMessage } from 'concordat/binder'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- a reply as only another program writes it
@@ -24,9 +24,9 @@ function reply(body: string): EncodedMessage {
 it('the text of another program about its failure is bounded', async () => {
   const said = { reason: 'r'.repeat(100_000), message: 'm'.repeat(100_000) }
   const error = await readReply('prices.asked', told, reply(JSON.stringify(said))).catch((failed: unknown) => failed)
-  expect(error).toBeInstanceOf(RequestFailed)
-  expect((error as RequestFailed).reason).toBe('r'.repeat(128))
-  expect((error as RequestFailed).message.length).toBeLessThan(1_500)
+  expect(error).toMatchObject({ code: 'binder.request_failed' })
+  expect((error as BinderError<'binder.request_failed'>).reason).toBe('r'.repeat(128))
+  expect((error as BinderError).message.length).toBeLessThan(1_500)
 })
 
 it('a failure without our header is a failure too', async () => {

@@ -1,5 +1,5 @@
-import { createElection, type Election, ElectionClosed } from 'concordat/election'
-import { createLocks, LockStoreUnavailable } from 'concordat/locks'
+import { createElection, type Election } from 'concordat/election'
+import { createLocks, LockError } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ElectionEvent, ElectionOptions } from '../../support/inside/election.ts'
@@ -156,7 +156,7 @@ describe('an election', () => {
     expect(await a.leader()).toBeUndefined()
     expect(a.health()).toEqual({ status: 'idle' })
     await a.close()
-    expect(() => a.start()).toThrow(ElectionClosed)
+    expect(() => a.start()).toThrow(expect.objectContaining({ code: 'election.closed' }))
     await drain()
     expect(a.current()).toBeUndefined()
     expect(a.health()).toEqual({ status: 'closed' })
@@ -275,7 +275,9 @@ describe('a store that fails', () => {
     election.start()
     await drain()
     const term = election.current()
-    store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'down'))
+    store.acquires.push(
+      new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'not_done', detail: 'down' }),
+    )
     await clock.advance(967)
     expect(election.current()).toBe(term)
     await clock.advance(1)
@@ -312,7 +314,10 @@ describe('a store that fails', () => {
 
   it('is tried again without limit, and health reports why', async () => {
     const { clock, store, election } = scripted()
-    for (let n = 0; n < 5; n++) store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'no route'))
+    for (let n = 0; n < 5; n++)
+      store.acquires.push(
+        new LockError('locks.store_unavailable', { store: 'scripted', outcome: 'not_done', detail: 'no route' }),
+      )
     election.start()
     await clock.advance(150)
     expect(election.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('no route') })

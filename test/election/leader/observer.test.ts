@@ -1,4 +1,4 @@
-import { createElection, createObserver, ElectionClosed, type Observer } from 'concordat/election'
+import { createElection, createObserver, type Observer } from 'concordat/election'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { LeaderChange, ObserverOptions } from '../../support/inside/election.ts'
@@ -169,7 +169,7 @@ describe('an observer', () => {
     expect(observer.health()).toEqual({ status: 'closed' })
     expect(clock.pendingTimers).toBe(0)
     const late = createObserver({ locks: told().locks, role: 'r', signal: over.signal })
-    expect(() => late.start()).toThrow(ElectionClosed)
+    expect(() => late.start()).toThrow(expect.objectContaining({ code: 'election.closed' }))
     expect(late.health()).toEqual({ status: 'closed' })
   })
 })

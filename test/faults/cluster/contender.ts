@@ -1,6 +1,6 @@
-import { type SqlClient, systemClock } from 'concordat/core'
+import { hasCode, type SqlClient, systemClock } from 'concordat/core'
 import { createElection, type Term } from 'concordat/election'
-import { createFence, FenceRejected, type Lease, type Locks } from 'concordat/locks'
+import { createFence, type Lease, type Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import { describe } from '../harness/errors.ts'
@@ -103,7 +103,7 @@ export class Contender {
       end('ok')
       return true
     } catch (error) {
-      const isRefused = error instanceof FenceRejected
+      const isRefused = hasCode(error, 'locks.fence_rejected')
       end(isRefused ? 'fail' : 'info', { error: describe(error) })
       return !isRefused
     }

@@ -5,8 +5,8 @@
 
 import { createMembership, type Membership } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
-import { systemClock } from 'concordat/core'
-import { createElection, type Election, type Term, TermOver } from 'concordat/election'
+import { hasCode, systemClock } from 'concordat/core'
+import { createElection, type Election, type Term } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
 import type { MembershipEvent } from '../../support/inside/election.ts'
 import { codeOf, describe } from '../harness/errors.ts'
@@ -219,7 +219,7 @@ function believesUntil(term: Term | undefined): number {
 }
 
 function steppedDown({ signal }: Term): boolean {
-  return signal.aborted && signal.reason instanceof TermOver && signal.reason.reason !== 'lost'
+  return signal.aborted && hasCode(signal.reason, 'election.term_over') && signal.reason.reason !== 'lost'
 }
 
 let candidate: Candidate | undefined

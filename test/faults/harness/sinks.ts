@@ -15,7 +15,7 @@ export interface SinkAddress {
 export interface SinkClient {
   /** `guarded`: in the database of the locks, which let the write commit or not. */
   readonly name: 'postgres' | 'redis' | 'guarded'
-  /** @throws FenceRejected; anything else: nobody knows */
+  /** @throws `locks.fence_rejected`; anything else: nobody knows */
   write(resource: string, token: number, holding: string, write: string): Promise<void>
   close(): Promise<void>
 }

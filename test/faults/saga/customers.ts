@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SagaActionRefused, SagaNotFound } from 'concordat/saga'
+import { hasCode } from 'concordat/core'
 import type { Random } from '../harness/random.ts'
 import { openAccounts, type Transfer } from './bank.ts'
 import type { Company } from './company.ts'
@@ -103,7 +103,7 @@ export class Customers {
         await what()
         return
       } catch (error) {
-        if (error instanceof SagaActionRefused || error instanceof SagaNotFound) return
+        if (hasCode(error, 'saga.action_refused') || hasCode(error, 'saga.not_found')) return
         await sleep(100)
       }
     }

@@ -1,9 +1,11 @@
 /** The mistakes that can be built in (`--broken`), made around the library: it has no switch for them. */
+
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
+import { hasCode } from 'concordat/core'
 import type { Outbox } from 'concordat/outbox'
 import { SAGA_HEADERS } from 'concordat/saga'
-import { UndoBranchNotFound, undo } from 'concordat/saga/undo'
+import { undo } from 'concordat/saga/undo'
 
 type Messages = Parameters<Outbox['addEncoded']>[1]
 
@@ -42,7 +44,7 @@ export function uncompared(binding: SinkBinding, { sql, schema }: Home): SinkBin
         String(headers[name]),
       ) as [string, string, string]
       await undo.settle(sql, { saga, id, step }, 'restore', { schema }).catch((error: unknown) => {
-        if (!(error instanceof UndoBranchNotFound)) throw error
+        if (!hasCode(error, 'saga.undo_not_found')) throw error
       })
     }
     return binding.handler(request, context)

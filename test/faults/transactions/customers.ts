@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SagaActionRefused, SagaNotFound } from 'concordat/saga'
+import { hasCode } from 'concordat/core'
 import { isRetryable } from '../../support/inside/core.ts'
 import type { Random } from '../harness/random.ts'
 import { sagaName, type Transfer } from './bank.ts'
@@ -118,7 +118,7 @@ export class Customers {
         await what()
         return
       } catch (error) {
-        if (error instanceof SagaActionRefused || error instanceof SagaNotFound) return
+        if (hasCode(error, 'saga.action_refused') || hasCode(error, 'saga.not_found')) return
         if (!isRetryable(error)) throw error
         await sleep(LOOK_MS)
       }

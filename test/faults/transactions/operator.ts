@@ -1,6 +1,6 @@
 /** Operator of both banks, for undo branches whose rows a stranger changed past the triggers. */
 import { hasCode, type SqlClient } from 'concordat/core'
-import { UndoBranchNotFound, undo } from 'concordat/saga/undo'
+import { undo } from 'concordat/saga/undo'
 import type { House } from './house.ts'
 import type { Crossed } from './strangers.ts'
 
@@ -60,7 +60,7 @@ export class Operator {
       if (differences.length === 0) return
       await undo.settle(sql, branch, 'keep', { schema: side })
     } catch (error) {
-      if (error instanceof UndoBranchNotFound) return
+      if (hasCode(error, 'saga.undo_not_found')) return
       throw error
     }
     this.#owed = [...this.#owed, { sql, account, cents }]

@@ -1,7 +1,9 @@
 /** What strangers hold out where no broker asks who they are: answers to a saga under way, tokens, names in a picture. */
+
 import { systemMermaid } from '@concordat/cli'
+import { hasCode } from 'concordat/core'
 import { defineSaga, type SagaState } from 'concordat/saga'
-import { createTokens, TokenRefused } from 'concordat/tokens'
+import { createTokens } from 'concordat/tokens'
 import { memoryTokens } from 'concordat/tokens/memory'
 import { z } from 'zod'
 import { advance, initialState } from '../../support/inside/saga.ts'
@@ -83,7 +85,7 @@ export const oneTimeToken = target({
     if (text === token && purpose === 'sign-in') return
     const outcome = await tokens.redeem(purpose, text).catch((error: unknown) => error)
     if (outcome instanceof TypeError && isWrongArgument(outcome)) return
-    check(outcome instanceof TokenRefused, `it is taken: ${String(outcome)}`)
+    check(hasCode(outcome, 'tokens.refused'), `it is taken: ${String(outcome)}`)
     check(!String(outcome).includes(token.slice(0, 12)), 'the refusal says the token')
   },
 })

@@ -34,12 +34,12 @@ export function tests(): void {
     })
 
     it('has one meaning for each name', () => {
-      const homes = new Map<string, string[]>()
+      const homes = new Map<string, Set<string>>()
       for (const page of reference.project.children ?? [])
         for (const name of page.children ?? [])
           if (!name.isReference() && reference.exported.has(name))
-            homes.set(name.name, [...(homes.get(name.name) ?? []), page.name])
-      expect([...homes].filter(([, pages]) => pages.length > 1)).toEqual([])
+            homes.set(name.name, (homes.get(name.name) ?? new Set()).add(page.name))
+      expect([...homes].filter(([, pages]) => pages.size > 1)).toEqual([])
     })
 
     it('has fresh pages in docs: `npm run docs:api` makes them', async () => {

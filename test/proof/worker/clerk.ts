@@ -1,6 +1,6 @@
 /** Contends for a lock, and writes behind its fence whether or not it believes in its lease. */
-import { systemClock } from 'concordat/core'
-import { createFence, FenceRejected, type Lease } from 'concordat/locks'
+import { hasCode, systemClock } from 'concordat/core'
+import { createFence, type Lease } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import { LOCK_TTL_MS } from '../settings.ts'
 import type { Site } from './site.ts'
@@ -34,7 +34,7 @@ export async function contend({ sql, post, logger }: Site): Promise<never> {
   }
   for (;;) {
     await turn().catch((error: unknown) => {
-      if (!(error instanceof FenceRejected)) logger.warn({ err: error }, 'a turn of the lock was cut short')
+      if (!hasCode(error, 'locks.fence_rejected')) logger.warn({ err: error }, 'a turn of the lock was cut short')
     })
     await systemClock.sleep(PAUSE_MS)
   }

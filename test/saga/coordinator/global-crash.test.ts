@@ -1,13 +1,9 @@
 /** The process that runs the code of a global transaction dies at any statement or commit; another one finishes it. */
+
 import type { SqlExecutor } from 'concordat/core'
+import { hasCode } from 'concordat/core'
 import { type Coordinator, Refusal } from 'concordat/saga'
-import {
-  BranchRefused,
-  defineBranch,
-  defineGlobalTransaction,
-  type GlobalTransaction,
-  GlobalTransactionCancelled,
-} from 'concordat/saga/global'
+import { BranchRefused, defineBranch, defineGlobalTransaction, type GlobalTransaction } from 'concordat/saga/global'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -78,7 +74,7 @@ async function fate(coordinator: Coordinator, id: string, kind: Kind): Promise<'
     expect(await coordinator.globalTransaction(definition, options, CODES[kind]), id).toBe('done')
     return 'confirmed'
   } catch (error) {
-    if (error === THROWN || error instanceof GlobalTransactionCancelled) return 'cancelled'
+    if (error === THROWN || hasCode(error, 'saga.transaction_cancelled')) return 'cancelled'
     throw error
   }
 }

@@ -32,7 +32,7 @@ test('outcome() has a single time limit, for any number of retries by an operato
   const { clock, watch, run } = setup()
   const outcome = run.outcome({ timeoutMs: 1_000 }).catch((error: unknown) => error)
   await clock.advance(1_000)
-  watch.close() // a pending waiter gets CoordinatorClosed
+  watch.close() // a pending waiter gets `saga.closed`
   expect(await outcome).toMatchObject({
     code: 'saga.pending',
     message: 'saga order/o-1 did not end within 1000 ms; if it was started it goes on: ask again',

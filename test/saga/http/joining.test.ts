@@ -4,12 +4,9 @@ import { Refusal } from 'concordat/saga'
 import {
   BranchRefused,
   currentGlobalTransaction,
-  GlobalTransactionCancelled,
-  GlobalTransactionEnded,
+  GlobalTransactionError,
   outsideGlobalTransaction,
   TRANSACTION_HEADER,
-  TransactionHeaderInvalid,
-  TransactionNotHere,
   transactionHeaders,
 } from 'concordat/saga/global'
 import { describe, expect, test } from 'vitest'
@@ -85,8 +82,8 @@ describe('a transaction that code in another process joins', () => {
       return 'all is well'
     })
     const error = await run.catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(GlobalTransactionCancelled)
-    expect((error as GlobalTransactionCancelled).failure.message).toContain(kept)
+    expect(error).toMatchObject({ code: 'saga.transaction_cancelled' })
+    expect((error as GlobalTransactionError<'saga.transaction_cancelled'>).failure.message).toContain(kept)
     expect(world.calls).toEqual(['try b', 'cancel b true'])
   })
 
@@ -121,7 +118,7 @@ describe('a transaction that code in another process joins', () => {
     const late = other.inheritTransaction(headers, () =>
       currentGlobalTransaction()?.call(move, { account: 'b', cents: 2 }),
     )
-    await expect(late).rejects.toThrow(GlobalTransactionEnded)
+    await expect(late).rejects.toThrow(expect.objectContaining({ code: 'saga.transaction_ended' }))
     expect(world.calls).toEqual([])
     expect(await statusOf(world, 'j-5')).toBe('completed')
   })
@@ -139,9 +136,9 @@ describe('a transaction that code in another process joins', () => {
           ),
         ),
       )
-      await expect(late).rejects.toThrow(GlobalTransactionEnded)
+      await expect(late).rejects.toThrow(expect.objectContaining({ code: 'saga.transaction_ended' }))
     })
-    await expect(run).rejects.toThrow(GlobalTransactionCancelled)
+    await expect(run).rejects.toThrow(expect.objectContaining({ code: 'saga.transaction_cancelled' }))
     expect(world.calls).toEqual([])
   })
 
@@ -157,12 +154,12 @@ describe('a transaction that code in another process joins', () => {
           const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
           await coordinator.cancel({ saga: transfer.name, id: 'j-signal' }, { by: 'ann', reason: 'too late' })
           await aborted
-          expect(signal.reason).toBeInstanceOf(GlobalTransactionEnded)
+          expect(signal.reason).toMatchObject({ code: 'saga.transaction_ended' })
           expect(String(signal.reason)).toContain('too late')
         }),
       )
     })
-    await expect(run).rejects.toBeInstanceOf(GlobalTransactionCancelled)
+    await expect(run).rejects.toMatchObject({ code: 'saga.transaction_cancelled' })
   })
 
   test('the headers of a message, and of `node:http`, name it as well', async () => {
@@ -277,7 +274,7 @@ describe('the header', () => {
     let isCalled = false
     const run = other.inheritTransaction({ [TRANSACTION_HEADER]: value as string }, () => void (isCalled = true))
     const error = await run.catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(TransactionHeaderInvalid)
+    expect(error).toMatchObject({ code: 'saga.transaction_header' })
     expect((error as Error).message.length).toBeLessThan(250)
     expect(isCalled).toBe(false)
   })
@@ -286,7 +283,7 @@ describe('the header', () => {
     const { other } = await setup()
     for (const value of ['billing/transfer/a/0192f7a0', 'front/pay/a/0192f7a0', 'front/unknown/a/0192f7a0']) {
       const run = other.inheritTransaction(new Headers({ [TRANSACTION_HEADER]: value }), () => {})
-      await expect(run).rejects.toThrow(TransactionNotHere)
+      await expect(run).rejects.toThrow(expect.objectContaining({ code: 'saga.transaction_not_here' }))
     }
   })
 
@@ -302,7 +299,7 @@ describe('the header', () => {
             currentGlobalTransaction()?.call(move, { account: 'b', cents: 1 }),
           ),
         )
-        await expect(run).rejects.toThrow(GlobalTransactionEnded)
+        await expect(run).rejects.toThrow(expect.objectContaining({ code: 'saga.transaction_ended' }))
       }
     })
     expect(world.calls).toEqual([])

@@ -6,14 +6,10 @@
 import type { MysqlXaResource } from '@concordat/mysql'
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
+import { hasCode } from 'concordat/core'
 import { createOutbox, type Outbox } from 'concordat/outbox'
 import { defineSaga, localTarget, participant, Refusal, type Saga } from 'concordat/saga'
-import {
-  defineBranch,
-  defineGlobalTransaction,
-  GlobalTransactionCancelled,
-  GlobalTransactionStuck,
-} from 'concordat/saga/global'
+import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { httpTarget } from 'concordat/saga/http'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { undo, undoParticipant } from 'concordat/saga/undo'
@@ -321,8 +317,8 @@ const runCode =
       })
       return 'done'
     } catch (error) {
-      if (error instanceof GlobalTransactionStuck) return 'stuck'
-      if (error === no || error instanceof GlobalTransactionCancelled) return 'undone'
+      if (hasCode(error, 'saga.transaction_stuck')) return 'stuck'
+      if (error === no || hasCode(error, 'saga.transaction_cancelled')) return 'undone'
       throw error
     }
   }

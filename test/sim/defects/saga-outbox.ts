@@ -198,7 +198,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     patches: [
       {
         file: 'outbox/parked.ts',
-        find: 'if (found.rows.length > 1) throw new OutboxAmbiguous(id, found.rows)',
+        find: "if (found.rows.length > 1) throw new OutboxError('outbox.ambiguous', { id, places: found.rows })",
         put: '',
       },
     ],

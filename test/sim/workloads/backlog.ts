@@ -12,7 +12,8 @@ import {
 import { memoryTransport } from 'concordat/binder/memory'
 import type { PublishOutcome, Transport } from 'concordat/binder/transport'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
-import { createOutbox, createRelay, type Outbox, OutboxAmbiguous } from 'concordat/outbox'
+import { hasCode } from 'concordat/core'
+import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { z } from 'zod'
 import type { RelayPublisher } from '../../support/inside/outbox.ts'
 import { persist } from '../persist.ts'
@@ -174,7 +175,7 @@ class Shop {
     try {
       await this.#outbox.drop(TWIN, reason)
     } catch (error) {
-      client.note(error instanceof OutboxAmbiguous ? 'there are two' : 'the database is away')
+      client.note(hasCode(error, 'outbox.ambiguous') ? 'there are two' : 'the database is away')
       await ask(() => this.#outbox.drop({ id: TWIN, destination: lines.name }, reason))
     }
     known.refusesTwins = false

@@ -126,7 +126,7 @@ interface Believing {
   readonly holdsOn: boolean
 }
 
-/** Checks repeatedly that it holds the key, like a writer to a resource that cannot fence. @throws LockLost */
+/** Checks repeatedly that it holds the key, like a writer to a resource that cannot fence. @throws `locks.lost` */
 async function believe({ name }: SimulatedInstance, { key, room }: Job, lease: Lease, how: Believing): Promise<void> {
   const nowMs = (): number => performance.now()
   lease.assertValid()

@@ -7,8 +7,9 @@ import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { createSharedState, type SharedState } from 'concordat/cluster'
 import type { SqlClient } from 'concordat/core'
+import { hasCode } from 'concordat/core'
 import { createElection, createSchedule } from 'concordat/election'
-import { currentLease, FenceRejected, fencedUpdate } from 'concordat/locks'
+import { currentLease, fencedUpdate } from 'concordat/locks'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
@@ -95,7 +96,7 @@ async function writeLate(world: SimulatedWorld): Promise<void> {
       await fencedUpdate(sql, update)
       return 'written'
     } catch (error) {
-      if (error instanceof FenceRejected) return 'refused'
+      if (hasCode(error, 'locks.fence_rejected')) return 'refused'
       throw error
     }
   }

@@ -1,4 +1,4 @@
-import { LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
 import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
 import type { ClaimTerms, LockInfo } from '../inside/locks.ts'
@@ -47,7 +47,8 @@ export class FaultyNetwork {
 
   async request<T>(execute: () => T): Promise<T> {
     const fault = this.#plan.get(this.steps++)
-    if (fault === 'refused') throw new LockStoreUnavailable('faulty', 'not_done', 'refused')
+    if (fault === 'refused')
+      throw new LockError('locks.store_unavailable', { store: 'faulty', outcome: 'not_done', detail: 'refused' })
     if (fault === 'request lost') return this.#noAnswer()
     if (fault === 'late' || fault === 'very late') {
       this.clock.setTimer(DELAY_MS[fault], () => void execute())
@@ -63,7 +64,7 @@ export class FaultyNetwork {
 
   async #noAnswer(): Promise<never> {
     await this.clock.sleep(ANSWER_MS)
-    throw new LockStoreUnavailable('faulty', 'unknown', 'no answer')
+    throw new LockError('locks.store_unavailable', { store: 'faulty', outcome: 'unknown', detail: 'no answer' })
   }
 }
 

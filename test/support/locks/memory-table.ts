@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
 import type { AcquireReply } from 'concordat/locks/store'
 import type { Table } from './scenario.ts'
 
 const required = (reply: AcquireReply | 'given up'): AcquireReply => {
-  if (reply === 'given up') throw new LockStoreUnavailable('memory', 'not_done', 'given up')
+  if (reply === 'given up')
+    throw new LockError('locks.store_unavailable', { store: 'memory', outcome: 'not_done', detail: 'given up' })
   return reply
 }
 

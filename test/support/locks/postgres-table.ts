@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { type SqlClient, type SqlExecutor, type SqlListener, systemClock } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
-import { LockStoreRefused, LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
 import pg from 'pg'
 import { SqlSteps } from '../../../core/sql-steps.ts'
@@ -118,8 +118,9 @@ export function storeOn(sql: SqlClient, listener?: SqlListener): PostgresLockSto
     answerMs: 10_000,
     clock,
     errors: {
-      unavailable: (outcome, detail, cause) => new LockStoreUnavailable('postgres', outcome, detail, cause),
-      refused: (cause) => new LockStoreRefused('postgres', cause),
+      unavailable: (outcome, detail, cause) =>
+        new LockError('locks.store_unavailable', { store: 'postgres', outcome, detail }, cause),
+      refused: (cause) => new LockError('locks.store_refused', { store: 'postgres' }, cause),
     },
   })
   return new PostgresLockStore({

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- the one file of the lock tests that reaches inside
 import { setTimeout as pause } from 'node:timers/promises'
 import { silentLogger, systemClock } from 'concordat/core'
-import { LockStoreRefused, LockStoreUnavailable } from 'concordat/locks'
+import { LockError } from 'concordat/locks'
 import type { Redis } from 'ioredis'
 import { clientSource } from '../../../core/redis/client.ts'
 import { RedisConnection } from '../../../core/redis/connection.ts'
@@ -19,8 +19,8 @@ export function redisStore(client: Redis, prefix: string): RedisLockStore {
     logger: silentLogger,
     errors: {
       unavailable: (outcome: 'not_done' | 'unknown', detail: string, cause: unknown) =>
-        new LockStoreUnavailable('redis', outcome, detail, cause),
-      refused: (cause: Error) => new LockStoreRefused('redis', cause),
+        new LockError('locks.store_unavailable', { store: 'redis', outcome, detail }, cause),
+      refused: (cause: Error) => new LockError('locks.store_refused', { store: 'redis' }, cause),
     },
   }
   const commands = new RedisConnection({ ...shared, name: 'test' })

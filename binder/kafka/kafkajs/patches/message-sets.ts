@@ -1,5 +1,5 @@
+import { BinderError } from '../../../errors.ts'
 import type { FindCodec } from '../../records/batch-reader.ts'
-import { BatchTooLarge } from '../../wire/batch-too-large.ts'
 
 /** Head of an entry: offset and size, checksum, then two bytes that select the format. */
 const ENTRY_HEAD = 12
@@ -11,7 +11,7 @@ const COMPRESSION = 0b111
  * Sets of messages, from before Kafka 0.11, are read by kafkajs, which lets them become whatever their compression says: so it is
  * looked first what they become.
  *
- * @throws BatchTooLarge
+ * @throws `binder.kafka.batch_too_large`
  */
 export async function requireBounded(bytes: Buffer, maxBytes: number, findCodec: FindCodec): Promise<void> {
   let left = maxBytes
@@ -23,7 +23,7 @@ export async function requireBounded(bytes: Buffer, maxBytes: number, findCodec:
     if (codec !== undefined) {
       const value = valueIn(bytes.subarray(at + AT.rest, end), bytes.readInt8(at + AT.magic))
       left -= (await codec.decompress(value, Math.max(1, left))).length
-      if (left < 0) throw new BatchTooLarge(maxBytes)
+      if (left < 0) throw new BinderError('binder.kafka.batch_too_large', { maxBytes })
     }
     at = end
   }

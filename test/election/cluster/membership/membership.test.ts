@@ -1,4 +1,4 @@
-import { ClusterStoreUnavailable, createMembership, type Membership } from 'concordat/cluster'
+import { ClusterError, createMembership, type Membership } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
@@ -7,7 +7,7 @@ import { FakeClock } from '../../../support/locks/fake-clock.ts'
 
 const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, deadAfterMs: 10_000 }
 const away = (outcome: 'unknown' | 'not_done' = 'unknown'): Error =>
-  new ClusterStoreUnavailable('scripted', outcome, 'no answer')
+  new ClusterError('cluster.store_unavailable', { store: 'scripted', outcome, detail: 'no answer' })
 
 /** Creates a member on a memory server, all on one clock that only the test moves. */
 function setup(options: Partial<MembershipOptions> = {}) {

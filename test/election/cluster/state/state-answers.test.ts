@@ -1,4 +1,4 @@
-import { ClusterStoreUnavailable, createSharedState, type SharedState } from 'concordat/cluster'
+import { ClusterError, createSharedState, type SharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import type { ClusterStore, CommitRequest, LogEntry } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
@@ -27,11 +27,12 @@ function faultyStore(
 ) {
   const noAnswer = async (): Promise<never> => {
     await clock.sleep(ANSWER_MS)
-    throw new ClusterStoreUnavailable('faulty', 'unknown', 'no answer')
+    throw new ClusterError('cluster.store_unavailable', { store: 'faulty', outcome: 'unknown', detail: 'no answer' })
   }
   const commit = async (request: CommitRequest): Promise<CommitReply> => {
     const fault = plan.get(steps.count++)
-    if (fault === 'refused') throw new ClusterStoreUnavailable('faulty', 'not_done', 'refused')
+    if (fault === 'refused')
+      throw new ClusterError('cluster.store_unavailable', { store: 'faulty', outcome: 'not_done', detail: 'refused' })
     if (fault === 'request lost') return noAnswer()
     if (fault === 'late' || fault === 'very late') {
       clock.setTimer(LATE_MS[fault], () => void inner.commit(request).catch(() => {}))

@@ -1,4 +1,4 @@
-import { ClusterStoreUnavailable, createSharedState } from 'concordat/cluster'
+import { ClusterError, createSharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import type { ClusterStore, LogEntry } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
@@ -29,7 +29,14 @@ function setup(
       if (typeof value !== 'function') return value
       return (...args: never[]) => {
         calls.push(name)
-        if (failing.has(name)) return Promise.reject(new ClusterStoreUnavailable('scripted', 'unknown', 'no answer'))
+        if (failing.has(name))
+          return Promise.reject(
+            new ClusterError('cluster.store_unavailable', {
+              store: 'scripted',
+              outcome: 'unknown',
+              detail: 'no answer',
+            }),
+          )
         return (value as (...values: never[]) => unknown).apply(target, args)
       }
     },

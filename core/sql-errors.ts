@@ -1,0 +1,110 @@
+import { type ErrorClass, type ErrorOf, errorClass } from './error-class.ts'
+import { messageOf } from './thrown.ts'
+
+/** Fields of a `SqlError`, by code. */
+export interface SqlErrors {
+  /**
+   * Transactions cannot be prepared here (`PREPARE TRANSACTION`): the client cannot, the server has them switched off, or the
+   * transaction used what does not outlive its connection. Nothing was done.
+   */
+  'core.sql_cannot_prepare': { message: string }
+  /** A connection had not the statement that was prepared on it: a pooler gave another one. Nothing was done. */
+  'core.sql_statement_lost': object
+  /**
+   * The part's tables are not in this database: `migrate()` was not called, or another `schema` was given there. `call` makes the tables:
+   * `outbox.migrate()`.
+   */
+  'core.tables_missing': { schema: string; call: string }
+  /**
+   * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
+   * missing. Newer ones: a later release migrated them in a way that this one cannot work with. `found` is the version of the tables,
+   * `known` that of this release.
+   */
+  'core.sql_version': { schema: string; part: string; found: number; known: number; call: string }
+  /**
+   * A table that is to be changed was held by others for the whole time. Nothing was changed. The message names them, `holders` lists at
+   * most five: a prepared transaction (of an XA participant, until its saga is decided) or a session.
+   */
+  'core.migration_blocked': { schema: string; part: string; holders: readonly string[] }
+  /**
+   * A sequence of the package's tables is behind its column, as after a cutover by logical replication. Nothing was written. The message
+   * has the statement that repairs it.
+   */
+  'core.sequence_behind': {
+    sequence: string
+    table: string
+    column: string
+    last: string
+    highest: string
+    remedy: string
+  }
+  /** A statement was sent through a `SqlTransaction` whose callback had already settled. */
+  'core.sql_transaction_ended': { reason?: string }
+  /**
+   * A statement would have begun or ended the transaction that was handed to a function: BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION. It
+   * was not run. Savepoints are allowed.
+   */
+  'core.sql_transaction_control': object
+  /**
+   * A statement was asked for outside of the transaction that the calling code runs in, on a database with one connection
+   * (PGlite): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
+   * transaction is still open.
+   */
+  'core.sql_own_transaction': object
+  /**
+   * A connection was given as an open transaction, but none is open on it, or another one by now: the statement would have committed by
+   * itself, or with the work of another caller. It was not run.
+   */
+  'core.sql_transaction_missing': object
+  /**
+   * A `SqlExecutor` written by the caller does not keep the contract: it wrote rows and told of others. Thrown inside the
+   * transaction, which must roll back.
+   */
+  'core.sql_row_count': { written: number; rowCount: unknown }
+}
+
+/** Error of a SQL client, or of the package's tables. Its fields depend on its `code`: see `SqlErrors`. */
+export type SqlError<Code extends keyof SqlErrors = keyof SqlErrors> = ErrorOf<SqlErrors, Code>
+
+/** Error of a SQL client, or of the package's tables. Its fields depend on its `code`: see `SqlErrors`. */
+export const SqlError: ErrorClass<SqlErrors> = errorClass<SqlErrors>(
+  'SqlError',
+  {
+    'core.sql_cannot_prepare': ({ message }) => message,
+    'core.sql_statement_lost':
+      'a prepared statement is not there, or not this one: a pooler in transaction mode is in between. Leave `preparedStatements` ' +
+      'of pgClient() out, or let the pooler keep them (max_prepared_statements of PgBouncer)',
+    'core.tables_missing': ({ schema, call }, cause) => {
+      const said = cause instanceof Error ? ` (${messageOf(cause)})` : ''
+      return `tables are missing in schema "${schema}": call ${call} first, with the same schema and database${said}`
+    },
+    'core.sql_version': ({ schema, part, found, known, call }) => {
+      const remedy =
+        found < known
+          ? `call ${call} with a role that may change tables, or apply the printed SQL`
+          : 'run the release that migrated them, or a later one'
+      return `the tables of "${part}" in schema "${schema}" have version ${found}, this release needs ${known}: ${remedy}`
+    },
+    'core.migration_blocked': ({ schema, part, holders }) => {
+      const who = holders.length === 0 ? 'a session that is gone by now' : holders.join('; ')
+      return `the tables of "${part}" in schema "${schema}" cannot be migrated while others hold them: ${who}. Let these end (a prepared transaction ends with its saga: npx concordat saga list), then migrate again`
+    },
+    'core.sequence_behind': ({ sequence, table, column, last, highest, remedy }) =>
+      `the sequence ${sequence} has come to ${last}, and ${table}.${column} to ${highest}: rows were copied without their sequences, as by logical replication. Stop what writes to this schema, run "${remedy}", and start again`,
+    'core.sql_transaction_ended': ({ reason = 'await every query inside its callback, and keep `tx` nowhere else' }) =>
+      `the transaction has ended: ${reason}`,
+    'core.sql_transaction_control':
+      'a statement would begin or end the transaction that it runs in (BEGIN, COMMIT, ROLLBACK, PREPARE TRANSACTION): leave it out, ' +
+      'throw to roll back, and use SAVEPOINT and ROLLBACK TO SAVEPOINT for a part',
+    'core.sql_own_transaction':
+      'this database has one connection, and the transaction that this code runs in has it: use the `tx` that was handed in, ' +
+      'pass `{ tx }` to calls that take it, or call after the commit',
+    'core.sql_transaction_missing':
+      'the transaction that this statement belongs to is not open on its connection: it has ended, or was not begun. Run ' +
+      "`await client.query('BEGIN')` before, and await every statement before COMMIT or ROLLBACK. With `Promise.all`, the first error ends " +
+      'the transaction while the other calls still run: use `Promise.allSettled`',
+    'core.sql_row_count': ({ written, rowCount }) =>
+      `query() told ${String(rowCount)} of ${written} written: an adapter returns how many rows an INSERT, UPDATE or DELETE touched, and the rows of a SELECT`,
+  },
+  ['core.sql_statement_lost', 'core.migration_blocked'],
+)
