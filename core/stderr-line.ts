@@ -1,5 +1,5 @@
 /** The line that a warning or an error is on stderr, for people. */
-import { said } from './errors.ts'
+import { ConcordatError, said } from './errors.ts'
 import { printable, withoutSecrets } from './printable.ts'
 import { fieldOf, readableInLog } from './thrown.ts'
 
@@ -32,6 +32,11 @@ function textOf(value: unknown): string {
   return bounded(/^[\w.:/@+-]+$/.test(text) ? text : JSON.stringify(text))
 }
 
+/** Codes that the page of errors explains; errors of users have codes of their own. */
+const EXPLAINED =
+  /^(?:binder|bus|cluster|core|election|embedded|locks|operate|outbox|pipeline|saga|service|tokens)\.[a-z_.]+$/
+const PAGE = 'node_modules/concordat/docs/reference/errors.md'
+
 /** Nothing of an error but what it says: other fields of a driver's error may be a command with its password. */
 function errorText(thrown: unknown): string {
   const error = readableInLog(thrown)
@@ -41,7 +46,7 @@ function errorText(thrown: unknown): string {
     told.add(each)
     const text =
       each instanceof Error
-        ? `${said(each, 'name')}: ${said(each, 'message')}`
+        ? `${said(each, 'name')}${codeOf(each)}: ${said(each, 'message')}`
         : typeof each === 'string'
           ? each
           : typeof each
@@ -49,7 +54,14 @@ function errorText(thrown: unknown): string {
     if (!texts.some((said) => said.includes(message))) texts.push(text)
   }
   const where = placeOf(error)
-  return `${texts.join('; caused by ')}${where === undefined ? '' : ` (${where})`}`
+  const code = error instanceof ConcordatError ? error.code : ''
+  const help = EXPLAINED.test(code) ? ` (see ${code} in ${PAGE})` : ''
+  return `${texts.join('; caused by ')}${help}${where === undefined ? '' : ` (${where})`}`
+}
+
+/** Codes of drivers are in their messages where they matter. */
+function codeOf(error: Error): string {
+  return error instanceof ConcordatError ? ` [${error.code}]` : ''
 }
 
 const causeOf = (error: unknown): unknown => (error instanceof Error ? fieldOf(error, 'cause') : undefined)

@@ -1,6 +1,7 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { ConcordatError, silentLogger, stderrLogger } from 'concordat/core'
+import { LockError } from 'concordat/locks'
 import { createService } from 'concordat/service'
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
@@ -91,9 +92,18 @@ it('stderrLogger shows causes once, without the place for intended errors, and w
     { err: new Refused('away', { cause: new Error('connect to postgres://app:S3CR3T@db/shop') }) },
     'away',
   )
-  expect(lines[0]).toMatch(/away \| Refused: no connection: WRONGPASS\. Check the server$/)
-  expect(lines[1]).toMatch(/\| Refused: away; caused by Error: connect to postgres:\/\/app:\*\*\*@db\/shop$/)
+  expect(lines[0]).toMatch(/away \| Refused \[test\.refused\]: no connection: WRONGPASS\. Check the server$/)
+  expect(lines[1]).toMatch(
+    /\| Refused \[test\.refused\]: away; caused by Error: connect to postgres:\/\/app:\*\*\*@db\/shop$/,
+  )
   expect(lines.join('\n')).not.toContain('S3CR3T')
+})
+
+it('stderrLogger names the code of an error, and where the package explains it', () => {
+  stderrLogger.warn({ err: new LockError('locks.reentered', { key: 'sku' }) }, 'failed')
+  expect(lines[0]).toMatch(
+    /\| LockError \[locks\.reentered\]: .* \(see locks\.reentered in node_modules\/concordat\/docs\/reference\/errors\.md\)$/,
+  )
 })
 
 it('stderrLogger shows as much as possible of an unreadable error', () => {
