@@ -29,6 +29,9 @@ export const SMOKE: readonly string[] = [
   'test/saga/mysql2/two-databases.int.test.ts',
 ]
 
+/** Long files of every merge that hold no guarantee: the programs of the pages, which change with the code. */
+const ALWAYS: readonly string[] = ['test/house/snippets.int.test.ts']
+
 /** Shows that a conformance suite finds a wrong store or transport: a control of the tests, which holds no guarantee itself. */
 const CONTROL = /(?:^|[/-])(?:negative-control|refusing|slow|late)(?:-\w+)?\.test\.ts$/
 
@@ -49,8 +52,9 @@ export function quickOf(files: readonly string[], seconds: Seconds = readSeconds
 
 /** @param files paths from the root of the repository */
 export function mergeOf(files: readonly string[], seconds: Seconds = readSeconds()): readonly string[] {
-  const holdsGuarantee = importing((file) => guaranteed().has(file))
-  return files.filter((file) => (seconds[file] ?? 0) <= MERGE_SECONDS || (!CONTROL.test(file) && holdsGuarantee(file)))
+  const imports = importing((file) => guaranteed().has(file))
+  const holdsGuarantee = (file: string): boolean => !CONTROL.test(file) && imports(file)
+  return files.filter((file) => (seconds[file] ?? 0) <= MERGE_SECONDS || ALWAYS.includes(file) || holdsGuarantee(file))
 }
 
 /** Test files and suites that the table of guarantees names. */
