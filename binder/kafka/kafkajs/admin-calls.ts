@@ -1,16 +1,18 @@
-import { toError } from '../../../core/errors.ts'
 import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
 import { hasType } from '../errors.ts'
-import type { KafkaAdmin } from './client.ts'
+import type { KafkaAdmin, KafkaClient } from './client.ts'
+import { commitPositions } from './place.ts'
 
 /** Resource type in the protocol. */
 const TOPIC_RESOURCE = 2
 
 /** An admin client of kafkajs in the words of the driver's contract. */
 export class AdminCalls implements Admin {
+  readonly #kafka: KafkaClient
   readonly #admin: KafkaAdmin
 
-  constructor(admin: KafkaAdmin) {
+  constructor(kafka: KafkaClient, admin: KafkaAdmin) {
+    this.#kafka = kafka
     this.#admin = admin
   }
 
@@ -74,15 +76,8 @@ export class AdminCalls implements Admin {
     return new Map(positions.filter(([, offset]) => offset >= 0))
   }
 
-  async place(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<boolean> {
-    const partitions = Array.from(positions, ([partition, offset]) => ({ partition, offset: String(offset) }))
-    try {
-      await this.#admin.setOffsets({ groupId, topic, partitions })
-      return true
-    } catch (error) {
-      if (/must have no running instances/.test(toError(error).message)) return false
-      throw error
-    }
+  place(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<boolean> {
+    return commitPositions(this.#kafka, groupId, topic, positions)
   }
 
   async deleteGroup(groupId: string): Promise<void> {

@@ -40,7 +40,7 @@ export class AdminConnection implements AdminLink {
         this.#clock,
         this.#options.requestTimeoutMs,
         attempted,
-        this.#watched(work(new AdminCalls(admin))),
+        this.#watched(work(new AdminCalls(this.#options.kafka, admin))),
       )
     } catch (error) {
       if (this.#admin === current) this.#admin = undefined

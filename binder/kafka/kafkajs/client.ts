@@ -6,7 +6,7 @@ import type { IncomingRecord, OutgoingRecord } from '../driver.ts'
  */
 export interface KafkaClient {
   producer(config: KafkaProducerConfig): KafkaProducer
-  consumer(config: KafkaConsumerConfig): KafkaConsumer
+  consumer(config: Partial<KafkaConsumerConfig> & Pick<KafkaConsumerConfig, 'groupId'>): KafkaConsumer
   admin(config?: { readonly retry?: KafkaRetry }): KafkaAdmin
 }
 
@@ -105,6 +105,7 @@ export interface KafkaConsumer {
   connect(): Promise<void>
   disconnect(): Promise<void>
   subscribe(subscription: { topics: string[]; fromBeginning: boolean }): Promise<void>
+  describeGroup(): Promise<{ readonly state: string }>
   run(config: {
     autoCommit: boolean
     eachBatchAutoResolve: boolean
@@ -123,6 +124,7 @@ export type KafkaConsumerEvent =
   | 'consumer.crash'
   | 'consumer.stop'
   | 'consumer.end_batch_process'
+  | 'consumer.fetch'
 
 /** Payload of `consumer.group_join`. */
 export interface GroupJoin {
@@ -177,12 +179,6 @@ export interface KafkaAdmin {
     topic: string,
     timestamp?: number,
   ): Promise<ReadonlyArray<{ readonly partition: number; readonly offset: string }>>
-  /** Fails while the group has members. */
-  setOffsets(options: {
-    groupId: string
-    topic: string
-    partitions: Array<{ partition: number; offset: string }>
-  }): Promise<unknown>
   deleteGroups(groupIds: string[]): Promise<unknown>
 }
 

@@ -13,6 +13,7 @@ it('a coordinator that is not found for longer than a join may take ends the sub
     connect: ready,
     disconnect: ready,
     subscribe: ready,
+    describeGroup: () => Promise.resolve({ state: 'Empty' }),
     run: ready,
     seek: () => {},
     pause: () => {},

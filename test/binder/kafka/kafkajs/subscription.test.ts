@@ -21,6 +21,7 @@ class FakeConsumer implements Consumer {
   connect = (): Promise<void> => this.#note('connect')
   disconnect = (): Promise<void> => this.#note('disconnect')
   subscribe = (): Promise<void> => this.#note('subscribe')
+  describeGroup = (): Promise<{ readonly state: string }> => Promise.resolve({ state: 'Empty' })
   run({ eachBatch }: Parameters<Consumer['run']>[0]): Promise<void> {
     this.#eachBatch = eachBatch
     this.calls.push('run')
@@ -208,8 +209,8 @@ describe('a subscription that breaks', () => {
     const kafka = {
       producer: never,
       admin: never,
-      consumer: (config: { retry: typeof retry }) => {
-        retry = config.retry
+      consumer: (config: { retry?: typeof retry }) => {
+        retry = config.retry ?? {}
         return new FakeConsumer()
       },
     }

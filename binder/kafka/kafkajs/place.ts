@@ -1,0 +1,49 @@
+import type { KafkaClient } from './client.ts'
+import { atNextSeed } from './patches/next-seed.ts'
+
+/** While all of its partitions are paused, kafkajs waits so long in place of a fetch. */
+const MAX_WAIT_MS = 10
+
+/**
+ * Commits the positions of a group without members. kafkajs' `admin.setOffsets` does the same, but stays in the group for 5 s, the wait of
+ * its fetch: that long no member could join.
+ * @returns false when the group has members, which alone commit
+ */
+export async function commitPositions(
+  kafka: KafkaClient,
+  groupId: string,
+  topic: string,
+  positions: ReadonlyMap<number, number>,
+): Promise<boolean> {
+  const retry = {
+    retries: 3,
+    initialRetryTime: 100,
+    maxRetryTime: 1_000,
+    restartOnFailure: () => Promise.resolve(false),
+  }
+  const consumer = atNextSeed(kafka, () =>
+    kafka.consumer({ groupId, allowAutoTopicCreation: false, maxWaitTimeInMs: MAX_WAIT_MS, retry }),
+  )
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    const { state } = await consumer.describeGroup()
+    if (state !== 'Empty' && state !== 'Dead') return false
+    const committed = Promise.withResolvers<void>()
+    // A seek is committed ahead of the fetch that follows it.
+    consumer.on('consumer.fetch', () => committed.resolve())
+    consumer.on('consumer.crash', ({ payload }) => committed.reject((payload as { readonly error: Error }).error))
+    const running = consumer.run({
+      autoCommit: true,
+      eachBatchAutoResolve: false,
+      partitionsConsumedConcurrently: 1,
+      eachBatch: () => Promise.resolve(),
+    })
+    consumer.pause([{ topic }])
+    for (const [partition, offset] of positions) consumer.seek({ topic, partition, offset: String(offset) })
+    await Promise.all([running, committed.promise])
+    return true
+  } finally {
+    await consumer.disconnect()
+  }
+}
