@@ -10,6 +10,7 @@
  * A pattern without `**` has three parts: `orders` alone is refused, for it may mean one of several things. Parts are
  * compared letter by letter; `*` inside a part is refused.
  */
+import { show } from '../core/errors.ts'
 import { BusError } from './errors.ts'
 
 /** Address of an instance. */
@@ -45,7 +46,10 @@ export function formatAddress({ service, group = DEFAULT_GROUP, instance }: Addr
 export function parseAddress(text: string): Address {
   const parts = split(text)
   if (parts.length !== PARTS)
-    throw new BusError('bus.address', { address: text, expected: 'an address has three parts: service:group:instance' })
+    throw new BusError('bus.address', {
+      address: show(text),
+      expected: 'an address has three parts: service:group:instance',
+    })
   for (const part of parts) requirePart(text, part)
   const [service = '', group = '', instance = ''] = parts
   return Object.freeze({ service, group, instance })
@@ -63,7 +67,7 @@ export function parsePattern(text: string): AddressPattern {
   const isOpen = parts.at(-1) === '**'
   if (parts.length > PARTS || (parts.length < PARTS && !isOpen))
     throw new BusError('bus.address', {
-      address: text,
+      address: show(text),
       expected: 'expected service:group:instance, or fewer parts that end in ** ("orders:**")',
     })
   for (const [index, part] of parts.entries()) {
@@ -88,17 +92,17 @@ export function matches({ parts }: AddressPattern, { service, group, instance }:
 }
 
 function split(text: unknown): string[] {
-  if (typeof text !== 'string') throw new BusError('bus.address', { address: text, expected: 'expected text' })
+  if (typeof text !== 'string') throw new BusError('bus.address', { address: show(text), expected: 'expected text' })
   // More than the longest there can be is not worth looking at.
   if (text.length > PARTS * (MAX_PART + 1))
-    throw new BusError('bus.address', { address: text, expected: `at most ${MAX_PART} characters in a part` })
+    throw new BusError('bus.address', { address: show(text), expected: `at most ${MAX_PART} characters in a part` })
   return text.split(':')
 }
 
 function requirePart(text: string, part: unknown): void {
   if (typeof part === 'string' && part.length <= MAX_PART && NAME.test(part)) return
   throw new BusError('bus.address', {
-    address: text,
+    address: show(text),
     expected:
       part === '**'
         ? '** may only stand at the end'

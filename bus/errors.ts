@@ -1,5 +1,4 @@
 import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
-import { show } from '../core/errors.ts'
 
 const REMEDIES = {
   'not started':
@@ -14,7 +13,7 @@ const REMEDIES = {
 /** Fields of a `BusError`, by code. */
 export interface BusErrors {
   /** A text is no valid address or pattern. Nothing was sent. */
-  'bus.address': { address: unknown; expected: string }
+  'bus.address': { address: string; expected: string }
   /**
    * The bus is not started, or closed; or it was closed while the caller waited for acknowledgements. `path` is what was called, such as
    * `bus("shop:a").publish`.
@@ -44,7 +43,7 @@ export type BusError<Code extends keyof BusErrors = keyof BusErrors> = ErrorOf<B
 export const BusError: ErrorClass<BusErrors> = errorClass<BusErrors>(
   'BusError',
   {
-    'bus.address': ({ address, expected }) => `${show(address)} is no bus address: ${expected}`,
+    'bus.address': ({ address, expected }) => `${address} is no bus address: ${expected}`,
     'bus.closed': ({ state, path = 'the bus' }) => `${path}: expected ${REMEDIES[state]}`,
     'bus.not_ready': ({ waiting }) =>
       `the bus is not ready: ${waiting.join('; ')}. Check that the broker is up and reachable; it keeps trying.`,

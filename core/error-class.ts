@@ -1,5 +1,5 @@
 /** Makes the error class of a part: its `code` tells what happened, and which fields the error has. */
-import { ConcordatError } from './errors.ts'
+import { ConcordatError, said, toError } from './errors.ts'
 
 /** Error of a part. Comparing its `code` narrows it to the fields of that code. */
 export type ErrorOf<Fields, Code extends keyof Fields = keyof Fields> = Code extends keyof Fields
@@ -41,9 +41,27 @@ export function errorClass<Fields>(
       super(typeof message === 'string' ? message : message(fields, cause), cause === undefined ? undefined : { cause })
       this.code = code
       this.retryable = retryable.includes(code)
-      Object.assign(this, fields)
+      for (const [name, value] of Object.entries(fields as object))
+        if (value !== undefined) Object.assign(this, { [name]: value })
     }
   }
   Object.defineProperty(made, 'name', { value: name })
   return made as unknown as ErrorClass<Fields>
+}
+
+/**
+ * True for an error of this class with one of these codes. Where errors of user functions arrive too, `hasCode` is not enough: user code
+ * may rebuild an error of another service, with its code.
+ */
+export function isOf<Fields, Code extends keyof Fields>(
+  error: unknown,
+  type: ErrorClass<Fields>,
+  ...codes: readonly Code[]
+): error is ErrorOf<Fields, Code> {
+  return error instanceof type && codes.some((code) => error.code === code)
+}
+
+/** Text of a cause inside a message. Never throws. */
+export function reasonOf(cause: unknown): string {
+  return cause === undefined ? 'no reason is known' : said(toError(cause), 'message')
 }

@@ -1,5 +1,4 @@
-import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
-import { messageOf } from '../core/thrown.ts'
+import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/error-class.ts'
 
 /**
  * Reason for which a lease ended without a clean release.
@@ -75,12 +74,12 @@ export const LockError: ErrorClass<LockErrors> = errorClass<LockErrors>(
     'locks.store_unavailable': ({ store, detail }) =>
       `lock store ${store} is unavailable: ${detail}. Check that it is up and reachable; it is tried again in the background`,
     'locks.store_refused': ({ store }, cause) =>
-      `lock store ${store} refused: ${messageOf(cause)}. Check the prefix, the permissions and the server version`,
+      `lock store ${store} refused: ${reasonOf(cause)}. Check the prefix, the permissions and the server version`,
     'locks.fence_rejected': ({ resource, token, lastToken }) =>
       `fence of "${resource}" refuses token ${token}: ${lastToken} was here. The lock was lost meanwhile; acquire again and repeat the work`,
     'locks.fenced_write_failed': ({ resource, command, applied }, cause) => {
       const before = applied === 0 ? 'nothing was written' : `the ${applied} before it took effect and stay`
-      return `fence of "${resource}": ${command} failed: ${messageOf(cause)}; ${before}. Fix the command (in a cluster every key needs the hash tag of the resource), then repeat what is missing`
+      return `fence of "${resource}": ${command} failed: ${reasonOf(cause)}; ${before}. Fix the command (in a cluster every key needs the hash tag of the resource), then repeat what is missing`
     },
     'locks.reentered': ({ key }) =>
       `lock "${key}" is already held by this call chain, which could wait for itself: pass the lease on instead, or take the stronger mode from the start`,

@@ -1,7 +1,6 @@
 import { counted } from '../core/counted.ts'
-import { type ErrorClass, type ErrorOf, errorClass } from '../core/error-class.ts'
+import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../core/error-class.ts'
 import { ConcordatError } from '../core/errors.ts'
-import { messageOf } from '../core/thrown.ts'
 
 /**
  * A participant or a local step says no, having done nothing: the card is declined, the stock is empty. Terminal: the
@@ -115,7 +114,7 @@ export const SagaError: ErrorClass<SagaErrors> = errorClass<SagaErrors>(
       )
     },
     'saga.result_unreadable': ({ saga, id, version, step }, cause) =>
-      `saga ${saga}/${id} of version ${version} has a result that this release refuses (${messageOf(cause)}): make the new fields of ` +
+      `saga ${saga}/${id} of version ${version} has a result that this release refuses (${reasonOf(cause)}): make the new fields of ` +
       `\`reply\` or \`payload\` of step "${step}" optional, or raise \`version\` and keep the old definition in \`sagas\``,
     'saga.not_found': ({ saga, id }) =>
       `no saga ${saga}/${id}: it was never started here, or the transaction that started it was rolled back`,

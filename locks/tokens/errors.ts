@@ -1,5 +1,4 @@
-import { type ErrorClass, type ErrorOf, errorClass } from '../../core/error-class.ts'
-import { messageOf } from '../../core/thrown.ts'
+import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../../core/error-class.ts'
 
 /** Fields of a `TokenError`, by code. */
 export interface TokenErrors {
@@ -30,7 +29,7 @@ export const TokenError: ErrorClass<TokenErrors> = errorClass<TokenErrors>(
     'tokens.store_unavailable': ({ store, detail }) =>
       `token store ${store} is unavailable: ${detail}. Check that it is up and reachable; if the token is refused then, issue a new one`,
     'tokens.store_refused': ({ store }, cause) =>
-      `token store ${store} refused: ${messageOf(cause)}. Check the prefix, the permissions and the server version`,
+      `token store ${store} refused: ${reasonOf(cause)}. Check the prefix, the permissions and the server version`,
     'tokens.closed':
       'tokens: expected open tokens, got tokens that are closed: make others with createTokens({ store })',
   },

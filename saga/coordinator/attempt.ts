@@ -2,7 +2,8 @@
 
 import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
-import { hasCode, toError } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
+import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { readable } from '../../core/thrown.ts'
@@ -148,7 +149,7 @@ async function contextOf(
 
 /** True for the end of ownership: what the attempt did is not written, another coordinator goes on. */
 export function isOwnershipLost(error: unknown): boolean {
-  return hasCode(error, 'saga.ownership_lost')
+  return isOf(error, SagaError, 'saga.ownership_lost')
 }
 
 /** True when the step was not called and its saga has another owner: no outcome of the step. */

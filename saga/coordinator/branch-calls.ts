@@ -2,12 +2,15 @@
  * Calls of branches, by code that is part of a global transaction: in the process that runs it, or in one that has joined it.
  * Each is durable before it leaves, and refused from the moment at which the transaction is decided.
  */
+
 import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import type { Clock } from '../../core/clock.ts'
-import { hasCode, invalidOption, toError } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
+import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
+import { SqlError } from '../../core/sql-errors.ts'
 import type { Saga } from '../definition/saga.ts'
 import { destinationOf, resultSchema } from '../definition/ties.ts'
 import type { Branch } from '../global/definition.ts'
@@ -142,8 +145,8 @@ export class BranchCalls {
         })
       } catch (error) {
         if (
-          hasCode(error, 'saga.transaction_ended') ||
-          hasCode(error, 'core.sql_own_transaction') ||
+          isOf(error, GlobalTransactionError, 'saga.transaction_ended') ||
+          isOf(error, SqlError, 'core.sql_own_transaction') ||
           isUnwritable(error)
         )
           throw error

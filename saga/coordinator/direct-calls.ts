@@ -5,10 +5,12 @@
  * A participant that is away is asked again and again for as long as its step waits. Two calls for one step are never under way
  * here: the later one ends the earlier.
  */
+
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { hasCode, isRetryable, toError } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
+import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { DirectAnswer, DirectRequest, DirectTarget } from '../direct/target.ts'
@@ -99,7 +101,7 @@ export class DirectCalls {
       const reply = await this.#lineOf(command.target).run(waiting, () => this.#ask(command, call.signal, waiting))
       await this.#take(reply, until)
     } catch (error) {
-      if (hasCode(error, 'saga.closed')) await this.#giveBack(command)
+      if (isOf(error, SagaError, 'saga.closed')) await this.#giveBack(command)
       else if (!call.signal.aborted) logger.warn({ ...fieldsOf(command), err: toError(error) }, 'answer not written')
     } finally {
       cancel()

@@ -9,10 +9,12 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import { hasCode, toError } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
+import { toError } from '../../core/errors.ts'
 import { type Instant, readInstant } from '../../core/instant.ts'
 import type { Logger } from '../../core/logger.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlExecutor } from '../../core/sql.ts'
+import { SqlError } from '../../core/sql-errors.ts'
 import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaError } from '../errors.ts'
@@ -172,7 +174,8 @@ export class Engine {
       return (await this.commit(plan)) ? 'written' : 'stale'
     } catch (error) {
       if (!attempts.next(error, plan)) {
-        if (!hasCode(error, 'core.sql_own_transaction')) this.unwritten.failed(cacheKey(plan.next.row), toError(error))
+        if (!isOf(error, SqlError, 'core.sql_own_transaction'))
+          this.unwritten.failed(cacheKey(plan.next.row), toError(error))
         throw error
       }
       const err = toError(error)

@@ -2,7 +2,7 @@
 
 import { synchronous } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
-import { hasCode } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
 import type { Logger } from '../../core/logger.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
@@ -107,7 +107,7 @@ export async function requireReadableInputs(sql: SqlExecutor, host: InputCheckHo
 /** Synchronous when the schema is. */
 function isReadable(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): boolean | Promise<boolean> {
   const unreadable = (error: unknown): boolean => {
-    if (hasCode(error, 'saga.input_unreadable')) return false
+    if (isOf(error, SagaError, 'saga.input_unreadable')) return false
     throw error
   }
   try {

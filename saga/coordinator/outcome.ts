@@ -1,6 +1,8 @@
 /** From what happened outside to what the machine understands. */
+
 import { copyData } from '../../core/copy-data.ts'
-import { hasCode, isRetryable, said, toError } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
+import { isRetryable, said, toError } from '../../core/errors.ts'
 import { SchemaError, type StandardSchemaV1, validate } from '../../core/schema.ts'
 import { fieldOf } from '../../core/thrown.ts'
 import { isClosed, writeFault } from '../../core/write-fault.ts'
@@ -42,7 +44,7 @@ export function isRefusal(error: unknown): boolean {
 
 /** True when the saga has an input or a result that this release cannot read: no outcome of the step that wanted it. */
 export function isUnreadable(error: unknown): boolean {
-  return hasCode(error, 'saga.input_unreadable') || hasCode(error, 'saga.result_unreadable')
+  return isOf(error, SagaError, 'saga.input_unreadable', 'saga.result_unreadable')
 }
 
 /** True when the same call fails wherever it is made: the error says so, or the database never takes what it writes. */

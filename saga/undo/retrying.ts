@@ -1,10 +1,12 @@
 /** Waiting for a row that a saga holds: the transaction is rolled back and made again, so that nothing is held meanwhile. */
+
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { hasCode, requireInteger } from '../../core/errors.ts'
+import { isOf } from '../../core/error-class.ts'
+import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { UndoRetryOptions } from './contract.ts'
-import { isRowHeld } from './errors.ts'
+import { isRowHeld, UndoError } from './errors.ts'
 
 export const HELD_TIMEOUT_MS: number = 5 * SECOND
 export const MAX_HELD_TIMEOUT_MS: number = 2 ** 31 - 1
@@ -21,7 +23,7 @@ export function whileHeld(clock: Clock, timeoutMs: number, signal?: AbortSignal)
   let pauseMs = PAUSE_MS
   return async (error) => {
     const leftMs = timeoutMs - (clock.monotonic() - since)
-    if (!(isRowHeld(error) || hasCode(error, 'saga.undo_not_yet')) || leftMs <= 0) return false
+    if (!(isRowHeld(error) || isOf(error, UndoError, 'saga.undo_not_yet')) || leftMs <= 0) return false
     await clock.sleep(Math.min(leftMs, pauseMs * (0.5 + Math.random() / 2)), signal)
     pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
     return true

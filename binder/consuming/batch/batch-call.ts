@@ -1,4 +1,4 @@
-import { hasCode } from '../../../core/errors.ts'
+import { isOf } from '../../../core/error-class.ts'
 import { type Logger, withFields } from '../../../core/logger.ts'
 import { SqlCommitError, type SqlTransaction } from '../../../core/sql.ts'
 import { readable } from '../../../core/thrown.ts'
@@ -9,6 +9,7 @@ import type { SpecOf } from '../../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import { sourceOf } from '../../channel/deduplication.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import { BinderError } from '../../errors.ts'
 import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
 import type { Calls } from '../calls.ts'
 import { DeliveryContext } from '../context.ts'
@@ -194,7 +195,7 @@ const causeOf = (error: unknown): unknown => (error instanceof Aborted ? error.c
 
 /** An invalid result of the handler fails the whole batch: it would return the same for a part of it. */
 function wholeFailure(error: unknown): ItemFailure {
-  if (hasCode(error, 'binder.batch_outcomes')) return { error }
+  if (isOf(error, BinderError, 'binder.batch_outcomes')) return { error }
   const isUndone = error instanceof Aborted || error instanceof SqlCommitError
   return { error: causeOf(error), apart: isUndone ? 'now' : 'later' }
 }

@@ -1,5 +1,4 @@
-import { type ErrorClass, type ErrorOf, errorClass } from '../../../core/error-class.ts'
-import { messageOf } from '../../../core/thrown.ts'
+import { type ErrorClass, type ErrorOf, errorClass, reasonOf } from '../../../core/error-class.ts'
 
 /**
  * Why a generation of a membership is over.
@@ -56,7 +55,7 @@ export const ClusterError: ErrorClass<ClusterErrors> = errorClass<ClusterErrors>
       return `cluster store ${store} is unavailable: ${detail}; ${remedy}`
     },
     'cluster.store_refused': ({ store }, cause) =>
-      `cluster store ${store} refused: ${messageOf(cause)}. Check the prefix, the permissions and the server version`,
+      `cluster store ${store} refused: ${reasonOf(cause)}. Check the prefix, the permissions and the server version`,
     'cluster.closed': ({ part }) =>
       `${part}: expected it open, got it closed: use nothing of it after close(), or make another`,
     'cluster.member_evicted': ({ instance, generation, reason }) =>
