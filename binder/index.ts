@@ -8,6 +8,7 @@
  * @module
  */
 
+export type { Topology } from './assembly/topology.ts'
 export { createBinder } from './assembly/transport-binder.ts'
 export type { Binder, BinderOptions } from './binder.ts'
 export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
@@ -55,7 +56,9 @@ export { ignoreErrors } from './middleware/ignore-errors.ts'
 export { type Middleware, withContext } from './middleware/middleware.ts'
 export { timeout } from './middleware/timeout.ts'
 export type { DeadLetter } from './redrive/letter.ts'
+export type { RedriveReport } from './redrive/redrive.ts'
 export { redrive } from './redrive/redrive-run.ts'
 export { RequestRefused } from './requests/replies.ts'
 export { responder } from './requests/responder.ts'
+export type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 export { combineTransports } from './transport/combine-transports.ts'

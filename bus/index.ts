@@ -7,7 +7,7 @@
  *
  * @module
  */
-export { formatAddress, matchesAddress } from './address.ts'
+export { type Address, formatAddress, matchesAddress } from './address.ts'
 export {
   ConfigChanged,
   PauseBinding,
@@ -17,7 +17,7 @@ export {
   SetLogLevel,
   Shutdown,
 } from './built-in.ts'
-export type { Acknowledgement, Bus } from './bus.ts'
+export type { Acknowledgement, Bus, BusHealth, ReportWatch } from './bus.ts'
 export type { WatchedConfig } from './config.ts'
 export { BusError } from './errors.ts'
 export { type BusEvent, defineEvent, type EventContext, type EventSubscription, onEvent } from './event.ts'

@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { pgClient, pgTransaction } from './client.ts'
-export { pgConnection } from './connection.ts'
+export { type PgPool, pgClient, pgTransaction } from './client.ts'
+export { pgConnection, type TransactionConnection } from './connection.ts'
 export { pgListener } from './listener.ts'
 export { pgPrimary } from './primary.ts'

@@ -10,6 +10,6 @@ export {
   outsideGlobalTransaction,
 } from '../coordinator/global-transaction.ts'
 export { transactionHeaders } from '../http/propagating.ts'
-export { TRANSACTION_HEADER } from '../wire/transaction-header.ts'
+export { type AnyHeaders, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
 export { type Branch, defineBranch, defineGlobalTransaction, type GlobalTransactionDefinition } from './definition.ts'
 export { BranchRefused, GlobalTransactionError } from './errors.ts'

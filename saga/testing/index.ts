@@ -3,5 +3,19 @@
  *
  * @module
  */
-export { explore } from './explore.ts'
-export { attemptFailed, done, due, expired, given, omitted, operator, refused, signalled, undone } from './story.ts'
+
+export type { SagaEvent } from '../machine/event.ts'
+export { type Exploration, explore } from './explore.ts'
+export {
+  attemptFailed,
+  done,
+  due,
+  expired,
+  given,
+  omitted,
+  operator,
+  refused,
+  type Story,
+  signalled,
+  undone,
+} from './story.ts'

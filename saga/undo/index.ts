@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { Undo } from './contract.ts'
+export type { OpenUndo, Undo } from './contract.ts'
 export { UndoError } from './errors.ts'
 export { type UndoParticipantOptions, undoParticipant } from './participant.ts'
 export { undo } from './undo.ts'

@@ -268,6 +268,9 @@ const NEEDED: Readonly<Record<string, string>> = {
     Branch GlobalTransaction GlobalTransactionDefinition FetchHandler NodeHandler SignalHandling
     PostgresTransport SqlInbox Relay LeaseSet RedisFence PostgresLocks Tokens PostgresTokens
     Election Term Observer Schedule Membership PostgresStateStore TestKit EventSubscription WatchedConfig`,
+  'results of methods that users return from functions of their own': `PgPool TransactionConnection RedriveReport BindingControl
+    BindingStatus Topology BinderHealth SagaScope SagaSummary SagaReport SagaHealth TimelineRow SagaFailure LeaseToken LockInfo HttpProblem
+    Exploration Story SagaEvent AnyHeaders Address ReportWatch BusHealth OutboxStats ParkedMessage RelayHealth Member StateEntry OpenUndo`,
   'options that a wrapper passes on': 'BinderOptions',
 }
 

@@ -73,13 +73,21 @@ export const stock = participant(orders, { group: 'a', ...side }, { invoke: () =
 export const rooms = tccParticipant(orders, { group: 'b', ...side }, { try: () => 1, confirm: () => {}, cancel: () => {} })
 export const points = undoParticipant(orders, { group: 'c', ...side }, () => 1)
 export const ledger = xaParticipant(orders, { group: 'd', ...side }, () => 1)
+export const stuck = () => coordinator.list({ status: 'stuck' })
+export const reported = (id: string) => coordinator.report({ name: 'buy', id })
+export const coordinatorHealth = () => coordinator.health()
+export const bound = () => [binder.bindings(), binder.describe(), binder.health(), binder.binding('orders.audit')] as const
+export const waiting = () => [outbox.stats(), outbox.parked(), relay.health()] as const
+export const outcome = async () => (await coordinator.start(bought, { id: 'a', input: { id: 'a' } })).outcome()
 export const locks = memoryLocks()
 export const lease = () => locks.acquire('key')
+export const held = () => [locks.inspect('sku'), locks.list()] as const
 export const fence = createFence({ sql })
 export const election = createElection({ locks, role: 'lead' })
 export const observer = createObserver({ locks, role: 'lead' })
 export const schedule = createSchedule({ election, jobs: [] })
 export const bus = createBus({ service: 'shop' })
+export const watched = () => [bus.members(), bus.watch(), bus.health()] as const
 export const opened = defineEvent('opened', { payload })
 export const onOpened = onEvent(opened, () => {})
 export const rates = bus.config('rates', { schema: payload, initial: { id: 'a' } })
