@@ -18,6 +18,10 @@ export type TransportErrorKind =
   | 'mismatch'
   | 'closed'
 
+/**
+ * A broker is away, refuses, or cannot take the message. `kind` says which, and with it whether the same call may succeed later. Transports
+ * construct it.
+ */
 export class TransportError extends ConcordatError {
   readonly code = 'binder.transport' as const
   readonly retryable: boolean

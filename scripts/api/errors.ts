@@ -19,8 +19,9 @@ export function errorsPage({ project }: Reference, samples: readonly ErrorSample
     for (const each of fields.children ?? []) if (each.name.includes('.')) found.set(each.name, { page, each })
   const byCode = new Map(samples.map(({ error }) => [error.code, error]))
   const codes = [...byCode.values()].toSorted((a, b) => a.code.localeCompare(b.code))
-  const parts = Map.groupBy(codes, ({ code }) => code.split('.')[0] ?? '')
-  const sections = [...parts].flatMap(([part, errors]) => [
+  const parts = Map.groupBy(codes, ({ name, code }) => (OWN_CODES.has(name) ? 'saga' : (code.split('.')[0] ?? '')))
+  const sorted = [...parts].toSorted(([a], [b]) => a.localeCompare(b))
+  const sections = sorted.flatMap(([part, errors]) => [
     `## ${part}`,
     ...errors.map((error) => section(error, found.get(error.code) ?? found.get(error.name))),
   ])
@@ -35,6 +36,17 @@ Every error that the package throws at run time has a \`code\` and says whether 
 that names the option, its value and what is expected. \`npm run docs:api\` generates this page from the docstrings; the messages
 are examples.`
 
+/** Classes whose code the user gives. */
+const OWN_CODES: ReadonlySet<string> = new Set(['Refusal', 'BranchRefused'])
+
+/** Codes of which one error may be retryable and another not. */
+const EITHER: ReadonlySet<string> = new Set(['binder.request_failed', 'binder.send', 'binder.transport'])
+
+function retryability({ code, retryable }: ErrorSample['error']): string {
+  if (EITHER.has(code)) return 'Retryable or not: see `retryable` of the error.'
+  return retryable ? 'Retryable.' : 'Not retryable.'
+}
+
 /** A class, or a code of one. */
 type Found = { readonly page: string; readonly each: DeclarationReflection }
 
@@ -42,8 +54,8 @@ function section(error: ErrorSample['error'], found: Found | undefined): string 
   const meaning = (found?.each.comment?.summary ?? []).map(({ text }) => text).join('')
   const from = found === undefined ? '' : `, from \`${importPath(found.page)}\``
   return [
-    `### ${error.code}`,
-    `\`${error.name}\`${from}. ${error.retryable ? 'Retryable.' : 'Not retryable.'}`,
+    OWN_CODES.has(error.name) ? `### ${error.name}, with a code of yours` : `### ${error.code}`,
+    `\`${error.name}\`${from}. ${retryability(error)}`,
     meaning.replaceAll(/\s+/g, ' '),
     `> ${error.message}`,
   ]
