@@ -19,7 +19,7 @@ const secondTry = process.env['CONCORDAT_SECOND_TRY'] === '1' ? 1 : 0
 
 /** Servers whose addresses are given are there once, so nothing runs beside each other on them. */
 const addresses = ['POSTGRES_URL', 'REDIS_URL', 'RABBITMQ_URL', 'KAFKA_BROKERS', 'MARIADB_URL']
-const intWorkers = addresses.some((name) => process.env[name]) ? 1 : 4
+const intWorkers = addresses.some((name) => process.env[name]) ? 1 : 3
 
 /** Makes the copy of an empty database that they begin with. */
 const globalSetup = ['test/support/pglite-setup.ts']
