@@ -41,8 +41,7 @@ export function errorClass<Fields>(
       super(typeof message === 'string' ? message : message(fields, cause), cause === undefined ? undefined : { cause })
       this.code = code
       this.retryable = retryable.includes(code)
-      for (const [name, value] of Object.entries(fields as object))
-        if (value !== undefined) Object.assign(this, { [name]: value })
+      Object.assign(this, fields)
     }
   }
   Object.defineProperty(made, 'name', { value: name })

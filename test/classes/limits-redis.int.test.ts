@@ -47,8 +47,18 @@ const taken = async (locks: Locks, options: object, key = 'k'): Promise<void> =>
   await lease.release()
 }
 
+/** Tries again: a busy machine may take longer than so short a lease lasts. A refused option fails at once. */
+async function inTime(call: () => Promise<unknown>): Promise<unknown> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await call()
+    } catch (error) {
+      if (error instanceof RangeError || tries === 20) throw error
+    }
+}
+
 const OF_LOCKS: ReadonlyArray<readonly [string, (locks: Locks) => Promise<unknown>, string]> = [
-  ['ttlMs of 100 ms', (locks) => taken(locks, { ttlMs: 100 }), 'ok'],
+  ['ttlMs of 100 ms', (locks) => inTime(() => taken(locks, { ttlMs: 100 })), 'ok'],
   ['ttlMs of 99 ms', (locks) => taken(locks, { ttlMs: 99 }), 'RangeError'],
   ['ttlMs of 2^31 ms', (locks) => taken(locks, { ttlMs: 2 ** 31 }), 'ok'],
   ['ttlMs of a hundred years', (locks) => taken(locks, { ttlMs: 100 * 365 * 86_400_000 }), 'ok'],
