@@ -57,7 +57,7 @@ export interface SqlErrors {
    */
   'core.sql_transaction_missing': object
   /**
-   * A `SqlExecutor` written by the caller does not keep the contract: it wrote rows and told of others. Thrown inside the
+   * A `SqlExecutor` of the caller breaks the contract: it reports another number of rows than it wrote. Thrown inside the
    * transaction, which must roll back.
    */
   'core.sql_row_count': { written: number; rowCount: unknown }

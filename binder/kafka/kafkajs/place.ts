@@ -1,12 +1,12 @@
 import type { KafkaClient } from './client.ts'
 import { atNextSeed } from './patches/next-seed.ts'
 
-/** While all of its partitions are paused, kafkajs waits so long in place of a fetch. */
+/** A consumer of kafkajs whose partitions are all paused waits for this time instead of fetching. */
 const MAX_WAIT_MS = 10
 
 /**
- * Commits the positions of a group without members. kafkajs' `admin.setOffsets` does the same, but stays in the group for 5 s, the wait of
- * its fetch: that long no member could join.
+ * Commits the positions of a group without members. kafkajs' `admin.setOffsets` does the same, but stays in the group for the 5 s of its
+ * fetch, during which no member can join.
  * @returns false when the group has members, which alone commit
  */
 export async function commitPositions(

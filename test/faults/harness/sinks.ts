@@ -15,7 +15,7 @@ export interface SinkAddress {
 export interface SinkClient {
   /** `guarded`: in the database of the locks, which let the write commit or not. */
   readonly name: 'postgres' | 'redis' | 'guarded'
-  /** @throws `locks.fence_rejected`; anything else: nobody knows */
+  /** @throws `locks.fence_rejected`; after any other error the outcome is unknown */
   write(resource: string, token: number, holding: string, write: string): Promise<void>
   close(): Promise<void>
 }

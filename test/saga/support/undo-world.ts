@@ -42,7 +42,7 @@ export function undoWorld(sql: SqlClient, schema: string): UndoWorld {
   const ask: UndoWorld['ask'] = async (operation, { id = 's', step = 'reserve' } = {}, binding = bind()) => {
     const headers: Headers = { ...commandHeaders(id, operation, 1, step), 'saga-kind': 'tcc' }
     await deliver(binding, { sku: id, n: 1 }, headers, 1)
-    // Of commands that run at once, the first to end takes the replies to all.
+    // When commands run at once, the first one that ends takes the replies to all of them.
     answers.push(...(await takeReplies(sql, schema)))
     const isMine = (reply: SagaReply): boolean =>
       reply.sagaId === id && reply.step === step && reply.operation === operation
