@@ -3,7 +3,7 @@
  * loads a driver that it does not use.
  */
 throw new Error(
-  "concordat has no root export: import a part, such as 'concordat/binder', 'concordat/saga', 'concordat/outbox', 'concordat/locks/redis'; the README lists them all",
+  "concordat has no root export: import a part, such as 'concordat/binder', 'concordat/saga', 'concordat/outbox', 'concordat/redis'; the README lists them all",
 )
 
 export {}

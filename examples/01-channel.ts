@@ -1,6 +1,6 @@
 /** A channel, a processor and a sink in one process, without a server. Run: npm run example 01 */
 import { defineChannel, processor, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { z } from 'zod'
 

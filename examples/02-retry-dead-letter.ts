@@ -1,7 +1,7 @@
 /** Retries, dead letters with their error, and a redrive by an operator. Run: npm run example 02 */
 import { defineChannel, redrive, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { z } from 'zod'
 

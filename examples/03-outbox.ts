@@ -1,8 +1,8 @@
 /** An outbox: a message is sent if and only if the database transaction commits. Run: npm run example 03 */
 import { PGlite } from '@electric-sql/pglite'
 import { defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { z } from 'zod'
 

@@ -1,8 +1,8 @@
 /** A saga: a transaction of several steps that completes, or is undone in reverse order. Run: npm run example 04 */
 import { PGlite } from '@electric-sql/pglite'
 import { defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga, participant, Refusal } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { z } from 'zod'

@@ -2,7 +2,7 @@
 import { PGlite } from '@electric-sql/pglite'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence, type LockError } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 
 const database = await PGlite.create()
 const sql = pgliteClient(database)

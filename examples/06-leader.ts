@@ -1,6 +1,5 @@
 /** Leader election: one instance at a time does the work, and hands over to the next. Run: npm run example 06 */
-import { memoryTransport } from 'concordat/binder/memory'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks, memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 
 const server = memoryLockServer() // stands for a Redis that two processes share

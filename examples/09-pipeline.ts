@@ -1,8 +1,8 @@
 /** A pipeline: typed stages, a branch, and windows that count each message once. Run: npm run example 09 */
 import { PGlite } from '@electric-sql/pglite'
 import { defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { from, pipeline } from 'concordat/pipeline'
 import { createService } from 'concordat/service'
 import { z } from 'zod'

@@ -1,5 +1,6 @@
 /**
- * Locks: leases with fencing tokens. A store comes from `concordat/locks/redis` or `concordat/locks/memory`.
+ * Locks: leases with fencing tokens; and one-time tokens, redeemed once and only once: for links in mails, invitations, confirmations.
+ * Their stores come from `concordat/redis`, `concordat/postgres` or, inside one process, `concordat/memory`.
  *
  * @module
  */
@@ -10,3 +11,6 @@ export { fencedUpdate } from './fenced-update.ts'
 export { LEASE_HEADERS, type LeaseToken, leaseFromHeaders, leaseHeaders } from './headers.ts'
 export type { Lease, LeaseSet, LockInfo, Locks } from './lock.ts'
 export { createLocks } from './locks.ts'
+export { TokenError } from './tokens/errors.ts'
+export type { TokenRecord, TokenStore } from './tokens/store.ts'
+export { createTokens, type Tokens } from './tokens/tokens.ts'

@@ -18,7 +18,7 @@ const EVERY_PART = ['core', 'binder', 'outbox', 'saga', 'locks', 'election', 'bu
 
 /** Maps each folder to the folders that it may import. The linter refuses all others. */
 export const FOLDERS: Readonly<Record<string, Folder>> = {
-  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry', 'orms'], open: ['redis'] },
+  core: { may: [], adapters: ['pg', 'pglite', 'opentelemetry', 'orms'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
   saga: { may: ['core', 'binder', 'outbox'], adapters: [] },
@@ -45,6 +45,19 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     adapters: [],
   },
   testing: { may: ['core', 'core/pglite', 'binder', 'binder/memory', 'outbox', 'saga'], adapters: [] },
+  // Public subpaths of several parts; no other folder imports them.
+  entry: {
+    may: [
+      ...EVERY_PART,
+      ...['binder', 'locks', 'locks/tokens', 'election/cluster'].flatMap((part) => [
+        `${part}/memory`,
+        `${part}/postgres`,
+      ]),
+      ...['locks', 'locks/tokens', 'election/cluster'].map((part) => `${part}/redis`),
+      'locks/redlock',
+    ],
+    adapters: [],
+  },
 }
 
 /** Folders inside an adapter that each use one client library. Only the files in `but` import them. */

@@ -1,6 +1,6 @@
 /** Publishing and consuming by the binder on Kafka, over any client library. */
 import { createBinder, sink } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { Kafka, logLevel } from 'kafkajs'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'

@@ -1,5 +1,5 @@
 import { createBinder, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'

@@ -1,6 +1,6 @@
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { Kafka, logLevel } from 'kafkajs'
 
 export type InstanceReport = { readonly did: 'ready' } | { readonly did: 'measured'; readonly cpu: number }

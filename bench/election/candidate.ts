@@ -1,6 +1,6 @@
 /** Candidate in a process of its own: campaigns on command, hands over on SIGTERM. */
 import { createElection } from 'concordat/election'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { endWithParent, sharedNow } from '../processes.ts'
 
 export interface CandidateReport {

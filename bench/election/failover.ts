@@ -1,7 +1,7 @@
 /** Measures the time without a leader after a leader ends. Real processes, ended by real signals. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createObserver } from 'concordat/election'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import type { Bed } from '../bed.ts'
 import { type Distribution, distributionTable } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'

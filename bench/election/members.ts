@@ -1,6 +1,6 @@
 /** Cost of the members' heartbeats, one per second. */
 import { createMembership } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import type { Bed } from '../bed.ts'
 import type { SuiteOptions } from '../main.ts'
 import { lookOn, type Upkeep, upkeepTable } from '../upkeep.ts'

@@ -1,6 +1,6 @@
 /** A process with the given number of watchers, each with a store of its own, like that number of services. */
 import { createSharedState } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import { endWithParent, sharedNow } from '../processes.ts'
 import { STATE, type WatchReport, type Written } from './watched.ts'
 

@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSharedState, type SharedState } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import type { Bed } from '../bed.ts'
 import { type Distribution, distributionTable } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'

@@ -1,6 +1,6 @@
 /** Many waiters on one key from several processes: no herd means that a hand-off costs the same however many wait. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import type { Bed } from '../bed.ts'
 import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'

@@ -1,7 +1,6 @@
 /** Sides of the other kinds of locks: readers, permits, a majority of servers, and a fenced write. */
 import { createHash, randomBytes } from 'node:crypto'
-import { redisFence, redisLocks } from 'concordat/locks/redis'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redisFence, redisLocks, redlockLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { Semaphore } from 'redis-semaphore'
 import { makeRedlock, quit, type Side, type SideMaker, TTL_MS } from './sides.ts'

@@ -1,7 +1,7 @@
 /** Ways to lock on PostgreSQL: this package, a row lease written by hand, and the row lock of an open transaction. */
 import { randomBytes } from 'node:crypto'
 import { pgClient } from 'concordat/core/pg'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks } from 'concordat/postgres'
 import pg from 'pg'
 import { type SideMaker, TTL_MS } from './sides.ts'
 

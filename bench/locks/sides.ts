@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { Mutex } from 'redis-semaphore'
 

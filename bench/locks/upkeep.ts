@@ -1,5 +1,5 @@
 /** Cost of idle leases and waiters, and the memory that a hundred thousand released locks leave behind. */
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import type { Bed } from '../bed.ts'
 import type { SuiteOptions } from '../main.ts'
 import { number } from '../table.ts'

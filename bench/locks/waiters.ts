@@ -3,7 +3,7 @@
  * defaults.
  */
 import { randomUUID } from 'node:crypto'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { Mutex } from 'redis-semaphore'
 import { makeRedlock, quit, TTL_MS } from './sides.ts'

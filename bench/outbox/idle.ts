@@ -1,7 +1,7 @@
 /** Statements that an idle service sends to PostgreSQL. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import pg from 'pg'

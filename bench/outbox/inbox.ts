@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { SqlExecutor } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox } from 'concordat/outbox'
 import { z } from 'zod'
 import { median, takeTurns, timed } from '../compare.ts'

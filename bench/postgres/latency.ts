@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 import { z } from 'zod'
 import { median } from '../compare.ts'

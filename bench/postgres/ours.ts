@@ -1,6 +1,6 @@
 import { type Binder, type Channel, createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 import { z } from 'zod'
 import { Arrivals } from '../arrivals.ts'

@@ -1,9 +1,9 @@
 /** Set-up that both of our processes share: the channel, the broker, the database. */
 import { defineChannel } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
+import { postgresTransport } from 'concordat/postgres'
 import type { ServiceOptions } from 'concordat/service'
 import pg from 'pg'
 import { z } from 'zod'

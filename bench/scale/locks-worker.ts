@@ -1,5 +1,5 @@
 /** Acquires and releases random keys out of the given number of its own. */
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { serve } from '../serve.ts'
 
 const [url = '', prefix = '', count = '', isFilled = ''] = process.argv.slice(2)

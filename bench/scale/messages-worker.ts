@@ -1,8 +1,8 @@
 /** Sends messages all the time, and handles those of its partitions from any sender: it reports the handled ones. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 import { z } from 'zod'
 import { sharedNow } from '../processes.ts'

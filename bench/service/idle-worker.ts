@@ -136,9 +136,9 @@ async function surroundings(): Promise<
     return { sql: pgClient(pool), listener }
   }
   if (world === 'postgres') {
-    const { postgresTransport } = await import('concordat/binder/postgres')
-    const { postgresLocks } = await import('concordat/locks/postgres')
-    const { postgresStateStore } = await import('concordat/cluster/postgres')
+    const { postgresTransport } = await import('concordat/postgres')
+    const { postgresLocks } = await import('concordat/postgres')
+    const { postgresStateStore } = await import('concordat/postgres')
     return (closing) => {
       const here = database(closing)
       return {
@@ -150,8 +150,8 @@ async function surroundings(): Promise<
     }
   }
   const transport = world === 'kafka' ? await onKafka() : await onRabbit()
-  const { redisLocks } = await import('concordat/locks/redis')
-  const { redisStateStore } = await import('concordat/cluster/redis')
+  const { redisLocks } = await import('concordat/redis')
+  const { redisStateStore } = await import('concordat/redis')
   return (closing) => {
     const store = redisStateStore({ url: addresses.redis })
     closing.push(() => store.close())

@@ -1,8 +1,8 @@
 /** Two branches on two databases in a kind of transaction, or with no coordination at all, in a process of its own. */
 import { defineChannel, type SinkBinding } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { defineSaga, localTarget, migrateParticipant, participant } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { tccParticipant } from 'concordat/saga/tcc'

@@ -6,6 +6,7 @@
  */
 export { drizzleTransaction } from './drizzle.ts'
 export { knexTransaction } from './knex.ts'
+export { kyselyClient, kyselyTransaction } from './kysely.ts'
 export { mikroOrmTransaction } from './mikro-orm.ts'
 export { postgresTransaction } from './postgres-js.ts'
 export { prismaTransaction } from './prisma.ts'

@@ -1,6 +1,6 @@
 /**
- * Cluster membership and shared state. A store comes from `concordat/cluster/redis` or `concordat/cluster/memory`; its contract is
- * `concordat/cluster/store`.
+ * Cluster membership and shared state. A store comes from `concordat/redis`, `concordat/postgres` or, inside one process,
+ * `concordat/memory`; its contract is `ClusterStore` of `concordat/extension`.
  *
  * @module
  */

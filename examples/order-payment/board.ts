@@ -5,7 +5,7 @@
  */
 import type { Binder } from 'concordat/binder'
 import type { SharedState } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
 import type { ServiceEnvironment } from './environment.ts'
 import { type BoardLine, openBoard } from './shared-state.ts'
 

@@ -1,7 +1,7 @@
 /** Connections and settings that a process passes to its service. */
-import type { Transport } from 'concordat/binder/transport'
-import type { ClusterStore } from 'concordat/cluster/store'
+
 import type { Logger, SqlClient, SqlListener } from 'concordat/core'
+import type { ClusterStore, Transport } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 
 export interface ServiceEnvironment {

@@ -4,7 +4,7 @@
  */
 
 import { createSharedState, type SharedState } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
 import { z } from 'zod'
 
 /** Config that the payments service watches; see `payments/switch.ts` and `operator/operator.ts`. */

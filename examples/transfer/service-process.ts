@@ -1,6 +1,7 @@
 /** Runs the desk or a bank: `service-process.ts north north-2`. Exits when the parent process is gone. */
-import { postgresTransport } from 'concordat/binder/postgres'
+
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { postgresTransport } from 'concordat/postgres'
 import { createService, type Service } from 'concordat/service'
 import pg from 'pg'
 import { pino } from 'pino'

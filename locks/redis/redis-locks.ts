@@ -50,7 +50,12 @@ const ERRORS: RedisErrors = {
   refused: (cause) => new LockError('locks.store_refused', { store: 'redis' }, cause),
 }
 
-/** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
+/**
+ * Locks on one server (a master and its replicas count as one). Opens two connections when first needed: one for commands, one for the
+ * wake-ups of waiters.
+ *
+ * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away
+ */
 export function redisLocks(options: RedisLocksOptions): Locks {
   refuseUnknown('redisLocks', options, NAMES)
   const { clock, logger } = resolveLocks(options)

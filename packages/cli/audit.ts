@@ -1,7 +1,7 @@
 /** Actions of operators, from all their records: timelines of sagas, the audit of the outbox, and the operator's own. */
 
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
-import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/extension'
 import { tablesIn } from './tables.ts'
 
 /** An action. */

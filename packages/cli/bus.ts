@@ -2,7 +2,6 @@
 
 import { randomUUID } from 'node:crypto'
 import { createBinder } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import {
   type Acknowledgement,
   type Bus,
@@ -19,7 +18,7 @@ import {
   Shutdown,
 } from 'concordat/bus'
 import { type Logger, SECOND, systemClock, validate } from 'concordat/core'
-import { invalidOption, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import { invalidOption, optionNames, refuseUnknown, requireInteger, type Transport } from 'concordat/extension'
 import { checkName, requireNote, resolveSecrets, startedByUs } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import type { ClusterAdmin } from './cluster.ts'

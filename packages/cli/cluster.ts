@@ -1,7 +1,6 @@
 /** Members and shared state, read as their store has them, without joining. */
 
-import type { ClusterStore } from 'concordat/cluster/store'
-import { requireText } from 'concordat/core/extension'
+import { type ClusterStore, requireText } from 'concordat/extension'
 import type { MemberRecord } from './engine.ts'
 
 /** The members of a cluster store that the operator uses. */

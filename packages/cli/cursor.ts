@@ -1,5 +1,5 @@
 /** Where a page ended, as text that is handed back as it is. */
-import { invalidOption } from 'concordat/core/extension'
+import { invalidOption } from 'concordat/extension'
 
 export function writeCursor(place: readonly string[]): string {
   return Buffer.from(JSON.stringify(place)).toString('base64url')

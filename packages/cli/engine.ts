@@ -1,9 +1,8 @@
 /** Types of the engine that no subpath names: read off the functions and objects that take or return them. */
 import type { redrive } from 'concordat/binder'
 import type { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import type { Bus } from 'concordat/bus'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore, Transport } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import type { OperatorRecords, SystemTopology } from 'concordat/operator'
 import type { Outbox } from 'concordat/outbox'

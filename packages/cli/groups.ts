@@ -1,7 +1,7 @@
 /** Groups of the log in the database, and how far behind they are. */
 
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
-import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import { DEFAULT_SCHEMA } from 'concordat/extension'
 
 /** A group of a channel on the PostgreSQL transport. */
 export interface GroupLine {

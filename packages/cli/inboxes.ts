@@ -1,5 +1,5 @@
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
-import { ownQuery } from 'concordat/core/extension'
+import { ownQuery } from 'concordat/extension'
 
 /** Remembered messages of a consumer's inbox. */
 export interface InboxCount {

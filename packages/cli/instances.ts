@@ -1,8 +1,8 @@
 /** All instances of all services at one moment, each for itself and summed, as they say over the bus. */
-import type { Transport } from 'concordat/binder/transport'
+
 import { formatAddress } from 'concordat/bus'
 import { type Clock, SECOND } from 'concordat/core'
-import { within } from 'concordat/core/extension'
+import { type Transport, within } from 'concordat/extension'
 import type { ReportWatch, WatchedBinding, WatchedInstance } from './engine.ts'
 
 /** An instance, without its individual bindings. */

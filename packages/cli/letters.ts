@@ -2,9 +2,8 @@
 
 import { randomUUID } from 'node:crypto'
 import { type Channel, type DeadLetter, deadLetterName, defineChannel, redrive, TransportError } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Logger, systemClock } from 'concordat/core'
-import { invalidOption, requireInteger } from 'concordat/core/extension'
+import { invalidOption, requireInteger, type Transport } from 'concordat/extension'
 import { lagWithRetries, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import { readCursor, writeCursor } from './cursor.ts'

@@ -1,5 +1,5 @@
 /** Locks and leaders, as their store sees them, without the services' code. */
-import { requireText } from 'concordat/core/extension'
+import { requireText } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'

@@ -3,14 +3,7 @@
  * handler. Every action has a person and a reason.
  */
 import { type Logger, type SqlClient, systemClock } from 'concordat/core'
-import {
-  checkLogger,
-  hasMethods,
-  optionNames,
-  refuseUnknown,
-  requireFunction,
-  wrongKind,
-} from 'concordat/core/extension'
+import { checkLogger, hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from 'concordat/extension'
 import { operatorRecords, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'

@@ -1,5 +1,5 @@
 /** Transactions that are prepared: in the operator's own database, and in those beside it. Nothing here ends one. */
-import { hasMethods, wrongKind } from 'concordat/core/extension'
+import { hasMethods, wrongKind } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
 import type { XaResource } from 'concordat/saga/xa'
 import type { PreparedTransaction } from './engine.ts'

@@ -1,5 +1,5 @@
 /** Tables on a terminal. */
-import { printable } from 'concordat/core/extension'
+import { printable } from 'concordat/extension'
 
 /** Columns as wide as they have to be, no cell cut off. */
 export function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {

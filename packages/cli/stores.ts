@@ -1,10 +1,8 @@
 /** Stores given to the operator, or else those in the database itself. */
-import { postgresTransport } from 'concordat/binder/postgres'
-import type { Transport } from 'concordat/binder/transport'
-import { postgresStateStore } from 'concordat/cluster/postgres'
+
 import type { Logger, SqlClient } from 'concordat/core'
-import { DEFAULT_SCHEMA } from 'concordat/core/extension'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { DEFAULT_SCHEMA, type Transport } from 'concordat/extension'
+import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
 import type { OperatedCluster } from './cluster.ts'
 import { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
 import { logSchemaOf } from './groups.ts'

@@ -1,6 +1,6 @@
 /** Permissions. Without `authorize`, reading is open and all actions are refused. */
 import { type Clock, SECOND } from 'concordat/core'
-import { within } from 'concordat/core/extension'
+import { within } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
 /** All that `authorize` is asked about. `view` is everything that is shown without payloads. */

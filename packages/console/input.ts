@@ -1,5 +1,5 @@
 /** Reads requests: bounded, and each field of the required kind. */
-import { invalidOption, requireText } from 'concordat/core/extension'
+import { invalidOption, requireText } from 'concordat/extension'
 import { Problem } from './problem.ts'
 
 const MAX_BODY_BYTES = 64 * 1_024

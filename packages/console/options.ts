@@ -12,7 +12,7 @@ import {
   requireList,
   requireText,
   wrongKind,
-} from 'concordat/core/extension'
+} from 'concordat/extension'
 import { type Describable, describeSystem, type SystemTopology } from 'concordat/operator'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
 import type { BindingStatus } from './engine.ts'

@@ -1,6 +1,6 @@
 /** Error response: a status, a code, and a sentence without secrets. */
 import { ConcordatError, type Logger } from 'concordat/core'
-import { toError, withoutSecrets } from 'concordat/core/extension'
+import { toError, withoutSecrets } from 'concordat/extension'
 
 export class Problem extends Error {
   readonly status: number

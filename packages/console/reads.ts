@@ -2,7 +2,7 @@
 
 import { type DeadLetterPlace, type Operator } from '@concordat/cli'
 import { type Clock, SECOND } from 'concordat/core'
-import { within } from 'concordat/core/extension'
+import { within } from 'concordat/extension'
 import type { SystemTopology } from 'concordat/operator'
 import type { Access, ConsoleAction } from './access.ts'
 import type { BindingStatus, FailingLine, ParkedLine, UndoDifference, UndoTarget } from './engine.ts'

@@ -3,7 +3,7 @@
  * connections open and silent.
  */
 import { type Clock, ConcordatError, SECOND } from 'concordat/core'
-import { within } from 'concordat/core/extension'
+import { within } from 'concordat/extension'
 import { type MysqlConnection, type MysqlPool, type MysqlStatement, textOf } from './driver.ts'
 
 /**

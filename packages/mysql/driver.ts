@@ -1,5 +1,5 @@
 /** The part of `mysql2` that is used, and what its answers and errors mean. The pool comes in; no driver is loaded here. */
-import { fieldOf, hasMethods, wrongKind } from 'concordat/core/extension'
+import { fieldOf, hasMethods, wrongKind } from 'concordat/extension'
 
 /** The part of a connection of `mysql2/promise` that is used. */
 export interface MysqlConnection {

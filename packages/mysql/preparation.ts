@@ -1,5 +1,5 @@
 import { SECOND } from 'concordat/core'
-import { readable } from 'concordat/core/extension'
+import { readable } from 'concordat/extension'
 import type { XaCall, XaPassage } from 'concordat/saga/xa'
 import type { BoundedConnection } from './bounded.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'

@@ -5,7 +5,7 @@
  * @see docs/transactions/xa-and-undo.md, "MariaDB and MySQL"
  */
 import { type Clock, DAY, SECOND, systemClock } from 'concordat/core'
-import { causesOf, optionNames, refuseUnknown, requireInteger } from 'concordat/core/extension'
+import { causesOf, optionNames, refuseUnknown, requireInteger } from 'concordat/extension'
 import type { XaCall, XaPassage, XaResource } from 'concordat/saga/xa'
 import { BoundedPool } from './bounded.ts'
 import {

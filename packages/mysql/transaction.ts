@@ -1,5 +1,5 @@
 import { SqlError } from 'concordat/core'
-import { messageOf } from 'concordat/core/extension'
+import { messageOf } from 'concordat/extension'
 import { ER, hasNumber, type MysqlConnection, type MysqlResult, resultOf } from './driver.ts'
 
 /** Statements inside an open XA transaction. Invalid after the handler's promise settled. */

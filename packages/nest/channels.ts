@@ -1,5 +1,5 @@
 import type { Channel } from 'concordat/binder'
-import { hasMethods, invalidOption, wrongKind } from 'concordat/core/extension'
+import { hasMethods, invalidOption, wrongKind } from 'concordat/extension'
 import type { ServiceOptions } from 'concordat/service'
 
 /** A channel among the `sends` of a service. */

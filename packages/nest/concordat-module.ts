@@ -1,7 +1,7 @@
 import { type DynamicModule, Module, type ModuleMetadata, type Provider } from '@nestjs/common'
 import { DiscoveryModule, DiscoveryService } from '@nestjs/core'
 import type { Channel } from 'concordat/binder'
-import { invalidOption, optionNames, refuseUnknown, requireFunction, wrongKind } from 'concordat/core/extension'
+import { invalidOption, optionNames, refuseUnknown, requireFunction, wrongKind } from 'concordat/extension'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
 import { type Place, requireChannel } from './channels.ts'
 import type { OptionalPart } from './declarations.ts'

@@ -17,7 +17,7 @@ import {
   type TransactionContext,
 } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
-import { wrongKind } from 'concordat/core/extension'
+import { wrongKind } from 'concordat/extension'
 import { type ParticipantContext, type ParticipantHandlers, type ParticipantOptions, participant } from 'concordat/saga'
 import { type TccHandlers, type TccParticipantContext, tccParticipant } from 'concordat/saga/tcc'
 import { type UndoParticipantOptions, undoParticipant } from 'concordat/saga/undo'

@@ -1,6 +1,6 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common'
 import type { Logger } from 'concordat/core'
-import { checkLogger } from 'concordat/core/extension'
+import { checkLogger } from 'concordat/extension'
 import { type Service, ServiceClosed } from 'concordat/service'
 
 /** Options that the lifecycle uses. */

@@ -4,7 +4,7 @@
  */
 import type { DiscoveryService } from '@nestjs/core'
 import type { Binding } from 'concordat/binder'
-import { invalidOption, wrongKind } from 'concordat/core/extension'
+import { invalidOption, wrongKind } from 'concordat/extension'
 import {
   type AnyMethod,
   type MethodDeclaration,

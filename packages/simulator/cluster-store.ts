@@ -1,8 +1,8 @@
 /** The server of cluster state of the world, as an instance sees it. */
 import { ClusterError } from 'concordat/cluster'
-import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { ClusterStore, LogEntry, LogFollower } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
+import type { ClusterStore, LogEntry, LogFollower } from 'concordat/extension'
+import { type MemoryStateServer, memoryStateServer, memoryStateStore } from 'concordat/memory'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane, type Server } from './server.ts'

@@ -4,7 +4,7 @@
  * cut at any statement, and none is interleaved with another.
  */
 import { hasCode, type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from 'concordat/core'
-import { TransactionScope } from 'concordat/core/extension'
+import { TransactionScope } from 'concordat/extension'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { IDLE, Limits, limitSetBy } from './limits.ts'

@@ -1,8 +1,9 @@
 /** The world as services, workloads and invariants see it. */
-import { type MemoryBroker, memoryBroker } from 'concordat/binder/memory'
+
 import type { Logger, SqlClient } from 'concordat/core'
-import { invalidOption, toError } from 'concordat/core/extension'
+import { invalidOption, toError } from 'concordat/extension'
 import { createLocks } from 'concordat/locks'
+import { type MemoryBroker, memoryBroker } from 'concordat/memory'
 import { ClusterServer, SimulatedClusterStore } from './cluster-store.ts'
 import { Database } from './database.ts'
 import { draw } from './draws.ts'

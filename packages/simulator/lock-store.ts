@@ -1,9 +1,15 @@
 /** The server of locks of the world, and how an instance sees it. */
 import { systemClock } from 'concordat/core'
-import { randomId } from 'concordat/core/extension'
+import {
+  type AcquireReply,
+  type AcquireRequest,
+  type Claim,
+  type LockStore,
+  type NotHeld,
+  randomId,
+} from 'concordat/extension'
 import { LockError } from 'concordat/locks'
-import { type MemoryLockServer, memoryLockServer } from 'concordat/locks/memory'
-import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
+import { type MemoryLockServer, memoryLockServer } from 'concordat/memory'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import type { Server } from './server.ts'

@@ -1,6 +1,6 @@
 /** A history, from the first start to the last invariant. */
 import { MINUTE, SECOND, type SqlClient } from 'concordat/core'
-import { toError, wrongKind } from 'concordat/core/extension'
+import { toError, wrongKind } from 'concordat/extension'
 import type { Coverage } from './coverage.ts'
 import { facadeOf, Servers } from './facade.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'

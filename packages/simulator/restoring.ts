@@ -1,6 +1,6 @@
 /** Puts a database back to how it was when the histories began, in some milliseconds: a new PGlite takes a second. */
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
-import { quoteLiteral } from 'concordat/core/extension'
+import { quoteLiteral } from 'concordat/extension'
 import { changeBetween, shapeOf } from './shape.ts'
 
 const SCHEMA = 'concordat_simulation'

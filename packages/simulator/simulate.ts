@@ -1,3 +1,4 @@
+import { pgliteClient } from 'concordat/core/pglite'
 import {
   invalidOption,
   optionNames,
@@ -5,8 +6,7 @@ import {
   requireFunction,
   requireInteger,
   wrongKind,
-} from 'concordat/core/extension'
-import { pgliteClient } from 'concordat/core/pglite'
+} from 'concordat/extension'
 import { Coverage } from './coverage.ts'
 import {
   DrawnFaults,

@@ -1,8 +1,8 @@
 /** Arguments and results of `simulate`. */
-import type { Transport } from 'concordat/binder/transport'
-import type { ClusterStore } from 'concordat/cluster/store'
+
 import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
 import type { pgliteClient } from 'concordat/core/pglite'
+import type { ClusterStore, Transport } from 'concordat/extension'
 import type { createLocks, Locks } from 'concordat/locks'
 import type { CoveredPoint } from './coverage.ts'
 import type { FaultKind, SimulatedFault } from './faults.ts'

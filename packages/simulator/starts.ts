@@ -1,6 +1,6 @@
 /** The instances of all services: who starts them, and who of them is not up. */
 import { SECOND } from 'concordat/core'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import { draw } from './draws.ts'
 import type { Servers } from './facade.ts'
 import type { Instance } from './instance.ts'

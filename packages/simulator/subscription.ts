@@ -1,4 +1,4 @@
-import type { Receiver, Subscription, TransportDelivery } from 'concordat/binder/transport'
+import type { Receiver, Subscription, TransportDelivery } from 'concordat/extension'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane } from './server.ts'

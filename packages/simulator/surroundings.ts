@@ -3,7 +3,7 @@
  * clock, and a handler's own `setTimeout` ends with its instance. What the process answers to code of a world is in `process/`.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { restartIds } from 'concordat/core/extension'
+import { restartIds } from 'concordat/extension'
 import type { Stream } from './draws.ts'
 
 /** Where code runs: what its process answers. */

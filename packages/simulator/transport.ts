@@ -1,6 +1,6 @@
 /** The broker of the world: the memory transport, and between it and each instance a connection that has latency and breaks. */
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import { type MemoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { systemClock } from 'concordat/core'
 import type {
   DestinationSpec,
   PublishOutcome,
@@ -10,8 +10,8 @@ import type {
   Transport,
   TransportFeatures,
   TransportHost,
-} from 'concordat/binder/transport'
-import { systemClock } from 'concordat/core'
+} from 'concordat/extension'
+import { type MemoryBroker, memoryTransport } from 'concordat/memory'
 import type { FaultKind, SimulatedFault } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane, type Server } from './server.ts'

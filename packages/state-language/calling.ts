@@ -1,6 +1,6 @@
 /** An execution of a service or a script: its parameters, its retries, its result. */
 import { DAY } from 'concordat/core'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import { isA, networkFailure, type Thrown } from './exceptions.ts'
 import type { RetryRule, TaskState } from './machine.ts'
 import type { Rows, Suspended, TaskResult } from './rows.ts'

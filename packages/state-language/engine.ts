@@ -1,5 +1,5 @@
 /** Types of the engine that no subpath names: read off the script of a saga. */
-import type { scriptedSaga } from 'concordat/saga/kinds'
+import type { scriptedSaga } from 'concordat/extension'
 
 type Next = Parameters<typeof scriptedSaga>[0]['next']
 

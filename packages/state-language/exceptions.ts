@@ -1,5 +1,5 @@
 /** Errors as machines know them: by the names of Java classes. */
-import { fieldOf, messageOf, readable, toError } from 'concordat/core/extension'
+import { fieldOf, messageOf, readable, toError } from 'concordat/extension'
 
 /** Stored form of a service's error. */
 export interface Thrown {

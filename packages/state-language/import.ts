@@ -6,10 +6,11 @@ import {
   optionNames,
   refuseUnknown,
   requireInteger,
+  scriptedSaga,
+  stored,
   toError,
-} from 'concordat/core/extension'
+} from 'concordat/extension'
 import type { Saga } from 'concordat/saga'
-import { scriptedSaga, stored } from 'concordat/saga/kinds'
 import type { ExceptionClass } from './exceptions.ts'
 import { machineSteps } from './kinds.ts'
 import { isTask, type StateMachine } from './machine.ts'

@@ -1,5 +1,5 @@
 /** The steps of a saga that is a machine of the state language: see `importStateMachine`. */
-import { inSaga, type RunContext, type StepDefinition, type StepKind, stored } from 'concordat/saga/kinds'
+import { inSaga, type RunContext, type StepDefinition, type StepKind, stored } from 'concordat/extension'
 import { type ExceptionClass, thrownBy } from './exceptions.ts'
 import { callSignal } from './limits.ts'
 

@@ -1,5 +1,5 @@
 /** Reads a JSON object attribute by attribute, and refuses by path what is wrong or not known. */
-import { invalidOption } from 'concordat/core/extension'
+import { invalidOption } from 'concordat/extension'
 import { isRecord } from './values.ts'
 
 export class Reading {

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, type Inbox, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { SqlError } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 

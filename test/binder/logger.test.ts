@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, redrive, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { Logger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 

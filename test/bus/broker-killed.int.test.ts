@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { Ping, started } from '../conformance/bus-kit.ts'

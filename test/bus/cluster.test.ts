@@ -1,6 +1,6 @@
 import { ConfigChanged } from 'concordat/bus'
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { type Instance, Ping } from '../conformance/bus-kit.ts'

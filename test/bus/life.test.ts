@@ -1,7 +1,7 @@
 import { createBinder, TransportError } from 'concordat/binder'
-import type { Transport, TransportDelivery } from 'concordat/binder/transport'
 import { createBus } from 'concordat/bus'
 import { type Clock, systemClock } from 'concordat/core'
+import type { Transport, TransportDelivery } from 'concordat/extension'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { Ping, started } from '../conformance/bus-kit.ts'

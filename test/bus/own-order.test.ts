@@ -1,5 +1,5 @@
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { expect, it } from 'vitest'
 import { Ping, started } from '../conformance/bus-kit.ts'
 import { gate, until } from '../support/until.ts'

@@ -1,6 +1,6 @@
 import { createBinder } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Clock, systemClock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Instance, Ping, SECRET } from '../conformance/bus-kit.ts'
 import type { BusCounters } from '../support/inside/bus.ts'

@@ -1,6 +1,6 @@
 import { createBinder } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent } from 'concordat/bus'
+import { memoryTransport } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { record } from '../support/tracing.ts'

@@ -4,9 +4,9 @@
  */
 
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent } from 'concordat/bus'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { defineSaga, participant, type Saga } from 'concordat/saga'
 import { createService, type ServiceOptions } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'

@@ -4,11 +4,11 @@
  * case.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'

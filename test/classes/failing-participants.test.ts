@@ -1,6 +1,6 @@
 /** A participant that fails for some sagas does not hold up others. Counted in calls and pauses, on default options. */
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import {
   createCoordinator,

@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { createBinder, defineChannel, sinkBatch } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -1,6 +1,6 @@
 /** A participant that has lost its record of a step that was done never says that it is undone, however its commands reach it. */
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import {
   createCoordinator,

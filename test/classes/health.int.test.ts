@@ -4,17 +4,15 @@
  * again, without any call by the user in between.
  */
 
-import { memoryTransport } from 'concordat/binder/memory'
 import { createSharedState } from 'concordat/cluster'
-import { postgresStateStore } from 'concordat/cluster/postgres'
-import { redisStateStore } from 'concordat/cluster/redis'
-import type { ClusterStore } from 'concordat/cluster/store'
 import { silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createElection } from 'concordat/election'
+import type { ClusterStore } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
-import { postgresLocks } from 'concordat/locks/postgres'
-import { redisLocks } from 'concordat/locks/redis'
+import { memoryTransport } from 'concordat/memory'
+import { postgresLocks, postgresStateStore } from 'concordat/postgres'
+import { redisLocks, redisStateStore } from 'concordat/redis'
 import { createService } from 'concordat/service'
 import { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'

@@ -1,6 +1,6 @@
 /** Work that throws what cannot be read: its transaction is rolled back, and its connection is clean for the next one. */
 import type { SqlClient } from 'concordat/core'
-import { kyselyClient } from 'concordat/core/kysely'
+import { kyselyClient } from 'concordat/core/orms'
 import { pgClient } from 'concordat/core/pg'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'

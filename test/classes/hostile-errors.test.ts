@@ -3,8 +3,8 @@
  * nothing.
  */
 import { type Binder, createBinder, defineChannel, processor, sink, sinkBatch, source } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { type Logger, silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox } from 'concordat/outbox'
 import { defineSaga, type Saga } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'

@@ -4,12 +4,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import { redisStateStore } from 'concordat/cluster/redis'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
-import { redisLocks } from 'concordat/locks/redis'
+import { memoryLocks, memoryStateServer, memoryStateStore } from 'concordat/memory'
+import { redisLocks, redisStateStore } from 'concordat/redis'
 import { expect, onTestFinished, test } from 'vitest'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 

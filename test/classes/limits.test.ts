@@ -5,10 +5,10 @@
  */
 
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { hasCode } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { defineSaga, migrateParticipant, purgeParticipant } from 'concordat/saga'
 import { createService } from 'concordat/service'

@@ -5,13 +5,18 @@
 
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createBus } from 'concordat/bus'
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createElection } from 'concordat/election'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import {
+  memoryBroker,
+  memoryLockServer,
+  memoryLocks,
+  memoryStateServer,
+  memoryStateStore,
+  memoryTransport,
+} from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { defineSaga, participant } from 'concordat/saga'
 import { createService } from 'concordat/service'

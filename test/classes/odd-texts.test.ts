@@ -11,12 +11,12 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
-import { postgresTransport } from 'concordat/binder/postgres'
-import type { Transport } from 'concordat/binder/transport'
 import { ConcordatError, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import type { Transport } from 'concordat/extension'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'

@@ -4,15 +4,13 @@
  * afterwards is refused by none.
  */
 import { defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { postgresStateStore } from 'concordat/cluster/postgres'
 import { type SqlClient, type SqlTransaction, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createElection } from 'concordat/election'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { createService } from 'concordat/service'

@@ -4,10 +4,10 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { createBinder, defineChannel, type EncodedMessage } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'

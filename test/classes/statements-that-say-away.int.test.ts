@@ -3,7 +3,7 @@
  * connection's state.
  */
 import type { SqlClient } from 'concordat/core'
-import { kyselyClient } from 'concordat/core/kysely'
+import { kyselyClient } from 'concordat/core/orms'
 import { pgClient } from 'concordat/core/pg'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'

@@ -3,8 +3,8 @@
  * it, or another server was meant. The attempt counts, and nothing waits for a database that is there.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'

@@ -4,9 +4,10 @@
  * have not.
  */
 // oxlint-disable no-restricted-imports -- the scripted brokers of the transports' own tests
-import { postgresTransport } from 'concordat/binder/postgres'
-import type { Subscription } from 'concordat/binder/transport'
+
 import { type Clock, HOUR, silentLogger, systemClock } from 'concordat/core'
+import type { Subscription } from 'concordat/extension'
+import { postgresTransport } from 'concordat/postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { ScriptedClient, subscribeTo } from '../binder/kafka/kafkajs/scripted-client.ts'
 import { range } from '../binder/kafka/kit.ts'

@@ -1,7 +1,7 @@
 /** Statements that would end the transaction which a function is lent: they are not run, and the failure is final. */
 import { defineChannel, type SinkBinding, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga, migrateParticipant, participant } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { tccParticipant } from 'concordat/saga/tcc'

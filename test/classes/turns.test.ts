@@ -13,13 +13,11 @@ import {
   sinkBatch,
   TerminalError,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { type Bus, createBus, defineEvent, onEvent } from 'concordat/bus'
-import { redisStateStore } from 'concordat/cluster/redis'
 import { silentLogger, systemClock } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { redisFence, redisLocks } from 'concordat/locks/redis'
-import { redisTokens } from 'concordat/tokens/redis'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
+import { redisFence, redisLocks, redisStateStore, redisTokens } from 'concordat/redis'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'

@@ -4,9 +4,9 @@
  */
 
 import { createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
 import { pgliteClient } from 'concordat/core/pglite'
+import type { Transport } from 'concordat/extension'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'

@@ -4,8 +4,8 @@
  * not done again for a command of that time.
  */
 import { createBinder, defineChannel, type Headers, type SinkBinding } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import {
   createCoordinator,

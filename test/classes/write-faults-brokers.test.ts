@@ -5,8 +5,8 @@
  */
 // oxlint-disable no-restricted-imports -- the classifier and the insides of the adapters are no part of the interface
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import type { PublishOutcome } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
+import type { PublishOutcome } from 'concordat/extension'
 import { createRelay } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { type WriteFault, writeFault } from '../../core/write-fault.ts'

@@ -3,13 +3,11 @@
  * part. A part that stops calling `writeFault` fails in its column.
  */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { createSharedState } from 'concordat/cluster'
-import { postgresStateStore } from 'concordat/cluster/postgres'
 import { silentLogger, systemClock } from 'concordat/core'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the core: the classifier has no public name

@@ -1,6 +1,6 @@
 import { type Binder, type BinderOptions, createBinder } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Bus, createBus, defineEvent, type EventContext, onEvent } from 'concordat/bus'
+import type { Transport } from 'concordat/extension'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { BusOptions } from '../support/inside/bus.ts'

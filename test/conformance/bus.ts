@@ -1,8 +1,8 @@
 /** THE bus conformance suite: design section 7 as tests. The bus keeps its word on every transport alike. */
 import { randomUUID } from 'node:crypto'
 import { defineChannel, sink } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { ConfigChanged, PauseBinding, ResumeBinding } from 'concordat/bus'
+import type { Transport } from 'concordat/extension'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'

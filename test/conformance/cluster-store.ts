@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { ClusterStore, CommitRequest, LogEntry } from 'concordat/cluster/store'
+import type { ClusterStore, CommitRequest, LogEntry } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import type { CommitOperation, CommitReply } from '../support/inside/election.ts'
 import { until } from '../support/until.ts'

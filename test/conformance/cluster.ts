@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createMembership, createSharedState, type Membership, type SharedState } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
 import type { MembershipOptions, SharedStateOptions } from '../support/inside/election.ts'
 import { persistent } from '../support/refusals.ts'

@@ -4,8 +4,8 @@
  */
 import { randomUUID } from 'node:crypto'
 import { type Binder, createBinder, defineChannel, type Headers, sink } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { bytesCodec } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'

@@ -1,4 +1,4 @@
-import { createTokens, type TokenStore, type Tokens } from 'concordat/tokens'
+import { createTokens, type TokenStore, type Tokens } from 'concordat/locks'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { until } from '../support/until.ts'
 

@@ -1,5 +1,5 @@
 import { type EncodedMessage, failed, ok, processorBatch, produced, sinkBatch, TerminalError } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { describe, it } from 'vitest'
 import type { BatchSinkOptions } from '../support/inside/binder.ts'
 import { gate, until } from '../support/until.ts'

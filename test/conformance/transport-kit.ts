@@ -9,7 +9,7 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import type { PublishOutcome, Transport } from 'concordat/binder/transport'
+import type { PublishOutcome, Transport } from 'concordat/extension'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { PublishUntil } from '../support/inside/binder.ts'

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { createBinder } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import type { Feature } from '../support/inside/binder.ts'
 import { attemptCases } from './transport-attempts.ts'

@@ -1,5 +1,5 @@
 import { ConcordatError, hasCode } from 'concordat/core'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { isRetryable } from '../support/inside/core.ts'
 

@@ -1,4 +1,4 @@
-import { kyselyClient } from 'concordat/core/kysely'
+import { kyselyClient } from 'concordat/core/orms'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'

@@ -1,5 +1,5 @@
 import { defineChannel } from 'concordat/binder'
-import { kyselyClient, kyselyTransaction } from 'concordat/core/kysely'
+import { kyselyClient, kyselyTransaction } from 'concordat/core/orms'
 import { createOutbox } from 'concordat/outbox'
 import { CamelCasePlugin, type Generated, Kysely, PGliteDialect } from 'kysely'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'

@@ -1,7 +1,8 @@
 /** A transaction that user code ends past the client that owns it: nothing more of the owner is stored. */
-import { memoryTransport } from 'concordat/binder/memory'
+
 import { type SqlExecutor, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import pg from 'pg'

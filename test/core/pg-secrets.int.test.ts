@@ -1,6 +1,6 @@
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'

@@ -1,7 +1,7 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { ConcordatError, silentLogger, stderrLogger } from 'concordat/core'
 import { LockError } from 'concordat/locks'
+import { memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'

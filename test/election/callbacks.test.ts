@@ -1,7 +1,6 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateStore } from 'concordat/cluster/memory'
 import { createElection, createSchedule } from 'concordat/election'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks, memoryStateStore } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import type { ElectionOptions } from '../support/inside/election.ts'
 import { until } from '../support/until.ts'

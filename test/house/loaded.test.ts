@@ -9,20 +9,19 @@ import { describe, it } from 'vitest'
 /** Limits on the loaded files of this package, slightly above those of November 2026; packages exactly. */
 const BUDGETS = {
   core: { files: 21, packages: [] },
+  memory: { files: 68, packages: [] },
+  postgres: { files: 130, packages: ['uuid'] },
+  redis: { files: 88, packages: ['uuid'] },
   binder: { files: 137, packages: ['uuid'] },
-  'binder/memory': { files: 25, packages: [] },
   'binder/kafka': { files: 102, packages: [] },
   'binder/kafka/platformatic': { files: 104, packages: [] },
   'binder/rabbitmq': { files: 61, packages: ['uuid'] },
-  'binder/postgres': { files: 73, packages: ['uuid'] },
   pipeline: { files: 35, packages: [] },
   outbox: { files: 92, packages: ['uuid'] },
   saga: { files: 181, packages: ['uuid'] },
-  locks: { files: 39, packages: [] },
-  'locks/redis': { files: 56, packages: [] },
+  locks: { files: 43, packages: [] },
   election: { files: 38, packages: ['croner', 'uuid'] },
   bus: { files: 70, packages: ['uuid'] },
-  tokens: { files: 13, packages: [] },
   service: { files: 294, packages: ['croner', 'uuid'] },
 } as const
 

@@ -13,8 +13,8 @@ import {
   source,
 } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 

@@ -1,8 +1,7 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import { postgresStateStore } from 'concordat/cluster/postgres'
-import { redisStateStore } from 'concordat/cluster/redis'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks, memoryStateServer, memoryStateStore } from 'concordat/memory'
+import { postgresStateStore } from 'concordat/postgres'
+import { redisStateStore } from 'concordat/redis'
 import { describe, expect, it } from 'vitest'
 
 /** Cast for calls that plain JavaScript can make: any function with any value. */

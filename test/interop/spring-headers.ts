@@ -1,7 +1,7 @@
 /** Headers that Spring gives types, and headers that its functions hand on, on both brokers. */
 import { type Binder, type Channel, createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { z } from 'zod'
 import { kafkaOn } from '../support/kafka-driver.ts'
 import { until } from '../support/until.ts'

@@ -1,5 +1,5 @@
 import { createLocks, LockError } from 'concordat/locks'
-import { memoryLockServer } from 'concordat/locks/memory'
+import { memoryLockServer } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 import { FaultyNetwork, FaultyStore } from '../support/locks/faulty-store.ts'

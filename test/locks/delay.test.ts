@@ -1,4 +1,4 @@
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 

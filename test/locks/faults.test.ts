@@ -1,5 +1,5 @@
 import { createLocks, type Lease, type Locks } from 'concordat/locks'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LeaseOptions } from '../support/inside/locks.ts'

@@ -1,5 +1,5 @@
 import { createLocks } from 'concordat/locks'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { busy, ScriptedStore } from '../support/locks/scripted-store.ts'

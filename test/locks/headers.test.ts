@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { currentLease, LEASE_HEADERS, leaseFromHeaders, leaseHeaders } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 
 describe('currentLease', () => {

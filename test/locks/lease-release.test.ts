@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the memory adapter: its bare store
 import { createLocks, LockError } from 'concordat/locks'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { MemoryLockStore } from '../../locks/memory/store.ts'
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { memoryLockServer } from 'concordat/locks/memory'
+import { memoryLockServer } from 'concordat/memory'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { memoryTable } from '../support/locks/memory-table.ts'

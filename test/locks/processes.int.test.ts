@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { pgClient } from 'concordat/core/pg'
 import { createFence } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'

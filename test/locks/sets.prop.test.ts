@@ -1,5 +1,5 @@
 import type { Lease } from 'concordat/locks'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { LockMode } from '../support/inside/locks.ts'

@@ -1,4 +1,4 @@
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 import { expect, it } from 'vitest'
 
 it('assertValid throws after a real event-loop stall, while the signal has not fired', async () => {

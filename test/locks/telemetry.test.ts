@@ -1,4 +1,4 @@
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { record } from '../support/tracing.ts'
 import { until } from '../support/until.ts'

@@ -2,10 +2,10 @@
 
 import { createOperator, type InstancesView } from '@concordat/cli'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
 import { createBus } from 'concordat/bus'
 import { pgliteClient } from 'concordat/core/pglite'
+import type { Transport } from 'concordat/extension'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'

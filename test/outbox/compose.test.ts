@@ -8,7 +8,7 @@ import {
   route,
   sink,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

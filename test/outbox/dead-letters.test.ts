@@ -9,8 +9,8 @@ import {
   sink,
   sinkBatch,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { bytesCodec } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -9,7 +9,7 @@ import {
   sink,
   sinkBatch,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

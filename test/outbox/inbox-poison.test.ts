@@ -4,8 +4,8 @@
  * SQLSTATE.
  */
 import { type BatchOutcome, createBinder, defineChannel, failed, ok, sinkBatch } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox } from 'concordat/outbox'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

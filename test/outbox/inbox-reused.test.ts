@@ -1,7 +1,7 @@
 /** Programs that copy the headers of a message give its id to other messages. */
 import { createBinder, defineChannel, ok, sink, sinkBatch } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox } from 'concordat/outbox'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, processor, type SinkBinding, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgClient } from 'concordat/core/pg'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { createOutbox, createRelay } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName, until } from './support/messages.ts'

@@ -1,7 +1,7 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { defineSaga, participant, Refusal } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -1,7 +1,7 @@
 /** Shared transactions from the broker to the settled message. */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { SqlTransaction } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'

@@ -1,7 +1,7 @@
 import { context, SpanKind, trace } from '@opentelemetry/api'
 import { createBinder, defineChannel, type Headers, processor, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { Telemetry } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -1,7 +1,7 @@
 import { combineTransports, createBinder, defineChannel } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, onTestFinished, test } from 'vitest'

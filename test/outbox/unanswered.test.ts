@@ -1,6 +1,6 @@
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import type { PublishOutcome } from 'concordat/binder/transport'
 import { type Clock, type SqlClient, systemClock } from 'concordat/core'
+import type { PublishOutcome } from 'concordat/extension'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { RelayPublisher } from '../support/inside/outbox.ts'
 import { LogLines } from '../support/log-lines.ts'

@@ -12,7 +12,7 @@ import {
   refused,
   signalled,
   undone,
-} from 'concordat/saga/testing'
+} from 'concordat/testing'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { shape, stepShape } from './support/shape.ts'

@@ -1,4 +1,4 @@
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { closeOnSignals, createService, type SignalHandling } from 'concordat/service'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { CloseOnSignalsOptions } from '../support/inside/service.ts'

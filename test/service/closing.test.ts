@@ -1,7 +1,7 @@
 /** What runs while a service closes, as in every deployment. */
 import { defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,7 +1,7 @@
 /** Transactions that stay prepared, as a service and `doctor` tell of them. */
 
 import { createOperator } from '@concordat/cli'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { defineSaga, localTarget, migrateParticipant } from 'concordat/saga'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'

@@ -2,9 +2,9 @@
 
 import { createOperator } from '@concordat/cli'
 import { defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { defineSaga, participant } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import pg from 'pg'

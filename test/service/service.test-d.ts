@@ -1,5 +1,5 @@
 import { defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { expectTypeOf, test } from 'vitest'

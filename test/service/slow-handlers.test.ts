@@ -1,6 +1,6 @@
 /** A handler call that does not return: the status of its binding and the health of its service. */
 import { defineChannel, sink, sinkBatch, source } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { closeOnSignals, createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -148,8 +148,8 @@ describe('a signal while a service starts', () => {
 
   it.for(['SIGTERM', 'SIGINT'] as const)('%s ends the process by itself, without a stack trace', async (signal) => {
     const program = `
-      import { memoryTransport } from 'concordat/binder/memory'
-      import { memoryLocks } from 'concordat/locks/memory'
+      import { memoryTransport } from 'concordat/memory'
+      import { memoryLocks } from 'concordat/memory'
       import { createService } from 'concordat/service'
       const slow = Object.assign(memoryLocks(), { migrate: async () => {
         process.kill(process.pid, '${signal}')

@@ -1,7 +1,7 @@
 /** Ways to build a mistake in around the package, which has no switch for them. */
 import type { EncodedMessage } from 'concordat/binder'
-import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/transport'
 import type { SqlClient, SqlExecutor, SqlTransaction, TransactionLimits } from 'concordat/core'
+import type { Receiver, Transport, TransportDelivery } from 'concordat/extension'
 import type { Outbox } from 'concordat/outbox'
 
 /** Returns the object with some members replaced. Methods are bound: they use private fields. */

@@ -1,5 +1,5 @@
-import type { Transport } from 'concordat/binder/transport'
 import type { Clock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 
 /** Transport whose `publish` calls get a deadline after `timeoutMs`, as from a binder. */
 export function withDeadline(transport: Transport, timeoutMs: number, clock: Clock): Transport {

@@ -6,12 +6,10 @@
 
 import type { EncodedMessage } from 'concordat/binder'
 import { TransportError } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { ClusterError } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
+import type { ClusterStore, LockStore, Transport } from 'concordat/extension'
 import { LockError } from 'concordat/locks'
-import type { LockStore } from 'concordat/locks/store'
 import type { PublishUntil } from './inside/binder.ts'
 
 /** Generator that decides which calls are refused. */

@@ -1,6 +1,6 @@
 import type { EncodedMessage } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import type { PublishUntil } from './inside/binder.ts'
 
 /** Milliseconds before and after each call, the same for the same seed. */

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, processor, several, sink, source, TerminalError } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { SECOND } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createTestKit, type TestKit } from 'concordat/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'

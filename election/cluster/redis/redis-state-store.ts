@@ -41,7 +41,12 @@ const ERRORS: RedisErrors = {
   refused: (cause) => new ClusterError('cluster.store_refused', { store: 'redis' }, cause),
 }
 
-/** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
+/**
+ * Cluster state on one server, Sentinel, or Redis Cluster (all of one cluster in one slot). Opens two connections when first needed: one
+ * for commands, one for the blocking reads of all logs (on Redis Cluster one of these per cluster name).
+ *
+ * @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away
+ */
 export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
   refuseUnknown('redisStateStore', options, NAMES)
   const { clock = systemClock } = options

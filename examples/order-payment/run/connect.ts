@@ -1,15 +1,11 @@
 /** Connections of one process of a distributed run, opened from plain data that a parent can send to its child. */
 
-import { postgresTransport } from 'concordat/binder/postgres'
-import type { Transport } from 'concordat/binder/transport'
-import { postgresStateStore } from 'concordat/cluster/postgres'
-import { redisStateStore } from 'concordat/cluster/redis'
-import type { ClusterStore } from 'concordat/cluster/store'
 import { type Logger, SECOND, type SqlClient, type SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import type { ClusterStore, Transport } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
-import { postgresLocks } from 'concordat/locks/postgres'
-import { redisLocks } from 'concordat/locks/redis'
+import { postgresLocks, postgresStateStore, postgresTransport } from 'concordat/postgres'
+import { redisLocks, redisStateStore } from 'concordat/redis'
 import pg from 'pg'
 import { LEASE_MS } from '../service-process-options.ts'
 import { namespaced } from './namespace.ts'

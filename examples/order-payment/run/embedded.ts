@@ -1,7 +1,8 @@
 /** Runs everything in this process and in one database: `concordat/embedded`. Needs PGlite and no server. */
-import { memoryStateStore } from 'concordat/cluster/memory'
+
 import type { Logger } from 'concordat/core'
 import { embedded } from 'concordat/embedded'
+import { memoryStateStore } from 'concordat/memory'
 import { closeAll, type RunningService } from '../service.ts'
 import { type ServiceName, serviceNames } from '../service-names.ts'
 import { SERVICES } from '../services.ts'

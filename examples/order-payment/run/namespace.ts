@@ -3,7 +3,7 @@
  * makes this possible in one short file, without a change to services or channels.
  */
 import type { EncodedMessage } from 'concordat/binder'
-import type { Transport, TransportDelivery } from 'concordat/binder/transport'
+import type { Transport, TransportDelivery } from 'concordat/extension'
 
 export function namespaced(inner: Transport, prefix: string): Transport {
   const outside = (name: string): string => prefix + name

@@ -1,7 +1,7 @@
 /** Abstracts where the services run: in one process or in many. */
-import type { Transport } from 'concordat/binder/transport'
-import type { ClusterStore } from 'concordat/cluster/store'
+
 import type { Logger, SqlClient } from 'concordat/core'
+import type { ClusterStore, Transport } from 'concordat/extension'
 import type { Intake } from '../intake/intake.ts'
 import type { Schemas } from './audit.ts'
 

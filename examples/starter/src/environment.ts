@@ -1,7 +1,8 @@
 /** Database and broker of the services. */
-import { postgresTransport } from 'concordat/binder/postgres'
+
 import { pgClient } from 'concordat/core/pg'
 import { embedded } from 'concordat/embedded'
+import { postgresTransport } from 'concordat/postgres'
 import type { ServiceOptions } from 'concordat/service'
 import pg from 'pg'
 

@@ -3,7 +3,7 @@
  * are not replaced at one moment. So both ways count: readers of the old document get new messages, readers of the new one
  * get old messages.
  */
-import { invalidOption, isDeeperThan, wrongKind } from 'concordat/core/extension'
+import { invalidOption, isDeeperThan, wrongKind } from 'concordat/extension'
 import type { JsonObject } from './document.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
 import { show } from './shown.ts'

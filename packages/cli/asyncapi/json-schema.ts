@@ -5,7 +5,7 @@
  *
  * @see https://standardschema.dev/json-schema
  */
-import { hasMethods, toError } from 'concordat/core/extension'
+import { hasMethods, toError } from 'concordat/extension'
 import type { JsonObject } from './document.ts'
 
 /** The used part of a Standard JSON Schema. */

@@ -1,4 +1,4 @@
-import { invalidOption, optionNames, refuseUnknown, requireText, wrongKind } from 'concordat/core/extension'
+import { invalidOption, optionNames, refuseUnknown, requireText, wrongKind } from 'concordat/extension'
 import type { Describable } from 'concordat/operator'
 import type { AsyncapiInfo, AsyncapiServer, JsonObject } from './document.ts'
 import type { Protocol } from './headers.ts'

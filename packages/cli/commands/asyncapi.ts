@@ -1,7 +1,7 @@
 /** `asyncapi` and `asyncapi diff`: the document of what services declare, and what a change means to readers. */
 
 import { readFile, writeFile } from 'node:fs/promises'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import { asyncapi as write } from '../asyncapi/asyncapi.ts'
 import { asyncapiDiff } from '../asyncapi/diff.ts'
 import type { AsyncapiDocument } from '../asyncapi/document.ts'

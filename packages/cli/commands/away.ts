@@ -1,5 +1,5 @@
 /** A server that does not answer, or does not let us in: which one, where, and what to look at. */
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import type { Values } from './command.ts'
 import { text } from './values.ts'
 

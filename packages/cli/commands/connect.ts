@@ -1,8 +1,8 @@
 /** From addresses to an operator. */
-import type { Transport } from 'concordat/binder/transport'
+
 import { SECOND, silentLogger, systemClock } from 'concordat/core'
-import { DEFAULT_SCHEMA, within } from 'concordat/core/extension'
 import { pgClient } from 'concordat/core/pg'
+import { DEFAULT_SCHEMA, type Transport, within } from 'concordat/extension'
 import { operatorRecords, resolveSecrets } from 'concordat/operator'
 import type { OperatedBus } from '../bus.ts'
 import { createOperator, type Operator } from '../operator.ts'
@@ -138,8 +138,8 @@ async function redisOf({ redis, prefix }: Addresses, env: Environment) {
   const url = addressOf('redis', redis, env, /^rediss?:/, 'redis://host:6379')
   if (url === undefined) return undefined
   await installed('ioredis', import('ioredis'))
-  const { redisLocks } = await import('concordat/locks/redis')
-  const { redisStateStore } = await import('concordat/cluster/redis')
+  const { redisLocks } = await import('concordat/redis')
+  const { redisStateStore } = await import('concordat/redis')
   const options = { url, prefix, answerMs: CONNECT_MS, logger: silentLogger }
   const stores = { locks: redisLocks({ ...options, owner: 'operator' }), cluster: redisStateStore(options) }
   return { stores, close: () => Promise.all([stores.locks.close(), stores.cluster.close()]) }

@@ -1,6 +1,6 @@
 /** `dlq` and `lag`: what waits at a group, and what it gave up on. */
 import type { DeadLetter } from 'concordat/binder'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import { nothingCommitted } from '../doctor/groups.ts'
 import { word } from '../doctor/line.ts'
 import type { GroupLine } from '../groups.ts'

@@ -1,5 +1,5 @@
 /** `migrate`: the tables as text, and their state. */
-import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import { DEFAULT_SCHEMA } from 'concordat/extension'
 import { printGrants, printMigrations } from 'concordat/operator'
 import type { MigrationState } from '../engine.ts'
 import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type OptionSpec, UsageError } from './command.ts'

@@ -1,7 +1,7 @@
 /** Formats output: tables and times, without secrets. */
 import { duration } from '../doctor/line.ts'
 
-export { printable, withoutSecrets } from 'concordat/core/extension'
+export { printable, withoutSecrets } from 'concordat/extension'
 export { table } from '../print.ts'
 export { printableJson, printableLines } from '../printable.ts'
 

@@ -1,7 +1,7 @@
 /** A run of the command line: from arguments to text and an exit code. */
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import { VERSIONS_TABLE } from '../doctor/schemas.ts'
 import { type KnownAddresses, knownAddresses } from './addresses.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'

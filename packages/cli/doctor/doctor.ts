@@ -1,6 +1,6 @@
 /** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
 import type { Clock } from 'concordat/core'
-import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import { DEFAULT_SCHEMA } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
 import type { InstancesView } from '../instances.ts'
 import type { DeadLetterAdmin, DeadLetterPlace } from '../letters.ts'

@@ -1,6 +1,6 @@
 /** Context of each check, and handling of failed checks. */
 import { type Clock, SECOND, type SqlClient } from 'concordat/core'
-import { toError } from 'concordat/core/extension'
+import { toError } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
 import { type DoctorLine, fail } from './line.ts'
 

@@ -1,5 +1,5 @@
 /** Compares the role's rights on the tables with those of `migrate grants`. */
-import { DEFAULT_SCHEMA } from 'concordat/core/extension'
+import { DEFAULT_SCHEMA } from 'concordat/extension'
 import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './look.ts'
 

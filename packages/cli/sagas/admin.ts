@@ -7,10 +7,10 @@ import {
   refuseUnknown,
   requireInteger,
   requireText,
-} from 'concordat/core/extension'
+  stored,
+} from 'concordat/extension'
 import { type OperatorRecords, requireNote, requireTarget } from 'concordat/operator'
 import { type OperatorNote, SagaError } from 'concordat/saga'
-import { stored } from 'concordat/saga/kinds'
 import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine.ts'
 import {
   checkFilter,

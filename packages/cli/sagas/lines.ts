@@ -8,7 +8,7 @@ import {
   refuseUnknown,
   requireInteger,
   requireText,
-} from 'concordat/core/extension'
+} from 'concordat/extension'
 import { readCursor, writeCursor } from '../cursor.ts'
 import type { SagaFailure, SagaStatus } from '../engine.ts'
 

@@ -3,7 +3,7 @@
  * runs in one gets those of its world; all other code of the process gets its own, as before.
  */
 import { syncBuiltinESMExports } from 'node:module'
-import { virtualTimeIn } from 'concordat/core/extension'
+import { virtualTimeIn } from 'concordat/extension'
 import { surroundingsHere } from '../surroundings.ts'
 import { replacedRandomness } from './randomness.ts'
 import { watchRealWaits } from './real-waits.ts'

@@ -15,8 +15,8 @@ import {
   sinkBatch,
   source,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { Bus } from 'concordat/bus'
+import { memoryTransport } from 'concordat/memory'
 import { type Coordinator, type ParticipantOptions, participant } from 'concordat/saga'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'

@@ -11,7 +11,7 @@ import {
   sinkBatch,
   source,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, into, route, several, to } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -29,8 +29,8 @@ import {
   to,
   withContext,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { SqlTransaction } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 

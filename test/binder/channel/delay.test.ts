@@ -1,6 +1,6 @@
 import { type Binder, createBinder, defineChannel, processor, sink, to } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { DAY } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { MAX_DELAY_MS } from '../../support/inside/binder.ts'

@@ -9,9 +9,9 @@ import {
   sinkBatch,
   TransportError,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { LockError } from 'concordat/locks'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { SagaError } from 'concordat/saga'
 import { ServiceClosed } from 'concordat/service'
 import { describe, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
+import { memoryTransport } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'

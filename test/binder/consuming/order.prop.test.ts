@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { z } from 'zod'

@@ -8,8 +8,8 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

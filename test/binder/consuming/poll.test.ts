@@ -1,5 +1,5 @@
 import { type Binder, createBinder, defineChannel, pollable, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { PollableOptions } from '../../support/inside/binder.ts'

@@ -1,8 +1,8 @@
 /** Batches that decompress to a thousand times their size, on both client libraries. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import type { Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { it, onTestFinished } from 'vitest'
 import type { KafkaCommonOptions, Stall } from '../../support/inside/binder.ts'
 import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { EncodedMessage } from 'concordat/binder'
-import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
+import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/extension'
 import { Kafka, logLevel } from 'kafkajs'
 import { onTestFinished } from 'vitest'
 import { withDeadline } from '../../support/deadline.ts'

@@ -1,7 +1,7 @@
 /** Members of the rebalance protocol that came with Kafka 4 (KIP-848) and ours, which speak the classic one, in one group. */
 import { Consumer, type MessagesStream, stringDeserializers } from '@platformatic/kafka'
-import type { Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { describe, it, onTestFinished, type TestContext } from 'vitest'
 import { withDeadline } from '../../support/deadline.ts'
 import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { DestinationSpec } from 'concordat/binder/transport'
+import type { DestinationSpec } from 'concordat/extension'
 import { ConfigResourceTypes } from 'kafkajs'
 import { it, onTestFinished } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

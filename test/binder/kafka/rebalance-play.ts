@@ -1,5 +1,5 @@
 /** Any order of requests, answers, reads, settlements and new assignments. */
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import type { Member } from './inside.ts'

@@ -1,4 +1,4 @@
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import { expect, it, onTestFinished } from 'vitest'
 import { groupIdOf } from '../../support/inside/binder.ts'
 import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'

@@ -8,7 +8,7 @@ const execute = promisify(execFile)
 async function run(binding: string): Promise<string> {
   const program = `
     import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
-    import { memoryTransport } from 'concordat/binder/memory'
+    import { memoryTransport } from 'concordat/memory'
     import { z } from 'zod'
     const numbers = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
     let calls = 0

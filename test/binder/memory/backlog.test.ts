@@ -7,8 +7,8 @@ import {
   type SendError,
   sink,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { bytesCodec, silentLogger } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { MemoryBrokerOptions } from '../../support/inside/binder.ts'

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, processor } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { it } from 'vitest'
 import { z } from 'zod'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { defineChannel, encodeMessage } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { silentLogger, systemClock } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { z } from 'zod'
 import { type HostileHarness, hostileCases } from '../../conformance/hostile.ts'
 

@@ -1,4 +1,4 @@
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { afterAll, describe, expect } from 'vitest'
 import { transportConformance } from '../../conformance/transport.ts'
 import { refusals, refusingTransport } from '../../support/refusals.ts'

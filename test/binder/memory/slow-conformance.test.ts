@@ -1,4 +1,4 @@
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { transportConformance } from '../../conformance/transport.ts'
 import { pauses, slowTransport } from '../../support/slow.ts'
 

@@ -19,7 +19,7 @@ import {
   to,
   withContext,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { BatchHandler, BatchSinkOptions } from '../../support/inside/binder.ts'

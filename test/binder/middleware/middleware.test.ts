@@ -13,7 +13,7 @@ import {
   to,
   withContext,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { FakeClock } from '../../support/locks/fake-clock.ts'

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, TerminalError } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { from, type Pipeline, pipeline } from 'concordat/pipeline'
 import { createTestKit } from 'concordat/testing'
 import { expect, test } from 'vitest'

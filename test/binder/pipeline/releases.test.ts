@@ -1,9 +1,9 @@
 /** Upgrade with an open window while the new release has another limit for windows. */
 import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'

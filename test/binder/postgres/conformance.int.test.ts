@@ -1,5 +1,5 @@
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 import { transportConformance } from '../../conformance/transport.ts'
 import { describeWith, startServer } from '../../support/servers/index.ts'

@@ -1,5 +1,5 @@
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresTransport } from 'concordat/postgres'
 import { transportConformance } from '../../conformance/transport.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { interruptible } from './support/interruptible.ts'

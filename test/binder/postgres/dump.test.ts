@@ -1,5 +1,5 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
+import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -1,7 +1,7 @@
 import { type Binder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { Clock, SqlClient } from 'concordat/core'
 import { systemClock } from 'concordat/core'
+import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -1,7 +1,7 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { Clock, SqlClient } from 'concordat/core'
 import { systemClock } from 'concordat/core'
+import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { PostgresTransportOptions } from '../../support/inside/binder.ts'

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { silentLogger } from 'concordat/core'
+import { postgresTransport } from 'concordat/postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { createDatabase } from '../../outbox/support/postgres.ts'

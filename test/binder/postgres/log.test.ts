@@ -1,6 +1,6 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
-import { type PostgresTransport, postgresTransport } from 'concordat/binder/postgres'
 import { type SqlClient, textCodec } from 'concordat/core'
+import { type PostgresTransport, postgresTransport } from 'concordat/postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import type { PostgresTransportOptions } from '../../support/inside/binder.ts'

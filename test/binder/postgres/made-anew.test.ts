@@ -7,7 +7,7 @@ import {
   encodeMessage,
   sink,
 } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
+import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { isRetryable } from '../../support/inside/core.ts'

@@ -1,7 +1,7 @@
 /** Destination of a handler's outputs that are named at run time: the one of their channel, with any inbox. */
 import { channelAt, createBinder, defineChannel, processor, processorBatch, produced, sink, to } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresTransport } from 'concordat/postgres'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'

@@ -1,6 +1,6 @@
 import { defineChannel, redrive, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { silentLogger } from 'concordat/core'
+import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

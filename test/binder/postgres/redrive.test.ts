@@ -1,6 +1,6 @@
 import { defineChannel, redrive } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { type SqlClient, silentLogger, systemClock } from 'concordat/core'
+import { postgresTransport } from 'concordat/postgres'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { lossyAnswers } from '../../support/lossy-answers.ts'

@@ -1,7 +1,7 @@
 import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../support/until.ts'

@@ -17,11 +17,11 @@ import {
   TerminalError,
   to,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import { postgresTransport } from 'concordat/binder/postgres'
-import type { Transport } from 'concordat/binder/transport'
 import { pgliteClient } from 'concordat/core/pglite'
+import type { Transport } from 'concordat/extension'
+import { memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'

@@ -1,7 +1,7 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { bytesCodec, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresTransport } from 'concordat/postgres'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../../support/pglite.ts'

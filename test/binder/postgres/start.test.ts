@@ -1,7 +1,7 @@
 import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresTransport } from 'concordat/postgres'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { asNextRelease } from '../../support/next-release.ts'

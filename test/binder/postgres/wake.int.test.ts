@@ -1,7 +1,7 @@
 import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { pgClient, pgListener, pgTransaction } from 'concordat/core/pg'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'

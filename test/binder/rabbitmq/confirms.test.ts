@@ -1,5 +1,5 @@
 import type { EncodedMessage } from 'concordat/binder'
-import type { PublishOutcome, Transport } from 'concordat/binder/transport'
+import type { PublishOutcome, Transport } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { FakeBroker, type Published } from './fake-broker.ts'

@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { DestinationSpec } from 'concordat/binder/transport'
+import type { DestinationSpec } from 'concordat/extension'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'

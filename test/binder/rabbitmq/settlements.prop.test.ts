@@ -1,4 +1,4 @@
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { FakeBroker } from './fake-broker.ts'

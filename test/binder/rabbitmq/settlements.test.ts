@@ -1,4 +1,4 @@
-import type { Subscription, TransportDelivery } from 'concordat/binder/transport'
+import type { Subscription, TransportDelivery } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { until } from '../../support/until.ts'
 import { FakeBroker, type FakeChannel } from './fake-broker.ts'

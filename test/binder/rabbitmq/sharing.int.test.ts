@@ -1,4 +1,4 @@
-import type { Subscription, TransportDelivery } from 'concordat/binder/transport'
+import type { Subscription, TransportDelivery } from 'concordat/extension'
 import { expect, it, onTestFinished } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'

@@ -8,7 +8,7 @@ import {
   sink,
   TerminalError,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { FakeClock } from '../../support/locks/fake-clock.ts'

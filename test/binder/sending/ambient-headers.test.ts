@@ -10,11 +10,10 @@ import {
   sink,
   source,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { textCodec } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { currentLease, leaseFromHeaders, leaseHeaders } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks, memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { afterEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'

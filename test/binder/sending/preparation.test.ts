@@ -1,5 +1,5 @@
 import { type Binder, createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
-import type { DestinationSpec } from 'concordat/binder/transport'
+import type { DestinationSpec } from 'concordat/extension'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'

@@ -7,8 +7,8 @@ import {
   source,
   TransportError,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { type Logger, silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'

@@ -1,5 +1,5 @@
 import { type Binder, type BinderOptions, type Channel, createBinder, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { onTestFinished } from 'vitest'
 
 /** Retries at once, so that tests need not wait for backoff. */

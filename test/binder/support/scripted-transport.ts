@@ -8,7 +8,7 @@ import type {
   Transport,
   TransportDelivery,
   TransportFeatures,
-} from 'concordat/binder/transport'
+} from 'concordat/extension'
 import type { PublishUntil, TransportHealth } from '../../support/inside/binder.ts'
 import { newId } from '../../support/inside/core.ts'
 

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, failed, processorBatch, produced, sink, TerminalError } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { isChildOf, record, traceIdOf } from '../../support/tracing.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, type Headers, processor, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { kafkaOn } from '../../support/kafka-driver.ts'

@@ -12,10 +12,10 @@ import {
   sink,
   source,
 } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
 import { type Logger, silentLogger, type Telemetry } from 'concordat/core'
 import { openTelemetry } from 'concordat/core/opentelemetry'
+import type { Transport } from 'concordat/extension'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { readTraceContext } from '../../support/inside/core.ts'

@@ -11,7 +11,7 @@ import {
 } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

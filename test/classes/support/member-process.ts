@@ -1,10 +1,10 @@
 /** A process with one member of a group, on any transport. It reports each begin and end of a handler call to its parent. */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import { silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 import { z } from 'zod'
 import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'

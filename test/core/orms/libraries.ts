@@ -1,10 +1,10 @@
 /** The libraries whose transactions are joined, each on the same database. */
 
 import type { SqlTransaction } from 'concordat/core'
-import { kyselyTransaction } from 'concordat/core/kysely'
 import {
   drizzleTransaction,
   knexTransaction,
+  kyselyTransaction,
   mikroOrmTransaction,
   postgresTransaction,
   prismaTransaction,

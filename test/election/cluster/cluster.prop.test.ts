@@ -1,6 +1,6 @@
 import { createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { ClusterStore, LogEntry } from 'concordat/cluster/store'
+import type { ClusterStore, LogEntry } from 'concordat/extension'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { StateEvent, StateOperation } from '../../support/inside/election.ts'

@@ -1,6 +1,6 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateStore } from 'concordat/cluster/memory'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { memoryStateStore } from 'concordat/memory'
+import { redisStateStore } from 'concordat/redis'
 import { Cluster, Redis } from 'ioredis'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'

@@ -1,5 +1,5 @@
 import type { Membership } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterEach, expect, it } from 'vitest'
 import { clusterOn, FAST } from '../../support/cluster/on-redis.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createSharedState } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { MemberProcess } from '../../support/cluster/worker-process.ts'

@@ -1,5 +1,5 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateStore } from 'concordat/cluster/memory'
+import { memoryStateStore } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { record } from '../../support/tracing.ts'
 

@@ -1,6 +1,6 @@
 import { createElection, type Election, type Term } from 'concordat/election'
 import { createLocks, type Locks } from 'concordat/locks'
-import { type MemoryLockServer, memoryLockServer } from 'concordat/locks/memory'
+import { type MemoryLockServer, memoryLockServer } from 'concordat/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { FakeClock } from '../../support/locks/fake-clock.ts'

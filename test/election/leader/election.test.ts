@@ -1,6 +1,6 @@
 import { createElection, type Election } from 'concordat/election'
 import { createLocks, LockError } from 'concordat/locks'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ElectionEvent, ElectionOptions } from '../../support/inside/election.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'

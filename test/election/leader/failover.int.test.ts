@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createElection } from 'concordat/election'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { WorkerProcess } from '../../support/locks/worker-process.ts'

@@ -1,6 +1,6 @@
 import { createElection, type Election, type Term } from 'concordat/election'
 import { currentLease, leaseHeaders } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import { drain } from '../../support/locks/fake-clock.ts'
 import { closeAll, held, setup, TTL_MS } from '../support/candidates.ts'

@@ -1,5 +1,5 @@
 import { createElection, createObserver, type Observer } from 'concordat/election'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { LeaderChange, ObserverOptions } from '../../support/inside/election.ts'
 import type { LockInfo } from '../../support/inside/locks.ts'

@@ -1,6 +1,6 @@
 import { createElection, createObserver, type Election } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redlockLocks } from 'concordat/redis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'

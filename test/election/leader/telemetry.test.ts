@@ -1,5 +1,5 @@
 import { createElection } from 'concordat/election'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { record } from '../../support/tracing.ts'
 import { until } from '../../support/until.ts'

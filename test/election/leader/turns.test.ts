@@ -1,5 +1,5 @@
 import { createElection } from 'concordat/election'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import { drain } from '../../support/locks/fake-clock.ts'
 import { closeAll, setup, TTL_MS } from '../support/candidates.ts'

@@ -1,5 +1,5 @@
 import { createElection, createSchedule, type Election } from 'concordat/election'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { JobRun } from '../../support/inside/election.ts'

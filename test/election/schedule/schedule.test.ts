@@ -1,6 +1,6 @@
 import { createElection, createSchedule } from 'concordat/election'
 import { currentLease } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks } from 'concordat/memory'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ScheduledJob } from '../../support/inside/election.ts'
 import { drain } from '../../support/locks/fake-clock.ts'

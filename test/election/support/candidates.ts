@@ -1,5 +1,5 @@
 import { createElection, type Election } from 'concordat/election'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import type { ElectionOptions } from '../../support/inside/election.ts'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate } from '../../support/until.ts'

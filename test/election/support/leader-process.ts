@@ -5,7 +5,7 @@
 import { pgClient } from 'concordat/core/pg'
 import { createElection, createSchedule, type Term } from 'concordat/election'
 import { createFence } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { closeOnSignals } from 'concordat/service'
 import pg from 'pg'
 

@@ -1,6 +1,7 @@
 /** The mistakes that can be built in (`--broken`), wrapped around a transport: the library has no switch for them. */
-import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/transport'
+
 import type { SqlClient } from 'concordat/core'
+import type { Receiver, Transport, TransportDelivery } from 'concordat/extension'
 import type { SettlingTransactions } from '../../support/inside/binder.ts'
 
 export function withMistake(transport: Transport, mistake: string | undefined): Transport {

@@ -1,7 +1,7 @@
 import { hasCode, type SqlClient, systemClock } from 'concordat/core'
 import { createElection, type Term } from 'concordat/election'
 import { createFence, type Lease, type Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { describe } from '../harness/errors.ts'
 import type { EventLog } from '../harness/events.ts'

@@ -1,5 +1,5 @@
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { kafkaOn } from '../../support/kafka-driver.ts'
 import type { BrokerAddress } from './place.ts'
 import { HEARTBEAT_S, SESSION_MS } from './settings.ts'

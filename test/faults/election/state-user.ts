@@ -1,6 +1,6 @@
 import { createSharedState, type SharedState } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
+import type { ClusterStore } from 'concordat/extension'
 import type { StateEvent } from '../../support/inside/election.ts'
 import { codeOf, describe } from '../harness/errors.ts'
 import type { EventLog } from '../harness/events.ts'

@@ -4,9 +4,9 @@
  */
 
 import { createMembership, type Membership } from 'concordat/cluster'
-import type { ClusterStore } from 'concordat/cluster/store'
 import { hasCode, systemClock } from 'concordat/core'
 import { createElection, type Election, type Term } from 'concordat/election'
+import type { ClusterStore } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import type { MembershipEvent } from '../../support/inside/election.ts'
 import { codeOf, describe } from '../harness/errors.ts'

@@ -1,7 +1,7 @@
-import { postgresTransport } from 'concordat/binder/postgres'
-import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
+import { postgresTransport } from 'concordat/postgres'
 import pg from 'pg'
 
 export interface LogOptions {

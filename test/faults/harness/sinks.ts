@@ -1,6 +1,6 @@
 import { pgClient } from 'concordat/core/pg'
 import { createFence } from 'concordat/locks'
-import { redisFence } from 'concordat/locks/redis'
+import { redisFence } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 

@@ -1,6 +1,6 @@
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { kafkaOn } from '../../support/kafka-driver.ts'
 import { openTransport } from '../cluster/transports.ts'
 import { postgresLog } from '../harness/postgres-log.ts'

@@ -3,9 +3,9 @@
  * kill and stop it at any time; it reports its events as it writes them down.
  */
 import { type Channel, createBinder, type SinkBinding } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { createCoordinator, participant, sagaReplies } from 'concordat/saga'
 import pg from 'pg'

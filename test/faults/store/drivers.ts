@@ -1,7 +1,7 @@
 /** Functions of a store that the harness needs for an episode. */
-import { postgresStateStore } from 'concordat/cluster/postgres'
+
 import { pgClient } from 'concordat/core/pg'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks, postgresStateStore } from 'concordat/postgres'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { leftovers } from '../../support/locks/postgres-table.ts'

@@ -1,5 +1,5 @@
 import { pgClient } from 'concordat/core/pg'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks } from 'concordat/postgres'
 import type { SinkClient } from '../harness/sinks.ts'
 import { isPostgres, poolAt } from './open.ts'
 import type { Place } from './orders.ts'

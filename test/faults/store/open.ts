@@ -1,12 +1,11 @@
 /** The stores as a worker opens them, by their address: the same in the harness and in its workers. */
-import { postgresStateStore } from 'concordat/cluster/postgres'
-import { redisStateStore } from 'concordat/cluster/redis'
-import type { ClusterStore } from 'concordat/cluster/store'
+
 import type { SqlClient } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import type { ClusterStore } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
-import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
-import { redisLocks } from 'concordat/locks/redis'
+import { type PostgresLocks, postgresLocks, postgresStateStore } from 'concordat/postgres'
+import { redisLocks, redisStateStore } from 'concordat/redis'
 import pg from 'pg'
 import type { RedisClient } from '../../support/inside/core.ts'
 import type { LocksOptions } from '../../support/inside/locks.ts'

@@ -3,9 +3,9 @@
  * Tests kill and stop it at any of its steps; it reports its events as it writes them down.
  */
 import { createBinder } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Logger, type SqlClient, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, sagaReplies } from 'concordat/saga'
 import pg from 'pg'

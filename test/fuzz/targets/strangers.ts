@@ -2,9 +2,9 @@
 
 import { systemMermaid } from '@concordat/cli'
 import { hasCode } from 'concordat/core'
+import { createTokens } from 'concordat/locks'
+import { memoryTokens } from 'concordat/memory'
 import { defineSaga, type SagaState } from 'concordat/saga'
-import { createTokens } from 'concordat/tokens'
-import { memoryTokens } from 'concordat/tokens/memory'
 import { z } from 'zod'
 import { advance, initialState } from '../../support/inside/saga.ts'
 import { hostileJsonText, hostileText } from '../hostile.ts'

@@ -15,7 +15,7 @@ import {
 } from 'concordat/core'
 import { ElectionError } from 'concordat/election'
 import { DataDirectoryError } from 'concordat/embedded'
-import { LockError } from 'concordat/locks'
+import { LockError, TokenError } from 'concordat/locks'
 import { OperatorOutcomeNotKept } from 'concordat/operator'
 import { OutboxError } from 'concordat/outbox'
 import { WindowInvalid } from 'concordat/pipeline'
@@ -24,7 +24,6 @@ import { BranchRefused, GlobalTransactionError } from 'concordat/saga/global'
 import { ShardingError } from 'concordat/saga/sharding'
 import { UndoError } from 'concordat/saga/undo'
 import { ServiceClosed, ServiceNotReady } from 'concordat/service'
-import { TokenError } from 'concordat/tokens'
 // oxlint-disable-next-line no-restricted-imports -- no page needs it
 import type { ErrorClass } from '../../../core/error-class.ts'
 

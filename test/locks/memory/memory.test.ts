@@ -1,4 +1,4 @@
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { locksConformance } from '../../conformance/locks.ts'
 
 locksConformance('memory', async () => {

@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the memory adapter: its bare store
 import { createLocks } from 'concordat/locks'
-import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import { afterAll, describe, expect } from 'vitest'
 import { MemoryLockStore } from '../../../locks/memory/store.ts'
 import { locksConformance } from '../../conformance/locks.ts'

@@ -1,5 +1,5 @@
 import { pgClient, pgListener } from 'concordat/core/pg'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks } from 'concordat/postgres'
 import pg from 'pg'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'

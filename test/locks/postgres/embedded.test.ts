@@ -1,7 +1,7 @@
 import type { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks } from 'concordat/postgres'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { inLine } from '../../conformance/locks-kit.ts'
 import { freshPglite } from '../../support/pglite.ts'

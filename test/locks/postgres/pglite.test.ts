@@ -1,5 +1,5 @@
 import { pgliteClient } from 'concordat/core/pglite'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks } from 'concordat/postgres'
 import { locksConformance } from '../../conformance/locks.ts'
 import { leftovers } from '../../support/locks/postgres-table.ts'
 import { freshPglite } from '../../support/pglite.ts'

@@ -1,7 +1,7 @@
 import type { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
+import { type PostgresLocks, postgresLocks } from 'concordat/postgres'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'

@@ -1,5 +1,5 @@
 import { pgClient, pgListener } from 'concordat/core/pg'
-import type { Claim } from 'concordat/locks/store'
+import type { Claim } from 'concordat/extension'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { inLine } from '../../conformance/locks-kit.ts'

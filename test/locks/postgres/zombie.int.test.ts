@@ -1,5 +1,5 @@
 import { pgClient, pgTransaction } from 'concordat/core/pg'
-import { postgresLocks } from 'concordat/locks/postgres'
+import { postgresLocks } from 'concordat/postgres'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FakeClock } from '../../support/locks/fake-clock.ts'

@@ -1,5 +1,5 @@
 import type { Locks } from 'concordat/locks'
-import { redisFence, redisLocks } from 'concordat/locks/redis'
+import { redisFence, redisLocks } from 'concordat/redis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { LocksOptions } from '../../support/inside/locks.ts'
 import {

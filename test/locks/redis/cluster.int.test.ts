@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Cluster } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { locksConformance } from '../../conformance/locks.ts'

@@ -1,5 +1,5 @@
 import type { Lease, Locks } from 'concordat/locks'
-import { redisFence, redisLocks } from 'concordat/locks/redis'
+import { redisFence, redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { RedisLocksOptions } from '../../support/inside/locks.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import type { RedisLocksOptions } from '../../support/inside/locks.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type RedisFence, redisFence, redisLocks } from 'concordat/locks/redis'
+import { type RedisFence, redisFence, redisLocks } from 'concordat/redis'
 import { Cluster, Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { describeWith, serverUrl, startCluster } from '../../support/servers/index.ts'

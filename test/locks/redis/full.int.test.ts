@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redisLocks, redlockLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { fullCases } from '../../conformance/locks-full.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { redisLocks } from 'concordat/locks/redis'
-import type { Claim } from 'concordat/locks/store'
+import type { Claim } from 'concordat/extension'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { ClaimTerms, RedisLocksOptions } from '../../support/inside/locks.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { memoryLockServer } from 'concordat/locks/memory'
+import { memoryLockServer } from 'concordat/memory'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, it } from 'vitest'

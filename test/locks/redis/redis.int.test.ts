@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { locksConformance } from '../../conformance/locks.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'concordat/core'
 import type { Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { Cluster, Redis } from 'ioredis'
 import { afterEach, expect, it } from 'vitest'
 import {

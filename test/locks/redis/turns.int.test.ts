@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Claim } from 'concordat/locks/store'
+import type { Claim } from 'concordat/extension'
 import { Redis } from 'ioredis'
 import { expect, it, onTestFinished } from 'vitest'
 import { redisStore } from '../../support/locks/redis-table.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createElection } from 'concordat/election'
 import type { Lease, Locks } from 'concordat/locks'
-import { redisFence } from 'concordat/locks/redis'
+import { redisFence } from 'concordat/redis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { outcome, Quorum } from '../../support/locks/quorum.ts'
@@ -248,7 +248,7 @@ describeWith(['redis'], 'servers that are slow, mute or out of reach', { private
   it('a server that does not identify itself does not vote, and its reason is reported', async () => {
     const { quorum } = context
     const { Redis } = await import('ioredis')
-    const { redlockLocks } = await import('concordat/locks/redlock')
+    const { redlockLocks } = await import('concordat/redis')
     for (const n of [0, 1]) {
       const rule = ['SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-info'] as const
       await quorum.admin(n, (client) => client.call('ACL', ...rule))

@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redlockLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { bareRedlock } from '../../support/locks/bare-redlock.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redlockLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { type LocksHarness, locksConformance } from '../../conformance/locks.ts'
 import { describeWith, startServer } from '../../support/servers/index.ts'

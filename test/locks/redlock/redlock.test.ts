@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redlockLocks } from 'concordat/redis'
 import { Cluster, Redis } from 'ioredis'
 import { describe, expect, it } from 'vitest'
 
@@ -55,7 +55,7 @@ describe('redlockLocks', () => {
         return next(name, context)
       }
       registerHooks({ resolve })
-      const { redlockLocks } = await import('concordat/locks/redlock')
+      const { redlockLocks } = await import('concordat/redis')
       const locks = redlockLocks({ urls: ['redis://127.0.0.1:1', 'redis://127.0.0.1:2', 'redis://127.0.0.1:3'] })
       const error = await locks.tryAcquire('k').catch((caught) => caught)
       console.log(error.code, error.message)

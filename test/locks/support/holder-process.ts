@@ -5,7 +5,7 @@
 import { createBinder, defineChannel } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { leaseHeaders } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { z } from 'zod'
 
 export interface HolderOptions {

@@ -1,7 +1,7 @@
-import { createTokens } from 'concordat/tokens'
-import { memoryTokens } from 'concordat/tokens/memory'
-import { postgresTokens } from 'concordat/tokens/postgres'
-import { redisTokens } from 'concordat/tokens/redis'
+import { createTokens } from 'concordat/locks'
+import { memoryTokens } from 'concordat/memory'
+import { postgresTokens } from 'concordat/postgres'
+import { redisTokens } from 'concordat/redis'
 import { expect, test } from 'vitest'
 import { tokensConformance } from '../../conformance/tokens.ts'
 

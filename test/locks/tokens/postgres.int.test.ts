@@ -1,6 +1,6 @@
 import { pgClient } from 'concordat/core/pg'
-import { createTokens } from 'concordat/tokens'
-import { postgresTokens } from 'concordat/tokens/postgres'
+import { createTokens } from 'concordat/locks'
+import { postgresTokens } from 'concordat/postgres'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tokensConformance } from '../../conformance/tokens.ts'

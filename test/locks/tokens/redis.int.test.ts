@@ -1,5 +1,5 @@
-import { createTokens } from 'concordat/tokens'
-import { redisTokens } from 'concordat/tokens/redis'
+import { createTokens } from 'concordat/locks'
+import { redisTokens } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import { tokensConformance } from '../../conformance/tokens.ts'

@@ -12,7 +12,7 @@ const folder = resolve('.cache', `asyncapi-cli-${process.pid}`)
 const shop = (payload: string): string => `
 import { appendFileSync } from 'node:fs'
 import { defineChannel, sink } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { z } from 'zod'
 const placed = defineChannel('orders.placed', { payload: z.object(${payload}) })

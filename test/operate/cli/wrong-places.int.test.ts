@@ -1,7 +1,7 @@
 /** Channels, groups, ids and numbers of partitions that are not there, as a person types them at night. */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../../outbox/support/messages.ts'

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createOperator } from '@concordat/cli'
 import { createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
+import { postgresTransport } from 'concordat/postgres'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them

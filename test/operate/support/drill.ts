@@ -1,9 +1,9 @@
 /** A running system whose problems are planted, looked for with the command line alone, and put right. */
 import { type Binding, type Channel, createBinder, defineChannel, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import { createBus } from 'concordat/bus'
 import { pgClient } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
 import { defineSaga } from 'concordat/saga'
 import { createService, type Service } from 'concordat/service'
 import pg from 'pg'

@@ -1,8 +1,7 @@
 /** A shop of four services that has everything there is to describe. Nothing of it runs. */
 import { createBinder, defineChannel, into, processor, responder, route, sink, source } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks, memoryTransport } from 'concordat/memory'
 import { defineSaga, participant } from 'concordat/saga'
 import { createService, type ServiceDeclaration } from 'concordat/service'
 import * as valibot from 'valibot'

@@ -1,5 +1,5 @@
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import type { PublishOutcome } from 'concordat/binder/transport'
+import type { PublishOutcome } from 'concordat/extension'
 import type { TransportErrorKind } from '../../support/inside/binder.ts'
 import type { RelayPublisher } from '../../support/inside/outbox.ts'
 

@@ -1,7 +1,7 @@
 /** Contends for a lock, and writes behind its fence whether or not it believes in its lease. */
 import { hasCode, systemClock } from 'concordat/core'
 import { createFence, type Lease } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import { LOCK_TTL_MS } from '../settings.ts'
 import type { Site } from './site.ts'
 

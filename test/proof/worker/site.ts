@@ -1,9 +1,9 @@
 /** Tools of a process of a run: its database, its outbox, the broker. */
 import { type Binder, createBinder } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import type { Logger, SqlClient, SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import type { Transport } from 'concordat/extension'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import pg from 'pg'
 import { postgresLog } from '../../faults/harness/postgres-log.ts'

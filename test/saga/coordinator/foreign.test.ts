@@ -1,6 +1,6 @@
 /** The documented shapes (docs/reference/wire-format.md), written out here by hand: other programs rely on them. */
 import { type Binder, createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'

@@ -1,6 +1,6 @@
 /** Forward recovery before the pivot, and groups after it. */
 import { defineSaga, Refusal } from 'concordat/saga'
-import { explore } from 'concordat/saga/testing'
+import { explore } from 'concordat/testing'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate } from '../../support/until.ts'

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga, participant } from 'concordat/saga'
 import { afterAll, expect, test } from 'vitest'

@@ -2,7 +2,7 @@
  * Signals for sagas whose version the receiving instance has not loaded: a rolling deploy, and one that is rolled back.
  */
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import type { Coordinator, Saga } from 'concordat/saga'
 import { defineSaga } from 'concordat/saga'
 import { afterEach, describe, expect, test } from 'vitest'

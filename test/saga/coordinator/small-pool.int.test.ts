@@ -1,6 +1,6 @@
 import { createBinder } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { pgClient } from 'concordat/core/pg'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import pg from 'pg'

@@ -1,8 +1,8 @@
 import { context, SpanKind, trace } from '@opentelemetry/api'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base'
 import { createBinder } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient, SqlTransaction, Telemetry } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import {
   createCoordinator,

@@ -1,6 +1,6 @@
-import { memoryTransport } from 'concordat/binder/memory'
 import { DAY } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, test } from 'vitest'

@@ -1,4 +1,4 @@
-import { attemptFailed, done, due, explore, given, operator, refused } from 'concordat/saga/testing'
+import { attemptFailed, done, due, explore, given, operator, refused } from 'concordat/testing'
 import { describe, expect, test } from 'vitest'
 import { policy, shape, stepShape } from '../support/shape.ts'
 

@@ -2,8 +2,9 @@
  * A transaction over two databases: ann's account is on PostgreSQL, bob's on MariaDB, and each service prepares on its
  * own.
  */
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+
 import { silentLogger } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { defineSaga, Refusal } from 'concordat/saga'
 import { xaParticipant } from 'concordat/saga/xa'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'

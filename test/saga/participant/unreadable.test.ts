@@ -1,6 +1,6 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

@@ -1,5 +1,5 @@
 import { type Binder, createBinder, type Headers, type SinkBinding } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, type Saga, sagaReplies } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'

@@ -1,6 +1,6 @@
 import { type Binder, createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'

@@ -1,6 +1,6 @@
 /** Whether a state of a machine counts as "nothing was done": only when all of its calls certainly did nothing. */
 
-import { done, due } from 'concordat/saga/testing'
+import { done, due } from 'concordat/testing'
 import { describe, expect, test } from 'vitest'
 import { endOf, ordered, storyOf, threw } from '../support/machine-story.ts'
 import { CATCH_ALL, machine, machineRunner, Shop, services, task } from '../support/machines.ts'

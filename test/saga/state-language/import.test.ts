@@ -1,6 +1,6 @@
 /** Refusals at import, by path; and the expressions that are supported. */
 import { importStateMachine } from '@concordat/state-language'
-import { explore, given } from 'concordat/saga/testing'
+import { explore, given } from 'concordat/testing'
 import { describe, expect, test } from 'vitest'
 import { machine, reduceMachine, Shop, services, task } from '../support/machines.ts'
 

@@ -1,7 +1,7 @@
 /** A service that runs global transactions and a bank that is their participant, over the memory transport. */
 import { createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, migrateParticipant, sagaReplies } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'

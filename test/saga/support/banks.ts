@@ -1,8 +1,8 @@
 /** Two banks, each a service with a database of its own on one server; money moves between them by XA. */
 import { defineChannel } from 'concordat/binder'
-import { type MemoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import { type MemoryBroker, memoryTransport } from 'concordat/memory'
 import { defineSaga, Refusal } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { type XaParticipantOptions, xaParticipant } from 'concordat/saga/xa'

@@ -3,8 +3,8 @@
  * and the relays are other processes: they live on.
  */
 import { createBinder, type SinkBinding } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, migrateParticipant, type Saga, sagaReplies } from 'concordat/saga'
 import { afterAll, beforeAll } from 'vitest'

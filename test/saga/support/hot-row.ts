@@ -1,8 +1,8 @@
 /** Sagas that contend for one row, which each of them locks until it is decided: by undo, or by XA. */
 import { randomUUID } from 'node:crypto'
 import { defineChannel, type SinkBinding } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
 import { z } from 'zod'

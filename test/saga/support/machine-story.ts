@@ -1,7 +1,7 @@
 /** Runs of machines without a database: the next calls, their keys, and their outcomes. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
-import { done, given } from 'concordat/saga/testing'
+import { done, given } from 'concordat/testing'
 import type { SagaEvent, Story } from '../../support/inside/saga.ts'
 import { Shop, services } from './machines.ts'
 

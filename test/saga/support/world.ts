@@ -2,9 +2,9 @@
 
 import type { PGlite } from '@electric-sql/pglite'
 import { type Binder, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
-import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
 import {
   type Coordinator,

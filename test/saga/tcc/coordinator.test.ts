@@ -1,5 +1,5 @@
 import { createBinder } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createRelay } from 'concordat/outbox'
 import { defineSaga, Refusal, sagaReplies } from 'concordat/saga'
 import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'

@@ -1,10 +1,10 @@
 /** Lists whose items are reserved first, and confirmed together when the saga is decided. */
 import { createBinder } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createRelay } from 'concordat/outbox'
 import { defineSaga, Refusal, sagaReplies } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'
-import { explore } from 'concordat/saga/testing'
+import { explore } from 'concordat/testing'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { closeEmbedded, FAST, openEmbedded, setupWorld, stockCommands } from '../support/world.ts'

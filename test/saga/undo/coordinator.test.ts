@@ -1,7 +1,7 @@
 /** Sagas and global transactions whose branches are undone, with a coordinator, a broker and an operator. */
 import { defineChannel } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { defineSaga, migrateParticipant, Refusal } from 'concordat/saga'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
 import { undo, undoParticipant } from 'concordat/saga/undo'

@@ -1,7 +1,7 @@
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
-import { postgresLocks } from 'concordat/locks/postgres'
 import { createOutbox } from 'concordat/outbox'
+import { postgresLocks } from 'concordat/postgres'
 import { migrateParticipant, Refusal } from 'concordat/saga'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { type UndoParticipantOptions, undo, undoParticipant } from 'concordat/saga/undo'

@@ -1,6 +1,7 @@
 /** Sagas and global transactions whose participants prepare: two banks, a database each, on a server of their own. */
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+
 import { silentLogger } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createService, type Service } from 'concordat/service'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'

@@ -1,8 +1,8 @@
 // oxlint-disable no-restricted-imports -- Nest calls these hooks at a signal, which would end the tests
 import 'reflect-metadata'
 import { setImmediate } from 'node:timers/promises'
-import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
+import { memoryTransport } from 'concordat/memory'
 import { createService } from 'concordat/service'
 import { expect, test } from 'vitest'
 import { Lifecycle } from '../../../packages/nest/lifecycle.ts'

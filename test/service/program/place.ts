@@ -1,9 +1,9 @@
 /** Surroundings of `shop.ts`: memory and PGlite, or the servers whose addresses are in the environment. */
-import { memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
+
 import type { SqlClient } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
-import { memoryLocks } from 'concordat/locks/memory'
+import { memoryLocks, memoryTransport } from 'concordat/memory'
 
 export interface Place {
   readonly sql: SqlClient
@@ -19,7 +19,7 @@ export async function place(): Promise<Place> {
   switch (process.env['PLACE']) {
     case 'kafka': {
       const { kafkaTransport } = await import('concordat/binder/kafka')
-      const { redisLocks } = await import('concordat/locks/redis')
+      const { redisLocks } = await import('concordat/redis')
       const { Kafka } = await import('kafkajs')
       const kafka = new Kafka({ brokers: address('KAFKA_BROKERS').split(','), logLevel: 0 })
       const locks = redisLocks({ url: address('REDIS_URL'), prefix: address('PREFIX') })
@@ -27,13 +27,13 @@ export async function place(): Promise<Place> {
     }
     case 'rabbitmq': {
       const { rabbitTransport } = await import('concordat/binder/rabbitmq')
-      const { redisLocks } = await import('concordat/locks/redis')
+      const { redisLocks } = await import('concordat/redis')
       const locks = redisLocks({ url: address('REDIS_URL'), prefix: address('PREFIX') })
       return { ...(await database()), transport: rabbitTransport({ url: address('RABBITMQ_URL') }), locks }
     }
     case 'postgres': {
-      const { postgresTransport } = await import('concordat/binder/postgres')
-      const { postgresLocks } = await import('concordat/locks/postgres')
+      const { postgresTransport } = await import('concordat/postgres')
+      const { postgresLocks } = await import('concordat/postgres')
       const base = await database()
       return { ...base, transport: postgresTransport({ sql: base.sql }), locks: postgresLocks({ sql: base.sql }) }
     }

@@ -9,10 +9,10 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
-import type { PublishOutcome, Transport } from 'concordat/binder/transport'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { hasCode } from 'concordat/core'
+import type { PublishOutcome, Transport } from 'concordat/extension'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { z } from 'zod'
 import type { RelayPublisher } from '../../support/inside/outbox.ts'

@@ -5,9 +5,9 @@
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, type EncodedMessage } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import { type Bus, createBus, defineEvent, onEvent } from 'concordat/bus'
 import { type Clock, type Logger, systemClock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { override } from '../planted.ts'

@@ -16,8 +16,8 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
+import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/memory'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { override } from '../planted.ts'

@@ -7,7 +7,7 @@
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { type Clock, type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
 import { createFence, type Lease, type Locks } from 'concordat/locks'
-import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
+import { type PostgresLocks, postgresLocks } from 'concordat/postgres'
 import type { AcquireOptions, LocksOptions } from '../../support/inside/locks.ts'
 import { override } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'

@@ -6,9 +6,9 @@
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { type PostgresTransport, postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { createInbox, createOutbox, createRelay, type Outbox } from 'concordat/outbox'
+import { type PostgresTransport, postgresTransport } from 'concordat/postgres'
 import { z } from 'zod'
 import type { PostgresTransportOptions } from '../../support/inside/binder.ts'
 import { persist } from '../persist.ts'

@@ -2,8 +2,8 @@
 
 import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel, type SinkBinding, sink } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient, SqlTransaction } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { createInbox, createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { z } from 'zod'
 import { persist } from '../persist.ts'

@@ -1,5 +1,5 @@
 /** Drives a store step by step, so that the answers of two can be compared. */
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
 import fc from 'fast-check'
 import type { CommitOperation, Generation } from '../inside/election.ts'
 

@@ -1,4 +1,4 @@
-import type { ClusterStore, LogFollower } from 'concordat/cluster/store'
+import type { ClusterStore, LogFollower } from 'concordat/extension'
 
 /**
  * Store whose followers learn of log entries later than the store has them, as over a network; the knob of the suites.

@@ -1,6 +1,6 @@
-import { type PostgresStateStore, postgresStateStore } from 'concordat/cluster/postgres'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import { type PostgresStateStore, postgresStateStore } from 'concordat/postgres'
 import pg from 'pg'
 import { createDatabase } from '../../outbox/support/postgres.ts'
 import type { PostgresStateStoreOptions } from '../inside/election.ts'

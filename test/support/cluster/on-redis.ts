@@ -1,8 +1,8 @@
 /** Members and states on a private Redis, and links to it that fail; all of it is closed after each test. */
 
 import { createMembership, createSharedState, type Membership, type SharedState } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
+import { redisStateStore } from 'concordat/redis'
 import { afterEach, beforeEach } from 'vitest'
 import { Link } from '../../faults/harness/link.ts'
 import type {

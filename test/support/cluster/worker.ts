@@ -4,7 +4,7 @@
  * deadAfterMs.
  */
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 
 export interface Heard {
   readonly type: string

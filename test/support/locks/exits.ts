@@ -1,5 +1,5 @@
 /** A process that takes a lock, or waits for one, and then has nothing else to do. Closes nothing. */
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 
 const [url = '', prefix = '', what = ''] = process.argv.slice(2)
 const locks = redisLocks({ url, prefix })

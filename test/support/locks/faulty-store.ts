@@ -1,6 +1,6 @@
+import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/extension'
 import { LockError } from 'concordat/locks'
-import type { MemoryLockServer } from 'concordat/locks/memory'
-import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
+import type { MemoryLockServer } from 'concordat/memory'
 import type { ClaimTerms, LockInfo } from '../inside/locks.ts'
 import type { FakeClock } from './fake-clock.ts'
 

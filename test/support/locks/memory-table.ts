@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import type { AcquireReply } from 'concordat/extension'
 import { LockError } from 'concordat/locks'
-import type { MemoryLockServer } from 'concordat/locks/memory'
-import type { AcquireReply } from 'concordat/locks/store'
+import type { MemoryLockServer } from 'concordat/memory'
 import type { Table } from './scenario.ts'
 
 const required = (reply: AcquireReply | 'given up'): AcquireReply => {

@@ -1,5 +1,5 @@
 import { ok } from 'node:assert/strict'
-import type { AcquireReply } from 'concordat/locks/store'
+import type { AcquireReply } from 'concordat/extension'
 import type { LockMode } from '../inside/locks.ts'
 
 interface Wish {

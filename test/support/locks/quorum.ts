@@ -1,5 +1,5 @@
 import type { Locks } from 'concordat/locks'
-import { redlockLocks } from 'concordat/locks/redlock'
+import { redlockLocks } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { Link } from '../../faults/harness/link.ts'
 import type { RedlockLocksOptions } from '../inside/locks.ts'

@@ -1,4 +1,4 @@
-import type { AcquireReply, Claim, LockStore } from 'concordat/locks/store'
+import type { AcquireReply, Claim, LockStore } from 'concordat/extension'
 import fc from 'fast-check'
 import type { ClaimTerms, ForcedRelease, LockInfo } from '../inside/locks.ts'
 import { Oracle } from './oracle.ts'

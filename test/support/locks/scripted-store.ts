@@ -1,4 +1,4 @@
-import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/locks/store'
+import type { AcquireReply, AcquireRequest, Claim, LockStore, NotHeld } from 'concordat/extension'
 import type { ClaimTerms } from '../inside/locks.ts'
 
 type Answer<T> = T | Error | Promise<T>

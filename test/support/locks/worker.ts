@@ -5,7 +5,7 @@
 import { pgClient } from 'concordat/core/pg'
 import { createElection } from 'concordat/election'
 import { createFence, type Lease } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisLocks } from 'concordat/redis'
 import pg from 'pg'
 import type { LeaseOptions } from '../inside/locks.ts'
 

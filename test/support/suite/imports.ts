@@ -4,19 +4,34 @@ import { dirname, join } from 'node:path'
 
 const RELATIVE = /(?:from|import)\s*\(?'(\.[^']+)'/g
 
-/** Says of a file whether the sign is on it, or on a file that it imports directly or indirectly. Each file is read once. */
+interface TestFile {
+  readonly text: string
+  /** Files in `test/` that it imports itself. */
+  readonly imports: readonly string[]
+}
+
+/** Each file is read once per process. */
+const read = new Map<string, TestFile>()
+
+function testFile(path: string): TestFile {
+  const before = read.get(path)
+  if (before !== undefined) return before
+  const text = readFileSync(path, 'utf8')
+  const file = { text, imports: importsOf(path, text) }
+  read.set(path, file)
+  return file
+}
+
+/** The file, and all files that it imports directly or indirectly. */
+export function reachedBy(path: string): ReadonlySet<string> {
+  const found = new Set([path])
+  for (const each of found) testFile(each).imports.forEach((target) => found.add(target))
+  return found
+}
+
+/** Says of a file whether the sign is on it, or on a file that it imports directly or indirectly. */
 export function importing(sign: (file: string, text: string) => boolean): (file: string) => boolean {
-  const known = new Map<string, boolean>()
-  const isOn = (file: string): boolean => {
-    const before = known.get(file)
-    if (before !== undefined) return before
-    known.set(file, false)
-    const text = readFileSync(file, 'utf8')
-    const found = sign(file, text) || importsOf(file, text).some(isOn)
-    known.set(file, found)
-    return found
-  }
-  return isOn
+  return (path) => [...reachedBy(path)].some((file) => sign(file, testFile(file).text))
 }
 
 /** A program in a string of a test may import a file that does not exist. */

@@ -1,6 +1,8 @@
-import { existsSync } from 'node:fs'
+import { existsSync, globSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { MERGE_SECONDS, mergeOf, QUICK_SECONDS, quickOf, SMOKE } from './quick.ts'
+import { reachedBy } from './imports.ts'
+import { MERGE_SECONDS, meets, mergeOf, QUICK_SECONDS, quickOf, readClaims, SMOKE } from './quick.ts'
+import type { Seconds } from './seconds.ts'
 
 test('npm test leaves out long files and all but one file for each server', () => {
   const long = 'test/saga/long.test.ts'
@@ -10,15 +12,28 @@ test('npm test leaves out long files and all but one file for each server', () =
   expect(quickOf(files, seconds)).toEqual([short, 'test/saga/new.test.ts', ...SMOKE])
 })
 
-test('a merge leaves out long files that hold no guarantee, and controls of the suites', () => {
-  // By its own name in the table of guarantees, and by a suite that it runs.
-  const holding = ['test/locks/processes.int.test.ts', 'test/binder/rabbitmq/conformance.int.test.ts']
+/** Suites that a test loads by name, and tests of a release. */
+const ELSEWHERE = /^test\/core\/orms\/|\.release\.test\.ts$/
+
+const longFiles = (...files: readonly string[]): Seconds =>
+  Object.fromEntries(files.map((file) => [file, MERGE_SECONDS + 1]))
+
+test('a merge leaves out long files, except the conformance of each adapter', () => {
+  const adapters = ['test/binder/rabbitmq/conformance.int.test.ts', 'test/binder/kafka/conformance.int.test.ts']
   const without = ['test/operate/cli.int.test.ts', 'test/binder/memory/refusing-conformance.test.ts']
-  const seconds = Object.fromEntries([...holding, ...without].map((file) => [file, MERGE_SECONDS + 1]))
-  expect(mergeOf([...holding, ...without, 'test/saga/kinds.int.test.ts'], seconds)).toEqual([
-    ...holding,
-    'test/saga/kinds.int.test.ts',
-  ])
+  expect(mergeOf([...adapters, ...without], longFiles(...adapters, ...without))).toEqual(adapters)
+})
+
+test('a merge runs a test of every guarantee, and of those in long files the shortest', () => {
+  const files = globSync('test/**/*.test.ts')
+  const claims = readClaims().map(({ tests }) => new Set(tests.map(({ file }) => file)))
+  const all = longFiles(...files)
+  for (const seconds of [all, { ...all, 'test/bus/bus.test.ts': MERGE_SECONDS + 9 }]) {
+    const chosen = mergeOf(files, seconds)
+    const without = claims.filter((named) => !chosen.some((file) => meets(reachedBy(file), named)))
+    expect(without.flatMap((named) => [...named]).filter((file) => !ELSEWHERE.test(file))).toEqual([])
+    expect(chosen.length).toBeLessThan(files.length / 2)
+  }
 })
 
 test.each(SMOKE)('%s exists', (file) => {

@@ -2,12 +2,12 @@
  * Which test files a run takes, by the measured time of each (`npm run test:times`) and by the guarantees that it holds.
  *
  * - `npm test`: every short file, and one file for each kind of server; about five minutes.
- * - `npm test` with `CONCORDAT_REQUIRE_SERVERS=1`, as in `.ci/run`: every file that is not long, on servers too, and every
- *   file that holds the test of a guarantee.
+ * - `npm test` with `CONCORDAT_REQUIRE_SERVERS=1`, as in `.ci/run`: every file that is not long, on servers too, each adapter's
+ *   conformance, and for each guarantee whose tests are all in long files the shortest of these.
  * - `CONCORDAT_NIGHT=1`, as in `npm run test:night`, or `vitest run` without a mode: every file.
  */
-import { readFileSync } from 'node:fs'
-import { importing } from './imports.ts'
+import { globSync, readFileSync } from 'node:fs'
+import { reachedBy } from './imports.ts'
 import { isNight } from './night.ts'
 import { readSeconds, type Seconds } from './seconds.ts'
 
@@ -17,8 +17,8 @@ export const QUICK_MODE = 'quick'
 /** A file that takes longer is not part of `npm test`. */
 export const QUICK_SECONDS = 3
 
-/** A file that takes longer is part of a merge only if it holds the test of a guarantee. */
-export const MERGE_SECONDS = 15
+/** A file that takes longer is part of a merge only if it runs a conformance suite, or if a guarantee has no shorter test. */
+export const MERGE_SECONDS = 5
 
 /** Files that show that each available server works with its adapter. */
 export const SMOKE: readonly string[] = [
@@ -29,11 +29,16 @@ export const SMOKE: readonly string[] = [
   'test/saga/mysql2/two-databases.int.test.ts',
 ]
 
-/** Long files of every merge that hold no guarantee: the programs of the pages, which change with the code. */
-const ALWAYS: readonly string[] = ['test/house/snippets.int.test.ts']
+/** Long files of every merge: the programs of the pages, which change with the code, and suites that no import shows. */
+const ALWAYS: readonly string[] = ['test/house/snippets.int.test.ts', 'test/core/orms/orms.int.test.ts']
 
-/** Shows that a conformance suite finds a wrong store or transport: a control of the tests, which holds no guarantee itself. */
-const CONTROL = /(?:^|[/-])(?:negative-control|refusing|slow|late)(?:-\w+)?\.test\.ts$/
+const CONFORMANCE = 'test/conformance/'
+
+/**
+ * Never chosen for a guarantee: tests of a release or of a Docker engine, and controls, which show that a conformance suite finds a wrong
+ * store or transport.
+ */
+const LEFT_OUT = /(?:^|[/-])(?:negative-control|refusing|slow|late)(?:-\w+)?\.test\.ts$|\.(?:release|engine)\.test\.ts$/
 
 type Choice = (files: readonly string[]) => readonly string[]
 
@@ -52,23 +57,41 @@ export function quickOf(files: readonly string[], seconds: Seconds = readSeconds
 
 /** @param files paths from the root of the repository */
 export function mergeOf(files: readonly string[], seconds: Seconds = readSeconds()): readonly string[] {
-  const imports = importing((file) => guaranteed().has(file))
-  const holdsGuarantee = (file: string): boolean => !CONTROL.test(file) && imports(file)
-  return files.filter((file) => (seconds[file] ?? 0) <= MERGE_SECONDS || ALWAYS.includes(file) || holdsGuarantee(file))
-}
-
-/** Test files and suites that the table of guarantees names. */
-function guaranteed(): ReadonlySet<string> {
-  known ??= new Set(
-    (JSON.parse(readFileSync('test/house/guarantees.json', 'utf8')) as readonly Claim[]).flatMap(({ tests }) =>
-      tests.map(({ file }) => file),
-    ),
+  const candidates = new Map(
+    globSync('test/**/*.test.ts')
+      .filter((file) => !LEFT_OUT.test(file))
+      .map((file) => [file, reachedBy(file)]),
   )
-  return known
+  const claims = readClaims()
+  const suites = new Set(claims.flatMap(suitesOf))
+  const conforming = [...candidates].filter(([, reached]) => meets(reached, suites)).map(([file]) => file)
+  const chosen = new Set([...ALWAYS, ...conforming])
+  const isChosen = (file: string): boolean => chosen.has(file) || (seconds[file] ?? 0) <= MERGE_SECONDS
+  for (const { tests } of claims) {
+    const named = new Set(tests.map(({ file }) => file))
+    const holding = [...candidates].filter(([, reached]) => meets(reached, named)).map(([file]) => file)
+    if (holding.some(isChosen)) continue
+    const [shortest] = holding.toSorted((a, b) => (seconds[a] ?? 0) - (seconds[b] ?? 0))
+    if (shortest !== undefined) chosen.add(shortest)
+  }
+  return files.filter(isChosen)
 }
 
-let known: ReadonlySet<string> | undefined
+/** Says whether a file that is reached is one of those that are named. */
+export const meets = (reached: ReadonlySet<string>, named: ReadonlySet<string>): boolean =>
+  [...reached].some((file) => named.has(file))
 
+/** Conformance suites that hold a claim: it then holds for each adapter that runs them. */
+function suitesOf({ tests }: Claim): readonly string[] {
+  return tests.map(({ file }) => file).filter((file) => file.startsWith(CONFORMANCE))
+}
+
+/** A line of the table of guarantees: the tests of a claim, each in a test file or in a suite that test files import. */
 interface Claim {
   readonly tests: readonly { readonly file: string }[]
+}
+
+/** Reads the table of guarantees. */
+export function readClaims(): readonly Claim[] {
+  return JSON.parse(readFileSync('test/house/guarantees.json', 'utf8')) as readonly Claim[]
 }

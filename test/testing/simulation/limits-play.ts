@@ -5,9 +5,9 @@
 
 import { type SimulatedInstance, type SimulatedWorld, simulate } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
+import { postgresTransport } from 'concordat/postgres'
 import { z } from 'zod'
 import { freshPglite } from '../../support/pglite.ts'
 

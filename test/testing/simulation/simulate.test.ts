@@ -1,6 +1,6 @@
 import { type PlayedHistory, type SimulatedService, type SimulationOptions, simulate } from '@concordat/simulator'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { onDelivery, settlesFirst } from '../../sim/planted.ts'

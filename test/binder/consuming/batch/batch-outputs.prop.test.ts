@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, type EncodedMessage, failed, processorBatch, produced } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { z } from 'zod'

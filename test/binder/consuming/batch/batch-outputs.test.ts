@@ -8,7 +8,7 @@ import {
   TransportError,
   to,
 } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'

@@ -1,5 +1,5 @@
 import { type Binding, type ConsumerOptions, createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { failingPublish } from '../../../conformance/transport-kit.ts'

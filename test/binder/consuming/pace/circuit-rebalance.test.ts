@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../../../support/until.ts'

@@ -1,4 +1,4 @@
-import type { Receiver } from 'concordat/binder/transport'
+import type { Receiver } from 'concordat/extension'
 import { expect, it } from 'vitest'
 import type { Displacement, Stall } from '../../../support/inside/binder.ts'
 import { DelayNews } from '../inside.ts'

@@ -1,6 +1,6 @@
 import { type EncodedMessage, TransportError } from 'concordat/binder'
-import type { PublishOutcome, Receiver } from 'concordat/binder/transport'
 import { silentLogger } from 'concordat/core'
+import type { PublishOutcome, Receiver } from 'concordat/extension'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { Displacement, Stall } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'

@@ -1,4 +1,4 @@
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { Assignment, type FetchedBatch } from '../inside.ts'

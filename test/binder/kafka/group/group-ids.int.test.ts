@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
+import type { Transport } from 'concordat/extension'
 import { it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { kafkaOn } from '../../../support/kafka-driver.ts'

@@ -1,4 +1,4 @@
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { Assignment, type FetchedBatch, SettledOffsets } from '../inside.ts'
 import { range } from '../kit.ts'

@@ -1,7 +1,7 @@
 import { Connection } from '@platformatic/kafka'
 import { platformaticTransport } from 'concordat/binder/kafka/platformatic'
-import type { Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { it, onTestFinished } from 'vitest'
 import { withDeadline } from '../../../support/deadline.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'

@@ -1,5 +1,5 @@
-import type { Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
 import { expect, it, onTestFinished } from 'vitest'
 import { withDeadline } from '../../../support/deadline.ts'
 import { kafkajsOn, platformaticOn } from '../../../support/kafka-driver.ts'

@@ -1,5 +1,5 @@
-import type { Receiver } from 'concordat/binder/transport'
 import { type Clock, MINUTE, silentLogger, systemClock } from 'concordat/core'
+import type { Receiver } from 'concordat/extension'
 import {
   assignRoundRobin,
   ByteReader,

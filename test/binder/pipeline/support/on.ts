@@ -1,7 +1,7 @@
-import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
+import type { Transport } from 'concordat/extension'
+import { postgresTransport } from 'concordat/postgres'
 import { kafkaOn } from '../../../support/kafka-driver.ts'
 
 /** Shortest session that the Kafka broker allows; a killed process keeps its partitions for this time. */

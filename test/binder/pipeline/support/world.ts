@@ -1,7 +1,7 @@
 /** A pipeline with an inbox on a broker in memory and a database, whose parts are made one by one so that each can break. */
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { from, migratePipelines, type Pipeline, pipeline } from 'concordat/pipeline'
 import { z } from 'zod'

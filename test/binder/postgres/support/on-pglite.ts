@@ -1,8 +1,8 @@
 /** Common set-up of the tests on PGlite: one database per file, and binders that are closed after each test. */
 import { type Binder, type BinderOptions, createBinder } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresTransport } from 'concordat/postgres'
 import { afterAll, beforeAll, onTestFinished } from 'vitest'
 import type { PostgresTransportOptions } from '../../../support/inside/binder.ts'
 import { freshPglite } from '../../../support/pglite.ts'

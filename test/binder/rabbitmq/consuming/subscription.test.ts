@@ -1,4 +1,4 @@
-import type { Receiver, TransportDelivery } from 'concordat/binder/transport'
+import type { Receiver, TransportDelivery } from 'concordat/extension'
 import { expect, it } from 'vitest'
 import { until } from '../../../support/until.ts'
 import { FakeBroker } from '../fake-broker.ts'

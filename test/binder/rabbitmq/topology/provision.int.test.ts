@@ -1,4 +1,4 @@
-import type { DestinationSpec } from 'concordat/binder/transport'
+import type { DestinationSpec } from 'concordat/extension'
 import { expect, it } from 'vitest'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
 import { until } from '../../../support/until.ts'

@@ -1,4 +1,4 @@
-import type { DestinationSpec } from 'concordat/binder/transport'
+import type { DestinationSpec } from 'concordat/extension'
 import { expect, it } from 'vitest'
 import type { RabbitTransportOptions } from '../../../support/inside/binder.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'

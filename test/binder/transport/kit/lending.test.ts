@@ -1,4 +1,4 @@
-import type { TransportDelivery } from 'concordat/binder/transport'
+import type { TransportDelivery } from 'concordat/extension'
 import { describe, expect, it } from 'vitest'
 import { type Lendable, Lending, type LendingEvents, type Line } from './inside.ts'
 

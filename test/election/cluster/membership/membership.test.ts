@@ -1,6 +1,6 @@
 import { ClusterError, createMembership, type Membership } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { ClusterStore } from 'concordat/cluster/store'
+import type { ClusterStore } from 'concordat/extension'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import type { BeatReply, MembershipOptions, PresenceEvent } from '../../../support/inside/election.ts'
 import { FakeClock } from '../../../support/locks/fake-clock.ts'

@@ -1,4 +1,4 @@
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { type ClusterHarness, clusterConformance } from '../../../conformance/cluster.ts'
 import { lagging } from '../../../support/cluster/lagging.ts'
 

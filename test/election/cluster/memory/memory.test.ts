@@ -1,4 +1,4 @@
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { clusterConformance } from '../../../conformance/cluster.ts'
 
 clusterConformance('memory', async () => {

@@ -1,4 +1,4 @@
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { afterAll, describe, expect } from 'vitest'
 import { clusterConformance } from '../../../conformance/cluster.ts'
 import { refusals, refusingClusterStore } from '../../../support/refusals.ts'

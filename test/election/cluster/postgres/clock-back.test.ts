@@ -1,7 +1,7 @@
 import { createMembership } from 'concordat/cluster'
-import { postgresStateStore } from 'concordat/cluster/postgres'
 import { type SqlClient, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresStateStore } from 'concordat/postgres'
 import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { freshPglite } from '../../../support/pglite.ts'
 import { until } from '../../../support/until.ts'

@@ -1,5 +1,5 @@
-import { postgresStateStore } from 'concordat/cluster/postgres'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresStateStore } from 'concordat/postgres'
 import { clusterConformance } from '../../../conformance/cluster.ts'
 import { warmUp, wipeCluster } from '../../../support/cluster/on-postgres.ts'
 import { freshPglite } from '../../../support/pglite.ts'

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import { Redis } from 'ioredis'
 import { clusterConformance } from '../../../conformance/cluster.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import { redisStateStore } from 'concordat/redis'
 import { Cluster, Redis } from 'ioredis'
 import { expect, it } from 'vitest'
 import { clusterConformance } from '../../../conformance/cluster.ts'

@@ -1,6 +1,6 @@
 import { ClusterError, createSharedState, type SharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { ClusterStore, CommitRequest, LogEntry } from 'concordat/cluster/store'
+import type { ClusterStore, CommitRequest, LogEntry } from 'concordat/extension'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import type { CommitReply } from '../../../support/inside/election.ts'
 import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'

@@ -1,6 +1,6 @@
 import { ClusterError, createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
-import type { ClusterStore, LogEntry } from 'concordat/cluster/store'
+import type { ClusterStore, LogEntry } from 'concordat/extension'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 import type { StateEvent } from '../../../support/inside/election.ts'
 import { drain } from '../../../support/locks/fake-clock.ts'

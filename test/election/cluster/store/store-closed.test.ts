@@ -1,5 +1,5 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
-import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { memoryStateServer, memoryStateStore } from 'concordat/memory'
 import { describe, expect, it } from 'vitest'
 
 const closed = { code: 'cluster.closed' }

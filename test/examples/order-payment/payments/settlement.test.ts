@@ -1,6 +1,6 @@
-import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { createFence } from 'concordat/locks'
+import { memoryTransport } from 'concordat/memory'
 import { createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
 import { expect, test } from 'vitest'

@@ -1,5 +1,5 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { namespaced } from '../../../../examples/order-payment/run/namespace.ts'

@@ -1,9 +1,9 @@
 /** Services whose sagas are spread over several databases, and a participant, over the memory transport. */
 import type { PGlite } from '@electric-sql/pglite'
 import { type Binder, createBinder, defineChannel } from 'concordat/binder'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay, type Relay } from 'concordat/outbox'
 import {
   type Coordinator,

@@ -1,6 +1,0 @@
-/**
- * Tokens in the memory of one process, for tests.
- *
- * @module
- */
-export { memoryTokens } from './memory-tokens.ts'
