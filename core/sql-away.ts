@@ -124,8 +124,11 @@ function isHandedOn(cause: object): boolean {
 export function isDenied(cause: object): boolean {
   if (fieldOf(cause, 'code') !== '42501') return false
   const routine = fieldOf(cause, 'routine')
-  return typeof routine === 'string' && routine.startsWith('aclcheck_error')
+  return typeof routine === 'string' && DENIES.test(routine)
 }
+
+/** Functions that check a right; that to a sequence is checked where its next value is taken. */
+const DENIES = /^(aclcheck_error|nextval_internal$)/
 
 /** SQLSTATE of the error, or of the first of its causes that has one. */
 export function sqlStateOf(error: unknown): string | undefined {

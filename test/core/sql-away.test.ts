@@ -57,6 +57,7 @@ describe('a database that is down', () => {
     const denied = (routine: string) => fromDriver(Object.assign(coded('42501'), { routine }))
     expect(sqlAway(denied('aclcheck_error'))).toBe('lost')
     expect(sqlAway(denied('aclcheck_error_col'))).toBe('lost')
+    expect(sqlAway(denied('nextval_internal'))).toBe('lost')
     expect(sqlAway(denied('ExecWithCheckOptions'))).toBeUndefined()
   })
 

@@ -24,6 +24,11 @@ const TAKEN = [
     give: (role: string, schema: string) => `GRANT ALL ON ALL TABLES IN SCHEMA ${schema} TO ${role}`,
   },
   {
+    what: 'the right to number rows',
+    take: (role: string, schema: string) => `REVOKE ALL ON ALL SEQUENCES IN SCHEMA ${schema} FROM ${role}`,
+    give: (role: string, schema: string) => `GRANT ALL ON ALL SEQUENCES IN SCHEMA ${schema} TO ${role}`,
+  },
+  {
     what: 'the right to connect',
     take: (role: string) => `REVOKE CONNECT ON DATABASE ${role} FROM ${role}, PUBLIC`,
     give: (role: string) => `GRANT CONNECT ON DATABASE ${role} TO ${role}`,
@@ -42,9 +47,10 @@ describeWith(['postgres'], 'a role of PostgreSQL that loses its rights', () => {
     await root.query(`CREATE ROLE ${role} LOGIN PASSWORD '${PASSWORD}'`)
     await root.query(`CREATE DATABASE ${role}`)
     await createInbox({ sql: pgClient(inside), schema }).migrate()
-    await inside.query(`CREATE TABLE ${schema}.done (n int)`)
+    await inside.query(`CREATE TABLE ${schema}.done (n int, seq bigserial)`)
     await inside.query(`GRANT USAGE ON SCHEMA ${schema} TO ${role}`)
-    await inside.query(`GRANT ALL ON ALL TABLES IN SCHEMA ${schema} TO ${role}`)
+    for (const kind of ['TABLES', 'SEQUENCES'])
+      await inside.query(`GRANT ALL ON ALL ${kind} IN SCHEMA ${schema} TO ${role}`)
   })
   afterAll(async () => {
     await inside.end()
