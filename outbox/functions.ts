@@ -48,24 +48,29 @@ export const WINDOW_FUNCTION = `
 /** From this number of rows on, one statement, which is planned each time, costs less than one for each row. */
 const FEW = 10
 
-/** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
+/**
+ * Deletes published rows. False when the lease is not the caller's: nothing was deleted. Rows are named by number and id, here and in
+ * the functions below: a server that lost its newest commits (a standby that lagged, a crash with `synchronous_commit = off`) gives
+ * their numbers to other messages.
+ */
 export const CONFIRM_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
+  CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[], p_ids text[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $$
-  DECLARE is_ours boolean; p_seq bigint;
+  DECLARE is_ours boolean;
   BEGIN
     IF cardinality(p_seqs) <= ${FEW} THEN
-      FOREACH p_seq IN ARRAY p_seqs LOOP
-        DELETE FROM {schema}.outbox WHERE partition = p_partition AND seq = p_seq AND EXISTS (${LEASE});
+      FOR i IN 1..cardinality(p_seqs) LOOP
+        DELETE FROM {schema}.outbox WHERE partition = p_partition AND seq = p_seqs[i] AND id = p_ids[i] AND EXISTS (${LEASE});
       END LOOP;
     ELSE
       -- EXECUTE plans it with the values, so their list is hashed. Not a join: with statistics from when the table was
       -- empty, which is what they are of most of the time, each row would be compared with each value.
       EXECUTE $q$DELETE FROM {schema}.outbox
-        WHERE partition = $1 AND seq = ANY ($4) AND seq BETWEEN $5 AND $6
+        WHERE partition = $1 AND seq = ANY ($4) AND seq BETWEEN $5 AND $6 AND id = ANY ($7)
           AND EXISTS (SELECT 1 FROM {schema}.outbox_lease WHERE partition = $1 AND owner = $2 AND epoch = $3)$q$
-        USING p_partition, p_owner, p_epoch, p_seqs, (SELECT min(s) FROM unnest(p_seqs) s), (SELECT max(s) FROM unnest(p_seqs) s);
+        USING p_partition, p_owner, p_epoch, p_seqs, (SELECT min(s) FROM unnest(p_seqs) s), (SELECT max(s) FROM unnest(p_seqs) s),
+        p_ids;
     END IF;
     SELECT EXISTS (${LEASE}) INTO is_ours;
     RETURN is_ours;
@@ -88,8 +93,8 @@ export const HOLD_FUNCTION = `
       SET attempts = o.attempts + 1, strikes = f.strikes, last_error = f.error,
         parked_at = CASE WHEN f."delayMs" IS NULL THEN clock_timestamp() END,
         next_attempt_at = coalesce(clock_timestamp() + f."delayMs" * interval '1 ms', 'infinity')
-      FROM json_to_recordset(p_holds) AS f(seq bigint, strikes int, "delayMs" float8, error text)
-      WHERE o.partition = p_partition AND o.seq = ANY (seqs) AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
+      FROM json_to_recordset(p_holds) AS f(seq bigint, id text, strikes int, "delayMs" float8, error text)
+      WHERE o.partition = p_partition AND o.seq = ANY (seqs) AND o.seq = f.seq AND o.id = f.id AND EXISTS (SELECT 1 FROM lease)
     )
     SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
     RETURN is_ours;

@@ -39,7 +39,7 @@ const IDLE_MS = 10 * SECOND
 export interface RowMove {
   readonly sql: SqlClient
   /** Deletes rows under the caller's lease. @returns the numbers of those that were there */
-  readonly take: (tx: SqlTransaction, seqs: readonly string[]) => Promise<ReadonlySet<string>>
+  readonly take: (tx: SqlTransaction, rows: readonly WindowRow[]) => Promise<ReadonlySet<string>>
   readonly log: Pick<Transport, 'name' | 'publishIn'>
 }
 
@@ -51,10 +51,7 @@ export interface RowMove {
 export async function moveRows(move: RowMove, rows: readonly WindowRow[]): Promise<readonly PublishOutcome[]> {
   try {
     await limitedTransaction(move.sql, IDLE_MS, async (tx) => {
-      const taken = await move.take(
-        tx,
-        rows.map(({ seq }) => seq),
-      )
+      const taken = await move.take(tx, rows)
       const messages = rows.filter(({ seq }) => taken.has(seq)).map(({ message }) => message)
       if (messages.length > 0) await move.log.publishIn?.(tx, messages, (name) => specOf(name))
     })

@@ -305,7 +305,7 @@ export class PartitionRelay {
         'outbox row cannot be read, parked: repair it or call outbox.drop',
       )
     }
-    const holds = unreadable.map(({ seq, error }) => unreadableHold(seq, error))
+    const holds = unreadable.map(({ seq, id, error }) => unreadableHold(seq, id, error))
     await this.#insist(() => this.#table.hold(holds))
   }
 

@@ -95,12 +95,12 @@ export class PartitionTable {
    * @returns false when the lease is not ours: nothing was deleted
    */
   async confirm(rows: readonly WindowRow[]): Promise<boolean> {
-    const seqs = rows.map((row) => row.seq).join(',')
     return this.#owned(
       'delete confirmed messages of the outbox',
-      `SELECT ${this.#tables.confirm}($1, $2, $3::bigint, string_to_array($4, ',')::bigint[]) AS owned,
+      `SELECT ${this.#tables.confirm}($1, $2, $3::bigint, string_to_array($4, ',')::bigint[], $5::text[]) AS owned,
          set_config('synchronous_commit', 'off', true)`,
-      seqs,
+      rows.map(({ seq }) => seq).join(','),
+      idsOf(rows),
     )
   }
 
@@ -112,12 +112,12 @@ export class PartitionTable {
 
   /** Moves rows of one destination into a log in this database. @returns one outcome a row. Never rejects */
   move(rows: readonly WindowRow[], log: RowMove['log']): Promise<readonly PublishOutcome[]> {
-    const take: RowMove['take'] = async (tx, seqs) => {
+    const take: RowMove['take'] = async (tx, its) => {
       const { rows: taken } = await tx.query<{ seq: string }>(
-        `DELETE FROM ${this.#tables.outbox} WHERE partition = $1 AND seq = ANY (string_to_array($4, ',')::bigint[])
+        `DELETE FROM ${this.#tables.outbox} WHERE partition = $1 AND seq = ANY (string_to_array($4, ',')::bigint[]) AND id = ANY ($5::text[])
            AND EXISTS (SELECT 1 FROM ${this.#tables.lease} WHERE partition = $1 AND owner = $2 AND epoch = $3::bigint)
          RETURNING seq::text AS seq`,
-        [...this.#guard, seqs.join(',')],
+        [...this.#guard, its.map(({ seq }) => seq).join(','), idsOf(its)],
       )
       return new Set(taken.map(({ seq }) => seq))
     }
@@ -127,11 +127,15 @@ export class PartitionTable {
     )
   }
 
-  async #owned(what: string, text: string, change: string): Promise<boolean> {
-    const written = this.#sql.query<{ owned: boolean }>(text, [...this.#guard, change])
+  async #owned(what: string, text: string, ...change: readonly unknown[]): Promise<boolean> {
+    const written = this.#sql.query<{ owned: boolean }>(text, [...this.#guard, ...change])
     const { rows } = await this.#silence.track(written, what)
     return rows[0]?.owned === true
   }
+}
+
+function idsOf(rows: readonly WindowRow[]): string[] {
+  return rows.map(({ message }) => message.id)
 }
 
 /** Decodes row by row; an unreadable row blocks only its own key. */

@@ -145,6 +145,8 @@ export function isJudged(error: object): boolean {
 /** Record of a failed row. `delayMs` undefined: parked. */
 export interface Hold {
   readonly seq: string
+  /** Of the message. */
+  readonly id: string
   readonly strikes: number
   readonly delayMs: number | undefined
   readonly error: string
@@ -159,6 +161,7 @@ export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: nu
   const parks = verdict === 'park' || (verdict === 'strike' && strikes >= maxAttempts)
   return {
     seq: row.seq,
+    id: row.message.id,
     strikes,
     delayMs: parks ? undefined : backoffDelayMs(backoff, row.attempts + 1, random),
     error: storable(`${error.kind}: ${error.message}`),
@@ -166,8 +169,8 @@ export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: nu
 }
 
 /** Record of a row that holds no message: parked. */
-export function unreadableHold(seq: string, error: Error): Hold {
-  return { seq, strikes: 0, delayMs: undefined, error: storable(`cannot be read: ${error.message}`) }
+export function unreadableHold(seq: string, id: string, error: Error): Hold {
+  return { seq, id, strikes: 0, delayMs: undefined, error: storable(`cannot be read: ${error.message}`) }
 }
 
 /** Removes what PostgreSQL refuses in a text: NUL, and the half surrogate pair that cutting leaves. */

@@ -7,6 +7,7 @@ import { Silence } from '../../core/silence.ts'
 import { LeaseKeeper } from '../../outbox/lease.ts'
 import { PartitionTable } from '../../outbox/partition-table.ts'
 import { outboxTables } from '../../outbox/tables.ts'
+import type { WindowRow } from '../../outbox/window.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { message } from './support/messages.ts'
 import { createDatabase, type TestDatabase } from './support/postgres.ts'
@@ -57,8 +58,8 @@ describeWith(['postgres'], 'a relay whose plans were made when the outbox was ne
       await work()
       return (await read()) - before
     }
-    const holdsOf = (rows: ReadonlyArray<{ readonly seq: string }>) =>
-      rows.map(({ seq }) => ({ seq, strikes: 1, delayMs: 60_000, error: 'refused' }))
+    const holdsOf = (rows: readonly WindowRow[]) =>
+      rows.map(({ seq, message: { id } }) => ({ seq, id, strikes: 1, delayMs: 60_000, error: 'refused' }))
 
     await sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'a'), message('b', 'b'), message('c', 'c')]))
     const [first, second] = (await table.fetch(10, 1_000_000, [])).rows

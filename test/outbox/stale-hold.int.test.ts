@@ -45,7 +45,7 @@ describeWith(['postgres'], 'a failure that a relay writes while another takes ov
     await someone.connect()
     await someone.query(`BEGIN`)
     await someone.query(`SELECT FROM ${schema}.outbox WHERE id = 'a1' FOR UPDATE`)
-    const hold = { seq: a1?.seq ?? '', strikes: 1, delayMs: HELD_MS, error: 'refused: by a relay of before' }
+    const hold = { seq: a1?.seq ?? '', id: 'a1', strikes: 1, delayMs: HELD_MS, error: 'refused: by a relay of before' }
     const landing = stale.hold([hold])
     const waits = async (): Promise<boolean> => {
       const found = await t.sql.query(
