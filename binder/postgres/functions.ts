@@ -124,9 +124,9 @@ const ROWS = `
 
 /**
  * Settles finished messages and returns the next ones, under the caller's version, epoch and name: after a crash that has undone a claim the
- * next one has the same numbers. Refused with CN001 if another member has appended after the caller's version. Does not wait for the disk:
- * messages whose settling a crash undoes are delivered again, and the member whose version is missing is refused. A last row without a
- * position means that another reader is giving positions.
+ * next one has the same numbers. Refused with CN001 if another member has appended after the caller's version, or a failover has undone the
+ * positions that the caller has read. Does not wait for the disk: messages whose settling a crash undoes are delivered again, and the member
+ * whose version is missing is refused. A last row without a position means that another reader is giving positions.
  */
 const FETCH = `
   CREATE FUNCTION {schema}.transport_fetch(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
@@ -148,6 +148,8 @@ const FETCH = `
       SELECT g, p, v + 1, e, p_owner, p_settled, greatest(up_to, b.handed), p_done FROM {schema}.transport_progress b
       WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e AND b.owner = p_owner ON CONFLICT DO NOTHING;
       IF NOT FOUND THEN RAISE EXCEPTION 'the place was taken over' USING ERRCODE = 'CN001'; END IF;
+    ELSIF (SELECT t.first + t.n FROM {schema}.transport_tick t WHERE t.part = p ORDER BY t.first DESC LIMIT 1) < p_from THEN
+      RAISE EXCEPTION 'the position was undone' USING ERRCODE = 'CN001';
     END IF;
     IF NOT is_mine THEN RETURN QUERY SELECT NULL::bigint, NULL::xid8, NULL::bigint, NULL::bytea, NULL::json, NULL::bytea; END IF;
   END $transport$`
@@ -254,7 +256,7 @@ const GIVE = `
       WHERE b.grp = g AND b.part = p AND b.ver = v);
   END $transport$`
 
-/** Which of these partitions have something from these positions on, with a position or without one yet. */
+/** Which of these partitions have something from these positions on, with a position or without one yet, or fewer than a reader has seen. */
 const PENDING = `
   CREATE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
   AS $transport$
@@ -262,7 +264,7 @@ const PENDING = `
     RETURN QUERY SELECT w.part FROM unnest(p_parts, p_froms) AS w(part, start) CROSS JOIN LATERAL (
       SELECT t.snap, t.first + t.n AS next FROM {schema}.transport_tick t WHERE t.part = w.part ORDER BY t.first DESC LIMIT 1
     ) newest
-    WHERE newest.next > w.start
+    WHERE newest.next <> w.start
       OR EXISTS (SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid >= pg_snapshot_xmax(newest.snap))
       OR EXISTS (SELECT FROM pg_snapshot_xip(newest.snap) x(x), LATERAL (
         SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid = x.x OFFSET 0) l);
