@@ -6,8 +6,7 @@
  * lease without noticing writes nothing. A relay believes in a lease until `leaseMs` after it *sent* the renewal, less a
  * margin, on the later of the monotonic and the wall clock: it stops before the server lets anyone else in.
  *
- * A server's clock that is set back prolongs no lease: none ends later than `leaseMs` from now, so relays of one outbox are given the same
- * `leaseMs`.
+ * A server's clock that is set back prolongs no lease: none ends later than the `leaseMs` of its relay from now.
  *
  * No session advisory locks: they do not survive a transaction pooler, and a lost connection looks like a held lock.
  *
@@ -130,24 +129,25 @@ export class LeaseKeeper {
   }
 
   /**
-   * Says that this relay lives and extends its leases. What ends later than the longest lease, or pause, from now was written before the
-   * server's clock was set back, or by another server: it is counted anew from now.
+   * Says that this relay lives and extends its leases. What ends later than its own lease, or the longest pause, from now was written before
+   * the server's clock was set back, or by another server: it is counted anew from now.
    */
   async renew(): Promise<Census> {
     const sent = this.#instant()
     const { rows } = await this.#sql.query<RenewedRow>(
       `WITH alive AS (
-         INSERT INTO ${this.#tables.relay} (owner, live_until) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms')
-         ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until
+         INSERT INTO ${this.#tables.relay} (owner, live_until, lease_ms)
+         VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $2::int)
+         ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, lease_ms = EXCLUDED.lease_ms
        ), kept AS (
-         UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + $2::int * interval '1 ms'
+         UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + $2::int * interval '1 ms', lease_ms = $2::int
          WHERE owner = $1 RETURNING partition, epoch
        ), anew AS (
-         UPDATE ${this.#tables.relay} SET live_until = clock_timestamp() + $2::int * interval '1 ms'
-         WHERE owner <> $1 AND live_until > clock_timestamp() + $2::int * interval '1 ms'
+         UPDATE ${this.#tables.relay} SET live_until = clock_timestamp() + lease_ms * interval '1 ms'
+         WHERE owner <> $1 AND live_until > clock_timestamp() + lease_ms * interval '1 ms'
        ), leased_anew AS (
-         UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + $2::int * interval '1 ms'
-         WHERE owner <> $1 AND lease_until > clock_timestamp() + $2::int * interval '1 ms'
+         UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + lease_ms * interval '1 ms'
+         WHERE owner <> $1 AND lease_until > clock_timestamp() + lease_ms * interval '1 ms'
        ), tried_anew AS (
          UPDATE ${this.#tables.outbox} SET next_attempt_at = clock_timestamp() + $3::int * interval '1 ms'
          WHERE partition = ANY ($4::int[]) AND next_attempt_at > now() + $3::int * interval '1 ms' AND next_attempt_at < 'infinity'
@@ -173,7 +173,7 @@ export class LeaseKeeper {
          ORDER BY partition LIMIT $3 FOR UPDATE SKIP LOCKED
        )
        UPDATE ${this.#tables.lease} lease
-       SET owner = $1, epoch = epoch + 1, lease_until = clock_timestamp() + $2::int * interval '1 ms'
+       SET owner = $1, epoch = epoch + 1, lease_until = clock_timestamp() + $2::int * interval '1 ms', lease_ms = $2::int
        FROM free WHERE lease.partition = free.partition
        RETURNING lease.partition, lease.epoch::text AS epoch`,
       [this.owner, this.#leaseMs, count],

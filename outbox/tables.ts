@@ -41,7 +41,8 @@ export function outboxTables(schema: string): OutboxTables {
 }
 
 /**
- * `next_attempt_at` is set on a row that failed and holds back its key until then; `infinity` when parked. Rows live for
+ * `next_attempt_at` is set on a row that failed and holds back its key until then; `infinity` when parked. `lease_ms` is how far
+ * away `lease_until` or `live_until` was when it was written. Rows live for
  * milliseconds, so vacuum comes by row count, not by share, and never locks the table to shrink it.
  */
 const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
@@ -76,9 +77,12 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
          one boolean PRIMARY KEY DEFAULT true CHECK (one), partitions int NOT NULL, service text
        )`,
       `CREATE TABLE {schema}.outbox_lease (
-         partition int PRIMARY KEY, owner text, epoch bigint NOT NULL DEFAULT 0, lease_until timestamptz
+         partition int PRIMARY KEY, owner text, epoch bigint NOT NULL DEFAULT 0, lease_until timestamptz,
+         lease_ms int NOT NULL DEFAULT 0
        ) WITH (fillfactor = 50)`,
-      `CREATE TABLE {schema}.outbox_relay (owner text PRIMARY KEY, live_until timestamptz NOT NULL) WITH (fillfactor = 50)`,
+      `CREATE TABLE {schema}.outbox_relay (
+         owner text PRIMARY KEY, live_until timestamptz NOT NULL, lease_ms int NOT NULL DEFAULT 0
+       ) WITH (fillfactor = 50)`,
       `CREATE TABLE {schema}.outbox_audit (
          at timestamptz NOT NULL DEFAULT clock_timestamp(),
          action text NOT NULL CHECK (action IN ('retry', 'drop')),

@@ -40,8 +40,8 @@ export class Session {
   }
 
   /**
-   * Says that this process lives. A session that ends later than `leaseMs` from now was written before the server's clock was set back, or
-   * by another server: it is counted anew from now.
+   * Says that this process lives. A session that ends later than its own lease from now was written before the server's clock was set back,
+   * or by another server: it is counted anew from now.
    * @param groups one entry for each subscription of this process
    * @returns those of the groups that there are
    * @throws TransportError
@@ -52,11 +52,12 @@ export class Session {
     const { rows } = await this.#database.query<GroupNow & { readonly id: number }>(
       'renew the session',
       `WITH alive AS (
-         INSERT INTO ${session} (owner, live_until, groups) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $3::int[])
-         ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, groups = EXCLUDED.groups
+         INSERT INTO ${session} (owner, live_until, lease_ms, groups)
+         VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $2::int, $3::int[])
+         ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, lease_ms = EXCLUDED.lease_ms, groups = EXCLUDED.groups
        ), anew AS (
-         UPDATE ${session} SET live_until = clock_timestamp() + $2::int * interval '1 ms'
-         WHERE owner <> $1 AND live_until > clock_timestamp() + $2::int * interval '1 ms'
+         UPDATE ${session} SET live_until = clock_timestamp() + lease_ms * interval '1 ms'
+         WHERE owner <> $1 AND live_until > clock_timestamp() + lease_ms * interval '1 ms'
        ), other AS (
          SELECT g.grp, count(*)::int AS others, (count(*) FILTER (WHERE s.owner < $1))::int AS before
          FROM ${session} s CROSS JOIN LATERAL unnest(s.groups) AS g(grp)

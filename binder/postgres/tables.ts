@@ -28,6 +28,7 @@ const segments = (): number[] => Array.from({ length: SEGMENTS }, (_, k) => k)
  * - `tick` gives positions `first` to `first + n - 1`; the newest of a partition is the state of who gives them: `snap` is
  *   what it had seen.
  * - `group`: `settles_in` says that members of it have settled in transactions of theirs, without an inbox.
+ * - `session`: `lease_ms` is how far away `live_until` was when it was written.
  * - `progress`: the highest `ver` is where a group stands in a partition. `handed`: below it a message may have been lent.
  */
 const MIGRATIONS: readonly SqlMigration[] = [
@@ -69,7 +70,7 @@ const MIGRATIONS: readonly SqlMigration[] = [
          PRIMARY KEY (grp, part, ver)
        ) ${APPENDED}`,
       `CREATE TABLE {schema}.transport_session (
-         owner text PRIMARY KEY, live_until timestamptz NOT NULL, groups int[] NOT NULL DEFAULT '{}'
+         owner text PRIMARY KEY, live_until timestamptz NOT NULL, lease_ms int NOT NULL DEFAULT 0, groups int[] NOT NULL DEFAULT '{}'
        ) WITH (fillfactor = 50)`,
       `CREATE TABLE {schema}.transport_delayed (
          due timestamptz NOT NULL, seq bigserial NOT NULL, wait_ms float8, part int NOT NULL,

@@ -80,7 +80,7 @@ describeWith(['postgres'], 'relays on a server', () => {
   test('a dead relay is replaced after its lease, by server time', async () => {
     await using t = await setupOutboxOn(database.sql, { partitions: 4 })
     await t.sql.query(
-      `UPDATE "${t.outbox.schema}".outbox_lease SET owner = 'dead', epoch = 7, lease_until = clock_timestamp() + interval '700 ms'`,
+      `UPDATE "${t.outbox.schema}".outbox_lease SET owner = 'dead', epoch = 7, lease_until = clock_timestamp() + interval '700 ms', lease_ms = 700`,
     )
     const relay = t.relay({ leaseMs: 1_000 })
     await relay.start()

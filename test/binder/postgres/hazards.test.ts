@@ -232,7 +232,7 @@ describe('a member', () => {
       await first.send(t.numbers, { n: 1 })
       await until('another is handled', () => handled.length === 2)
       await t.table(
-        `INSERT INTO {schema}.transport_session (owner, live_until) VALUES ('another', now() + interval '1 h')`,
+        `INSERT INTO {schema}.transport_session (owner, live_until, lease_ms) VALUES ('another', now() + interval '1 h', 3600000)`,
       )
       await t.table(
         `UPDATE {schema}.transport_progress p SET owner = 'another'
