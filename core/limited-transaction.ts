@@ -1,3 +1,4 @@
+import { MINUTE } from './clock.ts'
 import type { SqlClient, SqlTransaction } from './sql.ts'
 
 /**
@@ -16,4 +17,25 @@ export function limitedTransaction<T>(
       await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${limits.idleMs}`)
     return work(tx)
   }, limits)
+}
+
+const MAX_MS = 2 ** 31 - 1
+
+/**
+ * The client for transactions in which handlers run. The server ends one that gets no statement for a minute, or for twice as long as its
+ * handler may take: else a process that is frozen or cut off in the middle keeps its messages from the member that has them now, until the
+ * server learns from TCP that the connection is gone.
+ * @param slowAfterMs of the binding
+ */
+export function handlersClient(sql: SqlClient, slowAfterMs = 0): SqlClient {
+  const idleMs = Math.min(Math.max(1 * MINUTE, 2 * slowAfterMs), MAX_MS)
+  return {
+    exclusive: sql.exclusive,
+    inMemory: sql.inMemory,
+    isInTransaction: sql.isInTransaction,
+    connections: sql.connections,
+    query: (text, parameters) => sql.query(text, parameters),
+    transaction: (work) => limitedTransaction(sql, idleMs, work),
+    ...(sql.prepare !== undefined && { prepare: sql.prepare }),
+  }
 }

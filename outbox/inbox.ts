@@ -5,6 +5,9 @@
  * the same time in another process, waits there until the first one ends: then it is a duplicate if that committed, and
  * the first if it rolled back.
  *
+ * The server ends a transaction whose process sends nothing for a minute (see `handlersClient`): a second delivery waits no longer for a
+ * process that is frozen or cut off.
+ *
  * Transactions are READ COMMITTED. Under REPEATABLE READ or SERIALIZABLE the insert fails with 40001 when the other
  * delivery committed meanwhile, instead of finding a duplicate: do not raise the isolation level inside a handler.
  *
@@ -17,6 +20,7 @@ import { lastingContext } from '../core/ambient.ts'
 import { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { andCommit } from '../core/last-statement.ts'
+import { handlersClient } from '../core/limited-transaction.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { migrate, requireMigrated } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
@@ -164,13 +168,14 @@ class TableInbox implements SqlInbox {
   }
 
   async process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed' | 'duplicate'> {
-    if (how?.sharesTransactions !== true) return this.#processAlone(message, work)
+    const sql = handlersClient(this.#sql, how?.slowAfterMs)
+    if (how?.sharesTransactions !== true) return this.#processAlone(sql, message, work)
     let outcome: 'processed' | 'duplicate' = 'duplicate'
     const item: SharedMessage = { message, outputs: [] }
-    await this.#sharedBy(message).run(
+    await this.#sharedBy(message, sql).run(
       item,
       async (timed) => {
-        outcome = await this.#processAlone(message, (tx, emit) => timed(() => work(tx, emit)))
+        outcome = await this.#processAlone(sql, message, (tx, emit) => timed(() => work(tx, emit)))
       },
       async (tx) => {
         item.outputs = []
@@ -185,9 +190,9 @@ class TableInbox implements SqlInbox {
     return outcome
   }
 
-  processBatch(messages: readonly InboxMessage[], work: InboxBatchWork): Promise<void> {
+  processBatch(messages: readonly InboxMessage[], work: InboxBatchWork, how?: InboxSharing): Promise<void> {
     const group = messages[0]?.group ?? ''
-    return this.#sql.transaction(async (tx) => {
+    return handlersClient(this.#sql, how?.slowAfterMs).transaction(async (tx) => {
       const isFresh = await this.#table.enterAll(tx, messages)
       const fresh = [...isFresh.keys()].filter((index) => isFresh[index] === true)
       await work(tx, fresh, (outputs, specOf) => this.#emit(tx, group, outputs, specOf))
@@ -208,8 +213,8 @@ class TableInbox implements SqlInbox {
     return this.#entries.get(name)?.are === true ? this.#table.enter(tx, message) : true
   }
 
-  #processAlone(message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {
-    return this.#sql.transaction(async (tx) => {
+  #processAlone(sql: SqlClient, message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {
+    return sql.transaction(async (tx) => {
       if (!(await this.#table.enter(tx, message))) return 'duplicate'
       await work(tx, (outputs, specOf) => this.#emit(tx, message.group, outputs, specOf))
       return 'processed'
@@ -217,11 +222,11 @@ class TableInbox implements SqlInbox {
   }
 
   /** Shared transactions per binding: the duration of its handler says nothing about others. */
-  #sharedBy({ group, destination }: InboxMessage): SharedTransactions<SharedMessage> {
+  #sharedBy({ group, destination }: InboxMessage, sql: SqlClient): SharedTransactions<SharedMessage> {
     const name = nameOf(group, destination)
     let shared = this.#shared.get(name)
     if (shared !== undefined) return shared
-    shared = new SharedTransactions<SharedMessage>(this.#sql, this.#clock, {
+    shared = new SharedTransactions<SharedMessage>(sql, this.#clock, {
       nameOf: ({ message }) => nameOf(message.source, message.id),
       open: (tx, items) =>
         this.#table.enterAll(

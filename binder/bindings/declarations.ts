@@ -92,7 +92,8 @@ export interface ConsumerOptions {
   /**
    * A handler call that runs for longer than this, in ms, makes the binder's health `degraded`, raises the metric
    * `concordat.binding.slow` and is a line of `npx concordat doctor`. It does not end the call: the middleware `timeout` does. Raise it
-   * for handlers that take their time. @default 30 s
+   * for handlers that take their time: with an inbox, the server ends a transaction that gets no statement for twice as long, at least
+   * a minute. @default 30 s
    */
   readonly slowAfterMs?: number | undefined
   /** Pauses the binding when too many handler calls failed. @default none */

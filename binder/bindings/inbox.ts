@@ -24,8 +24,10 @@ export type InboxWork = (tx: SqlTransaction, emit: Emit) => Promise<void>
 /** Same as `InboxWork`, for a batch. @param fresh the indexes of those that were not processed before */
 export type InboxBatchWork = (tx: SqlTransaction, fresh: readonly number[], emit: Emit) => Promise<void>
 
-/** How `process` comes to a transaction. */
+/** How `process` and `processBatch` come to a transaction. */
 export interface InboxSharing {
+  /** Same as the option of the binding: the server ends a transaction that gets no statement for twice as long. @default 30 seconds */
+  readonly slowAfterMs?: number | undefined
   /**
    * The message may be processed in one transaction with others of its group and channel that are ready; each then stands
    * between savepoints. `work` may be called again, in a transaction of its own, after it was undone. @default false
@@ -55,7 +57,7 @@ export interface Inbox {
    * As `process`, for several messages of one group, each once in the list, in one transaction. `fresh` are the indexes of
    * those that the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
    */
-  processBatch?(messages: readonly InboxMessage[], work: InboxBatchWork): Promise<void>
+  processBatch?(messages: readonly InboxMessage[], work: InboxBatchWork, how?: InboxSharing): Promise<void>
   /**
    * Enters the message in a transaction of the caller's, if the group has entries of this channel from a release that used
    * the inbox. @returns false when the group has processed it before

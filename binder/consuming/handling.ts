@@ -249,14 +249,19 @@ export class Handling {
     request: EncodedMessage,
     work: InboxWork,
   ): Promise<void> {
-    if (inbox.processBatch === undefined) return void (await inbox.process(names[0], work))
-    await inbox.processBatch(names, async (tx, fresh, emit) => {
-      if (fresh.includes(0)) return work(tx, emit)
-      const { id, destination } = request
-      const handled = new BinderError('binder.request_handled', { id, destination })
-      const answer = fresh.includes(1) ? this.#host.answer?.(request, handled) : undefined
-      if (answer !== undefined) await emit(this.#created([answer.message]), this.#host.specOf)
-    })
+    if (inbox.processBatch === undefined)
+      return void (await inbox.process(names[0], work, { slowAfterMs: this.#options.slowAfterMs }))
+    await inbox.processBatch(
+      names,
+      async (tx, fresh, emit) => {
+        if (fresh.includes(0)) return work(tx, emit)
+        const { id, destination } = request
+        const handled = new BinderError('binder.request_handled', { id, destination })
+        const answer = fresh.includes(1) ? this.#host.answer?.(request, handled) : undefined
+        if (answer !== undefined) await emit(this.#created([answer.message]), this.#host.specOf)
+      },
+      this.#options,
+    )
   }
 
   #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {

@@ -5,6 +5,7 @@ import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { handlersClient } from '../../core/limited-transaction.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry.ts'
@@ -85,8 +86,9 @@ export function participantBinding<In, Out>(
   }
   const barrier = new Barrier(schema)
   const duties = side.duties(barrier, { sql, schema, concurrency: options.concurrency ?? 1 })
+  const limited = handlersClient(sql, options.slowAfterMs)
   const handler = new CommandHandler({
-    sql,
+    sql: limited,
     outbox,
     messages: outbox,
     duties,
@@ -98,7 +100,7 @@ export function participantBinding<In, Out>(
     clock: systemClock,
     telemetry,
     ...keptParts(systemClock),
-    shared: sharesTransactions ? new SharedCommands(sql, systemClock, barrier) : undefined,
+    shared: sharesTransactions ? new SharedCommands(limited, systemClock, barrier) : undefined,
   })
   const handle = (request: Out, context: HandlerContext) => handler.handle(request, context)
   const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, handle)

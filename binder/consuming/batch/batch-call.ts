@@ -125,28 +125,32 @@ export class BatchCall {
       return { group, destination: message.destination, source: sourceOf(message), id: message.id, delivery }
     })
     let calls = 0
-    await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh, emit) => {
-      if (calls++ > 0) await readAgain(this.#binding.input, items)
-      const unseen = new Set(fresh)
-      const toHandle = items.filter((_, i) => unseen.has(i))
-      for (const item of without(items, toHandle)) results.set(item, 'handled')
-      if (toHandle.length === 0) return
-      const turns = turnsOf(this.#host.clock)
-      while (turns.isDue()) await turns.next()
-      try {
-        await this.#attempt(toHandle, results, { tx, emit })
-      } catch (error) {
-        throw (await isAborted(tx)) ? new Aborted('', { cause: error }) : error
-      }
-      const failures = toHandle.flatMap((item) => {
-        const result = results.get(item)
-        return typeof result === 'object' ? [result] : []
-      })
-      if (failures.length === 0) return
-      if (items.length > 1 && (await isAborted(tx))) throw new Aborted('', { cause: failures[0]?.error })
-      for (const item of toHandle) if (results.get(item) === 'handled') results.set(item, 'undone')
-      throw new RolledBack()
-    })
+    await this.#binding.options.inbox?.processBatch?.(
+      names,
+      async (tx, fresh, emit) => {
+        if (calls++ > 0) await readAgain(this.#binding.input, items)
+        const unseen = new Set(fresh)
+        const toHandle = items.filter((_, i) => unseen.has(i))
+        for (const item of without(items, toHandle)) results.set(item, 'handled')
+        if (toHandle.length === 0) return
+        const turns = turnsOf(this.#host.clock)
+        while (turns.isDue()) await turns.next()
+        try {
+          await this.#attempt(toHandle, results, { tx, emit })
+        } catch (error) {
+          throw (await isAborted(tx)) ? new Aborted('', { cause: error }) : error
+        }
+        const failures = toHandle.flatMap((item) => {
+          const result = results.get(item)
+          return typeof result === 'object' ? [result] : []
+        })
+        if (failures.length === 0) return
+        if (items.length > 1 && (await isAborted(tx))) throw new Aborted('', { cause: failures[0]?.error })
+        for (const item of toHandle) if (results.get(item) === 'handled') results.set(item, 'undone')
+        throw new RolledBack()
+      },
+      this.#options,
+    )
   }
 
   #view(items: readonly Item[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {

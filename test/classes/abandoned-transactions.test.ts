@@ -1,0 +1,78 @@
+/**
+ * A process is frozen, or its machine loses the network, in the middle of a handler. The server ends the handler's transaction after a
+ * while, so the member that has the message now does not wait for it. Each place where a handler gets a transaction is a case.
+ */
+import { type Binding, createBinder, defineChannel, sink, sinkBatch } from 'concordat/binder'
+import { type SqlTransaction, silentLogger } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { memoryTransport } from 'concordat/memory'
+import { createInbox, createOutbox } from 'concordat/outbox'
+import { migrateParticipant, participant } from 'concordat/saga'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { commandHeaders, deliver } from '../saga/support/delivery.ts'
+import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
+
+const Payload = z.object({ n: z.number() })
+const channel = defineChannel('orders', { payload: Payload, groups: ['g'] })
+
+describe('the transaction of a handler whose process sends nothing more', () => {
+  const database = freshPglite()
+  // As a client that another process could share.
+  const { exclusive: _, ...sql } = pgliteClient(database)
+  const inbox = createInbox({ sql })
+  const outbox = createOutbox({ sql, service: 'shop' })
+  beforeAll(async () => {
+    await database.waitReady
+    await inbox.migrate()
+    await outbox.migrate()
+  }, 180_000)
+  afterAll(() => database.close())
+
+  const limits: string[] = []
+  const note = async (tx: Pick<SqlTransaction, 'query'>): Promise<void> => {
+    const { rows } = await tx.query<{ ms: string }>(
+      `SELECT current_setting('idle_in_transaction_session_timeout') AS ms`,
+    )
+    limits.push(rows[0]?.ms ?? '')
+  }
+  const start = async (bindings: readonly Binding[]) => {
+    limits.length = 0
+    const binder = createBinder({
+      service: 'shop',
+      transport: memoryTransport(),
+      bindings,
+      sends: [channel],
+      logger: silentLogger,
+    })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    return binder
+  }
+
+  test.each<readonly [what: string, binding: Binding, expected: string]>([
+    ['alone', sink(channel, { group: 'g', inbox }, (_item, { tx }) => note(tx)), '1min'],
+    ['beside others', sink(channel, { group: 'g', inbox, concurrency: 4 }, (_item, { tx }) => note(tx)), '1min'],
+    ['in a batch', sinkBatch(channel, { group: 'g', inbox }, (_items, { tx }) => note(tx)), '1min'],
+    [
+      'alone, where handlers take their time',
+      sink(channel, { group: 'g', inbox, slowAfterMs: 150_000 }, (_item, { tx }) => note(tx)),
+      '5min',
+    ],
+  ])('with an inbox is ended by the server, for a message that is handled %s', async (_what, binding, expected) => {
+    const binder = await start([binding])
+    await Promise.all(Array.from({ length: 8 }, (_item, n) => binder.send(channel, { n }, { key: `k${n}` })))
+    await until('all are handled', () => binder.bindings()[0]?.handled === 8)
+    expect(new Set(limits)).toEqual(new Set([expected]))
+  })
+
+  test('of a participant is ended by the server', async () => {
+    await migrateParticipant(sql)
+    limits.length = 0
+    const options = { group: 'stock', sql, outbox }
+    const work = participant(channel, options, { invoke: (_request, { tx }) => note(tx), compensate: () => {} })
+    await deliver(work, { n: 1 }, commandHeaders('s-1', 'invoke'))
+    expect(limits).toEqual(['1min'])
+  })
+})
