@@ -58,7 +58,7 @@ function isAsSeen(draft: Draft, index: number | undefined, { timesStuck, step, o
 
 function again(draft: Draft, index: number): void {
   if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
-  draft.set(index, { unanswered: undefined, failedAttempt: undefined })
+  draft.set(index, { unanswered: undefined, failedAttempt: undefined, orphans: undefined })
   draft.call(index, 1)
 }
 
