@@ -10,7 +10,7 @@ import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
 import { OPERATIONS, operationIn } from '../machine/operation.ts'
-import { openSteps, type SagaState } from '../machine/state.ts'
+import { actedOn, type SagaState } from '../machine/state.ts'
 import { Home } from '../store/home.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -316,8 +316,7 @@ export class Driver implements RunHost {
 
 /** @throws `saga.action_refused` when the saga is stuck on what has no result */
 function requireInvoke({ name, id }: SagaKey, { status, steps }: SagaState): void {
-  const [index = -1] = status === 'stuck' ? openSteps(steps) : []
-  const step = steps[index]
+  const step = status === 'stuck' ? steps[actedOn(steps)] : undefined
   const operation = step && operationIn(step.status)
   if (operation === undefined || OPERATIONS[operation].hasResult) return
   const where = `it is stuck on ${operation} of step "${step?.step}", and only an invoke has a result`

@@ -4,7 +4,7 @@ import { invalidOption, requireInteger, requireText } from '../../core/errors.ts
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { OperatorAction, SeenStuck } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
-import { openSteps, type SagaState, type SagaStatus } from '../machine/state.ts'
+import { actedOn, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { ListFilter, ResolvedFilter, SagaKey } from '../store/rows.ts'
 
 /** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
@@ -50,8 +50,7 @@ const TURNS_BACK = 'it is turning back already, so this changed nothing'
 
 /** Why an action does not apply to a saga in this state. */
 export function whyRefused({ status, steps, cancel, timesStuck = 0 }: SagaState, action: OperatorAction): string {
-  const [index = -1] = status === 'stuck' ? openSteps(steps) : []
-  const open = steps[index]
+  const open = status === 'stuck' ? steps[actedOn(steps)] : undefined
   if (open === undefined) return status === 'running' && cancel !== undefined ? TURNS_BACK : `it is ${status}`
   const operation = operationIn(open.status)
   const where = `it is stuck on ${operation} of step "${open.step}"`
@@ -73,8 +72,7 @@ export function pinned(
   { status, steps, timesStuck = 0 }: Pick<SagaState, 'status' | 'steps' | 'timesStuck'>,
   seen: SeenStuck = {},
 ): OperatorAction {
-  const [index = -1] = status === 'stuck' ? openSteps(steps) : []
-  const open = steps[index]
+  const open = status === 'stuck' ? steps[actedOn(steps)] : undefined
   if (open === undefined || action.do === 'cancel') return action
   const { step = open.step, timesStuck: times = timesStuck } = seen
   return { step, operation: operationIn(open.status), timesStuck: times, ...action }

@@ -14,7 +14,7 @@ import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
-import { openSteps, type SagaState, type StepFailure, type StepState, type StepStatus } from '../machine/state.ts'
+import { actedOn, type SagaState, type StepFailure, type StepState, type StepStatus } from '../machine/state.ts'
 import type { SagaMail, SagaOperatorMail, SagaRow, SagaSignal } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
@@ -110,9 +110,9 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
   if ('undo' in mail) return { type: 'undo' }
   if ('operator' in mail) {
     const { operator } = mail
-    const [index = -1] = openSteps(state.steps)
+    const here = state.steps[actedOn(state.steps)]?.step
     // For another step than this one it is refused, whatever its result is.
-    const isHere = operator.do === 'skip' && (operator.step ?? state.steps[index]?.step) === state.steps[index]?.step
+    const isHere = operator.do === 'skip' && (operator.step ?? here) === here
     if (!isHere) return operatorEvent(mail)
     const step = await requireStepResult(saga, state, operator.result)
     return operatorEvent({ ...mail, operator: { ...operator, step } })
@@ -162,8 +162,7 @@ async function readResult(step: string, schema: StandardSchemaV1, result: unknow
 
 /** The step on which a saga is stuck could have had this result. @returns that step; @throws SchemaError */
 export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<string | undefined> {
-  const [index = -1] = openSteps(state.steps)
-  const step = state.steps[index]
+  const step = state.steps[actedOn(state.steps)]
   const schema = step !== undefined && bringsResult(step.status) ? resultSchema(saga, step.step) : undefined
   if (schema !== undefined) await validate(`result of ${step?.step}`, schema, result)
   return step?.step

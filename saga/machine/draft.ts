@@ -175,6 +175,13 @@ export class Draft {
     return openSteps(this.#steps)
   }
 
+  /** Something is called for the open step. False: it waits for an operator, a time, a signal, or the end of another saga. */
+  isCalling(index: number): boolean {
+    const { wait, leftMs } = this.step(index)
+    if (wait === 'reply') return leftMs !== undefined
+    return wait !== 'operator' && wait !== 'time' && wait !== 'signal'
+  }
+
   /** The time of an open step has come. */
   isDue(index: number): boolean {
     const { leftMs } = this.step(index)

@@ -115,11 +115,14 @@ export function isHeldUp(draft: Draft): boolean {
   return draft.open().some((index) => draft.step(index).wait === 'operator')
 }
 
-/** The saga is stuck when nothing of it goes on without an operator. */
+/**
+ * The saga is stuck when nothing is called any more and a step waits for an operator. What waits beside it for a time, a signal or
+ * another saga may do so for days, or forever: the operator is not told only then, and it goes on waiting meanwhile.
+ */
 function parkSaga(draft: Draft): void {
   const open = draft.open()
-  const [first] = open
-  if (first === undefined || open.some((index) => draft.step(index).wait !== 'operator')) return
+  const first = open.find((index) => draft.step(index).wait === 'operator')
+  if (first === undefined || open.some((index) => draft.isCalling(index))) return
   const { step, error } = draft.step(first)
   draft.failure ??= { step, code: 'saga.unknown', message: 'no failure recorded', ...error }
   draft.stick()

@@ -5,6 +5,7 @@ import type { SagaEvent, SeenStuck, StuckAction } from './event.ts'
 import { backward, confirmed, goOn, onward, turnBack } from './moves.ts'
 import { fitsPlan, skipPlan } from './plans.ts'
 import { isOrder, order } from './scripted.ts'
+import { actedOn } from './state.ts'
 
 /** The entry of the timeline: who, why, and which of several requests. */
 export function noteOf({ by, reason, request }: Extract<SagaEvent, { type: 'operator' }>): Record<string, string> {
@@ -14,7 +15,8 @@ export function noteOf({ by, reason, request }: Extract<SagaEvent, { type: 'oper
 /** False: the action does not fit the state. */
 export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEvent, { type: 'operator' }>): boolean {
   const { reason } = event
-  const [index] = draft.open()
+  const at = actedOn(draft.steps)
+  const index = at === -1 ? undefined : at
   if (!isAsSeen(draft, index, action)) return false
   const isAtEnd = draft.isScripted && (index === undefined || draft.step(index).branch === 'recovery')
   if (isAtEnd && isOrder(action.do)) return order(draft, action.do, noteOf(event))
@@ -31,7 +33,7 @@ export function operate(draft: Draft, action: StuckAction, event: Extract<SagaEv
     case 'retry':
       goOn(draft, index)
       // Several of a group, or of confirmations: all of them, for one would leave the saga stuck on the next.
-      for (const parked of draft.open()) again(draft, parked)
+      for (const parked of draft.open()) if (draft.step(parked).wait === 'operator') again(draft, parked)
       return true
     case 'compensate': {
       const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }

@@ -206,7 +206,7 @@ export interface SagaParent {
   readonly birth: string
 }
 
-/** `stuck` is not an end: an operator has to look at it. */
+/** `stuck` is not an end: an operator has to look at it. Steps that only wait may still be open beside the one that failed. */
 export type SagaStatus = 'running' | 'compensating' | 'completed' | 'compensated' | 'stuck'
 
 /** All that the machine remembers of a saga. */
@@ -246,6 +246,12 @@ export function isEnded(status: SagaStatus): boolean {
 /** The indexes of steps with an open operation: several within a group; none before the start, and at the end. */
 export function openSteps(steps: readonly StepState[]): readonly number[] {
   return steps.flatMap(({ status }, index) => (operationIn(status) === undefined ? [] : [index]))
+}
+
+/** The open step that an operator acts on: the first one that is parked, else the first. -1: none is open. */
+export function actedOn(steps: readonly StepState[]): number {
+  const open = openSteps(steps)
+  return open.find((index) => steps[index]?.wait === 'operator') ?? open[0] ?? -1
 }
 
 /** Local calls that must be running in this state. */

@@ -180,7 +180,8 @@ function nextEvent(
   const waiting = openSteps(state.steps).filter((index) => state.steps[index]?.wait !== 'operator')
   const open = state.steps[waiting.at(order === 'first' ? 0 : -1) ?? -1]
   const operation = open === undefined ? undefined : operationIn(open.status)
-  if (open === undefined || operation === undefined || isEnded(state.status)) return undefined
+  const isOver = isEnded(state.status) || state.status === 'stuck'
+  if (open === undefined || operation === undefined || isOver) return undefined
   const { step, wait, attempts } = open
   const isBegin = isFirst(open)
   const fault = faultAt(open, operation, faults)

@@ -127,6 +127,7 @@ describe('the machine', () => {
 
 /** Next event in a world without faults. */
 function help(shape: SagaShape, state: SagaState): SagaEvent {
+  if (state.status === 'stuck') return { type: 'operator', action: { do: 'retry' }, by: 'me', reason: 'fixed' }
   const all = state.steps.filter(({ status }) => OPEN.includes(status))
   const open = all.find(({ wait }) => wait !== 'operator') ?? all[0]
   if (open?.wait === 'plan') {

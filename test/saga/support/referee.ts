@@ -144,8 +144,12 @@ export class Referee {
     else if (wake.kind === 'lease') expect(asked).not.toEqual([])
     else expect([wake.kind, inHand]).toEqual(['in', []])
     const parked = open.filter(({ wait }) => wait === 'operator')
-    expect(state.status === 'stuck', 'stuck exactly when nothing goes on without an operator').toBe(
-      !ended && parked.length === open.length,
+    const called = open.filter(
+      ({ wait, leftMs }) =>
+        wait === 'call' || wait === 'retry' || wait === 'plan' || (wait === 'reply' && leftMs !== undefined),
+    )
+    expect(state.status === 'stuck', 'stuck exactly when an operator is waited for, and nothing is called').toBe(
+      !ended && parked.length > 0 && called.length === 0,
     )
     this.#checkLists(before, state)
     for (const call of calls) this.#checkCall(before, state, call)
