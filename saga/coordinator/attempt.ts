@@ -88,7 +88,7 @@ async function callStep(
     const context = { ...read, ...(tx !== undefined && { tx: sendingThrough(host.outbox, tx, OUTBOX) }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
     host.leases.requireCertain(lease)
-    const work = inSaga(scope, async () => run(step, call.operation, context))
+    const work = inSaga(scope, async () => run(step, call.operation, context)).catch(throwAsOutcome)
     host.stepCalls.track(name, call, step.timeoutMs, work)
     // After a stop the function may still run; its result is ignored.
     return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
@@ -98,6 +98,13 @@ async function callStep(
     cancel()
     signal.removeEventListener('abort', onAbort)
   }
+}
+
+/** A step may throw an error of this package that is about another saga, and such an error is an outcome of the step. */
+function throwAsOutcome(thrown: unknown): never {
+  if (!isNotOurs(thrown)) throw thrown
+  const { message, code, retryable } = thrown as SagaError
+  throw Object.assign(new Error(message, { cause: thrown }), { code, retryable })
 }
 
 const OUTBOX = 'createCoordinator({ outbox })'

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { createBinder, defineChannel, sinkBatch } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { memoryTransport } from 'concordat/memory'
-import { defineSaga } from 'concordat/saga'
+import { defineSaga, SagaError } from 'concordat/saga'
 import { expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../saga/support/running-world.ts'
@@ -43,6 +43,31 @@ test('a step that throws an error with a code of the package is called once, and
     }),
   )
   expect(outcomes).toEqual(CODES.map((code) => [code, 'compensated', code, 1]))
+})
+
+test('a step that throws an error of the package about another saga fails like any other', async () => {
+  let calls = 0
+  const saga = defineSaga('asker', { version: 1, input: z.object({ n: z.number() }) }).step('ask', {
+    compensate: 'none',
+    retry: { ...FAST, maxAttempts: 2 },
+    invoke: ({ input: { n } }) => {
+      calls++
+      throw n === 1
+        ? new SagaError('saga.result_unreadable', { saga: 'other', id: 'x', version: 1, step: 'charge' })
+        : new SagaError('saga.ownership_lost', { saga: 'other', id: 'x' })
+    },
+  })
+  const { coordinator } = await setup({ sagas: [saga], coordinator: { leaseMs: 300 } })
+  for (const [n, code] of [
+    [1, 'saga.result_unreadable'],
+    [2, 'saga.ownership_lost'],
+  ] as const) {
+    const run = await coordinator.start(saga, { id: code, input: { n } })
+    const failure = { step: 'ask', code }
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'compensated', failure })
+  }
+  // The first is terminal, the second is tried again.
+  expect(calls).toBe(3)
 })
 
 test('a request of a command that throws such an error is made once, too', async () => {
