@@ -226,7 +226,8 @@ export class Driver implements RunHost {
       this.replies.problem()
     const slow = this.#stepCalls.slow()
     const leftMessages = this.#census.leftMessages()
-    const detail = error === undefined ? detailOf({ slow, leftMessages }) : undefined
+    const unreadable = this.#engine.unreadable.problem()
+    const detail = error === undefined ? detailOf({ slow, leftMessages, unreadable }) : undefined
     const live = !this.#sweeper.running ? 'idle' : detail === undefined ? 'up' : 'degraded'
     const status = closed ? 'closed' : error === undefined ? live : 'down'
     const census = this.#census

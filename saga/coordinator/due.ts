@@ -13,11 +13,11 @@ import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
 import { whyRefused } from './operators.ts'
 import type { ResolvedOptions } from './options.ts'
-import { describeError, mailEvent, storable } from './outcome.ts'
+import { describeError, isUnreadable, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
 import { settles } from './settling.ts'
-import { withoutMail } from './snapshot.ts'
+import { cacheKey, withoutMail } from './snapshot.ts'
 import { isUnwritable } from './unwritable.ts'
 
 export interface DueHost
@@ -123,6 +123,7 @@ export class DueSagas {
       await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
+      if (isUnreadable(error)) engine.unreadable.failed(cacheKey(row), fields.err)
       logger.warn(fields, 'due saga not handled, it comes back after its lease')
     }
   }

@@ -70,6 +70,8 @@ export class Engine {
   readonly #recent = new Map<string, Snapshot>()
   /** Sagas whose last write failed. */
   readonly unwritten: Unwritten
+  /** Sagas that this release cannot read. */
+  readonly unreadable: Unwritten
 
   /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
@@ -77,7 +79,8 @@ export class Engine {
   constructor(host: EngineHost) {
     this.#host = host
     this.#committer = new Committer(host)
-    this.unwritten = new Unwritten(host.clock, 3 * host.leaseMs)
+    this.unwritten = new Unwritten(host.clock, 3 * host.leaseMs, 'not written')
+    this.unreadable = new Unwritten(host.clock, 3 * host.leaseMs, 'not read')
     this.#lines = new WriteLines({
       clock: host.clock,
       load: (key) => this.load(host.sql, key),
@@ -98,6 +101,7 @@ export class Engine {
       const written = await this.#committer.commit(plan)
       if (written) this.committed(plan)
       this.unwritten.written(cacheKey(plan.next.row))
+      this.unreadable.written(cacheKey(plan.next.row))
       return written
     } finally {
       this.settled(plan)

@@ -15,8 +15,8 @@ import type { UnarchivedSaga } from './unarchived.ts'
 export interface SagaHealth {
   /**
    * `idle` before `run`; `down` after a statement that the database refused or did not answer, until the next one succeeds; `closed`
-   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, or messages that were left for a version could not
-   * be applied; `detail` says which.
+   * after `close`. `degraded`: a local step has not returned within its `timeoutMs`, this release cannot read the input or a result of a
+   * saga, or messages that were left for a version could not be applied; `detail` says which.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly error?: string | undefined
@@ -160,8 +160,14 @@ export class StepCalls {
   }
 }
 
-/** In words, for health; `undefined` while no call is slow, and all that was left could be applied. */
-export function detailOf({ slow, leftMessages }: Pick<SagaHealth, 'slow' | 'leftMessages'>): string | undefined {
+/** Reasons for which a coordinator is `degraded`. */
+interface Troubles extends Pick<SagaHealth, 'slow' | 'leftMessages'> {
+  /** The sagas that this release cannot read. */
+  readonly unreadable: string | undefined
+}
+
+/** In words, for health; `undefined` while no call is slow, all sagas can be read, and all that was left could be applied. */
+export function detailOf({ slow, leftMessages, unreadable }: Troubles): string | undefined {
   const failed = leftMessages
     .filter((left) => left.failed > 0)
     .map((left) => `${counted(left.failed, 'message')} left for ${left.saga}@${left.version} not applied: see the log`)
@@ -169,5 +175,6 @@ export function detailOf({ slow, leftMessages }: Pick<SagaHealth, 'slow' | 'left
     const seconds = Math.round(runningForMs / SECOND)
     return `${saga}: ${count} of ${operation} of step "${step}" not returned, the oldest for ${seconds} s`
   })
-  return said.length + failed.length === 0 ? undefined : [...said, ...failed].join('; ')
+  const all = [...(unreadable === undefined ? [] : [unreadable]), ...said, ...failed]
+  return all.length === 0 ? undefined : all.join('; ')
 }

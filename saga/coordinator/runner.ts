@@ -16,8 +16,9 @@ import { type Call, localCalls } from '../machine/state.ts'
 import { type AttemptHost, attempt, isNotOurs, isOwnershipLost } from './attempt.ts'
 import { type EngineHost, takesRoom } from './engine.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { failedEvent } from './outcome.ts'
+import { failedEvent, isUnreadable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
+import { cacheKey } from './snapshot.ts'
 import { type StepDone, StepTransactions, type StepTransactionsHost } from './step-transactions.ts'
 import { traceOf } from './telemetry.ts'
 
@@ -119,7 +120,11 @@ export class Runner {
     } catch (error) {
       if (this.#closing && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
-      else logger.error({ ...fields, err: toError(error) }, 'saga left to its lease')
+      else {
+        const err = toError(error)
+        if (isUnreadable(error)) this.#host.engine.unreadable.failed(cacheKey(first.row), err)
+        logger.error({ ...fields, err }, 'saga left to its lease')
+      }
     } finally {
       if (!waits) this.#leave()
     }

@@ -1,4 +1,7 @@
-/** Sagas that a write of this process waits for: the database or the outbox did not take it, and it is tried again. */
+/**
+ * Sagas that do not go on in this process, and are tried again: the database or the outbox did not take a write, or this release cannot
+ * read what is stored.
+ */
 import type { Clock } from '../../core/clock.ts'
 
 interface Failure {
@@ -10,12 +13,17 @@ interface Failure {
 export class Unwritten {
   readonly #clock: Clock
   readonly #keptMs: number
+  readonly #what: string
   readonly #failures = new Map<string, Failure>()
 
-  /** @param keptMs a saga that was not tried again for so long is another instance's */
-  constructor(clock: Clock, keptMs: number) {
+  /**
+   * @param keptMs a saga that was not tried again for so long is another instance's
+   * @param what is wrong with each: `not written`
+   */
+  constructor(clock: Clock, keptMs: number, what: string) {
     this.#clock = clock
     this.#keptMs = keptMs
+    this.#what = what
   }
 
   failed(saga: string, error: Error): void {
@@ -27,7 +35,7 @@ export class Unwritten {
     if (this.#failures.size > 0) this.#failures.delete(saga)
   }
 
-  /** Why a write waits, of the saga that failed last; `undefined` when none waits. */
+  /** Why the saga that failed last does not go on; `undefined` when there is none. */
   problem(): string | undefined {
     const oldest = this.#clock.monotonic() - this.#keptMs
     for (const { saga, atMs } of this.#failures.values()) {
@@ -38,6 +46,6 @@ export class Unwritten {
     if (last === undefined) return undefined
     const others = this.#failures.size - 1
     const more = others === 0 ? '' : `, and ${others} more`
-    return `saga ${last.saga}${more} not written: ${last.error.message}`
+    return `saga ${last.saga}${more} ${this.#what}: ${last.error.message}`
   }
 }

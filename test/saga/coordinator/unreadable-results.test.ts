@@ -78,6 +78,10 @@ test('a step that the coordinator calls is left to a release that can read the r
   await release.run()
   await release.signal(calling(Wider), 's1', 'go', 'now')
   await until('it has tried', () => errors.length > 0)
+  expect(release.health()).toMatchObject({
+    status: 'degraded',
+    detail: expect.stringMatching(/saga buy\/s1 not read: .*raise `version`/),
+  })
   await release.close()
   expect(errors[0]).toMatchObject({ err: unreadable })
   expect((await run.report()).status).toBe('running')
@@ -85,6 +89,7 @@ test('a step that the coordinator calls is left to a release that can read the r
   await again.run()
   const outcome = await again.get(calling(Receipt), 's1').outcome({ timeoutMs: 10_000 })
   expect(outcome).toMatchObject({ status: 'completed', results: { ship: 'r1' } })
+  expect(again.health()).toMatchObject({ status: 'up' })
   expect(calls).toEqual(['sell apple'])
   await again.close()
 })
