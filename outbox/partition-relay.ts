@@ -46,6 +46,8 @@ export interface PartitionRelayFields {
   readonly look: IdleLook
   /** Told of each window that was settled, and the age of its first row. */
   readonly onWindow: (result: WindowResult, lagMs: number) => void
+  /** Called after a row was parked. */
+  readonly onParked: () => void
 }
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
@@ -86,6 +88,7 @@ export class PartitionRelay {
   readonly #table: PartitionTable
   readonly #options: PartitionRelayOptions
   readonly #onWindow: (result: WindowResult, lagMs: number) => void
+  readonly #onParked: () => void
   readonly #gate: IdlePlace
   readonly #stopping = new AbortController()
   readonly #ended: Promise<void>
@@ -99,9 +102,10 @@ export class PartitionRelay {
   /** In calls that have no answer yet. */
   #held = { rows: 0, bytes: 0 }
 
-  constructor({ lease, table, options, look, onWindow }: PartitionRelayFields) {
+  constructor({ lease, table, options, look, onWindow, onParked }: PartitionRelayFields) {
     this.lease = lease
     this.#onWindow = onWindow
+    this.#onParked = onParked
     this.#table = table
     this.#options = options
     this.#gate = look.place(() => (lease.isValid() ? { lease, away: this.#away.names } : undefined))
@@ -295,6 +299,7 @@ export class PartitionRelay {
       this.#refusal = { destination: row.message.destination, error, until: clock.monotonic() + delayMs + REFUSED_MS }
     }
     await this.#insist(() => this.#table.hold(holds))
+    if (holds.some(({ delayMs }) => delayMs === undefined)) this.#onParked()
   }
 
   /** No later attempt can read them: they wait for `outbox.drop`, and hold back their lanes alone. */
@@ -307,6 +312,7 @@ export class PartitionRelay {
     }
     const holds = unreadable.map(({ seq, id, error }) => unreadableHold(seq, id, error))
     await this.#insist(() => this.#table.hold(holds))
+    this.#onParked()
   }
 
   /** Repeats a guarded write until the database answers. An answer of "not yours" means that the lease is lost. */

@@ -21,6 +21,7 @@ import { IdleLook } from './idle-look.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { logsOf } from './log-move.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
+import { ParkedWatch } from './parked-watch.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { PartitionTable } from './partition-table.ts'
 import { CheckedPublisher } from './publisher.ts'
@@ -57,8 +58,8 @@ export interface Relay {
 export interface RelayHealth {
   /**
    * `down`: a statement or the publisher has not answered for eight seconds, the database failed, or the broker took nothing.
-   * `degraded`: the broker refuses a message again and again, which holds back what has its key; `detail` has the destination and
-   * the reason.
+   * `degraded`: the broker refuses a message again and again, or the relay gave up on it (parked), which holds back what has its key;
+   * `detail` has the destination and the reason.
    */
   readonly status: 'idle' | 'up' | 'degraded' | 'down' | 'closed'
   readonly detail: string | undefined
@@ -109,6 +110,7 @@ class LeasedRelay implements Relay {
   #relays = 0
   #counts = { published: 0, failed: 0, lagMs: 0 }
   readonly #failures: Failures
+  readonly #parked: ParkedWatch
 
   constructor(options: ResolvedRelayOptions) {
     const { outbox, leaseMs, clock, telemetry } = options
@@ -124,6 +126,7 @@ class LeasedRelay implements Relay {
     this.#failures = new Failures(clock, options.backoff.maxMs)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#tables = outboxTables(outbox.schema)
+    this.#parked = new ParkedWatch(outbox.sql, this.#tables)
     this.#trouble = new Trouble(
       options.logger,
       'outbox relay cannot reach its database',
@@ -193,7 +196,7 @@ class LeasedRelay implements Relay {
 
   health(): RelayHealth {
     const error = this.#error ?? this.#lookError ?? this.#staff.error ?? this.#silence.error
-    const failing = error === undefined ? this.#failures.lasting : undefined
+    const failing = error === undefined ? (this.#parked.detail ?? this.#failures.lasting) : undefined
     const status = error ? 'down' : !this.#life.isStarted ? 'idle' : failing ? 'degraded' : 'up'
     return {
       status: this.#life.isClosed ? 'closed' : status,
@@ -259,6 +262,7 @@ class LeasedRelay implements Relay {
     const { live, free } = await this.#keeper.renew()
     this.#relays = live
     if (!this.#life.isClosed) await this.#balance(free)
+    await this.#parked.look(this.#keeper.held.map((lease) => lease.partition))
   }
 
   #looked(reason: Error | undefined): void {
@@ -286,7 +290,8 @@ class LeasedRelay implements Relay {
     const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
     const options = { ...this.#options, publisher, logOf: logsOf(this.#options.outbox), trouble: this.#trouble }
     const onWindow = (result: WindowResult, lagMs: number): void => this.#count(result, lagMs)
-    return new PartitionRelay({ lease, table, options, look: this.#look, onWindow })
+    const onParked = (): void => this.#parked.mark()
+    return new PartitionRelay({ lease, table, options, look: this.#look, onWindow, onParked })
   }
 
   #count(result: WindowResult, lagMs: number): void {
