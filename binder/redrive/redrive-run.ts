@@ -17,7 +17,7 @@ import {
   REDRIVE_RUN,
 } from '../consuming/failure/dead-letter.ts'
 import { toGroup } from '../consuming/failure/retry.ts'
-import { BinderError } from '../errors.ts'
+import { BinderError, type SendError } from '../errors.ts'
 import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import { readDeadLetter } from './letter.ts'
 import { Listing } from './listing.ts'
@@ -35,6 +35,7 @@ import {
   resolveRedrive,
 } from './redrive.ts'
 import { SettledByRun, TELL_MS } from './settled-by-run.ts'
+import { isTooLarge, withoutRun } from './too-large.ts'
 
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
@@ -59,6 +60,8 @@ export class RedriveRun {
   readonly #lookEnd: LookEnd | undefined
   readonly #settled = new SettledByRun()
   #isBeyondLimit = false
+  /** Why a letter did not go back: for the end of the run. */
+  #refusal: SendError | undefined
   #hasWarned = false
   #lost: Error | undefined
   #wake: () => void = () => {}
@@ -82,6 +85,7 @@ export class RedriveRun {
     if (!dryRun) await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEndAndTell()
+    if (this.#refusal !== undefined) throw this.#refusal
     const { letters, skipped, isBeyondLimit } = this.#listing
     const complete = end === 'complete' && !this.#isBeyondLimit && !isBeyondLimit
     return { ...this.#counts, complete, letters, to, ...(this.#options.after && { skipped }) }
@@ -255,7 +259,6 @@ export class RedriveRun {
 
   /** Confirmed at its new place when this resolves. */
   async #move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
-    const { to, group } = this.#options
     const before = this.#sentBack(message)
     const name = nameOf(before)
     if (this.#passed.has(name)) {
@@ -267,11 +270,34 @@ export class RedriveRun {
       this.#warnOfAge(message)
       await this.#pace()
     }
-    if (!isChosen) await this.#publish(this.#kept(message), delivery)
-    else if (to !== 'nowhere') await this.#publish(to === 'group' ? toGroup(before, group) : before, delivery)
-    this.#counts[isChosen ? 'sent' : 'kept']++
+    const isSent = isChosen && (await this.#sendBack(before, delivery))
+    if (!isSent) await this.#publish(this.#kept(message), delivery)
+    this.#counts[isSent ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  /** @returns false when it is too large to go back: then it is kept, and does not hold up the others */
+  async #sendBack(before: EncodedMessage, delivery: TransportDelivery): Promise<boolean> {
+    const { to, group, logger } = this.#options
+    if (to === 'nowhere') return true
+    const bare = withoutRun(before)
+    // To the group alone it has to go to another destination.
+    const ways =
+      to === 'group' ? [toGroup(before, group), { ...toGroup(bare, group), headers: bare.headers }] : [before, bare]
+    let refusal: SendError | undefined
+    for (const message of ways) {
+      try {
+        await this.#publish(message, delivery)
+        return true
+      } catch (error) {
+        if (!isTooLarge(error)) throw error
+        refusal = error
+      }
+    }
+    logger.error({ err: refusal, messageId: before.id }, 'redrive keeps a letter that is too large to go back')
+    this.#refusal ??= refusal
+    return false
   }
 
   /** Says once in a run that other groups can apply old letters a second time. */
@@ -381,7 +407,7 @@ export class RedriveRun {
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
  * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the
- *   start; SendError when it will never take a letter; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
+ *   start; SendError when it will never take a letter, at the end of the run for one that is too large, which is kept; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(
   host: RedriveHost,
