@@ -4,18 +4,29 @@
  */
 export const ROUND_ROBIN = { name: 'RoundRobinAssigner', version: 0 } as const
 
+/** A member, as the one that leads the group sees it. */
+export interface Sharer {
+  readonly memberId: string
+  /** What it subscribes to; `undefined`: not known. */
+  readonly topics?: readonly string[] | undefined
+}
+
 export interface MemberShare {
   readonly memberId: string
   readonly memberAssignment: Buffer
 }
 
-/** Partitions in turn to members in the order of their ids. */
+/** Partitions in turn to members in the order of their ids. A member that reads none of these topics gets none. */
 export function assignRoundRobin(
-  members: ReadonlyArray<{ readonly memberId: string }>,
+  members: readonly Sharer[],
   topics: readonly string[],
   partitionsOf: (topic: string) => readonly number[],
 ): MemberShare[] {
-  const ids = members.map((member) => member.memberId).sort()
+  const reads = ({ topics: own }: Sharer): boolean => own === undefined || topics.some((topic) => own.includes(topic))
+  const ids = members
+    .filter(reads)
+    .map((member) => member.memberId)
+    .sort()
   const shares = ids.map(() => new Map<string, number[]>())
   const places = topics.flatMap((topic) => partitionsOf(topic).map((partition) => ({ topic, partition })))
   for (const [i, { topic, partition }] of places.entries()) {
@@ -33,26 +44,54 @@ export function encodeSubscription(topics: readonly string[]): Buffer {
   return Buffer.concat([int16(ROUND_ROBIN.version), int32(topics.length), ...topics.map(string), int32(0)])
 }
 
-/** The partitions of one topic in a share; none in an empty one. @throws RangeError when it ends too early */
-export function partitionsIn(share: Buffer, topic: string): number[] {
-  if (share.length === 0) return []
-  let at = 2
-  const next32 = (): number => {
-    at += 4
-    return share.readInt32BE(at - 4)
+/** Topics of a subscription of any version; `undefined`: it cannot be read. */
+export function topicsIn(subscription: Buffer): readonly string[] | undefined {
+  try {
+    const reader = new ShareReader(subscription)
+    return Array.from({ length: reader.int32() }, () => reader.string())
+  } catch {
+    return undefined
   }
-  const found: number[] = []
-  for (let topics = next32(); topics > 0; topics--) {
-    const length = share.readInt16BE(at)
+}
+
+/** Topics that members read beside this one. */
+export function otherTopics(topic: string, members: readonly Sharer[]): readonly string[] {
+  const all = new Set(members.flatMap(({ topics = [] }) => topics))
+  all.delete(topic)
+  return [...all]
+}
+
+/** A share, by topic; an empty one has none. @throws RangeError when it ends too early */
+export function partitionsIn(share: Buffer): ReadonlyMap<string, readonly number[]> {
+  if (share.length === 0) return new Map()
+  const reader = new ShareReader(share)
+  const topics = Array.from({ length: reader.int32() }, () => {
+    const topic = reader.string()
+    return [topic, Array.from({ length: reader.int32() }, () => reader.int32())] as const
+  })
+  return new Map(topics)
+}
+
+/** Reads behind the version that subscriptions and assignments begin with. */
+class ShareReader {
+  readonly #bytes: Buffer
+  #at = 2
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  int32(): number {
+    this.#at += 4
+    return this.#bytes.readInt32BE(this.#at - 4)
+  }
+
+  string(): string {
+    const length = this.#bytes.readInt16BE(this.#at)
     if (length < 0) throw new RangeError(`a topic's name of ${length} bytes`)
-    const name = share.toString('utf8', at + 2, at + 2 + length)
-    at += 2 + length
-    for (let partitions = next32(); partitions > 0; partitions--) {
-      const partition = next32()
-      if (name === topic) found.push(partition)
-    }
+    this.#at += 2 + length
+    return this.#bytes.toString('utf8', this.#at - length, this.#at)
   }
-  return found
 }
 
 /** ConsumerProtocolAssignment v0: version, partitions by topic, user data. */

@@ -47,6 +47,8 @@ export class Stalls {
   /** Since when the partition waits at its last stable offset. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
+  /** Other members read other topics. */
+  #sharing: Stall | undefined
 
   constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (stall: Stall | undefined) => void) {
     this.#topic = topic
@@ -69,9 +71,25 @@ export class Stalls {
     for (const cancel of this.#timers) cancel()
     this.#timers.clear()
     this.#waiting.clear()
-    const had = this.#places.size > 0
+    const had = this.#places.size > 0 || this.#sharing !== undefined
     this.#places.clear()
+    this.#sharing = undefined
     if (had) this.#onChange(undefined)
+  }
+
+  /**
+   * The member that leads a group shares out its own topics among all members: some get partitions of a topic that they do not read,
+   * and no other member reads those.
+   * @param topics that members read beside this one
+   */
+  shared(groupId: string, topics: readonly string[]): void {
+    if (topics.length === 0) return
+    const names = topics.map((each) => `"${each}"`).join(', ')
+    const text = `members of the Kafka group "${groupId}" read ${names} beside "${this.#topic}": partitions of each may have no reader`
+    const remedy = 'Give each topic a Kafka group of its own (groupIds), or stop the other program'
+    const reason = transportError('mismatch', text, this.#topic, undefined, remedy)
+    this.#sharing = { reason, isPassing: false }
+    this.#tell()
   }
 
   #unreadable(partition: number, offset: number, error: Error): void {
@@ -121,6 +139,7 @@ export class Stalls {
   /** Problems that need a person take precedence over those that pass. */
   #tell(): void {
     const all = [...this.#places.values()].map(({ stall }) => stall)
+    if (this.#sharing !== undefined) all.push(this.#sharing)
     this.#onChange(all.find(({ isPassing }) => !isPassing) ?? all[0])
   }
 }

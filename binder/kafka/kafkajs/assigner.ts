@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
-import { assignRoundRobin, encodeSubscription, ROUND_ROBIN } from '../group/round-robin.ts'
+import { assignRoundRobin, encodeSubscription, ROUND_ROBIN, type Sharer, topicsIn } from '../group/round-robin.ts'
 import type { KafkaAssigner, KafkaCluster } from './client.ts'
 
 /**
@@ -21,10 +21,14 @@ export type JoinGate = (attempt: number) => Promise<void>
 const COORDINATOR_ATTEMPTS = 20
 const COORDINATOR_PAUSE_MS = 250
 
-/** An assigner for `partitionAssigners` whose consumer waits for `gate` before it joins. */
+/**
+ * An assigner for `partitionAssigners` whose consumer waits for `gate` before it joins.
+ * @param onShare called with the members when this one leads the group
+ */
 export function gatedAssigner(
   clock: Clock,
   gate: JoinGate,
+  onShare: (members: readonly Sharer[]) => void = () => {},
 ): (config: { readonly cluster: KafkaCluster }) => KafkaAssigner {
   return ({ cluster }) => {
     installGate(cluster, clock, gate)
@@ -33,7 +37,11 @@ export function gatedAssigner(
     return {
       name: ROUND_ROBIN.name,
       version: ROUND_ROBIN.version,
-      assign: ({ members, topics }) => Promise.resolve(assignRoundRobin(members, topics, partitionsOf)),
+      assign: async ({ members, topics }) => {
+        const sharers = members.map(({ memberId, memberMetadata }) => ({ memberId, topics: topicsIn(memberMetadata) }))
+        onShare(sharers)
+        return assignRoundRobin(sharers, topics, partitionsOf)
+      },
       protocol: ({ topics }) => ({ name: ROUND_ROBIN.name, metadata: encodeSubscription(topics) }),
     }
   }

@@ -72,7 +72,7 @@ export interface KafkaAssigner {
   name: string
   version: number
   assign(group: {
-    readonly members: ReadonlyArray<{ readonly memberId: string }>
+    readonly members: ReadonlyArray<{ readonly memberId: string; readonly memberMetadata: Buffer }>
     readonly topics: readonly string[]
   }): Promise<Array<{ readonly memberId: string; readonly memberAssignment: Buffer }>>
   protocol(subscription: { readonly topics: readonly string[] }): { name: string; metadata: Buffer }

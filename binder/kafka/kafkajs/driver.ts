@@ -1,14 +1,14 @@
 import type { Receiver, TransportHost } from '../../transport/transport.ts'
 import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Producer } from '../driver.ts'
 import { AdminConnection } from './admin.ts'
-import { gatedAssigner, type JoinGate } from './assigner.ts'
+import { gatedAssigner } from './assigner.ts'
 import { provideCodecs } from './codecs.ts'
 import { createConsumer } from './consumer.ts'
 import type { KafkaOptions } from './options.ts'
 import { patchDeadSockets } from './patches/dead-sockets.ts'
 import { patchTornAnswers } from './patches/torn-answers.ts'
 import { ProducerSlot } from './producer-slot.ts'
-import { KafkaSubscription } from './subscription.ts'
+import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 
 /** The first fetch of a consumer is answered at once, with what there is. */
 const FIRST_FETCH_MS = 1_000
@@ -54,12 +54,12 @@ class KafkajsLink implements DriverLink {
       this.#hasWarned = true
       logger.info({ topic: spec.topic }, BLIND_TO_REMADE)
     }
-    const host = {
+    const host: ConsumerHost = {
       options: this.#options,
       clock,
       logger,
-      createConsumer: (each: MemberSpec, beforeJoin: JoinGate, onFetched: Parameters<typeof createConsumer>[3]) =>
-        createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin), onFetched),
+      createConsumer: (each, beforeJoin, onFetched, onShare) =>
+        createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin, onShare), onFetched),
       firstFetchMs: FIRST_FETCH_MS,
       onAnswer: (error?: unknown) => events.onAnswer(error),
       onEnd: () => events.onEnd(),

@@ -28,6 +28,7 @@ import { Displacements } from '../group/displacements.ts'
 import { Fetches } from '../group/fetches.ts'
 import { Heart } from '../group/heart.ts'
 import { LentAgain } from '../group/lent-again.ts'
+import { otherTopics, type Sharer } from '../group/round-robin.ts'
 import { Stalls } from '../group/stalls.ts'
 import { type JoinGate } from './assigner.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
@@ -49,7 +50,12 @@ export interface ConsumerHost extends MemberEvents {
   readonly options: KafkaOptions
   readonly clock: Clock
   readonly logger: Logger
-  createConsumer(spec: MemberSpec, beforeJoin: JoinGate, onFetched: FetchListener): KafkaConsumer
+  createConsumer(
+    spec: MemberSpec,
+    beforeJoin: JoinGate,
+    onFetched: FetchListener,
+    onShare: (members: readonly Sharer[]) => void,
+  ): KafkaConsumer
   /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
   readonly firstFetchMs?: number | undefined
 }
@@ -69,6 +75,8 @@ export class KafkaSubscription implements Member {
   readonly #carried: CarryOver
   readonly #lentAgain: LentAgain
   #assignment: Assignment | undefined
+  /** Topics that members read beside this one, when this one has led the last join. */
+  #others: readonly string[] = []
   #running: Promise<void> = Promise.resolve()
   /** State of the membership: lends and fetches only while it is `kept`. */
   #place: 'kept' | 'rebalancing' | 'handing-over' = 'kept'
@@ -87,6 +95,7 @@ export class KafkaSubscription implements Member {
       spec,
       (attempt) => this.#beforeJoin(attempt),
       (fetched) => this.#onFetched(fetched),
+      (members) => (this.#others = otherTopics(spec.topic, members)),
     )
     this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, partitionWindow(spec))
     this.#stalls = new Stalls(spec.topic, clock, this.#fetching, (each) => receiver.stalled?.(each))
@@ -208,6 +217,9 @@ export class KafkaSubscription implements Member {
       onRoom: () => this.#fetching.refresh(),
     })
     this.#stalls.reset()
+    const given = Object.keys(memberAssignment).filter((each) => each !== this.#spec.topic)
+    this.#stalls.shared(this.#spec.groupId, [...this.#others, ...given])
+    this.#others = []
     this.#fetching.reset()
     this.#fetching.apply()
     this.#applyHold()

@@ -1,7 +1,14 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { DeadlineExceeded } from '../../deadline.ts'
 import { hasType } from '../../errors.ts'
-import { assignRoundRobin, encodeSubscription, partitionsIn, ROUND_ROBIN } from '../../group/round-robin.ts'
+import {
+  assignRoundRobin,
+  encodeSubscription,
+  otherTopics,
+  partitionsIn,
+  ROUND_ROBIN,
+  topicsIn,
+} from '../../group/round-robin.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
@@ -24,6 +31,8 @@ export interface Term {
   readonly isLeader: boolean
   /** How many the topic had when the leader shared them out; of another member 0. */
   readonly shared: number
+  /** Topics that members of the group read beside this one, as far as this member is told. */
+  readonly others: readonly string[]
 }
 
 /** The conversation of one member with its coordinator. It decides nothing: the member says when to join and when to leave. */
@@ -115,13 +124,16 @@ export class GroupSession {
   async #sync({ generation, memberId, members, isLeader }: JoinAnswer): Promise<Term> {
     const { groupId, topic } = this.#spec
     const all = isLeader ? (await this.#cluster.freshTopic(topic)).partitions.map(({ partition }) => partition) : []
-    const shares = isLeader ? assignRoundRobin(members, [topic], () => all.sort((a, b) => a - b)) : []
+    const sharers = members.map((member) => ({ ...member, topics: topicsIn(member.subscription) }))
+    const shares = isLeader ? assignRoundRobin(sharers, [topic], () => all.sort((a, b) => a - b)) : []
     const share = await this.#call(
       syncGroup({ groupId, memberId, generation }, shares),
       this.#spec.rebalanceTimeoutMs + this.#spec.requestTimeoutMs,
     )
     this.#generation = generation
-    return { generation, partitions: partitionsIn(share, topic), isLeader, shared: all.length }
+    const given = partitionsIn(share)
+    const others = [...otherTopics(topic, sharers), ...[...given.keys()].filter((each) => each !== topic)]
+    return { generation, partitions: [...(given.get(topic) ?? [])], isLeader, shared: all.length, others }
   }
 
   /** @throws what will not pass */

@@ -11,6 +11,7 @@ export interface TermParts extends AssignmentLimits {
   readonly cluster: Cluster
   readonly clock: Clock
   readonly fetching: FetcherSettings
+  readonly groupId: string
   isCertain(): boolean
   deliver(delivery: TransportDelivery): void
   onProgress(assigned: AssignedPartition): void
@@ -34,11 +35,13 @@ export class RunningTerm {
   readonly rejoin = Promise.withResolvers<void>()
   readonly #fetcher: Fetcher
   readonly #stalls: Stalls
+  readonly #groupId: string
   #isHeld = false
 
   constructor(joined: Term, parts: TermParts) {
-    const { cluster, clock, fetching, topic } = parts
+    const { cluster, clock, fetching, topic, groupId } = parts
     this.joined = joined
+    this.#groupId = groupId
     this.assignment = new Assignment(joined.partitions, parts, {
       isCertain: () => parts.isCertain(),
       deliver: (delivery) => parts.deliver(delivery),
@@ -70,6 +73,7 @@ export class RunningTerm {
 
   /** @param positions where to begin, of each partition */
   start(positions: ReadonlyMap<number, number>): void {
+    this.#stalls.shared(this.#groupId, this.joined.others)
     this.#fetcher.start(this.assignment.partitions.values(), positions)
   }
 

@@ -25,7 +25,7 @@ export interface JoinAnswer {
   /** Also of one that may not join before it says it again. */
   readonly memberId: string
   /** All members, for the one that leads them; else none. */
-  readonly members: ReadonlyArray<{ readonly memberId: string }>
+  readonly members: ReadonlyArray<{ readonly memberId: string; readonly subscription: Buffer }>
   readonly isLeader: boolean
 }
 
@@ -47,10 +47,9 @@ export function joinGroup(spec: JoinSpec): Request<JoinAnswer> {
       const leader = from.string()
       const memberId = from.string()
       const members = from.array(() => {
-        const member = { memberId: from.string() }
+        const memberId = from.string()
         from.nullableString()
-        from.bytesField()
-        return member
+        return { memberId, subscription: from.bytesField() }
       })
       return { error, generation, memberId, members, isLeader: leader === memberId }
     },

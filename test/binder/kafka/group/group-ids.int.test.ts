@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
+import { silentLogger } from 'concordat/core'
 import type { Transport } from 'concordat/extension'
 import { it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { kafkaOn } from '../../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
 import { until } from '../../../support/until.ts'
-import { attached, client, freshTopic, numbered } from '../kit.ts'
+import { attached, client, freshTopic, KEYS, numbered } from '../kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
 
@@ -49,5 +50,33 @@ describeWith(['kafka'], 'a Kafka group with a name of its own', () => {
     expect(await redrive({ service: 'operator', transport: open() }, channel, 'payments')).toMatchObject({ sent: 1 })
     await until('it is handled', () => handled.length === 2)
     expect(handled).toEqual([5, 6])
+  })
+
+  it('is not healthy while a program that reads another topic is in it', async ({ expect }) => {
+    const setup = attached(url())
+    const [name, theirs] = [await freshTopic(setup), await freshTopic(setup)]
+    const groupId = `shared-${randomUUID()}`
+    const channel = defineChannel(name, { payload: z.number() })
+    const handled: number[] = []
+    const binder = createBinder({
+      service: 'ledger',
+      transport: kafkaOn(url(), { groupIds: { [name]: { payments: groupId } } }),
+      bindings: [sink(channel, { group: 'payments' }, (n) => void handled.push(n))],
+      logger: silentLogger,
+    })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const other = client(url()).consumer({ groupId })
+    onTestFinished(() => other.disconnect())
+    await other.connect()
+    await other.subscribe({ topic: theirs })
+    await other.run({ eachMessage: () => Promise.resolve() })
+    const says = `the Kafka group "${groupId}" read "${theirs}" beside "${name}"`
+    await until('it says so', () => JSON.stringify(binder.health()).includes(JSON.stringify(says).slice(1, -1)))
+    expect(binder.health().status).not.toBe('up')
+    await other.disconnect()
+    await until('it is up again', () => binder.health().status === 'up')
+    await setup.publish(numbered(name, 8, KEYS))
+    await until('all are handled', () => handled.length === 8)
   })
 })

@@ -47,6 +47,34 @@ describe('gated assigner', () => {
     expect(decoded?.assignment).toEqual({ größe: [0, 1, 2] })
   })
 
+  it('gives nothing to a member that reads another topic, and tells what each one reads', async ({ expect }) => {
+    const subscription = (...topics: string[]) =>
+      AssignerProtocol.MemberMetadata.encode({ version: 1, topics, userData: Buffer.alloc(0) })
+    const told: unknown[] = []
+    const ours = gatedAssigner(
+      systemClock,
+      () => Promise.resolve(),
+      (all) => void told.push(...all),
+    )
+    const shares = await ours({ cluster: cluster(4) }).assign({
+      members: [
+        { memberId: 'a', memberMetadata: subscription('orders') },
+        { memberId: 'b', memberMetadata: subscription('refunds') },
+        { memberId: 'c', memberMetadata: subscription('orders', 'refunds') },
+      ],
+      topics: ['orders'],
+    })
+    const read = shares.map(({ memberId, memberAssignment }) => [
+      memberId,
+      AssignerProtocol.MemberAssignment.decode(memberAssignment)?.assignment,
+    ])
+    expect(read).toEqual([
+      ['a', { orders: [0, 2] }],
+      ['c', { orders: [1, 3] }],
+    ])
+    expect(told).toMatchObject([{ topics: ['orders'] }, { topics: ['refunds'] }, { topics: ['orders', 'refunds'] }])
+  })
+
   it('makes the consumer wait for the gate before it looks up its coordinator', async ({ expect }) => {
     const each = cluster(1)
     const gate = Promise.withResolvers<void>()
