@@ -1,8 +1,9 @@
-/** Settings under which a topic deletes dead letters or retries before they are read. */
+/** Settings under which a topic deletes dead letters, delayed messages or retries before they are read. */
 import type { Logger } from '../../core/logger.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin } from './driver.ts'
 import { transportError } from './errors.ts'
+import { isDelayTopic } from './wire/delay.ts'
 
 type Configs = ReadonlyMap<string, Readonly<Record<string, string>>>
 
@@ -20,6 +21,7 @@ export async function checkSettings(admin: Admin, specs: readonly DestinationSpe
     if (policy?.includes('compact') === true) throw compacted(name, policy)
   }
   for (const { name, deadLetters } of kept) if (deadLetters === true) warnOfLimits(name, configs.get(name), logger)
+  for (const spec of kept.filter(isDelayTopic)) warnOfDelays(spec, configs.get(spec.name), logger)
   const retries = kept.filter(({ name, groups }) => groups.length === 1 && name.endsWith(retryEnd(groups)))
   if (retries.length === 0) return
   const channels = await read(admin, [...new Set(retries.map(channelOf))], logger)
@@ -53,7 +55,7 @@ function compacted(name: string, policy: string): Error {
   return transportError('mismatch', has, name, undefined, `Set it to delete: ${remedy}`)
 }
 
-const UNLIMITED = '-1'
+export const UNLIMITED = '-1'
 
 function warnOfLimits(topic: string, config: Readonly<Record<string, string>> | undefined, logger: Logger): void {
   const limits = ['retention.ms', 'retention.bytes'].flatMap((name) => {
@@ -65,6 +67,22 @@ function warnOfLimits(topic: string, config: Readonly<Record<string, string>> | 
     { topic },
     `${topic} deletes dead letters (${limits.join(', ')}), redriven or not. Keep them: kafka-configs.sh --alter --entity-type topics ` +
       `--entity-name ${topic} --add-config retention.ms=-1,retention.bytes=-1`,
+  )
+}
+
+/** A forwarder writes what waits long anew now and then, but it may be off meanwhile. */
+function warnOfDelays(
+  { name: topic, retentionMs = 0 }: DestinationSpec,
+  config: Readonly<Record<string, string>> = {},
+  logger: Logger,
+): void {
+  const { 'retention.ms': ms = UNLIMITED, 'retention.bytes': bytes = UNLIMITED } = config
+  const isShort = ms !== UNLIMITED && Number(ms) < retentionMs
+  if (!isShort && bytes === UNLIMITED) return
+  logger.warn(
+    { topic },
+    `${topic} deletes delayed messages that are not due (retention.ms=${ms}, retention.bytes=${bytes}). Keep them: kafka-configs.sh ` +
+      `--alter --entity-type topics --entity-name ${topic} --add-config retention.ms=${retentionMs},retention.bytes=${UNLIMITED}`,
   )
 }
 

@@ -6,7 +6,8 @@ import type { DestinationSpec } from '../transport/transport.ts'
 import type { Admin, AdminLink, NewTopic } from './driver.ts'
 import { hasType, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
-import { checkSettings } from './topic-settings.ts'
+import { checkSettings, UNLIMITED } from './topic-settings.ts'
+import { isDelayTopic } from './wire/delay.ts'
 
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
@@ -221,18 +222,21 @@ const DEAD_LETTER_BYTES = 100 * 1024 * 1024
 /**
  * The settings of a topic that we make. What the channel says goes before what the transport says. Kafka deletes whole
  * segments only, so they must end, too. A dead letter topic takes whatever its channel takes, and the metadata on top; a
- * letter is kept until it is redriven or dropped, whatever the transport or the broker says of other topics.
+ * letter is kept until it is redriven or dropped, and a delayed message until it is due, whatever the transport or the broker says of
+ * other topics.
  */
 export function topicConfigOf(
-  { retentionMs, deadLetters, keepsEach }: DestinationSpec,
+  spec: DestinationSpec,
   { topicConfig }: Pick<KafkaSettings, 'topicConfig'>,
 ): Readonly<Record<string, string>> {
+  const { retentionMs, deadLetters, keepsEach } = spec
   return {
     ...topicConfig,
     ...(retentionMs === undefined ? {} : { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }),
     ...(keepsEach === true ? { 'cleanup.policy': 'delete' } : {}),
+    ...(isDelayTopic(spec) ? { 'retention.bytes': UNLIMITED } : {}),
     ...(deadLetters === true
-      ? { 'retention.ms': '-1', 'retention.bytes': '-1', 'max.message.bytes': String(DEAD_LETTER_BYTES) }
+      ? { 'retention.ms': UNLIMITED, 'retention.bytes': UNLIMITED, 'max.message.bytes': String(DEAD_LETTER_BYTES) }
       : {}),
   }
 }

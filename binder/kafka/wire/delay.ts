@@ -39,6 +39,10 @@ export function delayTopicOf(destination: string): string {
   return `${destination}.delay`
 }
 
+export function isDelayTopic({ name, groups }: Pick<DestinationSpec, 'name' | 'groups'>): boolean {
+  return name.endsWith(delayTopicOf('')) && groups.length === 1 && groups[0] === FORWARDERS
+}
+
 /** The topic that holds what is delayed on its way to `spec`. */
 export function delaySpec({ name, retentionMs = 0 }: DestinationSpec): DestinationSpec {
   return {

@@ -75,6 +75,16 @@ describeWith(['kafka'], 'topics of dead letters and retries on Kafka', () => {
     },
   )
 
+  it.for(DRIVERS)('on %s warns that a topic made by another program deletes delayed messages', async (driver) => {
+    const { channel, start, make, said } = await setup(driver)
+    const delays = `${channel.name}.g.retry.delay`
+    await make(delays, { 'retention.ms': '3600000', 'retention.bytes': '1000' }, 11)
+    await start(sink(channel, { group: 'g', retry: 'delayed' }, () => {}))
+    expect(
+      said(`${delays} deletes delayed messages that are not due (retention.ms=3600000, retention.bytes=1000)`),
+    ).toBe(true)
+  })
+
   it.for(DRIVERS)('on %s warns that retries are deleted before the messages of their channel', async (driver) => {
     const { channel, start, make, said } = await setup(driver)
     await make(channel.name, { 'retention.ms': '7200000' }, 2)

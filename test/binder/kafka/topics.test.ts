@@ -11,7 +11,7 @@ function configOf(retentionMs: number | undefined): ReadonlyMap<string, Readonly
   const binding = sink(channel, { group: 'g', retry: 'delayed' }, () => {})
   const transport = platformaticTransport({
     kafka: { Connection, bootstrapBrokers: ['localhost:1'] },
-    topicConfig: { 'retention.ms': '3600000' },
+    topicConfig: { 'retention.ms': '3600000', 'retention.bytes': '1000' },
   })
   const binder = createBinder({ service: 'shop', transport, bindings: [binding] })
   onTestFinished(() => binder.close())
@@ -30,6 +30,12 @@ describe('how long topics keep messages', () => {
     const topics = configOf(90 * DAY)
     for (const name of ['bills', 'bills.g.retry', 'bills.g.retry.delay'])
       expect(topics.get(name)).toMatchObject({ 'retention.ms': String(90 * DAY) })
+  })
+
+  it('delayed messages are kept without a limit of bytes, with any of the transport', () => {
+    const topics = configOf(undefined)
+    expect(topics.get('bills.g.retry.delay')).toMatchObject({ 'retention.bytes': '-1' })
+    expect(topics.get('bills')).toMatchObject({ 'retention.bytes': '1000' })
   })
 
   it('retries of a channel without a retention are kept for the transport’s retention', () => {
