@@ -67,7 +67,7 @@ export const CONFIRM_FUNCTION = `
       -- EXECUTE plans it with the values, so their list is hashed. Not a join: with statistics from when the table was
       -- empty, which is what they are of most of the time, each row would be compared with each value.
       EXECUTE $q$DELETE FROM {schema}.outbox
-        WHERE partition = $1 AND seq = ANY ($4) AND seq BETWEEN $5 AND $6 AND id = ANY ($7)
+        WHERE partition = $1 AND seq = ANY ($4) AND seq BETWEEN $5 AND $6 AND (id IN (SELECT unnest($7))) IS TRUE
           AND EXISTS (SELECT 1 FROM {schema}.outbox_lease WHERE partition = $1 AND owner = $2 AND epoch = $3)$q$
         USING p_partition, p_owner, p_epoch, p_seqs, (SELECT min(s) FROM unnest(p_seqs) s), (SELECT max(s) FROM unnest(p_seqs) s),
         p_ids;
