@@ -145,7 +145,7 @@ export function isJudged(error: object): boolean {
 /** Record of a failed row. `delayMs` undefined: parked. */
 export interface Hold {
   readonly seq: string
-  /** Of the message. */
+  /** Id of the message. */
   readonly id: string
   readonly strikes: number
   readonly delayMs: number | undefined

@@ -22,7 +22,7 @@ export interface PostgresTransportOptions {
    */
   readonly listener?: SqlListener | undefined
   /**
-   * Other processes are told of new messages at most once per this many ms, from a connection of its own after the commit;
+   * The transport tells other processes of new messages at most once per this many ms, from a connection of its own after the commit;
    * 0 for never. @default 10; never where only this process can use the database
    */
   readonly notifyEveryMs?: number | undefined

@@ -9,14 +9,7 @@ import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { Channel } from '../channel/channel.ts'
 import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
-import {
-  DEAD_LETTER_GROUP,
-  headersBefore,
-  isPutByRun,
-  keptByRun,
-  REDRIVE_RUN,
-} from '../consuming/failure/dead-letter.ts'
-import { toGroup } from '../consuming/failure/retry.ts'
+import { DEAD_LETTER_GROUP, isPutByRun, keptByRun } from '../consuming/failure/dead-letter.ts'
 import { BinderError, type SendError } from '../errors.ts'
 import type { Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import { readDeadLetter } from './letter.ts'
@@ -34,8 +27,8 @@ import {
   type ResolvedRedrive,
   resolveRedrive,
 } from './redrive.ts'
+import { asBefore, sendBack } from './send-back.ts'
 import { SettledByRun, TELL_MS } from './settled-by-run.ts'
-import { isTooLarge, withoutRun } from './too-large.ts'
 
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
@@ -259,7 +252,7 @@ export class RedriveRun {
 
   /** Confirmed at its new place when this resolves. */
   async #move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
-    const before = this.#sentBack(message)
+    const before = asBefore(message, this.#options)
     const name = nameOf(before)
     if (this.#passed.has(name)) {
       this.#counts.copies++
@@ -270,7 +263,7 @@ export class RedriveRun {
       this.#warnOfAge(message)
       await this.#pace()
     }
-    const isSent = isChosen && (await this.#sendBack(before, delivery))
+    const isSent = isChosen && (await this.#goesBack(before, delivery))
     if (!isSent) await this.#publish(this.#kept(message), delivery)
     this.#counts[isSent ? 'sent' : 'kept']++
     this.#passed.add(name)
@@ -278,24 +271,14 @@ export class RedriveRun {
   }
 
   /** @returns false when it is too large to go back: then it is kept, and does not hold up the others */
-  async #sendBack(before: EncodedMessage, delivery: TransportDelivery): Promise<boolean> {
-    const { to, group, logger } = this.#options
-    if (to === 'nowhere') return true
-    const bare = withoutRun(before)
-    // To the group alone it has to go to another destination.
-    const ways =
-      to === 'group' ? [toGroup(before, group), { ...toGroup(bare, group), headers: bare.headers }] : [before, bare]
-    let refusal: SendError | undefined
-    for (const message of ways) {
-      try {
-        await this.#publish(message, delivery)
-        return true
-      } catch (error) {
-        if (!isTooLarge(error)) throw error
-        refusal = error
-      }
-    }
-    logger.error({ err: refusal, messageId: before.id }, 'redrive keeps a letter that is too large to go back')
+  async #goesBack(before: EncodedMessage, delivery: TransportDelivery): Promise<boolean> {
+    if (this.#options.to === 'nowhere') return true
+    const refusal = await sendBack(before, this.#options, (message) => this.#publish(message, delivery))
+    if (refusal === undefined) return true
+    this.#options.logger.error(
+      { err: refusal, messageId: before.id },
+      'redrive keeps a letter that is too large to go back',
+    )
     this.#refusal ??= refusal
     return false
   }
@@ -321,12 +304,6 @@ export class RedriveRun {
     }
     const chosen = Promise.resolve(filter(readDeadLetter(message)))
     return signal === undefined ? chosen : unlessAborted(signal, chosen)
-  }
-
-  #sentBack(message: EncodedMessage): EncodedMessage {
-    const { channel, id } = this.#options
-    const headers = { ...headersBefore(message.headers), [REDRIVE_RUN]: id }
-    return { ...message, destination: channel.name, headers }
   }
 
   #kept(message: EncodedMessage): EncodedMessage {
@@ -407,7 +384,8 @@ export class RedriveRun {
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
  * @throws TypeError / RangeError naming the option; `binder.redrive_would_repeat`; TransportError when the broker cannot be reached at the
- *   start; SendError when it will never take a letter, at the end of the run for one that is too large, which is kept; `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
+ *   start; SendError when it will never take a letter, at the end of the run for one that is too large, which is kept;
+ *   `binder.redrive_stalled`; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(
   host: RedriveHost,

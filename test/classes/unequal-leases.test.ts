@@ -21,7 +21,7 @@ const orders = defineChannel('orders', { payload: Payload, groups: ['g'], partit
 
 describe('a process with a short lease beside one with a long lease', () => {
   const database = freshPglite()
-  // As a client that another process could share.
+  // Without `exclusive` it is a client that other processes may share.
   const { exclusive: _, ...sql } = pgliteClient(database)
   beforeAll(() => database.waitReady, 180_000)
   afterAll(() => database.close())

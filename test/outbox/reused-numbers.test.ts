@@ -24,7 +24,7 @@ const named = (prefix: string, count: number): EncodedMessage[] =>
 const add = (t: OutboxSetup, messages: readonly EncodedMessage[]): Promise<void> =>
   t.sql.transaction((tx) => t.outbox.addEncoded(tx, messages))
 
-/** What was added since is gone, and its numbers with it; other messages get them. */
+/** Fails over to a server without the last messages, which then gives their numbers to `younger`. */
 async function failOver(t: OutboxSetup, younger: readonly EncodedMessage[]): Promise<void> {
   const schema = `"${t.outbox.schema}"`
   await t.sql.query(`DELETE FROM ${schema}.outbox`)

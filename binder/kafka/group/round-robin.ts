@@ -7,7 +7,7 @@ export const ROUND_ROBIN = { name: 'RoundRobinAssigner', version: 0 } as const
 /** A member, as the one that leads the group sees it. */
 export interface Sharer {
   readonly memberId: string
-  /** What it subscribes to; `undefined`: not known. */
+  /** Topics of its subscription; `undefined`: not known. */
   readonly topics?: readonly string[] | undefined
 }
 

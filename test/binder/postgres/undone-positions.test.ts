@@ -9,7 +9,7 @@ import { onPglite } from './support/on-pglite.ts'
 
 const { sql } = onPglite()
 const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }), partitions: 1, groups: ['g', 'h'] })
-/** Of the log, with what a failover undoes. */
+/** Tables of the log that a failover sets back. */
 const TABLES = ['transport_log', 'transport_tick', 'transport_progress']
 
 async function started(groups: readonly string[], got: Map<string, number[]>) {

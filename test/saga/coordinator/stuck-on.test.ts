@@ -34,7 +34,7 @@ test('a saga that is stuck is reported and listed with the step that an operator
   expect(await world.coordinator.list({ code: 'booking.blocked' })).toEqual([])
 })
 
-describe('a step that failed for good after the pivot is for an operator, although one of its group waits for', () => {
+describe('a step that failed after the pivot makes its saga stuck although another of its group waits for', () => {
   const within = { timeoutMs: 10_000 }
   const note = { by: 'ann', reason: 'filled in paper' }
   const later = defineSaga('later', { version: 1, input: z.object({}) }).signal('go', { payload: z.string() })

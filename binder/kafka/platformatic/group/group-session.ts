@@ -31,7 +31,7 @@ export interface Term {
   readonly isLeader: boolean
   /** How many the topic had when the leader shared them out; of another member 0. */
   readonly shared: number
-  /** Topics that members of the group read beside this one, as far as this member is told. */
+  /** Topics that members of the group read beside this one, as far as this member knows. */
   readonly others: readonly string[]
 }
 

@@ -1,0 +1,41 @@
+/** Sends a dead letter back, with as few headers more as it takes. */
+import type { EncodedMessage } from '../channel/message.ts'
+import { headersBefore, REDRIVE_RUN } from '../consuming/failure/dead-letter.ts'
+import { toGroup } from '../consuming/failure/retry.ts'
+import { SendError, TransportError } from '../errors.ts'
+import type { ResolvedRedrive } from './redrive.ts'
+
+/** The message as it was before it failed, marked with the run. */
+export function asBefore(letter: EncodedMessage, { channel, id }: ResolvedRedrive): EncodedMessage {
+  return { ...letter, destination: channel.name, headers: { ...headersBefore(letter.headers), [REDRIVE_RUN]: id } }
+}
+
+/**
+ * Resolves when the message is confirmed at its new place. One as large as its channel allows is too large with the headers that a run
+ * adds, and goes without them: when it fails again, its letter does not say that the run had sent it back.
+ * @param publish rejects with SendError
+ * @returns why it cannot go back: it is too large for its channel
+ */
+export async function sendBack(
+  message: EncodedMessage,
+  { to, group }: ResolvedRedrive,
+  publish: (message: EncodedMessage) => Promise<void>,
+): Promise<SendError | undefined> {
+  const { [REDRIVE_RUN]: _, ...headers } = message.headers
+  const marked = to === 'group' ? toGroup(message, group) : message
+  let refusal: SendError | undefined
+  for (const way of [marked, { ...marked, headers }]) {
+    try {
+      await publish(way)
+      return undefined
+    } catch (error) {
+      if (!isTooLarge(error)) throw error
+      refusal = error
+    }
+  }
+  return refusal
+}
+
+function isTooLarge(error: unknown): error is SendError {
+  return error instanceof SendError && error.cause instanceof TransportError && error.cause.kind === 'too_large'
+}
