@@ -20,10 +20,9 @@ test('a coordinator that goes on with a saga begins its sub-saga while the one c
     .saga('pack', { saga: pack, input: () => ({}), compensate: true })
   const world = await setupWorld({ sagas: [ship] })
   // A client whose commit is not seen: the saga is due at once, for any coordinator.
-  await world.sql.transaction((tx) => {
-    const { inTransaction, query } = tx
-    return world.coordinator.start({ inTransaction, query }, ship, { id: '1', input: {} })
-  })
+  await world.sql.transaction((tx) =>
+    world.coordinator.start({ ...tx, afterCommit: undefined }, ship, { id: '1', input: {} }),
+  )
   await world.coordinator.close()
   const next = world.another()
   await next.run()
