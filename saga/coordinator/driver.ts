@@ -57,7 +57,6 @@ export class Driver implements RunHost {
   readonly #database: DatabaseCalls
   readonly #stepCalls: StepCalls
   readonly #definitions: ReadonlyMap<string, Saga>
-  readonly #home: Home
   readonly #engine: Engine
   readonly #leases: Leases
   readonly #runner: Runner
@@ -79,8 +78,8 @@ export class Driver implements RunHost {
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock, options.shard)
     const bodies = new Bodies()
     const stepCalls = new StepCalls(options.clock)
-    this.#home = new Home(options.schema)
-    const shared = { ...options, sql, store, left, home: this.#home, instance, telemetry, bodies, stepCalls }
+    const home = new Home(options.schema)
+    const shared = { ...options, sql, store, left, home, instance, telemetry, bodies, stepCalls }
     this.#stepCalls = stepCalls
     this.#database = database
     this.#telemetry = telemetry
@@ -138,12 +137,10 @@ export class Driver implements RunHost {
   /** @param requireOpen called before anything begins that only `close` ends */
   async run(resend: boolean, requireOpen: () => void): Promise<void> {
     const { sql, store } = this
-    // A step that ends in its own transaction may begin a sub-saga, and must not wait for another connection then.
-    await this.#home.id(sql)
     await requireSequences(sql, this.#options.schema, ['saga_event'])
     await requireReadableInputs(sql, { store, ...this.#options })
     await requireFit(directTargets(this.#options.sagas), this.#options.clock, this.#options.logger)
-    await this.#starter.register(sql)
+    await this.#starter.open(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
     requireOpen()
     this.#unobserve ??= this.#telemetry?.observe(

@@ -57,6 +57,16 @@ export class Starter {
     this.#host = host
   }
 
+  /**
+   * Reads what every start needs, once. A step that ends in its own transaction may begin a sub-saga, and must not wait for another
+   * connection then.
+   * @throws `saga.graph_changed`
+   */
+  async open(sql: SqlClient): Promise<void> {
+    await this.#host.home.id(sql)
+    await this.register(sql)
+  }
+
   /** Remembers the graphs of all definitions. @throws `saga.graph_changed` */
   async register(sql: SqlClient | SqlTransaction): Promise<void> {
     if (this.#registered) return
