@@ -36,6 +36,14 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   ...site.settings,
 })
 
+export const ERL_ARGS: string = [
+  // Its schedulers spin while they wait for work, which takes the core from other processes.
+  '+sbwt none +sbwtdcpu none +sbwtdio none',
+  // A restarted node starts its quorum queues before its exchanges. A message that expired meanwhile finds none then, and is tried again
+  // after this time, by default 3 min.
+  '-rabbit dead_letter_worker_publisher_confirm_timeout 5000',
+].join(' ')
+
 function environment(site: Site): Record<string, string> {
   return {
     // The Erlang cookie is written to the home folder: a fresh one spares the user's own.
@@ -48,8 +56,7 @@ function environment(site: Site): Record<string, string> {
     RABBITMQ_CONFIG_FILE: join(site.folder, 'rabbitmq.conf'),
     RABBITMQ_CONF_ENV_FILE: join(site.folder, 'rabbitmq-env.conf'),
     RABBITMQ_ENABLED_PLUGINS_FILE: join(site.folder, 'enabled_plugins'),
-    // Its schedulers spin while they wait for work, which takes the core from other processes.
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '+sbwt none +sbwtdcpu none +sbwtdio none',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: ERL_ARGS,
     // Makes the script replace itself by the server instead of waiting beside it, so that our pid is the server's.
     RUNNING_UNDER_SYSTEMD: 'true',
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { runCommandOutput } from '../command.ts'
 import { freePorts, type PrivateServer } from '../private-server.ts'
-import { nodeName, rabbitmq, toolPath } from '../rabbitmq.ts'
+import { ERL_ARGS, nodeName, rabbitmq, toolPath } from '../rabbitmq.ts'
 import { orStop, type ServerGroup, startTogether, stopAll } from './group.ts'
 
 /** Three nodes: a quorum queue has a copy on each, and a message is confirmed when two have it. A node that was without the others is restarted. */
@@ -60,7 +60,7 @@ const settings = (names: readonly string[]): Readonly<Record<string, string>> =>
 
 const environment = (cookie: string): Readonly<Record<string, string>> => ({
   RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: [
-    '+sbwt none +sbwtdcpu none +sbwtdio none',
+    ERL_ARGS,
     '+S 2:2',
     `-setcookie ${cookie}`,
     `-kernel net_ticktime ${SILENT_S}`,
