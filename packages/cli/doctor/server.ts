@@ -15,6 +15,10 @@ interface ServerRow {
   readonly isolation: string
   readonly encoding: string
   readonly prepared: number
+  readonly fsync: string
+  readonly commit: string
+  /** Roles that do not wait for the disk here; `null` for the setting of the database. */
+  readonly hasty: readonly (string | null)[] | null
   readonly now: number
 }
 
@@ -32,6 +36,10 @@ export async function examineServer({ records, sql, clock }: Examined): Promise<
        current_setting('default_transaction_isolation') AS isolation,
        current_setting('server_encoding') AS encoding,
        current_setting('max_prepared_transactions')::int AS prepared,
+       current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS commit,
+       (SELECT jsonb_agg(rolname) FROM pg_db_role_setting LEFT JOIN pg_roles ON pg_roles.oid = setrole
+        WHERE 'synchronous_commit=off' = ANY(setconfig)
+          AND setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))) AS hasty,
        (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
   )
   const tookMs = clock.now() - sentAt
@@ -43,6 +51,7 @@ export async function examineServer({ records, sql, clock }: Examined): Promise<
     await writableLine(sql, row),
     isolationLine(row),
     ...encodingLines(row),
+    ...durabilityLines(sql, row),
     ...preparedLines(row, await records.prepared(PREPARED_MS)),
     clockLine(skewMs, tookMs),
   ]
@@ -62,6 +71,21 @@ function encodingLines({ database, encoding }: ServerRow): readonly DoctorLine[]
       'move to a database that was created with ENCODING UTF8',
     ),
   ]
+}
+
+/** What a crash of the server takes back, although its commit was answered. The embedded database never waits for the disk. */
+function durabilityLines({ exclusive }: SqlClient, { fsync, commit, hasty, role, database }: ServerRow): DoctorLine[] {
+  const lines: DoctorLine[] = []
+  if (fsync === 'off' && exclusive === undefined)
+    lines.push(
+      warn('durability', 'fsync is off: a power failure can ruin the database', 'set fsync = on and restart it'),
+    )
+  const whose = new Set((hasty ?? []).map((name) => (name === null ? `database "${database}"` : `role "${name}"`)))
+  if (commit === 'off' && whose.size === 0) whose.add(`role "${role}"`)
+  if (whose.size === 0) return lines
+  const text = `synchronous_commit is off for ${[...whose].join(', ')}: a crash of the server loses its latest commits, with messages and sagas`
+  const remedy = 'ALTER ROLE or ALTER DATABASE ... SET synchronous_commit = on, or the same in postgresql.conf'
+  return [...lines, warn('durability', text, remedy)]
 }
 
 async function writableLine(sql: SqlClient, { replica, readonly }: ServerRow): Promise<DoctorLine> {

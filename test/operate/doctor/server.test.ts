@@ -31,3 +31,24 @@ test('doctor warns of a database whose encoding lacks characters', async () => {
 test('doctor says nothing of the encoding UTF8', async () => {
   expect(await encodingLines(sql)).toEqual([])
 })
+
+const durabilityLines = async (client: SqlClient) =>
+  (await createOperator({ sql: client }).doctor()).lines.filter(({ check }) => check === 'durability')
+
+test('doctor warns of roles and databases whose commits do not wait for the disk', async () => {
+  expect(await durabilityLines(sql)).toEqual([])
+  await sql.query('CREATE ROLE hasty')
+  await sql.query('ALTER ROLE hasty SET synchronous_commit = off')
+  await sql.query('ALTER DATABASE postgres SET synchronous_commit = off')
+  const text = expect.stringMatching(
+    /^synchronous_commit is off for (role "hasty", database "\w+"|database "\w+", role "hasty"):/,
+  )
+  expect(await durabilityLines(sql)).toMatchObject([{ status: 'warn', text }])
+  await sql.query('ALTER ROLE hasty RESET synchronous_commit')
+  await sql.query('ALTER DATABASE postgres RESET synchronous_commit')
+  await sql.query('SET synchronous_commit = off')
+  expect(await durabilityLines(sql)).toMatchObject([
+    { status: 'warn', text: expect.stringContaining('off for role "') },
+  ])
+  await sql.query('RESET synchronous_commit')
+})
