@@ -104,7 +104,7 @@ const CLOSED = {
 export type RedriveRepeats = keyof typeof REPEATS
 
 const REPEATS = {
-  settles: 'groups of it may settle in their transactions (settlesIn) and would apply the effect again',
+  settles: 'groups of it may settle in their transactions and would apply the effect again',
   letters: 'the group "redrive" of a channel of dead letters would have the letter twice',
 } as const
 

@@ -3,7 +3,7 @@
  *
  * Guarantees, on every transport alike: a message is settled after its handler resolved and its outputs were confirmed; messages of one key
  * are handled one at a time and in order; a message that fails permanently goes to a dead letter channel. Does not guarantee: that a handler
- * is called once. A message may come again, with the same id; give the binding an inbox (`concordat/outbox`) and its effect happens once.
+ * is called once. A message may come again, with the same id; declare the binding with `once: true` and its effect happens once.
  *
  * @module
  */
@@ -19,6 +19,7 @@ export type {
   ConsumerBinding,
   ConsumerOptions,
   InboxConsumerOptions,
+  OnceConsumerOptions,
   PollBinding,
   ProcessorBinding,
   SinkBinding,

@@ -23,7 +23,7 @@ const shop = createService({
   transport: memoryTransport(),
   bindings: [
     // With an inbox, the effect in `tx` happens once, even if the message is delivered more than once.
-    sink(orderPlaced, { group: 'accounting', inbox: true }, async ({ cents }, { tx }) => {
+    sink(orderPlaced, { group: 'accounting', once: true }, async ({ cents }, { tx }) => {
       await tx.query('INSERT INTO revenue VALUES ($1)', [cents])
       counted.resolve()
     }),

@@ -14,7 +14,7 @@ const boxes = defineChannel('boxes', { payload: z.object({ sku: z.string(), orde
 
 const orders = pipeline(
   'orders',
-  from(placed, { inbox: true }) // one transaction for all stages, windows and sent messages
+  from(placed, { once: true }) // one transaction for all stages, windows and sent messages
     .filter(({ skus }) => skus.length > 0)
     .branch({
       large: { when: ({ cents }) => cents > 10_000, to: (large) => large.to(reviews) },

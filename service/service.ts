@@ -61,7 +61,7 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly instance?: string | undefined
   /** The broker, as in `createBinder`. Closed with the service. */
   readonly transport: Transport
-  /** Needed by sagas, participants, `inbox: true` and `transaction`. Closing its pool stays with the caller. */
+  /** Needed by sagas, participants, `once: true` and `transaction`. Closing its pool stays with the caller. */
   readonly sql?: SqlClient | undefined
   /** Schema of all tables. @default 'concordat' */
   readonly schema?: string | undefined
@@ -70,7 +70,7 @@ export interface ServiceOptions<Sent extends string = string> {
    * A relay that is idle for a minute then looks every 2 s instead of every 200 ms; see `createRelay`. @default none
    */
   readonly listener?: SqlListener | undefined
-  /** Sinks, processors, routes, sources, participants. `inbox: true` and a participant without `sql` take the service's. */
+  /** Sinks, processors, routes, sources, participants. `once: true` and a participant without `sql` take the service's. */
   readonly bindings?: readonly Binding[] | undefined
   /** Channels that `send` and `tx.send` take: made to exist before anything is sent. */
   readonly sends?: ReadonlyArray<Place<Sent>> | undefined

@@ -37,7 +37,7 @@ async function openInMemory(): Promise<{ readonly sql: SqlClient; readonly close
   const { PGlite } = await import('@electric-sql/pglite').catch((error: unknown) => {
     if (!hasCode(error, 'ERR_MODULE_NOT_FOUND')) throw error
     const remedy = 'npm install --save-dev @electric-sql/pglite, or give it `sql`'
-    throw new Error(`createTestKit needs a database for inbox: true and participants: ${remedy}`, { cause: error })
+    throw new Error(`createTestKit needs a database for once: true and participants: ${remedy}`, { cause: error })
   })
   const database = await PGlite.create()
   return { sql: pgliteClient(database), close: () => database.close() }

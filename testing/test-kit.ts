@@ -22,7 +22,7 @@ export interface TestKitOptions extends ServiceOptions {
   /** Bindings of the service under test: sinks, processors, sources, as `createBinder` gets them. */
   readonly bindings: readonly Binding[]
   /**
-   * Database for bindings that need a service: `inbox: true`, participants. The kit makes their tables in the schema
+   * Database for bindings that need a service: `once: true`, participants. The kit makes their tables in the schema
    * `concordat`, and publishes what handlers send in their transactions. @default a PGlite in memory, when a binding needs one
    */
   readonly sql?: SqlClient | undefined

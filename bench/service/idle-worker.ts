@@ -97,7 +97,7 @@ async function service(): Promise<Prepared> {
       ...make(closing),
       sagas: [saga],
       bindings: [
-        sink(placed, { group: 'idle', inbox: true }, () => {}),
+        sink(placed, { group: 'idle', once: true }, () => {}),
         processor(done, told, { group: 'idle' }, (item) => item),
         participant(commands, { group: 'idle' }, { invoke: () => {}, compensate: () => {} }),
       ],

@@ -1,59 +1,86 @@
-/** Makes a binding with `settlesIn` one that has an inbox made of its places. */
+/** Gives a binding that settles in its transactions an inbox made of its places: with `settlesIn`, and with `once` where it can. */
 import { wrongKind } from '../../core/options.ts'
-import { requireSqlClient } from '../../core/sql.ts'
+import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
-import { inboxBeside } from '../bindings/of-service.ts'
+import type { Inbox } from '../bindings/inbox.ts'
+import { oncePartsOf } from '../bindings/of-service.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { PlaceInbox } from '../consuming/place-inbox.ts'
-import { BinderError, TransportError } from '../errors.ts'
-import type { Transport } from '../transport/transport.ts'
+import { BinderError, type BinderErrors, TransportError } from '../errors.ts'
+import type { SettlingTransactions, Transport } from '../transport/transport.ts'
 
-/** @throws `binder.cannot_settle_in`, TypeError naming the binding */
-export function withPlaceInbox(
-  binding: ConsumerBinding,
-  { transport, destinations, clock }: Pick<ConsumerHost, 'transport' | 'destinations' | 'clock'>,
-): ConsumerBinding {
-  const { settlesIn, ...options } = binding.options
+type Host = Pick<ConsumerHost, 'transport' | 'destinations' | 'clock'>
+
+/**
+ * With `once: true` the choice depends on the declaration, the transport and the database alone: all instances of a release
+ * make the same.
+ * @throws `binder.cannot_settle_in` for `settlesIn`, never for `once: true`; TypeError naming the binding
+ */
+export function withPlaceInbox(binding: ConsumerBinding, host: Host): ConsumerBinding {
+  const at = `${binding.kind}("${binding.input.name}")`
+  const parts = oncePartsOf(binding)
+  if (parts !== undefined) {
+    if (isResponder(binding)) return binding
+    const found = settlingOf(binding, parts.sql, host.transport)
+    return 'why' in found ? binding : settledIn(binding, found, host, { path: `${at}.once`, beside: parts.inbox })
+  }
+  const { settlesIn, inbox } = binding.options
   if (settlesIn === undefined) return binding
-  const path = `${binding.kind}("${binding.input.name}").settlesIn`
-  if (binding.options.inbox !== undefined) throw wrongKind(path, settlesIn, 'either settlesIn or an inbox')
-  if (binding.kind === 'processor' && binding.answer !== undefined)
+  const path = `${at}.settlesIn`
+  if (inbox !== undefined) throw wrongKind(path, settlesIn, 'either settlesIn or an inbox')
+  if (isResponder(binding))
     throw wrongKind(path, settlesIn, 'none for a responder: requests are sent outside of transactions')
-  const sql = requireSqlClient(path, settlesIn)
-  const { name } = binding.input
-  const own = transport.ownerOf?.(name) ?? transport
-  const settling = own.settlingIn?.(sql)
-  if (own.settlingIn === undefined || own.publishIn === undefined)
-    throw new BinderError('binder.cannot_settle_in', { path, channel: name, why: 'transport', transport: own.name })
-  if (settling === undefined)
-    throw new BinderError('binder.cannot_settle_in', { path, channel: name, why: 'database', transport: own.name })
-  if (binding.input.transactional !== true)
-    throw new BinderError('binder.cannot_settle_in', { path, channel: name, why: 'channel', transport: own.name })
-  requireHere(binding, own, transport, path)
+  const found = settlingOf(binding, requireSqlClient(path, settlesIn), host.transport)
+  if ('why' in found) throw new BinderError('binder.cannot_settle_in', { path, channel: binding.input.name, ...found })
+  return settledIn(binding, found, host, { path, beside: undefined })
+}
+
+function isResponder(binding: ConsumerBinding): boolean {
+  return binding.kind === 'processor' && binding.answer !== undefined
+}
+
+/** Where a binding settles. */
+interface Found {
+  readonly own: Transport
+  readonly settling: SettlingTransactions
+}
+
+/** The transactions of `sql` that settle the binding's messages, or why there are none. */
+function settlingOf(
+  binding: ConsumerBinding,
+  sql: SqlClient,
+  transport: Transport,
+): Found | Pick<BinderErrors['binder.cannot_settle_in'], 'why' | 'transport'> {
+  const own = transport.ownerOf?.(binding.input.name) ?? transport
+  if (own.settlingIn === undefined || own.publishIn === undefined) return { why: 'transport', transport: own.name }
+  const settling = own.settlingIn(sql)
+  if (settling === undefined) return { why: 'database', transport: own.name }
+  if (binding.input.transactional !== true) return { why: 'channel', transport: own.name }
+  const others = binding.kind === 'processor' ? (binding.outputs ?? []) : []
+  const outputs = [binding.output, ...others].filter((output) => output !== undefined)
+  if (outputs.some(({ name }) => liesElsewhere(name, own, transport))) return { why: 'output', transport: own.name }
+  return { own, settling }
+}
+
+/** @param how the option in error messages, and the inbox that instances of another release may use for the same group */
+function settledIn(
+  binding: ConsumerBinding,
+  { own, settling }: Found,
+  { transport, destinations, clock }: Host,
+  { path, beside }: { readonly path: string; readonly beside: Inbox | undefined },
+): ConsumerBinding {
   const inbox = new PlaceInbox({
     clock,
     settling,
-    inboxBeside: inboxBeside(binding),
+    inboxBeside: beside,
     publishIn: async (tx, messages) => {
       for (const { destination } of messages)
         if (liesElsewhere(destination, own, transport)) throw elsewhere(path, own, destination)
       await own.publishIn?.(tx, messages, (destination) => destinations.spec(destination))
     },
   })
+  const { settlesIn: _, ...options } = binding.options
   return Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) })
-}
-
-/** @throws `binder.cannot_settle_in` for a processor whose output no transaction of its input holds */
-function requireHere(binding: ConsumerBinding, own: Transport, transport: Transport, path: string): void {
-  const others = binding.kind === 'processor' ? (binding.outputs ?? []) : []
-  const outputs = [binding.output, ...others].filter((output) => output !== undefined)
-  if (outputs.some(({ name }) => liesElsewhere(name, own, transport)))
-    throw new BinderError('binder.cannot_settle_in', {
-      path,
-      channel: binding.input.name,
-      why: 'output',
-      transport: own.name,
-    })
 }
 
 const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>
@@ -61,6 +88,8 @@ const liesElsewhere = (destination: string, own: Transport, transport: Transport
 
 /** For a destination that is named at run time: the transaction rolls back, the message counts as failed. */
 function elsewhere(path: string, { name }: Transport, destination: string): TransportError {
-  const message = `${path}: "${destination}" lies on another transport than the input, which is on ${name}: use an inbox`
+  const message =
+    `${path}: "${destination}" lies on another transport than the input, which is on ${name}: send it with ` +
+    'outbox.add(tx, ...), or use an inbox'
   return new TransportError({ transport: name, kind: 'mismatch', destination, message })
 }

@@ -2,10 +2,8 @@
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { requireOptionsFirst } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
-import type { BatchBinding, BatchInboxOptions, BatchSinkOptions } from './declarations.ts'
+import type { BatchBinding, BatchInboxOptions, BatchOnceOptions, BatchSinkOptions, Without } from './declarations.ts'
 import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './handler-contexts.ts'
-import type { Inbox } from './inbox.ts'
-import { consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
 
 /** The message was handled, and nothing is sent for it. */
@@ -33,7 +31,7 @@ export function failed(error: unknown): BatchOutcome<never> {
  *   never before it. Messages without a key do not wait for one another. With `retry: 'delayed'` none waits: the one that
  *   failed leaves the line and comes back in a later batch.
  * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
- * - *Inbox.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
+ * - *Once.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
  *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction. Where a failed
  *   statement aborted it, the batch is taken apart in halves.
  */
@@ -45,7 +43,7 @@ export function sinkBatch<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: BatchInboxOptions & NameOptions<Group, Name>,
+  options: (BatchOnceOptions | BatchInboxOptions) & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchTransactionContext>,
 ): BatchBinding<NoInfer<Name>>
 export function sinkBatch<
@@ -56,28 +54,24 @@ export function sinkBatch<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: BatchSinkOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  options: BatchSinkOptions & Without<'once' | 'inbox'> & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchContext>,
 ): BatchBinding<NoInfer<Name>>
-export function sinkBatch(
-  channel: unknown,
-  options: BatchSinkOptions & { readonly inbox?: Inbox | true | undefined },
-  handler: unknown,
-): BatchBinding {
+export function sinkBatch(channel: unknown, options: BatchBinding['options'], handler: unknown): BatchBinding {
   const input = requireChannel('sinkBatch', channel as Channel)
   requireOptionsFirst(`sinkBatch("${input.name}")`, options, 'sinkBatch(channel, options, handler)')
   return Object.freeze({
     kind: 'batch',
     input,
     output: undefined,
-    options: consumerOptions(options),
+    options: Object.freeze({ ...options }),
     handler: handler as BatchBinding['handler'],
   })
 }
 
 /**
  * Consumes `input` several messages at a time and sends to `output` what the outcome of each says, see `produced`. A
- * message is settled after its own outputs were confirmed; with an `inbox`, outputs go through its outbox in the one
+ * message is settled after its own outputs were confirmed; with `once`, outputs go through the outbox in the one
  * transaction of the batch. All else as for `sinkBatch`.
  *
  * - *Ids* of outputs follow from the message they are for, as those of a `processor`, whatever batch it comes in. So
@@ -96,7 +90,7 @@ export function processorBatch<
 >(
   input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: BatchInboxOptions & NameOptions<Group, Name>,
+  options: (BatchOnceOptions | BatchInboxOptions) & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchTransactionContext, Result<NoInfer<OutIn>>>,
 ): BatchBinding<NoInfer<Name>>
 export function processorBatch<
@@ -110,13 +104,13 @@ export function processorBatch<
 >(
   input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: BatchSinkOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  options: BatchSinkOptions & Without<'once' | 'inbox'> & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchContext, Result<NoInfer<OutIn>>>,
 ): BatchBinding<NoInfer<Name>>
 export function processorBatch(
   input: unknown,
   output: unknown,
-  options: BatchSinkOptions & { readonly inbox?: Inbox | true | undefined },
+  options: BatchBinding['options'],
   handler: unknown,
 ): BatchBinding {
   const from = requireChannel('processorBatch', input as Channel)
@@ -128,7 +122,7 @@ export function processorBatch(
     kind: 'batch',
     input: from,
     output: requireChannel(`${path} output`, output as Channel),
-    options: consumerOptions(options),
+    options: Object.freeze({ ...options }),
     handler: handler as BatchBinding['handler'],
   })
 }

@@ -9,21 +9,19 @@ import type {
   ConsumerOptions,
   DeclaredConsumer,
   InboxConsumerOptions,
+  OnceConsumerOptions,
   ProcessorBinding,
   SettlingConsumerOptions,
   SinkBinding,
   SourceBinding,
   SourceOptions,
+  Without,
 } from './declarations.ts'
 import type { Handler, HandlerContext, SourceContext, TransactionContext } from './handler-contexts.ts'
-import type { Inbox } from './inbox.ts'
-import { consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
 
-type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined; readonly settlesIn?: undefined }
-
-/** Options as users give them. */
-type DeclaredOptions = Omit<DeclaredConsumer, 'inbox'> & { readonly inbox?: Inbox | true | undefined }
+type WithoutTransaction = ConsumerOptions & Without<'once' | 'inbox' | 'settlesIn'>
+type InTransaction = OnceConsumerOptions | InboxConsumerOptions | SettlingConsumerOptions
 
 /** Consumes `channel`. The message is settled after the handler resolved. */
 export function sink<
@@ -34,7 +32,7 @@ export function sink<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: (InboxConsumerOptions | SettlingConsumerOptions) & NameOptions<Group, Name>,
+  options: InTransaction & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, void>,
 ): SinkBinding<NoInfer<Name>>
 export function sink<
@@ -45,24 +43,24 @@ export function sink<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: WithoutInbox & NameOptions<Group, Name>,
+  options: WithoutTransaction & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, void>,
 ): SinkBinding<NoInfer<Name>>
-export function sink(channel: unknown, options: DeclaredOptions, handler: unknown): SinkBinding {
+export function sink(channel: unknown, options: DeclaredConsumer, handler: unknown): SinkBinding {
   const input = requireChannel('sink', channel as Channel)
   requireOptionsFirst(`sink("${input.name}")`, options, 'sink(channel, options, handler)')
   return Object.freeze({
     kind: 'sink',
     input,
     output: undefined,
-    options: consumerOptions(options),
+    options: Object.freeze({ ...options }),
     handler: handler as SinkBinding['handler'],
   })
 }
 
 /**
  * Consumes `input` and sends what the handler returns to `output`. The input is settled after every output was
- * confirmed; with an `inbox`, outputs go through its outbox in the handler's transaction, with `settlesIn` into the log.
+ * confirmed; with `once`, outputs are stored in the handler's transaction.
  */
 export function processor<
   In,
@@ -75,7 +73,7 @@ export function processor<
 >(
   input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: (InboxConsumerOptions | SettlingConsumerOptions) & NameOptions<Group, Name>,
+  options: InTransaction & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, Result<OutIn>>,
 ): ProcessorBinding<NoInfer<Name>>
 export function processor<
@@ -89,13 +87,13 @@ export function processor<
 >(
   input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: WithoutInbox & NameOptions<Group, Name>,
+  options: WithoutTransaction & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, Result<OutIn>>,
 ): ProcessorBinding<NoInfer<Name>>
 export function processor(
   input: unknown,
   output: unknown,
-  options: DeclaredOptions,
+  options: DeclaredConsumer,
   handler: unknown,
 ): ProcessorBinding {
   const from = requireChannel('processor', input as Channel)
@@ -108,7 +106,7 @@ export function processor(
     kind: 'processor',
     input: from,
     output: requireChannel(`${path} output`, output as Channel),
-    options: consumerOptions(options),
+    options: Object.freeze({ ...options }),
     handler: handler as ProcessorBinding['handler'],
   })
 }

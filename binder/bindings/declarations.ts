@@ -104,13 +104,28 @@ export interface ConsumerOptions {
   readonly middleware?: readonly Middleware[] | undefined
 }
 
-/**
- * As `ConsumerOptions`, with an inbox: the handler's effects and its deduplication are one transaction. Needs a group.
- */
-export interface InboxConsumerOptions extends ConsumerOptions {
+/** Ways to apply an effect once, of which a binding has one or none. */
+interface OtherWays {
+  /** Not beside the other ways. */
+  readonly once?: undefined
+  /** Not beside the other ways. */
+  readonly inbox?: undefined
+  /** Not beside the other ways. */
+  readonly settlesIn?: undefined
+}
+
+/** Excludes ways to apply an effect once. */
+export type Without<Way extends keyof OtherWays> = Pick<OtherWays, Way>
+
+/** Same as `ConsumerOptions`, for a handler whose effect is applied once per message. In a service. Needs a group. */
+export interface OnceConsumerOptions extends ConsumerOptions, Without<'inbox' | 'settlesIn'> {
   readonly group: string
-  /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
-  readonly inbox: Inbox | true
+  /**
+   * What the handler does through `tx` of its context is applied once per message. It commits together with what the handler sends
+   * and with the fact that the message was handled. A message of a `transactional` channel that is stored in the service's database, as are the outputs, is
+   * settled in that transaction; for others the service's inbox remembers the id.
+   */
+  readonly once: true
   /**
    * Messages that are ready together, up to `concurrency`, may be handled in one transaction, one after the other, each
    * between savepoints: one commit for all. It is done while handlers are quick and do not meet each other's locks. False: a
@@ -119,22 +134,32 @@ export interface InboxConsumerOptions extends ConsumerOptions {
   readonly sharesTransactions?: boolean | undefined
 }
 
-/**
- * As `ConsumerOptions`, where the message lies in the database of the handler's transaction and is settled in it: no row of
- * an inbox, and the effect once all the same. For channels that are `transactional`, on `postgresTransport`. Needs a group.
- */
-export interface SettlingConsumerOptions extends ConsumerOptions {
+/** Same as `OnceConsumerOptions` for a binder without a service, with an inbox of yours. Needs a group. */
+export interface InboxConsumerOptions extends ConsumerOptions, Without<'once' | 'settlesIn'> {
   readonly group: string
-  /** The client of the transactions, which is the transport's `sql` or `transactionsOf`; `true` for that of the service. */
-  readonly settlesIn: SqlClient | true
-  /** Same as for a binding with an inbox. @default true */
+  /** Made by `createInbox`: the handler's effects and its deduplication are one transaction. */
+  readonly inbox: Inbox
+  /** Same as for `once`. @default true */
   readonly sharesTransactions?: boolean | undefined
 }
 
-/** Options of a consumer with or without an inbox. */
+/**
+ * Same as `OnceConsumerOptions` for a binder without a service, where the message is stored in the database of the handler's
+ * transaction and is settled in it, without an inbox. For channels that are `transactional`, on `postgresTransport`. Needs a group.
+ */
+export interface SettlingConsumerOptions extends ConsumerOptions, Without<'once' | 'inbox'> {
+  readonly group: string
+  /** The client of the transactions, which is the transport's `sql` or `transactionsOf`. */
+  readonly settlesIn: SqlClient
+  /** Same as for `once`. @default true */
+  readonly sharesTransactions?: boolean | undefined
+}
+
+/** Options of a consumer with or without a transaction. */
 export type DeclaredConsumer = ConsumerOptions & {
+  readonly once?: true | undefined
   readonly inbox?: Inbox | undefined
-  readonly settlesIn?: SqlClient | true | undefined
+  readonly settlesIn?: SqlClient | undefined
   readonly sharesTransactions?: boolean | undefined
 }
 
@@ -211,11 +236,21 @@ export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
   readonly middleware?: readonly BatchMiddleware[] | undefined
 }
 
-/** Same as `BatchSinkOptions`, with an inbox: the effects of a batch and its deduplication are one transaction. */
-export interface BatchInboxOptions extends BatchSinkOptions {
+/** Same as `BatchSinkOptions`, for a handler whose effects are applied once per message. In a service. */
+export interface BatchOnceOptions extends BatchSinkOptions, Without<'inbox'> {
+  readonly group: string
+  /**
+   * What the handler does through `tx` of its context, one transaction for the batch, is applied once per message. It commits
+   * together with what the handler sends and with the ids of the messages in the service's inbox.
+   */
+  readonly once: true
+}
+
+/** Same as `BatchOnceOptions` for a binder without a service, with an inbox of yours. */
+export interface BatchInboxOptions extends BatchSinkOptions, Without<'once'> {
   readonly group: string
   /** Has to have `processBatch`, as that of `createInbox` has. */
-  readonly inbox: Inbox | true
+  readonly inbox: Inbox
 }
 
 /** Declaration of `sinkBatch` and `processorBatch`: data for `createBinder`, which does nothing by itself. */
@@ -224,7 +259,7 @@ export interface BatchBinding<Name extends string = string> extends Named<Name> 
   readonly input: Channel
   /** For a `processorBatch`: the channel of results without an address. */
   readonly output: Channel | undefined
-  readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
+  readonly options: BatchSinkOptions & Pick<DeclaredConsumer, 'once' | 'inbox'>
   readonly handler: BatchHandler<unknown, BatchTransactionContext>
 }
 
@@ -243,10 +278,19 @@ export interface PollableOptions
   readonly keepMs?: number | undefined
 }
 
-/** Same as `PollableOptions`, with an inbox: the handler's effects and its deduplication are one transaction. */
-export interface PollableInboxOptions extends PollableOptions {
-  /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
-  readonly inbox: Inbox | true
+/** Same as `PollableOptions`, for handlers whose effect is applied once per message. In a service. */
+export interface PollableOnceOptions extends PollableOptions, Without<'inbox'> {
+  /**
+   * What the handler does through `tx` of its context is applied once per message. It commits together with the id of the message
+   * in the service's inbox.
+   */
+  readonly once: true
+}
+
+/** Same as `PollableOnceOptions` for a binder without a service, with an inbox of yours. */
+export interface PollableInboxOptions extends PollableOptions, Without<'once'> {
+  /** Made by `createInbox`: the handler's effects and its deduplication are one transaction. */
+  readonly inbox: Inbox
 }
 
 /** Made by `pollable`, for `binder.poll`. */
@@ -254,7 +298,7 @@ export interface PollBinding<Payload = never, Context = never, Name extends stri
   readonly kind: 'poll'
   readonly input: Channel
   readonly output: undefined
-  readonly options: PollableOptions & { readonly inbox?: Inbox | undefined }
+  readonly options: PollableOptions & Pick<DeclaredConsumer, 'once' | 'inbox'>
   /** For the types only: each poll brings its own. */
   readonly handler?: Handler<Payload, Context, void> | undefined
 }

@@ -1,54 +1,54 @@
 /**
- * Declarations that leave to a service what only a service has: `inbox: true`, a participant without a database. They are
+ * Declarations that leave to a service what only a service has: `once: true`, a participant without a database. They are
  * data like all others; `createService` completes them, `createBinder` alone refuses them.
  */
+import { invalidOption } from '../../core/errors.ts'
 import { wrongKind } from '../../core/options.ts'
-import type { Binding, ServiceParts } from './declarations.ts'
-import type { Inbox } from './inbox.ts'
+import type { Binding, DeclaredConsumer, ServiceParts } from './declarations.ts'
 
-const refuse = (): Promise<never> => Promise.reject(new Error('inbox: true was not completed by a service'))
+type OnceOptions = Pick<DeclaredConsumer, 'once' | 'inbox' | 'settlesIn'>
 
-/** Placeholder for `inbox: true`, which a service replaces by its own inbox. */
-const SERVICE_INBOX: Inbox = Object.freeze({ hasOutbox: true, process: refuse, processBatch: refuse })
-
-type WithInbox = { readonly inbox?: Inbox | true | undefined }
-type Resolved<Options extends WithInbox> = Omit<Options, 'inbox'> & { readonly inbox?: Inbox | undefined }
-
-/** The options of a consumer, frozen. */
-export function consumerOptions<Options extends WithInbox>(options: Options): Resolved<Options> {
-  const { inbox } = options
-  return Object.freeze({ ...options, ...(inbox === true && { inbox: SERVICE_INBOX }) }) as Resolved<Options>
-}
-
-function settlesInService({ options }: Exclude<Binding, { kind: 'source' }>): boolean {
-  return 'settlesIn' in options && options.settlesIn === true
+/** True when a service supplies the inbox. False beside an inbox or a client of the caller's, which is refused. */
+export function isLeftToService({ once, inbox, settlesIn }: OnceOptions): boolean {
+  return once === true && inbox === undefined && settlesIn === undefined
 }
 
 /** True when the declaration works in a service only. */
 export function needsService(binding: Binding): boolean {
   if (binding.kind === 'source') return false
-  if (settlesInService(binding)) return true
-  return binding.options.inbox === SERVICE_INBOX || ('complete' in binding && binding.complete !== undefined)
+  return isLeftToService(binding.options) || ('complete' in binding && binding.complete !== undefined)
 }
 
 /** Declarations by what a service made of them: a program has only the declaration to say which binding it polls. */
 const declarations = new WeakMap<object, object>()
 
-/** The inboxes of the services of bindings with `settlesIn`, which instances of another release may use for the same group. */
-const inboxes = new WeakMap<object, Inbox>()
+/** Parts that a service gave to bindings with `once: true`. */
+type OnceParts = Pick<ServiceParts, 'sql' | 'inbox'>
 
-export function inboxBeside(binding: Binding): Inbox | undefined {
-  return inboxes.get(binding)
+const onceParts = new WeakMap<object, OnceParts>()
+
+/** The parts of its service, for a binding with `once: true`: the binder chooses between them, since it knows the transport. */
+export function oncePartsOf(binding: Binding): OnceParts | undefined {
+  return onceParts.get(binding)
 }
 
 /** The declaration with the service's parts where it left them out. */
 export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
   if ('complete' in binding && binding.complete !== undefined) return binding.complete(parts)
-  const own = settlesInService(binding) ? { settlesIn: parts.sql } : { inbox: parts.inbox }
-  const completed = Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, ...own }) }) as Binding
+  const completed = withServiceParts(binding, parts)
   declarations.set(completed, binding)
-  if (settlesInService(binding)) inboxes.set(completed, parts.inbox)
+  return completed
+}
+
+/** A binding with `once: true` with the inbox of its service. */
+export function withServiceParts<Of extends Exclude<Binding, { kind: 'source' }>>(
+  binding: Of,
+  { sql, inbox }: OnceParts,
+): Of {
+  const { once: _, ...options } = binding.options
+  const completed = Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) }) as unknown as Of
+  onceParts.set(completed, { sql, inbox })
   return completed
 }
 
@@ -60,28 +60,32 @@ export function isMadeOf(binding: Binding, declared: object): boolean {
 /** The declaration without what a service puts in: to be looked at, not to be run. */
 export function asDeclared(binding: Binding): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
-  const { inbox: _, ...options } = binding.options as Binding['options'] &
-    WithInbox & { sharesTransactions?: boolean; settlesIn?: unknown }
-  delete options.sharesTransactions
-  delete options.settlesIn
+  const { once: _, sharesTransactions: __, ...options } = binding.options as DeclaredConsumer
   return Object.freeze({ ...binding, options: Object.freeze(options), complete: undefined }) as Binding
 }
 
-/** @throws TypeError when only a service can run it */
+/** @throws TypeError for options that contradict each other, and when only a service can run it */
 export function requireComplete(path: string, binding: Binding): void {
-  if (binding.kind === 'source' || !needsService(binding)) return
-  if (settlesInService(binding))
-    throw wrongKind(
-      `${path}.settlesIn`,
-      true,
-      'the SqlClient of the transport, or createService({ sql, bindings }) around it',
-    )
-  if (binding.options.inbox === SERVICE_INBOX) {
-    throw wrongKind(
-      `${path}.inbox`,
-      true,
-      'an inbox made by createInbox, or createService({ sql, bindings }) around it',
-    )
+  if (binding.kind === 'source') return
+  requireOneWay(path, binding.options)
+  if (isLeftToService(binding.options))
+    throw wrongKind(`${path}.once`, true, 'createService({ sql, bindings }) around it, or inbox: createInbox({ sql })')
+  if (needsService(binding))
+    throw wrongKind(`${path}.sql`, undefined, 'sql and outbox, or createService({ sql, bindings }) around it')
+}
+
+/** @throws TypeError naming the option and the remedy */
+function requireOneWay(path: string, options: OnceOptions): void {
+  const { once, inbox, settlesIn }: Readonly<Record<string, unknown>> = options
+  if (once !== undefined && once !== true) throw invalidOption(`${path}.once`, once, 'true, or nothing')
+  for (const [option, value] of Object.entries({ inbox, settlesIn })) {
+    if (value === true) throw wrongKind(`${path}.${option}`, value, `${OBJECTS[option]}, or once: true in its place`)
+    if (once === true && value !== undefined)
+      throw wrongKind(`${path}.${option}`, value, 'none beside once: true, with which the service chooses')
   }
-  throw wrongKind(`${path}.sql`, undefined, 'sql and outbox, or createService({ sql, bindings }) around it')
+}
+
+const OBJECTS: Readonly<Record<string, string>> = {
+  inbox: 'an inbox made by createInbox',
+  settlesIn: 'the SqlClient of the transport',
 }

@@ -1,7 +1,7 @@
 import { type Backoff, resolveBackoff } from '../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown } from '../../core/options.ts'
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
 import { BinderError } from '../errors.ts'
@@ -40,7 +40,7 @@ export interface ResolvedConsumer {
   readonly prefetch: number
   readonly prefetchBytes: number
   readonly autoStart: boolean
-  /** Its handler runs in a transaction that the binding begins: with an inbox, or `settlesIn`. */
+  /** Its handler runs in a transaction that the binding begins. */
   readonly isInTransaction: boolean
   /** Only with an inbox, and where more than one can be ready. */
   readonly sharesTransactions: boolean
@@ -80,6 +80,7 @@ const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
   circuitBreaker: true,
   slowAfterMs: true,
   middleware: true,
+  once: true,
   inbox: true,
   settlesIn: true,
   sharesTransactions: true,
@@ -95,6 +96,7 @@ const POLL_NAMES = optionNames<PollBinding['options']>({
   onFailure: true,
   slowAfterMs: true,
   middleware: true,
+  once: true,
   inbox: true,
   keepMs: true,
 })
@@ -112,6 +114,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
   const { input, kind } = binding
   const options: Omit<ConsumerOptions, 'middleware'> & { readonly batch?: BatchLimits | undefined } = binding.options
   const path = pathOf(binding)
+  requireComplete(path, binding)
   if ((kind === 'batch' || kind === 'poll') && 'settlesIn' in options && options.settlesIn !== undefined)
     throw new BinderError('binder.cannot_settle_in', { path: `${path}.settlesIn`, channel: input.name, why: kind })
   refuseUnknown(path, options, NAMES_OF[kind])
@@ -190,7 +193,7 @@ function resolveSharing(path: string, options: object, concurrency: number): boo
   if (shares !== undefined && typeof shares !== 'boolean')
     throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
   if (shares !== undefined && !isInTransaction(options))
-    throw invalidOption(`${path}.sharesTransactions`, shares, 'an inbox, whose transactions are shared')
+    throw invalidOption(`${path}.sharesTransactions`, shares, 'once: true or an inbox, whose transactions are shared')
   return isInTransaction(options) && concurrency > 1 && (shares ?? true)
 }
 
@@ -218,12 +221,11 @@ export function resolveKeepMs(binding: PollBinding): number {
 }
 
 function checkInbox(path: string, binding: ConsumerBinding | BatchBinding | PollBinding, group: string | null): void {
-  requireComplete(path, binding)
   const { inbox } = binding.options
   if (group === null && 'settlesIn' in binding.options && binding.options.settlesIn !== undefined)
     throw invalidOption(`${path}.group`, undefined, 'a group, whose place is settled')
   if (inbox === undefined) return
-  if (typeof inbox.process !== 'function') throw invalidOption(`${path}.inbox`, inbox, 'an inbox made by createInbox')
+  if (!hasMethods(inbox, ['process'])) throw invalidOption(`${path}.inbox`, inbox, 'an inbox made by createInbox')
   if (group === null)
     throw invalidOption(`${path}.group`, undefined, 'a group, which an inbox needs to know its duplicates')
   if (binding.kind === 'batch' && typeof inbox.processBatch !== 'function')

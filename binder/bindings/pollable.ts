@@ -3,10 +3,14 @@
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { requireOptionsFirst } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
-import type { PollableInboxOptions, PollableOptions, PollBinding } from './declarations.ts'
+import type {
+  PollableInboxOptions,
+  PollableOnceOptions,
+  PollableOptions,
+  PollBinding,
+  Without,
+} from './declarations.ts'
 import type { HandlerContext, TransactionContext } from './handler-contexts.ts'
-import type { Inbox } from './inbox.ts'
-import { consumerOptions } from './of-service.ts'
 
 /** Options of `binder.poll`. */
 export interface PollOptions {
@@ -31,7 +35,7 @@ export function pollable<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: PollableInboxOptions & NameOptions<Group, Name>,
+  options: (PollableOnceOptions | PollableInboxOptions) & NameOptions<Group, Name>,
 ): PollBinding<Out, TransactionContext, NoInfer<Name>>
 export function pollable<
   In,
@@ -41,13 +45,10 @@ export function pollable<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: PollableOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  options: PollableOptions & Without<'once' | 'inbox'> & NameOptions<Group, Name>,
 ): PollBinding<Out, HandlerContext, NoInfer<Name>>
-export function pollable(
-  channel: unknown,
-  options: PollableOptions & { readonly inbox?: Inbox | true | undefined },
-): PollBinding {
+export function pollable(channel: unknown, options: PollBinding['options']): PollBinding {
   const input = requireChannel('pollable', channel as Channel)
   requireOptionsFirst(`pollable("${input.name}")`, options, 'pollable(channel, options)')
-  return Object.freeze({ kind: 'poll', input, output: undefined, options: consumerOptions(options) })
+  return Object.freeze({ kind: 'poll', input, output: undefined, options: Object.freeze({ ...options }) })
 }

@@ -6,7 +6,13 @@ import { type Channel, requireChannel } from '../channel/channel.ts'
 import { BinderError } from '../errors.ts'
 import { sink } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
-import type { ConsumerBinding, ConsumerOptions, InboxConsumerOptions } from './declarations.ts'
+import type {
+  ConsumerBinding,
+  ConsumerOptions,
+  InboxConsumerOptions,
+  OnceConsumerOptions,
+  Without,
+} from './declarations.ts'
 import { Discarded } from './discarded.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
@@ -24,8 +30,8 @@ export class RouteInto<Payload> {
 }
 
 /**
- * A route that produces: what the handler returns goes to `channel`, and is confirmed before the input is settled. With an
- * `inbox` it joins the transaction; a handler that writes in that itself belongs into a `processor`.
+ * A route that produces: what the handler returns goes to `channel`, and is confirmed before the input is settled. With `once`
+ * it joins the transaction; a handler that writes in that itself belongs into a `processor`.
  * @throws TypeError when `channel` is no channel
  */
 export function into<Payload, In, Out>(
@@ -50,9 +56,10 @@ interface Routing<Payload, Context> {
 }
 
 /** Options of `route`: those of a sink, and which handler gets which message. */
-export type RouteOptions<Payload> = ConsumerOptions & { readonly inbox?: undefined } & Routing<Payload, HandlerContext>
-/** Same as `RouteOptions`, with an inbox: the handlers' effects and their deduplication are one transaction. */
-export type InboxRouteOptions<Payload> = InboxConsumerOptions & Routing<Payload, TransactionContext>
+export type RouteOptions<Payload> = ConsumerOptions & Without<'once' | 'inbox'> & Routing<Payload, HandlerContext>
+/** Same as `RouteOptions`, for handlers whose effect is applied once per message. */
+export type OnceRouteOptions<Payload> = (OnceConsumerOptions | InboxConsumerOptions) &
+  Routing<Payload, TransactionContext>
 
 /**
  * Consumes `channel` with one handler per kind of message. Attempts, order, dead letters and the rest of the options mean
@@ -67,7 +74,7 @@ export function route<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
+  options: OnceRouteOptions<Out> & NameOptions<Group, Name>,
 ): ConsumerBinding<NoInfer<Name>>
 export function route<
   In,
@@ -84,13 +91,13 @@ export function route<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
+  options: OnceRouteOptions<Out> & NameOptions<Group, Name>,
 ): ConsumerBinding<NoInfer<Name>>
 export function route(channel: unknown, options: unknown): ConsumerBinding {
   const input = requireChannel('route', channel as Channel)
   const path = `route("${input.name}")`
   if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')
-  const { by, routes, default: otherwise, ...consumer } = options as InboxRouteOptions<unknown>
+  const { by, routes, default: otherwise, ...consumer } = options as OnceRouteOptions<unknown>
   const table = new Table(input.name, path, { by, routes, default: otherwise })
   const binding = sink(
     input,

@@ -15,8 +15,8 @@ import { upcastPayload, VERSION_HEADER, withVersion } from './payload-version.ts
 /** Options of a send beside the payload. */
 export interface SendOptions {
   /**
-   * 1 to 255 characters; give the same one when you send the same message again. An inbox recognises it; `settlesIn` does not, so
-   * there a transaction that is repeated has to find out itself whether its first run committed. @default a new UUIDv7
+   * 1 to 255 characters; give the same one when you send the same message again. An inbox recognises it; a binding that
+   * settles in its transaction does not, so there a transaction that is repeated has to find out itself whether its first run committed. @default a new UUIDv7
    */
   readonly id?: string | undefined
   /** Overrides the channel's key. */

@@ -4,7 +4,7 @@ import { type Handler, type TransactionContext } from '../bindings/handler-conte
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { FlowSource } from './flow.ts'
-import type { FlowOptions, InboxFlowOptions } from './flow-options.ts'
+import type { PartOptions } from './flow-options.ts'
 import type { Call, Item, Next } from './item.ts'
 import type { Stage, StageFunction, Way } from './stage.ts'
 import { WindowStage } from './window-stage.ts'
@@ -12,7 +12,7 @@ import { WindowStage } from './window-stage.ts'
 /** Stages of one binding. */
 export interface Part {
   readonly input: Channel
-  readonly options: FlowOptions | InboxFlowOptions
+  readonly options: PartOptions
   readonly stages: readonly Stage[]
   readonly run: Next
   /** Channels that its stages send to, timers among them. */
@@ -54,7 +54,7 @@ class Compiler {
     this.#schema = schema
   }
 
-  part(input: Channel, options: FlowOptions | InboxFlowOptions, stages: readonly Stage[]): void {
+  part(input: Channel, options: PartOptions, stages: readonly Stage[]): void {
     const path = `pipeline("${this.#pipeline}")`
     if (this.parts.some((part) => part.input.name === input.name))
       throw invalidOption(`${path}.through`, input.name, 'a channel that no other part of the pipeline reads')
@@ -79,13 +79,8 @@ class Compiler {
 
   #split(stages: readonly Stage[], at: number, scope: Scope): Next {
     const stage = stages[at] as Extract<Stage, { kind: 'through' }>
-    const { name: _, ...inherited } = scope.options
     scope.later.push(() =>
-      this.part(
-        stage.channel,
-        { ...inherited, ...given(stage.options) } as FlowOptions | InboxFlowOptions,
-        stages.slice(at + 1),
-      ),
+      this.part(stage.channel, inherited(scope.options, given(stage.options)), stages.slice(at + 1)),
     )
     return this.#send(stage.channel, scope)
   }
@@ -118,11 +113,11 @@ class Compiler {
     if (this.#windows.has(spec.name))
       throw invalidOption(`${path}.window.name`, spec.name, 'a name of its own for each window of a pipeline')
     this.#windows.add(spec.name)
-    if (options.inbox === undefined)
+    if (options.once === undefined && options.inbox === undefined)
       throw invalidOption(
         `${path}.window("${spec.name}")`,
-        'a part without inbox',
-        'from(channel, { inbox: true }) in a service with sql: open windows are kept in its database',
+        'a part without transactions',
+        'from(channel, { once: true }) in a service with sql: open windows are kept in its database',
       )
     const home = { pipeline: this.#pipeline, group: options.group ?? this.#pipeline, schema: this.#schema }
     const window = new WindowStage(home, spec, next)
@@ -132,14 +127,22 @@ class Compiler {
   }
 }
 
+/** Options of a part behind a split: its own override those of the part in front. */
+function inherited(before: PartOptions, own: PartOptions): PartOptions {
+  const { name: _name, ...kept } = before
+  const { once: _once, inbox: _inbox, ...others } = kept
+  const isOwn = own.once !== undefined || own.inbox !== undefined
+  return { ...(isOwn ? others : kept), ...own } as PartOptions
+}
+
 /** Keeps given options only, so that missing ones do not override inherited values. */
-function given(options: object = {}): object {
+function given(options: object = {}): PartOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 interface Scope {
   readonly path: string
-  readonly options: FlowOptions | InboxFlowOptions
+  readonly options: PartOptions
   readonly outputs: Map<string, Channel>
   readonly windows: WindowStage[]
   /** The parts that begin where this one splits. */

@@ -1,19 +1,26 @@
 /** Options of the parts of a pipeline. */
-import type { ConsumerOptions, InboxConsumerOptions } from '../bindings/declarations.ts'
+import type { ConsumerOptions, InboxConsumerOptions, OnceConsumerOptions, Without } from '../bindings/declarations.ts'
 
 /** How a part of a pipeline takes its messages: as a `processor`. */
-export interface FlowOptions extends ConsumerOptions {
+export interface FlowOptions extends ConsumerOptions, Without<'once' | 'inbox'> {
   /** Whose members share the work. @default the name of the pipeline */
   readonly group?: string | undefined
-  /** None: what is sent again after a crash has the same ids. */
-  readonly inbox?: undefined
 }
 
-/** Same as `FlowOptions`, with an inbox: the stages' database writes, the deduplication and the outputs are one transaction. */
+/** Same as `FlowOptions`: what the stages write through `tx`, the outputs and the deduplication are one transaction. */
+export interface OnceFlowOptions extends Omit<OnceConsumerOptions, 'group'> {
+  /** Whose members share the work. @default the name of the pipeline */
+  readonly group?: string | undefined
+}
+
+/** Same as `OnceFlowOptions` for a binder without a service, with an inbox of yours. */
 export interface InboxFlowOptions extends Omit<InboxConsumerOptions, 'group'> {
   /** Whose members share the work. @default the name of the pipeline */
   readonly group?: string | undefined
 }
+
+/** Options of a part of any kind. */
+export type PartOptions = FlowOptions | OnceFlowOptions | InboxFlowOptions
 
 /** A closed window. */
 export interface Window<State> {

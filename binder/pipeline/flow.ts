@@ -3,7 +3,15 @@ import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import type { HandlerContext, TransactionContext } from '../bindings/handler-contexts.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import type { FlowOptions, InboxFlowOptions, Window, WindowCount, WindowFold } from './flow-options.ts'
+import type {
+  FlowOptions,
+  InboxFlowOptions,
+  OnceFlowOptions,
+  PartOptions,
+  Window,
+  WindowCount,
+  WindowFold,
+} from './flow-options.ts'
 import type { Stage, StageFunction, Way } from './stage.ts'
 import { windowSpec } from './window-spec.ts'
 
@@ -33,7 +41,7 @@ type Rest<Ways> = {
 /** Where the messages of a flow come from. */
 export interface FlowSource {
   readonly channel: Channel
-  readonly options: FlowOptions | InboxFlowOptions
+  readonly options: PartOptions
 }
 
 /** A flow that is complete: what `pipeline` takes. */
@@ -105,7 +113,7 @@ export class Flow<out Payload, in out Context> {
 
   /**
    * Gathers messages by key, each counted once, and hands on what it gathered when it closes. Open windows are rows of the
-   * database, written in the handler's transaction, so the part needs an `inbox`.
+   * database, written in the handler's transaction, so the part needs `once: true`.
    */
   window<State>(
     this: Flow<Payload, TransactionContext>,
@@ -124,9 +132,12 @@ export class Flow<out Payload, in out Context> {
    * attempts, concurrency and dead letters of its own.
    * @param options of that part. What is not said is as in this one, but for `name`
    */
-  through<In, Out>(channel: Accepting<Payload, In, Out>, options: InboxFlowOptions): Flow<Out, TransactionContext>
+  through<In, Out>(
+    channel: Accepting<Payload, In, Out>,
+    options: OnceFlowOptions | InboxFlowOptions,
+  ): Flow<Out, TransactionContext>
   through<In, Out>(channel: Accepting<Payload, In, Out>, options?: FlowOptions): Flow<Out, Context>
-  through(channel: unknown, options?: FlowOptions | InboxFlowOptions): unknown {
+  through(channel: unknown, options?: PartOptions): unknown {
     const path = this.#path('through')
     if (options !== undefined && (typeof options !== 'object' || options === null))
       throw wrongKind(`${path}.options`, options, 'an object of options')
@@ -174,9 +185,12 @@ export class Flow<out Payload, in out Context> {
  * Begins a flow with the messages of `channel`.
  * @throws TypeError when it is no channel
  */
-export function from<In, Out>(channel: Channel<In, Out>, options: InboxFlowOptions): Flow<Out, TransactionContext>
+export function from<In, Out>(
+  channel: Channel<In, Out>,
+  options: OnceFlowOptions | InboxFlowOptions,
+): Flow<Out, TransactionContext>
 export function from<In, Out>(channel: Channel<In, Out>, options?: FlowOptions): Flow<Out, HandlerContext>
-export function from(channel: unknown, options: FlowOptions | InboxFlowOptions = {}): unknown {
+export function from(channel: unknown, options: PartOptions = {}): unknown {
   const input = checked('from', channel)
   if (typeof options !== 'object' || options === null)
     throw wrongKind(`from("${input.name}")`, options, 'an object of options')

@@ -3,7 +3,7 @@
  *
  * Model: stages up to a `through` are fused to one handler of one `processor`, so a pipeline has a processor for each part and one
  * for the timers of each window that closes by time. Everything a processor promises holds: settled last, attempts, order by
- * key, dead letters; with an inbox the stages' effects, windows and outputs are one transaction.
+ * key, dead letters; with `once: true` the stages' effects, windows and outputs are one transaction.
  *
  * Does not guarantee: that a stage is called once. It is called again after a crash and with each attempt; only what it did in
  * `tx` and what it sent happens once.
@@ -13,14 +13,14 @@ import { migrate } from '../../core/migrate.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
 import type { Binding, Completion, ProcessorBinding } from '../bindings/declarations.ts'
-import { consumerOptions } from '../bindings/of-service.ts'
+import { isLeftToService, withServiceParts } from '../bindings/of-service.ts'
 import { type PipelinePart, setOwner } from '../bindings/pipeline-part.ts'
 import type { Channel } from '../channel/channel.ts'
 import { checkName } from '../channel/channel.ts'
 import { compile, handlerOf, type Part } from './compile.ts'
 import { drawn } from './describe.ts'
 import { FlowEnd, type FlowSource } from './flow.ts'
-import type { FlowOptions, InboxFlowOptions } from './flow-options.ts'
+import type { InboxFlowOptions, PartOptions } from './flow-options.ts'
 import type { WindowStage } from './window-stage.ts'
 import { PIPELINE_PART } from './window-table.ts'
 import type { WindowTimer } from './window-timers.ts'
@@ -107,13 +107,10 @@ class Assembly {
 
   /** In a service its windows lie in the service's schema, and timers that were lost are sent again. */
   #completion(n: number): Completion {
-    return ({ sql, schema, inbox, outbox }) => {
-      const { binding, window } = this.#assemble(schema)[n] as Assembled
-      return Object.freeze({
-        ...binding,
-        options: Object.freeze({ ...binding.options, inbox }),
-        ready: window && (() => window.sendLost(sql, outbox)),
-      })
+    return (parts) => {
+      const { binding, window } = this.#assemble(parts.schema)[n] as Assembled
+      const ready = window && (() => window.sendLost(parts.sql, parts.outbox))
+      return withServiceParts({ ...binding, ready }, parts)
     }
   }
 
@@ -129,7 +126,7 @@ class Assembly {
         handler: handlerOf((payload, call) => run({ payload, key: call.context.key, isKeyed: false }, call)),
         pipeline: { pipeline: this.#name, role: 'stages', stages: drawn(this.#name, stages) },
       }),
-      isCompleted: hasWindows && options.inbox === true,
+      isCompleted: hasWindows && isLeftToService(options),
     }
   }
 
@@ -146,12 +143,12 @@ class Assembly {
         },
       ),
       window,
-      isCompleted: options.inbox === true,
+      isCompleted: isLeftToService(options),
     }
   }
 
   #binding(
-    options: FlowOptions | InboxFlowOptions,
+    options: PartOptions,
     { pipeline: part, ...rest }: Pick<ProcessorBinding, 'input' | 'outputs' | 'handler'> & { pipeline: PipelinePart },
   ): ProcessorBinding {
     setOwner(part, this)
@@ -159,7 +156,7 @@ class Assembly {
       kind: 'processor',
       output: undefined,
       ...rest,
-      options: consumerOptions({ ...options, group: options.group ?? this.#name }),
+      options: Object.freeze({ ...options, group: options.group ?? this.#name }),
       pipeline: Object.freeze(part),
     })
   }

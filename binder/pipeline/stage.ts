@@ -1,6 +1,6 @@
 /** The stages of a flow as data. Made by `Flow`, run by what `compile.ts` makes of them. */
 import type { Channel } from '../channel/channel.ts'
-import type { FlowOptions, InboxFlowOptions } from './flow-options.ts'
+import type { PartOptions } from './flow-options.ts'
 
 /** A function of a user: its types were checked where it was given. */
 export type StageFunction = (payload: unknown, context: unknown) => unknown
@@ -11,7 +11,7 @@ export type Stage =
   | {
       readonly kind: 'through'
       readonly channel: Channel
-      readonly options: FlowOptions | InboxFlowOptions | undefined
+      readonly options: PartOptions | undefined
     }
   | { readonly kind: 'branch'; readonly ways: readonly Way[] }
   | ({ readonly kind: 'window' } & WindowSpec)

@@ -1,7 +1,13 @@
 import { requireFunction } from '../../core/options.ts'
 import { processor } from '../bindings/binding.ts'
 import type { NameOptions } from '../bindings/binding-name.ts'
-import { type ConsumerOptions, type InboxConsumerOptions, type ProcessorBinding } from '../bindings/declarations.ts'
+import type {
+  ConsumerOptions,
+  InboxConsumerOptions,
+  OnceConsumerOptions,
+  ProcessorBinding,
+  Without,
+} from '../bindings/declarations.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-contexts.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
@@ -23,7 +29,7 @@ export function responder<
 >(
   requests: Channel<In, Out, At>,
   replies: Channel<ReplyIn, Reply>,
-  options: InboxConsumerOptions & NameOptions<Group, Name>,
+  options: (OnceConsumerOptions | InboxConsumerOptions) & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, ReplyIn>,
 ): ProcessorBinding<NoInfer<Name>>
 export function responder<
@@ -37,7 +43,7 @@ export function responder<
 >(
   requests: Channel<In, Out, At>,
   replies: Channel<ReplyIn, Reply>,
-  options: ConsumerOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  options: ConsumerOptions & Without<'once' | 'inbox'> & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, ReplyIn>,
 ): ProcessorBinding<NoInfer<Name>>
 export function responder(requests: unknown, replies: unknown, options: unknown, handler: unknown): ProcessorBinding {
@@ -50,7 +56,7 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
   const binding = processor(
     input,
     output,
-    options as ConsumerOptions & { inbox?: undefined },
+    options as ConsumerOptions & Without<'once' | 'inbox'>,
     async (payload, context) => {
       const address = places.address(context.headers)
       const reply = await answer(payload, context)

@@ -268,7 +268,7 @@ function transactionalOnly(transport: string, { id, destination }: EncodedMessag
     destination,
     message:
       `message ${id} to "${destination}", a channel with transactional: true, was not sent in a transaction: use tx.send of ` +
-      'service.transaction, outbox.add(tx, ...), or a processor with an inbox or settlesIn',
+      'service.transaction, outbox.add(tx, ...), or a processor with once: true',
   })
 }
 

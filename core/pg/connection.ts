@@ -12,7 +12,7 @@ type Callback = (error: Error | null, result?: unknown) => void
  * The transaction of a handler, or of `sql.transaction`, as the connection of `pg` that Drizzle, Kysely and Knex take: what they do
  * with it commits and rolls back with the transaction.
  *
- *     sink(orderPlaced, { group: 'stock', inbox: true }, async (order, { tx }) => {
+ *     sink(orderPlaced, { group: 'stock', once: true }, async (order, { tx }) => {
  *       await drizzle(pgConnection<PoolClient>(tx)).update(stock).set({ ... })
  *     })
  *

@@ -9,6 +9,7 @@ import {
   type Handler,
   type HandlerContext,
   type InboxConsumerOptions,
+  type OnceConsumerOptions,
   processor,
   type Result,
   type SourceContext,
@@ -32,19 +33,20 @@ export type HandlerDecorator<Method> = <Given extends Method>(
   descriptor: TypedPropertyDescriptor<Given>,
 ) => void
 
-type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined }
+type InTransaction = OnceConsumerOptions | InboxConsumerOptions
+type WithoutTransaction = ConsumerOptions & { readonly once?: undefined; readonly inbox?: undefined }
 
 /**
- * The method handles what comes on `channel`, as the handler of `sink` does. With `inbox: true` its context has `tx`.
+ * The method handles what comes on `channel`, as the handler of `sink` does. With `once: true` its context has `tx`.
  * @throws TypeError when it is no channel, or this is no method
  */
 export function Sink<In, Out>(
   channel: Channel<In, Out>,
-  options: InboxConsumerOptions,
+  options: InTransaction,
 ): HandlerDecorator<Handler<Out, TransactionContext, void>>
 export function Sink<In, Out>(
   channel: Channel<In, Out>,
-  options: WithoutInbox,
+  options: WithoutTransaction,
 ): HandlerDecorator<Handler<Out, HandlerContext, void>>
 export function Sink(channel: unknown, options: unknown): HandlerDecorator<never> {
   return binding('Sink', channel, (handle) => sink(channel as never, options as never, handle as never))
@@ -57,12 +59,12 @@ export function Sink(channel: unknown, options: unknown): HandlerDecorator<never
 export function Processor<In, Out, OutIn, OutOut>(
   input: Channel<In, Out>,
   output: Channel<OutIn, OutOut>,
-  options: InboxConsumerOptions,
+  options: InTransaction,
 ): HandlerDecorator<Handler<Out, TransactionContext, Result<OutIn>>>
 export function Processor<In, Out, OutIn, OutOut>(
   input: Channel<In, Out>,
   output: Channel<OutIn, OutOut>,
-  options: WithoutInbox,
+  options: WithoutTransaction,
 ): HandlerDecorator<Handler<Out, HandlerContext, Result<OutIn>>>
 export function Processor(input: unknown, output: unknown, options: unknown): HandlerDecorator<never> {
   return binding('Processor', input, (handle) =>

@@ -279,9 +279,14 @@ describe('work that begins inside a transaction and outlives it', { timeout: 20_
 })
 
 /** Creates a service on the log, whose handler calls `handle`. */
-async function serviceWith(name: string, handle: (tx: SqlTransaction) => Promise<unknown>, how: object) {
+async function serviceWith(
+  name: string,
+  handle: (tx: SqlTransaction) => Promise<unknown>,
+  how: object,
+  transactional = false,
+) {
   const seen: unknown[] = []
-  const jobs = defineChannel(`${name}.jobs`, { payload: Payload, groups: ['g'], transactional: true })
+  const jobs = defineChannel(`${name}.jobs`, { payload: Payload, groups: ['g'], transactional })
   const plain = defineChannel(`${name}.plain`, { payload: Payload, groups: ['g'] })
   const got: number[] = []
   const service = createService({
@@ -310,10 +315,10 @@ async function serviceWith(name: string, handle: (tx: SqlTransaction) => Promise
 
 describe('a handler whose delivery has a transaction', { timeout: 60_000 }, () => {
   test.for([
-    ['settles', { settlesIn: true }],
-    ['remembers', { inbox: true }],
-    ['shares', { inbox: true, concurrency: 4, sharesTransactions: true }],
-  ] as const)('that %s is refused its raw `sql`, and may use `tx`', async ([name, how]) => {
+    ['settles', { once: true }, true],
+    ['remembers', { once: true }, false],
+    ['shares', { once: true, concurrency: 4, sharesTransactions: true }, false],
+  ] as const)('that %s is refused its raw `sql`, and may use `tx`', async ([name, how, transactional]) => {
     const { service, jobs, seen } = await serviceWith(
       `own_${name}`,
       async (tx) => {
@@ -321,6 +326,7 @@ describe('a handler whose delivery has a transaction', { timeout: 60_000 }, () =
         return sql.query('INSERT INTO effects VALUES (2)')
       },
       how,
+      transactional,
     )
     await service.transaction((tx) => tx.send(jobs, { n: 1 }))
     await until('it was handled', () => seen.length > 0)
@@ -328,7 +334,7 @@ describe('a handler whose delivery has a transaction', { timeout: 60_000 }, () =
   })
 
   test('cannot send past it, while others can', async () => {
-    const { service, plain, got } = await serviceWith('own_sends', async () => undefined, { inbox: true })
+    const { service, plain, got } = await serviceWith('own_sends', async () => undefined, { once: true })
     await service.send(plain, { n: 0 })
     let outside: Promise<unknown> | undefined
     const begun = gate()

@@ -149,7 +149,7 @@ describe('each function that is lent a transaction:', () => {
       logger: silentLogger,
       sends: [channel],
       bindings: [
-        sink(channel, { ...options, inbox: true, maxAttempts: 1 }, async (_, { tx }) => {
+        sink(channel, { ...options, once: true, maxAttempts: 1 }, async (_, { tx }) => {
           const error = await tx.query('COMMIT').catch((thrown: { code: string }) => thrown)
           codes.push((error as { code: string }).code)
           seen.resolve()

@@ -28,7 +28,7 @@ describe('embedded', () => {
     const shop = createService({
       name: 'shop',
       ...embedded(),
-      bindings: [sink(numbers, { group: 'g', inbox: true }, ({ n }) => void got.push(n))],
+      bindings: [sink(numbers, { group: 'g', once: true }, ({ n }) => void got.push(n))],
       sends: [numbers],
       leads: { books: async (term) => void (led = term.token) },
     })

@@ -99,7 +99,7 @@ describe('an outbox whose messages are in the transport on the same database', (
             compensate: ({ n }) => void charged.push(-n),
           },
         ),
-        sink(noted, { group: 'g', inbox: true }, ({ n }) => void notes.push(n)),
+        sink(noted, { group: 'g', once: true }, ({ n }) => void notes.push(n)),
       ],
       sends: [noted],
     })

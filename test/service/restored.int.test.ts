@@ -68,7 +68,7 @@ describeWith(['postgres'], 'a service that is started on yesterday’s database'
         compensate: async (_, { tx, key }) => void (await tx.query('DELETE FROM charge WHERE key = $1', [key])),
       },
     )
-    const mail = sink(placed, { group: 'mail', inbox: true }, async ({ id }, { tx }) => {
+    const mail = sink(placed, { group: 'mail', once: true }, async ({ id }, { tx }) => {
       await tx.query('INSERT INTO mail VALUES ($1)', [id])
     })
     const transport = postgresTransport({ sql: log.sql })

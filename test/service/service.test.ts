@@ -54,7 +54,7 @@ describe('a service', () => {
       sagas: [placeOrder],
       bindings: [
         charge(charged),
-        sink(confirmed, { group: 'receipts', inbox: true }, async ({ orderId }, { tx }) => {
+        sink(confirmed, { group: 'receipts', once: true }, async ({ orderId }, { tx }) => {
           await tx.query('SELECT 1')
           received.push(orderId)
         }),
@@ -373,11 +373,11 @@ describe('calls that only a service has', () => {
   test.each([
     [
       'sink',
-      sink(confirmed, { group: 'g', inbox: true }, handle),
-      /sink\("orders\.confirmed"\)\.inbox: expected an inbox/,
+      sink(confirmed, { group: 'g', once: true }, handle),
+      /sink\("orders\.confirmed"\)\.once: expected createService/,
     ],
-    ['processor', processor(confirmed, other, { group: 'g', inbox: true }, (o) => o), /processor\(.*\)\.inbox/],
-    ['sinkBatch', sinkBatch(confirmed, { group: 'g', inbox: true }, () => []), /sinkBatch\(.*\)\.inbox/],
+    ['processor', processor(confirmed, other, { group: 'g', once: true }, (o) => o), /processor\(.*\)\.once/],
+    ['sinkBatch', sinkBatch(confirmed, { group: 'g', once: true }, () => []), /sinkBatch\(.*\)\.once/],
     ['participant', charge([]), /\.sql: expected sql and outbox, or createService/],
   ])('a %s that leaves it out is refused by createBinder, with the remedy', (_, binding, message) => {
     expect(() => createBinder({ service: 'shop', transport: memoryTransport(), bindings: [binding] })).toThrow(message)

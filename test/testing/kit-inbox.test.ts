@@ -11,9 +11,9 @@ const orders = defineChannel('orders', { payload: Order, key: ({ orderId }) => o
 const shipped = defineChannel('shipped', { payload: Order, key: ({ orderId }) => orderId })
 
 describe('a test kit with bindings that need a service', { timeout: 60_000 }, () => {
-  it('polls a `pollable` with `inbox: true` by its declaration, once for a repeated message', async () => {
+  it('polls a `pollable` with `once: true` by its declaration, once for a repeated message', async () => {
     const seen: string[] = []
-    const stock = pollable(orders, { group: 'stock', inbox: true })
+    const stock = pollable(orders, { group: 'stock', once: true })
     await using kit = await createTestKit({ bindings: [stock] })
     const poll = () =>
       kit.poll(stock, async ({ orderId }, { tx }) => {
@@ -28,9 +28,9 @@ describe('a test kit with bindings that need a service', { timeout: 60_000 }, ()
     expect(seen).toEqual(['o-1'])
   })
 
-  it('gives a handler with `inbox: true` a transaction, and applies a repeated message once', async () => {
+  it('gives a handler with `once: true` a transaction, and applies a repeated message once', async () => {
     const seen: string[] = []
-    const stock = sink(orders, { group: 'stock', inbox: true }, async ({ orderId }, { tx }) => {
+    const stock = sink(orders, { group: 'stock', once: true }, async ({ orderId }, { tx }) => {
       await tx.query('SELECT 1')
       seen.push(orderId)
     })
@@ -45,7 +45,7 @@ describe('a test kit with bindings that need a service', { timeout: 60_000 }, ()
 
   it('publishes a processor’s messages of its transaction, and none of a failed one', async () => {
     let fails = true
-    const ship = processor(orders, shipped, { group: 'shipping', inbox: true }, async (order) => {
+    const ship = processor(orders, shipped, { group: 'shipping', once: true }, async (order) => {
       if (fails) {
         fails = false
         throw new Error('not yet')
@@ -63,7 +63,7 @@ describe('a test kit with bindings that need a service', { timeout: 60_000 }, ()
     onTestFinished(() => database.close())
     const sql = pgliteClient(database)
     await sql.query('CREATE TABLE stock (order_id text PRIMARY KEY)')
-    const stock = sink(orders, { group: 'stock', inbox: true }, async ({ orderId }, { tx }) => {
+    const stock = sink(orders, { group: 'stock', once: true }, async ({ orderId }, { tx }) => {
       await tx.query('INSERT INTO stock VALUES ($1)', [orderId])
     })
     const kit = await createTestKit({ bindings: [stock], sql })

@@ -10,7 +10,7 @@ export async function startReceipts(environment: ServiceEnvironment): Promise<Ru
   await migrateReceipts(sql, schema)
   const write = sink(
     orderConfirmed,
-    { ...PATIENT, group: 'receipts', concurrency: 8, inbox: true },
+    { ...PATIENT, group: 'receipts', concurrency: 8, once: true },
     async ({ orderId, customer, amountCents }, { tx }) => {
       await tx.query(`INSERT INTO ${quoteIdentifier(schema)}.receipt (order_id, customer, cents) VALUES ($1, $2, $3)`, [
         orderId,

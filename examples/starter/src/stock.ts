@@ -27,7 +27,7 @@ const reservations = participant(
   },
 )
 
-const shipments = sink(orderConfirmed, { group: 'stock', inbox: true }, async ({ id, sku, quantity }, { tx }) => {
+const shipments = sink(orderConfirmed, { group: 'stock', once: true }, async ({ id, sku, quantity }, { tx }) => {
   await tx.query('INSERT INTO shipment (order_id, sku, quantity) VALUES ($1, $2, $3)', [id, sku, quantity])
 })
 

@@ -2,6 +2,7 @@ import {
   type BatchContext,
   type BatchItem,
   type BatchMiddleware,
+  type BatchTransactionContext,
   type Binder,
   type Channel,
   carryHeaders,
@@ -21,15 +22,17 @@ import {
   produced,
   responder,
   route,
+  type SinkBinding,
   several,
   sink,
   sinkBatch,
   source,
+  type TransactionContext,
   timeout,
   to,
   withContext,
 } from 'concordat/binder'
-import type { SqlTransaction } from 'concordat/core'
+import type { SqlClient, SqlTransaction } from 'concordat/core'
 import { memoryTransport } from 'concordat/memory'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
@@ -39,6 +42,7 @@ const orders = defineChannel('orders', { payload: Order, key: (order) => order.i
 const payments = defineChannel('payments', { payload: z.object({ paid: z.boolean() }) })
 const binder: Binder = createBinder({ service: 'test', transport: memoryTransport() })
 declare const inbox: Inbox
+declare const sql: SqlClient
 const order = { id: 'o-1', at: '2026-11-20' }
 
 test('a channel types its input and its output', () => {
@@ -72,6 +76,45 @@ test('a handler gets the payload as its schema gives it', () => {
   })
   // @ts-expect-error -- a payment is no order
   sink(payments, {}, (order: { id: string }) => void order)
+})
+
+test('only a binding that is applied once has a transaction', () => {
+  sink(orders, { group: 'g', once: true, sharesTransactions: false }, (_order, context) => {
+    expectTypeOf(context).toEqualTypeOf<TransactionContext>()
+  })
+  processor(orders, payments, { group: 'g', once: true, retryable: (error) => error.name === '' }, (_order, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+    return { paid: true }
+  })
+  responder(orders, payments, { group: 'g', once: true }, (_order, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+    return { paid: true }
+  })
+  route(orders, { group: 'g', once: true, by: 'kind', routes: { a: (_order, { tx }) => void tx } })
+  sink(orders, { group: 'g', settlesIn: sql }, (_order, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+  })
+  expectTypeOf(sink(orders, { group: 'g', once: true }, () => {})).toEqualTypeOf<SinkBinding<'orders.g'>>()
+  // @ts-expect-error -- a group is what remembers
+  sink(orders, { once: true }, () => {})
+  // @ts-expect-error -- it is on, or not given
+  sink(orders, { group: 'g', once: false }, () => {})
+  // @ts-expect-error -- the service chooses
+  sink(orders, { group: 'g', once: true, inbox }, () => {})
+  // @ts-expect-error -- the service chooses
+  sink(orders, { group: 'g', once: true, settlesIn: sql }, () => {})
+  // @ts-expect-error -- one of the two
+  sink(orders, { group: 'g', inbox, settlesIn: sql }, () => {})
+  // @ts-expect-error -- once: true
+  sink(orders, { group: 'g', inbox: true }, () => {})
+  // @ts-expect-error -- once: true
+  sink(orders, { group: 'g', settlesIn: true }, () => {})
+  // @ts-expect-error -- paid is a boolean
+  processor(orders, payments, { group: 'g', once: true }, () => ({ paid: 'yes' }))
+  // @ts-expect-error -- concurrency is spelt otherwise
+  sink(orders, { group: 'g', once: true, concurency: 2 }, () => {})
+  // @ts-expect-error -- without once a route has no tx
+  route(orders, { group: 'g', by: 'kind', routes: { a: (_order, { tx }) => void tx } })
 })
 
 test('only a binding with an inbox has a transaction', () => {
@@ -123,6 +166,15 @@ test('a batch handler gets each payload with its context, and returns an outcome
   sinkBatch(orders, { group: 'g', inbox }, (_items, { tx }) => {
     expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
   })
+  sinkBatch(orders, { group: 'g', once: true }, (_items, context) => {
+    expectTypeOf(context).toEqualTypeOf<BatchTransactionContext>()
+  })
+  // @ts-expect-error -- an inbox needs a group
+  sinkBatch(orders, { once: true }, () => {})
+  // @ts-expect-error -- once: true
+  sinkBatch(orders, { group: 'g', inbox: true }, () => {})
+  // @ts-expect-error -- the service chooses
+  sinkBatch(orders, { group: 'g', once: true, inbox }, () => {})
   // @ts-expect-error -- no inbox, no tx
   sinkBatch(orders, { group: 'g' }, (_items, { tx }) => void tx)
   // @ts-expect-error -- true is no outcome
@@ -168,6 +220,10 @@ test('a batch processor returns outputs per message, as its output channel types
   processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => ({ paid: true })))
   // @ts-expect-error -- each of several has to fit
   processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => produced(several([{ paid: 1 }]))))
+  processorBatch(orders, payments, { group: 'g', once: true }, (items, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+    return items.map(() => produced({ paid: false }))
+  })
   // @ts-expect-error -- no inbox, no tx
   processorBatch(orders, payments, { group: 'g' }, (_items, { tx }) => void tx)
 })
@@ -202,6 +258,11 @@ test('a poll hands over what its pollable takes', () => {
   void binder.poll(pollable(orders, { group: 'g', inbox }), (_order, { tx }) => {
     expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
   })
+  void binder.poll(pollable(orders, { group: 'g', once: true }), (_order, context) => {
+    expectTypeOf(context).toEqualTypeOf<TransactionContext>()
+  })
+  // @ts-expect-error -- once: true
+  pollable(orders, { group: 'g', inbox: true })
   expectTypeOf(binder.poll(jobs, () => {})).toEqualTypeOf<Promise<boolean>>()
   // @ts-expect-error -- a payment is no order
   void binder.poll(jobs, (payment: { paid: boolean }) => void payment)

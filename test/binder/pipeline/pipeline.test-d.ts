@@ -1,10 +1,11 @@
-import { defineChannel, type TransactionContext } from 'concordat/binder'
+import { defineChannel, type Inbox, type TransactionContext } from 'concordat/binder'
 import { from, pipeline } from 'concordat/pipeline'
 import { expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import type { Window } from '../../support/inside/binder.ts'
 
 const Order = z.object({ id: z.string(), cents: z.number(), skus: z.array(z.string()) })
+declare const inbox: Inbox
 const placed = defineChannel('orders.placed', { payload: Order, key: ({ id }) => id })
 const lines = defineChannel('orders.lines', { payload: z.object({ id: z.string(), sku: z.string() }) })
 const names = defineChannel('names', { payload: z.string() })
@@ -21,7 +22,7 @@ test('types go through every stage', () => {
   from(placed)
     .map(({ id }, context) => {
       expectTypeOf(context.key).toEqualTypeOf<string | null>()
-      // @ts-expect-error a part without inbox has no transaction
+      // @ts-expect-error a part without once has no transaction
       return `${id}${context.tx}`
     })
     .to(names)
@@ -71,24 +72,28 @@ test('each way of a branch is typed, and open ones continue', () => {
   })
 })
 
-test('with an inbox each stage has the transaction, and a window its value', () => {
-  from(placed, { inbox: true })
+test('with `once: true` each stage has the transaction, and a window its value', () => {
+  from(placed, { once: true })
     .tap((_, context) => expectTypeOf(context).toEqualTypeOf<TransactionContext>())
     .window({ count: 10, initial: () => 0, add: (sum, { cents }) => sum + cents })
     .tap((window) => expectTypeOf(window).toEqualTypeOf<Window<number>>())
     .to(totals)
-  from(placed, { inbox: true })
+  from(placed, { once: true })
     .window({ key: ({ id }, { key }) => key ?? id, everyMs: 1_000 })
     .tap((window) => expectTypeOf(window).toEqualTypeOf<Window<undefined>>())
-  // @ts-expect-error without an inbox there is nowhere to keep it
+  // @ts-expect-error the service chooses
+  from(placed, { once: true, inbox })
+  // @ts-expect-error once: true
+  from(placed, { inbox: true })
+  // @ts-expect-error without a transaction there is nowhere to keep it
   from(placed).window({ count: 10 })
 })
 
 test('a part behind a split has the transaction of the previous one, or its own', () => {
-  from(names, { inbox: true })
+  from(names, { once: true })
     .through(dated, { maxAttempts: 1 })
     .tap((_, context) => expectTypeOf(context).toEqualTypeOf<TransactionContext>())
   from(names)
-    .through(dated, { inbox: true })
+    .through(dated, { once: true })
     .tap((_, context) => expectTypeOf(context).toEqualTypeOf<TransactionContext>())
 })

@@ -148,7 +148,7 @@ test('a way of a branch may split too', async () => {
 })
 
 test('behind a split, options keep their values except for the name', () => {
-  const given = { inbox: true, group: 'g', name: 'first', maxAttempts: 7 } as const
+  const given = { once: true, group: 'g', name: 'first', maxAttempts: 7 } as const
   const flow = from(placed, given)
     .map(({ id }) => id)
     .through(reviews, { maxAttempts: 2, group: undefined })
@@ -159,7 +159,7 @@ test('behind a split, options keep their values except for the name', () => {
   expect(first?.options).toMatchObject({ group: 'g', name: 'first', maxAttempts: 7 })
   expect(second?.options).toMatchObject({ group: 'g', maxAttempts: 2 })
   expect(second?.options).not.toHaveProperty('name')
-  expect(second?.options).toHaveProperty('inbox')
+  expect(second?.options).toHaveProperty('once', true)
 })
 
 test('a filter with a truthy constant lets everything through, as in a list', async () => {
@@ -217,17 +217,17 @@ test.each<[string, () => unknown, string]>([
   ],
   [
     'a window without an end',
-    () => from(placed, { inbox: true }).window({}),
+    () => from(placed, { once: true }).window({}),
     'window.count: expected count, everyMs or both',
   ],
   [
     'a window with half a fold',
-    () => from(placed, { inbox: true }).window({ count: 1, initial: () => 1 } as never),
+    () => from(placed, { once: true }).window({ count: 1, initial: () => 1 } as never),
     'window.add: expected a function',
   ],
   [
     'a window of no message',
-    () => from(placed, { inbox: true }).window({ count: 0 }),
+    () => from(placed, { once: true }).window({ count: 0 }),
     'window.count: expected a whole number >= 1 and <= 1000000000, got 0',
   ],
   [
@@ -237,7 +237,7 @@ test.each<[string, () => unknown, string]>([
         'p',
         (from(placed) as never as ReturnType<typeof withInbox>).window({ count: 1 }).forEach(() => 1),
       ),
-    'pipeline("p").window("window"): expected from(channel, { inbox: true }) in a service with sql',
+    'pipeline("p").window("window"): expected from(channel, { once: true }) in a service with sql',
   ],
   [
     'a window whose timers could be those of another pipeline',
@@ -278,11 +278,11 @@ test.each<[string, () => unknown, string]>([
 })
 
 function withInbox() {
-  return from(placed, { inbox: true })
+  return from(placed, { once: true })
 }
 
 test('an undefined option is the same as a missing one', () => {
-  const withInbox = { inbox: true, group: undefined, sharesTransactions: undefined } as const
+  const withInbox = { once: true, group: undefined, sharesTransactions: undefined } as const
   const bindings = [
     ...pipeline(
       'plain',
@@ -302,7 +302,7 @@ test('an undefined option is the same as a missing one', () => {
 test('the channel of timers has the group that reads it, and no other', () => {
   const { bindings } = pipeline(
     'windows',
-    from(placed, { inbox: true, group: 'mine' })
+    from(placed, { once: true, group: 'mine' })
       .window({ everyMs: 1_000 })
       .forEach(() => 1),
   )

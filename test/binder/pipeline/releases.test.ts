@@ -37,7 +37,7 @@ function releasesOf(schema: string) {
     got,
     open: async () => (await rows()).rows,
     release: async (limits: Parameters<typeof totalling>[1]) => {
-      const bindings = [...totalling(true, limits).bindings, read]
+      const bindings = [...totalling(undefined, limits).bindings, read]
       const transport = memoryTransport({ broker })
       const shop = createService({ name: 'shop', sql, schema, bindings, sends: [sold], transport })
       await shop.start()

@@ -22,7 +22,7 @@ afterAll(() => database.close(), 60_000)
 function serviceOf(options: { readonly limits: Parameters<typeof totalling>[1]; readonly schema: string }) {
   const broker = memoryBroker()
   const sql = pgliteClient(database)
-  const { bindings } = totalling(true, options.limits)
+  const { bindings } = totalling(undefined, options.limits)
   const common = { name: 'shop', sql, schema: options.schema, bindings, sends: [sold, totals] }
   return { sql, start: () => createService({ ...common, transport: memoryTransport({ broker }) }), common }
 }
@@ -80,7 +80,7 @@ test('a message with invalid or too many keys is dead-lettered at once with the 
   const dead = defineChannel('many.many.dlq', { payload: z.array(z.string()), partitions: 1 })
   const { bindings } = pipeline(
     'many',
-    from(many, { inbox: true })
+    from(many, { once: true })
       .flatMap((keys) => keys)
       .window({ count: 2, key: (key) => key })
       .forEach(() => {}),

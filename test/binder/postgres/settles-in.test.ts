@@ -146,9 +146,9 @@ it('a copy for a delayed attempt takes the place of the message in one transacti
   expect(await effectsOf(channel)).toEqual([7])
 })
 
-it('in a service `settlesIn: true` means its own database', async () => {
+it('in a service `once: true` settles in its own database', async () => {
   const channel = channelOf('own')
-  const binding = sink(channel, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
+  const binding = sink(channel, { group: 'g', once: true }, async ({ n }, { tx }) => {
     await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
   })
   const transport = postgresTransport({ sql, schema: 'settles_in', pollMs: 20 })
@@ -164,7 +164,7 @@ it('a message that a release with an inbox handled, and did not settle before it
   const channel = channelOf('handed-over')
   const transport = postgresTransport({ sql, schema: 'settles_in', pollMs: 20 })
   const insert = `INSERT INTO effect VALUES ($1, $2)`
-  const settling = sink(channel, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
+  const settling = sink(channel, { group: 'g', once: true }, async ({ n }, { tx }) => {
     await tx.query(insert, [channel.name, n])
   })
   const inbox = createInbox({ sql, schema: 'handed' })
@@ -268,16 +268,16 @@ it.each<[BinderError<'binder.cannot_settle_in'>['why'], () => BinderOptions]>([
   expect(() => createBinder(options())).toThrow(expect.objectContaining({ code: 'binder.cannot_settle_in', why }))
 })
 
-it('settlesIn is refused beside an inbox, without a group, and `true` without a service', () => {
+it('settlesIn is refused beside an inbox, without a group, and without a client', () => {
   const channel = channelOf('wrong')
   const transport = () => postgresTransport({ sql })
   const refused = (options: object): (() => unknown) => {
-    const binding = sink(channel, options as { group: string; settlesIn: true }, () => {})
+    const binding = sink(channel, options as { group: string; settlesIn: typeof sql }, () => {})
     return () => createBinder({ service: 't', transport: transport(), bindings: [binding] })
   }
   expect(refused({ group: 'g', settlesIn: sql, inbox: { hasOutbox: true, process: () => {} } })).toThrow('settlesIn')
   expect(refused({ settlesIn: sql })).toThrow('group')
-  expect(refused({ group: 'g', settlesIn: true })).toThrow('createService')
+  expect(refused({ group: 'g', settlesIn: true })).toThrow('once: true')
   expect(refused({ group: 'g', settlesIn: 'yes' })).toThrow('SqlClient')
 })
 
@@ -381,7 +381,7 @@ it('an output to another broker leaves through the outbox, and only after the co
     transport,
     sends: [here, there],
     bindings: [
-      sink(here, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
+      sink(here, { group: 'g', once: true }, async ({ n }, { tx }) => {
         await tx.query('INSERT INTO effect VALUES ($1, $2)', [here.name, n])
       }),
       sink(there, { group: 'g' }, ({ n }) => void mails.push(n)),

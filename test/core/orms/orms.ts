@@ -222,7 +222,7 @@ export function tests(): void {
         bindings: names.map((name) =>
           sink(
             placed,
-            { group: name, inbox: true, concurrency: 4, backoff: { initialMs: 1 } },
+            { group: name, once: true, concurrency: 4, backoff: { initialMs: 1 } },
             async ({ orderId }, { tx }) => {
               const id = `${name}-${orderId}`
               await inside[name]?.(tx, id)

@@ -17,7 +17,7 @@ const service = createService({
   transport,
   locks,
   bindings: [
-    sink(numbers, { group: 'count', inbox: true }, async ({ n }, { tx }) => {
+    sink(numbers, { group: 'count', once: true }, async ({ n }, { tx }) => {
       await tx.query('INSERT INTO counted VALUES ($1)', [n])
     }),
   ],

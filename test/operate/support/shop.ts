@@ -58,7 +58,7 @@ export const orders = createService({
   locks: memoryLocks(),
   sagas: [buy],
   bindings: [
-    sink(placed, { group: 'orders', inbox: true, retry: 'delayed' }, never),
+    sink(placed, { group: 'orders', once: true, retry: 'delayed' }, never),
     source(catalog, { everyMs: 60_000 }, never),
   ],
   sends: [placed],

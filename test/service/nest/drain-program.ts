@@ -28,7 +28,7 @@ class Worker {
 }
 Injectable()(Worker)
 const method = Object.getOwnPropertyDescriptor(Worker.prototype, 'work') as TypedPropertyDescriptor<Worker['work']>
-Sink(jobs, { group: 'workers', inbox: true, concurrency: 4 })(Worker.prototype, 'work', method)
+Sink(jobs, { group: 'workers', once: true, concurrency: 4 })(Worker.prototype, 'work', method)
 
 class AppModule {}
 const root = ConcordatModule.forRoot({ name: 'worker', transport: postgresTransport({ sql }), sql })

@@ -88,7 +88,7 @@ export class Invoices implements BeforeApplicationShutdown, OnApplicationShutdow
     return { ...order, cents: order.cents + 1 }
   }
 
-  @Sink(invoiced, { group: 'receipts', inbox: true })
+  @Sink(invoiced, { group: 'receipts', once: true })
   async receipt(order: Order, { tx }: TransactionContext): Promise<void> {
     const { rows } = await tx.query<{ n: number }>('SELECT $1::int + 1 AS n', [order.cents])
     this.journal.lines.push(`receipt ${order.orderId} ${rows[0]?.n}`)

@@ -46,7 +46,7 @@ await using shop = createService({
         compensate: () => {},
       },
     ),
-    sink(orderConfirmed, { group: 'receipts', inbox: true }, async ({ orderId }, { tx }) => {
+    sink(orderConfirmed, { group: 'receipts', once: true }, async ({ orderId }, { tx }) => {
       await tx.query('INSERT INTO receipts VALUES ($1)', [orderId])
       if (receipts.add(orderId).size === 2) allReceived.resolve()
     }),

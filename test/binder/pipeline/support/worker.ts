@@ -11,14 +11,14 @@ const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 6 })
 pool.on('error', () => undefined)
 const sql = pgClient(pool)
 const channels = channelsOf(PREFIX)
-const kept = sink(channels.totals, { group: 'test', inbox: true }, async ({ sku, count, cents }, { tx }) => {
+const kept = sink(channels.totals, { group: 'test', once: true }, async ({ sku, count, cents }, { tx }) => {
   await tx.query('INSERT INTO kept VALUES ($1, $2, $3)', [sku, count, cents])
 })
 const service = createService({
   name: `${PREFIX}shop`,
   sql,
   transport: transportOn(ON, BROKER_URL, sql),
-  bindings: [...totalling(true, { count: 7, everyMs: 300 }, undefined, 4, channels).bindings, kept],
+  bindings: [...totalling(undefined, { count: 7, everyMs: 300 }, undefined, 4, channels).bindings, kept],
   sends: [channels.totals],
 })
 await service.start()

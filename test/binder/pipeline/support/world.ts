@@ -47,9 +47,9 @@ export interface WorldOptions {
   readonly concurrency?: number
 }
 
-/** Sums sales by product. */
+/** Sums sales by product. @param inbox default: that of a service */
 export function totalling(
-  inbox: ReturnType<typeof createInbox> | true,
+  inbox: ReturnType<typeof createInbox> | undefined,
   limits: WorldOptions['limits'],
   schema?: string,
   concurrency = 1,
@@ -58,7 +58,12 @@ export function totalling(
   const toTotal = ({ key, value, ...window }: Window<number>): Total => ({ ...window, sku: key, cents: value })
   return pipeline(
     `${prefix}totals`,
-    from(input, { inbox, concurrency, maxAttempts: 5, backoff: { initialMs: 1, maxMs: 1 } })
+    from(input, {
+      ...(inbox === undefined ? { once: true as const } : { inbox }),
+      concurrency,
+      maxAttempts: 5,
+      backoff: { initialMs: 1, maxMs: 1 },
+    })
       .window({ ...limits, initial: () => 0, add: (sum, { cents }) => sum + cents })
       .map(toTotal)
       .to(output),
