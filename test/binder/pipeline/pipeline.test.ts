@@ -162,6 +162,25 @@ test('behind a split, options keep their values except for the name', () => {
   expect(second?.options).toHaveProperty('once', true)
 })
 
+test('a part behind a split that says how it is applied once replaces what it inherits', () => {
+  const inbox = { hasOutbox: true, process: () => Promise.resolve('processed' as const) }
+  const optionsOf = (flow: ReturnType<typeof inherited>) =>
+    pipeline(
+      'p',
+      flow.forEach(() => 1),
+    ).bindings[1]?.options
+  const inherited = (before: { inbox: typeof inbox } | { once: true }, own: { inbox: typeof inbox } | { once: true }) =>
+    from(placed, before)
+      .map(({ id }) => id)
+      .through(reviews, own)
+  const toService = optionsOf(inherited({ inbox }, { once: true }))
+  expect(toService).toMatchObject({ once: true })
+  expect(toService).not.toHaveProperty('inbox')
+  const toInbox = optionsOf(inherited({ once: true }, { inbox }))
+  expect(toInbox).toMatchObject({ inbox })
+  expect(toInbox).not.toHaveProperty('once')
+})
+
 test('a filter with a truthy constant lets everything through, as in a list', async () => {
   const flow = from(placed).filter(({ skus }) => skus.length as unknown as boolean)
   await using kit = await kitOf(pipeline('p', flow.map(({ id }) => id).to(reviews)))
