@@ -57,20 +57,6 @@ export class InboxTable {
     return rows.length > 0
   }
 
-  /** Whether the group has entries of this channel; false when the table was never made. */
-  async has(tx: SqlExecutor, group: string, channel: string): Promise<boolean> {
-    const { rows: made } = await tx.query<{ made: boolean }>('SELECT to_regclass($1) IS NOT NULL AS made', [
-      this.#table,
-    ])
-    if (made[0]?.made !== true) return false
-    const { rows } = await this.#query(
-      tx,
-      `SELECT 1 FROM ${this.#table} WHERE consumer = $1 AND channel = $2 LIMIT 1`,
-      [group, channel],
-    )
-    return rows.length > 0
-  }
-
   /** @returns of each, as `enter` */
   async enterAll(tx: SqlTransaction, messages: readonly InboxMessage[]): Promise<readonly boolean[]> {
     // In one order everywhere: two batches with the same messages wait for one another, never in a circle.

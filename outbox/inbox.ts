@@ -17,7 +17,7 @@
 import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork, SpecOf } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { lastingContext } from '../core/ambient.ts'
-import { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { andCommit } from '../core/last-statement.ts'
 import { handlersClient } from '../core/limited-transaction.ts'
@@ -77,14 +77,6 @@ export interface SqlInbox extends Inbox {
 /** How long `close` waits for the batch that is being deleted. */
 const CLOSE_MS = 5 * SECOND
 
-/** An instance with an inbox may come, or be the first to handle a message, at any time. */
-const LOOK_AGAIN_MS = 10 * SECOND
-/**
- * For so long after a binding has handled its first message here, every message is entered: in a rolling deploy an instance with an inbox
- * may have an entry that is not committed yet, or make the first one after a look.
- */
-const DEPLOY_MS = 5 * MINUTE
-
 const NAMES = optionNames<InboxOptions>({
   sql: true,
   schema: true,
@@ -115,8 +107,6 @@ class TableInbox implements SqlInbox {
   readonly #schema: string
   readonly #table: InboxTable
   readonly #shared = new Map<string, SharedTransactions<SharedMessage>>()
-  /** Whether a group has entries of a channel, as was seen last. */
-  readonly #entries = new Map<string, { readonly are: boolean; readonly until: number; readonly since: number }>()
   readonly #outbox: InboxOutbox | undefined
   readonly #retentionMs: number
   readonly #sweepEveryMs: number
@@ -197,20 +187,6 @@ class TableInbox implements SqlInbox {
       const fresh = [...isFresh.keys()].filter((index) => isFresh[index] === true)
       await work(tx, fresh, (outputs, specOf) => this.#emit(tx, group, outputs, specOf))
     })
-  }
-
-  async enterBeside(tx: SqlTransaction, message: InboxMessage): Promise<boolean> {
-    const { group, destination } = message
-    const name = nameOf(group, destination)
-    const now = this.#clock.monotonic()
-    const known = this.#entries.get(name) ?? { are: false, until: 0, since: now }
-    this.#entries.set(name, known)
-    if (now < known.since + DEPLOY_MS) return this.#table.enter(tx, message)
-    if (!known.are && known.until < now) {
-      const are = await this.#table.has(tx, group, destination)
-      this.#entries.set(name, { ...known, are, until: now + LOOK_AGAIN_MS })
-    }
-    return this.#entries.get(name)?.are === true ? this.#table.enter(tx, message) : true
   }
 
   #processAlone(sql: SqlClient, message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {

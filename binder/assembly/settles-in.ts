@@ -1,9 +1,7 @@
-/** Gives a binding that settles in its transactions an inbox made of its places: with `settlesIn`, and with `once` where it can. */
+/** Gives a binding with `settlesIn` an inbox made of its places. */
 import { wrongKind } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
-import type { Inbox } from '../bindings/inbox.ts'
-import { oncePartsOf } from '../bindings/of-service.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { PlaceInbox } from '../consuming/place-inbox.ts'
 import { BinderError, type BinderErrors, TransportError } from '../errors.ts'
@@ -11,32 +9,20 @@ import type { SettlingTransactions, Transport } from '../transport/transport.ts'
 
 type Host = Pick<ConsumerHost, 'transport' | 'destinations' | 'clock'>
 
-/**
- * With `once: true` the choice depends on the declaration, the transport and the database alone: all instances of a release
- * make the same.
- * @throws `binder.cannot_settle_in` for `settlesIn`, never for `once: true`; TypeError naming the binding
- */
+/** @throws `binder.cannot_settle_in`, TypeError naming the binding */
 export function withPlaceInbox(binding: ConsumerBinding, host: Host): ConsumerBinding {
-  const at = `${binding.kind}("${binding.input.name}")`
-  const parts = oncePartsOf(binding)
-  if (parts !== undefined) {
-    if (isResponder(binding)) return binding
-    const found = settlingOf(binding, parts.sql, host.transport)
-    return 'why' in found ? binding : settledIn(binding, found, host, { path: `${at}.once`, beside: parts.inbox })
-  }
-  const { settlesIn, inbox } = binding.options
+  const { settlesIn, inbox, ...options } = binding.options
   if (settlesIn === undefined) return binding
-  const path = `${at}.settlesIn`
+  const path = `${binding.kind}("${binding.input.name}").settlesIn`
   if (inbox !== undefined) throw wrongKind(path, settlesIn, 'either settlesIn or an inbox')
-  if (isResponder(binding))
+  if (binding.kind === 'processor' && binding.answer !== undefined)
     throw wrongKind(path, settlesIn, 'none for a responder: requests are sent outside of transactions')
   const found = settlingOf(binding, requireSqlClient(path, settlesIn), host.transport)
   if ('why' in found) throw new BinderError('binder.cannot_settle_in', { path, channel: binding.input.name, ...found })
-  return settledIn(binding, found, host, { path, beside: undefined })
-}
-
-function isResponder(binding: ConsumerBinding): boolean {
-  return binding.kind === 'processor' && binding.answer !== undefined
+  return Object.freeze({
+    ...binding,
+    options: Object.freeze({ ...options, inbox: placeInbox(found, host, path) }),
+  })
 }
 
 /** Where a binding settles. */
@@ -62,25 +48,16 @@ function settlingOf(
   return { own, settling }
 }
 
-/** @param how the option in error messages, and the inbox that instances of another release may use for the same group */
-function settledIn(
-  binding: ConsumerBinding,
-  { own, settling }: Found,
-  { transport, destinations, clock }: Host,
-  { path, beside }: { readonly path: string; readonly beside: Inbox | undefined },
-): ConsumerBinding {
-  const inbox = new PlaceInbox({
+function placeInbox({ own, settling }: Found, { transport, destinations, clock }: Host, path: string): PlaceInbox {
+  return new PlaceInbox({
     clock,
     settling,
-    inboxBeside: beside,
     publishIn: async (tx, messages) => {
       for (const { destination } of messages)
         if (liesElsewhere(destination, own, transport)) throw elsewhere(path, own, destination)
       await own.publishIn?.(tx, messages, (destination) => destinations.spec(destination))
     },
   })
-  const { settlesIn: _, ...options } = binding.options
-  return Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) })
 }
 
 const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>

@@ -122,8 +122,7 @@ export interface OnceConsumerOptions extends ConsumerOptions, Without<'inbox' | 
   readonly group: string
   /**
    * What the handler does through `tx` of its context is applied once per message. It commits together with what the handler sends
-   * and with the fact that the message was handled. A message of a `transactional` channel that is stored in the service's database, as are the outputs, is
-   * settled in that transaction; for others the service's inbox remembers the id.
+   * and with the id of the message in the service's inbox.
    */
   readonly once: true
   /**

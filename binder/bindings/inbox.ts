@@ -58,9 +58,4 @@ export interface Inbox {
    * those that the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
    */
   processBatch?(messages: readonly InboxMessage[], work: InboxBatchWork, how?: InboxSharing): Promise<void>
-  /**
-   * Enters the message in a transaction of the caller's, if the group has entries of this channel from a release that used
-   * the inbox. @returns false when the group has processed it before
-   */
-  enterBeside?(tx: SqlTransaction, message: InboxMessage): Promise<boolean>
 }

@@ -5,6 +5,7 @@
 import { invalidOption } from '../../core/errors.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { Binding, DeclaredConsumer, ServiceParts } from './declarations.ts'
+import type { Inbox } from './inbox.ts'
 
 type OnceOptions = Pick<DeclaredConsumer, 'once' | 'inbox' | 'settlesIn'>
 
@@ -22,34 +23,19 @@ export function needsService(binding: Binding): boolean {
 /** Declarations by what a service made of them: a program has only the declaration to say which binding it polls. */
 const declarations = new WeakMap<object, object>()
 
-/** Parts that a service gave to bindings with `once: true`. */
-type OnceParts = Pick<ServiceParts, 'sql' | 'inbox'>
-
-const onceParts = new WeakMap<object, OnceParts>()
-
-/** The parts of its service, for a binding with `once: true`: the binder chooses between them, since it knows the transport. */
-export function oncePartsOf(binding: Binding): OnceParts | undefined {
-  return onceParts.get(binding)
-}
-
 /** The declaration with the service's parts where it left them out. */
 export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
   if ('complete' in binding && binding.complete !== undefined) return binding.complete(parts)
-  const completed = withServiceParts(binding, parts)
+  const completed = withServiceInbox(binding, parts.inbox)
   declarations.set(completed, binding)
   return completed
 }
 
 /** A binding with `once: true` with the inbox of its service. */
-export function withServiceParts<Of extends Exclude<Binding, { kind: 'source' }>>(
-  binding: Of,
-  { sql, inbox }: OnceParts,
-): Of {
+export function withServiceInbox<Of extends Exclude<Binding, { kind: 'source' }>>(binding: Of, inbox: Inbox): Of {
   const { once: _, ...options } = binding.options
-  const completed = Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) }) as unknown as Of
-  onceParts.set(completed, { sql, inbox })
-  return completed
+  return Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) }) as unknown as Of
 }
 
 /** Whether `binding` is `declared`, or what a service made of it. */

@@ -59,7 +59,7 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
   readonly tombstones?: boolean | undefined
   /**
    * True: messages are sent only in transactions of the transport's database (`tx.send`, `outbox.add`), so that none is stored twice. Any
-   * other send is refused. On `postgresTransport` bindings with `once: true` then settle its messages in their transactions. @default false
+   * other send is refused. Required by a binding with `settlesIn`. @default false
    */
   readonly transactional?: boolean | undefined
   /**

@@ -1,7 +1,7 @@
 /**
  * An inbox that keeps no ids: a message is known to be handled because its place is written in the transaction of its
- * handler. That holds where each message lies in the log once, and where no instance of another release handles messages
- * of the group with an inbox: that commits an effect before its place, so while it may be there both are looked at.
+ * handler. That holds where each message lies in the log once, and where no other instance handles messages of the group with
+ * an inbox: that commits an effect before its place.
  */
 import type { Clock } from '../../core/clock.ts'
 import type { Timed } from '../../core/sharing/open-transaction.ts'
@@ -15,8 +15,6 @@ import { originalOf } from './failure/retry.ts'
 export interface PlaceInboxHost {
   readonly clock: Clock
   readonly settling: SettlingTransactions
-  /** Instances of another release may enter there what they handle, before they settle it. */
-  readonly inboxBeside: Inbox | undefined
   /** Into the same log, in the same transaction. */
   readonly publishIn: (tx: SqlTransaction, messages: readonly EncodedMessage[]) => Promise<void>
 }
@@ -54,7 +52,6 @@ export class PlaceInbox implements Inbox {
     const item: SharedDelivery = { delivery, outputs: [] }
     const call = async (tx: SqlTransaction): Promise<void> => {
       item.outputs = []
-      if ((await this.#host.inboxBeside?.enterBeside?.(tx, message)) === false) return
       await work(tx, async (outputs) => void (item.outputs = [...item.outputs, ...outputs]))
     }
     const alone = (timed: Timed): Promise<void> =>

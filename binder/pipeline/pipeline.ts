@@ -13,7 +13,7 @@ import { migrate } from '../../core/migrate.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
 import type { Binding, Completion, ProcessorBinding } from '../bindings/declarations.ts'
-import { isLeftToService, withServiceParts } from '../bindings/of-service.ts'
+import { isLeftToService, withServiceInbox } from '../bindings/of-service.ts'
 import { type PipelinePart, setOwner } from '../bindings/pipeline-part.ts'
 import type { Channel } from '../channel/channel.ts'
 import { checkName } from '../channel/channel.ts'
@@ -110,7 +110,7 @@ class Assembly {
     return (parts) => {
       const { binding, window } = this.#assemble(parts.schema)[n] as Assembled
       const ready = window && (() => window.sendLost(parts.sql, parts.outbox))
-      return withServiceParts({ ...binding, ready }, parts)
+      return withServiceInbox({ ...binding, ready }, parts.inbox)
     }
   }
 

@@ -121,13 +121,3 @@ test.each([
 ])('an inbox refuses the option %o by name', (options, path) => {
   expect(() => createInbox({ sql: embedded(), ...options })).toThrow(path)
 })
-
-test('an instance that settles finds an entry that one with an inbox makes at the same time', async () => {
-  const { sql, schema, inbox: other, incoming } = await setup()
-  const settling = createInbox({ sql, schema })
-  const isNew = (id: string) =>
-    sql.transaction((tx) => settling.enterBeside?.(tx, incoming(id)) ?? Promise.resolve(undefined))
-  expect(await isNew('1')).toBe(true)
-  await other.process(incoming('2'), async () => {})
-  expect([await isNew('2'), await isNew('3')]).toEqual([false, true])
-})

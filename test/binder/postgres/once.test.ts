@@ -1,7 +1,6 @@
-/** `once: true` in a service: which of its two mechanisms a binding gets, and what is refused. */
+/** `once: true` in a service: every kind of binding uses its inbox, also where it could settle in its transaction; and what is refused. */
 import {
   type Binding,
-  combineTransports,
   createBinder,
   defineChannel,
   pollable,
@@ -11,11 +10,9 @@ import {
   responder,
   sink,
   sinkBatch,
-  to,
 } from 'concordat/binder'
 import { silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import type { Transport } from 'concordat/extension'
 import { memoryTransport } from 'concordat/memory'
 import { from, pipeline } from 'concordat/pipeline'
 import { postgresTransport } from 'concordat/postgres'
@@ -40,39 +37,22 @@ const transactional = (name: string) =>
   defineChannel(name, { payload, groups: [group], partitions: 2, transactional: true })
 type Numbered = ReturnType<typeof plain>
 
-/** Channels whose name begins with `there` are in memory, all others in the log. */
-function transports() {
+async function started(name: string, bindings: readonly Binding[], sends: readonly unknown[]) {
   const log = postgresTransport({ sql, schema: 'once', pollMs: 20 })
-  const memory = memoryTransport()
-  const combined = combineTransports({ transports: { log, memory }, of: { there: 'memory' }, default: 'log' })
-  return { log, memory, combined }
-}
-
-async function started(
-  name: string,
-  bindings: readonly Binding[],
-  sends: readonly unknown[],
-  { log, transport = log }: { readonly log: Transport; readonly transport?: Transport } = transports(),
-) {
-  const failures: string[] = []
-  const warn = ({ err }: { readonly err?: Error }) => void failures.push(err?.message ?? '')
-  const logger = { ...silentLogger, warn, error: warn } as never
   const service = createService({
     name,
     schema: name,
     sql,
-    transport,
+    transport: log,
     bindings,
     sends: sends as readonly never[],
-    logger,
+    logger: silentLogger,
   })
   onTestFinished(() => service.close())
   await service.start()
   await service.ready()
   return {
     service,
-    /** Messages of logged errors. */
-    failures,
     /** Groups of the channel that settle in their handlers' transactions. */
     settling: ({ name: at }: { readonly name: string }) => log.settlingGroups?.(at),
     entries: async (at: { readonly name: string }): Promise<number | undefined> =>
@@ -93,58 +73,32 @@ const effectsOf = async ({ name }: { readonly name: string }): Promise<readonly 
   (await sql.query<{ n: number }>('SELECT n FROM effect WHERE channel = $1 ORDER BY n', [name])).rows.map(({ n }) => n)
 
 describe('a binding of a service with `once: true`', () => {
-  it('settles a message of a transactional channel in its transaction, and enters that of another in the inbox', async () => {
+  it('enters each message in the inbox, and leaves its settling to the transport', async () => {
     const [inside, beside] = [transactional('inside'), plain('beside')]
     const world = await started('sinks', [effect(inside), effect(beside)], [inside, beside])
-    await world.send(inside, 1)
-    await world.send(beside, 2)
-    await until(
-      'both were handled',
-      async () => (await effectsOf(inside)).length + (await effectsOf(beside)).length > 1,
-    )
-    await world.settled('inside.g')
-    await world.settled('beside.g')
-    expect([await effectsOf(inside), await effectsOf(beside)]).toEqual([[1], [2]])
-    expect(await world.settling(inside)).toEqual([group])
-    expect(await world.settling(beside)).toEqual([])
-    expect(await world.entries(beside)).toBe(1)
+    for (const [n, channel] of [inside, beside].entries()) {
+      await world.send(channel, n)
+      await until('it was handled', async () => (await effectsOf(channel)).length > 0)
+      await world.settled(`${channel.name}.g`)
+      expect(await effectsOf(channel)).toEqual([n])
+      expect(await world.settling(channel)).toEqual([])
+      expect(await world.entries(channel)).toBe(1)
+    }
   })
 
-  it('settles in its transaction behind combined transports, and does not where an output lies elsewhere', async () => {
+  it('adds what a processor returns in the same transaction', async () => {
     const [input, output] = [transactional('both'), plain('both-out')]
-    const [other, there] = [transactional('away'), plain('there')]
-    const { log, combined } = transports()
     const got: number[] = []
     const bindings = [
       processor(input, output, { group, once: true }, ({ n }) => ({ n })),
-      processor(other, there, { group, once: true }, ({ n }) => ({ n })),
-      ...[output, there].map((channel) => sink(channel, { group: 'end' }, ({ n }) => void got.push(n))),
+      sink(output, { group: 'end' }, ({ n }) => void got.push(n)),
     ]
-    const world = await started('outputs', bindings, [input, other], { log, transport: combined })
+    const world = await started('outputs', bindings, [input])
     await world.send(input, 1)
-    await world.send(other, 2)
-    await until('both outputs came', () => got.length > 1)
-    expect(got.toSorted((a, b) => a - b)).toEqual([1, 2])
-    expect(await world.settling(input)).toEqual([group])
-    expect(await world.settling(other)).toEqual([])
-    expect(await world.entries(other)).toBe(1)
-  })
-
-  it('fails a message whose output is named at run time and lies elsewhere, without its effect', async () => {
-    const [input, output, there] = [transactional('named'), plain('named-out'), plain('there.named')]
-    const { log, combined } = transports()
-    const binding = processor(input, output, { group, once: true, maxAttempts: 1 }, async ({ n }, { tx }) => {
-      await tx.query('INSERT INTO effect VALUES ($1, $2)', [input.name, n])
-      return to(there, { n })
-    })
-    const world = await started('named', [binding], [input, there], { log, transport: combined })
-    await world.send(input, 1)
-    await until('it is dead', async () => (await world.service.binder.deadLetters('named.g' as never)) === 1)
-    expect(world.failures).toContainEqual(
-      expect.stringMatching(/^processor\("named"\)\.once: "there\.named" lies on another transport/),
-    )
-    expect(await effectsOf(input)).toEqual([])
-    expect(await world.settling(input)).toEqual([group])
+    await until('the output came', () => got.length > 0)
+    expect(got).toEqual([1])
+    expect(await world.settling(input)).toEqual([])
+    expect(await world.entries(input)).toBe(1)
   })
 
   it.each<[string, (channel: ReturnType<typeof transactional>) => Binding]>([
@@ -191,7 +145,7 @@ describe('a binding of a service with `once: true`', () => {
     expect(await world.settling(asked)).toEqual([])
   })
 
-  it('settles each part of a pipeline as its own channel allows, with its windows', async () => {
+  it('uses the inbox for each part of a pipeline, with its windows', async () => {
     const [input, middle, output] = [transactional('first'), plain('second'), plain('third')]
     const flow = from(input, { once: true })
       .window({ count: 2, initial: () => 0, add: (sum, { n }) => sum + n })
@@ -204,7 +158,7 @@ describe('a binding of a service with `once: true`', () => {
     await world.send(input, 2)
     await until('the window closed', async () => (await effectsOf(middle)).length > 0)
     expect(await effectsOf(middle)).toEqual([3])
-    expect(await world.settling(input)).toEqual(['parts'])
+    expect(await world.settling(input)).toEqual([])
     expect(await world.settling(middle)).toEqual([])
     expect(await world.entries(middle)).toBe(1)
   })

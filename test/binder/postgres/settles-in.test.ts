@@ -20,7 +20,7 @@ import {
 import { pgliteClient } from 'concordat/core/pglite'
 import type { Transport } from 'concordat/extension'
 import { memoryTransport } from 'concordat/memory'
-import { createInbox, createOutbox } from 'concordat/outbox'
+import { createOutbox } from 'concordat/outbox'
 import { postgresTransport } from 'concordat/postgres'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -146,9 +146,9 @@ it('a copy for a delayed attempt takes the place of the message in one transacti
   expect(await effectsOf(channel)).toEqual([7])
 })
 
-it('in a service `once: true` settles in its own database', async () => {
+it('settlesIn works in a service, with its database', async () => {
   const channel = channelOf('own')
-  const binding = sink(channel, { group: 'g', once: true }, async ({ n }, { tx }) => {
+  const binding = sink(channel, { group: 'g', settlesIn: sql }, async ({ n }, { tx }) => {
     await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
   })
   const transport = postgresTransport({ sql, schema: 'settles_in', pollMs: 20 })
@@ -158,38 +158,6 @@ it('in a service `once: true` settles in its own database', async () => {
   await service.transaction((tx) => tx.send(channel, { n: 1 }))
   await until('it was handled', async () => (await effectsOf(channel)).length > 0)
   expect(await effectsOf(channel)).toEqual([1])
-})
-
-it('a message that a release with an inbox handled, and did not settle before it died, has its effect once', async () => {
-  const channel = channelOf('handed-over')
-  const transport = postgresTransport({ sql, schema: 'settles_in', pollMs: 20 })
-  const insert = `INSERT INTO effect VALUES ($1, $2)`
-  const settling = sink(channel, { group: 'g', once: true }, async ({ n }, { tx }) => {
-    await tx.query(insert, [channel.name, n])
-  })
-  const inbox = createInbox({ sql, schema: 'handed' })
-  await inbox.migrate()
-  const outbox = createOutbox({ sql, service: 'handed', schema: 'settles_in', transport })
-  const first = createBinder({ service: 'handed', transport, sends: [channel] })
-  await first.start()
-  const { id } = await sql.transaction((tx) => outbox.add(tx, channel, { n: 1 }))
-  // State left by an old release that is killed between its commit and its position update.
-  const message = { group: 'g', destination: channel.name, source: 'handed', id }
-  await inbox.process(message, async (tx) => void (await tx.query(insert, [channel.name, 1])))
-  await first.close()
-  const next = createService({
-    name: 'handed',
-    schema: 'handed',
-    sql,
-    transport: postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }),
-    bindings: [settling],
-    sends: [channel],
-  })
-  onTestFinished(() => next.close())
-  await next.start()
-  await next.transaction((tx) => tx.send(channel, { n: 2 }))
-  await until('all are settled', async () => (await next.binder.lag(`${channel.name}.g` as never)) === 0)
-  expect(await effectsOf(channel)).toEqual([1, 2])
 })
 
 it('a channel that is transactional is sent to in transactions alone', async () => {
@@ -381,7 +349,7 @@ it('an output to another broker leaves through the outbox, and only after the co
     transport,
     sends: [here, there],
     bindings: [
-      sink(here, { group: 'g', once: true }, async ({ n }, { tx }) => {
+      sink(here, { group: 'g', settlesIn: sql }, async ({ n }, { tx }) => {
         await tx.query('INSERT INTO effect VALUES ($1, $2)', [here.name, n])
       }),
       sink(there, { group: 'g' }, ({ n }) => void mails.push(n)),
