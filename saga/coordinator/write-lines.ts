@@ -16,8 +16,8 @@ import type { Applied, ApplyOptions } from './applied.ts'
 import { folded, type Plan, type Snapshot } from './plan.ts'
 import { cacheKey, isOther } from './snapshot.ts'
 
-export interface WriteLinesHost {
-  readonly clock: Clock
+/** Plans and writes the events of a line. */
+export interface LineWriter {
   load(key: SagaKey): Promise<Snapshot | undefined>
   /** @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable` */
   plan(snapshot: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined>
@@ -58,11 +58,13 @@ const PLAN_MS = 1 * SECOND
 const HANGS = Symbol('hangs')
 
 export class WriteLines {
-  readonly #host: WriteLinesHost
+  readonly #clock: Clock
+  readonly #writer: LineWriter
   readonly #lines = new Map<string, Line>()
 
-  constructor(host: WriteLinesHost) {
-    this.#host = host
+  constructor(clock: Clock, writer: LineWriter) {
+    this.#clock = clock
+    this.#writer = writer
   }
 
   /** Whether a write of this saga is under way: `join` it. */
@@ -95,7 +97,7 @@ export class WriteLines {
   /** Waits for the write that is under way. */
   join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
     const line = this.#lines.get(cacheKey(key))
-    if (line === undefined) return this.#host.alone(key, event, options)
+    if (line === undefined) return this.#writer.alone(key, event, options)
     const inside = AsyncLocalStorage.snapshot()
     return new Promise((resolve, reject) => line.waiting.push({ event, options, inside, resolve, reject }))
   }
@@ -116,7 +118,7 @@ export class WriteLines {
     let known = line.latest
     let left = batch
     while (left.length > 0) {
-      const snapshot = known ?? (await this.#host.load(line.key))
+      const snapshot = known ?? (await this.#writer.load(line.key))
       const fold = await this.#fold(line, snapshot, left)
       if (fold === undefined || (await this.#commit(line, fold))) return
       left = fold.events.map(({ waiting }) => waiting)
@@ -146,17 +148,17 @@ export class WriteLines {
   }
 
   async #plan(at: Snapshot, { event, options, inside }: Waiting): Promise<Plan | undefined> {
-    const planning = inside(() => this.#host.plan(at, event, options.epoch))
-    const plan = await within(this.#host.clock, PLAN_MS, planning, HANGS)
+    const planning = inside(() => this.#writer.plan(at, event, options.epoch))
+    const plan = await within(this.#clock, PLAN_MS, planning, HANGS)
     if (plan !== HANGS) return plan
-    planning.then((late) => late && this.#host.settled(late)).catch(() => {})
+    planning.then((late) => late && this.#writer.settled(late)).catch(() => {})
     return undefined
   }
 
   /** False: the saga has moved on. */
   async #commit(line: Line, { plan, events }: Fold): Promise<boolean> {
     try {
-      if (!(await this.#host.commit(plan))) return false
+      if (!(await this.#writer.commit(plan))) return false
     } catch (error) {
       await this.#failed(line, events, error)
       return true
@@ -169,13 +171,13 @@ export class WriteLines {
   async #failed(line: Line, events: Fold['events'], error: unknown): Promise<void> {
     const fault = writeFault(error)
     if (fault === 'unavailable' || (fault === undefined && writeOutcome(error) === 'unknown')) {
-      this.#host.failed(line.key, error)
+      this.#writer.failed(line.key, error)
       for (const { waiting } of events) waiting.reject(error)
     } else for (const { waiting } of events) await this.#alone(line, waiting)
   }
 
   /** Never rejects. */
   async #alone({ key }: Line, { event, options, inside, resolve, reject }: Waiting): Promise<void> {
-    await inside(() => this.#host.alone(key, event, options)).then(resolve, reject)
+    await inside(() => this.#writer.alone(key, event, options)).then(resolve, reject)
   }
 }
