@@ -13,33 +13,24 @@ import { isOf } from '../../core/error-class.ts'
 import { toError } from '../../core/errors.ts'
 import { refuseOwnTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-errors.ts'
-import { grown } from '../definition/grown.ts'
-import { SagaError } from '../errors.ts'
-import type { Transition } from '../machine/draft.ts'
-import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
-import { advance } from '../machine/machine.ts'
+import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey, SagaMail } from '../store/rows.ts'
 import type { Applied, ApplyOptions } from './applied.ts'
-import { type Asked, prepareCall, withoutCall } from './calls.ts'
 import { Committer } from './committer.ts'
-import { KeptRoom } from './kept-room.ts'
-import { operatorEvent } from './outcome.ts'
-import { type Plan, type Snapshot, takesOwnership } from './plan.ts'
+import type { Plan, Snapshot } from './plan.ts'
+import { Planner } from './planner.ts'
 import type { Room } from './room.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { cacheKey, isCancel, isGoingOn, isOther, isSmall, moved, withoutMail, withoutOrder } from './snapshot.ts'
-import { toPlan } from './to-plan.ts'
+import { cacheKey, isGoingOn, isOther, isSmall, withoutMail } from './snapshot.ts'
 import { WriteAttempts } from './unwritable.ts'
 import { Unwritten } from './unwritten.ts'
 import { WriteLines } from './write-lines.ts'
 
 const MAX_CACHED = 1_000
-const NONE: WriteAttempts['refusals'] = new Map()
-const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
 export class Engine {
+  readonly planner: Planner
   readonly #runtime: CoordinatorRuntime
-  readonly #room: Room
   readonly #onCommitted: (plan: Plan) => void
   readonly #committer: Committer
   /** Events that wait for a write of their saga. */
@@ -56,20 +47,14 @@ export class Engine {
 
   /** @param onCommitted called after each commit, in the order of one saga's writes */
   constructor(runtime: CoordinatorRuntime, room: Room, onCommitted: (plan: Plan) => void) {
-    const { clock, leaseMs, loader } = runtime
+    const { clock, leaseMs } = runtime
     this.#runtime = runtime
-    this.#room = room
     this.#onCommitted = onCommitted
+    this.planner = new Planner(runtime, room)
     this.#committer = new Committer(runtime)
     this.unwritten = new Unwritten(clock, 3 * leaseMs, 'not written')
     this.unreadable = new Unwritten(clock, 3 * leaseMs, 'not read')
-    this.#lines = new WriteLines(clock, {
-      load: (key) => loader.load(key),
-      plan: async (snapshot, event, epoch) => {
-        this.#requireEpoch(snapshot, epoch)
-        return this.#plan(snapshot, event, epoch)
-      },
-      settled: (plan) => this.settled(plan),
+    this.#lines = new WriteLines(runtime, this.planner, {
       commit: (plan) => this.#outside(() => this.commit(plan)),
       failed: (key, error) => this.unwritten.failed(cacheKey(key), toError(error)),
       alone: (key, event, options) => this.#apply(key, event, options, true),
@@ -85,13 +70,8 @@ export class Engine {
       this.unreadable.written(cacheKey(plan.next.row))
       return written
     } finally {
-      this.settled(plan)
+      this.planner.releaseRoom(plan)
     }
-  }
-
-  /** A plan was written or given up: what it takes is no longer on its way. */
-  settled(plan: Plan): void {
-    this.#room.settled(plan)
   }
 
   /**
@@ -119,11 +99,10 @@ export class Engine {
         this.#recent.delete(cacheKey(key))
         continue
       }
-      this.#requireEpoch(snapshot, options.epoch)
-      const plan = await this.#plan(snapshot, attempts.event, options.epoch, attempts.refusals)
+      const plan = await this.planner.plan(snapshot, attempts.event, options.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
       if (plan !== undefined && !alone && this.#lines.isOpen(key)) {
-        this.settled(plan)
+        this.planner.releaseRoom(plan)
         return this.#join(key, attempts.event, options)
       }
       const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
@@ -172,17 +151,6 @@ export class Engine {
     }
   }
 
-  /**
-   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect. Call `committed` after the commit.
-   * @throws `saga.ownership_lost`: roll back
-   */
-  async planOf(snapshot: Snapshot, event: SagaEvent, epoch: number): Promise<Plan> {
-    this.#requireEpoch(snapshot, epoch)
-    const plan = await this.#plan(snapshot, event, epoch)
-    if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
-    return plan
-  }
-
   /** All that was written here is read again: a database that failed over may have lost the last of it. */
   forget(): void {
     this.#recent.clear()
@@ -207,118 +175,5 @@ export class Engine {
   async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<Snapshot | undefined> {
     const snapshot = await this.#runtime.loader.load(key)
     return snapshot && withoutMail(snapshot, read)
-  }
-
-  /** Plans the first transition of a saga that is about to be inserted. */
-  async planStart(fresh: Snapshot): Promise<Plan> {
-    const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
-    return this.#settle(fresh, transition, STARTED, undefined)
-  }
-
-  #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
-    const { row } = snapshot
-    if (epoch === undefined || (row.epoch === epoch && row.owner === this.#runtime.instance)) return
-    throw new SagaError('saga.ownership_lost', { saga: row.name, id: row.id })
-  }
-
-  async #plan(
-    before: Snapshot,
-    event: SagaEvent,
-    epoch: number | undefined,
-    refusals: WriteAttempts['refusals'] = NONE,
-  ): Promise<Plan | undefined> {
-    const { saga, row } = before
-    const elapsedMs = this.#runtime.clock.monotonic() - before.writtenAt
-    const order = this.#order(before)
-    const first = order && advance(saga, row.state, order, 0, elapsedMs)
-    if (order === undefined || first === undefined) {
-      const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#settle(before, transition, event, epoch, refusals)
-    }
-    // With a call under way the event may be its outcome; otherwise it predates the order.
-    const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
-    const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    const plan = await this.#settle(
-      { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
-      both,
-      order,
-      epoch,
-      refusals,
-    )
-    return then === undefined ? { ...plan, heard: false } : plan
-  }
-
-  /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
-  #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
-    if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
-    const cancel = row.mail?.find(isCancel)
-    if (cancel !== undefined) return operatorEvent(cancel)
-    const isLate = deadlineAt !== undefined && this.#runtime.clock.monotonic() >= deadlineAt
-    return isLate ? { type: 'expired' } : undefined
-  }
-
-  /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #settle(
-    from: Snapshot,
-    first: Transition,
-    event: SagaEvent,
-    epoch: number | undefined,
-    refusals: WriteAttempts['refusals'] = NONE,
-  ): Promise<Plan> {
-    const saga = grown(from.saga, first.state)
-    const before = saga === from.saga ? from : { ...from, saga }
-    const room = new KeptRoom(this.#runtime, this.#room, epoch !== undefined)
-    const asked: Asked = {
-      runtime: this.#runtime,
-      before,
-      messages: [],
-      requests: [],
-      spans: [],
-      starts: [],
-      posts: [],
-      refusals,
-      asked: [],
-      room,
-    }
-    let plan: Plan | undefined
-    try {
-      plan = await this.#ready(asked, first, event, epoch)
-      return plan
-    } finally {
-      room.planned(plan !== undefined && takesOwnership(plan))
-    }
-  }
-
-  /**
-   * Readies the calls of a transition; one that is not made after all is the next event.
-   * @throws `saga.input_unreadable`, `saga.result_unreadable`
-   */
-  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
-    const timeline: TimelineEntry[] = [...first.timeline]
-    let last = first
-    let pending = [...first.calls]
-    for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
-      const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
-      if (next === undefined) continue
-      if (next.state.steps.length !== last.state.steps.length) {
-        asked.before = { ...asked.before, saga: grown(asked.before.saga, next.state) }
-        pending = pending.map((other) => moved(other, next.state))
-      }
-      if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
-      timeline.push(...next.timeline)
-      pending.push(...next.calls)
-      last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
-    }
-    return this.#traced(asked, event, toPlan(asked, last, timeline, epoch))
-  }
-
-  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
-    const { telemetry } = this.#runtime
-    if (telemetry === undefined) return plan
-    const { before, next, write } = plan
-    const change = { saga: before.saga, before: before.row, after: next.row, event, timeline: write.timeline }
-    const span = telemetry.change(change)
-    return { ...plan, spans: span === undefined ? spans : [...spans, span] }
   }
 }

@@ -75,7 +75,7 @@ export class Room {
   }
 
   /** A plan was written or given up: the sagas that it takes are no longer on their way. */
-  settled(plan: Plan): void {
+  release(plan: Plan): void {
     for (const each of plan.parts ?? [plan]) if (takesOwnership(each) && takesRoom(each.next)) this.letGo(1)
   }
 }

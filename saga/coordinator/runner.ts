@@ -48,7 +48,7 @@ export class Runner {
     this.#leases = leases
     this.room = room
     this.#attempts = new StepAttempts(runtime, leases)
-    this.#transactions = new StepTransactions(runtime, engine)
+    this.#transactions = new StepTransactions(runtime, engine.planner)
   }
 
   /** Runs a saga whose snapshot says that this instance owns it for a local call; otherwise does nothing. */

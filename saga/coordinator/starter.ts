@@ -135,10 +135,10 @@ export class Starter {
 
   async #insertSeen(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
     const engine = this.#engine
-    const plan = await engine.planStart(fresh)
+    const plan = await engine.planner.planStart(fresh)
     const inserted = await (tx === undefined
       ? engine.commit(plan)
-      : this.#insert(tx, plan).finally(() => engine.settled(plan))
+      : this.#insert(tx, plan).finally(() => engine.planner.releaseRoom(plan))
     ).catch(throwExplained)
     if (inserted)
       tx?.afterCommit?.((isWhole) => (isWhole === true ? engine.committed(plan) : void this.#goOnIfStored(plan)))

@@ -12,8 +12,8 @@ import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import { writePlans } from './committer.ts'
-import type { Engine } from './engine.ts'
 import type { Plan, Snapshot } from './plan.ts'
+import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { Slots } from './slots.ts'
 
@@ -36,14 +36,14 @@ const OPENED = Object.freeze({ opened: true })
 
 export class StepTransactions {
   readonly #runtime: CoordinatorRuntime
-  readonly #engine: Engine
+  readonly #planner: Planner
   readonly #slots: Slots
   /** By step: how long one takes says nothing about others. Those that an instance adds to itself count as the one that adds them. */
   readonly #shared = new Map<string, SharedTransactions<StepCall>>()
 
-  constructor(runtime: CoordinatorRuntime, engine: Engine) {
+  constructor(runtime: CoordinatorRuntime, planner: Planner) {
     this.#runtime = runtime
-    this.#engine = engine
+    this.#planner = planner
     this.#slots = new Slots(runtime.transactions)
   }
 
@@ -77,7 +77,7 @@ export class StepTransactions {
         own.hasBegun = true
         own.plan = undefined
         const event = await work(tx)
-        if (event !== undefined) own.plan = await this.#engine.planOf(snapshot, event, snapshot.row.epoch)
+        if (event !== undefined) own.plan = await this.#planner.planOf(snapshot, event, snapshot.row.epoch)
       },
     )
   }
@@ -97,7 +97,7 @@ export class StepTransactions {
   async #write(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
     let known: Snapshot | undefined = snapshot
     while (known !== undefined) {
-      const plan: Plan = await this.#engine.planOf(known, event, snapshot.row.epoch)
+      const plan: Plan = await this.#planner.planOf(known, event, snapshot.row.epoch)
       if ((await writePlans(tx, this.#runtime, [plan], andCommit(tx))).size === 1) return plan
       known = await this.#runtime.loader.load(snapshot.row, tx)
     }

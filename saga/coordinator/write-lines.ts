@@ -7,22 +7,19 @@
  * or falls for itself: what does not fit, or takes long to plan, leaves the line and is applied alone.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { within } from '../../core/time-limit.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { Applied, ApplyOptions } from './applied.ts'
 import { folded, type Plan, type Snapshot } from './plan.ts'
+import type { Planner } from './planner.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey, isOther } from './snapshot.ts'
 
-/** Plans and writes the events of a line. */
+/** Writes the events of a line, and those that leave it. */
 export interface LineWriter {
-  load(key: SagaKey): Promise<Snapshot | undefined>
-  /** @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable` */
-  plan(snapshot: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined>
-  /** Gives up the room that was kept for a plan. */
-  settled(plan: Plan): void
   commit(plan: Plan): Promise<boolean>
   /** A write failed, and the events in it are their senders' again. */
   failed(key: SagaKey, error: unknown): void
@@ -58,12 +55,14 @@ const PLAN_MS = 1 * SECOND
 const HANGS = Symbol('hangs')
 
 export class WriteLines {
-  readonly #clock: Clock
+  readonly #runtime: CoordinatorRuntime
+  readonly #planner: Planner
   readonly #writer: LineWriter
   readonly #lines = new Map<string, Line>()
 
-  constructor(clock: Clock, writer: LineWriter) {
-    this.#clock = clock
+  constructor(runtime: CoordinatorRuntime, planner: Planner, writer: LineWriter) {
+    this.#runtime = runtime
+    this.#planner = planner
     this.#writer = writer
   }
 
@@ -118,7 +117,7 @@ export class WriteLines {
     let known = line.latest
     let left = batch
     while (left.length > 0) {
-      const snapshot = known ?? (await this.#writer.load(line.key))
+      const snapshot = known ?? (await this.#runtime.loader.load(line.key))
       const fold = await this.#fold(line, snapshot, left)
       if (fold === undefined || (await this.#commit(line, fold))) return
       left = fold.events.map(({ waiting }) => waiting)
@@ -148,10 +147,10 @@ export class WriteLines {
   }
 
   async #plan(at: Snapshot, { event, options, inside }: Waiting): Promise<Plan | undefined> {
-    const planning = inside(() => this.#writer.plan(at, event, options.epoch))
-    const plan = await within(this.#clock, PLAN_MS, planning, HANGS)
+    const planning = inside(() => this.#planner.plan(at, event, options.epoch))
+    const plan = await within(this.#runtime.clock, PLAN_MS, planning, HANGS)
     if (plan !== HANGS) return plan
-    planning.then((late) => late && this.#writer.settled(late)).catch(() => {})
+    planning.then((late) => late && this.#planner.releaseRoom(late)).catch(() => {})
     return undefined
   }
 
