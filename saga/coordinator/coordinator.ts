@@ -271,7 +271,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
-    const action = await this.#driver.skipAction(requireTarget('skip', target), note?.result)
+    const action = await this.#driver.operators.skipAction(requireTarget('skip', target), note?.result)
     await this.#operate(target, action, note)
   }
 
@@ -309,6 +309,6 @@ export class SagaCoordinator implements Coordinator {
 
   async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
     this.#life.requireOpen()
-    await this.#driver.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
+    await this.#driver.operators.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
   }
 }
