@@ -1,7 +1,7 @@
 /** Counts of the open sagas and of the messages left for versions, taken now and then. */
 import { SECOND } from '../../core/clock.ts'
 import type { LeftMessages } from '../store/left-messages.ts'
-import type { OpenSagas } from '../store/store.ts'
+import type { OpenSagas } from '../store/reports.ts'
 import type { SagaHealth } from './health.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 
@@ -20,9 +20,9 @@ export class Census {
 
   /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
   async refresh(): Promise<boolean> {
-    const { sql, store, left, clock, logger } = this.#runtime
+    const { sql, reports, left, clock, logger } = this.#runtime
     if (clock.monotonic() < this.#nextAt) return false
-    this.#rows = await store.open(sql)
+    this.#rows = await reports.open(sql)
     await left.sweep(sql)
     this.#left = await left.count(sql)
     this.#nextAt = clock.monotonic() + EVERY_MS

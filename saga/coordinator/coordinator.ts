@@ -193,8 +193,8 @@ export class SagaCoordinator implements Coordinator {
   }
 
   /** Whether there is a saga with this name and id in its database. */
-  async has(key: SagaKey, sql: SqlExecutor = this.#options.sql): Promise<boolean> {
-    return this.#driver.store.has(sql, key)
+  async has(key: SagaKey, sql?: SqlExecutor): Promise<boolean> {
+    return this.#driver.has(key, sql)
   }
 
   async globalTransaction<In, Out, Result>(
@@ -254,7 +254,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {
-    return this.#driver.store.list(this.#driver.sql, resolveFilter(filter))
+    return this.#driver.list(resolveFilter(filter))
   }
 
   async report(target: SagaTarget): Promise<SagaReport> {

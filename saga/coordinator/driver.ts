@@ -1,12 +1,11 @@
 /** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
 import { SECOND } from '../../core/clock.ts'
 import { requireSequences } from '../../core/sequences.ts'
-import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { directTargets } from '../definition/ties.ts'
-import type { ReportedSaga, SagaKey, SagaVersion } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
+import type { ReportedSaga, ResolvedFilter, SagaKey, SagaSummary, SagaVersion } from '../store/rows.ts'
 import { Census } from './census.ts'
 import { DatabaseCalls } from './database-calls.ts'
 import { requireFit } from './direct-calls.ts'
@@ -65,13 +64,13 @@ export class Driver implements RunSource {
   constructor(options: ResolvedOptions, handOn?: HandOn) {
     this.#database = new DatabaseCalls(options.sql, options.schema, options.clock, () => this.#engine.forget())
     const runtime = createRuntime(options, this.#database)
-    const { sql, store } = runtime
+    const { sql, reports } = runtime
     this.#runtime = runtime
     this.#leases = new Leases(runtime)
     this.#room = new Room(this.#leases, options.concurrency, () => this.#onRoom())
     this.#engine = new Engine(runtime, this.#room, (plan) => this.#committed(plan))
     this.watch = new Watch(runtime)
-    this.#reports = new Together(sql, (keys) => store.reports(sql, keys))
+    this.#reports = new Together(sql, (keys) => reports.read(sql, keys))
     this.#runner = new Runner(runtime, this.#engine, this.#leases, this.#room)
     this.#notices = new Notices(runtime)
     this.#due = new DueSagas(runtime, this.#engine, this.#runner, this.#notices)
@@ -85,12 +84,13 @@ export class Driver implements RunSource {
     this.operators = new OperatorActions(runtime, this.#engine)
   }
 
-  get sql(): SqlClient {
-    return this.#runtime.sql
+  /** Whether the database has a saga of this name and id. */
+  has(key: SagaKey, sql: SqlExecutor = this.#runtime.sql): Promise<boolean> {
+    return this.#runtime.store.has(sql, key)
   }
 
-  get store(): SagaStore {
-    return this.#runtime.store
+  list(filter: ResolvedFilter): Promise<readonly SagaSummary[]> {
+    return this.#runtime.reports.list(this.#runtime.sql, filter)
   }
 
   definition(version: SagaVersion): Saga | undefined {
@@ -99,12 +99,12 @@ export class Driver implements RunSource {
 
   /** @param requireOpen called before anything begins that only `close` ends */
   async run(resend: boolean, requireOpen: () => void): Promise<void> {
-    const { sql, store, schema, sagas, clock, logger, telemetry, stepCalls } = this.#runtime
+    const { sql, leaseStore, schema, sagas, clock, logger, telemetry, stepCalls } = this.#runtime
     await requireSequences(sql, schema, ['saga_event'])
     await requireReadableInputs(this.#runtime)
     await requireFit(directTargets(sagas), clock, logger)
     await this.#starter.open(sql)
-    if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
+    if (sql.exclusive !== undefined) await leaseStore.expireOthers(sql, ownerPrefix(sql.exclusive))
     requireOpen()
     this.#unobserve ??= telemetry?.observe(
       () => this.#census.rows,
@@ -120,9 +120,10 @@ export class Driver implements RunSource {
 
   /** Asks again for every reply that is waited for. */
   async #resend(): Promise<void> {
+    const { sql, leaseStore, sagas } = this.#runtime
     let after: SagaKey = { name: '', id: '' }
     for (;;) {
-      const keys = await this.store.unowned(this.sql, this.#runtime.sagas, after, RESEND_LIMIT)
+      const keys = await leaseStore.unowned(sql, sagas, after, RESEND_LIMIT)
       await Promise.all(keys.map((key) => settles(this.#runtime, key, this.#engine.apply(key, { type: 'resumed' }))))
       const last = keys.at(-1)
       if (last === undefined) return

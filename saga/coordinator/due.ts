@@ -51,8 +51,8 @@ export class DueSagas {
 
   /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
-    const { sql, store, sagas } = this.#runtime
-    return this.#seen === undefined ? store.nextDueMs(sql, sagas) : this.#seen.nextDueMs
+    const { sql, leaseStore, sagas } = this.#runtime
+    return this.#seen === undefined ? leaseStore.nextDueMs(sql, sagas) : this.#seen.nextDueMs
   }
 
   /** Polls once. True: there may be more. */
@@ -78,13 +78,13 @@ export class DueSagas {
 
   /** Takes due rows, and keeps room for each. */
   async #claim(limit: number): Promise<readonly ClaimedRow[]> {
-    const { sql, store, leaseMs, sagas, instance } = this.#runtime
+    const { sql, leaseStore, leaseMs, sagas, instance } = this.#runtime
     const { room } = this.#runner
     room.keep(limit)
     let taken = 0
     try {
-      if (this.#serverNowMs === undefined) await store.countAnew(sql)
-      const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      if (this.#serverNowMs === undefined) await leaseStore.countAnew(sql)
+      const { rows, nextDueMs, nowMs } = await leaseStore.claim(sql, instance, leaseMs, sagas, limit)
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // Taken sagas become due at times of their own.

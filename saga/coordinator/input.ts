@@ -58,12 +58,12 @@ const NAMED = 5
  * @throws `saga.input_unreadable` with how many, and some ids
  */
 export async function requireReadableInputs(runtime: CoordinatorRuntime): Promise<void> {
-  const { sql, store, sagas, clock, leaseMs, logger } = runtime
+  const { sql, reports, sagas, clock, leaseMs, logger } = runtime
   const unreadable = new Map<Saga, string[]>()
   const hanging = new Set<Saga>()
   let after: SagaKey = { name: '', id: '' }
   for (;;) {
-    const rows = await store.openInputs(sql, sagas, after, PAGE)
+    const rows = await reports.openInputs(sql, sagas, after, PAGE)
     for (const row of rows) {
       const saga = sagas.find(({ name, version }) => name === row.name && version === row.version)
       if (saga === undefined || hanging.has(saga)) continue

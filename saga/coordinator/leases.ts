@@ -104,9 +104,9 @@ export class Leases {
     // A later renewal finds no lease of ours.
     if (this.#renewing !== undefined) await finishesWithin(this.#runtime.clock, RENEWAL_MS, this.#renewing)
     if (leases.length === 0) return
-    const { store, sql, instance, logger } = this.#runtime
+    const { leaseStore, sql, instance, logger } = this.#runtime
     try {
-      await store.release(sql, instance, leases)
+      await leaseStore.release(sql, instance, leases)
     } catch (error) {
       logger.warn({ err: toError(error), sagas: leases.length }, 'saga leases not released, they expire')
     }
@@ -147,9 +147,9 @@ export class Leases {
   }
 
   async #extend(leases: readonly Entry[]): Promise<void> {
-    const { store, sql, instance, leaseMs, clock } = this.#runtime
+    const { leaseStore, sql, instance, leaseMs, clock } = this.#runtime
     const sentAt = readInstant(clock)
-    const rows = await store.renew(sql, instance, leaseMs, leases)
+    const rows = await leaseStore.renew(sql, instance, leaseMs, leases)
     const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
     for (const entry of leases) {
       if (kept.has(`${entry.name}/${entry.id}`)) entry.confirmedAt = sentAt

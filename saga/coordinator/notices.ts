@@ -28,7 +28,8 @@ export class Notices {
 
   /** Forgets commands of sagas that other processes wrote since. */
   async forgetAnswered(): Promise<void> {
-    await this.#lateness.forgetWritten((keys) => this.#runtime.store.revisions(this.#runtime.sql, keys))
+    const { sql, reports } = this.#runtime
+    await this.#lateness.forgetWritten((keys) => reports.revisions(sql, keys))
   }
 
   /** A saga that has ended or is stuck. */

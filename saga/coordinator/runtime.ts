@@ -4,7 +4,9 @@ import type { SqlClient } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import type { Saga } from '../definition/saga.ts'
 import { Home } from '../store/home.ts'
+import type { LeaseStore } from '../store/lease-store.ts'
 import type { LeftMessageStore } from '../store/left-messages.ts'
+import type { SagaReports } from '../store/reports.ts'
 import type { SagaVersion } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { Bodies } from './bodies.ts'
@@ -20,6 +22,10 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
   readonly sql: SqlClient
   /** Reads and writes the sagas in it. */
   readonly store: SagaStore
+  /** Takes due sagas, and keeps the leases of those that this process runs. */
+  readonly leaseStore: LeaseStore
+  /** Reads sagas for callers, operators and health. */
+  readonly reports: SagaReports
   /** Reads and writes the messages that were left for a version of a saga. */
   readonly left: LeftMessageStore
   /** Identifies the database; the births of its sagas begin with it. */
@@ -41,7 +47,8 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
 }
 
 /** Makes the runtime of one coordinator. */
-export function createRuntime(options: ResolvedOptions, { sql, store, left }: DatabaseCalls): CoordinatorRuntime {
+export function createRuntime(options: ResolvedOptions, database: DatabaseCalls): CoordinatorRuntime {
+  const { sql, store, leaseStore, reports, left } = database
   const { clock, logger, telemetry, schema, instance } = options
   const definitions = new Map<string, Saga>(options.sagas.map((saga) => [versionKey(saga), saga]))
   const definition = (version: SagaVersion): Saga | undefined => definitions.get(versionKey(version))
@@ -49,6 +56,8 @@ export function createRuntime(options: ResolvedOptions, { sql, store, left }: Da
     ...options,
     sql,
     store,
+    leaseStore,
+    reports,
     left,
     home: new Home(schema),
     instance: sql.exclusive === undefined ? instance : `${ownerPrefix(sql.exclusive)}${instance}`,

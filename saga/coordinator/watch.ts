@@ -63,7 +63,7 @@ const MISSING_MS = 30 * SECOND
 const GATHER_MS = 20
 
 export class Watch {
-  readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'clock' | 'logger' | 'pollMs'>
+  readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>
   readonly #trouble: Trouble
   readonly #watched = new Map<string, Watched>()
   /** Not looked up yet: they may have ended before anybody waited. */
@@ -72,7 +72,7 @@ export class Watch {
   #closed = false
   #wake: (() => void) | undefined
 
-  constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'clock' | 'logger' | 'pollMs'>) {
+  constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>) {
     this.#runtime = runtime
     this.#trouble = new Trouble(runtime.logger, 'asking for the end of sagas failed')
   }
@@ -172,11 +172,11 @@ export class Watch {
   }
 
   async #ask(keys: readonly SagaKey[]): Promise<void> {
-    const { sql, store } = this.#runtime
+    const { sql, reports } = this.#runtime
     const waiting = keys.filter(({ name, id }) => this.#watched.has(`${name}/${id}`))
     if (waiting.length === 0) return
     try {
-      const found = await store.standing(sql, waiting)
+      const found = await reports.standing(sql, waiting)
       for (const saga of found) if (saga.isSettled) this.settled(saga)
       this.#missing(waiting, new Set(found.map(({ name, id }) => `${name}/${id}`)))
       this.#trouble.over()
