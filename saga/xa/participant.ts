@@ -21,7 +21,7 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/op
 import { PREPARING_IS_OFF, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-errors.ts'
 import { participantBinding } from '../participant/binding.ts'
-import type { ParticipantContext } from '../participant/command-handler.ts'
+import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
 import { WaitingRoom } from '../participant/waiting-room.ts'
 import { TCC } from '../wire/wire.ts'
