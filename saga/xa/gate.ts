@@ -6,7 +6,7 @@
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { SagaError } from '../errors.ts'
-import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { endPrepared, type Patience } from './ending.ts'
 import { baseOf, gidBase } from './gid.ts'
