@@ -2,8 +2,9 @@ import { systemClock } from '../core/clock.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import type { OperatorAction } from '../saga/machine/event.ts'
 import { failureOf, type SagaFailure, type SagaState, type SagaStatus } from '../saga/machine/state.ts'
+import { FAILURE, SagaReports } from '../saga/store/reports.ts'
 import type { SagaKey, TimelineRow } from '../saga/store/rows.ts'
-import { FAILURE, SagaStore } from '../saga/store/store.ts'
+import { SagaStore } from '../saga/store/store.ts'
 import {
   type ActionHost,
   actOnAll,
@@ -51,9 +52,11 @@ export interface SagaRecords {
 export class SqlSagaRecords implements SagaRecords {
   readonly failure = FAILURE
   readonly #host: ActionHost
+  readonly #reports: SagaReports
 
   constructor(sql: SqlClient, schema: string) {
     const quoted = quoteIdentifier(schema)
+    this.#reports = new SagaReports(schema)
     this.#host = {
       sql,
       query: ownQuery(schema, 'coordinator.migrate()'),
@@ -69,7 +72,7 @@ export class SqlSagaRecords implements SagaRecords {
   }
 
   async read(key: SagaKey): Promise<SagaRecord | undefined> {
-    const [row] = await this.#host.store.reports(this.#host.sql, [key])
+    const [row] = await this.#reports.read(this.#host.sql, [key])
     if (row === undefined) return undefined
     const { version, state, input, owner, ageMs, sinceWriteMs, timeline, mail } = row
     const pending = (mail ?? []).flatMap((item) =>

@@ -1,10 +1,9 @@
 /** A call of a local step's function: its context, its time limit, its transaction. */
 
-import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
 import { isOf } from '../../core/error-class.ts'
 import { toError } from '../../core/errors.ts'
-import { type Logger, withFields } from '../../core/logger.ts'
+import { withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { readable } from '../../core/thrown.ts'
 import { sendingThrough } from '../../outbox/sending-transaction.ts'
@@ -18,85 +17,71 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
-import type { Bodies } from './bodies.ts'
-import type { StepCalls } from './health.ts'
 import { readInput } from './input.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { isUnreadable, resultsOf } from './outcome.ts'
-import type { CommandOutbox, Snapshot } from './plan.ts'
-import type { SagaTelemetry } from './telemetry.ts'
+import type { Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
-export interface AttemptHost {
-  readonly clock: Clock
-  readonly maxPayloadBytes: number
-  /** Logger for steps. */
-  readonly stepLogger: Logger
-  readonly telemetry: SagaTelemetry | undefined
-  readonly bodies: Bodies
-  readonly outbox: CommandOutbox
-  readonly stepCalls: StepCalls
-  readonly leases: Pick<Leases, 'requireCertain'>
-}
+/** Makes the calls of local steps. */
+export class StepAttempts {
+  readonly #runtime: CoordinatorRuntime
+  readonly #leases: Leases
 
-/**
- * Runs the function of a local call.
- * @param tx given to the function when its step is transactional
- * @returns the result as it will come back from the database
- * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of
- *   the lease's signal when it aborts first
- */
-export function attempt(
-  host: AttemptHost,
-  snapshot: Snapshot,
-  call: Call,
-  lease: HeldLease,
-  tx?: SqlTransaction,
-): Promise<unknown> {
-  const { telemetry } = host
-  if (telemetry === undefined) return callStep(host, snapshot, call, lease, tx)
-  return telemetry.call(snapshot.row, call, () => callStep(host, snapshot, call, lease, tx))
-}
-
-async function callStep(
-  host: AttemptHost,
-  snapshot: Snapshot,
-  call: Call,
-  lease: HeldLease,
-  tx: SqlTransaction | undefined,
-): Promise<unknown> {
-  const { signal } = lease
-  const step = snapshot.saga.steps[call.index] as StepDefinition
-  const { name, id } = snapshot.row
-  const key = stepKey(name, id, call.step)
-  // By hand and not by `AbortSignal.any`: that costs more than all the rest of a step that does little.
-  const limit = new AbortController()
-  const stopped = Promise.withResolvers<never>()
-  stopped.promise.catch(() => {})
-  const stop = (reason: Error): void => {
-    limit.abort(reason)
-    stopped.reject(reason)
+  constructor(runtime: CoordinatorRuntime, leases: Leases) {
+    this.#runtime = runtime
+    this.#leases = leases
   }
-  const onAbort = (): void => stop(toError(signal.reason))
-  const cancel = host.clock.setTimer(step.timeoutMs, () =>
-    stop(new SagaError('saga.step_timeout', { key, timeoutMs: step.timeoutMs })),
-  )
-  if (signal.aborted) onAbort()
-  else signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    // A schema may never answer.
-    const read = await Promise.race([contextOf(host, snapshot, call, key, limit.signal), stopped.promise])
-    const context = { ...read, ...(tx !== undefined && { tx: sendingThrough(host.outbox, tx, OUTBOX) }) }
-    const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
-    host.leases.requireCertain(lease)
-    const work = inSaga(scope, async () => run(step, call.operation, context)).catch(throwAsOutcome)
-    host.stepCalls.track(name, call, step.timeoutMs, work)
-    // After a stop the function may still run; its result is ignored.
-    return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
-  } catch (thrown) {
-    throw readable(thrown)
-  } finally {
-    cancel()
-    signal.removeEventListener('abort', onAbort)
+
+  /**
+   * Runs the function of a local call.
+   * @param tx given to the function when its step is transactional
+   * @returns the result as it will come back from the database
+   * @throws what the function throws; `saga.step_timeout`; `saga.ownership_lost` when the lease may be over, without a call; the reason of
+   *   the lease's signal when it aborts first
+   */
+  make(snapshot: Snapshot, call: Call, lease: HeldLease, tx?: SqlTransaction): Promise<unknown> {
+    const { telemetry } = this.#runtime
+    if (telemetry === undefined) return this.#call(snapshot, call, lease, tx)
+    return telemetry.call(snapshot.row, call, () => this.#call(snapshot, call, lease, tx))
+  }
+
+  async #call(snapshot: Snapshot, call: Call, lease: HeldLease, tx: SqlTransaction | undefined): Promise<unknown> {
+    const { clock, outbox, stepCalls, maxPayloadBytes } = this.#runtime
+    const { signal } = lease
+    const step = snapshot.saga.steps[call.index] as StepDefinition
+    const { name, id } = snapshot.row
+    const key = stepKey(name, id, call.step)
+    // By hand and not by `AbortSignal.any`: that costs more than all the rest of a step that does little.
+    const limit = new AbortController()
+    const stopped = Promise.withResolvers<never>()
+    stopped.promise.catch(() => {})
+    const stop = (reason: Error): void => {
+      limit.abort(reason)
+      stopped.reject(reason)
+    }
+    const onAbort = (): void => stop(toError(signal.reason))
+    const cancel = clock.setTimer(step.timeoutMs, () =>
+      stop(new SagaError('saga.step_timeout', { key, timeoutMs: step.timeoutMs })),
+    )
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      // A schema may never answer.
+      const read = await Promise.race([contextOf(this.#runtime, snapshot, call, key, limit.signal), stopped.promise])
+      const context = { ...read, ...(tx !== undefined && { tx: sendingThrough(outbox, tx, OUTBOX) }) }
+      const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
+      this.#leases.requireCertain(lease)
+      const work = inSaga(scope, async () => run(step, call.operation, context)).catch(throwAsOutcome)
+      stepCalls.track(name, call, step.timeoutMs, work)
+      // After a stop the function may still run; its result is ignored.
+      return storedResult(step, `result of ${key}`, await Promise.race([work, stopped.promise]), maxPayloadBytes)
+    } catch (thrown) {
+      throw readable(thrown)
+    } finally {
+      cancel()
+      signal.removeEventListener('abort', onAbort)
+    }
   }
 }
 
@@ -128,7 +113,7 @@ function run(step: StepDefinition, operation: Operation, context: RunContext): u
 }
 
 async function contextOf(
-  host: AttemptHost,
+  { bodies, stepLogger }: CoordinatorRuntime,
   { saga, row }: Snapshot,
   call: Call,
   key: string,
@@ -146,10 +131,10 @@ async function contextOf(
     results: await resultsOf(saga, row, state, seenUntil(saga, call.index)),
     attempt: call.attempt,
     signal,
-    log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),
+    log: withFields(stepLogger, { saga: row.name, id: row.id, step: call.step }),
     result: copyData(result),
     tried: reserved === true,
-    body: host.bodies.get(row),
+    body: bodies.get(row),
     failure: copyData(state.failure) ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
   }
 }

@@ -5,7 +5,6 @@
 
 import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
-import type { Clock } from '../../core/clock.ts'
 import { isOf } from '../../core/error-class.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -21,16 +20,8 @@ import type { SagaKey, SagaRow } from '../store/rows.ts'
 import type { Engine } from './engine.ts'
 import { applyLeftReplies } from './left-replies.ts'
 import type { Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './unwritable.ts'
-
-export interface BranchHost {
-  /** The transaction as it is in the database now. */
-  readonly read: (key: SagaKey) => Promise<Snapshot | undefined>
-  readonly engine: Engine
-  readonly clock: Clock
-  readonly pollMs: number
-  readonly maxPayloadBytes: number
-}
 
 /** The caller of a branch, and its transaction. */
 export interface BranchCaller {
@@ -48,7 +39,8 @@ const LOOK: Omit<Backoff, 'maxMs'> = { initialMs: 20, factor: 1.5, jitter: 0.2 }
 const WRITE: Backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 }
 
 export class BranchCalls {
-  readonly #host: BranchHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
   readonly #caller: BranchCaller
   readonly #stop = new AbortController()
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
@@ -57,8 +49,9 @@ export class BranchCalls {
   #calls = 0
   #looking = false
 
-  constructor(host: BranchHost, caller: BranchCaller) {
-    this.#host = host
+  constructor(runtime: CoordinatorRuntime, engine: Engine, caller: BranchCaller) {
+    this.#runtime = runtime
+    this.#engine = engine
     this.#caller = caller
   }
 
@@ -93,7 +86,7 @@ export class BranchCalls {
         'a branch that the transaction lists in `branches`',
       )
     }
-    return stored(`payload of ${name}`, payload, this.#host.maxPayloadBytes)
+    return stored(`payload of ${name}`, payload, this.#runtime.maxPayloadBytes)
   }
 
   async #call(name: string, asked: unknown): Promise<unknown> {
@@ -129,14 +122,14 @@ export class BranchCalls {
 
   /** Durable when it resolves. The name of the step makes it harmless to be asked twice when the database gave no answer. */
   async #ask(step: string, branch: string, payload: unknown): Promise<void> {
-    const { engine, clock } = this.#host
+    const { clock } = this.#runtime
     const definition = this.#caller.definition.branches?.[branch]
     const to = definition && destinationOf(definition)?.name
     for (let tries = 1; ; tries++) {
       this.signal.throwIfAborted()
       try {
         const event = { type: 'branched', step, branch, to, payload } as const
-        const applied = await engine.apply(this.#key(), event, { birth: this.#caller.birth })
+        const applied = await this.#engine.apply(this.#key(), event, { birth: this.#caller.birth })
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
         throw new GlobalTransactionError('saga.transaction_ended', {
           transaction: this.#caller.definition.name,
@@ -195,18 +188,18 @@ export class BranchCalls {
 
   /** While an answer is awaited: no sweep covers a transaction whose code runs, so late commands are sent again here. */
   async #lookAgain(): Promise<void> {
-    const { engine, clock, read, pollMs, maxPayloadBytes } = this.#host
+    const { clock, loader, pollMs, maxPayloadBytes } = this.#runtime
     for (let tries = 1; this.#answers.size > 0 && !this.signal.aborted; tries++) {
       const pause = backoffDelayMs({ ...LOOK, maxMs: pollMs }, tries, Math.random())
       await clock.sleep(pause, this.signal).catch(() => {})
       if (this.#answers.size === 0 || this.signal.aborted) return
       try {
-        const found = await read(this.#key())
+        const found = await loader.loadShared(this.#key())
         if (found === undefined || !this.#isThis(found.row)) return this.end('it is not there any more')
-        const now = await applyLeftReplies(engine, found, { maxPayloadBytes, birth: this.#caller.birth })
+        const now = await applyLeftReplies(this.#engine, found, { maxPayloadBytes, birth: this.#caller.birth })
         this.seen(now)
         const options = { snapshot: now, birth: this.#caller.birth }
-        for (const step of this.#late(now)) await engine.apply(this.#key(), { type: 'late', step }, options)
+        for (const step of this.#late(now)) await this.#engine.apply(this.#key(), { type: 'late', step }, options)
       } catch (error) {
         this.#caller.log().warn({ err: toError(error) }, 'global transaction not read, trying again')
       }
@@ -214,7 +207,7 @@ export class BranchCalls {
   }
 
   #late({ row, writtenAt }: Snapshot): readonly string[] {
-    const elapsedMs = this.#host.clock.monotonic() - writtenAt
+    const elapsedMs = this.#runtime.clock.monotonic() - writtenAt
     return row.state.steps.flatMap(({ step, leftMs }) =>
       leftMs !== undefined && leftMs - elapsedMs < 1 && this.#answers.has(step) ? [step] : [],
     )

@@ -15,30 +15,18 @@ import type { DirectTarget } from '../direct/target.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepFailure, StepState } from '../machine/state.ts'
-import type { SagaPost, SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
+import type { SagaPost, SagaRow, SagaWrite } from '../store/rows.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
-import type { Bodies } from './bodies.ts'
-import type { DirectCommand } from './direct-calls.ts'
+import { dueAtOnce, freshSnapshot } from './fresh.ts'
 import { readInput } from './input.ts'
+import type { KeptRoom } from './kept-room.ts'
 import { describeError, isUnreadable, resultsOf } from './outcome.ts'
-import { callKey, type Snapshot } from './plan.ts'
-import type { SagaTelemetry } from './telemetry.ts'
-
-/** Members of the coordinator that preparing calls uses. */
-export interface CallHost extends Sender {
-  readonly clock: Clock
-  readonly telemetry: SagaTelemetry | undefined
-  readonly bodies: Bodies
-  readonly maxPayloadBytes: number
-  /** False: this process sends no requests itself now. */
-  mayAsk(): boolean
-  /** The first write of a sub-saga: due at once, for any instance. */
-  begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
-}
+import { callKey, type DirectCommand, type Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Input and result of preparing a plan's calls. */
 export interface Asked {
-  readonly host: CallHost
+  readonly runtime: CoordinatorRuntime
   /** Grows with what is planned. */
   before: Snapshot
   readonly messages: EncodedMessage[]
@@ -51,8 +39,7 @@ export interface Asked {
   readonly refusals: ReadonlyMap<string, StepFailure>
   /** Calls that send or plan something, by `callKey`. */
   readonly asked: string[]
-  /** Whether this process makes the local calls: one answer for all of a plan. */
-  readonly mayRun: () => boolean
+  readonly room: KeptRoom
 }
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */
@@ -102,15 +89,15 @@ class PlannedCall implements PreparedCall {
     this.call = call
     this.row = asked.before.row
     this.state = saga.steps[call.index] as StepState
-    this.sender = asked.host
-    this.clock = asked.host.clock
-    this.maxPayloadBytes = asked.host.maxPayloadBytes
+    this.sender = asked.runtime
+    this.clock = asked.runtime.clock
+    this.maxPayloadBytes = asked.runtime.maxPayloadBytes
     this.#asked = asked
     this.#saga = saga
   }
 
   get body(): TransactionBody | undefined {
-    return this.#asked.host.bodies.get(this.row)
+    return this.#asked.runtime.bodies.get(this.row)
   }
 
   context(): Promise<RequestContext> {
@@ -119,19 +106,19 @@ class PlannedCall implements PreparedCall {
   }
 
   mayRun(): boolean {
-    return this.#asked.mayRun()
+    return this.#asked.room.mayRun()
   }
 
   mayAsk(): boolean {
     // Only this process can ask for code that still runs here while it closes.
-    return this.#asked.host.mayAsk() || this.body !== undefined
+    return this.#asked.room.mayAsk() || this.body !== undefined
   }
 
   send(command: EncodedMessage, at?: DirectTarget): void {
-    const { host, before, spans } = this.#asked
+    const { runtime, before, spans } = this.#asked
     this.hasSent = true
-    if (host.telemetry === undefined) return this.#leave(command, at)
-    const { message, span } = host.telemetry.command(before.row, this.call, command)
+    if (runtime.telemetry === undefined) return this.#leave(command, at)
+    const { message, span } = runtime.telemetry.command(before.row, this.call, command)
     spans.push(span)
     this.#leave(message, at)
   }
@@ -145,8 +132,9 @@ class PlannedCall implements PreparedCall {
 
   async start(saga: Saga, { id, input, earlier }: ChildStart, parent: SagaParent): Promise<void> {
     this.hasSent = true
-    const write = await this.#asked.host.begin(saga, id, input, parent, this.row.trace)
-    this.#asked.starts.push({ ...write, earlier })
+    const { runtime, starts } = this.#asked
+    const { row } = await freshSnapshot(runtime, runtime.sql, saga, { id, input, home: undefined }, this.row.trace)
+    starts.push({ ...dueAtOnce(row, { ...row.state, parent }), earlier })
   }
 
   post(mail: SagaPost): void {

@@ -4,18 +4,13 @@
  */
 import { lastingContext } from '../../core/ambient.ts'
 import { andCommit } from '../../core/last-statement.ts'
-import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import { refuseOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
 import { writeOutcome } from '../../core/write-fault.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/child.ts'
 import type { SagaKey, SagaPost, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
-import type { CommandOutbox, Plan } from './plan.ts'
-
-export interface CommitHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly outbox: CommandOutbox
-}
+import type { Plan } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 interface Waiting {
   readonly plan: Plan
@@ -28,14 +23,14 @@ const MAX_BATCH = 128
 const MAX_OPEN = 2
 
 export class Committer {
-  readonly #host: CommitHost
+  readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>
   readonly #waiting: Waiting[] = []
   /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
-  constructor(host: CommitHost) {
-    this.#host = host
+  constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>) {
+    this.#runtime = runtime
   }
 
   /**
@@ -43,7 +38,7 @@ export class Committer {
    * @throws `core.sql_own_transaction`; what the database threw, it may have been written then
    */
   async commit(plan: Plan): Promise<boolean> {
-    refuseOwnTransaction(this.#host.sql)
+    refuseOwnTransaction(this.#runtime.sql)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ plan, resolve, reject })
       if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
@@ -87,14 +82,14 @@ export class Committer {
   }
 
   async #commit(plans: readonly Plan[]): Promise<ReadonlySet<number>> {
-    const { sql, store } = this.#host
+    const { sql, store } = this.#runtime
     if (
       plans.every(
         ({ messages, write }) => messages.length === 0 && write.starts === undefined && write.posts === undefined,
       )
     )
       return store.write(sql, plans.map(toWrite))
-    return sql.transaction((tx) => writePlans(tx, this.#host, plans, andCommit(tx)))
+    return sql.transaction((tx) => writePlans(tx, this.#runtime, plans, andCommit(tx)))
   }
 }
 
@@ -104,7 +99,7 @@ export class Committer {
  */
 export async function writePlans(
   tx: SqlTransaction,
-  { store, outbox }: Pick<CommitHost, 'store' | 'outbox'>,
+  { store, outbox }: Pick<CoordinatorRuntime, 'store' | 'outbox'>,
   plans: readonly Plan[],
   last: SqlTransaction = tx,
 ): Promise<ReadonlySet<number>> {

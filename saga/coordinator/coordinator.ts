@@ -193,8 +193,8 @@ export class SagaCoordinator implements Coordinator {
   }
 
   /** Whether there is a saga with this name and id in its database. */
-  async has(key: SagaKey, sql: SqlExecutor = this.#options.sql): Promise<boolean> {
-    return this.#driver.store.has(sql, key)
+  async has(key: SagaKey, sql?: SqlExecutor): Promise<boolean> {
+    return this.#driver.has(key, sql)
   }
 
   async globalTransaction<In, Out, Result>(
@@ -254,7 +254,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {
-    return this.#driver.store.list(this.#driver.sql, resolveFilter(filter))
+    return this.#driver.list(resolveFilter(filter))
   }
 
   async report(target: SagaTarget): Promise<SagaReport> {
@@ -271,7 +271,7 @@ export class SagaCoordinator implements Coordinator {
   }
 
   async skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
-    const action = await this.#driver.skipAction(requireTarget('skip', target), note?.result)
+    const action = await this.#driver.operators.skipAction(requireTarget('skip', target), note?.result)
     await this.#operate(target, action, note)
   }
 
@@ -309,6 +309,6 @@ export class SagaCoordinator implements Coordinator {
 
   async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
     this.#life.requireOpen()
-    await this.#driver.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
+    await this.#driver.operators.operate(requireTarget(action.do, target), action, requireNote(action.do, note))
   }
 }

@@ -4,18 +4,23 @@ import type { Clock } from '../../core/clock.ts'
 import { Silence } from '../../core/silence.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { writeFault } from '../../core/write-fault.ts'
+import { LeaseStore } from '../store/lease-store.ts'
 import { LeftMessageStore } from '../store/left-messages.ts'
-import { SagaStore, type Track } from '../store/store.ts'
+import type { Track } from '../store/query.ts'
+import { SagaReports } from '../store/reports.ts'
+import { SagaStore } from '../store/store.ts'
 
 const TRANSACTION = 'transaction'
 
 /**
- * The database of a coordinator and its store, both watched: a statement or a transaction that the database refuses, or does not
+ * The database of a coordinator and its stores, all watched: a statement or a transaction that the database refuses, or does not
  * answer, counts for health, whichever part of the coordinator sent it. What user code in a transaction throws does not.
  */
 export class DatabaseCalls {
   readonly sql: SqlClient
   readonly store: SagaStore
+  readonly leaseStore: LeaseStore
+  readonly reports: SagaReports
   readonly left: LeftMessageStore
   readonly #calls: CallHealth
   readonly #silence: Silence
@@ -24,6 +29,8 @@ export class DatabaseCalls {
   constructor(sql: SqlClient, schema: string, clock: Clock, away: () => void) {
     const track: Track = (call, text) => this.#calls.track(this.#silence.track(call, 'read or write sagas'), text)
     this.store = new SagaStore(schema, track)
+    this.leaseStore = new LeaseStore(schema, track)
+    this.reports = new SagaReports(schema, track)
     this.left = new LeftMessageStore(schema, track)
     this.sql = this.#watched(sql)
     this.#silence = new Silence(clock)
@@ -66,7 +73,7 @@ export class DatabaseCalls {
             }),
           limits,
         )
-        // Statements of the store are counted by themselves.
+        // Statements of the stores are counted by themselves.
         const counted = begun.catch((error: unknown) => {
           if (!ofWork.has(error)) throw error
         })

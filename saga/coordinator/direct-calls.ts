@@ -13,20 +13,15 @@ import { isOf } from '../../core/error-class.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
-import type { DirectAnswer, DirectRequest, DirectTarget } from '../direct/target.ts'
+import type { DirectAnswer, DirectTarget } from '../direct/target.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import type { DirectCommand } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
-/** A command that has to be asked for once its intent is durable. */
-export interface DirectCommand extends DirectRequest {
-  /** Time limit of the request; afterwards the saga is due. */
-  readonly waitMs: number
-}
-
-export interface DirectCallsHost {
-  readonly clock: Clock
-  readonly logger: Logger
+/** Applies what comes of direct calls. */
+export interface AnswerReceiver {
   /** Applies the answer like a reply message. @throws when it could not be written */
   take(reply: SagaReply): Promise<void>
   /** Another process shall ask, at once. */
@@ -43,7 +38,8 @@ const MAX_CALLS = 10_000
 const MAX_BYTES = 64 * 1_024 * 1_024
 
 export class DirectCalls {
-  readonly #host: DirectCallsHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #receiver: AnswerReceiver
   /** By step. */
   readonly #calls = new Map<string, AbortController>()
   readonly #running = new Set<Promise<void>>()
@@ -53,8 +49,9 @@ export class DirectCalls {
   /** Aborts when nothing more is begun. */
   readonly #closing = new AbortController()
 
-  constructor(host: DirectCallsHost) {
-    this.#host = host
+  constructor(runtime: CoordinatorRuntime, receiver: AnswerReceiver) {
+    this.#runtime = runtime
+    this.#receiver = receiver
   }
 
   /** Begins them, and waits for none. */
@@ -65,7 +62,7 @@ export class DirectCalls {
   /** Requests under way may end within `drainMs`; those that wait for another try are given back. Never rejects. */
   async close(drainMs: number): Promise<void> {
     this.#closing.abort(new SagaError('saga.closed'))
-    const { clock } = this.#host
+    const { clock } = this.#runtime
     const all = Promise.all(this.#running)
     if (await finishesWithin(clock, drainMs, all)) return
     for (const call of this.#calls.values()) call.abort(new SagaError('saga.closed'))
@@ -93,7 +90,7 @@ export class DirectCalls {
 
   /** Never rejects. */
   async #call(command: DirectCommand, call: AbortController): Promise<void> {
-    const { clock, logger } = this.#host
+    const { clock, logger } = this.#runtime
     const until = clock.monotonic() + command.waitMs
     const cancel = clock.setTimer(command.waitMs, () => call.abort(new Error('its time is up')))
     const waiting = AbortSignal.any([call.signal, this.#closing.signal])
@@ -110,7 +107,7 @@ export class DirectCalls {
 
   /** @returns what the participant answered, or what is to be said in its place. @throws the signal's reason */
   async #ask(command: DirectCommand, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
-    const { clock, logger } = this.#host
+    const { clock, logger } = this.#runtime
     for (let tries = 1; ; tries++) {
       const answer = await command.target.asking.ask(command, clock, signal)
       signal.throwIfAborted()
@@ -128,18 +125,18 @@ export class DirectCalls {
   /** Without that it is asked for when its time is up. */
   async #giveBack(command: DirectCommand): Promise<void> {
     try {
-      await this.#host.giveBack(command.command)
+      await this.#receiver.giveBack(command.command)
     } catch (error) {
-      this.#host.logger.debug({ ...fieldsOf(command), err: toError(error) }, 'request not given back')
+      this.#runtime.logger.debug({ ...fieldsOf(command), err: toError(error) }, 'request not given back')
     }
   }
 
   /** The fence knows the answer: if it cannot be written now, it is given again later. */
   async #take(reply: SagaReply, until: number): Promise<void> {
-    const { clock } = this.#host
+    const { clock } = this.#runtime
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#host.take(reply)
+        return await this.#receiver.take(reply)
       } catch (error) {
         const pause = backoffDelayMs(TAKE, tries, Math.random())
         if (this.#closing.signal.aborted || clock.monotonic() + pause > until) throw error

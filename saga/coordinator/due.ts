@@ -1,36 +1,23 @@
 /** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
 import { toError } from '../../core/errors.ts'
 import { type Instant, readInstant } from '../../core/instant.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
 import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
+import type { Notices } from './notices.ts'
 import { whyRefused } from './operators.ts'
-import type { ResolvedOptions } from './options.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { settles } from './settling.ts'
 import { cacheKey, withoutMail } from './snapshot.ts'
 import { isUnwritable } from './unwritable.ts'
-
-export interface DueHost
-  extends Pick<ResolvedOptions, 'sagas' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger' | 'instance'> {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly engine: Engine
-  readonly runner: Runner
-  /** Reports a stuck saga when its writer did not. */
-  readonly stuck: (row: SagaRow) => void
-  /** Called when a row has settled: there is room. */
-  readonly onRoom: () => void
-}
 
 /** Rows taken by one look. */
 const LIMIT = 32
@@ -38,7 +25,10 @@ const LIMIT = 32
 const LOOK_MS = 100
 
 export class DueSagas {
-  readonly #host: DueHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
+  readonly #runner: Runner
+  readonly #notices: Notices
   /** The rows that were taken and have not settled yet. Room is kept for each. */
   readonly #unsettled = new Set<Promise<void>>()
   #isBehind = false
@@ -47,8 +37,11 @@ export class DueSagas {
   /** Result of the last poll, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
-  constructor(host: DueHost) {
-    this.#host = host
+  constructor(runtime: CoordinatorRuntime, engine: Engine, runner: Runner, notices: Notices) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#runner = runner
+    this.#notices = notices
   }
 
   /** True when the last look took nothing for want of room here. */
@@ -58,16 +51,16 @@ export class DueSagas {
 
   /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
   async nextDueMs(): Promise<number | undefined> {
-    const { sql, store, sagas } = this.#host
-    return this.#seen === undefined ? store.nextDueMs(sql, sagas) : this.#seen.nextDueMs
+    const { sql, leaseStore, sagas } = this.#runtime
+    return this.#seen === undefined ? leaseStore.nextDueMs(sql, sagas) : this.#seen.nextDueMs
   }
 
   /** Polls once. True: there may be more. */
   async take(): Promise<boolean> {
-    const { clock, runner } = this.#host
+    const { clock } = this.#runtime
     const unsettled = this.#unsettled.size
     // The other half is for what starts here.
-    const limit = Math.min(LIMIT, Math.ceil((runner.room + unsettled) / 2) - unsettled)
+    const limit = Math.min(LIMIT, Math.ceil((this.#runner.room.free + unsettled) / 2) - unsettled)
     this.#isBehind = limit <= 0
     this.#seen = undefined
     if (this.#isBehind) return false
@@ -85,12 +78,13 @@ export class DueSagas {
 
   /** Takes due rows, and keeps room for each. */
   async #claim(limit: number): Promise<readonly ClaimedRow[]> {
-    const { sql, store, runner, leaseMs, sagas, instance } = this.#host
-    runner.keep(limit)
+    const { sql, leaseStore, leaseMs, sagas, instance } = this.#runtime
+    const { room } = this.#runner
+    room.keep(limit)
     let taken = 0
     try {
-      if (this.#serverNowMs === undefined) await store.countAnew(sql)
-      const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      if (this.#serverNowMs === undefined) await leaseStore.countAnew(sql)
+      const { rows, nextDueMs, nowMs } = await leaseStore.claim(sql, instance, leaseMs, sagas, limit)
       // The next look counts anew.
       this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // Taken sagas become due at times of their own.
@@ -98,32 +92,32 @@ export class DueSagas {
       taken = rows.length
       return rows
     } finally {
-      runner.letGo(limit - taken)
+      room.letGo(limit - taken)
     }
   }
 
   #keep(row: ClaimedRow, work: Promise<void>): Promise<void> {
-    const kept = settles(this.#host, row, work).finally(() => {
+    const kept = settles(this.#runtime, row, work).finally(() => {
       this.#unsettled.delete(kept)
-      this.#host.runner.letGo(1)
-      this.#host.onRoom()
+      this.#runner.room.letGo(1)
+      this.#runner.room.freed()
     })
     this.#unsettled.add(kept)
     return kept
   }
 
   async #handle(row: ClaimedRow, takenAt: Instant): Promise<void> {
-    const { sql, store, engine, runner, logger, stuck } = this.#host
+    const { sql, store, loader, logger } = this.#runtime
     try {
-      const snapshot = engine.snapshot(row, takenAt)
+      const snapshot = loader.snapshot(row, takenAt)
       if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
-      if (applied?.changed === true) return runner.take(applied.snapshot)
-      if (row.state.status === 'stuck' && row.former !== null) stuck(row)
+      if (applied?.changed === true) return this.#runner.take(applied.snapshot)
+      if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
       await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
-      if (isUnreadable(error)) engine.unreadable.failed(cacheKey(row), fields.err)
+      if (isUnreadable(error)) this.#engine.unreadable.failed(cacheKey(row), fields.err)
       logger.warn(fields, 'due saga not handled, it comes back after its lease')
     }
   }
@@ -133,7 +127,6 @@ export class DueSagas {
    * is there, what is due is done.
    */
   async #readAndDo(taken: Snapshot): Promise<Applied | undefined> {
-    const { engine } = this.#host
     const { row, saga } = taken
     let now = taken
     // Since the last write: what is read again of the row has it still.
@@ -148,7 +141,7 @@ export class DueSagas {
         now = withoutMail(now, [item])
       }
       if (event === undefined) continue
-      const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
+      const applied = await this.#engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
       if (applied === undefined) return undefined
       const { changed, heard, snapshot } = applied
       if (event.type === 'operator' && item !== undefined && !(changed && heard)) {
@@ -164,7 +157,7 @@ export class DueSagas {
 
   /** Writes to the timeline why an operator's action did not fit. When the database refuses even the ASCII text, the log has it. */
   async #refuse(row: SagaRow, mail: SagaMail, message: string): Promise<void> {
-    const { sql, store, logger } = this.#host
+    const { sql, store, logger } = this.#runtime
     for (const why of [message, storable({ code: '', message }).message]) {
       const refusal = refusalOf(mail, why)
       if (refusal === undefined) return
@@ -180,7 +173,7 @@ export class DueSagas {
 
   /** `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told. */
   async #readable(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
-    const { maxPayloadBytes, logger } = this.#host
+    const { maxPayloadBytes, logger } = this.#runtime
     const { name, id } = row
     try {
       return await mailEvent(saga, row.state, mail, maxPayloadBytes)

@@ -11,58 +11,27 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { isOf } from '../../core/error-class.ts'
 import { toError } from '../../core/errors.ts'
-import { type Instant, readInstant } from '../../core/instant.ts'
-import type { Logger } from '../../core/logger.ts'
-import { refuseOwnTransaction, type SqlClient, type SqlExecutor } from '../../core/sql.ts'
+import { refuseOwnTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-errors.ts'
-import { grown } from '../definition/grown.ts'
-import type { Saga } from '../definition/saga.ts'
-import { SagaError } from '../errors.ts'
-import type { Transition } from '../machine/draft.ts'
-import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
-import { advance } from '../machine/machine.ts'
-import type { SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { SagaKey, SagaMail } from '../store/rows.ts'
 import type { Applied, ApplyOptions } from './applied.ts'
-import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer } from './committer.ts'
-import { KeptRoom, type RoomHost } from './kept-room.ts'
-import { operatorEvent } from './outcome.ts'
-import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
-import { cacheKey, isCancel, isGoingOn, isOther, isSmall, moved, withoutMail, withoutOrder } from './snapshot.ts'
-import { toPlan } from './to-plan.ts'
+import type { Plan, Snapshot } from './plan.ts'
+import { Planner } from './planner.ts'
+import type { Room } from './room.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import { cacheKey, isGoingOn, isOther, isSmall, withoutMail } from './snapshot.ts'
 import { WriteAttempts } from './unwritable.ts'
 import { Unwritten } from './unwritten.ts'
 import { WriteLines } from './write-lines.ts'
 
-export interface EngineHost extends CallHost, RoomHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly outbox: CommandOutbox
-  readonly instance: string
-  readonly logger: Logger
-  /** The definition of a row, `undefined` when its version is not loaded. */
-  definition(row: { readonly name: string; readonly version: number }): Saga | undefined
-  /** After each commit, in the order of one saga's writes. */
-  committed(plan: Plan): void
-}
-
-/** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
-export function takesOwnership({ before, next }: Plan): boolean {
-  return next.row.owner !== null && next.row.epoch !== before.row.epoch
-}
-
-/** The code of a global transaction waits for others most of the time: it takes no room, and none is kept for it. */
-export function takesRoom({ saga }: Snapshot): boolean {
-  return saga.branches === undefined
-}
-
 const MAX_CACHED = 1_000
-const NONE: WriteAttempts['refusals'] = new Map()
-const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
 export class Engine {
-  readonly #host: EngineHost
+  readonly planner: Planner
+  readonly #runtime: CoordinatorRuntime
+  readonly #onCommitted: (plan: Plan) => void
   readonly #committer: Committer
   /** Events that wait for a write of their saga. */
   readonly #lines: WriteLines
@@ -76,19 +45,16 @@ export class Engine {
   /** Context of the coordinator's creation: commands are not sent under the locks of a saga's starter or of a reply's handler. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
 
-  constructor(host: EngineHost) {
-    this.#host = host
-    this.#committer = new Committer(host)
-    this.unwritten = new Unwritten(host.clock, 3 * host.leaseMs, 'not written')
-    this.unreadable = new Unwritten(host.clock, 3 * host.leaseMs, 'not read')
-    this.#lines = new WriteLines({
-      clock: host.clock,
-      load: (key) => this.load(host.sql, key),
-      plan: async (snapshot, event, epoch) => {
-        this.#requireEpoch(snapshot, epoch)
-        return this.#plan(snapshot, event, epoch)
-      },
-      settled: (plan) => this.settled(plan),
+  /** @param onCommitted called after each commit, in the order of one saga's writes */
+  constructor(runtime: CoordinatorRuntime, room: Room, onCommitted: (plan: Plan) => void) {
+    const { clock, leaseMs } = runtime
+    this.#runtime = runtime
+    this.#onCommitted = onCommitted
+    this.planner = new Planner(runtime, room)
+    this.#committer = new Committer(runtime)
+    this.unwritten = new Unwritten(clock, 3 * leaseMs, 'not written')
+    this.unreadable = new Unwritten(clock, 3 * leaseMs, 'not read')
+    this.#lines = new WriteLines(runtime, this.planner, {
       commit: (plan) => this.#outside(() => this.commit(plan)),
       failed: (key, error) => this.unwritten.failed(cacheKey(key), toError(error)),
       alone: (key, event, options) => this.#apply(key, event, options, true),
@@ -104,13 +70,8 @@ export class Engine {
       this.unreadable.written(cacheKey(plan.next.row))
       return written
     } finally {
-      this.settled(plan)
+      this.planner.releaseRoom(plan)
     }
-  }
-
-  /** A plan was written or given up: what it takes is no longer on its way. */
-  settled(plan: Plan): void {
-    for (const each of plan.parts ?? [plan]) if (takesOwnership(each) && takesRoom(each.next)) this.#host.letGo()
   }
 
   /**
@@ -138,11 +99,10 @@ export class Engine {
         this.#recent.delete(cacheKey(key))
         continue
       }
-      this.#requireEpoch(snapshot, options.epoch)
-      const plan = await this.#plan(snapshot, attempts.event, options.epoch, attempts.refusals)
+      const plan = await this.planner.plan(snapshot, attempts.event, options.epoch, attempts.refusals)
       if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
       if (plan !== undefined && !alone && this.#lines.isOpen(key)) {
-        this.settled(plan)
+        this.planner.releaseRoom(plan)
         return this.#join(key, attempts.event, options)
       }
       const written = plan === undefined ? 'stale' : await this.#writeInLine(plan, attempts, alone)
@@ -161,7 +121,7 @@ export class Engine {
 
   /** Its sender's own transaction would wait for the write, and the write for that. */
   async #join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
-    refuseOwnTransaction(this.#host.sql)
+    refuseOwnTransaction(this.#runtime.sql)
     return this.#lines.join(key, event, options)
   }
 
@@ -172,7 +132,7 @@ export class Engine {
 
   /** @returns `again`: it can never be written, but something else can. @throws what the write threw */
   async #write(plan: Plan, attempts: WriteAttempts): Promise<'written' | 'stale' | 'again'> {
-    const { logger } = this.#host
+    const { logger } = this.#runtime
     const { name, id } = plan.next.row
     try {
       return (await this.commit(plan)) ? 'written' : 'stale'
@@ -191,23 +151,12 @@ export class Engine {
     }
   }
 
-  /**
-   * Plans the outcome of a local call, for a caller that writes it in the transaction of the effect. Call `committed` after the commit.
-   * @throws `saga.ownership_lost`: roll back
-   */
-  async planOf(snapshot: Snapshot, event: SagaEvent, epoch: number): Promise<Plan> {
-    this.#requireEpoch(snapshot, epoch)
-    const plan = await this.#plan(snapshot, event, epoch)
-    if (plan === undefined) throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
-    return plan
-  }
-
   /** All that was written here is read again: a database that failed over may have lost the last of it. */
   forget(): void {
     this.#recent.clear()
   }
 
-  /** Keeps the new snapshot and tells the host. */
+  /** Keeps the new snapshot and calls `onCommitted`. */
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)
     this.#lines.wrote(plan.next)
@@ -215,168 +164,16 @@ export class Engine {
     if (isGoingOn(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
     if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
     for (const span of plan.spans ?? []) span.end()
-    this.#host.committed(plan)
+    this.#onCommitted(plan)
   }
 
   /** The saga as it was last written here, or else as it is in the database; maybe stale. */
   async find(key: SagaKey): Promise<Snapshot | undefined> {
-    return this.#lines.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
-  }
-
-  /**
-   * Why `apply` found no saga: there is none, or this process has not loaded its version, and the row is returned.
-   * `'started'`: the saga was committed in between, so the caller applies its event again.
-   */
-  async unfound(key: SagaKey): Promise<SagaRow | 'started' | undefined> {
-    const row = await this.#host.store.load(this.#host.sql, key)
-    return row === undefined || this.#host.definition(row) === undefined ? row : 'started'
+    return this.#lines.latest(key) ?? this.#recent.get(cacheKey(key)) ?? this.#runtime.loader.load(key)
   }
 
   async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<Snapshot | undefined> {
-    const snapshot = await this.load(this.#host.sql, key)
+    const snapshot = await this.#runtime.loader.load(key)
     return snapshot && withoutMail(snapshot, read)
-  }
-
-  async load(sql: SqlExecutor, key: SagaKey): Promise<Snapshot | undefined> {
-    const takenAt = readInstant(this.#host.clock)
-    const row = await this.#host.store.load(sql, key)
-    return row === undefined ? undefined : this.snapshot(row, takenAt)
-  }
-
-  /** In the order of the keys. */
-  async loadMany(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (Snapshot | undefined)[]> {
-    const takenAt = readInstant(this.#host.clock)
-    const rows = await this.#host.store.loadMany(sql, keys)
-    return rows.map((row) => row && this.snapshot(row, takenAt))
-  }
-
-  snapshot(row: SagaRow, takenAt: Instant): Snapshot | undefined {
-    const definition = this.#host.definition(row)
-    if (definition === undefined) return undefined
-    const saga = grown(definition, row.state)
-    const { deadlineInMs, sinceWriteMs, ageMs } = row
-    const writtenAt = takenAt.monotonicMs - sinceWriteMs
-    const startedAt = takenAt.monotonicMs - ageMs
-    return {
-      saga,
-      row,
-      takenAt,
-      writtenAt,
-      startedAt,
-      ...(deadlineInMs !== null && { deadlineAt: takenAt.monotonicMs + deadlineInMs }),
-    }
-  }
-
-  /** Plans the first transition of a saga that is about to be inserted. */
-  async planStart(fresh: Snapshot): Promise<Plan> {
-    const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
-    return this.#settle(fresh, transition, STARTED, undefined)
-  }
-
-  #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
-    const { row } = snapshot
-    if (epoch === undefined || (row.epoch === epoch && row.owner === this.#host.instance)) return
-    throw new SagaError('saga.ownership_lost', { saga: row.name, id: row.id })
-  }
-
-  async #plan(
-    before: Snapshot,
-    event: SagaEvent,
-    epoch: number | undefined,
-    refusals: WriteAttempts['refusals'] = NONE,
-  ): Promise<Plan | undefined> {
-    const { saga, row } = before
-    const elapsedMs = this.#host.clock.monotonic() - before.writtenAt
-    const order = this.#order(before)
-    const first = order && advance(saga, row.state, order, 0, elapsedMs)
-    if (order === undefined || first === undefined) {
-      const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#settle(before, transition, event, epoch, refusals)
-    }
-    // With a call under way the event may be its outcome; otherwise it predates the order.
-    const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
-    const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    const plan = await this.#settle(
-      { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
-      both,
-      order,
-      epoch,
-      refusals,
-    )
-    return then === undefined ? { ...plan, heard: false } : plan
-  }
-
-  /** Orders that precede every event: the parent has turned back, an operator cancels, or the saga's time is over. */
-  #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
-    if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
-    const cancel = row.mail?.find(isCancel)
-    if (cancel !== undefined) return operatorEvent(cancel)
-    const isLate = deadlineAt !== undefined && this.#host.clock.monotonic() >= deadlineAt
-    return isLate ? { type: 'expired' } : undefined
-  }
-
-  /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #settle(
-    from: Snapshot,
-    first: Transition,
-    event: SagaEvent,
-    epoch: number | undefined,
-    refusals: WriteAttempts['refusals'] = NONE,
-  ): Promise<Plan> {
-    const saga = grown(from.saga, first.state)
-    const before = saga === from.saga ? from : { ...from, saga }
-    const room = new KeptRoom(this.#host, epoch !== undefined)
-    const asked: Asked = {
-      host: this.#host,
-      before,
-      messages: [],
-      requests: [],
-      spans: [],
-      starts: [],
-      posts: [],
-      refusals,
-      asked: [],
-      mayRun: () => room.mayRun(),
-    }
-    let plan: Plan | undefined
-    try {
-      plan = await this.#ready(asked, first, event, epoch)
-      return plan
-    } finally {
-      room.planned(plan !== undefined && takesOwnership(plan))
-    }
-  }
-
-  /**
-   * Readies the calls of a transition; one that is not made after all is the next event.
-   * @throws `saga.input_unreadable`, `saga.result_unreadable`
-   */
-  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
-    const timeline: TimelineEntry[] = [...first.timeline]
-    let last = first
-    let pending = [...first.calls]
-    for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
-      const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
-      if (next === undefined) continue
-      if (next.state.steps.length !== last.state.steps.length) {
-        asked.before = { ...asked.before, saga: grown(asked.before.saga, next.state) }
-        pending = pending.map((other) => moved(other, next.state))
-      }
-      if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
-      timeline.push(...next.timeline)
-      pending.push(...next.calls)
-      last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
-    }
-    return this.#traced(asked, event, toPlan(this.#host, asked, last, timeline, epoch))
-  }
-
-  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
-    const { telemetry } = this.#host
-    if (telemetry === undefined) return plan
-    const { before, next, write } = plan
-    const change = { saga: before.saga, before: before.row, after: next.row, event, timeline: write.timeline }
-    const span = telemetry.change(change)
-    return { ...plan, spans: span === undefined ? spans : [...spans, span] }
   }
 }

@@ -8,15 +8,16 @@ import { endingContext } from '../../core/ambient.ts'
 import { toError } from '../../core/errors.ts'
 import type { ContextLogger } from '../../core/logger.ts'
 import { readable } from '../../core/thrown.ts'
-import type { Saga } from '../definition/saga.ts'
 import type { StepContext } from '../definition/step-contexts.ts'
 import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
 import { inSaga } from '../wire/context.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
 import type { HeldBody } from './bodies.ts'
-import { type BranchCaller, BranchCalls, type BranchHost } from './branch-calls.ts'
+import { type BranchCaller, BranchCalls } from './branch-calls.ts'
+import type { Engine } from './engine.ts'
 import type { Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Argument of a global transaction's code. */
 export interface GlobalTransaction {
@@ -36,11 +37,6 @@ export interface GlobalTransaction {
    * the outcome is not known: then all is cancelled, whatever the code does; `saga.transaction_ended` when it is too late
    */
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result>
-}
-
-export interface GlobalHost extends BranchHost {
-  /** Whose coordinators run it. */
-  readonly service: string
 }
 
 export type Code = (global: GlobalTransaction) => unknown
@@ -86,7 +82,7 @@ export function withinTransaction<T>(transaction: AroundCode, work: () => T): T 
 export class RunningCode implements HeldBody, AroundCode {
   readonly name: string
   readonly id: string
-  readonly #host: GlobalHost
+  readonly #runtime: CoordinatorRuntime
   readonly #code: Code
   readonly #caller: BranchCaller
   readonly #branches: BranchCalls
@@ -100,13 +96,18 @@ export class RunningCode implements HeldBody, AroundCode {
   /** Why it must not be confirmed although the code returned: something that had joined it failed. */
   #doomed: { readonly error: unknown } | undefined
 
-  constructor(host: GlobalHost, definition: Saga, id: string, code: Code) {
-    this.#host = host
+  constructor(
+    runtime: CoordinatorRuntime,
+    engine: Engine,
+    { definition, id }: Pick<BranchCaller, 'definition' | 'id'>,
+    code: Code,
+  ) {
+    this.#runtime = runtime
     this.name = definition.name
     this.id = id
     this.#code = code
     this.#caller = { definition, id, log: () => this.log, prefix: '', birth: undefined }
-    this.#branches = new BranchCalls(host, this.#caller)
+    this.#branches = new BranchCalls(runtime, engine, this.#caller)
   }
 
   get signal(): AbortSignal {
@@ -114,7 +115,7 @@ export class RunningCode implements HeldBody, AroundCode {
   }
 
   get ref(): TransactionRef | undefined {
-    const { service } = this.#host
+    const { service } = this.#runtime
     const { birth } = this.#caller
     return birth === undefined ? undefined : { service, name: this.name, id: this.id, birth }
   }
@@ -157,7 +158,7 @@ export class RunningCode implements HeldBody, AroundCode {
 
   async join(code: Code): Promise<unknown> {
     try {
-      return stored(`result of what joined ${this.name}/${this.id}`, await code(this), this.#host.maxPayloadBytes)
+      return stored(`result of what joined ${this.name}/${this.id}`, await code(this), this.#runtime.maxPayloadBytes)
     } catch (error) {
       this.#doomed ??= { error }
       throw error

@@ -1,42 +1,33 @@
 /** Global transactions as their callers see them: begun, waited for, and what they throw. */
 
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { GlobalTransactionError } from '../global/errors.ts'
-import type { SagaKey } from '../store/rows.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
-import type { Bodies } from './bodies.ts'
-import { type GlobalHost, type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
+import type { Engine } from './engine.ts'
+import { type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
 import { JoinedTransaction } from './joined-transaction.ts'
 import type { Snapshot } from './plan.ts'
-import { createRun, type RunHost } from './run.ts'
+import { createRun, type RunSource } from './run.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import type { Starter, StartOptions } from './starter.ts'
-import { Together } from './together.ts'
 import type { OutcomeOptions } from './watch.ts'
 
-export interface GlobalTransactionsHost extends Omit<GlobalHost, 'read'> {
-  readonly sql: SqlClient
-  readonly bodies: Bodies
-  readonly starter: Starter
-  readonly runs: RunHost
-  readonly instance: string
-  readonly logger: Logger
-}
-
 export class GlobalTransactions {
-  readonly #host: GlobalTransactionsHost
-  /** Many wait at once, and each of them looks at its row. */
-  readonly #snapshots: Together<SagaKey, Snapshot | undefined>
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
+  readonly #starter: Starter
+  readonly #runs: RunSource
 
-  constructor(host: GlobalTransactionsHost) {
-    this.#host = host
-    this.#snapshots = new Together(host.sql, (keys) => host.engine.loadMany(host.sql, keys))
+  constructor(runtime: CoordinatorRuntime, engine: Engine, starter: Starter, runs: RunSource) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#starter = starter
+    this.#runs = runs
   }
 
   /** A saga was written here. */
   seen(snapshot: Snapshot): void {
-    this.#host.bodies.seen(snapshot)
+    this.#runtime.bodies.seen(snapshot)
   }
 
   /**
@@ -46,16 +37,15 @@ export class GlobalTransactions {
   async inherit<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
     const ref = readTransaction(headers)
     if (ref === undefined) return work()
-    const { service, runs } = this.#host
-    const definition = runs.definition({ name: ref.name, version: 1 })
+    const { service } = this.#runtime
+    const definition = this.#runtime.definition({ name: ref.name, version: 1 })
     if (ref.service !== service || definition?.branches === undefined)
       throw new GlobalTransactionError('saga.transaction_not_here', {
         owner: ref.service,
         transaction: ref.name,
         service,
       })
-    const read = (key: SagaKey): Promise<Snapshot | undefined> => this.#snapshots.get(key)
-    const joined = new JoinedTransaction({ ...this.#host, read }, definition, ref)
+    const joined = new JoinedTransaction(this.#runtime, this.#engine, definition, ref)
     try {
       const result = await withinTransaction(joined, work)
       await joined.allAsked()
@@ -75,13 +65,12 @@ export class GlobalTransactions {
     code: (global: GlobalTransaction) => unknown,
     home: string | undefined,
   ): Promise<unknown> {
-    const { starter, runs } = this.#host
     const { name } = definition
     const { id, input, ...patience } = options
-    const loaded = runs.definition(definition) ?? definition
-    const body = new RunningCode({ ...this.#host, read: (key) => this.#snapshots.get(key) }, loaded, id, code)
-    await starter.startCode(definition, { id, input }, body, home)
-    const { status, ...ended } = await createRun<{ readonly code: unknown }>(runs, name, id).outcome(patience)
+    const loaded = this.#runtime.definition(definition) ?? definition
+    const body = new RunningCode(this.#runtime, this.#engine, { definition: loaded, id }, code)
+    await this.#starter.startCode(definition, { id, input }, body, home)
+    const { status, ...ended } = await createRun<{ readonly code: unknown }>(this.#runs, name, id).outcome(patience)
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }
     const { thrown } = body

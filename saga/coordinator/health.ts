@@ -2,13 +2,9 @@
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import { counted } from '../../core/counted.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import { listOf } from '../machine/layout.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call } from '../machine/state.ts'
-import type { LeftMessageStore, LeftMessages } from '../store/left-messages.ts'
-import type { OpenSagas, SagaStore } from '../store/store.ts'
 import type { UnarchivedSaga } from './unarchived.ts'
 
 /** The coordinator's knowledge without I/O. */
@@ -65,59 +61,6 @@ export interface LateStep {
   /** The command channel. */
   readonly to: string
   readonly count: number
-}
-
-export interface CensusHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly left: LeftMessageStore
-  readonly clock: Clock
-  readonly logger: Logger
-  loaded(row: { readonly name: string; readonly version: number }): boolean
-}
-
-const EVERY_MS = 30 * SECOND
-
-/** Counts the open sagas now and then. */
-export class Census {
-  readonly #host: CensusHost
-  #rows: readonly OpenSagas[] = []
-  #left: readonly LeftMessages[] = []
-  #nextAt = 0
-
-  constructor(host: CensusHost) {
-    this.#host = host
-  }
-
-  /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
-  async refresh(): Promise<boolean> {
-    const { sql, store, left, clock, logger } = this.#host
-    if (clock.monotonic() < this.#nextAt) return false
-    this.#rows = await store.open(sql)
-    await left.sweep(sql)
-    this.#left = await left.count(sql)
-    this.#nextAt = clock.monotonic() + EVERY_MS
-    for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
-    return true
-  }
-
-  get rows(): readonly OpenSagas[] {
-    return this.#rows
-  }
-
-  count(status?: 'stuck'): number {
-    return this.#rows.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
-  }
-
-  leftMessages(): SagaHealth['leftMessages'] {
-    return this.#left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
-  }
-
-  unloaded(): SagaHealth['unloaded'] {
-    return this.#rows
-      .filter((row) => !this.#host.loaded(row))
-      .map(({ name, version, count }) => ({ saga: name, version, count }))
-  }
 }
 
 /** A call of a local step that has not returned. No exception says so, and the saga goes on without it. */

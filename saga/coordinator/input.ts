@@ -1,17 +1,14 @@
 /** A saga's input, as its steps see it. */
 
 import { synchronous } from '../../core/callbacks.ts'
-import type { Clock } from '../../core/clock.ts'
 import { isOf } from '../../core/error-class.ts'
-import type { Logger } from '../../core/logger.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
-import type { SqlExecutor } from '../../core/sql.ts'
 import { readable } from '../../core/thrown.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaKey, SagaRow } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /**
  * The stored input, in the output form of the schema; through `upcast` when the saga was started with another schema.
@@ -52,15 +49,6 @@ function settled(work: () => unknown, otherwise: (cause: unknown) => unknown): u
   }
 }
 
-export interface InputCheckHost {
-  readonly store: SagaStore
-  readonly sagas: readonly Saga<unknown, unknown, object>[]
-  readonly clock: Clock
-  readonly logger: Logger
-  /** How long a schema may take for one input. */
-  readonly leaseMs: number
-}
-
 const PAGE = 500
 const NAMED = 5
 
@@ -69,13 +57,13 @@ const NAMED = 5
  * nothing: it is logged, and the other inputs are read when their sagas are due.
  * @throws `saga.input_unreadable` with how many, and some ids
  */
-export async function requireReadableInputs(sql: SqlExecutor, host: InputCheckHost): Promise<void> {
-  const { store, sagas, clock, leaseMs, logger } = host
+export async function requireReadableInputs(runtime: CoordinatorRuntime): Promise<void> {
+  const { sql, reports, sagas, clock, leaseMs, logger } = runtime
   const unreadable = new Map<Saga, string[]>()
   const hanging = new Set<Saga>()
   let after: SagaKey = { name: '', id: '' }
   for (;;) {
-    const rows = await store.openInputs(sql, sagas, after, PAGE)
+    const rows = await reports.openInputs(sql, sagas, after, PAGE)
     for (const row of rows) {
       const saga = sagas.find(({ name, version }) => name === row.name && version === row.version)
       if (saga === undefined || hanging.has(saga)) continue

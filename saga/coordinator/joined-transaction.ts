@@ -8,35 +8,32 @@ import { randomUUID } from 'node:crypto'
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { toError } from '../../core/errors.ts'
-import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
+import { type ContextLogger, withFields } from '../../core/logger.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { Branch } from '../global/definition.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { StepFailure } from '../machine/state.ts'
 import type { TransactionRef } from '../wire/transaction-header.ts'
-import type { Bodies, Watcher } from './bodies.ts'
-import { BranchCalls, type BranchHost } from './branch-calls.ts'
+import type { Watcher } from './bodies.ts'
+import { BranchCalls } from './branch-calls.ts'
+import type { Engine } from './engine.ts'
 import type { AroundCode, Code } from './global-transaction.ts'
 import { describeError, storable } from './outcome.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { isUnwritable } from './unwritable.ts'
 
 /** Afterwards the outcome is unknown; the database has been unavailable for about ten seconds. */
 const MAX_WRITES = 10
 const WRITE = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.2 } as const
 
-export interface JoinedHost extends BranchHost {
-  readonly bodies: Bodies
-  readonly instance: string
-  readonly logger: Logger
-}
-
 export class JoinedTransaction implements AroundCode {
   readonly name: string
   readonly id: string
   readonly ref: TransactionRef
   readonly log: ContextLogger
-  readonly #host: JoinedHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
   readonly #branches: BranchCalls
   readonly #watcher: Watcher
   /** Aborts when the outcome of the transaction is no longer needed. */
@@ -44,16 +41,17 @@ export class JoinedTransaction implements AroundCode {
   #isFollowing = false
   #waiting = 0
 
-  constructor(host: JoinedHost, definition: Saga, ref: TransactionRef) {
+  constructor(runtime: CoordinatorRuntime, engine: Engine, definition: Saga, ref: TransactionRef) {
     const { name, id, birth } = ref
     this.name = name
     this.id = id
     this.ref = ref
-    this.log = withFields(host.logger, { saga: name, id })
-    this.#host = host
+    this.log = withFields(runtime.logger, { saga: name, id })
+    this.#runtime = runtime
+    this.#engine = engine
     // No other caller of this transaction gives its calls these names.
     const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
-    this.#branches = new BranchCalls(host, { definition, id, prefix, birth, log: () => this.log })
+    this.#branches = new BranchCalls(runtime, engine, { definition, id, prefix, birth, log: () => this.log })
     this.#watcher = (snapshot) => this.#branches.seen(snapshot)
   }
 
@@ -74,7 +72,7 @@ export class JoinedTransaction implements AroundCode {
   }
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
-    const { bodies } = this.#host
+    const { bodies } = this.#runtime
     if (this.#waiting++ === 0) bodies.watch(this.ref.birth, this.#watcher)
     const called = this.#branches.call(branch, payload).finally(() => {
       if (--this.#waiting === 0) bodies.unwatch(this.ref.birth, this.#watcher)
@@ -93,7 +91,7 @@ export class JoinedTransaction implements AroundCode {
       const result = stored(
         `result of what joined ${this.name}/${this.id}`,
         await code(this),
-        this.#host.maxPayloadBytes,
+        this.#runtime.maxPayloadBytes,
       )
       await this.#branches.allAsked()
       return result
@@ -109,12 +107,12 @@ export class JoinedTransaction implements AroundCode {
   }
 
   async #follow(): Promise<void> {
-    const { clock, pollMs, read } = this.#host
+    const { clock, pollMs, loader } = this.#runtime
     const { name, id, birth } = this.ref
     const stop = AbortSignal.any([this.#left.signal, this.#branches.signal])
     while (!stop.aborted) {
       try {
-        const found = await read({ name, id })
+        const found = await loader.loadShared({ name, id })
         if (found?.row.birth === birth) this.#branches.seen(found)
         else this.#branches.end('it is not there any more')
       } catch (error) {
@@ -127,11 +125,11 @@ export class JoinedTransaction implements AroundCode {
   /** A decided transaction stays decided. If this cannot be written, the transaction's own time limit ends it. */
   async #turnBack(error: unknown): Promise<void> {
     const { name, id, birth } = this.ref
-    const { engine, clock } = this.#host
+    const { clock } = this.#runtime
     let failure = describeError(error)
     for (let tries = 1; ; tries++) {
       try {
-        await engine.apply({ name, id }, this.#cancelled(failure), { birth })
+        await this.#engine.apply({ name, id }, this.#cancelled(failure), { birth })
         return
       } catch (cause) {
         // The encoding of the database may lack characters of the error message.
@@ -146,6 +144,6 @@ export class JoinedTransaction implements AroundCode {
 
   #cancelled({ code, message }: StepFailure): SagaEvent {
     const reason = `what joined it failed with ${code}: ${message}`
-    return { type: 'operator', action: { do: 'cancel' }, by: `joined ${this.#host.instance}`, reason }
+    return { type: 'operator', action: { do: 'cancel' }, by: `joined ${this.#runtime.instance}`, reason }
   }
 }

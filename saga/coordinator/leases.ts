@@ -5,26 +5,15 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { elapsedMs, type Instant, readInstant } from '../../core/instant.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
 import type { Snapshot } from './plan.ts'
-
-export interface LeaseHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly instance: string
-  readonly leaseMs: number
-  readonly clock: Clock
-  readonly logger: Logger
-}
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** Lease of a saga that this process runs. */
 export interface HeldLease extends SagaLease {
@@ -45,7 +34,7 @@ const MARGIN = 0.1
 const RENEWAL_MS = 1 * SECOND
 
 export class Leases {
-  readonly #host: LeaseHost
+  readonly #runtime: CoordinatorRuntime
   readonly #trouble: Trouble
   readonly #held = new Set<Entry>()
   #cancelTimer: (() => void) | undefined
@@ -53,9 +42,9 @@ export class Leases {
   /** The renewal before failed. */
   #isInVain = false
 
-  constructor(host: LeaseHost) {
-    this.#host = host
-    this.#trouble = new Trouble(host.logger, 'saga leases not renewed')
+  constructor(runtime: CoordinatorRuntime) {
+    this.#runtime = runtime
+    this.#trouble = new Trouble(runtime.logger, 'saga leases not renewed')
   }
 
   get size(): number {
@@ -78,13 +67,13 @@ export class Leases {
    */
   async secure(lease: HeldLease): Promise<void> {
     const entry = lease as Entry
-    if (this.#ageMs(entry) >= this.#host.leaseMs / 3) await this.#extend([entry])
+    if (this.#ageMs(entry) >= this.#runtime.leaseMs / 3) await this.#extend([entry])
     if (entry.signal.aborted) throw toError(entry.signal.reason)
   }
 
   /** Whether no other coordinator can have taken the saga yet, as far as the clocks of this machine tell. */
   isCertain(lease: HeldLease): boolean {
-    return !lease.signal.aborted && this.#ageMs(lease as Entry) < this.#host.leaseMs * (1 - MARGIN)
+    return !lease.signal.aborted && this.#ageMs(lease as Entry) < this.#runtime.leaseMs * (1 - MARGIN)
   }
 
   /**
@@ -113,11 +102,11 @@ export class Leases {
     for (const { controller } of leases) controller.abort(reason)
     this.#held.clear()
     // A later renewal finds no lease of ours.
-    if (this.#renewing !== undefined) await finishesWithin(this.#host.clock, RENEWAL_MS, this.#renewing)
+    if (this.#renewing !== undefined) await finishesWithin(this.#runtime.clock, RENEWAL_MS, this.#renewing)
     if (leases.length === 0) return
-    const { store, sql, instance, logger } = this.#host
+    const { leaseStore, sql, instance, logger } = this.#runtime
     try {
-      await store.release(sql, instance, leases)
+      await leaseStore.release(sql, instance, leases)
     } catch (error) {
       logger.warn({ err: toError(error), sagas: leases.length }, 'saga leases not released, they expire')
     }
@@ -125,7 +114,7 @@ export class Leases {
 
   #schedule(): void {
     if (this.#cancelTimer !== undefined) return
-    const { clock, leaseMs } = this.#host
+    const { clock, leaseMs } = this.#runtime
     this.#cancelTimer = lastingContext()(() => clock.setTimer(leaseMs / 3, () => this.#beat()))
   }
 
@@ -141,7 +130,7 @@ export class Leases {
   }
 
   #giveUpExpiring(): void {
-    const lastMs = (2 * this.#host.leaseMs) / 3
+    const lastMs = (2 * this.#runtime.leaseMs) / 3
     for (const entry of this.#held) if (this.#ageMs(entry) > lastMs) this.#lose(entry)
   }
 
@@ -158,9 +147,9 @@ export class Leases {
   }
 
   async #extend(leases: readonly Entry[]): Promise<void> {
-    const { store, sql, instance, leaseMs, clock } = this.#host
+    const { leaseStore, sql, instance, leaseMs, clock } = this.#runtime
     const sentAt = readInstant(clock)
-    const rows = await store.renew(sql, instance, leaseMs, leases)
+    const rows = await leaseStore.renew(sql, instance, leaseMs, leases)
     const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
     for (const entry of leases) {
       if (kept.has(`${entry.name}/${entry.id}`)) entry.confirmedAt = sentAt
@@ -169,12 +158,12 @@ export class Leases {
   }
 
   #ageMs({ confirmedAt }: Entry): number {
-    return elapsedMs(confirmedAt, readInstant(this.#host.clock))
+    return elapsedMs(confirmedAt, readInstant(this.#runtime.clock))
   }
 
   #lose(entry: Entry): void {
     this.#held.delete(entry)
-    this.#host.logger.warn({ saga: entry.name, id: entry.id, epoch: entry.epoch }, 'saga lease lost')
+    this.#runtime.logger.warn({ saga: entry.name, id: entry.id, epoch: entry.epoch }, 'saga lease lost')
     entry.controller.abort(new SagaError('saga.ownership_lost', { saga: entry.name, id: entry.id }))
   }
 }

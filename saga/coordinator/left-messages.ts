@@ -1,34 +1,24 @@
 /** Messages that are signals for sagas whose version this process has not loaded, and those that others left for its versions. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { DeliveryContext } from '../../binder/consuming/context.ts'
-import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import type { Saga } from '../definition/saga.ts'
 import { messageSteps } from '../definition/ties.ts'
-import type { LeftMessage, LeftMessageStore, Listener } from '../store/left-messages.ts'
+import type { LeftMessage, Listener } from '../store/left-messages.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { appliedWithinLease } from './settling.ts'
 import { Together } from './together.ts'
 
-export interface LeftMessagesHost {
-  readonly sql: SqlClient
-  readonly left: LeftMessageStore
-  readonly sagas: readonly Saga[]
-  readonly clock: Clock
-  readonly leaseMs: number
-  readonly pollMs: number
-  readonly logger: Logger
-  /** Tells the steps of this version of a message of a channel. */
-  readonly take: (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>
-}
+/** Tells the steps of this version of a message of a channel. */
+export type TakeMessage = (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>
 
 /** Messages taken by one look. */
 const LIMIT = 16
 
 export class LeftMessages {
-  readonly #host: LeftMessagesHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #take: TakeMessage
   readonly #versions: readonly Saga[]
   readonly #listeners: Together<string, readonly Listener[]>
   readonly #trouble: Trouble
@@ -37,12 +27,13 @@ export class LeftMessages {
   #nextAt = Number.NEGATIVE_INFINITY
   #isClosed = false
 
-  constructor(host: LeftMessagesHost) {
-    this.#host = host
-    this.#versions = host.sagas.filter((saga) => messageSteps(saga).length > 0)
-    this.#trouble = new Trouble(host.logger, 'looking for messages left for sagas of this version failed')
-    this.#listeners = new Together<string, readonly Listener[]>(host.sql, async (channels) => {
-      const all = await host.left.listeners(host.sql, [...new Set(channels)], host.sagas)
+  constructor(runtime: CoordinatorRuntime, take: TakeMessage) {
+    this.#runtime = runtime
+    this.#take = take
+    this.#versions = runtime.sagas.filter((saga) => messageSteps(saga).length > 0)
+    this.#trouble = new Trouble(runtime.logger, 'looking for messages left for sagas of this version failed')
+    this.#listeners = new Together<string, readonly Listener[]>(runtime.sql, async (channels) => {
+      const all = await runtime.left.listeners(runtime.sql, [...new Set(channels)], runtime.sagas)
       return channels.map((channel) => all.filter((listener) => listener.channel === channel))
     })
   }
@@ -52,7 +43,7 @@ export class LeftMessages {
    * `correlate` of that version says.
    */
   async leave(channel: string, context: object): Promise<void> {
-    const { sql, left, logger } = this.#host
+    const { sql, left, logger } = this.#runtime
     const listeners = await this.#listeners.get(channel)
     if (listeners.length === 0) return
     const message = DeliveryContext.messageOf(context)
@@ -68,7 +59,7 @@ export class LeftMessages {
 
   /** Begins to take what was left for the versions of this process, unless it does so already. */
   look(): void {
-    const { clock, pollMs } = this.#host
+    const { clock, pollMs } = this.#runtime
     const now = clock.monotonic()
     if (this.#versions.length === 0 || this.#isClosed || this.#looking !== undefined || now < this.#nextAt) return
     this.#nextAt = now + pollMs
@@ -85,7 +76,7 @@ export class LeftMessages {
   }
 
   async #takeAll(): Promise<void> {
-    const { sql, left, leaseMs } = this.#host
+    const { sql, left, leaseMs } = this.#runtime
     while (!this.#isClosed) {
       const taken = await left.take(sql, leaseMs, this.#versions, LIMIT)
       await Promise.all(taken.map((message) => this.#apply(message)))
@@ -99,11 +90,11 @@ export class LeftMessages {
     if (saga === undefined) return
     try {
       const what = `the message of ${channel} that was left for ${name}@${version}`
-      await appliedWithinLease(this.#host, what, this.#host.take(saga, channel, message))
-      await this.#host.left.remove(this.#host.sql, left)
+      await appliedWithinLease(this.#runtime, what, this.#take(saga, channel, message))
+      await this.#runtime.left.remove(this.#runtime.sql, left)
     } catch (error) {
       const fields = { saga: name, version, channel, message: message.id, row: left.id, err: toError(error) }
-      const { logger } = this.#host
+      const { logger } = this.#runtime
       if (isLast)
         logger.error(fields, 'message that was left for this version is not applied: it stays in saga_message')
       else logger.warn(fields, 'message that was left for this version is not applied, it is tried again')

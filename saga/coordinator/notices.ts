@@ -2,31 +2,22 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { tell } from '../../core/callbacks.ts'
 import { toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import { traceFields } from '../../core/telemetry.ts'
 import { failureOf, isEnded } from '../machine/state.ts'
 import type { SagaRow } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
 import type { LateStep } from './health.ts'
 import { Lateness } from './lateness.ts'
-import type { ResolvedOptions } from './options.ts'
 import type { Plan } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { traceOf } from './telemetry.ts'
 
-export interface NoticesHost extends Pick<ResolvedOptions, 'onStuck' | 'onLate'> {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly logger: Logger
-}
-
 export class Notices {
-  readonly #host: NoticesHost
+  readonly #runtime: CoordinatorRuntime
   readonly #lateness: Lateness
   readonly #marking = new Set<Promise<void>>()
 
-  constructor(host: NoticesHost) {
-    this.#host = host
+  constructor(runtime: CoordinatorRuntime) {
+    this.#runtime = runtime
     this.#lateness = new Lateness()
   }
 
@@ -37,12 +28,13 @@ export class Notices {
 
   /** Forgets commands of sagas that other processes wrote since. */
   async forgetAnswered(): Promise<void> {
-    await this.#lateness.forgetWritten((keys) => this.#host.store.revisions(this.#host.sql, keys))
+    const { sql, reports } = this.#runtime
+    await this.#lateness.forgetWritten((keys) => reports.revisions(sql, keys))
   }
 
   /** A saga that has ended or is stuck. */
   ended(row: SagaRow): void {
-    const { logger, onStuck } = this.#host
+    const { logger, onStuck } = this.#runtime
     const { status } = row.state
     const failure = failureOf(row.state)
     const fields = {
@@ -62,7 +54,7 @@ export class Notices {
 
   /** Records that `onStuck` was called. Otherwise it is called once more, after the lease of the instance that parked it. */
   told(row: SagaRow): void {
-    const { sql, store, logger } = this.#host
+    const { sql, store, logger } = this.#runtime
     const marked = lastingContext()(() => store.told(sql, row))
       .catch((error: unknown) => {
         const fields = { saga: row.name, id: row.id, err: toError(error) }
@@ -79,7 +71,7 @@ export class Notices {
 
   /** Commands that this write sends again for want of an answer. */
   tellLate({ next, write }: Plan): void {
-    const { logger, onLate } = this.#host
+    const { logger, onLate } = this.#runtime
     const isLate = write.timeline.some(({ kind }) => kind === 'timed-out')
     for (const { late, isFirst } of this.#lateness.seen(next, isLate)) {
       // A participant that is down delays each of its sagas: one warning tells of all of them, health has their number.

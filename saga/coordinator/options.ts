@@ -24,8 +24,8 @@ import type { Saga } from '../definition/saga.ts'
 import { withSubSagas } from '../definition/ties.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaFailure } from '../machine/state.ts'
+import type { Archive } from './archive.ts'
 import { requireStorable } from './operators.ts'
-import type { Archive } from './retention.ts'
 
 /** Options of `createCoordinator`. */
 export interface CoordinatorOptions {

@@ -1,13 +1,11 @@
 /** Data between the parts of a coordinator: a saga as it was read, and its next state, ready to be written. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Instant } from '../../core/instant.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
-import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
+import type { DirectRequest } from '../direct/target.ts'
 import type { Call } from '../machine/state.ts'
 import type { SagaRow, SagaWrite } from '../store/rows.ts'
-import type { DirectCommand } from './direct-calls.ts'
 
 /** A saga as it was last read or written. */
 export interface Snapshot {
@@ -21,6 +19,12 @@ export interface Snapshot {
   readonly startedAt: number
   /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
   readonly deadlineAt?: number | undefined
+}
+
+/** A command that has to be asked for once its intent is durable. */
+export interface DirectCommand extends DirectRequest {
+  /** Time limit of the request; afterwards the saga is due. */
+  readonly waitMs: number
 }
 
 /** A transition ready to be written. */
@@ -39,6 +43,11 @@ export interface Plan {
   readonly heard?: false | undefined
   /** The plans that this one writes together. */
   readonly parts?: readonly Plan[] | undefined
+}
+
+/** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
+export function takesOwnership({ before, next }: Plan): boolean {
+  return next.row.owner !== null && next.row.epoch !== before.row.epoch
 }
 
 /** Combines two plans, the second of which builds on the first: one revision, one write. */
@@ -69,9 +78,4 @@ export function folded(first: Plan, then: Plan): Plan {
 /** Tells the calls of a plan apart. */
 export function callKey({ step, operation }: Call): string {
   return `${step}/${operation}`
-}
-
-/** The members of an outbox that the engine uses; with `add` steps can send. */
-export interface CommandOutbox extends Partial<TransactionOutbox> {
-  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
 }

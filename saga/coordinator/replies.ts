@@ -3,34 +3,20 @@
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { MINUTE, SECOND } from '../../core/clock.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { commandChannels } from '../definition/ties.ts'
 import { SagaError } from '../errors.ts'
-import type { Home } from '../store/home.ts'
 import type { SagaKey } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
 import { type SagaReply } from '../wire/reply.ts'
 import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import type { Applied } from './applied.ts'
 import { DirectCalls } from './direct-calls.ts'
 import type { Engine } from './engine.ts'
-import type { ResolvedOptions } from './options.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { appliedWithinLease } from './settling.ts'
 import { isUnwritable } from './unwritable.ts'
-
-export interface RepliesHost
-  extends Pick<
-    ResolvedOptions,
-    'service' | 'sagas' | 'replyConcurrency' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger'
-  > {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly home: Home
-  readonly engine: Engine
-}
 
 /** A binder starts at about the time of `run`. */
 const BOUND_WITHIN_MS = 10 * SECOND
@@ -44,7 +30,8 @@ const SAY_STRAYED_MS = 10 * MINUTE
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Replies {
-  readonly #host: RepliesHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
   /** Asks those that have a URL. */
   readonly direct: DirectCalls
   /** A binder has begun to read them. */
@@ -55,19 +42,19 @@ export class Replies {
   /** The last reply that was for another database, and the monotonic ms until which health says so. */
   #strayed: { readonly message: string; readonly until: number } | undefined
 
-  constructor(host: RepliesHost) {
-    this.#host = host
-    this.direct = new DirectCalls({
-      ...host,
+  constructor(runtime: CoordinatorRuntime, engine: Engine) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.direct = new DirectCalls(runtime, {
       take: (reply) => this.take(reply),
       giveBack: async ({ saga: name, sagaId: id, step, birth }) => {
-        await host.engine.apply({ name, id }, { type: 'yielded', step, sent: true }, { birth })
+        await engine.apply({ name, id }, { type: 'yielded', step, sent: true }, { birth })
       },
     })
   }
 
   sink(): SinkBinding {
-    const { service, replyConcurrency } = this.#host
+    const { service, replyConcurrency } = this.#runtime
     const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: ATTEMPTS, backoff: BACKOFF }
     const replies = sink(sagaReplies(service), options, (reply) => this.take(reply))
     const ready = async (): Promise<void> => void (this.#isBound = true)
@@ -76,12 +63,12 @@ export class Replies {
 
   /** From now on commands may be sent. */
   expect(): void {
-    this.#expectedAt = Math.min(this.#expectedAt, this.#host.clock.monotonic())
+    this.#expectedAt = Math.min(this.#expectedAt, this.#runtime.clock.monotonic())
   }
 
   /** Commands are sent, but no binding reads the replies. */
   problem(): string | undefined {
-    const { clock, sagas } = this.#host
+    const { clock, sagas } = this.#runtime
     if (this.#strayed !== undefined && clock.monotonic() < this.#strayed.until) return this.#strayed.message
     if (this.#isBound || clock.monotonic() - this.#expectedAt < BOUND_WITHIN_MS) return undefined
     return commandChannels(sagas).length > 0 ? DEAF : undefined
@@ -92,16 +79,16 @@ export class Replies {
     const problem = this.#saidDeaf ? undefined : this.problem()
     if (problem === undefined) return
     this.#saidDeaf = true
-    this.#host.logger.error({}, problem)
+    this.#runtime.logger.error({}, problem)
   }
 
   /** An answer, however it came. */
   async take(reply: SagaReply): Promise<void> {
-    const { sql, engine, logger } = this.#host
+    const { loader, logger } = this.#runtime
     const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
     const key = { name: reply.saga, id: reply.sagaId }
-    const found = await engine.find(key)
-    const known = found !== undefined && isBehind(found, reply) ? await engine.load(sql, key) : found
+    const found = await this.#engine.find(key)
+    const known = found !== undefined && isBehind(found, reply) ? await loader.load(key) : found
     if (known === undefined) {
       if (await this.#post(key, reply)) return logger.info(fields, 'reply left for an instance with its version')
       await this.#requireOwn(reply)
@@ -117,7 +104,7 @@ export class Replies {
 
   /** Checks a reply that no saga here takes. @throws `saga.reply_strayed` when a saga of another database may wait for it */
   async #requireOwn(reply: SagaReply): Promise<void> {
-    const { sql, home, service, clock } = this.#host
+    const { sql, home, service, clock } = this.#runtime
     const other = await home.other(sql, reply.birth)
     if (other === undefined) return
     const { saga, sagaId: id, step } = reply
@@ -129,7 +116,7 @@ export class Replies {
 
   /** Leaves it in the row for another instance: without what the database can never store. */
   async #post(key: SagaKey, reply: SagaReply): Promise<boolean> {
-    const { sql, store } = this.#host
+    const { sql, store } = this.#runtime
     try {
       return await store.post(sql, key, reply)
     } catch (error) {
@@ -143,15 +130,14 @@ export class Replies {
 
   /** A reply that is not applied within a lease is tried again, and does not block those behind it. */
   async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
-    const { maxPayloadBytes, engine } = this.#host
-    const work = replyEvent(saga, reply, maxPayloadBytes)
-      .then((event) => engine.apply(key, event, { birth: reply.birth }))
+    const work = replyEvent(saga, reply, this.#runtime.maxPayloadBytes)
+      .then((event) => this.#engine.apply(key, event, { birth: reply.birth }))
       .catch(async (error: unknown) => {
         if (!isUnreadable(error)) throw error
         await this.#post(key, reply)
         return 'left' as const
       })
-    return appliedWithinLease(this.#host, `the reply for ${key.name}/${key.id}`, work)
+    return appliedWithinLease(this.#runtime, `the reply for ${key.name}/${key.id}`, work)
   }
 }
 

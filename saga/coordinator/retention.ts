@@ -3,49 +3,16 @@
  * far, is open and may undo them; then archived and deleted, with their timelines, in one transaction. Several instances may do it at once. An id that is deleted can be started again.
  */
 import { lastingContext } from '../../core/ambient.ts'
-import type { Clock } from '../../core/clock.ts'
 import { HOUR, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlTransaction } from '../../core/sql.ts'
 import { finishesWithin, within } from '../../core/time-limit.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
-import { type SagaKey, type TimelineRow } from '../store/rows.ts'
-import { cleanTimeline } from '../store/store.ts'
+import { cleanTimeline } from '../store/reports.ts'
+import type { SagaKey, TimelineRow } from '../store/rows.ts'
+import type { ArchivedSaga } from './archive.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { Unarchived, type UnarchivedSaga } from './unarchived.ts'
-
-/** Everything there was of a saga. */
-export interface ArchivedSaga {
-  readonly saga: string
-  readonly id: string
-  readonly version: number
-  readonly status: 'completed' | 'compensated'
-  readonly failure: SagaFailure | undefined
-  readonly input: unknown
-  readonly steps: readonly StepState[]
-  readonly timeline: readonly TimelineRow[]
-  /** Epoch ms, server time. */
-  readonly startedAt: number
-  readonly endedAt: number
-}
-
-/**
- * Called before sagas are deleted, at most 200 at a time. What it writes through `tx` is there exactly if they are
- * deleted; anything else it does may happen again. What it throws keeps them: they are given to it again in halves, so that only
- * those stay that it does not take alone.
- */
-export type Archive = (sagas: readonly ArchivedSaga[], context: { readonly tx: SqlTransaction }) => void | Promise<void>
-
-export interface RetentionHost {
-  readonly sql: SqlClient
-  readonly schema: string
-  /** `Infinity`: they are kept. */
-  readonly retentionMs: number
-  readonly archive: Archive
-  readonly archiveTimeoutMs: number
-  readonly clock: Clock
-  readonly logger: Logger
-}
 
 const BATCH = 200
 const EVERY_MS = 1 * HOUR
@@ -75,7 +42,7 @@ interface Choice {
 }
 
 export class Retention {
-  readonly #host: RetentionHost
+  readonly #runtime: CoordinatorRuntime
   readonly #unarchived = new Unarchived()
   readonly #query: OwnQuery
   readonly #saga: string
@@ -83,22 +50,22 @@ export class Retention {
   readonly #stopping = new AbortController()
   #loop: Promise<void> | undefined
 
-  constructor(host: RetentionHost) {
-    this.#host = host
-    const quoted = quoteIdentifier(host.schema)
-    this.#query = ownQuery(host.schema, 'coordinator.migrate()')
+  constructor(runtime: CoordinatorRuntime) {
+    this.#runtime = runtime
+    const quoted = quoteIdentifier(runtime.schema)
+    this.#query = ownQuery(runtime.schema, 'coordinator.migrate()')
     this.#saga = `${quoted}.saga`
     this.#event = `${quoted}.saga_event`
   }
 
   start(): void {
-    if (this.#host.retentionMs === Number.POSITIVE_INFINITY || this.#stopping.signal.aborted) return
+    if (this.#runtime.retentionMs === Number.POSITIVE_INFINITY || this.#stopping.signal.aborted) return
     this.#loop ??= lastingContext()(() => this.#run(this.#stopping.signal))
   }
 
   async close(): Promise<void> {
     this.#stopping.abort()
-    if (this.#loop !== undefined) await finishesWithin(this.#host.clock, CLOSE_MS, this.#loop)
+    if (this.#loop !== undefined) await finishesWithin(this.#runtime.clock, CLOSE_MS, this.#loop)
   }
 
   /** Sagas that `archive` did not take alone when this process last tried. */
@@ -140,7 +107,7 @@ export class Retention {
   async #attempt(pass: Pass, choice: Choice): Promise<{ readonly count: number; readonly isDeleted: boolean }> {
     let taken: readonly SagaKey[] = []
     try {
-      await this.#host.sql.transaction(async (tx) => {
+      await this.#runtime.sql.transaction(async (tx) => {
         const rows = await this.#take(tx, pass.olderThanMs, choice)
         if (rows.length === 0) return
         const sagas = await this.#describe(tx, rows)
@@ -164,12 +131,12 @@ export class Retention {
     pass.failures++
     this.#unarchived.add(key, error)
     const fields = { saga: key.name, id: key.id, err: error }
-    this.#host.logger.warn(fields, 'ended saga not archived, it is kept and tried again later')
+    this.#runtime.logger.warn(fields, 'ended saga not archived, it is kept and tried again later')
   }
 
   /** @throws what `archive` throws; Error when it does not settle in time, so that the transaction is rolled back */
   async #archive(tx: SqlTransaction, sagas: readonly ArchivedSaga[]): Promise<void> {
-    const { archive, archiveTimeoutMs, clock } = this.#host
+    const { archive, archiveTimeoutMs, clock } = this.#runtime
     // A statement that waits for ever would hold up the ROLLBACK, too.
     await tx.query(LIMIT_STATEMENTS, [`${archiveTimeoutMs}`])
     const work = Promise.resolve().then(() => archive(sagas, { tx }))
@@ -229,7 +196,7 @@ export class Retention {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { retentionMs, clock, logger } = this.#host
+    const { retentionMs, clock, logger } = this.#runtime
     while (!signal.aborted) {
       try {
         const purged = await this.purge(retentionMs, signal)

@@ -45,7 +45,8 @@ export interface SagaRun<Results extends object = object> {
   report(): Promise<SagaReport>
 }
 
-export interface RunHost {
+/** Where a handle gets its saga from. */
+export interface RunSource {
   readonly watch: Watch
   /** The saga as it is now, `undefined` when there is none. */
   read(key: SagaKey): Promise<ReportedSaga | undefined>
@@ -53,47 +54,47 @@ export interface RunHost {
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined
 }
 
-export function createRun<Results extends object>(host: RunHost, name: string, id: string): SagaRun<Results> {
+export function createRun<Results extends object>(source: RunSource, name: string, id: string): SagaRun<Results> {
   return Object.freeze({
     saga: name,
     id,
-    outcome: (options?: OutcomeOptions) => outcomeOf<Results>(host, { name, id }, options),
-    report: () => reportOf(host, { name, id }),
+    outcome: (options?: OutcomeOptions) => outcomeOf<Results>(source, { name, id }, options),
+    report: () => reportOf(source, { name, id }),
   })
 }
 
 async function outcomeOf<Results extends object>(
-  host: RunHost,
+  source: RunSource,
   key: SagaKey,
   options: OutcomeOptions | undefined,
 ): Promise<SagaOutcome<Results>> {
-  const patience = host.watch.patience(options)
+  const patience = source.watch.patience(options)
   for (;;) {
-    await host.watch.wait(key, patience)
-    const row = await read(host, key)
+    await source.watch.wait(key, patience)
+    const row = await read(source, key)
     const { timeline, state } = row
     const { status, failure } = state
     if (status === 'running' || status === 'compensating') continue // an operator was quicker
-    const results = (await knownResults(host, row)) as Results
+    const results = (await knownResults(source, row)) as Results
     if (status === 'completed') return { status, results, timeline }
     return { status, results, timeline, failure: failure ?? { step: '', code: 'saga.unknown', message: '' } }
   }
 }
 
-async function reportOf(host: RunHost, key: SagaKey): Promise<SagaReport> {
-  const { version, state, timeline } = await read(host, key)
+async function reportOf(source: RunSource, key: SagaKey): Promise<SagaReport> {
+  const { version, state, timeline } = await read(source, key)
   const { status, failure, steps } = state
   return { saga: key.name, id: key.id, version, status, failure, steps, timeline }
 }
 
-async function read(host: RunHost, key: SagaKey): Promise<ReportedSaga> {
-  const row = await host.read(key)
+async function read(source: RunSource, key: SagaKey): Promise<ReportedSaga> {
+  const row = await source.read(key)
   if (row === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
   return row
 }
 
-async function knownResults(host: RunHost, row: SagaRow): Promise<object> {
-  const saga = host.definition(row)
+async function knownResults(source: RunSource, row: SagaRow): Promise<object> {
+  const saga = source.definition(row)
   if (saga !== undefined) return allResultsOf(saga, row.state)
   return resultsByName(row.state.steps)
 }

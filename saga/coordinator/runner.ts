@@ -3,126 +3,93 @@
  * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
  */
 import { lastingContext } from '../../core/ambient.ts'
-import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
-import { BusyTries } from '../../core/busy.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import { traceFields } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import { SagaError } from '../errors.ts'
-import type { SagaEvent } from '../machine/event.ts'
-import { type Call, localCalls } from '../machine/state.ts'
-import { type AttemptHost, attempt, isNotOurs, isOwnershipLost } from './attempt.ts'
-import { type EngineHost, takesRoom } from './engine.ts'
+import { localCalls } from '../machine/state.ts'
+import { isOwnershipLost } from './attempt.ts'
+import type { Engine } from './engine.ts'
 import type { HeldLease, Leases } from './leases.ts'
-import { failedEvent, isUnreadable } from './outcome.ts'
+import { isUnreadable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
+import { type Room, takesRoom } from './room.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey } from './snapshot.ts'
-import { type StepDone, StepTransactions, type StepTransactionsHost } from './step-transactions.ts'
-import { traceOf } from './telemetry.ts'
+import { type Chains, StepRunner } from './step-runner.ts'
 
-export interface RunnerHost extends AttemptHost, StepTransactionsHost, Pick<EngineHost, 'instance'> {
-  readonly leases: Leases
-  readonly concurrency: number
-  readonly logger: Logger
-  /** Told when a chain ended: there is room. */
-  onRoom(): void
-}
-
-/** Sagas per running chain, including those in line behind it. */
-const LINE = 4
-/** How often a result that the database would not take is written again before the saga is left to its lease. */
-const MAX_WRITES = 8
-/** Between attempts to begin a transaction, while the database or its pool has no connection. */
-const BEGIN_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.5 }
-const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, jitter: 0.2 }
-
-export class Runner {
-  readonly #host: RunnerHost
+export class Runner implements Chains {
+  readonly room: Room
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
+  readonly #leases: Leases
+  readonly #steps: StepRunner
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
   /** Context of the coordinator's creation, not of a saga's starter or a reply's handler, whose locks are not the saga's. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
-  readonly #transactions: StepTransactions
   #running = 0
-  /** Leases of global transactions whose code runs here: most of the time they wait for others, and take no room. */
-  readonly #coded = new Set<HeldLease>()
-  #kept = 0
-  #closing = false
 
-  constructor(host: RunnerHost) {
-    this.#host = host
-    this.#transactions = new StepTransactions(host)
+  constructor(runtime: CoordinatorRuntime, engine: Engine, leases: Leases, room: Room) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#leases = leases
+    this.room = room
+    this.#steps = new StepRunner(runtime, engine, leases, this)
   }
 
-  /** Number of further sagas that this process would take. */
-  get room(): number {
-    const { concurrency, leases } = this.#host
-    return this.#closing ? 0 : Math.max(0, concurrency * LINE - (leases.size - this.#coded.size) - this.#kept)
-  }
-
-  /** Keeps room for sagas that are on their way into this process's hands. */
-  keep(count: number): void {
-    this.#kept += count
-  }
-
-  letGo(count: number): void {
-    this.#kept -= count
-  }
-
-  get closing(): boolean {
-    return this.#closing
+  get isClosing(): boolean {
+    return this.room.isClosed
   }
 
   /** Runs a saga whose snapshot says that this instance owns it for a local call; otherwise does nothing. */
   take(snapshot: Snapshot): void {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
-    const lease = this.#host.leases.hold(snapshot)
-    if (!takesRoom(snapshot)) this.#coded.add(lease)
+    const lease = this.#leases.hold(snapshot)
+    if (!takesRoom(snapshot)) this.room.outside.add(lease)
     const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
-      this.#host.leases.drop(lease)
-      this.#coded.delete(lease)
+      this.#leases.drop(lease)
+      this.room.outside.delete(lease)
       // Code is called once: it is not called here again.
-      this.#host.bodies.delete(snapshot.row)
+      this.#runtime.bodies.delete(snapshot.row)
       this.#chains.delete(chain)
-      this.#host.onRoom()
+      this.room.freed()
     })
     this.#chains.add(chain)
   }
 
   /** Takes no more sagas, and leaves the steps after running calls to others. */
   stop(): void {
-    this.#closing = true
+    this.room.close()
     for (const begin of this.#line.splice(0)) begin()
-    this.#transactions.open()
+    this.#steps.open()
   }
 
   /** Lets the calls that run finish, at most `drainMs`. Never rejects. */
   async close(drainMs: number): Promise<void> {
     this.stop()
-    const { clock, leases } = this.#host
+    const { clock } = this.#runtime
     const all = Promise.allSettled(this.#chains)
     await finishesWithin(clock, drainMs, all)
-    await leases.releaseAll(new SagaError('saga.closed'))
+    await this.#leases.releaseAll(new SagaError('saga.closed'))
     await finishesWithin(clock, 1 * SECOND, all)
   }
 
   async #chain(first: Snapshot, lease: HeldLease): Promise<void> {
-    const { logger } = this.#host
+    const { logger } = this.#runtime
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
-    const waits = this.#coded.has(lease)
+    const waits = this.room.outside.has(lease)
     if (!waits) await this.#slot()
     try {
-      await this.#host.leases.secure(lease)
+      await this.#leases.secure(lease)
       let current: Snapshot | undefined = first
       while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
     } catch (error) {
-      if (this.#closing && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
+      if (this.room.isClosed && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
       else {
         const err = toError(error)
-        if (isUnreadable(error)) this.#host.engine.unreadable.failed(cacheKey(first.row), err)
+        if (isUnreadable(error)) this.#engine.unreadable.failed(cacheKey(first.row), err)
         logger.error({ ...fields, err }, 'saga left to its lease')
       }
     } finally {
@@ -137,15 +104,15 @@ export class Runner {
 
   /** Waits for one of the `concurrency` slots. */
   async #slot(): Promise<void> {
-    if (this.#running >= this.#host.concurrency && !this.#closing) {
+    if (this.#running >= this.#runtime.concurrency && !this.room.isClosed) {
       await new Promise<void>((resolve) => this.#line.push(resolve))
     }
     this.#running++
   }
 
   /** Gives the slot of a chain to others during a pause. */
-  async #aside(lease: HeldLease, pause: () => Promise<void>): Promise<void> {
-    if (this.#coded.has(lease)) return pause()
+  async aside(lease: HeldLease, pause: () => Promise<void>): Promise<void> {
+    if (this.room.outside.has(lease)) return pause()
     this.#leave()
     try {
       await pause()
@@ -155,7 +122,7 @@ export class Runner {
   }
 
   #owns({ row }: Snapshot, epoch: number): boolean {
-    return row.owner === this.#host.instance && row.epoch === epoch && localCalls(row.state).length > 0
+    return row.owner === this.#runtime.instance && row.epoch === epoch && localCalls(row.state).length > 0
   }
 
   /**
@@ -166,17 +133,19 @@ export class Runner {
     const calls = localCalls(current.row.state)
     const [only] = calls
     const isAlone = calls.length === 1 && only !== undefined && current.saga.steps[only.index]?.branch === undefined
-    if (isAlone) return this.#step(current, only, lease)
+    if (isAlone) return this.#steps.run(current, only, lease)
     const running = new Map<string, Promise<void>>()
     const failed: unknown[] = []
     let last: Snapshot | undefined = current
     const begin = (snapshot: Snapshot): void => {
       for (const call of localCalls(snapshot.row.state)) {
         if (running.has(call.step)) continue
-        const made = this.#step(snapshot, call, lease, () => last ?? snapshot).then(
-          (next) => void (last = newest(last, next)),
-          (error: unknown) => void failed.push(error),
-        )
+        const made = this.#steps
+          .run(snapshot, call, lease, () => last ?? snapshot)
+          .then(
+            (next) => void (last = newest(last, next)),
+            (error: unknown) => void failed.push(error),
+          )
         running.set(
           call.step,
           made.then(() => {
@@ -192,111 +161,6 @@ export class Runner {
     if (failed.length > 0) throw failed[0]
     return last
   }
-
-  /** @param latest the saga as what came of the other calls left it */
-  async #step(current: Snapshot, call: Call, lease: HeldLease, latest = () => current): Promise<Snapshot | undefined> {
-    if (this.#closing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
-    // After a blocked event loop most leases are still held, and a renewal says so; `attempt` asks the clocks again.
-    if (!this.#host.leases.isCertain(lease)) await this.#host.leases.secure(lease)
-    const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
-    return (inTransaction ?? transactional) === true
-      ? this.#transactional(current, call, lease)
-      : this.#plain(current, call, lease, latest)
-  }
-
-  /** The intent is committed; now the effect, then its outcome. */
-  async #plain(current: Snapshot, call: Call, lease: HeldLease, latest: () => Snapshot): Promise<Snapshot | undefined> {
-    const { step, operation } = call
-    let event: SagaEvent
-    try {
-      event = { type: 'succeeded', step, operation, result: await attempt(this.#host, current, call, lease) }
-    } catch (error) {
-      event = this.#failed(current, call, lease, error)
-    }
-    return this.#record(latest(), event, lease)
-  }
-
-  /**
-   * Effect and outcome in one commit. Of the pool's connections it takes `transactions` at most: renewals and plain writes
-   * have the others. A transaction that did not begin is no attempt: the step was not called.
-   */
-  async #transactional(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
-    for (let tries = 1; ; tries++) {
-      const done = await this.#inTransaction(current, call, lease)
-      if (!('notBegun' in done)) return done.next
-      if (lease.signal.aborted) throw toError(lease.signal.reason)
-      const fields = { saga: lease.name, id: lease.id, step: call.step, err: done.notBegun }
-      this.#host.logger.warn(fields, 'the transaction of a saga step did not begin, trying again')
-      await this.#host.clock.sleep(backoffDelayMs(BEGIN_BACKOFF, tries, Math.random()), lease.signal)
-    }
-  }
-
-  async #inTransaction(
-    current: Snapshot,
-    call: Call,
-    lease: HeldLease,
-  ): Promise<{ readonly next: Snapshot | undefined } | { readonly notBegun: Error }> {
-    const { step, operation } = call
-    const yielded = { type: 'yielded', step } as const
-    if (this.#closing) return { next: await this.#record(current, yielded, lease) }
-    const busy = new BusyTries(this.#host.clock, lease.signal)
-    let done: StepDone | undefined
-    while (done === undefined) {
-      try {
-        done = await this.#transactions.run(current, call, async (tx) => {
-          if (this.#closing) return undefined
-          const result = await attempt(this.#host, current, call, lease, tx)
-          return { type: 'succeeded', step, operation, result }
-        })
-      } catch (error) {
-        if (await busy.wait(error, (pause) => this.#aside(lease, pause))) continue
-        const event = this.#failed(current, call, lease, error)
-        return { next: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
-      }
-    }
-    if ('notBegun' in done) return { notBegun: toError(done.notBegun) }
-    if (done.plan === undefined) return { next: await this.#record(current, yielded, lease) }
-    this.#host.engine.committed(done.plan)
-    return { next: done.plan.next }
-  }
-
-  /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
-  #failed(current: Snapshot, call: Call, lease: HeldLease, error: unknown): SagaEvent {
-    if (lease.signal.aborted) throw toError(lease.signal.reason)
-    if (isNotOurs(error)) throw error
-    const { step, operation, attempt: tried } = call
-    const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
-    const trace = traceFields(traceOf(current.row))
-    const event = failedEvent(step, operation, tried, error)
-    // A refusal is an expected answer: no stack, no warning.
-    if (event.type === 'refused' && operation === 'invoke') {
-      const { code, message: reason } = event.error
-      this.#host.logger.info({ ...fields, ...trace, code, reason }, 'saga step refused')
-    } else this.#host.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
-    return event
-  }
-
-  /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
-  async #record(snapshot: Snapshot, event: SagaEvent, lease: HeldLease): Promise<Snapshot | undefined> {
-    const { engine, clock, logger } = this.#host
-    for (let tries = 1; ; tries++) {
-      try {
-        const applied = await engine.apply(lease, event, { snapshot, epoch: lease.epoch })
-        return applied?.snapshot
-      } catch (error) {
-        if (isOwnershipLost(error) || tries === MAX_WRITES) throw error
-        logger.warn({ saga: lease.name, id: lease.id, err: toError(error) }, 'saga outcome not written, trying again')
-        await clock.sleep(backoffDelayMs(WRITE_BACKOFF, tries, Math.random()), lease.signal)
-      }
-    }
-  }
-}
-
-/** A no after a try that was rolled back says nothing of what that one did outside of its transaction. */
-function afterBusy({ saga }: Snapshot, { index }: Call, event: SagaEvent): SagaEvent {
-  if (event.type !== 'refused' || saga.steps[index]?.transactional === true) return event
-  const { step, operation, error } = event
-  return { type: 'failed', step, operation, error, terminal: true }
 }
 
 /** `undefined` when the saga no longer exists. */

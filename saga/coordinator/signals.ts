@@ -4,48 +4,26 @@ import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { decodePayload } from '../../binder/channel/encode.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
 import { isSagaId } from '../definition/saga-id.ts'
 import { type CorrelatedStep, correlated, type MessageStep, messageSteps } from '../definition/ties.ts'
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'
 import { isEnded } from '../machine/state.ts'
-import type { LeftMessageStore } from '../store/left-messages.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import { LeftMessages } from './left-messages.ts'
 import { signalEvent } from './outcome.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { appliedWithinLease } from './settling.ts'
-import type { SagaTelemetry } from './telemetry.ts'
 
 /**
  * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or
  * another shard delivers it. @throws `saga.not_found` when no shard has the saga
  */
 export type HandOn = (key: SagaKey, signal: SagaSignal) => Promise<boolean>
-
-export interface SignalsHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly left: LeftMessageStore
-  readonly engine: Engine
-  readonly service: string
-  readonly sagas: readonly Saga[]
-  readonly replyConcurrency: number
-  readonly maxPayloadBytes: number
-  readonly clock: Clock
-  readonly leaseMs: number
-  readonly pollMs: number
-  readonly logger: Logger
-  readonly telemetry?: SagaTelemetry | undefined
-  /** Set by a sharded coordinator. */
-  readonly handOn?: HandOn | undefined
-}
 
 /** The durable group in which the coordinators of a service share the messages that are signals. */
 export const signalGroup = (service: string): string => `${service}.sagas`
@@ -55,20 +33,25 @@ const ATTEMPTS = 13
 const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Signals {
-  readonly #host: SignalsHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
+  readonly #handOn: HandOn | undefined
   /** Steps of which a message has found no saga. */
   readonly #missed = new Set<string>()
 
   readonly left: LeftMessages
 
-  constructor(host: SignalsHost) {
-    this.#host = host
-    this.left = new LeftMessages({ ...host, take: (...message) => this.#take(...message) })
+  /** @param handOn set by a sharded coordinator */
+  constructor(runtime: CoordinatorRuntime, engine: Engine, handOn: HandOn | undefined) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#handOn = handOn
+    this.left = new LeftMessages(runtime, (...message) => this.#take(...message))
   }
 
   /** A sink for each channel whose messages are signals. */
   sinks(): readonly SinkBinding[] {
-    const { service, sagas, replyConcurrency } = this.#host
+    const { service, sagas, replyConcurrency } = this.#runtime
     const channels = new Map(sagas.flatMap(messageSteps).map(({ from: { channel } }) => [channel.name, channel]))
     const options = {
       group: signalGroup(service),
@@ -87,16 +70,16 @@ export class Signals {
    * @throws `saga.not_found`, SchemaError
    */
   async send(key: SagaKey, signal: SagaSignal): Promise<boolean> {
-    const { engine, store, sql } = this.#host
+    const { loader, store, sql } = this.#runtime
     const { channel } = signal
     for (;;) {
-      const known = await engine.find(key)
+      const known = await this.#engine.find(key)
       if (known !== undefined) {
         if (channel !== undefined && !reads(known.saga, signal.signal, channel)) return false
-        const applied = await engine.apply(key, await signalEvent(known.saga, signal))
+        const applied = await this.#engine.apply(key, await signalEvent(known.saga, signal))
         if (applied !== undefined) return applied.heard
       }
-      const row = await engine.unfound(key)
+      const row = await loader.unfound(key)
       if (row === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
       if (row === 'started') continue
       if (isEnded(row.state.status)) return false
@@ -110,21 +93,20 @@ export class Signals {
     try {
       return await this.send(key, signal)
     } catch (error) {
-      const { handOn } = this.#host
-      if (handOn === undefined || !hasCode(error, 'saga.not_found')) throw error
-      return handOn(key, signal)
+      if (this.#handOn === undefined || !hasCode(error, 'saga.not_found')) throw error
+      return this.#handOn(key, signal)
     }
   }
 
   /** A message whose saga does not exist is what `missing` of its step says; one that its saga does not wait for is settled. */
   async #message(channel: string, payload: unknown, context: object): Promise<void> {
-    const names = [...new Set(this.#host.sagas.map((saga) => saga.name))]
-    const stepsOf = (name: string) => this.#host.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
+    const names = [...new Set(this.#runtime.sagas.map((saga) => saga.name))]
+    const stepsOf = (name: string) => this.#runtime.sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
     // A step that fails keeps the message from none of the others; what they have heard already they ignore the next time.
     const told = await Promise.all(names.map((name) => this.#tell(name, stepsOf(name), channel, payload)))
     const reasons = told.flat()
     // Not before: the version of a saga that was found is among those that it is left for.
-    const left = appliedWithinLease(this.#host, `the message of ${channel}`, this.left.leave(channel, context))
+    const left = appliedWithinLease(this.#runtime, `the message of ${channel}`, this.left.leave(channel, context))
     await left.catch((error: unknown) => reasons.push(error))
     throwOne(reasons)
   }
@@ -155,7 +137,7 @@ export class Signals {
 
   /** @throws as `#deliver`; as `#missing` */
   async #tellStep(name: string, channel: string, correlatedStep: CorrelatedStep, payload: unknown): Promise<void> {
-    const { logger, maxPayloadBytes } = this.#host
+    const { logger, maxPayloadBytes } = this.#runtime
     const { step, id } = correlatedStep
     const fields = { saga: name, id, step, channel }
     try {
@@ -163,7 +145,7 @@ export class Signals {
       if (!isSagaId(id)) throw new SagaError('saga.not_found', { saga: name, id })
       const signal = { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes), channel }
       const sent = this.#deliver({ name, id }, signal)
-      const heard = await appliedWithinLease(this.#host, `the signal "${step}" for ${name}/${id}`, sent)
+      const heard = await appliedWithinLease(this.#runtime, `the signal "${step}" for ${name}/${id}`, sent)
       if (!heard) logger.debug(fields, 'late or repeated signal ignored')
     } catch (error) {
       if (!hasCode(error, 'saga.not_found')) throw error
@@ -173,7 +155,7 @@ export class Signals {
 
   /** @throws `error` for a dead letter; an error that the binder retries */
   #missing(saga: string, channel: string, { step, id, missing }: CorrelatedStep, error: unknown): void {
-    const { logger, telemetry } = this.#host
+    const { logger, telemetry } = this.#runtime
     telemetry?.missing(saga, step, missing)
     const fields = { saga, id, step, channel, missing }
     const isFirst = !this.#missed.has(`${saga}/${step}`)

@@ -3,7 +3,6 @@
  * between two savepoints, and one statement at the end advances all their sagas. A failed call is undone and the others commit; if a saga
  * does not fit its plan, all of them are called again, each in a transaction of its own.
  */
-import type { Clock } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
@@ -12,18 +11,11 @@ import { stepKey } from '../definition/saga-id.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
-import { type CommitHost, writePlans } from './committer.ts'
-import type { Engine } from './engine.ts'
+import { writePlans } from './committer.ts'
 import type { Plan, Snapshot } from './plan.ts'
+import type { Planner } from './planner.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { Slots } from './slots.ts'
-
-export interface StepTransactionsHost extends CommitHost {
-  readonly clock: Clock
-  readonly engine: Engine
-  /** At once. */
-  readonly transactions: number
-  readonly sharesTransactions: boolean
-}
 
 /** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>
@@ -43,14 +35,16 @@ interface StepCall {
 const OPENED = Object.freeze({ opened: true })
 
 export class StepTransactions {
-  readonly #host: StepTransactionsHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #planner: Planner
   readonly #slots: Slots
   /** By step: how long one takes says nothing about others. Those that an instance adds to itself count as the one that adds them. */
   readonly #shared = new Map<string, SharedTransactions<StepCall>>()
 
-  constructor(host: StepTransactionsHost) {
-    this.#host = host
-    this.#slots = new Slots(host.transactions)
+  constructor(runtime: CoordinatorRuntime, planner: Planner) {
+    this.#runtime = runtime
+    this.#planner = planner
+    this.#slots = new Slots(runtime.transactions)
   }
 
   /** Lets all waiters through: their work returns `undefined`. */
@@ -66,7 +60,7 @@ export class StepTransactions {
   async run(snapshot: Snapshot, call: Call, work: StepWork): Promise<StepDone> {
     const own: StepCall = { saga: `${snapshot.row.name}/${snapshot.row.id}`, plan: undefined, hasBegun: false }
     try {
-      if (this.#host.sharesTransactions) await this.#together(own, snapshot, call, work)
+      if (this.#runtime.sharesTransactions) await this.#together(own, snapshot, call, work)
       else await this.#alone(own, snapshot, work)
     } catch (error) {
       if (!own.hasBegun) return { notBegun: error }
@@ -83,7 +77,7 @@ export class StepTransactions {
         own.hasBegun = true
         own.plan = undefined
         const event = await work(tx)
-        if (event !== undefined) own.plan = await this.#host.engine.planOf(snapshot, event, snapshot.row.epoch)
+        if (event !== undefined) own.plan = await this.#planner.planOf(snapshot, event, snapshot.row.epoch)
       },
     )
   }
@@ -91,7 +85,7 @@ export class StepTransactions {
   async #alone(own: StepCall, snapshot: Snapshot, work: StepWork): Promise<void> {
     own.hasBegun = false
     own.plan = await this.#slots.around(() =>
-      this.#host.sql.transaction(async (tx) => {
+      this.#runtime.sql.transaction(async (tx) => {
         own.hasBegun = true
         const event = await work(tx)
         return event && this.#write(tx, snapshot, event).catch((error) => throwExplained(error, snapshot, event))
@@ -101,12 +95,11 @@ export class StepTransactions {
 
   /** Writes as the last thing in the transaction of the effect. @throws `saga.ownership_lost`: roll back */
   async #write(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
-    const { engine } = this.#host
     let known: Snapshot | undefined = snapshot
     while (known !== undefined) {
-      const plan: Plan = await engine.planOf(known, event, snapshot.row.epoch)
-      if ((await writePlans(tx, this.#host, [plan], andCommit(tx))).size === 1) return plan
-      known = await engine.load(tx, snapshot.row)
+      const plan: Plan = await this.#planner.planOf(known, event, snapshot.row.epoch)
+      if ((await writePlans(tx, this.#runtime, [plan], andCommit(tx))).size === 1) return plan
+      known = await this.#runtime.loader.load(snapshot.row, tx)
     }
     throw new SagaError('saga.ownership_lost', { saga: snapshot.row.name, id: snapshot.row.id })
   }
@@ -115,7 +108,7 @@ export class StepTransactions {
     const name = `${row.name}/${saga.steps[index]?.branch ?? step}/${operation}`
     let shared = this.#shared.get(name)
     if (shared === undefined) {
-      shared = new SharedTransactions<StepCall>(this.#limited(), this.#host.clock, {
+      shared = new SharedTransactions<StepCall>(this.#limited(), this.#runtime.clock, {
         // Items of a list advance one saga one after the other: the second would not fit what was planned for it.
         nameOf: ({ saga }) => saga,
         close: (tx, done) => this.#writeAll(tx, done),
@@ -129,13 +122,13 @@ export class StepTransactions {
     const plans = done.flatMap(({ plan }) => (plan === undefined ? [] : [plan]))
     if (plans.length === 0) return
     // The commit may not go out with the commands of those that fitted: first it has to be seen that all did.
-    const written = await writePlans(tx, this.#host, plans)
+    const written = await writePlans(tx, this.#runtime, plans)
     if (written.size < plans.length) throw new SagaMovedOn()
   }
 
   /** The client, with no more transactions at once than steps may have. */
   #limited(): SharingClient {
-    const { sql, transactions } = this.#host
+    const { sql, transactions } = this.#runtime
     return {
       connections: sql.isInTransaction === undefined ? transactions : 1,
       isInTransaction: sql.isInTransaction,

@@ -4,15 +4,12 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
 import { Trouble } from '../../core/trouble.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 
-export interface SweeperHost {
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly pollMs: number
+/** Work of a sweeper. */
+export interface Sweeping {
   /** Takes and handles what is due. True: there may be more, come again at once. */
   sweep(): Promise<boolean>
   /** In how many ms the next saga is due. */
@@ -20,7 +17,8 @@ export interface SweeperHost {
 }
 
 export class Sweeper {
-  readonly #host: SweeperHost
+  readonly #runtime: Pick<CoordinatorRuntime, 'clock' | 'logger' | 'pollMs'>
+  readonly #sweeping: Sweeping
   readonly #trouble: Trouble
   #stopped = false
   #loop: Promise<void> | undefined
@@ -29,9 +27,10 @@ export class Sweeper {
   #wakeAt = Number.POSITIVE_INFINITY
   #wake: (() => void) | undefined
 
-  constructor(host: SweeperHost) {
-    this.#host = host
-    this.#trouble = new Trouble(host.logger, 'looking for due sagas failed', 'looking for due sagas works again')
+  constructor(runtime: Pick<CoordinatorRuntime, 'clock' | 'logger' | 'pollMs'>, sweeping: Sweeping) {
+    this.#runtime = runtime
+    this.#sweeping = sweeping
+    this.#trouble = new Trouble(runtime.logger, 'looking for due sagas failed', 'looking for due sagas works again')
   }
 
   /** Why the last sweep failed. */
@@ -49,7 +48,7 @@ export class Sweeper {
 
   /** Something becomes due in `ms`. */
   nudge(ms: number): void {
-    const at = this.#host.clock.monotonic() + ms
+    const at = this.#runtime.clock.monotonic() + ms
     if (at >= this.#wakeAt) return
     this.#wakeAt = at
     this.#wake?.()
@@ -63,11 +62,11 @@ export class Sweeper {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      let pauseMs = this.#host.pollMs
+      let pauseMs = this.#runtime.pollMs
       this.#wakeAt = Number.POSITIVE_INFINITY
       try {
-        const more = await this.#host.sweep()
-        if (!more) pauseMs = Math.min(pauseMs, (await this.#host.nextDueMs()) ?? pauseMs)
+        const more = await this.#sweeping.sweep()
+        if (!more) pauseMs = Math.min(pauseMs, (await this.#sweeping.nextDueMs()) ?? pauseMs)
         this.#lastError = undefined
         this.#trouble.over()
         if (more) continue
@@ -81,13 +80,13 @@ export class Sweeper {
 
   /** Until `pauseMs` are over or the earliest nudge is due. */
   async #sleep(pauseMs: number): Promise<void> {
-    const until = this.#host.clock.monotonic() + pauseMs
+    const until = this.#runtime.clock.monotonic() + pauseMs
     while (!this.#stopped) {
-      const left = Math.min(until, this.#wakeAt) - this.#host.clock.monotonic()
+      const left = Math.min(until, this.#wakeAt) - this.#runtime.clock.monotonic()
       if (left <= 0) return
       const stop = new AbortController()
       this.#wake = () => stop.abort()
-      await this.#host.clock.sleep(Math.ceil(left), stop.signal).catch(() => {})
+      await this.#runtime.clock.sleep(Math.ceil(left), stop.signal).catch(() => {})
       this.#wake = undefined
     }
   }

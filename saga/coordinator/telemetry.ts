@@ -24,8 +24,8 @@ import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { listOf } from '../machine/layout.ts'
 import type { Operation } from '../machine/operation.ts'
 import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'
+import type { OpenSagas } from '../store/reports.ts'
 import type { SagaRow, SagaTrace } from '../store/rows.ts'
-import type { OpenSagas } from '../store/store.ts'
 import type { SagaHealth } from './health.ts'
 
 /** A change of a saga, before it is written. */

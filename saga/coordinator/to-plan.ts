@@ -1,5 +1,4 @@
 /** Converts a transition to its writes. */
-import type { Clock } from '../../core/clock.ts'
 import { readInstant } from '../../core/instant.ts'
 import { reportToParent } from '../definition/child.ts'
 import type { Transition } from '../machine/draft.ts'
@@ -11,23 +10,17 @@ import type { SagaRow, SagaWrite } from '../store/rows.ts'
 import type { Asked } from './calls.ts'
 import type { Plan } from './plan.ts'
 
-interface PlanHost {
-  readonly instance: string
-  readonly leaseMs: number
-  readonly clock: Clock
-}
-
 /**
  * The row, its times and what leaves with it, of a transition whose calls are ready.
  * @param epoch of the owner, when the owner applies it
  */
 export function toPlan(
-  { instance, leaseMs, clock }: PlanHost,
-  { before, messages, requests, starts, posts, asked }: Asked,
+  { runtime, before, messages, requests, starts, posts, asked }: Asked,
   { state, wake }: Transition,
   timeline: readonly TimelineEntry[],
   epoch: number | undefined,
 ): Plan {
+  const { instance, leaseMs, clock } = runtime
   const owned = wake.kind === 'lease'
   const kept = wake.kind === 'keep'
   const isParked = state.status === 'stuck' && !kept

@@ -3,24 +3,15 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
+import { refuseOwnTransaction } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
-import type { SagaStore } from '../store/store.ts'
-
-export interface WatchHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly pollMs: number
-}
+import type { CoordinatorRuntime } from './runtime.ts'
 
 /** How long `outcome` waits. */
 export interface OutcomeOptions {
@@ -72,7 +63,7 @@ const MISSING_MS = 30 * SECOND
 const GATHER_MS = 20
 
 export class Watch {
-  readonly #host: WatchHost
+  readonly #runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>
   readonly #trouble: Trouble
   readonly #watched = new Map<string, Watched>()
   /** Not looked up yet: they may have ended before anybody waited. */
@@ -81,9 +72,9 @@ export class Watch {
   #closed = false
   #wake: (() => void) | undefined
 
-  constructor(host: WatchHost) {
-    this.#host = host
-    this.#trouble = new Trouble(host.logger, 'asking for the end of sagas failed')
+  constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'reports' | 'clock' | 'logger' | 'pollMs'>) {
+    this.#runtime = runtime
+    this.#trouble = new Trouble(runtime.logger, 'asking for the end of sagas failed')
   }
 
   /** A saga ended or is stuck. */
@@ -97,7 +88,7 @@ export class Watch {
   patience(options: OutcomeOptions = {}): Patience {
     refuseUnknown('outcome', options, OUTCOME_OPTIONS)
     checkOutcomeOptions('outcome', options)
-    return { ...options, endsAt: this.#host.clock.monotonic() + (options.timeoutMs ?? Number.POSITIVE_INFINITY) }
+    return { ...options, endsAt: this.#runtime.clock.monotonic() + (options.timeoutMs ?? Number.POSITIVE_INFINITY) }
   }
 
   /**
@@ -108,7 +99,7 @@ export class Watch {
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()
     if (this.#closed) throw new SagaError('saga.closed')
-    refuseOwnTransaction(this.#host.sql)
+    refuseOwnTransaction(this.#runtime.sql)
     const name = `${key.name}/${key.id}`
     const watched = this.#watched.get(name) ?? { key, waiters: new Set() }
     this.#watched.set(name, watched)
@@ -145,7 +136,7 @@ export class Watch {
     signal?.addEventListener('abort', onAbort, { once: true })
     const onTimeout = (): void =>
       reject(new SagaError('saga.pending', { saga: key.name, id: key.id, timeoutMs: timeoutMs ?? 0 }))
-    const { clock } = this.#host
+    const { clock } = this.#runtime
     const leftMs = Math.max(0, endsAt - clock.monotonic())
     const cancel = timeoutMs === undefined ? undefined : clock.setTimer(leftMs, onTimeout)
     return () => {
@@ -166,7 +157,7 @@ export class Watch {
 
   /** Runs while anybody waits: new ones after a moment, all of them every `pollMs`. */
   async #loop(): Promise<void> {
-    const { clock, pollMs } = this.#host
+    const { clock, pollMs } = this.#runtime
     let allAt = clock.monotonic() + pollMs
     while (this.#watched.size > 0) {
       if (this.#fresh.length > 0) await clock.sleep(GATHER_MS)
@@ -181,11 +172,11 @@ export class Watch {
   }
 
   async #ask(keys: readonly SagaKey[]): Promise<void> {
-    const { sql, store } = this.#host
+    const { sql, reports } = this.#runtime
     const waiting = keys.filter(({ name, id }) => this.#watched.has(`${name}/${id}`))
     if (waiting.length === 0) return
     try {
-      const found = await store.standing(sql, waiting)
+      const found = await reports.standing(sql, waiting)
       for (const saga of found) if (saga.isSettled) this.settled(saga)
       this.#missing(waiting, new Set(found.map(({ name, id }) => `${name}/${id}`)))
       this.#trouble.over()
@@ -199,7 +190,7 @@ export class Watch {
 
   /** Counts from the first look that found none, so a database that was away leaves the time as it is. */
   #missing(asked: readonly SagaKey[], found: ReadonlySet<string>): void {
-    const now = this.#host.clock.monotonic()
+    const now = this.#runtime.clock.monotonic()
     for (const { name, id } of asked) {
       const key = `${name}/${id}`
       for (const waiter of this.#watched.get(key)?.waiters ?? []) {
@@ -220,7 +211,7 @@ export class Watch {
   async #sleep(ms: number): Promise<void> {
     const stop = new AbortController()
     this.#wake = () => stop.abort()
-    await this.#host.clock.sleep(ms, stop.signal).catch(() => {})
+    await this.#runtime.clock.sleep(ms, stop.signal).catch(() => {})
     this.#wake = undefined
   }
 }

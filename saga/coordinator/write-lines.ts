@@ -7,22 +7,19 @@
  * or falls for itself: what does not fit, or takes long to plan, leaves the line and is applied alone.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { within } from '../../core/time-limit.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { Applied, ApplyOptions } from './applied.ts'
 import { folded, type Plan, type Snapshot } from './plan.ts'
+import type { Planner } from './planner.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
 import { cacheKey, isOther } from './snapshot.ts'
 
-export interface WriteLinesHost {
-  readonly clock: Clock
-  load(key: SagaKey): Promise<Snapshot | undefined>
-  /** @throws `saga.ownership_lost`; `saga.input_unreadable`; `saga.result_unreadable` */
-  plan(snapshot: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined>
-  /** Gives up the room that was kept for a plan. */
-  settled(plan: Plan): void
+/** Writes the events of a line, and those that leave it. */
+export interface LineWriter {
   commit(plan: Plan): Promise<boolean>
   /** A write failed, and the events in it are their senders' again. */
   failed(key: SagaKey, error: unknown): void
@@ -58,11 +55,15 @@ const PLAN_MS = 1 * SECOND
 const HANGS = Symbol('hangs')
 
 export class WriteLines {
-  readonly #host: WriteLinesHost
+  readonly #runtime: CoordinatorRuntime
+  readonly #planner: Planner
+  readonly #writer: LineWriter
   readonly #lines = new Map<string, Line>()
 
-  constructor(host: WriteLinesHost) {
-    this.#host = host
+  constructor(runtime: CoordinatorRuntime, planner: Planner, writer: LineWriter) {
+    this.#runtime = runtime
+    this.#planner = planner
+    this.#writer = writer
   }
 
   /** Whether a write of this saga is under way: `join` it. */
@@ -95,7 +96,7 @@ export class WriteLines {
   /** Waits for the write that is under way. */
   join(key: SagaKey, event: SagaEvent, options: ApplyOptions): Promise<Applied | undefined> {
     const line = this.#lines.get(cacheKey(key))
-    if (line === undefined) return this.#host.alone(key, event, options)
+    if (line === undefined) return this.#writer.alone(key, event, options)
     const inside = AsyncLocalStorage.snapshot()
     return new Promise((resolve, reject) => line.waiting.push({ event, options, inside, resolve, reject }))
   }
@@ -116,7 +117,7 @@ export class WriteLines {
     let known = line.latest
     let left = batch
     while (left.length > 0) {
-      const snapshot = known ?? (await this.#host.load(line.key))
+      const snapshot = known ?? (await this.#runtime.loader.load(line.key))
       const fold = await this.#fold(line, snapshot, left)
       if (fold === undefined || (await this.#commit(line, fold))) return
       left = fold.events.map(({ waiting }) => waiting)
@@ -146,17 +147,17 @@ export class WriteLines {
   }
 
   async #plan(at: Snapshot, { event, options, inside }: Waiting): Promise<Plan | undefined> {
-    const planning = inside(() => this.#host.plan(at, event, options.epoch))
-    const plan = await within(this.#host.clock, PLAN_MS, planning, HANGS)
+    const planning = inside(() => this.#planner.plan(at, event, options.epoch))
+    const plan = await within(this.#runtime.clock, PLAN_MS, planning, HANGS)
     if (plan !== HANGS) return plan
-    planning.then((late) => late && this.#host.settled(late)).catch(() => {})
+    planning.then((late) => late && this.#planner.releaseRoom(late)).catch(() => {})
     return undefined
   }
 
   /** False: the saga has moved on. */
   async #commit(line: Line, { plan, events }: Fold): Promise<boolean> {
     try {
-      if (!(await this.#host.commit(plan))) return false
+      if (!(await this.#writer.commit(plan))) return false
     } catch (error) {
       await this.#failed(line, events, error)
       return true
@@ -169,13 +170,13 @@ export class WriteLines {
   async #failed(line: Line, events: Fold['events'], error: unknown): Promise<void> {
     const fault = writeFault(error)
     if (fault === 'unavailable' || (fault === undefined && writeOutcome(error) === 'unknown')) {
-      this.#host.failed(line.key, error)
+      this.#writer.failed(line.key, error)
       for (const { waiting } of events) waiting.reject(error)
     } else for (const { waiting } of events) await this.#alone(line, waiting)
   }
 
   /** Never rejects. */
   async #alone({ key }: Line, { event, options, inside, resolve, reject }: Waiting): Promise<void> {
-    await inside(() => this.#host.alone(key, event, options)).then(resolve, reject)
+    await inside(() => this.#writer.alone(key, event, options)).then(resolve, reject)
   }
 }

@@ -61,50 +61,19 @@ import {
 } from '../../core/sql.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import type { CommandHeaders } from '../wire/wire.ts'
+import {
+  type BarrierAnswer,
+  type BarrierCommand,
+  type BarrierEntry,
+  type BarrierRow,
+  type BarrierStatus,
+  barredEntry,
+  entryOf,
+  type StepOwner,
+} from './barrier-entry.ts'
+import { Bars } from './bars.ts'
 
-/** `failed` may be tried again; `final` may not. `begun`: nothing was answered yet, the handler may have been called. */
-export type BarrierStatus = 'begun' | 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
-
-/** Why an `invoke` is not called: what an earlier saga of this id did stands, or the records of that time were purged. */
-export interface Barred {
-  readonly by: 'standing' | 'purged'
-  /** ISO 8601: when it was done, or up to when records were purged. */
-  readonly at: string
-}
-
-/** A step of one saga. */
-export type StepOwner = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth'>
-
-/** Record of an operation. */
-export interface BarrierEntry extends StepOwner {
-  readonly operation: Operation
-  /** False: this is what was found, locked. */
-  readonly isNew: boolean
-  /** `none`: nothing is entered, since it is barred. */
-  readonly status: BarrierStatus | 'none'
-  /** Reason for which the handler of an `invoke` must not be called. */
-  readonly barred?: Barred | undefined
-  /** An attempt that was not refused may have had effects outside of the row's transaction. */
-  readonly isOutside: boolean
-  readonly reply: SagaReply | null
-  /** In which of an operator's rounds it was decided. */
-  readonly round: number
-  /** For an XA participant: the prepared transaction with the effect of `invoke`. */
-  readonly gid: string | null
-}
-
-type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round' | 'sentAt'>
-type Row = Omit<BarrierEntry, 'operation' | 'isNew' | 'replyTo' | 'barred'> & { readonly standingSince: string | null }
 type Entering = Pick<BarrierEntry, 'operation' | 'reply'> & { readonly status: BarrierStatus }
-
-/** Answer to a command. */
-export interface BarrierAnswer {
-  readonly operation: Operation
-  readonly status: BarrierStatus
-  readonly command: Command
-  readonly reply: SagaReply | null
-}
 
 /** The youngest rows that a purge may delete are as old. */
 export const PURGE_AFTER_MS = DAY
@@ -123,17 +92,14 @@ const ANSWERS = `(${STEP_COLUMNS}, reply_to, status, outside, round, reply)
   FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[])
     AS a(${STEP_COLUMNS}, reply_to, status, round, reply) ORDER BY ${STEP_COLUMNS}`
 
-/** An instant as text that a person and a program can read. */
-const instant = (at: string): string => `to_char(${at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')`
-
 export class Barrier {
   readonly #query: OwnQuery
   readonly #table: string
-  readonly #purge: string
+  readonly #bars: Bars
 
   constructor(schema: string) {
     this.#table = `${quoteIdentifier(schema)}.saga_barrier`
-    this.#purge = `${quoteIdentifier(schema)}.saga_barrier_purge`
+    this.#bars = new Bars(schema)
     this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   }
 
@@ -148,7 +114,7 @@ export class Barrier {
    */
   async enter(
     tx: SqlTransaction,
-    command: Command,
+    command: BarrierCommand,
     operation: Operation,
     status: BarrierStatus,
     reply: SagaReply | null = null,
@@ -168,7 +134,7 @@ export class Barrier {
   /** The same of an operation that was most likely entered before: it is looked for first. */
   async hold(
     tx: SqlTransaction,
-    command: Command,
+    command: BarrierCommand,
     operation: Operation,
     status: BarrierStatus,
     reply: SagaReply | null = null,
@@ -177,30 +143,30 @@ export class Barrier {
   }
 
   /** Enters an operation that was most likely never entered, in a commit of its own. @returns false: something is in its place, or bars it */
-  enterAlone(sql: SqlClient, command: Command, operation: Operation, status: BarrierStatus): Promise<boolean> {
+  enterAlone(sql: SqlClient, command: BarrierCommand, operation: Operation, status: BarrierStatus): Promise<boolean> {
     return this.#insert(sql, command, { operation, status, reply: null })
   }
 
   /** The entry, locked; `undefined` without one. */
-  find(tx: SqlTransaction, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
+  find(tx: SqlTransaction, command: BarrierCommand, operation: Operation): Promise<BarrierEntry | undefined> {
     return this.#found(tx, command, operation, 'FOR UPDATE')
   }
 
   /** The entry as it is now: waits for no lock, and may change in a moment. */
-  peek(sql: SqlExecutor, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
+  peek(sql: SqlExecutor, command: BarrierCommand, operation: Operation): Promise<BarrierEntry | undefined> {
     return this.#found(sql, command, operation, '')
   }
 
   /** Entries, or bars, of several commands, locked, in one statement; each has a key of its own. `undefined`: none. */
   async findAll(
     tx: SqlTransaction,
-    commands: readonly Command[],
+    commands: readonly BarrierCommand[],
     operation: Operation,
   ): Promise<readonly (BarrierEntry | undefined)[]> {
     // Forces an index probe for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
-    const { rows } = await this.#query<Partial<Row> & { readonly of: string }>(
+    const { rows } = await this.#query<Partial<BarrierRow> & { readonly of: string }>(
       tx,
-      `SELECT s.key AS of, found.*, ${this.#standing('s.key', 's.birth', 's.reply_to')} AS "standingSince" FROM (
+      `SELECT s.key AS of, found.*, ${this.#bars.standing('s.key', 's.birth', 's.reply_to')} AS "standingSince" FROM (
          SELECT * FROM unnest($1::text[], $2::text[], $4::text[]) AS s(key, birth, reply_to) ORDER BY key, birth) AS s
        LEFT JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table}
          WHERE saga_key = s.key AND birth = s.birth AND operation = $3 OFFSET 0 FOR UPDATE) AS found ON true`,
@@ -209,7 +175,7 @@ export class Barrier {
     const byKey = new Map(rows.map(({ of, ...row }) => [of, row]))
     return commands.map((command) => {
       const found = byKey.get(command.key)
-      if (typeof found?.status === 'string') return entryOf(found as Row, command, operation)
+      if (typeof found?.status === 'string') return entryOf(found as BarrierRow, command, operation)
       const since = found?.standingSince
       return typeof since === 'string' ? barredEntry(command, operation, { by: 'standing', at: since }) : undefined
     })
@@ -266,9 +232,9 @@ export class Barrier {
   }
 
   /** @returns false: it is there already, or barred */
-  async #insert(sql: SqlExecutor, command: Command, { operation, status, reply }: Entering): Promise<boolean> {
+  async #insert(sql: SqlExecutor, command: BarrierCommand, { operation, status, reply }: Entering): Promise<boolean> {
     // A step that is cancelled before its invoke arrives is never called.
-    const unless = this.#bars(command, operation, status).map((bar) => `${bar} IS NULL`)
+    const unless = this.#bars.of(command, operation, status).map((bar) => `${bar} IS NULL`)
     const { rows } = await this.#query(
       sql,
       `INSERT INTO ${this.#table} (saga_key, birth, reply_to, operation, status, outside, round, reply)
@@ -282,11 +248,11 @@ export class Barrier {
   /** The bar of a step that was not entered. */
   async #barred(
     tx: SqlTransaction,
-    command: Command,
+    command: BarrierCommand,
     operation: Operation,
     status: BarrierStatus,
   ): Promise<BarrierEntry | undefined> {
-    const [standing, purged = 'NULL'] = this.#bars(command, operation, status)
+    const [standing, purged = 'NULL'] = this.#bars.of(command, operation, status)
     if (standing === undefined) return undefined
     const { rows } = await this.#query<{ readonly standing: string | null; readonly purged: string | null }>(
       tx,
@@ -299,34 +265,15 @@ export class Barrier {
     return typeof at === 'string' ? barredEntry(command, operation, { by, at }) : undefined
   }
 
-  /** Expressions that are null unless they bar it. Their parameters: key, birth, where it is answered to. */
-  #bars({ sentAt }: Command, operation: Operation, status: BarrierStatus): readonly string[] {
-    // A step that was cancelled before its invoke arrived is never called.
-    if (operation !== 'invoke' || status === 'cancelled') return []
-    const standing = this.#standing('$1::text', '$2::text', '$3::text')
-    if (sentAt === undefined) return [standing]
-    // Locked, so that a purge which has begun is waited for.
-    const purged = `(SELECT CASE WHEN p.until > to_timestamp(${sentAt / 1_000}) THEN ${instant('p.until')} END
-      FROM (SELECT until FROM ${this.#purge} FOR SHARE) AS p)`
-    return [standing, purged]
-  }
-
-  /** Since when what another saga of this service and id did in the step stands; null: nothing does. */
-  #standing(key: string, birth: string, replyTo: string): string {
-    return `(SELECT ${instant('min(o.created_at)')} FROM ${this.#table} o
-      WHERE o.saga_key = ${key} AND o.birth <> ${birth} AND o.operation IN ('invoke', 'confirm') AND o.reply_to = ${replyTo}
-        AND (o.status = 'ok' OR (o.outside AND o.status IN ('begun', 'failed', 'final'))))`
-  }
-
   async #found(
     sql: SqlExecutor,
-    command: Command,
+    command: BarrierCommand,
     operation: Operation,
     lock: 'FOR UPDATE' | '',
   ): Promise<BarrierEntry | undefined> {
     const isInvoke = operation === 'invoke'
-    const standing = isInvoke ? this.#standing('b.saga_key', 'b.birth', '$4') : 'NULL'
-    const { rows } = await this.#query<Row>(
+    const standing = isInvoke ? this.#bars.standing('b.saga_key', 'b.birth', '$4') : 'NULL'
+    const { rows } = await this.#query<BarrierRow>(
       sql,
       `SELECT ${COLUMNS}, ${standing} AS "standingSince" FROM ${this.#table} b WHERE ${OF_STEP} AND operation = $3 ${lock}`,
       [...stepParameters(command), operation, ...(isInvoke ? [command.replyTo] : [])],
@@ -335,17 +282,7 @@ export class Barrier {
   }
 }
 
-function entryOf({ standingSince, ...row }: Row, { replyTo }: Command, operation: Operation): BarrierEntry {
-  const entry = { ...row, replyTo, operation, isNew: false }
-  return standingSince === null ? entry : { ...entry, barred: { by: 'standing', at: standingSince } }
-}
-
-function barredEntry({ key, replyTo, birth, round }: Command, operation: Operation, barred: Barred): BarrierEntry {
-  const nothing = { isNew: false, status: 'none', isOutside: false, reply: null, gid: null } as const
-  return { key, replyTo, birth, round, operation, ...nothing, barred }
-}
-
-function stepsOf(commands: readonly Command[]): readonly string[][] {
+function stepsOf(commands: readonly BarrierCommand[]): readonly string[][] {
   const steps = commands.map(stepParameters)
   return [steps.map(([key]) => key), steps.map(([, birth]) => birth)]
 }

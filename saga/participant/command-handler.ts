@@ -3,16 +3,14 @@
  * first is rolled back, and one span around both.
  */
 
-import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { SendOptions } from '../../binder/channel/encode.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { PlacePatience, untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
 import { copyData } from '../../core/copy-data.ts'
 import { toError } from '../../core/errors.ts'
-import { andCommit } from '../../core/last-statement.ts'
-import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
-import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
+import { readTraceContext, type TraceContext } from '../../core/trace-context.ts'
 import { writeFault } from '../../core/write-fault.ts'
 import { type SendingTransaction, sendingThrough, type TransactionOutbox } from '../../outbox/sending-transaction.ts'
 import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
@@ -20,53 +18,24 @@ import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import type { StepFailure } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { answerTo, type CommandHeaders, REPLIES, replyChannel, TCC } from '../wire/wire.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import { type AnswerParts, answerIn, answerStranger, encodeAnswer, sendAnswer } from './answers.ts'
+import { contextOf, type ParticipantContext } from './context.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
 import { commandOf, mayShare } from './old-commands.ts'
-import type { ReplyOutbox } from './reply-outbox.ts'
 import type { SharedCommand, SharedCommands } from './shared-commands.ts'
 import { stepOf, Unanswered } from './unanswered.ts'
 
-/** Context of a participant's handlers, beside the request. */
-export interface ParticipantContext {
-  /**
-   * Write the effect through it; have no other effect, or deduplicate that by `key`. `tx.send(channel, payload)` sends a message
-   * that leaves if and only if the effect commits.
-   */
-  readonly tx: SendingTransaction
-  /**
-   * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas of one name
-   * and id: where these meet add `service`. An id may be started again once its saga was undone, or forgotten: add `birth`.
-   */
-  readonly key: string
-  /** The service of the coordinator: the reply channel without `.saga-replies`. */
-  readonly service: string
-  /** Tells the saga from an earlier one with its id; empty when its coordinator does not say. */
-  readonly birth: string
-  readonly saga: string
-  readonly sagaId: string
-  readonly step: string
-  /** The message: its signal, its log, its headers. */
-  readonly message: HandlerContext
-}
+const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'
 
-export interface CommandHandlerParts<Request> {
-  readonly sql: SqlClient
-  /** Takes the answers. */
-  readonly outbox: ReplyOutbox
+export interface CommandHandlerParts<Request> extends AnswerParts {
   /** Takes what handlers send. */
   readonly messages?: TransactionOutbox | undefined
   readonly duties: Duties<Request, ParticipantContext>
-  /** The commands that are for it: what their header `saga-kind` says. */
-  readonly kind?: string | undefined
-  /** The function that made it, for error messages: `xaParticipant`. */
-  readonly madeBy: string
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
   /** While its database is away a command is not answered: the binder delivers it again, without counting that. */
   readonly waitsForDatabase?: boolean | undefined
-  readonly clock: Clock
-  readonly telemetry: Telemetry | undefined
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
   readonly unanswered: Unanswered
   /** Kept over all messages: a command that waits for a lock holds up those behind it. */
@@ -105,7 +74,9 @@ export class CommandHandler<Request> {
     if (command === undefined) throw notACommand(message)
     const { saga, sagaId, step, operation, key } = command
     const scope = { saga, sagaId, step, operation, key }
-    await this.#traced(command, message, () => inSaga(scope, () => this.#answer(request, command, message)))
+    await traced(this.#parts.telemetry, command, message, () =>
+      inSaga(scope, () => this.#answer(request, command, message)),
+    )
   }
 
   /**
@@ -116,13 +87,13 @@ export class CommandHandler<Request> {
     const command = commandOf(message, this.#parts.clock)
     if (command === undefined) return
     const duty = this.#dutyOf(command)
-    if (duty === undefined) return void (await this.#answerStranger(command, message))
+    if (duty === undefined) return void (await answerStranger(this.#parts, this.#parts.duties.invoke, command, message))
     if (duty.ahead !== undefined && !duty.needsRequest) return this.handle(undefined as Request, message)
     const { code, message: text } = describeError(error)
     message.log.warn({ sagaKey: command.key, operation: command.operation, code }, 'saga command not readable')
     const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
-    await this.#answerIn(message, async (tx) => {
-      await this.#send(tx, command, await duty.uncalled(tx, command, failed))
+    await answerIn(this.#parts, message, async (tx) => {
+      await sendAnswer(this.#parts, tx, command, await duty.uncalled(tx, command, failed))
     })
   }
 
@@ -135,7 +106,7 @@ export class CommandHandler<Request> {
   async #answer(request: Request, command: CommandHeaders, message: HandlerContext): Promise<unknown> {
     const { unanswered } = this.#parts
     const duty = this.#dutyOf(command)
-    if (duty === undefined) return this.#answerStranger(command, message)
+    if (duty === undefined) return answerStranger(this.#parts, this.#parts.duties.invoke, command, message)
     const step = stepOf(command)
     let isFirst = !unanswered.has(step)
     try {
@@ -206,39 +177,12 @@ export class CommandHandler<Request> {
     for (;;) {
       try {
         const decide = await duty.ahead({ request: copyData(request), command, message, contextIn })
-        await sql.transaction(async (tx) => this.#send(tx, command, await decide(tx)))
+        await sql.transaction(async (tx) => sendAnswer(this.#parts, tx, command, await decide(tx)))
         return
       } catch (error) {
         if (duty.isHeld?.(error) === true || !(await busy.wait(error))) throw error
       }
     }
-  }
-
-  /** The command is for another kind of participant: nothing is done, and the sender gets an error. */
-  async #answerStranger(command: CommandHeaders, message: HandlerContext): Promise<Error> {
-    const { saga, step, operation, key, kind } = command
-    const { madeBy, kind: own } = this.#parts
-    const code = 'saga.wrong_participant'
-    const wanted = kind === own ? `"${operation}", which ${madeBy} does not know` : participantsOf(kind)
-    const text = `${saga}/${step} asks for ${wanted}, and "${message.channel}" has ${madeBy}: change one of them`
-    message.log.error({ sagaKey: key, operation, code }, text)
-    const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
-    await this.#answerIn(message, async (tx) => {
-      await this.#send(tx, command, await this.#sayNo(tx, command, failed))
-    })
-    return new Error(text)
-  }
-
-  /**
-   * Of the first call certainly nothing was done, unless the barrier knows of it: that is refused, and stays so when it comes
-   * to the right participant later. What else is asked for cannot be done here, and must not count as done: an operator has to see to it.
-   */
-  async #sayNo(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    const { operation, attempt = 1, round } = command
-    const duty = operation === 'invoke' ? this.#parts.duties.invoke : undefined
-    if (duty === undefined) return failed
-    const { final: _, ...no } = failed
-    return duty.uncalled(tx, command, attempt === 1 && round === 0 ? { ...no, status: 'refused' } : failed)
   }
 
   /** @param calling told before each call */
@@ -250,7 +194,7 @@ export class CommandHandler<Request> {
     const { sql, shared, outbox } = this.#parts
     const decide = async (tx: SqlTransaction): Promise<void> => {
       const context = calling(tx)
-      await this.#send(tx, command, await duty.decide(tx, copyData(request), command, context))
+      await sendAnswer(this.#parts, tx, command, await duty.decide(tx, copyData(request), command, context))
     }
     if (shared === undefined || !mayShare(command)) return sql.transaction(decide)
     const { together } = duty
@@ -266,26 +210,9 @@ export class CommandHandler<Request> {
           context: calling(tx),
         })
         item.decided = decided
-        item.answer = await this.#written(tx, command, decided.reply)
+        item.answer = await encodeAnswer(this.#parts, tx, command, decided.reply)
       },
     )
-  }
-
-  /** Wraps the call and its answer in a span. */
-  async #traced(command: CommandHeaders, message: HandlerContext, work: () => Promise<unknown>): Promise<void> {
-    const { telemetry } = this.#parts
-    if (telemetry === undefined) return void (await work())
-    const span = telemetry.span(`${command.operation} ${command.saga}/${command.step}`, {
-      kind: 'internal',
-      parent: parentIn(telemetry, message),
-      attributes: { ...sagaAttributes({ name: command.saga, id: command.sagaId }), ...callAttributes(command) },
-    })
-    try {
-      span.end(await span.run(work))
-    } catch (error) {
-      span.end(error)
-      throw error
-    }
   }
 
   /** The first transaction is rolled back; a second one keeps and sends the no. @throws the error: try again here */
@@ -314,8 +241,8 @@ export class CommandHandler<Request> {
     if (refused) message.log.info(fields, 'saga command not done')
     else message.log.warn({ ...fields, err: toError(error) }, 'saga command not done')
     const answer = (said: StepFailure): Promise<void> =>
-      this.#answerIn(message, async (tx) => {
-        await this.#send(tx, command, await duty.givenUp(tx, command, status, noOf(command, status, said)))
+      answerIn(this.#parts, message, async (tx) => {
+        await sendAnswer(this.#parts, tx, command, await duty.givenUp(tx, command, status, noOf(command, status, said)))
       })
     try {
       await answer(failure)
@@ -323,33 +250,6 @@ export class CommandHandler<Request> {
       if (!isPermanent(unanswered)) throw unanswered
       await answer(storable(failure))
     }
-  }
-
-  /** A transaction that answers without calling the handler. */
-  #answerIn({ signal }: HandlerContext, write: (tx: SqlTransaction) => Promise<void>): Promise<void> {
-    const { sql, clock } = this.#parts
-    return untilFree(clock, signal, () => sql.transaction(write))
-  }
-
-  /** The last that is done in `tx`. */
-  async #send(tx: SqlTransaction, { replyTo, sagaId }: CommandHeaders, reply: SagaReply): Promise<void> {
-    await this.#parts.outbox.add(andCommit(tx), replyChannel(replyTo), reply, this.#optionsOf(sagaId))
-  }
-
-  /** For an outbox that takes several at once; any other has it then. */
-  async #written(tx: SqlTransaction, command: CommandHeaders, reply: SagaReply): Promise<SharedCommand['answer']> {
-    const { outbox } = this.#parts
-    if (outbox.encode === undefined || outbox.addEncoded === undefined) {
-      await this.#send(tx, command, reply)
-      return undefined
-    }
-    const channel = replyChannel(command.replyTo)
-    return { channel, message: await outbox.encode(channel, reply, this.#optionsOf(command.sagaId)) }
-  }
-
-  #optionsOf(sagaId: string): SendOptions {
-    const trace = this.#parts.telemetry?.active()
-    return { key: sagaId, headers: trace === undefined ? undefined : traceHeaders(trace) }
   }
 }
 
@@ -361,20 +261,25 @@ function noOf(command: CommandHeaders, status: GivenUp, failure: StepFailure): S
   return status === 'final' ? inDoubt(failed) : failed
 }
 
-const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }
-
-const OUTBOX = 'participant(channel, { sql, outbox }, handlers)'
-
-function contextOf(tx: SendingTransaction, command: CommandHeaders, message: HandlerContext): ParticipantContext {
-  const { saga, sagaId, step, key, birth, replyTo } = command
-  const service = replyTo.endsWith(REPLIES) ? replyTo.slice(0, -REPLIES.length) : replyTo
-  return { tx, key, service, birth, saga, sagaId, step, message }
-}
-
-/** Name of the participants that accept commands of this kind; a kind of a later release is named by its header. */
-function participantsOf(kind: string | undefined): string {
-  if (kind === undefined) return 'participant'
-  return (Object.hasOwn(PARTICIPANTS, kind) ? PARTICIPANTS[kind] : undefined) ?? `a participant of the kind "${kind}"`
+/** Wraps the call and its answer in a span. */
+async function traced(
+  telemetry: Telemetry | undefined,
+  command: CommandHeaders,
+  message: HandlerContext,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  if (telemetry === undefined) return void (await work())
+  const span = telemetry.span(`${command.operation} ${command.saga}/${command.step}`, {
+    kind: 'internal',
+    parent: parentIn(telemetry, message),
+    attributes: { ...sagaAttributes({ name: command.saga, id: command.sagaId }), ...callAttributes(command) },
+  })
+  try {
+    span.end(await span.run(work))
+  } catch (error) {
+    span.end(error)
+    throw error
+  }
 }
 
 /** The binder's span for the message, if it makes one, else the one that the message names. */

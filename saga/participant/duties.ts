@@ -8,7 +8,8 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { Barred, Barrier, BarrierEntry, BarrierStatus } from './barrier.ts'
+import type { Barrier } from './barrier.ts'
+import type { Barred, BarrierEntry, BarrierStatus } from './barrier-entry.ts'
 
 /** How a command is given up: `failed` may be tried again. */
 export type GivenUp = 'refused' | 'final' | 'failed'

@@ -16,7 +16,7 @@ import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { participantBinding, requireHandlers } from './binding.ts'
-import type { ParticipantContext } from './command-handler.ts'
+import type { ParticipantContext } from './context.ts'
 import { stepDuties } from './duties.ts'
 import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
 

@@ -1,39 +1,34 @@
 /** The coordinators of all shards at work: one whose database is away holds up none of the others. */
-import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
 import { Trouble } from '../../core/trouble.ts'
 import type { RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { SagaHealth } from '../coordinator/health.ts'
 import type { KnownLayouts } from './known-layouts.ts'
+import type { ResolvedSharding } from './options.ts'
 import type { ShardedHealth } from './sharded-coordinator.ts'
-
-export interface DrivesHost {
-  readonly all: ReadonlyMap<string, SagaCoordinator>
-  readonly layouts: KnownLayouts
-  readonly clock: Clock
-  readonly logger: Logger
-}
 
 const AGAIN_MS = 1 * SECOND
 
 export class Drives {
-  readonly #host: DrivesHost
+  readonly #options: ResolvedSharding
+  readonly #all: ReadonlyMap<string, SagaCoordinator>
+  readonly #layouts: KnownLayouts
   readonly #stopping = new AbortController()
   /** Reasons for which shards are not driven. */
   readonly #problems = new Map<string, Error>()
   readonly #later = new Map<string, Promise<void>>()
 
-  constructor(host: DrivesHost) {
-    this.#host = host
+  constructor(options: ResolvedSharding, all: ReadonlyMap<string, SagaCoordinator>, layouts: KnownLayouts) {
+    this.#options = options
+    this.#all = all
+    this.#layouts = layouts
   }
 
   /** Resolves when every shard is driven whose database is there. @throws what `run` of one of them throws, unless it is away */
   async run(options: RunOptions): Promise<void> {
-    const { all, layouts } = this.#host
-    await layouts.open()
-    const outcomes = await Promise.allSettled([...all.keys()].map((name) => this.#begin(name, options)))
+    await this.#layouts.open()
+    const outcomes = await Promise.allSettled([...this.#all.keys()].map((name) => this.#begin(name, options)))
     const failed = outcomes.find((outcome) => outcome.status === 'rejected')
     if (failed !== undefined) throw failed.reason
     for (const name of this.#problems.keys()) {
@@ -43,14 +38,14 @@ export class Drives {
 
   health(closed: boolean): ShardedHealth {
     const shards: Record<string, SagaHealth> = {}
-    for (const [name, coordinator] of this.#host.all) shards[name] = this.#healthOf(name, coordinator.health())
+    for (const [name, coordinator] of this.#all) shards[name] = this.#healthOf(name, coordinator.health())
     const each = Object.values(shards)
     const sum = (of: (health: SagaHealth) => number): number => each.reduce((total, health) => total + of(health), 0)
     const error = each.find((health) => health.error !== undefined)?.error
     return {
       status: closed ? 'closed' : statusOf(each),
       ...(error !== undefined && { error }),
-      takes: this.#host.layouts.newest,
+      takes: this.#layouts.newest,
       inHand: sum(({ inHand }) => inHand),
       open: sum(({ open }) => open),
       stuck: sum(({ stuck }) => stuck),
@@ -60,7 +55,7 @@ export class Drives {
 
   async close(): Promise<void> {
     this.#stopping.abort()
-    await Promise.all([...this.#host.all.values()].map((coordinator) => coordinator.close()))
+    await Promise.all([...this.#all.values()].map((coordinator) => coordinator.close()))
   }
 
   /** @throws what does not pass by itself; else it is tried again */
@@ -74,15 +69,14 @@ export class Drives {
   }
 
   async #drive(name: string, options: RunOptions): Promise<void> {
-    const { all, layouts } = this.#host
     // The pool may lead to another database than the configured one.
-    await layouts.look(name)
-    await all.get(name)?.run(options)
+    await this.#layouts.look(name)
+    await this.#all.get(name)?.run(options)
     this.#problems.delete(name)
   }
 
   async #retry(name: string, options: RunOptions): Promise<void> {
-    const { clock, logger } = this.#host
+    const { clock, logger } = this.#options
     const { signal } = this.#stopping
     const trouble = new Trouble(logger, 'shard not driven, trying again', 'shard driven')
     trouble.failed(this.#problems.get(name), { shard: name })

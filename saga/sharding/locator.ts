@@ -9,12 +9,6 @@ import { ShardingError } from './errors.ts'
 import type { KnownLayouts } from './known-layouts.ts'
 import type { ShardTable } from './shard-table.ts'
 
-export interface LocatorHost {
-  readonly all: ReadonlyMap<string, SagaCoordinator>
-  readonly tables: ReadonlyMap<string, ShardTable>
-  readonly layouts: KnownLayouts
-}
-
 /** Starts a saga; without a mark it finds the saga there, and the database starts none. */
 type WorkIn<T> = (coordinator: SagaCoordinator, mark: string | undefined, tx: SqlTransaction | undefined) => Promise<T>
 
@@ -22,10 +16,18 @@ type WorkIn<T> = (coordinator: SagaCoordinator, mark: string | undefined, tx: Sq
 const MAX_TRIES = 5
 
 export class Locator {
-  readonly #host: LocatorHost
+  readonly #all: ReadonlyMap<string, SagaCoordinator>
+  readonly #tables: ReadonlyMap<string, ShardTable>
+  readonly #layouts: KnownLayouts
 
-  constructor(host: LocatorHost) {
-    this.#host = host
+  constructor(
+    all: ReadonlyMap<string, SagaCoordinator>,
+    tables: ReadonlyMap<string, ShardTable>,
+    layouts: KnownLayouts,
+  ) {
+    this.#all = all
+    this.#tables = tables
+    this.#layouts = layouts
   }
 
   /**
@@ -37,13 +39,13 @@ export class Locator {
     work: (coordinator: SagaCoordinator, mark: string | undefined) => Promise<T>,
   ): Promise<T> {
     for (let tries = 1; ; tries++) {
-      const { home, older, mark } = await this.#host.layouts.place(key.id)
+      const { home, older, mark } = await this.#layouts.place(key.id)
       const holder = await this.#firstWith(older, key)
       try {
         return await (holder === undefined ? work(this.#on(home), mark) : work(this.#on(holder), undefined))
       } catch (error) {
         if (!hasCode(error, 'saga.shards_changed') || tries === MAX_TRIES) throw error
-        await this.#host.layouts.catchUp(holder ?? home)
+        await this.#layouts.catchUp(holder ?? home)
       }
     }
   }
@@ -54,7 +56,8 @@ export class Locator {
    * @throws `saga.other_shard` when the saga belongs on another database; what `work` throws
    */
   async placeIn<T>(tx: SqlTransaction, key: SagaKey, work: WorkIn<T>): Promise<T> {
-    const { layouts, tables } = this.#host
+    const layouts = this.#layouts
+    const tables = this.#tables
     if (layouts.newest === undefined)
       throw new ShardingError('saga.shards_mismatch', { message: 'call run() before the first start in a transaction' })
     const { home, older, mark } = await layouts.place(key.id)
@@ -79,7 +82,7 @@ export class Locator {
 
   /** Where it is, or would be started. */
   async shardOf(key: SagaKey): Promise<string> {
-    return (await this.#find(key)) ?? (await this.#host.layouts.place(key.id)).home
+    return (await this.#find(key)) ?? (await this.#layouts.place(key.id)).home
   }
 
   /** The same, as the one who drives it. */
@@ -99,23 +102,22 @@ export class Locator {
    * @throws `saga.not_found` when no shard has the saga; the error of a shard that is unreachable
    */
   async handOn(shard: string, key: SagaKey, signal: SagaSignal): Promise<boolean> {
-    if ((await this.#host.layouts.place(key.id)).first !== shard) return false
+    if ((await this.#layouts.place(key.id)).first !== shard) return false
     const holder = await this.find(key)
     if (holder === undefined) throw new SagaError('saga.not_found', { saga: key.name, id: key.id })
     return holder.take(key, signal)
   }
 
   async #find(key: SagaKey): Promise<string | undefined> {
-    const { layouts, all } = this.#host
     for (;;) {
-      const { home, older } = await layouts.place(key.id)
+      const { home, older } = await this.#layouts.place(key.id)
       const homes = [...older, home]
       const holder = await this.#firstWith(homes, key)
       if (holder !== undefined) return holder
       // Others may have changed the layout, and started it on a shard that was none of its homes before.
-      if (await layouts.look(home)) continue
+      if (await this.#layouts.look(home)) continue
       // The step of a saga is where that is, whatever its own id.
-      const others = [...all.keys()].filter((name) => !homes.includes(name))
+      const others = [...this.#all.keys()].filter((name) => !homes.includes(name))
       const there = await Promise.all(others.map((name) => this.#on(name).has(key)))
       return others[there.indexOf(true)]
     }
@@ -132,6 +134,6 @@ export class Locator {
   }
 
   #on(name: string): SagaCoordinator {
-    return this.#host.all.get(name) as SagaCoordinator
+    return this.#all.get(name) as SagaCoordinator
   }
 }

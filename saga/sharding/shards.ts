@@ -47,8 +47,8 @@ export class Shards implements ShardedCoordinator {
     this.#all = new Map([...shards].map(([name, shard]) => [name, coordinatorOf(name, shard)]))
     const tables = new Map([...shards].map(([name, shard]) => [name, new ShardTable(name, shard)]))
     this.#layouts = new KnownLayouts(tables)
-    this.#locator = new Locator({ all: this.#all, tables, layouts: this.#layouts })
-    this.#drives = new Drives({ ...options, all: this.#all, layouts: this.#layouts })
+    this.#locator = new Locator(this.#all, tables, this.#layouts)
+    this.#drives = new Drives(options, this.#all, this.#layouts)
     this.instance = instance
     const coordinators = [...this.#all.values()]
     this.bindings = Object.freeze(coordinators.flatMap(({ bindings }) => bindings))

@@ -7,9 +7,9 @@ import type { EncodedMessage, HeaderValue } from '../../binder/channel/message.t
 import { VERSION_HEADER } from '../../binder/channel/payload-version.ts'
 import { DAY, HOUR } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
-import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { sagaQuery, type Track } from './query.ts'
 import type { SagaVersion } from './rows.ts'
-import type { Track } from './store.ts'
 
 /** Same number of attempts as for a message read from its channel. */
 const ATTEMPTS = 13
@@ -48,8 +48,7 @@ export class LeftMessageStore {
 
   constructor(schema: string, track: Track) {
     const quoted = quoteIdentifier(schema)
-    const query = ownQuery(schema, 'coordinator.migrate()')
-    this.#query = (sql, text, parameters) => track(query(sql, text, parameters), text)
+    this.#query = sagaQuery(schema, track)
     this.#saga = `${quoted}.saga`
     this.#definition = `${quoted}.saga_definition`
     this.#message = `${quoted}.saga_message`

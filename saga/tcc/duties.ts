@@ -3,7 +3,8 @@
  * the row of `invoke`, so of the two one comes first and the other sees it.
  */
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { Barrier, BarrierEntry } from '../participant/barrier.ts'
+import type { Barrier } from '../participant/barrier.ts'
+import type { BarrierEntry } from '../participant/barrier-entry.ts'
 import {
   Beginning,
   Doing,

@@ -5,30 +5,23 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { Barrier } from '../participant/barrier.ts'
 import type { Duties, Duty, DutyPatience, GivenUp } from '../participant/duties.ts'
 import type { WaitingRoom } from '../participant/waiting-room.ts'
 import { tccDuties } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { isRowHeld, notProtected, UndoError } from './errors.ts'
-import { branchOf, type Images, ownerOf } from './images.ts'
-import type { Relations } from './relation.ts'
-import { restore } from './restore.ts'
+import { branchOf, ownerOf } from './images.ts'
+import { type RestoreParts, restore } from './restore.ts'
 import { whileHeld } from './retrying.ts'
 
 type Handler<Request, Context> = (request: Request, context: Context) => unknown
 
-export interface UndoParts {
-  readonly barrier: Barrier
-  readonly images: Images
-  readonly relations: Relations
+export interface UndoParts extends RestoreParts {
   /** For calls that wait for a row. */
   readonly room: WaitingRoom
   readonly clock: Clock
   readonly lockTimeoutMs: number
-  /** Tables that may be written though they are not protected. */
-  readonly alsoWrites: readonly string[]
 }
 
 interface InTransaction {

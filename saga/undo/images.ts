@@ -1,7 +1,8 @@
 /** Row images of a branch, kept until its saga is decided. */
 import { hasCode } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import { type StepOwner, stepParameters } from '../participant/barrier.ts'
+import { stepParameters } from '../participant/barrier.ts'
+import type { StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { type Strayed, UndoError } from './errors.ts'
 import { lockOf, SUMS } from './functions.ts'

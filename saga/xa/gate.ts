@@ -6,7 +6,7 @@
 import { causesOf, hasCode } from '../../core/errors.ts'
 import { PREPARED_SETTING, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { SagaError } from '../errors.ts'
-import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { endPrepared, type Patience } from './ending.ts'
 import { baseOf, gidBase } from './gid.ts'
@@ -43,12 +43,6 @@ export interface Gate<Tx> {
   isAtWork(tx: SqlTransaction, entry: BarrierEntry): Promise<boolean>
 }
 
-/** Parts shared by both gates. */
-export interface GateParts {
-  readonly sql: SqlClient
-  readonly rows: XaRows
-}
-
 export type PreparingClient = SqlClient & { readonly prepare: NonNullable<SqlClient['prepare']> }
 
 /** PostgreSQL takes at most 199 bytes. */
@@ -62,7 +56,7 @@ export class OwnGate implements Gate<SqlTransaction> {
   readonly #sql: PreparingClient
   readonly #rows: XaRows
 
-  constructor({ sql, rows }: GateParts & { readonly sql: PreparingClient }) {
+  constructor(sql: PreparingClient, rows: XaRows) {
     this.#sql = sql
     this.#rows = rows
   }
@@ -146,27 +140,27 @@ const MOST_BYTES_XA = 128
 export class ResourceGate<Tx> implements Gate<Tx> {
   readonly mostBytes: number = MOST_BYTES_XA
   readonly isApart: boolean = true
-  readonly #parts: GateParts
+  readonly #sql: SqlClient
+  readonly #rows: XaRows
   readonly #resource: XaResource<Tx>
 
-  constructor(parts: GateParts, resource: XaResource<Tx>) {
-    this.#parts = parts
+  constructor(sql: SqlClient, rows: XaRows, resource: XaResource<Tx>) {
+    this.#sql = sql
+    this.#rows = rows
     this.#resource = resource
   }
 
   async base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string> {
     if (entry?.gid != null) return baseOf(entry.gid)
-    const { sql, rows } = this.#parts
-    return gidBase([await this.#resource.place(), ...(await rows.place(sql))], command)
+    return gidBase([await this.#resource.place(), ...(await this.#rows.place(this.#sql))], command)
   }
 
   begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
-    return this.#parts.rows.name(tx, entry, gid)
+    return this.#rows.name(tx, entry, gid)
   }
 
   prepare<T>({ step, gid, base, waitMs }: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>> {
-    const { sql, rows } = this.#parts
-    const isCurrent = (): Promise<boolean> => rows.isBegun(sql, step, gid)
+    const isCurrent = (): Promise<boolean> => this.#rows.isBegun(this.#sql, step, gid)
     return this.#resource.prepare({ gid, whose: base, key: step.key, lockTimeoutMs: waitMs, isCurrent }, work)
   }
 

@@ -4,7 +4,8 @@
  * them never hits the next; the key is there for people to read.
  */
 import { createHash } from 'node:crypto'
-import { type StepOwner, stepParameters } from '../participant/barrier.ts'
+import { stepParameters } from '../participant/barrier.ts'
+import type { StepOwner } from '../participant/barrier-entry.ts'
 
 /** Prefix of the names of all our prepared transactions. */
 export const GID_PREFIX = 'concordat:'

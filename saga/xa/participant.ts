@@ -21,12 +21,12 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/op
 import { PREPARING_IS_OFF, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-errors.ts'
 import { participantBinding } from '../participant/binding.ts'
-import type { ParticipantContext } from '../participant/command-handler.ts'
+import type { ParticipantContext } from '../participant/context.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from '../participant/options.ts'
 import { WaitingRoom } from '../participant/waiting-room.ts'
 import { TCC } from '../wire/wire.ts'
 import { xaDuties } from './duties.ts'
-import { type Gate, type GateParts, OwnGate, type PreparingClient, ResourceGate } from './gate.ts'
+import { type Gate, OwnGate, type PreparingClient, ResourceGate } from './gate.ts'
 import type { XaResource } from './resource.ts'
 import { XaRows } from './rows.ts'
 
@@ -118,9 +118,9 @@ export function xaParticipant<In, Out>(
     path,
     kind: TCC,
     duties: (barrier, { sql, schema, concurrency }) => {
-      const parts = { sql, rows: new XaRows(schema) }
-      const [gate, room] = [gateOf(parts, resource), new WaitingRoom(concurrency, resource ?? sql)]
-      return xaDuties({ ...parts, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
+      const rows = new XaRows(schema)
+      const [gate, room] = [gateOf(sql, rows, resource), new WaitingRoom(concurrency, resource ?? sql)]
+      return xaDuties({ sql, rows, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
     },
     ready: (sql) => (resource === undefined ? requirePreparing(sql) : resource.ready()),
     prepares: (sql) => resource ?? sql,
@@ -128,11 +128,10 @@ export function xaParticipant<In, Out>(
 }
 
 /** To the duties a transaction is what they hand to the handler: of which kind it is they need not know. */
-function gateOf(parts: GateParts, resource: XaResource | undefined): Gate<SqlTransaction> {
-  if (resource !== undefined) return new ResourceGate(parts, resource as XaResource<SqlTransaction>)
-  const { sql } = parts
+function gateOf(sql: SqlClient, rows: XaRows, resource: XaResource | undefined): Gate<SqlTransaction> {
+  if (resource !== undefined) return new ResourceGate(sql, rows, resource as XaResource<SqlTransaction>)
   requirePrepare(sql)
-  return new OwnGate({ ...parts, sql })
+  return new OwnGate(sql, rows)
 }
 
 /** @throws `core.sql_cannot_prepare` when the client cannot */

@@ -2,7 +2,7 @@
 
 import type { SqlTransaction } from '../../core/sql.ts'
 import { SagaError } from '../errors.ts'
-import type { BarrierEntry, StepOwner } from '../participant/barrier.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { Asked, Decision, DutyAhead, GivenUp } from '../participant/duties.ts'
 import { done, isConfirmed } from '../tcc/duties.ts'
 import type { SagaReply } from '../wire/reply.ts'

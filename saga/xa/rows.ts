@@ -12,7 +12,8 @@
  * A locked gate is skipped, never awaited.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
-import { type BarrierEntry, OF_STEP, STEP_COLUMNS, type StepOwner, stepParameters } from '../participant/barrier.ts'
+import { OF_STEP, STEP_COLUMNS, stepParameters } from '../participant/barrier.ts'
+import type { BarrierEntry, StepOwner } from '../participant/barrier-entry.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { GateState } from './resource.ts'
 

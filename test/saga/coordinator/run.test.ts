@@ -3,8 +3,8 @@ import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { createRun } from '../../../saga/coordinator/run.ts'
 import { Watch } from '../../../saga/coordinator/watch.ts'
+import type { SagaReports } from '../../../saga/store/reports.ts'
 import type { ReportedSaga, SagaKey } from '../../../saga/store/rows.ts'
-import type { SagaStore } from '../../../saga/store/store.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 const POLL_MS = 100
@@ -16,13 +16,13 @@ const sql = {
 /** A saga that is stuck at each check of the watch, and running at each read: an operator is quicker each time. */
 function setup() {
   const clock = new FakeClock()
-  const store = {
+  const reports = {
     settled: async (_: unknown, keys: readonly SagaKey[]) => {
       await clock.sleep(POLL_MS)
       return keys
     },
-  } as unknown as SagaStore
-  const watch = new Watch({ sql, store, clock, logger: silentLogger, pollMs: POLL_MS })
+  } as unknown as SagaReports
+  const watch = new Watch({ sql, reports, clock, logger: silentLogger, pollMs: POLL_MS })
   const row = { state: { status: 'running', steps: [] }, timeline: [] } as unknown as ReportedSaga
   const run = createRun({ watch, read: async () => row, definition: () => undefined }, 'order', 'o-1')
   return { clock, watch, run }

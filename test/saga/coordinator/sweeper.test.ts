@@ -6,10 +6,8 @@ import { Sweeper } from '../../../saga/coordinator/sweeper.ts'
 test('the sweeper is healthy again with the first successful poll, also when there is more to take', async () => {
   const errors: Array<string | undefined> = []
   const busy = Promise.withResolvers<void>()
-  const sweeper = new Sweeper({
-    clock: systemClock,
-    logger: silentLogger,
-    pollMs: 1,
+  const runtime = { clock: systemClock, logger: silentLogger, pollMs: 1 }
+  const sweeper = new Sweeper(runtime, {
     sweep: async () => {
       errors.push(sweeper.lastError?.message)
       if (errors.length === 1) throw new Error('away')

@@ -2,18 +2,18 @@
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { Watch } from '../../../saga/coordinator/watch.ts'
+import type { SagaReports } from '../../../saga/store/reports.ts'
 import type { SagaKey, StandingSaga } from '../../../saga/store/rows.ts'
-import type { SagaStore } from '../../../saga/store/store.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
 function setup(standing = async (keys: readonly SagaKey[]) => keys.map(ended), clock: Clock = systemClock): Watch {
-  const store = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaStore
+  const reports = { standing: (_sql: unknown, keys: readonly SagaKey[]) => standing(keys) } as unknown as SagaReports
   const sql = {
     query: () => Promise.reject(new Error('not asked')),
     transaction: () => Promise.reject(new Error('not asked')),
   }
-  return new Watch({ sql, store, clock, logger: silentLogger, pollMs: 10 })
+  return new Watch({ sql, reports, clock, logger: silentLogger, pollMs: 10 })
 }
 
 function ended(key: SagaKey): StandingSaga {

@@ -1,0 +1,50 @@
+/** Counts of the open sagas and of the messages left for versions, taken now and then. */
+import { SECOND } from '../../core/clock.ts'
+import type { LeftMessages } from '../store/left-messages.ts'
+import type { OpenSagas } from '../store/reports.ts'
+import type { SagaHealth } from './health.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+
+const EVERY_MS = 30 * SECOND
+
+/** Counts the open sagas now and then. */
+export class Census {
+  readonly #runtime: CoordinatorRuntime
+  #rows: readonly OpenSagas[] = []
+  #left: readonly LeftMessages[] = []
+  #nextAt = 0
+
+  constructor(runtime: CoordinatorRuntime) {
+    this.#runtime = runtime
+  }
+
+  /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. True: it counted. */
+  async refresh(): Promise<boolean> {
+    const { sql, reports, left, clock, logger } = this.#runtime
+    if (clock.monotonic() < this.#nextAt) return false
+    this.#rows = await reports.open(sql)
+    await left.sweep(sql)
+    this.#left = await left.count(sql)
+    this.#nextAt = clock.monotonic() + EVERY_MS
+    for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
+    return true
+  }
+
+  get rows(): readonly OpenSagas[] {
+    return this.#rows
+  }
+
+  count(status?: 'stuck'): number {
+    return this.#rows.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
+  }
+
+  leftMessages(): SagaHealth['leftMessages'] {
+    return this.#left.map(({ name, version, count, failed }) => ({ saga: name, version, count, failed }))
+  }
+
+  unloaded(): SagaHealth['unloaded'] {
+    return this.#rows
+      .filter((row) => this.#runtime.definition(row) === undefined)
+      .map(({ name, version, count }) => ({ saga: name, version, count }))
+  }
+}

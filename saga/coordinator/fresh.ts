@@ -1,0 +1,59 @@
+/** Sagas that are about to be written for the first time. */
+import { readInstant } from '../../core/instant.ts'
+import { validate } from '../../core/schema.ts'
+import type { SqlExecutor } from '../../core/sql.ts'
+import type { Saga } from '../definition/saga.ts'
+import { hashJson, stored } from '../json.ts'
+import { initialState, type SagaState } from '../machine/state.ts'
+import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
+import type { Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+
+/** What a saga is started with. */
+export interface Beginning {
+  readonly id: string
+  readonly input: unknown
+  /** Mark of the saga on a shard. */
+  readonly home: string | undefined
+}
+
+/** A saga before its first write. @throws SchemaError, `saga.payload_too_large` */
+export async function freshSnapshot(
+  { home: database, clock, maxPayloadBytes }: CoordinatorRuntime,
+  sql: SqlExecutor,
+  saga: Saga,
+  { id, input: given, home }: Beginning,
+  trace: SagaTrace | null,
+): Promise<Snapshot> {
+  const { name, version, graphHash, deadlineMs } = saga
+  const input = stored(`input of ${name}/${id}`, given, maxPayloadBytes) ?? null
+  await validate(`input of ${name}/${id}`, saga.input, input)
+  const row: SagaRow = {
+    name,
+    id,
+    version,
+    graphHash,
+    birth: await database.birth(sql),
+    state: initialState(saga),
+    input,
+    inputHash: hashJson(input),
+    revision: 0,
+    owner: null,
+    epoch: 0,
+    mail: null,
+    deadlineInMs: deadlineMs ?? null,
+    sinceWriteMs: 0,
+    ageMs: 0,
+    trace,
+    home,
+  }
+  const takenAt = readInstant(clock)
+  const startedAt = takenAt.monotonicMs
+  const deadline = deadlineMs === undefined ? {} : { deadlineAt: startedAt + deadlineMs }
+  return { saga, row, takenAt, writtenAt: startedAt, startedAt, ...deadline }
+}
+
+/** The first write of a saga that this process does not begin: due at once, for any instance. */
+export function dueAtOnce(row: SagaRow, state: SagaState = row.state): SagaWrite {
+  return { row: { ...row, state, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
+}

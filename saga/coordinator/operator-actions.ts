@@ -1,0 +1,69 @@
+/** Actions of operators on the sagas of this coordinator. */
+
+import { SagaError } from '../errors.ts'
+import { stored } from '../json.ts'
+import type { OperatorAction } from '../machine/event.ts'
+import { OPERATIONS, operationIn } from '../machine/operation.ts'
+import { actedOn, type SagaState } from '../machine/state.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { Engine } from './engine.ts'
+import { type OperatorNote, pinned, whyRefused } from './operators.ts'
+import { requireStepResult } from './outcome.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+
+export class OperatorActions {
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
+
+  constructor(runtime: CoordinatorRuntime, engine: Engine) {
+    this.#runtime = runtime
+    this.#engine = engine
+  }
+
+  /** @throws `saga.not_found`, `saga.action_refused` */
+  async operate({ name, id }: SagaKey, asked: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
+    const seen = asked.do === 'cancel' ? undefined : await this.#runtime.loader.load({ name, id })
+    const action = seen === undefined ? asked : pinned(asked, seen.row.state)
+    for (;;) {
+      const applied = await this.#engine.apply({ name, id }, { type: 'operator', action, by, reason })
+      // Not when another event came first, such as the end of the saga's time: then the timeline does not say who and why.
+      if (applied?.heard === true) return
+      if (applied !== undefined) {
+        throw new SagaError('saga.action_refused', {
+          saga: name,
+          id,
+          action: action.do,
+          why: whyRefused(applied.snapshot.row.state, action),
+        })
+      }
+      const row = await this.#runtime.loader.unfound({ name, id })
+      if (row === undefined) throw new SagaError('saga.not_found', { saga: name, id })
+      if (row === 'started') continue
+      const why = `it is ${row.state.status} on version ${row.version}, which is not loaded here`
+      throw new SagaError('saga.action_refused', { saga: name, id, action: action.do, why })
+    }
+  }
+
+  /**
+   * A skip with what an operator gives as the step's result, as a reply would have brought it, for the step that it was checked for.
+   * @throws CodecError, `saga.payload_too_large`, SchemaError, `saga.action_refused`
+   */
+  async skipAction(key: SagaKey, given: unknown): Promise<OperatorAction> {
+    const result = stored(`result of skip(${key.name}/${key.id})`, given, this.#runtime.maxPayloadBytes)
+    if (result === undefined) return { do: 'skip' }
+    // Another instance may have moved the saga on, so the copy that this one keeps may show an earlier step.
+    const known = await this.#runtime.loader.load(key)
+    if (known === undefined) return { do: 'skip', result }
+    requireInvoke(key, known.row.state)
+    return { do: 'skip', result, step: await requireStepResult(known.saga, known.row.state, result) }
+  }
+}
+
+/** @throws `saga.action_refused` when the saga is stuck on what has no result */
+function requireInvoke({ name, id }: SagaKey, { status, steps }: SagaState): void {
+  const step = status === 'stuck' ? steps[actedOn(steps)] : undefined
+  const operation = step && operationIn(step.status)
+  if (operation === undefined || OPERATIONS[operation].hasResult) return
+  const where = `it is stuck on ${operation} of step "${step?.step}", and only an invoke has a result`
+  throw new SagaError('saga.action_refused', { saga: name, id, action: 'skip with a result', why: where })
+}

@@ -1,0 +1,80 @@
+/** The runtime of a coordinator: its options and its database, and what its parts keep in common. */
+import type { Logger } from '../../core/logger.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { withActiveSpan } from '../../core/telemetry.ts'
+import type { Saga } from '../definition/saga.ts'
+import { Home } from '../store/home.ts'
+import type { LeaseStore } from '../store/lease-store.ts'
+import type { LeftMessageStore } from '../store/left-messages.ts'
+import type { SagaReports } from '../store/reports.ts'
+import type { SagaVersion } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
+import { Bodies } from './bodies.ts'
+import type { DatabaseCalls } from './database-calls.ts'
+import { StepCalls } from './health.ts'
+import type { ResolvedOptions } from './options.ts'
+import { SnapshotLoader } from './snapshot-loader.ts'
+import { SagaTelemetry } from './telemetry.ts'
+
+/** Shared by all parts of one coordinator. Fields that are not here are the options, as `CoordinatorOptions` describes them. */
+export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
+  /** The coordinator's database. Its failures count for health, whichever part sent the statement. */
+  readonly sql: SqlClient
+  /** Reads and writes the sagas in it. */
+  readonly store: SagaStore
+  /** Takes due sagas, and keeps the leases of those that this process runs. */
+  readonly leaseStore: LeaseStore
+  /** Reads sagas for callers, operators and health. */
+  readonly reports: SagaReports
+  /** Reads and writes the messages that were left for a version of a saga. */
+  readonly left: LeftMessageStore
+  /** Identifies the database; the births of its sagas begin with it. */
+  readonly home: Home
+  /** Owner of the sagas that this process runs. In an embedded database it begins with the id of that database's present life. */
+  readonly instance: string
+  /** The definition of a version, `undefined` when this process has not loaded it. */
+  readonly definition: (version: SagaVersion) => Saga | undefined
+  /** Reads sagas together with their definitions. */
+  readonly loader: SnapshotLoader
+  /** Spans and metrics; `undefined` without the option `telemetry`. */
+  readonly telemetry: SagaTelemetry | undefined
+  /** Logger for steps. Its lines carry the active span. */
+  readonly stepLogger: Logger
+  /** Code of global transactions that runs in this process. */
+  readonly bodies: Bodies
+  /** Calls of local steps that have not returned. */
+  readonly stepCalls: StepCalls
+}
+
+/** Makes the runtime of one coordinator. */
+export function createRuntime(options: ResolvedOptions, database: DatabaseCalls): CoordinatorRuntime {
+  const { sql, store, leaseStore, reports, left } = database
+  const { clock, logger, telemetry, schema, instance } = options
+  const definitions = new Map<string, Saga>(options.sagas.map((saga) => [versionKey(saga), saga]))
+  const definition = (version: SagaVersion): Saga | undefined => definitions.get(versionKey(version))
+  return {
+    ...options,
+    sql,
+    store,
+    leaseStore,
+    reports,
+    left,
+    home: new Home(schema),
+    instance: sql.exclusive === undefined ? instance : `${ownerPrefix(sql.exclusive)}${instance}`,
+    definition,
+    loader: new SnapshotLoader(sql, store, clock, definition),
+    telemetry: telemetry && new SagaTelemetry(telemetry, clock, options.shard),
+    stepLogger: withActiveSpan(logger, telemetry),
+    bodies: new Bodies(),
+    stepCalls: new StepCalls(clock),
+  }
+}
+
+/** Owners of one life of an embedded database begin so; those of a former life are gone for certain. */
+export function ownerPrefix(exclusive: string): string {
+  return `${exclusive}:`
+}
+
+function versionKey({ name, version }: SagaVersion): string {
+  return `${name}@${version}`
+}

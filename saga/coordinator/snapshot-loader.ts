@@ -1,0 +1,70 @@
+/** Reads sagas together with the definitions of their versions. */
+import type { Clock } from '../../core/clock.ts'
+import { type Instant, readInstant } from '../../core/instant.ts'
+import type { SqlClient, SqlExecutor } from '../../core/sql.ts'
+import { grown } from '../definition/grown.ts'
+import type { Saga } from '../definition/saga.ts'
+import type { SagaKey, SagaRow, SagaVersion } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
+import type { Snapshot } from './plan.ts'
+import { Together } from './together.ts'
+
+export class SnapshotLoader {
+  readonly #sql: SqlClient
+  readonly #store: SagaStore
+  readonly #clock: Clock
+  readonly #definition: (version: SagaVersion) => Saga | undefined
+  /** Many callers wait for transactions at once, and each of them looks at its row. */
+  readonly #shared: Together<SagaKey, Snapshot | undefined>
+
+  /** @param definition as of `CoordinatorRuntime` */
+  constructor(sql: SqlClient, store: SagaStore, clock: Clock, definition: (version: SagaVersion) => Saga | undefined) {
+    this.#sql = sql
+    this.#store = store
+    this.#clock = clock
+    this.#definition = definition
+    this.#shared = new Together(sql, (keys) => this.#loadMany(keys))
+  }
+
+  /** `undefined` when the saga does not exist or its version is not loaded. */
+  async load(key: SagaKey, sql: SqlExecutor = this.#sql): Promise<Snapshot | undefined> {
+    const takenAt = readInstant(this.#clock)
+    const row = await this.#store.load(sql, key)
+    return row === undefined ? undefined : this.snapshot(row, takenAt)
+  }
+
+  /** Loads the saga in one statement with those that other callers ask for at the same time. */
+  loadShared(key: SagaKey): Promise<Snapshot | undefined> {
+    return this.#shared.get(key)
+  }
+
+  /**
+   * Why `load` found no saga: there is none, or this process has not loaded its version, and the row is returned.
+   * `'started'`: the saga was committed in between, so the caller applies its event again.
+   */
+  async unfound(key: SagaKey): Promise<SagaRow | 'started' | undefined> {
+    const row = await this.#store.load(this.#sql, key)
+    return row === undefined || this.#definition(row) === undefined ? row : 'started'
+  }
+
+  snapshot(row: SagaRow, takenAt: Instant): Snapshot | undefined {
+    const definition = this.#definition(row)
+    if (definition === undefined) return undefined
+    const { deadlineInMs, sinceWriteMs, ageMs } = row
+    return {
+      saga: grown(definition, row.state),
+      row,
+      takenAt,
+      writtenAt: takenAt.monotonicMs - sinceWriteMs,
+      startedAt: takenAt.monotonicMs - ageMs,
+      ...(deadlineInMs !== null && { deadlineAt: takenAt.monotonicMs + deadlineInMs }),
+    }
+  }
+
+  /** In the order of the keys. */
+  async #loadMany(keys: readonly SagaKey[]): Promise<readonly (Snapshot | undefined)[]> {
+    const takenAt = readInstant(this.#clock)
+    const rows = await this.#store.loadMany(this.#sql, keys)
+    return rows.map((row) => row && this.snapshot(row, takenAt))
+  }
+}

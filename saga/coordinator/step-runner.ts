@@ -1,0 +1,158 @@
+/** Makes the calls of local steps, and writes their outcomes. */
+import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
+import { BusyTries } from '../../core/busy.ts'
+import { SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { traceFields } from '../../core/telemetry.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { Call } from '../machine/state.ts'
+import { isNotOurs, isOwnershipLost, StepAttempts } from './attempt.ts'
+import type { Engine } from './engine.ts'
+import type { HeldLease, Leases } from './leases.ts'
+import { failedEvent } from './outcome.ts'
+import type { Snapshot } from './plan.ts'
+import type { CoordinatorRuntime } from './runtime.ts'
+import { type StepDone, StepTransactions } from './step-transactions.ts'
+import { traceOf } from './telemetry.ts'
+
+/** The chains of calls that steps are part of. */
+export interface Chains {
+  /** True: no further step begins here. */
+  readonly isClosing: boolean
+  /** Gives the slot of a chain to others during a pause. */
+  aside(lease: HeldLease, pause: () => Promise<void>): Promise<void>
+}
+
+/** How often a result that the database would not take is written again before the saga is left to its lease. */
+const MAX_WRITES = 8
+/** Between attempts to begin a transaction, while the database or its pool has no connection. */
+const BEGIN_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.5 }
+const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, jitter: 0.2 }
+
+export class StepRunner {
+  readonly #runtime: CoordinatorRuntime
+  readonly #engine: Engine
+  readonly #leases: Leases
+  readonly #chains: Chains
+  readonly #attempts: StepAttempts
+  readonly #transactions: StepTransactions
+
+  constructor(runtime: CoordinatorRuntime, engine: Engine, leases: Leases, chains: Chains) {
+    this.#runtime = runtime
+    this.#engine = engine
+    this.#leases = leases
+    this.#chains = chains
+    this.#attempts = new StepAttempts(runtime, leases)
+    this.#transactions = new StepTransactions(runtime, engine.planner)
+  }
+
+  /** Lets through all that wait for a transaction: they call nothing. */
+  open(): void {
+    this.#transactions.open()
+  }
+
+  /** @param latest the saga as what came of the other calls left it */
+  async run(current: Snapshot, call: Call, lease: HeldLease, latest = () => current): Promise<Snapshot | undefined> {
+    if (this.#chains.isClosing) return this.#record(latest(), { type: 'yielded', step: call.step }, lease)
+    // After a blocked event loop most leases are still held, and a renewal says so; `StepAttempts` asks the clocks again.
+    if (!this.#leases.isCertain(lease)) await this.#leases.secure(lease)
+    const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
+    return (inTransaction ?? transactional) === true
+      ? this.#transactional(current, call, lease)
+      : this.#plain(current, call, lease, latest)
+  }
+
+  /** The intent is committed; now the effect, then its outcome. */
+  async #plain(current: Snapshot, call: Call, lease: HeldLease, latest: () => Snapshot): Promise<Snapshot | undefined> {
+    const { step, operation } = call
+    let event: SagaEvent
+    try {
+      event = { type: 'succeeded', step, operation, result: await this.#attempts.make(current, call, lease) }
+    } catch (error) {
+      event = this.#failed(current, call, lease, error)
+    }
+    return this.#record(latest(), event, lease)
+  }
+
+  /**
+   * Effect and outcome in one commit. Of the pool's connections it takes `transactions` at most: renewals and plain writes
+   * have the others. A transaction that did not begin is no attempt: the step was not called.
+   */
+  async #transactional(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+    for (let tries = 1; ; tries++) {
+      const done = await this.#inTransaction(current, call, lease)
+      if (!('notBegun' in done)) return done.next
+      if (lease.signal.aborted) throw toError(lease.signal.reason)
+      const fields = { saga: lease.name, id: lease.id, step: call.step, err: done.notBegun }
+      this.#runtime.logger.warn(fields, 'the transaction of a saga step did not begin, trying again')
+      await this.#runtime.clock.sleep(backoffDelayMs(BEGIN_BACKOFF, tries, Math.random()), lease.signal)
+    }
+  }
+
+  async #inTransaction(
+    current: Snapshot,
+    call: Call,
+    lease: HeldLease,
+  ): Promise<{ readonly next: Snapshot | undefined } | { readonly notBegun: Error }> {
+    const { step, operation } = call
+    const yielded = { type: 'yielded', step } as const
+    if (this.#chains.isClosing) return { next: await this.#record(current, yielded, lease) }
+    const busy = new BusyTries(this.#runtime.clock, lease.signal)
+    let done: StepDone | undefined
+    while (done === undefined) {
+      try {
+        done = await this.#transactions.run(current, call, async (tx) => {
+          if (this.#chains.isClosing) return undefined
+          const result = await this.#attempts.make(current, call, lease, tx)
+          return { type: 'succeeded', step, operation, result }
+        })
+      } catch (error) {
+        if (await busy.wait(error, (pause) => this.#chains.aside(lease, pause))) continue
+        const event = this.#failed(current, call, lease, error)
+        return { next: await this.#record(current, busy.made > 0 ? afterBusy(current, call, event) : event, lease) }
+      }
+    }
+    if ('notBegun' in done) return { notBegun: toError(done.notBegun) }
+    if (done.plan === undefined) return { next: await this.#record(current, yielded, lease) }
+    this.#engine.committed(done.plan)
+    return { next: done.plan.next }
+  }
+
+  /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
+  #failed(current: Snapshot, call: Call, lease: HeldLease, error: unknown): SagaEvent {
+    if (lease.signal.aborted) throw toError(lease.signal.reason)
+    if (isNotOurs(error)) throw error
+    const { step, operation, attempt: tried } = call
+    const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
+    const trace = traceFields(traceOf(current.row))
+    const event = failedEvent(step, operation, tried, error)
+    // A refusal is an expected answer: no stack, no warning.
+    if (event.type === 'refused' && operation === 'invoke') {
+      const { code, message: reason } = event.error
+      this.#runtime.logger.info({ ...fields, ...trace, code, reason }, 'saga step refused')
+    } else this.#runtime.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
+    return event
+  }
+
+  /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
+  async #record(snapshot: Snapshot, event: SagaEvent, lease: HeldLease): Promise<Snapshot | undefined> {
+    const { clock, logger } = this.#runtime
+    for (let tries = 1; ; tries++) {
+      try {
+        const applied = await this.#engine.apply(lease, event, { snapshot, epoch: lease.epoch })
+        return applied?.snapshot
+      } catch (error) {
+        if (isOwnershipLost(error) || tries === MAX_WRITES) throw error
+        logger.warn({ saga: lease.name, id: lease.id, err: toError(error) }, 'saga outcome not written, trying again')
+        await clock.sleep(backoffDelayMs(WRITE_BACKOFF, tries, Math.random()), lease.signal)
+      }
+    }
+  }
+}
+
+/** A no after a try that was rolled back says nothing of what that one did outside of its transaction. */
+function afterBusy({ saga }: Snapshot, { index }: Call, event: SagaEvent): SagaEvent {
+  if (event.type !== 'refused' || saga.steps[index]?.transactional === true) return event
+  const { step, operation, error } = event
+  return { type: 'failed', step, operation, error, terminal: true }
+}

@@ -1,0 +1,115 @@
+/** Answers to commands, in the transaction that decides them. */
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { SendOptions } from '../../binder/channel/encode.ts'
+import { untilFree } from '../../core/busy.ts'
+import type { Clock } from '../../core/clock.ts'
+import { andCommit } from '../../core/last-statement.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import { traceHeaders } from '../../core/trace-context.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
+import type { Duty } from './duties.ts'
+import type { ReplyOutbox } from './reply-outbox.ts'
+import type { SharedCommand } from './shared-commands.ts'
+
+/** The parts of a command handler that answers need. */
+export interface AnswerParts {
+  readonly sql: SqlClient
+  /** Takes the answers. */
+  readonly outbox: ReplyOutbox
+  /** The commands that are for it: what their header `saga-kind` says. */
+  readonly kind?: string | undefined
+  /** The function that made it, for error messages: `xaParticipant`. */
+  readonly madeBy: string
+  readonly clock: Clock
+  readonly telemetry: Telemetry | undefined
+}
+
+/** A duty that can be refused. */
+type Refusing = Pick<Duty<never, never>, 'uncalled'>
+
+const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }
+
+/** A transaction that answers without calling the handler. */
+export function answerIn(
+  { sql, clock }: AnswerParts,
+  { signal }: HandlerContext,
+  write: (tx: SqlTransaction) => Promise<void>,
+): Promise<void> {
+  return untilFree(clock, signal, () => sql.transaction(write))
+}
+
+/** The last that is done in `tx`. */
+export async function sendAnswer(
+  { outbox, telemetry }: AnswerParts,
+  tx: SqlTransaction,
+  { replyTo, sagaId }: CommandHeaders,
+  reply: SagaReply,
+): Promise<void> {
+  await outbox.add(andCommit(tx), replyChannel(replyTo), reply, optionsOf(telemetry, sagaId))
+}
+
+/** For an outbox that takes several at once; any other has it then. */
+export async function encodeAnswer(
+  parts: AnswerParts,
+  tx: SqlTransaction,
+  command: CommandHeaders,
+  reply: SagaReply,
+): Promise<SharedCommand['answer']> {
+  const { outbox, telemetry } = parts
+  if (outbox.encode === undefined || outbox.addEncoded === undefined) {
+    await sendAnswer(parts, tx, command, reply)
+    return undefined
+  }
+  const channel = replyChannel(command.replyTo)
+  return { channel, message: await outbox.encode(channel, reply, optionsOf(telemetry, command.sagaId)) }
+}
+
+function optionsOf(telemetry: Telemetry | undefined, sagaId: string): SendOptions {
+  const trace = telemetry?.active()
+  return { key: sagaId, headers: trace === undefined ? undefined : traceHeaders(trace) }
+}
+
+/** The command is for another kind of participant: nothing is done, and the sender gets an error. */
+export async function answerStranger(
+  parts: AnswerParts,
+  invoke: Refusing | undefined,
+  command: CommandHeaders,
+  message: HandlerContext,
+): Promise<Error> {
+  const { saga, step, operation, key, kind } = command
+  const { madeBy, kind: own } = parts
+  const code = 'saga.wrong_participant'
+  const wanted = kind === own ? `"${operation}", which ${madeBy} does not know` : participantsOf(kind)
+  const text = `${saga}/${step} asks for ${wanted}, and "${message.channel}" has ${madeBy}: change one of them`
+  message.log.error({ sagaKey: key, operation, code }, text)
+  const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
+  await answerIn(parts, message, async (tx) => {
+    await sendAnswer(parts, tx, command, await noTo(invoke, tx, command, failed))
+  })
+  return new Error(text)
+}
+
+/**
+ * Of the first call certainly nothing was done, unless the barrier knows of it: that is refused, and stays so when it comes
+ * to the right participant later. What else is asked for cannot be done here, and must not count as done: an operator has to see to it.
+ */
+async function noTo(
+  invoke: Refusing | undefined,
+  tx: SqlTransaction,
+  command: CommandHeaders,
+  failed: SagaReply,
+): Promise<SagaReply> {
+  const { operation, attempt = 1, round } = command
+  const duty = operation === 'invoke' ? invoke : undefined
+  if (duty === undefined) return failed
+  const { final: _, ...no } = failed
+  return duty.uncalled(tx, command, attempt === 1 && round === 0 ? { ...no, status: 'refused' } : failed)
+}
+
+/** Name of the participants that accept commands of this kind; a kind of a later release is named by its header. */
+function participantsOf(kind: string | undefined): string {
+  if (kind === undefined) return 'participant'
+  return (Object.hasOwn(PARTICIPANTS, kind) ? PARTICIPANTS[kind] : undefined) ?? `a participant of the kind "${kind}"`
+}

@@ -1,0 +1,154 @@
+/**
+ * Leases of sagas, and when the next saga is due.
+ *
+ * All times are the server's. `due_at` is when an instance must look at the row: with an `owner` it is the end of its lease, without one the
+ * time of a retry or of a late reply. A stuck saga has an owner until it was reported. `epoch` counts changes of ownership: the holder of
+ * epoch n cannot write once it is n + 1.
+ */
+import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { COLUMNS, sagaQuery, type Track } from './query.ts'
+import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './rows.ts'
+
+/** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
+const NOW = '(SELECT clock_timestamp())'
+
+export class LeaseStore {
+  readonly #query: OwnQuery
+  readonly #saga: string
+  /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two cannot deadlock. */
+  readonly #held: string
+
+  constructor(schema: string, track?: Track) {
+    this.#query = sagaQuery(schema, track)
+    this.#saga = `${quoteIdentifier(schema)}.saga`
+    this.#held = `SELECT s.name, s.id FROM ${this.#saga} s
+      JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS h(name, id, epoch) USING (name, id, epoch)
+      WHERE s.owner = $1 ORDER BY s.name, s.id FOR UPDATE OF s`
+  }
+
+  /**
+   * Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. `nextDueMs`: in how many
+   * ms the next saga of them is due, of those that were not due yet, `undefined` when none waits. Each version is looked up by itself:
+   * sagas of others, maybe many that stay due after the rollback of a deploy, are not read.
+   */
+  async claim(
+    sql: SqlExecutor,
+    owner: string,
+    leaseMs: number,
+    versions: readonly SagaVersion[],
+    limit: number,
+  ): Promise<{ readonly rows: readonly ClaimedRow[]; readonly nextDueMs: number | undefined; readonly nowMs: number }> {
+    type Row = (ClaimedRow | { readonly name: null }) & { readonly nextDueMs: number | null; readonly nowMs: number }
+    const { rows } = await this.#query<Row>(
+      sql,
+      `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), due AS MATERIALIZED (
+         SELECT d.* FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (
+           SELECT s.name, s.id, s.owner AS former, s.due_at FROM ${this.#saga} s
+           WHERE s.name = v.name AND s.version = v.version AND s.due_at <= (SELECT now FROM clock)
+           ORDER BY s.due_at LIMIT $5 FOR UPDATE SKIP LOCKED) d ORDER BY d.due_at LIMIT $5
+       ), taken AS (
+         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1, wait_ms = $2,
+           due_at = clock_timestamp() + $2 * interval '1 millisecond'
+         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*, due.former
+       ), next AS (
+         SELECT (extract(epoch FROM min(n.due_at) - (SELECT now FROM clock)) * 1000)::float8 AS ms
+         FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (
+           SELECT s.due_at FROM ${this.#saga} s
+           WHERE s.name = v.name AND s.version = v.version AND s.due_at > (SELECT now FROM clock)
+           ORDER BY s.due_at LIMIT 1) n
+       ) SELECT ${COLUMNS}, former, next.ms AS "nextDueMs",
+         (SELECT extract(epoch FROM now) * 1000 FROM clock)::float8 AS "nowMs" FROM next LEFT JOIN taken ON true`,
+      [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    const { nextDueMs, nowMs = 0 } = rows[0] ?? {}
+    return { rows: rows.filter((row) => row.name !== null), nextDueMs: nextDueMs ?? undefined, nowMs }
+  }
+
+  /**
+   * Counts times anew that were written before the server's clock was set back, or by another server: leases and pauses that end later
+   * than they could if they began now, and deadlines since a write that is yet to come.
+   */
+  async countAnew(sql: SqlExecutor): Promise<void> {
+    await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET updated_at = least(updated_at, clock_timestamp()),
+         deadline_at = deadline_at - greatest(updated_at - clock_timestamp(), interval '0'),
+         due_at = least(due_at, clock_timestamp() + wait_ms * interval '1 millisecond')
+       WHERE due_at > ${NOW} AND (due_at > ${NOW} + wait_ms * interval '1 millisecond' OR updated_at > ${NOW})`,
+    )
+  }
+
+  /** In how many ms the next row becomes due, as `claim` says it. */
+  async nextDueMs(sql: SqlExecutor, versions: readonly SagaVersion[]): Promise<number | undefined> {
+    const result = await this.#query<{ ms: number | null }>(
+      sql,
+      `SELECT (extract(epoch FROM min(n.due_at) - clock_timestamp()) * 1000)::float8 AS ms
+       FROM unnest($1::text[], $2::int[]) AS v(name, version) CROSS JOIN LATERAL (
+         SELECT s.due_at FROM ${this.#saga} s
+         WHERE s.name = v.name AND s.version = v.version AND s.due_at > ${NOW} ORDER BY s.due_at LIMIT 1) n`,
+      [versions.map(({ name }) => name), versions.map(({ version }) => version)],
+    )
+    return result.rows[0]?.ms ?? undefined
+  }
+
+  /** Extends leases; returns those that are still held. */
+  async renew(
+    sql: SqlExecutor,
+    owner: string,
+    leaseMs: number,
+    leases: readonly SagaLease[],
+  ): Promise<readonly SagaKey[]> {
+    const result = await this.#query<SagaKey>(
+      sql,
+      `WITH held AS MATERIALIZED (${this.#held})
+       UPDATE ${this.#saga} s SET wait_ms = $5, due_at = clock_timestamp() + $5 * interval '1 millisecond'
+       FROM held WHERE s.name = held.name AND s.id = held.id RETURNING s.name, s.id`,
+      [owner, ...columns(leases), leaseMs],
+    )
+    return result.rows
+  }
+
+  /** Gives leases back at once: due now, and a late write of this owner is refused. */
+  async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
+    await this.#query(
+      sql,
+      `WITH held AS MATERIALIZED (${this.#held})
+       UPDATE ${this.#saga} s SET owner = CASE WHEN s.status = 'stuck' THEN s.owner END,
+           epoch = s.epoch + 1, revision = s.revision + 1, due_at = clock_timestamp(), wait_ms = 0
+       FROM held WHERE s.name = held.name AND s.id = held.id`,
+      [owner, ...columns(leases)],
+    )
+  }
+
+  /** Ends the leases of owners whose name does not begin so: they are known to be gone. */
+  async expireOthers(sql: SqlExecutor, ownerPrefix: string): Promise<void> {
+    await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET owner = CASE WHEN status = 'stuck' THEN owner END,
+           epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp(), wait_ms = 0
+       WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
+      [ownerPrefix],
+    )
+  }
+
+  /** Unfinished sagas without an owner, by key. */
+  async unowned(
+    sql: SqlExecutor,
+    versions: readonly SagaVersion[],
+    after: SagaKey,
+    limit: number,
+  ): Promise<readonly SagaKey[]> {
+    const result = await this.#query<SagaKey>(
+      sql,
+      `SELECT name, id FROM ${this.#saga}
+       WHERE due_at IS NOT NULL AND owner IS NULL AND (name, id) > ($1, $2)
+         AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[])) ORDER BY name, id LIMIT $5`,
+      [after.name, after.id, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return result.rows
+  }
+}
+
+function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {
+  return [leases.map(({ name }) => name), leases.map(({ id }) => id), leases.map(({ epoch }) => epoch)]
+}
