@@ -132,7 +132,10 @@ class LeasedRelay implements Relay {
       'outbox relay cannot reach its database',
       'outbox relay reaches its database again',
     )
-    this.#staff = new RelayStaff({ hire: (lease) => this.#worker(lease), onStopped: () => this.#nap.abort() })
+    this.#staff = new RelayStaff(
+      (lease) => this.#worker(lease),
+      () => this.#nap.abort(),
+    )
     this.#look = new IdleLook({
       ...options,
       sql: outbox.sql,
