@@ -1,35 +1,17 @@
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import { newId } from '../core/ids.ts'
-import type { Logger } from '../core/logger.ts'
-import { type Address, formatAddress } from './address.ts'
-import type { BusChannel } from './channels.ts'
-import type { Connection } from './connection.ts'
+import type { BusContext } from './context.ts'
 import { ackHeaders, type EventEnvelope, parseAck, signedFields } from './envelope.ts'
-import type { Guard } from './guard.ts'
 import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'
 import { PendingAcks } from './pending.ts'
-import type { Signer } from './signature.ts'
-
-export interface AnswersHost {
-  readonly address: Address
-  readonly channel: BusChannel
-  readonly connection: Connection
-  readonly guard: Guard
-  readonly signer: Signer
-  readonly logger: Logger
-  /** Strictly rising, epoch ms. */
-  nextTime(): number
-}
 
 /** Acknowledgements in both directions. One to oneself does not travel. */
 export class Answers {
   readonly pending = new PendingAcks()
-  readonly #host: AnswersHost
-  readonly #sender: string
+  readonly #context: BusContext
 
-  constructor(host: AnswersHost) {
-    this.#host = host
-    this.#sender = formatAddress(host.address)
+  constructor(context: BusContext) {
+    this.#context = context
   }
 
   /**
@@ -37,16 +19,15 @@ export class Answers {
    * @param again it was told before. Then not to oneself over the broker: it may be the echo of the own event
    */
   async give(event: EventEnvelope, outcome: Outcome, again: boolean): Promise<void> {
-    const { address, channel, connection, signer, logger } = this.#host
-    const sender = this.#sender
+    const { address, self: sender, channels, connection, signer, times, logger } = this.#context
     const isOwn = event.sender === sender
     if (isOwn && (this.pending.answer(event.id, address, sender, outcome) || again)) return
     const body = encodeOutcome(outcome)
     const ack = { sender, of: event.id, to: event.sender, status: outcome.status, signature: undefined }
-    const [id, time] = [newId(), this.#host.nextTime()]
+    const [id, time] = [newId(), times.next()]
     const signature = signer.sign(signedFields({ ...ack, kind: 'ack', id, time, from: address }), body)
     try {
-      await connection.binder.send(channel, body, { id, time, headers: ackHeaders({ ...ack, signature }) })
+      await connection.binder.send(channels.acks, body, { id, time, headers: ackHeaders({ ...ack, signature }) })
     } catch (error) {
       logger.warn({ err: error, eventId: event.id, to: event.sender }, 'bus: acknowledgement not sent')
     }
@@ -55,8 +36,8 @@ export class Answers {
   /** From the channel. */
   arrived(body: Uint8Array, context: HandlerContext): void {
     const ack = parseAck(context)
-    if (typeof ack !== 'string' && ack.to !== this.#sender) return
-    const admitted = this.#host.guard.admit(ack, body, context.id)
+    if (typeof ack !== 'string' && ack.to !== this.#context.self) return
+    const admitted = this.#context.guard.admit(ack, body, context.id)
     if (admitted === undefined) return
     this.pending.answer(admitted.of, admitted.from, admitted.sender, decodeOutcome(admitted.status, body))
   }

@@ -53,19 +53,14 @@ const NAMES = optionNames<ConfigOptions<StandardSchemaV1>>({
   loadTimeoutMs: true,
 })
 
-interface ConfigHost {
-  readonly clock: Clock
-  readonly logger: Logger
-  /** The stored value may be newer than the one here. */
-  loadFailed(): void
-}
-
 export class LiveConfig<T> implements WatchedConfig<T> {
   readonly name: string
   readonly #schema: StandardSchemaV1<unknown, T>
   readonly #load: ConfigOptions<StandardSchemaV1>['load']
   readonly #loadTimeoutMs: number
-  readonly #host: ConfigHost
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #onLoadFailed: () => void
   readonly #listeners = new Set<(value: T, version: number) => void>()
   #value: T
   #version = 0
@@ -76,7 +71,13 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   #loading: Promise<void> = Promise.resolve()
   #loadFailure: string | undefined
 
-  constructor(name: string, options: ConfigOptions<StandardSchemaV1<unknown, T>>, host: ConfigHost) {
+  /** @param onLoadFailed called after a failed load: the stored value may be newer than the one here */
+  constructor(
+    name: string,
+    options: ConfigOptions<StandardSchemaV1<unknown, T>>,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+    onLoadFailed: () => void,
+  ) {
     const path = `bus.config("${name}")`
     requireText('bus.config', name)
     if (name.length > 200) throw invalidOption('bus.config', name, 'a name of at most 200 characters')
@@ -91,7 +92,9 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     this.#value = options.initial
     this.#load = options.load
     this.#loadTimeoutMs = requireInteger(`${path}.loadTimeoutMs`, options.loadTimeoutMs ?? 10 * SECOND, 1)
-    this.#host = host
+    this.#clock = clock
+    this.#logger = logger
+    this.#onLoadFailed = onLoadFailed
     if (options.load !== undefined) this.#loadFailure = 'not loaded yet'
   }
 
@@ -131,10 +134,9 @@ export class LiveConfig<T> implements WatchedConfig<T> {
 
   /** After a load that failed: again and again, until one has worked. */
   async loadPatiently(signal: AbortSignal): Promise<void> {
-    const { clock, logger } = this.#host
     for (let attempt = 1; this.#loadFailure !== undefined; attempt++) {
-      logger.warn({ config: this.name, reason: this.#loadFailure }, 'bus: config not loaded, trying again')
-      await clock.sleep(backoffDelayMs(RELOAD, attempt, Math.random()), signal).catch(() => {})
+      this.#logger.warn({ config: this.name, reason: this.#loadFailure }, 'bus: config not loaded, trying again')
+      await this.#clock.sleep(backoffDelayMs(RELOAD, attempt, Math.random()), signal).catch(() => {})
       if (signal.aborted) return
       await this.refresh().catch(() => {})
     }
@@ -172,7 +174,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
 
   async #read(): Promise<void> {
     try {
-      const found = await within(this.#host.clock, this.#loadTimeoutMs, this.#callLoad(), TOO_LATE)
+      const found = await within(this.#clock, this.#loadTimeoutMs, this.#callLoad(), TOO_LATE)
       if (found === TOO_LATE)
         throw new Error(`load of config "${this.name}" took longer than ${this.#loadTimeoutMs} ms`)
       if (found?.value !== undefined) {
@@ -182,7 +184,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
       this.#loadFailure = undefined
     } catch (error) {
       this.#loadFailure = toError(error).message
-      this.#host.loadFailed()
+      this.#onLoadFailed()
       throw error
     }
   }
@@ -194,7 +196,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   /** @returns false when the value known here is newer, or of the same version */
   async #take(candidate: unknown, version: number, fromSource: boolean): Promise<boolean> {
     if (this.#isOld(version, fromSource)) return false
-    const limit = { clock: this.#host.clock, timeoutMs: this.#loadTimeoutMs, option: 'loadTimeoutMs' }
+    const limit = { clock: this.#clock, timeoutMs: this.#loadTimeoutMs, option: 'loadTimeoutMs' }
     const value = await validateInTime(limit, `config "${this.name}"`, this.#schema, candidate)
     if (this.#isOld(version, fromSource)) return false
     this.#value = value
@@ -209,11 +211,10 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   }
 
   #tell(listener: (value: T, version: number) => void): void {
-    const { logger } = this.#host
     tell(
       (value: T) => listener(value, this.#version),
       this.#value,
-      (error) => logger.error({ config: this.name, err: error }, 'bus: a listener of a config failed'),
+      (error) => this.#logger.error({ config: this.name, err: error }, 'bus: a listener of a config failed'),
     )
   }
 }

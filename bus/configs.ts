@@ -36,9 +36,9 @@ export class Configs {
     name: string,
     options: ConfigOptions<S>,
   ): WatchedConfig<StandardSchemaV1.InferOutput<S>> {
-    const loadFailed = (): void => void this.#retry(config as unknown as LiveConfig<unknown>)
-    const host = { clock: this.#clock, logger: this.#logger, loadFailed }
-    const config = new LiveConfig<StandardSchemaV1.InferOutput<S>>(name, options as never, host)
+    const onLoadFailed = (): void => void this.#retry(config as unknown as LiveConfig<unknown>)
+    const parts = { clock: this.#clock, logger: this.#logger }
+    const config = new LiveConfig<StandardSchemaV1.InferOutput<S>>(name, options as never, parts, onLoadFailed)
     if (this.#all.has(name)) throw invalidOption('bus.config', name, 'each config declared once')
     this.#all.set(name, config as unknown as LiveConfig<unknown>)
     if (this.#started) void this.#loadOnce(config as unknown as LiveConfig<unknown>)

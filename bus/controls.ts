@@ -1,7 +1,5 @@
 /** Reactions of this instance to the built-in events. Each may arrive twice and takes effect once. */
-import type { Binder } from '../binder/binder.ts'
 import type { BindingControl } from '../binder/status.ts'
-import type { Logger } from '../core/logger.ts'
 import {
   type ConfigChange,
   ConfigChanged,
@@ -15,34 +13,29 @@ import {
   Shutdown,
 } from './built-in.ts'
 import type { LiveConfig } from './config.ts'
+import type { BusContext } from './context.ts'
 import { BusError } from './errors.ts'
 import type { BusEvent, EventContext } from './event.ts'
 import { AfterAck, type AnyHandler, type HandlerResult, NOT_MINE } from './handlers.ts'
-import type { BusOptions } from './options.ts'
-
-export interface ControlHost {
-  readonly logger: Logger
-  readonly setLevel: BusOptions['setLevel']
-  readonly onShutdown: BusOptions['onShutdown']
-  readonly configs: ReadonlyMap<string, LiveConfig<unknown>>
-  /** The bus's own bindings: while they were paused, no instance could resume anything. */
-  readonly ownBindings: ReadonlySet<string>
-  binder(): Binder
-  /** Called when a watch asks for reports. */
-  wanted(order: ReportOrder): void
-}
 
 type Control = readonly [BusEvent, AnyHandler]
 
-export function controls(host: ControlHost): readonly Control[] {
+type LiveConfigs = ReadonlyMap<string, LiveConfig<unknown>>
+
+/** @param wanted called when a watch asks for reports */
+export function controls(
+  context: BusContext,
+  configs: LiveConfigs,
+  wanted: (order: ReportOrder) => void,
+): readonly Control[] {
   return [
-    control(Refresh, () => refresh(host)),
-    control(SetLogLevel, ({ level }) => setLevel(host, level)),
-    control(PauseBinding, ({ binding }) => pause(bindingOf(host, binding))),
-    control(ResumeBinding, ({ binding }) => resume(bindingOf(host, binding))),
-    control(ConfigChanged, (change, { time }) => changeConfig(host, change, time)),
-    control(SendReports, (order) => host.wanted(order)),
-    control(Shutdown, shutdownOnce(host)),
+    control(Refresh, () => refresh(configs)),
+    control(SetLogLevel, ({ level }) => setLevel(context, level)),
+    control(PauseBinding, ({ binding }) => pause(bindingOf(context, binding))),
+    control(ResumeBinding, ({ binding }) => resume(bindingOf(context, binding))),
+    control(ConfigChanged, (change, { time }) => changeConfig(configs, change, time)),
+    control(SendReports, wanted),
+    control(Shutdown, shutdownOnce(context)),
   ]
 }
 
@@ -54,13 +47,13 @@ function control<T>(
 }
 
 /** All are tried, also when one fails. @throws what the first that fails throws */
-async function refresh({ configs }: ControlHost): Promise<HandlerResult> {
+async function refresh(configs: LiveConfigs): Promise<HandlerResult> {
   const loadable = Array.from(configs.values()).filter(({ canLoad }) => canLoad)
   const results = await Promise.allSettled(loadable.map((config) => config.refresh()))
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
-async function setLevel({ setLevel: set }: ControlHost, level: LogLevel): Promise<HandlerResult> {
+async function setLevel({ setLevel: set }: BusContext, level: LogLevel): Promise<HandlerResult> {
   if (set === undefined)
     throw new BusError('bus.control_refused', {
       message: 'the logger of this instance has no level: give createBus a `setLevel` option',
@@ -88,25 +81,30 @@ function resume({ control, name }: { readonly control: BindingControl; readonly 
 }
 
 /** @throws `bus.control_refused` naming the bindings there are */
-function bindingOf(host: ControlHost, name: string): { readonly control: BindingControl; readonly name: string } {
-  const binder = host.binder()
+function bindingOf(
+  { connection, names: own }: BusContext,
+  name: string,
+): { readonly control: BindingControl; readonly name: string } {
+  const { binder } = connection
+  // While the bus's own bindings were paused, no instance could resume anything.
+  const ownNames = new Set(Object.values(own).filter((each) => each !== undefined))
   const names = binder.bindings().map((binding) => binding.name)
-  const others = names.filter((each) => !host.ownBindings.has(each))
+  const others = names.filter((each) => !ownNames.has(each))
   if (others.includes(name)) return { control: binder.binding(name), name }
   const known = others.slice(0, 20).join(', ') || '(none)'
-  const why = host.ownBindings.has(name) ? 'belongs to the bus itself' : 'is not known here'
+  const why = ownNames.has(name) ? 'belongs to the bus itself' : 'is not known here'
   throw new BusError('bus.control_refused', {
     message: `binding "${name}" ${why}; bindings of this instance: ${known}`,
   })
 }
 
-async function changeConfig({ configs }: ControlHost, change: ConfigChange, time: number): Promise<HandlerResult> {
+async function changeConfig(configs: LiveConfigs, change: ConfigChange, time: number): Promise<HandlerResult> {
   const config = configs.get(change.name)
   if (config === undefined) return NOT_MINE
   await config.change(change, time)
 }
 
-function shutdownOnce({ onShutdown, logger }: ControlHost) {
+function shutdownOnce({ onShutdown, logger }: BusContext) {
   let isUnderWay = false
   return ({ reason }: { readonly reason?: string | undefined }, { from }: EventContext): HandlerResult => {
     if (onShutdown === undefined)

@@ -1,47 +1,28 @@
 import { setMaxListeners } from 'node:events'
-import type { Clock } from '../core/clock.ts'
 import { jsonCodec } from '../core/codec.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import type { Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { unlessAborted, within } from '../core/time-limit.ts'
-import { type Address, type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
-import type { Authorization } from './authorize.ts'
+import { type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
 import type { AckedPublishOptions, Acknowledgement, PublishOptions } from './bus.ts'
-import type { BusChannel } from './channels.ts'
-import type { Connection } from './connection.ts'
-import type { Counters } from './counters.ts'
+import type { BusContext } from './context.ts'
 import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
 import { BusError } from './errors.ts'
 import { type BusEvent, requireEvent } from './event.ts'
+import type { Lifeline } from './lifeline.ts'
 import type { Members } from './members.ts'
 import type { AckWait, PendingAcks } from './pending.ts'
-import type { Signer } from './signature.ts'
+import type { Receiver } from './receiver.ts'
 import { validateInTime } from './validation.ts'
 
-export interface PublisherHost {
-  readonly address: Address
-  readonly channel: BusChannel
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly counters: Counters
-  readonly connection: Connection
-  readonly authorization: Authorization
+/** Parts of the bus that publishing uses. */
+interface PublisherPeers {
   readonly members: Members
   readonly pending: PendingAcks
-  readonly signer: Signer
-  readonly ackTimeoutMs: number
-  readonly handlerTimeoutMs: number
-  readonly maxPayloadBytes: number
-  /** Strictly rising, epoch ms. */
-  nextTime(): number
-  /** Resolves when those who are there have had the time to say so. */
-  rollCall(): Promise<void>
-  /** Handles one's own event. */
-  handleOwn(event: EventEnvelope, body: Uint8Array): void
-  /** @throws `bus.closed` */
-  requireOpen(): void
+  readonly lifeline: Lifeline
+  /** Handles one's own events. */
+  readonly receiver: Receiver
 }
 
 /** With or without answers. */
@@ -72,20 +53,20 @@ const ROUNDS = 3
 
 /** Publishes one event after the other, so that they leave in the order of the calls. */
 export class Publisher {
-  readonly #host: PublisherHost
-  readonly #sender: string
+  readonly #context: BusContext
+  readonly #peers: PublisherPeers
   #turn: Promise<void> = Promise.resolve()
   #latestId: string | undefined
   #handled: Promise<void> = Promise.resolve()
   readonly #closing = new AbortController()
 
-  constructor(host: PublisherHost) {
-    this.#host = host
-    this.#sender = formatAddress(host.address)
+  constructor(context: BusContext, peers: PublisherPeers) {
+    this.#context = context
+    this.#peers = peers
     setMaxListeners(0, this.#closing.signal)
   }
 
-  /** Ends waits for a schema or for `authorize`. */
+  /** Ends waits for a schema or for `authorize`, and refuses what was to follow them. */
   close(reason: Error): void {
     this.#closing.abort(reason)
   }
@@ -126,7 +107,7 @@ export class Publisher {
     requireKinds(path, options)
     const { ack, ackTimeoutMs, signal, id } = options
     const isWanted = ack === true || (ackTimeoutMs !== undefined && (ack as boolean | undefined) !== false)
-    const timeoutMs = requireInteger(`${path}.ackTimeoutMs`, ackTimeoutMs ?? this.#host.ackTimeoutMs, 1)
+    const timeoutMs = requireInteger(`${path}.ackTimeoutMs`, ackTimeoutMs ?? this.#context.ackTimeoutMs, 1)
     return {
       event,
       payload,
@@ -147,12 +128,12 @@ export class Publisher {
       await before
       const expected = order.ackTimeoutMs === undefined ? undefined : await this.#expected(order, order.ackTimeoutMs)
       order.signal.throwIfAborted()
-      this.#host.requireOpen()
-      const wait = expected === undefined ? undefined : this.#host.pending.open(order.id, order.to, expected)
+      this.#closing.signal.throwIfAborted()
+      const wait = expected === undefined ? undefined : this.#peers.pending.open(order.id, order.to, expected)
       const envelope = this.#sign(order, body)
       this.#latestId = order.id
       const sending = this.#send(envelope, body)
-      if (matches(order.to, this.#host.address)) this.#handleOwn(envelope, body, sending)
+      if (matches(order.to, this.#context.address)) this.#handleOwn(envelope, body, sending)
       else sending.catch(() => {})
       return { envelope, body, wait, sending }
     } finally {
@@ -162,7 +143,7 @@ export class Publisher {
 
   /** @throws SchemaError, `bus.schema_timeout`, CodecError, `bus.payload_too_large`, `bus.forbidden` */
   async #prepare({ event, payload, to }: Order): Promise<Uint8Array> {
-    const { authorization, address, clock, handlerTimeoutMs, maxPayloadBytes } = this.#host
+    const { authorization, address, clock, handlerTimeoutMs, maxPayloadBytes } = this.#context
     const limit = { clock, timeoutMs: handlerTimeoutMs, option: 'handlerTimeoutMs' }
     await validateInTime(limit, `event "${event.name}"`, event.schema, payload)
     const body = jsonCodec.encode(payload)
@@ -179,9 +160,10 @@ export class Publisher {
 
   /** Whose answers will be waited for, once answers can arrive. @throws `bus.not_ready` */
   async #expected({ to, signal }: Order, timeoutMs: number): Promise<readonly string[]> {
-    const { connection, members, clock } = this.#host
+    const { connection, clock } = this.#context
+    const { members, lifeline } = this.#peers
     await connection.listeningForAnswers({ signal })
-    await unlessAborted(signal, this.#host.rollCall())
+    await unlessAborted(signal, lifeline.rollCall())
     const expected = await within(clock, timeoutMs, members.addressed(to), undefined)
     if (expected === undefined)
       throw new BusError('bus.not_ready', { waiting: [`the option members has not answered within ${timeoutMs} ms`] })
@@ -189,13 +171,13 @@ export class Publisher {
   }
 
   #sign({ id, to, event, ackTimeoutMs }: Order, body: Uint8Array): EventEnvelope {
-    const { address, signer } = this.#host
+    const { address, self, signer, times } = this.#context
     const bare: EventEnvelope = {
       kind: 'event',
       id,
-      time: this.#host.nextTime(),
+      time: times.next(),
       from: address,
-      sender: this.#sender,
+      sender: self,
       name: event.name,
       to,
       wantsAck: ackTimeoutMs !== undefined,
@@ -205,9 +187,9 @@ export class Publisher {
   }
 
   async #send(envelope: EventEnvelope, body: Uint8Array): Promise<void> {
-    const { connection, channel, counters } = this.#host
+    const { connection, channels, counters } = this.#context
     const { id, time } = envelope
-    await connection.binder.send(channel, body, { id, time, headers: eventHeaders(envelope) })
+    await connection.binder.send(channels.events, body, { id, time, headers: eventHeaders(envelope) })
     counters.published++
   }
 
@@ -215,7 +197,7 @@ export class Publisher {
   #handleOwn(envelope: EventEnvelope, body: Uint8Array, sending: Promise<void>): void {
     const before = this.#handled
     this.#handled = sending.then(
-      () => before.then(() => this.#host.handleOwn(envelope, body)),
+      () => before.then(() => void this.#peers.receiver.accept(envelope, body)),
       () => before,
     )
   }
@@ -228,7 +210,7 @@ export class Publisher {
   ): Promise<Acknowledgement> {
     const complete = wait.complete.then(() => true)
     for (let round = 1; round <= ROUNDS; round++) {
-      const isComplete = await unlessAborted(signal, within(this.#host.clock, timeoutMs / ROUNDS, complete, false))
+      const isComplete = await unlessAborted(signal, within(this.#context.clock, timeoutMs / ROUNDS, complete, false))
       if (isComplete || round === ROUNDS) break
       // Beside the wait, which does not get longer by it.
       void this.#lookAgain(wait, repeat)
@@ -238,14 +220,14 @@ export class Publisher {
 
   /** Stops waiting for instances that have left, and resends to those that may have missed the event. */
   async #lookAgain(wait: AckWait, repeat: () => Promise<void>): Promise<void> {
-    const { members, logger } = this.#host
+    const { members } = this.#peers
     try {
       const live = await members.live()
       if (wait.isOver) return
       wait.keepOnly(new Set(live.map((address) => formatAddress(address))))
       if (wait.hasOpen) await repeat()
     } catch (error) {
-      logger.warn({ err: error, eventId: wait.id }, 'bus: cannot see who is still there, waiting for all')
+      this.#context.logger.warn({ err: error, eventId: wait.id }, 'bus: cannot see who is still there, waiting for all')
     }
   }
 
@@ -255,7 +237,7 @@ export class Publisher {
     try {
       await this.#send(envelope, body)
     } catch (error) {
-      this.#host.logger.warn({ err: error, eventId: envelope.id }, 'bus: event not sent again')
+      this.#context.logger.warn({ err: error, eventId: envelope.id }, 'bus: event not sent again')
     }
   }
 }

@@ -1,35 +1,17 @@
 import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import { Lanes } from '../binder/consuming/lanes.ts'
-import { type Clock, SECOND } from '../core/clock.ts'
+import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
 import { finishesWithin, within } from '../core/time-limit.ts'
 import { turnsOf } from '../core/turns.ts'
-import { type Address, matches } from './address.ts'
-import type { Authorization } from './authorize.ts'
-import type { Counters } from './counters.ts'
+import { matches } from './address.ts'
+import type { Answers } from './answers.ts'
+import type { BusContext } from './context.ts'
 import { type EventEnvelope, parseEvent } from './envelope.ts'
 import { BusError } from './errors.ts'
-import type { Guard } from './guard.ts'
 import type { Handled, Handlers } from './handlers.ts'
 import { failedWith, type Outcome } from './outcome.ts'
-import type { SeenEvents } from './seen.ts'
-import type { BusTelemetry } from './telemetry.ts'
-
-export interface ReceiverHost {
-  readonly address: Address
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly counters: Counters
-  readonly guard: Guard
-  readonly seen: SeenEvents
-  readonly handlers: Handlers
-  readonly authorization: Authorization
-  readonly handlerTimeoutMs: number
-  readonly measures: BusTelemetry | undefined
-  /** Answers the publisher, or does it again. Never rejects. */
-  answer(event: EventEnvelope, outcome: Outcome, again: boolean): Promise<void>
-}
+import { SeenEvents } from './seen.ts'
 
 interface Item {
   readonly event: EventEnvelope
@@ -49,20 +31,32 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024
  * after the other, those of several side by side, and one that hangs is given up after `handlerTimeoutMs`.
  */
 export class Receiver {
-  readonly #host: ReceiverHost
+  readonly #context: BusContext
+  readonly #handlers: Handlers
+  readonly #answers: Answers
+  readonly #seen: SeenEvents
   readonly #lanes: Lanes<Item>
   readonly #stopping = new AbortController()
   readonly #room: Array<() => void> = []
   #bytes = 0
   #closed = false
 
-  constructor(host: ReceiverHost) {
-    this.#host = host
+  constructor(context: BusContext, handlers: Handlers, answers: Answers) {
+    const { clock, self, maxSkewMs } = context
+    this.#context = context
+    this.#handlers = handlers
+    this.#answers = answers
+    this.#seen = new SeenEvents({
+      clock,
+      windowMs: context.dedupeWindowMs,
+      maxEvents: context.dedupeMaxEvents,
+      own: { sender: self, maxSkewMs },
+    })
     this.#lanes = new Lanes(
       CONCURRENCY,
       ({ event }) => event.sender,
       (item) => this.#run(item),
-      { turns: turnsOf(host.clock) },
+      { turns: turnsOf(clock) },
     )
     this.#lanes.hold()
   }
@@ -74,7 +68,7 @@ export class Receiver {
 
   /** From the channel. Never rejects. */
   async arrived(body: Uint8Array, context: HandlerContext): Promise<void> {
-    const { guard, counters, address } = this.#host
+    const { guard, counters, address } = this.#context
     const event = parseEvent(context)
     if (typeof event !== 'string' && !matches(event.to, address)) {
       counters.notAddressed++
@@ -86,7 +80,8 @@ export class Receiver {
 
   /** An event that is for us and genuine; also one of our own, as soon as the broker has it. */
   async accept(event: EventEnvelope, body: Uint8Array): Promise<void> {
-    const { seen, counters, guard } = this.#host
+    const { counters, guard } = this.#context
+    const seen = this.#seen
     if (this.#closed) return
     if (seen.has(event)) return this.#again(event)
     if (guard.isStale(event.time) || (guard.isSigned && seen.isForgotten(event))) {
@@ -102,7 +97,7 @@ export class Receiver {
 
   /** Why messages of others are refused. */
   get trouble(): string | undefined {
-    return this.#host.guard.trouble
+    return this.#context.guard.trouble
   }
 
   get #isFull(): boolean {
@@ -114,20 +109,19 @@ export class Receiver {
     this.#closed = true
     this.#lanes.remove(() => true)
     this.#makeRoom()
-    await finishesWithin(this.#host.clock, drainTimeoutMs, this.#lanes.idle())
+    await finishesWithin(this.#context.clock, drainTimeoutMs, this.#lanes.idle())
     this.#stopping.abort(new Error('the bus is closed'))
   }
 
   /** Sent again because our answer has not arrived. While it runs, its end will be the answer. */
   async #again(event: EventEnvelope): Promise<void> {
-    const { seen, counters } = this.#host
-    counters.duplicates++
-    const outcome = seen.outcomeOf(event)
-    if (outcome !== undefined && event.wantsAck) void this.#host.answer(event, outcome, true)
+    this.#context.counters.duplicates++
+    const outcome = this.#seen.outcomeOf(event)
+    if (outcome !== undefined && event.wantsAck) void this.#answers.give(event, outcome, true)
   }
 
   async #run({ event, body }: Item): Promise<void> {
-    const { seen, clock, handlerTimeoutMs } = this.#host
+    const { clock, handlerTimeoutMs } = this.#context
     const limit = new AbortController()
     const signal = AbortSignal.any([limit.signal, this.#stopping.signal])
     const late = new BusError('bus.handler_timeout', { event: event.name, timeoutMs: handlerTimeoutMs })
@@ -139,7 +133,7 @@ export class Receiver {
     if (given === undefined) limit.abort(late)
     const handled = given ?? { outcome: failedWith(late) }
     this.#bytes -= body.byteLength
-    seen.end(event, handled.outcome)
+    this.#seen.end(event, handled.outcome)
     this.#count(event, handled.outcome)
     this.#makeRoom()
     // The next event of this sender does not wait for the answer to have left.
@@ -147,25 +141,24 @@ export class Receiver {
   }
 
   async #handle(event: EventEnvelope, body: Uint8Array, signal: AbortSignal): Promise<Handled> {
-    const { authorization, handlers } = this.#host
-    const refusal = await authorization.refusalOf(event.name, event.from, event.to.text)
+    const refusal = await this.#context.authorization.refusalOf(event.name, event.from, event.to.text)
     if (refusal === undefined) {
-      const turns = turnsOf(this.#host.clock)
+      const turns = turnsOf(this.#context.clock)
       while (turns.isDue()) await turns.next()
-      return handlers.handle(event, body, signal)
+      return this.#handlers.handle(event, body, signal)
     }
-    this.#host.counters.refused++
-    this.#host.logger.warn({ err: refusal, eventId: event.id, from: event.sender }, 'bus: event refused')
+    this.#context.counters.refused++
+    this.#context.logger.warn({ err: refusal, eventId: event.id, from: event.sender }, 'bus: event refused')
     return { outcome: failedWith(refusal) }
   }
 
   async #finish(event: EventEnvelope, { outcome, afterAck }: Handled): Promise<void> {
-    if (event.wantsAck) await finishesWithin(this.#host.clock, ANSWER_MS, this.#host.answer(event, outcome, false))
+    if (event.wantsAck) await finishesWithin(this.#context.clock, ANSWER_MS, this.#answers.give(event, outcome, false))
     afterAck?.()
   }
 
   #count({ id, name, sender }: EventEnvelope, { status, error }: Outcome): void {
-    const { counters, logger, measures } = this.#host
+    const { counters, logger, measures } = this.#context
     measures?.handled(status === 'ignored' ? '(ignored)' : name, status)
     if (status === 'acked') counters.handled++
     else if (status === 'ignored') counters.ignored++

@@ -16,10 +16,8 @@ const MOST_WARNINGS = 100
 /** Outcome of a row of a destination: available again, still unavailable, or nothing is left to retry. */
 export type Trial = { readonly is: 'back' } | { readonly is: 'away'; readonly error: Error }
 
-export interface AwayHost {
-  readonly partition: number
-  readonly clock: Clock
-  readonly logger: Logger
+/** How a partition tries its destinations again. */
+export interface AwayTrials {
   readonly stopping: AbortSignal
   /** Publishes the next row of the destination. Rejects when the database does not answer. */
   try(destination: string): Promise<Trial>
@@ -28,12 +26,22 @@ export interface AwayHost {
 }
 
 export class AwayDestinations {
-  readonly #host: AwayHost
+  readonly #partition: number
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #trials: AwayTrials
   readonly #away = new Map<string, Error | undefined>()
-  readonly #trials = new Set<Promise<void>>()
+  readonly #open = new Set<Promise<void>>()
 
-  constructor(host: AwayHost) {
-    this.#host = host
+  constructor(
+    partition: number,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+    trials: AwayTrials,
+  ) {
+    this.#partition = partition
+    this.#clock = clock
+    this.#logger = logger
+    this.#trials = trials
   }
 
   get names(): readonly string[] {
@@ -60,18 +68,20 @@ export class AwayDestinations {
 
   /** Resolves when no trial is under way. */
   async ended(): Promise<void> {
-    await Promise.all(this.#trials)
+    await Promise.all(this.#open)
   }
 
   #follow(work: Promise<void>): void {
-    const trial = work.finally(() => this.#trials.delete(trial))
-    this.#trials.add(trial)
+    const trial = work.finally(() => this.#open.delete(trial))
+    this.#open.add(trial)
   }
 
   #warn(destination: string, error: Error): void {
-    const { logger, partition } = this.#host
     const level = this.#away.size <= MOST_WARNINGS ? 'warn' : 'debug'
-    logger[level]({ err: error, destination, partition }, 'outbox destination is away, its messages wait')
+    this.#logger[level](
+      { err: error, destination, partition: this.#partition },
+      'outbox destination is away, its messages wait',
+    )
   }
 
   async #answer(destination: string, answered: Promise<Trial>): Promise<void> {
@@ -83,24 +93,25 @@ export class AwayDestinations {
   }
 
   async #comeBack(destination: string): Promise<void> {
-    const { clock, logger, partition, stopping } = this.#host
+    const { stopping } = this.#trials
+    const partition = this.#partition
     for (let tries = 1; !stopping.aborted; tries++) {
       const pauseMs = backoffDelayMs(PAUSE, tries, Math.random()) + this.#away.size * PAUSE_EACH_MS
-      await clock.sleep(pauseMs, stopping).catch(() => undefined)
+      await this.#clock.sleep(pauseMs, stopping).catch(() => undefined)
       if (stopping.aborted) return
-      const trial = await outcomeOf(this.#host.try(destination))
+      const trial = await outcomeOf(this.#trials.try(destination))
       if (trial.is === 'back') {
-        logger.info({ destination, partition, tries }, 'outbox destination is back')
+        this.#logger.info({ destination, partition, tries }, 'outbox destination is back')
         return this.#back(destination)
       }
       this.#away.set(destination, trial.error)
-      logger.debug({ err: trial.error, destination, partition, tries }, 'outbox destination is still away')
+      this.#logger.debug({ err: trial.error, destination, partition, tries }, 'outbox destination is still away')
     }
   }
 
   #back(destination: string): void {
     this.#away.delete(destination)
-    this.#host.onBack()
+    this.#trials.onBack()
   }
 }
 

@@ -5,11 +5,12 @@
  * the first of them is over, and takes in every partition that is idle at that moment, so that there are never more looks
  * than the partition with the shortest pauses asks for.
  */
-import { type Clock, MINUTE } from '../core/clock.ts'
+import { MINUTE } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { Silence } from '../core/silence.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
+import type { ResolvedRelayOptions } from './relay-options.ts'
 import type { OutboxTables } from './tables.ts'
 
 /** A partition to be looked at, under its lease. */
@@ -19,16 +20,11 @@ export interface Place {
   readonly away: readonly string[]
 }
 
-export interface IdleLookHost {
+export interface IdleLookOptions extends Pick<ResolvedRelayOptions, 'clock' | 'idlePollMs' | 'listenedPollMs'> {
   readonly sql: SqlClient
   readonly tables: OutboxTables
   /** Told of every look. */
   readonly silence: Silence
-  readonly clock: Clock
-  /** The longest pause, in ms, */
-  readonly idlePollMs: number
-  /** and the longest when nothing has come for a minute and others announce what they add. */
-  readonly listenedPollMs: number
   /** Whether announcements arrive now. */
   isListening(): boolean
   /** Told of each look. */
@@ -41,23 +37,19 @@ const FIRST_PAUSE_MS = 5
 const QUIET_MS = 1 * MINUTE
 
 export class IdleLook {
-  readonly #host: IdleLookHost
+  readonly #options: IdleLookOptions
   readonly #waiting = new Set<IdlePlace>()
   #cancelTimer: (() => void) | undefined
   #looking: Promise<void> | undefined
   #quietAt = Number.POSITIVE_INFINITY
 
-  constructor(host: IdleLookHost) {
-    this.#host = host
+  constructor(options: IdleLookOptions) {
+    this.#options = options
   }
 
   /** @param place what to look at now, `undefined` when its lease is in doubt: it is only let go then */
   place(place: () => Place | undefined): IdlePlace {
-    return new IdlePlace({
-      place,
-      enter: (it) => this.#enter(it),
-      leave: (it) => this.#waiting.delete(it),
-    })
+    return new IdlePlace(this, place)
   }
 
   /** Resolves when no look is under way. */
@@ -65,20 +57,25 @@ export class IdleLook {
     await this.#looking
   }
 
-  #enter(place: IdlePlace): void {
+  /** The place has nothing to do: it takes part in the looks. */
+  enter(place: IdlePlace): void {
     this.#quietAt = this.#now + QUIET_MS
     place.begin(this.#now, this.#longestMs)
     this.#waiting.add(place)
     this.#plan()
   }
 
+  leave(place: IdlePlace): void {
+    this.#waiting.delete(place)
+  }
+
   get #now(): number {
-    return this.#host.clock.monotonic()
+    return this.#options.clock.monotonic()
   }
 
   get #longestMs(): number {
-    const { idlePollMs, listenedPollMs } = this.#host
-    return this.#host.isListening() && this.#now >= this.#quietAt ? listenedPollMs : idlePollMs
+    const { idlePollMs, listenedPollMs } = this.#options
+    return this.#options.isListening() && this.#now >= this.#quietAt ? listenedPollMs : idlePollMs
   }
 
   #plan(): void {
@@ -86,7 +83,7 @@ export class IdleLook {
     this.#cancelTimer = undefined
     if (this.#looking !== undefined || this.#waiting.size === 0) return
     const at = this.#nextAt
-    this.#cancelTimer = this.#host.clock.setTimer(at - this.#now, () => this.#begin(at))
+    this.#cancelTimer = this.#options.clock.setTimer(at - this.#now, () => this.#begin(at))
   }
 
   get #nextAt(): number {
@@ -119,7 +116,7 @@ export class IdleLook {
     if (places.size === 0) return
     try {
       const rows = await this.#pending(Array.from(places.values(), ([, place]) => place))
-      this.#host.onLook(undefined)
+      this.#options.onLook(undefined)
       for (const { partition, isPending, dueMs } of rows) {
         const waiting = places.get(partition)?.[0]
         if (waiting === undefined || !this.#waiting.has(waiting)) continue
@@ -127,14 +124,14 @@ export class IdleLook {
         else looked(waiting, dueMs)
       }
     } catch (error) {
-      this.#host.onLook(toError(error))
+      this.#options.onLook(toError(error))
       for (const [waiting] of places.values()) looked(waiting)
     }
   }
 
   /** For each place: whether something may leave, and in how many ms the next held-back row is due. */
   async #pending(places: readonly Place[]): Promise<readonly PendingRow[]> {
-    const { sql, tables, silence } = this.#host
+    const { sql, tables, silence } = this.#options
     const looked = sql.query<PendingRow>(
       `SELECT p.partition, EXISTS (
            SELECT 1 FROM ${tables.window}(p.partition, p.owner, p.epoch, 1, '{}', '{}',
@@ -161,27 +158,23 @@ interface PendingRow {
   readonly dueMs: number | null
 }
 
-interface IdlePlaceHost {
-  readonly place: () => Place | undefined
-  enter(place: IdlePlace): void
-  leave(place: IdlePlace): void
-}
-
 /** Where the worker of one partition waits while it finds nothing. */
 export class IdlePlace {
-  readonly #host: IdlePlaceHost
+  readonly #look: Pick<IdleLook, 'enter' | 'leave'>
+  readonly #place: () => Place | undefined
   #pauseMs = FIRST_PAUSE_MS
   #lookAt = 0
   #woken = false
   #letGo: (() => void) | undefined
 
-  constructor(host: IdlePlaceHost) {
-    this.#host = host
+  constructor(look: Pick<IdleLook, 'enter' | 'leave'>, place: () => Place | undefined) {
+    this.#look = look
+    this.#place = place
   }
 
   /** The place to check now. */
   get now(): Place | undefined {
-    return this.#host.place()
+    return this.#place()
   }
 
   /** When its pause is over, on the monotonic clock. */
@@ -205,7 +198,7 @@ export class IdlePlace {
     if (!this.#woken) {
       await new Promise<void>((resolve) => {
         this.#letGo = resolve
-        this.#host.enter(this)
+        this.#look.enter(this)
       })
     }
     if (this.#woken) this.reset()
@@ -214,7 +207,7 @@ export class IdlePlace {
 
   /** Ends `wait`. */
   letGo(): void {
-    this.#host.leave(this)
+    this.#look.leave(this)
     this.#letGo?.()
     this.#letGo = undefined
   }

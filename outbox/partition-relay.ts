@@ -1,54 +1,16 @@
-import type { EncodedMessage } from '../binder/channel/message.ts'
 import type { PublishOutcome } from '../binder/transport/transport.ts'
-import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
-import { type Clock, SECOND } from '../core/clock.ts'
+import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
 import { within } from '../core/time-limit.ts'
-import type { Trouble } from '../core/trouble.ts'
 import { turnsOf } from '../core/turns.ts'
 import { AwayDestinations, type Trial } from './away.ts'
-import type { IdleLook, IdlePlace } from './idle-look.ts'
+import type { IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
-import type { LogOf } from './log-move.ts'
-import type { PartitionTable, UnreadableRow } from './partition-table.ts'
-import type { CheckedPublisher } from './publisher.ts'
-import {
-  bodyBytes,
-  carryOver,
-  holdOf,
-  judge,
-  publishWindow,
-  unreadableHold,
-  type WindowResult,
-  type WindowRow,
-} from './window.ts'
-
-export interface PartitionRelayOptions {
-  /** Never rejects, and keeps to the contract. */
-  readonly publisher: CheckedPublisher
-  readonly logOf: LogOf
-  readonly batchSize: number
-  readonly batchBytes: number
-  readonly maxAttempts: number
-  readonly backoff: Backoff
-  readonly logger: Logger
-  readonly clock: Clock
-  /** Shared by all partitions: an unavailable database is logged once. */
-  readonly trouble: Trouble
-}
-
-export interface PartitionRelayFields {
-  readonly lease: HeldLease
-  readonly table: PartitionTable
-  readonly options: PartitionRelayOptions
-  /** Finds out whether there is something, while nothing is. */
-  readonly look: IdleLook
-  /** Told of each window that was settled, and the age of its first row. */
-  readonly onWindow: (result: WindowResult, lagMs: number) => void
-  /** Called after a row was parked. */
-  readonly onParked: () => void
-}
+import { OutagePauses } from './outage-pauses.ts'
+import type { PartitionContext, PartitionRelayOptions } from './partition-context.ts'
+import type { PartitionTable } from './partition-table.ts'
+import { Settling } from './settling.ts'
+import { bodyBytes, carryOver, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
 const WINDOW_MS = 50
@@ -65,19 +27,6 @@ const PATIENCE_MS = 2 * SECOND
 /** Calls without an answer hold the rows of this many full windows at most; with more, the windows wait for an answer. */
 const MOST_HELD = { rows: 100, bytes: 16 }
 
-/** Pauses of a whole partition while the broker or the database is away. */
-const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
-
-/** A refused row is tried again within this time after its pause, unless an operator has dropped it. */
-const REFUSED_MS = 5 * SECOND
-
-/** A destination that the broker refuses for now. */
-interface Refusal {
-  readonly destination: string
-  readonly error: Error
-  readonly until: number
-}
-
 /**
  * The relay of one partition under one lease: fetch a window, publish it, delete what was confirmed; one window at a
  * time, so that a message leaves only after all before it in its lane were confirmed. Ends when stopped or when the
@@ -87,8 +36,7 @@ export class PartitionRelay {
   readonly lease: HeldLease
   readonly #table: PartitionTable
   readonly #options: PartitionRelayOptions
-  readonly #onWindow: (result: WindowResult, lagMs: number) => void
-  readonly #onParked: () => void
+  readonly #onWindow: PartitionContext['onWindow']
   readonly #gate: IdlePlace
   readonly #stopping = new AbortController()
   readonly #ended: Promise<void>
@@ -96,23 +44,21 @@ export class PartitionRelay {
   /** Fetched and not tried yet; their lanes are left out of the next fetch. */
   #carried: readonly WindowRow[] = []
   readonly #away: AwayDestinations
-  #outages = 0
-  #error: Error | undefined
-  #refusal: Refusal | undefined
+  readonly #pauses: OutagePauses
+  readonly #settling: Settling
   /** In calls that have no answer yet. */
   #held = { rows: 0, bytes: 0 }
 
-  constructor({ lease, table, options, look, onWindow, onParked }: PartitionRelayFields) {
+  constructor(context: PartitionContext) {
+    const { lease, table, options, look, onWindow } = context
     this.lease = lease
     this.#onWindow = onWindow
-    this.#onParked = onParked
     this.#table = table
     this.#options = options
+    this.#pauses = new OutagePauses(context, this.#stopping.signal)
+    this.#settling = new Settling(context, this.#pauses)
     this.#gate = look.place(() => (lease.isValid() ? { lease, away: this.#away.names } : undefined))
-    this.#away = new AwayDestinations({
-      partition: lease.partition,
-      clock: options.clock,
-      logger: options.logger,
+    this.#away = new AwayDestinations(lease.partition, options, {
       stopping: this.#stopping.signal,
       try: (destination) => this.#try(destination),
       onBack: () => this.#gate.wake(),
@@ -130,9 +76,7 @@ export class PartitionRelay {
 
   /** Why nothing moves, while nothing does. */
   get error(): Error | undefined {
-    const refusal = this.#refusal
-    const isWaiting = refusal !== undefined && refusal.until > this.#options.clock.monotonic()
-    return this.#error ?? this.#away.error ?? (isWaiting ? refusal.error : undefined)
+    return this.#pauses.error ?? this.#away.error ?? this.#settling.refused
   }
 
   wake(): void {
@@ -147,7 +91,7 @@ export class PartitionRelay {
   }
 
   get #goesOn(): boolean {
-    return !this.#stopping.signal.aborted && !this.lease.isLost
+    return this.#pauses.goesOn
   }
 
   async #run(): Promise<void> {
@@ -160,7 +104,7 @@ export class PartitionRelay {
         if (rows > 0) await this.#gather(rows, clock.monotonic() - since)
         else if (this.#goesOn) await this.#gate.wait()
       } catch (error) {
-        await this.#pause(toError(error))
+        await this.#pauses.pause(toError(error))
       }
     }
     await this.#last()
@@ -193,9 +137,9 @@ export class PartitionRelay {
     const found = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried, away)
     const { lagMs, unreadable } = found
     const rows = [...carried, ...found.rows]
-    if (unreadable.length > 0) await this.#park(unreadable)
+    if (unreadable.length > 0) await this.#settling.park(unreadable)
     if (rows.length === 0) {
-      this.#moved()
+      this.#pauses.over()
       return unreadable.length
     }
     this.#carried = []
@@ -207,7 +151,7 @@ export class PartitionRelay {
       () => clock.monotonic() >= due,
     )
     const outages = outagesOf(result)
-    await this.#settle(result, outages)
+    await this.#settling.settle(result, outages)
     this.#onWindow(result, lagMs)
     for (const [destination, error] of outages) this.#away.add(destination, error)
     const isAway = (row: WindowRow): boolean => outages.has(row.message.destination)
@@ -216,7 +160,7 @@ export class PartitionRelay {
       batchSize,
       batchBytes,
     )
-    this.#moved()
+    this.#pauses.over()
     return rows.length
   }
 
@@ -264,7 +208,7 @@ export class PartitionRelay {
     const failed = rows.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
     const result = { confirmed: rows.filter((_, i) => outcomes[i] === undefined), failed, rest: [] }
     const outages = outagesOf(result)
-    await this.#settle(result, outages)
+    await this.#settling.settle(result, outages)
     this.#onWindow(result, lagMs)
     const [outage] = outages.values()
     return outage === undefined ? { is: 'back' } : { is: 'away', error: outage }
@@ -277,80 +221,6 @@ export class PartitionRelay {
     // Nothing to try: what comes next, or cannot be read, is for the windows.
     if (rows.length === 0) return { is: 'back' }
     return this.#answered(rows, await this.#send(rows), lagMs)
-  }
-
-  /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
-  async #settle(result: WindowResult, outages: ReadonlyMap<string, Error>): Promise<void> {
-    const { confirmed } = result
-    const refused = this.#refusal?.destination
-    if (refused !== undefined && confirmed.some(({ message }) => message.destination === refused)) {
-      this.#refusal = undefined
-    }
-    if (confirmed.length > 0) await this.#insist(() => this.#table.confirm(confirmed))
-    // Failures of an unavailable destination are not recorded: they say nothing about the message.
-    const failed = result.failed.filter(({ row }) => !outages.has(row.message.destination))
-    if (failed.length === 0) return
-    const { backoff, maxAttempts, clock } = this.#options
-    const holds = failed.map((failure) => holdOf(failure, backoff, maxAttempts, Math.random()))
-    for (const [i, { row, error }] of failed.entries()) {
-      const delayMs = holds[i]?.delayMs
-      this.#logFailure(row.message, error, delayMs)
-      if (delayMs === undefined || judge(error) !== 'wait') continue
-      this.#refusal = { destination: row.message.destination, error, until: clock.monotonic() + delayMs + REFUSED_MS }
-    }
-    await this.#insist(() => this.#table.hold(holds))
-    if (holds.some(({ delayMs }) => delayMs === undefined)) this.#onParked()
-  }
-
-  /** No later attempt can read them: they wait for `outbox.drop`, and hold back their lanes alone. */
-  async #park(unreadable: readonly UnreadableRow[]): Promise<void> {
-    for (const { id, destination, error } of unreadable) {
-      this.#options.logger.error(
-        { err: error, id, destination },
-        'outbox row cannot be read, parked: repair it or call outbox.drop',
-      )
-    }
-    const holds = unreadable.map(({ seq, id, error }) => unreadableHold(seq, id, error))
-    await this.#insist(() => this.#table.hold(holds))
-    this.#onParked()
-  }
-
-  /** Repeats a guarded write until the database answers. An answer of "not yours" means that the lease is lost. */
-  async #insist(write: () => Promise<boolean>): Promise<void> {
-    for (;;) {
-      try {
-        if (!(await write())) this.lease.lose()
-        return
-      } catch (error) {
-        if (!this.#goesOn) return
-        await this.#pause(toError(error), 'outbox relay cannot settle what it published')
-      }
-    }
-  }
-
-  #moved(): void {
-    this.#outages = 0
-    this.#error = undefined
-  }
-
-  /** @param message when it is not the database that is away */
-  async #pause(error: Error, message?: string): Promise<void> {
-    this.#outages++
-    this.#error = error
-    const { logger, clock, trouble } = this.#options
-    const fields = { partition: this.lease.partition, attempt: this.#outages }
-    if (message === undefined) trouble.failed(error, fields)
-    else logger[this.#outages === 1 ? 'warn' : 'debug']({ ...fields, err: error }, message)
-    const delayMs = backoffDelayMs(OUTAGE, this.#outages, Math.random())
-    await clock.sleep(delayMs, this.#stopping.signal).catch(() => undefined)
-  }
-
-  #logFailure(message: EncodedMessage, error: Error, delayMs: number | undefined): void {
-    const { logger } = this.#options
-    const fields = { err: error, id: message.id, destination: message.destination, key: message.key }
-    if (delayMs === undefined)
-      logger.error(fields, 'outbox message parked: its key waits for outbox.retry or outbox.drop')
-    else logger.warn({ ...fields, delayMs }, 'outbox message failed, its key waits')
   }
 }
 

@@ -1,20 +1,19 @@
 import type { HeldLease } from './lease.ts'
 import type { PartitionRelay } from './partition-relay.ts'
 
-export interface RelayStaffHost {
-  /** A worker for a partition that is held. */
-  hire(lease: HeldLease): PartitionRelay
-  /** A worker that was told to stop has stopped: its partition can be given back, or begun anew. */
-  onStopped(): void
-}
-
 /** The workers of a relay: one for each partition that it holds, each under the lease that it was hired for. */
 export class RelayStaff {
-  readonly #host: RelayStaffHost
+  readonly #hire: (lease: HeldLease) => PartitionRelay
+  readonly #onStopped: () => void
   readonly #workers = new Map<number, PartitionRelay>()
 
-  constructor(host: RelayStaffHost) {
-    this.#host = host
+  /**
+   * @param hire returns a worker for a partition that is held
+   * @param onStopped called when a worker that was told to stop has stopped: its partition can be given back, or begun anew
+   */
+  constructor(hire: (lease: HeldLease) => PartitionRelay, onStopped: () => void) {
+    this.#hire = hire
+    this.#onStopped = onStopped
   }
 
   /** Why one of them moves nothing. */
@@ -42,7 +41,7 @@ export class RelayStaff {
     }
     if (!mayHire) return
     for (const [partition, lease] of held) {
-      if (!this.#workers.has(partition)) this.#workers.set(partition, this.#host.hire(lease))
+      if (!this.#workers.has(partition)) this.#workers.set(partition, this.#hire(lease))
     }
   }
 
@@ -59,6 +58,6 @@ export class RelayStaff {
   }
 
   #dismiss(worker: PartitionRelay): void {
-    void worker.stop().then(() => this.#host.onStopped())
+    void worker.stop().then(() => this.#onStopped())
   }
 }

@@ -9,27 +9,27 @@
 import { lastingContext } from '../core/ambient.ts'
 import { SECOND } from '../core/clock.ts'
 import { hasCode, toError } from '../core/errors.ts'
-import { newId } from '../core/ids.ts'
 import { Life } from '../core/life.ts'
 import { Silence } from '../core/silence.ts'
 import { explainMissing, refuseOwnTransaction, type SqlListener } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import { OutboxError } from './errors.ts'
-import { Failures } from './failures.ts'
 import { IdleLook } from './idle-look.ts'
-import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
+import type { HeldLease } from './lease.ts'
 import { logsOf } from './log-move.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { ParkedWatch } from './parked-watch.ts'
 import { PartitionRelay } from './partition-relay.ts'
+import { PartitionShare } from './partition-share.ts'
 import { PartitionTable } from './partition-table.ts'
 import { CheckedPublisher } from './publisher.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
 import { RelayStaff } from './relay-staff.ts'
-import { checkOutbox, type OutboxTables, outboxTables } from './tables.ts'
+import { type OutboxTables, outboxTables } from './tables.ts'
 import { RelayTelemetry } from './telemetry.ts'
 import type { WindowResult } from './window.ts'
+import { WindowCounts } from './window-counts.ts'
 
 /**
  * Publishes what is in an outbox: the partitions are shared among all relays of the outbox, each has one relay at a
@@ -89,11 +89,14 @@ function isListening(listener: SqlListener | undefined): boolean {
   return listener !== undefined && (!('backend' in listener) || listener.backend !== undefined)
 }
 
+const closed = (schema: string): OutboxError =>
+  new OutboxError('outbox.closed', { part: `relay of the outbox in schema "${schema}"`, make: 'createRelay()' })
+
 class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
   readonly #tables: OutboxTables
   readonly #trouble: Trouble
-  readonly #keeper: LeaseKeeper
+  readonly #share: PartitionShare
   readonly #staff: RelayStaff
   readonly #look: IdleLook
   readonly #subscriptions: Array<() => void> = []
@@ -103,28 +106,18 @@ class LeasedRelay implements Relay {
   #beat: Promise<void> | undefined
   readonly #life: Life
   #drained = false
-  /** First it must be known whose it is; then what dead relays left is cleared away, once. */
-  #outbox: 'unknown' | 'ours' | 'tidy' = 'unknown'
   #error: Error | undefined
   #lookError: Error | undefined
-  #relays = 0
-  #counts = { published: 0, failed: 0, lagMs: 0 }
-  readonly #failures: Failures
+  readonly #counts: WindowCounts
   readonly #parked: ParkedWatch
 
   constructor(options: ResolvedRelayOptions) {
-    const { outbox, leaseMs, clock, telemetry } = options
+    const { outbox, clock, telemetry } = options
     this.#options = options
-    this.#life = new Life(
-      () =>
-        new OutboxError('outbox.closed', {
-          part: `relay of the outbox in schema "${outbox.schema}"`,
-          make: 'createRelay()',
-        }),
-    )
+    this.#life = new Life(() => closed(outbox.schema))
     this.#silence = new Silence(clock)
-    this.#failures = new Failures(clock, options.backoff.maxMs)
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
+    this.#counts = new WindowCounts(clock, options.backoff.maxMs, this.#telemetry)
     this.#tables = outboxTables(outbox.schema)
     this.#parked = new ParkedWatch(outbox.sql, this.#tables)
     this.#trouble = new Trouble(
@@ -132,7 +125,10 @@ class LeasedRelay implements Relay {
       'outbox relay cannot reach its database',
       'outbox relay reaches its database again',
     )
-    this.#staff = new RelayStaff({ hire: (lease) => this.#worker(lease), onStopped: () => this.#nap.abort() })
+    this.#staff = new RelayStaff(
+      (lease) => this.#worker(lease),
+      () => this.#nap.abort(),
+    )
     this.#look = new IdleLook({
       ...options,
       sql: outbox.sql,
@@ -141,15 +137,7 @@ class LeasedRelay implements Relay {
       isListening: () => isListening(options.listener),
       onLook: (error) => this.#looked(error),
     })
-    const instance = `${options.instance}/${newId()}`
-    this.#keeper = new LeaseKeeper({
-      sql: outbox.sql,
-      tables: this.#tables,
-      instance,
-      leaseMs,
-      longestPauseMs: options.backoff.maxMs,
-      clock,
-    })
+    this.#share = new PartitionShare(options, this.#tables, this.#staff)
   }
 
   start(): Promise<void> {
@@ -196,14 +184,14 @@ class LeasedRelay implements Relay {
 
   health(): RelayHealth {
     const error = this.#error ?? this.#lookError ?? this.#staff.error ?? this.#silence.error
-    const failing = error === undefined ? (this.#parked.detail ?? this.#failures.lasting) : undefined
+    const failing = error === undefined ? (this.#parked.detail ?? this.#counts.lastingFailure) : undefined
     const status = error ? 'down' : !this.#life.isStarted ? 'idle' : failing ? 'degraded' : 'up'
     return {
       status: this.#life.isClosed ? 'closed' : status,
       detail: error?.message ?? failing,
-      partitions: this.#keeper.held.map((lease) => lease.partition).sort((a, b) => a - b),
-      relays: this.#relays,
-      ...this.#counts,
+      partitions: this.#share.held.map((lease) => lease.partition).sort((a, b) => a - b),
+      relays: this.#share.relays,
+      ...this.#counts.totals,
     }
   }
 
@@ -218,8 +206,7 @@ class LeasedRelay implements Relay {
   /** A mismatch is a mistake in the configuration; anything else is a database that may come back. */
   async #firstTick(): Promise<void> {
     try {
-      await checkOutbox(this.#options.outbox)
-      this.#outbox = 'ours'
+      await this.#share.check()
     } catch (error) {
       if (isMistake(error)) {
         this.#error = error
@@ -247,22 +234,12 @@ class LeasedRelay implements Relay {
     } catch (reason) {
       this.#error = this.#failed(reason)
     }
-    this.#staff.fit(this.#keeper.held, !this.#life.isClosed)
+    this.#staff.fit(this.#share.held, !this.#life.isClosed)
   }
 
-  /** Renews, gives up what is over its share, takes what is free. */
   async #beatOnce(): Promise<void> {
-    // Not before it is known whose outbox this is: a database that was away at the start is asked now.
-    if (this.#outbox === 'unknown') await checkOutbox(this.#options.outbox)
-    if (this.#outbox !== 'tidy') {
-      this.#outbox = 'ours'
-      await this.#keeper.tidy()
-      this.#outbox = 'tidy'
-    }
-    const { live, free } = await this.#keeper.renew()
-    this.#relays = live
-    if (!this.#life.isClosed) await this.#balance(free)
-    await this.#parked.look(this.#keeper.held.map((lease) => lease.partition))
+    await this.#share.renew(() => !this.#life.isClosed)
+    await this.#parked.look(this.#share.held.map((lease) => lease.partition))
   }
 
   #looked(reason: Error | undefined): void {
@@ -275,30 +252,13 @@ class LeasedRelay implements Relay {
     return toError(error)
   }
 
-  async #balance(free: number): Promise<void> {
-    const share = fairShare(this.#options.outbox.partitions, this.#relays)
-    for (const lease of this.#keeper.held.slice(share)) {
-      if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
-      else this.#staff.dismiss(lease)
-    }
-    const missing = share - this.#keeper.held.length
-    if (missing > 0 && free > 0) await this.#keeper.claim(missing)
-  }
-
   #worker(lease: HeldLease): PartitionRelay {
     const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease, this.#silence)
     const publisher = new CheckedPublisher(this.#options.publisher, this.#silence)
     const options = { ...this.#options, publisher, logOf: logsOf(this.#options.outbox), trouble: this.#trouble }
-    const onWindow = (result: WindowResult, lagMs: number): void => this.#count(result, lagMs)
+    const onWindow = (result: WindowResult, lagMs: number): void => this.#counts.add(result, lagMs)
     const onParked = (): void => this.#parked.mark()
     return new PartitionRelay({ lease, table, options, look: this.#look, onWindow, onParked })
-  }
-
-  #count(result: WindowResult, lagMs: number): void {
-    const { published, failed } = this.#counts
-    this.#failures.settled(result)
-    this.#counts = { published: published + result.confirmed.length, failed: failed + result.failed.length, lagMs }
-    this.#telemetry?.window(result, lagMs)
   }
 
   /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */
@@ -319,10 +279,7 @@ class LeasedRelay implements Relay {
     if (this.#beat === undefined) return
     await this.#beat
     try {
-      for (const lease of this.#keeper.held) {
-        if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
-      }
-      await this.#keeper.leave()
+      await this.#share.handOver()
     } catch (error) {
       this.#options.logger.warn(
         { err: error },

@@ -2,14 +2,14 @@
 import { invalidOption, isRetryable } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { wrongKind } from '../../core/options.ts'
-import type { BatchBinding, Binding, ConsumerBinding, PollBinding, SourceBinding } from '../bindings/declarations.ts'
+import type { BatchBinding, Binding, ConsumerBinding, PollBinding } from '../bindings/declarations.ts'
 import { isMadeOf, requireComplete } from '../bindings/of-service.ts'
 import { pathOf, type ResolvedConsumer, resolveConsumer, resolveSource } from '../bindings/options.ts'
 import { ownerOf } from '../bindings/pipeline-part.ts'
 import { Consumer } from '../consuming/consumer.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { Puller } from '../consuming/puller.ts'
-import { type BatchMiddleware } from '../middleware/batch-middleware.ts'
+import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
 import { checkMiddleware, type Middleware } from '../middleware/middleware.ts'
 import { wrapBatchHandler, wrapHandler } from '../middleware/wrap-handlers.ts'
 import { Poller } from '../sources/poller.ts'
@@ -32,7 +32,8 @@ export interface Runner {
   prepare?(): Promise<void>
 }
 
-export interface RunnersHost extends ConsumerHost {
+/** Members of a binder that its bindings share. */
+export interface BinderContext extends ConsumerHost {
   /** Middleware of the whole binder, around that of each binding. */
   readonly middleware: readonly Middleware[]
   readonly batchMiddleware: readonly BatchMiddleware[]
@@ -42,7 +43,7 @@ export interface RunnersHost extends ConsumerHost {
  * By name, in the order given. Nothing starts yet.
  * @throws TypeError / RangeError naming the binding and the option
  */
-export function makeRunners(bindings: readonly Binding[], host: RunnersHost): ReadonlyMap<string, Runner> {
+export function makeRunners(bindings: readonly Binding[], host: BinderContext): ReadonlyMap<string, Runner> {
   const runners = new Map<string, Runner>()
   const places = new Map<string, string>()
   requireOwnNames(bindings)
@@ -90,13 +91,15 @@ export function pullerOf(runners: ReadonlyMap<string, Runner>, binding: PollBind
   throw wrongKind('poll', binding, 'what pollable() returned and createBinder got among its `bindings`')
 }
 
-function makeRunner(binding: Binding, host: RunnersHost, places: Map<string, string>): Runner {
-  return binding.kind === 'source' ? makePoller(binding, host) : makeConsumer(binding, host, places)
+function makeRunner(binding: Binding, host: BinderContext, places: Map<string, string>): Runner {
+  return binding.kind === 'source'
+    ? new Poller(binding, resolveSource(binding), host)
+    : makeConsumer(binding, host, places)
 }
 
 function makeConsumer(
   declared: ConsumerBinding | BatchBinding | PollBinding,
-  host: RunnersHost,
+  host: BinderContext,
   places: Map<string, string>,
 ): Consumer | Puller {
   requireComplete(pathOf(declared), declared)
@@ -118,7 +121,7 @@ function makeConsumer(
 function withBatchMiddleware(
   binding: BatchBinding,
   { name, group }: ResolvedConsumer,
-  { batchMiddleware, clock }: RunnersHost,
+  { batchMiddleware, clock }: BinderContext,
 ): BatchBinding {
   const { input, output } = binding
   const kind = output === undefined ? 'sinkBatch' : 'processorBatch'
@@ -142,15 +145,4 @@ function claimPlace(places: Map<string, string>, channel: string, group: string)
     }
     places.set(joined, place)
   }
-}
-
-function makePoller(binding: SourceBinding, { service, publisher, destinations, ...host }: RunnersHost): Poller {
-  return new Poller(binding, resolveSource(binding), {
-    ...host,
-    service,
-    confirmsSingly: publisher.confirmsSingly,
-    publish: (messages) => publisher.publish(messages, 'none'),
-    learn: (channel, destination) => destinations.learn(channel, destination),
-    specOf: (destination) => destinations.spec(destination),
-  })
 }

@@ -6,9 +6,7 @@ import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/telemetry.ts'
 import type { Displacement, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
-import { Calls } from './calls.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
 import { Keeper } from './keeper.ts'
@@ -81,14 +79,9 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    const kept = { takenAway: new TakenAway(), calls: new Calls(host.clock) }
-    this.#processing = new Processing(this.#run, this.#newHandlings(kept), {
-      binding: options.name,
-      logger: host.logger,
+    this.#processing = new Processing(options.name, this.#run, host, {
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
-      turns: turnsOf(host.clock),
-      ...kept,
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)
   }
@@ -158,7 +151,7 @@ export class Consumer {
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     const run = new Run()
     this.#run = run
-    this.#processing.begin(run, this.#newHandlings(this.#processing))
+    this.#processing.begin(run, this.#newHandlings())
     this.#pace?.reset()
     this.#error = undefined
     this.#state = 'connecting'
@@ -210,7 +203,8 @@ export class Consumer {
     this.#state = 'stopped'
   }
 
-  #newHandlings({ takenAway, calls }: Pick<Processing, 'takenAway' | 'calls'>): Handlings {
+  #newHandlings(): Handlings {
+    const { takenAway, calls } = this.#processing
     return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, {
       takenAway,
       refusals: this.#stalls.refusals,
@@ -227,7 +221,7 @@ export class Consumer {
       return new Lanes(concurrency, keyOf, handle, { turns: turnsOf(clock), gate })
     }
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
-    return new BatchLanes({ limits: { concurrency, ...batch }, clock, keyOf, run, gate })
+    return new BatchLanes({ concurrency, ...batch }, keyOf, run, { clock, gate })
   }
 
   #end(state: BindingState): { run: Run } {

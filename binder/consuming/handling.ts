@@ -1,38 +1,24 @@
 import { toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
 import { readable } from '../../core/thrown.ts'
 import { type Turns, turnsOf } from '../../core/turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded.ts'
-import type { Inbox, InboxMessage, InboxWork } from '../bindings/inbox.ts'
+import type { Inbox, InboxMessage, InboxWork, SpecOf } from '../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import { sourceOf } from '../channel/deduplication.ts'
 import { decodePayload } from '../channel/encode.ts'
 import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
 import { BinderError } from '../errors.ts'
 import { askingOf } from '../requests/replies.ts'
-import { type AmbientHeaders, type Made, make } from '../sending/ambient-headers.ts'
-import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
-import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
+import { type Made, make } from '../sending/ambient-headers.ts'
+import { encodeOutputs, outputIds } from '../sending/encode-outputs.ts'
+import type { ConsumerName } from '../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import type { Calls } from './calls.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
-import { Failures, type FailuresHost, type HandlingEnd } from './failure/failures.ts'
+import { Failures, type HandlingEnd } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
+import type { HandlingContext } from './handling-context.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
-import type { Pace } from './pace/pace.ts'
-
-/** Members of the binder that handling uses. */
-export interface HandlingHost extends OutputHost, FailuresHost {
-  readonly ambient: AmbientHeaders | undefined
-  readonly telemetry: BinderTelemetry | undefined
-  /** Logger for handlers. */
-  readonly handlerLogger: Logger
-  /** Asked before each handler call, told after it. */
-  readonly pace: Pace | undefined
-  /** Told of each call that does not return at once. */
-  readonly calls: Calls
-}
 
 /** Source of the askings in an inbox: no service has a space in its name. */
 const ASKED = 'asked again'
@@ -44,22 +30,24 @@ const ASKED = 'asked again'
 export class Handling {
   readonly #binding: SinkBinding | ProcessorBinding
   readonly #options: ResolvedConsumer
-  readonly #host: HandlingHost
+  readonly #context: HandlingContext
   readonly #consumer: ConsumerName
   readonly #scope: DeliveryScope
   readonly #failures: Failures
   readonly #turns: Turns
+  readonly #specOf: SpecOf
   /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
   readonly isBare: boolean
 
-  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: HandlingHost) {
+  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, context: HandlingContext) {
     this.#binding = binding
     this.#options = options
-    this.#host = host
-    this.#failures = new Failures(options, host)
-    this.#turns = turnsOf(host.clock)
+    this.#context = context
+    this.#failures = new Failures(options, context)
+    this.#turns = turnsOf(context.clock)
+    this.#specOf = (destination) => context.destinations.spec(destination)
     this.#consumer = { destination: binding.input.name, group: options.group }
-    this.#scope = { group: options.group, drain: host.drain, handlerLogger: host.handlerLogger }
+    this.#scope = { group: options.group, drain: context.drain, handlerLogger: context.handlerLogger }
     this.isBare = binding.kind === 'sink' && binding.options.inbox === undefined
   }
 
@@ -93,7 +81,7 @@ export class Handling {
   }
 
   #unreadable(delivery: TransportDelivery, error: unknown, before: number): Promise<HandlingEnd> {
-    this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
+    this.#context.telemetry?.unreadable(delivery, this.#consumer, error)
     const tell = this.#binding.kind === 'sink' ? this.#binding.unreadable : undefined
     if (tell === undefined) return this.#failures.fail(delivery, error, before)
     return this.#tellUnreadable(tell, delivery, toError(error), before)
@@ -132,7 +120,7 @@ export class Handling {
 
   /** Never throws. Where nothing has to be asked before, the handler is called at once. */
   #begin(payload: unknown, delivery: TransportDelivery, before: number): HandlingEnd | Promise<HandlingEnd> {
-    const { telemetry, pace } = this.#host
+    const { telemetry, pace } = this.#context
     if (telemetry !== undefined || pace !== undefined) return this.#attempts(payload, delivery, before)
     let begun: unknown
     try {
@@ -151,7 +139,7 @@ export class Handling {
     before: number,
     begun?: PromiseLike<unknown>,
   ): Promise<HandlingEnd> {
-    const { pace } = this.#host
+    const { pace } = this.#context
     let payload = read
     let isFree = false
     for (let attempt = before + 1, calls = 0; ; attempt += Number(!isFree), calls++) {
@@ -165,14 +153,14 @@ export class Handling {
           return 'returned'
         }
       }
-      this.#host.calls.begin(delivery)
+      this.#context.calls.begin(delivery)
       try {
         const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
-        this.#host.calls.end(delivery)
+        this.#context.calls.end(delivery)
         if (permit !== undefined) pace?.succeeded(permit)
         return this.#ended(delivery, result)
       } catch (raw) {
-        this.#host.calls.end(delivery)
+        this.#context.calls.end(delivery)
         const thrown = readable(raw)
         if (this.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
@@ -190,7 +178,7 @@ export class Handling {
   }
 
   #observed(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
-    const { telemetry } = this.#host
+    const { telemetry } = this.#context
     if (telemetry === undefined) return this.#attempt(payload, delivery, attempt)
     return telemetry.process(delivery, this.#consumer, attempt, () => this.#attempt(payload, delivery, attempt))
   }
@@ -212,7 +200,7 @@ export class Handling {
   ): Promise<unknown> {
     const made = await this.#call(payload, delivery, context)
     if (made.value === undefined || made.value instanceof Discarded) return made.value
-    await this.#failures.publishConfirmed(await this.#encode(made, binding, delivery.message), delivery)
+    await this.#failures.sends.confirmed(await this.#encode(made, binding, delivery.message), delivery)
   }
 
   async #attemptInTransaction(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<unknown> {
@@ -231,9 +219,9 @@ export class Handling {
       const made = await this.#call(own, delivery, context)
       if (made.value instanceof Discarded) discarded = made.value
       else if (binding.kind === 'processor' && made.value !== undefined)
-        await emit(this.#created(await this.#encode(made, binding, message)), this.#host.specOf)
+        await emit(this.#created(await this.#encode(made, binding, message)), this.#specOf)
     }
-    const asking = this.#host.answer && askingOf(message)
+    const asking = this.#context.answer && askingOf(message)
     if (inbox === undefined || asking === undefined) await inbox?.process(name, work, this.#options)
     else await this.#answerOnce(inbox, [name, { ...name, source: ASKED, id: asking }], message, work)
     return discarded
@@ -257,8 +245,8 @@ export class Handling {
         if (fresh.includes(0)) return work(tx, emit)
         const { id, destination } = request
         const handled = new BinderError('binder.request_handled', { id, destination })
-        const answer = fresh.includes(1) ? this.#host.answer?.(request, handled) : undefined
-        if (answer !== undefined) await emit(this.#created([answer.message]), this.#host.specOf)
+        const answer = fresh.includes(1) ? this.#context.answer?.(request, handled) : undefined
+        if (answer !== undefined) await emit(this.#created([answer.message]), this.#specOf)
       },
       this.#options,
     )
@@ -266,18 +254,18 @@ export class Handling {
 
   #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {
     const { id: messageId } = delivery.message
-    this.#host.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
+    this.#context.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
     return 'discarded'
   }
 
   #created(outputs: EncodedMessage[]): EncodedMessage[] {
-    return this.#host.telemetry?.created(outputs) ?? outputs
+    return this.#context.telemetry?.created(outputs) ?? outputs
   }
 
   /** Only what a processor returns is sent. */
   async #call(payload: unknown, delivery: TransportDelivery, context: DeliveryContext): Promise<Made> {
     const binding = this.#binding
-    const ambient = binding.kind === 'processor' ? this.#host.ambient : undefined
+    const ambient = binding.kind === 'processor' ? this.#context.ambient : undefined
     try {
       return await make(ambient, () => binding.handler(payload, context))
     } finally {
@@ -286,7 +274,7 @@ export class Handling {
   }
 
   #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
-    return encodeOutputs(made, binding.output, this.#host, outputIds(input, this.#options.group))
+    return encodeOutputs(made, binding.output, this.#context, outputIds(input, this.#options.group))
   }
 }
 

@@ -1,29 +1,24 @@
-import type { Logger } from '../../core/logger.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import { answering } from '../requests/replies.ts'
-import type { AmbientHeaders } from '../sending/ambient-headers.ts'
+import type { Destinations } from '../sending/destinations.ts'
 import type { Publisher } from '../sending/publisher.ts'
-import type { BinderTelemetry } from '../telemetry/telemetry.ts'
-import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
-import type { Calls } from './calls.ts'
-import type { Refusals } from './failure/refusals.ts'
-import type { TakenAway } from './failure/taken-away.ts'
+import type { Transport } from '../transport/transport.ts'
+import { BatchHandling } from './batch/batch-handling.ts'
 import { Handling } from './handling.ts'
-import type { KeeperHost } from './keeper.ts'
+import type { HandlingContext } from './handling-context.ts'
 import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
 import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
 
 /** Members of the binder that a consumer uses. */
-export interface ConsumerHost extends KeeperHost {
-  readonly service: string
+export interface ConsumerHost
+  extends Pick<HandlingContext, 'service' | 'clock' | 'logger' | 'handlerLogger' | 'telemetry' | 'ambient'> {
+  readonly transport: Transport
+  readonly destinations: Destinations
   readonly publisher: Publisher
   readonly drainTimeoutMs: number
-  readonly ambient: AmbientHeaders | undefined
-  readonly telemetry: BinderTelemetry | undefined
-  readonly handlerLogger: Logger
   /** Shared by all bindings of the binder. */
   readonly outage: OutageLog
 }
@@ -41,33 +36,24 @@ export function newHandlings(
   host: ConsumerHost,
   run: Run,
   pace: Pace | undefined,
-  { takenAway, refusals, calls }: { readonly takenAway: TakenAway; readonly refusals: Refusals; readonly calls: Calls },
+  kept: Pick<HandlingContext, 'takenAway' | 'refusals' | 'calls'>,
 ): Handlings {
-  const { service, clock, logger, publisher, ambient, destinations, telemetry, handlerLogger } = host
-  const common: BatchHandlingHost = {
-    service,
-    clock,
-    logger,
+  const { publisher } = host
+  const context: HandlingContext = {
+    ...host,
+    ...kept,
     stopping: run.stopping.signal,
     drain: run.drain.signal,
     pace,
-    telemetry,
-    handlerLogger,
-    ambient,
-    takenAway,
-    refusals,
-    calls,
-    learn: (channel, destination) => destinations.learn(channel, destination),
-    specOf: (destination) => destinations.spec(destination),
     confirmsSingly: publisher.confirmsSingly,
     publish: (messages, parent) => publisher.publishResult(messages, parent),
   }
-  if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, common) }
+  if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, context) }
   const place = placeInboxOf(binding.options.inbox)
   const one = new Handling(binding, options, {
-    ...common,
+    ...context,
     move: place && ((delivery, messages) => place.move(delivery, messages)),
-    answer: answering(binding, options.group, { service, clock, destinations }),
+    answer: answering(binding, options.group, host),
   })
   return { one, batch: undefined }
 }

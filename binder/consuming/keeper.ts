@@ -1,22 +1,15 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
-import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/options.ts'
-import type { Destinations } from '../sending/destinations.ts'
-import type {
-  DestinationSpec,
-  Displacement,
-  Receiver,
-  Stall,
-  Transport,
-  TransportDelivery,
-} from '../transport/transport.ts'
+import type { DestinationSpec, Displacement, Receiver, Stall, TransportDelivery } from '../transport/transport.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { lagWithRetries, retrySpec } from './failure/retry.ts'
+import { RetryLook } from './failure/retry-look.ts'
 import { GroupSubscription } from './group-subscription.ts'
+import type { ConsumerHost } from './handlings.ts'
 import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
 
@@ -24,18 +17,6 @@ import type { Run } from './run.ts'
 const READY_MS = 5 * SECOND
 /** A subscription that lived for less has not shown that things are well: the next pause goes on growing. */
 const STEADY_MS = 30 * SECOND
-/** How often a group that runs without its retry channel looks for it. */
-const LOOK_MS = MINUTE
-/** The same where a redrive sends to the group unless told otherwise; a look is one row there. */
-const LOOK_OFTEN_MS = 5 * SECOND
-
-export interface KeeperHost {
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly transport: Transport
-  readonly destinations: Destinations
-}
-
 /** Events of the keeper. None throws. */
 export interface KeeperEvents {
   deliver(delivery: TransportDelivery): void
@@ -59,12 +40,12 @@ export interface KeeperEvents {
 export class Keeper {
   readonly #binding: ConsumerBinding | BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #host: KeeperHost
+  readonly #host: ConsumerHost
   readonly #events: KeeperEvents
   #subscription: GroupSubscription | undefined
   /** A place is being taken: what is delivered meanwhile would come again at once, without end, if it were released. */
   #isTaking = false
-  #cancelLook: () => void = () => {}
+  readonly #retries: RetryLook
   #paused = false
   /** Subscribing again, in a row. */
   #attempts = 0
@@ -73,13 +54,14 @@ export class Keeper {
   constructor(
     binding: ConsumerBinding | BatchBinding,
     options: ResolvedConsumer,
-    host: KeeperHost,
+    host: ConsumerHost,
     events: KeeperEvents,
   ) {
     this.#binding = binding
     this.#options = options
     this.#host = host
     this.#events = events
+    this.#retries = new RetryLook(binding.input.name, options.name, host)
   }
 
   /** Resolves after the first attempt: subscribed, or subscribing in the background. @throws errors that no retry fixes */
@@ -136,7 +118,7 @@ export class Keeper {
   async leave(): Promise<void> {
     const subscription = this.#subscription
     this.#subscription = undefined
-    this.#cancelLook()
+    this.#retries.stop()
     await subscription?.close()
   }
 
@@ -167,7 +149,7 @@ export class Keeper {
         if (isOpen) this.#lost(run, error)
       },
     }
-    const withRetries = group !== null && (retry === 'delayed' || (await this.#hasRetries(group)))
+    const withRetries = group !== null && (retry === 'delayed' || (await this.#retries.areThere(group)))
     const subscription = await this.#taking(GroupSubscription.open(transport, spec, receiver, withRetries))
     if (run.over || isLost !== undefined) {
       await subscription.close()
@@ -178,7 +160,11 @@ export class Keeper {
     this.#takenAt = this.#host.clock.monotonic()
     this.#subscription = subscription
     if (this.#paused) subscription.pause()
-    if (group !== null && !withRetries) this.#lookLater(subscription, group)
+    if (group !== null && !withRetries)
+      this.#retries.lookLater(group, {
+        isOver: () => this.#subscription !== subscription,
+        addRetries: () => this.#taking(subscription.addRetries()),
+      })
     this.#events.onTaken()
   }
 
@@ -189,51 +175,6 @@ export class Keeper {
     } finally {
       this.#isTaking = false
     }
-  }
-
-  /** Another release with `retry: 'delayed'`, or a redrive, may make the retry channel at any time. */
-  #lookLater(subscription: GroupSubscription, group: string): void {
-    const { clock, transport } = this.#host
-    if (transport.hasPlace === undefined) return
-    const owner = transport.ownerOf?.(this.#binding.input.name) ?? transport
-    const everyMs = owner.settlingIn === undefined ? LOOK_MS : LOOK_OFTEN_MS
-    this.#cancelLook = clock.setTimer(everyMs, () => void this.#look(subscription, group))
-  }
-
-  /** Reads the retry channel as well, once it is there. Never rejects. */
-  async #look(subscription: GroupSubscription, group: string): Promise<void> {
-    const isStale = (): boolean => this.#subscription !== subscription
-    try {
-      const isThere = await this.#hasRetries(group)
-      if (isThere && !isStale()) return await this.#taking(subscription.addRetries())
-    } catch (error) {
-      if (isStale()) return
-      const fields = { err: error, binding: this.#options.name }
-      this.#host.logger.warn(fields, 'the binding cannot read the channel of its retries, it is tried again')
-    }
-    if (!isStale()) this.#lookLater(subscription, group)
-  }
-
-  /**
-   * Whether messages of the group may still wait for their next attempt, from a release with `retry: 'delayed'` or a redrive: they
-   * are accepted, and no other binding reads them.
-   */
-  async #hasRetries(group: string): Promise<boolean> {
-    const { destinations, logger } = this.#host
-    if (!(await this.#isRetryPlaceThere(group))) return false
-    const spec = retrySpec(destinations.spec(this.#binding.input.name), group)
-    await destinations.provision([spec])
-    logger.debug(
-      { binding: this.#options.name, destination: spec.name },
-      'the binding reads what waits there for its next attempt, although its own retries are not delayed',
-    )
-    return true
-  }
-
-  async #isRetryPlaceThere(group: string): Promise<boolean> {
-    const { transport, destinations } = this.#host
-    const { name, partitions } = retrySpec(destinations.spec(this.#binding.input.name), group)
-    return (await transport.hasPlace?.({ destination: name, partitions, group })) === true
   }
 
   /** Before the first message comes, which would fail for want of tables, and all after it. */

@@ -12,7 +12,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { SettlingTransactions, TransportDelivery } from '../transport/transport.ts'
 import { originalOf } from './failure/retry.ts'
 
-export interface PlaceInboxHost {
+export interface PlaceInboxOptions {
   readonly clock: Clock
   readonly settling: SettlingTransactions
   /** Into the same log, in the same transaction. */
@@ -27,12 +27,12 @@ interface SharedDelivery {
 
 export class PlaceInbox implements Inbox {
   readonly hasOutbox = true
-  readonly #host: PlaceInboxHost
+  readonly #options: PlaceInboxOptions
   readonly #shared: SharedTransactions<SharedDelivery>
 
-  constructor(host: PlaceInboxHost) {
-    this.#host = host
-    this.#shared = new SharedTransactions<SharedDelivery>(host.settling.sql, host.clock, {
+  constructor(options: PlaceInboxOptions) {
+    this.#options = options
+    this.#shared = new SharedTransactions<SharedDelivery>(options.settling.sql, options.clock, {
       close: (tx, done) =>
         this.#end(
           tx,
@@ -43,7 +43,7 @@ export class PlaceInbox implements Inbox {
   }
 
   get settling(): SettlingTransactions {
-    return this.#host.settling
+    return this.#options.settling
   }
 
   async process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed'> {
@@ -74,7 +74,7 @@ export class PlaceInbox implements Inbox {
     deliveries: readonly TransportDelivery[],
     outputs: readonly EncodedMessage[],
   ): Promise<void> {
-    if (outputs.length > 0) await this.#host.publishIn(tx, outputs)
+    if (outputs.length > 0) await this.#options.publishIn(tx, outputs)
     await this.settling.settle(tx, deliveries.map(originalOf))
   }
 }

@@ -1,46 +1,50 @@
+import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Turns } from '../../core/turns.ts'
+import { type Turns, turnsOf } from '../../core/turns.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import type { Calls } from './calls.ts'
+import { Calls } from './calls.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import type { TakenAway } from './failure/taken-away.ts'
+import { TakenAway } from './failure/taken-away.ts'
 import type { Handling } from './handling.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
 
-/** Around it: what is told of each delivery that was taken on does not throw. */
-export interface ProcessingHost {
-  readonly binding: string
-  readonly logger: Logger
+/** Neither may throw. */
+export interface ProcessingEvents {
   /** A turn is over, before what it settled is. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
-  readonly turns: Turns
-  readonly takenAway: TakenAway
-  readonly calls: Calls
 }
+
+/** Before the first run. */
+const NONE: Handlings = { one: undefined, batch: undefined }
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
 export class Processing {
-  readonly #host: ProcessingHost
-  #run: Run
-  #handlings: Handlings
-
-  constructor(run: Run, handlings: Handlings, host: ProcessingHost) {
-    this.#run = run
-    this.#handlings = handlings
-    this.#host = host
-  }
-
   /** Outlasts runs. */
-  get takenAway(): TakenAway {
-    return this.#host.takenAway
-  }
-
+  readonly takenAway = new TakenAway()
   /** Outlasts runs, too: a call of an older one may still be under way. */
-  get calls(): Calls {
-    return this.#host.calls
+  readonly calls: Calls
+  readonly #binding: string
+  readonly #logger: Logger
+  readonly #turns: Turns
+  readonly #events: ProcessingEvents
+  #run: Run
+  #handlings = NONE
+
+  constructor(
+    binding: string,
+    run: Run,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+    events: ProcessingEvents,
+  ) {
+    this.calls = new Calls(clock)
+    this.#binding = binding
+    this.#logger = logger
+    this.#turns = turnsOf(clock)
+    this.#events = events
+    this.#run = run
   }
 
   /** Later messages belong to this run. */
@@ -68,7 +72,7 @@ export class Processing {
     const lostBefore = new Set(deliveries.filter(({ signal }) => signal.aborted))
     const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
       if (!left.delete(delivery)) return
-      this.#host.onEnded(delivery, lostBefore.has(delivery) ? 'returned' : this.#endOf(delivery, end))
+      this.#events.onEnded(delivery, lostBefore.has(delivery) ? 'returned' : this.#endOf(delivery, end))
       done(delivery)
     }
     let end: HandlingEnd = 'returned'
@@ -77,7 +81,7 @@ export class Processing {
     } catch (error) {
       end = this.#unexpected(error)
     }
-    this.#host.onTurnEnded()
+    this.#events.onTurnEnded()
     for (const delivery of left) settle(delivery, end)
   }
 
@@ -90,13 +94,13 @@ export class Processing {
   }
 
   #finished(delivery: TransportDelivery, end: HandlingEnd): undefined {
-    this.#host.turns.look()
+    this.#turns.look()
     return this.#ended(delivery, this.#endOf(delivery, end))
   }
 
   /** A message that was handled after its place was lost is not settled, and is delivered again. */
   #endOf({ signal, message }: TransportDelivery, end: HandlingEnd): HandlingEnd {
-    const { takenAway } = this.#host
+    const { takenAway } = this
     if (!signal.aborted) {
       if (end !== 'returned') takenAway.forget(message)
       return end
@@ -107,13 +111,12 @@ export class Processing {
   }
 
   #ended(delivery: TransportDelivery, end: HandlingEnd): undefined {
-    this.#host.onTurnEnded()
-    this.#host.onEnded(delivery, end)
+    this.#events.onTurnEnded()
+    this.#events.onEnded(delivery, end)
   }
 
   #unexpected(error: unknown): 'halted' {
-    const { logger, binding } = this.#host
-    logger.error({ err: error, binding }, 'handling failed outside the handler')
+    this.#logger.error({ err: error, binding: this.#binding }, 'handling failed outside the handler')
     return 'halted'
   }
 }

@@ -12,13 +12,6 @@ import { isDelayTopic } from './wire/delay.ts'
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
 
-export interface TopicsParts {
-  readonly settings: KafkaSettings
-  readonly admin: AdminLink
-  readonly clock: Clock
-  readonly logger: Logger
-}
-
 /** Makes topics exist, and knows which do. */
 export class Topics {
   readonly #settings: KafkaSettings
@@ -32,7 +25,11 @@ export class Topics {
   /** By their settings. */
   readonly #checked = new Set<string>()
 
-  constructor({ settings, admin, clock, logger }: TopicsParts) {
+  constructor(
+    settings: KafkaSettings,
+    admin: AdminLink,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  ) {
     this.#settings = settings
     this.#admin = admin
     this.#clock = clock

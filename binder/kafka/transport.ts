@@ -65,10 +65,10 @@ export class KafkaTransport implements Transport {
 
   attach(host: TransportHost): void {
     const settings = this.#settings
-    const { clock, logger } = host
+    const { clock } = host
     const link = this.#driver.attach(host)
     const { admin } = link
-    const topics = new Topics({ settings, admin, clock, logger })
+    const topics = new Topics(settings, admin, host)
     const openPublisher = () => new Publisher({ settings, topics, producer: link.openProducer(), clock })
     const subscriber = new Subscriber({ settings, link, topics, host, onAnswer: (error) => this.#onAnswer(error) })
     const publisher = openPublisher()

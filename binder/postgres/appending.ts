@@ -1,4 +1,5 @@
 /** The statements that append messages. */
+import type { SqlClient } from '../../core/sql.ts'
 import { toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportTables } from './tables.ts'
@@ -116,4 +117,24 @@ export function soonestOf(list: readonly Placed[], now: number): number {
 
 function waitsOf(list: readonly Placed[], now: number): number[] {
   return list.map(({ message }) => Math.max(0, (message.notBefore ?? 0) - now))
+}
+
+/** Batches of at least this size use a second INSERT, if the pool has at least this many connections. */
+const LANES_FROM = 200
+const CONNECTIONS_FOR_LANES = 4
+
+/**
+ * A long list as two, written at once: the server works on both. A partition is in one of them, and the next list comes after
+ * both, so the order of a key is kept.
+ */
+export function lanesOf(
+  list: readonly Placed[],
+  { exclusive, connections = 1 }: SqlClient,
+): ReadonlyArray<readonly Placed[]> {
+  if (list.length < LANES_FROM || exclusive !== undefined || connections < CONNECTIONS_FOR_LANES) {
+    return list.length === 0 ? [] : [list]
+  }
+  const lanes: [Placed[], Placed[]] = [[], []]
+  for (const placed of list) lanes[(placed.part % 2) as 0 | 1].push(placed)
+  return lanes.filter(({ length }) => length > 0)
 }

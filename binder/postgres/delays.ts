@@ -1,15 +1,5 @@
 import { lastingContext } from '../../core/ambient.ts'
-import type { TransportHost } from '../transport/transport.ts'
-import type { Database } from './database.ts'
-import type { TransportTables } from './tables.ts'
-
-export interface DelaysParts {
-  readonly host: TransportHost
-  readonly database: Database
-  readonly tables: TransportTables
-  /** These partitions have something that has become due. */
-  wrote(parts: ReadonlySet<number>): void
-}
+import type { LogContext } from './context.ts'
 
 /** Interval in which every process checks for due messages of any sender. */
 const LOOK_MS = 1_000
@@ -24,7 +14,8 @@ const SET_BACK_MS = 1_000
  * begins, and when the clock has fallen behind the monotonic one of this process.
  */
 export class Delays {
-  readonly #parts: DelaysParts
+  readonly #context: Pick<LogContext, 'host' | 'database' | 'tables'>
+  readonly #wrote: (parts: ReadonlySet<number>) => void
   #cancel: (() => void) | undefined
   #dueAt = Number.POSITIVE_INFINITY
   #isLooking = false
@@ -32,8 +23,10 @@ export class Delays {
   /** The server's clock less the monotonic one, at least, as of the last look. */
   #offsetMs = Number.POSITIVE_INFINITY
 
-  constructor(parts: DelaysParts) {
-    this.#parts = parts
+  /** @param wrote called with partitions in which something has become due */
+  constructor(context: Pick<LogContext, 'host' | 'database' | 'tables'>, wrote: (parts: ReadonlySet<number>) => void) {
+    this.#context = context
+    this.#wrote = wrote
   }
 
   /** Begins to look; a second call changes nothing. */
@@ -53,7 +46,7 @@ export class Delays {
 
   #lookIn(durationMs: number): void {
     if (this.#closed) return
-    const { clock } = this.#parts.host
+    const { clock } = this.#context.host
     const waitMs = Math.min(durationMs, LOOK_MS)
     const at = clock.monotonic() + waitMs
     if (this.#cancel !== undefined && at >= this.#dueAt) return
@@ -67,7 +60,7 @@ export class Delays {
   }
 
   async #look(): Promise<void> {
-    const { database, tables, host } = this.#parts
+    const { database, tables, host } = this.#context
     this.#isLooking = true
     let nextMs = LOOK_MS
     try {
@@ -85,7 +78,7 @@ export class Delays {
       }
       this.#offsetMs = nowMs - host.clock.monotonic()
       const parts = new Set(rows.flatMap(({ part }) => (part === null ? [] : [part])))
-      if (parts.size > 0) this.#parts.wrote(parts)
+      if (parts.size > 0) this.#wrote(parts)
       const next = rows.find(({ part }) => part === null)?.next_ms
       if (typeof next === 'number' && nextMs > 0) nextMs = Math.max(0, next) + 1
     } catch {
@@ -97,7 +90,7 @@ export class Delays {
 
   /** Messages that would wait for longer than their delay begin to wait now. */
   async #shorten(): Promise<void> {
-    const { database, tables } = this.#parts
+    const { database, tables } = this.#context
     await database.query(
       'shorten what waits for too long',
       `UPDATE ${tables.delayed} SET due = now() + wait_ms * interval '1 ms' WHERE due > now() + wait_ms * interval '1 ms'`,

@@ -3,8 +3,16 @@ import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { Database } from './database.ts'
 import { failure, TRANSPORT } from './failure.ts'
-import type { KnownDestination } from './publisher.ts'
 import type { TransportTables } from './tables.ts'
+
+/** A destination's partitions by their numbers in the tables. */
+export interface KnownDestination {
+  readonly parts: readonly number[]
+  /** The number of a table of the log that they are in: another one once it has been dropped and made again. */
+  readonly log: string
+  /** Holds dead letters: takes every message that was taken before. */
+  readonly takesAnySize: boolean
+}
 
 /** A group of a destination, as it is. */
 export interface KnownGroup {

@@ -1,27 +1,11 @@
 import { TransportError } from '../errors.ts'
-import type { TransportHost } from '../transport/transport.ts'
-import type { Database } from './database.ts'
-import type { KnownGroup } from './directory.ts'
+import type { LogContext } from './context.ts'
 import { failure, LOG_MADE_AGAIN } from './failure.ts'
-import type { ResolvedPostgresOptions } from './options.ts'
 import { Place } from './place.ts'
-import { type GroupNow, type Session, shareOf } from './session.ts'
+import { type GroupNow, shareOf } from './session.ts'
 import { Settling } from './settling.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'
 import type { LogSubscription } from './subscription.ts'
-import type { TransportTables } from './tables.ts'
-
-export interface MembersParts {
-  readonly host: TransportHost
-  readonly options: ResolvedPostgresOptions
-  readonly database: Database
-  readonly tables: TransportTables
-  readonly session: Session
-  /** An error says that it is not there, or not whole. @throws TransportError */
-  find(destination: string, group: string): Promise<KnownGroup | TransportError>
-  /** Tells other members to look: a partition is free, or a member joined. */
-  moved(group: number): void
-}
 
 interface ClaimedRow {
   readonly part: number
@@ -38,7 +22,8 @@ const BEAT_MS = 1_000
 
 /** The subscriptions with a group: says that this process lives, and takes or gives partitions until the shares fit. */
 export class Members {
-  readonly #parts: MembersParts
+  readonly #context: LogContext
+  readonly #moved: (group: number) => void
   readonly #subscriptions: Set<LogSubscription> = new Set()
   /** How many partitions a group's destination has. */
   readonly #partitions: Map<LogSubscription, number> = new Map()
@@ -51,8 +36,10 @@ export class Members {
   readonly #unsure = new Set<number>()
   #closed = false
 
-  constructor(parts: MembersParts) {
-    this.#parts = parts
+  /** @param moved tells other members to look: a partition is free, or a member joined */
+  constructor(context: LogContext, moved: (group: number) => void) {
+    this.#context = context
+    this.#moved = moved
   }
 
   /** Takes a place among the members. @throws TransportError: it may hold partitions already, which `close` gives back */
@@ -60,7 +47,7 @@ export class Members {
     this.#subscriptions.add(subscription)
     this.#partitions.set(subscription, partitions)
     try {
-      if (!this.#isTidy) await this.#parts.session.tidy(this.#parts.options.sql.exclusive)
+      if (!this.#isTidy) await this.#context.session.tidy(this.#context.options.sql.exclusive)
       this.#isTidy = true
       await this.#beat()
     } catch (error) {
@@ -68,7 +55,7 @@ export class Members {
       this.#partitions.delete(subscription)
       throw error
     }
-    if (subscription.group !== undefined) this.#parts.moved(subscription.group)
+    if (subscription.group !== undefined) this.#moved(subscription.group)
     this.#beatIn()
   }
 
@@ -79,7 +66,7 @@ export class Members {
     // A failed join has just failed to reach the server: the next beat notifies the others.
     if (this.#closed || !hasJoined) return
     await this.look().catch(() => undefined)
-    if (subscription.group !== undefined) this.#parts.moved(subscription.group)
+    if (subscription.group !== undefined) this.#moved(subscription.group)
   }
 
   /** The answer to giving or taking a place of this group is unknown: beats free what was left behind. */
@@ -96,12 +83,12 @@ export class Members {
     this.#closed = true
     this.#cancel?.()
     await this.#beating?.catch(() => undefined)
-    if (this.#isTidy) await this.#parts.session.end().catch(() => undefined)
+    if (this.#isTidy) await this.#context.session.end().catch(() => undefined)
   }
 
   #beatIn(): void {
     if (this.#closed || this.#cancel !== undefined || this.#subscriptions.size === 0) return
-    const { host, options } = this.#parts
+    const { host, options } = this.#context
     this.#cancel = host.clock.setTimer(Math.min(BEAT_MS, options.leaseMs / 3), () => {
       this.#cancel = undefined
       void this.look().finally(() => this.#beatIn())
@@ -126,7 +113,7 @@ export class Members {
   }
 
   async #balance(): Promise<void> {
-    const { session, options, host } = this.#parts
+    const { session, options, host } = this.#context
     const all = [...this.#subscriptions].filter((each) => each.group !== undefined)
     const groups = all.map((each) => each.group as number)
     // A process that stood still must not take everything before the others could say that they live.
@@ -162,7 +149,7 @@ export class Members {
     const share = shareOf(partitions, others + mine, before + rank)
     if (member.kept > share) {
       void member.giveBack(member.kept - share).then(() => {
-        if (member.group !== undefined) this.#parts.moved(member.group)
+        if (member.group !== undefined) this.#moved(member.group)
       })
     } else if (member.kept < share) await this.#claim(member, share - member.kept)
   }
@@ -172,7 +159,7 @@ export class Members {
    * than its share itself. A statement under way may still write one: this is over only when none is left.
    */
   async #free(group: number): Promise<void> {
-    const { database, tables, session } = this.#parts
+    const { database, tables, session } = this.#context
     const { rows } = await database.query<{ part: number }>(
       'free partitions that were left behind',
       `INSERT INTO ${tables.progress}
@@ -184,7 +171,7 @@ export class Members {
       [group, session.owner, this.#heldOf(group)],
     )
     if (rows.length === 0) this.#unsure.delete(group)
-    else this.#parts.moved(group)
+    else this.#moved(group)
   }
 
   #heldOf(group: number): readonly number[] {
@@ -192,7 +179,7 @@ export class Members {
   }
 
   async #claim(member: LogSubscription, want: number): Promise<void> {
-    const { database, tables, session } = this.#parts
+    const { database, tables, session } = this.#context
     const { destination, group: name } = member.spec
     const group = member.group as number
     const claimed = database.query<ClaimedRow>(
@@ -213,30 +200,31 @@ export class Members {
         handed: Number(row.handed),
         done: row.done.map(Number),
       })
-      member.hold(new GroupSource({ ...this.#common(member), group, owner: session.owner }, row), place)
+      member.hold(new GroupSource({ ...sourceFields(this.#context, member), group, owner: session.owner }, row), place)
     }
     if (rows.length === want) return
     // Others hold the rest, unless there is no rest.
-    const now = await this.#parts.find(destination, name as string)
+    const now = await this.#context.directory.group(destination, name as string)
     if (now instanceof TransportError) member.lost(now)
   }
 
-  #common({ spec }: LogSubscription): Omit<GroupSourceFields, 'group' | 'owner'> {
-    const { database, tables, host, options } = this.#parts
-    const { settlesIn } = spec
-    const { clock } = host
-    const { leaseMs, sql } = options
-    const isInside = settlesIn instanceof Settling && settlesIn.of === sql
-    const writers = settlesIn === undefined ? 'one' : isInside ? 'inside' : 'beside'
-    return { database, tables, clock, leaseMs, writers }
-  }
-
   #failed(error: unknown): void {
-    if (this.#parts.session.isValid()) {
-      this.#parts.host.logger.debug({ err: error }, 'could not renew the session with PostgreSQL')
+    if (this.#context.session.isValid()) {
+      this.#context.host.logger.debug({ err: error }, 'could not renew the session with PostgreSQL')
       return
     }
     const reason = error instanceof Error ? error : new Error('the session with PostgreSQL is over')
     for (const subscription of this.#subscriptions) subscription.lost(reason)
   }
+}
+
+function sourceFields(
+  { database, tables, host, options }: LogContext,
+  { spec }: LogSubscription,
+): Omit<GroupSourceFields, 'group' | 'owner'> {
+  const { settlesIn } = spec
+  const { leaseMs, sql } = options
+  const isInside = settlesIn instanceof Settling && settlesIn.of === sql
+  const writers = settlesIn === undefined ? 'one' : isInside ? 'inside' : 'beside'
+  return { database, tables, clock: host.clock, leaseMs, writers }
 }

@@ -1,60 +1,27 @@
-import type { Clock } from '../../core/clock.ts'
 import { queryLast, withoutCommit } from '../../core/last-statement.ts'
-import { type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
 import { SqlError } from '../../core/sql-errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
-import { appendStatement, delayedStatement, type Placed, soonestOf } from './appending.ts'
-import type { Database } from './database.ts'
+import { appendStatement, delayedStatement, lanesOf, type Placed, soonestOf } from './appending.ts'
+import type { LogContext } from './context.ts'
+import type { KnownDestination } from './directory.ts'
 import { failure, isOfData, isOutdated, toTransportError } from './failure.ts'
-import type { ResolvedPostgresOptions } from './options.ts'
-import type { TransportTables } from './tables.ts'
-
-/** A destination's partitions by their numbers in the tables. */
-export interface KnownDestination {
-  readonly parts: readonly number[]
-  /** The number of a table of the log that they are in: another one once it has been dropped and made again. */
-  readonly log: string
-  /** Holds dead letters: takes every message that was taken before. */
-  readonly takesAnySize: boolean
-}
-
-export interface PublisherHost {
-  readonly clock: Clock
-  readonly options: ResolvedPostgresOptions
-  readonly database: Database
-  readonly tables: TransportTables
-  /** `undefined` when the destination was not provisioned. @throws TransportError */
-  find(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> | KnownDestination | undefined
-  /** Makes it exist. @param sql see `find` @throws TransportError */
-  make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined>
-  /** Spec with which this process made a destination. */
-  specOf(destination: string): DestinationSpec | undefined
-  /** Cached destinations are outdated. */
-  forget(): void
-  /** These have something new, committed. */
-  wrote(parts: ReadonlySet<number>): void
-  /** New messages will appear in these at an unknown time. */
-  wroteSoon(parts: ReadonlySet<number>): void
-  /** A message is due after this time. */
-  delayed(durationMs: number): void
-}
-
-/** Batches of at least this size use a second INSERT, if the pool has at least this many connections. */
-const LANES_FROM = 200
-const CONNECTIONS_FOR_LANES = 4
+import type { Wakes } from './wakes.ts'
 
 /** Appends lists of messages: one statement, whose own commit is the confirm. One outcome per message, never rejects. */
 export class Publisher {
-  readonly #host: PublisherHost
+  readonly #context: LogContext
+  readonly #wakes: Wakes
   #turn = 0
   #closed = false
 
-  constructor(host: PublisherHost) {
-    this.#host = host
+  constructor(context: LogContext, wakes: Wakes) {
+    this.#context = context
+    this.#wakes = wakes
   }
 
   close(): void {
@@ -63,13 +30,8 @@ export class Publisher {
 
   /** The statement would wait for the end of the transaction, and the transaction for the statement. */
   refuses(message: EncodedMessage): TransportError | undefined {
-    if (this.#host.options.sql.isInTransaction?.() !== true) return undefined
-    return failure(
-      'mismatch',
-      `message ${message.id} to "${message.destination}" was sent inside an open transaction of a database with one ` +
-        'connection, which would wait for itself: write it with outbox.add(tx, ...), or send it after the commit',
-      { destination: message.destination, cause: new SqlError('core.sql_own_transaction') },
-    )
+    if (this.#context.options.sql.isInTransaction?.() !== true) return undefined
+    return insideTransaction(message)
   }
 
   async publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
@@ -81,17 +43,17 @@ export class Publisher {
       const found = this.#place(message, index)
       const placed = found instanceof Promise ? await found : found
       if (placed instanceof Error) outcomes[index] = placed
-      else if (message.notBefore !== undefined && message.notBefore > this.#host.clock.now()) later.push(placed)
+      else if (message.notBefore !== undefined && message.notBefore > this.#context.host.clock.now()) later.push(placed)
       else now.push(placed)
     }
     if (later.length > 0) await this.#write(later, deadline, outcomes, (list, ms) => this.#insertDelayed(list, ms))
-    const written = this.#lanes(now).map((lane) =>
+    const written = lanesOf(now, this.#context.options.sql).map((lane) =>
       this.#write(lane, deadline, outcomes, (list, ms) => this.#insert(list, ms)),
     )
     await Promise.all(written)
     const parts = new Set<number>()
     for (const { index, part } of now) if (outcomes[index] === undefined) parts.add(part)
-    if (parts.size > 0) this.#host.wrote(parts)
+    if (parts.size > 0) this.#wakes.wrote(parts)
     return outcomes
   }
 
@@ -109,32 +71,32 @@ export class Publisher {
     for (const [index, message] of messages.entries()) {
       const placed = await this.#place(message, index, tx, specOf)
       if (placed instanceof Error) throw placed
-      if (message.notBefore !== undefined && message.notBefore > this.#host.clock.now()) later.push(placed)
+      if (message.notBefore !== undefined && message.notBefore > this.#context.host.clock.now()) later.push(placed)
       else now.push(placed)
     }
     await this.#writeIn(tx, now, later)
-    const { clock } = this.#host
+    const { clock } = this.#context.host
     const parts = new Set(now.map(({ part }) => part))
     const wake = (): void => {
-      if (parts.size > 0) this.#host.wrote(parts)
-      if (later.length > 0) this.#host.delayed(soonestOf(later, clock.now()))
+      if (parts.size > 0) this.#wakes.wrote(parts)
+      if (later.length > 0) this.#wakes.delayed(soonestOf(later, clock.now()))
     }
     // Without it the end of the transaction is not ours to see: who reads looks again soon.
-    if (tx.afterCommit === undefined) this.#host.wroteSoon(parts)
+    if (tx.afterCommit === undefined) this.#wakes.wroteSoon(parts)
     else tx.afterCommit(wake)
   }
 
   async #writeIn(tx: SqlTransaction, now: readonly Placed[], later: readonly Placed[]): Promise<void> {
-    const { tables, clock, options } = this.#host
+    const { tables, host, options, directory } = this.#context
     try {
       if (later.length > 0) {
         const before = now.length > 0 ? withoutCommit(tx) : tx
-        await queryLast(before, ...delayedStatement(tables, later, clock.now()))
+        await queryLast(before, ...delayedStatement(tables, later, host.clock.now()))
       }
       if (now.length > 0) await queryLast(tx, ...appendStatement(tables, now))
     } catch (error) {
       if (!isOutdated(error)) throw error
-      this.#host.forget()
+      directory.forget()
       throw toTransportError('publish', error, options.schema)
     }
   }
@@ -148,7 +110,7 @@ export class Publisher {
   ): Placed | TransportError | Promise<Placed | TransportError> {
     const refused = this.#refusal(message, tx !== undefined)
     if (refused !== undefined) return refused
-    const found = this.#host.find(message.destination, tx)
+    const found = this.#context.directory.find(message.destination, tx)
     return found === undefined || found instanceof Promise
       ? this.#looked(message, index, found, tx, specOf)
       : this.#placed(message, index, found)
@@ -162,13 +124,17 @@ export class Publisher {
     specOf?: (destination: string) => DestinationSpec,
   ): Promise<Placed | TransportError> {
     const { destination } = message
-    const host = this.#host
+    const { directory, options } = this.#context
     try {
       const known = await found
-      const spec = known === undefined ? (specOf?.(destination) ?? host.specOf(destination)) : undefined
-      return this.#placed(message, index, spec === undefined ? known : await host.make(spec, tx))
+      const spec = known === undefined ? (specOf?.(destination) ?? directory.specOf(destination)) : undefined
+      return this.#placed(
+        message,
+        index,
+        spec === undefined ? known : await directory.make(spec, options.sql.exclusive === undefined ? undefined : tx),
+      )
     } catch (error) {
-      return toTransportError(`look for "${destination}"`, error, this.#host.options.schema, destination)
+      return toTransportError(`look for "${destination}"`, error, options.schema, destination)
     }
   }
 
@@ -180,16 +146,9 @@ export class Publisher {
         `"${destination}" was not provisioned: provision it before publishing to it`,
         message,
       )
-    const { maxMessageBytes } = this.#host.options
+    const { maxMessageBytes } = this.#context.options
     const bytes = (message.body?.byteLength ?? 0) + (key?.length ?? 0)
-    if (bytes > maxMessageBytes && !known.takesAnySize) {
-      const size = `message ${message.id} to "${destination}" has ${bytes} bytes, ${maxMessageBytes} are allowed`
-      return failure(
-        'too_large',
-        `${size}: raise postgresTransport.maxMessageBytes, or send a reference to it`,
-        message,
-      )
-    }
+    if (bytes > maxMessageBytes && !known.takesAnySize) return tooLarge(message, bytes, maxMessageBytes)
     const count = known.parts.length
     const keyBytes = key === null ? null : Buffer.from(key)
     const part = known.parts[keyBytes === null ? this.#turn++ % count : partitionOf(keyBytes, count)] as number
@@ -203,20 +162,6 @@ export class Publisher {
     return isInside ? undefined : this.refuses(message)
   }
 
-  /**
-   * A long list as two, written at once: the server works on both. A partition is in one of them, and the next list comes after
-   * both, so the order of a key is kept.
-   */
-  #lanes(list: readonly Placed[]): ReadonlyArray<readonly Placed[]> {
-    const { exclusive, connections = 1 } = this.#host.options.sql
-    if (list.length < LANES_FROM || exclusive !== undefined || connections < CONNECTIONS_FOR_LANES) {
-      return list.length === 0 ? [] : [list]
-    }
-    const lanes: [Placed[], Placed[]] = [[], []]
-    for (const placed of list) lanes[(placed.part % 2) as 0 | 1].push(placed)
-    return lanes.filter(({ length }) => length > 0)
-  }
-
   /** Writes all with one statement; if one of them is at fault, halves until it is alone. */
   async #write(
     list: readonly Placed[],
@@ -225,10 +170,10 @@ export class Publisher {
     insert: (list: readonly Placed[], timeoutMs: number) => Promise<unknown>,
   ): Promise<void> {
     try {
-      await insert(list, deadline - this.#host.clock.monotonic())
+      await insert(list, deadline - this.#context.host.clock.monotonic())
     } catch (error) {
-      const cause = toTransportError('publish', error, this.#host.options.schema)
-      if (isOutdated(cause.cause)) this.#host.forget()
+      const cause = toTransportError('publish', error, this.#context.options.schema)
+      if (isOutdated(cause.cause)) this.#context.directory.forget()
       if (!isOfData(cause.cause)) {
         for (const { index } of list) outcomes[index] = cause
       } else if (list.length === 1) {
@@ -249,16 +194,30 @@ export class Publisher {
   }
 
   #insert(list: readonly Placed[], timeoutMs: number): Promise<unknown> {
-    const { database, tables } = this.#host
+    const { database, tables } = this.#context
     return database.query(`publish to "${list[0]?.message.destination}"`, ...appendStatement(tables, list), {
       timeoutMs,
     })
   }
 
   async #insertDelayed(list: readonly Placed[], timeoutMs: number): Promise<void> {
-    const { database, tables, clock } = this.#host
-    const now = clock.now()
+    const { database, tables, host } = this.#context
+    const now = host.clock.now()
     await database.query('publish delayed messages', ...delayedStatement(tables, list, now), { timeoutMs })
-    this.#host.delayed(soonestOf(list, now))
+    this.#wakes.delayed(soonestOf(list, now))
   }
+}
+
+function insideTransaction(message: EncodedMessage): TransportError {
+  return failure(
+    'mismatch',
+    `message ${message.id} to "${message.destination}" was sent inside an open transaction of a database with one ` +
+      'connection, which would wait for itself: write it with outbox.add(tx, ...), or send it after the commit',
+    { destination: message.destination, cause: new SqlError('core.sql_own_transaction') },
+  )
+}
+
+function tooLarge(message: EncodedMessage, bytes: number, maxMessageBytes: number): TransportError {
+  const size = `message ${message.id} to "${message.destination}" has ${bytes} bytes, ${maxMessageBytes} are allowed`
+  return failure('too_large', `${size}: raise postgresTransport.maxMessageBytes, or send a reference to it`, message)
 }

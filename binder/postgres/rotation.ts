@@ -1,16 +1,7 @@
 import { MINUTE } from '../../core/clock.ts'
-import type { TransportHost } from '../transport/transport.ts'
-import type { Database, StatementTerms } from './database.ts'
-import type { ResolvedPostgresOptions } from './options.ts'
+import type { LogContext } from './context.ts'
+import type { StatementTerms } from './database.ts'
 import { sweep } from './sweeping.ts'
-import type { TransportTables } from './tables.ts'
-
-export interface RotationParts {
-  readonly host: TransportHost
-  readonly options: ResolvedPostgresOptions
-  readonly database: Database
-  readonly tables: TransportTables
-}
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
 const MOST_CARRIED = 50_000
@@ -31,7 +22,7 @@ interface Holder {
 
 /** Closes the segment that is written, and frees those that all groups have behind them. A slow group costs disk, never delivery. */
 export class Rotation {
-  readonly #parts: RotationParts
+  readonly #context: LogContext
   #cancel: (() => void) | undefined
   #turning: Promise<void> | undefined
   #kept: string | undefined
@@ -40,8 +31,8 @@ export class Rotation {
   /** Until the next look, where that is to come sooner than usual. */
   #againMs: number | undefined
 
-  constructor(parts: RotationParts) {
-    this.#parts = parts
+  constructor(context: LogContext) {
+    this.#context = context
   }
 
   /** Reason for which the log cannot be freed, for people; `undefined` without one. */
@@ -51,7 +42,7 @@ export class Rotation {
 
   start(): void {
     if (this.#closed || this.#cancel !== undefined || this.#turning !== undefined) return
-    const { host } = this.#parts
+    const { host } = this.#context
     this.#cancel = host.clock.setTimer(Math.min(this.#usualMs, this.#againMs ?? MINUTE), () => {
       this.#cancel = undefined
       this.#turning = this.turn()
@@ -64,7 +55,7 @@ export class Rotation {
   }
 
   get #usualMs(): number {
-    return Math.min(MINUTE, this.#parts.options.segmentMs)
+    return Math.min(MINUTE, this.#context.options.segmentMs)
   }
 
   async close(): Promise<void> {
@@ -75,7 +66,7 @@ export class Rotation {
 
   /** Checks once. @throws TransportError */
   async turn(): Promise<void> {
-    const { database, tables, options } = this.#parts
+    const { database, tables, options } = this.#context
     const { rows } = await database.query<{ segment: number }>(
       'rotate the log',
       `SELECT segment FROM ${tables.rotate}($1::bigint, $2::bigint, $3::bigint) AS r(segment)`,
@@ -94,7 +85,7 @@ export class Rotation {
   }
 
   async #free(segment: number): Promise<Freed> {
-    const { database, tables } = this.#parts
+    const { database, tables } = this.#context
     const asked = async (what: string, text: string, parameters: readonly unknown[]): Promise<boolean> => {
       const { rows } = await database.query<{ done: boolean }>(what, `SELECT ${text} AS done`, parameters, UPKEEP)
       return rows[0]?.done === true
@@ -105,13 +96,13 @@ export class Rotation {
       return (await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])) ? 'freed' : 'in use'
     } catch (err) {
       // Another session still writes or reads there (a dump does): the next check tries again.
-      this.#parts.host.logger.debug({ err, segment }, 'a segment of the log is in use')
+      this.#context.host.logger.debug({ err, segment }, 'a segment of the log is in use')
       return 'in use'
     }
   }
 
   async #tell(isAnyKept: boolean): Promise<void> {
-    const { database, tables, host } = this.#parts
+    const { database, tables, host } = this.#context
     if (!isAnyKept) {
       this.#kept = undefined
       this.#isTold = false

@@ -1,11 +1,11 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { HOUR, systemClock } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
-import { migrate, REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
+import { REQUIRE_TABLES, requireMigrated } from '../../core/migrate.ts'
 import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
-import { TransportError } from '../errors.ts'
+import type { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type {
   DestinationSpec,
@@ -22,22 +22,22 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport/transport.ts'
+import type { LogContext } from './context.ts'
 import { Database, type StatementTerms } from './database.ts'
 import { Delays } from './delays.ts'
 import { Directory } from './directory.ts'
-import { failure, isWithoutTables, TRANSPORT, toTransportError } from './failure.ts'
+import { failure, TRANSPORT } from './failure.ts'
 import { forgetGroup } from './forget-group.ts'
 import { Members } from './members.ts'
-import { requireOneDatabase } from './one-database.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
-import { Place } from './place.ts'
+import { migrateLog, Provisioning } from './provisioning.ts'
 import { Publisher } from './publisher.ts'
 import { identifyRows } from './replica-identity.ts'
 import { Rotation } from './rotation.ts'
 import { Session } from './session.ts'
 import { Settling } from './settling.ts'
-import { AnonymousSource } from './source.ts'
-import { type LogPlace, LogSubscription } from './subscription.ts'
+import { Subscriber } from './subscriber.ts'
+import type { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
 import { Wakes } from './wakes.ts'
 
@@ -83,11 +83,7 @@ class LogTransport implements PostgresTransport {
   /** Two calls on two connections may commit in either order. */
   readonly publishConcurrency = 1
   readonly #options: ResolvedPostgresOptions
-  readonly #subscriptions: Set<LogSubscription> = new Set()
   #parts: Parts | undefined
-  #migrated: Promise<void> | undefined
-  #isOfThisCluster = false
-  #isOneDatabase = false
   #closed: Promise<void> | undefined
 
   constructor(options: ResolvedPostgresOptions) {
@@ -109,46 +105,24 @@ class LogTransport implements PostgresTransport {
     const database = new Database(options.sql, options.schema, clock, options.requestTimeoutMs)
     const owner = `${host.instance}/${newId().slice(-12)}@${options.sql.exclusive ?? ''}`
     const session = new Session({ owner, database, tables, clock, leaseMs: options.leaseMs })
-    const directory = new Directory(database, tables)
-    const members: Members = new Members({
-      host,
-      options,
-      database,
-      tables,
-      session,
-      find: (destination, group) => directory.group(destination, group),
-      moved: (group) => wakes.moved(group),
-    })
-    const wakes: Wakes = new Wakes({
-      host,
-      options,
-      database,
-      tables,
-      subscriptions: this.#subscriptions,
+    const context: LogContext = { host, options, database, tables, session, directory: new Directory(database, tables) }
+    const members: Members = new Members(context, (group) => wakes.moved(group))
+    const subscriptions = new Set<LogSubscription>()
+    const wakes: Wakes = new Wakes(context, subscriptions, {
       onMembers: () => void members.look(),
       onDelayed: (durationMs) => delays.expect(durationMs),
     })
-    const delays = new Delays({ host, database, tables, wrote: (parts) => wakes.wrote(parts) })
-    const rotation = new Rotation({ host, options, database, tables })
-    const publisher = new Publisher({
-      clock,
-      options,
-      database,
-      tables,
-      find: (destination, tx) => directory.find(destination, tx),
-      wrote: (parts) => wakes.wrote(parts),
-      specOf: (destination) => directory.specOf(destination),
-      forget: () => directory.forget(),
-      make: (spec, sql) => directory.make(spec, options.sql.exclusive === undefined ? undefined : sql),
-      wroteSoon: (parts) => wakes.wroteSoon(parts),
-      delayed: (durationMs) => wakes.delayed(durationMs),
-    })
+    const delays = new Delays(context, (parts) => wakes.wrote(parts))
+    const rotation = new Rotation(context)
+    const publisher = new Publisher(context, wakes)
+    const provisioning = new Provisioning(context)
+    const subscriber = new Subscriber(context, members, wakes, subscriptions)
     const lasting = lastingContext()
-    this.#parts = { host, tables, database, directory, members, session, wakes, delays, rotation, publisher, lasting }
+    this.#parts = { ...context, provisioning, members, wakes, delays, rotation, publisher, subscriber, lasting }
   }
 
-  async migrate(): Promise<void> {
-    await migrate(this.#options.sql, this.#options.schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
+  migrate(): Promise<void> {
+    return migrateLog(this.#options)
   }
 
   async forgetGroup(destination: string, group: string): Promise<boolean> {
@@ -171,20 +145,10 @@ class LogTransport implements PostgresTransport {
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     if (destinations.length === 0) return
     const parts = this.#attached()
-    const { provision, sql } = this.#options
-    // Later callers wait for the same tables.
-    refuseOwnTransaction(sql)
-    try {
-      await this.#provision(destinations)
-    } catch (error) {
-      if (this.#migrated === undefined || !isWithoutTables(error)) throw error
-      // The former tables were dropped.
-      this.#migrated = undefined
-      await this.#provision(destinations)
-    }
+    await parts.provisioning.run(destinations)
     parts.lasting(() => {
       parts.delays.start()
-      if (provision === 'create') parts.rotation.start()
+      if (this.#options.provision === 'create') parts.rotation.start()
     })
   }
 
@@ -229,7 +193,14 @@ class LogTransport implements PostgresTransport {
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const { lasting } = this.#attached()
     refuseOwnTransaction(this.#options.sql)
-    return lasting(() => this.#subscribe(spec, receiver))
+    return lasting(async () => {
+      const { destination, group, partitions } = spec
+      await this.provision([{ name: destination, partitions, groups: group === null ? [] : [group] }])
+      const subscription = await this.#attached().subscriber.subscribe(spec, receiver)
+      // A reader of dead letters may be an operator, with other settings than the services.
+      if (group !== null && group !== DEAD_LETTER_GROUP) this.#parts?.rotation.start()
+      return subscription
+    })
   }
 
   async lag({ destination, group }: GroupPlace): Promise<number> {
@@ -269,123 +240,19 @@ class LogTransport implements PostgresTransport {
 
   async #close(): Promise<void> {
     if (this.#parts === undefined) return
-    const { publisher, wakes, delays, rotation, members } = this.#parts
+    const { provisioning, publisher, subscriber, wakes, delays, rotation, members } = this.#parts
+    provisioning.close()
     publisher.close()
     delays.close()
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
+    await subscriber.close()
     wakes.close()
     await rotation.close()
     await members.close()
   }
 
-  async #subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
-    const { destination, group, partitions } = spec
-    const { directory, members, session, wakes, rotation, host } = this.#attached()
-    const groups = group === null ? [] : [group]
-    await this.provision([{ name: destination, partitions, groups }])
-    const place = group === null ? await this.#ends(destination) : await directory.group(destination, group)
-    if (place instanceof TransportError) throw place
-    if (spec.settlesIn !== undefined && !('ends' in place)) await directory.settlesIn(place.id)
-    const subscription: LogSubscription = new LogSubscription(spec, place, receiver, {
-      clock: host.clock,
-      commitIntervalMs: this.#options.commitIntervalMs,
-      rebalanceTimeoutMs: this.#options.rebalanceTimeoutMs,
-      isValid: () => session.isValid(),
-      fenced: () => void members.look(),
-      unsure: ({ group: left }) => void (left !== undefined && members.unsure(left)),
-      lookSoon: () => this.#parts?.wakes.soon(),
-      ended: async (ended) => {
-        this.#subscriptions.delete(ended)
-        await members.leave(ended)
-      },
-    })
-    this.#attached()
-    this.#subscriptions.add(subscription)
-    try {
-      if ('ends' in place) for (const each of place.ends) subscription.hold(each.source, each.place)
-      else await members.join(subscription, place.partitions)
-    } catch (error) {
-      await subscription.close()
-      throw toTransportError(`subscribe to "${destination}"`, error, this.#options.schema, destination)
-    }
-    wakes.start()
-    // A reader of dead letters may be an operator, with other settings than the services.
-    if (group !== null && group !== DEAD_LETTER_GROUP) rotation.start()
-    return subscription
-  }
-
-  /** Everything from now on. */
-  async #ends(destination: string): Promise<Ends | TransportError> {
-    const { database, tables } = this.#attached()
-    const { rows } = await database.query<{ part: number; n: number; next: string; log: string }>(
-      `subscribe to "${destination}"`,
-      `SELECT e.part, e.n, e.next::text AS next, r.tableoid::text AS log FROM ${tables.ends}($1) e CROSS JOIN ${tables.ring} r`,
-      [destination],
-    )
-    const log = rows[0]?.log
-    if (log === undefined)
-      return failure('unavailable', `"${destination}" does not exist: provision it`, { destination })
-    const ends = rows.map(({ part, n, next }) => {
-      const from = Number(next)
-      const place = new Place({ settled: from, handed: from, done: [] })
-      return { source: new AnonymousSource({ database, tables, log }, part, n), place }
-    })
-    return { id: undefined, log, ends }
-  }
-
-  async #provision(destinations: readonly DestinationSpec[]): Promise<void> {
-    const { provision } = this.#options
-    await this.#withTables()
-    await this.#withTransactions()
-    if (provision === 'create') for (const spec of destinations) await this.#attached().directory.create(spec)
-    if (provision === 'check') await this.#check(destinations)
-  }
-
-  async #check(destinations: readonly DestinationSpec[]): Promise<void> {
-    const { directory } = this.#attached()
-    const problems: string[] = []
-    for (const spec of destinations) problems.push(...(await directory.check(spec)))
-    if (problems.length > 0)
-      throw failure(
-        'mismatch',
-        `${problems.join('; ')}. Start once with provision: 'create', or align the declarations.`,
-      )
-  }
-
   [REQUIRE_TABLES](): Promise<void> {
     const { sql, schema } = this.#options
     return requireMigrated(sql, schema, TRANSPORT_PART)
-  }
-
-  /** @throws TransportError */
-  async #withTables(): Promise<void> {
-    const { provision, sql, schema } = this.#options
-    if (provision === 'none') return
-    this.#migrated ??= provision === 'create' ? this.migrate() : requireMigrated(sql, schema, TRANSPORT_PART)
-    try {
-      await this.#migrated
-    } catch (error) {
-      this.#migrated = undefined
-      throw toTransportError('make the tables', error, schema)
-    }
-    if (this.#isOfThisCluster) return
-    const { database, tables } = this.#attached()
-    const { rows } = await database.query<{ restored: boolean }>(
-      'look at the log',
-      `SELECT ${tables.isRestored}() AS restored`,
-    )
-    if (rows[0]?.restored === true) throw restored(schema)
-    this.#isOfThisCluster = true
-  }
-
-  /** @throws TransportError */
-  async #withTransactions(): Promise<void> {
-    const { sql, transactionsOf, schema, requestTimeoutMs } = this.#options
-    if (this.#isOneDatabase || transactionsOf === sql) return
-    const { database, tables, host } = this.#attached()
-    const transactions = new Database(transactionsOf, schema, host.clock, requestTimeoutMs)
-    await requireOneDatabase(database, transactions, tables)
-    this.#isOneDatabase = true
   }
 
   /** Also for a transport that no binder has. */
@@ -402,31 +269,16 @@ class LogTransport implements PostgresTransport {
   }
 }
 
-/** Where a subscription without a group begins. */
-interface Ends extends LogPlace {
-  readonly ends: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: Place }>
-}
-
-interface Parts {
-  readonly host: TransportHost
-  readonly tables: ReturnType<typeof transportTables>
-  readonly database: Database
-  readonly directory: Directory
+interface Parts extends LogContext {
+  readonly provisioning: Provisioning
   readonly members: Members
-  readonly session: Session
   readonly wakes: Wakes
   readonly delays: Delays
   readonly rotation: Rotation
   readonly publisher: Publisher
+  readonly subscriber: Subscriber
   /** Runs work that outlives its caller outside of the contexts that end with it. */
   readonly lasting: ReturnType<typeof lastingContext>
 }
-
-const restored = (schema: string): TransportError =>
-  failure(
-    'mismatch',
-    `the log in schema "${schema}" comes from another cluster (a dump was restored): new messages would be invisible. ` +
-      'Stop every process that uses it and call postgresTransport({ sql }).repair() once.',
-  )
 
 const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')

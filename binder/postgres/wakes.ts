@@ -1,19 +1,11 @@
 import { IdleGate } from '../../core/idle-gate.ts'
 import { debouncedNotify, notifyChannelOf } from '../../core/notify.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import type { TransportHost } from '../transport/transport.ts'
-import type { Database } from './database.ts'
+import type { LogContext } from './context.ts'
 import { failure, isWithoutTables, LOG_MADE_AGAIN } from './failure.ts'
-import type { ResolvedPostgresOptions } from './options.ts'
 import type { LogSubscription } from './subscription.ts'
-import type { TransportTables } from './tables.ts'
 
-export interface WakesParts {
-  readonly host: TransportHost
-  readonly options: ResolvedPostgresOptions
-  readonly database: Database
-  readonly tables: TransportTables
-  readonly subscriptions: ReadonlySet<LogSubscription>
+export interface WakeEvents {
   /** Members of a group came or left. */
   onMembers(): void
   /** A message is due after this time, or was made due now. */
@@ -27,16 +19,20 @@ const neighbours = new WeakMap<SqlClient, Map<string, Set<Wakes>>>()
  * Wake-ups of readers: from this process at once, from others by `NOTIFY` if there is a listener, and always by polling, in growing pauses.
  */
 export class Wakes {
-  readonly #parts: WakesParts
+  readonly #context: LogContext
+  readonly #subscriptions: ReadonlySet<LogSubscription>
+  readonly #events: WakeEvents
   readonly #gate: IdleGate
   readonly #notify: ((items: Iterable<string>) => void) | undefined
   readonly #stopListening: (() => void) | undefined
   #isLooking = false
   #closed = false
 
-  constructor(parts: WakesParts) {
-    const { options, host } = parts
-    this.#parts = parts
+  constructor(context: LogContext, subscriptions: ReadonlySet<LogSubscription>, events: WakeEvents) {
+    const { options, host } = context
+    this.#context = context
+    this.#subscriptions = subscriptions
+    this.#events = events
     this.#gate = new IdleGate(host.clock, options.pollMs)
     const channel = notifyChannelOf('transport', options.schema)
     if (options.notifyEveryMs > 0)
@@ -64,13 +60,13 @@ export class Wakes {
 
   /** A group has a new member, one less, or a partition to take. */
   moved(group: number): void {
-    for (const each of this.#neighbours()) if (each !== this) each.#parts.onMembers()
+    for (const each of this.#neighbours()) if (each !== this) each.#events.onMembers()
     this.#notify?.([`g${group}`])
   }
 
   /** Something waits to be due. */
   delayed(durationMs: number): void {
-    for (const each of this.#neighbours()) each.#parts.onDelayed(durationMs)
+    for (const each of this.#neighbours()) each.#events.onDelayed(durationMs)
   }
 
   /** Begins to look. */
@@ -89,7 +85,7 @@ export class Wakes {
   }
 
   #neighbours(): Set<Wakes> {
-    const { sql, schema } = this.#parts.options
+    const { sql, schema } = this.#context.options
     let schemas = neighbours.get(sql)
     if (schemas === undefined) neighbours.set(sql, (schemas = new Map()))
     let all = schemas.get(schema)
@@ -98,13 +94,13 @@ export class Wakes {
   }
 
   #wake(parts: ReadonlySet<number> | undefined): void {
-    for (const subscription of this.#parts.subscriptions) subscription.wake(parts)
+    for (const subscription of this.#subscriptions) subscription.wake(parts)
   }
 
   /** `3,17`: partitions with something that is committed; `s3`: with something that may be soon; `g5`: a group; empty: look everywhere. */
   #heard(payload: string): void {
     const items = payload === '' ? [] : payload.split(',')
-    if (items.length === 0 || items.some((item) => item.startsWith('g'))) this.#parts.onMembers()
+    if (items.length === 0 || items.some((item) => item.startsWith('g'))) this.#events.onMembers()
     const parts = items.filter((item) => /^\d+$/.test(item)).map(Number)
     if (items.length === 0) this.#wake(undefined)
     else if (parts.length > 0) this.#wake(new Set(parts))
@@ -115,9 +111,9 @@ export class Wakes {
     while (!this.#closed) {
       await this.#gate.wait()
       if (this.#closed) return
-      const places = [...this.#parts.subscriptions].flatMap((each) => each.idlePlaces())
+      const places = [...this.#subscriptions].flatMap((each) => each.idlePlaces())
       if (places.length === 0) continue
-      const { database, tables } = this.#parts
+      const { database, tables } = this.#context
       try {
         await this.#lookForLog()
         const { rows } = await database.query<{ part: number }>(
@@ -136,8 +132,8 @@ export class Wakes {
 
   /** Ends those without a group whose log is gone, since they have no place that anybody could miss. @throws TransportError */
   async #lookForLog(): Promise<void> {
-    const { database, tables } = this.#parts
-    const readers = [...this.#parts.subscriptions].filter(({ group }) => group === undefined)
+    const { database, tables } = this.#context
+    const readers = [...this.#subscriptions].filter(({ group }) => group === undefined)
     if (readers.length === 0) return
     const asked = database.query<{ log: string }>(
       'look for the log',

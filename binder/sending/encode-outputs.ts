@@ -1,22 +1,20 @@
 /** From what a handler or a poll returned to messages, each with its channel, its id and the headers around it. */
+
 import type { Clock } from '../../core/clock.ts'
 import { derivedId } from '../../core/ids.ts'
-import type { SpecOf } from '../bindings/inbox.ts'
 import { Addressed } from '../bindings/outputs.ts'
 import type { Channel } from '../channel/channel.ts'
 import { sourceOf } from '../channel/deduplication.ts'
 import { encodeMessage } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
+import type { Destinations } from './destinations.ts'
 
-/** Members of the sender that encoding outputs uses. */
-export interface OutputHost {
+/** Service that sends, and its destinations. */
+export interface Sender {
   readonly service: string
   readonly clock: Clock
-  /** Makes the destination exist before its first message. */
-  learn(channel: Channel, destination: string | undefined): void
-  /** Describes a destination as its channel does, or by defaults. */
-  readonly specOf: SpecOf
+  readonly destinations: Pick<Destinations, 'learn' | 'spec'>
 }
 
 /**
@@ -28,15 +26,15 @@ export interface OutputHost {
 export function encodeOutputs(
   made: Made,
   channel: Channel | undefined,
-  host: OutputHost,
+  sender: Sender,
   idOf: (index: number) => string | undefined,
 ): Promise<EncodedMessage[]> {
   return Promise.all(
     outputsIn(made.value).map(async (item, index) => {
-      if (item instanceof Addressed) return encodeAddressed(item, made, channel, host, idOf(index))
+      if (item instanceof Addressed) return encodeAddressed(item, made, channel, sender, idOf(index))
       const target = requireTarget(channel)
       const options = withAmbient(made.ambientOf(item), target.name, { id: idOf(index) })
-      return encodeMessage(target, item, host.service, options, host.clock)
+      return encodeMessage(target, item, sender.service, options, sender.clock)
     }),
   )
 }
@@ -53,13 +51,13 @@ function encodeAddressed(
   item: Addressed<unknown>,
   made: Made,
   channel: Channel | undefined,
-  host: OutputHost,
+  sender: Sender,
   id: string | undefined,
 ): EncodedMessage | Promise<EncodedMessage> {
   const target = requireTarget(item.channel ?? channel)
   const options = withAmbient(made.ambientOf(item), target.name, { ...item.options, id })
-  host.learn(target, item.options.destination)
-  return encodeMessage(target, item.payload, host.service, options, host.clock)
+  sender.destinations.learn(target, item.options.destination)
+  return encodeMessage(target, item.payload, sender.service, options, sender.clock)
 }
 
 function requireTarget(channel: Channel | undefined): Channel {

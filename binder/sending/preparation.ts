@@ -3,7 +3,7 @@ import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { Destinations } from './destinations.ts'
 
-export interface PreparationHost<Item> {
+export interface PreparationEvents<Item> {
   /** Its destination exists. Called in the order held. */
   onReady(item: Item): void
   onFailed(item: Item, error: Error): void
@@ -40,7 +40,7 @@ const MOST_CALLS = 16
 export class Preparation<Item extends Held> {
   readonly #destinations: Destinations
   readonly #clock: Clock
-  readonly #host: PreparationHost<Item>
+  readonly #events: PreparationEvents<Item>
   readonly #isAlone: boolean
   readonly #lanes: Map<string, Lane<Item>> = new Map()
   /** Failed together with others: whose fault it was is not known, so each is asked for alone. */
@@ -50,11 +50,11 @@ export class Preparation<Item extends Held> {
   #open = 0
 
   /** @param isAlone a call for each destination: they may lie on different brokers */
-  constructor(destinations: Destinations, clock: Clock, isAlone: boolean, host: PreparationHost<Item>) {
+  constructor(destinations: Destinations, clock: Clock, isAlone: boolean, events: PreparationEvents<Item>) {
     this.#destinations = destinations
     this.#clock = clock
     this.#isAlone = isAlone
-    this.#host = host
+    this.#events = events
   }
 
   /** False: it may leave. True: it waits here, and `begin` follows. */
@@ -100,9 +100,9 @@ export class Preparation<Item extends Held> {
       const now = this.#clock.monotonic()
       const late = lane.items.filter(({ deadline }) => deadline <= now)
       lane.items = lane.items.filter(({ deadline }) => deadline > now)
-      for (const item of late) this.#host.onLate(item)
+      for (const item of late) this.#events.onLate(item)
       this.#time(lane)
-      this.#host.onMoved()
+      this.#events.onMoved()
     })
   }
 
@@ -130,11 +130,11 @@ export class Preparation<Item extends Held> {
       }
       if (lanes.length > 1) this.#suspect(lanes)
       for (const lane of lanes) this.#fail(lane, error)
-      this.#host.onMoved()
+      this.#events.onMoved()
       return
     }
     for (const lane of lanes) this.#release(lane)
-    this.#host.onMoved()
+    this.#events.onMoved()
   }
 
   #suspect(lanes: ReadonlyArray<Lane<Item>>): void {
@@ -145,14 +145,14 @@ export class Preparation<Item extends Held> {
   #fail({ name, items, cancel }: Lane<Item>, error: Error): void {
     cancel?.()
     this.#lanes.delete(name)
-    for (const item of items) this.#host.onFailed(item, error)
+    for (const item of items) this.#events.onFailed(item, error)
   }
 
   #release({ name, items, cancel }: Lane<Item>): void {
     cancel?.()
     this.#lanes.delete(name)
     this.#suspects.delete(name)
-    for (const item of items) this.#host.onReady(item)
+    for (const item of items) this.#events.onReady(item)
   }
 }
 

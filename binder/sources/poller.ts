@@ -1,8 +1,7 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
-import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
-import { type Logger, withFields } from '../../core/logger.ts'
+import { withFields } from '../../core/logger.ts'
 import { readable } from '../../core/thrown.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { SourceBinding } from '../bindings/declarations.ts'
@@ -10,22 +9,12 @@ import { RECONNECT_BACKOFF, type ResolvedSource } from '../bindings/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { Calls } from '../consuming/calls.ts'
 import { publishEach } from '../consuming/failure/confirm.ts'
+import type { ConsumerHost } from '../consuming/handlings.ts'
 import { Stalls } from '../consuming/stalls.ts'
 import { SendError, TransportError } from '../errors.ts'
-import { type AmbientHeaders, make } from '../sending/ambient-headers.ts'
-import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
+import { make } from '../sending/ambient-headers.ts'
+import { encodeOutputs } from '../sending/encode-outputs.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
-import type { PublishOutcome } from '../transport/transport.ts'
-
-export interface PollerHost extends OutputHost {
-  /** Same as `Transport.confirmsSingly`. */
-  readonly confirmsSingly: boolean
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly drainTimeoutMs: number
-  readonly ambient: AmbientHeaders | undefined
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
-}
 
 /** Number of consecutive failed polls before health reports them. Fewer take less than a second, plus the polls. */
 const FAILURES_IN_A_ROW = 3
@@ -42,7 +31,7 @@ export class Poller {
   readonly autoStart = true
   readonly #binding: SourceBinding
   readonly #options: ResolvedSource
-  readonly #host: PollerHost
+  readonly #host: ConsumerHost
   /** The poll that is under way. */
   readonly #calls: Calls
   /** Holds the missing right to write. */
@@ -66,7 +55,7 @@ export class Poller {
   /** Polled and not confirmed yet. */
   #unsent: readonly EncodedMessage[] = []
 
-  constructor(binding: SourceBinding, options: ResolvedSource, host: PollerHost) {
+  constructor(binding: SourceBinding, options: ResolvedSource, host: ConsumerHost) {
     this.#binding = binding
     this.name = options.name
     this.#options = options
@@ -181,7 +170,18 @@ export class Poller {
   async #send(signal: AbortSignal): Promise<void> {
     const sent = this.#unsent
     const { refusals } = this.#stalls
-    const ends = await publishEach({ ...this.#host, binding: this.name, refusals }, sent, () => signal)
+    const { publisher } = this.#host
+    const ends = await publishEach(
+      {
+        ...this.#host,
+        binding: this.name,
+        refusals,
+        confirmsSingly: publisher.confirmsSingly,
+        publish: (messages) => publisher.publish(messages, 'none'),
+      },
+      sent,
+      () => signal,
+    )
     const wasTaken = ends.includes(undefined)
     const kept: EncodedMessage[] = []
     let reason: unknown

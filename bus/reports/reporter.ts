@@ -1,38 +1,22 @@
 import { SendError, TransportError } from '../../binder/errors.ts'
 import type { BindingStatus } from '../../binder/status.ts'
 import { lastingContext } from '../../core/ambient.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { eventLoopBlockedMs } from '../../core/event-loop.ts'
 import { newId } from '../../core/ids.ts'
-import type { Logger } from '../../core/logger.ts'
 import { randomId } from '../../core/random-id.ts'
 import { Trouble } from '../../core/trouble.ts'
-import { type Address, formatAddress } from '../address.ts'
 import type { ReportOrder } from '../built-in.ts'
-import type { BusChannel } from '../channels.ts'
-import type { Connection } from '../connection.ts'
+import type { BusContext } from '../context.ts'
 import { reportHeaders, signedFields } from '../envelope.ts'
-import type { Signer } from '../signature.ts'
 import { type BindingReport, encodeReport } from './report.ts'
-
-export interface ReporterHost {
-  readonly address: Address
-  /** The channel of the answers: a report is an answer that comes again. */
-  readonly channel: BusChannel
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly connection: Connection
-  readonly signer: Signer
-  /** Strictly rising, epoch ms. */
-  nextTime(): number
-}
 
 /** Shortest interval that is served to any watch. */
 export const MIN_EVERY_MS = 1 * SECOND
 
 /** Reports the state of this instance, only while a watch asks for it. */
 export class Reporter {
-  readonly #host: ReporterHost
+  readonly #context: BusContext
   readonly #session = randomId()
   readonly #trouble: Trouble
   #everyMs = Number.POSITIVE_INFINITY
@@ -43,14 +27,14 @@ export class Reporter {
   #cpu = { at: 0, usedMs: 0 }
   #isClosed = false
 
-  constructor(host: ReporterHost) {
-    this.#host = host
-    this.#trouble = new Trouble(host.logger, 'bus: could not report what this instance does')
+  constructor(context: BusContext) {
+    this.#context = context
+    this.#trouble = new Trouble(context.logger, 'bus: could not report what this instance does')
   }
 
   /** Each order stands for its time; of several that stand the fastest counts. */
   wanted({ everyMs, forMs }: ReportOrder): void {
-    const now = this.#host.clock.monotonic()
+    const now = this.#context.clock.monotonic()
     const isIdle = this.#until <= now
     if (isIdle) this.#everyMs = Number.POSITIVE_INFINITY
     const isFaster = everyMs < this.#everyMs
@@ -76,11 +60,11 @@ export class Reporter {
   #after(waitMs: number): void {
     this.#stop()
     const turn = this.#turn
-    this.#cancel = this.#host.clock.setTimer(waitMs, () => void this.#report(turn))
+    this.#cancel = this.#context.clock.setTimer(waitMs, () => void this.#report(turn))
   }
 
   async #report(turn: number): Promise<void> {
-    if (this.#host.clock.monotonic() >= this.#until) return this.#stop()
+    if (this.#context.clock.monotonic() >= this.#until) return this.#stop()
     try {
       await this.#say()
       this.#trouble.over()
@@ -96,8 +80,7 @@ export class Reporter {
   }
 
   async #say(): Promise<void> {
-    const { address, channel, connection, signer } = this.#host
-    const sender = formatAddress(address)
+    const { address, self: sender, channels, connection, signer, times } = this.#context
     const body = encodeReport({
       uptimeMs: Math.round(process.uptime() * SECOND),
       memoryBytes: process.memoryUsage.rss(),
@@ -106,13 +89,14 @@ export class Reporter {
       bindings: connection.others().map(reportOf),
     })
     const said = { sender, session: this.#session, signature: undefined }
-    const [id, time] = [newId(), this.#host.nextTime()]
+    const [id, time] = [newId(), times.next()]
     const signature = signer.sign(signedFields({ ...said, kind: 'report', id, time, from: address }), body)
-    await connection.binder.send(channel, body, { id, time, headers: reportHeaders({ ...said, signature }) })
+    // In the channel of the answers: a report is an answer that comes again.
+    await connection.binder.send(channels.acks, body, { id, time, headers: reportHeaders({ ...said, signature }) })
   }
 
   #cpuSince(): number {
-    const now = { at: this.#host.clock.monotonic(), usedMs: usedMs() }
+    const now = { at: this.#context.clock.monotonic(), usedMs: usedMs() }
     const { at, usedMs: before } = this.#cpu
     this.#cpu = now
     const share = now.at > at ? (now.usedMs - before) / (now.at - at) : 0

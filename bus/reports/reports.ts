@@ -1,14 +1,15 @@
-import { Reporter, type ReporterHost } from './reporter.ts'
-import { Watching, type WatchingHost } from './watching.ts'
+import type { BusContext } from '../context.ts'
+import { Reporter } from './reporter.ts'
+import { type AskForReports, Watching } from './watching.ts'
 
 /** Reports in both directions: of this instance, and of the others. */
 export class Reports {
   readonly reporter: Reporter
   readonly watching: Watching
 
-  constructor(host: ReporterHost & WatchingHost) {
-    this.reporter = new Reporter(host)
-    this.watching = new Watching(host)
+  constructor(context: BusContext, ask: AskForReports) {
+    this.reporter = new Reporter(context)
+    this.watching = new Watching(context, ask)
   }
 
   close(): void {

@@ -1,31 +1,20 @@
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import { lastingContext } from '../../core/ambient.ts'
-import { type Clock, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
-import type { Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { Trouble } from '../../core/trouble.ts'
-import { type Address, type AddressPattern, formatAddress, matches, parsePattern } from '../address.ts'
+import { type AddressPattern, matches, parsePattern } from '../address.ts'
 import type { ReportOrder } from '../built-in.ts'
 import type { ReportWatch, ReportWatchOptions } from '../bus.ts'
-import type { Connection } from '../connection.ts'
-import type { Counters } from '../counters.ts'
+import type { BusContext } from '../context.ts'
 import { parseReport } from '../envelope.ts'
-import type { Guard } from '../guard.ts'
 import { decodeReport } from './report.ts'
 import { MIN_EVERY_MS } from './reporter.ts'
 import { WatchedInstances } from './watch.ts'
 
-export interface WatchingHost {
-  readonly address: Address
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly connection: Connection
-  readonly counters: Counters
-  readonly guard: Guard
-  /** Sends `SendReports`. */
-  ask(order: ReportOrder, to: string): Promise<unknown>
-}
+/** Sends `SendReports`. */
+export type AskForReports = (order: ReportOrder, to: string) => Promise<unknown>
 
 const NAMES = optionNames<ReportWatchOptions>({ to: true, everyMs: true })
 const EVERY_MS = 2 * SECOND
@@ -43,13 +32,13 @@ interface Watch {
 
 /** Hears the reports, for each watch that is open. */
 export class Watching {
-  readonly #host: WatchingHost
+  readonly #context: BusContext
+  readonly #ask: AskForReports
   readonly #open = new Set<Watch>()
-  readonly #self: string
 
-  constructor(host: WatchingHost) {
-    this.#host = host
-    this.#self = formatAddress(host.address)
+  constructor(context: BusContext, ask: AskForReports) {
+    this.#context = context
+    this.#ask = ask
   }
 
   /** @throws TypeError / RangeError, `bus.address`, `bus.forbidden`, `bus.not_ready` */
@@ -57,11 +46,11 @@ export class Watching {
     refuseUnknown('bus.watch', options, NAMES)
     const to = parsePattern(options.to ?? '**')
     const everyMs = requireInteger('bus.watch.everyMs', options.everyMs ?? EVERY_MS, MIN_EVERY_MS, MAX_EVERY_MS)
-    const { clock, connection } = this.#host
+    const { clock, connection } = this.#context
     await connection.listeningForAnswers({})
     const leaseMs = MISSED * everyMs
     const order = { everyMs, forMs: leaseMs + 2 * ASK_MS }
-    await this.#host.ask(order, to.text)
+    await this.#ask(order, to.text)
     const stop = lastingContext()(() => this.#keepAsking(order, to.text))
     const watch: Watch = {
       instances: new WatchedInstances(leaseMs),
@@ -83,7 +72,7 @@ export class Watching {
 
   /** From the channel of the answers. */
   arrived(body: Uint8Array, context: HandlerContext): void {
-    const { clock, guard, counters } = this.#host
+    const { clock, guard, counters, self } = this.#context
     const open = [...this.#open]
     if (open.length === 0) return
     const report = parseReport(context)
@@ -93,7 +82,7 @@ export class Watching {
       typeof report === 'string'
         ? open
         : open.filter(({ instances, to }) => matches(to, report.from) && instances.judge(report, now) === 'taken')
-    if (meant.length === 0 || (typeof report !== 'string' && report.sender === this.#self)) return
+    if (meant.length === 0 || (typeof report !== 'string' && report.sender === self)) return
     const admitted = guard.admit(report, body, context.id)
     if (admitted === undefined) return
     const said = decodeReport(body)
@@ -107,13 +96,13 @@ export class Watching {
 
   /** @returns ends it */
   #keepAsking(order: ReportOrder, to: string): () => void {
-    const { clock, logger } = this.#host
+    const { clock, logger } = this.#context
     const trouble = new Trouble(logger, 'bus: could not ask for reports')
     let cancel = (): void => {}
     let isOver = false
     const again = (): void => {
       cancel = clock.setTimer(ASK_MS, () => {
-        const asked = this.#host.ask(order, to)
+        const asked = this.#ask(order, to)
         void asked.then(
           () => trouble.over(),
           (error: unknown) => trouble.failed(error),

@@ -1,7 +1,10 @@
 /** The pure parts inside of the bus that are tested on their own. Not public: hence not by package name. */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
+
+export { busContext } from '../../bus/context.ts'
 export type { EventEnvelope, PresenceEnvelope, ReportEnvelope } from '../../bus/envelope.ts'
 export { parseEvent } from '../../bus/envelope.ts'
+export { resolveBus } from '../../bus/options.ts'
 export { decodeOutcome, encodeOutcome, failedWith } from '../../bus/outcome.ts'
 export { decodeReport, encodeReport, MAX_REPORT_BYTES } from '../../bus/reports/report.ts'
 export { Reporter } from '../../bus/reports/reporter.ts'

@@ -7,6 +7,7 @@ import { parseAddress, type ReportWatch, type WatchedInstance } from '../support
 import { newId } from '../support/inside/core.ts'
 import { until } from '../support/until.ts'
 import {
+  busContext,
   decodeReport,
   encodeReport,
   KitClock,
@@ -14,7 +15,7 @@ import {
   MAX_REPORT_BYTES,
   type ReportEnvelope,
   Reporter,
-  Signer,
+  resolveBus,
   WatchedInstances,
 } from './inside.ts'
 import { keepingLogger, world } from './kit.ts'
@@ -148,13 +149,8 @@ describe('an instance', () => {
     }
     const binder = { send }
     const reporter = new Reporter({
-      address: parseAddress('orders:default:a'),
-      channel: defineChannel('acks', { payload: z.instanceof(Uint8Array) }) as never,
-      clock,
-      logger,
+      ...busContext(resolveBus({ service: 'orders', instance: 'a', clock, logger })),
       connection: { binder, others: () => [] } as never,
-      signer: new Signer([], 'bus'),
-      nextTime: () => clock.now(),
     })
     const pass = async (ms: number): Promise<void> => {
       for (const end = clock.monotonic() + ms; clock.monotonic() < end; ) {

@@ -1,5 +1,5 @@
 import { isOf } from '../../../core/error-class.ts'
-import { type Logger, withFields } from '../../../core/logger.ts'
+import { withFields } from '../../../core/logger.ts'
 import { SqlCommitError, type SqlTransaction } from '../../../core/sql.ts'
 import { readable } from '../../../core/thrown.ts'
 import { turnsOf } from '../../../core/turns.ts'
@@ -10,23 +10,14 @@ import type { ResolvedConsumer } from '../../bindings/options.ts'
 import { sourceOf } from '../../channel/deduplication.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { BinderError } from '../../errors.ts'
-import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
-import type { Calls } from '../calls.ts'
+import type { ConsumerName } from '../../telemetry/telemetry.ts'
 import { DeliveryContext } from '../context.ts'
 import type { Failures } from '../failure/failures.ts'
 import { Loans } from '../failure/loans.ts'
+import type { HandlingContext } from '../handling-context.ts'
 import { type Item, type ItemFailure, type ItemResult, type ItemResults, readAgain, without } from './batch-items.ts'
 import { checkOutcomes } from './batch-outcomes.ts'
-import { type BatchOutput, BatchOutputs, type BatchOutputsHost } from './batch-outputs.ts'
-
-export interface BatchCallHost extends BatchOutputsHost {
-  readonly telemetry: BinderTelemetry | undefined
-  readonly handlerLogger: Logger
-  /** Aborts when the drain ran out of time. */
-  readonly drain: AbortSignal
-  /** Told of each call. */
-  readonly calls: Calls
-}
+import { type BatchOutput, BatchOutputs } from './batch-outputs.ts'
 
 /** Takes a batch's transaction back. */
 class RolledBack extends Error {}
@@ -45,24 +36,24 @@ interface Transaction {
 export class BatchCall {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #host: BatchCallHost
+  readonly #context: HandlingContext
   readonly #consumer: ConsumerName
   readonly #failures: Failures
   readonly #outputs: BatchOutputs
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchCallHost, failures: Failures) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingContext, failures: Failures) {
     this.#binding = binding
     this.#options = options
-    this.#host = host
+    this.#context = context
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#failures = failures
-    this.#outputs = new BatchOutputs(binding, options, host, failures)
+    this.#outputs = new BatchOutputs(binding, options, context, failures)
   }
 
   /** Makes the call. @returns the result of each item; never rejects */
   async make(items: readonly Item[]): Promise<ItemResults> {
     const results = new Map<Item, ItemResult>()
-    this.#host.calls.begin(results)
+    this.#context.calls.begin(results)
     try {
       if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
       else await this.#attemptInTransaction(items, results)
@@ -72,7 +63,7 @@ export class BatchCall {
       const failure = items.length === 1 ? { error: causeOf(error) } : wholeFailure(error)
       for (const item of items) results.set(item, failure)
     } finally {
-      this.#host.calls.end(results)
+      this.#context.calls.end(results)
     }
     return results
   }
@@ -82,11 +73,11 @@ export class BatchCall {
     results: Map<Item, ItemResult>,
     transaction: Transaction | undefined,
   ): Promise<void> {
-    const { telemetry } = this.#host
+    const { telemetry } = this.#context
     const deliveries = items.map(({ delivery }) => delivery)
     const loans = new Loans(deliveries)
     const work = async (): Promise<void> => {
-      const context = this.#context(loans, items.length, transaction?.tx)
+      const context = this.#contextOf(loans, items.length, transaction?.tx)
       const made = await this.#outputs
         .make(() => this.#binding.handler(this.#view(items, transaction?.tx), context))
         .finally(() => this.#failures.handlerEnded(deliveries))
@@ -115,7 +106,8 @@ export class BatchCall {
   ): Promise<void> {
     const messages = items.flatMap((item) => outputs.get(item) ?? [])
     if (messages.length === 0 || !items.every((item) => results.get(item) === 'handled')) return
-    await emit(this.#host.telemetry?.created(messages) ?? messages, this.#host.specOf)
+    const { telemetry, destinations } = this.#context
+    await emit(telemetry?.created(messages) ?? messages, (destination) => destinations.spec(destination))
   }
 
   async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
@@ -133,7 +125,7 @@ export class BatchCall {
         const toHandle = items.filter((_, i) => unseen.has(i))
         for (const item of without(items, toHandle)) results.set(item, 'handled')
         if (toHandle.length === 0) return
-        const turns = turnsOf(this.#host.clock)
+        const turns = turnsOf(this.#context.clock)
         while (turns.isDue()) await turns.next()
         try {
           await this.#attempt(toHandle, results, { tx, emit })
@@ -154,7 +146,7 @@ export class BatchCall {
   }
 
   #view(items: readonly Item[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {
-    const { drain, handlerLogger } = this.#host
+    const { drain, handlerLogger } = this.#context
     const scope = { group: this.#options.group, drain, handlerLogger }
     return Object.freeze(
       items.map(({ delivery, payload, attempt }) => {
@@ -166,8 +158,8 @@ export class BatchCall {
     )
   }
 
-  #context(loans: Loans, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
-    const { drain, handlerLogger } = this.#host
+  #contextOf(loans: Loans, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
+    const { drain, handlerLogger } = this.#context
     const { group } = this.#options
     const channel = this.#binding.input.name
     return {

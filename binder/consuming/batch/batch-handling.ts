@@ -1,18 +1,17 @@
 import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
-import { sourceOf } from '../../channel/deduplication.ts'
 import { decodePayload } from '../../channel/encode.ts'
 import { REDRIVE_END } from '../../channel/message.ts'
 import type { ConsumerName } from '../../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
-import { Failures, type FailuresHost, type HandlingEnd } from '../failure/failures.ts'
+import { Failures, type HandlingEnd } from '../failure/failures.ts'
 import { Loans } from '../failure/loans.ts'
+import type { HandlingContext } from '../handling-context.ts'
 import type { Permit } from '../pace/circuit-breaker.ts'
-import { FREE, type Pace } from '../pace/pace.ts'
-import { BatchCall, type BatchCallHost } from './batch-call.ts'
+import { FREE } from '../pace/pace.ts'
+import { BatchCall } from './batch-call.ts'
 import {
-  byKey,
   type Item,
   type ItemFailure,
   type ItemResult,
@@ -20,17 +19,14 @@ import {
   lineOf,
   partsOf,
   readAgain,
+  trialOf,
+  undoneAlone,
   without,
+  withoutRepeats,
 } from './batch-items.ts'
+import { BatchJudge, type SettleOne } from './batch-judge.ts'
 
 const ANY = Number.POSITIVE_INFINITY
-
-export interface BatchHandlingHost extends FailuresHost, BatchCallHost {
-  readonly pace: Pace | undefined
-}
-
-/** Called by `handle` once per delivery, as soon as it has ended. */
-export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
 
 /**
  * The life of one batch: decode each, call the handler with what is left until nothing is. Each message is settled by
@@ -38,21 +34,21 @@ export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
  */
 export class BatchHandling {
   readonly #binding: BatchBinding
-  readonly #options: ResolvedConsumer
-  readonly #host: BatchHandlingHost
+  readonly #context: HandlingContext
   readonly #failures: Failures
   readonly #handler: BatchCall
   readonly #consumer: ConsumerName
   readonly #keyOf: ReturnType<typeof lineOf>
+  readonly #judge: BatchJudge
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchHandlingHost) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingContext) {
     this.#binding = binding
-    this.#options = options
-    this.#host = host
-    this.#failures = new Failures(options, host)
-    this.#handler = new BatchCall(binding, options, host, this.#failures)
+    this.#context = context
+    this.#failures = new Failures(options, context)
+    this.#handler = new BatchCall(binding, options, context, this.#failures)
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#keyOf = lineOf(options)
+    this.#judge = new BatchJudge(options, this.#failures)
   }
 
   async handle(deliveries: readonly TransportDelivery[], settle: SettleOne): Promise<void> {
@@ -85,7 +81,7 @@ export class BatchHandling {
       const together = this.#failures.mustBeAlone(delivery) ? 1 : ANY
       return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false, together }
     } catch (error) {
-      this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
+      this.#context.telemetry?.unreadable(delivery, this.#consumer, error)
       return this.#failures.fail(delivery, error, before)
     }
   }
@@ -100,11 +96,15 @@ export class BatchHandling {
       left = this.#stillOurs(left, permit !== undefined, settle)
       if (permit === undefined) return
       if (left.length === 0) {
-        this.#host.pace?.abandoned(permit)
+        this.#context.pace?.abandoned(permit)
         return
       }
-      const { now, later } = this.#split(left, permit.isTrial)
-      this.#host.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
+      const { now, later } = permit.isTrial
+        ? trialOf(left, this.#keyOf)
+        : this.#binding.options.inbox !== undefined
+          ? withoutRepeats(left)
+          : { now: left, later: [] }
+      this.#context.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
       await readAgain(
         this.#binding.input,
         now.filter(({ wasCalled }) => wasCalled),
@@ -112,11 +112,11 @@ export class BatchHandling {
       for (const item of now) item.wasCalled = true
       const results = await this.#call(now, settle)
       isFree = this.#note(now, results, permit)
-      const undone = this.#undoneAlone(now, results)
+      const undone = undoneAlone(now, results, this.#keyOf)
       // Rolled-back messages follow at once: without the failed ones, in a transaction of their own.
       await this.#run(undone, settle, true)
       const apart = this.#takeApart(now, results)
-      const judged = this.#judge(without(without(now, undone), apart), results, settle, isFree)
+      const judged = this.#judge.judge(without(without(now, undone), apart), results, settle, isFree)
       if (apart.length > 0) await this.#pauseApart(apart, results, ++halvings)
       left = [...(await judged), ...apart, ...later].toSorted((a, b) => a.index - b.index)
     }
@@ -128,14 +128,14 @@ export class BatchHandling {
    */
   async #call(items: readonly Item[], settle: SettleOne): Promise<ItemResults> {
     const parts = partsOf(items)
-    const turns = turnsOf(this.#host.clock)
+    const turns = turnsOf(this.#context.clock)
     if (parts.length === 1 && !turns.isDue()) return this.#handler.make(items)
     const results = new Map<Item, ItemResult>()
     const failed = new Set<string>()
     const mayCall = (item: Item): boolean => {
       const key = this.#keyOf(item)
       const isBehind = key !== null && failed.has(key)
-      return !isBehind && !this.#host.stopping.aborted && !this.#failures.gone(item.delivery)
+      return !isBehind && !this.#context.stopping.aborted && !this.#failures.gone(item.delivery)
     }
     for (const part of parts) {
       // In a turn of the event loop what was settled reaches the broker.
@@ -177,7 +177,7 @@ export class BatchHandling {
 
   /** `undefined` when the handler may not be called: the binding stops, or everything was taken away. */
   async #enter(items: readonly Item[], isAgain: boolean, hasFailedTrial: boolean): Promise<Permit | undefined> {
-    const { pace, stopping } = this.#host
+    const { pace, stopping } = this.#context
     if (isAgain && stopping.aborted) return undefined
     if (pace === undefined) return FREE
     const loans = new Loans(items.map(({ delivery }) => delivery))
@@ -200,31 +200,9 @@ export class BatchHandling {
     })
   }
 
-  /**
-   * A trial of the circuit breaker is one message: of those that are first of their key the one least tried. With an
-   * inbox a repeated message goes into a later transaction than its first, which then says whether it was handled.
-   */
-  #split(items: readonly Item[], isTrial: boolean): { readonly now: readonly Item[]; readonly later: readonly Item[] } {
-    if (isTrial) {
-      const firsts = byKey(items, this.#keyOf).flatMap((ofKey) => ofKey.slice(0, 1))
-      const now = firsts.toSorted((a, b) => a.trials - b.trials).slice(0, 1)
-      return { now, later: without(items, now) }
-    }
-    if (this.#binding.options.inbox === undefined) return { now: items, later: [] }
-    const seen = new Set<string>()
-    const later: Item[] = []
-    for (const item of items) {
-      const { message } = item.delivery
-      const name = JSON.stringify([sourceOf(message), message.id])
-      if (seen.has(name)) later.push(item)
-      seen.add(name)
-    }
-    return { now: later.length === 0 ? items : without(items, later), later }
-  }
-
   /** Tells the breaker. @returns whether it was a trial in vain, which is no attempt */
   #note(items: readonly Item[], results: ItemResults, permit: Permit): boolean {
-    const { pace } = this.#host
+    const { pace } = this.#context
     const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))
     const [first] = items
     if (pace === undefined || first === undefined) return false
@@ -236,62 +214,5 @@ export class BatchHandling {
     }
     const isGone = items.every(({ delivery }) => this.#failures.gone(delivery))
     return pace.threw(permit, errors[0], isGone, first.delivery.message)
-  }
-
-  /** Rolled back for others, and behind none that failed. */
-  #undoneAlone(items: readonly Item[], results: ItemResults): readonly Item[] {
-    const failedKeys = new Set<string>()
-    return items.filter((item) => {
-      const key = this.#keyOf(item)
-      const result = results.get(item)
-      if (typeof result === 'object' && key !== null) failedKeys.add(key)
-      return result === 'undone' && !(key !== null && failedKeys.has(key))
-    })
-  }
-
-  /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
-  async #judge(
-    items: readonly Item[],
-    results: ItemResults,
-    settle: SettleOne,
-    isFree: boolean,
-  ): Promise<readonly Item[]> {
-    const lines = byKey(items, this.#keyOf)
-    const again = await Promise.all(lines.map((line) => this.#judgeLine(line, results, settle, isFree)))
-    return again.flat()
-  }
-
-  /** The messages of one key, in order: what lies behind one that is tried again, or comes back, shares its way. */
-  async #judgeLine(
-    items: readonly Item[],
-    results: ItemResults,
-    settle: SettleOne,
-    isFree: boolean,
-  ): Promise<readonly Item[]> {
-    for (const [i, item] of items.entries()) {
-      const result = results.get(item) ?? 'undone'
-      if (result === 'undone') return items.slice(i)
-      if (result === 'handled') {
-        settle(item.delivery, 'handled')
-        continue
-      }
-      const end = await this.#failures.failed(item.delivery, result.error, item.attempt, isFree)
-      if (end === undefined || end === 'again') {
-        const again = items.slice(i)
-        for (const each of again) {
-          const own = results.get(each)
-          if (typeof own !== 'object') continue
-          if (isFree || this.#failures.isAway(each.delivery, own.error)) each.trials++
-          // A message without an attempt left keeps its last one until the messages before it are settled.
-          else if (each.attempt < this.#options.maxAttempts) each.attempt++
-        }
-        return again
-      }
-      settle(item.delivery, end)
-      if (end !== 'returned' && end !== 'halted') continue
-      for (const { delivery } of items.slice(i + 1)) settle(delivery, 'returned')
-      break
-    }
-    return []
   }
 }

@@ -1,6 +1,8 @@
 /** The messages of a batch that is at work, and what a handler call made of each. */
+
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { Channel } from '../../channel/channel.ts'
+import { sourceOf } from '../../channel/deduplication.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { freshPayload } from '../fresh-payload.ts'
 
@@ -82,4 +84,45 @@ export function partsOf(items: readonly Item[]): ReadonlyArray<readonly Item[]> 
     }
   }
   return parts
+}
+
+/** Items of the next handler call, and those of a later one. */
+export interface Split {
+  readonly now: readonly Item[]
+  readonly later: readonly Item[]
+}
+
+/** A trial of the circuit breaker is one message: of those that are first of their key the one least tried. */
+export function trialOf(items: readonly Item[], keyOf: (item: Item) => string | null): Split {
+  const firsts = byKey(items, keyOf).flatMap((ofKey) => ofKey.slice(0, 1))
+  const now = firsts.toSorted((a, b) => a.trials - b.trials).slice(0, 1)
+  return { now, later: without(items, now) }
+}
+
+/** With an inbox a repeated message goes into a later transaction than its first, which then says whether it was handled. */
+export function withoutRepeats(items: readonly Item[]): Split {
+  const seen = new Set<string>()
+  const later: Item[] = []
+  for (const item of items) {
+    const { message } = item.delivery
+    const name = JSON.stringify([sourceOf(message), message.id])
+    if (seen.has(name)) later.push(item)
+    seen.add(name)
+  }
+  return { now: without(items, later), later }
+}
+
+/** Rolled back for others, and behind none that failed. */
+export function undoneAlone(
+  items: readonly Item[],
+  results: ItemResults,
+  keyOf: (item: Item) => string | null,
+): readonly Item[] {
+  const failedKeys = new Set<string>()
+  return items.filter((item) => {
+    const key = keyOf(item)
+    const result = results.get(item)
+    if (typeof result === 'object' && key !== null) failedKeys.add(key)
+    return result === 'undone' && !(key !== null && failedKeys.has(key))
+  })
 }

@@ -12,14 +12,6 @@ export interface BatchLaneLimits {
 /** Handles a batch; calls `done` with each item as soon as its key is free for later ones. Never rejects. */
 export type RunBatch<Item> = (items: readonly Item[], done: (item: Item) => void) => Promise<void>
 
-export interface BatchLanesParts<Item> {
-  readonly limits: BatchLaneLimits
-  readonly clock: Clock
-  readonly keyOf: (item: Item) => string | null
-  readonly run: RunBatch<Item>
-  readonly gate: Gate | undefined
-}
-
 interface Entry<Item> {
   readonly item: Item
   readonly key: string | null
@@ -53,7 +45,12 @@ export class BatchLanes<Item> implements Line<Item> {
   /** Continues after a turn of the event loop. */
   #waitsForTurn = false
 
-  constructor({ limits, clock, keyOf, run, gate }: BatchLanesParts<Item>) {
+  constructor(
+    limits: BatchLaneLimits,
+    keyOf: (item: Item) => string | null,
+    run: RunBatch<Item>,
+    { clock, gate }: { readonly clock: Clock; readonly gate: Gate | undefined },
+  ) {
     this.#limits = limits
     this.#clock = clock
     this.#keyOf = limits.concurrency === 1 ? () => null : keyOf

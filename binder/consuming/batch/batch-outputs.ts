@@ -3,15 +3,12 @@ import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { type AmbientHeaders, type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
-import { encodeOutputs, type OutputHost, outputIds } from '../../sending/encode-outputs.ts'
+import { type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
+import { encodeOutputs, outputIds } from '../../sending/encode-outputs.ts'
 import type { Failures } from '../failure/failures.ts'
+import type { HandlingContext } from '../handling-context.ts'
 import { byKey, type Item, type ItemResult, lineOf } from './batch-items.ts'
 import { isOutcome } from './batch-outcomes.ts'
-
-export interface BatchOutputsHost extends OutputHost {
-  readonly ambient: AmbientHeaders | undefined
-}
 
 /** Outputs of each message of a batch. */
 export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>
@@ -20,21 +17,21 @@ export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>
 export class BatchOutputs {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
-  readonly #host: BatchOutputsHost
+  readonly #context: HandlingContext
   readonly #failures: Failures
   readonly #keyOf: (item: Item) => string | null
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchOutputsHost, failures: Failures) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, context: HandlingContext, failures: Failures) {
     this.#binding = binding
     this.#options = options
-    this.#host = host
+    this.#context = context
     this.#failures = failures
     this.#keyOf = lineOf(options)
   }
 
   /** Calls the handler so that what it returns is known with the headers that were around it. */
   make(handler: () => unknown): Promise<Made> {
-    return make(this.#binding.output === undefined ? undefined : this.#host.ambient, handler, payloadsIn)
+    return make(this.#binding.output === undefined ? undefined : this.#context.ambient, handler, payloadsIn)
   }
 
   /** Encodes each message's outputs. A message whose outputs cannot be encoded has failed. */
@@ -62,7 +59,7 @@ export class BatchOutputs {
 
   #encodeOne({ delivery }: Item, made: Made): Promise<EncodedMessage[]> {
     const idOf = outputIds(delivery.message, this.#options.group)
-    return encodeOutputs(made, this.#binding.output, this.#host, idOf)
+    return encodeOutputs(made, this.#binding.output, this.#context, idOf)
   }
 
   /** Resolves when what is `handled` in the results has its outputs confirmed. */
@@ -96,7 +93,7 @@ export class BatchOutputs {
       .filter((item) => results.get(item) === 'handled')
       .flatMap((item) => (outputs.get(item) ?? []).map((message) => ({ item, message })))
     if (messages.length === 0) return
-    const ends = await this.#failures.publishEach(
+    const ends = await this.#failures.sends.each(
       messages.map(({ message }) => message),
       messages.map(({ item }) => item.delivery),
     )

@@ -5,6 +5,7 @@ import type { Logger } from '../../../core/logger.ts'
 import type { ResolvedCircuitBreaker } from '../../bindings/flow-options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { FreeTrials } from './free-trials.ts'
+import { RecentCalls } from './recent-calls.ts'
 
 /** `closed`: messages flow. `open`: none begins. `half-open`: one is tried, the others wait for how it ends. */
 export type CircuitState = 'closed' | 'open' | 'half-open'
@@ -22,15 +23,6 @@ interface Waiter {
   resolve(permit: Permit | undefined): void
 }
 
-export interface BreakerHost {
-  readonly clock: Clock
-  readonly logger: Logger
-  /** The binding's name, for logs. */
-  readonly name: string
-  /** Messages may begin again. */
-  wake(): void
-}
-
 /**
  * Watches handler calls and stops them when too many fail.
  *
@@ -44,25 +36,33 @@ export interface BreakerHost {
  */
 export class CircuitBreaker {
   readonly #options: ResolvedCircuitBreaker
-  readonly #host: BreakerHost
+  readonly #binding: string
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #wake: () => void
   readonly #waiters: Set<Waiter> = new Set()
   readonly #freeTrials: FreeTrials
   #state: CircuitState = 'closed'
   #epoch = 0
   /** In half-open: a message was begun to be the trial, or is it. */
   #trial: 'none' | 'begun' | 'calling' = 'none'
-  #failuresInRow = 0
-  /** The last `minimum` calls, round and round: 1 for each that failed. */
-  readonly #recent: Uint8Array
-  #noted = 0
-  #failedRecently = 0
+  readonly #recent: RecentCalls
   #lastError: Error | undefined
   #cancelTimer: (() => void) | undefined
 
-  constructor(options: ResolvedCircuitBreaker, host: BreakerHost) {
+  /** @param wake called when messages may begin again */
+  constructor(
+    options: ResolvedCircuitBreaker,
+    binding: string,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+    wake: () => void,
+  ) {
     this.#options = options
-    this.#host = host
-    this.#recent = new Uint8Array(options.minimum)
+    this.#binding = binding
+    this.#clock = clock
+    this.#logger = logger
+    this.#wake = wake
+    this.#recent = new RecentCalls(options)
     this.#freeTrials = new FreeTrials(options.freeTrials)
   }
 
@@ -129,7 +129,7 @@ export class CircuitBreaker {
   succeeded({ epoch }: Permit): void {
     if (epoch !== this.#epoch) return
     if (this.#state === 'half-open') this.#close()
-    else this.#note(false)
+    else this.#recent.note(false)
   }
 
   /** @returns whether it was a trial that is no attempt of its message */
@@ -145,8 +145,8 @@ export class CircuitBreaker {
       this.#open()
       return isFree
     }
-    this.#note(true)
-    if (this.#isTooMuch()) this.#open()
+    this.#recent.note(true)
+    if (this.#recent.isTooMuch()) this.#open()
     return false
   }
 
@@ -168,26 +168,13 @@ export class CircuitBreaker {
     this.#enterState('closed')
   }
 
-  #note(failed: boolean): void {
-    this.#failuresInRow = failed ? this.#failuresInRow + 1 : 0
-    const place = this.#noted++ % this.#recent.length
-    this.#failedRecently += Number(failed) - (this.#recent[place] ?? 0)
-    this.#recent[place] = Number(failed)
-  }
-
-  #isTooMuch(): boolean {
-    const { failures, failureRate, minimum } = this.#options
-    if (this.#failuresInRow >= failures) return true
-    return this.#noted >= minimum && this.#failedRecently / minimum >= failureRate
-  }
-
   #isCounted(error: Error): boolean {
     const { counts } = this.#options
     if (counts === undefined) return isRetryable(error)
     try {
       return synchronous('`circuitBreaker.counts`', counts(error), 'true or false')
     } catch (cause) {
-      this.#host.logger.error({ err: cause, binding: this.#host.name }, '`circuitBreaker.counts` threw; it counts')
+      this.#logger.error({ err: cause, binding: this.#binding }, '`circuitBreaker.counts` threw; it counts')
       return true
     }
   }
@@ -195,27 +182,27 @@ export class CircuitBreaker {
   #open(): void {
     const { pauseMs } = this.#options
     this.#enterState('open')
-    this.#host.logger.warn({ err: this.#lastError, binding: this.#host.name, pauseMs }, 'circuit breaker is open')
-    this.#cancelTimer = this.#host.clock.setTimer(pauseMs, () => this.#halfOpen())
+    this.#logger.warn({ err: this.#lastError, binding: this.#binding, pauseMs }, 'circuit breaker is open')
+    this.#cancelTimer = this.#clock.setTimer(pauseMs, () => this.#halfOpen())
   }
 
   #halfOpen(): void {
     this.#enterState('half-open')
-    this.#host.logger.info({ binding: this.#host.name }, 'circuit breaker is half open: one message is tried')
+    this.#logger.info({ binding: this.#binding }, 'circuit breaker is half open: one message is tried')
     this.#offerTrial()
   }
 
   #close(): void {
     this.#enterState('closed')
-    this.#host.logger.info({ binding: this.#host.name }, 'circuit breaker is closed')
+    this.#logger.info({ binding: this.#binding }, 'circuit breaker is closed')
     for (const waiter of this.#waiters) waiter.resolve(this.enter())
-    this.#host.wake()
+    this.#wake()
   }
 
   #offerTrial(): void {
     const waiters = [...this.#waiters]
     const between = waiters.find(({ hasFailed }) => !hasFailed)
-    if (between === undefined) this.#host.wake()
+    if (between === undefined) this.#wake()
     const next = between ?? waiters[0]
     if (this.#state === 'half-open' && this.#trial === 'none') next?.resolve(this.enter())
   }
@@ -226,10 +213,7 @@ export class CircuitBreaker {
     this.#state = state
     this.#epoch++
     this.#trial = 'none'
-    this.#failuresInRow = 0
-    this.#recent.fill(0)
-    this.#noted = 0
-    this.#failedRecently = 0
+    this.#recent.forget()
     if (state === 'closed') this.#freeTrials.forget()
   }
 }

@@ -30,7 +30,7 @@ export class Pace implements Gate {
     if (rateLimit === undefined && circuitBreaker === undefined) return undefined
     return new Pace(
       rateLimit && new RateLimit(rateLimit, clock, wake),
-      circuitBreaker && new CircuitBreaker(circuitBreaker, { clock, logger, name, wake }),
+      circuitBreaker && new CircuitBreaker(circuitBreaker, name, { clock, logger }, wake),
     )
   }
 

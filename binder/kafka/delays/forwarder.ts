@@ -69,7 +69,7 @@ export class Forwarder {
     this.#destination = destination
     this.#topic = delayTopicOf(destination)
     this.#host = host
-    this.#standstill = new Standstill(this.#topic, host)
+    this.#standstill = new Standstill(this.#topic, host, (stall) => host.stalled(stall))
     this.#loop = this.#keep()
   }
 

@@ -13,42 +13,44 @@ const LASTING_MS = 30 * SECOND
 /** Failing stage: joining the forwarders, reading delayed messages, or publishing due ones. */
 export type Stage = 'place' | 'reading' | 'publishing'
 
-export interface StandstillHost {
-  readonly clock: Clock
-  readonly logger: Logger
-  /** Called with the worst reason at each change, `undefined` when none is left. */
-  stalled(stall: Stall | undefined): void
-}
-
 /**
  * Reasons why the messages in one delay topic are not forwarded. Each is logged at first and once a minute, and handed to
  * the bindings that wait for the messages.
  */
 export class Standstill {
   readonly #topic: string
-  readonly #host: StandstillHost
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #stalled: (stall: Stall | undefined) => void
   readonly #reasons = new Map<Stage, Stall>()
   readonly #failing = new Map<Stage, { readonly since: number; toldAt: number | undefined }>()
 
-  constructor(topic: string, host: StandstillHost) {
+  /** @param stalled called with the worst reason at each change, `undefined` when none is left */
+  constructor(
+    topic: string,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+    stalled: (stall: Stall | undefined) => void,
+  ) {
     this.#topic = topic
-    this.#host = host
+    this.#clock = clock
+    this.#logger = logger
+    this.#stalled = stalled
   }
 
   /** @param isPassing messages may be forwarded all the same, by another process */
   failed(stage: Stage, error: unknown, isPassing = false): void {
     const isSaid = error instanceof TransportError && error.kind === 'refused'
     const failing = this.#failingAt(stage)
-    const isLasting = isSaid || !isRetryable(error) || this.#host.clock.monotonic() - failing.since >= LASTING_MS
+    const isLasting = isSaid || !isRetryable(error) || this.#clock.monotonic() - failing.since >= LASTING_MS
     if (isLasting) this.#put(stage, { reason: toError(error), isPassing })
-    else this.#host.logger.debug({ topic: this.#topic, err: toError(error) }, 'could not forward delayed messages')
+    else this.#logger.debug({ topic: this.#topic, err: toError(error) }, 'could not forward delayed messages')
   }
 
   /** Logs that they go on if it has said that they do not. */
   worked(stage: Stage): void {
     const wasTold = this.#failing.get(stage)?.toldAt !== undefined
     this.#failing.delete(stage)
-    if (wasTold) this.#host.logger.info({ topic: this.#topic }, 'delayed messages are forwarded again')
+    if (wasTold) this.#logger.info({ topic: this.#topic }, 'delayed messages are forwarded again')
     this.ended(stage)
   }
 
@@ -66,7 +68,7 @@ export class Standstill {
   #failingAt(stage: Stage): { readonly since: number; toldAt: number | undefined } {
     const known = this.#failing.get(stage)
     if (known !== undefined) return known
-    const failing = { since: this.#host.clock.monotonic(), toldAt: undefined }
+    const failing = { since: this.#clock.monotonic(), toldAt: undefined }
     this.#failing.set(stage, failing)
     return failing
   }
@@ -77,10 +79,10 @@ export class Standstill {
     const kind = cause instanceof TransportError ? cause.kind : 'unavailable'
     const reason = new TransportError({ transport: TRANSPORT, kind, destination: topic, message, cause })
     const failing = this.#failingAt(stage)
-    const now = this.#host.clock.monotonic()
+    const now = this.#clock.monotonic()
     if (failing.toldAt === undefined || now - failing.toldAt >= MINUTE) {
       failing.toldAt = now
-      this.#host.logger[isRetryable(cause) ? 'warn' : 'error']({ topic, err: reason }, 'delayed messages wait')
+      this.#logger[isRetryable(cause) ? 'warn' : 'error']({ topic, err: reason }, 'delayed messages wait')
     }
     this.#reasons.set(stage, { reason, isPassing })
     this.#tell()
@@ -88,6 +90,6 @@ export class Standstill {
 
   #tell(): void {
     const all = [...this.#reasons.values()]
-    this.#host.stalled(all.find(({ isPassing }) => !isPassing) ?? all[0])
+    this.#stalled(all.find(({ isPassing }) => !isPassing) ?? all[0])
   }
 }

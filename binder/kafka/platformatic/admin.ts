@@ -7,30 +7,28 @@ import { toTransportError } from './errors.ts'
 import type { Cluster } from './network/cluster.ts'
 import { KafkaRefusal } from './protocol/errors.ts'
 
-export interface AdminParts {
-  readonly openCluster: () => Cluster
-  readonly clock: Clock
-  readonly requestTimeoutMs: number
-}
-
 /** An administrative connection, opened when first needed, discarded after a failure. Every call is bounded in time. */
 export class AdminConnection implements AdminLink {
-  readonly #parts: AdminParts
+  readonly #openCluster: () => Cluster
+  readonly #clock: Clock
+  readonly #requestTimeoutMs: number
   #cluster: Cluster | undefined
   #closed = false
 
-  constructor(parts: AdminParts) {
-    this.#parts = parts
+  constructor(openCluster: () => Cluster, clock: Clock, requestTimeoutMs: number) {
+    this.#openCluster = openCluster
+    this.#clock = clock
+    this.#requestTimeoutMs = requestTimeoutMs
   }
 
   /** @throws TransportError */
   async use<T>(attempted: string, work: (admin: Admin) => Promise<T>, destination?: string): Promise<T> {
     if (this.#closed) throw transportError('closed', `${attempted} failed`, destination)
-    const { clock, openCluster, requestTimeoutMs } = this.#parts
-    this.#cluster ??= openCluster()
+    const clock = this.#clock
+    this.#cluster ??= this.#openCluster()
     const cluster = this.#cluster
     try {
-      return await within(clock, requestTimeoutMs, attempted, work(new AdminCalls(cluster, clock)))
+      return await within(clock, this.#requestTimeoutMs, attempted, work(new AdminCalls(cluster, clock)))
     } catch (error) {
       if (!(error instanceof KafkaRefusal)) this.#discard(cluster)
       throw toTransportError(error, attempted, destination)

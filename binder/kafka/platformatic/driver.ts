@@ -35,7 +35,7 @@ class PlatformaticLink implements DriverLink {
     this.#host = host
     const { clock } = host
     const openCluster = (): Cluster => clusterOf(options, clock)
-    this.admin = new AdminConnection({ openCluster, clock, requestTimeoutMs: options.requestTimeoutMs })
+    this.admin = new AdminConnection(openCluster, clock, options.requestTimeoutMs)
   }
 
   openProducer(): Producer {

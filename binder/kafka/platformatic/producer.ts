@@ -1,22 +1,13 @@
-import type { Clock } from '../../../core/clock.ts'
 import { DeadlineExceeded } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
 import { type ProducerIdentity, writeBatch } from '../records/batch-writer.ts'
 import type { Compression } from '../wire/codecs.ts'
 import { Placing } from '../wire/placing.ts'
 import { toTransportError } from './errors.ts'
-import type { Cluster } from './network/cluster.ts'
 import { initProducerId } from './protocol/produce.ts'
-import { type Parcel, Sending, type Session } from './sending.ts'
+import { type Parcel, Sending, type SendingParts, type Session } from './sending.ts'
 
 const SEQUENCES = 2 ** 31
-
-export interface ProducerParts {
-  readonly cluster: Cluster
-  readonly clock: Clock
-  readonly compression: Compression
-  readonly requestTimeoutMs: number
-}
 
 /** Sequence numbers per partition under one identity. A batch that may or may not have arrived ends it. */
 class Identified implements Session {
@@ -42,12 +33,12 @@ class Identified implements Session {
  * other records.
  */
 export class IdempotentProducer implements Producer {
-  readonly #parts: ProducerParts
+  readonly #parts: SendingParts & { readonly compression: Compression }
   readonly #placing = new Placing()
   #session: Identified | undefined
   #closed = false
 
-  constructor(parts: ProducerParts) {
+  constructor(parts: SendingParts & { readonly compression: Compression }) {
     this.#parts = parts
   }
 

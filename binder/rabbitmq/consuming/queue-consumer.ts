@@ -3,6 +3,7 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
 import { type Lender, RabbitDelivery } from './delivery.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 /** Members of the subscription that a consumer uses. */
 export interface ConsumerHost {
@@ -38,10 +39,7 @@ export class QueueConsumer implements Lender {
   readonly prefetch: number
   readonly #host: ConsumerHost
   readonly #lent: Set<RabbitDelivery> = new Set()
-  /** Arrived and not lent, by tag. */
-  #waiting: RabbitDelivery[] = []
-  #next = 0
-  #disordered = false
+  readonly #waiting = new WaitingLine()
   /** Something came back since nothing was lent: what is lent need not be in the order of its tags. */
   #cameBack = false
   /** Settled here, not yet acknowledged. */
@@ -95,14 +93,8 @@ export class QueueConsumer implements Lender {
   /** The next delivery for the receiver, in the queue's order. */
   take(): RabbitDelivery | undefined {
     if (this.leaving) return undefined
-    if (this.#disordered) this.#sort()
-    const delivery = this.#waiting[this.#next]
+    const delivery = this.#waiting.take()
     if (delivery === undefined) return undefined
-    this.#next++
-    if (this.#next === this.#waiting.length) {
-      this.#waiting = []
-      this.#next = 0
-    }
     delivery.lent = true
     this.#lent.add(delivery)
     return delivery
@@ -117,8 +109,7 @@ export class QueueConsumer implements Lender {
 
   returned(delivery: RabbitDelivery): void {
     if (!this.#lent.delete(delivery)) return
-    this.#waiting.push(delivery.again())
-    this.#disordered = true
+    this.#waiting.putBack(delivery.again())
     this.#cameBack = true
     this.#ended(delivery, true)
   }
@@ -129,8 +120,7 @@ export class QueueConsumer implements Lender {
    */
   flush(): void {
     if (this.#channel === undefined || this.#settled.length === 0) return
-    if (this.#disordered) this.#sort()
-    const floor = Math.min(this.#lowestLent(), this.#waiting[this.#next]?.tag ?? Number.POSITIVE_INFINITY)
+    const floor = Math.min(this.#lowestLent(), this.#waiting.first?.tag ?? Number.POSITIVE_INFINITY)
     let upTo = 0
     for (const tag of this.#settled) if (tag < floor && tag > upTo) upTo = tag
     if (upTo > 0) this.#ack(upTo, true)
@@ -213,12 +203,6 @@ export class QueueConsumer implements Lender {
     }
   }
 
-  #sort(): void {
-    this.#waiting = this.#waiting.slice(this.#next).sort((a, b) => a.tag - b.tag)
-    this.#next = 0
-    this.#disordered = false
-  }
-
   #broken(channel: AmqpChannel, error: unknown): void {
     if (this.#channel !== channel) return
     this.#forget(toError(error))
@@ -228,12 +212,9 @@ export class QueueConsumer implements Lender {
   #forget(reason: Error): void {
     this.#channel = undefined
     this.active = false
-    const waiting = this.#waiting.slice(this.#next)
+    const waiting = this.#waiting.drain()
     const lent = [...this.#lent]
     for (const delivery of lent) delivery.lent = false
-    this.#waiting = []
-    this.#next = 0
-    this.#disordered = false
     this.#cameBack = false
     this.#settled = []
     this.#lent.clear()

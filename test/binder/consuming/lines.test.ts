@@ -29,18 +29,17 @@ it.each<[string, (work: Work) => Line<string>]>([
   [
     'in batches',
     (work) =>
-      new BatchLanes({
-        limits: { concurrency: 2, maxSize: 1, maxWaitMs: 0 },
-        clock: systemClock,
+      new BatchLanes(
+        { concurrency: 2, maxSize: 1, maxWaitMs: 0 },
         keyOf,
-        run: async (items, done) => {
+        async (items, done) => {
           for (const item of items) {
             await work.run(item)
             done(item)
           }
         },
-        gate: undefined,
-      }),
+        { clock: systemClock, gate: undefined },
+      ),
   ],
 ])('items waiting %s survive removals during a lookup', async (_, lineOf) => {
   const work = new Work()

@@ -14,12 +14,14 @@ it('a process shortens overlong waits at its start, and after the server’s clo
     if (what.startsWith('shorten')) shortened++
     return { rows: [{ part: null, next_ms: null, now_ms: clock.now() - behindMs }] }
   }
-  const delays = new Delays({
-    host: { service: 's', instance: 'i', logger: silentLogger, clock },
-    database: { query } as unknown as Database,
-    tables: transportTables('concordat'),
-    wrote: () => {},
-  })
+  const delays = new Delays(
+    {
+      host: { service: 's', instance: 'i', logger: silentLogger, clock },
+      database: { query } as unknown as Database,
+      tables: transportTables('concordat'),
+    },
+    () => {},
+  )
   delays.start()
   await clock.advance(5_000)
   expect(shortened).toBe(1)

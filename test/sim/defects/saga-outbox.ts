@@ -36,7 +36,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
       {
         file: 'outbox/partition-relay.ts',
         find: 'for (const [destination, error] of outages) this.#away.add(destination, error)',
-        put: 'for (const error of outages.values()) await this.#pause(error)',
+        put: 'for (const error of outages.values()) await this.#pauses.pause(error)',
       },
     ],
   },

@@ -1,0 +1,100 @@
+import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { Answer } from '../../requests/answer.ts'
+import type { TransportDelivery } from '../../transport/transport.ts'
+import type { HandlingContext } from '../handling-context.ts'
+import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
+import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
+import { Loans } from './loans.ts'
+
+/** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
+export class ConfirmedSends {
+  readonly #binding: string
+  readonly #context: HandlingContext
+
+  constructor(binding: string, context: HandlingContext) {
+    this.#binding = binding
+    this.#context = context
+  }
+
+  confirmed(
+    messages: readonly EncodedMessage[],
+    delivery: TransportDelivery,
+    parent?: TraceContext | 'none',
+  ): Promise<void> {
+    const host = this.#confirming((left) => this.#context.publish(left, parent))
+    return publishUntilConfirmed(host, messages, () => AbortSignal.any([delivery.signal, this.#context.drain]))
+  }
+
+  /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
+  async each(
+    messages: readonly EncodedMessage[],
+    deliveries: readonly TransportDelivery[],
+  ): Promise<readonly unknown[]> {
+    const loans = new Loans(deliveries)
+    const host = this.#confirming((left) => this.#context.publish(left))
+    try {
+      return await publishEach(host, messages, () => AbortSignal.any([loans.signal, this.#context.drain]))
+    } finally {
+      loans.dispose()
+    }
+  }
+
+  /** Publishes the delivery's replacement; where the broker can, both settle in one transaction. @throws as `publishUntilConfirmed` */
+  async replacement(
+    message: EncodedMessage,
+    delivery: TransportDelivery,
+    parent: TraceContext | 'none',
+  ): Promise<void> {
+    const { move } = this.#context
+    if (move === undefined) return this.confirmed([message], delivery, parent)
+    const { drain } = this.#context
+    const publish = async (messages: readonly EncodedMessage[]) => [await outcomeOf(move(delivery, messages))]
+    await publishUntilConfirmed(this.#confirming(publish), [message], () => AbortSignal.any([delivery.signal, drain]))
+  }
+
+  /** Publishes the message unchanged. If the broker permanently refuses it, with fewer headers, at last with none: the body is worth more. */
+  async letter(delivery: TransportDelivery, failure: Failure): Promise<void> {
+    const { message } = delivery
+    const parent = parentOf(delivery)
+    let letter = toDeadLetter(message, failure)
+    for (const headerBytes of TRIMMED_HEADER_BYTES) {
+      try {
+        await this.replacement(letter, delivery, parent)
+        return
+      } catch (refused) {
+        if (this.#gone(delivery)) throw refused
+        const fields = { err: refused, binding: this.#binding, messageId: message.id, position: delivery.position }
+        this.#context.logger.warn(fields, 'the dead letter is refused as it is, headers are left out')
+        letter = toTrimmedDeadLetter(message, failure, headerBytes)
+      }
+    }
+    await this.replacement(letter, delivery, parent)
+  }
+
+  /** `undefined`: the rest of its end follows. An answer that cannot be sent holds up nothing: who asked runs out of time. */
+  async answer({ message, settles }: Answer, delivery: TransportDelivery): Promise<'handled' | 'returned' | undefined> {
+    try {
+      await this.confirmed([message], delivery, parentOf(delivery))
+    } catch (cause) {
+      if (this.#gone(delivery)) return 'returned'
+      const fields = { err: cause, binding: this.#binding, messageId: delivery.message.id }
+      this.#context.logger.warn(fields, 'the answer to a request that failed could not be sent')
+    }
+    return settles ? 'handled' : undefined
+  }
+
+  #confirming(publish: ConfirmHost['publish']): ConfirmHost {
+    const { clock, logger, confirmsSingly, refusals } = this.#context
+    return { clock, logger, binding: this.#binding, refusals, confirmsSingly, publish }
+  }
+
+  #gone(delivery: TransportDelivery): boolean {
+    return delivery.signal.aborted || this.#context.drain.aborted
+  }
+}
+
+/** Parent for spans about a delivery without a handler call under way. */
+export function parentOf({ message }: TransportDelivery): TraceContext | 'none' {
+  return readTraceContext(message.headers) ?? 'none'
+}

@@ -1,0 +1,64 @@
+import { backoffDelayMs } from '../../../core/backoff.ts'
+import { busyPauseMs, MOST_BUSY_TRIES } from '../../../core/busy.ts'
+import { sqlAway } from '../../../core/sql-away.ts'
+import { isClosed, writeFault } from '../../../core/write-fault.ts'
+import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
+import type { TransportDelivery } from '../../transport/transport.ts'
+
+const DATABASE_AWAY = 'the database was away in the handler, which is no attempt'
+const FOR_OPERATOR =
+  'what the handler writes needs an operator (a right, a table or a setting), which is no attempt; it is tried again'
+const CLOSED =
+  'a part that the handler uses is closed, which is no attempt: the message goes back when the binder closes, or waits'
+/**
+ * A message whose handler breaks the connection each time must not be tried forever: after this many times, in 8 minutes, a lost connection
+ * counts as an attempt. A connection that could not be made never does.
+ */
+const MOST_LOST = 100
+
+const DATABASE_BUSY =
+  'the transaction of the handler met another one (conflict, deadlock or a lock that was not free), which is no attempt'
+
+/** Failures of a handler that say nothing of its message: what it uses was away or busy, or waits for an operator. */
+export class HandlerOutages {
+  readonly #options: Pick<ResolvedConsumer, 'isInTransaction'>
+  /** How often the database was away in a call for this delivery. */
+  readonly #away = new WeakMap<TransportDelivery, number>()
+  /** How often its transaction met another one. */
+  readonly #busy = new WeakMap<TransportDelivery, number>()
+
+  constructor(options: Pick<ResolvedConsumer, 'isInTransaction'>) {
+    this.#options = options
+  }
+
+  /**
+   * True when this is no attempt: the database was away, waits for an operator, or was busy in a transaction that is the binding's own; or a
+   * part of this process is closed. A handler that conflicts with itself fails in the end: a conflict counts as an attempt after 20
+   * tries, which take some seconds. A session that the server ended because the handler paused for too long in it is one. Has no effect.
+   */
+  isOne(delivery: TransportDelivery, error: unknown): boolean {
+    if (isClosed(error)) return true
+    const fault = writeFault(error)
+    if (fault === 'session-ended') return false
+    if (fault === 'operator') return true
+    if (fault === 'busy') return this.#options.isInTransaction && (this.#busy.get(delivery) ?? 0) < MOST_BUSY_TRIES
+    const away = sqlAway(error)
+    return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
+  }
+
+  /** Counts one more, and returns how long to wait after it. */
+  pauseMs(delivery: TransportDelivery, error: Error): number {
+    const isBusy = writeFault(error) === 'busy'
+    const counted = isBusy ? this.#busy : this.#away
+    const times = (counted.get(delivery) ?? 0) + 1
+    counted.set(delivery, times)
+    return isBusy ? busyPauseMs(times) : backoffDelayMs(RECONNECT_BACKOFF, times, Math.random())
+  }
+}
+
+/** Why a failure is no attempt, for the log. */
+export function outageReason(error: Error): string {
+  if (isClosed(error)) return CLOSED
+  const fault = writeFault(error)
+  return fault === 'busy' ? DATABASE_BUSY : fault === 'operator' ? FOR_OPERATOR : DATABASE_AWAY
+}

@@ -1,0 +1,40 @@
+import type { Logger } from '../../core/logger.ts'
+import type { TraceContext } from '../../core/trace-context.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { Answer } from '../requests/answer.ts'
+import type { AmbientHeaders } from '../sending/ambient-headers.ts'
+import type { Sender } from '../sending/encode-outputs.ts'
+import type { BinderTelemetry } from '../telemetry/telemetry.ts'
+import type { PublishOutcome, TransportDelivery } from '../transport/transport.ts'
+import type { Calls } from './calls.ts'
+import type { Refusals } from './failure/refusals.ts'
+import type { TakenAway } from './failure/taken-away.ts'
+import type { Pace } from './pace/pace.ts'
+
+/** Members that the classes share that handle the messages of one run of a binding. */
+export interface HandlingContext extends Sender {
+  readonly logger: Logger
+  readonly handlerLogger: Logger
+  readonly telemetry: BinderTelemetry | undefined
+  readonly ambient: AmbientHeaders | undefined
+  /** Aborts when the binding stops: what waits for its next attempt goes back instead. */
+  readonly stopping: AbortSignal
+  /** Aborts when the drain ran out of time. */
+  readonly drain: AbortSignal
+  /** Asked before each handler call, told after it. */
+  readonly pace: Pace | undefined
+  /** Told of each call that does not return at once. */
+  readonly calls: Calls
+  /** Collects missing rights to write, for the status of the binding. */
+  readonly refusals: Refusals
+  /** Messages that were taken away while their handler ran. */
+  readonly takenAway: TakenAway
+  /** Same as `Transport.confirmsSingly`. */
+  readonly confirmsSingly: boolean
+  /** Answer for the requester of a request that failed permanently. */
+  readonly answer?: ((request: EncodedMessage, error: unknown) => Answer | undefined) | undefined
+  /** Sends and settles in one transaction, where the binding settles in transactions. @throws TransportError, what the driver says */
+  readonly move?: ((delivery: TransportDelivery, messages: readonly EncodedMessage[]) => Promise<void>) | undefined
+  /** @param parent of the span around it, if there is telemetry. @default the active span */
+  publish(messages: readonly EncodedMessage[], parent?: TraceContext | 'none'): Promise<readonly PublishOutcome[]>
+}

@@ -1,0 +1,110 @@
+import { migrate, requireMigrated } from '../../core/migrate.ts'
+import { refuseOwnTransaction } from '../../core/sql.ts'
+import type { TransportError } from '../errors.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import type { DestinationSpec } from '../transport/transport.ts'
+import type { LogContext } from './context.ts'
+import { Database } from './database.ts'
+import { failure, isWithoutTables, toTransportError } from './failure.ts'
+import { requireOneDatabase } from './one-database.ts'
+import type { ResolvedPostgresOptions } from './options.ts'
+import { TRANSPORT_PART } from './tables.ts'
+export async function migrateLog({ sql, schema }: ResolvedPostgresOptions): Promise<void> {
+  await migrate(sql, schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
+}
+
+/** Makes the tables and the destinations exist, or checks them, as the option `provision` says. */
+export class Provisioning {
+  readonly #context: LogContext
+  #migrated: Promise<void> | undefined
+  #isOfThisCluster = false
+  #isOneDatabase = false
+  #isClosed = false
+
+  constructor(context: LogContext) {
+    this.#context = context
+  }
+
+  /** What is under way ends with `closed`. */
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** @throws TransportError */
+  async run(destinations: readonly DestinationSpec[]): Promise<void> {
+    const { sql } = this.#context.options
+    // Later callers wait for the same tables.
+    refuseOwnTransaction(sql)
+    try {
+      await this.#provision(destinations)
+    } catch (error) {
+      if (this.#migrated === undefined || !isWithoutTables(error)) throw error
+      // The former tables were dropped.
+      this.#migrated = undefined
+      await this.#provision(destinations)
+    }
+  }
+
+  async #provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    const { provision } = this.#context.options
+    await this.#withTables()
+    await this.#withTransactions()
+    if (provision === 'create') for (const spec of destinations) await this.#open.directory.create(spec)
+    if (provision === 'check') await this.#check(destinations)
+  }
+
+  async #check(destinations: readonly DestinationSpec[]): Promise<void> {
+    const { directory } = this.#open
+    const problems: string[] = []
+    for (const spec of destinations) problems.push(...(await directory.check(spec)))
+    if (problems.length > 0)
+      throw failure(
+        'mismatch',
+        `${problems.join('; ')}. Start once with provision: 'create', or align the declarations.`,
+      )
+  }
+
+  /** @throws TransportError */
+  async #withTables(): Promise<void> {
+    const { provision, sql, schema } = this.#context.options
+    if (provision === 'none') return
+    this.#migrated ??=
+      provision === 'create' ? migrateLog(this.#context.options) : requireMigrated(sql, schema, TRANSPORT_PART)
+    try {
+      await this.#migrated
+    } catch (error) {
+      this.#migrated = undefined
+      throw toTransportError('make the tables', error, schema)
+    }
+    if (this.#isOfThisCluster) return
+    const { database, tables } = this.#open
+    const { rows } = await database.query<{ restored: boolean }>(
+      'look at the log',
+      `SELECT ${tables.isRestored}() AS restored`,
+    )
+    if (rows[0]?.restored === true) throw restored(schema)
+    this.#isOfThisCluster = true
+  }
+
+  /** @throws TransportError */
+  async #withTransactions(): Promise<void> {
+    const { sql, transactionsOf, schema, requestTimeoutMs } = this.#context.options
+    if (this.#isOneDatabase || transactionsOf === sql) return
+    const { database, tables, host } = this.#open
+    const transactions = new Database(transactionsOf, schema, host.clock, requestTimeoutMs)
+    await requireOneDatabase(database, transactions, tables)
+    this.#isOneDatabase = true
+  }
+
+  get #open(): LogContext {
+    if (this.#isClosed) throw failure('closed', CLOSED_TRANSPORT)
+    return this.#context
+  }
+}
+
+const restored = (schema: string): TransportError =>
+  failure(
+    'mismatch',
+    `the log in schema "${schema}" comes from another cluster (a dump was restored): new messages would be invisible. ` +
+      'Stop every process that uses it and call postgresTransport({ sql }).repair() once.',
+  )

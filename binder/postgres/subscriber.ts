@@ -1,0 +1,90 @@
+import { TransportError } from '../errors.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
+import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
+import type { LogContext } from './context.ts'
+import { failure, toTransportError } from './failure.ts'
+import type { Members } from './members.ts'
+import { Place } from './place.ts'
+import { AnonymousSource } from './source.ts'
+import { type LogPlace, LogSubscription } from './subscription.ts'
+import type { Wakes } from './wakes.ts'
+
+/** Where a subscription without a group begins. */
+interface Ends extends LogPlace {
+  readonly ends: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: Place }>
+}
+
+/** Opens subscriptions, and ends those that are left at the close of the transport. */
+export class Subscriber {
+  readonly #context: LogContext
+  readonly #members: Members
+  readonly #wakes: Wakes
+  readonly #subscriptions: Set<LogSubscription>
+  #isClosed = false
+
+  /** @param subscriptions that are open: this adds and removes them */
+  constructor(context: LogContext, members: Members, wakes: Wakes, subscriptions: Set<LogSubscription>) {
+    this.#context = context
+    this.#members = members
+    this.#wakes = wakes
+    this.#subscriptions = subscriptions
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
+  }
+
+  /** The destination exists. @throws TransportError */
+  async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const { destination, group } = spec
+    const { directory, session, host, options } = this.#context
+    const members = this.#members
+    const place = group === null ? await this.#ends(destination) : await directory.group(destination, group)
+    if (place instanceof TransportError) throw place
+    if (spec.settlesIn !== undefined && !('ends' in place)) await directory.settlesIn(place.id)
+    const subscription: LogSubscription = new LogSubscription(spec, place, receiver, {
+      clock: host.clock,
+      commitIntervalMs: options.commitIntervalMs,
+      rebalanceTimeoutMs: options.rebalanceTimeoutMs,
+      isValid: () => session.isValid(),
+      fenced: () => void members.look(),
+      unsure: ({ group: left }) => void (left !== undefined && members.unsure(left)),
+      lookSoon: () => this.#wakes.soon(),
+      ended: async (ended) => {
+        this.#subscriptions.delete(ended)
+        await members.leave(ended)
+      },
+    })
+    if (this.#isClosed) throw failure('closed', CLOSED_TRANSPORT)
+    this.#subscriptions.add(subscription)
+    try {
+      if ('ends' in place) for (const each of place.ends) subscription.hold(each.source, each.place)
+      else await members.join(subscription, place.partitions)
+    } catch (error) {
+      await subscription.close()
+      throw toTransportError(`subscribe to "${destination}"`, error, options.schema, destination)
+    }
+    this.#wakes.start()
+    return subscription
+  }
+
+  /** Everything from now on. */
+  async #ends(destination: string): Promise<Ends | TransportError> {
+    const { database, tables } = this.#context
+    const { rows } = await database.query<{ part: number; n: number; next: string; log: string }>(
+      `subscribe to "${destination}"`,
+      `SELECT e.part, e.n, e.next::text AS next, r.tableoid::text AS log FROM ${tables.ends}($1) e CROSS JOIN ${tables.ring} r`,
+      [destination],
+    )
+    const log = rows[0]?.log
+    if (log === undefined)
+      return failure('unavailable', `"${destination}" does not exist: provision it`, { destination })
+    const ends = rows.map(({ part, n, next }) => {
+      const from = Number(next)
+      const place = new Place({ settled: from, handed: from, done: [] })
+      return { source: new AnonymousSource({ database, tables, log }, part, n), place }
+    })
+    return { id: undefined, log, ends }
+  }
+}

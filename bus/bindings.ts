@@ -1,0 +1,42 @@
+import { sink } from '../binder/bindings/binding.ts'
+import type { SinkBinding } from '../binder/bindings/declarations.ts'
+import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
+import type { Answers } from './answers.ts'
+import type { BusContext } from './context.ts'
+import { isReport } from './envelope.ts'
+import type { Presence } from './presence.ts'
+import type { Receiver } from './receiver.ts'
+import type { Watching } from './reports/watching.ts'
+
+/** Parts of a bus that messages arrive at. */
+interface Receivers {
+  readonly receiver: Receiver
+  readonly answers: Answers
+  readonly watching: Watching
+  readonly presence: Presence | undefined
+}
+
+/** The bindings that a binder runs for its bus. */
+export function busBindings(
+  { channels: { events, acks, presence }, names, counters }: BusContext,
+  to: Receivers,
+): readonly SinkBinding[] {
+  const once = { maxAttempts: 1, onFailure: 'drop' } as const
+  const bindings = [
+    sink(events, { ...once, name: names.events }, (body, context) => to.receiver.arrived(body, context)),
+    sink(acks, { ...once, name: names.acks, autoStart: false }, (body, context) => {
+      if (isReport(context)) to.watching.arrived(body, context)
+      else to.answers.arrived(body, context)
+    }),
+  ]
+  if (names.presence !== undefined) {
+    const heard = (body: Uint8Array, context: HandlerContext): void => to.presence?.arrived(body, context)
+    bindings.push(sink(presence, { ...once, name: names.presence }, heard))
+  }
+  // The binder cannot read it: a tombstone, or a payload in a version or form of its own. No bus wrote that.
+  const unreadable = async (_error: Error, { id }: HandlerContext): Promise<'handled'> => {
+    counters.dropped('malformed', { messageId: id })
+    return 'handled'
+  }
+  return Object.freeze(bindings.map((binding) => Object.freeze({ ...binding, unreadable })))
+}

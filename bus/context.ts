@@ -1,0 +1,56 @@
+import { formatAddress } from './address.ts'
+import { Authorization } from './authorize.ts'
+import { type BusChannels, busChannels } from './channels.ts'
+import { type BusBindings, Connection } from './connection.ts'
+import { Counters } from './counters.ts'
+import { EventTimes } from './event-times.ts'
+import { Guard } from './guard.ts'
+import type { ResolvedBus } from './options.ts'
+import { Signer } from './signature.ts'
+import { BusTelemetry } from './telemetry.ts'
+
+/** Members that the classes of one bus share. */
+export interface BusContext extends ResolvedBus {
+  /** The address as text. */
+  readonly self: string
+  readonly channels: BusChannels
+  /** Names of the bus's own bindings. */
+  readonly names: BusBindings
+  readonly connection: Connection
+  readonly counters: Counters
+  readonly measures: BusTelemetry | undefined
+  readonly signer: Signer
+  readonly guard: Guard
+  readonly authorization: Authorization
+  /** Times of what this instance sends. */
+  readonly times: EventTimes
+}
+
+/** Opens nothing. */
+export function busContext(options: ResolvedBus): BusContext {
+  const { clock, logger, telemetry } = options
+  const self = formatAddress(options.address)
+  const channels = busChannels(options.channel)
+  const names = bindingNames(channels, options)
+  const measures = telemetry === undefined ? undefined : new BusTelemetry(telemetry, clock)
+  const counters = new Counters(clock, logger, measures)
+  const signer = new Signer(options.secrets, options.channel)
+  return {
+    ...options,
+    self,
+    channels,
+    names,
+    connection: new Connection(names, clock),
+    counters,
+    measures,
+    signer,
+    guard: new Guard({ ...options, signer, counters, self }),
+    authorization: new Authorization(options.authorize, clock, options.handlerTimeoutMs),
+    times: new EventTimes(options),
+  }
+}
+
+function bindingNames(channels: BusChannels, { members }: ResolvedBus): BusBindings {
+  const { events, acks, presence } = channels
+  return { events: events.name, acks: acks.name, presence: members === undefined ? presence.name : undefined }
+}

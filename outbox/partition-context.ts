@@ -1,0 +1,37 @@
+import type { Backoff } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Trouble } from '../core/trouble.ts'
+import type { IdleLook } from './idle-look.ts'
+import type { HeldLease } from './lease.ts'
+import type { LogOf } from './log-move.ts'
+import type { PartitionTable } from './partition-table.ts'
+import type { CheckedPublisher } from './publisher.ts'
+import type { WindowResult } from './window.ts'
+
+export interface PartitionRelayOptions {
+  /** Never rejects, and keeps to the contract. */
+  readonly publisher: CheckedPublisher
+  readonly logOf: LogOf
+  readonly batchSize: number
+  readonly batchBytes: number
+  readonly maxAttempts: number
+  readonly backoff: Backoff
+  readonly logger: Logger
+  readonly clock: Clock
+  /** Shared by all partitions: an unavailable database is logged once. */
+  readonly trouble: Trouble
+}
+
+/** Members that the classes of one partition share. */
+export interface PartitionContext {
+  readonly lease: HeldLease
+  readonly table: PartitionTable
+  readonly options: PartitionRelayOptions
+  /** Finds out whether there is something, while nothing is. */
+  readonly look: IdleLook
+  /** Told of each window that was settled, and the age of its first row. */
+  readonly onWindow: (result: WindowResult, lagMs: number) => void
+  /** Called after a row was parked. */
+  readonly onParked: () => void
+}

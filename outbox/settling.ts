@@ -1,0 +1,92 @@
+import type { EncodedMessage } from '../binder/channel/message.ts'
+import { SECOND } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import type { OutagePauses } from './outage-pauses.ts'
+import type { PartitionContext } from './partition-context.ts'
+import type { UnreadableRow } from './partition-table.ts'
+import { holdOf, judge, unreadableHold, type WindowResult } from './window.ts'
+
+/** A refused row is tried again within this time after its pause, unless an operator has dropped it. */
+const REFUSED_MS = 5 * SECOND
+
+/** A destination that the broker refuses for now. */
+interface Refusal {
+  readonly destination: string
+  readonly error: Error
+  readonly until: number
+}
+
+/** Writes what became of the rows of one partition: deletes those that were confirmed, and holds back those that failed. */
+export class Settling {
+  readonly #context: PartitionContext
+  readonly #pauses: OutagePauses
+  #refusal: Refusal | undefined
+
+  constructor(context: PartitionContext, pauses: OutagePauses) {
+    this.#context = context
+    this.#pauses = pauses
+  }
+
+  /** Why the broker refuses a destination for now. */
+  get refused(): Error | undefined {
+    const refusal = this.#refusal
+    return refusal !== undefined && refusal.until > this.#context.options.clock.monotonic() ? refusal.error : undefined
+  }
+
+  /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
+  async settle(result: WindowResult, outages: ReadonlyMap<string, Error>): Promise<void> {
+    const { confirmed } = result
+    const refused = this.#refusal?.destination
+    if (refused !== undefined && confirmed.some(({ message }) => message.destination === refused)) {
+      this.#refusal = undefined
+    }
+    if (confirmed.length > 0) await this.#insist(() => this.#context.table.confirm(confirmed))
+    // Failures of an unavailable destination are not recorded: they say nothing about the message.
+    const failed = result.failed.filter(({ row }) => !outages.has(row.message.destination))
+    if (failed.length === 0) return
+    const { backoff, maxAttempts, clock } = this.#context.options
+    const holds = failed.map((failure) => holdOf(failure, backoff, maxAttempts, Math.random()))
+    for (const [i, { row, error }] of failed.entries()) {
+      const delayMs = holds[i]?.delayMs
+      this.#logFailure(row.message, error, delayMs)
+      if (delayMs === undefined || judge(error) !== 'wait') continue
+      this.#refusal = { destination: row.message.destination, error, until: clock.monotonic() + delayMs + REFUSED_MS }
+    }
+    await this.#insist(() => this.#context.table.hold(holds))
+    if (holds.some(({ delayMs }) => delayMs === undefined)) this.#context.onParked()
+  }
+
+  /** No later attempt can read them: they wait for `outbox.drop`, and hold back their lanes alone. */
+  async park(unreadable: readonly UnreadableRow[]): Promise<void> {
+    for (const { id, destination, error } of unreadable) {
+      this.#context.options.logger.error(
+        { err: error, id, destination },
+        'outbox row cannot be read, parked: repair it or call outbox.drop',
+      )
+    }
+    const holds = unreadable.map(({ seq, id, error }) => unreadableHold(seq, id, error))
+    await this.#insist(() => this.#context.table.hold(holds))
+    this.#context.onParked()
+  }
+
+  /** Repeats a guarded write until the database answers. An answer of "not yours" means that the lease is lost. */
+  async #insist(write: () => Promise<boolean>): Promise<void> {
+    for (;;) {
+      try {
+        if (!(await write())) this.#context.lease.lose()
+        return
+      } catch (error) {
+        if (!this.#pauses.goesOn) return
+        await this.#pauses.pause(toError(error), 'outbox relay cannot settle what it published')
+      }
+    }
+  }
+
+  #logFailure(message: EncodedMessage, error: Error, delayMs: number | undefined): void {
+    const { logger } = this.#context.options
+    const fields = { err: error, id: message.id, destination: message.destination, key: message.key }
+    if (delayMs === undefined)
+      logger.error(fields, 'outbox message parked: its key waits for outbox.retry or outbox.drop')
+    else logger.warn({ ...fields, delayMs }, 'outbox message failed, its key waits')
+  }
+}
