@@ -50,14 +50,19 @@ export function errorClass<Fields>(
 
 /**
  * True for an error of this class with one of these codes. Where errors of user functions arrive too, `hasCode` is not enough: user code
- * may rebuild an error of another service, with its code.
+ * may rebuild an error of another service, with its code. Never throws.
  */
 export function isOf<Fields, Code extends keyof Fields>(
   error: unknown,
   type: ErrorClass<Fields>,
   ...codes: readonly Code[]
 ): error is ErrorOf<Fields, Code> {
-  return error instanceof type && codes.some((code) => error.code === code)
+  try {
+    return error instanceof type && codes.some((code) => error.code === code)
+  } catch {
+    // A proxy may refuse to say what it is; then it is none of ours.
+    return false
+  }
 }
 
 /** Text of a cause inside a message. Never throws. */

@@ -16,7 +16,7 @@ import { LastWords } from '../../core/pg/last-words.ts'
 import { sqlAway, sqlStateOf } from '../../core/sql-away.ts'
 import { errorType } from '../../core/telemetry.ts'
 import { writeFault, writeOutcome } from '../../core/write-fault.ts'
-import { describeError, failedEvent, isPermanent, isRefusal } from '../../saga/coordinator/outcome.ts'
+import { describeError, failedEvent, isPermanent, isRefusal, isUnreadable } from '../../saga/coordinator/outcome.ts'
 // oxlint-enable no-restricted-imports
 import {
   closeEmbedded,
@@ -49,7 +49,8 @@ describe.each(HOSTILE_ERRORS)('%s', (_, make, isRead) => {
       isPermanent(error)
       new LastWords().explain(error)
     }).not.toThrow()
-    expect([hasCode(error, 'x'), isRetryable(error), isRefusal(error)]).toEqual([false, true, false])
+    expect([hasCode(error, 'x'), isRetryable(error)]).toEqual([false, true])
+    expect([isRefusal(error), isUnreadable(error)]).toEqual([false, false])
     expect([writeFault(error), writeOutcome(error), sqlAway(error)]).toEqual([undefined, 'unknown', undefined])
     const { code, message } = describeError(error)
     expect([typeof code, typeof message, code === '']).toEqual(['string', 'string', false])
