@@ -8,8 +8,8 @@
  * @module
  */
 
+export { createBinder } from './assembly/create-binder.ts'
 export type { Topology } from './assembly/topology.ts'
-export { createBinder } from './assembly/transport-binder.ts'
 export type { Binder, BinderOptions } from './binder.ts'
 export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
 export { processor, sink, source } from './bindings/binding.ts'
@@ -40,9 +40,9 @@ export { type Addressed, type Outputs, type Result, several, to } from './bindin
 export { pollable } from './bindings/pollable.ts'
 export { into, route } from './bindings/route.ts'
 export { type Channel, channelAt, defineChannel } from './channel/channel.ts'
-export { decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
 export { deadLetterName } from './channel/letter-name.ts'
 export type { EncodedMessage, Headers } from './channel/message.ts'
+export { decodePayload, encodeMessage, type SendOptions } from './channel/message-codec.ts'
 export { partitionOf } from './channel/partition.ts'
 export { VERSION_HEADER } from './channel/payload-version.ts'
 export {

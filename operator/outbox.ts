@@ -4,7 +4,7 @@ import { explainMissing, type SqlClient } from '../core/sql.ts'
 import { dropHeld, type HeldMessage, listFailing, listParked, type ParkedMessage, retryHeld } from '../outbox/parked.ts'
 import { type OutboxStats, readStats } from '../outbox/stats.ts'
 import { type OutboxTables, outboxTables } from '../outbox/tables.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
 
 /** A parked message, without its payload. */
 export interface ParkedLine {

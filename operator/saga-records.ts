@@ -12,7 +12,7 @@ import {
   type SagaOrder,
   type SeenSaga,
   statusFor,
-} from './saga-actions.ts'
+} from './post-saga-actions.ts'
 
 /** A saga as its row and its timeline have it. */
 export interface SagaRecord {

@@ -2,7 +2,7 @@
 import { newId } from '../core/ids.ts'
 import type { SqlPart } from '../core/migrate.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
-import type { OperatorNote } from '../saga/coordinator/operators.ts'
+import type { OperatorNote } from '../saga/coordinator/operator-checks.ts'
 import { OperatorOutcomeNotKept } from './errors.ts'
 
 /** A line is never changed: the outcome is a line of its own with the same `request`. */

@@ -13,8 +13,8 @@
 
 import type { SpecOf } from '../binder/bindings/inbox.ts'
 import { type Channel, requireChannel } from '../binder/channel/channel.ts'
-import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
+import { encodeMessage, type SendOptions } from '../binder/channel/message-codec.ts'
 import { SendError } from '../binder/errors.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
 import type { Place } from '../binder/sending/destinations.ts'

@@ -1,6 +1,6 @@
 /** A transaction whose messages leave with it: what a service's work, steps of sagas and participants are given. */
 import type { Channel } from '../binder/channel/channel.ts'
-import type { SendOptions } from '../binder/channel/encode.ts'
+import type { SendOptions } from '../binder/channel/message-codec.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { OutboxError } from './errors.ts'
 

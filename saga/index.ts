@@ -6,8 +6,8 @@
 
 export { type Coordinator, createCoordinator } from './coordinator/coordinator.ts'
 export type { SagaHealth } from './coordinator/health.ts'
-export type { OperatorNote } from './coordinator/operators.ts'
-export type { SagaReport, SagaRun } from './coordinator/run.ts'
+export type { OperatorNote } from './coordinator/operator-checks.ts'
+export type { SagaReport, SagaRun } from './coordinator/saga-run.ts'
 export type { ForwardSagaBuilder, SagaBuilder } from './definition/builder.ts'
 export { defineSaga } from './definition/definition.ts'
 export type { Saga } from './definition/saga.ts'

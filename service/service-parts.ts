@@ -1,6 +1,6 @@
 /** Makes the parts of a service, each with the service's identity. Connects nothing. */
 
-import { createBinder } from '../binder/assembly/transport-binder.ts'
+import { createBinder } from '../binder/assembly/create-binder.ts'
 import { type Binder } from '../binder/binder.ts'
 import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/of-service.ts'

@@ -1,7 +1,7 @@
 /** Results of a processor or a source: payloads for its own channel, or addressed with `to`. */
 import { wrongKind } from '../../core/options.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
-import type { SendOptions } from '../channel/encode.ts'
+import type { SendOptions } from '../channel/message-codec.ts'
 
 /** Several outputs of one handler call, confirmed together before the input is settled. Made by `several`. */
 export class Outputs<T> {

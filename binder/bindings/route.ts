@@ -13,7 +13,7 @@ import type {
   OnceConsumerOptions,
   Without,
 } from './declarations.ts'
-import { Discarded } from './discarded.ts'
+import { Discarded } from './discard-result.ts'
 import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
 

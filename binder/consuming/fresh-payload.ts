@@ -1,6 +1,6 @@
 import type { Channel } from '../channel/channel.ts'
-import { decodePayload } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { decodePayload } from '../channel/message-codec.ts'
 
 /**
  * The payload for another attempt, as it was sent: a handler may have changed the one of its last attempt. Keeps that one where the

@@ -6,10 +6,10 @@ import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Sender } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import type { PublishOutcome, TransportDelivery } from '../transport/transport.ts'
-import type { Calls } from './calls.ts'
 import type { Refusals } from './failure/refusals.ts'
-import type { TakenAway } from './failure/taken-away.ts'
+import type { TakenAway } from './failure/withdrawal-counts.ts'
 import type { Pace } from './pace/pace.ts'
+import type { Calls } from './running-calls.ts'
 
 /** Members that the classes share that handle the messages of one run of a binding. */
 export interface HandlingContext extends Sender {

@@ -3,12 +3,12 @@ import type { Logger } from '../../core/logger.ts'
 import { type Turns, turnsOf } from '../../core/turns.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import { Calls } from './calls.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import { TakenAway } from './failure/taken-away.ts'
+import { TakenAway } from './failure/withdrawal-counts.ts'
 import type { Handling } from './handling.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
+import { Calls } from './running-calls.ts'
 
 /** Neither may throw. */
 export interface ProcessingEvents {

@@ -9,8 +9,8 @@ import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
-import type { SendOptions } from '../channel/encode.ts'
 import type { Headers } from '../channel/message.ts'
+import type { SendOptions } from '../channel/message-codec.ts'
 import { SendError } from '../errors.ts'
 
 /** Called synchronously in the context of the sender; what it throws is the sender's `SendError`. */

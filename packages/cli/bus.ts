@@ -22,7 +22,7 @@ import { invalidOption, optionNames, refuseUnknown, requireInteger, type Transpo
 import { checkName, requireNote, resolveSecrets, startedByUs } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import type { ClusterAdmin } from './cluster.ts'
-import type { Address, OperatorTrail, ReportWatchOptions } from './engine.ts'
+import type { Address, OperatorTrail, ReportWatchOptions } from './engine-types.ts'
 import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
 
 /** How the services of a bus were set up. */

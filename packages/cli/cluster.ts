@@ -1,7 +1,7 @@
 /** Members and shared state, read as their store has them, without joining. */
 
 import { type ClusterStore, requireText } from 'concordat/extension'
-import type { MemberRecord } from './engine.ts'
+import type { MemberRecord } from './engine-types.ts'
 
 /** The members of a cluster store that the operator uses. */
 export type OperatedCluster = Pick<ClusterStore, 'members' | 'read'>

@@ -3,7 +3,7 @@
 import { formatAddress } from 'concordat/bus'
 import { type Clock, SECOND } from 'concordat/core'
 import { type Transport, within } from 'concordat/extension'
-import type { ReportWatch, WatchedBinding, WatchedInstance } from './engine.ts'
+import type { ReportWatch, WatchedBinding, WatchedInstance } from './engine-types.ts'
 
 /** An instance, without its individual bindings. */
 export interface InstanceLine

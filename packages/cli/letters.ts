@@ -7,7 +7,7 @@ import { invalidOption, requireInteger, type Transport } from 'concordat/extensi
 import { lagWithRetries, requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import { readCursor, writeCursor } from './cursor.ts'
-import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine.ts'
+import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine-types.ts'
 import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'
 
 /** A group of a channel. */

@@ -3,7 +3,7 @@ import { requireText } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
-import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engine.ts'
+import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engine-types.ts'
 
 /** The members of locks that the operator uses. */
 export type OperatedLocks = Pick<Locks, 'inspect' | 'list' | 'forceRelease' | 'audit'>

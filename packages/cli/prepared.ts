@@ -2,7 +2,7 @@
 import { hasMethods, wrongKind } from 'concordat/extension'
 import type { OperatorRecords } from 'concordat/operator'
 import type { XaResource } from 'concordat/saga/xa'
-import type { PreparedTransaction } from './engine.ts'
+import type { PreparedTransaction } from './engine-types.ts'
 
 /** A database in which `xaParticipant` prepares, such as `mysqlResource(pool)` of `@concordat/mysql`. */
 export type OperatedResource = Pick<XaResource, 'name' | 'ready' | 'old'>

@@ -3,7 +3,7 @@ import type { SqlClient } from 'concordat/core'
 import { requireNote } from 'concordat/operator'
 import type { OperatorNote } from 'concordat/saga'
 import { undo } from 'concordat/saga/undo'
-import type { OpenUndo, OperatorTrail, UndoChoice, UndoDifference, UndoTarget } from './engine.ts'
+import type { OpenUndo, OperatorTrail, UndoChoice, UndoDifference, UndoTarget } from './engine-types.ts'
 
 /** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
 export interface UndoAdmin {

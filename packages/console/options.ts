@@ -15,7 +15,7 @@ import {
 } from 'concordat/extension'
 import { type Describable, describeSystem, type SystemTopology } from 'concordat/operator'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
-import type { BindingStatus } from './engine.ts'
+import type { BindingStatus } from './engine-types.ts'
 import { ConsoleInstances } from './instances.ts'
 import type { Backend } from './reads.ts'
 import type { Redact } from './redaction.ts'

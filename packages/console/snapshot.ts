@@ -6,7 +6,7 @@
 import type { GroupLine, InstancesView, LeaderLine, MemberLine, SagaCounts } from '@concordat/cli'
 import { type Logger, SECOND, silentLogger } from 'concordat/core'
 import { within } from 'concordat/extension'
-import type { BindingStatus, OutboxStats } from './engine.ts'
+import type { BindingStatus, OutboxStats } from './engine-types.ts'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
 import { type Backend, clusterMembers, placesOf } from './reads.ts'
 import type { UnderWayLine } from './under-way.ts'

@@ -2,7 +2,7 @@
 
 import type { SagaLine, SagaView } from '@concordat/cli'
 import type { DeadLetter } from 'concordat/binder'
-import type { UndoDifference } from './engine.ts'
+import type { UndoDifference } from './engine-types.ts'
 import { HIDDEN, type Redact, redacted, type ShownBody, showBody } from './redaction.ts'
 
 /** A dead letter on the page. */

@@ -1,6 +1,6 @@
 /** The script of a saga that is a machine: what it does next, from what its steps have come to. */
 import { BRANCHES } from './calling.ts'
-import type { ScriptTurn, StepFailure, StepState } from './engine.ts'
+import type { ScriptTurn, StepFailure, StepState } from './engine-types.ts'
 import type { Thrown } from './exceptions.ts'
 import { Frame } from './frame.ts'
 import { Interpreter } from './interpreter.ts'

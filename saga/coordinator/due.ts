@@ -10,14 +10,14 @@ import type { ClaimedRow, SagaMail, SagaRow } from '../store/rows.ts'
 import type { Applied } from './applied.ts'
 import type { Engine } from './engine.ts'
 import type { Notices } from './notices.ts'
-import { whyRefused } from './operators.ts'
+import { whyRefused } from './operator-checks.ts'
 import { describeError, isUnreadable, mailEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { settles } from './settling.ts'
 import { cacheKey, withoutMail } from './snapshot.ts'
 import { isUnwritable } from './unwritable.ts'
+import { settles } from './within-lease.ts'
 
 /** Rows taken by one look. */
 const LIMIT = 32

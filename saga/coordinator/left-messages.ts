@@ -6,9 +6,9 @@ import { Trouble } from '../../core/trouble.ts'
 import type { Saga } from '../definition/saga.ts'
 import { messageSteps } from '../definition/ties.ts'
 import type { LeftMessage, Listener } from '../store/left-messages.ts'
+import { Together } from './batched-reads.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './settling.ts'
-import { Together } from './together.ts'
+import { appliedWithinLease } from './within-lease.ts'
 
 /** Tells the steps of this version of a message of a channel. */
 export type TakeMessage = (saga: Saga, channel: string, message: EncodedMessage) => Promise<void>

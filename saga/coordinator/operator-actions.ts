@@ -7,7 +7,7 @@ import { OPERATIONS, operationIn } from '../machine/operation.ts'
 import { actedOn, type SagaState } from '../machine/state.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { Engine } from './engine.ts'
-import { type OperatorNote, pinned, whyRefused } from './operators.ts'
+import { type OperatorNote, pinned, whyRefused } from './operator-checks.ts'
 import { requireStepResult } from './outcome.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 

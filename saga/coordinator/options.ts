@@ -25,7 +25,7 @@ import { withSubSagas } from '../definition/ties.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaFailure } from '../machine/state.ts'
 import type { Archive } from './archive.ts'
-import { requireStorable } from './operators.ts'
+import { requireStorable } from './operator-checks.ts'
 
 /** Options of `createCoordinator`. */
 export interface CoordinatorOptions {

@@ -15,8 +15,8 @@ import type { Engine } from './engine.ts'
 import { describeError, isUnreadable, replyEvent, storable } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './settling.ts'
 import { isUnwritable } from './unwritable.ts'
+import { appliedWithinLease } from './within-lease.ts'
 
 /** A binder starts at about the time of `run`. */
 const BOUND_WITHIN_MS = 10 * SECOND

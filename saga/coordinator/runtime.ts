@@ -13,7 +13,7 @@ import { Bodies } from './bodies.ts'
 import type { DatabaseCalls } from './database-calls.ts'
 import { StepCalls } from './health.ts'
 import type { ResolvedOptions } from './options.ts'
-import { SnapshotLoader } from './snapshot-loader.ts'
+import { SnapshotLoader } from './saga-loader.ts'
 import { SagaTelemetry } from './telemetry.ts'
 
 /** Shared by all parts of one coordinator. Fields that are not here are the options, as `CoordinatorOptions` describes them. */

@@ -2,8 +2,8 @@
 
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
-import { decodePayload } from '../../binder/channel/encode.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { decodePayload } from '../../binder/channel/message-codec.ts'
 import { SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -17,7 +17,7 @@ import type { Engine } from './engine.ts'
 import { LeftMessages } from './left-messages.ts'
 import { signalEvent } from './outcome.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { appliedWithinLease } from './settling.ts'
+import { appliedWithinLease } from './within-lease.ts'
 
 /**
  * Delivers a signal whose saga is not in this shard's database. Resolves with false when the saga does not wait for the signal, or

@@ -7,8 +7,8 @@ import { mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
 import { mailAtEnd } from '../store/mail.ts'
 import type { SagaRow, SagaWrite } from '../store/rows.ts'
-import type { Asked } from './calls.ts'
 import type { Plan } from './plan.ts'
+import type { Asked } from './prepare-calls.ts'
 
 /**
  * The row, its times and what leaves with it, of a transition whose calls are ready.

@@ -1,8 +1,8 @@
 /** A participant that is asked without a binder: the same declaration, the same fence, and the answer comes back to who asked. */
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
-import { decodePayload } from '../../binder/channel/encode.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { decodePayload } from '../../binder/channel/message-codec.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'

@@ -1,6 +1,6 @@
 /** Answers to commands, in the transaction that decides them. */
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { SendOptions } from '../../binder/channel/encode.ts'
+import type { SendOptions } from '../../binder/channel/message-codec.ts'
 import { untilFree } from '../../core/busy.ts'
 import type { Clock } from '../../core/clock.ts'
 import { andCommit } from '../../core/last-statement.ts'

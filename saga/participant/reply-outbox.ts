@@ -1,7 +1,7 @@
 /** The part of an outbox that participants use. */
 import type { Channel } from '../../binder/channel/channel.ts'
-import type { SendOptions } from '../../binder/channel/encode.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { SendOptions } from '../../binder/channel/message-codec.ts'
 import type { Place } from '../../binder/sending/destinations.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TransactionOutbox } from '../../outbox/sending-transaction.ts'

@@ -5,8 +5,8 @@
  */
 
 import { type Channel, checkName, defineChannel } from '../../binder/channel/channel.ts'
-import { encodeMessage, type SendOptions } from '../../binder/channel/encode.ts'
 import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
+import { encodeMessage, type SendOptions } from '../../binder/channel/message-codec.ts'
 import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
 import { synchronous } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'

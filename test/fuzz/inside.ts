@@ -1,7 +1,7 @@
 /** Internal readers of bytes. They are not public: hence not imported by package name. */
 // oxlint-disable no-restricted-imports -- the one file of the fuzzer that reaches inside
 
-export { decodePayload } from '../../binder/channel/encode.ts'
+export { decodePayload } from '../../binder/channel/message-codec.ts'
 export { upcastPayload } from '../../binder/channel/payload-version.ts'
 export { toDeadLetter, toTrimmedDeadLetter } from '../../binder/consuming/failure/dead-letter.ts'
 export type { IncomingRecord } from '../../binder/kafka/driver.ts'

@@ -5,7 +5,7 @@ import type { TransportDelivery } from '../../transport/transport.ts'
 import type { HandlingContext } from '../handling-context.ts'
 import { type ConfirmHost, outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
 import { type Failure, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
-import { Loans } from './loans.ts'
+import { Loans } from './withdrawn-signal.ts'
 
 /** Sends about deliveries, each until the broker has confirmed it, for as long as the delivery is ours. */
 export class ConfirmedSends {

@@ -11,8 +11,8 @@ import type { HandlingContext } from '../handling-context.ts'
 import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter.ts'
 import { HandlerOutages, outageReason } from './handler-outages.ts'
-import { Loans } from './loans.ts'
 import { attemptsBefore, toRetry } from './retry.ts'
+import { Loans } from './withdrawn-signal.ts'
 
 /**
  * How one delivery ended.

@@ -1,7 +1,7 @@
 /** An AsyncAPI 3 document out of the declarations that validate and route at run time, so it cannot differ from them. */
 import type { Channel } from 'concordat/binder'
 import { readSystem } from 'concordat/operator'
-import type { SystemChannel } from '../engine.ts'
+import type { SystemChannel } from '../engine-types.ts'
 import type { AsyncapiChannel, AsyncapiDocument, JsonObject } from './document.ts'
 import { HEADER_SCHEMAS, headerSchemaNames } from './headers.ts'
 import { jsonSchemaOf, Schemas } from './json-schema.ts'

@@ -1,6 +1,6 @@
 /** JSON Schema of the headers that messages have beside the sender's own: see `docs/reference/wire-format.md`. */
 
-import type { Operation } from '../engine.ts'
+import type { Operation } from '../engine-types.ts'
 import type { JsonObject } from './document.ts'
 
 export type Protocol = 'kafka' | 'amqp'

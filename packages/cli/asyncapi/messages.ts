@@ -2,7 +2,7 @@
 import { type Channel, VERSION_HEADER } from 'concordat/binder'
 import { validate } from 'concordat/core'
 import type { System } from 'concordat/operator'
-import type { SystemChannel } from '../engine.ts'
+import type { SystemChannel } from '../engine-types.ts'
 import type { AsyncapiMessage, JsonObject } from './document.ts'
 import { exampleHeaders, headersOf, SAGA_REPLY } from './headers.ts'
 import { jsonSchemaOf, type Schemas } from './json-schema.ts'

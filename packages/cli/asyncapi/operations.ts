@@ -1,6 +1,6 @@
 /** Operations of services: `receive` for each binding, `send` for each channel that it sends to. */
 import type { System } from 'concordat/operator'
-import type { SystemBinding, SystemChannel, SystemService } from '../engine.ts'
+import type { SystemBinding, SystemChannel, SystemService } from '../engine-types.ts'
 import type { AsyncapiOperation, JsonObject } from './document.ts'
 import type { ResolvedAsyncapi } from './options.ts'
 

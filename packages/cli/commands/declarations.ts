@@ -6,7 +6,7 @@ import { SECOND } from 'concordat/core'
 import { hasMethods, toError } from 'concordat/extension'
 import { type Describable, readDeclarationsOnly } from 'concordat/operator'
 import type { AsyncapiOptions } from '../asyncapi/options.ts'
-import type { RabbitPlace } from '../engine.ts'
+import type { RabbitPlace } from '../engine-types.ts'
 import { UsageError } from './command.ts'
 
 /** Content of a module of declarations. */

@@ -1,6 +1,6 @@
 /** `locks`: who holds what, who waits, and a way to take it away. */
 import { duration } from '../doctor/line.ts'
-import type { LockInfo } from '../engine.ts'
+import type { LockInfo } from '../engine-types.ts'
 import {
   ACTION_OPTIONS,
   type Command,

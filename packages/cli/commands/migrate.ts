@@ -1,7 +1,7 @@
 /** `migrate`: the tables as text, and their state. */
 import { DEFAULT_SCHEMA } from 'concordat/extension'
 import { printGrants, printMigrations } from 'concordat/operator'
-import type { MigrationState } from '../engine.ts'
+import type { MigrationState } from '../engine-types.ts'
 import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type OptionSpec, UsageError } from './command.ts'
 import { table } from './output.ts'
 import { none, note, readWhole, text, texts, whole } from './values.ts'

@@ -1,7 +1,7 @@
 /** `outbox`: messages that the relay gave up on. */
 
 import { duration } from '../doctor/line.ts'
-import type { HeldMessage, ParkedLine } from '../engine.ts'
+import type { HeldMessage, ParkedLine } from '../engine-types.ts'
 import { counted } from '../words.ts'
 import {
   ACTION_OPTIONS,

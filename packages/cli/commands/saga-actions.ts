@@ -1,6 +1,6 @@
 /** `saga retry`, `skip`, `compensate`, `cancel`, `resolve`: one saga by its id, or all that fit. */
 
-import type { SagaActionResult } from '../engine.ts'
+import type { SagaActionResult } from '../engine-types.ts'
 import type { SagaBulk } from '../sagas/admin.ts'
 import { counted } from '../words.ts'
 import {

@@ -1,6 +1,6 @@
 /** `saga list` and `saga show`: what the sagas are doing. */
 
-import type { SagaStatus } from '../engine.ts'
+import type { SagaStatus } from '../engine-types.ts'
 import type { SagaView } from '../sagas/admin.ts'
 import type { SagaLine } from '../sagas/lines.ts'
 import { failureName } from '../words.ts'

@@ -1,6 +1,6 @@
 /** `undo` and `prepared`: what the branches of transactions hold in this database. */
 import { duration } from '../doctor/line.ts'
-import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from '../engine.ts'
+import type { OpenUndo, UndoChoice, UndoDifference, UndoTarget } from '../engine-types.ts'
 import {
   ACTION_OPTIONS,
   type Command,

@@ -1,7 +1,7 @@
 /** The server itself: version, role, settings, clock. */
 import { hasCode, MINUTE, SECOND, type SqlClient } from 'concordat/core'
 import { preparedRemedy as remedyOf } from 'concordat/operator'
-import type { PreparedTransaction } from '../engine.ts'
+import type { PreparedTransaction } from '../engine-types.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import { type Examined, messageOf, PREPARED_MS } from './look.ts'
 

@@ -1,6 +1,6 @@
 /** The tables of every part against what this release needs. */
 import type { SqlExecutor } from 'concordat/core'
-import type { MigrationState } from '../engine.ts'
+import type { MigrationState } from '../engine-types.ts'
 import { schemasWith } from '../schemas.ts'
 import { type DoctorLine, fail, ok, word } from './line.ts'
 import type { Examined } from './look.ts'

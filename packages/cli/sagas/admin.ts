@@ -11,7 +11,7 @@ import {
 } from 'concordat/extension'
 import { type OperatorRecords, requireNote, requireTarget } from 'concordat/operator'
 import { type OperatorNote, SagaError } from 'concordat/saga'
-import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine.ts'
+import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine-types.ts'
 import {
   checkFilter,
   countOpen,

@@ -10,7 +10,7 @@ import {
   requireText,
 } from 'concordat/extension'
 import { readCursor, writeCursor } from '../cursor.ts'
-import type { SagaFailure, SagaStatus } from '../engine.ts'
+import type { SagaFailure, SagaStatus } from '../engine-types.ts'
 
 /** Which sagas; all that is given must fit. */
 export interface SagaFilter {

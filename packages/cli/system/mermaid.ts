@@ -1,7 +1,7 @@
 /** The picture of all services as a Mermaid flowchart. @see https://mermaid.js.org/syntax/flowchart.html */
 
 import type { SystemTopology } from 'concordat/operator'
-import type { SystemSaga, SystemService, SystemStep } from '../engine.ts'
+import type { SystemSaga, SystemService, SystemStep } from '../engine-types.ts'
 import { pipelineMermaid } from './pipelines.ts'
 
 /**

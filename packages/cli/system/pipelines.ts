@@ -1,5 +1,5 @@
 /** Pipelines as text and Mermaid. */
-import type { PipelineStage, SystemService } from '../engine.ts'
+import type { PipelineStage, SystemService } from '../engine-types.ts'
 
 type SystemPipeline = SystemService['pipelines'][number]
 

@@ -1,7 +1,7 @@
 /** The picture of all services as text, for a terminal. */
 import { SECOND } from 'concordat/core'
 import type { SystemTopology } from 'concordat/operator'
-import type { SystemChannel, SystemSaga, SystemService, SystemStep } from '../engine.ts'
+import type { SystemChannel, SystemSaga, SystemService, SystemStep } from '../engine-types.ts'
 import { table } from '../print.ts'
 import { pipelineLines } from './pipelines.ts'
 

@@ -2,7 +2,7 @@
 
 import type { BindingLine, GroupLine } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
-import type { BindingStatus } from '../engine.ts'
+import type { BindingStatus } from '../engine-types.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'

@@ -1,7 +1,7 @@
 /** Branches of transactions in this database, and the decision about one that cannot be undone. */
 
 import { useEffect, useState } from 'preact/hooks'
-import type { OpenUndo, PreparedTransaction, UndoChoice, UndoDifference } from '../engine.ts'
+import type { OpenUndo, PreparedTransaction, UndoChoice, UndoDifference } from '../engine-types.ts'
 import type { PayloadView, RowView } from '../views.ts'
 import { Act, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'

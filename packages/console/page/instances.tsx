@@ -2,7 +2,7 @@
 
 import type { InstanceLine } from '@concordat/cli'
 import { counted } from '@concordat/cli/words'
-import type { WatchedBinding } from '../engine.ts'
+import type { WatchedBinding } from '../engine-types.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
 import { PauseOrResume, Sent } from './bus.tsx'

@@ -3,7 +3,7 @@
 import type { DeadLetterPlace } from '@concordat/cli'
 import { failureName } from '@concordat/cli/words'
 import { useContext, useEffect, useState } from 'preact/hooks'
-import type { RedriveReport } from '../engine.ts'
+import type { RedriveReport } from '../engine-types.ts'
 import type { DeadLetterView, PayloadView } from '../views.ts'
 import { Act, AskContext, type Order, useMay } from './act.tsx'
 import { get, post, Refused } from './api.ts'

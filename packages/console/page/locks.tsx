@@ -2,7 +2,7 @@
 
 import { counted } from '@concordat/cli/words'
 import { useState } from 'preact/hooks'
-import type { LockInfo } from '../engine.ts'
+import type { LockInfo } from '../engine-types.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLoaded } from './loaded.ts'

@@ -1,6 +1,6 @@
 /** Unpublished messages, and messages that the relay gave up on. */
 
-import type { FailingLine, OutboxStats, ParkedLine } from '../engine.ts'
+import type { FailingLine, OutboxStats, ParkedLine } from '../engine-types.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
 import { useLive } from './live.ts'

@@ -2,7 +2,7 @@
 
 import { counted } from '@concordat/cli/words'
 import type { SystemTopology } from 'concordat/operator'
-import type { PipelineStage } from '../engine.ts'
+import type { PipelineStage } from '../engine-types.ts'
 import { get } from './api.ts'
 import { layOut, type Node, type Picture } from './layout.ts'
 import { useLive } from './live.ts'

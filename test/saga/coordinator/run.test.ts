@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: a saga that an operator frees between two looks
 import { silentLogger } from 'concordat/core'
 import { expect, test } from 'vitest'
-import { createRun } from '../../../saga/coordinator/run.ts'
+import { createRun } from '../../../saga/coordinator/saga-run.ts'
 import { Watch } from '../../../saga/coordinator/watch.ts'
 import type { SagaReports } from '../../../saga/store/reports.ts'
 import type { ReportedSaga, SagaKey } from '../../../saga/store/rows.ts'

@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: which reads go together cannot be seen from outside
 import { expect, test } from 'vitest'
-import { Together } from '../../../saga/coordinator/together.ts'
+import { Together } from '../../../saga/coordinator/batched-reads.ts'
 
 /** Records reads; each ends when the test says so. */
 function setup(answer: (key: string) => string = (key) => key.toUpperCase()) {

@@ -159,7 +159,7 @@ export const SAGA_OUTBOX: Readonly<Record<string, Defect>> = {
     workload: 'families',
     patches: [
       {
-        file: 'saga/coordinator/settling.ts',
+        file: 'saga/coordinator/within-lease.ts',
         find: 'if (await finishesWithin(clock, leaseMs, work)) return',
         put: 'if ((await work) === undefined) return',
       },

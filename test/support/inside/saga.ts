@@ -2,7 +2,7 @@
 // oxlint-disable no-restricted-imports -- users need not write these names, tests do
 export type { ArchivedSaga } from '../../../saga/coordinator/archive.ts'
 export type { CoordinatorOptions, StuckSaga } from '../../../saga/coordinator/options.ts'
-export type { SagaOutcome } from '../../../saga/coordinator/run.ts'
+export type { SagaOutcome } from '../../../saga/coordinator/saga-run.ts'
 export type { SagaOptions } from '../../../saga/definition/step-options.ts'
 export type { LocalTargetOptions } from '../../../saga/direct/local-target.ts'
 export type { HttpParticipantsOptions } from '../../../saga/http/participants.ts'

@@ -6,8 +6,8 @@ import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaKey, SagaRow, SagaVersion } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
+import { Together } from './batched-reads.ts'
 import type { Snapshot } from './plan.ts'
-import { Together } from './together.ts'
 
 export class SnapshotLoader {
   readonly #sql: SqlClient

@@ -6,7 +6,7 @@
 import type { Clock } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import type { OwnQuery, SqlClient } from '../core/sql.ts'
-import { type OperatorNote, pinned, whyRefused } from '../saga/coordinator/operators.ts'
+import { type OperatorNote, pinned, whyRefused } from '../saga/coordinator/operator-checks.ts'
 import { reportToParent } from '../saga/definition/child.ts'
 import type { OperatorAction, SeenStuck } from '../saga/machine/event.ts'
 import { advance } from '../saga/machine/machine.ts'

@@ -5,7 +5,7 @@ import { latestOf, migrate, migrationState } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { OUTBOX_PART, outboxTables, prepareOutbox } from '../outbox/tables.ts'
-import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operator-checks.ts'
 import { PARTS, partOf } from './migrations.ts'
 import { OPERATOR_PART } from './trail.ts'
 
