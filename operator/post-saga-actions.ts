@@ -1,5 +1,5 @@
 /**
- * Actions on sagas without their definitions. `resolve` needs nothing of the definition and is applied at once. The others are
+ * Actions of operators on sagas without their definitions, for the command line and the console. `resolve` needs nothing of the definition and is applied at once. The others are
  * stored in the saga's row: the next instance that has the saga's version applies them, in a second or so, by the rules of the
  * machine, and writes the result to the timeline. No step is called from here.
  */

@@ -290,8 +290,8 @@ export class Consumer {
   }
 
   /**
-   * What waits for the circuit was tried before what lies behind it, and goes back before it, with nothing handed out in
-   * between: else a partition that stays here would bring what lies behind again first.
+   * Messages that wait for the circuit are older than the queued ones. They are released first, with nothing handed out in between:
+   * otherwise a partition that stays here would deliver the younger ones before them.
    */
   async #recallInOrder(pace: Pace, run: Run): Promise<void> {
     this.#lanes.hold()

@@ -7,9 +7,9 @@ import type { Sender } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import type { PublishOutcome, TransportDelivery } from '../transport/transport.ts'
 import type { Refusals } from './failure/refusals.ts'
-import type { TakenAway } from './failure/withdrawal-counts.ts'
+import type { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Pace } from './pace/pace.ts'
-import type { Calls } from './running-calls.ts'
+import type { RunningCalls } from './running-calls.ts'
 
 /** Members that the classes share that handle the messages of one run of a binding. */
 export interface HandlingContext extends Sender {
@@ -24,11 +24,11 @@ export interface HandlingContext extends Sender {
   /** Asked before each handler call, told after it. */
   readonly pace: Pace | undefined
   /** Told of each call that does not return at once. */
-  readonly calls: Calls
+  readonly calls: RunningCalls
   /** Collects missing rights to write, for the status of the binding. */
   readonly refusals: Refusals
   /** Messages that were taken away while their handler ran. */
-  readonly takenAway: TakenAway
+  readonly takenAway: WithdrawalCounts
   /** Same as `Transport.confirmsSingly`. */
   readonly confirmsSingly: boolean
   /** Answer for the requester of a request that failed permanently. */

@@ -110,8 +110,9 @@ export class Handling {
   }
 
   /**
-   * The payloads of many messages may have been read in one run of microtasks. Where a call was not begun by the line of
-   * messages, a turn of the event loop is asked for right before it: after an `await` in between others run first.
+   * After an asynchronous decode the handler is not called from `Lanes`, which yields to the event loop between messages, and many
+   * payloads may have been read in one run of microtasks. So this yields directly before the call: during an `await` in between, other
+   * handlers would use up the turn.
    */
   async #beginLate(payload: unknown, delivery: TransportDelivery, before: number): Promise<HandlingEnd> {
     while (this.#turns.isDue()) await this.#turns.next()

@@ -43,7 +43,10 @@ export class Keeper {
   readonly #host: ConsumerHost
   readonly #events: KeeperEvents
   #subscription: GroupSubscription | undefined
-  /** A place is being taken: what is delivered meanwhile would come again at once, without end, if it were released. */
+  /**
+   * True while `subscribe` is under way. If the run ends meanwhile, its deliveries are not released, since the transport would deliver
+   * them again at once, without end: closing the subscription returns them.
+   */
   #isTaking = false
   readonly #retries: RetryLook
   #paused = false

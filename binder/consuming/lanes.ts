@@ -79,7 +79,10 @@ export class Lanes<Item> implements Line<Item> {
     this.#pump()
   }
 
-  /** `match` may look at a signal, and with that end other loans, whose items are removed meanwhile: nothing is moved before it was asked of all. */
+  /**
+   * Reading `delivery.signal` in `match` can withdraw other loans, whose listener calls `remove` again. So `match` is called for all
+   * items before any is moved.
+   */
   remove(match: (item: Item) => boolean): Item[] {
     const queues = [...this.#busy.values()].filter((behind) => behind !== undefined)
     const matching = new Set([...queues, this.#ready].flatMap((queue) => queue.items().filter(match)))

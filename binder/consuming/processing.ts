@@ -4,11 +4,11 @@ import { type Turns, turnsOf } from '../../core/turns.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { HandlingEnd } from './failure/failures.ts'
-import { TakenAway } from './failure/withdrawal-counts.ts'
+import { WithdrawalCounts } from './failure/withdrawal-counts.ts'
 import type { Handling } from './handling.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
-import { Calls } from './running-calls.ts'
+import { RunningCalls } from './running-calls.ts'
 
 /** Neither may throw. */
 export interface ProcessingEvents {
@@ -23,9 +23,9 @@ const NONE: Handlings = { one: undefined, batch: undefined }
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
 export class Processing {
   /** Outlasts runs. */
-  readonly takenAway = new TakenAway()
+  readonly takenAway = new WithdrawalCounts()
   /** Outlasts runs, too: a call of an older one may still be under way. */
-  readonly calls: Calls
+  readonly calls: RunningCalls
   readonly #binding: string
   readonly #logger: Logger
   readonly #turns: Turns
@@ -39,7 +39,7 @@ export class Processing {
     { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
     events: ProcessingEvents,
   ) {
-    this.calls = new Calls(clock)
+    this.calls = new RunningCalls(clock)
     this.#binding = binding
     this.#logger = logger
     this.#turns = turnsOf(clock)

@@ -2,7 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import type { BindingStatus } from '../status.ts'
 
 /** Calls of a handler, or of the `poll` of a source, that have not returned, in the order in which they began. */
-export class Calls {
+export class RunningCalls {
   readonly #clock: Clock
   readonly #began = new Map<object, number>()
 

@@ -23,7 +23,7 @@ export interface PublisherParts {
 }
 
 /**
- * The way out: everything that leaves a binder goes through here. Messages gathered while the broker answers for the
+ * Sends everything that leaves a binder, whatever its transport. Messages gathered while the broker answers for the
  * batch before go out as the next one, so a confirm costs a round trip per batch and not per message. At most
  * `maxInFlight` messages and about 64 MiB are unconfirmed; a caller beyond that waits (backpressure).
  */

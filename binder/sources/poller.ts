@@ -9,7 +9,7 @@ import { RECONNECT_BACKOFF, type ResolvedSource } from '../bindings/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { publishEach } from '../consuming/failure/confirm.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
-import { Calls } from '../consuming/running-calls.ts'
+import { RunningCalls } from '../consuming/running-calls.ts'
 import { Stalls } from '../consuming/stalls.ts'
 import { SendError, TransportError } from '../errors.ts'
 import { make } from '../sending/ambient-headers.ts'
@@ -33,7 +33,7 @@ export class Poller {
   readonly #options: ResolvedSource
   readonly #host: ConsumerHost
   /** The poll that is under way. */
-  readonly #calls: Calls
+  readonly #calls: RunningCalls
   /** Holds the missing right to write. */
   readonly #stalls: Stalls
   #state: BindingState = 'idle'
@@ -60,7 +60,7 @@ export class Poller {
     this.name = options.name
     this.#options = options
     this.#host = host
-    this.#calls = new Calls(host.clock)
+    this.#calls = new RunningCalls(host.clock)
     this.#stalls = new Stalls(options.name, host)
   }
 

@@ -7,8 +7,9 @@ import type { PublishOutcome, PublishUntil, Transport, TransportHealth } from '.
 const EARLY_MS = 50
 
 /**
- * `publish` and `health` of one transport: a broker that takes messages and confirms none fails no call until their time is over, so a
- * call that waits for too long is reported. Messages that wait for room wait for their readers, and not for a broker that hangs.
+ * `publish` and `health` of one transport. A broker may accept messages and never confirm them: each call then fails only at its
+ * deadline, so health is `down` as soon as a call is unanswered for too long. Messages that wait for room do not count: they wait for
+ * their readers.
  */
 export class AnsweredPublishes {
   readonly #transport: Transport

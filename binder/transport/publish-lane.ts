@@ -18,7 +18,7 @@ interface Job {
 }
 
 /**
- * The way to one of several transports: as many `publish` calls as it allows, in the order given. What comes in while it
+ * Sends to one of the transports of `combineTransports`: as many `publish` calls as it allows, in the order given. What comes in while it
  * is busy goes out together.
  */
 export class PublishLane {

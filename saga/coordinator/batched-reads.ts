@@ -14,7 +14,7 @@ interface Asked<Key, Value> {
   readonly reject: (error: unknown) => void
 }
 
-export class Together<Key, Value> {
+export class BatchedReads<Key, Value> {
   readonly #read: ReadMany<Key, Value>
   readonly #sql: Pick<SqlClient, 'isInTransaction'>
   readonly #outside: <T>(work: () => T) => T = lastingContext()

@@ -6,7 +6,7 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { directTargets } from '../definition/ties.ts'
 import type { ReportedSaga, ResolvedFilter, SagaKey, SagaSummary, SagaVersion } from '../store/rows.ts'
-import { Together } from './batched-reads.ts'
+import { BatchedReads } from './batched-reads.ts'
 import { Census } from './census.ts'
 import { DatabaseCalls } from './database-calls.ts'
 import { requireFit } from './direct-calls.ts'
@@ -57,7 +57,7 @@ export class Driver implements RunSource {
   readonly #starter: Starter
   readonly #census: Census
   readonly #notices: Notices
-  readonly #reports: Together<SagaKey, ReportedSaga | undefined>
+  readonly #reports: BatchedReads<SagaKey, ReportedSaga | undefined>
   #unobserve: (() => void) | undefined
 
   /** @param handOn as of `Signals` */
@@ -70,7 +70,7 @@ export class Driver implements RunSource {
     this.#room = new Room(this.#leases, options.concurrency, () => this.#onRoom())
     this.#engine = new Engine(runtime, this.#room, (plan) => this.#committed(plan))
     this.watch = new Watch(runtime)
-    this.#reports = new Together(sql, (keys) => reports.read(sql, keys))
+    this.#reports = new BatchedReads(sql, (keys) => reports.read(sql, keys))
     this.#runner = new Runner(runtime, this.#engine, this.#leases, this.#room)
     this.#notices = new Notices(runtime)
     this.#due = new DueSagas(runtime, this.#engine, this.#runner, this.#notices)

@@ -112,6 +112,7 @@ export class DueSagas {
       const snapshot = loader.snapshot(row, takenAt)
       if (snapshot === undefined) return
       const applied = await this.#readAndDo(snapshot)
+      // The engine hands the runner only sagas whose ownership begins with the write; this one was owned since its claim.
       if (applied?.changed === true) return this.#runner.take(applied.snapshot)
       if (row.state.status === 'stuck' && row.former !== null) this.#notices.ended(row)
       await store.rest(sql, applied?.snapshot.row ?? row)
@@ -132,7 +133,8 @@ export class DueSagas {
     // Since the last write: what is read again of the row has it still.
     let read: readonly SagaMail[] = []
     for (;;) {
-      // Calls left by the former owner come first: together with mail they would pass for calls of this owner.
+      // The former owner began the local calls in the row. They are marked as orphaned before mail is read: otherwise the write for the
+      // mail would look as if this process ran them.
       const item = localCalls(now.row.state).length > 0 ? undefined : now.row.mail?.[0]
       const event: SagaEvent | undefined =
         item === undefined ? { type: 'due' } : await this.#readable(saga, now.row, item)

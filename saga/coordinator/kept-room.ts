@@ -31,7 +31,10 @@ export class KeptRoom {
     return this.#room.isOpen
   }
 
-  /** @param isTaken the saga is in this process's hands once the plan is written: then the room is for it */
+  /**
+   * @param isTaken true: the plan makes this process the owner, so one place is kept until the saga runs (taken again if the timer gave
+   *   it back); false: the place is given back now
+   */
   planned(isTaken: boolean): void {
     this.#cancel?.()
     if (isTaken && this.#cancel !== undefined && !this.#isKept) this.#room.keep(1)

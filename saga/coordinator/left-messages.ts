@@ -6,7 +6,7 @@ import { Trouble } from '../../core/trouble.ts'
 import type { Saga } from '../definition/saga.ts'
 import { messageSteps } from '../definition/ties.ts'
 import type { LeftMessage, Listener } from '../store/left-messages.ts'
-import { Together } from './batched-reads.ts'
+import { BatchedReads } from './batched-reads.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { appliedWithinLease } from './within-lease.ts'
 
@@ -20,7 +20,7 @@ export class LeftMessages {
   readonly #runtime: CoordinatorRuntime
   readonly #take: TakeMessage
   readonly #versions: readonly Saga[]
-  readonly #listeners: Together<string, readonly Listener[]>
+  readonly #listeners: BatchedReads<string, readonly Listener[]>
   readonly #trouble: Trouble
   #looking: Promise<void> | undefined
   /** Monotonic ms of the next look. */
@@ -32,7 +32,7 @@ export class LeftMessages {
     this.#take = take
     this.#versions = runtime.sagas.filter((saga) => messageSteps(saga).length > 0)
     this.#trouble = new Trouble(runtime.logger, 'looking for messages left for sagas of this version failed')
-    this.#listeners = new Together<string, readonly Listener[]>(runtime.sql, async (channels) => {
+    this.#listeners = new BatchedReads<string, readonly Listener[]>(runtime.sql, async (channels) => {
       const all = await runtime.left.listeners(runtime.sql, [...new Set(channels)], runtime.sagas)
       return channels.map((channel) => all.filter((listener) => listener.channel === channel))
     })

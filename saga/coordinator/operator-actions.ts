@@ -1,4 +1,4 @@
-/** Actions of operators on the sagas of this coordinator. */
+/** Actions of operators through a coordinator (`coordinator.retry`), applied at once. The command line posts them: `operator/`. */
 
 import { SagaError } from '../errors.ts'
 import { stored } from '../json.ts'

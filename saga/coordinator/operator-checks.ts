@@ -1,4 +1,4 @@
-/** Calls of operators: listing sagas, and acting on one, with person and reason. */
+/** Checks what operators ask for: a filter, a saga, person and reason, and whether the saga is in a state for the action. */
 import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'

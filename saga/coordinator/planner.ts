@@ -63,7 +63,8 @@ export class Planner {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
       return transition && this.#settle(before, transition, event, epoch, refusals)
     }
-    // With a call under way the event may be its outcome; otherwise it predates the order.
+    // The order (undo, cancel, deadline) goes first. If it left a local call running, the event may be the outcome of that call and is
+    // applied after it; else the order closed what the event was about, and the event is not heard.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
     const plan = await this.#settle(

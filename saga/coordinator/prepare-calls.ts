@@ -1,4 +1,4 @@
-/** Readying the calls of a transition: is the step needed, and what has to leave with the commit so that it is made. */
+/** Prepares the calls of a transition, before its commit: is the step needed, and what has to leave with the commit. Calls nothing. */
 
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'

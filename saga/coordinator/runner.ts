@@ -1,5 +1,5 @@
 /**
- * Makes the local calls of the sagas that this process owns. A chain of local steps runs through without waiting for a
+ * Runs the sagas that this process owns from local step to local step. A chain of local steps runs through without waiting for a
  * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
  */
 import { lastingContext } from '../../core/ambient.ts'

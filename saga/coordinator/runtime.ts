@@ -13,7 +13,7 @@ import { Bodies } from './bodies.ts'
 import type { DatabaseCalls } from './database-calls.ts'
 import { StepCalls } from './health.ts'
 import type { ResolvedOptions } from './options.ts'
-import { SnapshotLoader } from './saga-loader.ts'
+import { SagaLoader } from './saga-loader.ts'
 import { SagaTelemetry } from './telemetry.ts'
 
 /** Shared by all parts of one coordinator. Fields that are not here are the options, as `CoordinatorOptions` describes them. */
@@ -35,7 +35,7 @@ export interface CoordinatorRuntime extends Omit<ResolvedOptions, 'telemetry'> {
   /** The definition of a version, `undefined` when this process has not loaded it. */
   readonly definition: (version: SagaVersion) => Saga | undefined
   /** Reads sagas together with their definitions. */
-  readonly loader: SnapshotLoader
+  readonly loader: SagaLoader
   /** Spans and metrics; `undefined` without the option `telemetry`. */
   readonly telemetry: SagaTelemetry | undefined
   /** Logger for steps. Its lines carry the active span. */
@@ -62,7 +62,7 @@ export function createRuntime(options: ResolvedOptions, database: DatabaseCalls)
     home: new Home(schema),
     instance: sql.exclusive === undefined ? instance : `${ownerPrefix(sql.exclusive)}${instance}`,
     definition,
-    loader: new SnapshotLoader(sql, store, clock, definition),
+    loader: new SagaLoader(sql, store, clock, definition),
     telemetry: telemetry && new SagaTelemetry(telemetry, clock, options.shard),
     stepLogger: withActiveSpan(logger, telemetry),
     bodies: new Bodies(),

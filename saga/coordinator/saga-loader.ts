@@ -6,16 +6,16 @@ import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaKey, SagaRow, SagaVersion } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
-import { Together } from './batched-reads.ts'
+import { BatchedReads } from './batched-reads.ts'
 import type { Snapshot } from './plan.ts'
 
-export class SnapshotLoader {
+export class SagaLoader {
   readonly #sql: SqlClient
   readonly #store: SagaStore
   readonly #clock: Clock
   readonly #definition: (version: SagaVersion) => Saga | undefined
   /** Many callers wait for transactions at once, and each of them looks at its row. */
-  readonly #shared: Together<SagaKey, Snapshot | undefined>
+  readonly #shared: BatchedReads<SagaKey, Snapshot | undefined>
 
   /** @param definition as of `CoordinatorRuntime` */
   constructor(sql: SqlClient, store: SagaStore, clock: Clock, definition: (version: SagaVersion) => Saga | undefined) {
@@ -23,7 +23,7 @@ export class SnapshotLoader {
     this.#store = store
     this.#clock = clock
     this.#definition = definition
-    this.#shared = new Together(sql, (keys) => this.#loadMany(keys))
+    this.#shared = new BatchedReads(sql, (keys) => this.#loadMany(keys))
   }
 
   /** `undefined` when the saga does not exist or its version is not loaded. */

@@ -1,4 +1,4 @@
-/** A call of a local step's function: its context, its time limit, its transaction. */
+/** Calls the function of a local step once: builds its context, limits its time, and checks its result. */
 
 import { copyData } from '../../core/copy-data.ts'
 import { isOf } from '../../core/error-class.ts'

@@ -1,4 +1,4 @@
-/** Makes the calls of local steps, and writes their outcomes. */
+/** Runs one local step: secures the lease, opens the transaction if there is one, has the step called, and writes the outcome. */
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import { BusyTries } from '../../core/busy.ts'
 import { SECOND } from '../../core/clock.ts'

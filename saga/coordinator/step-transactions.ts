@@ -38,7 +38,10 @@ export class StepTransactions {
   readonly #runtime: CoordinatorRuntime
   readonly #planner: Planner
   readonly #slots: Slots
-  /** By step: how long one takes says nothing about others. Those that an instance adds to itself count as the one that adds them. */
+  /**
+   * One for each step and operation, since their durations differ. Steps that a saga adds as it runs (items of a list, branches) use
+   * that of the step that added them.
+   */
   readonly #shared = new Map<string, SharedTransactions<StepCall>>()
 
   constructor(runtime: CoordinatorRuntime, planner: Planner) {

@@ -76,7 +76,10 @@ export interface SagaRow extends SagaKey {
   readonly revision: number
   readonly owner: string | null
   readonly epoch: number
-  /** Events that reached an instance without this version; the next instance that takes the saga applies them. */
+  /**
+   * Events that were left for the next instance that takes the saga: orders to turn back and reports of sub-sagas, actions of operators
+   * from another process, and signals and replies that reached an instance without this version.
+   */
   readonly mail: readonly SagaMail[] | null
   /** Until its deadline passes, when it was read; `null`: it has none. */
   readonly deadlineInMs: number | null

@@ -279,6 +279,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       [['saga', 'retry', 'buy/o-6'], 'this needs --reason TEXT'],
       [['saga', 'retry', '--reason', 'x'], 'this needs SAGA/ID, or options that pick sagas'],
       [['saga', 'show', 'buy'], 'expected SAGA/ID, got "buy"'],
+      [['saga', 'retry', 'buy', 'o-6'], 'expected SAGA/ID as one argument, such as buy/o-1, got "buy o-6"'],
       [['saga', 'resolve', 'buy/o-6', '--reason', 'x'], 'this needs --outcome'],
       [['saga', 'list', '--status', 'odd'], 'sagas.list.status: expected one of running'],
       [['saga', 'list', '--older-than', 'long'], '--older-than: expected a duration such as 90s'],

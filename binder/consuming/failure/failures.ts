@@ -12,7 +12,7 @@ import { ConfirmedSends, parentOf } from './confirmed-sends.ts'
 import type { Failure } from './dead-letter.ts'
 import { HandlerOutages, outageReason } from './handler-outages.ts'
 import { attemptsBefore, toRetry } from './retry.ts'
-import { Loans } from './withdrawn-signal.ts'
+import { WithdrawnSignal } from './withdrawn-signal.ts'
 
 /**
  * How one delivery ended.
@@ -105,7 +105,7 @@ export class Failures {
     )
     if (!mayWait || !this.#worthRetrying(toError(error))) return
     const { clock, stopping } = this.#context
-    const loans = new Loans(items.map(({ delivery }) => delivery))
+    const loans = new WithdrawnSignal(items.map(({ delivery }) => delivery))
     try {
       await clock.sleep(backoffDelayMs(backoff, halvings, Math.random()), AbortSignal.any([stopping, loans.signal]))
     } catch {

@@ -2,8 +2,8 @@ import type { EncodedMessage } from '../../channel/message.ts'
 import { uncertainSignal } from '../../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 
-/** Where a delivery goes when its loan ends. */
-export interface Lender {
+/** Where a delivery goes when its loan ends. By its tag: the broker keeps the line, so `Lending` of the other transports is not used. */
+export interface TagLender {
   readonly queue: string
   /** Aborts when what is lent now is withdrawn. */
   readonly signal: AbortSignal
@@ -21,10 +21,10 @@ export class RabbitDelivery implements TransportDelivery {
   readonly redelivered: boolean
   /** With the receiver. */
   lent = false
-  readonly #lender: Lender
+  readonly #lender: TagLender
   readonly #signal: AbortSignal
 
-  constructor(lender: Lender, message: EncodedMessage, tag: number, redelivered: boolean) {
+  constructor(lender: TagLender, message: EncodedMessage, tag: number, redelivered: boolean) {
     this.#lender = lender
     this.message = message
     this.tag = tag

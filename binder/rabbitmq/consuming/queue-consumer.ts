@@ -2,7 +2,7 @@ import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
-import { type Lender, RabbitDelivery } from './delivery.ts'
+import { RabbitDelivery, type TagLender } from './delivery.ts'
 import { WaitingLine } from './waiting-line.ts'
 
 /** Members of the subscription that a consumer uses. */
@@ -34,7 +34,7 @@ export interface ConsumerHost {
  *
  * What is released waits here in its old place rather than on the broker, which would send it straight back.
  */
-export class QueueConsumer implements Lender {
+export class QueueConsumer implements TagLender {
   readonly queue: string
   readonly prefetch: number
   readonly #host: ConsumerHost

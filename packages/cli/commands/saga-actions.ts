@@ -14,7 +14,7 @@ import {
 } from './command.ts'
 import { printable, table } from './output.ts'
 import { FILTER_OPTIONS, filterOf, isPicked, targetOf } from './saga-filter.ts'
-import { durationMs, flag, none, note, only, text, whole } from './values.ts'
+import { durationMs, flag, none, note, text, whole } from './values.ts'
 
 type Action = SagaBulk['action']
 
@@ -88,8 +88,8 @@ function commandOf(action: Action): Command {
 
 async function onOne(action: Action, invocation: Invocation): Promise<Outcome> {
   const { values, operator, confirm } = invocation
+  const target = targetOf(invocation.positionals, 'SAGA/ID, or options that pick sagas such as --saga NAME')
   const who = { ...note(invocation), ...waitOf(invocation) }
-  const target = targetOf(only(invocation, 'SAGA/ID, or options that pick sagas such as --saga NAME'))
   const outcome = action === 'resolve' ? outcomeOf(invocation) : undefined
   const result = resultOf(invocation)
   const { sagas } = await operator()

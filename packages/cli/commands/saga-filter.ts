@@ -28,7 +28,14 @@ export function isPicked(values: Values): boolean {
 }
 
 /** Ids may hold a slash, names may not. @throws UsageError */
-export function targetOf(given: string): { readonly saga: string; readonly id: string } {
+export function targetOf(
+  positionals: readonly string[],
+  what = 'SAGA/ID',
+): { readonly saga: string; readonly id: string } {
+  const [given, ...more] = positionals
+  if (given === undefined) throw new UsageError(`this needs ${what}`)
+  if (more.length > 0)
+    throw new UsageError(`expected SAGA/ID as one argument, such as buy/o-1, got "${positionals.join(' ')}"`)
   const slash = given.indexOf('/')
   if (slash <= 0 || slash === given.length - 1) throw new UsageError(`expected SAGA/ID, got "${given}"`)
   return { saga: given.slice(0, slash), id: given.slice(slash + 1) }

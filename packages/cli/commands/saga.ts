@@ -8,7 +8,7 @@ import { type Command, DATABASE_OPTIONS, type Outcome, WATCH_OPTION } from './co
 import { failureText } from './failure-text.ts'
 import { ago, iso, printable, table } from './output.ts'
 import { FILTER_OPTIONS, filterOf, targetOf } from './saga-filter.ts'
-import { flag, none, only, text, whole } from './values.ts'
+import { flag, none, text, whole } from './values.ts'
 
 const list: Command = {
   name: 'saga list',
@@ -45,7 +45,7 @@ const show: Command = {
   },
   examples: ['npx concordat saga show buy/o-1', 'npx concordat saga show buy/o-1 --payloads --json'],
   async run(invocation): Promise<Outcome> {
-    const target = targetOf(only(invocation, 'SAGA/ID'))
+    const target = targetOf(invocation.positionals)
     const { sagas } = await invocation.operator()
     const view = await sagas.show(target, { payloads: flag(invocation.values, 'payloads') })
     return { text: describe(view), json: view }

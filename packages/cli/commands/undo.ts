@@ -106,7 +106,7 @@ export const UNDO_COMMANDS: readonly Command[] = [list, show, settle, prepared]
 function branchOf(invocation: Invocation): UndoTarget {
   const [saga, step] = several(invocation, ['SAGA/ID', 'STEP'])
   return {
-    ...targetOf(saga),
+    ...targetOf([saga]),
     step,
     service: text(invocation.values, 'service'),
     birth: text(invocation.values, 'birth'),

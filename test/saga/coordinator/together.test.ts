@@ -1,12 +1,12 @@
 // oxlint-disable no-restricted-imports -- inside of the coordinator: which reads go together cannot be seen from outside
 import { expect, test } from 'vitest'
-import { Together } from '../../../saga/coordinator/batched-reads.ts'
+import { BatchedReads } from '../../../saga/coordinator/batched-reads.ts'
 
 /** Records reads; each ends when the test says so. */
 function setup(answer: (key: string) => string = (key) => key.toUpperCase()) {
   const reads: string[][] = []
   const gates: (() => void)[] = []
-  const together = new Together<string, string>({}, async (keys) => {
+  const together = new BatchedReads<string, string>({}, async (keys) => {
     reads.push([...keys])
     await new Promise<void>((resolve) => gates.push(resolve))
     return keys.map(answer)
@@ -39,7 +39,7 @@ test('requests during a read belong to the next one, since an answer is never ol
 })
 
 test('an unreadable saga fails alone', async () => {
-  const together = new Together<string, string>({}, async (keys) => {
+  const together = new BatchedReads<string, string>({}, async (keys) => {
     if (keys.includes('bad')) throw new Error('unreadable')
     return keys.map((key) => key.toUpperCase())
   })
