@@ -1,6 +1,6 @@
 /** Requests to the engine with an event, and its answers. */
 import type { SagaMail } from '../store/rows.ts'
-import type { Snapshot } from './plan.ts'
+import type { Snapshot } from './snapshot.ts'
 
 export interface Applied {
   readonly snapshot: Snapshot

@@ -1,7 +1,7 @@
 /** The code of global transactions that this process runs, and what it has to hear of them. */
 import type { TransactionBody } from '../definition/kinds/kind.ts'
 import type { SagaRow } from '../store/rows.ts'
-import type { Snapshot } from './plan.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** A body that is told of each write of its transaction that this process sees. */
 export interface HeldBody extends TransactionBody {

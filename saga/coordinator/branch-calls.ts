@@ -19,8 +19,8 @@ import type { StepState } from '../machine/state.ts'
 import type { SagaKey, SagaRow } from '../store/rows.ts'
 import type { Engine } from './engine.ts'
 import { applyLeftReplies } from './left-replies.ts'
-import type { Snapshot } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 import { isUnwritable } from './unwritable.ts'
 
 /** The caller of a branch, and its transaction. */

@@ -6,8 +6,8 @@ import type { Saga } from '../definition/saga.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaState } from '../machine/state.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
-import type { Snapshot } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** What a saga is started with. */
 export interface Beginning {

@@ -16,8 +16,8 @@ import type { TransactionRef } from '../wire/transaction-header.ts'
 import type { HeldBody } from './bodies.ts'
 import { type BranchCaller, BranchCalls } from './branch-calls.ts'
 import type { Engine } from './engine.ts'
-import type { Snapshot } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Argument of a global transaction's code. */
 export interface GlobalTransaction {

@@ -4,7 +4,7 @@ import { type Operation, operationIn } from '../machine/operation.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { LateStep } from './health.ts'
 import type { LateCommand } from './options.ts'
-import type { Snapshot } from './plan.ts'
+import type { Snapshot } from './snapshot.ts'
 
 interface Entry {
   readonly key: SagaKey

@@ -12,8 +12,8 @@ import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { SagaError } from '../errors.ts'
 import type { SagaLease } from '../store/rows.ts'
-import type { Snapshot } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Lease of a saga that this process runs. */
 export interface HeldLease extends SagaLease {

@@ -1,7 +1,6 @@
 import type { Engine } from './engine.ts'
 import { replyEvent } from './outcome.ts'
-import type { Snapshot } from './plan.ts'
-import { withoutMail } from './snapshot.ts'
+import { type Snapshot, withoutMail } from './snapshot.ts'
 
 /**
  * Applies the answers that instances without the definition left in the row. Other mail is for the instance that takes the saga when it is

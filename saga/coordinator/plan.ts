@@ -1,25 +1,10 @@
-/** Data between the parts of a coordinator: a saga as it was read, and its next state, ready to be written. */
+/** Plans: the next state of a saga with all that leaves with it, ready to be written. */
 import type { EncodedMessage } from '../../binder/channel/message.ts'
-import type { Instant } from '../../core/instant.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
-import type { Saga } from '../definition/saga.ts'
 import type { DirectRequest } from '../direct/target.ts'
 import type { Call } from '../machine/state.ts'
-import type { SagaRow, SagaWrite } from '../store/rows.ts'
-
-/** A saga as it was last read or written. */
-export interface Snapshot {
-  readonly saga: Saga
-  readonly row: SagaRow
-  /** Before it was read or written: a lease taken with it counts from here. */
-  readonly takenAt: Instant
-  /** Monotonic ms at which its state was written. */
-  readonly writtenAt: number
-  /** Monotonic ms at which the saga was started. */
-  readonly startedAt: number
-  /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
-  readonly deadlineAt?: number | undefined
-}
+import type { SagaWrite } from '../store/rows.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** A command that has to be asked for once its intent is durable. */
 export interface DirectCommand extends DirectRequest {

@@ -21,8 +21,9 @@ import { dueAtOnce, freshSnapshot } from './fresh.ts'
 import { readInput } from './input.ts'
 import type { KeptRoom } from './kept-room.ts'
 import { describeError, isUnreadable, resultsOf } from './outcome.ts'
-import { callKey, type DirectCommand, type Snapshot } from './plan.ts'
+import { callKey, type DirectCommand } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Input and result of preparing a plan's calls. */
 export interface Asked {

@@ -1,6 +1,7 @@
 /** Room for sagas in this process. A full process leaves local calls to others; a closing one begins none. */
 import type { HeldLease, Leases } from './leases.ts'
-import { type Plan, type Snapshot, takesOwnership } from './plan.ts'
+import { type Plan, takesOwnership } from './plan.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Sagas per running chain, including those in line behind it. */
 const LINE = 4

@@ -7,7 +7,7 @@ import type { Saga } from '../definition/saga.ts'
 import type { SagaKey, SagaRow, SagaVersion } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { BatchedReads } from './batched-reads.ts'
-import type { Snapshot } from './plan.ts'
+import type { Snapshot } from './snapshot.ts'
 
 export class SagaLoader {
   readonly #sql: SqlClient

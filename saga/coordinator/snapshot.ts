@@ -1,8 +1,23 @@
-/** Questions about a saga as it was read: its mail, its size, its owner. Pure. */
+/** A saga as it was read, and questions about it: its mail, its size, its owner. Pure. */
+import type { Instant } from '../../core/instant.ts'
+import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow } from '../store/rows.ts'
-import type { Snapshot } from './plan.ts'
+
+/** A saga as it was last read or written. */
+export interface Snapshot {
+  readonly saga: Saga
+  readonly row: SagaRow
+  /** Before it was read or written: a lease taken with it counts from here. */
+  readonly takenAt: Instant
+  /** Monotonic ms at which its state was written. */
+  readonly writtenAt: number
+  /** Monotonic ms at which the saga was started. */
+  readonly startedAt: number
+  /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
+  readonly deadlineAt?: number | undefined
+}
 
 /** Larger ones are read again: a thousand of the largest would be a gigabyte. A transaction of a hundred branches is smaller. */
 const MAX_CACHED_SIZE = 20 * 1_024

@@ -11,8 +11,9 @@ import type { HeldBody } from './bodies.ts'
 import { writePlans } from './committer.ts'
 import type { Engine } from './engine.ts'
 import { type Beginning, dueAtOnce, freshSnapshot } from './fresh.ts'
-import type { Plan, Snapshot } from './plan.ts'
+import type { Plan } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Which saga is started, and with what. */
 export interface StartOptions<In> {

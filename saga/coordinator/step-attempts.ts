@@ -20,8 +20,8 @@ import { inSaga } from '../wire/context.ts'
 import { readInput } from './input.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { isUnreadable, resultsOf } from './outcome.ts'
-import type { Snapshot } from './plan.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Makes the calls of local steps. */
 export class StepAttempts {

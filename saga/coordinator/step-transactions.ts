@@ -12,10 +12,11 @@ import { SagaError } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { Call } from '../machine/state.ts'
 import { writePlans } from './committer.ts'
-import type { Plan, Snapshot } from './plan.ts'
+import type { Plan } from './plan.ts'
 import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import { Slots } from './slots.ts'
+import type { Snapshot } from './snapshot.ts'
 
 /** Makes the call. @returns its outcome; `undefined`: it is no longer to be made */
 export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>

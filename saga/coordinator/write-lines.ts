@@ -13,10 +13,10 @@ import { writeFault, writeOutcome } from '../../core/write-fault.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { Applied, ApplyOptions } from './applied.ts'
-import { folded, type Plan, type Snapshot } from './plan.ts'
+import { folded, type Plan } from './plan.ts'
 import type { Planner } from './planner.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
-import { cacheKey, isOther } from './snapshot.ts'
+import { cacheKey, isOther, type Snapshot } from './snapshot.ts'
 
 /** Writes the events of a line, and those that leave it. */
 export interface LineWriter {
