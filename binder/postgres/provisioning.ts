@@ -25,7 +25,7 @@ export class Provisioning {
     this.#context = context
   }
 
-  /** What is under way ends with `closed`. */
+  /** Calls under way reject with `closed`. */
   close(): void {
     this.#isClosed = true
   }

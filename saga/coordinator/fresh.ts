@@ -9,7 +9,7 @@ import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import type { CoordinatorRuntime } from './runtime.ts'
 import type { Snapshot } from './snapshot.ts'
 
-/** What a saga is started with. */
+/** Id and input of a saga that is started, and its mark on a shard. */
 export interface Beginning {
   readonly id: string
   readonly input: unknown

@@ -6,12 +6,12 @@ export class WaitingLine {
   #next = 0
   #isDisordered = false
 
-  /** One that has just arrived: the last. */
+  /** Adds a message that has just arrived, at the end. */
   push(delivery: RabbitDelivery): void {
     this.#all.push(delivery)
   }
 
-  /** One that came back, to its old place. */
+  /** Adds a message that was given back; the next look sorts it into its old place. */
   putBack(delivery: RabbitDelivery): void {
     this.#all.push(delivery)
     this.#isDisordered = true

@@ -73,7 +73,7 @@ function encodingLines({ database, encoding }: ServerRow): readonly DoctorLine[]
   ]
 }
 
-/** What a crash of the server takes back, although its commit was answered. The embedded database never waits for the disk. */
+/** Settings with which a crash of the server loses commits that it has answered. The embedded database never waits for the disk. */
 function durabilityLines({ exclusive }: SqlClient, { fsync, commit, hasty, role, database }: ServerRow): DoctorLine[] {
   const lines: DoctorLine[] = []
   if (fsync === 'off' && exclusive === undefined)
