@@ -1,12 +1,9 @@
 /**
- * Distributed transactions: definitions, the coordinator that drives them, the participants in other services.
+ * Distributed transactions: definitions, and the participants in other services. Coordinators are in `concordat/saga/coordinator`.
  *
  * @module
  */
 
-export { type Coordinator, createCoordinator } from './coordinator/coordinator.ts'
-export type { SagaHealth } from './coordinator/health.ts'
-export type { OperatorNote } from './coordinator/operator-checks.ts'
 export type { SagaReport, SagaRun } from './coordinator/saga-run.ts'
 export type { ForwardSagaBuilder, SagaBuilder } from './definition/builder.ts'
 export { defineSaga } from './definition/definition.ts'

@@ -1,7 +1,8 @@
 /** Three plain local steps, each with a compensation, in a process of their own. */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import pg from 'pg'
 import { z } from 'zod'
 import { serve } from '../serve.ts'

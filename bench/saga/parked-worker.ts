@@ -4,7 +4,8 @@
  */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import pg from 'pg'
 import { z } from 'zod'
 import { endWithParent } from '../processes.ts'

@@ -5,7 +5,7 @@ import { type Channel, type DeadLetter, deadLetterName, defineChannel, redrive, 
 import { type Logger, systemClock } from 'concordat/core'
 import { invalidOption, requireInteger, type Transport } from 'concordat/extension'
 import { lagWithRetries, requireNote } from 'concordat/operator'
-import type { OperatorNote } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import { readCursor, writeCursor } from './cursor.ts'
 import type { GroupPlace, OperatorTrail, RedriveAfter, RedriveCounts, RedriveReport } from './engine-types.ts'
 import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'

@@ -2,7 +2,7 @@
 import { requireText } from 'concordat/extension'
 import type { Locks } from 'concordat/locks'
 import { requireNote } from 'concordat/operator'
-import type { OperatorNote } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { ForcedRelease, ListOptions, LockInfo, OperatorTrail } from './engine-types.ts'
 
 /** The members of locks that the operator uses. */

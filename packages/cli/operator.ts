@@ -5,7 +5,7 @@
 import { type Logger, type SqlClient, systemClock } from 'concordat/core'
 import { checkLogger, hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from 'concordat/extension'
 import { operatorRecords, requireNote } from 'concordat/operator'
-import type { OperatorNote } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
 import { type BusAdmin, type OperatedBus, requireBus, TransportBusAdmin } from './bus.ts'
 import { type ClusterAdmin, type OperatedCluster, StoreClusterAdmin } from './cluster.ts'

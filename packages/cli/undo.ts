@@ -1,7 +1,7 @@
 /** Branches of undo for an operator: what is held, what keeps it from being undone, and a decision about it. */
 import type { SqlClient } from 'concordat/core'
 import { requireNote } from 'concordat/operator'
-import type { OperatorNote } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import { undo } from 'concordat/saga/undo'
 import type { OpenUndo, OperatorTrail, UndoChoice, UndoDifference, UndoTarget } from './engine-types.ts'
 

@@ -1,7 +1,7 @@
 /** Action routes, one each. Each action is authorized for its very target, has a reason, and is recorded in the audit. */
 
 import type { DeadLetterProgress } from '@concordat/cli'
-import type { OperatorNote } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
 import { Problem } from './problem.ts'

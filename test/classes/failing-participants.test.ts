@@ -2,14 +2,8 @@
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import {
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  type ParticipantContext,
-  participant,
-  sagaReplies,
-} from 'concordat/saga'
+import { defineSaga, migrateParticipant, type ParticipantContext, participant, sagaReplies } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'

@@ -2,15 +2,8 @@
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import {
-  createCoordinator,
-  defineSaga,
-  localTarget,
-  migrateParticipant,
-  participant,
-  purgeParticipant,
-  sagaReplies,
-} from 'concordat/saga'
+import { defineSaga, localTarget, migrateParticipant, participant, purgeParticipant, sagaReplies } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'

@@ -8,7 +8,6 @@ import type { SqlClient } from 'concordat/core'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import {
-  createCoordinator,
   defineSaga,
   localTarget,
   migrateParticipant,
@@ -18,6 +17,7 @@ import {
   SAGA_HEADERS,
   sagaReplies,
 } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { httpParticipants, httpTarget } from 'concordat/saga/http'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { undo, undoParticipant } from 'concordat/saga/undo'

@@ -4,7 +4,7 @@
  * are left out by name, with the reason.
  */
 import type { Headers } from 'concordat/binder'
-import type { Coordinator } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import type { CrashWorld } from '../saga/support/crash-world.ts'
 import type { Operation } from '../support/inside/saga.ts'

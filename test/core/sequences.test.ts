@@ -1,6 +1,7 @@
 import type { SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import { createCoordinator, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- not exported: the doctor and the parts ask it

@@ -14,8 +14,8 @@ import * as operator from 'concordat/operator'
 import * as outbox from 'concordat/outbox'
 import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
+import * as sagaCoordinator from 'concordat/saga/coordinator'
 import * as sagaGlobal from 'concordat/saga/global'
-import * as sagaSharding from 'concordat/saga/sharding'
 import * as sagaUndo from 'concordat/saga/undo'
 import * as service from 'concordat/service'
 import { describe, expect, it } from 'vitest'
@@ -31,7 +31,7 @@ const FOLDERS: Readonly<Record<string, object>> = {
   binder,
   operate: { ...operate, ...operator },
   outbox,
-  saga: { ...saga, ...sagaGlobal, ...sagaMysql, ...sagaSharding, ...sagaUndo },
+  saga: { ...saga, ...sagaGlobal, ...sagaMysql, ...sagaCoordinator, ...sagaUndo },
   locks,
   election,
   bus,

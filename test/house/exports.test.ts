@@ -126,7 +126,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'Refusal',
     'SAGA_HEADERS',
     'SagaError',
-    'createCoordinator',
     'currentSaga',
     'defineSaga',
     'localTarget',
@@ -135,6 +134,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'purgeParticipant',
     'sagaReplies',
   ],
+  'concordat/saga/coordinator': ['ShardingError', 'createCoordinator', 'createShardedCoordinator'],
   'concordat/saga/global': [
     'BranchRefused',
     'GlobalTransactionError',
@@ -146,7 +146,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'transactionHeaders',
   ],
   'concordat/saga/http': ['bearer', 'httpParticipants', 'httpTarget', 'transactionFetch', 'transactionMiddleware'],
-  'concordat/saga/sharding': ['ShardingError', 'createShardedCoordinator'],
   'concordat/saga/tcc': ['tccParticipant'],
   'concordat/saga/undo': ['UndoError', 'undo', 'undoParticipant'],
   'concordat/saga/xa': ['xaParticipant'],

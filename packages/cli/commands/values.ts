@@ -1,6 +1,6 @@
 /** The values of options, read and checked. */
 import { DAY, HOUR, MINUTE, SECOND } from 'concordat/core'
-import type { OperatorNote } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import { type Invocation, UsageError, type Values } from './command.ts'
 
 export function text(values: Values, name: string): string | undefined {

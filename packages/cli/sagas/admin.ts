@@ -10,7 +10,8 @@ import {
   stored,
 } from 'concordat/extension'
 import { type OperatorRecords, requireNote, requireTarget } from 'concordat/operator'
-import { type OperatorNote, SagaError } from 'concordat/saga'
+import { SagaError } from 'concordat/saga'
+import type { OperatorNote } from 'concordat/saga/coordinator'
 import type { OperatorAction, SagaActionResult, SagaTarget, StepState, TimelineRow } from '../engine-types.ts'
 import {
   checkFilter,

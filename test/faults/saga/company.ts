@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, migrateParticipant } from 'concordat/saga'
+import { migrateParticipant } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import pg from 'pg'
 import {
   type PrivateServer,

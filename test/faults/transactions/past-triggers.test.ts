@@ -1,6 +1,7 @@
 /** The fault's effect on one branch, in PGlite; `transactions.int.test.ts` plays all of it. */
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, migrateParticipant } from 'concordat/saga'
+import { migrateParticipant } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { undo } from 'concordat/saga/undo'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { commandHeaders, deliver, takeReplies } from '../../saga/support/delivery.ts'

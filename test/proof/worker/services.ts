@@ -2,7 +2,8 @@
 import { type Channel, type Inbox, type SinkBinding, sink } from 'concordat/binder'
 import type { SqlExecutor, SqlTransaction } from 'concordat/core'
 import { createInbox } from 'concordat/outbox'
-import { createCoordinator, participant, sagaReplies } from 'concordat/saga'
+import { participant, sagaReplies } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { forgetful } from '../../faults/harness/forgetful.ts'
 import { LEASE_MS, POLL_MS } from '../settings.ts'
 import {

@@ -1,5 +1,6 @@
 import type { SqlClient } from 'concordat/core'
-import { type Coordinator, defineSaga, participant, Refusal } from 'concordat/saga'
+import { defineSaga, participant, Refusal } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { STRIDE } from '../../support/suite/night.ts'

@@ -1,6 +1,7 @@
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import pg from 'pg'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'

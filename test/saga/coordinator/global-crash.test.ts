@@ -2,7 +2,8 @@
 
 import type { SqlExecutor } from 'concordat/core'
 import { hasCode } from 'concordat/core'
-import { type Coordinator, Refusal } from 'concordat/saga'
+import { Refusal } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { BranchRefused, defineBranch, defineGlobalTransaction, type GlobalTransaction } from 'concordat/saga/global'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { describe, expect, test } from 'vitest'

@@ -1,6 +1,7 @@
 /** A process that dies at any statement or commit of a saga with a list, a choice and a forward block; another one finishes it. */
 import type { SqlExecutor } from 'concordat/core'
-import { type Coordinator, defineSaga, participant, Refusal } from 'concordat/saga'
+import { defineSaga, participant, Refusal } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { STRIDE } from '../../support/suite/night.ts'

@@ -1,5 +1,6 @@
 /** A compensated sub-saga that an operator retries: a new run of it, in each place where one can be. */
-import { type Coordinator, defineSaga, Refusal, type SagaRun } from 'concordat/saga'
+import { defineSaga, Refusal, type SagaRun } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../support/running-world.ts'

@@ -1,5 +1,6 @@
 /** Sagas within sagas within sagas: steps that are kept or undone, and actions left to an operator. */
-import { type Coordinator, defineSaga, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../support/running-world.ts'

@@ -1,4 +1,5 @@
-import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { SagaSummary } from '../../support/inside/saga.ts'

@@ -3,8 +3,9 @@
  */
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
-import type { Coordinator, Saga } from 'concordat/saga'
+import type { Saga } from 'concordat/saga'
 import { defineSaga } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { afterEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'

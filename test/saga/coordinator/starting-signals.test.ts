@@ -1,5 +1,6 @@
 import { defineChannel, type SinkBinding } from 'concordat/binder'
-import { type Coordinator, defineSaga, type Saga } from 'concordat/saga'
+import { defineSaga, type Saga } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'

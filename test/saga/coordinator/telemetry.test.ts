@@ -4,15 +4,8 @@ import { createBinder } from 'concordat/binder'
 import type { SqlClient, SqlTransaction, Telemetry } from 'concordat/core'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import {
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  Refusal,
-  type Saga,
-  sagaReplies,
-} from 'concordat/saga'
+import { defineSaga, migrateParticipant, participant, Refusal, type Saga, sagaReplies } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { type Recording, record, traceIdOf } from '../../support/tracing.ts'

@@ -1,5 +1,6 @@
 import { defineChannel } from 'concordat/binder'
-import { createCoordinator, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import type { CoordinatorOptions } from '../../support/inside/saga.ts'

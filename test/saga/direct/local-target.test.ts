@@ -2,15 +2,8 @@
 import { defineChannel, sink } from 'concordat/binder'
 import { type SqlClient, systemClock } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import {
-  type Coordinator,
-  createCoordinator,
-  defineSaga,
-  localTarget,
-  migrateParticipant,
-  participant,
-  Refusal,
-} from 'concordat/saga'
+import { defineSaga, localTarget, migrateParticipant, participant, Refusal } from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga/coordinator'
 import { httpTarget } from 'concordat/saga/http'
 import { type TccHandlers, tccParticipant } from 'concordat/saga/tcc'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'

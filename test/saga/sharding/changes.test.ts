@@ -1,5 +1,5 @@
 import type { SqlClient } from 'concordat/core'
-import type { ShardedCoordinator } from 'concordat/saga/sharding'
+import type { ShardedCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { embeddedDatabases, openShards, order, type ShardsWorld } from './support/shards-world.ts'
 

@@ -1,6 +1,6 @@
 // oxlint-disable no-restricted-imports -- the ids are chosen by where they belong
 import type { SqlClient, SqlTransaction } from 'concordat/core'
-import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
+import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/coordinator'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { homeOf } from '../../../saga/sharding/layout.ts'
 import type { ShardOptions } from '../../support/inside/saga.ts'

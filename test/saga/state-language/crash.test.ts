@@ -1,7 +1,8 @@
 /** A process that dies at any statement or commit while it runs a machine; another one continues. */
 
 import { importStateMachine, type StateMachineOutcome } from '@concordat/state-language'
-import { type Coordinator, currentSaga, participant } from 'concordat/saga'
+import { currentSaga, participant } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { describe, expect, test } from 'vitest'
 import { crashWorld } from '../support/crash-world.ts'
 import { BY_RESULT, CATCH_ALL, machine, task } from '../support/machines.ts'

@@ -2,7 +2,7 @@
 import { defineChannel } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { type Coordinator, createCoordinator } from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga/coordinator'
 import { defineBranch, defineGlobalTransaction, type GlobalTransactionDefinition } from 'concordat/saga/global'
 import { z } from 'zod'
 

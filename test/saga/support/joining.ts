@@ -1,5 +1,5 @@
 /** Worlds with a second coordinator, that of another process, which joins global transactions of the first. */
-import type { Coordinator } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type HttpWorld, type HttpWorldOptions, openHttpWorld } from './http-world.ts'
 import { closeEmbedded, openEmbedded } from './world.ts'

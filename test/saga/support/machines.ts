@@ -1,7 +1,8 @@
 /** Machines of the state language and their services, and the outcome of a run. */
 
 import { importStateMachine, type StateExecution, type StateMachineOutcome } from '@concordat/state-language'
-import { type Coordinator, defineSaga } from 'concordat/saga'
+import { defineSaga } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { z } from 'zod'
 import type { SagaOutcome } from '../../support/inside/saga.ts'

@@ -1,7 +1,8 @@
 /** The saga of the tests with processes: three local steps whose effects are rows in `effects`. */
 import type { Logger, SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga/coordinator'
 import { z } from 'zod'
 
 const Input = z.object({ refuse: z.boolean(), kind: z.enum(['plain', 'transactional']) })

@@ -6,15 +6,8 @@ import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
-import {
-  type Coordinator,
-  createCoordinator,
-  migrateParticipant,
-  type ParticipantHandlers,
-  participant,
-  type Saga,
-  sagaReplies,
-} from 'concordat/saga'
+import { migrateParticipant, type ParticipantHandlers, participant, type Saga, sagaReplies } from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga/coordinator'
 import { z } from 'zod'
 import type { BindingControl } from '../../support/inside/binder.ts'
 import type { CoordinatorOptions } from '../../support/inside/saga.ts'

@@ -1,6 +1,7 @@
 /** The process that coordinates dies at any statement or commit of a saga that reserves; another one takes it over. */
 import type { SqlExecutor } from 'concordat/core'
-import { type Coordinator, defineSaga, Refusal } from 'concordat/saga'
+import { defineSaga, Refusal } from 'concordat/saga'
+import type { Coordinator } from 'concordat/saga/coordinator'
 import { tccParticipant } from 'concordat/saga/tcc'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'

@@ -1,6 +1,7 @@
 import { defineChannel } from 'concordat/binder'
 import { createOutbox, type Outbox } from 'concordat/outbox'
-import { createCoordinator, currentSaga, defineSaga, SAGA_HEADERS } from 'concordat/saga'
+import { currentSaga, defineSaga, SAGA_HEADERS } from 'concordat/saga'
+import { createCoordinator } from 'concordat/saga/coordinator'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { type CoordinatorOptions, sagaHeaders } from '../../support/inside/saga.ts'

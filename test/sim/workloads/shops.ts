@@ -4,15 +4,8 @@ import type { SimulatedInstance, SimulatedWorld } from '@concordat/simulator'
 import { createBinder, defineChannel } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import {
-  type Coordinator,
-  createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  Refusal,
-  sagaReplies,
-} from 'concordat/saga'
+import { defineSaga, migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
+import { type Coordinator, createCoordinator } from 'concordat/saga/coordinator'
 import { z } from 'zod'
 import { persist } from '../persist.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'

@@ -2,7 +2,7 @@
 import type { Logger, SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import { defineSaga } from 'concordat/saga'
-import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
+import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/coordinator'
 import { z } from 'zod'
 import type { ShardOptions } from '../../../support/inside/saga.ts'
 

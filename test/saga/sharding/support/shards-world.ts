@@ -5,16 +5,14 @@ import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryBroker, memoryTransport } from 'concordat/memory'
 import { createOutbox, createRelay, type Relay } from 'concordat/outbox'
+import { defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import {
   type Coordinator,
   createCoordinator,
-  defineSaga,
-  migrateParticipant,
-  participant,
-  sagaReplies,
-} from 'concordat/saga'
+  createShardedCoordinator,
+  type ShardedCoordinator,
+} from 'concordat/saga/coordinator'
 import { defineBranch, defineGlobalTransaction } from 'concordat/saga/global'
-import { createShardedCoordinator, type ShardedCoordinator } from 'concordat/saga/sharding'
 import { z } from 'zod'
 import type { ShardedCoordinatorOptions, ShardOptions } from '../../../support/inside/saga.ts'
 import { freshPglite } from '../../../support/pglite.ts'
