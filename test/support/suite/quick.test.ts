@@ -27,6 +27,8 @@ test('a merge leaves out long files, except the conformance of each adapter', ()
 test('a merge leaves a conformance suite on PGlite to the night where a file beside it runs the suite on PostgreSQL', () => {
   const [embedded, server] = ['test/locks/postgres/pglite.test.ts', 'test/locks/postgres/postgres.int.test.ts']
   expect(mergeOf([embedded, server], longFiles(embedded, server))).toEqual([server])
+  const adapters = ['test/bus/memory.test.ts', 'test/bus/rabbitmq.int.test.ts']
+  expect(mergeOf(adapters, longFiles(...adapters))).toEqual(adapters)
 })
 
 test('a merge runs a test of every guarantee, and of those in long files the shortest', () => {

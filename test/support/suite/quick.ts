@@ -10,6 +10,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { reachedBy } from './imports.ts'
 import { isNight } from './night.ts'
+import { usesPglite } from './projects.ts'
 import { readSeconds, type Seconds } from './seconds.ts'
 
 /** The mode in which `npm test` starts vitest. */
@@ -90,8 +91,8 @@ function holdersOf({ tests }: Claim, candidates: Candidates): readonly string[] 
 }
 
 /**
- * Test files that run conformance suites, one for each adapter: where a file on a server runs the suites of a file beside it that
- * needs no server, as PostgreSQL does beside PGlite, the one on the server is enough.
+ * Test files that run conformance suites, one for each adapter: a file on PGlite is left out where a file beside it runs the same
+ * suites on PostgreSQL.
  */
 function conformingOf(candidates: Candidates): readonly string[] {
   const suites = new Set(readClaims().flatMap(suitesOf))
@@ -100,6 +101,7 @@ function conformingOf(candidates: Candidates): readonly string[] {
     .filter(({ runs }) => runs.size > 0)
   const isOnServer = (file: string): boolean => file.endsWith('.int.test.ts')
   const isDoubled = ({ file, runs }: (typeof conforming)[number]): boolean =>
+    usesPglite(file) &&
     conforming.some(
       (other) =>
         isOnServer(other.file) &&
