@@ -47,8 +47,9 @@ const inProcess = (name: SuiteProject, files: Files, options: object) => ({
     name,
     execArgv,
     include: files(name),
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // In `.ci/run` they have what the tests on servers leave of two cores.
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
     maxWorkers: 3,
     maxConcurrency: 2,
     ...options,
@@ -78,12 +79,13 @@ export default defineConfig(({ mode }) => {
       // Parts without a `logger` warn on stderr; here most failures are made on purpose. Tests of what is said look at it themselves.
       onConsoleLog: (line: string) => !/^\S+Z (?:WARN|ERROR) concordat: /.test(line),
       projects: [
-        inProcess('unit', files, { ...kept, retry: secondTry }),
-        inProcess('prop', files, { ...kept, globalSetup }),
-        inProcess('pglite', files, { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 1 } }),
-        inProcess('browser', files, { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 3 } }),
-        inProcess('local', files, { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
-        { ...source, test: { ...onServers, name: 'int', include: files('int'), sequence: { groupOrder: 2 } } },
+        // First, since a single worker leaves a core to the tests on servers, which `.ci/run` begins at the same time.
+        inProcess('browser', files, { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 0 } }),
+        inProcess('unit', files, { ...kept, retry: secondTry, sequence: { groupOrder: 1 } }),
+        inProcess('prop', files, { ...kept, globalSetup, sequence: { groupOrder: 1 } }),
+        inProcess('pglite', files, { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 2 } }),
+        inProcess('local', files, { ...begun, retry: secondTry, sequence: { groupOrder: 2 } }),
+        { ...source, test: { ...onServers, name: 'int', include: files('int'), sequence: { groupOrder: 3 } } },
       ],
     },
   }

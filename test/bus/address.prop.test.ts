@@ -2,6 +2,7 @@ import { formatAddress, matchesAddress } from 'concordat/bus'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseAddress } from '../support/inside/bus.ts'
+import { inputs } from '../support/suite/night.ts'
 
 const name = fc.stringMatching(/^[A-Za-z0-9._-]{1,12}$/)
 const address = fc.record({ service: name, group: name, instance: name })
@@ -49,7 +50,7 @@ describe('addresses', () => {
       fc.property(pattern, fewAddresses, (text, each) => {
         expect(matchesAddress(text, each)).toBe(toRegExp(text).test(formatAddress(each)))
       }),
-      { numRuns: 1_000 },
+      { numRuns: inputs(1_000) },
     )
   })
 

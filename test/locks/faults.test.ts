@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import type { LeaseOptions } from '../support/inside/locks.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 import { type Fault, FaultyNetwork, FaultyStore, faults } from '../support/locks/faulty-store.ts'
+import { inputs } from '../support/suite/night.ts'
 
 const TTL_MS = 1_000
 const EXPECTED = ['locks.store_unavailable', 'locks.lost', 'locks.timeout']
@@ -115,7 +116,7 @@ describe.for(MODES)('contenders over a network that fails (%j, %j)', (modes) => 
       fc.asyncProperty(fc.array(step, { minLength: 2, maxLength: 10 }), async (plan) => {
         await run(modes, new Map(plan))
       }),
-      { numRuns: 100 },
+      { numRuns: inputs(100) },
     )
   })
 })

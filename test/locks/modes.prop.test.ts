@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { memoryTable } from '../support/locks/memory-table.ts'
 import { Play, steps } from '../support/locks/scenario.ts'
+import { inputs } from '../support/suite/night.ts'
 
 describe('the memory server, under any events in any order', () => {
   it('keeps the rule of admission, the order, rising tokens, loses no wake-up, leaves nothing behind', async () => {
@@ -15,7 +16,7 @@ describe('the memory server, under any events in any order', () => {
         await play.finish()
         expect(server.keys()).toEqual([])
       }),
-      { numRuns: 3_000 },
+      { numRuns: inputs(3_000) },
     )
   })
 
@@ -28,7 +29,7 @@ describe('the memory server, under any events in any order', () => {
         await play.finish()
         expect(server.keys()).toEqual([])
       }),
-      { numRuns: 300 },
+      { numRuns: inputs(300) },
     )
   })
 })

@@ -3,6 +3,7 @@ import { memoryLockServer, memoryLocks } from 'concordat/memory'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { LockMode } from '../support/inside/locks.ts'
+import { inputs } from '../support/suite/night.ts'
 
 const KEYS = ['a', 'b', 'c', 'd']
 const wish = fc.record({
@@ -48,6 +49,6 @@ it('callers that claim several keys, in any orders and modes, never wait for eac
       await Promise.all(callers.map(call))
       expect(server.keys()).toEqual([])
     }),
-    { numRuns: 200 },
+    { numRuns: inputs(200) },
   )
 })

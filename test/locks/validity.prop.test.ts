@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { ScriptedStore } from '../support/locks/scripted-store.ts'
+import { inputs } from '../support/suite/night.ts'
 
 type Step =
   | { readonly do: 'advance' | 'stall' | 'suspend'; readonly ms: number }
@@ -72,6 +73,6 @@ it('the holder never believes longer than the server keeps the lock, and a lost 
         wasLost ||= !believes
       }
     }),
-    { numRuns: 300 },
+    { numRuns: inputs(300) },
   )
 })

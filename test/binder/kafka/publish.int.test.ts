@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs'
-import { it, onTestFinished } from 'vitest'
-import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
+import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
+import { describeWith, type PrivateServer, serverUrl, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { attached, client, freshTopic, KEYS, numbered, plainMessage, Recorder, range, subscribe } from './kit.ts'
 
@@ -148,27 +148,31 @@ describeWith(['kafka'], 'Kafka publishing', () => {
       headers: { ce_id: 'm1', n: '1' },
     })
   })
+
+  it('creates a topic once for several clients', async ({ expect }) => {
+    const [first, second] = [attached(url()), attached(url())]
+    const name = `t${randomUUID().slice(0, 8)}`
+    const spec = [{ name, partitions: 3, groups: [] }]
+    await Promise.all([first.provision(spec), second.provision(spec), first.provision(spec)])
+    const admin = client(url()).admin()
+    onTestFinished(() => admin.disconnect())
+    await admin.connect()
+    const { topics } = await admin.fetchTopicMetadata({ topics: [name] })
+    expect(topics[0]?.partitions).toHaveLength(3)
+    const messages = numbered(name, 50, ['a', 'b', 'c', 'd', 'e', null])
+    expect(await second.publish(messages)).toEqual(messages.map(() => undefined))
+  })
 })
 
 describeWith(['kafka'], 'Kafka publishing on a broker of its own', { private: true }, () => {
-  it('creates a topic once for several clients', async ({ expect }) => {
-    const server = await startServer('kafka')
-    onTestFinished(() => server.stop())
-    const [first, second] = [attached(server.url), attached(server.url)]
-    const spec = [{ name: 'orders', partitions: 3, groups: [] }]
-    await Promise.all([first.provision(spec), second.provision(spec), first.provision(spec)])
-    const admin = client(server.url).admin()
-    onTestFinished(() => admin.disconnect())
-    await admin.connect()
-    const { topics } = await admin.fetchTopicMetadata({ topics: ['orders'] })
-    expect(topics[0]?.partitions).toHaveLength(3)
-    const messages = numbered('orders', 50, ['a', 'b', 'c', 'd', 'e', null])
-    expect(await second.publish(messages)).toEqual(messages.map(() => undefined))
+  let server: PrivateServer
+  beforeAll(async () => {
+    server = await startServer('kafka')
   })
+  afterAll(() => server.stop())
 
   it('ends in time on a broker that hangs, and works again after', async ({ expect }) => {
-    const server = await startServer('kafka')
-    onTestFinished(() => server.stop())
+    onTestFinished(() => server.resume())
     const transport = attached(server.url, { connectTimeoutMs: 1_000, requestTimeoutMs: 1_000 }, 2_000)
     const topic = await freshTopic(transport, 1)
     await transport.publish(numbered(topic, 1, ['k']))
@@ -188,8 +192,6 @@ describeWith(['kafka'], 'Kafka publishing on a broker of its own', { private: tr
   })
 
   it('continues over a restart of the broker without losing or swallowing confirmed messages', async ({ expect }) => {
-    const server = await startServer('kafka')
-    onTestFinished(() => server.stop())
     const transport = attached(server.url, {}, 60_000)
     const topic = await freshTopic(transport)
     const confirmed = new Set<number>()

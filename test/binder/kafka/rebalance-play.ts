@@ -2,6 +2,7 @@
 import type { TransportDelivery } from 'concordat/extension'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { inputs } from '../../support/suite/night.ts'
 import type { Member } from './inside.ts'
 import { Recorder, range } from './kit.ts'
 import type { ScriptedGroup } from './scripted-group.ts'
@@ -172,7 +173,7 @@ export function playsRebalances(title: string, begin: (prefetch: number) => Play
         fc.asyncProperty(steps, fc.constantFrom(1, 2, 100), async (script, prefetch) => {
           await goThrough(begin(prefetch), script)
         }),
-        { numRuns: 400, examples: EXAMPLES },
+        { numRuns: inputs(400), examples: EXAMPLES },
       ),
     120_000,
   )

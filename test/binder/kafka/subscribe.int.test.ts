@@ -1,7 +1,7 @@
 import type { TransportDelivery } from 'concordat/extension'
-import { expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { groupIdOf } from '../../support/inside/binder.ts'
-import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
+import { describeWith, type PrivateServer, serverUrl, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import {
   attached,
@@ -271,9 +271,14 @@ async function assigned(topic: string): Promise<number> {
 }
 
 describeWith(['kafka'], 'Kafka subscription on a broker of its own', { private: true }, () => {
+  let server: PrivateServer
+  beforeAll(async () => {
+    server = await startServer('kafka')
+  })
+  afterAll(() => server.stop())
+
   it('is lost once when the broker dies, and a new one continues after the restart', async () => {
-    const server = await startServer('kafka')
-    onTestFinished(() => server.stop())
+    onTestFinished(() => server.start())
     const transport = attached(server.url, QUICK, 30_000)
     const topic = await freshTopic(transport)
     const recorder = Recorder.keeping()
@@ -295,8 +300,7 @@ describeWith(['kafka'], 'Kafka subscription on a broker of its own', { private: 
   })
 
   it('is lost when the broker falls silent for a session timeout, and closes in time', async () => {
-    const server = await startServer('kafka')
-    onTestFinished(() => server.stop())
+    onTestFinished(() => server.resume())
     const transport = attached(server.url, QUICK)
     const topic = await freshTopic(transport)
     const recorder = Recorder.keeping()
@@ -310,7 +314,6 @@ describeWith(['kafka'], 'Kafka subscription on a broker of its own', { private: 
     await subscription.close()
     await transport.close()
     expect(performance.now() - begun).toBeLessThan(25_000)
-    server.resume()
   })
 
   it('rejects within its timeout when no broker answers', async () => {

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { type Fault, FaultyNetwork, FaultyStore, faults } from '../../support/locks/faulty-store.ts'
+import { inputs } from '../../support/suite/night.ts'
 
 const TTL_MS = 1_000
 const GRACE_MS = 400
@@ -243,7 +244,7 @@ it('at most one candidate believes that it leads, events alternate, terms rise, 
         expect(world.problems).toEqual([])
       },
     ),
-    { numRuns: 200 },
+    { numRuns: inputs(200) },
   )
-  expect(grants).toBeGreaterThan(500)
+  expect(grants).toBeGreaterThan(inputs(500))
 })

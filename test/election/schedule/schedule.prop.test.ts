@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import type { JobRun } from '../../support/inside/election.ts'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
+import { inputs } from '../../support/suite/night.ts'
 
 const EVERY_MS = 700
 const NODES = 3
@@ -104,6 +105,6 @@ it('a job runs while its instance leads, one at a time, and each tick at most on
         expect(world.problems).toEqual([])
       },
     ),
-    { numRuns: 100 },
+    { numRuns: inputs(100) },
   )
 })

@@ -7,6 +7,7 @@ import type { SagaState } from 'concordat/saga'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { advance, initialState, type SagaEvent } from '../../support/inside/saga.ts'
+import { inputs } from '../../support/suite/night.ts'
 import { freeze, OPEN, OPENS, Referee } from '../support/referee.ts'
 import { policy, shape, stepShape } from '../support/shape.ts'
 
@@ -103,7 +104,7 @@ describe('a saga that reserves', () => {
           if (asked.length > 1) confirmed++
         }
       }),
-      { numRuns: 600 },
+      { numRuns: inputs(600) },
     )
     expect(confirmed, 'several were confirmed together').toBeGreaterThan(10)
   })

@@ -14,6 +14,7 @@ import {
   type SagaShape,
   type Transition,
 } from '../../support/inside/saga.ts'
+import { inputs } from '../../support/suite/night.ts'
 import { freeze, OPEN, OPENS } from '../support/referee.ts'
 import { policy, shape, stepShape } from '../support/shape.ts'
 
@@ -241,7 +242,7 @@ describe('a transaction that is just code', () => {
         if (referee.undone.size > 1) seen.undone++
         if (state.status === 'completed' && state.steps.some(({ status }) => status === 'refused')) seen.without++
       }),
-      { numRuns: 3_000 },
+      { numRuns: inputs(3_000) },
     )
     for (const [what, count] of Object.entries(seen)) expect(count, what).toBeGreaterThan(5)
   })

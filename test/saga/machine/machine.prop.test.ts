@@ -9,6 +9,7 @@ import {
   type SagaShape,
   type Transition,
 } from '../../support/inside/saga.ts'
+import { inputs } from '../../support/suite/night.ts'
 import { freeze, NAMES, OPEN, OPENS, Referee, shapes } from '../support/referee.ts'
 
 const error = { code: 'x', message: 'x' }
@@ -91,7 +92,7 @@ describe('the machine', () => {
         fc.array(fc.constantFrom(0, 7, 1_000), { minLength: 1, maxLength: 5 }),
         (s, events, elapsedMs) => void play(s, events, elapsedMs),
       ),
-      { numRuns: 3_000 },
+      { numRuns: inputs(3_000) },
     )
   })
 
@@ -109,7 +110,7 @@ describe('the machine', () => {
         }
         expect(['completed', 'compensated']).toContain(current.status)
       }),
-      { numRuns: 2_000 },
+      { numRuns: inputs(2_000) },
     )
   })
 
@@ -120,7 +121,7 @@ describe('the machine', () => {
         const doubled = answers.flatMap((event) => [event, event])
         expect(play(s, doubled).state).toEqual(play(s, answers).state)
       }),
-      { numRuns: 1_000 },
+      { numRuns: inputs(1_000) },
     )
   })
 })

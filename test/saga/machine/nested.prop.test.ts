@@ -4,6 +4,7 @@ import type { SagaState } from 'concordat/saga'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { advance, initialState, type SagaEvent, type SagaShape } from '../../support/inside/saga.ts'
+import { inputs } from '../../support/suite/night.ts'
 import { shape, stepShape } from '../support/shape.ts'
 
 const OUTER = shape(
@@ -129,6 +130,6 @@ test('a saga and its outer saga end, with any resolve, cancel and retry by opera
       expect(['completed', 'compensated'], text).toContain(family.inner.status)
       if (family.outer.status === 'compensated' && !resolvedOuter) expect([...family.effects], text).toEqual([])
     }),
-    { numRuns: 3_000 },
+    { numRuns: inputs(3_000) },
   )
 })

@@ -5,6 +5,7 @@ import type { SagaState } from 'concordat/saga'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { advance, initialState, type SagaEvent } from '../../support/inside/saga.ts'
+import { inputs } from '../../support/suite/night.ts'
 import { BY_RESULT, CATCH_ALL, machine, Shop, services, task } from '../support/machines.ts'
 import { freeze, OPEN } from '../support/referee.ts'
 
@@ -112,7 +113,7 @@ describe('a machine of the state language', () => {
         }
         expect(JSON.parse(JSON.stringify(state))).toEqual(state)
       }),
-      { numRuns: 500 },
+      { numRuns: inputs(500) },
     )
     for (const [end, count] of Object.entries(seen)) expect(count, end).toBeGreaterThan(5)
   })

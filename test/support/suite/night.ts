@@ -12,3 +12,8 @@ export const STRIDE: 1 | 2 = isNight ? 1 : 2
 export function atNight<const Row>(...rows: readonly Row[]): readonly Row[] {
   return isNight ? rows : []
 }
+
+/** Number of random inputs of a property: all of them at night, a third at each merge, which draws others each time. */
+export function inputs(count: number): number {
+  return isNight ? count : Math.ceil(count / 3)
+}

@@ -23,11 +23,14 @@ const APART =
 /** Import that makes a file `pglite`, when it is not `local`. */
 const DATABASE = /(?:from|import)\s*\(?'@electric-sql\/pglite'/
 
+/** Says whether a file, or a helper that it imports, imports PGlite. */
+export const usesPglite: (file: string) => boolean = importing((_file, text) => DATABASE.test(text))
+
 /** @param files paths from the root of the repository. @default every test file */
 export function filesOf(project: SuiteProject, files: readonly string[] = globSync('test/**/*.test.ts')): string[] {
   const uses = {
     apart: importing((_file, text) => APART.test(text)),
-    database: importing((_file, text) => DATABASE.test(text)),
+    database: usesPglite,
   }
   return files.map((file) => file.replaceAll('\\', '/')).filter((file) => projectOf(file, uses) === project)
 }

@@ -24,6 +24,13 @@ test('a merge leaves out long files, except the conformance of each adapter', ()
   expect(mergeOf([...adapters, ...without], longFiles(...adapters, ...without))).toEqual(adapters)
 })
 
+test('a merge leaves a conformance suite on PGlite to the night where a file beside it runs the suite on PostgreSQL', () => {
+  const [embedded, server] = ['test/locks/postgres/pglite.test.ts', 'test/locks/postgres/postgres.int.test.ts']
+  expect(mergeOf([embedded, server], longFiles(embedded, server))).toEqual([server])
+  const adapters = ['test/bus/memory.test.ts', 'test/bus/rabbitmq.int.test.ts']
+  expect(mergeOf(adapters, longFiles(...adapters))).toEqual(adapters)
+})
+
 test('a merge runs a test of every guarantee, and of those in long files the shortest', () => {
   const files = globSync('test/**/*.test.ts')
   const claims = readClaims().map(({ tests }) => new Set(tests.map(({ file }) => file)))

@@ -7,8 +7,10 @@
  * - `CONCORDAT_NIGHT=1`, as in `npm run test:night`, or `vitest run` without a mode: every file.
  */
 import { globSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { reachedBy } from './imports.ts'
 import { isNight } from './night.ts'
+import { usesPglite } from './projects.ts'
 import { readSeconds, type Seconds } from './seconds.ts'
 
 /** The mode in which `npm test` starts vitest. */
@@ -18,7 +20,7 @@ export const QUICK_MODE = 'quick'
 export const QUICK_SECONDS = 3
 
 /** A file that takes longer is part of a merge only if it runs a conformance suite, or if a guarantee has no shorter test. */
-export const MERGE_SECONDS = 5
+export const MERGE_SECONDS = 3
 
 /** Files that show that each available server works with its adapter. */
 export const SMOKE: readonly string[] = [
@@ -62,19 +64,51 @@ export function mergeOf(files: readonly string[], seconds: Seconds = readSeconds
       .filter((file) => !LEFT_OUT.test(file))
       .map((file) => [file, reachedBy(file)]),
   )
-  const claims = readClaims()
-  const suites = new Set(claims.flatMap(suitesOf))
-  const conforming = [...candidates].filter(([, reached]) => meets(reached, suites)).map(([file]) => file)
-  const chosen = new Set([...ALWAYS, ...conforming])
-  const isChosen = (file: string): boolean => chosen.has(file) || (seconds[file] ?? 0) <= MERGE_SECONDS
-  for (const { tests } of claims) {
-    const named = new Set(tests.map(({ file }) => file))
-    const holding = [...candidates].filter(([, reached]) => meets(reached, named)).map(([file]) => file)
-    if (holding.some(isChosen)) continue
-    const [shortest] = holding.toSorted((a, b) => (seconds[a] ?? 0) - (seconds[b] ?? 0))
-    if (shortest !== undefined) chosen.add(shortest)
+  const claims = readClaims().map((claim) => holdersOf(claim, candidates))
+  const always = new Set([...ALWAYS, ...conformingOf(candidates)])
+  const isShort = (file: string): boolean => always.has(file) || (seconds[file] ?? 0) <= MERGE_SECONDS
+  const chosen = new Set<string>()
+  const isChosen = (file: string): boolean => isShort(file) || chosen.has(file)
+  const bySeconds = (a: string, b: string): number => (seconds[a] ?? 0) - (seconds[b] ?? 0)
+  for (const holders of claims) {
+    const [shortest] = holders.toSorted(bySeconds)
+    if (shortest !== undefined && !holders.some(isChosen)) chosen.add(shortest)
+  }
+  // A file may hold nothing that the files chosen after it do not hold too.
+  for (const file of [...chosen].toSorted(bySeconds).toReversed()) {
+    chosen.delete(file)
+    if (claims.some((holders) => holders.includes(file) && !holders.some(isChosen))) chosen.add(file)
   }
   return files.filter(isChosen)
+}
+
+/** Test files with all files that each reaches. */
+type Candidates = ReadonlyMap<string, ReadonlySet<string>>
+
+function holdersOf({ tests }: Claim, candidates: Candidates): readonly string[] {
+  const named = new Set(tests.map(({ file }) => file))
+  return [...candidates].filter(([, reached]) => meets(reached, named)).map(([file]) => file)
+}
+
+/**
+ * Test files that run conformance suites, one for each adapter: a file on PGlite is left out where a file beside it runs the same
+ * suites on PostgreSQL.
+ */
+function conformingOf(candidates: Candidates): readonly string[] {
+  const suites = new Set(readClaims().flatMap(suitesOf))
+  const conforming = [...candidates]
+    .map(([file, reached]) => ({ file, runs: new Set([...reached].filter((each) => suites.has(each))) }))
+    .filter(({ runs }) => runs.size > 0)
+  const isOnServer = (file: string): boolean => file.endsWith('.int.test.ts')
+  const isDoubled = ({ file, runs }: (typeof conforming)[number]): boolean =>
+    usesPglite(file) &&
+    conforming.some(
+      (other) =>
+        isOnServer(other.file) &&
+        dirname(other.file) === dirname(file) &&
+        [...runs].every((suite) => other.runs.has(suite)),
+    )
+  return conforming.filter((each) => isOnServer(each.file) || !isDoubled(each)).map(({ file }) => file)
 }
 
 /** Says whether a file that is reached is one of those that are named. */

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Outcome } from '../../../../examples/order-payment/contracts.ts'
 import { Admission, type Demand } from '../../../../examples/order-payment/intake/admission.ts'
+import { inputs } from '../../../support/suite/night.ts'
 
 const SKUS = ['apple', 'pear', 'plum', 'unknown']
 
@@ -100,7 +101,7 @@ test('orders handled together, in any interleaving, end as if handled one by one
         expect(admission.waiting).toBe(0)
       },
     ),
-    { numRuns: 3_000 },
+    { numRuns: inputs(3_000) },
   )
 })
 
@@ -149,7 +150,7 @@ test('orders balance when the intake is killed at any moment and reads from the 
         expect(all.map(({ line }) => known.get(line)?.outcome)).toEqual(expected)
       },
     ),
-    { numRuns: 3_000 },
+    { numRuns: inputs(3_000) },
   )
 })
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseOrderLine } from '../../../../examples/order-payment/intake/order-line.ts'
+import { inputs } from '../../../support/suite/night.ts'
 
 const LINE = { sku: 'apple', quantity: 2, unitPriceCents: 150 }
 const ORDER = { orderId: 'o-1', customer: 'c-7', card: 'tok_ok', lines: [LINE] }
@@ -155,13 +156,13 @@ describe('any bytes at all', () => {
   }
 
   test('give an answer of one line', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), sane), { numRuns: 2_000 })
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), sane), { numRuns: inputs(2_000) })
   })
 
   test('any JSON is either an order or refused', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 5 }), (text) => sane(Buffer.from(text))),
-      { numRuns: 2_000 },
+      { numRuns: inputs(2_000) },
     )
   })
 
@@ -174,7 +175,7 @@ describe('any bytes at all', () => {
         const line = { ...LINE, [lineField]: other }
         sane(Buffer.from(JSON.stringify({ ...ORDER, lines: [line], [field]: one })))
       }),
-      { numRuns: 2_000 },
+      { numRuns: inputs(2_000) },
     )
   })
 })
