@@ -11,7 +11,7 @@ import type { RunPatience } from './run-patience.ts'
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
 
-/** The place of a run in the group of the dead letters, and the deliveries that wait here. */
+/** Subscribes a run to the dead letters, and queues the deliveries until the run takes them. */
 export class LetterReader {
   readonly #options: ResolvedRedrive
   readonly #places: RedrivePlaces

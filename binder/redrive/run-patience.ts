@@ -8,7 +8,7 @@ export interface RunCounts {
   copies: number
 }
 
-/** How long a run goes on while no letter comes. */
+/** Tells when a run has stalled: no letter has come for `stallTimeoutMs`. */
 export class RunPatience {
   readonly #options: Pick<ResolvedRedrive, 'clock' | 'stallTimeoutMs'>
   readonly #destination: string
@@ -23,12 +23,12 @@ export class RunPatience {
     this.#counts = counts
   }
 
-  /** A letter came, or the run has begun. */
+  /** Starts the time anew: a letter came, or the run has begun. */
   renew(): void {
     this.#renewedAt = this.#options.clock.monotonic()
   }
 
-  /** Until the run has stalled. */
+  /** Time until the run has stalled. */
   get leftMs(): number {
     return this.#renewedAt + this.#options.stallTimeoutMs - this.#options.clock.monotonic()
   }

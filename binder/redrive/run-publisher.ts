@@ -11,7 +11,7 @@ import type { RunPatience } from './run-patience.ts'
 
 const PUBLISH_TIMEOUT_MS = 30 * SECOND
 
-/** Puts a message where a run wants it, until the broker has it or the run has stalled. */
+/** Publishes the messages of a run, each until the broker confirms it or the run has stalled. */
 export class RunPublisher {
   readonly #options: ResolvedRedrive
   readonly #places: RedrivePlaces

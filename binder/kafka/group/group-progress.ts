@@ -16,13 +16,13 @@ export interface ProgressFields {
   readonly logger: Logger
   readonly commitIntervalMs: number
   readonly rebalanceTimeoutMs: number
-  /** The assignment of the moment. */
+  /** Returns the current assignment. */
   current(): Assignment | undefined
-  /** Asks the binder for what has not begun. */
+  /** Asks the binder to release the messages that no handler has begun. */
   recall(): void
 }
 
-/** How far a member is: what it commits, and what of an assignment it hands over to the next one. */
+/** Commits the progress of a member, and hands an assignment over to the next one. */
 export class GroupProgress {
   readonly commits: Commits
   readonly carried: CarryOver
@@ -51,8 +51,8 @@ export class GroupProgress {
 
   /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
   async handOver(assignment: Assignment): Promise<void> {
-    const { clock, rebalanceTimeoutMs, recall } = this.#fields
-    recall()
+    const { clock, rebalanceTimeoutMs } = this.#fields
+    this.#fields.recall()
     await ended(clock, Math.floor(rebalanceTimeoutMs * 0.6), finishStarted(assignment))
     if (!assignment.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, rebalanceTimeoutMs / 6), this.#flush())
     this.carried.remember(assignment)
@@ -61,8 +61,8 @@ export class GroupProgress {
 
   /** @param flush commits what is settled, unless the assignment is withdrawn */
   async end(flush: boolean): Promise<void> {
-    const { clock, current } = this.#fields
-    if (flush && current()?.isWithdrawn === false) await ended(clock, FLUSH_MS, this.#flush())
+    const { clock } = this.#fields
+    if (flush && this.#fields.current()?.isWithdrawn === false) await ended(clock, FLUSH_MS, this.#flush())
     this.commits.reset()
   }
 

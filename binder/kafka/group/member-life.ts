@@ -6,17 +6,17 @@ import { hasType, transportError } from '../errors.ts'
 import type { Assignment } from './assignment.ts'
 
 export interface MemberLifeEvents {
-  /** In the words of the driver. */
+  /** Translates an error of the driver. */
   toTransportError(error: unknown, attempted: string, topic: string): TransportError
   onAnswer(error: Error): void
-  /** The assignment of the moment: what is lent of it comes back through the broker once the place in the group is lost. */
+  /** Returns the current assignment, which is withdrawn when the place in the group is lost. */
   current(): Assignment | undefined
-  /** Called once. @param flush the place is kept until then: what is settled can be committed */
+  /** Called once. @param flush true while the place is kept, so that settled positions can still be committed */
   shutDown(reason: Error, flush: boolean): Promise<void>
 }
 
 /**
- * One way, for the members of every driver.
+ * State of a member, the same for every driver. It only moves forward.
  *
  *   opening -> open -> lost
  *          \_ ended, from anywhere, once
@@ -50,8 +50,8 @@ export class MemberLife {
   }
 
   /**
-   * @param begin begins to join
-   * @param settle called once the place is taken
+   * @param begin starts the join
+   * @param settle waits for what the member needs once its place is taken
    * @throws TransportError
    */
   async open(begin: () => Promise<void>, settle: () => Promise<void>): Promise<void> {

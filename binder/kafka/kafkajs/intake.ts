@@ -28,7 +28,7 @@ export interface IntakeFields {
   isHeld(): boolean
 }
 
-/** Takes what kafkajs fetches into the assignment of the moment, while there is room and the place is kept. */
+/** Appends the batches of kafkajs to the current assignment, while there is room and the place in the group is kept. */
 export class Intake {
   readonly #spec: MemberSpec
   readonly #consumer: KafkaConsumer
@@ -62,9 +62,9 @@ export class Intake {
 
   /** @param others topics that members of the group read beside this one */
   begin(partitions: readonly number[], others: readonly string[]): void {
-    const { receiver, progress, isCertain } = this.#fields
+    const { receiver, progress } = this.#fields
     this.#assignment = new Assignment(partitions, this.#spec, {
-      isCertain,
+      isCertain: () => this.#fields.isCertain(),
       deliver: (delivery) => receiver.deliver(delivery),
       onProgress: (assigned) => progress.mark(assigned),
       onReleased: (assigned) => this.#lentAgain.add(assigned),
@@ -98,7 +98,7 @@ export class Intake {
     this.#fetching.leaveAll()
   }
 
-  /** Permanently. */
+  /** Stops permanently: nothing is taken or lent any longer. */
   stop(): void {
     this.#fetches.stop()
     this.#stalls.reset()

@@ -9,7 +9,7 @@ export interface QueueLendingEvents {
   deliver(delivery: RabbitDelivery): void
 }
 
-/** One window over the queues of a subscription: what waits in its consumers, and what of it is lent. */
+/** Lends the messages that wait in the consumers of a subscription, within one window over all of its queues. */
 export class QueueLending {
   readonly #spec: Pick<SubscriptionSpec, 'prefetch' | 'prefetchBytes'>
   readonly #consumers: readonly QueueConsumer[]

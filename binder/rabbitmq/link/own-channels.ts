@@ -4,7 +4,7 @@ import type { ResolvedRabbitOptions } from '../options.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import type { Link } from './connection.ts'
 
-/** Works on a channel of its own, since whatever the broker does not like closes it. */
+/** Runs each request on a channel of its own, because the broker closes a channel over an error. */
 export class OwnChannels {
   readonly #link: Link
   readonly #clock: Clock

@@ -19,7 +19,7 @@ export interface KnownDestinations {
   takesAnySize(destination: string): boolean
 }
 
-/** Where each message goes, as what it is written, and why one cannot be. */
+/** Chooses the routing key of a message and encodes the message for the wire. */
 export class PublishFrames {
   readonly #options: ResolvedRabbitOptions
   readonly #known: KnownDestinations

@@ -18,7 +18,7 @@ export interface ProvisionCalls {
   readonly pause: (durationMs: number) => Promise<void>
 }
 
-/** Makes destinations exist, or checks that they do, and knows those that do. */
+/** Creates destinations, or checks that they exist, and remembers them. */
 export class Provisioner {
   readonly #options: ResolvedRabbitOptions
   readonly #ladder: DelayLadder

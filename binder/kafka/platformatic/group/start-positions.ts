@@ -20,7 +20,7 @@ export interface StartFields {
   onAnswer(error: unknown): void
 }
 
-/** Where a member begins in its partitions. */
+/** Finds the offsets at which a member begins to read its partitions. */
 export class StartPositions {
   readonly #fields: StartFields
 
@@ -51,7 +51,7 @@ export class StartPositions {
     return undefined
   }
 
-  /** What the group has committed, else the first that there is. */
+  /** Committed offsets of the group, else the first ones that exist. */
   async #look(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
     const { topic, cluster, remembered, sameTopic, session } = this.#fields
     if (remembered !== undefined)
