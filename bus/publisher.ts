@@ -52,7 +52,7 @@ interface Sent {
 const ROUNDS = 3
 
 /** Publishes one event after the other, so that they leave in the order of the calls. */
-export class Publisher {
+export class EventPublisher {
   readonly #context: BusContext
   readonly #peers: PublisherPeers
   #turn: Promise<void> = Promise.resolve()

@@ -27,7 +27,7 @@ import { Lifeline } from './lifeline.ts'
 import { Members } from './members.ts'
 import { type BusOptions, type ResolvedBus, resolveBus } from './options.ts'
 import { Presence } from './presence.ts'
-import { type AnyPublishOptions, Publisher } from './publisher.ts'
+import { type AnyPublishOptions, EventPublisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
 import { Reports } from './reports/reports.ts'
 
@@ -49,7 +49,7 @@ class ServiceBus implements Bus {
   readonly #answers: Answers
   readonly #reports: Reports
   readonly #receiver: Receiver
-  readonly #publisher: Publisher
+  readonly #publisher: EventPublisher
   readonly #lifeline: Lifeline
   readonly #stopTelemetry: (() => void) | undefined
   #state: 'idle' | 'started' | 'closed' = 'idle'
@@ -69,7 +69,7 @@ class ServiceBus implements Bus {
     this.#reports = new Reports(context, (order, to) => this.publish(SendReports, order, { to }))
     this.#lifeline = new Lifeline(context, this.#configs, this.#presence)
     this.#receiver = new Receiver(context, this.#handlers, this.#answers)
-    this.#publisher = new Publisher(context, {
+    this.#publisher = new EventPublisher(context, {
       members: this.#members,
       pending: this.#answers.pending,
       lifeline: this.#lifeline,

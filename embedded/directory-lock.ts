@@ -18,7 +18,7 @@ import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import { startHeartbeat } from './heartbeat.ts'
 import { contend } from './lock-contest.ts'
-import { holderOf, ownLock, type Place, placeOf } from './lock-holder.ts'
+import { holderOf, ownLock, type ProcessPlace, placeOf } from './lock-holder.ts'
 import { openSocket, socketName } from './lock-socket.ts'
 
 /** How long a process relies on its last look at its lock. */
@@ -53,7 +53,7 @@ export async function isOfLock(directory: string, entry: string): Promise<boolea
  * @param place identity of this process. @default as the system tells
  * @throws `embedded.in_use`; what the file system says
  */
-export async function lockDirectory(directory: string, clock: Clock, place?: Place): Promise<DirectoryLock> {
+export async function lockDirectory(directory: string, clock: Clock, place?: ProcessPlace): Promise<DirectoryLock> {
   const here = place ?? (await placeOf(directory))
   const id = randomUUID()
   const text = await ownLock(here, id)

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
 import { DataDirectoryError } from './errors.ts'
-import { type Holder, holderOf, type Place, stateOf } from './lock-holder.ts'
+import { type Holder, holderOf, type ProcessPlace, stateOf } from './lock-holder.ts'
 import { StillWatch } from './still-watch.ts'
 import { createWhole, writeWhole } from './whole-file.ts'
 
@@ -26,7 +26,7 @@ export interface Starter {
   readonly path: string
   /** Content of the lock, which must be unique. */
   readonly text: string
-  readonly here: Place
+  readonly here: ProcessPlace
   readonly clock: Clock
 }
 

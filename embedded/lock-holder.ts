@@ -17,7 +17,7 @@ import { hasCode } from '../core/errors.ts'
 import { askSocket } from './lock-socket.ts'
 
 /** Where a process runs, and sees the folder. A part that the system does not tell is `-`. */
-export interface Place {
+export interface ProcessPlace {
   readonly host: string
   /** Boot id of the kernel: a new one after each start of the machine. */
   readonly boot: string
@@ -31,7 +31,7 @@ export interface Holder {
   /** In ticks since the boot; tells a process from a later one with its id. Empty where the system does not tell. */
   readonly started: string
   /** Undefined in the lock of a version that did not write it. */
-  readonly place: Place | undefined
+  readonly place: ProcessPlace | undefined
   /** Id of this lock and of its socket. */
   readonly id: string | undefined
 }
@@ -40,7 +40,7 @@ const UNTOLD = '-'
 const LOCK = /^(\d+) (\d*)(?: ([!-~]+) ([!-~]+) ([!-~]+) ([!-~]+) ([0-9a-f-]{36}))?$/
 
 /** Content for a lock of this process. */
-export async function ownLock(place: Place, id: string): Promise<string> {
+export async function ownLock(place: ProcessPlace, id: string): Promise<string> {
   const { started = '' } = (await processOf(process.pid)) ?? {}
   return [process.pid, started, place.host, place.boot, place.pidNamespace, place.device, id].join(' ')
 }
@@ -54,7 +54,7 @@ export function holderOf(text: string): Holder | undefined {
   return { pid: Number(pid), started, place: isPlaced ? { host, boot, pidNamespace, device } : undefined, id }
 }
 
-export async function placeOf(directory: string): Promise<Place> {
+export async function placeOf(directory: string): Promise<ProcessPlace> {
   const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => UNTOLD)
   const { dev } = await stat(directory)
   return {
@@ -69,7 +69,7 @@ export async function placeOf(directory: string): Promise<Place> {
 export async function stateOf(
   holder: Holder | undefined,
   directory: string,
-  here: Place,
+  here: ProcessPlace,
 ): Promise<'alive' | 'dead' | 'unknown'> {
   if (holder === undefined) return 'unknown'
   const { place, id } = holder
@@ -84,11 +84,11 @@ export async function stateOf(
   return answer === 'taken' ? 'alive' : 'unknown'
 }
 
-function isSameKernel(one: Place, other: Place): boolean {
+function isSameKernel(one: ProcessPlace, other: ProcessPlace): boolean {
   return one.boot === other.boot && one.boot !== UNTOLD
 }
 
-function isSameNamespace(one: Place, other: Place): boolean {
+function isSameNamespace(one: ProcessPlace, other: ProcessPlace): boolean {
   if (one.host !== other.host || one.boot !== other.boot || one.pidNamespace !== other.pidNamespace) return false
   // Other systems tell nothing of it, and have no namespaces.
   return process.platform !== 'linux' || (isSameKernel(one, other) && one.pidNamespace !== UNTOLD)

@@ -1,5 +1,5 @@
 /** An item and where it lies; -1 when it was taken out. */
-export interface Place<T> {
+export interface Slot<T> {
   readonly item: T
   index: number
 }
@@ -10,20 +10,20 @@ export interface Place<T> {
  * collecting garbage a quarter of the cost of a lock.
  */
 export class Bag<T> {
-  readonly #places: Array<Place<T>> = []
+  readonly #places: Array<Slot<T>> = []
 
   get size(): number {
     return this.#places.length
   }
 
-  add(item: T): Place<T> {
+  add(item: T): Slot<T> {
     const place = { item, index: this.#places.length }
     this.#places.push(place)
     return place
   }
 
   /** The last one takes its place. Does nothing when it was taken out before. */
-  remove(place: Place<T>): void {
+  remove(place: Slot<T>): void {
     const { index } = place
     if (index < 0) return
     place.index = -1

@@ -14,7 +14,7 @@ import type { ResolvedRelayOptions } from './relay-options.ts'
 import type { OutboxTables } from './tables.ts'
 
 /** A partition to be looked at, under its lease. */
-export interface Place {
+export interface LeasedPartition {
   readonly lease: HeldLease
   /** Destinations that are left out. */
   readonly away: readonly string[]
@@ -48,7 +48,7 @@ export class IdleLook {
   }
 
   /** @param place what to look at now, `undefined` when its lease is in doubt: it is only let go then */
-  place(place: () => Place | undefined): IdlePlace {
+  place(place: () => LeasedPartition | undefined): IdlePlace {
     return new IdlePlace(this, place)
   }
 
@@ -104,7 +104,7 @@ export class IdleLook {
   async #look(startedAt: number): Promise<void> {
     const looked = (waiting: IdlePlace, dueMs?: number | null): void =>
       waiting.looked(startedAt, this.#now, this.#longestMs, dueMs ?? Number.POSITIVE_INFINITY)
-    const places = new Map<number, readonly [IdlePlace, Place]>()
+    const places = new Map<number, readonly [IdlePlace, LeasedPartition]>()
     for (const waiting of this.#waiting) {
       const place = waiting.now
       if (place !== undefined) places.set(place.lease.partition, [waiting, place])
@@ -130,7 +130,7 @@ export class IdleLook {
   }
 
   /** For each place: whether something may leave, and in how many ms the next held-back row is due. */
-  async #pending(places: readonly Place[]): Promise<readonly PendingRow[]> {
+  async #pending(places: readonly LeasedPartition[]): Promise<readonly PendingRow[]> {
     const { sql, tables, silence } = this.#options
     const looked = sql.query<PendingRow>(
       `SELECT p.partition, EXISTS (
@@ -161,19 +161,19 @@ interface PendingRow {
 /** Where the worker of one partition waits while it finds nothing. */
 export class IdlePlace {
   readonly #look: Pick<IdleLook, 'enter' | 'leave'>
-  readonly #place: () => Place | undefined
+  readonly #place: () => LeasedPartition | undefined
   #pauseMs = FIRST_PAUSE_MS
   #lookAt = 0
   #woken = false
   #letGo: (() => void) | undefined
 
-  constructor(look: Pick<IdleLook, 'enter' | 'leave'>, place: () => Place | undefined) {
+  constructor(look: Pick<IdleLook, 'enter' | 'leave'>, place: () => LeasedPartition | undefined) {
     this.#look = look
     this.#place = place
   }
 
   /** The place to check now. */
-  get now(): Place | undefined {
+  get now(): LeasedPartition | undefined {
     return this.#place()
   }
 

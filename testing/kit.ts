@@ -19,6 +19,7 @@ import { replyPlace } from '../saga/wire/wire.ts'
 import { Activity } from './activity.ts'
 import { KitClock } from './clock.ts'
 import { FaultyTransport, type PublishFault } from './faulty-transport.ts'
+import { NO_END, Quiet, turn } from './quiet.ts'
 import { shuffled } from './shuffle.ts'
 import { type StoredParts, storedParts } from './stored-parts.ts'
 import type { Output, TestKit, TestKitOptions } from './test-kit.ts'
@@ -40,10 +41,6 @@ const NAMES = optionNames<TestKitOptions>({
 const START = Date.UTC(2026, 0, 1)
 /** Many more steps of the clock than any test needs. */
 const MOST_STEPS = 100_000
-/** Many more handler calls, publishes and deliveries at one time of the clock than any test makes. */
-const MOST_EVENTS = 300_000
-/** Turns of the event loop in which nothing happens, before nothing will. */
-const QUIET_TURNS = 3
 
 /**
  * Declared bindings at work in memory, with a clock of their own and faults on demand:
@@ -81,7 +78,7 @@ class MemoryKit implements TestKit {
   readonly #stored: StoredParts | undefined
   readonly #broker = memoryBroker()
   readonly #transport: FaultyTransport
-  readonly #patienceMs: number
+  readonly #quiet: Quiet
   readonly #sent = new Set<string>()
   readonly #service: string
   readonly #logger: Logger
@@ -96,7 +93,7 @@ class MemoryKit implements TestKit {
     this.#stored = parts.stored
     this.#clock = parts.clock
     this.clock = this.#activity.watchClock(this.#clock)
-    this.#patienceMs = requireInteger('createTestKit.patienceMs', patienceMs ?? 5 * SECOND, 1)
+    this.#quiet = new Quiet(this.#activity, requireInteger('createTestKit.patienceMs', patienceMs ?? 5 * SECOND, 1))
     this.#transport = new FaultyTransport(memoryTransport({ broker: this.#broker }), this.#activity)
     this.binder = createBinder({
       ...rest,
@@ -113,7 +110,7 @@ class MemoryKit implements TestKit {
   async start(): Promise<void> {
     await this.binder.start()
     this.#stored?.start(this.binder)
-    await this.#still()
+    await this.#quiet.still()
   }
 
   async send<In, Out>(
@@ -180,7 +177,7 @@ class MemoryKit implements TestKit {
 
   async settled(): Promise<void> {
     for (let step = 0; step < MOST_STEPS; step++) {
-      await this.#still()
+      await this.#quiet.still()
       if (this.#isAway) throw new Error('not settled: the broker is away since disconnect(): call reconnect() before')
       const nextInMs = this.#clock.nextInMs
       if (nextInMs === undefined) return
@@ -193,10 +190,10 @@ class MemoryKit implements TestKit {
   async advance(durationMs: number): Promise<void> {
     requireInteger('advance.durationMs', durationMs, 0)
     const target = this.#clock.monotonic() + durationMs
-    await this.#atRest()
+    await this.#quiet.atRest()
     while (this.#clock.monotonic() < target || this.#clock.nextInMs === 0) {
       this.#clock.step(target - this.#clock.monotonic())
-      await this.#atRest()
+      await this.#quiet.atRest()
     }
   }
 
@@ -225,7 +222,7 @@ class MemoryKit implements TestKit {
   }
 
   /** Moves the clock until it is done. */
-  async #play<T>(work: Promise<T>, rest: () => Promise<void> = () => this.#atRest()): Promise<T> {
+  async #play<T>(work: Promise<T>, rest: () => Promise<void> = () => this.#quiet.atRest()): Promise<T> {
     let isDone = false
     const done = work.finally(() => (isDone = true))
     done.catch(() => {})
@@ -234,39 +231,6 @@ class MemoryKit implements TestKit {
       if (isDone) return done
       if (this.#clock.nextInMs !== undefined) this.#clock.step(this.#clock.nextInMs)
     }
-  }
-
-  /** Runs until nothing more happens at this time of the clock. @throws Error when a call does not end */
-  async #still(): Promise<void> {
-    const { running, isInTime } = await this.#quiet(() => this.#activity.running.length > 0)
-    if (isInTime) return
-    throw new Error(
-      `not settled, still running after ${this.#patienceMs} ms: ${running.join(', ')}. ` +
-        'If it waits for the clock of the kit, call advance(), which does not wait for it, and not settled().',
-    )
-  }
-
-  /** The same, but for calls that wait for the clock, and for those that do not end in time. */
-  async #atRest(): Promise<void> {
-    const { isInTime } = await this.#quiet(() => this.#activity.isBusy)
-    if (!isInTime) this.#activity.giveUp()
-  }
-
-  /** Runs until nothing more happens and nothing is `busy`, or patience ends. @throws Error when there is no end */
-  async #quiet(isBusy: () => boolean): Promise<{ readonly isInTime: boolean; readonly running: readonly string[] }> {
-    const deadline = performance.now() + this.#patienceMs
-    const first = this.#activity.events
-    let before = -1
-    for (let quiet = 0; quiet < QUIET_TURNS; ) {
-      await turn()
-      const { events } = this.#activity
-      const busy = isBusy()
-      quiet = events === before && !busy ? quiet + 1 : 0
-      before = events
-      if (events - first > MOST_EVENTS) throw new Error(`not settled after ${MOST_EVENTS} events. ${NO_END}`)
-      if (busy && performance.now() >= deadline) return { isInTime: false, running: this.#activity.running }
-    }
-    return { isInTime: true, running: [] }
   }
 
   /** Something that the clock holds up: not a paused binding, and not a poll. */
@@ -283,8 +247,6 @@ class MemoryKit implements TestKit {
   }
 }
 
-const NO_END = 'There seems to be no end: does a message send itself?'
-
 async function outputOf<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Promise<Output<Out>> {
   const { id, key, headers, time } = message
   return { payload: await decodePayload(channel, message), id, key, headers: publicHeaders(headers), time }
@@ -293,9 +255,4 @@ async function outputOf<In, Out>(channel: Channel<In, Out>, message: EncodedMess
 function requireName(path: string, channel: Pick<Channel, 'name'>): string {
   if (typeof channel?.name === 'string') return channel.name
   throw invalidOption(`${path}.channel`, channel, 'what defineChannel returned')
-}
-
-/** All that is ready has run when this resolves. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }

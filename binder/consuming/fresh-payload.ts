@@ -11,7 +11,8 @@ export async function freshPayload(
   message: EncodedMessage,
   last: unknown,
 ): Promise<unknown> {
-  if (typeof last !== 'object' || last === null) return last
+  // A binding that reads raw messages gets the message itself.
+  if (last === message || typeof last !== 'object' || last === null) return last
   try {
     return await decodePayload(channel, message)
   } catch {

@@ -3,25 +3,17 @@ import { readable } from '../../core/thrown.ts'
 import { type Turns, turnsOf } from '../../core/turns.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discard-result.ts'
-import type { Inbox, InboxMessage, InboxWork, SpecOf } from '../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
-import { sourceOf } from '../channel/deduplication.ts'
-import { type EncodedMessage, REDRIVE_END } from '../channel/message.ts'
+import { REDRIVE_END } from '../channel/message.ts'
 import { decodePayload } from '../channel/message-codec.ts'
-import { BinderError } from '../errors.ts'
-import { askingOf } from '../requests/replies.ts'
-import { type Made, make } from '../sending/ambient-headers.ts'
-import { encodeOutputs, outputIds } from '../sending/encode-outputs.ts'
-import type { ConsumerName } from '../telemetry/telemetry.ts'
+import type { ConsumerName } from '../telemetry/metrics.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type HandlingEnd } from './failure/failures.ts'
 import { freshPayload } from './fresh-payload.ts'
+import { HandlerCalls } from './handler-calls.ts'
 import type { HandlingContext } from './handling-context.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
-
-/** Source of the askings in an inbox: no service has a space in its name. */
-const ASKED = 'asked again'
 
 /**
  * The life of one delivery, top to bottom: decode, call the handler until it works or may not be tried again, get its
@@ -35,9 +27,7 @@ export class Handling {
   readonly #scope: DeliveryScope
   readonly #failures: Failures
   readonly #turns: Turns
-  readonly #specOf: SpecOf
-  /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
-  readonly isBare: boolean
+  readonly #calls: HandlerCalls
 
   constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, context: HandlingContext) {
     this.#binding = binding
@@ -45,10 +35,14 @@ export class Handling {
     this.#context = context
     this.#failures = new Failures(options, context)
     this.#turns = turnsOf(context.clock)
-    this.#specOf = (destination) => context.destinations.spec(destination)
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#scope = { group: options.group, drain: context.drain, handlerLogger: context.handlerLogger }
-    this.isBare = binding.kind === 'sink' && binding.options.inbox === undefined
+    this.#calls = new HandlerCalls(binding, options, context, { scope: this.#scope, failures: this.#failures })
+  }
+
+  /** A call is over when the handler is: nothing is sent and no transaction is waited for. */
+  get isBare(): boolean {
+    return this.#calls.isBare
   }
 
   /** A promise only when there is something to wait for: promises are most of what a message costs here. */
@@ -74,10 +68,6 @@ export class Handling {
     const { kind, input } = this.#binding
     const isRaw = kind === 'sink' && this.#binding.raw === true
     return isRaw ? delivery.message : decodePayload(input, delivery.message)
-  }
-
-  async #readAgain({ message }: TransportDelivery, payload: unknown): Promise<unknown> {
-    return payload === message ? payload : freshPayload(this.#binding.input, message, payload)
   }
 
   #unreadable(delivery: TransportDelivery, error: unknown, before: number): Promise<HandlingEnd> {
@@ -125,7 +115,7 @@ export class Handling {
     if (telemetry !== undefined || pace !== undefined) return this.#attempts(payload, delivery, before)
     let begun: unknown
     try {
-      begun = this.#attempt(payload, delivery, before + 1)
+      begun = this.#calls.make(payload, delivery, before + 1)
     } catch (thrown) {
       begun = Promise.reject(thrown)
     }
@@ -163,13 +153,13 @@ export class Handling {
       } catch (raw) {
         this.#context.calls.end(delivery)
         const thrown = readable(raw)
-        if (this.isBare) this.#failures.handlerEnded([delivery])
+        if (this.#calls.isBare) this.#failures.handlerEnded([delivery])
         const isGone = this.#failures.gone(delivery)
         isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true
         const end = await this.#failures.failed(delivery, thrown, attempt, isFree)
         if (end === 'again') attempt--
         else if (end !== undefined) return end
-        payload = await this.#readAgain(delivery, payload)
+        payload = await freshPayload(this.#binding.input, delivery.message, payload)
       }
     }
   }
@@ -180,102 +170,14 @@ export class Handling {
 
   #observed(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
     const { telemetry } = this.#context
-    if (telemetry === undefined) return this.#attempt(payload, delivery, attempt)
-    return telemetry.process(delivery, this.#consumer, attempt, () => this.#attempt(payload, delivery, attempt))
-  }
-
-  /** Not async, for it is called for each message: what a sink's handler returns is awaited by the caller. */
-  #attempt(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
-    const binding = this.#binding
-    if (binding.options.inbox !== undefined) return this.#attemptInTransaction(payload, delivery, attempt)
-    const context = new DeliveryContext(delivery, attempt, this.#scope)
-    if (binding.kind === 'sink') return binding.handler(payload, context)
-    return this.#transform(binding, payload, delivery, context)
-  }
-
-  async #transform(
-    binding: ProcessorBinding,
-    payload: unknown,
-    delivery: TransportDelivery,
-    context: DeliveryContext,
-  ): Promise<unknown> {
-    const made = await this.#call(payload, delivery, context)
-    if (made.value === undefined || made.value instanceof Discarded) return made.value
-    await this.#failures.sends.confirmed(await this.#encode(made, binding, delivery.message), delivery)
-  }
-
-  async #attemptInTransaction(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<unknown> {
-    const binding = this.#binding
-    const { inbox } = binding.options
-    const { message } = delivery
-    const group = this.#options.group ?? ''
-    const name = { group, destination: message.destination, source: sourceOf(message), id: message.id, delivery }
-    let discarded: Discarded | undefined
-    let calls = 0
-    const work: InboxWork = async (tx, emit) => {
-      discarded = undefined
-      const context = new DeliveryContext(delivery, attempt, this.#scope, tx)
-      const own = calls++ > 0 ? await this.#readAgain(delivery, payload) : payload
-      while (this.#turns.isDue()) await this.#turns.next()
-      const made = await this.#call(own, delivery, context)
-      if (made.value instanceof Discarded) discarded = made.value
-      else if (binding.kind === 'processor' && made.value !== undefined)
-        await emit(this.#created(await this.#encode(made, binding, message)), this.#specOf)
-    }
-    const asking = this.#context.answer && askingOf(message)
-    if (inbox === undefined || asking === undefined) await inbox?.process(name, work, this.#options)
-    else await this.#answerOnce(inbox, [name, { ...name, source: ASKED, id: asking }], message, work)
-    return discarded
-  }
-
-  /**
-   * A request that was handled before. A redelivery has its answer, or the outbox has it. A repeated request has none, and its requester would
-   * wait in vain.
-   */
-  async #answerOnce(
-    inbox: Inbox,
-    names: readonly [InboxMessage, InboxMessage],
-    request: EncodedMessage,
-    work: InboxWork,
-  ): Promise<void> {
-    if (inbox.processBatch === undefined)
-      return void (await inbox.process(names[0], work, { slowAfterMs: this.#options.slowAfterMs }))
-    await inbox.processBatch(
-      names,
-      async (tx, fresh, emit) => {
-        if (fresh.includes(0)) return work(tx, emit)
-        const { id, destination } = request
-        const handled = new BinderError('binder.request_handled', { id, destination })
-        const answer = fresh.includes(1) ? this.#context.answer?.(request, handled) : undefined
-        if (answer !== undefined) await emit(this.#created([answer.message]), this.#specOf)
-      },
-      this.#options,
-    )
+    if (telemetry === undefined) return this.#calls.make(payload, delivery, attempt)
+    return telemetry.process(delivery, this.#consumer, attempt, () => this.#calls.make(payload, delivery, attempt))
   }
 
   #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {
     const { id: messageId } = delivery.message
     this.#context.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
     return 'discarded'
-  }
-
-  #created(outputs: EncodedMessage[]): EncodedMessage[] {
-    return this.#context.telemetry?.created(outputs) ?? outputs
-  }
-
-  /** Only what a processor returns is sent. */
-  async #call(payload: unknown, delivery: TransportDelivery, context: DeliveryContext): Promise<Made> {
-    const binding = this.#binding
-    const ambient = binding.kind === 'processor' ? this.#context.ambient : undefined
-    try {
-      return await make(ambient, () => binding.handler(payload, context))
-    } finally {
-      this.#failures.handlerEnded([delivery])
-    }
-  }
-
-  #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
-    return encodeOutputs(made, binding.output, this.#context, outputIds(input, this.#options.group))
   }
 }
 

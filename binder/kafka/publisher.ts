@@ -25,7 +25,7 @@ export interface PublisherParts {
 }
 
 /** Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. */
-export class Publisher {
+export class KafkaPublisher {
   readonly #settings: PublisherSettings
   readonly #topics: Topics
   readonly #clock: Clock

@@ -22,7 +22,7 @@ import { TRANSPORT, transportError } from './errors.ts'
 import { kafkaGroupOf } from './group/group-ids.ts'
 import { lagOf } from './group/lag.ts'
 import { placeBehind } from './group/place-group.ts'
-import { Publisher } from './publisher.ts'
+import { KafkaPublisher } from './publisher.ts'
 import type { KafkaSettings } from './settings.ts'
 import { Subscriber } from './subscriber.ts'
 import { Topics, topicConfigOf } from './topics.ts'
@@ -40,7 +40,7 @@ const FEATURES: TransportFeatures = Object.freeze({
 interface Parts {
   readonly admin: AdminLink
   readonly topics: Topics
-  readonly publisher: Publisher
+  readonly publisher: KafkaPublisher
   readonly subscriber: Subscriber
   readonly delays: Delays
   readonly news: DelayNews
@@ -69,7 +69,7 @@ export class KafkaTransport implements Transport {
     const link = this.#driver.attach(host)
     const { admin } = link
     const topics = new Topics(settings, admin, host)
-    const openPublisher = () => new Publisher({ settings, topics, producer: link.openProducer(), clock })
+    const openPublisher = () => new KafkaPublisher({ settings, topics, producer: link.openProducer(), clock })
     const subscriber = new Subscriber({ settings, link, topics, host, onAnswer: (error) => this.#onAnswer(error) })
     const publisher = openPublisher()
     const news = new DelayNews()

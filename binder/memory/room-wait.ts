@@ -2,7 +2,7 @@ import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
 import type { MemoryPartition, Waiting } from './partition.ts'
 
-interface Place extends Waiting {
+interface WaitingMessage extends Waiting {
   readonly index: number
   readonly partition: MemoryPartition
 }
@@ -11,13 +11,13 @@ interface Place extends Waiting {
 export class RoomWait {
   /** Why some did not get in, by their index in the call. */
   readonly failed: Map<number, TransportError> = new Map()
-  readonly #left: Set<Place> = new Set()
+  readonly #left: Set<WaitingMessage> = new Set()
   #resolve: () => void = () => {}
   /** Resolves when each is in, or has failed. */
   readonly over: Promise<void> = new Promise((resolve) => (this.#resolve = resolve))
 
   add(index: number, partition: MemoryPartition, message: EncodedMessage): void {
-    const place: Place = { index, partition, message, onIn: () => this.#done(place) }
+    const place: WaitingMessage = { index, partition, message, onIn: () => this.#done(place) }
     this.#left.add(place)
     partition.wait(place)
   }
@@ -41,13 +41,13 @@ export class RoomWait {
     }
   }
 
-  #fail(place: Place, error: TransportError): void {
+  #fail(place: WaitingMessage, error: TransportError): void {
     place.partition.leave(place)
     this.failed.set(place.index, error)
     this.#done(place)
   }
 
-  #done(place: Place): void {
+  #done(place: WaitingMessage): void {
     this.#left.delete(place)
     if (this.#left.size === 0) this.#resolve()
   }

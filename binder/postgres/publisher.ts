@@ -13,7 +13,7 @@ import { failure, isOfData, isOutdated, toTransportError } from './failure.ts'
 import type { Wakes } from './wakes.ts'
 
 /** Appends lists of messages: one statement, whose own commit is the confirm. One outcome per message, never rejects. */
-export class Publisher {
+export class LogPublisher {
   readonly #context: LogContext
   readonly #wakes: Wakes
   #turn = 0

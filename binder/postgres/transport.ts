@@ -31,7 +31,7 @@ import { forgetGroup } from './forget-group.ts'
 import { Members } from './members.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
 import { migrateLog, Provisioning } from './provisioning.ts'
-import { Publisher } from './publisher.ts'
+import { LogPublisher } from './publisher.ts'
 import { identifyRows } from './replica-identity.ts'
 import { Rotation } from './rotation.ts'
 import { Session } from './session.ts'
@@ -114,7 +114,7 @@ class LogTransport implements PostgresTransport {
     })
     const delays = new Delays(context, (parts) => wakes.wrote(parts))
     const rotation = new Rotation(context)
-    const publisher = new Publisher(context, wakes)
+    const publisher = new LogPublisher(context, wakes)
     const provisioning = new Provisioning(context)
     const subscriber = new Subscriber(context, members, wakes, subscriptions)
     const lasting = lastingContext()
@@ -275,7 +275,7 @@ interface Parts extends LogContext {
   readonly wakes: Wakes
   readonly delays: Delays
   readonly rotation: Rotation
-  readonly publisher: Publisher
+  readonly publisher: LogPublisher
   readonly subscriber: Subscriber
   /** Runs work that outlives its caller outside of the contexts that end with it. */
   readonly lasting: ReturnType<typeof lastingContext>

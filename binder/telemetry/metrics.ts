@@ -71,3 +71,9 @@ export const CIRCUIT_OPEN: Instrument = {
   unit: '1',
   description: '1 while the circuit breaker lets no message through, or one on trial',
 }
+
+/** Name of a consumer: bounded in number, so suitable for metrics. */
+export interface ConsumerName {
+  readonly destination: string
+  readonly group: string | null
+}

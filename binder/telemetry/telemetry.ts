@@ -6,35 +6,27 @@
  * letter, a header given by hand) leaves it alone and links to it.
  */
 import type { Clock } from '../../core/clock.ts'
-import { eventLoopBlockedMs } from '../../core/event-loop.ts'
 import {
   errorType,
-  type Instrument,
   type Measure,
-  type Reading,
   type SpanOptions,
   type Telemetry,
   type TelemetryAttributes,
 } from '../../core/telemetry.ts'
 import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { type BindingStatus, isAsTold } from '../status.ts'
+import type { BindingStatus } from '../status.ts'
 import type { Displacement, PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
+import { type Ask, BindingGauges } from './binding-gauges.ts'
 import {
-  BLOCKED,
-  CIRCUIT_OPEN,
   CONSUMED,
-  DEAD_LETTERS,
+  type ConsumerName,
   DISPLACED,
-  IN_FLIGHT,
-  LAG,
   PROCESS_SECONDS,
   REDELIVERED,
   SEND_SECONDS,
   SENT,
   SETTLED,
-  SLOW,
-  UP,
 } from './metrics.ts'
 
 /** Adds trace headers unless the message has some or is forwarded unchanged. */
@@ -47,14 +39,6 @@ export function withTrace(message: EncodedMessage, context: TraceContext | undef
 function isPassedOn({ headers }: EncodedMessage): boolean {
   return headers['dead-letter-channel'] !== undefined || headers['concordat-retry-attempts'] !== undefined
 }
-
-/** Name of a consumer: bounded in number, so suitable for metrics. */
-export interface ConsumerName {
-  readonly destination: string
-  readonly group: string | null
-}
-
-type Ask = (name: string) => Promise<number | undefined>
 
 /** Which broker a destination lies on, in the words of the conventions: `kafka`, `rabbitmq`, `memory`. */
 export function systemsOf(transport: Pick<Transport, 'name' | 'nameOf'>): (destination: string) => string {
@@ -224,55 +208,9 @@ export class BinderTelemetry {
    * @returns stops it
    */
   observe(bindings: () => readonly BindingStatus[], lag: Ask, deadLetters: Ask): () => void {
-    const stops = [
-      this.#observeInFlight(bindings),
-      this.#observeState(bindings),
-      this.#telemetry.gauges([BLOCKED], () => [
-        { name: BLOCKED.name, value: eventLoopBlockedMs() / 1_000, attributes: {} },
-      ]),
-      this.#observeAsked(LAG, bindings, lag),
-      this.#observeAsked(DEAD_LETTERS, bindings, deadLetters),
-    ]
-    return () => {
-      for (const stop of stops) stop()
-    }
-  }
-
-  /** A broker that does not answer leaves the gauge out: no number is better than an old one. */
-  #observeAsked(instrument: Instrument, bindings: () => readonly BindingStatus[], ask: Ask): () => void {
-    return this.#telemetry.gauges([instrument], async () => {
-      const durable = bindings().filter(({ group }) => group !== null)
-      const readings = durable.map(async ({ name, channel, group }): Promise<Reading[]> => {
-        const value = await ask(name).catch(() => undefined)
-        const attributes = this.#consumerAttributes({ destination: channel, group })
-        return value === undefined ? [] : [{ name: instrument.name, value, attributes }]
-      })
-      return (await Promise.all(readings)).flat()
-    })
-  }
-
-  #observeInFlight(bindings: () => readonly BindingStatus[]): () => void {
-    return this.#telemetry.gauges([IN_FLIGHT], () =>
-      bindings().flatMap(({ kind, channel, group, running, queued }): Reading[] => {
-        if (kind === 'source') return []
-        const attributes = this.#consumerAttributes({ destination: channel, group })
-        return [
-          { name: IN_FLIGHT.name, value: running, attributes: { ...attributes, 'concordat.state': 'running' } },
-          { name: IN_FLIGHT.name, value: queued, attributes: { ...attributes, 'concordat.state': 'queued' } },
-        ]
-      }),
-    )
-  }
-
-  #observeState(bindings: () => readonly BindingStatus[]): () => void {
-    return this.#telemetry.gauges([UP, SLOW, CIRCUIT_OPEN], () =>
-      bindings().flatMap(({ channel, group, state, circuit, isSlow }): Reading[] => {
-        const attributes = this.#consumerAttributes({ destination: channel, group })
-        const up = { name: UP.name, value: Number(isAsTold(state)), attributes }
-        const slow = { name: SLOW.name, value: Number(isSlow === true), attributes }
-        if (circuit === undefined) return [up, slow]
-        return [up, slow, { name: CIRCUIT_OPEN.name, value: Number(circuit !== 'closed'), attributes }]
-      }),
+    return new BindingGauges(this.#telemetry, bindings, (consumer) => this.#consumerAttributes(consumer)).start(
+      lag,
+      deadLetters,
     )
   }
 

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../clock.ts'
-import { toError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { within } from '../time-limit.ts'
 import { turnsOf } from '../turns.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './client.ts'
+import { type RedisErrors, RedisFailures } from './failures.ts'
 import { IdleSocket } from './idle-socket.ts'
-import { failureKind, isFromReplica, isReply } from './replies.ts'
-import { withoutArguments } from './secrets.ts'
+import { failureKind, isReply } from './replies.ts'
 import { mastersOf, RedisSession } from './session.ts'
 import { WriteTogether } from './write-together.ts'
 
@@ -27,14 +26,6 @@ export interface ConnectionOptions {
   readonly follows?: RedisConnection | undefined
   /** The process may end while no command is under way. Not with a cluster client, whose timers keep it alive. */
   readonly letsExit?: boolean | undefined
-}
-
-/** How the folder that uses the connection calls its failures. */
-export interface RedisErrors {
-  /** Not reached, not ready, or no answer. `unknown`: the command may have been executed, or may yet be. */
-  unavailable(outcome: 'not_done' | 'unknown', detail: string, cause: unknown): Error
-  /** Redis answered, and will answer the same again. */
-  refused(cause: Error): Error
 }
 
 /** Lua, with the digest Redis knows it by. */
@@ -72,11 +63,13 @@ export class RedisConnection implements ScriptRunner {
   readonly #options: ConnectionOptions
   readonly #writes = new WriteTogether()
   readonly #session: RedisSession
+  readonly #failures: RedisFailures
   readonly #idle: IdleSocket | undefined
 
   constructor(options: ConnectionOptions) {
     this.#options = options
     this.#session = new RedisSession(options)
+    this.#failures = new RedisFailures(options.errors, this.#session)
     this.#idle = options.letsExit === true ? new IdleSocket(options.clock) : undefined
     // First of the listeners for `ready`.
     this.onReady((client) => this.#idle?.connected(client.stream))
@@ -218,7 +211,7 @@ export class RedisConnection implements ScriptRunner {
     const client = this.#session.current
     if (client !== undefined) return client
     await turnsOf(this.#options.clock).next()
-    throw this.#unavailable('not_done', this.#session.isClosed ? 'closed' : 'not connected')
+    throw this.#failures.unavailable('not_done', this.#session.isClosed ? 'closed' : 'not connected')
   }
 
   /** `INFO` of one of the servers. @throws what `errors` makes of the failure, in time also when the server is lost */
@@ -256,31 +249,12 @@ export class RedisConnection implements ScriptRunner {
 
   /** A driver's error in the words of the folder, for one who sent it a command; looks for the master if that moved. */
   failed(error: unknown, client: RedisConnectionClient): Error {
-    if (client === this.#session.current && failureKind(error) !== 'refused') {
-      if (client.refreshSlotsCache !== undefined) client.refreshSlotsCache()
-      else if (isFromReplica(error)) client.disconnect(true)
-    }
+    if (failureKind(error) !== 'refused') this.#session.mayHaveMoved(client, error)
     return this.translate(error)
   }
 
   /** A driver's error in the words of the folder. */
   translate(failure: unknown): Error {
-    const error = withoutArguments(failure)
-    const cause = toError(error)
-    switch (failureKind(error)) {
-      case 'retryable':
-      case 'not_sent':
-        return this.#unavailable('not_done', cause.message, error)
-      case 'no_answer':
-        return this.#unavailable('unknown', `no answer (${cause.message})`, error)
-      case 'refused':
-        return this.#options.errors.refused(cause)
-    }
-  }
-
-  #unavailable(outcome: 'not_done' | 'unknown', detail: string, cause?: unknown): Error {
-    const { lastError } = this.#session
-    const text = cause === undefined && lastError !== undefined ? `${detail} (${lastError.message})` : detail
-    return this.#options.errors.unavailable(outcome, text, cause ?? lastError)
+    return this.#failures.translate(failure)
   }
 }

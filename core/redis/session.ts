@@ -10,6 +10,7 @@ import {
   type RedisConnectionClient,
   type RedisNode,
 } from './client.ts'
+import { isFromReplica } from './replies.ts'
 import { withoutArguments } from './secrets.ts'
 
 export interface SessionOptions {
@@ -90,6 +91,13 @@ export class RedisSession {
     if (this.current !== undefined) return { status: 'up' }
     if (this.#opening === undefined) return { status: 'idle' }
     return { status: 'down', detail: this.lastError?.message ?? 'not connected' }
+  }
+
+  /** Looks for the master after a failure of a command that it may have left. */
+  mayHaveMoved(client: RedisConnectionClient, error: unknown): void {
+    if (client !== this.current) return
+    if (client.refreshSlotsCache !== undefined) client.refreshSlotsCache()
+    else if (isFromReplica(error)) client.disconnect(true)
   }
 
   close(): void {

@@ -26,13 +26,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { lastingContext } from '../ambient.ts'
 import type { Clock } from '../clock.ts'
-import { Queue } from '../queue.ts'
 import type { SqlClient, SqlTransaction } from '../sql.ts'
 import { writeOutcome } from '../write-fault.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
 import { SettingFunctions } from './setting-functions.ts'
 import { SharePace } from './share-pace.ts'
 import { canBatch, NeedsOwnTransaction } from './statements-together.ts'
+import { WaitingPieces } from './waiting-pieces.ts'
 
 /** Work for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {
@@ -67,7 +67,7 @@ export class SharedTransactions<Item> {
   readonly #setting: SettingFunctions
   readonly #run = lastingContext()
   readonly #open = new Set<OpenTransaction<Item>>()
-  readonly #waiting: Queue<Piece<Item>> = new Queue()
+  readonly #waiting: WaitingPieces<Item>
   #isPumping = false
   #looking: (() => void) | undefined
 
@@ -76,6 +76,7 @@ export class SharedTransactions<Item> {
     this.#clock = clock
     this.#host = host
     this.#setting = new SettingFunctions(clock)
+    this.#waiting = new WaitingPieces(host.nameOf?.bind(host))
   }
 
   /**
@@ -116,7 +117,7 @@ export class SharedTransactions<Item> {
       if (waiting === 0) break
       const free = this.#pace.transactions(waiting, this.#connections) - this.#busyCount()
       if (free <= 0) break
-      const pieces = this.#take(this.#pace.share(waiting, free, this.#clock.monotonic()))
+      const pieces = this.#waiting.take(this.#pace.share(waiting, free, this.#clock.monotonic()))
       const transaction = new OpenTransaction<Item>(this.#clock, pieces.length > 1)
       this.#open.add(transaction)
       void this.#run(() => this.#serve(transaction, pieces)).finally(() => {
@@ -135,22 +136,6 @@ export class SharedTransactions<Item> {
     let busy = 0
     for (const transaction of this.#open) if (!transaction.isStuck) busy++
     return busy
-  }
-
-  /** The next ones that may go together; at least one. */
-  #take(most: number): Piece<Item>[] {
-    const taken: Piece<Item>[] = []
-    const names = new Set<string>()
-    for (let next = this.#waiting.peek(); next !== undefined && taken.length < most; next = this.#waiting.peek()) {
-      const name = this.#host.nameOf?.(next.item)
-      const mayJoin = taken.length === 0 || (!next.mustBeAlone && (name === undefined || !names.has(name)))
-      if (!mayJoin) break
-      this.#waiting.shift()
-      taken.push(next)
-      if (next.mustBeAlone) break
-      if (name !== undefined) names.add(name)
-    }
-    return taken
   }
 
   /** Never rejects. */

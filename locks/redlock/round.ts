@@ -1,4 +1,4 @@
-import type { Place } from '../bag.ts'
+import type { Slot } from '../bag.ts'
 import type { Limited, NodeReply, TimeLimits } from './time-limit.ts'
 
 /** Is given what one server replied, and says whether that is a vote for. Called once for each server that was asked. */
@@ -18,7 +18,7 @@ export class Round implements Limited {
   readonly #waiting: (((vote: number) => void) | undefined)[] = []
   #whenFinished: (() => void)[] | undefined
   #open = 0
-  #place: Place<Limited> | undefined
+  #place: Slot<Limited> | undefined
   #dueAt = 0
 
   /** @param size how many servers there are */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import { Bag, type Place } from '../bag.ts'
+import { Bag, type Slot } from '../bag.ts'
 
 /** Something that waits for answers until `dueAt`, monotonic ms. */
 export interface Limited {
@@ -31,13 +31,13 @@ export class TimeLimits {
     return this.#clock.monotonic() + durationMs
   }
 
-  begin(limited: Limited): Place<Limited> {
+  begin(limited: Limited): Slot<Limited> {
     if (limited.dueAt < this.#timerAt) this.#arm(limited.dueAt)
     return this.#open.add(limited)
   }
 
   /** When all have answered. */
-  end(place: Place<Limited>): void {
+  end(place: Slot<Limited>): void {
     this.#open.remove(place)
     if (this.#open.size === 0) this.#none?.resolve()
   }

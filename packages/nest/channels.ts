@@ -3,7 +3,7 @@ import { hasMethods, invalidOption, wrongKind } from 'concordat/extension'
 import type { ServiceOptions } from 'concordat/service'
 
 /** A channel among the `sends` of a service. */
-export type Place = NonNullable<ServiceOptions['sends']>[number]
+export type SentChannel = NonNullable<ServiceOptions['sends']>[number]
 
 /** Checks a channel from `defineChannel`, of any copy of the package. @throws TypeError naming the path */
 export function requireChannel(path: string, value: unknown): Channel {

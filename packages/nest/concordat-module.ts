@@ -3,7 +3,7 @@ import { DiscoveryModule, DiscoveryService } from '@nestjs/core'
 import type { Channel } from 'concordat/binder'
 import { invalidOption, optionNames, refuseUnknown, requireFunction, wrongKind } from 'concordat/extension'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
-import { type Place, requireChannel } from './channels.ts'
+import { requireChannel, type SentChannel } from './channels.ts'
 import type { OptionalPart } from './declarations.ts'
 import { ConcordatHealth } from './health.ts'
 import { ConcordatService, PARTS, type Sender, senderToken } from './injection.ts'
@@ -29,7 +29,7 @@ export interface ConcordatModuleAsyncOptions {
 /** Options of `ConcordatModule.forFeature`. */
 export interface ConcordatFeatureOptions {
   /** Channels that the module sends to: `InjectSender` has them, and they are made to exist before anything is sent. */
-  readonly sends: readonly Place[]
+  readonly sends: readonly SentChannel[]
 }
 
 const ASYNC_NAMES = optionNames<ConcordatModuleAsyncOptions>({ imports: true, inject: true, useFactory: true })
@@ -133,7 +133,7 @@ function makeService(
 }
 
 /** Channels of features that the options do not name. */
-function featureChannels(all: readonly Provided[], named: readonly Place[]): readonly Channel[] {
+function featureChannels(all: readonly Provided[], named: readonly SentChannel[]): readonly Channel[] {
   const features = all.filter(({ token }) => token === FEATURE)
   const channels = features.flatMap(({ instance }) => (instance as { readonly channels: readonly Channel[] }).channels)
   return [...new Set(channels)].filter((channel) => !named.includes(channel))

@@ -86,7 +86,7 @@ export class SimulatedClusterStore implements ClusterStore {
     let isStopped = false
     const tell = (told: () => void): void => {
       const { timeline } = this.#world
-      const atMs = lane.after(timeline.nowMs + this.#world.latencyMs(this.#instance, 'cluster follow'))
+      const atMs = lane.after(timeline.nowMs + this.#world.faults.latencyMs(this.#instance, 'cluster follow'))
       this.#instance.receiveAt(atMs, () => {
         if (!isStopped) told()
       })

@@ -37,10 +37,10 @@ export interface SimulatedFault {
 
 /** Decides what happens at each place. */
 export interface FaultPlan {
-  at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined
+  at(place: FaultPlace, kinds: readonly FaultKind[]): FaultKind | undefined
 }
 
-export interface Place {
+export interface FaultPlace {
   readonly instance: string
   readonly point: string
   /** 1 for the first time that this instance is there. */
@@ -49,7 +49,7 @@ export interface Place {
   readonly atMs: number
 }
 
-export function nameOfPlace({ instance, point, count }: Omit<Place, 'atMs'>): string {
+export function nameOfPlace({ instance, point, count }: Omit<FaultPlace, 'atMs'>): string {
   return `${instance} ${point} #${count}`
 }
 
@@ -80,7 +80,7 @@ export class DrawnFaults implements FaultPlan {
     )
   }
 
-  at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined {
+  at(place: FaultPlace, kinds: readonly FaultKind[]): FaultKind | undefined {
     if (this.#left === 0 || place.atMs < this.#peaceMs) return undefined
     const name = nameOfPlace(place)
     const chance = this.#rate * Math.max(0.25, RARE / Math.sqrt(place.count))
@@ -111,7 +111,7 @@ export class GivenFaults implements FaultPlan {
     this.#missing = new Map(faults.map(({ id }) => [id, 'was not met']))
   }
 
-  at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined {
+  at(place: FaultPlace, kinds: readonly FaultKind[]): FaultKind | undefined {
     if (this.#kinds.size === 0) return undefined
     const name = nameOfPlace(place)
     const id = shortName(name)

@@ -124,7 +124,10 @@ export class SimulatedLockStore implements LockStore {
   #hint(tell: () => void): void {
     const fault = this.#world.faultAt(this.#instance, 'locks wake-up', HINT_FAULTS)
     if (fault?.kind === 'deafen') return
-    this.#instance.receive(this.#world.latencyMs(this.#instance, 'locks wake-up') + this.#world.delayMs(fault), tell)
+    this.#instance.receive(
+      this.#world.faults.latencyMs(this.#instance, 'locks wake-up') + this.#world.faults.delayMs(fault),
+      tell,
+    )
   }
 
   /** Listeners hear nothing any longer; held locks must be verified after the reconnect. */

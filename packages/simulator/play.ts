@@ -65,7 +65,7 @@ export async function play({ options, databases, coverage }: Play, { seed, size,
   for (const { sql } of databases.values()) await sql.query('ROLLBACK')
   forgetDrawn()
   await requireUnchanged(databases, seed)
-  return { lines: world.lines, fired: world.fired, ...ended }
+  return { lines: world.lines, fired: world.faults.fired, ...ended }
 }
 
 /** Rows are put back, and nothing else: the next history would be another one. @throws TypeError */

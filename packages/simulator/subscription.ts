@@ -115,7 +115,7 @@ export class SimulatedSubscription implements Subscription {
     this.#tell(() => {
       if (this.#isPaused) this.#held.push(handOver)
       else handOver()
-    }, this.#world.latencyMs(this.#instance, point) + this.#world.delayMs(fault))
+    }, this.#world.faults.latencyMs(this.#instance, point) + this.#world.faults.delayMs(fault))
   }
 
   /** In order, unless it is over by then. */
@@ -164,7 +164,8 @@ export class SimulatedSubscription implements Subscription {
     if (fault?.kind === 'freeze') this.#world.freeze(this.#instance, fault)
     if (fault?.kind === 'drop') return this.lose('the connection to the broker is lost')
     const { timeline } = this.#world
-    const sentMs = timeline.nowMs + this.#world.latencyMs(this.#instance, point) + this.#world.delayMs(fault)
+    const sentMs =
+      timeline.nowMs + this.#world.faults.latencyMs(this.#instance, point) + this.#world.faults.delayMs(fault)
     timeline.at(this.#out.after(sentMs), () => {
       this.#world.note(this.#instance.name, `${point}: ${delivery.position}`)
       runIn(this.#world.atServer, () => delivery.ack())

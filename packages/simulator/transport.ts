@@ -124,7 +124,7 @@ export class SimulatedTransport implements Transport {
 
   /** Resends of a producer without an answer: the same messages again, behind later ones. */
   #publishAgain(messages: readonly EncodedMessage[], fault: SimulatedFault): void {
-    this.#world.timeline.after(LATEST_COPY_MS * this.#world.drawn(fault, 'copy'), () =>
+    this.#world.timeline.after(LATEST_COPY_MS * this.#world.faults.drawn(fault, 'copy'), () =>
       runIn(this.#world.atServer, () => this.#inner.publish(messages)),
     )
   }

@@ -6,8 +6,9 @@
  */
 import { SECOND } from 'concordat/core'
 import type { Coverage } from './coverage.ts'
-import { draw, Stream, shortName } from './draws.ts'
-import { type FaultKind, type FaultPlan, nameOfPlace, type Place, type SimulatedFault } from './faults.ts'
+import { draw, Stream } from './draws.ts'
+import type { FaultKind, FaultPlan, SimulatedFault } from './faults.ts'
+import { InjectedFaults } from './injected-faults.ts'
 import { Instance } from './instance.ts'
 import { jobUnderWay, type RealWait } from './process/real-waits.ts'
 import { type Lane, Server } from './server.ts'
@@ -34,7 +35,6 @@ export interface Call<T> {
   readonly answerMs?: number | undefined
 }
 
-const LONGEST_DELAY_MS = 10_000
 const LONGEST_FREEZE_MS = 30_000
 const LONGEST_ABSENCE_MS = 3_000
 const LATEST_START_MS = 5_000
@@ -48,23 +48,18 @@ export class World {
   readonly timeline: Timeline = new Timeline()
   readonly seed: number
   readonly stream: Stream
-  readonly coverage: Coverage
+  readonly faults: InjectedFaults
   readonly lines: string[] = []
-  readonly fired: SimulatedFault[] = []
   readonly servers = new Map<string, Server>()
   readonly instances = new Map<string, Instance>()
   /** For what runs at servers. */
   readonly atServer: Surroundings
-  readonly #plan: FaultPlan
-  readonly #counts = new Map<string, number>()
-  #isHealed = false
   #onDeath: (instance: Instance, startsInMs: number) => void = () => {}
   #onReal: (wait: RealWait) => void = () => {}
 
   constructor(seed: number, plan: FaultPlan, coverage: Coverage) {
     this.seed = seed
-    this.#plan = plan
-    this.coverage = coverage
+    this.faults = new InjectedFaults(seed, plan, coverage, (who, text) => this.note(who, text))
     this.stream = new Stream(seed)
     const { timeline, stream } = this
     this.atServer = {
@@ -119,46 +114,15 @@ export class World {
 
   /** Injects no more faults, and heals all earlier ones. */
   heal(): void {
-    this.#isHealed = true
+    this.faults.end()
     for (const server of this.servers.values()) server.recover()
     for (const instance of this.instances.values()) instance.thaw()
     this.note('world', 'healed')
   }
 
-  get isHealed(): boolean {
-    return this.#isHealed
-  }
-
-  /** A fault of this kind comes here and now, or none. */
-  faultAt(
-    instance: Instance,
-    point: string,
-    kinds: readonly FaultKind[],
-  ): (SimulatedFault & { readonly place: string }) | undefined {
-    const counted = `${instance.name} ${point}`
-    const count = (this.#counts.get(counted) ?? 0) + 1
-    this.#counts.set(counted, count)
-    if (instance.service === '') return undefined
-    const place: Place = { instance: instance.name, point, count, atMs: this.timeline.nowMs }
-    const kind = this.#isHealed || !instance.isAlive ? undefined : this.#plan.at(place, kinds)
-    this.coverage.passed(`${instance.service}: ${point}`, kinds, kind)
-    if (kind === undefined) return undefined
-    const name = nameOfPlace(place)
-    const fault = { id: shortName(name), kind, place: name }
-    this.fired.push(fault)
-    this.note(instance.name, `FAULT ${kind} at ${point} #${count} [${fault.id}]`)
-    return fault
-  }
-
-  /** How long one way takes. */
-  latencyMs(instance: Instance, what: string): number {
-    const counted = `${instance.name} ${what}`
-    const x = draw(this.seed, counted, this.#counts.get(counted) ?? 0, 'latency')
-    return x < 0.95 ? 0.5 + 3 * x : 5 + 1_000 * (x - 0.95)
-  }
-
-  drawn(fault: SimulatedFault, what: string): number {
-    return draw(this.seed, fault.id, what)
+  /** A fault of one of these kinds comes here and now, or none. */
+  faultAt(instance: Instance, point: string, kinds: readonly FaultKind[]): SimulatedFault | undefined {
+    return this.faults.at(instance, point, kinds, this.timeline.nowMs)
   }
 
   kill(instance: Instance): void {
@@ -169,18 +133,14 @@ export class World {
   }
 
   freeze(instance: Instance, fault: SimulatedFault): void {
-    const forMs = 100 + LONGEST_FREEZE_MS * this.drawn(fault, 'freeze') ** 2
+    const forMs = 100 + LONGEST_FREEZE_MS * this.faults.drawn(fault, 'freeze') ** 2
     instance.freeze(forMs)
     this.note(instance.name, `is frozen for ${Math.round(forMs)} ms`)
   }
 
   restart(server: Server, fault: SimulatedFault): void {
-    server.restart(LONGEST_ABSENCE_MS * this.drawn(fault, 'away'), fault.kind === 'forget')
+    server.restart(LONGEST_ABSENCE_MS * this.faults.drawn(fault, 'away'), fault.kind === 'forget')
     this.note(server.name, fault.kind === 'forget' ? 'restarts and has forgotten everything' : 'restarts')
-  }
-
-  delayMs(fault: SimulatedFault | undefined): number {
-    return fault?.kind === 'delay' ? 50 + LONGEST_DELAY_MS * this.drawn(fault, 'delay') ** 2 : 0
   }
 
   /** Asks a server for something; settles in the caller, unless that is gone by then. */
@@ -195,7 +155,7 @@ export class World {
         answer(() => reject(call.lost(false)))
         return
       }
-      const sentMs = this.timeline.nowMs + this.latencyMs(instance, call.point) + this.delayMs(fault)
+      const sentMs = this.timeline.nowMs + this.faults.latencyMs(instance, call.point) + this.faults.delayMs(fault)
       const { epoch } = call.server
       const go = (): Promise<void> => this.#carryOut(instance, call, { fault, epoch, answer, resolve, reject })
       this.timeline.at(call.lane?.after(sentMs) ?? sentMs, () => (call.admit === undefined ? go() : call.admit(go)))
@@ -231,7 +191,7 @@ export class World {
   /** Brings an answer back, or the news that there is none in time. */
   #answering<T>(instance: Instance, call: Call<T>, reject: (error: Error) => void): (settle: () => void) => void {
     if (call.answerMs !== undefined) instance.receive(call.answerMs, () => reject(call.lost(true)))
-    return (settle) => void instance.receive(this.latencyMs(instance, call.point), settle)
+    return (settle) => void instance.receive(this.faults.latencyMs(instance, call.point), settle)
   }
 
   /** Until no code has anything left to do but wait for the world. */

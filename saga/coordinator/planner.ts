@@ -40,7 +40,7 @@ export class Planner {
   /** Plans the first transition of a saga that is about to be inserted. */
   async planStart(fresh: Snapshot): Promise<Plan> {
     const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
-    return this.#settle(fresh, transition, STARTED, undefined)
+    return this.#planOf(fresh, transition, STARTED, undefined)
   }
 
   /**
@@ -61,13 +61,13 @@ export class Planner {
     const first = order && advance(saga, row.state, order, 0, elapsedMs)
     if (order === undefined || first === undefined) {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#settle(before, transition, event, epoch, refusals)
+      return transition && this.#planOf(before, transition, event, epoch, refusals)
     }
     // The order (undo, cancel, deadline) goes first. If it left a local call running, the event may be the outcome of that call and is
     // applied after it; else the order closed what the event was about, and the event is not heard.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    const plan = await this.#settle(
+    const plan = await this.#planOf(
       { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
       both,
       order,
@@ -104,7 +104,7 @@ export class Planner {
   }
 
   /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #settle(
+  async #planOf(
     from: Snapshot,
     first: Transition,
     event: SagaEvent,

@@ -41,11 +41,11 @@ interface Builders<In, Out, Known extends object, Results extends object> {
   readonly forwardGroup: ForwardSagaGroup<Out, Known, Results>
 }
 
-type Place = keyof Builders<unknown, unknown, object, object>
+type Scope = keyof Builders<unknown, unknown, object, object>
 /** Where no step can be the pivot, so that `step` and `command` have one form. */
-type WithoutPivot = Exclude<Place, 'undoable'>
+type WithoutPivot = Exclude<Scope, 'undoable'>
 
-interface AddsTimers<P extends Place, In, Out, Known extends object, Results extends object> {
+interface AddsTimers<P extends Scope, In, Out, Known extends object, Results extends object> {
   /** Waits for a time. Durable, and free while it waits. */
   timer<Name extends string>(
     name: NewName<Results, Name>,
@@ -53,7 +53,7 @@ interface AddsTimers<P extends Place, In, Out, Known extends object, Results ext
   ): Builders<In, Out, Known, WithResult<Results, Name, undefined>>[P]
 }
 
-interface AddsSignals<P extends Place, In, Out, Known extends object, Results extends object> {
+interface AddsSignals<P extends Scope, In, Out, Known extends object, Results extends object> {
   /** Waits for `coordinator.signal`. One that comes before the step begins is kept for it. */
   signal<Name extends string, Payload extends StandardSchemaV1>(
     name: NewName<Results, Name>,
@@ -73,7 +73,7 @@ interface SubSagaAt<Out, Known extends object, ChildIn, ChildResults extends obj
   readonly forwardGroup: ForwardSubSagaOptions<Out, Known, ChildIn, ChildResults>
 }
 
-interface AddsSagas<P extends Place, In, Out, Known extends object, Results extends object> {
+interface AddsSagas<P extends Scope, In, Out, Known extends object, Results extends object> {
   /** Adds another saga as a step: done when that has completed, refused when that was compensated. */
   saga<Name extends string, ChildIn, ChildResults extends object>(
     name: NewName<Results, Name>,
@@ -110,7 +110,7 @@ interface AddsCommands<P extends WithoutPivot, In, Out, Known extends object, Re
 }
 
 /** Where a saga can still turn back. */
-type BeforePivot = Exclude<Place, 'forward' | 'forwardGroup'>
+type BeforePivot = Exclude<Scope, 'forward' | 'forwardGroup'>
 
 interface EachStepAt<Out, Known extends object, Item, Result, T> {
   readonly undoable: EachStepOptions<Out, Known, Item, Result, T>
@@ -147,7 +147,7 @@ interface EachTccStepAt<Out, Known extends object, Item, Result> {
   readonly forwardGroup: never
 }
 
-interface AddsLists<P extends Place, In, Out, Known extends object, Results extends object> {
+interface AddsLists<P extends Scope, In, Out, Known extends object, Results extends object> {
   /** Adds a command for each item of a list; the result is the list of their replies. */
   each<Name extends string, Item, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
     name: NewName<Results, Name>,
@@ -192,7 +192,7 @@ interface AddsTcc<P extends BeforePivot, In, Out, Known extends object, Results 
 }
 
 /** The steps that wait, or are sagas: added alike wherever one is. */
-interface AddsOthers<P extends Place, In, Out, Known extends object, Results extends object>
+interface AddsOthers<P extends Scope, In, Out, Known extends object, Results extends object>
   extends AddsSagas<P, In, Out, Known, Results>,
     AddsLists<P, In, Out, Known, Results>,
     AddsTimers<P, In, Out, Known, Results>,

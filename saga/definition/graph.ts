@@ -49,14 +49,18 @@ export function stepsOfBlock(
 }
 
 /** Surroundings of a step. */
-interface Place {
+interface StepSurroundings {
   readonly group?: number | undefined
   readonly choices?: readonly Choice[] | undefined
   readonly forward?: true | undefined
 }
 
 /** @throws TypeError for a pivot: it must be alone, for whether there is a way back */
-export function placedIn(path: string, step: StepDefinition, { group, choices, forward }: Place): StepDefinition {
+export function placedIn(
+  path: string,
+  step: StepDefinition,
+  { group, choices, forward }: StepSurroundings,
+): StepDefinition {
   if (group === undefined && choices === undefined && forward === undefined) return step
   if (step.pivot && group !== undefined) {
     throw new TypeError(`${path}.parallel: the pivot "${step.name}" must stand alone. Put it after the group.`)

@@ -11,7 +11,7 @@ import { type Homes, homesOf, isFollowedBy, isSame, type Layout, type Layouts, l
 import { markOf, type ShardTable } from './shard-table.ts'
 
 /** Where a saga of this id is or will be, and what it is marked with when it is started now. */
-export interface Place extends Homes {
+export interface MarkedHomes extends Homes {
   readonly mark: string
 }
 
@@ -94,7 +94,7 @@ export class KnownLayouts {
   }
 
   /** Current or future place of a saga. The older homes stay valid: they take no new saga of this id. */
-  async place(id: string): Promise<Place> {
+  async place(id: string): Promise<MarkedHomes> {
     if (this.#layouts === undefined) await this.open()
     for (let looks = 1; looks <= MAX_LOOKS; looks++) {
       const layouts = this.#layouts ?? []

@@ -1,7 +1,7 @@
 /** The coordinators of the shards behind one. */
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
-import { hasCode, invalidOption } from '../../core/errors.ts'
+import { invalidOption } from '../../core/errors.ts'
 import { Life } from '../../core/life.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { type RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
@@ -11,7 +11,7 @@ import type { ResolvedOptions } from '../coordinator/options.ts'
 import type { GlobalTransactionRunOptions } from '../coordinator/propagation.ts'
 import type { SagaOutcome, SagaReport, SagaRun } from '../coordinator/saga-run.ts'
 import type { StartOptions } from '../coordinator/starter.ts'
-import { checkOutcomeOptions, type OutcomeOptions } from '../coordinator/watch.ts'
+import type { OutcomeOptions } from '../coordinator/watch.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { parentById } from '../definition/ties.ts'
@@ -21,6 +21,7 @@ import type { Stored } from '../json.ts'
 import type { ListFilter, SagaKey } from '../store/rows.ts'
 import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import { Drives } from './drives.ts'
+import { firstOutcome } from './first-outcome.ts'
 import { KnownLayouts } from './known-layouts.ts'
 import { layoutOf } from './layout.ts'
 import { Locator } from './locator.ts'
@@ -68,33 +69,20 @@ export class Shards implements ShardedCoordinator {
     this.#life.requireOpen()
   }
 
-  start<Results extends object>(
+  async start<Results extends object>(
     first: SqlTransaction | Saga<unknown, unknown, Results>,
     second: unknown,
     third?: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
     if ('inTransaction' in first) {
-      return this.#startIn(first, second as Saga<unknown, unknown, Results>, third as StartOptions<unknown>)
+      const [saga, options] = [second as Saga<unknown, unknown, Results>, third as StartOptions<unknown>]
+      return this.#locator.placeIn(first, this.#startKey(saga, options), (coordinator, mark, within) =>
+        coordinator.startAt(mark, within, saga, options),
+      )
     }
-    return this.#start(first, second as StartOptions<unknown>)
-  }
-
-  async #start<Results extends object>(
-    saga: Saga<unknown, unknown, Results>,
-    options: StartOptions<unknown>,
-  ): Promise<SagaRun<Results>> {
-    return this.#locator.place(this.#startKey(saga, options), (coordinator, mark) =>
-      coordinator.startAt(mark, undefined, saga, options),
-    )
-  }
-
-  async #startIn<Results extends object>(
-    tx: SqlTransaction,
-    saga: Saga<unknown, unknown, Results>,
-    options: StartOptions<unknown>,
-  ): Promise<SagaRun<Results>> {
-    return this.#locator.placeIn(tx, this.#startKey(saga, options), (coordinator, mark, within) =>
-      coordinator.startAt(mark, within, saga, options),
+    const options = second as StartOptions<unknown>
+    return this.#locator.place(this.#startKey(first, options), (coordinator, mark) =>
+      coordinator.startAt(mark, undefined, first, options),
     )
   }
 
@@ -128,29 +116,15 @@ export class Shards implements ShardedCoordinator {
     })
   }
 
-  /** Waits on every shard for a saga that has not begun: a sub-saga begins on the shard of its parent, whatever its own id. */
   async #outcome<In, Out, Results extends object>(
     saga: Saga<In, Out, Results>,
     id: string,
-    options: OutcomeOptions = {},
+    options?: OutcomeOptions,
   ): Promise<SagaOutcome<Results>> {
     const holder = await this.#locator.find({ name: saga.name, id })
     if (holder !== undefined) return holder.get(saga, id).outcome(options)
-    checkOutcomeOptions('outcome', options)
-    const found = new AbortController()
-    const signal = options.signal === undefined ? found.signal : AbortSignal.any([options.signal, found.signal])
-    try {
-      const runs = [...this.#all.values()].map((coordinator) => coordinator.get(saga, id))
-      let without = 0
-      const unlessElsewhere = (error: unknown): Promise<never> => {
-        // The last shard says it for all: the saga may have begun on another one.
-        if (hasCode(error, 'saga.not_found') && ++without < runs.length) return new Promise(() => {})
-        return Promise.reject(error)
-      }
-      return await Promise.race(runs.map((run) => run.outcome({ ...options, signal }).catch(unlessElsewhere)))
-    } finally {
-      found.abort()
-    }
+    const runs = [...this.#all.values()].map((coordinator) => coordinator.get(saga, id))
+    return firstOutcome(runs, options)
   }
 
   async signal<In, Out, Results extends object>(

@@ -10,7 +10,7 @@ import type { PublishOutcome } from 'concordat/extension'
 import { createRelay } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { type WriteFault, writeFault } from '../../core/write-fault.ts'
-import { type Cluster, IdempotentProducer, KafkaRefusal, ProducerSlot, Publisher } from '../binder/kafka/inside.ts'
+import { type Cluster, IdempotentProducer, KafkaPublisher, KafkaRefusal, ProducerSlot } from '../binder/kafka/inside.ts'
 import { plainMessage } from '../binder/kafka/kit.ts'
 import { FakeBroker } from '../binder/rabbitmq/fake-broker.ts'
 import { attached } from '../binder/rabbitmq/kit.ts'
@@ -63,7 +63,7 @@ async function byKafkajs(type: string): Promise<PublishOutcome> {
   }
   const settings = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
   return publishedBy(
-    new Publisher({ settings, topics, producer: new ProducerSlot(settings, systemClock), clock: systemClock }),
+    new KafkaPublisher({ settings, topics, producer: new ProducerSlot(settings, systemClock), clock: systemClock }),
   )
 }
 
@@ -79,10 +79,12 @@ async function byPlatformatic(type: string): Promise<PublishOutcome> {
   } as unknown as Cluster
   const fields = { cluster, clock: systemClock, compression: 'none', requestTimeoutMs: 1_000 } as const
   const settings = { maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
-  return publishedBy(new Publisher({ settings, topics, producer: new IdempotentProducer(fields), clock: systemClock }))
+  return publishedBy(
+    new KafkaPublisher({ settings, topics, producer: new IdempotentProducer(fields), clock: systemClock }),
+  )
 }
 
-async function publishedBy(publisher: Publisher): Promise<PublishOutcome> {
+async function publishedBy(publisher: KafkaPublisher): Promise<PublishOutcome> {
   const one = plainMessage({ destination: 't', key: 'k' })
   const [outcome] = await publisher.publish([one], { deadline: systemClock.monotonic() + 100 })
   await publisher.close()

@@ -7,7 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type Clock, MINUTE, SECOND, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { until } from '../support/until.ts'
-import { type DirectoryLock, lockDirectory, ownLock, type Place, placeOf } from './inside.ts'
+import { type DirectoryLock, lockDirectory, ownLock, type ProcessPlace, placeOf } from './inside.ts'
 import { hasContainers, startHolder, startInContainer, startUnderNeglect, untilEnded } from './support/holders.ts'
 
 const NOBODY = 999_999_999
@@ -34,14 +34,17 @@ function quickClock(): Clock & { waitedMs: number } {
   }
 }
 
-async function lockOf(directory: string, clock: Clock, place?: Place): Promise<DirectoryLock> {
+async function lockOf(directory: string, clock: Clock, place?: ProcessPlace): Promise<DirectoryLock> {
   const lock = await lockDirectory(directory, clock, place)
   onTestFinished(() => lock.release())
   return lock
 }
 
 /** The view of a process on another kernel, which may or may not be this machine. */
-const elsewhere = async (directory: string): Promise<Place> => ({ ...(await placeOf(directory)), boot: 'another' })
+const elsewhere = async (directory: string): Promise<ProcessPlace> => ({
+  ...(await placeOf(directory)),
+  boot: 'another',
+})
 
 async function deadLock(directory: string, id = ID): Promise<string> {
   const text = await ownLock(await placeOf(directory), id)
@@ -149,7 +152,7 @@ describe('the lock of a folder', () => {
     const dead = await startHolder(directory)
     await dead.kill()
     const text = await readFile(join(directory, 'lock'), 'utf8')
-    const waits = async (place: Place, lock = text): Promise<number> => {
+    const waits = async (place: ProcessPlace, lock = text): Promise<number> => {
       await writeFile(join(directory, 'lock'), lock)
       const clock = quickClock()
       await (await lockOf(directory, clock, place)).release()

@@ -1,7 +1,7 @@
 // oxlint-disable no-restricted-imports -- a small part with rules of its own, not reachable from outside
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Bag, type Place } from '../../locks/bag.ts'
+import { Bag, type Slot } from '../../locks/bag.ts'
 
 describe('a bag', () => {
   it('holds added and not removed items, in any order, and a second removal has no effect', () => {
@@ -10,7 +10,7 @@ describe('a bag', () => {
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
         const bag = new Bag<number>()
         const expected = new Set<number>()
-        const places: Array<Place<number>> = []
+        const places: Array<Slot<number>> = []
         for (const [n, { add, which }] of steps.entries()) {
           if (add) {
             places.push(bag.add(n))

@@ -2,7 +2,7 @@ import { SECOND } from '../../../core/clock.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { DestinationSpec, PublishOutcome, TransportHost } from '../../transport/transport.ts'
 import type { AdminLink } from '../driver.ts'
-import type { Publisher } from '../publisher.ts'
+import type { KafkaPublisher } from '../publisher.ts'
 import type { KafkaSettings } from '../settings.ts'
 import type { Subscriber } from '../subscriber.ts'
 import type { Topics } from '../topics.ts'
@@ -21,7 +21,7 @@ export interface DelaysParts {
   readonly topics: Topics
   readonly subscriber: Subscriber
   /** A separate publisher, which this closes: forwarding does not wait behind the service's own sends, nor the other way round. */
-  readonly publisher: Publisher
+  readonly publisher: KafkaPublisher
   readonly news: DelayNews
 }
 

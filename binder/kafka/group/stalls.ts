@@ -28,7 +28,7 @@ export interface FetchBlock {
   isBlocked(partition: number): boolean
 }
 
-interface Place {
+interface StalledPartition {
   readonly stall: Stall
   /** How often the same batch was fetched in vain. */
   readonly tries: number
@@ -43,7 +43,7 @@ export class Stalls {
   readonly #clock: Clock
   readonly #gate: FetchBlock
   readonly #onChange: (stall: Stall | undefined) => void
-  readonly #places = new Map<number, Place>()
+  readonly #places = new Map<number, StalledPartition>()
   /** Since when the partition waits at its last stable offset. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
@@ -131,7 +131,7 @@ export class Stalls {
     if (this.#places.delete(partition)) this.#tell()
   }
 
-  #put(partition: number, place: Place): void {
+  #put(partition: number, place: StalledPartition): void {
     this.#places.set(partition, place)
     this.#tell()
   }

@@ -1,3 +1,5 @@
+import type { MemberSpec } from '../driver.ts'
+
 /**
  * What the partitions of one member hold while it waits to be lent. A partition that holds its share is not fetched, nor is any
  * once all of them hold the limit together: then what is lent has to go first.
@@ -28,6 +30,15 @@ export interface WaitingLimits {
   readonly partitions: number
   /** Each has its share, however long the others hold theirs. */
   readonly evenShares?: boolean | undefined
+}
+
+/** How many messages of one partition may wait to be lent. */
+export function partitionWindow({
+  prefetch,
+  partitions,
+  evenShares,
+}: Pick<MemberSpec, 'prefetch' | 'partitions' | 'evenShares'>): number {
+  return evenShares === true ? Math.ceil(prefetch / partitions) : prefetch
 }
 
 /** How much is fetched at a time. */

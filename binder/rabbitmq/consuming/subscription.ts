@@ -1,24 +1,17 @@
-import { SECOND } from '../../../core/clock.ts'
-import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { ended } from '../../transport/kit/deadline.ts'
-import { Window } from '../../transport/kit/window.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
-import { failure, toTransportError, within } from '../failure.ts'
+import { failure, within } from '../failure.ts'
 import { type Assurance, assuranceOf } from '../link/assurance.ts'
 import type { AmqpChannel, AmqpConnection, AmqpMessage } from '../link/client.ts'
-import { Presence } from '../link/presence.ts'
-import { surplus } from '../link/share.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { BIND_MS } from '../topology/declaration.ts'
 import { fromAmqp } from '../wire/envelope.ts'
 import type { RabbitDelivery } from './delivery.ts'
+import { PartitionSharing } from './partition-sharing.ts'
 import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
+import { QueueLending } from './queue-lending.ts'
 
 const ASK_AGAIN_MS = 100
-/** How often a member binds its queues again: a binding that is there stays as it is. */
-export const BIND_MS: number = 5 * SECOND
-/** A comparison that fails once may have met a broker that is busy. */
-const FAILURES_TOLD = 2
 
 export interface SubscriptionHost extends TransportHost {
   readonly connection: AmqpConnection
@@ -53,12 +46,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly #closing: AbortController = new AbortController()
   #state: 'opening' | 'open' | 'closed' = 'opening'
   #failure: Error | undefined
-  #paused = false
-  #lending = false
-  #lendScheduled = false
-  readonly #window: Window
-  #waiting = 0
-  #waitingBytes = 0
+  readonly #lending: QueueLending
   #closed: Promise<void> | undefined
   readonly #assurance: Assurance
   #isAsking = false
@@ -66,13 +54,16 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   constructor(host: SubscriptionHost, spec: SubscriptionSpec, queues: readonly string[], receiver: Receiver) {
     this.#host = host
     this.#spec = spec
-    this.#window = new Window(spec)
     this.#receiver = receiver
     this.#assurance = assuranceOf(host.connection, host.clock)
     this.destination = spec.destination
     this.consumerTag = host.instance.slice(0, 60)
     const prefetch = Math.ceil(spec.prefetch / queues.length)
     this.#consumers = queues.map((queue) => new QueueConsumer(queue, Math.min(prefetch, 65_535), this))
+    this.#lending = new QueueLending(spec, this.#consumers, {
+      mayLend: () => this.#state === 'open' && this.isCertain(),
+      deliver: (delivery) => receiver.deliver(delivery),
+    })
   }
 
   /** Takes the place in every queue. Deliveries start after the caller has the subscription. */
@@ -88,19 +79,17 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
       throw error
     }
     this.#state = 'open'
-    this.#lendSoon()
-    if (this.#shares) void this.#share()
+    this.#lending.lendSoon()
+    if (this.#shares) void this.#sharing().run()
     if (this.#spec.group !== null && this.#host.options.provision === 'create') void this.#keepBound()
   }
 
   pause(): void {
-    this.#paused = true
-    for (const consumer of this.#consumers) consumer.flush()
+    this.#lending.pause()
   }
 
   resume(): void {
-    this.#paused = false
-    this.#lend()
+    this.#lending.resume()
   }
 
   close(): Promise<void> {
@@ -123,11 +112,11 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
 
   /** Handed to this process and not settled. */
   get held(): number {
-    return this.#window.count + this.#waiting
+    return this.#lending.held
   }
 
   get holdsAcks(): boolean {
-    return !this.#paused && this.#window.bytes + this.#waitingBytes > this.#spec.prefetchBytes
+    return this.#lending.holdsAcks
   }
 
   read(message: AmqpMessage): EncodedMessage {
@@ -161,7 +150,7 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
       }
     }
     this.#isAsking = false
-    this.#lend()
+    this.#lending.lend()
   }
 
   openChannel(): Promise<AmqpChannel> {
@@ -185,31 +174,15 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   }
 
   arrived(consumer: QueueConsumer, delivery: RabbitDelivery): void {
-    this.#waiting++
-    this.#waitingBytes += delivery.bytes
-    // Alone in the house: no need to look at every consumer.
-    if (this.#waiting === 1 && !this.#lending && this.#mayLend()) this.#lendFrom(consumer)
-    else this.#lend()
+    this.#lending.arrived(consumer, delivery)
   }
 
-  ended(_lane: QueueConsumer, { bytes }: RabbitDelivery, returned: boolean): void {
-    const held = this.holdsAcks
-    this.#window.free(bytes)
-    if (returned) {
-      this.#waiting++
-      this.#waitingBytes += bytes
-      this.#lendSoon()
-      return
-    }
-    if (held) this.#flushHeld()
-    if (this.#waiting > 0) this.#lend()
+  ended(_: QueueConsumer, { bytes }: RabbitDelivery, returned: boolean): void {
+    this.#lending.ended(bytes, returned)
   }
 
   dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void {
-    this.#window.free(lentBytes, lent)
-    this.#waiting -= waiting
-    this.#waitingBytes -= waitingBytes
-    this.#flushHeld()
+    this.#lending.dropped(lent, lentBytes, waiting, waitingBytes)
   }
 
   broken(error: Error): void {
@@ -219,89 +192,23 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     this.#receiver.lost(error)
   }
 
-  #flushHeld(): void {
-    if (!this.holdsAcks) for (const consumer of this.#consumers) consumer.flush()
-  }
-
-  #mayLend(): boolean {
-    return this.#state === 'open' && !this.#paused && this.#window.isOpen && this.isCertain()
-  }
-
-  /** Lends what waits, one from each consumer in turn, while the window is open. */
-  #lend(): void {
-    if (this.#lending) return
-    this.#lending = true
-    for (let found = true; found && this.#waiting > 0; ) {
-      found = false
-      for (const consumer of this.#consumers) {
-        if (!this.#mayLend()) break
-        if (this.#lendFrom(consumer)) found = true
-      }
-    }
-    this.#lending = false
-  }
-
-  #lendFrom(consumer: QueueConsumer): boolean {
-    const delivery = consumer.take()
-    if (delivery === undefined) return false
-    this.#waiting--
-    this.#waitingBytes -= delivery.bytes
-    this.#window.take(delivery.bytes)
-    this.#receiver.deliver(delivery)
-    return true
-  }
-
-  /** Not at once: what comes back in one turn shall all be in its place before any of it goes out again. */
-  #lendSoon(): void {
-    if (this.#lendScheduled) return
-    this.#lendScheduled = true
-    setImmediate(() => {
-      this.#lendScheduled = false
-      this.#lend()
-    })
-  }
-
   async #openConsumer(consumer: QueueConsumer): Promise<void> {
     await consumer.open()
     // Closed meanwhile, perhaps because another consumer did not open: this one must not stay behind as a mute consumer.
     if (this.#state === 'closed') await consumer.leave()
   }
 
-  /** Compares shares until closed. */
-  async #share(): Promise<void> {
-    const { clock, options, logger } = this.#host
-    let presence: Presence | undefined
-    let failures = 0
-    while (this.#state === 'open') {
-      try {
-        presence ??= await this.#join()
-        await this.#compare(presence)
-        if (failures >= FAILURES_TOLD) this.#receiver.stalled?.(undefined)
-        failures = 0
-      } catch (err) {
-        if (this.#state === 'open') {
-          logger.debug({ err, destination: this.destination }, 'could not compare partition shares')
-          if (++failures === FAILURES_TOLD) this.#receiver.stalled?.({ reason: this.#unshared(err), isPassing: true })
-        }
-        if (presence !== undefined) await this.closeChannel(presence.channel)
-        presence = undefined
-      }
-      await clock.sleep(options.rebalanceMs * (0.75 + Math.random() / 2), this.#closing.signal).catch(() => {})
-    }
-    if (presence !== undefined) await this.closeChannel(presence.channel)
-  }
-
-  #unshared(cause: unknown): Error {
-    const { destination } = this
-    const { message } = toTransportError(`compare partition shares of "${destination}"`, cause, destination)
-    return failure(
-      'unavailable',
-      `${message} Until then some members of the group can have all partitions and others none.`,
-      {
-        destination,
-        cause,
-      },
-    )
+  #sharing(): PartitionSharing {
+    return new PartitionSharing(this.#consumers, {
+      ...this.#host,
+      ...this.#spec,
+      member: this,
+      receiver: this.#receiver,
+      closing: this.#closing.signal,
+      isPaused: () => this.#lending.isPaused,
+      request: (what, promise) => this.#request(what, promise),
+      openConsumer: (consumer) => this.#openConsumer(consumer),
+    })
   }
 
   /** An operator, or a restore of definitions, can take the exchange or a binding away: sends to the others would still succeed. */
@@ -314,49 +221,6 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
       await this.#host.rebind().catch((err: unknown) => {
         if (this.#state === 'open') logger.warn({ err, destination }, 'could not bind the queues of a group again')
       })
-    }
-  }
-
-  async #compare(presence: Presence): Promise<void> {
-    const active = this.#consumers.filter((consumer) => consumer.active).length
-    const { members, idle } = await this.#request('count the members', presence.look(active === 0))
-    const over = surplus({ partitions: this.#consumers.length, members, idle, active })
-    if (over > 0 && !this.#paused && this.#state === 'open') await this.#giveUp(over)
-  }
-
-  async #join(): Promise<Presence> {
-    const { destination, group } = this.#spec
-    const channel = await this.openChannel()
-    try {
-      return await this.#request('join the group', Presence.join(channel, destination, group ?? ''))
-    } catch (error) {
-      // The reader may count as a member without a subscription behind it.
-      await this.closeChannel(channel)
-      throw error
-    }
-  }
-
-  /** Passes the active role of some consumers on, those with the least to wait for. */
-  async #giveUp(count: number): Promise<void> {
-    const consumers = this.#consumers
-      .filter((consumer) => consumer.active)
-      .sort((a, b) => a.lent - b.lent || Math.random() - 0.5)
-    const leaving = consumers.slice(0, count)
-    const idle = leaving.map((consumer) => consumer.idle())
-    this.#receiver.recall()
-    await Promise.all(leaving.map((consumer, i) => this.#rejoin(consumer, idle[i] as Promise<void>)))
-  }
-
-  /** Messages whose handlers still run after `rebalanceTimeoutMs` are withdrawn, as for a lost channel. */
-  async #rejoin(consumer: QueueConsumer, idle: Promise<void>): Promise<void> {
-    await ended(this.#host.clock, this.#host.options.rebalanceTimeoutMs, idle)
-    if (this.#state !== 'open') return
-    await consumer.leave()
-    if (this.#state !== 'open') return
-    try {
-      await this.#request(`consume from ${consumer.queue} again`, this.#openConsumer(consumer))
-    } catch (error) {
-      this.broken(toError(error))
     }
   }
 

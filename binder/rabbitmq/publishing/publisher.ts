@@ -1,42 +1,29 @@
 import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { partitionOf } from '../../channel/partition.ts'
 import type { TransportError } from '../../errors.ts'
 import type { PublishOutcome, PublishUntil, TransportHost } from '../../transport/transport.ts'
 import { replyCodeOf, toTransportError } from '../failure.ts'
-import type { AmqpConfirmChannel, AmqpMessage } from '../link/client.ts'
+import type { AmqpConfirmChannel } from '../link/client.ts'
 import type { Link } from '../link/connection.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import type { DelayLadder } from '../topology/delay.ts'
-import { exchangeOf } from '../topology/places.ts'
-import { routingKeyOf } from '../topology/topology.ts'
-import { idOf } from '../wire/envelope.ts'
+import { InFlight } from './in-flight.ts'
 import {
   behindLost,
   blocked,
   closedBefore,
   lost,
   nacked,
-  notProvisioned,
-  onQueues,
   rejected,
   unanswered,
   unreached,
   unroutable,
-  unwritable,
 } from './outcomes.ts'
 import { PublishCall, type PublishEntry } from './publish-call.ts'
 import { PublishChannel } from './publish-channel.ts'
-import { type PublishFrame, publishFrame } from './publish-frame.ts'
+import { type KnownDestinations, PublishFrames } from './publish-frames.ts'
 import { PublishQueue } from './publish-queue.ts'
 
-export interface PublisherHost extends TransportHost {
-  /** Delays messages of this service. */
-  readonly ladder: DelayLadder
-  /** Partitions of a provisioned destination. */
-  partitionsOf(destination: string): number | undefined
-  /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
-  takesAnySize(destination: string): boolean
+export interface PublisherHost extends TransportHost, KnownDestinations {
   /** Makes a deleted destination exist again. @throws TransportError */
   reprovision(destination: string): Promise<void>
 }
@@ -52,29 +39,33 @@ export interface PublisherHost extends TransportHost {
  */
 export class RabbitPublisher {
   readonly #link: Link
-  readonly #options: ResolvedRabbitOptions
   readonly #host: PublisherHost
+  readonly #frames: PublishFrames
   readonly #channel: PublishChannel
   readonly #queue: PublishQueue = new PublishQueue()
-  readonly #inFlight: Set<PublishEntry> = new Set()
+  readonly #inFlight = new InFlight()
   /** Reason of the broker's alarm. */
   #blocked: string | undefined
   /** Entries to be sent one at a time, to find the one the broker closes the channel for. */
   #suspects = 0
   /** A destination is being made again: nothing goes out. */
   #isRepairing = false
-  #roundRobin = 0
   #isClosed = false
 
   constructor(link: Link, options: ResolvedRabbitOptions, host: PublisherHost) {
     this.#link = link
-    this.#options = options
     this.#host = host
     this.#channel = new PublishChannel(link, options, host, {
       onRoom: () => this.#pump(),
-      onReturned: (message) => this.#returned(message),
+      onReturned: (message) => this.#inFlight.returned(message),
       onClosed: (error) => this.#closed(error),
     })
+    this.#frames = new PublishFrames(options, host, host.clock, () => this.#channel.frameMax)
+  }
+
+  /** Why the message can never be written, before it is published. */
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    return this.#frames.cannotTake(message)
   }
 
   publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
@@ -110,8 +101,7 @@ export class RabbitPublisher {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#channel.close()
-    for (const entry of [...this.#inFlight, ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
-    this.#inFlight.clear()
+    for (const entry of [...this.#inFlight.drain(), ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
     this.#queue.clear()
   }
 
@@ -128,48 +118,17 @@ export class RabbitPublisher {
   }
 
   #send(channel: AmqpConfirmChannel, entry: PublishEntry): void {
-    const { message } = entry
-    const { destination, key } = message
-    const partitions = this.#host.partitionsOf(destination)
-    if (partitions === undefined) {
-      this.#settle(entry, notProvisioned(message))
-      return
-    }
-    const place = this.#options.places.get(destination)
-    if (place !== undefined && place.exchange === undefined) {
-      this.#settle(entry, onQueues(message))
-      return
-    }
-    const partition = key === null ? this.#roundRobin++ % partitions : partitionOf(key, partitions)
+    const routingKey = this.#frames.routingKeyOf(entry.message)
+    if (typeof routingKey !== 'string') return this.#settle(entry, routingKey)
     try {
-      this.#write(channel, entry, place?.routingKey ?? routingKeyOf(partition))
+      this.#write(channel, entry, routingKey)
     } catch (cause) {
       this.#unsendable(entry, toError(cause))
     }
   }
 
-  /** Before it is published: why it never can be. */
-  cannotTake(message: EncodedMessage): TransportError | undefined {
-    try {
-      this.#frameOf(message)
-      return undefined
-    } catch (cause) {
-      return unwritable(message, this.#options.maxMessageBytes, toError(cause))
-    }
-  }
-
-  /** @throws as `publishFrame` */
-  #frameOf(message: EncodedMessage): PublishFrame {
-    const { unroutable: policy, maxMessageBytes } = this.#options
-    const { ladder, clock } = this.#host
-    const maxBytes = this.#host.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
-    const limits = { maxBytes, frameMax: this.#channel.frameMax }
-    const to = exchangeOf(message.destination, this.#options.places)
-    return publishFrame(message, to, policy, limits, ladder, clock.now())
-  }
-
   #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
-    const { exchange, content, options } = this.#frameOf(entry.message)
+    const { exchange, content, options } = this.#frames.of(entry.message)
     entry.exchange = exchange
     entry.routingKey = routingKey
     const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))
@@ -186,7 +145,7 @@ export class RabbitPublisher {
       this.#queue.putBack([entry])
       return
     }
-    this.#settle(entry, unwritable(entry.message, this.#options.maxMessageBytes, cause))
+    this.#settle(entry, this.#frames.unwritable(entry.message, cause))
   }
 
   #confirmed(entry: PublishEntry, error: Error | null): void {
@@ -196,17 +155,6 @@ export class RabbitPublisher {
     if (error !== null) this.#settle(entry, nacked(entry.message, error))
     else this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
     if (this.#suspects > 0 || this.#inFlight.size === 0) this.#pump()
-  }
-
-  /** An id may be in flight to several destinations: which one sent it back is part of the answer. */
-  #returned({ fields, properties }: AmqpMessage): void {
-    const id = idOf(properties)
-    for (const entry of this.#inFlight) {
-      if (entry.message.id !== id || entry.exchange !== fields.exchange || entry.returned) continue
-      if (entry.routingKey !== fields.routingKey) continue
-      entry.returned = true
-      return
-    }
   }
 
   #settle(entry: PublishEntry, outcome: PublishOutcome): void {
@@ -231,8 +179,7 @@ export class RabbitPublisher {
   }
 
   #closed(error: Error | undefined): void {
-    const pending = [...this.#inFlight].filter((entry) => !entry.settled)
-    this.#inFlight.clear()
+    const pending = this.#inFlight.drain().filter((entry) => !entry.settled)
     if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error)
     else this.#abandon(pending)
     this.#pump()

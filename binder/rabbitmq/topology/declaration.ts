@@ -1,5 +1,9 @@
+import { SECOND } from '../../../core/clock.ts'
 import type { TopologyPart } from '../../transport/transport.ts'
 import type { AmqpChannel } from '../link/client.ts'
+
+/** How often a member binds its queues again: a binding that is there stays as it is. */
+export const BIND_MS: number = 5 * SECOND
 
 /** An exchange or a queue as this adapter wants it: the same data is declared, compared and described. */
 export type Declaration = ExchangeDeclaration | QueueDeclaration

@@ -5,6 +5,8 @@
  */
 import { invalidOption, requireText } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import type { GroupPlace } from '../../transport/transport.ts'
+import { queueOf } from './topology.ts'
 
 /** Where a channel lies that another program made. Give an exchange, or the queues of all groups, or both. */
 export interface RabbitPlace {
@@ -123,4 +125,9 @@ export function exchangeOf(channel: string, places: Places): string {
 /** The place has an exchange that another program made. */
 export function hasForeignExchange(place: ResolvedPlace): boolean {
   return place.exchange !== undefined && place.exchange !== ''
+}
+
+/** Queue of a group's partition: the existing one that the options name, or ours. */
+export function queueIn(places: Places, { destination, partitions, group }: GroupPlace, partition: number): string {
+  return places.get(destination)?.queues.get(group)?.queue ?? queueOf(destination, group, partition, partitions)
 }

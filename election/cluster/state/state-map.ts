@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
@@ -27,10 +26,10 @@ import {
   CALL_NAMES,
   PUT_NAMES,
   type ResolvedState,
+  requireWatchOptions,
   resolveSharedState,
   type SharedStateOptions,
   UPDATE_NAMES,
-  WATCH_NAMES,
   WRITE_NAMES,
 } from './state-options.ts'
 import { StateValues } from './state-values.ts'
@@ -126,7 +125,8 @@ class StateMap<Out, In> implements SharedState<Out, In> {
       const { value: before, version } = this.#values.decode(record)
       const value = await change(before)
       signal?.throwIfAborted()
-      if (value === undefined ? before === undefined : this.#isAsRead(record, value, before)) return { key, version }
+      if (value === undefined ? before === undefined : this.#values.isAsRead(record, value, before))
+        return { key, version }
       const ifVersion = hasValue(record) ? version : 0
       const operation =
         value === undefined ? { delete: key, ifVersion: version } : { put: key, value, ifVersion, boundTo }
@@ -145,11 +145,6 @@ class StateMap<Out, In> implements SharedState<Out, In> {
     }
   }
 
-  /** False for a value that `change` has written into and returned. */
-  #isAsRead(record: StateRecord, value: unknown, before: unknown): boolean {
-    return Object.is(value, before) && isDeepStrictEqual(value, this.#values.decode(record).value)
-  }
-
   async transact(operations: readonly StateOperation<In>[], options: CallOptions = {}): Promise<Committed> {
     refuseUnknown(`sharedState("${this.name}")`, options, CALL_NAMES)
     const reply = await this.#commit(operations, options.signal)
@@ -161,12 +156,14 @@ class StateMap<Out, In> implements SharedState<Out, In> {
 
   watch(listener: (event: StateEvent<Out>) => void | Promise<void>, options: WatchOptions = {}): Watch {
     if (typeof listener !== 'function') throw invalidOption(`sharedState("${this.name}").watch`, listener, 'a function')
-    this.#checkWatch(options)
+    requireWatchOptions(this.name, options)
+    this.#requireOpen()
     return this.#watches.watch(listener, options)
   }
 
   events(options: WatchOptions & CallOptions = {}): AsyncIterableIterator<StateEvent<Out>> {
-    this.#checkWatch(options)
+    requireWatchOptions(this.name, options)
+    this.#requireOpen()
     const { signal } = options
     signal?.throwIfAborted()
     const feed = this.#watches.feed(options)
@@ -221,15 +218,6 @@ class StateMap<Out, In> implements SharedState<Out, In> {
     signal?.throwIfAborted()
     const done = unlessAborted(this.#closing.signal, call())
     return signal === undefined ? done : unlessAborted(signal, done)
-  }
-
-  #checkWatch(options: WatchOptions & CallOptions): void {
-    const path = `sharedState("${this.name}").watch`
-    refuseUnknown(path, options, WATCH_NAMES)
-    const { after, prefix } = options
-    if (after !== undefined) requireInteger(`${path}.after`, after, 0)
-    if (prefix !== undefined && typeof prefix !== 'string') throw invalidOption(`${path}.prefix`, prefix, 'a string')
-    this.#requireOpen()
   }
 
   async #pause(durationMs: number): Promise<void> {

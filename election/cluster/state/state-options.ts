@@ -1,5 +1,5 @@
 import { type Clock, HOUR, SECOND, systemClock } from '../../../core/clock.ts'
-import { requireInteger, requireText } from '../../../core/errors.ts'
+import { invalidOption, requireInteger, requireText } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
@@ -70,7 +70,7 @@ export const CALL_NAMES = optionNames<CallOptions>({ signal: true })
 export const WRITE_NAMES = optionNames<WriteOptions>({ ifVersion: true, signal: true })
 export const PUT_NAMES = optionNames<PutOptions>({ ifVersion: true, boundTo: true, signal: true })
 export const UPDATE_NAMES = optionNames<UpdateOptions>({ maxAttempts: true, boundTo: true, signal: true })
-export const WATCH_NAMES = optionNames<WatchOptions & CallOptions>({ prefix: true, after: true, signal: true })
+const WATCH_NAMES = optionNames<WatchOptions & CallOptions>({ prefix: true, after: true, signal: true })
 
 const MAX_VALUE_BYTES = 64 * 1_024
 const KEEP_CHANGES = 1_000
@@ -102,6 +102,15 @@ export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     clock: options.clock ?? systemClock,
   }
+}
+
+/** @throws TypeError / RangeError naming the option */
+export function requireWatchOptions(state: string, options: WatchOptions & CallOptions): void {
+  const path = `sharedState("${state}").watch`
+  refuseUnknown(path, options, WATCH_NAMES)
+  const { after, prefix } = options
+  if (after !== undefined) requireInteger(`${path}.after`, after, 0)
+  if (prefix !== undefined && typeof prefix !== 'string') throw invalidOption(`${path}.prefix`, prefix, 'a string')
 }
 
 /** @throws TypeError naming the option */

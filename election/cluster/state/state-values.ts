@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { SchemaError, validate } from '../../../core/schema.ts'
 import { decodeFrozen, decodeJson, encodeJson } from '../store/cluster-data.ts'
 import type { LogChange, LogEntry, StateRecord } from '../store/cluster-store.ts'
@@ -28,6 +29,11 @@ export class StateValues<Out, In> {
     const { key, version, json, boundTo } = record
     const value = json === undefined ? undefined : this.#check(this.#subject(key), decodeJson(this.#subject(key), json))
     return { key, version, value, ...(boundTo === undefined ? {} : { boundTo }) }
+  }
+
+  /** Whether a value is the one that the record has. False when it is the same object, and was written into. */
+  isAsRead(record: StateRecord, value: unknown, before: unknown): boolean {
+    return Object.is(value, before) && isDeepStrictEqual(value, this.decode(record).value)
   }
 
   /** For many readers: frozen, and what does not fit the schema carries the error instead of throwing it. */

@@ -99,12 +99,12 @@ async function serve(invocation: Invocation) {
   return { text: '', json: undefined }
 }
 
-function hint({ token, isLoopback }: Place): string {
+function hint({ token, isLoopback }: ConsoleAddress): string {
   if (isLoopback) return token === undefined ? 'It works once, in one browser. Ctrl-C ends it.' : 'Ctrl-C ends it.'
   return 'Others can read what goes by here: put TLS in front of it. Ctrl-C ends it.'
 }
 
-interface Place {
+interface ConsoleAddress {
   readonly host: string
   /** Host as it is written in an address. */
   readonly shown: string
@@ -115,7 +115,7 @@ interface Place {
 }
 
 /** @throws UsageError for an address that others reach without a token of your own */
-async function placeOf(values: Values): Promise<Place> {
+async function placeOf(values: Values): Promise<ConsoleAddress> {
   const host = text(values, 'host') ?? '127.0.0.1'
   const port = readWhole('--port', text(values, 'port') ?? PORT)
   if (port > 65_535) throw new UsageError(`--port: expected at most 65535, got ${port}`)
@@ -144,7 +144,7 @@ async function tokenIn(file: string): Promise<string> {
 }
 
 /** @returns the port */
-async function listening(server: Server, { host, port }: Place): Promise<number> {
+async function listening(server: Server, { host, port }: ConsoleAddress): Promise<number> {
   server.listen(port, host)
   try {
     await once(server, 'listening')

@@ -155,9 +155,9 @@ function ordered(columns: string[][], links: readonly Link[]): string[][] {
   return columns
 }
 
-type Place = { readonly x: number; readonly y: number } | undefined
+type Corner = { readonly x: number; readonly y: number } | undefined
 
-function pathOf(from: Place, to: Place): string {
+function pathOf(from: Corner, to: Corner): string {
   if (from === undefined || to === undefined) return ''
   const [y1, y2] = [from.y + TALL / 2, to.y + TALL / 2]
   if (to.x > from.x) {

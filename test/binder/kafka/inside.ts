@@ -38,7 +38,7 @@ export { resolvePlatformaticOptions } from '../../../binder/kafka/platformatic/o
 export { IdempotentProducer } from '../../../binder/kafka/platformatic/producer.ts'
 export { ByteReader, ByteWriter } from '../../../binder/kafka/platformatic/protocol/bytes.ts'
 export { KafkaRefusal } from '../../../binder/kafka/platformatic/protocol/errors.ts'
-export { Publisher } from '../../../binder/kafka/publisher.ts'
+export { KafkaPublisher } from '../../../binder/kafka/publisher.ts'
 export { readBatches } from '../../../binder/kafka/records/batch-reader.ts'
 export { writeBatch } from '../../../binder/kafka/records/batch-writer.ts'
 export { crc32c, fastestCrc32c, slicedCrc32c } from '../../../binder/kafka/records/crc32c.ts'

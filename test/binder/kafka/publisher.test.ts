@@ -1,7 +1,7 @@
 import { MINUTE, systemClock } from 'concordat/core'
 import { expect, it } from 'vitest'
 import { FakeClock } from '../../support/locks/fake-clock.ts'
-import { ProducerSlot, Publisher } from './inside.ts'
+import { KafkaPublisher, ProducerSlot } from './inside.ts'
 import { plainMessage } from './kit.ts'
 
 type Batch = {
@@ -23,7 +23,7 @@ it('the Kafka publisher sends no later part of a list after one without an answe
   }
   const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
   const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
-  const publisher = new Publisher({
+  const publisher = new KafkaPublisher({
     settings: options,
     topics,
     producer: new ProducerSlot(options, systemClock),
@@ -52,7 +52,7 @@ it('the Kafka publisher fails messages of forbidden topics at once with the perm
   }
   const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
   const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
-  const publisher = new Publisher({
+  const publisher = new KafkaPublisher({
     settings: options,
     topics,
     producer: new ProducerSlot(options, systemClock),
@@ -82,7 +82,7 @@ it.each(['INVALID_RECORD', 'POLICY_VIOLATION', 'MESSAGE_TOO_LARGE'])(
     }
     const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
     const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
-    const publisher = new Publisher({
+    const publisher = new KafkaPublisher({
       settings: options,
       topics,
       producer: new ProducerSlot(options, systemClock),
@@ -107,7 +107,7 @@ it('the Kafka publisher opens new connections of kafkajs after an idle time in w
   const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
   const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
   const slot = new ProducerSlot(options, clock)
-  const publisher = new Publisher({ settings: options, topics, producer: slot, clock })
+  const publisher = new KafkaPublisher({ settings: options, topics, producer: slot, clock })
   const send = async () => expect(await publisher.publish([plainMessage({ key: 'k' })])).toEqual([undefined])
   await send()
   clock.stall(2 * MINUTE)

@@ -40,7 +40,7 @@ export interface FetcherEvents {
   onLost(error: unknown): void
 }
 
-interface Place {
+interface ReadPosition {
   readonly assigned: AssignedPartition
   next: number
   leader: number
@@ -57,7 +57,7 @@ export class Fetcher implements FetchBlock {
   readonly #clock: Clock
   readonly #options: FetcherSettings
   readonly #events: FetcherEvents
-  readonly #places = new Map<number, Place>()
+  readonly #places = new Map<number, ReadPosition>()
   readonly #blocked = new Set<number>()
   readonly #loops = new Set<number>()
   #isFirst = true
@@ -125,7 +125,7 @@ export class Fetcher implements FetchBlock {
     for (const wake of asleep) wake()
   }
 
-  #mayFetch({ assigned }: Place): boolean {
+  #mayFetch({ assigned }: ReadPosition): boolean {
     return !this.#paused && !this.#blocked.has(assigned.partition) && assigned.hasRoom(this.#options.window)
   }
 
@@ -184,13 +184,13 @@ export class Fetcher implements FetchBlock {
   }
 
   /** Another broker may lead them, or the same one over another connection: the loop ends, another one begins. */
-  #giveUp(led: readonly Place[]): void {
+  #giveUp(led: readonly ReadPosition[]): void {
     for (const place of led) place.leader = -1
     setImmediate(() => void this.#findLeaders())
   }
 
   /** Resolves true when the leaders have to be looked up again. */
-  async #fetch(leader: number, ready: readonly Place[], isShort: boolean): Promise<boolean> {
+  async #fetch(leader: number, ready: readonly ReadPosition[], isShort: boolean): Promise<boolean> {
     const { topic, maxBytes, maxPartitionBytes, requestTimeoutMs } = this.#options
     // The first one tells how things stand.
     const longest = isShort ? Math.min(SHORT_WAIT_MS, this.#options.maxWaitMs) : this.#options.maxWaitMs
@@ -216,7 +216,7 @@ export class Fetcher implements FetchBlock {
    * Resolves true when another one leads it. When a leader moves, two of them can be asked about a partition: what does not
    * begin where reading stands by now would come twice, or skip something.
    */
-  async #take(place: Place, answer: FetchedPartition, offset: number | undefined): Promise<boolean> {
+  async #take(place: ReadPosition, answer: FetchedPartition, offset: number | undefined): Promise<boolean> {
     const { error, partition } = answer
     if (place.next !== offset) return false
     if (error === 'OFFSET_OUT_OF_RANGE') {
@@ -236,7 +236,7 @@ export class Fetcher implements FetchBlock {
     return false
   }
 
-  #hand(place: Place, answer: FetchedPartition, { messages, next, unreadable }: ReadRecords): void {
+  #hand(place: ReadPosition, answer: FetchedPartition, { messages, next, unreadable }: ReadRecords): void {
     const offset = place.next
     const { partition, highWatermark, lastStableOffset } = answer
     this.#events.onNews({ offset, answer: { partition, highWatermark, lastStableOffset, messages, unreadable } })
@@ -246,7 +246,7 @@ export class Fetcher implements FetchBlock {
     else if (next > offset) this.#events.onSkipped(place.assigned, next)
   }
 
-  async #reset(place: Place): Promise<void> {
+  async #reset(place: ReadPosition): Promise<void> {
     const { partition } = place.assigned
     const request = listOffsets(this.#options.topic, [partition], EARLIEST, READ_UNCOMMITTED)
     const first = (await this.#cluster.call(place.leader, request, 'fetch')).get(partition) ?? 0

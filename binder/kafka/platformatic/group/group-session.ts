@@ -20,6 +20,7 @@ export interface SessionSpec {
   readonly groupId: string
   readonly topic: string
   readonly sessionTimeoutMs: number
+  readonly heartbeatIntervalMs: number
   readonly rebalanceTimeoutMs: number
   readonly requestTimeoutMs: number
 }
@@ -42,6 +43,8 @@ export class GroupSession {
   readonly #clock: Clock
   #memberId = ''
   #generation = -1
+  /** When the last heartbeat left, or the group was joined. */
+  #beatAt = 0
   #isJoining = false
 
   constructor(spec: SessionSpec, cluster: Cluster, clock: Clock) {
@@ -74,7 +77,12 @@ export class GroupSession {
     }
   }
 
+  get isBeatDue(): boolean {
+    return this.isPlaced && this.#clock.monotonic() - this.#beatAt >= this.#spec.heartbeatIntervalMs
+  }
+
   async heartbeat(): Promise<void> {
+    this.#beatAt = this.#clock.monotonic()
     if (this.isPlaced) await this.#call(heartbeat(this.#place()))
   }
 
@@ -131,6 +139,7 @@ export class GroupSession {
       this.#spec.rebalanceTimeoutMs + this.#spec.requestTimeoutMs,
     )
     this.#generation = generation
+    this.#beatAt = this.#clock.monotonic()
     const given = partitionsIn(share)
     const others = [...otherTopics(topic, sharers), ...[...given.keys()].filter((each) => each !== topic)]
     return { generation, partitions: [...(given.get(topic) ?? [])], isLeader, shared: all.length, others }

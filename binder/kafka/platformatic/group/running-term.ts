@@ -1,28 +1,30 @@
-import type { Clock } from '../../../../core/clock.ts'
-import type { Stall, TransportDelivery } from '../../../transport/transport.ts'
+import { type Clock, SECOND } from '../../../../core/clock.ts'
+import type { Receiver } from '../../../transport/transport.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import { Assignment, type AssignmentLimits } from '../../group/assignment.ts'
+import type { Displacements } from '../../group/displacements.ts'
+import type { Fetches } from '../../group/fetches.ts'
+import { LentAgain } from '../../group/lent-again.ts'
 import { Stalls } from '../../group/stalls.ts'
 import type { Cluster } from '../network/cluster.ts'
 import { Fetcher, type FetcherSettings } from './fetcher.ts'
 import type { Term } from './group-session.ts'
+import type { SameTopic } from './same-topic.ts'
+
+/** How often the leader of a group looks whether the topic got more partitions. */
+const PARTITIONS_MS = 30 * SECOND
 
 export interface TermParts extends AssignmentLimits {
   readonly cluster: Cluster
   readonly clock: Clock
   readonly fetching: FetcherSettings
   readonly groupId: string
+  readonly receiver: Receiver
+  readonly fetches: Fetches
+  readonly displacements: Displacements
+  readonly sameTopic: SameTopic
   isCertain(): boolean
-  deliver(delivery: TransportDelivery): void
   onProgress(assigned: AssignedPartition): void
-  onReleased(assigned: AssignedPartition): void
-  onStalled(stall: Stall | undefined): void
-  /** A fetch of the partition from that offset was answered. */
-  onHeard(partition: number, offset: number, highWatermark: string | number): void
-  /** The broker has nothing at that offset: reading goes on at the first that there is. */
-  onOutOfRange(partition: number, offset: number): void
-  onUnknown(): void
-  isSame(): Promise<boolean>
   onAnswer(error?: unknown): void
   onLost(error: unknown): void
 }
@@ -35,24 +37,27 @@ export class RunningTerm {
   readonly rejoin = Promise.withResolvers<void>()
   readonly #fetcher: Fetcher
   readonly #stalls: Stalls
-  readonly #groupId: string
+  readonly #parts: Pick<TermParts, 'clock' | 'cluster' | 'topic' | 'groupId' | 'fetches'>
   #isHeld = false
 
   constructor(joined: Term, parts: TermParts) {
-    const { cluster, clock, fetching, topic, groupId } = parts
+    const { cluster, clock, fetching, topic, displacements, fetches, sameTopic } = parts
+    const lentAgain = new LentAgain(clock, () => this.assignment)
     this.joined = joined
-    this.#groupId = groupId
+    this.#parts = parts
     this.assignment = new Assignment(joined.partitions, parts, {
       isCertain: () => parts.isCertain(),
-      deliver: (delivery) => parts.deliver(delivery),
+      deliver: (delivery) => parts.receiver.deliver(delivery),
       onProgress: (assigned) => parts.onProgress(assigned),
-      onReleased: (assigned) => parts.onReleased(assigned),
+      onReleased: (assigned) => lentAgain.add(assigned),
       onRoom: () => this.#fetcher.refresh(),
     })
     this.#fetcher = new Fetcher(cluster, clock, fetching, {
       onNews: (news) => {
         this.#stalls.heard(news)
-        parts.onHeard(news.answer.partition, news.offset, news.answer.highWatermark)
+        const { partition, highWatermark } = news.answer
+        displacements.heard(partition, news.offset, highWatermark)
+        fetches.answered(partition, news.offset)
       },
       onBatch: (assigned, batch) => {
         assigned.append(batch)
@@ -62,19 +67,36 @@ export class RunningTerm {
         assigned.skip(next)
         parts.onProgress(assigned)
       },
-      onOutOfRange: (partition, offset) => parts.onOutOfRange(partition, offset),
-      onUnknown: () => parts.onUnknown(),
-      isSame: () => parts.isSame(),
+      onOutOfRange: (partition, offset) => displacements.outOfRange(partition, offset),
+      onUnknown: () => sameTopic.doubt(),
+      isSame: () => sameTopic.isSame(),
       onAnswer: (error) => parts.onAnswer(error),
       onLost: (error) => parts.onLost(error),
     })
-    this.#stalls = new Stalls(topic, clock, this.#fetcher, (stall) => parts.onStalled(stall))
+    this.#stalls = new Stalls(topic, clock, this.#fetcher, (stall) => parts.receiver.stalled?.(stall))
   }
 
   /** @param positions where to begin, of each partition */
   start(positions: ReadonlyMap<number, number>): void {
-    this.#stalls.shared(this.#groupId, this.joined.others)
+    this.#parts.fetches.begin(this.joined.partitions)
+    this.#stalls.shared(this.#parts.groupId, this.joined.others)
     this.#fetcher.start(this.assignment.partitions.values(), positions)
+    if (this.joined.isLeader) this.#watchPartitions()
+  }
+
+  /** The leader shares out anew when there are more than it shared out. */
+  #watchPartitions(): void {
+    const { clock, cluster, topic } = this.#parts
+    clock.setTimer(PARTITIONS_MS, () => {
+      if (this.#isHeld) return
+      cluster
+        .freshTopic(topic)
+        .then(({ partitions }) => {
+          if (partitions.length > this.joined.shared) this.rejoin.resolve()
+        })
+        .catch(() => {})
+        .finally(() => this.#watchPartitions())
+    })
   }
 
   setPaused(paused: boolean): void {

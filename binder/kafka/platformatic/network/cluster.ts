@@ -39,12 +39,12 @@ const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
 /** A producer follows partitions that were added within this. */
 const TOPIC_AGE_MS = 30 * SECOND
 
-interface Place {
+interface Address {
   readonly host: string
   readonly port: number
 }
 
-function nameOf({ host, port }: Place): string {
+function nameOf({ host, port }: Address): string {
   return `${host}:${port}`
 }
 
@@ -152,8 +152,8 @@ export class Cluster {
 
   async #anyLink(): Promise<{ readonly link: BrokerLink; readonly name: string }> {
     const failures: unknown[] = []
-    const silentSince = (place: Place): number => this.#silent.get(nameOf(place)) ?? Number.NEGATIVE_INFINITY
-    const places: readonly Place[] = [...this.#brokers.values(), ...this.#options.bootstrap]
+    const silentSince = (place: Address): number => this.#silent.get(nameOf(place)) ?? Number.NEGATIVE_INFINITY
+    const places: readonly Address[] = [...this.#brokers.values(), ...this.#options.bootstrap]
     for (const place of places.toSorted((a, b) => Math.sign(silentSince(a) - silentSince(b)) || 0)) {
       try {
         return { link: await this.#link(place, 'main'), name: nameOf(place) }
@@ -165,7 +165,7 @@ export class Cluster {
     throw new AggregateError(failures, 'no broker can be reached')
   }
 
-  async #link(place: Place, lane: Lane): Promise<BrokerLink> {
+  async #link(place: Address, lane: Lane): Promise<BrokerLink> {
     const name = `${lane} ${place.host}:${place.port}`
     for (;;) {
       if (this.#closed) throw new ConnectFailed(`${place.host}:${place.port}`, new Error('the connections were closed'))
@@ -177,7 +177,7 @@ export class Cluster {
     }
   }
 
-  #open(name: string, place: Place): Promise<BrokerLink> {
+  #open(name: string, place: Address): Promise<BrokerLink> {
     const { makeConnection, connectTimeoutMs } = this.#options
     const opening = BrokerLink.open(this.#clock, makeConnection, place, connectTimeoutMs)
     this.#links.set(name, opening)

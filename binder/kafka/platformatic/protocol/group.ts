@@ -3,7 +3,7 @@ import { errorName, requireSuccess } from './errors.ts'
 import type { Request } from './request.ts'
 
 /** A member's place: which term of the group it belongs to. */
-export interface Place {
+export interface MemberGeneration {
   readonly groupId: string
   readonly memberId: string
   readonly generation: number
@@ -58,7 +58,7 @@ export function joinGroup(spec: JoinSpec): Request<JoinAnswer> {
 
 /** Resolves with this member's share. @throws KafkaRefusal */
 export function syncGroup(
-  { groupId, memberId, generation }: Place,
+  { groupId, memberId, generation }: MemberGeneration,
   shares: ReadonlyArray<{ readonly memberId: string; readonly memberAssignment: Buffer }>,
 ): Request<Buffer> {
   return {
@@ -78,7 +78,7 @@ export function syncGroup(
 }
 
 /** @throws KafkaRefusal */
-export function heartbeat({ groupId, memberId, generation }: Place): Request<void> {
+export function heartbeat({ groupId, memberId, generation }: MemberGeneration): Request<void> {
   return {
     apiKey: 12,
     apiVersion: 3,

@@ -1,7 +1,7 @@
 /** Offsets: a group's, and a topic's. */
 import type { ByteReader } from './bytes.ts'
 import { requireSuccess } from './errors.ts'
-import type { Place } from './group.ts'
+import type { MemberGeneration } from './group.ts'
 import type { Request } from './request.ts'
 
 /** Asked for in the place of an instant. */
@@ -15,7 +15,11 @@ export const READ_COMMITTED = 1
 export const NOBODY = { memberId: '', generation: -1 } as const
 
 /** @throws KafkaRefusal when one of them was refused */
-export function commitOffsets(place: Place, topic: string, positions: ReadonlyMap<number, number>): Request<void> {
+export function commitOffsets(
+  place: MemberGeneration,
+  topic: string,
+  positions: ReadonlyMap<number, number>,
+): Request<void> {
   return {
     apiKey: 8,
     apiVersion: 7,

@@ -1,0 +1,163 @@
+import type { Clock } from '../../../core/clock.ts'
+import { ended } from '../../transport/kit/deadline.ts'
+import type { Receiver } from '../../transport/transport.ts'
+import type { MemberSpec } from '../driver.ts'
+import { Assignment } from '../group/assignment.ts'
+import { Displacements } from '../group/displacements.ts'
+import { Fetches } from '../group/fetches.ts'
+import type { GroupProgress } from '../group/group-progress.ts'
+import { LentAgain } from '../group/lent-again.ts'
+import type { MemberLife } from '../group/member-life.ts'
+import { Stalls } from '../group/stalls.ts'
+import { partitionWindow } from '../group/waiting-bytes.ts'
+import type { EndedBatch, KafkaBatchPayload, KafkaConsumer } from './client.ts'
+import { FetchGate } from './fetch-gate.ts'
+import type { Fetched } from './patches/fetch-reader.ts'
+
+/** Error code of the protocol. kafkajs continues at the first existing offset, without telling the caller. */
+const OFFSET_OUT_OF_RANGE = 1
+
+export interface IntakeFields {
+  readonly clock: Clock
+  readonly receiver: Receiver
+  readonly progress: GroupProgress
+  readonly life: MemberLife
+  /** Whether no other member can have the partitions yet. */
+  isCertain(): boolean
+  /** Whether the membership is in doubt or being given up: nothing is taken then, and nothing lent. */
+  isHeld(): boolean
+}
+
+/** Appends the batches of kafkajs to the current assignment, while there is room and the place in the group is kept. */
+export class Intake {
+  readonly #spec: MemberSpec
+  readonly #consumer: KafkaConsumer
+  readonly #fields: IntakeFields
+  readonly #fetching: FetchGate
+  readonly #stalls: Stalls
+  readonly #displacements: Displacements
+  readonly #lentAgain: LentAgain
+  readonly #fetches = new Fetches()
+  #assignment: Assignment | undefined
+
+  constructor(spec: MemberSpec, consumer: KafkaConsumer, fields: IntakeFields) {
+    const { clock, receiver } = fields
+    this.#spec = spec
+    this.#consumer = consumer
+    this.#fields = fields
+    this.#fetching = new FetchGate(consumer, spec.topic, clock, partitionWindow(spec))
+    this.#stalls = new Stalls(spec.topic, clock, this.#fetching, (each) => receiver.stalled?.(each))
+    this.#displacements = new Displacements(spec.topic, (each) => receiver.displaced?.(each))
+    this.#lentAgain = new LentAgain(clock, () => this.#assignment)
+  }
+
+  get assignment(): Assignment | undefined {
+    return this.#assignment
+  }
+
+  /** Waits for the first answer about each partition, for `limitMs` at most. */
+  async hear(limitMs: number | undefined): Promise<void> {
+    if (limitMs !== undefined) await ended(this.#fields.clock, limitMs, this.#fetches.heard)
+  }
+
+  /** @param others topics that members of the group read beside this one */
+  begin(partitions: readonly number[], others: readonly string[]): void {
+    const { receiver, progress } = this.#fields
+    this.#assignment = new Assignment(partitions, this.#spec, {
+      isCertain: () => this.#fields.isCertain(),
+      deliver: (delivery) => receiver.deliver(delivery),
+      onProgress: (assigned) => progress.mark(assigned),
+      onReleased: (assigned) => this.#lentAgain.add(assigned),
+      onRoom: () => this.#fetching.refresh(),
+    })
+    this.#stalls.reset()
+    this.#stalls.shared(this.#spec.groupId, others)
+    this.#fetching.reset()
+    this.#fetching.apply()
+    this.applyHold()
+    this.#seek(partitions)
+    this.#fetches.begin(partitions)
+  }
+
+  end(assignment: Assignment, reason: Error): void {
+    assignment.withdraw(reason)
+    if (this.#assignment === assignment) this.#assignment = undefined
+  }
+
+  setPaused(paused: boolean): void {
+    this.#fetching.setPaused(paused)
+    this.applyHold()
+  }
+
+  applyHold(): void {
+    this.#assignment?.hold(this.#isHeld())
+  }
+
+  /** A batch that waited for room would wait forever, and kafkajs with it, which has to join anew. */
+  leaveAll(): void {
+    this.#fetching.leaveAll()
+  }
+
+  /** Stops permanently: nothing is taken or lent any longer. */
+  stop(): void {
+    this.#fetches.stop()
+    this.#stalls.reset()
+    this.applyHold()
+    this.leaveAll()
+  }
+
+  onFetched(fetched: Fetched): void {
+    const { partition } = fetched.answer
+    if (fetched.topic !== this.#spec.topic || this.#fields.life.isOver) return
+    if (this.#assignment?.partitions.has(partition) !== true) return
+    const { offset, answer } = fetched
+    if (answer.errorCode === OFFSET_OUT_OF_RANGE) this.#displacements.outOfRange(partition, offset)
+    else if (answer.errorCode === 0) this.#displacements.heard(partition, offset, answer.highWatermark)
+    this.#stalls.heard(fetched)
+    this.#fetches.answered(partition, fetched.offset)
+  }
+
+  async onBatch(payload: KafkaBatchPayload): Promise<void> {
+    const { batch } = payload
+    const assignment = this.#assignment
+    const assigned = assignment?.partitions.get(batch.partition)
+    if (assignment === undefined || assigned === undefined || payload.isStale() || this.#isHeld()) return
+    if (this.#fields.progress.carried.isLate(batch)) return
+    const { size } = assignment.partitions
+    const mayTake = await this.#fetching.room(assigned, size)
+    if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
+    payload.resolveOffset(batch.lastOffset())
+    assigned.append(batch)
+    assignment.lend(assigned)
+    // kafkajs fetches again once this resolves: records of the next answer would be decoded, and would wait beside these.
+    if (!this.#isHeld()) await this.#fetching.room(assigned, size)
+  }
+
+  /** Records that kafkajs consumed itself are finished, too: otherwise they would seem to wait. */
+  onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
+    const { progress, life } = this.#fields
+    const assigned = this.#assignment?.partitions.get(partition)
+    const fetchedOffset = this.#fetches.startOf(partition)
+    if (batchSize > 0 || topic !== this.#spec.topic || assigned === undefined || fetchedOffset === undefined) return
+    // kafkajs has moved on with it, past what has come back with the new assignment.
+    if (progress.carried.isLate({ partition, fetchedOffset }))
+      life.lost(new Error(`a fetch of partition ${partition} was answered after the group was joined anew`))
+    else if (!this.#isHeld()) {
+      assigned.skip(Number(lastOffset) + 1)
+      progress.mark(assigned)
+    }
+  }
+
+  /** A group that commits nothing goes on from its own memory. */
+  #seek(partitions: readonly number[]): void {
+    if (this.#spec.startAt === undefined) return
+    for (const partition of partitions) {
+      const offset = String(this.#fields.progress.carried.positionOf(partition))
+      this.#consumer.seek({ topic: this.#spec.topic, partition, offset })
+    }
+  }
+
+  #isHeld(): boolean {
+    return this.#fields.isHeld() || this.#fetching.isPaused
+  }
+}

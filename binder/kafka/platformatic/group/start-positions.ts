@@ -1,0 +1,73 @@
+import type { Clock } from '../../../../core/clock.ts'
+import { hasType, isExpelled } from '../../errors.ts'
+import type { CarryOver } from '../../group/carry-over.ts'
+import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
+import { KafkaRefusal } from '../protocol/errors.ts'
+import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
+import type { GroupSession } from './group-session.ts'
+import type { SameTopic } from './same-topic.ts'
+
+export interface StartFields {
+  readonly topic: string
+  readonly cluster: Cluster
+  /** Set for a group that commits nothing and goes on from its own memory. */
+  readonly remembered: CarryOver | undefined
+  readonly sameTopic: SameTopic
+  readonly session: GroupSession
+  readonly clock: Clock
+  /** False when the share is gone. */
+  isWanted(): boolean
+  onAnswer(error: unknown): void
+}
+
+/** Finds the offsets at which a member begins to read its partitions. */
+export class StartPositions {
+  readonly #fields: StartFields
+
+  constructor(fields: StartFields) {
+    this.#fields = fields
+  }
+
+  /**
+   * Waits for leaders and coordinators, for as long as the place is kept; resolves with nothing when it is not.
+   * @throws what will not pass
+   */
+  async of(partitions: readonly number[]): Promise<ReadonlyMap<number, number> | undefined> {
+    const { clock } = this.#fields
+    for (
+      let pauseMs: number = RETRY.firstMs;
+      this.#fields.isWanted();
+      pauseMs = Math.min(2 * pauseMs, RETRY.longestMs)
+    ) {
+      try {
+        return await this.#look(partitions)
+      } catch (error) {
+        if (isExpelled(error) || hasType(error, 'REBALANCE_IN_PROGRESS')) return undefined
+        if (error instanceof KafkaRefusal && !isPassing(error.type)) throw error
+        this.#fields.onAnswer(error)
+        await clock.sleep(pauseMs)
+      }
+    }
+    return undefined
+  }
+
+  /** Committed offsets of the group, else the first ones that exist. */
+  async #look(partitions: readonly number[]): Promise<ReadonlyMap<number, number>> {
+    const { topic, cluster, remembered, sameTopic, session } = this.#fields
+    if (remembered !== undefined)
+      return new Map(partitions.map((partition) => [partition, remembered.positionOf(partition)]))
+    if (partitions.length === 0) return new Map()
+    const committed = new Map(await session.committed(partitions))
+    sameTopic.begin(committed.keys())
+    const missing = new Set(partitions.filter((partition) => !committed.has(partition)))
+    if (missing.size === 0) return committed
+    const { partitions: all } = await cluster.freshTopic(topic)
+    const wanted = all.filter(({ partition }) => missing.has(partition))
+    for (const [leader, each] of Map.groupBy(wanted, (one) => one.leader)) {
+      const numbers = each.map(({ partition }) => partition)
+      const request = listOffsets(topic, numbers, EARLIEST, READ_UNCOMMITTED)
+      for (const [partition, first] of await cluster.call(leader, request, 'fetch')) committed.set(partition, first)
+    }
+    return committed
+  }
+}

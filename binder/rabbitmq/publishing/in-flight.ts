@@ -1,0 +1,39 @@
+import type { AmqpMessage } from '../link/client.ts'
+import { idOf } from '../wire/envelope.ts'
+import type { PublishEntry } from './publish-call.ts'
+
+/** Messages that were written to the channel and are not confirmed. */
+export class InFlight {
+  readonly #entries: Set<PublishEntry> = new Set()
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  add(entry: PublishEntry): void {
+    this.#entries.add(entry)
+  }
+
+  /** @returns false when it was not in flight any longer */
+  delete(entry: PublishEntry): boolean {
+    return this.#entries.delete(entry)
+  }
+
+  /** Marks what the broker sent back. An id may be in flight to several destinations: the answer names the exchange and the routing key. */
+  returned({ fields, properties }: AmqpMessage): void {
+    const id = idOf(properties)
+    for (const entry of this.#entries) {
+      if (entry.message.id !== id || entry.exchange !== fields.exchange || entry.returned) continue
+      if (entry.routingKey !== fields.routingKey) continue
+      entry.returned = true
+      return
+    }
+  }
+
+  /** Takes all out, in the order in which they were written. */
+  drain(): readonly PublishEntry[] {
+    const entries = [...this.#entries]
+    this.#entries.clear()
+    return entries
+  }
+}

@@ -1,0 +1,71 @@
+import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import { partitionOf } from '../../channel/partition.ts'
+import type { TransportError } from '../../errors.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import type { DelayLadder } from '../topology/delay.ts'
+import { exchangeOf } from '../topology/places.ts'
+import { routingKeyOf } from '../topology/topology.ts'
+import { notProvisioned, onQueues, unwritable } from './outcomes.ts'
+import { type PublishFrame, publishFrame } from './publish-frame.ts'
+
+export interface KnownDestinations {
+  /** Delays messages of this service. */
+  readonly ladder: DelayLadder
+  /** Partitions of a provisioned destination. */
+  partitionsOf(destination: string): number | undefined
+  /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
+  takesAnySize(destination: string): boolean
+}
+
+/** Chooses the routing key of a message and encodes the message for the wire. */
+export class PublishFrames {
+  readonly #options: ResolvedRabbitOptions
+  readonly #known: KnownDestinations
+  readonly #clock: Clock
+  readonly #frameMax: () => number
+  #roundRobin = 0
+
+  /** @param frameMax of the connection, in bytes */
+  constructor(options: ResolvedRabbitOptions, known: KnownDestinations, clock: Clock, frameMax: () => number) {
+    this.#options = options
+    this.#known = known
+    this.#clock = clock
+    this.#frameMax = frameMax
+  }
+
+  /** @returns the error of a message that has no partition to go to */
+  routingKeyOf(message: EncodedMessage): string | TransportError {
+    const { destination, key } = message
+    const partitions = this.#known.partitionsOf(destination)
+    if (partitions === undefined) return notProvisioned(message)
+    const place = this.#options.places.get(destination)
+    if (place !== undefined && place.exchange === undefined) return onQueues(message)
+    const partition = key === null ? this.#roundRobin++ % partitions : partitionOf(key, partitions)
+    return place?.routingKey ?? routingKeyOf(partition)
+  }
+
+  /** @throws as `publishFrame` */
+  of(message: EncodedMessage): PublishFrame {
+    const { unroutable: policy, maxMessageBytes } = this.#options
+    const maxBytes = this.#known.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
+    const limits = { maxBytes, frameMax: this.#frameMax() }
+    const to = exchangeOf(message.destination, this.#options.places)
+    return publishFrame(message, to, policy, limits, this.#known.ladder, this.#clock.now())
+  }
+
+  /** Why the message can never be written, before it is published. */
+  cannotTake(message: EncodedMessage): TransportError | undefined {
+    try {
+      this.of(message)
+      return undefined
+    } catch (cause) {
+      return this.unwritable(message, toError(cause))
+    }
+  }
+
+  unwritable(message: EncodedMessage, cause: Error): TransportError {
+    return unwritable(message, this.#options.maxMessageBytes, cause)
+  }
+}

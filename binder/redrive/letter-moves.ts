@@ -1,0 +1,108 @@
+import { DAY } from '../../core/clock.ts'
+import { unlessAborted } from '../../core/time-limit.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { SendError } from '../errors.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
+import { readDeadLetter } from './letter.ts'
+import { nameOf } from './moving.ts'
+import type { ResolvedRedrive } from './redrive.ts'
+import type { RunCounts } from './run-patience.ts'
+import type { RunPublisher } from './run-publisher.ts'
+import { asBefore, sendBack } from './send-back.ts'
+
+/** The inbox of another group remembers for so long, unless it was given its own `retentionMs`, what it has handled. */
+const INBOX_MS = 7 * DAY
+/** Ids that are remembered, to know a copy. */
+const MOST_IDS = 100_000
+
+/** Decides about each letter of a run: it goes back, is kept behind the mark, or is dropped as a copy. */
+export class LetterMoves {
+  readonly #options: ResolvedRedrive
+  readonly #counts: RunCounts
+  readonly #publisher: RunPublisher
+  /** Letters that this run has sent back or kept, in the order of time. */
+  readonly #passed: Set<string> = new Set()
+  #isBeyondLimit = false
+  #refusal: SendError | undefined
+  #hasWarned = false
+  #nextAt = 0
+
+  constructor(options: ResolvedRedrive, counts: RunCounts, publisher: RunPublisher) {
+    this.#options = options
+    this.#counts = counts
+    this.#publisher = publisher
+  }
+
+  /** There were more letters than the run may send back. */
+  get isBeyondLimit(): boolean {
+    return this.#isBeyondLimit
+  }
+
+  /** Why a letter did not go back: for the end of the run. */
+  get refusal(): SendError | undefined {
+    return this.#refusal
+  }
+
+  /** Confirmed at its new place when this resolves. */
+  async move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
+    const before = asBefore(message, this.#options)
+    const name = nameOf(before)
+    if (this.#passed.has(name)) {
+      this.#counts.copies++
+      return
+    }
+    const isChosen = await this.#choose(message)
+    if (isChosen) {
+      this.#warnOfAge(message)
+      await this.#pace()
+    }
+    const isSent = isChosen && (await this.#goesBack(before, delivery))
+    if (!isSent) await this.#publisher.keep(message, delivery)
+    this.#counts[isSent ? 'sent' : 'kept']++
+    this.#passed.add(name)
+    if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  /** @returns false when it is too large to go back: then it is kept, and does not hold up the others */
+  async #goesBack(before: EncodedMessage, delivery: TransportDelivery): Promise<boolean> {
+    if (this.#options.to === 'nowhere') return true
+    const refusal = await sendBack(before, this.#options, (message) => this.#publisher.publish(message, delivery))
+    if (refusal === undefined) return true
+    this.#options.logger.error(
+      { err: refusal, messageId: before.id },
+      'redrive keeps a letter that is too large to go back',
+    )
+    this.#refusal ??= refusal
+    return false
+  }
+
+  /** Says once in a run that other groups can apply old letters a second time. */
+  #warnOfAge(message: EncodedMessage): void {
+    const { to, channel, group, clock, logger } = this.#options
+    const { failedAt } = readDeadLetter(message)
+    if (this.#hasWarned || to !== 'channel' || failedAt === undefined || clock.now() - failedAt <= INBOX_MS) return
+    this.#hasWarned = true
+    logger.warn(
+      { channel: channel.name, group, failedAt: new Date(failedAt).toISOString() },
+      'redrive sends letters back that failed more than 7 days ago: an inbox of another group that forgets after 7 days ' +
+        "applies them again. Send them to the group alone (to: 'group'), or give inboxes a longer retentionMs",
+    )
+  }
+
+  async #choose(message: EncodedMessage): Promise<boolean> {
+    const { limit, filter, signal } = this.#options
+    if (this.#counts.sent >= limit) {
+      this.#isBeyondLimit = true
+      return false
+    }
+    const chosen = Promise.resolve(filter(readDeadLetter(message)))
+    return signal === undefined ? chosen : unlessAborted(signal, chosen)
+  }
+
+  async #pace(): Promise<void> {
+    const { clock, perSecond, signal } = this.#options
+    const waitMs = this.#nextAt - clock.monotonic()
+    if (waitMs > 0) await clock.sleep(waitMs, signal)
+    this.#nextAt = Math.max(this.#nextAt, clock.monotonic()) + 1_000 / perSecond
+  }
+}

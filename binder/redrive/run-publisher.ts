@@ -1,0 +1,62 @@
+import { SECOND } from '../../core/clock.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
+import { keptByRun } from '../consuming/failure/dead-letter.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
+import { lookMark, runMark } from './marks.ts'
+import { replaceBy } from './moving.ts'
+import type { RedrivePlaces } from './places.ts'
+import type { ResolvedRedrive } from './redrive.ts'
+import type { RunPatience } from './run-patience.ts'
+
+const PUBLISH_TIMEOUT_MS = 30 * SECOND
+
+/** Publishes the messages of a run, each until the broker confirms it or the run has stalled. */
+export class RunPublisher {
+  readonly #options: ResolvedRedrive
+  readonly #places: RedrivePlaces
+  readonly #patience: RunPatience
+
+  constructor(options: ResolvedRedrive, places: RedrivePlaces, patience: RunPatience) {
+    this.#options = options
+    this.#places = places
+    this.#patience = patience
+  }
+
+  /** Puts the mark of the run behind the letters. */
+  async mark(): Promise<void> {
+    const { id, clock, dryRun } = this.#options
+    const fields = { id, destination: this.#places.letters.name, time: clock.now() }
+    await this.publish(dryRun ? lookMark(fields) : runMark(fields))
+  }
+
+  /** Puts a letter behind the mark, instead of its delivery. @throws as `publish` */
+  async keep(letter: EncodedMessage, delivery: TransportDelivery): Promise<void> {
+    const destination = this.#places.letters.name
+    await this.publish(keptByRun({ ...letter, destination }, this.#options.id), delivery)
+  }
+
+  /**
+   * @param instead a delivery that is settled with it, where the broker does both in one transaction
+   * @throws `binder.redrive_stalled` while the broker is away for too long, SendError when it will never take it
+   */
+  async publish(message: EncodedMessage, instead?: TransportDelivery): Promise<void> {
+    const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
+    const { owner, target, letters } = this.#places
+    const settling = instead && this.#places.settling
+    const to = message.destination === target.name ? target : letters
+    const publish: ConfirmHost['publish'] = async (messages) =>
+      settling === undefined || instead === undefined
+        ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
+        : [await outcomeOf(replaceBy(owner, settling, instead, messages, to))]
+    const stall = new AbortController()
+    const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#patience.stalled()))
+    try {
+      await publishUntilConfirmed({ clock, logger, publish }, [message], () =>
+        AbortSignal.any([signal, stall.signal, settling && instead?.signal].filter((each) => each !== undefined)),
+      )
+    } finally {
+      cancel()
+    }
+  }
+}
