@@ -43,9 +43,7 @@ const rent = defineSaga('rent', { version: 1, input: Empty })
   .step('pay', {
     retry: { maxAttempts: 1 },
     pivot: true,
-    invoke: () => {
-      throw new Error('the line went dead')
-    },
+    invoke: () => Promise.reject(new Error('the line went dead')),
   })
 /** Running for as long as nobody calls. */
 const wait = defineSaga('wait', { version: 1, input: Empty })
