@@ -207,7 +207,8 @@ export class SharedTransactions<Item> {
     pieces: readonly Piece<Item>[],
     ends: Map<Piece<Item>, PieceEnd>,
   ): Promise<void> {
-    await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
+    // On a database with one connection no other transaction is open that could hold a lock.
+    if (this.#sql.isInTransaction === undefined) await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
     if (this.#host.isOurs !== true && (await this.#setting.exist(tx))) {
       for (const piece of pieces) ends.set(piece, { kind: 'again', obstacle: 'beyond' })
       throw new NeedsOwnTransaction()
