@@ -63,7 +63,9 @@ export class InboxTable {
     const { rows } = await this.#query<Record<'consumer' | 'channel' | 'source' | 'message_id', string>>(
       tx,
       `INSERT INTO ${this.#table} (consumer, channel, source, message_id, body_hash)
-       SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) ORDER BY 1, 2, 3, 4
+       SELECT m.consumer, m.channel, m.source, m.message_id, m.body_hash
+       FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[]) AS m(consumer, channel, source, message_id, body_hash)
+       ORDER BY 1, 2, 3, 4
        ON CONFLICT DO NOTHING RETURNING consumer, channel, source, message_id`,
       [...this.#columnsOf(messages), messages.map(hashOf)],
     )

@@ -166,8 +166,11 @@ export class Barrier {
     // Forces an index probe for each, whatever the statistics say; in one order everywhere, so that no two wait for each other.
     const { rows } = await this.#query<Partial<BarrierRow> & { readonly of: string }>(
       tx,
-      `SELECT s.key AS of, found.*, ${this.#bars.standing('s.key', 's.birth', 's.reply_to')} AS "standingSince" FROM (
-         SELECT * FROM unnest($1::text[], $2::text[], $4::text[]) AS s(key, birth, reply_to) ORDER BY key, birth) AS s
+      `SELECT s.key AS of, found.key, found.birth, found.status, found."isOutside", found.reply, found.round, found.gid,
+         ${this.#bars.standing('s.key', 's.birth', 's.reply_to')} AS "standingSince"
+       FROM (
+         SELECT k.key, k.birth, k.reply_to FROM unnest($1::text[], $2::text[], $4::text[]) AS k(key, birth, reply_to)
+         ORDER BY k.key, k.birth) AS s
        LEFT JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table}
          WHERE saga_key = s.key AND birth = s.birth AND operation = $3 OFFSET 0 FOR UPDATE) AS found ON true`,
       [...stepsOf(commands), operation, commands.map(({ replyTo }) => replyTo)],

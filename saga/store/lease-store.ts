@@ -6,7 +6,7 @@
  * epoch n cannot write once it is n + 1.
  */
 import { type OwnQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import { COLUMNS, sagaQuery, type Track } from './query.ts'
+import { COLUMNS, STORED, sagaQuery, type Track } from './query.ts'
 import type { ClaimedRow, SagaKey, SagaLease, SagaVersion } from './rows.ts'
 
 /** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
@@ -42,14 +42,14 @@ export class LeaseStore {
     const { rows } = await this.#query<Row>(
       sql,
       `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), due AS MATERIALIZED (
-         SELECT d.* FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (
+         SELECT d.name, d.id, d.former FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (
            SELECT s.name, s.id, s.owner AS former, s.due_at FROM ${this.#saga} s
            WHERE s.name = v.name AND s.version = v.version AND s.due_at <= (SELECT now FROM clock)
            ORDER BY s.due_at LIMIT $5 FOR UPDATE SKIP LOCKED) d ORDER BY d.due_at LIMIT $5
        ), taken AS (
          UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1, wait_ms = $2,
            due_at = clock_timestamp() + $2 * interval '1 millisecond'
-         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*, due.former
+         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING ${STORED}, due.former
        ), next AS (
          SELECT (extract(epoch FROM min(n.due_at) - (SELECT now FROM clock)) * 1000)::float8 AS ms
          FROM unnest($3::text[], $4::int[]) AS v(name, version) CROSS JOIN LATERAL (

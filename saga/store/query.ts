@@ -8,6 +8,14 @@ export const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, sta
   (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
   (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
 
+/** Columns of the table that `COLUMNS` reads, of the row `s`. Listed, because a statement with all columns is parsed each time. */
+export const STORED: string = [
+  'name, id, version, graph_hash, birth, state, input, input_hash, revision, owner, epoch, mail',
+  'deadline_at, updated_at, created_at, trace',
+]
+  .join(', ')
+  .replaceAll(/\w+/g, 's.$&')
+
 /** Gets every statement, with its text, and gives it back. */
 export type Track = <T>(statement: Promise<T>, text: string) => Promise<T>
 

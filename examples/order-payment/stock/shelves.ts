@@ -65,7 +65,7 @@ export async function reserve(
     if (left < quantity) throw new Refusal(OUT_OF_STOCK, `sku "${sku}": ${left} left, ${quantity} wanted`)
   }
   await tx.query(
-    `WITH want AS (SELECT * FROM unnest($1::text[], $2::bigint[]) AS w(sku, quantity)),
+    `WITH want AS (SELECT w.sku, w.quantity FROM unnest($1::text[], $2::bigint[]) AS w(sku, quantity)),
      taken AS (UPDATE ${shelf} s SET available = s.available - want.quantity FROM want WHERE s.sku = want.sku)
      INSERT INTO ${reservation} (saga_key, order_id, sku, quantity) SELECT $3, $4, sku, quantity FROM want`,
     [skus, units, key, orderId],
