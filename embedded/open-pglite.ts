@@ -26,7 +26,9 @@ export async function loadPglite(): Promise<Pglite> {
   return PGlite
 }
 
-/** @throws as `loadPglite` */
+/** Opens a database whose commits do not write PostgreSQL's log: nothing of it outlives the process. @throws as `loadPglite` */
 export async function openInMemory(): Promise<OwnDatabase> {
-  return (await loadPglite()).create({})
+  const database = await (await loadPglite()).create({})
+  await database.query('SET synchronous_commit = off')
+  return database
 }
