@@ -11,6 +11,8 @@ import { type Message, type PgliteResult, type Protocol, protocolOfPglite } from
 
 export interface PgliteExecutor {
   query(text: string, parameters?: unknown[]): Promise<PgliteResult>
+  /** Runs the last statement of a transaction, and its commit with it. However it ends, the transaction is over. */
+  last?(text: string, parameters?: unknown[]): Promise<PgliteResult>
   exec?(text: string): Promise<unknown>
 }
 
@@ -35,6 +37,11 @@ const METHODS = ['execProtocolStream', 'syncToFs', '_checkReady', '_runExclusive
 const OUTDATED = /^(?:26000|0A000|22...|42...)$/
 
 const BYTEA = 17
+
+/** A transaction on the connection. `new`: its `BEGIN` crosses with the first statement. */
+interface Open {
+  stage: 'new' | 'open' | 'committed' | 'rolled back'
+}
 
 const connections = new WeakMap<object, PgliteConnection>()
 
@@ -81,58 +88,66 @@ export class PgliteConnection {
   async transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T> {
     await this.#database._checkReady()
     return this.#database._runExclusiveTransaction(async () => {
-      let isOpen = false
-      const begun = async <R>(run: () => Promise<R>): Promise<R> => {
-        if (!isOpen) {
-          isOpen = true
-          await this.#send([this.#protocol.serialize.query('BEGIN')])
-        }
-        return run()
-      }
+      const open: Open = { stage: 'new' }
       try {
         const result = await work({
-          query: (text, values) => begun(() => this.#run(text, values ?? [])),
-          exec: (text) => begun(() => this.#script(text)),
+          query: (text, values) => this.#run(text, values ?? [], open),
+          last: (text, values) => this.#runLast(text, values ?? [], open),
+          exec: (text) => this.#script(text, open),
         })
-        if (isOpen) {
-          isOpen = false
-          await this.#commit()
-        }
+        if (open.stage === 'open') await this.#commit(open)
+        if (open.stage === 'rolled back') throw new SqlCommitError()
         return result
       } finally {
-        if (isOpen) await this.#send([this.#protocol.serialize.query('ROLLBACK')])
+        if (open.stage === 'open') await this.#send([this.#protocol.serialize.query('ROLLBACK')])
         await this.#database.syncToFs()
       }
     })
   }
 
-  async #commit(): Promise<void> {
-    const answer = await this.#send([this.#protocol.serialize.query('COMMIT')])
-    const isCommitted = answer.some(({ name, text }) => name === 'commandComplete' && text === 'COMMIT')
-    if (!isCommitted) throw new SqlCommitError()
+  async #commit(open: Open): Promise<void> {
+    open.stage = 'rolled back'
+    ended(open, await this.#send([this.#protocol.serialize.query('COMMIT')]))
   }
 
-  async #script(text: string): Promise<void> {
+  async #script(text: string, open: Open): Promise<void> {
     try {
-      await this.#send([this.#protocol.serialize.query(text)])
+      await this.#send([...this.#beginning(open), this.#protocol.serialize.query(text)])
     } finally {
       this.#statements.ran(text)
     }
   }
 
-  /** Keeps two consecutive crossings together, so that no other statement comes between them. */
-  #run(text: string, values: Values): Promise<PgliteResult> {
+  /** Message that begins the transaction, to be sent ahead of its first statement. */
+  #beginning(open: Open | undefined): readonly Uint8Array[] {
+    if (open?.stage !== 'new') return NOTHING
+    open.stage = 'open'
+    return [this.#protocol.serialize.query('BEGIN')]
+  }
+
+  async #runLast(text: string, values: Values, open: Open): Promise<PgliteResult> {
+    const result = await this.#run(text, values, open, [this.#protocol.serialize.query('COMMIT')])
+    if (open.stage === 'rolled back') throw new SqlCommitError()
+    return result
+  }
+
+  /**
+   * Keeps two consecutive crossings together, so that no other statement comes between them.
+   * @param end ends the transaction, whatever becomes of the statement: after one that failed the server rolls back
+   */
+  #run(text: string, values: Values, open?: Open, end: readonly Uint8Array[] = NOTHING): Promise<PgliteResult> {
     return this.#database._runExclusiveQuery(async () => {
       try {
         const use = this.#statements.use(text)
-        const { name, types, columns } = typeof use === 'object' ? use : await this.#parse(text, use)
-        const bound = this.#protocol.serialize.bind({ statement: name, values: this.#texts(types, values) })
-        const answer = await this.#exchange([
-          bound,
-          this.#protocol.serialize.execute({}),
-          this.#protocol.serialize.sync(),
-        ])
-        const [result] = this.#protocol.parseResults([...columns, ...answer], this.#database.parsers)
+        const { name, types, columns } = typeof use === 'object' ? use : await this.#parse(text, use, open)
+        const { serialize } = this.#protocol
+        const bound = serialize.bind({ statement: name, values: this.#texts(types, values) })
+        const asked = [...this.#beginning(open), bound, serialize.execute({}), serialize.sync(), ...end]
+        if (open !== undefined && end.length > 0) open.stage = 'rolled back'
+        const answer = await this.#exchange(asked)
+        if (open !== undefined && end.length > 0) ended(open, answer)
+        const own = answer.slice(answer.findIndex((message) => message.name === 'bindComplete'))
+        const [result] = this.#protocol.parseResults([...columns, ...own], this.#database.parsers)
         return result ?? { rows: [] }
       } catch (error) {
         this.#statements.forget(text)
@@ -143,9 +158,10 @@ export class PgliteConnection {
     })
   }
 
-  async #parse(text: string, use: 'prepare' | 'once'): Promise<Prepared<Message>> {
+  async #parse(text: string, use: 'prepare' | 'once', open: Open | undefined): Promise<Prepared<Message>> {
     const name = use === 'prepare' ? this.#statements.newName() : ''
     const asked = [
+      ...this.#beginning(open),
       this.#protocol.serialize.parse({ name, text }),
       this.#protocol.serialize.describe({ type: 'S', name }),
       this.#protocol.serialize.sync(),
@@ -176,6 +192,14 @@ export class PgliteConnection {
     const closing = this.#statements.takeLeftover().map((name) => this.#protocol.serialize.close({ type: 'S', name }))
     return this.#database.execProtocolStream(Buffer.concat([...closing, ...asked]), { syncToFs: false })
   }
+}
+
+const NOTHING: readonly Uint8Array[] = []
+
+/** Reads how a transaction ended from the answer to its `COMMIT`. */
+function ended(open: Open, answer: readonly Message[]): void {
+  const isCommitted = answer.some(({ name, text }) => name === 'commandComplete' && text === 'COMMIT')
+  open.stage = isCommitted ? 'committed' : 'rolled back'
 }
 
 /** An error without a SQLSTATE was thrown on the way: the former type cannot represent the value. */

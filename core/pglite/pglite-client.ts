@@ -101,19 +101,31 @@ async function transaction<T>(
   let scope: TransactionScope | undefined
   const errors: unknown[] = []
   const inside = async (inner: PgliteExecutor): Promise<T> => {
-    const query = <Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> =>
-      run<Row>(inner, text, parameters).catch((error: unknown) => {
-        errors.push(error)
-        throw error
-      })
+    /** Whether the last statement failed; `undefined` without one. */
+    let hasFailed: boolean | undefined
+    const noted = (error: unknown): never => {
+      errors.push(error)
+      throw error
+    }
+    const last = inner.last?.bind(inner)
     scope = new TransactionScope({
-      query,
+      query: (text, parameters) => run<never>(inner, text, parameters).catch(noted),
+      ...(last !== undefined && {
+        last: (text: string, parameters?: readonly unknown[]) => {
+          hasFailed = true
+          return run<never>({ query: last }, text, parameters).then((result) => {
+            hasFailed = false
+            return result
+          }, noted)
+        },
+      }),
       ...(inner.exec !== undefined && { script: async (text: string) => void (await inner.exec?.(text)) }),
       within: (nested) => transactions.run(new Within(open, stillOpen(transactions.getStore())), nested),
     })
     const outcome = await within(scope, work)
+    if (hasFailed === true) throw new SqlCommitError(errors)
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.
-    if (errors.length > 0) await refuseAborted(inner, errors)
+    if (errors.length > 0 && hasFailed === undefined) await refuseAborted(inner, errors)
     return outcome
   }
   try {
