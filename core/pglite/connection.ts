@@ -7,7 +7,7 @@ import { hasMethods } from '../options.ts'
 import { SqlCommitError } from '../sql.ts'
 import { fieldOf } from '../thrown.ts'
 import { type Prepared, PreparedStatements } from './prepared-statements.ts'
-import { type Message, type PgliteResult, type Protocol, protocolOfPglite } from './protocol.ts'
+import { type Message, type Parsers, type PgliteResult, type Protocol, protocolOfPglite } from './protocol.ts'
 
 export interface PgliteExecutor {
   query(text: string, parameters?: unknown[]): Promise<PgliteResult>
@@ -29,7 +29,7 @@ interface PgliteDatabase {
   _runExclusiveQuery<T>(work: () => Promise<T>): Promise<T>
   _runExclusiveTransaction<T>(work: () => Promise<T>): Promise<T>
   readonly serializers: Readonly<Record<number, (value: unknown) => string>>
-  readonly parsers: unknown
+  readonly parsers: Parsers
 }
 
 const METHODS = ['execProtocolStream', 'syncToFs', '_checkReady', '_runExclusiveQuery', '_runExclusiveTransaction']
@@ -58,11 +58,16 @@ export async function connectionOf(database: object): Promise<PgliteConnection |
 export class PgliteConnection {
   readonly #database: PgliteDatabase
   readonly #protocol: Protocol
+  readonly #parsers: Parsers
   readonly #statements = new PreparedStatements<Message>()
 
   constructor(database: PgliteDatabase, protocol: Protocol) {
     this.#database = database
     this.#protocol = protocol
+    const { parsers } = database
+    const isTheirs = parsers[BYTEA] === protocol.parsers[BYTEA]
+    // PGlite adds parsers to its own object when types are made.
+    this.#parsers = isTheirs ? Object.assign(Object.create(parsers) as Parsers, { [BYTEA]: bytesOf }) : parsers
   }
 
   /** A statement on its own. @throws PostgreSQL's error */
@@ -147,7 +152,7 @@ export class PgliteConnection {
         const answer = await this.#exchange(asked)
         if (open !== undefined && end.length > 0) ended(open, answer)
         const own = answer.slice(answer.findIndex((message) => message.name === 'bindComplete'))
-        const [result] = this.#protocol.parseResults([...columns, ...own], this.#database.parsers)
+        const [result] = this.#protocol.parseResults([...columns, ...own], this.#parsers)
         return result ?? { rows: [] }
       } catch (error) {
         this.#statements.forget(text)
@@ -195,6 +200,11 @@ export class PgliteConnection {
 }
 
 const NOTHING: readonly Uint8Array[] = []
+
+/** Reads `\x` and hexadecimal digits. PGlite's own parser, which reads them two at a time, takes 50 times as long. */
+function bytesOf(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text.slice(2), 'hex'))
+}
 
 /** Reads how a transaction ended from the answer to its `COMMIT`. */
 function ended(open: Open, answer: readonly Message[]): void {

@@ -26,16 +26,22 @@ export interface Protocol {
     query(text: string): Uint8Array
     sync(): Uint8Array
   }
-  parseResults(messages: readonly Message[], parsers: unknown): readonly PgliteResult[]
+  parseResults(messages: readonly Message[], parsers: Parsers): readonly PgliteResult[]
   parseDescribeStatementResults(messages: readonly Message[]): readonly number[]
+  /** PGlite's own parsers, by type. */
+  readonly parsers: Parsers
 }
+
+/** How the text of a value is read, by the number of its type. */
+export type Parsers = Readonly<Record<number, (text: string) => unknown>>
 
 let loaded: Promise<Protocol | undefined> | undefined
 
 /** Undefined: there is no `@electric-sql/pglite` to be imported from here. */
 export function protocolOfPglite(): Promise<Protocol | undefined> {
   loaded ??= import('@electric-sql/pglite').then(
-    ({ protocol, parse }) => ({ serialize: protocol.serialize, ...parse }) as unknown as Protocol,
+    ({ protocol, parse, types }) =>
+      ({ serialize: protocol.serialize, ...parse, parsers: types.parsers }) as unknown as Protocol,
     () => undefined,
   )
   return loaded

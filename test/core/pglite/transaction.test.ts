@@ -1,8 +1,10 @@
 /** Transactions on a PGlite: their beginning and their commit cross into it with their statements. */
+import { PGlite, type PGliteOptions } from '@electric-sql/pglite'
 import type { SqlTransaction } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { freshPglite } from '../../support/pglite.ts'
+import { begunFromCopy } from '../../support/pglite-copy.ts'
 
 const database = freshPglite()
 const sql = pgliteClient(database)
@@ -143,3 +145,22 @@ describe('a last statement', () => {
     expect(heard).toEqual(['committed'])
   })
 })
+
+test('bytes come back as they were written, also none and many', async () => {
+  for (const size of [0, 1, 5_000]) {
+    const bytes = new Uint8Array(size).map((_, n) => n)
+    const { rows } = await sql.query<{ b: Uint8Array }>('SELECT $1::bytea AS b', [bytes])
+    expect(rows).toEqual([{ b: bytes }])
+    expect(rows[0]?.b.constructor).toBe(Uint8Array)
+  }
+})
+
+test('a parser for bytes that PGlite was given is used', async () => {
+  const own = new PGlite({ ...begunFromCopy<PGliteOptions>({}), parsers: { 17: (text) => `own ${text}` } })
+  try {
+    const { rows } = await pgliteClient(own).query(`SELECT '\\x01'::bytea AS b`)
+    expect(rows).toEqual([{ b: 'own \\x01' }])
+  } finally {
+    await own.close()
+  }
+}, 180_000)
