@@ -28,7 +28,9 @@ export function lossyAnswers(inner: SqlClient, when: 'before' | 'after'): LossyA
   }
   const transaction: SqlClient['transaction'] = async (work) => {
     let isHit = false
+    let hasEnded = false
     const result = await inner.transaction(async (tx: SqlTransaction) => {
+      const { last } = tx
       const done = await work({
         ...tx,
         // Within a transaction a broken connection is a rollback, whenever it breaks.
@@ -36,7 +38,20 @@ export function lossyAnswers(inner: SqlClient, when: 'before' | 'after'): LossyA
           if (strikes()) throw lost()
           return tx.query(text, parameters)
         },
+        // A statement and the commit.
+        ...(last !== undefined && {
+          last: async (text: string, parameters?: readonly unknown[]) => {
+            if (strikes()) throw lost()
+            hasEnded = true
+            isHit = strikes()
+            if (isHit && when === 'before') throw lost()
+            const result = await last<never>(text, parameters)
+            if (isHit) throw lost()
+            return result
+          },
+        }),
       })
+      if (hasEnded) return done
       isHit = strikes()
       if (isHit && when === 'before') throw lost()
       return done

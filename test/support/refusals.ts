@@ -151,7 +151,7 @@ export function refusingSql(inner: SqlClient, refused: Refusals): SqlClient {
           if (refused.next()) fail('57P01', 'terminating connection (by the knob)')
           return tx.query<never>(text, parameters)
         }
-        return work({ ...tx, query: within })
+        return work({ ...tx, last: undefined, query: within })
       })
     },
   }

@@ -72,6 +72,8 @@ export function slowSql(inner: SqlClient, pause: () => Promise<void>): SqlClient
       inner.transaction(async (tx) => {
         const result = await work({
           ...tx,
+          // The commit is a step of its own.
+          last: undefined,
           query: async (text, parameters) => {
             await pause()
             return tx.query(text, parameters)

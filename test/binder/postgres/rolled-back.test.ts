@@ -92,6 +92,7 @@ it('a sender looks up a channel only until a transaction that sent to it has com
       sql.transaction((tx) =>
         work({
           ...tx,
+          last: undefined,
           query: (text, parameters) => {
             asked.push(text)
             return tx.query(text, parameters)

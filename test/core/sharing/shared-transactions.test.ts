@@ -262,9 +262,8 @@ describe('a commit', () => {
       const { run } = await sharingOn(lossy.sql)
       const calls: string[] = []
       const work = (id: string): Work => inserting(id, [], async () => void calls.push(id))
-      // lock_timeout, the check for functions that make settings, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the
-      // commit.
-      lossy.breakNth(9)
+      // The check for functions that make settings, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the commit.
+      lossy.breakNth(8)
       const ends = await Promise.allSettled([run(work('a')), run(work('b'))])
       expect(lossy.broke()).toBe(true)
       expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected'])

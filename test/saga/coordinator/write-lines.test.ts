@@ -31,7 +31,7 @@ function counting(refuses: (parameters: string) => boolean = () => false): SqlCl
     writes: 0,
     query: counts(sql.query.bind(sql)),
     transaction: <T>(work: (tx: SqlTransaction) => Promise<T>) =>
-      sql.transaction((tx) => work({ ...tx, query: counts(tx.query.bind(tx)) })),
+      sql.transaction((tx) => work({ ...tx, last: undefined, query: counts(tx.query.bind(tx)) })),
   }
   return client
 }

@@ -90,6 +90,7 @@ describe.each(['tx', 'anywhere'] as const)('commands that share a transaction, w
     const statements: string[] = []
     const watched = (tx: SqlTransaction): SqlTransaction => ({
       ...tx,
+      last: undefined,
       query: (text, parameters) => {
         statements.push(text)
         return tx.query(text, parameters)

@@ -59,6 +59,8 @@ function mortal(inner: SqlClient, life: MortalClient): SqlClient {
       const result = await inner.transaction(async (tx) => {
         const outcome = await work({
           ...tx,
+          // The commit is a step of its own.
+          last: undefined,
           query: (text, parameters) => life.step(() => tx.query(text, parameters)),
         } as SqlTransaction)
         await moment()

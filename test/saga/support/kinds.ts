@@ -123,7 +123,7 @@ function unforgetting(sql: SqlClient, broken: Broken): SqlClient {
       failIf((broken.confirm || broken.cancel) && /\bsaga_undo_release\(/.test(text))
       return tx.query(text, parameters)
     }
-  return { ...sql, transaction: (work) => sql.transaction((tx) => work({ ...tx, query: query(tx) })) }
+  return { ...sql, transaction: (work) => sql.transaction((tx) => work({ ...tx, last: undefined, query: query(tx) })) }
 }
 
 async function keptByUndo({ sql, schema }: Home, id: string): Promise<readonly string[]> {

@@ -44,6 +44,8 @@ export class MortalClient implements SqlClient {
     const result = await run(async (tx) => {
       const mortal: SqlTransaction = {
         ...tx,
+        // The commit is a step of its own.
+        last: undefined,
         query: (text, parameters) => this.step(() => tx.query(text, parameters)),
       }
       const outcome = await work(mortal)
