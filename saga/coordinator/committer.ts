@@ -27,13 +27,10 @@ export class Committer {
   readonly #waiting: Waiting[] = []
   /** Context of the coordinator's creation: a commit is not made in the transaction of one of the callers that share it. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
-  readonly #maxOpen: number
   #open = 0
 
   constructor(runtime: Pick<CoordinatorRuntime, 'sql' | 'store' | 'outbox'>) {
     this.#runtime = runtime
-    // On one connection the second commit would wait for the first with few transitions, and later ones could not join it.
-    this.#maxOpen = runtime.sql.exclusive === undefined ? MAX_OPEN : 1
   }
 
   /**
@@ -49,7 +46,7 @@ export class Committer {
   }
 
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#open < this.#maxOpen) {
+    while (this.#waiting.length > 0 && this.#open < MAX_OPEN) {
       this.#open++
       const batch = this.#waiting.splice(0, MAX_BATCH)
       void this.#outside(() => this.#flush(batch)).finally(() => {
