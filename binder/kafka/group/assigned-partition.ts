@@ -41,6 +41,7 @@ export class AssignedPartition {
   readonly #settled: SettledRecords
   #hasSkipped = false
   #fresh = 0
+  #lastBatch = 0
   #held = 0
 
   /**
@@ -81,12 +82,9 @@ export class AssignedPartition {
     return this.#returned.length + this.#fresh
   }
 
-  /**
-   * Whether the next batch may be fetched: the binder works on what waits meanwhile. More than `prefetch` is not worth it. Records that
-   * wait while the event loop gets its turns are copied by the garbage collector, which cost a fifth of the CPU of consuming.
-   */
+  /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
   hasRoom(prefetch: number): boolean {
-    return this.waiting <= prefetch && this.#waitingBytes.hasRoom(this.#held)
+    return this.waiting <= Math.max(prefetch, this.#lastBatch >> 1) && this.#waitingBytes.hasRoom(this.#held)
   }
 
   append(batch: FetchedBatch): void {
@@ -98,6 +96,7 @@ export class AssignedPartition {
     this.#chunks.push({ records, end, taken: 0 })
     this.#hold(records.reduce((sum, record) => sum + heldBytes(record), 0))
     this.#fresh += records.length
+    this.#lastBatch = records.length
     this.fetchPosition = end
     this.#dropTaken()
   }
