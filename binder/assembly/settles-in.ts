@@ -1,4 +1,7 @@
-/** Gives a binding with `settlesIn` an inbox made of its places. */
+/**
+ * Replaces the option `settlesIn` of a binding by an inbox that stores no message ids: it writes the group's position in the log in the
+ * handler's transaction. Checks first that the transport keeps its log in that database.
+ */
 import { wrongKind } from '../../core/options.ts'
 import { requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'

@@ -99,7 +99,10 @@ function encode<In, Out>(
   }
 }
 
-/** Bytes without a declared version may be the body of another message, of the version that its sender says. */
+/**
+ * On a bytes channel without a declared version the sender may forward the body of another message: its version header is kept, since
+ * the channel has no version of its own to write.
+ */
 function headersOf(
   { version, codec }: Pick<Channel, 'version' | 'codec'>,
   isTombstone: boolean,

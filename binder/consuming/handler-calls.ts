@@ -91,8 +91,8 @@ export class HandlerCalls {
   }
 
   /**
-   * A request that was handled before. A redelivery has its answer, or the outbox has it. A repeated request has none, and its requester would
-   * wait in vain.
+   * A request that was handled before. A redelivery of it needs no answer: that was sent, or waits in the outbox. A request that was
+   * repeated has a new id, and without an answer of its own its requester would wait in vain.
    */
   async #answerOnce(
     inbox: Inbox,

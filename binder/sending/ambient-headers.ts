@@ -52,8 +52,9 @@ export interface Made {
 }
 
 /**
- * Calls a handler whose result is sent. A payload that came out of a context inside (`return locks.using(...)`) gets the
- * headers of that context, though it has ended; any other those around the handler.
+ * Calls a handler whose result is sent. The handler may get its payload from an inner context, as in
+ * `return locks.using(...)`: such a payload is sent with that context's headers, although it has ended by then. Any other
+ * payload is sent with the headers around the handler.
  * @param payloadsOf what is sent of a value that came out of a context
  */
 export async function make(

@@ -86,7 +86,7 @@ function ruleFor(rules: readonly RetryRule[], thrown: Thrown): RetryRule | undef
 /** 10,000 years of 365 days: PostgreSQL can still add it to the present time. */
 const MAX_PAUSE_MS = 10_000 * 365 * DAY
 
-/** The interval before the first retry; then it grows by the interval times the rate, and not by a power of the rate; at most as long as a timer. */
+/** Pause before the next retry, of which this rule made `made`. It grows linearly, not exponentially, up to `MAX_PAUSE_MS`. */
 function pauseMs({ intervalMs, backoffRate }: RetryRule, made: number): number {
   return Math.min(Math.round(made === 0 ? intervalMs : intervalMs * backoffRate * made), MAX_PAUSE_MS)
 }

@@ -65,8 +65,9 @@ export class LeaseStore {
   }
 
   /**
-   * Counts times anew that were written before the server's clock was set back, or by another server: leases and pauses that end later
-   * than they could if they began now, and deadlines since a write that is yet to come.
+   * Repairs times that lie too far in the future, because the server's clock was set back since, or another server wrote them. A lease
+   * or pause that would last longer than its full length ends that length from now. If the last write lies in the future, it counts
+   * as now, and the deadline moves back by as much.
    */
   async countAnew(sql: SqlExecutor): Promise<void> {
     await this.#query(
